@@ -1,0 +1,3 @@
+//! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
+
+pub mod runtime;

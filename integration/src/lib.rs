@@ -1,0 +1,1 @@
+//! Scenarios that drive the real Switchboard binaries from outside.

@@ -1,0 +1,123 @@
+//! SHA-256 digests and key fingerprints, written as lower-case hexadecimal.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// Length of a SHA-256 digest.
+pub const DIGEST_BYTES: usize = 32;
+
+/// Text that is not 64 hexadecimal digits.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected 64 hexadecimal digits of a SHA-256 digest, got {0} characters")]
+pub struct NotADigest(usize);
+
+/// A SHA-256 digest (FIPS 180-4).
+///
+/// In a binary format it is 32 bytes without a length, in a readable one its hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Digest(pub [u8; DIGEST_BYTES]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of the parts one after the other, without separators: callers make the split unambiguous.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The first eight digits, enough for a person to tell two apart in a log.
+    pub fn short(&self) -> String {
+        HEXLOWER.encode(&self.0[..4])
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    /// Accepts upper and lower case, a `sha256:` in front, and colons or spaces between the digits.
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let digits = text.trim();
+        let digits = match digits.get(..7) {
+            Some(prefix) if prefix.eq_ignore_ascii_case("sha256:") => &digits[7..],
+            _ => digits,
+        };
+        let digits: String = digits.chars().filter(|c| *c != ':' && *c != ' ').collect();
+        HEXLOWER_PERMISSIVE
+            .decode(digits.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or(NotADigest(digits.chars().count()))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?
+                .parse()
+                .map_err(serde::de::Error::custom)
+        } else {
+            <[u8; DIGEST_BYTES]>::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+/// Names a public key: the SHA-256 digest of its SubjectPublicKeyInfo in DER (RFC 5280, section 4.1).
+pub type Fingerprint = Digest;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_of_the_fips_example() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::of(b"abc").to_string(), expected);
+        assert_eq!(Digest::of_parts(&[b"a", b"", b"bc"]), Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn reads_what_people_paste() {
+        let digest = Digest::of(b"abc");
+        let hex = digest.to_string();
+        assert_eq!(hex.parse(), Ok(digest));
+        assert_eq!(format!("sha256:{}", hex.to_uppercase()).parse(), Ok(digest));
+        assert_eq!(format!(" {}:{} ", &hex[..30], &hex[30..]).parse(), Ok(digest));
+        assert_eq!("abc".parse::<Digest>(), Err(NotADigest(3)));
+        assert_eq!("é".repeat(64).parse::<Digest>(), Err(NotADigest(64)));
+    }
+}

@@ -1,0 +1,132 @@
+//! The names of shared files.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name of a shared file, in bytes.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Why a text cannot name a shared file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadFileName {
+    /// Empty.
+    #[error("a file name is missing")]
+    Empty,
+    /// More than [`FILE_NAME_BYTES_MAX`] bytes.
+    #[error("a file name has at most 255 bytes, this one has {0}")]
+    TooLong(usize),
+    /// Starts with a dot.
+    #[error("a shared file's name must not start with a dot")]
+    LeadingDot,
+    /// A character that is a separator of paths or of keyword.txt, or a control character.
+    #[error("a shared file's name must not contain {0:?}")]
+    Character(char),
+    /// White space at an end, which keyword.txt cannot express.
+    #[error("a shared file's name must not start or end with white space")]
+    Margin,
+}
+
+/// The name of a shared file: one component of a path that `keyword.txt` can express.
+///
+/// 1 to 255 bytes of UTF-8 without control characters, `/`, `\`, `,` and `;`, without a leading dot and without white
+/// space at its ends. It is safe as a name in a directory, but not on a terminal: see [`crate::escape`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileName(Box<str>);
+
+impl FileName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for FileName {
+    type Err = BadFileName;
+
+    fn from_str(text: &str) -> Result<Self, BadFileName> {
+        if text.is_empty() {
+            return Err(BadFileName::Empty);
+        }
+        if text.len() > FILE_NAME_BYTES_MAX {
+            return Err(BadFileName::TooLong(text.len()));
+        }
+        if text.starts_with('.') {
+            return Err(BadFileName::LeadingDot);
+        }
+        if let Some(bad) = text
+            .chars()
+            .find(|c| c.is_control() || matches!(c, '/' | '\\' | ',' | ';'))
+        {
+            return Err(BadFileName::Character(bad));
+        }
+        if text.trim().len() != text.len() {
+            return Err(BadFileName::Margin);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for FileName {
+    type Error = BadFileName;
+
+    fn try_from(text: String) -> Result<Self, BadFileName> {
+        text.parse()
+    }
+}
+
+impl From<FileName> for String {
+    fn from(name: FileName) -> Self {
+        name.0.into()
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_names_inside_one_folder() {
+        for good in ["a.txt", "two words.txt", "naïve café.md", &"x".repeat(255)] {
+            assert_eq!(
+                good.parse::<FileName>().map(|n| n.to_string()),
+                Ok(good.to_owned())
+            );
+        }
+        for (bad, why) in [
+            ("", BadFileName::Empty),
+            (".", BadFileName::LeadingDot),
+            ("..", BadFileName::LeadingDot),
+            (".ssh", BadFileName::LeadingDot),
+            ("a/b", BadFileName::Character('/')),
+            ("a\\b", BadFileName::Character('\\')),
+            ("a\0b", BadFileName::Character('\0')),
+            ("a\nb", BadFileName::Character('\n')),
+            ("a\u{9b}b", BadFileName::Character('\u{9b}')),
+            ("a,b", BadFileName::Character(',')),
+            ("a;b", BadFileName::Character(';')),
+            (" a", BadFileName::Margin),
+            ("a ", BadFileName::Margin),
+        ] {
+            assert_eq!(bad.parse::<FileName>(), Err(why), "{bad:?}");
+        }
+        assert_eq!(
+            "x".repeat(256).parse::<FileName>(),
+            Err(BadFileName::TooLong(256))
+        );
+    }
+}
