@@ -1,0 +1,350 @@
+//! Sealing and opening under a conversation's key.
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use hkdf::Hkdf;
+use rsa::rand_core::CryptoRng;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::opening::{BadOpening, Opening};
+use crate::card::Card;
+use crate::conversation::ConversationId;
+use crate::digest::{DIGEST_BYTES, Digest};
+use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, SECRET_BYTES, Secret};
+use crate::protocol::Kind;
+
+/// Longest text of a message: with its head and padding it fills 64 KiB.
+pub const TEXT_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - MESSAGE_HEAD_BYTES - 1;
+
+const PLAINTEXT_BYTES_MAX: usize = 64 << 10;
+const PLAINTEXT_BYTES_MIN: usize = 64;
+/// In front of a text: when it was written, and its digest.
+const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES;
+const NONCE_BYTES: usize = 12;
+/// Ends the content; zeros follow (ISO/IEC 7816-4).
+const PADDING_MARK: u8 = 0x80;
+
+/// Why a sealed message was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It has been opened before.
+    #[error("it was opened before")]
+    Again,
+    /// Messages before it are missing: the next one must have place `expected`.
+    #[error("messages before it are missing; place {expected} is next")]
+    Gap {
+        /// The place that is next.
+        expected: u64,
+    },
+    /// It is not what the opener sealed here.
+    #[error("it does not verify")]
+    NotAuthentic,
+}
+
+/// The two keys of a conversation: one for messages, which must arrive whole and in order, and one for signals
+/// (receipts, requests, answers), of which some may be lost.
+struct Keys {
+    id: ConversationId,
+    messages: Aes256Gcm,
+    signals: Aes256Gcm,
+}
+
+impl Keys {
+    fn derive(id: ConversationId, secret: &Secret) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(Some(&id.0), secret.as_slice());
+        let key = |info: &[u8]| {
+            let mut key = Zeroizing::new([0; SECRET_BYTES]);
+            hkdf.expand(info, key.as_mut_slice())
+                .expect("32 bytes are within what HKDF-SHA256 can give");
+            Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes")
+        };
+        Self {
+            id,
+            messages: key(b"switchboard/1 messages"),
+            signals: key(b"switchboard/1 signals"),
+        }
+    }
+
+    fn cipher(&self, kind: Kind) -> &Aes256Gcm {
+        if kind == Kind::Message {
+            &self.messages
+        } else {
+            &self.signals
+        }
+    }
+
+    fn seal(&self, kind: Kind, number: u64, place: u64, plaintext: &[u8]) -> Vec<u8> {
+        let aad = associated_data(self.id, kind, number);
+        let ciphertext = self
+            .cipher(kind)
+            .encrypt(
+                &nonce(place),
+                Payload {
+                    msg: plaintext,
+                    aad: &aad,
+                },
+            )
+            .expect("a plaintext is far below the 64 GiB that AES-GCM can seal");
+        [self.id.0.as_slice(), &place.to_le_bytes(), &ciphertext].concat()
+    }
+
+    fn open(&self, kind: Kind, number: u64, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotAuthentic> {
+        let (id, place, ciphertext) = sealed_parts(sealed).ok_or(NotAuthentic)?;
+        if id != self.id {
+            return Err(NotAuthentic);
+        }
+        let aad = associated_data(id, kind, number);
+        self.cipher(kind)
+            .decrypt(
+                &nonce(place),
+                Payload {
+                    msg: ciphertext,
+                    aad: &aad,
+                },
+            )
+            .map(Zeroizing::new)
+            .map_err(|_| NotAuthentic)
+    }
+}
+
+fn nonce(place: u64) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; NONCE_BYTES];
+    nonce[4..].copy_from_slice(&place.to_be_bytes());
+    nonce.into()
+}
+
+fn associated_data(id: ConversationId, kind: Kind, number: u64) -> [u8; DIGEST_BYTES + 1 + 8] {
+    let mut aad = [0; DIGEST_BYTES + 1 + 8];
+    aad[..DIGEST_BYTES].copy_from_slice(&id.0);
+    aad[DIGEST_BYTES] = kind as u8;
+    aad[DIGEST_BYTES + 1..].copy_from_slice(&number.to_le_bytes());
+    aad
+}
+
+/// Splits what was sealed into conversation, place and ciphertext; `None` if it is too short to be one.
+pub fn sealed_parts(sealed: &[u8]) -> Option<(ConversationId, u64, &[u8])> {
+    let (id, rest) = sealed.split_first_chunk::<DIGEST_BYTES>()?;
+    let (place, ciphertext) = rest.split_first_chunk::<8>()?;
+    Some((Digest(*id), u64::from_le_bytes(*place), ciphertext))
+}
+
+/// h(n) = SHA-256(h(n-1), sealed message n); h(0) is the conversation's name.
+fn next_running_hash(hash: Digest, sealed: &[u8]) -> Digest {
+    Digest::of_parts(&[&hash.0, sealed])
+}
+
+/// Pads to a power of two, so that the length says little.
+fn pad(content: &mut Vec<u8>) {
+    content.push(PADDING_MARK);
+    content.resize(content.len().next_power_of_two().max(PLAINTEXT_BYTES_MIN), 0);
+}
+
+fn unpad(padded: &[u8]) -> Result<&[u8], NotAuthentic> {
+    let end = padded.iter().rposition(|b| *b != 0).ok_or(NotAuthentic)?;
+    if padded[end] == PADDING_MARK {
+        Ok(&padded[..end])
+    } else {
+        Err(NotAuthentic)
+    }
+}
+
+/// The opener's end of a conversation. It lives only as long as the process that opened it, so that a place, and with
+/// it a nonce, is never used twice.
+pub struct Outgoing {
+    opening: Opening,
+    keys: Keys,
+    messages_sealed: u64,
+    signals_sealed: u64,
+    running_hash: Digest,
+}
+
+/// A sealed message and what its sender keeps to check the receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedMessage {
+    /// As it travels in an envelope.
+    pub bytes: Vec<u8>,
+    /// Its place in the conversation, from 0.
+    pub place: u64,
+    /// SHA-256 of the text.
+    pub digest: Digest,
+    /// The conversation's running hash with this message in it.
+    pub running_hash: Digest,
+}
+
+impl Outgoing {
+    /// Opens a conversation towards `recipient` at `now` (seconds since 1970).
+    pub fn open(
+        identity: &IdentityKey,
+        sender: &Card,
+        recipient: &Card,
+        first_number: u64,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let (opening, secret) = Opening::issue(identity, sender, recipient, first_number, now, rng);
+        let keys = Keys::derive(opening.id, &secret);
+        Self {
+            running_hash: opening.id,
+            opening,
+            keys,
+            messages_sealed: 0,
+            signals_sealed: 0,
+        }
+    }
+
+    /// What the recipient must have before anything else.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// How many messages have been sealed under it.
+    pub fn messages_sealed(&self) -> u64 {
+        self.messages_sealed
+    }
+
+    /// Seals a text that was written at `sent_at` (seconds since 1970), at most [`TEXT_BYTES_MAX`] bytes long.
+    pub fn seal_message(&mut self, number: u64, sent_at: u64, text: &str) -> SealedMessage {
+        let digest = Digest::of(text.as_bytes());
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(2 * (MESSAGE_HEAD_BYTES + text.len() + 1)));
+        plaintext.extend_from_slice(&sent_at.to_le_bytes());
+        plaintext.extend_from_slice(&digest.0);
+        plaintext.extend_from_slice(text.as_bytes());
+        pad(&mut plaintext);
+        let place = self.messages_sealed;
+        let bytes = self.keys.seal(Kind::Message, number, place, &plaintext);
+        self.messages_sealed += 1;
+        self.running_hash = next_running_hash(self.running_hash, &bytes);
+        SealedMessage {
+            bytes,
+            place,
+            digest,
+            running_hash: self.running_hash,
+        }
+    }
+
+    /// Seals a receipt, a request or an answer.
+    pub fn seal_signal(&mut self, kind: Kind, number: u64, content: &[u8]) -> Vec<u8> {
+        debug_assert!(kind != Kind::Message, "messages have a key of their own");
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(
+            2 * (content.len() + 1).max(PLAINTEXT_BYTES_MIN),
+        ));
+        plaintext.extend_from_slice(content);
+        pad(&mut plaintext);
+        let place = self.signals_sealed;
+        self.signals_sealed += 1;
+        self.keys.seal(kind, number, place, &plaintext)
+    }
+}
+
+/// A message that was opened and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedMessage {
+    /// What was written.
+    pub text: String,
+    /// When, by the sender's clock, in seconds since 1970.
+    pub sent_at: u64,
+    /// SHA-256 of the text, the same that the sender put in front of it.
+    pub digest: Digest,
+    /// Its place in the conversation.
+    pub place: u64,
+}
+
+/// The acceptor's end of a conversation.
+pub struct Incoming {
+    keys: Keys,
+    messages_opened: u64,
+    signals_next: u64,
+    running_hash: Digest,
+}
+
+impl Incoming {
+    /// Accepts a conversation, or takes it up again where `messages_opened` and `running_hash` say; `key` is the pair
+    /// that [`Opening::recipient_key`] names.
+    ///
+    /// # Errors
+    /// [`BadOpening::NotAuthentic`] when the key does not unwrap or is not the one committed to.
+    pub fn accept(
+        opening: &Opening,
+        key: &EncryptionKey,
+        resume: Option<(u64, Digest)>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, BadOpening> {
+        let secret = opening.unwrap_key(key, rng)?;
+        let (messages_opened, running_hash) = resume.unwrap_or((0, opening.id));
+        Ok(Self {
+            keys: Keys::derive(opening.id, &secret),
+            messages_opened,
+            signals_next: 0,
+            running_hash,
+        })
+    }
+
+    /// How many messages have been opened, which is also the place of the next.
+    pub fn messages_opened(&self) -> u64 {
+        self.messages_opened
+    }
+
+    /// The running hash over the messages opened.
+    pub fn running_hash(&self) -> Digest {
+        self.running_hash
+    }
+
+    /// Opens the next message. Nothing changes unless it verifies.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn open_message(&mut self, number: u64, sealed: &[u8]) -> Result<OpenedMessage, Refused> {
+        let (_, place, _) = sealed_parts(sealed).ok_or(Refused::NotAuthentic)?;
+        if place > self.messages_opened {
+            return Err(Refused::Gap {
+                expected: self.messages_opened,
+            });
+        }
+        if place < self.messages_opened {
+            return Err(Refused::Again);
+        }
+        let plaintext = self
+            .keys
+            .open(Kind::Message, number, sealed)
+            .map_err(|NotAuthentic| Refused::NotAuthentic)?;
+        let opened = read_message(&plaintext, place).ok_or(Refused::NotAuthentic)?;
+        self.messages_opened += 1;
+        self.running_hash = next_running_hash(self.running_hash, sealed);
+        Ok(opened)
+    }
+
+    /// Opens a signal that is newer than all opened so far.
+    ///
+    /// # Errors
+    /// [`Refused::Again`] or [`Refused::NotAuthentic`].
+    pub fn open_signal(&mut self, kind: Kind, number: u64, sealed: &[u8]) -> Result<Vec<u8>, Refused> {
+        let (_, place, _) = sealed_parts(sealed).ok_or(Refused::NotAuthentic)?;
+        if place < self.signals_next {
+            return Err(Refused::Again);
+        }
+        let plaintext = self
+            .keys
+            .open(kind, number, sealed)
+            .map_err(|NotAuthentic| Refused::NotAuthentic)?;
+        let content = unpad(&plaintext)
+            .map_err(|NotAuthentic| Refused::NotAuthentic)?
+            .to_vec();
+        self.signals_next = place.saturating_add(1);
+        Ok(content)
+    }
+}
+
+fn read_message(plaintext: &[u8], place: u64) -> Option<OpenedMessage> {
+    let (sent_at, rest) = unpad(plaintext).ok()?.split_first_chunk::<8>()?;
+    let (digest, text) = rest.split_first_chunk::<DIGEST_BYTES>()?;
+    let digest = Digest(*digest);
+    let text = std::str::from_utf8(text).ok()?.to_owned();
+    let sent_at = u64::from_le_bytes(*sent_at);
+    (Digest::of(text.as_bytes()) == digest).then_some(OpenedMessage {
+        text,
+        sent_at,
+        digest,
+        place,
+    })
+}

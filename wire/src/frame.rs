@@ -1,0 +1,148 @@
+//! Frames: a 4-byte little-endian length and a body of that many bytes. PROTOCOL.md, section "Frames".
+
+use serde::{Deserialize, Serialize};
+
+/// First bytes of a connection that speaks this protocol, version 1.
+pub const PREFACE: [u8; 4] = *b"SWB1";
+/// First bytes of a connection by which the server calls a peer back, see PROTOCOL.md, section "Being reachable".
+pub const CALLBACK_PREFACE: [u8; 4] = *b"SWBC";
+/// First bytes of a connection by which one peer fetches a file straight from another.
+pub const FILE_PREFACE: [u8; 4] = *b"SWBF";
+
+/// Length of the length in front of a body.
+pub const LENGTH_BYTES: usize = 4;
+/// Longest body: room for the longest text with a tenfold margin, and small enough to buffer for each session.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest body before a peer has proved who it is: a card and a proof fit, and a stranger cannot make us buffer more.
+pub const BODY_BYTES_MAX_BEFORE_JOIN: usize = 16 << 10;
+
+/// Why bytes are not a frame that we understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    /// The length is over the bound that holds at this point of the connection.
+    #[error("a frame of {length} bytes is longer than the {max} allowed here")]
+    TooLong {
+        /// What the frame claims.
+        length: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// The first byte names no kind of message of this version.
+    #[error("message kind {0} is not known in version 1")]
+    UnknownKind(u8),
+    /// The body is not the message that its first byte announces, or has bytes left over.
+    #[error("a frame's body is malformed")]
+    Malformed,
+}
+
+/// Finds the first frame in `buffer` and returns its body, or `None` while it is incomplete.
+///
+/// # Errors
+/// [`BadFrame::TooLong`] as soon as the length is there, before anything is buffered for it.
+pub fn split(buffer: &[u8], body_bytes_max: usize) -> Result<Option<&[u8]>, BadFrame> {
+    let Some((length, rest)) = buffer.split_first_chunk::<LENGTH_BYTES>() else {
+        return Ok(None);
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > body_bytes_max {
+        return Err(BadFrame::TooLong {
+            length,
+            max: body_bytes_max,
+        });
+    }
+    Ok(rest.get(..length))
+}
+
+/// Appends `message` to `out` as a frame. Returns the length of its body.
+///
+/// # Panics
+/// When the body is over 4 GiB, which no message of this protocol can be.
+pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    let mut written = postcard::to_extend(message, std::mem::take(out))
+        .expect("a Vec takes all that is written, and our messages contain nothing that postcard refuses");
+    std::mem::swap(out, &mut written);
+    let length = out.len() - start - LENGTH_BYTES;
+    let prefix = u32::try_from(length).expect("a message is far shorter than 4 GiB");
+    out[start..start + LENGTH_BYTES].copy_from_slice(&prefix.to_le_bytes());
+    length
+}
+
+/// The frame of `message` on its own.
+pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    encode(message, &mut out);
+    out
+}
+
+/// Decodes a body (or any other postcard-encoded value) and refuses bytes left over.
+///
+/// # Errors
+/// [`BadFrame::Malformed`].
+pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadFrame> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(BadFrame::Malformed),
+    }
+}
+
+/// Decodes a message whose first byte names its kind; `kinds` is how many kinds there are.
+///
+/// # Errors
+/// [`BadFrame::UnknownKind`] or [`BadFrame::Malformed`].
+pub fn decode_message<'a, T: Deserialize<'a>>(body: &'a [u8], kinds: u8) -> Result<T, BadFrame> {
+    match body.first() {
+        Some(&kind) if kind >= kinds => Err(BadFrame::UnknownKind(kind)),
+        _ => decode(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_length_is_refused_before_its_body_is_there() {
+        let claim = 2_000_000_u32.to_le_bytes();
+        let refused = BadFrame::TooLong {
+            length: 2_000_000,
+            max: BODY_BYTES_MAX,
+        };
+        assert_eq!(split(&claim, BODY_BYTES_MAX), Err(refused));
+        assert_eq!(split(&claim[..3], BODY_BYTES_MAX), Ok(None));
+    }
+
+    #[test]
+    fn bytes_left_over_are_refused() {
+        assert_eq!(decode::<u8>(&[1]), Ok(1));
+        assert_eq!(decode::<u8>(&[1, 2]), Err(BadFrame::Malformed));
+        assert_eq!(decode::<u8>(&[]), Err(BadFrame::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_cut(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
+            cut in 0usize..4000,
+        ) {
+            let mut stream = Vec::new();
+            for body in &bodies {
+                encode(body, &mut stream);
+            }
+            let cut = cut.min(stream.len());
+            let (mut buffer, mut found) = (Vec::new(), Vec::new());
+            for part in [&stream[..cut], &stream[cut..]] {
+                buffer.extend_from_slice(part);
+                while let Some(body) = split(&buffer, BODY_BYTES_MAX)? {
+                    found.push(decode::<Vec<u8>>(body)?);
+                    let used = body.len() + LENGTH_BYTES;
+                    buffer.drain(..used);
+                }
+            }
+            prop_assert_eq!(found, bodies);
+            prop_assert!(buffer.is_empty());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! stub
+use serde::{Deserialize, Serialize};
+/// Q
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// file
+    File(crate::FileName),
+}
