@@ -7,8 +7,10 @@
 pub mod digest;
 pub mod escape;
 pub mod file_name;
+pub mod keyword;
 pub mod name;
 
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;
+pub use keyword::Keyword;
 pub use name::PeerName;
