@@ -1,3 +1,4 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
+pub mod index;
 pub mod runtime;

@@ -4,20 +4,17 @@
 //! Nothing here does I/O, starts a thread or reads a clock: time and randomness are handed in.
 #![forbid(unsafe_code)]
 
-pub mod card;
-pub mod conversation;
+mod bounded;
 pub mod digest;
 pub mod escape;
 pub mod file_name;
-pub mod frame;
-pub mod keys;
+pub mod keyword;
 pub mod name;
-pub mod protocol;
 pub mod query;
 pub mod share;
-pub mod signal;
-pub mod transfer;
 
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;
+pub use keyword::Keyword;
 pub use name::PeerName;
+pub use query::Query;

@@ -1,0 +1,165 @@
+//! The two texts that keep one share: `<name>.txt` in exactly the grammar of `keyword.txt`, and beside it
+//! `<name>.files`, which says what each file is:
+//!
+//! ```text
+//! # switchboard files 1
+//! # owner Alice
+//! # keywords sha256 HEX of <name>.txt
+//! HEX  BYTES  FILE NAME          one line a file, in order of names
+//! # end sha256 HEX of all lines above
+//! ```
+//!
+//! The digests tell a share that was kept whole from one that is damaged, and which `<name>.txt` belongs to the list.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use wire::file_name::BadFileName;
+use wire::keyword::{self, Problem};
+use wire::share::PublishedFile;
+use wire::{Digest, FileName, PeerName};
+
+use super::staging::Share;
+
+const VERSION_LINE: &str = "# switchboard files 1";
+const OWNER: &str = "# owner ";
+const KEYWORDS: &str = "# keywords sha256 ";
+const END: &str = "# end sha256 ";
+
+/// Why a kept share cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Damage {
+    #[error("the list of files is missing")]
+    NoList,
+    #[error("the keywords are missing")]
+    NoKeywords,
+    #[error("it is longer than a share can be")]
+    TooLong,
+    #[error("it is not UTF-8 text")]
+    NotText,
+    #[error("line {0} of the list of files is not what the server writes")]
+    Line(usize),
+    #[error("a name in the list of files is bad: {0}")]
+    Name(#[from] BadFileName),
+    #[error("the list of files was changed or cut off")]
+    ListDigest,
+    #[error("the keywords were changed or cut off")]
+    KeywordsDigest,
+    #[error("the list of files belongs to {0}")]
+    Owner(PeerName),
+    #[error("keywords: {0}")]
+    Keywords(Problem),
+    #[error("keywords: {0:?} is not in the list of files")]
+    NoSuchFile(FileName),
+}
+
+/// The two texts of a share.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Texts {
+    pub(super) keywords: String,
+    pub(super) list: String,
+}
+
+/// A list of files that is whole, still without keywords.
+#[derive(Debug)]
+pub(super) struct List {
+    share: Share,
+    /// The digest of the keywords that belong to it.
+    pub(super) keywords_sha256: Digest,
+}
+
+/// Writes a share.
+pub(super) fn render(share: &Share) -> Texts {
+    let pairs = share
+        .files
+        .iter()
+        .flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
+    let keywords = keyword::write(pairs);
+    let digest = Digest::of(keywords.as_bytes());
+    let mut list = format!("{VERSION_LINE}\n{OWNER}{}\n{KEYWORDS}{digest}\n", share.owner);
+    for file in &share.files {
+        // Writing to a String cannot fail.
+        let _ = writeln!(list, "{}  {}  {}", file.sha256, file.bytes, file.name);
+    }
+    let digest = Digest::of(list.as_bytes());
+    let _ = writeln!(list, "{END}{digest}");
+    Texts { keywords, list }
+}
+
+/// Reads a list of files, which names the keywords that belong to it.
+pub(super) fn read_list(text: &str) -> Result<List, Damage> {
+    let (body, end) = text
+        .strip_suffix('\n')
+        .and_then(|lines| lines.rfind('\n'))
+        .map(|at| text.split_at(at + 1))
+        .ok_or(Damage::ListDigest)?;
+    if digest_after(END, end.trim_end()) != Some(Digest::of(body.as_bytes())) {
+        return Err(Damage::ListDigest);
+    }
+    let mut lines = body.lines();
+    if lines.next() != Some(VERSION_LINE) {
+        return Err(Damage::Line(1));
+    }
+    let owner = lines.next().and_then(|line| line.strip_prefix(OWNER));
+    let owner = owner.and_then(|name| name.parse().ok()).ok_or(Damage::Line(2))?;
+    let keywords_sha256 = lines.next().and_then(|line| digest_after(KEYWORDS, line));
+    let keywords_sha256 = keywords_sha256.ok_or(Damage::Line(3))?;
+    let files = lines
+        .enumerate()
+        .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + 4))?)
+        .collect::<Result<_, _>>()?;
+    let share = Share { owner, files };
+    Ok(List {
+        share,
+        keywords_sha256,
+    })
+}
+
+fn digest_after(prefix: &str, line: &str) -> Option<Digest> {
+    line.strip_prefix(prefix)?.parse().ok()
+}
+
+fn read_line(line: &str) -> Option<Result<PublishedFile, Damage>> {
+    let mut items = line.splitn(3, "  ");
+    let sha256 = items.next()?.parse().ok()?;
+    let bytes = items.next()?.parse().ok()?;
+    let file = |name| PublishedFile {
+        name,
+        bytes,
+        sha256,
+        keywords: Vec::new(),
+    };
+    Some(items.next()?.parse().map(file).map_err(Damage::Name))
+}
+
+impl List {
+    /// The owner's name, as the owner writes it.
+    pub(super) fn owner(&self) -> &PeerName {
+        &self.share.owner
+    }
+
+    /// Adds the keywords to the files.
+    pub(super) fn with_keywords(self, text: &str) -> Result<Share, Damage> {
+        if Digest::of(text.as_bytes()) != self.keywords_sha256 {
+            return Err(Damage::KeywordsDigest);
+        }
+        let mut parsed = keyword::parse(text);
+        if !parsed.problems.is_empty() {
+            return Err(Damage::Keywords(parsed.problems.swap_remove(0)));
+        }
+        let mut share = self.share;
+        let places: HashMap<FileName, usize> = share
+            .files
+            .iter()
+            .enumerate()
+            .map(|(at, file)| (file.name.clone(), at))
+            .collect();
+        for (keyword, name) in parsed.pairs {
+            match places.get(&name) {
+                Some(at) => share.files[*at].keywords.push(keyword),
+                None => return Err(Damage::NoSuchFile(name)),
+            }
+        }
+        Ok(share)
+    }
+}

@@ -1,0 +1,199 @@
+//! Shares that are still arriving, part by part, and how much of that the server puts up with.
+
+use std::collections::{HashMap, HashSet};
+
+use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
+use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
+use wire::{Digest, PeerName};
+
+use super::{PublishRefused, Published};
+
+/// Most files of one peer: as many as `keyword.txt` can have pairs, since a file needs one to be found by keyword.
+pub const SHARE_FILES_MAX: u64 = PAIRS_MAX as u64;
+
+/// Most pairs of one peer: what `keyword.txt` can hold, because that is what a share is kept as.
+pub const SHARE_PAIRS_MAX: u64 = PAIRS_MAX as u64;
+
+/// Most text of one peer, in bytes, counted as it will lie on disk: what `keyword.txt` can hold.
+pub const SHARE_TEXT_BYTES_MAX: u64 = KEYWORD_TEXT_BYTES_MAX as u64;
+
+/// Most memory for shares that are unfinished or on their way to the disk: four of the largest, or thousands of usual ones.
+/// Without it, peers that each start a large share and never finish could fill the memory of the server.
+const HELD_BYTES_MAX: u64 = 4 * SHARE_TEXT_BYTES_MAX;
+
+/// What a keyword takes in memory beside its text: a pointer, a length, and the rounding up of the allocation.
+const PAIR_HELD_BYTES: u64 = 48;
+
+/// A share that is complete.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// As its owner writes it.
+    pub(super) owner: PeerName,
+    /// In order of their names, each name once.
+    pub(super) files: Vec<PublishedFile>,
+}
+
+/// How much of the budget for memory a share holds until [`Staging::release`] is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Held(u64);
+
+/// The parts of one share so far.
+#[derive(Debug, Default)]
+struct Parts {
+    next: u32,
+    files: Vec<PublishedFile>,
+    published: Published,
+    text_bytes: u64,
+    held_bytes: u64,
+}
+
+/// All shares that are unfinished, and the memory that they and those on their way to the disk hold.
+#[derive(Debug)]
+pub(super) struct Staging {
+    unfinished: HashMap<PeerName, Parts>,
+    held_bytes: u64,
+    held_bytes_max: u64,
+}
+
+impl Default for Staging {
+    fn default() -> Self {
+        Self::with_room(HELD_BYTES_MAX)
+    }
+}
+
+impl Staging {
+    /// Puts up with as much at a time.
+    pub(super) fn with_room(held_bytes_max: u64) -> Self {
+        let unfinished = HashMap::new();
+        Self {
+            unfinished,
+            held_bytes: 0,
+            held_bytes_max,
+        }
+    }
+
+    /// Takes one part. Refusing it forgets the parts before it.
+    pub(super) fn add(
+        &mut self,
+        peer: &PeerName,
+        part: u32,
+        files: Vec<PublishedFile>,
+    ) -> Result<Published, PublishRefused> {
+        let mut parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
+        if part == 0 {
+            self.held_bytes -= parts.held_bytes;
+            parts = Parts::default();
+        }
+        let held_before = parts.held_bytes;
+        let added = if part == parts.next {
+            parts.add(files)
+        } else {
+            Err(PublishRefused::OutOfOrder {
+                expected: parts.next,
+                got: part,
+            })
+        };
+        let held_after = self.held_bytes - held_before + parts.held_bytes;
+        match added {
+            Ok(()) if held_after <= self.held_bytes_max => {
+                self.held_bytes = held_after;
+                let published = parts.published;
+                self.unfinished.insert(peer.folded(), parts);
+                Ok(published)
+            }
+            refused => {
+                self.held_bytes -= held_before;
+                Err(refused.err().unwrap_or(PublishRefused::Busy))
+            }
+        }
+    }
+
+    /// Takes out a share that has all its parts. What it holds stays counted until it is released.
+    pub(super) fn finish(&mut self, peer: &PeerName) -> Result<(Share, Published, Held), PublishRefused> {
+        let parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
+        let held = Held(parts.held_bytes);
+        let mut files = parts.files;
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if let Some(twice) = files.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            self.release(held);
+            return Err(PublishRefused::Repeated(twice[0].name.clone()));
+        }
+        let share = Share {
+            owner: peer.clone(),
+            files,
+        };
+        Ok((share, parts.published, held))
+    }
+
+    /// Forgets an unfinished share.
+    pub(super) fn forget(&mut self, peer: &PeerName) {
+        if let Some(parts) = self.unfinished.remove(&peer.folded()) {
+            self.held_bytes -= parts.held_bytes;
+        }
+    }
+
+    /// Counts memory as free again.
+    pub(super) fn release(&mut self, Held(bytes): Held) {
+        self.held_bytes -= bytes;
+    }
+
+    /// How much is held now.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+}
+
+impl Parts {
+    fn add(&mut self, files: Vec<PublishedFile>) -> Result<(), PublishRefused> {
+        self.next += 1;
+        for mut file in files {
+            if file.keywords.len() > FILE_KEYWORDS_MAX {
+                return Err(PublishRefused::TooManyKeywords(file.name));
+            }
+            drop_repeated_keywords(&mut file);
+            let pairs = file.keywords.len() as u64;
+            let text_bytes = text_bytes(&file);
+            self.published.files += 1;
+            self.published.pairs += pairs;
+            self.text_bytes += text_bytes;
+            self.held_bytes += text_bytes + pairs * PAIR_HELD_BYTES + size_of::<PublishedFile>() as u64;
+            self.check()?;
+            self.files.push(file);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), PublishRefused> {
+        if self.published.files > SHARE_FILES_MAX {
+            Err(PublishRefused::TooManyFiles)
+        } else if self.published.pairs > SHARE_PAIRS_MAX {
+            Err(PublishRefused::TooManyPairs)
+        } else if self.text_bytes > SHARE_TEXT_BYTES_MAX {
+            Err(PublishRefused::TooMuchText)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A repeated pair counts once, in the spelling that came first.
+fn drop_repeated_keywords(file: &mut PublishedFile) {
+    let mut seen = HashSet::with_capacity(file.keywords.len());
+    file.keywords
+        .retain(|keyword| seen.insert(keyword.folded().into_owned()));
+}
+
+/// What a file takes on disk at most: its line in the list of files, and a line in `keyword.txt` for each keyword.
+fn text_bytes(file: &PublishedFile) -> u64 {
+    const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
+    const PAIR_LINE: usize = ", ;\n".len();
+    let name = file.name.as_str().len();
+    let pairs: usize = file
+        .keywords
+        .iter()
+        .map(|keyword| keyword.as_str().len() + name + PAIR_LINE)
+        .sum();
+    (LIST_LINE + name + pairs) as u64
+}

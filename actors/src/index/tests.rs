@@ -1,0 +1,145 @@
+//! What the Index is expected to do. Here are the words in which the tests speak.
+
+use wire::share::PublishedFile;
+use wire::{Digest, Keyword, PeerName, Query};
+
+use super::core::{Core, Effect};
+use super::keeper::Keep;
+use super::staging::Share;
+use super::{AskerSees, Command, Found, Presence, PublishAnswer, Published};
+use crate::runtime::{Pending, reply};
+
+mod bounds;
+mod decisions;
+mod disk;
+mod model;
+mod threads;
+
+const NOW: std::time::Duration = std::time::Duration::ZERO;
+
+/// An asker on another machine.
+const FAR: AskerSees = AskerSees {
+    from: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)),
+};
+
+/// An asker on the server's own machine.
+const NEAR: AskerSees = AskerSees {
+    from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+};
+
+fn peer(name: &str) -> PeerName {
+    name.parse().expect("a good peer name")
+}
+
+/// A file whose content is its name.
+fn file(name: &str, keywords: &[&str]) -> PublishedFile {
+    let keywords = keywords
+        .iter()
+        .map(|k| k.parse().expect("a good keyword"))
+        .collect();
+    PublishedFile {
+        name: name.parse().expect("a good file name"),
+        bytes: name.len() as u64,
+        sha256: Digest::of(name.as_bytes()),
+        keywords,
+    }
+}
+
+fn keywords(words: &[&str]) -> Query {
+    let words: Vec<Keyword> = words.iter().map(|w| w.parse().expect("a good keyword")).collect();
+    Query::Keywords(words.try_into().expect("few enough keywords"))
+}
+
+fn here(name: &str, address: Option<&str>) -> Presence {
+    let address = address.map(|a| a.parse().expect("a good address"));
+    Presence {
+        peer: peer(name),
+        online: true,
+        address,
+    }
+}
+
+fn gone(name: &str) -> Presence {
+    Presence {
+        peer: peer(name),
+        online: false,
+        address: None,
+    }
+}
+
+/// What came of a publication, when nothing is written to a disk.
+enum Outcome {
+    Answered(PublishAnswer),
+    ToKeep(Keep, Pending<PublishAnswer>),
+}
+
+/// Carries out one command that has at most one effect.
+fn effect(core: &mut Core, command: Command) -> Option<Effect> {
+    let mut out = Vec::new();
+    core.handle(command, &mut out);
+    assert!(out.len() <= 1, "one command, one effect");
+    out.pop()
+}
+
+fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> Outcome {
+    let (reply, pending) = reply();
+    let command = Command::Publish {
+        peer: peer(name),
+        part,
+        last,
+        files,
+        reply,
+    };
+    match effect(core, command) {
+        Some(Effect::AnswerPublish(_, answer)) => Outcome::Answered(answer),
+        Some(Effect::Keep(keep)) => Outcome::ToKeep(keep, pending),
+        other => panic!("a publication had the effect {other:?}"),
+    }
+}
+
+/// Publishes a share in one part and lets it be kept. Returns what the keeper was given to write.
+fn publish(core: &mut Core, name: &str, files: Vec<PublishedFile>) -> Share {
+    match publish_part(core, name, 0, true, files) {
+        Outcome::ToKeep(keep, _) => {
+            core.kept(keep.held);
+            keep.share
+        }
+        Outcome::Answered(answer) => panic!("a share was not taken: {answer:?}"),
+    }
+}
+
+/// Publishes one part that must be answered at once.
+fn answered(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> PublishAnswer {
+    match publish_part(core, name, part, last, files) {
+        Outcome::Answered(answer) => answer,
+        Outcome::ToKeep(keep, _) => panic!("answered only once kept: {keep:?}"),
+    }
+}
+
+fn tell(core: &mut Core, presence: Presence) {
+    let effect = effect(core, Command::Presence(presence));
+    assert!(effect.is_none(), "presence has no effect outside");
+}
+
+fn search(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> Found {
+    let (reply, _) = reply();
+    let command = Command::Search {
+        query: query.clone(),
+        limit,
+        asker,
+        reply,
+    };
+    match effect(core, command) {
+        Some(Effect::AnswerSearch(_, found)) => found,
+        other => panic!("a search had the effect {other:?}"),
+    }
+}
+
+/// Who has which file, in the order of the hits.
+fn names(found: &Found) -> Vec<(&str, &str)> {
+    found
+        .hits
+        .iter()
+        .map(|hit| (hit.peer.as_str(), hit.file.name.as_str()))
+        .collect()
+}

@@ -1,0 +1,203 @@
+//! What the Index refuses, and that refusing leaves nothing behind.
+
+use super::super::PublishRefused;
+use super::super::core::{HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, KEEPS_IN_FLIGHT_MAX};
+use super::super::staging::{SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX, Staging};
+use super::*;
+use wire::share::FILE_KEYWORDS_MAX;
+
+/// A file with as many keywords as a file may have.
+fn with_most_keywords(name: &str, keyword_bytes: usize) -> PublishedFile {
+    let mut file = file(name, &[]);
+    file.keywords = (0..FILE_KEYWORDS_MAX)
+        .map(|n| format!("{n:0keyword_bytes$}").parse().expect("a good keyword"))
+        .collect();
+    file
+}
+
+#[test]
+fn parts_come_in_order() {
+    let mut core = Core::default();
+    let wrong = |expected, got| Err(PublishRefused::OutOfOrder { expected, got });
+    assert_eq!(answered(&mut core, "A", 1, true, Vec::new()), wrong(0, 1));
+    let one = Ok(Published { files: 1, pairs: 0 });
+    assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one);
+    assert_eq!(answered(&mut core, "A", 2, true, Vec::new()), wrong(1, 2));
+    assert_eq!(
+        answered(&mut core, "A", 1, true, Vec::new()),
+        wrong(0, 1),
+        "refusing forgets"
+    );
+    assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one);
+    assert_eq!(
+        answered(&mut core, "A", 0, false, vec![file("x", &[])]),
+        one,
+        "part 0 starts again"
+    );
+    tell(&mut core, gone("A"));
+    assert_eq!(
+        answered(&mut core, "A", 1, true, Vec::new()),
+        wrong(0, 1),
+        "who goes starts again"
+    );
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_file_is_in_a_share_once() {
+    let mut core = Core::default();
+    publish(&mut core, "A", vec![file("old", &["k"])]);
+    let twice = vec![file("x", &["k"]), file("y", &[]), file("x", &["l"])];
+    let name = "x".parse().expect("a good name");
+    assert_eq!(
+        answered(&mut core, "A", 0, true, twice),
+        Err(PublishRefused::Repeated(name))
+    );
+    assert_eq!(
+        names(&search(&mut core, &keywords(&["k"]), 9, FAR)),
+        [("A", "old")]
+    );
+    publish(&mut core, "A", Vec::new());
+    assert!(core.is_empty());
+}
+
+#[test]
+fn pairs_and_keywords_of_a_share_are_bounded() {
+    let mut core = Core::default();
+    let mut too_many = with_most_keywords("x", 8);
+    too_many
+        .keywords
+        .push("one more".parse().expect("a good keyword"));
+    let refused = Err(PublishRefused::TooManyKeywords(too_many.name.clone()));
+    assert_eq!(answered(&mut core, "A", 0, true, vec![too_many]), refused);
+
+    let full = SHARE_PAIRS_MAX / FILE_KEYWORDS_MAX as u64;
+    for n in 0..full {
+        let part = u32::try_from(n).expect("few parts");
+        let files = vec![with_most_keywords(&format!("f{n}"), 4)];
+        assert!(answered(&mut core, "A", part, false, files).is_ok());
+    }
+    let part = u32::try_from(full).expect("few parts");
+    let one_more = vec![with_most_keywords("last", 4)];
+    assert_eq!(
+        answered(&mut core, "A", part, true, one_more),
+        Err(PublishRefused::TooManyPairs)
+    );
+    assert!(core.is_empty());
+}
+
+#[test]
+fn the_text_of_a_share_is_bounded() {
+    let mut core = Core::default();
+    let widest = with_most_keywords("widest", 128);
+    let mut refused = None;
+    for part in 0..u32::MAX {
+        let name = format!("{part:0255}").parse().expect("a good name");
+        let files = vec![PublishedFile {
+            name,
+            ..widest.clone()
+        }];
+        if let Err(reason) = answered(&mut core, "A", part, false, files) {
+            refused = Some((part, reason));
+            break;
+        }
+    }
+    let (part, reason) = refused.expect("a share has an end");
+    assert_eq!(reason, PublishRefused::TooMuchText);
+    let keywords_bytes = FILE_KEYWORDS_MAX as u64 * (128 + ", ".len() + 255 + ";\n".len()) as u64;
+    assert!(u64::from(part) * keywords_bytes <= SHARE_TEXT_BYTES_MAX);
+    assert!(u64::from(part + 2) * keywords_bytes > SHARE_TEXT_BYTES_MAX);
+    assert!(core.is_empty());
+}
+
+#[test]
+fn unfinished_shares_together_are_bounded() {
+    let one = || vec![file("x", &["k"])];
+    let mut staging = Staging::default();
+    assert!(staging.add(&peer("a"), 0, one()).is_ok());
+    let room = 2 * staging.held_bytes();
+
+    let mut staging = Staging::with_room(room);
+    assert!(staging.add(&peer("a"), 0, one()).is_ok());
+    assert!(staging.add(&peer("b"), 0, one()).is_ok());
+    assert_eq!(staging.add(&peer("c"), 0, one()), Err(PublishRefused::Busy));
+    let (_, _, held) = staging.finish(&peer("A")).expect("it is complete");
+    assert_eq!(
+        staging.add(&peer("c"), 0, one()),
+        Err(PublishRefused::Busy),
+        "still on its way"
+    );
+    staging.release(held);
+    assert!(staging.add(&peer("c"), 0, one()).is_ok());
+    assert!(
+        staging.add(&peer("C"), 0, one()).is_ok(),
+        "starting again frees what was there"
+    );
+    assert_eq!(staging.add(&peer("c"), 1, one()), Err(PublishRefused::Busy));
+    staging.forget(&peer("b"));
+    assert_eq!(staging.held_bytes(), 0, "what was refused is forgotten");
+}
+
+#[test]
+fn the_whole_index_is_bounded() {
+    let nearly = Published {
+        files: INDEX_FILES_MAX - 2,
+        pairs: INDEX_PAIRS_MAX - 2,
+    };
+    let mut core = Core::default();
+    core.pretend(nearly);
+    let full = Err(PublishRefused::IndexFull);
+    let three_files = ["x", "y", "z"].map(|name| file(name, &[])).to_vec();
+    assert_eq!(answered(&mut core, "A", 0, true, three_files), full);
+    let three_pairs = vec![file("x", &["1", "2", "3"])];
+    assert_eq!(answered(&mut core, "A", 0, true, three_pairs), full);
+    for word in ["old", "new"] {
+        // The second replaces the first, which makes room for it.
+        publish(&mut core, "A", vec![file("x", &["1", word]), file("y", &[])]);
+    }
+    assert_eq!(answered(&mut core, "B", 0, true, vec![file("x", &[])]), full);
+    publish(&mut core, "A", Vec::new());
+    core.pretend(Published::default());
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_slow_disk_puts_publishers_off_and_not_searches() {
+    let mut core = Core::default();
+    let mut held = Vec::new();
+    for n in 0..KEEPS_IN_FLIGHT_MAX {
+        match publish_part(&mut core, &format!("p{n}"), 0, true, vec![file("x", &["k"])]) {
+            Outcome::ToKeep(keep, _) => held.push(keep.held),
+            Outcome::Answered(answer) => panic!("there is a place for {n}: {answer:?}"),
+        }
+    }
+    let late = vec![file("x", &["k"])];
+    assert_eq!(
+        answered(&mut core, "late", 0, true, late.clone()),
+        Err(PublishRefused::Busy)
+    );
+    let found = search(&mut core, &keywords(&["k"]), 1, FAR);
+    assert_eq!(found.total, KEEPS_IN_FLIGHT_MAX as u64);
+    core.kept(held.pop().expect("many are held"));
+    publish(&mut core, "late", late);
+}
+
+#[test]
+fn an_answer_fits_into_a_frame() {
+    let mut core = Core::default();
+    let many = (0..HITS_MAX + 1).map(|n| file(&format!("{n}"), &["k"])).collect();
+    publish(&mut core, "A", many);
+    let found = search(&mut core, &keywords(&["k"]), u32::MAX, FAR);
+    assert_eq!((found.hits.len(), found.total), (1000, 1001));
+
+    let large = (0..20)
+        .map(|n| with_most_keywords(&format!("{n}"), 128))
+        .collect();
+    publish(&mut core, "A", large);
+    let all = keywords(&[&format!("{:0128}", 1)]);
+    let found = search(&mut core, &all, u32::MAX, FAR);
+    assert_eq!(found.total, 20);
+    assert!(!found.hits.is_empty());
+    let bytes = postcard::to_stdvec(&found.hits).expect("hits are plain data");
+    assert!(bytes.len() <= HITS_BYTES_MAX, "{}", bytes.len());
+}

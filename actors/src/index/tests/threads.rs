@@ -1,0 +1,181 @@
+//! The actor with its threads and a real disk.
+
+use std::time::Duration;
+
+use super::super::keeper::Keep;
+use super::super::{IndexHandle, PresenceOutbox, PublishRefused, shell};
+use super::*;
+use crate::runtime::{NoAnswer, mailbox};
+
+/// Long enough for any machine; nothing waits that long unless it is broken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn found(index: &IndexHandle, word: &str) -> Found {
+    index
+        .search(keywords(&[word]), 100, FAR, DEADLINE)
+        .expect("the index answers")
+}
+
+#[test]
+fn a_restart_keeps_everything_but_who_is_online() {
+    let data = tempfile::TempDir::new().expect("a temporary folder");
+    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    let a = vec![
+        file("tides.md", &["Sea"]),
+        file("low water.txt", &["sea", "poem"]),
+    ];
+    let b = vec![file("low water.txt", &["SEA"])];
+    let published = index.publish(peer("Alice"), 0, true, a, DEADLINE);
+    assert_eq!(published, Ok(Ok(Published { files: 2, pairs: 3 })));
+    assert!(
+        data.path().join("index/alice.txt").exists(),
+        "answered only once it is on disk"
+    );
+    for (part, last, files) in [(0, false, b), (1, true, Vec::new())] {
+        let published = index.publish(peer("bob"), part, last, files, DEADLINE);
+        assert_eq!(published, Ok(Ok(Published { files: 1, pairs: 1 })));
+    }
+    index
+        .presence(here("bob", Some("192.0.2.1:1")))
+        .expect("there is room");
+    let before = found(&index, "sea");
+    assert_eq!(
+        names(&before),
+        [
+            ("bob", "low water.txt"),
+            ("Alice", "low water.txt"),
+            ("Alice", "tides.md")
+        ]
+    );
+    drop(index);
+    drop(threads);
+
+    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
+    let after = found(&index, "sea");
+    assert_eq!(
+        names(&after),
+        [
+            ("Alice", "low water.txt"),
+            ("bob", "low water.txt"),
+            ("Alice", "tides.md")
+        ]
+    );
+    assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
+    assert_eq!(after.hits[0].file, before.hits[1].file);
+    drop(index);
+    drop(threads);
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_kept() {
+    let data = tempfile::TempDir::new().expect("a temporary folder");
+    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    let mut pending = Vec::new();
+    for n in 0..100 {
+        let (reply, answer) = reply();
+        // The same few peers again and again, so that newer shares overtake older ones on the way to the disk.
+        let owner = peer(&format!("p{}", n % 7));
+        let files = vec![file(&format!("f{n}"), &["k"])];
+        let command = Command::Publish {
+            peer: owner,
+            part: 0,
+            last: true,
+            files,
+            reply,
+        };
+        index.send(command).expect("the index runs");
+        pending.push(answer);
+    }
+    drop(index);
+    drop(threads);
+    for answer in pending {
+        assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
+    }
+    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
+    let kept: Vec<_> = found(&index, "k")
+        .hits
+        .into_iter()
+        .map(|hit| hit.file.name)
+        .collect();
+    let last: Vec<wire::FileName> = (93..100)
+        .map(|n| format!("f{n}").parse().expect("a good name"))
+        .collect();
+    assert_eq!(kept, last);
+    drop(index);
+    drop(threads);
+}
+
+#[test]
+fn a_search_does_not_wait_for_the_disk() {
+    let (address, commands) = mailbox(8);
+    let index = IndexHandle(address);
+    // A keeper that never gets round to writing.
+    let (to_keeper, keeps) = mailbox::<Keep>(8);
+    let (to_index, kept) = mailbox(8);
+    let thread = std::thread::spawn(move || shell::run(Core::default(), &commands, &to_keeper, &kept));
+    let (reply, publisher) = reply();
+    let files = vec![file("f", &["k"])];
+    let command = Command::Publish {
+        peer: peer("A"),
+        part: 0,
+        last: true,
+        files,
+        reply,
+    };
+    index.send(command).expect("the index runs");
+    assert_eq!(found(&index, "k").total, 1);
+    assert!(
+        to_index.offer(Default::default()).is_ok(),
+        "nothing was reported as kept"
+    );
+    drop(index);
+    thread.join().expect("the index ends in peace");
+    drop(keeps);
+    assert_eq!(publisher.wait(DEADLINE), Err(NoAnswer::Dropped));
+}
+
+#[test]
+fn a_disk_that_fails_is_told_to_the_publisher() {
+    let data = tempfile::TempDir::new().expect("a temporary folder");
+    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
+    let files = vec![file("f", &["k"])];
+    let published = index.publish(peer("A"), 0, true, files, DEADLINE);
+    assert!(
+        matches!(published, Ok(Err(PublishRefused::NotKept(_)))),
+        "{published:?}"
+    );
+    assert_eq!(found(&index, "k").total, 1);
+    drop(index);
+    drop(threads);
+}
+
+#[test]
+fn presence_waits_for_room_and_only_the_newest_counts() {
+    let (address, commands) = mailbox(1);
+    let mut outbox = PresenceOutbox::new(IndexHandle(address));
+    outbox.tell(here("first", None));
+    assert!(!outbox.is_behind());
+    outbox.tell(here("A", None));
+    outbox.tell(gone("a"));
+    outbox.tell(here("b", None));
+    assert!(outbox.is_behind());
+    assert!(!outbox.flush());
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        commands.drain(&mut told);
+        outbox.flush();
+    }
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|command| match command {
+            Command::Presence(presence) => presence,
+            other => panic!("an outbox tells presence, not {other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [here("first", None), gone("a"), here("b", None)]);
+    assert!(!outbox.is_behind());
+    drop(commands);
+    outbox.tell(gone("b"));
+    assert!(!outbox.is_behind(), "nobody is left to be told");
+}
