@@ -7,6 +7,7 @@
 pub mod digest;
 pub mod escape;
 pub mod file_name;
+pub mod http;
 pub mod name;
 
 pub use digest::{Digest, Fingerprint};
