@@ -1,3 +1,5 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
+pub mod file_server;
+mod linux;
 pub mod runtime;
