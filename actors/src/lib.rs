@@ -3,3 +3,4 @@
 pub mod file_server;
 mod linux;
 pub mod runtime;
+pub mod session;

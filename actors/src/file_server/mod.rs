@@ -128,3 +128,10 @@ pub fn start(config: &FileServerConfig) -> Result<(FileServerHandle, Vital), Sta
     let vital = shell::start(&config.root, mailbox)?;
     Ok((FileServerHandle(address), vital))
 }
+
+/// A handle to a mailbox that nobody takes anything from.
+#[cfg(test)]
+pub(crate) fn detached(capacity: usize) -> (FileServerHandle, crate::runtime::Mailbox<Command>) {
+    let (address, mailbox) = crate::runtime::mailbox(capacity);
+    (FileServerHandle(address), mailbox)
+}
