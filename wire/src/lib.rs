@@ -5,13 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod bounded;
+pub mod card;
+pub mod conversation;
 pub mod digest;
 pub mod escape;
 pub mod file_name;
+pub mod frame;
+pub mod http;
+pub mod keys;
 pub mod keyword;
 pub mod name;
+pub mod protocol;
 pub mod query;
 pub mod share;
+pub mod signal;
+pub mod transfer;
 
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;

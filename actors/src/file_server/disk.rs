@@ -1,0 +1,171 @@
+//! The web root on the disk.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::StartError;
+use super::asset::Body;
+use crate::linux::open_beneath;
+
+/// How often a file is read anew because it changed while it was read.
+const READ_ATTEMPTS_MAX: usize = 3;
+
+/// What tells one content of a file from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) bytes: u64,
+    pub(super) modified: SystemTime,
+    /// Last change of content, owner or mode. Unlike `modified` nobody can set it back.
+    pub(super) changed: SystemTime,
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// What a path names.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Directory,
+    File { stamp: Stamp, body: Body },
+}
+
+/// Why a path gives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DiskError {
+    NotFound,
+    /// Not a regular file, not readable, or outside the root.
+    Refused,
+    Failed,
+}
+
+/// The files below one root. Paths are relative to it and have been checked for dots already.
+pub(super) trait Disk {
+    /// Opens a path; a file of at most `memory_bytes_max` is read at once.
+    fn load(&mut self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError>;
+
+    /// Looks at a regular file without opening it.
+    fn stamp(&mut self, path: &str) -> Result<Stamp, DiskError>;
+}
+
+/// A directory that no path leads out of.
+#[derive(Debug)]
+pub(super) struct RootDirectory(OwnedFd);
+
+impl RootDirectory {
+    pub(super) fn open(root: &Path) -> Result<Self, StartError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory =
+            rustix::fs::open(root, flags, rustix::fs::Mode::empty()).map_err(|e| StartError::Root {
+                root: root.to_owned(),
+                source: e.into(),
+            })?;
+        open_beneath(&directory, ".", OFlags::PATH).map_err(|e| StartError::NoOpenat2 {
+            root: root.to_owned(),
+            source: e.into(),
+        })?;
+        Ok(Self(directory))
+    }
+
+    /// Without `O_NONBLOCK` opening a named pipe would wait for somebody to write into it.
+    fn open_for_reading(&self, path: &str) -> Result<File, DiskError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = open_beneath(self.0.as_fd(), path, flags);
+        Ok(File::from(opened.map_err(|e| meaning_of(e, path))?))
+    }
+}
+
+impl Disk for RootDirectory {
+    fn load(&mut self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError> {
+        let file = self.open_for_reading(path)?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let stat = stat_of(&file, path)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => {}
+                FileType::Directory => return Ok(Entry::Directory),
+                _ => return Err(DiskError::Refused),
+            }
+            let stamp = Stamp::from(&stat);
+            if stamp.bytes > memory_bytes_max {
+                let bytes = stamp.bytes;
+                let body = Body::File { file, bytes };
+                return Ok(Entry::File { stamp, body });
+            }
+            let content = read_whole(&file, stamp.bytes).map_err(|e| failed(&e, path))?;
+            let is_settled = Stamp::from(&stat_of(&file, path)?) == stamp;
+            // A file that never settles is served as it was read; its stamp is old then, so the next look revokes it.
+            if is_settled || attempts == READ_ATTEMPTS_MAX {
+                let body = Body::Memory(content);
+                return Ok(Entry::File { stamp, body });
+            }
+        }
+    }
+
+    fn stamp(&mut self, path: &str) -> Result<Stamp, DiskError> {
+        let opened = open_beneath(self.0.as_fd(), path, OFlags::PATH).map_err(|e| meaning_of(e, path))?;
+        let stat = stat_of(&opened, path)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Stamp::from(&stat)),
+            FileType::Directory => Err(DiskError::NotFound),
+            _ => Err(DiskError::Refused),
+        }
+    }
+}
+
+/// Reads from the beginning, at most as much as expected: a file that grows must not fill the memory.
+fn read_whole(mut file: &File, bytes: u64) -> std::io::Result<Bytes> {
+    std::io::Seek::rewind(&mut file)?;
+    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+    file.take(bytes).read_to_end(&mut content)?;
+    Ok(content.into())
+}
+
+fn stat_of(file: impl std::os::fd::AsFd, path: &str) -> Result<Stat, DiskError> {
+    rustix::fs::fstat(file).map_err(|e| meaning_of(e, path))
+}
+
+fn meaning_of(error: Errno, path: &str) -> DiskError {
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => DiskError::NotFound,
+        // XDEV: the path leads out. NXIO: a socket, or a pipe that nobody reads.
+        Errno::XDEV | Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => {
+            DiskError::Refused
+        }
+        other => failed(&other.into(), path),
+    }
+}
+
+fn failed(error: &std::io::Error, path: &str) -> DiskError {
+    tracing::warn!(target: "file_server", path = %wire::escape::Escaped(path), %error, "cannot read a file");
+    DiskError::Failed
+}
+
+impl From<&Stat> for Stamp {
+    // The types of these fields differ between architectures.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    fn from(stat: &Stat) -> Self {
+        Self {
+            bytes: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: time_of(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: time_of(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        }
+    }
+}
+
+/// A time of the file system; times before 1970 are taken for 1970.
+fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let nanoseconds = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());
+    SystemTime::UNIX_EPOCH
+        .checked_add(seconds + nanoseconds)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}

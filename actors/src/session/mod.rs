@@ -1,0 +1,3 @@
+//! Session: one connection, from its first bytes to its last.
+
+pub mod http;

@@ -1,0 +1,322 @@
+//! Bodies: how long one is, and taking it out of what surrounds it (RFC 9112, sections 6 and 7).
+
+use super::fields::is_token_byte;
+
+/// Longest line that gives a chunk's size, extensions included. Nobody sends extensions.
+const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
+/// Most bytes of trailer fields after the last chunk.
+const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// After so many bytes.
+    Exact(u64),
+    /// After the last chunk and the trailers.
+    Chunked,
+    /// Where the connection ends. Only responses have this.
+    UntilClose,
+}
+
+/// Why a body cannot be read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBody {
+    /// A chunk's size is no hexadecimal number of at most 64 bits, or its line is too long.
+    #[error("the size of a chunk is malformed")]
+    ChunkSize,
+    /// A line or a chunk does not end with CR LF.
+    #[error("a chunk does not end where it should")]
+    ChunkEnd,
+    /// A trailer field is malformed, or there are too many.
+    #[error("the fields after the last chunk are malformed")]
+    Trailer,
+    /// The connection ended before the body did.
+    #[error("the connection ended in the middle of the body")]
+    Truncated,
+}
+
+/// What one step of decoding found at the start of its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded<'b> {
+    /// How many bytes of the input are done with.
+    pub consumed: usize,
+    /// The part of the body that was among them; may be empty.
+    pub data: &'b [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many bytes of the body, then its end.
+    Exact(u64),
+    UntilClose,
+    /// The line with a chunk's size: what it says so far, its digits, whether an extension has begun.
+    Size {
+        size: u64,
+        digits: u8,
+        in_extension: bool,
+    },
+    SizeLf(u64),
+    /// So many bytes of a chunk.
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// A trailer line: whether its name is complete.
+    Trailer {
+        in_value: bool,
+        line_bytes: usize,
+    },
+    TrailerLf {
+        is_last: bool,
+    },
+    Done,
+}
+
+/// Takes a body out of the bytes of a connection, however they are split.
+#[derive(Debug, Clone)]
+pub struct BodyDecoder {
+    state: State,
+    /// Bytes of the present size line, or of all trailers.
+    framing_bytes: usize,
+}
+
+const SIZE_START: State = State::Size {
+    size: 0,
+    digits: 0,
+    in_extension: false,
+};
+
+impl BodyDecoder {
+    /// Starts at the first byte after a head.
+    pub fn new(length: BodyLength) -> Self {
+        let state = match length {
+            BodyLength::Exact(0) => State::Done,
+            BodyLength::Exact(bytes) => State::Exact(bytes),
+            BodyLength::Chunked => SIZE_START,
+            BodyLength::UntilClose => State::UntilClose,
+        };
+        Self {
+            state,
+            framing_bytes: 0,
+        }
+    }
+
+    /// Whether the body has been read to its end. Never true for [`BodyLength::UntilClose`].
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes one step: at least one byte is consumed, unless there is none or the body is done. Bytes after the end
+    /// of the body are not consumed.
+    ///
+    /// # Errors
+    /// [`BadBody`]; nothing that follows can be understood then.
+    pub fn decode<'b>(&mut self, input: &'b [u8]) -> Result<Decoded<'b>, BadBody> {
+        let mut consumed = 0;
+        loop {
+            let rest = &input[consumed..];
+            if rest.is_empty() || self.is_done() {
+                return Ok(Decoded { consumed, data: &[] });
+            }
+            if let Some(data) = self.take_data(rest) {
+                return Ok(Decoded {
+                    consumed: consumed + data.len(),
+                    data,
+                });
+            }
+            self.state = self.after_framing_byte(rest[0])?;
+            consumed += 1;
+        }
+    }
+
+    /// The connection has ended.
+    ///
+    /// # Errors
+    /// [`BadBody::Truncated`] unless that was the end of the body.
+    pub fn finish(&self) -> Result<(), BadBody> {
+        match self.state {
+            State::Done | State::UntilClose => Ok(()),
+            _ => Err(BadBody::Truncated),
+        }
+    }
+
+    /// The bytes of the body at the start of `rest`, if the body is what comes next.
+    fn take_data<'b>(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
+        let (left, at_end) = match self.state {
+            State::UntilClose => return Some(rest),
+            State::Exact(left) => (left, State::Done),
+            State::Data(left) => (left, State::DataCr),
+            _ => return None,
+        };
+        let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+        let left = left - taken as u64;
+        self.state = match self.state {
+            _ if left == 0 => at_end,
+            State::Exact(_) => State::Exact(left),
+            _ => State::Data(left),
+        };
+        Some(&rest[..taken])
+    }
+
+    fn after_framing_byte(&mut self, byte: u8) -> Result<State, BadBody> {
+        self.framing_bytes += 1;
+        match self.state {
+            State::Size {
+                size,
+                digits,
+                in_extension,
+            } => self.after_size_byte(byte, size, digits, in_extension),
+            State::SizeLf(size) if byte == b'\n' => {
+                self.framing_bytes = 0;
+                Ok(match size {
+                    0 => State::Trailer {
+                        in_value: false,
+                        line_bytes: 0,
+                    },
+                    size => State::Data(size),
+                })
+            }
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => {
+                self.framing_bytes = 0;
+                Ok(SIZE_START)
+            }
+            State::Trailer { in_value, line_bytes } => self.after_trailer_byte(byte, in_value, line_bytes),
+            State::TrailerLf { is_last: true } if byte == b'\n' => Ok(State::Done),
+            State::TrailerLf { is_last: false } if byte == b'\n' => Ok(State::Trailer {
+                in_value: false,
+                line_bytes: 0,
+            }),
+            _ => Err(BadBody::ChunkEnd),
+        }
+    }
+
+    fn after_size_byte(&self, byte: u8, size: u64, digits: u8, in_extension: bool) -> Result<State, BadBody> {
+        if self.framing_bytes > CHUNK_LINE_BYTES_MAX {
+            return Err(BadBody::ChunkSize);
+        }
+        let digit = char::from(byte).to_digit(16);
+        match (byte, digit) {
+            (b'\r', _) if digits > 0 => Ok(State::SizeLf(size)),
+            (_, Some(digit)) if !in_extension => {
+                let size = size
+                    .checked_mul(16)
+                    .and_then(|size| size.checked_add(digit.into()));
+                Ok(State::Size {
+                    size: size.ok_or(BadBody::ChunkSize)?,
+                    digits: 1,
+                    in_extension,
+                })
+            }
+            // Only what starts with a semicolon is an extension; no white space before it, no control character in it.
+            (b';', _) if digits > 0 => Ok(State::Size {
+                size,
+                digits,
+                in_extension: true,
+            }),
+            _ if in_extension && is_field_byte(byte) => Ok(self.state),
+            _ => Err(BadBody::ChunkSize),
+        }
+    }
+
+    fn after_trailer_byte(&self, byte: u8, in_value: bool, line_bytes: usize) -> Result<State, BadBody> {
+        if self.framing_bytes > TRAILER_BYTES_MAX {
+            return Err(BadBody::Trailer);
+        }
+        let next = |in_value| {
+            Ok(State::Trailer {
+                in_value,
+                line_bytes: line_bytes + 1,
+            })
+        };
+        match byte {
+            b'\r' if in_value || line_bytes == 0 => Ok(State::TrailerLf {
+                is_last: line_bytes == 0,
+            }),
+            b':' if !in_value && line_bytes > 0 => next(true),
+            _ if in_value && is_field_byte(byte) => next(true),
+            _ if !in_value && is_token_byte(byte) => next(false),
+            _ => Err(BadBody::Trailer),
+        }
+    }
+}
+
+/// A byte that may be in a field's value (RFC 9110, section 5.5).
+fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_all(length: BodyLength, input: &[u8]) -> Result<(Vec<u8>, usize, bool), BadBody> {
+        let mut decoder = BodyDecoder::new(length);
+        let (mut body, mut at) = (Vec::new(), 0);
+        while at < input.len() && !decoder.is_done() {
+            let decoded = decoder.decode(&input[at..])?;
+            body.extend_from_slice(decoded.data);
+            at += decoded.consumed;
+        }
+        Ok((body, at, decoder.is_done()))
+    }
+
+    #[test]
+    fn takes_chunks_apart_and_stops_after_the_trailers() {
+        let input = b"5;name=\"v\"\r\nHello\r\n00A\r\n, chunked!\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\nGET /";
+        let (body, consumed, done) =
+            decode_all(BodyLength::Chunked, input).expect("the chunks are well formed");
+        assert_eq!(body, b"Hello, chunked!");
+        assert!(done);
+        assert_eq!(&input[consumed..], b"GET /");
+    }
+
+    #[test]
+    fn refuses_bad_chunks() {
+        for (input, why) in [
+            (&b"\r\n"[..], BadBody::ChunkSize),
+            (b"x\r\n", BadBody::ChunkSize),
+            (b"-1\r\n", BadBody::ChunkSize),
+            (b"0x5\r\n", BadBody::ChunkSize),
+            (b"5 \r\nHello\r\n", BadBody::ChunkSize),
+            (b"5\nHello\r\n", BadBody::ChunkSize),
+            (b"5;a\nb\r\nHello\r\n", BadBody::ChunkSize),
+            (b"5\rHello\r\n", BadBody::ChunkEnd),
+            (b"10000000000000000\r\n", BadBody::ChunkSize),
+            (b"5\r\nHello!\r\n", BadBody::ChunkEnd),
+            (b"5\r\nHello\n", BadBody::ChunkEnd),
+            (b"0\r\n\n", BadBody::Trailer),
+            (b"0\r\nname\r\n\r\n", BadBody::Trailer),
+            (b"0\r\n: v\r\n\r\n", BadBody::Trailer),
+            (b"0\r\na : v\r\n\r\n", BadBody::Trailer),
+            (b"0\r\n a: v\r\n\r\n", BadBody::Trailer),
+        ] {
+            assert_eq!(decode_all(BodyLength::Chunked, input), Err(why), "{input:?}");
+        }
+        let long_line = [b"5;".as_slice(), &[b'x'; 2000]].concat();
+        assert_eq!(
+            decode_all(BodyLength::Chunked, &long_line),
+            Err(BadBody::ChunkSize)
+        );
+        let long_trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(2000)].concat();
+        assert_eq!(
+            decode_all(BodyLength::Chunked, &long_trailers),
+            Err(BadBody::Trailer)
+        );
+    }
+
+    #[test]
+    fn knows_a_truncated_body() {
+        let mut decoder = BodyDecoder::new(BodyLength::Exact(5));
+        decoder.decode(b"Hell").expect("any bytes are a body");
+        assert_eq!(decoder.finish(), Err(BadBody::Truncated));
+        decoder.decode(b"o").expect("any bytes are a body");
+        assert_eq!(decoder.finish(), Ok(()));
+        let mut open = BodyDecoder::new(BodyLength::UntilClose);
+        open.decode(b"anything").expect("any bytes are a body");
+        assert_eq!(open.finish(), Ok(()));
+        let mut chunked = BodyDecoder::new(BodyLength::Chunked);
+        chunked.decode(b"0\r\n").expect("this is the last chunk");
+        assert_eq!(chunked.finish(), Err(BadBody::Truncated));
+    }
+}

@@ -1,0 +1,29 @@
+//! HTTP/1.1 (RFC 9110 and RFC 9112) as far as a file server and a web client need it, without I/O.
+//!
+//! Both directions are strict where two readers of the same bytes could disagree on where a message ends: bare CR and
+//! LF, doubtful lengths and unknown codings are refused, never guessed at.
+
+mod body;
+mod conditional;
+mod fields;
+mod media_type;
+mod method;
+mod request;
+mod response;
+mod status;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
+pub use conditional::{EntityTag, is_not_modified};
+pub use fields::{Fields, Version};
+pub use media_type::content_type;
+pub use method::Method;
+pub use request::{
+    BadRequest, HEAD_BYTES_MAX, HEADER_COUNT_MAX, RequestHead, TARGET_BYTES_MAX, parse_request,
+};
+pub use response::{BadResponse, RESPONSE_HEAD_BYTES_MAX, ResponseHead, parse_response};
+pub use status::Status;
+pub use target::{BadPath, SitePath, Target, percent_encode_path};
