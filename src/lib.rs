@@ -1,1 +1,3 @@
-//! The client side of Switchboard as a library.
+//! The client side of Switchboard as a library: the peer, the web client, and what both show on a terminal.
+
+pub mod terminal;

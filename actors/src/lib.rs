@@ -1,7 +1,13 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
+pub mod acceptor;
 pub mod file_server;
 pub mod index;
 mod linux;
+pub mod router;
 pub mod runtime;
+pub mod server;
 pub mod session;
+pub mod store;
+
+pub use server::{Config, Server, StartError};

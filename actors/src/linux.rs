@@ -1,13 +1,84 @@
 //! The calls that only Linux has. Another Unix needs another version of this file and of nothing else.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::EventfdFlags;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags};
 
 /// How often a path is resolved anew when something in it was renamed meanwhile.
 const RESOLVE_ATTEMPTS_MAX: usize = 16;
+
+/// Most bytes that one `splice(2)` moves; also what the pipe in between is asked to hold.
+const SPLICE_BYTES: usize = 1 << 20;
+
+/// An `eventfd(2)` that is not raised.
+///
+/// # Errors
+/// When there are no descriptors left.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    Ok(rustix::event::eventfd(
+        0,
+        EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
+    )?)
+}
+
+/// Makes an event readable.
+pub(crate) fn raise(event: &OwnedFd) {
+    // Fails only when 2^64 - 2 raises were not looked at; then it is readable all the same.
+    let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+}
+
+/// Makes an event unreadable again.
+pub(crate) fn lower(event: &OwnedFd) {
+    // Fails only when it was not raised.
+    let _ = rustix::io::read(event, &mut [0; 8]);
+}
+
+/// Moves all that comes from one blocking socket into another, through a pipe and never through this process
+/// (`splice(2)`), until the first is at its end. Returns how many bytes.
+///
+/// # Errors
+/// Those of the sockets; `WouldBlock` when one stood still for longer than its timeout.
+pub(crate) fn splice_all(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
+    let (out, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // Without the larger pipe it takes more calls, and nothing else.
+    let _ = rustix::pipe::fcntl_setpipe_size(&into, SPLICE_BYTES);
+    let mut total = 0;
+    loop {
+        let mut count = splice(from, &into)?;
+        if count == 0 {
+            return Ok(total);
+        }
+        total += count as u64;
+        while count > 0 {
+            count -= splice_some(&out, to, count)?;
+        }
+    }
+}
+
+fn splice(from: &TcpStream, into: &OwnedFd) -> io::Result<usize> {
+    splice_fds(from, into, SPLICE_BYTES)
+}
+
+fn splice_some(out: &OwnedFd, to: &TcpStream, count: usize) -> io::Result<usize> {
+    match splice_fds(out, to, count)? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        moved => Ok(moved),
+    }
+}
+
+fn splice_fds(from: impl AsFd, to: impl AsFd, count: usize) -> io::Result<usize> {
+    loop {
+        match rustix::pipe::splice(&from, None, &to, None, count, SpliceFlags::MOVE) {
+            Err(Errno::INTR) => {}
+            moved => return Ok(moved?),
+        }
+    }
+}
 
 /// Opens `path`, relative to `root`, unless any part of it, links included, leads out of `root` (`openat2(2)` with
 /// `RESOLVE_BENEATH`).

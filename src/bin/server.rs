@@ -1,2 +1,99 @@
-//! TODO
-fn main() {}
+//! `server`: the web site, the messages and the index of files on one port.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use actors::{Config, Server};
+use clap::{Parser, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use switchboard::terminal;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// Serves a web site, carries messages that only their two ends can read, and knows who shares which file.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Stop it with Ctrl-C: it finishes what it has begun and exits with 0."
+)]
+struct Arguments {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6789")]
+    listen: SocketAddr,
+    /// The directory of the web site
+    #[arg(long, value_name = "DIR", default_value = "www")]
+    root: PathBuf,
+    /// The directory of what the server keeps: names, stored mail, who shares what
+    #[arg(long, value_name = "DIR", default_value = "server_data")]
+    data: PathBuf,
+    /// How to print each transmission and request
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Print nothing but the address and what goes wrong
+    #[arg(long)]
+    quiet: bool,
+    /// Most connections at once
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    sessions_max: usize,
+    /// Print a completion script for a shell and exit
+    #[arg(long, value_name = "SHELL", value_enum)]
+    completions: Option<clap_complete::Shell>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(shell) = arguments.completions {
+        return terminal::print_completions::<Arguments>(shell, "server");
+    }
+    let _log = start_log(&arguments);
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    // Before the threads start, so that no signal ends the process on the way.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = Server::start(&Config {
+        listen: arguments.listen,
+        root: arguments.root.clone(),
+        data: arguments.data.clone(),
+        sessions_max: arguments.sessions_max,
+    })?;
+    terminal::print_line(&format!("listening on {}", server.address()))?;
+    signals.forever().next();
+    tracing::info!(target: "server", "stopping");
+    drop(server);
+    Ok(())
+}
+
+/// Log lines go to standard output through a thread of their own, so that no actor waits for whoever reads them.
+fn start_log(arguments: &Arguments) -> tracing_appender::non_blocking::WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+    let level = if arguments.quiet {
+        tracing::Level::WARN
+    } else {
+        tracing::Level::INFO
+    };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(BoxMakeWriter::new(writer));
+    match arguments.log_format {
+        LogFormat::Text => log.with_ansi(terminal::wants_colour()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    guard
+}

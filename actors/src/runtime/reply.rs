@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,17 @@ pub fn reply<T>() -> (Reply<T>, Pending<T>) {
 impl<T> Reply<T> {
     /// Answers. It never waits; if the asker is gone the answer is dropped.
     pub fn answer(self, answer: T) {
+        // Nobody listens any more, so nobody misses it.
+        let _ = self.try_answer(answer);
+    }
+
+    /// Answers. It never waits.
+    ///
+    /// # Errors
+    /// Hands the answer back if the asker is gone.
+    pub fn try_answer(self, answer: T) -> Result<(), T> {
         // The channel has room for the one answer that can ever be sent, so this fails only when nobody listens.
-        let _ = self.0.try_send(answer);
+        self.0.try_send(answer).map_err(TrySendError::into_inner)
     }
 }
 

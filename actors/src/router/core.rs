@@ -1,0 +1,653 @@
+//! The Router's state and decisions.
+//!
+//! A recipient is *live* while nothing of theirs is on disk or on its way there: then envelopes go straight to their
+//! session. Otherwise envelopes go to the store behind what is there already, and the Router fetches from it in order
+//! until it has caught up. So each recipient sees the envelopes of each sender in the order in which they were sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use bytes::Bytes;
+use wire::PeerName;
+use wire::card::Card;
+use wire::digest::Fingerprint;
+use wire::name::NAME_BYTES_MAX;
+use wire::protocol::{KnownPeer, Outcome, Refusal};
+
+use super::splice::Splices;
+use super::{Command, JoinRefused, Joined, Member, PeerKey, Run};
+use crate::runtime::{Reply, reply};
+use crate::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::store::{
+    self, Completion, Frames, Inventory, MAILBOX_BYTES_MAX, MAILBOX_ENVELOPES_MAX, Mail, Ordinal, Origin,
+    StorePort,
+};
+
+/// Most names without an owner that mail is kept for: anybody can make such names up.
+const STRANGERS_MAX: usize = 1_000;
+/// Most names that have an owner; each costs about 2 KB of memory.
+const PEERS_MAX: usize = 1_000_000;
+/// Most cards that one session watches.
+const WATCHING_MAX: usize = 4_096;
+/// Most commands that wait for a session whose mailbox is full. A session that lets more come together is ended.
+const OWED_MAX: usize = 8_192;
+/// Most peers in the answer to "who".
+const KNOWN_MAX: usize = 10_000;
+
+/// Who is told that a peer comes, goes or can be dialled.
+pub trait PresencePort {
+    /// The peer is here (and can be dialled at `address`), or is gone.
+    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>);
+
+    /// Tells what could not be told at once. False if some of it still cannot.
+    fn catch_up(&mut self) -> bool;
+}
+
+struct Owner {
+    card: Bytes,
+    fingerprint: Fingerprint,
+}
+
+struct Presence<P> {
+    session: SessionId,
+    port: P,
+    /// The mailbox refused a command; nothing more is tried until the session says that it has room.
+    full: bool,
+    /// What could not be put into the mailbox.
+    owed: VecDeque<SessionCommand>,
+    /// All stored before this place has been handed over.
+    handed: Ordinal,
+    /// While a fetch is under way: what had been stored when it was asked for.
+    fetching: Option<Ordinal>,
+    watching: Vec<PeerKey>,
+}
+
+struct Peer<P> {
+    /// As its owner writes it.
+    name: PeerName,
+    folded: PeerName,
+    owner: Option<Owner>,
+    presence: Option<Presence<P>>,
+    /// Sessions that have left or were superseded and have not yet handed back what was not taken.
+    parting: u32,
+    /// The place of the next envelope.
+    next: Ordinal,
+    /// The place after the last one in the store.
+    stored_end: Ordinal,
+    envelopes: u64,
+    bytes: u64,
+    /// Who wants to see the card when it changes.
+    watchers: Vec<Member>,
+}
+
+impl<P> Peer<P> {
+    fn new(name: PeerName) -> Self {
+        Self {
+            folded: name.folded(),
+            name,
+            owner: None,
+            presence: None,
+            parting: 0,
+            next: 0,
+            stored_end: 0,
+            envelopes: 0,
+            bytes: 0,
+            watchers: Vec::new(),
+        }
+    }
+
+    fn present(&mut self, session: SessionId) -> Option<&mut Presence<P>> {
+        self.presence.as_mut().filter(|p| p.session == session)
+    }
+
+    /// Whether an envelope may go straight to the session.
+    fn is_live(&self) -> bool {
+        self.parting == 0
+            && self.presence.as_ref().is_some_and(|p| {
+                !p.full && p.owed.is_empty() && p.fetching.is_none() && p.handed >= self.stored_end
+            })
+    }
+}
+
+/// The Router without its thread; `P` is where commands for a session go, `S` the store, `I` the Index.
+pub struct Router<P, S, I> {
+    names: HashMap<Box<str>, PeerKey>,
+    peers: Vec<Peer<P>>,
+    strangers: usize,
+    splices: Splices,
+    /// Whose mailbox is to be fetched as soon as the store has room.
+    unfetched: Vec<PeerKey>,
+    store: S,
+    index: I,
+}
+
+impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
+    /// A router that knows what is on disk.
+    pub fn new(inventory: Inventory, store: S, index: I) -> Self {
+        let mut router = Self {
+            names: HashMap::new(),
+            peers: Vec::new(),
+            strangers: 0,
+            splices: Splices::default(),
+            unfetched: Vec::new(),
+            store,
+            index,
+        };
+        for (name, bytes) in inventory.cards {
+            match Card::from_bytes(&bytes) {
+                Ok(card) => {
+                    let key = router.insert(card.name.clone());
+                    router.peer(key).owner = Some(Owner::of(&card));
+                }
+                Err(error) => {
+                    tracing::error!(target: "router", %name, %error, "a stored card does not verify; the name stays free");
+                }
+            }
+        }
+        for size in inventory.mailboxes {
+            let key = router
+                .find(size.name.as_str())
+                .unwrap_or_else(|| router.insert(size.name));
+            let peer = router.peer(key);
+            (peer.envelopes, peer.bytes, peer.next, peer.stored_end) =
+                (size.envelopes, size.bytes, size.end, size.end);
+        }
+        router.strangers = router.peers.iter().filter(|p| p.owner.is_none()).count();
+        router
+    }
+
+    /// Carries out a command.
+    pub fn handle(&mut self, now: Instant, command: Command<P>) {
+        match command {
+            Command::Join {
+                session,
+                card,
+                port,
+                reply,
+            } => reply.answer(self.join(session, &card, port)),
+            Command::Route { from, runs } => self.route(from, runs),
+            Command::Drained(member) => self.drained(member),
+            Command::Taken {
+                by,
+                before,
+                envelopes,
+                bytes,
+            } => self.taken(by, before, envelopes, bytes),
+            Command::Leave(member) => self.leave(member),
+            Command::HandBack { from, untaken } => self.hand_back(from, untaken),
+            Command::Lookup { by, name } => self.lookup(by, name),
+            Command::Reachable { peer, address } => self.reachable(peer, address),
+            Command::Who(reply) => self.who(reply),
+            Command::Splice {
+                transfer,
+                side,
+                stream,
+                reply,
+            } => self.splice(now, transfer, side, stream, reply),
+        }
+    }
+
+    /// Takes note of what the store has done.
+    pub fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Put {
+                name,
+                origin,
+                count,
+                bytes,
+                stored,
+            } => {
+                if !stored && let Some(key) = self.find(name.as_str()) {
+                    self.account(key, count, bytes);
+                }
+                let outcome = if stored {
+                    Outcome::Stored
+                } else {
+                    Outcome::Refused(Refusal::Busy)
+                };
+                let sender = Member {
+                    peer: origin.peer,
+                    session: origin.session,
+                };
+                self.tell(
+                    sender,
+                    SessionCommand::Routed {
+                        first: origin.first,
+                        count,
+                        outcome,
+                    },
+                );
+            }
+            Completion::Fetched {
+                peer,
+                session,
+                mail,
+                next,
+            } => self.fetched(peer, session, mail, next),
+        }
+        for key in std::mem::take(&mut self.unfetched) {
+            self.fetch(key);
+        }
+    }
+
+    /// Tells the Index what it had no room for. False if it still has none.
+    pub fn catch_up(&mut self) -> bool {
+        self.index.catch_up()
+    }
+
+    fn peer(&mut self, key: PeerKey) -> &mut Peer<P> {
+        &mut self.peers[key.0 as usize]
+    }
+
+    fn find(&self, name: &str) -> Option<PeerKey> {
+        let mut folded = [0; NAME_BYTES_MAX];
+        let folded = folded.get_mut(..name.len())?;
+        folded.copy_from_slice(name.as_bytes());
+        folded.make_ascii_lowercase();
+        self.names.get(std::str::from_utf8(folded).ok()?).copied()
+    }
+
+    fn insert(&mut self, name: PeerName) -> PeerKey {
+        let key = PeerKey(u32::try_from(self.peers.len()).expect("there are at most a million peers"));
+        let peer = Peer::new(name);
+        self.names.insert(peer.folded.as_str().into(), key);
+        self.peers.push(peer);
+        key
+    }
+
+    /// The peer of a name that somebody else uses; names nobody has joined under are bounded.
+    fn find_or_note(&mut self, name: &PeerName) -> Option<PeerKey> {
+        if let Some(key) = self.find(name.as_str()) {
+            return Some(key);
+        }
+        if self.strangers >= STRANGERS_MAX {
+            return None;
+        }
+        self.strangers += 1;
+        Some(self.insert(name.clone()))
+    }
+
+    fn join(&mut self, session: SessionId, card: &Card, port: P) -> Result<Joined, JoinRefused> {
+        let key = match self.find(card.name.as_str()) {
+            Some(key) => key,
+            None if self.peers.len() >= PEERS_MAX => return Err(JoinRefused::Busy),
+            None => {
+                self.strangers += 1;
+                self.insert(card.name.clone())
+            }
+        };
+        let known = self.peer(key).owner.as_ref();
+        if known.is_some_and(|owner| owner.fingerprint != card.fingerprint()) {
+            return Err(JoinRefused::NameTaken);
+        }
+        let is_first = known.is_none();
+        let is_new = known.is_none_or(|owner| owner.card != card.as_bytes());
+        let written = if is_new {
+            Some(self.keep_card(key, card)?)
+        } else {
+            None
+        };
+        if is_first {
+            self.strangers -= 1;
+        }
+        self.end_presence(key, EndReason::Superseded);
+        let peer = self.peer(key);
+        peer.name = card.name.clone();
+        peer.presence = Some(Presence {
+            session,
+            port,
+            full: false,
+            owed: VecDeque::new(),
+            handed: 0,
+            fetching: None,
+            watching: Vec::new(),
+        });
+        self.index.presence(&card.name, true, None);
+        if is_new {
+            self.show_card(key);
+        }
+        self.fetch(key);
+        Ok(Joined { peer: key, written })
+    }
+
+    fn keep_card(&mut self, key: PeerKey, card: &Card) -> Result<crate::runtime::Pending<()>, JoinRefused> {
+        let (reply, written) = reply();
+        let name = card.name.folded();
+        let put = store::Command::PutCard {
+            name,
+            card: card.as_bytes().to_vec(),
+            reply,
+        };
+        self.store.offer(put).map_err(|_| JoinRefused::Busy)?;
+        self.peer(key).owner = Some(Owner::of(card));
+        Ok(written)
+    }
+
+    fn show_card(&mut self, key: PeerKey) {
+        let peer = self.peer(key);
+        let Some(owner) = &peer.owner else { return };
+        let (card, watchers) = (owner.card.clone(), peer.watchers.clone());
+        for watcher in watchers {
+            self.tell(watcher, SessionCommand::Card(card.clone()));
+        }
+    }
+
+    fn route(&mut self, from: Member, runs: Vec<Run>) {
+        // What becomes of runs that follow one another is usually the same: said once.
+        let mut said: Option<(u64, u64, Outcome)> = None;
+        for run in runs {
+            let (first, count) = (run.first, run.frames.count());
+            let outcome = self.route_run(from, run);
+            match (&mut said, outcome) {
+                (Some((start, many, before)), Some(outcome))
+                    if *before == outcome && *start + *many == first =>
+                {
+                    *many += count;
+                }
+                (_, Some(outcome)) => {
+                    if let Some((first, count, outcome)) = said.replace((first, count, outcome)) {
+                        self.tell(
+                            from,
+                            SessionCommand::Routed {
+                                first,
+                                count,
+                                outcome,
+                            },
+                        );
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        if let Some((first, count, outcome)) = said {
+            self.tell(
+                from,
+                SessionCommand::Routed {
+                    first,
+                    count,
+                    outcome,
+                },
+            );
+        }
+    }
+
+    /// Hands a run on and says what became of it; `None` when that is known only once the store has written it.
+    fn route_run(&mut self, from: Member, run: Run) -> Option<Outcome> {
+        let Some(key) = self.find_or_note(&run.to) else {
+            return Some(Outcome::Refused(Refusal::MailboxFull));
+        };
+        let peer = self.peer(key);
+        let origin = Origin {
+            peer: from.peer,
+            session: from.session,
+            first: run.first,
+        };
+        let mut frames = run.frames;
+        let first = peer.next;
+        if peer.is_live() {
+            let count = frames.count();
+            let delivery = Delivery {
+                first,
+                is_stored: false,
+                is_kept: run.kept,
+                origin,
+                frames,
+            };
+            let presence = peer.presence.as_mut().expect("a live peer is present");
+            match presence.port.offer(SessionCommand::Deliver(delivery)) {
+                Ok(()) => {
+                    peer.next += count;
+                    return Some(Outcome::Relayed);
+                }
+                Err(SessionCommand::Deliver(delivery)) => {
+                    presence.full = true;
+                    frames = delivery.frames;
+                }
+                Err(_) => unreachable!("a port hands back what it was offered"),
+            }
+        }
+        if !run.kept {
+            let refusal = if peer.presence.is_some() {
+                Refusal::Busy
+            } else {
+                Refusal::Absent
+            };
+            return Some(Outcome::Refused(refusal));
+        }
+        self.put(key, first, frames, origin).err().map(Outcome::Refused)
+    }
+
+    fn put(&mut self, key: PeerKey, first: Ordinal, frames: Frames, origin: Origin) -> Result<(), Refusal> {
+        let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
+        let peer = self.peer(key);
+        if peer.envelopes + count > MAILBOX_ENVELOPES_MAX || peer.bytes + bytes > MAILBOX_BYTES_MAX {
+            return Err(Refusal::MailboxFull);
+        }
+        let put = store::Command::Put {
+            name: peer.folded.clone(),
+            first,
+            frames,
+            origin,
+        };
+        self.store.offer(put).map_err(|_| Refusal::Busy)?;
+        self.stored(key, first, count, bytes);
+        self.fetch(key);
+        Ok(())
+    }
+
+    fn stored(&mut self, key: PeerKey, first: Ordinal, count: u64, bytes: u64) {
+        let peer = self.peer(key);
+        peer.envelopes += count;
+        peer.bytes += bytes;
+        peer.next = peer.next.max(first + count);
+        peer.stored_end = peer.stored_end.max(first + count);
+    }
+
+    /// Takes envelopes off the account of a mailbox.
+    fn account(&mut self, key: PeerKey, envelopes: u64, bytes: u64) {
+        let peer = self.peer(key);
+        peer.envelopes = peer.envelopes.saturating_sub(envelopes);
+        peer.bytes = peer.bytes.saturating_sub(bytes);
+    }
+
+    /// Asks the store for what a present peer has not been handed yet, if it is time to.
+    fn fetch(&mut self, key: PeerKey) {
+        let peer = &mut self.peers[key.0 as usize];
+        let Some(presence) = peer.presence.as_mut() else {
+            return;
+        };
+        let is_ready =
+            peer.parting == 0 && presence.fetching.is_none() && !presence.full && presence.owed.is_empty();
+        if !is_ready || presence.handed >= peer.stored_end {
+            return;
+        }
+        let fetch = store::Command::Fetch {
+            name: peer.folded.clone(),
+            peer: key,
+            session: presence.session,
+            from: presence.handed,
+        };
+        match self.store.offer(fetch) {
+            Ok(()) => presence.fetching = Some(peer.stored_end),
+            // The store is busy, so there will be a completion to try again after.
+            Err(_) => self.unfetched.push(key),
+        }
+    }
+
+    fn fetched(&mut self, key: PeerKey, session: SessionId, mail: Mail, next: Option<Ordinal>) {
+        let Some(presence) = self.peer(key).present(session) else {
+            return;
+        };
+        let Some(end) = presence.fetching.take() else {
+            return;
+        };
+        presence.handed = next.unwrap_or(end);
+        for (first, frames) in mail {
+            let origin = Origin {
+                peer: key,
+                session,
+                first: 0,
+            };
+            let delivery = Delivery {
+                first,
+                is_stored: true,
+                is_kept: true,
+                origin,
+                frames,
+            };
+            self.tell(Member { peer: key, session }, SessionCommand::Deliver(delivery));
+        }
+        self.fetch(key);
+    }
+
+    /// Puts a command into a session's mailbox, or keeps it until there is room.
+    fn tell(&mut self, member: Member, command: SessionCommand) {
+        let Some(presence) = self.peer(member.peer).present(member.session) else {
+            return;
+        };
+        if presence.full || !presence.owed.is_empty() {
+            presence.owed.push_back(command);
+        } else if let Err(command) = presence.port.offer(command) {
+            presence.full = true;
+            presence.owed.push_back(command);
+        }
+        if presence.owed.len() > OWED_MAX {
+            self.end_presence(member.peer, EndReason::Busy);
+        }
+    }
+
+    fn drained(&mut self, member: Member) {
+        let Some(presence) = self.peer(member.peer).present(member.session) else {
+            return;
+        };
+        presence.full = false;
+        while let Some(command) = presence.owed.pop_front() {
+            if let Err(command) = presence.port.offer(command) {
+                presence.full = true;
+                presence.owed.push_front(command);
+                return;
+            }
+        }
+        self.fetch(member.peer);
+    }
+
+    fn taken(&mut self, by: Member, before: Ordinal, envelopes: u64, bytes: u64) {
+        self.account(by.peer, envelopes, bytes);
+        let name = self.peer(by.peer).folded.clone();
+        if self.store.offer(store::Command::Forget { name, before }).is_err() {
+            // They are dropped with the next that are taken, or handed over once more and recognised by the recipient.
+            tracing::debug!(target: "router", "the store is busy; taken mail is dropped later");
+        }
+    }
+
+    fn leave(&mut self, member: Member) {
+        if self.peer(member.peer).present(member.session).is_some() {
+            self.end_presence(member.peer, EndReason::Left);
+        }
+    }
+
+    /// Closes a session's port. What is in its mailbox, and what is owed to it, comes back or is in the store.
+    fn end_presence(&mut self, key: PeerKey, reason: EndReason) {
+        let peer = self.peer(key);
+        let Some(presence) = peer.presence.take() else {
+            return;
+        };
+        peer.parting += 1;
+        let session = presence.session;
+        presence.port.close(reason);
+        let name = peer.name.clone();
+        for watched in presence.watching {
+            self.peer(watched).watchers.retain(|w| w.session != session);
+        }
+        self.index.presence(&name, false, None);
+    }
+
+    fn hand_back(&mut self, from: Member, untaken: Vec<Delivery>) {
+        for delivery in untaken.into_iter().filter(|d| d.is_kept && !d.is_stored) {
+            let Delivery {
+                first,
+                frames,
+                origin,
+                ..
+            } = delivery;
+            let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
+            let name = self.peer(from.peer).folded.clone();
+            // These were accepted, so they are not refused for want of room.
+            self.store.send(store::Command::Put {
+                name,
+                first,
+                frames,
+                origin,
+            });
+            self.stored(from.peer, first, count, bytes);
+        }
+        let peer = self.peer(from.peer);
+        peer.parting = peer.parting.saturating_sub(1);
+        self.fetch(from.peer);
+    }
+
+    fn lookup(&mut self, by: Member, name: PeerName) {
+        let Some(key) = self.find_or_note(&name) else {
+            return self.tell(by, SessionCommand::Unknown(name));
+        };
+        let answer = match &self.peer(key).owner {
+            Some(owner) => SessionCommand::Card(owner.card.clone()),
+            None => SessionCommand::Unknown(name),
+        };
+        if let Some(presence) = self.peer(by.peer).present(by.session)
+            && presence.watching.len() < WATCHING_MAX
+            && !presence.watching.contains(&key)
+        {
+            presence.watching.push(key);
+            self.peer(key).watchers.push(by);
+        }
+        self.tell(by, answer);
+    }
+
+    fn reachable(&mut self, member: Member, address: SocketAddr) {
+        let peer = self.peer(member.peer);
+        if peer.present(member.session).is_some() {
+            let name = peer.name.clone();
+            self.index.presence(&name, true, Some(address));
+        }
+    }
+
+    fn who(&mut self, reply: Reply<Vec<KnownPeer>>) {
+        let mut known: Vec<KnownPeer> = self
+            .peers
+            .iter()
+            .filter_map(|peer| {
+                let fingerprint = peer.owner.as_ref()?.fingerprint;
+                Some(KnownPeer {
+                    name: peer.name.clone(),
+                    fingerprint,
+                    online: peer.presence.is_some(),
+                })
+            })
+            .collect();
+        known.sort_by(|a, b| (!a.online, &a.name).cmp(&(!b.online, &b.name)));
+        known.truncate(KNOWN_MAX);
+        reply.answer(known);
+    }
+
+    fn splice(
+        &mut self,
+        now: Instant,
+        transfer: wire::protocol::TransferId,
+        side: wire::protocol::Side,
+        stream: TcpStream,
+        reply: Reply<super::Partner>,
+    ) {
+        self.splices.meet(now, transfer, side, stream, reply);
+    }
+}
+
+impl Owner {
+    fn of(card: &Card) -> Self {
+        Self {
+            card: Bytes::copy_from_slice(card.as_bytes()),
+            fingerprint: card.fingerprint(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The Router: who is present, names and cards, routes, who waits for whom.
+//!
+//! Everything that reaches a peer through this server passes here once, as a run of envelopes whose bytes nobody looks
+//! into. [`core`] decides, without threads, sockets or a clock; [`shell`] owns the thread.
+
+mod core;
+mod shell;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+use std::net::{SocketAddr, TcpStream};
+
+use wire::PeerName;
+use wire::card::Card;
+use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
+
+use crate::runtime::{Pending, Reply};
+use crate::session::{Delivery, SessionId, SessionPort};
+use crate::store::{Frames, Ordinal};
+
+pub use self::core::{PresencePort, Router};
+pub use shell::{RouterHandle, start};
+pub use splice::{Partner, WAIT as SPLICE_WAIT};
+
+/// A peer in the Router's table; a session keeps it as a short name for the name it joined under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey(pub(crate) u32);
+
+/// A session that has joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerKey,
+    /// On which session.
+    pub session: SessionId,
+}
+
+/// Envelopes for one recipient, one after the other as they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// For whom.
+    pub to: PeerName,
+    /// Whether all of them are of a kind that is kept for somebody who is not there, or none.
+    pub kept: bool,
+    /// The number of the first among the envelopes of its session, from 0.
+    pub first: u64,
+    /// The envelopes.
+    pub frames: Frames,
+}
+
+/// Why a peer may not join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinRefused {
+    /// The name belongs to another key.
+    NameTaken,
+    /// The store or the table of names is full.
+    Busy,
+}
+
+/// A peer has joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its place in the Router's table.
+    pub peer: PeerKey,
+    /// Comes when the card is on disk; the session welcomes the peer only then.
+    pub written: Option<Pending<()>>,
+}
+
+/// To the Router.
+#[derive(Debug)]
+pub enum Command<P = SessionPort> {
+    /// A peer has proved its key.
+    Join {
+        /// On which session.
+        session: SessionId,
+        /// Its card, already verified.
+        card: Box<Card>,
+        /// Where commands for the session go.
+        port: P,
+        /// Answered at once.
+        reply: Reply<Result<Joined, JoinRefused>>,
+    },
+    /// Envelopes to be handed on.
+    Route {
+        /// From whom.
+        from: Member,
+        /// What, in the order in which they came.
+        runs: Vec<Run>,
+    },
+    /// The session has room again after a command could not be handed to it.
+    Drained(Member),
+    /// The recipient has taken stored envelopes; the store may drop them.
+    Taken {
+        /// Who.
+        by: Member,
+        /// The first place that stays.
+        before: Ordinal,
+        /// How many stored envelopes were taken.
+        envelopes: u64,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// The session ends; its port is closed, and it hands back what comes out of its mailbox.
+    Leave(Member),
+    /// The last command of a session: what its peer has not taken.
+    HandBack {
+        /// Whose.
+        from: Member,
+        /// In order.
+        untaken: Vec<Delivery>,
+    },
+    /// Asks for a card, now and whenever there is a newer one.
+    Lookup {
+        /// Who asks.
+        by: Member,
+        /// Whose.
+        name: PeerName,
+    },
+    /// Where the peer can be dialled, as the server has itself tried.
+    Reachable {
+        /// Who.
+        peer: Member,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Asks who is known.
+    Who(Reply<Vec<KnownPeer>>),
+    /// One end of a transfer of a file through the server.
+    Splice {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Which end.
+        side: Side,
+        /// The connection.
+        stream: TcpStream,
+        /// Answered when the other end is there.
+        reply: Reply<Partner>,
+    },
+}
+
+/// What a session must know of the server to greet a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Greeting {
+    /// Which server this is.
+    pub server: ServerId,
+}

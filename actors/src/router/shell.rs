@@ -1,0 +1,104 @@
+//! The Router's thread.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, select};
+use wire::PeerName;
+
+use super::core::{PresencePort, Router};
+use super::{Command, Greeting};
+use crate::index::{IndexHandle, Presence, PresenceOutbox};
+use crate::runtime::{Address, Closed, Mailbox, Vital, mailbox, spawn_vital};
+use crate::session::SessionPort;
+use crate::store::{Completion, Inventory, StoreHandle};
+
+/// Room for commands: a batch from each of a thousand sessions. Sessions wait, and stop reading, while it is full.
+const MAILBOX_COMMANDS: usize = 1024;
+/// Most commands between two looks at what the store has done.
+const BATCH_COMMANDS_MAX: usize = 256;
+/// How long to leave the Index alone when its mailbox was full.
+const INDEX_RETRY: Duration = Duration::from_millis(5);
+
+/// Where commands for the Router are sent.
+#[derive(Debug, Clone)]
+pub struct RouterHandle {
+    address: Address<Command>,
+    /// What sessions greet peers with.
+    pub greeting: Greeting,
+}
+
+impl RouterHandle {
+    /// Hands over a command and waits while the mailbox is full.
+    ///
+    /// # Errors
+    /// [`Closed`] when the server ends.
+    pub fn send(&self, command: Command) -> Result<(), Closed> {
+        self.address.send(command)
+    }
+}
+
+impl PresencePort for PresenceOutbox {
+    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>) {
+        self.tell(Presence {
+            peer: peer.clone(),
+            online,
+            address,
+        });
+    }
+
+    fn catch_up(&mut self) -> bool {
+        self.flush()
+    }
+}
+
+/// Starts the Router over what is on disk. It ends when the last handle is dropped.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start(
+    inventory: Inventory,
+    store: StoreHandle,
+    completions: Receiver<Completion>,
+    index: IndexHandle,
+) -> std::io::Result<(RouterHandle, Vital)> {
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
+    let greeting = Greeting {
+        server: inventory.server,
+    };
+    let router = Router::new(inventory, store, PresenceOutbox::new(index));
+    let thread = spawn_vital("router", move || run(router, &mailbox, &completions))?;
+    Ok((RouterHandle { address, greeting }, thread))
+}
+
+fn run(
+    mut router: Router<SessionPort, StoreHandle, PresenceOutbox>,
+    mailbox: &Mailbox<Command>,
+    completions: &Receiver<Completion>,
+) {
+    let commands = mailbox.receiver();
+    loop {
+        let behind = if router.catch_up() {
+            crossbeam_channel::never()
+        } else {
+            after(INDEX_RETRY)
+        };
+        select! {
+            recv(commands) -> command => match command {
+                Ok(command) => router.handle(Instant::now(), command),
+                Err(_) => return,
+            },
+            recv(completions) -> completion => if let Ok(completion) = completion {
+                router.complete(completion);
+            },
+            recv(behind) -> _ => {}
+        }
+        let now = Instant::now();
+        for command in commands.try_iter().take(BATCH_COMMANDS_MAX) {
+            router.handle(now, command);
+        }
+        for completion in completions.try_iter() {
+            router.complete(completion);
+        }
+    }
+}

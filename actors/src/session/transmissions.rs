@@ -1,0 +1,95 @@
+//! What the server prints of each transmission through it. It never has a plaintext to print.
+
+use std::collections::BTreeMap;
+
+use wire::protocol::{Envelope, Kind, Outcome};
+use wire::{Digest, PeerName};
+
+/// One envelope on its way.
+#[derive(Debug)]
+struct Transmission {
+    to: PeerName,
+    kind: Kind,
+    number: u64,
+    bytes: usize,
+    sha256: Digest,
+}
+
+/// The envelopes of a session whose outcome is still open. Kept only while somebody listens to the log.
+#[derive(Debug)]
+pub(super) struct Transmissions {
+    from: PeerName,
+    open: BTreeMap<u64, Transmission>,
+}
+
+impl Transmissions {
+    /// `None` when the log leaves transmissions out: then nothing is hashed and nothing kept.
+    pub(super) fn new(from: PeerName) -> Option<Self> {
+        tracing::enabled!(target: "route", tracing::Level::INFO).then_some(Self {
+            from,
+            open: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn sent(&mut self, place: u64, to: &PeerName, envelope: &Envelope<'_>) {
+        self.open.insert(
+            place,
+            Transmission {
+                to: to.clone(),
+                kind: envelope.kind,
+                number: envelope.number,
+                bytes: envelope.sealed.len(),
+                sha256: Digest::of(envelope.sealed),
+            },
+        );
+    }
+
+    pub(super) fn routed(&mut self, first: u64, count: u64, outcome: Outcome) {
+        let word = match outcome {
+            Outcome::Relayed => "relayed",
+            Outcome::Stored => "stored",
+            Outcome::Refused(_) => "refused",
+        };
+        for place in first..first.saturating_add(count) {
+            if let Some(sent) = self.open.remove(&place) {
+                self.print(&sent, word, outcome);
+            }
+        }
+    }
+
+    fn print(&self, sent: &Transmission, outcome: &str, detail: Outcome) {
+        let reason = match detail {
+            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            _ => None,
+        };
+        tracing::info!(
+            target: "route",
+            from = %self.from,
+            to = %sent.to,
+            kind = sent.kind.as_str(),
+            number = sent.number,
+            bytes = sent.bytes,
+            sha256 = %sent.sha256,
+            outcome,
+            reason,
+        );
+    }
+}
+
+impl Drop for Transmissions {
+    /// Envelopes whose outcome comes after the session has ended are printed all the same.
+    fn drop(&mut self) {
+        for sent in std::mem::take(&mut self.open).into_values() {
+            tracing::info!(
+                target: "route",
+                from = %self.from,
+                to = %sent.to,
+                kind = sent.kind.as_str(),
+                number = sent.number,
+                bytes = sent.bytes,
+                sha256 = %sent.sha256,
+                outcome = "sender left before the outcome was known",
+            );
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a session has sent to its peer and not yet had taken.
+
+use std::collections::VecDeque;
+
+use super::Delivery;
+use crate::store::Ordinal;
+
+/// Deliveries in the order in which they were sent.
+#[derive(Debug, Default)]
+pub(super) struct Untaken {
+    deliveries: VecDeque<Delivery>,
+    delivered: u64,
+    taken: u64,
+    bytes: usize,
+}
+
+/// Stored envelopes that may be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TakenStored {
+    pub(super) before: Ordinal,
+    pub(super) envelopes: u64,
+    pub(super) bytes: u64,
+}
+
+/// The peer says that it has taken more than it was given, or less than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadCount;
+
+impl Untaken {
+    /// Size of all that is not yet taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        self.delivered += delivery.frames.count();
+        self.bytes += delivery.frames.bytes.len();
+        self.deliveries.push_back(delivery);
+    }
+
+    /// The peer has taken the first `count` envelopes of this session.
+    pub(super) fn take(&mut self, count: u64) -> Result<Option<TakenStored>, BadCount> {
+        if count > self.delivered || count < self.taken {
+            return Err(BadCount);
+        }
+        let mut stored: Option<TakenStored> = None;
+        while self.taken < count {
+            let front = self
+                .deliveries
+                .pop_front()
+                .expect("what was delivered and not taken is here");
+            let taken = (count - self.taken).min(front.frames.count());
+            let (first, is_stored, before) = (front.first, front.is_stored, front.frames.bytes.len());
+            let rest = front.frames.count() - taken;
+            let mut left = 0;
+            if rest > 0 {
+                let skip =
+                    usize::try_from(taken).expect("a delivery has as many envelopes as its Vec of lengths");
+                let frames = front.frames.skip(skip);
+                left = frames.bytes.len();
+                self.deliveries.push_front(Delivery {
+                    first: first + taken,
+                    frames,
+                    ..front
+                });
+            }
+            self.taken += taken;
+            self.bytes -= before - left;
+            if is_stored {
+                let sum = stored.get_or_insert(TakenStored {
+                    before: 0,
+                    envelopes: 0,
+                    bytes: 0,
+                });
+                sum.before = first + taken;
+                sum.envelopes += taken;
+                sum.bytes += (before - left) as u64;
+            }
+        }
+        Ok(stored)
+    }
+
+    /// All that was not taken.
+    pub(super) fn into_rest(self) -> impl Iterator<Item = Delivery> {
+        self.deliveries.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::PeerKey;
+    use crate::store::{Frames, Origin};
+
+    fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
+        let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();
+        let frames = Frames {
+            lengths: lengths.to_vec(),
+            bytes: bytes.into(),
+        };
+        let origin = Origin {
+            peer: PeerKey(0),
+            session: 1,
+            first: 0,
+        };
+        Delivery {
+            first,
+            is_stored,
+            is_kept: true,
+            origin,
+            frames,
+        }
+    }
+
+    #[test]
+    fn taking_drops_from_the_front_and_names_what_was_stored() {
+        let mut untaken = Untaken::default();
+        untaken.delivered(delivery(5, true, &[10, 20]));
+        untaken.delivered(delivery(7, false, &[30, 40, 50]));
+        assert_eq!(
+            untaken.take(1),
+            Ok(Some(TakenStored {
+                before: 6,
+                envelopes: 1,
+                bytes: 10
+            }))
+        );
+        assert_eq!(
+            untaken.take(3),
+            Ok(Some(TakenStored {
+                before: 7,
+                envelopes: 1,
+                bytes: 20
+            }))
+        );
+        assert_eq!(untaken.bytes(), 90);
+        assert_eq!(untaken.take(3), Ok(None));
+        assert_eq!(untaken.take(6), Err(BadCount));
+        assert_eq!(untaken.take(2), Err(BadCount));
+        let rest: Vec<Delivery> = untaken.into_rest().collect();
+        assert_eq!(rest, [delivery(8, false, &[40, 50])]);
+    }
+}

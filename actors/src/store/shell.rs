@@ -1,0 +1,176 @@
+//! The store's thread: drains its mailbox, writes all of it in one commit, then reads, then tells the Router.
+
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::disk::Write;
+use super::{Command, Completion, Disk, Inventory, StoreError};
+use crate::runtime::{Address, Mailbox, Unsent, Vital, mailbox, spawn_vital};
+
+/// Room for commands that wait while a commit is on its way to the disk. Beyond it senders are told `busy`.
+const MAILBOX_COMMANDS: usize = 4096;
+/// Most that one fetch reads: a few dozen milliseconds of a slow link, so that a mailbox is handed over in steps.
+const FETCH_BYTES: usize = 256 << 10;
+/// Room for completions: one for every command that can be in the mailbox or in the batch taken from it.
+const COMPLETIONS: usize = 2 * MAILBOX_COMMANDS;
+
+/// Where commands for the store are sent.
+#[derive(Debug, Clone)]
+pub struct StoreHandle(Address<Command>);
+
+/// What the Router puts commands into; a test puts a model there.
+pub trait StorePort {
+    /// Hands a command over if there is room.
+    ///
+    /// # Errors
+    /// The command, if the store has more to do than it can take on.
+    fn offer(&mut self, command: Command) -> Result<(), Command>;
+
+    /// Hands a command over and waits while there is no room.
+    fn send(&mut self, command: Command);
+}
+
+impl StorePort for StoreHandle {
+    fn offer(&mut self, command: Command) -> Result<(), Command> {
+        self.0.offer(command).map_err(|e| match e {
+            Unsent::Full(command) | Unsent::Closed(command) => command,
+        })
+    }
+
+    fn send(&mut self, command: Command) {
+        // The store ends after the Router, and if it panics the process ends.
+        let _ = self.0.send(command);
+    }
+}
+
+/// What [`start`] gives to the Router.
+pub struct Started {
+    /// Where commands go.
+    pub handle: StoreHandle,
+    /// Where completions come from.
+    pub completions: Receiver<Completion>,
+    /// What is on disk.
+    pub inventory: Inventory,
+    /// The thread; it ends when the last handle is dropped and all commands are carried out.
+    pub thread: Vital,
+}
+
+/// Opens the store at `path` and starts its thread.
+///
+/// # Errors
+/// [`StoreError`]; or an I/O error when there is no thread to be had.
+pub fn start(path: &Path) -> Result<Started, StoreError> {
+    let disk = Disk::open(path, rand::random())?;
+    let inventory = disk.inventory()?;
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
+    let (completed, completions) = bounded(COMPLETIONS);
+    let shell = Shell {
+        path: path.into(),
+        disk: Some(disk),
+        completed,
+    };
+    let thread = spawn_vital("store", move || shell.run(&mailbox)).map_err(|e| StoreError::Database {
+        path: path.into(),
+        source: Box::new(redb::Error::Io(e)),
+    })?;
+    Ok(Started {
+        handle: StoreHandle(address),
+        completions,
+        inventory,
+        thread,
+    })
+}
+
+struct Shell {
+    path: PathBuf,
+    /// None after an error: redb wants to be opened anew then.
+    disk: Option<Disk>,
+    completed: Sender<Completion>,
+}
+
+impl Shell {
+    fn run(mut self, mailbox: &Mailbox<Command>) {
+        let mut batch = Vec::new();
+        while mailbox.drain(&mut batch) {
+            let written = self.write(&batch);
+            for command in batch.drain(..) {
+                self.complete(command, written);
+            }
+        }
+    }
+
+    /// Writes what the batch has to write. Whatever goes wrong is logged, and nobody is told that it is on disk.
+    fn write(&mut self, batch: &[Command]) -> bool {
+        let writes: Vec<Write> = batch
+            .iter()
+            .filter_map(|command| match command {
+                Command::PutCard { name, card, .. } => Some(Write::Card(name, card)),
+                Command::Put {
+                    name, first, frames, ..
+                } => Some(Write::Mail(name, *first, frames)),
+                Command::Forget { name, before } => Some(Write::Forget(name, *before)),
+                Command::Fetch { .. } => None,
+            })
+            .collect();
+        if writes.is_empty() {
+            return true;
+        }
+        let result = self.disk().and_then(|disk| disk.commit(&writes));
+        if let Err(error) = &result {
+            tracing::error!(target: "store", %error, commands = writes.len(), "could not write; the senders are told");
+            self.disk = None;
+        }
+        result.is_ok()
+    }
+
+    fn disk(&mut self) -> Result<&Disk, StoreError> {
+        let disk = match self.disk.take() {
+            Some(disk) => disk,
+            None => Disk::open(&self.path, rand::random())?,
+        };
+        Ok(self.disk.insert(disk))
+    }
+
+    fn complete(&mut self, command: Command, written: bool) {
+        let completion = match command {
+            Command::PutCard { reply, .. } => {
+                if written {
+                    reply.answer(());
+                }
+                return;
+            }
+            Command::Put {
+                name, frames, origin, ..
+            } => Completion::Put {
+                name,
+                origin,
+                count: frames.count(),
+                bytes: frames.bytes.len() as u64,
+                stored: written,
+            },
+            Command::Fetch {
+                name,
+                peer,
+                session,
+                from,
+            } => {
+                let fetched = self.disk().and_then(|disk| disk.fetch(&name, from, FETCH_BYTES));
+                let (mail, next) = fetched.unwrap_or_else(|error| {
+                    tracing::error!(target: "store", %error, to = %name, "could not read a mailbox");
+                    self.disk = None;
+                    (Vec::new(), None)
+                });
+                Completion::Fetched {
+                    peer,
+                    session,
+                    mail,
+                    next,
+                }
+            }
+            Command::Forget { .. } => return,
+        };
+        // Fails only when the Router is gone, and with it whoever would want to know.
+        let _ = self.completed.send(completion);
+    }
+}

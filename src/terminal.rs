@@ -1,0 +1,27 @@
+//! Standard output as people and pipes expect it.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Whether to colour what goes to standard output: it is a terminal, and nobody has asked not to (no-color.org).
+pub fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stdout().is_terminal()
+}
+
+/// Prints a line at once, also into a pipe.
+///
+/// # Errors
+/// Those of standard output; a pipe that nobody reads any more is none.
+pub fn print_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a completion script.
+pub fn print_completions<C: clap::CommandFactory>(shell: clap_complete::Shell, name: &str) -> ExitCode {
+    clap_complete::generate(shell, &mut C::command(), name, &mut io::stdout());
+    ExitCode::SUCCESS
+}
