@@ -207,16 +207,15 @@ pub fn parse(text: &str) -> Parsed {
                 continue;
             }
         };
-        if seen.contains(&(keyword.folded(), file.as_str())) {
+        // The file's name is borrowed from the text, so only keywords are held twice.
+        let name = entry.rsplit(',').next().unwrap_or_default().trim();
+        if !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
         }
         if parsed.pairs.len() == PAIRS_MAX {
             parsed.report(starts_at, entry, BadEntry::TooManyPairs);
             break;
         }
-        // The file's name is borrowed from the text, so only keywords are held twice.
-        let name = entry.rsplit(',').next().unwrap_or_default().trim();
-        seen.insert((Cow::Owned(keyword.folded().into_owned()), name));
         parsed.pairs.push((keyword, file));
     }
     parsed
