@@ -191,7 +191,8 @@ pub fn parse(text: &str) -> Parsed {
         parsed.report(1, "", BadEntry::TooLarge(text.len()));
         return parsed;
     }
-    let mut seen = HashSet::new();
+    let entries = text.bytes().filter(|b| *b == b';').count() + 1;
+    let mut seen = HashSet::with_capacity(entries.min(PAIRS_MAX));
     let mut line = 1;
     for piece in text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).split(';') {
         let entry = piece.trim();
