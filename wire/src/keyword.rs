@@ -191,7 +191,8 @@ pub fn parse(text: &str) -> Parsed {
         parsed.report(1, "", BadEntry::TooLarge(text.len()));
         return parsed;
     }
-    let mut seen = HashSet::new();
+    let entries = text.bytes().filter(|b| *b == b';').count() + 1;
+    let mut seen = HashSet::with_capacity(entries.min(PAIRS_MAX));
     let mut line = 1;
     for piece in text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).split(';') {
         let entry = piece.trim();
@@ -207,16 +208,15 @@ pub fn parse(text: &str) -> Parsed {
                 continue;
             }
         };
-        if seen.contains(&(keyword.folded(), file.as_str())) {
+        // The file's name is borrowed from the text, so only keywords are held twice.
+        let name = entry.rsplit(',').next().unwrap_or_default().trim();
+        if !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
         }
         if parsed.pairs.len() == PAIRS_MAX {
             parsed.report(starts_at, entry, BadEntry::TooManyPairs);
             break;
         }
-        // The file's name is borrowed from the text, so only keywords are held twice.
-        let name = entry.rsplit(',').next().unwrap_or_default().trim();
-        seen.insert((Cow::Owned(keyword.folded().into_owned()), name));
         parsed.pairs.push((keyword, file));
     }
     parsed

@@ -11,7 +11,6 @@
 //!
 //! The digests tell a share that was kept whole from one that is damaged, and which `<name>.txt` belongs to the list.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use wire::file_name::BadFileName;
@@ -148,16 +147,10 @@ impl List {
             return Err(Damage::Keywords(parsed.problems.swap_remove(0)));
         }
         let mut share = self.share;
-        let places: HashMap<FileName, usize> = share
-            .files
-            .iter()
-            .enumerate()
-            .map(|(at, file)| (file.name.clone(), at))
-            .collect();
         for (keyword, name) in parsed.pairs {
-            match places.get(&name) {
-                Some(at) => share.files[*at].keywords.push(keyword),
-                None => return Err(Damage::NoSuchFile(name)),
+            match share.files.binary_search_by(|file| file.name.cmp(&name)) {
+                Ok(at) => share.files[at].keywords.push(keyword),
+                Err(_) => return Err(Damage::NoSuchFile(name)),
             }
         }
         Ok(share)

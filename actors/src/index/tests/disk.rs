@@ -8,8 +8,10 @@ use proptest::sample::{Index, select};
 use tempfile::TempDir;
 
 use super::super::format::{Texts, read_list, render};
+use super::super::keeper;
 use super::super::shelf::Shelf;
 use super::*;
+use crate::runtime::mailbox;
 
 fn shelf(folder: &Path) -> Shelf {
     Shelf::open(folder.to_owned()).expect("a temporary folder can be used")
@@ -123,6 +125,49 @@ fn the_first_share_of_a_peer_may_be_cut_off_anywhere() {
     shelf.prepare(&new).expect("it can be written");
     shelf.commit(&new).expect("it can be renamed");
     assert_eq!(load(&shelf), [new]);
+}
+
+#[test]
+fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (to_keeper, keeps) = mailbox(8);
+    let (to_index, kept) = mailbox(8);
+    let mut core = Core::default();
+    let mut answers = Vec::new();
+    for (owner, word) in [("A", "first"), ("B", "other"), ("a", "second"), ("A", "third")] {
+        let Outcome::ToKeep(keep, answer) = publish_part(&mut core, owner, 0, true, tides(word)) else {
+            panic!("a share goes to the keeper");
+        };
+        to_keeper.send(keep).expect("the mailbox is open");
+        answers.push(answer);
+    }
+    drop(to_keeper);
+    keeper::run(&keeps, &shelf(folder.path()), &to_index);
+    assert_eq!(
+        load(&shelf(folder.path())),
+        [share("A", tides("third")), share("B", tides("other"))]
+    );
+    for answer in answers {
+        assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 3, pairs: 3 })));
+    }
+    drop(to_index);
+    kept.receiver().iter().for_each(|held| core.kept(held));
+    for owner in ["A", "B"] {
+        publish(&mut core, owner, Vec::new());
+    }
+    assert!(core.is_empty(), "the memory of all four is free again");
+}
+
+#[test]
+fn a_share_that_fails_does_not_hinder_the_others() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let shelf = shelf(folder.path());
+    fs::create_dir(folder.path().join("a.files.tmp")).expect("it can be made");
+    let shares = [share("A", tides("a")), share("B", tides("b"))];
+    let results = shelf.keep(&shares);
+    assert!(results[0].is_err() && results[1].is_ok(), "{results:?}");
+    assert_eq!(load(&shelf), shares[1..]);
+    assert_eq!(listed(folder.path()), ["a.files.tmp", "b.files", "b.txt"]);
 }
 
 #[test]
