@@ -4,7 +4,6 @@ use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
 use switchboard::web_client::{Request, Screen, Timeouts, Wanted, WebClientError, transfer};
 use wire::escape::Escaped;
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
         Ok(status) if status < 400 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("webclient: {}", Escaped(&format!("{error:#}")));
+            eprintln!("webclient: {}", Escaped(&error.to_string()));
             let known = error.downcast_ref::<WebClientError>();
             ExitCode::from(known.map_or(2, WebClientError::exit_status))
         }
@@ -61,7 +60,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u16> {
         "--head fetches no body that --output could save; leave one of them out"
     );
     let request = Request::new(&arguments.host, arguments.port, &arguments.file)
-        .with_context(|| format!("cannot ask {}", arguments.host))?;
+        .map_err(|bad| anyhow::anyhow!("cannot ask {:?}: {bad}", arguments.host))?;
     let mut screen = Screen::new(stdout().lock(), stdout().is_terminal());
     let status = transfer(&request, &wanted, &Timeouts::default(), &mut screen)?;
     if status >= 400 {

@@ -5,32 +5,33 @@ use std::path::PathBuf;
 
 use wire::http::{BadBody, BadResponse};
 
-/// Why there is no answer, or nothing could be done with it. Each says what happened, to what, and what to do.
+/// Why there is no answer, or nothing could be done with it. Each says what happened, to what, and what to do. The cause
+/// is in the middle of that sentence, and so not given again by [`std::error::Error::source`].
 #[derive(Debug, thiserror::Error)]
 pub enum WebClientError {
     /// The host has no address.
-    #[error("cannot find the address of {host}: {source}; check the name of the host")]
+    #[error("cannot find the address of {host}: {cause}; check the name of the host")]
     Resolve {
         /// The host as it was given.
         host: String,
         /// What the resolver said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Nobody answers at any address of the host.
-    #[error("cannot connect to {server}: {source}; check that the server is running there")]
+    #[error("cannot connect to {server}: {cause}; check that the server is running there")]
     Connect {
         /// Host and port.
         server: String,
         /// What happened at the last address.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The connection broke or timed out.
-    #[error("lost the connection to {server}: {source}; try again")]
+    #[error("lost the connection to {server}: {cause}; try again")]
     Lost {
         /// Host and port.
         server: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The connection ended before there was an answer.
     #[error("{server} closed the connection without an answer; check that it is a web server")]
@@ -39,32 +40,32 @@ pub enum WebClientError {
         server: String,
     },
     /// The answer is not HTTP that can be understood.
-    #[error("cannot understand {server}: {source}; check that it is a web server")]
+    #[error("cannot understand {server}: {cause}; check that it is a web server")]
     BadResponse {
         /// Host and port.
         server: String,
         /// What is wrong.
-        source: BadResponse,
+        cause: BadResponse,
     },
     /// The body is damaged or not whole.
-    #[error("the file from {server} is not whole: {source}; try again")]
+    #[error("the file from {server} is not whole: {cause}; try again")]
     BadBody {
         /// Host and port.
         server: String,
         /// What is wrong.
-        source: BadBody,
+        cause: BadBody,
     },
     /// The output cannot be written.
-    #[error("cannot write {}: {source}; choose another place with --output", path.display())]
+    #[error("cannot write {}: {cause}; choose another place with --output", path.display())]
     Save {
         /// Where it should have gone.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
-    Print(#[source] io::Error),
+    Print(io::Error),
 }
 
 impl WebClientError {

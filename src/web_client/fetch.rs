@@ -63,9 +63,9 @@ pub fn fetch(request: &Request, method: Method, timeouts: &Timeouts) -> Result<R
     incoming.send(request.head(method).as_bytes(), timeouts)?;
     let head = incoming.read_head()?;
     let length = head.body_length(method == Method::Head);
-    let length = length.map_err(|source| WebClientError::BadResponse {
+    let length = length.map_err(|cause| WebClientError::BadResponse {
         server: request.server(),
-        source,
+        cause,
     })?;
     Ok(Response {
         head,
@@ -79,9 +79,9 @@ pub fn fetch(request: &Request, method: Method, timeouts: &Timeouts) -> Result<R
 
 /// Tries every address of the host in the order of the system's resolver.
 fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClientError> {
-    let resolve_error = |source| WebClientError::Resolve {
+    let resolve_error = |cause| WebClientError::Resolve {
         host: request.host().to_owned(),
-        source,
+        cause,
     };
     let addresses = (request.host(), request.port())
         .to_socket_addrs()
@@ -94,9 +94,9 @@ fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClien
         }
     }
     Err(match last_error {
-        Some(source) => WebClientError::Connect {
+        Some(cause) => WebClientError::Connect {
             server: request.server(),
-            source,
+            cause,
         },
         None => resolve_error(io::Error::new(ErrorKind::NotFound, "it has no address")),
     })
@@ -117,7 +117,7 @@ impl BodyReader {
             let decoded = self.decoder.decode(&self.incoming.buffer[used..]);
             let (consumed, data_bytes) = match decoded {
                 Ok(decoded) => (decoded.consumed, decoded.data.len()),
-                Err(source) => return Err(self.incoming.bad_body(source)),
+                Err(cause) => return Err(self.incoming.bad_body(cause)),
             };
             self.incoming.used += consumed;
             if data_bytes > 0 {
@@ -157,16 +157,16 @@ impl Incoming {
             .set_read_timeout(Some(timeouts.idle))
             .and_then(|()| self.stream.set_write_timeout(Some(timeouts.idle)))
             .and_then(|()| self.stream.write_all(head));
-        sent.map_err(|source| self.lost(source))
+        sent.map_err(|cause| self.lost(cause))
     }
 
     fn read_head(&mut self) -> Result<ResponseHead, WebClientError> {
         let mut interim_responses = 0;
         loop {
             let parsed = parse_response(&self.buffer[self.used..]);
-            let parsed = parsed.map_err(|source| WebClientError::BadResponse {
+            let parsed = parsed.map_err(|cause| WebClientError::BadResponse {
                 server: self.server.clone(),
-                source,
+                cause,
             })?;
             match parsed {
                 Some(head) => {
@@ -199,26 +199,26 @@ impl Incoming {
             }
         };
         self.buffer.truncate(filled + read.as_ref().copied().unwrap_or(0));
-        read.map_err(|source| self.lost(source))
+        read.map_err(|cause| self.lost(cause))
     }
 
-    fn lost(&self, source: io::Error) -> WebClientError {
-        let source = match source.kind() {
+    fn lost(&self, cause: io::Error) -> WebClientError {
+        let cause = match cause.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 io::Error::new(ErrorKind::TimedOut, "nothing came for too long")
             }
-            _ => source,
+            _ => cause,
         };
         WebClientError::Lost {
             server: self.server.clone(),
-            source,
+            cause,
         }
     }
 
-    fn bad_body(&self, source: wire::http::BadBody) -> WebClientError {
+    fn bad_body(&self, cause: wire::http::BadBody) -> WebClientError {
         WebClientError::BadBody {
             server: self.server.clone(),
-            source,
+            cause,
         }
     }
 }

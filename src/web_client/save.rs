@@ -11,9 +11,9 @@ use super::{BodyReader, PROGRESS_BYTES_MIN, WebClientError};
 
 /// Reads a body to its end into a file, which gets its name only then.
 pub(super) fn save(body: &mut BodyReader, path: &Path) -> Result<(), WebClientError> {
-    let save_error = |source| WebClientError::Save {
+    let save_error = |cause| WebClientError::Save {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let mut file = PartialFile::create(path).map_err(save_error)?;
     let progress = progress_bar(body.announced_bytes());

@@ -422,7 +422,10 @@ fn the_actor_revokes_what_changes_on_the_disk_and_ends_with_its_handles() {
     let since = Instant::now();
     while !first.is_revoked() {
         // Shorter than the time after which it would be looked at without a report.
-        assert!(since.elapsed() < Duration::from_secs(4), "the change was not reported");
+        assert!(
+            since.elapsed() < Duration::from_secs(4),
+            "the change was not reported"
+        );
         std::thread::park_timeout(Duration::from_millis(1));
     }
     assert_eq!(text(&find()), "two");
