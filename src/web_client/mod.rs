@@ -1,6 +1,6 @@
 //! The web client: fetches one file from any HTTP/1.1 server and shows it or saves it.
 //!
-//! [`fetch`] has a conversation with the server, [`transfer`] does with the answer what a person asked for.
+//! [`fetch()`] has a conversation with the server, [`transfer`] does with the answer what a person asked for.
 
 mod error;
 mod fetch;

@@ -20,7 +20,7 @@ fn server(answer: impl Into<Vec<u8>>) -> (u16, JoinHandle<String>) {
             stream.read_exact(&mut byte).expect("the request is whole");
             request.push(byte[0]);
         }
-        // Small pieces, so that the client's reads end anywhere.
+        // Small pieces, so that the client's reads may end anywhere.
         for piece in answer.chunks(7) {
             if stream.write_all(piece).is_err() {
                 break;
@@ -136,6 +136,24 @@ fn a_terminal_is_never_steered() {
     assert!(
         printed.ends_with("\n\na\\u{1b}[2J\t\\é\\u{9b}\\u{202e}\nz\\u{7}"),
         "{printed:?}"
+    );
+}
+
+#[test]
+fn a_character_may_arrive_in_pieces() {
+    let mut out = Vec::new();
+    let mut screen = Screen::new(&mut out, true);
+    for byte in "gr\u{fc}n \u{9b}\u{1f642}"
+        .bytes()
+        .chain([0xff, b'a', 0xe2, 0x82])
+    {
+        screen.print_body(&[byte]).expect("memory can be written to");
+    }
+    screen.finish().expect("memory can be written to");
+    drop(screen);
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        "gr\u{fc}n \\u{9b}\u{1f642}\u{fffd}a\u{fffd}"
     );
 }
 
