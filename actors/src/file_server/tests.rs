@@ -177,7 +177,7 @@ fn what_is_not_reported_is_seen_when_somebody_asks_a_second_later() {
 #[test]
 fn without_reports_everything_is_looked_at_once_a_second() {
     let mut bench = Bench::new(CacheLimits::default());
-    bench.core = Core::new(bench.disk.clone(), CacheLimits::default(), false, bench.now);
+    bench.core.note_reports_ended();
     assert_eq!(bench.core.next_look(), None, "there is nothing to look at");
     bench.disk.write("a.txt", "one");
     let asset = bench.asset("/a.txt");
