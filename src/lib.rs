@@ -1,3 +1,4 @@
 //! The client side of Switchboard as a library: the peer, the web client, and what both show on a terminal.
 
 pub mod terminal;
+pub mod web_client;

@@ -137,6 +137,12 @@ impl<D: Disk> Core<D> {
         self.has_changes = true;
     }
 
+    /// From now on nobody calls [`Core::note_change`].
+    pub(super) fn note_reports_ended(&mut self) {
+        self.is_watched = false;
+        self.has_changes = true;
+    }
+
     /// When [`Core::look_if_due`] has something to do, if ever.
     pub(super) fn next_look(&self) -> Option<Instant> {
         if self.kept.is_empty() {
@@ -253,7 +259,8 @@ impl<D: Disk> Core<D> {
             self.revoke(&oldest);
         }
         if self.kept.is_empty() {
-            // Nothing was due to be looked at until now.
+            // There was nothing to look at until now, and what was reported before is in what has been read.
+            self.has_changes = false;
             self.looked_at_all = now.instant;
         }
         self.memory_bytes += kept.memory_bytes();

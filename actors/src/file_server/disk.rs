@@ -63,11 +63,11 @@ impl RootDirectory {
         let directory =
             rustix::fs::open(root, flags, rustix::fs::Mode::empty()).map_err(|e| StartError::Root {
                 root: root.to_owned(),
-                source: e.into(),
+                cause: e.into(),
             })?;
         open_beneath(&directory, ".", OFlags::PATH).map_err(|e| StartError::NoOpenat2 {
             root: root.to_owned(),
-            source: e.into(),
+            cause: e.into(),
         })?;
         Ok(Self(directory))
     }

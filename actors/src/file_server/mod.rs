@@ -66,28 +66,28 @@ pub enum Unavailable {
     Ended,
 }
 
-/// Why the web root cannot be served.
+/// Why the web root cannot be served, in one sentence with its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The root is missing, unreadable or no directory.
-    #[error("cannot serve {}: {source}; give the directory of the web site with --root", root.display())]
+    #[error("cannot serve {}: {cause}; give the directory of the web site with --root", root.display())]
     Root {
         /// The root that was asked for.
         root: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The kernel cannot keep paths inside the root.
-    #[error("cannot serve {}: openat2(2) does not work here ({source}); Linux 5.6 or newer is needed", root.display())]
+    #[error("cannot serve {}: openat2(2) does not work here ({cause}); Linux 5.6 or newer is needed", root.display())]
     NoOpenat2 {
         /// The root that was asked for.
         root: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// No thread.
     #[error("cannot start a thread for the web site: {0}")]
-    Thread(#[source] std::io::Error),
+    Thread(std::io::Error),
 }
 
 /// What FileServer has to know at its start.

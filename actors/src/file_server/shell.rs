@@ -32,6 +32,7 @@ fn now() -> Now {
 
 fn run(mailbox: &Mailbox<Command>, disk: impl Disk, watch: &Watch) {
     let mut core = Core::new(disk, CacheLimits::default(), watch.watcher.is_some(), now());
+    let mut changes = watch.changes.clone();
     let mut batch = Vec::new();
     loop {
         let wait = core
@@ -45,11 +46,14 @@ fn run(mailbox: &Mailbox<Command>, disk: impl Disk, watch: &Watch) {
                 }
                 Err(_) => return,
             },
-            recv(watch.changes) -> change => {
-                if change.is_ok() {
-                    core.note_change();
+            recv(changes) -> change => match change {
+                Ok(()) => core.note_change(),
+                Err(_) => {
+                    tracing::warn!(target: "file_server", "reports of changes have ended; looking every second");
+                    changes = never();
+                    core.note_reports_ended();
                 }
-            }
+            },
             default(wait) => {}
         }
         let now = now();

@@ -77,7 +77,7 @@ pub struct Served {
 }
 
 /// Answers the requests of one connection, of which `buffered` has been read already, until it ends. The caller closes
-/// the socket by dropping it.
+/// the socket by dropping it, and should have set `TCP_NODELAY` on it: every write is a whole answer or more.
 ///
 /// Once `stopping` is set the answer at work is the last. To wake a thread that waits for the next request, shut down the
 /// reading side of the socket after setting it.
@@ -115,6 +115,8 @@ struct Answered {
     head_bytes: usize,
     body: BodyLength,
     keep_alive: bool,
+    /// Whether the connection ends although the client wanted to go on, and so may have sent more.
+    is_cut_short: bool,
 }
 
 impl Connection<'_> {
@@ -129,6 +131,7 @@ impl Connection<'_> {
                         head_bytes: head.head_bytes,
                         body: head.body,
                         keep_alive,
+                        is_cut_short: head.keep_alive && !keep_alive,
                     }
                 }
                 Ok(None) => match self.await_more_of_head()? {
@@ -190,7 +193,8 @@ impl Connection<'_> {
         self.input.end_deadline();
         if !answered.keep_alive {
             self.responder.flush()?;
-            if answered.body != BodyLength::Exact(0) || !self.input.buffered().is_empty() {
+            let has_unread = answered.body != BodyLength::Exact(0) || !self.input.buffered().is_empty();
+            if has_unread || answered.is_cut_short {
                 linger(self.input.stream(), self.limits.linger_timeout);
             }
             return Ok(Some(End::Closed));

@@ -1,0 +1,132 @@
+//! Printing an answer.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, Write};
+
+use wire::escape::Escaped;
+use wire::http::{ResponseHead, Version};
+
+use super::WebClientError;
+
+/// Where an answer is printed. On a terminal everything is escaped that could steer it; elsewhere bytes stay as they are.
+#[derive(Debug)]
+pub struct Screen<W> {
+    out: W,
+    is_terminal: bool,
+    is_abandoned: bool,
+    /// The start of a character whose other bytes have not arrived yet.
+    unfinished: Vec<u8>,
+}
+
+impl<W: Write> Screen<W> {
+    /// `is_terminal` says whether a terminal will obey what is written to `out`.
+    pub fn new(out: W, is_terminal: bool) -> Self {
+        Self {
+            out,
+            is_terminal,
+            is_abandoned: false,
+            unfinished: Vec::new(),
+        }
+    }
+
+    /// Whether the reader has gone away, as `head` does; what is printed then is dropped.
+    pub fn is_abandoned(&self) -> bool {
+        self.is_abandoned
+    }
+
+    /// Prints the status line and the header fields.
+    pub(super) fn print_head(&mut self, head: &ResponseHead) -> Result<(), WebClientError> {
+        let version = match head.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        };
+        let status_line = format!("{version} {} {}", head.status, head.reason);
+        self.print_line(status_line.trim_end().as_bytes())?;
+        for (name, value) in &head.fields {
+            self.print_line(&[name.as_bytes(), b": ", value].concat())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn print_empty_line(&mut self) -> Result<(), WebClientError> {
+        self.write(b"\n")
+    }
+
+    /// Prints a part of a body.
+    pub(super) fn print_body(&mut self, data: &[u8]) -> Result<(), WebClientError> {
+        if !self.is_terminal {
+            return self.write(data);
+        }
+        let mut bytes = std::mem::take(&mut self.unfinished);
+        bytes.extend_from_slice(data);
+        let complete_bytes = bytes.len() - unfinished_bytes(&bytes);
+        self.unfinished = bytes.split_off(complete_bytes);
+        let text = visible(&String::from_utf8_lossy(&bytes)).into_owned();
+        self.write(text.as_bytes())
+    }
+
+    /// Prints what is left over and makes sure that all of it is out.
+    pub(super) fn finish(&mut self) -> Result<(), WebClientError> {
+        let rest = std::mem::take(&mut self.unfinished);
+        self.write(String::from_utf8_lossy(&rest).as_bytes())?;
+        let flushed = self.out.flush();
+        self.note(flushed)
+    }
+
+    fn print_line(&mut self, line: &[u8]) -> Result<(), WebClientError> {
+        if self.is_terminal {
+            let escaped = Escaped(&String::from_utf8_lossy(line)).to_string();
+            self.write(escaped.as_bytes())?;
+        } else {
+            self.write(line)?;
+        }
+        self.write(b"\n")
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WebClientError> {
+        if self.is_abandoned {
+            return Ok(());
+        }
+        let written = self.out.write_all(bytes);
+        self.note(written)
+    }
+
+    fn note(&mut self, result: io::Result<()>) -> Result<(), WebClientError> {
+        match result {
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                self.is_abandoned = true;
+                Ok(())
+            }
+            other => other.map_err(WebClientError::Print),
+        }
+    }
+}
+
+/// How many bytes at the end may be the start of a UTF-8 character.
+fn unfinished_bytes(bytes: &[u8]) -> usize {
+    let tail = bytes
+        .utf8_chunks()
+        .last()
+        .map_or(&[][..], |chunk| chunk.invalid());
+    match std::str::from_utf8(tail) {
+        Err(e) if e.error_len().is_none() => tail.len(),
+        _ => 0,
+    }
+}
+
+/// The text with line breaks and tabs as they are, and everything else escaped that a terminal would obey.
+fn visible(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| matches!(c, '\n' | '\t' | '\\');
+    if text.chars().all(|c| is_plain(c) || !c.is_control()) && text.is_ascii() {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        if is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.push_str(&Escaped(&text[at..at + c.len_utf8()]).to_string());
+        }
+    }
+    shown.into()
+}

@@ -1,0 +1,84 @@
+//! The `webclient` command as a person or a script calls it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+/// Calls the command against a server that sends `answer`.
+fn call(answer: &'static str, options: &[&str]) -> Output {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client connects");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("the request is whole");
+            request.push(byte[0]);
+        }
+        stream.write_all(answer.as_bytes()).expect("the client reads");
+    });
+    let port = port.to_string();
+    let output = webclient(&[&["127.0.0.1", &port, "HelloWorld.html"], options].concat());
+    server.join().expect("the server does not panic");
+    output
+}
+
+fn webclient(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_webclient"))
+        .args(arguments)
+        .output()
+        .expect("the command can be started")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World\n";
+
+#[test]
+fn prints_head_and_body_or_one_of_them() {
+    let head = "HTTP/1.1 200 OK\nContent-Length: 13\n";
+    for (options, expected) in [
+        (&[][..], format!("{head}\nHello, World\n")),
+        (&["--head"], head.to_owned()),
+        (&["--body"], "Hello, World\n".to_owned()),
+        (&["--head", "--body"], format!("{head}\nHello, World\n")),
+    ] {
+        let output = call(GOOD, options);
+        assert_eq!(text(&output.stdout), expected, "{options:?}");
+        assert_eq!(text(&output.stderr), "", "{options:?}");
+        assert_eq!(output.status.code(), Some(0), "{options:?}");
+    }
+}
+
+#[test]
+fn exit_status_says_how_it_went_and_one_line_says_why() {
+    let missing = call("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", &[]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("answered 404 for /HelloWorld.html"));
+    let truncated = call("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &[]);
+    assert_eq!(truncated.status.code(), Some(2));
+    let unwritable = call(GOOD, &["--output", "/nowhere/at/all"]);
+    assert_eq!(unwritable.status.code(), Some(1));
+    let unknown = webclient(&["a b", "80", "x"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    for output in [missing, truncated, unwritable, unknown] {
+        assert_eq!(
+            text(&output.stderr).lines().count(),
+            1,
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    for usage in [
+        &["localhost"][..],
+        &["localhost", "0", "x"],
+        &["localhost", "99999", "x"],
+    ] {
+        assert_eq!(webclient(usage).status.code(), Some(2), "{usage:?}");
+    }
+    let nothing_to_save = webclient(&["localhost", "1", "x", "--head", "--output", "y"]);
+    assert_eq!(nothing_to_save.status.code(), Some(2));
+}
