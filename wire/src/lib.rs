@@ -4,6 +4,7 @@
 //! Nothing here does I/O, starts a thread or reads a clock: time and randomness are handed in.
 #![forbid(unsafe_code)]
 
+mod bounded;
 pub mod card;
 pub mod conversation;
 pub mod digest;
@@ -11,6 +12,7 @@ pub mod escape;
 pub mod file_name;
 pub mod frame;
 pub mod keys;
+pub mod keyword;
 pub mod name;
 pub mod protocol;
 pub mod query;
@@ -20,4 +22,6 @@ pub mod transfer;
 
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;
+pub use keyword::Keyword;
 pub use name::PeerName;
+pub use query::Query;

@@ -1,8 +1,254 @@
-//! stub
-use serde::{Deserialize, Serialize};
-/// Q
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+//! What one can search for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::digest::NotADigest;
+use crate::file_name::BadFileName;
+use crate::keyword::BadKeyword;
+use crate::{Digest, FileName, Keyword, bounded};
+
+/// Most keywords in one query: more than anybody types, few enough to answer without thinking about cost.
+pub const TERMS_MAX: usize = 16;
+
+/// Why a text is not a query.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuery {
+    /// No term at all.
+    #[error("nothing to search for: type one or more keywords")]
+    Empty,
+    /// More than [`TERMS_MAX`] terms.
+    #[error("a search has at most 16 terms")]
+    TooManyTerms,
+    /// A double quote that is not closed.
+    #[error("a double quote is not closed")]
+    OpenQuote,
+    /// A closing quote with something attached to it.
+    #[error("put a space or a comma after the closing quote before {0:?}")]
+    AfterQuote(char),
+    /// A term that is no keyword.
+    #[error("{0}")]
+    Keyword(#[from] BadKeyword),
+    /// What follows `file:` is no name of a file.
+    #[error("{0}")]
+    FileName(#[from] BadFileName),
+    /// What follows `sha256:` is no digest.
+    #[error("{0}")]
+    Digest(#[from] NotADigest),
+}
+
+/// The keywords of a query: 1 to [`TERMS_MAX`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Keywords(Vec<Keyword>);
+
+impl Keywords {
+    /// The keywords, as typed.
+    pub fn as_slice(&self) -> &[Keyword] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<Keyword>> for Keywords {
+    type Error = BadQuery;
+
+    fn try_from(keywords: Vec<Keyword>) -> Result<Self, BadQuery> {
+        match keywords.len() {
+            0 => Err(BadQuery::Empty),
+            1..=TERMS_MAX => Ok(Self(keywords)),
+            _ => Err(BadQuery::TooManyTerms),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keywords {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded::at_most::<TERMS_MAX, _, _>(deserializer)?
+            .try_into()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// What to search for. Its `Display` is what a person would type for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Query {
-    /// file
-    File(crate::FileName),
+    /// Files that have all of these keywords, whatever their case.
+    Keywords(Keywords),
+    /// Files of exactly this name.
+    File(FileName),
+    /// Files whose whole content has this SHA-256.
+    Digest(Digest),
+}
+
+impl FromStr for Query {
+    type Err = BadQuery;
+
+    /// Reads what people type after `search`: keywords separated by spaces or commas. Double quotes hold a keyword with
+    /// spaces together; inside them `""` is one double quote. `file:NAME`, to the end, asks for a file by its name
+    /// and `sha256:HEX` by its content; in quotes they are keywords.
+    fn from_str(text: &str) -> Result<Self, BadQuery> {
+        let text = text.trim();
+        if let Some(name) = text.strip_prefix("file:") {
+            return Ok(Self::File(name.trim().parse()?));
+        }
+        if let Some(digits) = text.strip_prefix("sha256:") {
+            return Ok(Self::Digest(digits.parse()?));
+        }
+        let mut rest = text;
+        let mut keywords = Vec::new();
+        loop {
+            rest = rest.trim_start_matches(separates);
+            if rest.is_empty() {
+                return Ok(Self::Keywords(keywords.try_into()?));
+            }
+            if keywords.len() == TERMS_MAX {
+                return Err(BadQuery::TooManyTerms);
+            }
+            let (term, after) = match rest.strip_prefix('"') {
+                Some(quoted) => take_quoted(quoted)?,
+                None => {
+                    let (term, after) = rest.split_at(rest.find(separates).unwrap_or(rest.len()));
+                    (term.to_owned(), after)
+                }
+            };
+            keywords.push(term.parse()?);
+            rest = after;
+        }
+    }
+}
+
+fn separates(c: char) -> bool {
+    c == ',' || c.is_whitespace()
+}
+
+/// Takes a term up to its closing quote. Returns it and what follows.
+fn take_quoted(text: &str) -> Result<(String, &str), BadQuery> {
+    let mut term = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"').ok_or(BadQuery::OpenQuote)?;
+        term.push_str(part);
+        match after.chars().next() {
+            Some('"') => {
+                term.push('"');
+                rest = &after[1..];
+            }
+            Some(c) if !separates(c) => return Err(BadQuery::AfterQuote(c)),
+            _ => return Ok((term, after)),
+        }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(name) => write!(f, "file:{name}"),
+            Self::Digest(digest) => write!(f, "sha256:{digest}"),
+            Self::Keywords(keywords) => {
+                for (n, keyword) in keywords.as_slice().iter().enumerate() {
+                    let space = if n == 0 { "" } else { " " };
+                    let word = keyword.as_str();
+                    if word.contains([' ', '"', ':']) {
+                        write!(f, "{space}\"{}\"", word.replace('"', "\"\""))?;
+                    } else {
+                        write!(f, "{space}{word}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keywords(words: &[&str]) -> Query {
+        let words: Vec<Keyword> = words.iter().map(|w| w.parse().expect("a good keyword")).collect();
+        Query::Keywords(words.try_into().expect("few enough"))
+    }
+
+    #[test]
+    fn reads_what_people_type() {
+        for (typed, meant) in [
+            ("sea", keywords(&["sea"])),
+            (" sea,tide , Moon  x ", keywords(&["sea", "tide", "Moon", "x"])),
+            ("\"high  water\" sea", keywords(&["high water", "sea"])),
+            (
+                "sea,\"a \"\"b\"\"\",5\"disk",
+                keywords(&["sea", "a \"b\"", "5\"disk"]),
+            ),
+            ("\"file:x\"", keywords(&["file:x"])),
+        ] {
+            assert_eq!(typed.parse(), Ok(meant), "{typed}");
+        }
+        let name = "two words.txt".parse().expect("a good name");
+        assert_eq!("file: two words.txt".parse(), Ok(Query::File(name)));
+        let digest = Digest::of(b"abc");
+        assert_eq!(format!("sha256:{digest}").parse(), Ok(Query::Digest(digest)));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let seventeen = vec!["x"; 17].join(" ");
+        for (typed, why) in [
+            ("", BadQuery::Empty),
+            (" , ,", BadQuery::Empty),
+            (seventeen.as_str(), BadQuery::TooManyTerms),
+            ("sea \"high water", BadQuery::OpenQuote),
+            ("\"sea\"x", BadQuery::AfterQuote('x')),
+            ("\"\"", BadQuery::Keyword(BadKeyword::Empty)),
+            ("\" \"", BadQuery::Keyword(BadKeyword::Empty)),
+            ("a;b", BadQuery::Keyword(BadKeyword::Character(';'))),
+            ("file:../x", BadQuery::FileName(BadFileName::LeadingDot)),
+        ] {
+            assert_eq!(typed.parse::<Query>(), Err(why), "{typed}");
+        }
+        assert!(matches!("sha256:12".parse::<Query>(), Err(BadQuery::Digest(_))));
+        assert!(vec!["x"; 16].join(",").parse::<Query>().is_ok());
+    }
+
+    #[test]
+    fn decoding_is_bounded() {
+        let words = |count: usize| vec!["x".parse::<Keyword>().expect("a good keyword"); count];
+        for (count, fits) in [(0, false), (1, true), (TERMS_MAX, true), (TERMS_MAX + 1, false)] {
+            // The first variant of the enum, then the sequence, as a hostile peer may write it.
+            let bytes = postcard::to_stdvec(&(0u8, words(count))).expect("plain data");
+            assert_eq!(postcard::from_bytes::<Query>(&bytes).is_ok(), fits, "{count}");
+        }
+        // A length of 2^32 in five bytes, with nothing behind it.
+        let claims = [0u8, 0x80, 0x80, 0x80, 0x80, 0x10];
+        assert!(postcard::from_bytes::<Query>(&claims).is_err());
+    }
+
+    fn queries() -> impl Strategy<Value = Query> {
+        let word = "[^\\p{Cc},;]{1,20}".prop_filter_map("a keyword", |w| w.parse::<Keyword>().ok());
+        let name = "[^\\p{Cc},;/\\\\]{1,20}".prop_filter_map("a file name", |n| n.parse().ok());
+        prop_oneof![
+            vec(word, 1..=TERMS_MAX).prop_map(|words| Query::Keywords(words.try_into().expect("few enough"))),
+            name.prop_map(Query::File),
+            any::<[u8; 32]>().prop_map(|bytes| Query::Digest(Digest(bytes))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_query_survives_typing_and_the_wire(query in queries()) {
+            prop_assert_eq!(query.to_string().parse(), Ok(query.clone()));
+            let bytes = postcard::to_stdvec(&query).expect("a query is plain data");
+            prop_assert_eq!(postcard::from_bytes(&bytes), Ok(query));
+        }
+
+        #[test]
+        fn any_text_and_any_bytes_are_answered(typed in any::<String>(), bytes in vec(any::<u8>(), 0..200)) {
+            let _ = typed.parse::<Query>();
+            let _ = postcard::from_bytes::<Query>(&bytes);
+        }
+    }
 }

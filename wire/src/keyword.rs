@@ -1,0 +1,250 @@
+//! Keywords, and the grammar of `keyword.txt`: `key1, filename1; key2, filename2; key3, filename1; ...`
+//!
+//! Entries end with `;`, the two items of an entry are separated by `,`. White space and line breaks around items are
+//! free, empty entries mean nothing, a keyword may have many files and a file many keywords.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FileName;
+use crate::file_name::BadFileName;
+
+/// Longest keyword, in bytes: a phrase, not a text.
+pub const KEYWORD_BYTES_MAX: usize = 128;
+
+/// Largest `keyword.txt`, in bytes. It holds [`PAIRS_MAX`] pairs of 268 bytes each, far more than the usual 30, and is
+/// still read whole into memory by the smallest machine that serves as many files.
+pub const KEYWORD_TEXT_BYTES_MAX: usize = 256 << 20;
+
+/// Most pairs in one `keyword.txt`. Three such peers are what the server's index is measured with.
+pub const PAIRS_MAX: usize = 1_000_000;
+
+/// Most problems that are named one by one. A person mends the first few; a binary file must not become a million lines.
+pub const PROBLEMS_NAMED_MAX: usize = 100;
+
+/// Most characters of a broken entry that a [`Problem`] repeats: enough to find it.
+const ENTRY_SHOWN_CHARS: usize = 80;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Why a text is not a keyword.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadKeyword {
+    /// Nothing but white space.
+    #[error("a keyword is missing")]
+    Empty,
+    /// More than [`KEYWORD_BYTES_MAX`] bytes.
+    #[error("a keyword has at most 128 bytes, this one has {0}")]
+    TooLong(usize),
+    /// A separator of `keyword.txt`, a control character, or a byte order mark.
+    #[error("a keyword must not contain {0:?}")]
+    Character(char),
+}
+
+/// A keyword as its owner writes it: 1 to 128 bytes of UTF-8, without white space at its ends, with single spaces inside,
+/// without control characters, `,`, `;` and U+FEFF.
+///
+/// Two keywords mean the same when they are [`Keyword::folded`] to the same text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Keyword(Box<str>);
+
+impl Keyword {
+    /// The keyword as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The keyword in Unicode lower case: what is compared.
+    pub fn folded(&self) -> Cow<'_, str> {
+        if self.0.is_ascii() && !self.0.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Borrowed(&self.0)
+        } else {
+            Cow::Owned(self.0.to_lowercase())
+        }
+    }
+}
+
+impl FromStr for Keyword {
+    type Err = BadKeyword;
+
+    /// White space at the ends is dropped and every run of it inside becomes one space.
+    fn from_str(text: &str) -> Result<Self, BadKeyword> {
+        let mut kept = String::new();
+        for word in text.split_whitespace() {
+            if !kept.is_empty() {
+                kept.push(' ');
+            }
+            kept.push_str(word);
+            // Checked inside the loop so that a huge text is not copied only to be refused.
+            if kept.len() > KEYWORD_BYTES_MAX {
+                return Err(BadKeyword::TooLong(text.trim().len()));
+            }
+        }
+        if kept.is_empty() {
+            return Err(BadKeyword::Empty);
+        }
+        match kept
+            .chars()
+            .find(|c| c.is_control() || matches!(*c, ',' | ';' | BYTE_ORDER_MARK))
+        {
+            Some(bad) => Err(BadKeyword::Character(bad)),
+            None => Ok(Self(kept.into())),
+        }
+    }
+}
+
+impl TryFrom<String> for Keyword {
+    type Error = BadKeyword;
+
+    fn try_from(text: String) -> Result<Self, BadKeyword> {
+        text.parse()
+    }
+}
+
+impl From<Keyword> for String {
+    fn from(keyword: Keyword) -> Self {
+        keyword.0.into()
+    }
+}
+
+impl fmt::Display for Keyword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Keyword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+/// What is wrong with an entry of `keyword.txt`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadEntry {
+    /// No comma.
+    #[error("expected `keyword, filename`, found no comma")]
+    NoComma,
+    /// More than one comma.
+    #[error("expected `keyword, filename`, found a second comma; is a `;` missing before it?")]
+    SecondComma,
+    /// The first item is no keyword.
+    #[error(transparent)]
+    Keyword(#[from] BadKeyword),
+    /// The second item is no name of a file.
+    #[error(transparent)]
+    FileName(#[from] BadFileName),
+    /// More than [`PAIRS_MAX`] pairs; this one and what follows was not read.
+    #[error("more than {PAIRS_MAX} pairs; this one and the rest are left out")]
+    TooManyPairs,
+    /// The text is longer than [`KEYWORD_TEXT_BYTES_MAX`]; nothing of it was read.
+    #[error(
+        "keyword.txt has at most {KEYWORD_TEXT_BYTES_MAX} bytes, this one has {0}; nothing of it is used"
+    )]
+    TooLarge(usize),
+}
+
+/// A broken entry: where it is, what it says and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}: {}", crate::escape::Escaped(entry))]
+pub struct Problem {
+    /// The line that the entry starts on, from 1.
+    pub line: usize,
+    /// How the entry starts, as written: escape it before showing it, as `Display` does.
+    pub entry: String,
+    /// What is wrong.
+    pub reason: BadEntry,
+}
+
+/// What a `keyword.txt` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The good pairs in the order of the text, each once whatever the case of its keyword.
+    pub pairs: Vec<(Keyword, FileName)>,
+    /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
+    pub problems: Vec<Problem>,
+    /// How many broken entries there are beyond those named.
+    pub problems_unnamed: usize,
+}
+
+impl Parsed {
+    fn report(&mut self, line: usize, entry: &str, reason: BadEntry) {
+        if self.problems.len() < PROBLEMS_NAMED_MAX {
+            let entry = entry.chars().take(ENTRY_SHOWN_CHARS).collect();
+            self.problems.push(Problem { line, entry, reason });
+        } else {
+            self.problems_unnamed += 1;
+        }
+    }
+}
+
+/// Reads a `keyword.txt`. A broken entry is reported and loses nothing of the others. A byte order mark at the start and
+/// carriage returns are tolerated.
+pub fn parse(text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    if text.len() > KEYWORD_TEXT_BYTES_MAX {
+        parsed.report(1, "", BadEntry::TooLarge(text.len()));
+        return parsed;
+    }
+    let mut seen = HashSet::new();
+    let mut line = 1;
+    for piece in text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).split(';') {
+        let entry = piece.trim();
+        let starts_at = line + newlines(&piece[..piece.len() - piece.trim_start().len()]);
+        line += newlines(piece);
+        if entry.is_empty() {
+            continue;
+        }
+        let (keyword, file) = match parse_entry(entry) {
+            Ok(pair) => pair,
+            Err(reason) => {
+                parsed.report(starts_at, entry, reason);
+                continue;
+            }
+        };
+        if seen.contains(&(keyword.folded(), file.as_str())) {
+            continue;
+        }
+        if parsed.pairs.len() == PAIRS_MAX {
+            parsed.report(starts_at, entry, BadEntry::TooManyPairs);
+            break;
+        }
+        // The file's name is borrowed from the text, so only keywords are held twice.
+        let name = entry.rsplit(',').next().unwrap_or_default().trim();
+        seen.insert((Cow::Owned(keyword.folded().into_owned()), name));
+        parsed.pairs.push((keyword, file));
+    }
+    parsed
+}
+
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|b| *b == b'\n').count()
+}
+
+fn parse_entry(entry: &str) -> Result<(Keyword, FileName), BadEntry> {
+    let (keyword, file) = entry.split_once(',').ok_or(BadEntry::NoComma)?;
+    if file.contains(',') {
+        return Err(BadEntry::SecondComma);
+    }
+    Ok((keyword.parse()?, file.trim().parse()?))
+}
+
+/// Writes pairs as `keyword.txt`, one a line. [`parse`] reads the same pairs from it.
+pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>) -> String {
+    let mut text = String::new();
+    for (keyword, file) in pairs {
+        text.push_str(keyword.as_str());
+        text.push_str(", ");
+        text.push_str(file.as_str());
+        text.push_str(";\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

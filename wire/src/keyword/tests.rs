@@ -1,0 +1,155 @@
+use std::collections::HashSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn keyword(text: &str) -> Keyword {
+    text.parse().expect("a good keyword")
+}
+
+fn pair(word: &str, file: &str) -> (Keyword, FileName) {
+    (keyword(word), file.parse().expect("a good file name"))
+}
+
+#[test]
+fn a_keyword_is_one_clean_phrase() {
+    assert_eq!(keyword("  two \t\r\n words ").as_str(), "two words");
+    assert_eq!(keyword("Straße ÄÖ").folded(), "straße äö");
+    assert_eq!(keyword("Sea").folded(), keyword("sEA").folded());
+    assert_eq!(keyword(&"x".repeat(128)).as_str().len(), 128);
+    for (bad, why) in [
+        ("", BadKeyword::Empty),
+        (" \n ", BadKeyword::Empty),
+        ("a,b", BadKeyword::Character(',')),
+        ("a;b", BadKeyword::Character(';')),
+        ("a\u{1b}b", BadKeyword::Character('\u{1b}')),
+        ("\u{feff}a", BadKeyword::Character('\u{feff}')),
+        (&"x".repeat(129), BadKeyword::TooLong(129)),
+        (&"é".repeat(65), BadKeyword::TooLong(130)),
+    ] {
+        assert_eq!(bad.parse::<Keyword>(), Err(why), "{bad:?}");
+    }
+}
+
+#[test]
+fn reads_the_example_of_the_grammar() {
+    let parsed = parse("key1, filename1; key2, filename2; key3, filename1;");
+    assert_eq!(
+        parsed.pairs,
+        [
+            pair("key1", "filename1"),
+            pair("key2", "filename2"),
+            pair("key3", "filename1")
+        ]
+    );
+    assert_eq!(parsed.problems, []);
+}
+
+#[test]
+fn layout_is_free() {
+    let parsed = parse("\u{feff}\r\n ;; sea ,\r\n  the tide.txt\r\n;\tSEA,the tide.txt;a  b\n c,x;;\n");
+    assert_eq!(parsed.pairs, [pair("sea", "the tide.txt"), pair("a b c", "x")]);
+    assert_eq!(parsed.problems, []);
+}
+
+#[test]
+fn names_what_is_broken_and_keeps_the_rest() {
+    let parsed = parse("sea, a.txt;\n\n  nothing;\nsky, ../b;\r\n, c; d, ;\ne, f, g\nh, i; end, z.txt");
+    assert_eq!(parsed.pairs, [pair("sea", "a.txt"), pair("end", "z.txt")]);
+    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.reason)).collect();
+    assert_eq!(
+        named,
+        [
+            (3, BadEntry::NoComma),
+            (4, BadEntry::FileName(BadFileName::LeadingDot)),
+            (5, BadEntry::Keyword(BadKeyword::Empty)),
+            (5, BadEntry::FileName(BadFileName::Empty)),
+            (6, BadEntry::SecondComma),
+        ]
+    );
+    assert_eq!(
+        parsed.problems[1].to_string(),
+        "line 4: a shared file's name must not start with a dot: sky, ../b"
+    );
+}
+
+#[test]
+fn a_binary_file_does_not_become_a_million_problems() {
+    let parsed = parse(&"\u{1};".repeat(PROBLEMS_NAMED_MAX + 7));
+    assert_eq!(parsed.problems.len(), PROBLEMS_NAMED_MAX);
+    assert_eq!(parsed.problems_unnamed, 7);
+    let long = parse(&"x".repeat(10_000));
+    assert_eq!(long.problems[0].entry.len(), ENTRY_SHOWN_CHARS);
+}
+
+#[test]
+fn pairs_and_bytes_are_bounded() {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for n in 0..=PAIRS_MAX {
+        write!(text, "k,{n};").expect("writing to a string cannot fail");
+    }
+    text.push_str("k,0;");
+    let parsed = parse(&text);
+    assert_eq!(parsed.pairs.len(), PAIRS_MAX);
+    assert_eq!(parsed.problems[0].reason, BadEntry::TooManyPairs);
+
+    let too_large = parse(&" ".repeat(KEYWORD_TEXT_BYTES_MAX + 1));
+    assert_eq!(
+        too_large.problems[0].reason,
+        BadEntry::TooLarge(KEYWORD_TEXT_BYTES_MAX + 1)
+    );
+}
+
+fn keywords() -> impl Strategy<Value = Keyword> {
+    "[^\\p{Cc},;]{1,24}".prop_filter_map("a keyword", |text| text.parse().ok())
+}
+
+fn file_names() -> impl Strategy<Value = FileName> {
+    "[^\\p{Cc},;/\\\\]{1,24}".prop_filter_map("a file name", |text| text.parse().ok())
+}
+
+/// Pairs as a share has them: each once, whatever the case of its keyword.
+fn distinct_pairs() -> impl Strategy<Value = Vec<(Keyword, FileName)>> {
+    vec((keywords(), file_names()), 0..20).prop_map(|mut pairs| {
+        let mut seen = HashSet::new();
+        pairs.retain(|(keyword, file)| seen.insert((keyword.folded().into_owned(), file.clone())));
+        pairs
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(pairs in distinct_pairs()) {
+        let parsed = parse(&write(pairs.iter().map(|(keyword, file)| (keyword, file))));
+        prop_assert_eq!(parsed.pairs, pairs);
+        prop_assert!(parsed.problems.is_empty());
+    }
+
+    #[test]
+    fn any_text_is_answered(text in any::<String>(), separators in "[,; \r\n\\PC]{0,200}") {
+        for text in [text, separators] {
+            let parsed = parse(&text);
+            for problem in &parsed.problems {
+                prop_assert!(problem.line >= 1 && problem.line <= newlines(&text) + 1);
+            }
+            let again = parse(&write(parsed.pairs.iter().map(|(keyword, file)| (keyword, file))));
+            prop_assert_eq!(again.pairs, parsed.pairs);
+        }
+    }
+
+    #[test]
+    fn a_good_entry_survives_among_bad_ones(
+        good in (keywords(), file_names()),
+        before in vec("[^;]{0,20}", 0..5),
+        after in vec("[^;]{0,20}", 0..5),
+    ) {
+        let middle = format!("{}, {}", good.0, good.1);
+        let entries: Vec<String> = before.into_iter().chain([middle]).chain(after).collect();
+        let found = parse(&entries.join(";")).pairs;
+        // An arbitrary neighbour could be the same pair in another case, which then counts as the one.
+        prop_assert!(found.iter().any(|(k, f)| k.folded() == good.0.folded() && *f == good.1));
+    }
+}
