@@ -1,1 +1,3 @@
 //! The client side of Switchboard as a library.
+
+pub mod peer;
