@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Folder {
         let name = name.as_ref();
         let mut file = self.open_regular(name, OFlags::WRONLY)?;
         let length = file.metadata()?.len();
-        io::copy(&mut io::Read::take(io::repeat(0), length), &mut file)?;
+        io::copy(&mut io::repeat(0).take(length), &mut file)?;
         file.sync_all()?;
         self.remove(name)?;
         self.sync()
@@ -195,6 +195,18 @@ impl Folder {
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
+}
+
+/// Reads a whole file of at most `bytes_max` bytes; a longer one is an error of the kind `InvalidData`.
+pub(crate) fn read_whole(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    if length > bytes_max {
+        let why = format!("it has {length} bytes, at most {bytes_max} are expected");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn unsuitable(why: &'static str) -> io::Error {

@@ -2,3 +2,4 @@
 
 mod folder;
 pub mod home;
+pub mod share;

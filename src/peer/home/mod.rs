@@ -4,7 +4,7 @@
 //! the new, never a part.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rsa::rand_core::CryptoRng;
@@ -13,7 +13,7 @@ use wire::PeerName;
 use wire::keys::BadKey;
 use wire::name::BadName;
 
-use crate::peer::folder::Folder;
+use crate::peer::folder::{Folder, read_whole};
 
 mod keys;
 mod pins;
@@ -222,14 +222,7 @@ pub(crate) fn read_private(folder: &Folder, name: &str, bytes_max: u64) -> io::R
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let length = file.metadata()?.len();
-    if length > bytes_max {
-        let why = format!("{length} bytes are more than the {bytes_max} expected");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    file.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    read_whole(file, bytes_max).map(Some)
 }
 
 #[cfg(test)]
