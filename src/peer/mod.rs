@@ -3,3 +3,4 @@
 mod folder;
 pub mod home;
 pub mod share;
+pub mod transfer;
