@@ -34,7 +34,7 @@ const AT_REST: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
     /// The disk said no.
-    #[error("{}: cannot {doing}: {source}", path.display())]
+    #[error("{}: cannot {doing}: {source}", Escaped(&path.to_string_lossy()))]
     Io {
         /// What was tried, as a verb and its object.
         doing: &'static str,
@@ -63,16 +63,16 @@ pub enum ShareError {
         source: BadKeyword,
     },
     /// Nothing to find the file by.
-    #[error("{0}: give at least one keyword to find it by")]
+    #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
     /// The file is not there.
-    #[error("{}: no such file; put it there first", .0.display())]
+    #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
     /// The shared file is no longer there.
-    #[error("{0}: no longer there")]
+    #[error("{}: no longer there", Escaped(.0.as_str()))]
     Vanished(FileName),
     /// The shared file is no longer what was published.
-    #[error("{0}: changed since it was shared")]
+    #[error("{}: changed since it was shared", Escaped(.0.as_str()))]
     Changed(FileName),
 }
 

@@ -48,6 +48,30 @@ fn files_are_shared_with_their_digest_and_keywords() {
 }
 
 #[test]
+fn the_peers_that_come_with_the_project_share_all_that_they_name() {
+    for peer in ["A", "B"] {
+        let (dir, home) = home();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("client_data")
+            .join(peer);
+        let entries = std::fs::read_dir(&from).expect("it comes with the project");
+        for path in entries
+            .map(|entry| entry.expect("it reads").path())
+            .filter(|path| path.is_file())
+        {
+            let name = path.file_name().expect("a file has a name");
+            std::fs::copy(&path, dir.path().join(name)).expect("it can be copied");
+        }
+        let share = Share::read(&home).expect("it reads");
+        assert!(
+            share.files.len() >= 6 && share.problems.is_empty(),
+            "{:?}",
+            share.problems
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_shared_is_named_and_the_rest_is_shared() {
     let (dir, home) = home();
     put(&home, "good.txt", "x");
@@ -218,10 +242,11 @@ fn what_cannot_be_added_is_refused_in_one_line() {
         ("a.txt", &["sea", "\n"], "missing"),
         ("a.txt", &[], "at least one keyword"),
         ("\u{1b}[2J", &["sea"], "\\u{1b}"),
+        ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
     ] {
         let error = add_entry(&home, file, keywords).expect_err(file).to_string();
         assert!(
-            error.contains(why) && !error.contains(['\n', '\u{1b}']),
+            error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']),
             "{error}"
         );
     }

@@ -6,7 +6,7 @@
 //! a thread of its own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wire::Digest;
@@ -88,13 +88,13 @@ pub enum TransferError {
     #[error("the server sent something else than the protocol has here: {0}")]
     Protocol(#[from] BadFrame),
     /// A path that names no file.
-    #[error("{}: not a path that a file can have", .0.display())]
+    #[error("{}: not a path that a file can have", shown(.0))]
     BadPath(PathBuf),
     /// Something is there already.
-    #[error("{}: already exists with other content; remove it, or allow to overwrite it", .0.display())]
+    #[error("{}: already exists with other content; remove it, or allow to overwrite it", shown(.0))]
     Exists(PathBuf),
     /// The disk said no.
-    #[error("{}: cannot {doing}: {source}", path.display())]
+    #[error("{}: cannot {doing}: {source}", shown(path))]
     Disk {
         /// What was tried, as a verb and its object.
         doing: &'static str,
@@ -106,6 +106,11 @@ pub enum TransferError {
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+/// A path as it may be shown: the file's name in it is another peer's choice.
+fn shown(path: &Path) -> String {
+    Escaped(&path.to_string_lossy()).to_string()
 }
 
 impl TransferError {

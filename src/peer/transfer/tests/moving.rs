@@ -453,3 +453,16 @@ fn a_destination_is_a_directory_or_a_path_in_one() {
         assert!(home.downloads_path().is_dir());
     }
 }
+
+#[test]
+fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let name: FileName = "a\u{202e}txt.exe".parse().expect("a name that a file may have");
+    let destination = Destination::output(dir.path(), &name, false).expect("a directory");
+    std::fs::write(destination.path(), b"mine").expect("it can be written");
+    let error = destination
+        .check(1, &Digest::of(b"x"))
+        .expect_err("it is taken")
+        .to_string();
+    assert!(error.contains("a\\u{202e}txt.exe"), "{error}");
+}
