@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::fs::FlockOperation;
 use wire::{Digest, FileName};
 
 use super::TransferError;
@@ -16,6 +18,10 @@ use crate::peer::share::digest_of;
 const DOWNLOADS_MODE: u32 = 0o755;
 /// What the user's mask leaves of it, like any file that a program writes for its user.
 const RECEIVED_MODE: u32 = 0o666;
+/// Around the temporary name of a file that is being received.
+const TEMPORARY: (&str, &str) = (".switchboard-", ".part");
+/// A temporary file is left alone this long, so that one is never taken for a leftover before it is locked.
+const LEFTOVER_AFTER: Duration = Duration::from_secs(60);
 
 /// A file that is here, whole and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,9 +150,16 @@ pub(super) struct Unnamed<'a> {
 }
 
 impl<'a> Unnamed<'a> {
+    /// Clears away what processes that were killed have left, then makes a new one.
     pub(super) fn create(folder: &'a Folder) -> io::Result<(Self, File)> {
-        let temporary = OsString::from(format!(".switchboard-{:016x}.part", rand::random::<u64>()));
+        // A leftover that stays is a nuisance, no reason to refuse a file.
+        let _ = remove_leftovers(folder);
+        let (prefix, suffix) = TEMPORARY;
+        let temporary = OsString::from(format!("{prefix}{:016x}{suffix}", rand::random::<u64>()));
         let file = folder.create_new(&temporary, RECEIVED_MODE)?;
+        // Held as long as the file is open: by this, a file that is still being received is known. On a file system
+        // without locks nothing can be locked by those who look for leftovers either.
+        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         let unnamed = Self {
             folder,
             temporary,
@@ -174,4 +187,22 @@ impl Drop for Unnamed<'_> {
             let _ = self.folder.remove(&self.temporary);
         }
     }
+}
+
+/// Removes the temporary files that nobody is writing any more.
+fn remove_leftovers(folder: &Folder) -> io::Result<()> {
+    let (prefix, suffix) = TEMPORARY;
+    for name in folder.names()? {
+        let bytes = name.as_encoded_bytes();
+        if !(bytes.starts_with(prefix.as_bytes()) && bytes.ends_with(suffix.as_bytes())) {
+            continue;
+        }
+        let file = folder.open_file(&name)?;
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let is_held = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+        if age >= LEFTOVER_AFTER && !is_held() {
+            folder.remove(&name)?;
+        }
+    }
+    Ok(())
 }

@@ -466,3 +466,30 @@ fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
         .to_string();
     assert!(error.contains("a\\u{202e}txt.exe"), "{error}");
 }
+
+#[test]
+fn what_a_killed_receiver_left_is_cleared_and_what_is_being_received_is_not() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let temporary = |name: &str, age: Duration| {
+        let path = dir.path().join(format!(".switchboard-{name}.part"));
+        let file = File::create_new(path).expect("it can be made");
+        file.set_modified(std::time::SystemTime::now() - age)
+            .expect("it is ours");
+        file
+    };
+    let hour = Duration::from_secs(3600);
+    temporary("left", hour);
+    temporary("fresh", Duration::ZERO);
+    let held = temporary("held", hour);
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).expect("it is ours");
+
+    let content = content(1000);
+    let mut seen = Vec::new();
+    let (near, far) = pair();
+    send_all(records(&header(&content), &content))(near);
+    let mut progress = |_, _| seen = entries(dir.path());
+    receive_file(far, &expected(&content), &destination(dir.path()), &mut progress).expect("it arrives");
+    assert_eq!(seen.len(), 3, "two of the three and its own: {seen:?}");
+    let left = [".switchboard-fresh.part", ".switchboard-held.part", "tide.csv"];
+    assert_eq!(entries(dir.path()), left);
+}
