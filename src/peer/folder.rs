@@ -1,0 +1,289 @@
+//! A directory held open, so that what is done in it cannot be led elsewhere by a link.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+/// Around the name of a file that is not whole yet.
+const UNFINISHED: (&str, &str) = (".", ".new");
+
+/// A directory held open. Names given to its methods are single components.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a directory; links on the way to it are followed.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        let path = path.to_owned();
+        Ok(Self { handle, path })
+    }
+
+    /// Opens a directory inside this one that only its owner may enter; makes it, or narrows its mode, if need be.
+    pub(crate) fn private_child(&self, name: &str) -> io::Result<Self> {
+        match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+        if rustix::fs::fstat(&handle)?.st_mode & 0o077 != 0 {
+            rustix::fs::fchmod(&handle, Mode::RWXU)?;
+        }
+        let path = self.path.join(name);
+        Ok(Self { handle, path })
+    }
+
+    /// A second handle on the same directory.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            handle: self.handle.try_clone()?,
+            path: self.path.clone(),
+        })
+    }
+
+    /// Where it was when it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a regular file for reading. Does not follow a link, and does not wait for the other end of a pipe.
+    pub(crate) fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_regular(name.as_ref(), OFlags::RDONLY)
+    }
+
+    /// Like [`Folder::open_file`]; takes away what others may do with the file, if it is more than nothing.
+    pub(crate) fn open_private_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let file = self.open_file(name)?;
+        if rustix::fs::fstat(&file)?.st_mode & 0o077 != 0 {
+            rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+        }
+        Ok(file)
+    }
+
+    fn open_regular(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file: File = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => handle.into(),
+            Err(Errno::LOOP) => return Err(unsuitable("it is a symbolic link")),
+            // A socket, or a pipe that nobody reads when opened for writing.
+            Err(Errno::NXIO) => return Err(unsuitable("it is not a regular file")),
+            Err(error) => return Err(error.into()),
+        };
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(unsuitable("it is not a regular file"))
+        }
+    }
+
+    /// Opens a file of the given mode for writing that must not exist yet.
+    pub(crate) fn create_new(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.handle, name.as_ref(), flags, Mode::from_raw_mode(mode))?;
+        Ok(handle.into())
+    }
+
+    /// Opens a private file for locking; makes it if need be.
+    pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(handle.into())
+    }
+
+    /// Writes a whole file so that after a crash there is either what was there before or all of `bytes`, and after
+    /// this returns there is `bytes`.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let unfinished = format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1);
+        let mut file = match self.create_new(&unfinished, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.destroy(&unfinished)?;
+                self.create_new(&unfinished, mode)?
+            }
+            other => other?,
+        };
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| self.rename(&unfinished, name)) {
+            // What failed is what is worth telling; the leftover is cleared by the next write.
+            let _ = self.destroy(&unfinished);
+            return Err(error);
+        }
+        self.sync()
+    }
+
+    /// Destroys what writes that were cut off have left behind.
+    pub(crate) fn clear_unfinished(&self) -> io::Result<()> {
+        for name in self.names()? {
+            let bytes = name.as_bytes();
+            if bytes.starts_with(UNFINISHED.0.as_bytes()) && bytes.ends_with(UNFINISHED.1.as_bytes()) {
+                self.destroy(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames inside this directory, over what is there.
+    pub(crate) fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::renameat(
+            &self.handle,
+            from.as_ref(),
+            &self.handle,
+            to.as_ref(),
+        )?)
+    }
+
+    /// Renames inside this directory; fails with `AlreadyExists` when the new name is taken, be it by a link.
+    pub(crate) fn rename_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.handle, from, &self.handle, to, flags) {
+            // Not every file system has it.
+            Err(Errno::INVAL | Errno::NOSYS) => self.rename_by_link(from, to),
+            other => Ok(other?),
+        }
+    }
+
+    fn rename_by_link(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
+        self.remove(from)
+    }
+
+    /// Removes a file. It is no error that it is not there.
+    pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.handle, name.as_ref(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Overwrites a file on the disk, then removes it, durably. A disk that writes elsewhere (flash, snapshots) may
+    /// keep the old bytes all the same; there is no portable way around that.
+    pub(crate) fn destroy(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = name.as_ref();
+        let mut file = self.open_regular(name, OFlags::WRONLY)?;
+        let length = file.metadata()?.len();
+        io::copy(&mut io::repeat(0).take(length), &mut file)?;
+        file.sync_all()?;
+        self.remove(name)?;
+        self.sync()
+    }
+
+    /// The names in it, in no order.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.handle)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Makes what was created, renamed and removed in it durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.handle)?)
+    }
+}
+
+/// Reads a whole file of at most `bytes_max` bytes; a longer one is an error of the kind `InvalidData`.
+pub(crate) fn read_whole(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    if length > bytes_max {
+        let why = format!("it has {length} bytes, at most {bytes_max} are expected");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unsuitable(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let folder = Folder::open(dir.path()).expect("it opens");
+        (dir, folder)
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nobody_waits_for_a_pipe() {
+        let (dir, folder) = folder();
+        std::fs::write(dir.path().join("plain"), b"x").expect("it can be written");
+        std::os::unix::fs::symlink("plain", dir.path().join("link")).expect("a link");
+        std::fs::create_dir(dir.path().join("folder")).expect("a directory");
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(CWD, dir.path().join("pipe"), pipe, Mode::RWXU, 0).expect("a pipe");
+        assert!(folder.open_file("plain").is_ok());
+        for name in ["link", "folder", "pipe"] {
+            let error = folder.open_file(name).expect_err(name);
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_write_replaces_whole_files_and_what_a_crash_left() {
+        let (dir, folder) = folder();
+        std::fs::write(dir.path().join(".key.new"), b"half a k").expect("it can be written");
+        folder.write("key", b"whole", 0o600).expect("it writes");
+        folder.write("key", b"again", 0o600).expect("it writes");
+        assert_eq!(
+            std::fs::read(dir.path().join("key")).ok(),
+            Some(b"again".to_vec())
+        );
+        assert_eq!(folder.names().expect("names"), ["key"]);
+        let mode = std::fs::metadata(dir.path().join("key"))
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_new_name_is_never_taken_from_another_file() {
+        let (dir, folder) = folder();
+        let (from, to) = (OsStr::new("from"), OsStr::new("to"));
+        for rename in [Folder::rename_new, Folder::rename_by_link] {
+            std::fs::write(dir.path().join("from"), b"new").expect("it can be written");
+            rename(&folder, from, to).expect("the name is free");
+            assert_eq!(folder.names().expect("names"), ["to"]);
+            std::fs::write(dir.path().join("from"), b"newer").expect("it can be written");
+            let error = rename(&folder, from, to).expect_err("the name is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(std::fs::read(dir.path().join("to")).ok(), Some(b"new".to_vec()));
+            folder.remove("to").expect("it goes");
+        }
+    }
+
+    #[test]
+    fn what_is_destroyed_is_overwritten_first() {
+        let (dir, folder) = folder();
+        std::fs::write(dir.path().join("key"), b"secret").expect("it can be written");
+        std::fs::hard_link(dir.path().join("key"), dir.path().join("witness")).expect("a second name");
+        folder.destroy("key").expect("it goes");
+        assert_eq!(
+            std::fs::read(dir.path().join("witness")).ok(),
+            Some(vec![0; 6]),
+            "the bytes themselves are gone"
+        );
+        assert_eq!(folder.names().expect("names"), ["witness"]);
+    }
+}

@@ -1,0 +1,242 @@
+//! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption pair, named by when it
+//! was made.
+//!
+//! A pair is retired when the next one is made, so the names alone tell what is current and whose time is over.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rsa::rand_core::CryptoRng;
+use wire::Fingerprint;
+use wire::keys::{BadKey, EncryptionKey, IdentityKey};
+use zeroize::Zeroizing;
+
+use super::{HomeError, PRIVATE_FILE_MODE, read_private};
+use crate::peer::folder::Folder;
+
+/// Age at which the current encryption pair is replaced.
+pub const ENCRYPTION_RENEWED_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// How long a replaced encryption pair is kept for late mail.
+pub const ENCRYPTION_KEPT_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+const IDENTITY: &str = "identity.pem";
+const ENCRYPTION: &str = "encryption";
+const SUFFIX: &str = ".pem";
+
+/// Largest key file; one of 4096 bits under a passphrase takes 3.5 KB.
+const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+
+const ADVICE_IDENTITY: &str =
+    "put it back from a backup, or remove .switchboard to start as somebody new with this name";
+const ADVICE_ENCRYPTION: &str =
+    "put it back from a backup, or remove this file: what was written to this key then stays unreadable";
+const ADVICE_PASSPHRASE: &str = "give the passphrase that it was made with";
+
+/// A pair that others encrypt to.
+pub struct EncryptionPair {
+    /// The key.
+    pub key: EncryptionKey,
+    /// When it was made, in seconds since 1970.
+    pub made_at: u64,
+    /// When a newer one took its place, in seconds since 1970.
+    pub retired_at: Option<u64>,
+}
+
+/// The keys of a peer.
+pub struct Keys {
+    /// Signs for this peer.
+    pub identity: IdentityKey,
+    /// Opens what was written to this peer: the current pair, and those kept for late mail, newest first.
+    pub encryption: Vec<EncryptionPair>,
+    /// Whether the identity was made just now, which means that this is the first run.
+    pub made_identity: bool,
+}
+
+impl Keys {
+    /// The pair that the card shows.
+    pub fn current(&self) -> &EncryptionPair {
+        self.encryption
+            .first()
+            .expect("keys are only made by load_or_make, which makes a pair if there is none")
+    }
+
+    /// The key with this fingerprint, unless it was never here or has been destroyed.
+    pub fn by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&EncryptionKey> {
+        let mut keys = self.encryption.iter().map(|pair| &pair.key);
+        keys.find(|key| key.public().fingerprint() == *fingerprint)
+    }
+}
+
+pub(super) fn load_or_make(
+    private: &Folder,
+    passphrase: Option<&str>,
+    bits: usize,
+    now: u64,
+    rng: &mut impl CryptoRng,
+) -> Result<Keys, HomeError> {
+    let pairs = private
+        .private_child(ENCRYPTION)
+        .map_err(HomeError::io("open the folder", private.path().join(ENCRYPTION)))?;
+    let shelf = Shelf { pairs, passphrase };
+    let mut made = shelf.dates()?;
+    let (identity, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
+    shelf.redate_if_from_the_future(&mut made, now)?;
+    // Destroyed before anything is read, so that a damaged file that is not needed stands in nobody's way.
+    shelf.destroy_overdue(&mut made, now)?;
+    let due = |newest: &u64| now.saturating_sub(*newest) >= ENCRYPTION_RENEWED_SECONDS;
+    if made.last().is_none_or(due) {
+        shelf.make(now, bits, rng)?;
+        made.push(now);
+    }
+    let mut encryption = Vec::with_capacity(made.len());
+    let mut retired_at = None;
+    for made_at in made.into_iter().rev() {
+        let key = shelf.load(made_at)?;
+        encryption.push(EncryptionPair {
+            key,
+            made_at,
+            retired_at,
+        });
+        retired_at = Some(made_at);
+    }
+    Ok(Keys {
+        identity,
+        encryption,
+        made_identity,
+    })
+}
+
+fn identity(
+    private: &Folder,
+    passphrase: Option<&str>,
+    bits: usize,
+    is_first_run: bool,
+    rng: &mut impl CryptoRng,
+) -> Result<(IdentityKey, bool), HomeError> {
+    let path = private.path().join(IDENTITY);
+    private
+        .clear_unfinished()
+        .map_err(HomeError::io("clear what a crash left", private.path()))?;
+    if let Some(pem) = read_pem(private, IDENTITY, &path)? {
+        let key = IdentityKey::from_pem(&pem, passphrase).map_err(unusable(&path, ADVICE_IDENTITY))?;
+        return Ok((key, false));
+    }
+    if !is_first_run {
+        return Err(HomeError::IdentityMissing(path));
+    }
+    let key = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
+    let pem = key
+        .to_pem(passphrase)
+        .map_err(unusable(&path, "try again without the passphrase"))?;
+    write_pem(private, IDENTITY, &path, &pem)?;
+    Ok((key, true))
+}
+
+/// The folder with the encryption pairs.
+struct Shelf<'a> {
+    pairs: Folder,
+    passphrase: Option<&'a str>,
+}
+
+impl Shelf<'_> {
+    fn path(&self, made_at: u64) -> PathBuf {
+        self.pairs.path().join(file_name(made_at))
+    }
+
+    /// When the pairs were made, oldest first. Files that are not named like a pair are left alone.
+    fn dates(&self) -> Result<Vec<u64>, HomeError> {
+        let doing = HomeError::io("list the keys", self.pairs.path());
+        let names = self
+            .pairs
+            .clear_unfinished()
+            .and_then(|()| self.pairs.names())
+            .map_err(doing)?;
+        let mut dates: Vec<u64> = names.iter().filter_map(|name| date(name.to_str()?)).collect();
+        dates.sort_unstable();
+        Ok(dates)
+    }
+
+    /// A pair that was made while the clock was far ahead would be current until that day: it counts from now on. Only
+    /// where it stays the newest; a clock that is behind must not destroy what is still needed.
+    fn redate_if_from_the_future(&self, made: &mut [u64], now: u64) -> Result<(), HomeError> {
+        let [older @ .., newest] = made else {
+            return Ok(());
+        };
+        let stays_newest = older.last().is_none_or(|older| *older < now);
+        if *newest <= now.saturating_add(ENCRYPTION_RENEWED_SECONDS) || !stays_newest {
+            return Ok(());
+        }
+        self.pairs
+            .rename(file_name(*newest), file_name(now))
+            .and_then(|()| self.pairs.sync())
+            .map_err(HomeError::io("rename the key", self.path(*newest)))?;
+        *newest = now;
+        Ok(())
+    }
+
+    fn destroy_overdue(&self, made: &mut Vec<u64>, now: u64) -> Result<(), HomeError> {
+        let is_overdue = |pair: &[u64]| now.saturating_sub(pair[1]) >= ENCRYPTION_KEPT_SECONDS;
+        // Dates ascend, so those whose successor is old enough stand in front.
+        let overdue = made.windows(2).take_while(|pair| is_overdue(pair)).count();
+        for made_at in made.drain(..overdue) {
+            self.pairs
+                .destroy(file_name(made_at))
+                .map_err(HomeError::io("destroy the old key", self.path(made_at)))?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, now: u64, bits: usize, rng: &mut impl CryptoRng) -> Result<(), HomeError> {
+        let path = self.path(now);
+        let key = EncryptionKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
+        let pem = key
+            .to_pem(self.passphrase)
+            .map_err(unusable(&path, "try again without the passphrase"))?;
+        write_pem(&self.pairs, &file_name(now), &path, &pem)
+    }
+
+    fn load(&self, made_at: u64) -> Result<EncryptionKey, HomeError> {
+        let path = self.path(made_at);
+        let missing = || HomeError::io("read the key", &path)(io::ErrorKind::NotFound.into());
+        let pem = read_pem(&self.pairs, &file_name(made_at), &path)?.ok_or_else(missing)?;
+        EncryptionKey::from_pem(&pem, self.passphrase).map_err(unusable(&path, ADVICE_ENCRYPTION))
+    }
+}
+
+fn file_name(made_at: u64) -> String {
+    format!("{made_at}{SUFFIX}")
+}
+
+/// The date in the name of a pair's file, if it is written as [`file_name`] writes it.
+fn date(name: &str) -> Option<u64> {
+    let made_at = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (file_name(made_at) == name).then_some(made_at)
+}
+
+/// A file that is not text reads as an empty one: as a key it is damaged either way.
+fn read_pem(folder: &Folder, name: &str, path: &Path) -> Result<Option<Zeroizing<String>>, HomeError> {
+    let bytes =
+        read_private(folder, name, KEY_FILE_BYTES_MAX).map_err(HomeError::io("read the key", path))?;
+    let text = |bytes: Vec<u8>| {
+        let bytes = Zeroizing::new(bytes);
+        Zeroizing::new(std::str::from_utf8(&bytes).unwrap_or_default().to_owned())
+    };
+    Ok(bytes.map(text))
+}
+
+fn write_pem(folder: &Folder, name: &str, path: &Path, pem: &str) -> Result<(), HomeError> {
+    folder
+        .write(name, pem.as_bytes(), PRIVATE_FILE_MODE)
+        .map_err(HomeError::io("write the key", path))
+}
+
+fn unusable(path: &Path, advice: &'static str) -> impl FnOnce(BadKey) -> HomeError {
+    move |source| HomeError::Key {
+        path: path.to_owned(),
+        advice: match source {
+            BadKey::PassphraseMissing => ADVICE_PASSPHRASE,
+            _ => advice,
+        },
+        source,
+    }
+}

@@ -1,0 +1,100 @@
+//! `/share FILE KEYWORD...`: one more file in `keyword.txt`, by whose side everything stays as it was written.
+
+use std::collections::HashSet;
+use std::io;
+
+use wire::FileName;
+use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
+
+use super::{KEYWORD_FILE, ShareError, read_keyword_file};
+use crate::peer::home::Home;
+
+/// What the user's mask leaves of it: what is shared is no secret.
+const KEYWORD_FILE_MODE: u32 = 0o666;
+
+/// Adds a file of the peer's directory under each keyword to `keyword.txt`, durably, and keeps all that is there.
+/// Returns how many pairs are new; those that were there already are not written again.
+///
+/// # Errors
+/// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
+/// [`ShareError::Io`]; then `keyword.txt` is as it was.
+pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
+    let name = checked_file(home, file)?;
+    let keywords = checked_keywords(keywords)?;
+    if keywords.is_empty() {
+        return Err(ShareError::NoKeyword(name));
+    }
+    let mut text = read_keyword_file(home)?.unwrap_or_default();
+    let new = missing_from(&text, &name, keywords);
+    if new.is_empty() {
+        return Ok(0);
+    }
+    close_last_entry(&mut text);
+    text.extend_from_slice(keyword::write(new.iter().map(|keyword| (keyword, &name))).as_bytes());
+    let doing = ShareError::io("write what is shared", home.path().join(KEYWORD_FILE));
+    if text.len() > KEYWORD_TEXT_BYTES_MAX {
+        let full = io::Error::new(io::ErrorKind::FileTooLarge, "it is full; remove entries first");
+        return Err(doing(full));
+    }
+    home.folder()
+        .write(KEYWORD_FILE, &text, KEYWORD_FILE_MODE)
+        .map_err(doing)?;
+    Ok(new.len())
+}
+
+fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
+    let name: FileName = file.trim().parse().map_err(|source| ShareError::FileName {
+        name: file.to_owned(),
+        source,
+    })?;
+    let path = home.path().join(name.as_str());
+    match home.folder().open_file(name.as_str()) {
+        Ok(_) => Ok(name),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ShareError::Missing(path)),
+        Err(error) => Err(ShareError::io("share it", path)(error)),
+    }
+}
+
+/// Each keyword once.
+fn checked_keywords(keywords: &[impl AsRef<str>]) -> Result<Vec<Keyword>, ShareError> {
+    let mut seen = HashSet::new();
+    let mut checked = Vec::with_capacity(keywords.len());
+    for keyword in keywords {
+        let keyword = keyword.as_ref();
+        let keyword: Keyword = keyword.parse().map_err(|source| ShareError::Keyword {
+            keyword: keyword.to_owned(),
+            source,
+        })?;
+        if seen.insert(keyword.folded().into_owned()) {
+            checked.push(keyword);
+        }
+    }
+    Ok(checked)
+}
+
+fn missing_from(text: &[u8], name: &FileName, keywords: Vec<Keyword>) -> Vec<Keyword> {
+    let there: HashSet<String> = keyword::parse(&String::from_utf8_lossy(text))
+        .pairs
+        .iter()
+        .filter(|(_, file)| file == name)
+        .map(|(keyword, _)| keyword.folded().into_owned())
+        .collect();
+    keywords
+        .into_iter()
+        .filter(|keyword| !there.contains(&*keyword.folded()))
+        .collect()
+}
+
+/// The `;` behind the last entry may be left out by a person, and the line break too.
+fn close_last_entry(text: &mut Vec<u8>) {
+    match text.trim_ascii_end().last() {
+        None | Some(b';') => {}
+        Some(_) => {
+            text.truncate(text.trim_ascii_end().len());
+            text.push(b';');
+        }
+    }
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+}

@@ -1,0 +1,382 @@
+//! What this peer shares: the files that `keyword.txt` in its directory names, with their digests.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use wire::escape::Escaped;
+use wire::file_name::BadFileName;
+use wire::keyword::{self, BadKeyword, KEYWORD_TEXT_BYTES_MAX, Keyword, Parsed, Problem};
+use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
+use wire::{Digest, FileName};
+
+use crate::peer::folder::read_whole;
+use crate::peer::home::Home;
+
+mod add;
+mod digests;
+
+pub use add::add_entry;
+use digests::Digests;
+
+/// The file that says what is shared.
+pub const KEYWORD_FILE: &str = "keyword.txt";
+
+/// A digest is remembered only if the file had rested this long when it was read: what changes again within one tick of
+/// the file system's clock has the same times as before.
+const AT_REST: Duration = Duration::from_secs(2);
+
+/// Why a file cannot be shared, or what is shared cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// The disk said no.
+    #[error("{}: cannot {doing}: {source}", Escaped(&path.to_string_lossy()))]
+    Io {
+        /// What was tried, as a verb and its object.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The name cannot be that of a shared file.
+    #[error(
+        "{}: {source}; only files directly in the peer's directory are shared",
+        Escaped(name)
+    )]
+    FileName {
+        /// As it was given.
+        name: String,
+        /// Why not.
+        source: BadFileName,
+    },
+    /// Not a keyword.
+    #[error("{}: {source}", Escaped(keyword))]
+    Keyword {
+        /// As it was given.
+        keyword: String,
+        /// Why not.
+        source: BadKeyword,
+    },
+    /// Nothing to find the file by.
+    #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
+    NoKeyword(FileName),
+    /// The file is not there.
+    #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
+    Missing(PathBuf),
+    /// The shared file is no longer there.
+    #[error("{}: no longer there", Escaped(.0.as_str()))]
+    Vanished(FileName),
+    /// The shared file is no longer what was published.
+    #[error("{}: changed since it was shared", Escaped(.0.as_str()))]
+    Changed(FileName),
+}
+
+impl ShareError {
+    fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The length.
+    pub bytes: u64,
+    /// When the content was changed, in seconds and nanoseconds since 1970, or what somebody has set it to.
+    pub modified: (i64, i64),
+    /// When anything about it was changed, in seconds and nanoseconds since 1970; nobody can set this.
+    pub changed: (i64, i64),
+    /// Which file of its file system it is.
+    pub inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// Whether the content is the same as far as one can tell: another mode or a second name makes no difference.
+    fn has_content_of(&self, other: &Self) -> bool {
+        (self.bytes, self.modified, self.inode) == (other.bytes, other.modified, other.inode)
+    }
+
+    fn was_at_rest(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1))
+        else {
+            return false;
+        };
+        Duration::new(seconds, nanoseconds) + AT_REST <= now
+    }
+}
+
+/// A file that is shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedFile {
+    /// Its name in the peer's directory.
+    pub name: FileName,
+    /// Its length.
+    pub bytes: u64,
+    /// The digest of all of it.
+    pub sha256: Digest,
+    /// What it is found by, as it is written in `keyword.txt`.
+    pub keywords: Vec<Keyword>,
+    /// The state in which it was read.
+    pub stamp: Stamp,
+}
+
+impl SharedFile {
+    /// The file as it is published.
+    pub fn published(&self) -> PublishedFile {
+        PublishedFile {
+            name: self.name.clone(),
+            bytes: self.bytes,
+            sha256: self.sha256,
+            keywords: self.keywords.clone(),
+        }
+    }
+}
+
+/// Something in `keyword.txt` that cannot be shared; the rest is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareProblem {
+    /// The line of `keyword.txt`, from 1, where it is a matter of one line.
+    pub line: Option<usize>,
+    /// The entry, or the name of the file, as written: escape it before showing it, as `Display` does.
+    pub entry: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl std::fmt::Display for ShareProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(KEYWORD_FILE)?;
+        if let Some(line) = self.line {
+            write!(f, " line {line}")?;
+        }
+        if !self.entry.is_empty() {
+            write!(f, ": {}", Escaped(&self.entry))?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl From<Problem> for ShareProblem {
+    fn from(problem: Problem) -> Self {
+        Self {
+            line: Some(problem.line),
+            entry: problem.entry,
+            reason: problem.reason.to_string(),
+        }
+    }
+}
+
+/// What a peer shares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The files, in the order in which `keyword.txt` names them first.
+    pub files: Vec<SharedFile>,
+    /// What cannot be shared, and why.
+    pub problems: Vec<ShareProblem>,
+}
+
+impl Share {
+    /// Reads `keyword.txt` and every file that it names and that is not known already from last time. Without a
+    /// `keyword.txt` nothing is shared. Takes as long as reading the files does.
+    ///
+    /// # Errors
+    /// [`ShareError::Io`] when `keyword.txt` is there and cannot be read.
+    pub fn read(home: &Home) -> Result<Self, ShareError> {
+        Self::read_at(home, SystemTime::now())
+    }
+
+    fn read_at(home: &Home, now: SystemTime) -> Result<Self, ShareError> {
+        let Some(text) = read_keyword_file(home)? else {
+            return Ok(Self::default());
+        };
+        let mut share = Self::default();
+        let wanted = share.files_named_in(&text);
+        let mut digests = Digests::load(home.private());
+        for (name, keywords) in wanted {
+            match share_file(home, &mut digests, name.clone(), keywords, now) {
+                Ok(file) => share.files.push(file),
+                Err(error) => share.report(name.as_str(), error.to_string()),
+            }
+        }
+        if let Err(error) = digests.save(home.private()) {
+            let reason =
+                format!("digests cannot be remembered, the next start reads all files again: {error}");
+            share.report("", reason);
+        }
+        Ok(share)
+    }
+
+    /// The shared file of this name.
+    pub fn by_name(&self, name: &FileName) -> Option<&SharedFile> {
+        self.files.iter().find(|file| file.name == *name)
+    }
+
+    /// A shared file with this content.
+    pub fn by_digest(&self, sha256: &Digest) -> Option<&SharedFile> {
+        self.files.iter().find(|file| file.sha256 == *sha256)
+    }
+
+    /// The files that a text names, each with its keywords; what cannot be read of the text is reported.
+    fn files_named_in(&mut self, text: &[u8]) -> Vec<(FileName, Vec<Keyword>)> {
+        let (text, is_text) = match std::str::from_utf8(text) {
+            Ok(text) => (text.into(), true),
+            Err(error) => {
+                let line = 1 + text[..error.valid_up_to()]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count();
+                self.problems.push(ShareProblem {
+                    line: Some(line),
+                    entry: String::new(),
+                    reason: "not UTF-8; entries that are not are left out, save the file as UTF-8".into(),
+                });
+                (String::from_utf8_lossy(text), false)
+            }
+        };
+        let Parsed {
+            pairs,
+            problems,
+            problems_unnamed,
+        } = keyword::parse(&text);
+        self.problems.extend(problems.into_iter().map(ShareProblem::from));
+        if problems_unnamed > 0 {
+            self.report("", format!("{problems_unnamed} more entries are broken"));
+        }
+        let is_whole = |item: &str| is_text || !item.contains(char::REPLACEMENT_CHARACTER);
+        let pairs = pairs
+            .into_iter()
+            .filter(|(keyword, file)| is_whole(keyword.as_str()) && is_whole(file.as_str()));
+        let mut files: Vec<(FileName, Vec<Keyword>)> = Vec::new();
+        let mut places = HashMap::new();
+        for (keyword, file) in pairs {
+            let place = *places.entry(file.clone()).or_insert(files.len());
+            if place == files.len() {
+                files.push((file, vec![keyword]));
+            } else {
+                files[place].1.push(keyword);
+            }
+        }
+        for (file, keywords) in &mut files {
+            if keywords.len() > FILE_KEYWORDS_MAX {
+                let reason = format!(
+                    "{} keywords, only the first {FILE_KEYWORDS_MAX} are published",
+                    keywords.len()
+                );
+                keywords.truncate(FILE_KEYWORDS_MAX);
+                self.report(file.as_str(), reason);
+            }
+        }
+        files
+    }
+
+    fn report(&mut self, entry: &str, reason: String) {
+        let entry = entry.to_owned();
+        let line = None;
+        self.problems.push(ShareProblem { line, entry, reason });
+    }
+}
+
+fn read_keyword_file(home: &Home) -> Result<Option<Vec<u8>>, ShareError> {
+    let doing = ShareError::io("read what is shared", home.path().join(KEYWORD_FILE));
+    match home.folder().open_file(KEYWORD_FILE) {
+        Ok(file) => read_whole(file, KEYWORD_TEXT_BYTES_MAX as u64)
+            .map(Some)
+            .map_err(doing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(doing(error)),
+    }
+}
+
+/// Looks at one file, and reads it unless its digest is known.
+fn share_file(
+    home: &Home,
+    digests: &mut Digests,
+    name: FileName,
+    keywords: Vec<Keyword>,
+    now: SystemTime,
+) -> io::Result<SharedFile> {
+    let file = home.folder().open_file(name.as_str())?;
+    let stamp = Stamp::of(&file.metadata()?);
+    let sha256 = match digests.get(&name, &stamp) {
+        Some(known) => known,
+        None => {
+            let sha256 = digest_of(&file)?;
+            if Stamp::of(&file.metadata()?) != stamp {
+                return Err(io::Error::other(
+                    "it was changed while it was read; share it when it is at rest",
+                ));
+            }
+            if stamp.was_at_rest(now) {
+                digests.put(name.clone(), stamp, sha256);
+            }
+            sha256
+        }
+    };
+    let bytes = stamp.bytes;
+    Ok(SharedFile {
+        name,
+        bytes,
+        sha256,
+        keywords,
+        stamp,
+    })
+}
+
+/// Opens a shared file to be sent, if it is still the one that was published.
+///
+/// # Errors
+/// [`ShareError::Vanished`] when no regular file has the name any more, [`ShareError::Changed`], [`ShareError::Io`].
+pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError> {
+    let doing = || ShareError::io("open the shared file", home.path().join(shared.name.as_str()));
+    let file = match home.folder().open_file(shared.name.as_str()) {
+        Ok(file) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            return Err(ShareError::Vanished(shared.name.clone()));
+        }
+        Err(error) => return Err(doing()(error)),
+    };
+    let stamp = Stamp::of(&file.metadata().map_err(doing())?);
+    if stamp.has_content_of(&shared.stamp) {
+        Ok(file)
+    } else {
+        Err(ShareError::Changed(shared.name.clone()))
+    }
+}
+
+/// The digest of a file from where it stands to its end.
+pub(crate) fn digest_of(mut file: &File) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Digest(hash.finalize().into())),
+            Ok(bytes) => hash.update(&buffer[..bytes]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

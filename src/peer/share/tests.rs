@@ -1,0 +1,255 @@
+use super::*;
+use std::path::Path;
+
+fn home() -> (tempfile::TempDir, Home) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let home = Home::open(dir.path()).expect("it exists");
+    (dir, home)
+}
+
+fn put(home: &Home, name: &str, content: impl AsRef<[u8]>) {
+    std::fs::write(home.path().join(name), content).expect("it can be written");
+}
+
+fn names(share: &Share) -> Vec<&str> {
+    share.files.iter().map(|file| file.name.as_str()).collect()
+}
+
+/// Long after everything that the tests write.
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(3600)
+}
+
+#[test]
+fn without_a_keyword_file_nothing_is_shared() {
+    let (_dir, home) = home();
+    assert_eq!(Share::read(&home).ok(), Some(Share::default()));
+}
+
+#[test]
+fn files_are_shared_with_their_digest_and_keywords() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    put(&home, "b.txt", "");
+    put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
+    let share = Share::read(&home).expect("it reads");
+    assert_eq!(
+        (names(&share), &share.problems),
+        (vec!["b.txt", "a.txt"], &vec![])
+    );
+    let file = share
+        .by_digest(&Digest::of(b"abc"))
+        .expect("it is shared")
+        .published();
+    assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
+    let keywords: Vec<_> = file.keywords.iter().map(Keyword::as_str).collect();
+    assert_eq!(keywords, ["sea", "Salt"]);
+    assert!(share.by_name(&"b.txt".parse().expect("a good name")).is_some());
+}
+
+#[test]
+fn the_peers_that_come_with_the_project_share_all_that_they_name() {
+    for peer in ["A", "B"] {
+        let (dir, home) = home();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("client_data")
+            .join(peer);
+        let entries = std::fs::read_dir(&from).expect("it comes with the project");
+        for path in entries
+            .map(|entry| entry.expect("it reads").path())
+            .filter(|path| path.is_file())
+        {
+            let name = path.file_name().expect("a file has a name");
+            std::fs::copy(&path, dir.path().join(name)).expect("it can be copied");
+        }
+        let share = Share::read(&home).expect("it reads");
+        assert!(
+            share.files.len() >= 6 && share.problems.is_empty(),
+            "{:?}",
+            share.problems
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_shared_is_named_and_the_rest_is_shared() {
+    let (dir, home) = home();
+    put(&home, "good.txt", "x");
+    std::fs::create_dir(dir.path().join("folder")).expect("a directory");
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link.txt")).expect("a link");
+    let text = b"a, link.txt; b, folder; c, gone.txt;\n d; e, ../up.txt; f, .switchboard;\n\xff, good.txt; g, good.txt";
+    put(&home, KEYWORD_FILE, text);
+    let share = Share::read(&home).expect("it reads");
+    assert_eq!(names(&share), ["good.txt"]);
+    assert_eq!(share.files[0].keywords.len(), 1);
+    let of = |entry: &str| {
+        let mut all = share.problems.iter();
+        let problem = all.find(|problem| problem.entry == entry).expect(entry);
+        (problem.line, problem.reason.as_str())
+    };
+    assert_eq!(of("link.txt"), (None, "it is a symbolic link"));
+    assert_eq!(of("folder"), (None, "it is not a regular file"));
+    assert!(of("gone.txt").1.contains("No such file"));
+    assert_eq!(of("d").0, Some(2));
+    assert_eq!(of("e, ../up.txt").0, Some(2));
+    assert_eq!(of("f, .switchboard").0, Some(2));
+    assert_eq!(of("").0, Some(3), "not UTF-8");
+    assert_eq!(share.problems.len(), 7);
+}
+
+#[test]
+fn a_file_has_only_as_many_keywords_as_can_be_published() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    let text: String = (0..=FILE_KEYWORDS_MAX).map(|n| format!("k{n}, a.txt;")).collect();
+    put(&home, KEYWORD_FILE, text);
+    let share = Share::read(&home).expect("it reads");
+    assert_eq!(share.files[0].keywords.len(), FILE_KEYWORDS_MAX);
+    assert_eq!(share.problems.len(), 1);
+}
+
+#[test]
+fn a_digest_is_remembered_until_the_file_changes() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    put(&home, KEYWORD_FILE, "a, a.txt");
+    let cache = home.private_path().join("digests");
+    Share::read(&home).expect("it reads");
+    let text = std::fs::read_to_string(&cache).unwrap_or_default();
+    assert_eq!(text, "", "a file that may still be changing is not remembered");
+
+    let share = Share::read_at(&home, later()).expect("it reads");
+    let real = Digest::of(b"abc");
+    assert_eq!(share.files[0].sha256, real);
+    // Another digest in its place shows whether it is the remembered one that is used.
+    let (marker, text) = (
+        Digest::of(b"marker"),
+        std::fs::read_to_string(&cache).expect("it reads"),
+    );
+    std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
+    let share = Share::read_at(&home, later()).expect("it reads");
+    assert_eq!(share.files[0].sha256, marker);
+
+    // Same length and same modification time, other content.
+    let path = home.path().join("a.txt");
+    let modified = std::fs::metadata(&path)
+        .and_then(|m| m.modified())
+        .expect("it is there");
+    wait_for_the_next_tick(home.path(), &path);
+    put(&home, "a.txt", "xyz");
+    let file = File::options().write(true).open(&path).expect("it opens");
+    file.set_modified(modified).expect("it is ours");
+    let share = Share::read_at(&home, later()).expect("it reads");
+    assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
+
+    std::fs::write(&cache, b"\xff damaged").expect("it is ours");
+    let share = Share::read_at(&home, later()).expect("it reads");
+    assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
+    put(&home, KEYWORD_FILE, "");
+    Share::read_at(&home, later()).expect("it reads");
+    assert_eq!(
+        std::fs::read(&cache).ok(),
+        Some(vec![]),
+        "what is not shared is forgotten"
+    );
+}
+
+/// Returns when a file that is written now gets another time than `than` has.
+fn wait_for_the_next_tick(dir: &Path, than: &Path) {
+    let changed = |path: &Path| std::fs::metadata(path).map(|m| (m.ctime(), m.ctime_nsec())).ok();
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let probe = dir.join("probe");
+    while {
+        std::fs::write(&probe, b"x").expect("it can be written");
+        changed(&probe) == changed(than)
+    } {
+        assert!(std::time::Instant::now() < deadline, "the clock stands still");
+    }
+}
+
+#[test]
+fn only_the_file_that_was_published_is_opened() {
+    let (dir, home) = home();
+    put(&home, "a.txt", "abc");
+    put(&home, KEYWORD_FILE, "a, a.txt");
+    let share = Share::read(&home).expect("it reads");
+    let shared = &share.files[0];
+    let file = open_shared(&home, shared).expect("it is as it was");
+    assert_eq!(digest_of(&file).ok(), Some(shared.sha256));
+
+    put(&home, "a.txt", "abcd");
+    let changed = open_shared(&home, shared);
+    assert!(matches!(changed, Err(ShareError::Changed(_))), "{changed:?}");
+    // The same length and time, but another file.
+    let modified = std::time::UNIX_EPOCH
+        + Duration::new(
+            u64::try_from(shared.stamp.modified.0).expect("after 1970"),
+            u32::try_from(shared.stamp.modified.1).expect("below a second"),
+        );
+    put(&home, "other", "xyz");
+    let other = File::options()
+        .write(true)
+        .open(dir.path().join("other"))
+        .expect("it opens");
+    other.set_modified(modified).expect("it is ours");
+    std::fs::rename(dir.path().join("other"), dir.path().join("a.txt")).expect("it is ours");
+    let changed = open_shared(&home, shared);
+    assert!(matches!(changed, Err(ShareError::Changed(_))), "{changed:?}");
+
+    std::fs::remove_file(dir.path().join("a.txt")).expect("it is there");
+    assert!(matches!(open_shared(&home, shared), Err(ShareError::Vanished(_))));
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("a.txt")).expect("a link");
+    assert!(matches!(open_shared(&home, shared), Err(ShareError::Vanished(_))));
+}
+
+#[test]
+fn an_entry_is_added_behind_what_is_there() {
+    let (_dir, home) = home();
+    put(&home, "a b.txt", "abc");
+    for (before, after) in [
+        ("", "Sea, a b.txt;\nhigh water, a b.txt;\n"),
+        ("x, y", "x, y;\nSea, a b.txt;\nhigh water, a b.txt;\n"),
+        (
+            "x, y ;; \n\n",
+            "x, y ;; \n\nSea, a b.txt;\nhigh water, a b.txt;\n",
+        ),
+        ("broken \n", "broken;\nSea, a b.txt;\nhigh water, a b.txt;\n"),
+        ("SEA,a b.txt;", "SEA,a b.txt;\nhigh water, a b.txt;\n"),
+    ] {
+        put(&home, KEYWORD_FILE, before);
+        let added = add_entry(&home, "a b.txt", &["Sea", " high   water ", "sea"]);
+        assert_eq!(
+            added.ok(),
+            Some(after.matches("a b.txt").count() - before.matches("a b.txt").count())
+        );
+        let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
+        assert_eq!(text.as_deref(), Some(after));
+        assert_eq!(add_entry(&home, "a b.txt", &["SEA"]).ok(), Some(0));
+        assert_eq!(std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok(), text);
+    }
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_in_one_line() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    put(&home, KEYWORD_FILE, "x, a.txt");
+    for (file, keywords, why) in [
+        ("gone.txt", &["sea"][..], "no such file"),
+        (".switchboard", &["sea"], "start with a dot"),
+        ("sub/a.txt", &["sea"], "directly in the peer's directory"),
+        ("a.txt", &["se,a"], "must not contain ','"),
+        ("a.txt", &["sea", "\n"], "missing"),
+        ("a.txt", &[], "at least one keyword"),
+        ("\u{1b}[2J", &["sea"], "\\u{1b}"),
+        ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
+    ] {
+        let error = add_entry(&home, file, keywords).expect_err(file).to_string();
+        assert!(
+            error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']),
+            "{error}"
+        );
+    }
+    let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
+    assert_eq!(text.as_deref(), Some("x, a.txt"));
+}

@@ -1,0 +1,257 @@
+//! The socket by which other peers, and the server that checks the address, reach this peer.
+//!
+//! One thread waits for all connections that have not said what they are; none of them can hold it up, and all of them
+//! together cannot hold more than [`UNDECIDED_MAX`] descriptors.
+
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use socket2::{Domain, Protocol, Socket, Type};
+use wire::frame::{CALLBACK_PREFACE, FILE_PREFACE};
+use wire::protocol::TransferId;
+
+/// How long a connection may take to say what it is.
+const DECIDE_WITHIN: Duration = Duration::from_secs(5);
+/// Most connections that have not said what they are; more wait in the system's queue.
+const UNDECIDED_MAX: usize = 32;
+/// How long nothing is accepted when the system has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const BACKLOG: i32 = 64;
+
+const ECHO_BYTES: usize = 32;
+const PREFACE_BYTES: usize = 4;
+
+/// Who has connected.
+#[derive(Debug)]
+pub enum ListenerEvent {
+    /// The server (or somebody who pretends to be it) called back; the echo has to go to it over the joined connection.
+    CalledBack {
+        /// What it said.
+        echo: [u8; ECHO_BYTES],
+    },
+    /// Another peer wants the file that was agreed on under this transfer. The stream blocks and has no timeouts.
+    Fetch {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Where the file message goes.
+        stream: TcpStream,
+    },
+}
+
+/// Listens until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    port: u16,
+    /// Closing it ends the thread. Declared before the thread that `drop` joins.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Listens on a free port of all addresses, IPv6 and IPv4 where the system has both. `on_event` runs on the
+    /// listener's own thread, so it must not block.
+    ///
+    /// # Errors
+    /// When the system gives no socket or no thread.
+    pub fn start(on_event: impl Fn(ListenerEvent) + Send + Sync + 'static) -> io::Result<Self> {
+        Self::start_with(DECIDE_WITHIN, on_event)
+    }
+
+    pub(super) fn start_with(
+        decide_within: Duration,
+        on_event: impl Fn(ListenerEvent) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let socket = bind()?;
+        let port = socket.local_addr()?.port();
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let mut waiting = Waiting {
+            socket,
+            stopped,
+            undecided: Vec::with_capacity(UNDECIDED_MAX),
+            decide_within,
+            accept_after: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("listener".into())
+            .spawn(move || waiting.run(&on_event))?;
+        Ok(Self {
+            port,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the callback has been reported on the thread where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bind() -> io::Result<TcpListener> {
+    bind_to(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, 0).into())
+        .or_else(|_| bind_to(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, 0).into()))
+}
+
+fn bind_to(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A connection that has not said all of what it is.
+struct Undecided {
+    stream: TcpStream,
+    deadline: Instant,
+    said: [u8; PREFACE_BYTES + ECHO_BYTES],
+    length: usize,
+}
+
+/// What a look at an undecided connection gave.
+enum Look {
+    Later,
+    Close,
+    CalledBack([u8; ECHO_BYTES]),
+    Fetch(TransferId),
+}
+
+impl Undecided {
+    /// How many bytes it has to say, as far as one knows; `None` when it is nothing for us.
+    fn wanted(&self) -> Option<usize> {
+        match self.said[..self.length].first_chunk() {
+            None => Some(PREFACE_BYTES),
+            Some(&CALLBACK_PREFACE) => Some(PREFACE_BYTES + ECHO_BYTES),
+            Some(&FILE_PREFACE) => Some(PREFACE_BYTES + size_of::<TransferId>()),
+            Some(_) => None,
+        }
+    }
+
+    /// Reads what is there, and never beyond what it has to say.
+    fn look(&mut self) -> Look {
+        loop {
+            let Some(wanted) = self.wanted() else {
+                return Look::Close;
+            };
+            if self.length == wanted {
+                return self.decide();
+            }
+            match self.stream.read(&mut self.said[self.length..wanted]) {
+                Ok(0) => return Look::Close,
+                Ok(bytes) => self.length += bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Look::Later,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Look::Close,
+            }
+        }
+    }
+
+    fn decide(&self) -> Look {
+        let rest = &self.said[PREFACE_BYTES..self.length];
+        match (<[u8; ECHO_BYTES]>::try_from(rest), TransferId::try_from(rest)) {
+            (Ok(echo), _) => Look::CalledBack(echo),
+            (_, Ok(transfer)) => Look::Fetch(transfer),
+            _ => Look::Close,
+        }
+    }
+}
+
+/// What the listener's thread waits for.
+struct Waiting {
+    socket: TcpListener,
+    stopped: OwnedFd,
+    undecided: Vec<Undecided>,
+    decide_within: Duration,
+    accept_after: Option<Instant>,
+}
+
+impl Waiting {
+    fn run(&mut self, on_event: &impl Fn(ListenerEvent)) {
+        while self.wait() {
+            let now = Instant::now();
+            self.accept(now);
+            for mut connection in std::mem::take(&mut self.undecided) {
+                match connection.look() {
+                    Look::Later if now < connection.deadline => self.undecided.push(connection),
+                    Look::Later | Look::Close => {}
+                    Look::CalledBack(echo) => on_event(ListenerEvent::CalledBack { echo }),
+                    Look::Fetch(transfer) => {
+                        let stream = connection.stream;
+                        if stream.set_nonblocking(false).is_ok() {
+                            on_event(ListenerEvent::Fetch { transfer, stream });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do; `false` when the listener is to end.
+    fn wait(&self) -> bool {
+        let mut watched = vec![PollFd::new(&self.stopped, PollFlags::empty())];
+        let readable = |connection| PollFd::new(connection, PollFlags::IN);
+        watched.extend(self.undecided.iter().map(|waits| readable(&waits.stream)));
+        if self.accept_after.is_none() && self.undecided.len() < UNDECIDED_MAX {
+            watched.push(PollFd::new(&self.socket, PollFlags::IN));
+        }
+        let deadlines = self.undecided.iter().map(|waits| waits.deadline);
+        let timeout = deadlines.chain(self.accept_after).min().map(until);
+        // An interrupted or failed wait is followed by a look at everything, which never blocks.
+        let _ = rustix::event::poll(&mut watched, timeout.as_ref());
+        watched[0].revents().is_empty()
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if self.accept_after.is_some_and(|after| now < after) {
+            return;
+        }
+        self.accept_after = None;
+        while self.undecided.len() < UNDECIDED_MAX {
+            match self.socket.accept() {
+                Ok((stream, _)) => {
+                    if stream.set_nonblocking(true).is_ok() {
+                        self.undecided.push(Undecided {
+                            stream,
+                            deadline: now + self.decide_within,
+                            said: [0; PREFACE_BYTES + ECHO_BYTES],
+                            length: 0,
+                        });
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_after = Some(now + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The time until `deadline`, rounded up so that waiting that long reaches it.
+fn until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    }
+}

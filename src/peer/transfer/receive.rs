@@ -1,0 +1,215 @@
+//! The receiver's end of the file message.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use sha2::{Digest as _, Sha256};
+use wire::frame::LENGTH_BYTES;
+use wire::protocol::TransferId;
+use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, next_chunk};
+use wire::{Digest, FileName};
+use zeroize::Zeroizing;
+
+use super::destination::Unnamed;
+use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
+
+const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
+/// Longest record with a header: the longest name, two numbers, a digest and the tag take 328 bytes.
+const HEADER_RECORD_BYTES_MAX: usize = 1024;
+
+/// What was asked for and agreed on.
+pub struct Expected {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// What its key is derived from.
+    pub secret: Zeroizing<[u8; 32]>,
+    /// The file's name at its holder.
+    pub name: FileName,
+    /// Its whole length.
+    pub bytes: u64,
+    /// The digest of all of it, as it was published.
+    pub sha256: Digest,
+}
+
+/// Receives a file until its total length has arrived, checks its SHA-256 and only then gives it its name. Until then
+/// it is a hidden file in the same directory, which is removed when anything goes wrong.
+///
+/// Hashing and writing go on in a second thread while the caller's reads and opens what comes next. `progress` is told
+/// how many bytes have arrived, and how many there are, after each chunk.
+///
+/// # Errors
+/// [`TransferError::Exists`] when another file has the name (the same content counts as received),
+/// [`TransferError::CutOff`], [`TransferError::NotAuthentic`], [`TransferError::OtherFile`],
+/// [`TransferError::WrongDigest`], [`TransferError::TimedOut`] after [`IDLE_MAX`] without a byte,
+/// [`TransferError::Disk`].
+pub fn receive_file(
+    stream: TcpStream,
+    expected: &Expected,
+    destination: &Destination,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Received, TransferError> {
+    let folder = destination.open()?;
+    if let Some(received) = destination.check_in(&folder, expected.bytes, &expected.sha256)? {
+        return Ok(received);
+    }
+    stream
+        .set_read_timeout(Some(IDLE_MAX))
+        .map_err(TransferError::Connection)?;
+    let mut incoming = Incoming::new(stream, expected);
+    incoming.header(expected)?;
+    let path = destination.path();
+    let create_error = TransferError::disk("create a file beside", &path);
+    let (unnamed, file) = Unnamed::create(&folder).map_err(create_error)?;
+    let got = take_content(&mut incoming, &file, &path, progress)?;
+    if got != expected.sha256 {
+        let expected = expected.sha256;
+        return Err(TransferError::WrongDigest { expected, got });
+    }
+    file.sync_all().map_err(TransferError::disk("write", &path))?;
+    match unnamed.name(&destination.name, destination.overwrite) {
+        Ok(()) => Ok(Received {
+            path,
+            bytes: expected.bytes,
+            sha256: got,
+        }),
+        // Somebody made it in the meantime: the same file is as good as ours.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => destination
+            .check_in(&folder, expected.bytes, &expected.sha256)?
+            .ok_or(TransferError::Exists(path)),
+        Err(error) => Err(TransferError::disk("give the received file its name", path)(
+            error,
+        )),
+    }
+}
+
+/// Takes all chunks and returns the digest of what was written.
+fn take_content(
+    incoming: &mut Incoming,
+    file: &File,
+    path: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Digest, TransferError> {
+    let (chunks, opened) = bounded(CHUNKS_UNDERWAY);
+    std::thread::scope(|scope| {
+        let writer = std::thread::Builder::new()
+            .name("hashing".into())
+            .spawn_scoped(scope, || write_and_hash(file, opened))
+            .map_err(TransferError::Thread)?;
+        let taken = incoming.chunks(&chunks, progress);
+        // The writer ends when no more can come.
+        drop(chunks);
+        let written = match writer.join() {
+            Ok(written) => written.map_err(TransferError::disk("write", path)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        // Where writing failed, the taking ended early and without a failure of its own.
+        taken.and(written)
+    })
+}
+
+fn write_and_hash(mut file: &File, opened: Receiver<Vec<u8>>) -> io::Result<Digest> {
+    let mut hash = Sha256::new();
+    for chunk in opened {
+        hash.update(&chunk);
+        file.write_all(&chunk)?;
+    }
+    Ok(Digest(hash.finalize().into()))
+}
+
+/// The connection that the file comes over.
+struct Incoming {
+    stream: TcpStream,
+    opener: FileOpener,
+    record: Vec<u8>,
+    total: u64,
+    left: u64,
+}
+
+impl Incoming {
+    fn new(stream: TcpStream, expected: &Expected) -> Self {
+        Self {
+            stream,
+            opener: FileOpener::new(&expected.transfer, &expected.secret),
+            record: Vec::new(),
+            total: expected.bytes,
+            left: expected.bytes,
+        }
+    }
+
+    /// Takes the header and checks that the right file follows, from its start.
+    fn header(&mut self, expected: &Expected) -> Result<(), TransferError> {
+        self.read_record(HEADER_RECORD_BYTES_MAX, |length| {
+            length <= HEADER_RECORD_BYTES_MAX
+        })?;
+        let header = self
+            .opener
+            .header(&self.record)
+            .map_err(|_| TransferError::NotAuthentic)?;
+        let is_right = header.name == expected.name
+            && header.total_bytes == expected.bytes
+            && header.sha256 == expected.sha256
+            && header.offset == 0;
+        if is_right {
+            Ok(())
+        } else {
+            Err(TransferError::OtherFile)
+        }
+    }
+
+    /// Hands on the chunks until the total has arrived, or until nobody takes them any more.
+    fn chunks(
+        &mut self,
+        chunks: &Sender<Vec<u8>>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), TransferError> {
+        loop {
+            let (bytes, last) = next_chunk(self.left);
+            self.read_record(RECORD_BYTES_MAX, |length| length == bytes + TAG_BYTES)?;
+            let chunk = self
+                .opener
+                .chunk(&self.record, last)
+                .map_err(|_| TransferError::NotAuthentic)?;
+            if chunks.send(chunk).is_err() {
+                return Ok(());
+            }
+            self.left -= bytes as u64;
+            progress(self.total - self.left, self.total);
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the next record into `self.record`. A length that cannot be right is one more way of not verifying, and
+    /// is refused before anything is read or allocated for it.
+    fn read_record(
+        &mut self,
+        bytes_max: usize,
+        is_right: impl FnOnce(usize) -> bool,
+    ) -> Result<(), TransferError> {
+        let mut length = [0; LENGTH_BYTES];
+        self.read_exact_into(&mut length)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > bytes_max || !is_right(length) {
+            return Err(TransferError::NotAuthentic);
+        }
+        let mut record = std::mem::take(&mut self.record);
+        record.resize(length, 0);
+        let read = self.read_exact_into(&mut record);
+        self.record = record;
+        read
+    }
+
+    fn read_exact_into(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
+        let missing = self.left;
+        self.stream
+            .read_exact(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },
+                _ => TransferError::connection(error),
+            })
+    }
+}

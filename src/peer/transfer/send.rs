@@ -1,0 +1,99 @@
+//! The holder's end of the file message.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use wire::protocol::TransferId;
+use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, next_chunk};
+
+use super::{CHUNKS_UNDERWAY, IDLE_MAX, TransferError};
+
+/// Sends a file from `header.offset` on. Returns how many of its bytes were sent; that they arrived only the receiver
+/// can say.
+///
+/// Reading and sealing go on in a second thread while the caller's writes. `cancel` is looked at between chunks.
+///
+/// # Errors
+/// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::Cancelled`],
+/// [`TransferError::TimedOut`] when the receiver takes nothing for [`IDLE_MAX`].
+pub fn send_file(
+    mut stream: TcpStream,
+    mut file: File,
+    header: &FileHeader,
+    transfer: &TransferId,
+    secret: &[u8; 32],
+    cancel: &AtomicBool,
+) -> Result<u64, TransferError> {
+    let bytes = header
+        .total_bytes
+        .checked_sub(header.offset)
+        .ok_or(TransferError::FileChanged)?;
+    let read_error = TransferError::disk("read the file that is shared", header.name.as_str());
+    file.seek(SeekFrom::Start(header.offset)).map_err(read_error)?;
+    stream
+        .set_write_timeout(Some(IDLE_MAX))
+        .map_err(TransferError::Connection)?;
+    let mut sealer = FileSealer::new(transfer, secret);
+    let head = sealer.header(header);
+    stream.write_all(&head).map_err(TransferError::connection)?;
+    let (records, sealed) = bounded(CHUNKS_UNDERWAY);
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new()
+            .name("sealing".into())
+            .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records))
+            .map_err(TransferError::Thread)?;
+        let written = write_records(&mut stream, sealed, cancel);
+        let read = match reader.join() {
+            Ok(read) => read.map_err(|error| failed_read(header, error)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        // Where writing failed, that is why reading ended.
+        written.and(read)
+    })?;
+    // The receiver may have closed already, content with what it has.
+    let _ = stream.shutdown(Shutdown::Write);
+    Ok(bytes)
+}
+
+/// Reads and seals chunk by chunk until all are sealed or nobody takes them any more.
+fn seal_chunks(
+    mut file: File,
+    mut left: u64,
+    mut sealer: FileSealer,
+    records: &Sender<Vec<u8>>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let (bytes, last) = next_chunk(left);
+        file.read_exact(&mut buffer[..bytes])?;
+        if records.send(sealer.chunk(&buffer[..bytes], last)).is_err() || last {
+            return Ok(());
+        }
+        left -= bytes as u64;
+    }
+}
+
+/// Writes the records as they come. Returning closes the channel, which ends the one who seals.
+fn write_records(
+    stream: &mut TcpStream,
+    sealed: Receiver<Vec<u8>>,
+    cancel: &AtomicBool,
+) -> Result<(), TransferError> {
+    for record in sealed {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(TransferError::Cancelled);
+        }
+        stream.write_all(&record).map_err(TransferError::connection)?;
+    }
+    Ok(())
+}
+
+fn failed_read(header: &FileHeader, error: io::Error) -> TransferError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransferError::FileChanged,
+        _ => TransferError::disk("read the file that is shared", header.name.as_str())(error),
+    }
+}
