@@ -1,6 +1,17 @@
-//! What a peer is made of: its directory and keys, what it shares, and how a file moves.
+//! A peer: its directory and keys, the engine that writes and receives messages, what it shares, how a file moves, and
+//! how it is told what to do.
 
+pub mod cli;
+pub mod command;
+mod connection;
+pub mod control;
+pub mod engine;
+pub mod event;
 mod folder;
 pub mod home;
+pub mod prompt;
+pub mod render;
+pub mod runner;
 pub mod share;
+pub mod store;
 pub mod transfer;

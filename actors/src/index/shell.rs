@@ -40,7 +40,7 @@ fn load(shelf: &Shelf) -> io::Result<Core> {
             tracing::error!(target: "index", peer = %share.owner, %reason, "a share was not loaded");
         }
     })?;
-    tracing::info!(target: "index", shares, files, "shares are loaded");
+    tracing::debug!(target: "index", shares, files, "shares are loaded");
     Ok(core)
 }
 

@@ -1,0 +1,87 @@
+//! The prompt on a terminal.
+
+use std::path::PathBuf;
+
+use crossbeam_channel::{Sender, bounded};
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::{Config, Editor, ExternalPrinter};
+
+use super::drive::{FromUser, Session, Tail};
+use crate::peer::command::{Command, EXIT_FAILED};
+use crate::peer::prompt::{self, Completion};
+
+/// How long everything may take to be delivered or stored after `/quit`.
+const DRAIN_SECONDS: u64 = 2;
+const HISTORY_LINES: usize = 1000;
+
+type Lines = Editor<Completion, DefaultHistory>;
+
+/// Reads commands from the terminal until `/quit` or Ctrl-D.
+pub(super) fn run(mut session: Session, dir: &Option<PathBuf>) -> u8 {
+    let history = dir
+        .as_ref()
+        .map(|dir| dir.join(".switchboard").join("prompt_history"));
+    let mut editor = match editor(history.as_ref()) {
+        Ok(editor) => editor,
+        Err(e) => {
+            eprintln!("peer: the terminal cannot be used: {e}; give a command, see --help");
+            return EXIT_FAILED;
+        }
+    };
+    match editor.create_external_printer() {
+        Ok(mut printer) => {
+            session.printer = Some(Box::new(move |text| {
+                // If the terminal is gone the prompt ends too.
+                let _ = printer.print(format!("{text}\n"));
+            }));
+        }
+        Err(e) => eprintln!("peer: messages may cut into what you type: {e}"),
+    }
+    let (sender, from_user) = bounded(1);
+    let reader = std::thread::spawn(move || {
+        read(&mut editor, &sender);
+        if let Some(path) = history {
+            // Without it the next prompt starts with an empty history.
+            let _ = editor.save_history(&path);
+        }
+    });
+    let code = session.run(&from_user, Tail::Drain(DRAIN_SECONDS));
+    drop(from_user);
+    if reader.is_finished() {
+        let _ = reader.join();
+    }
+    code
+}
+
+fn editor(history: Option<&PathBuf>) -> rustyline::Result<Lines> {
+    let config = Config::builder()
+        .max_history_size(HISTORY_LINES)?
+        .auto_add_history(true)
+        .build();
+    let mut editor = Lines::with_config(config)?;
+    editor.set_helper(Some(Completion));
+    if let Some(path) = history {
+        // There is none before the first time.
+        let _ = editor.load_history(path);
+    }
+    Ok(editor)
+}
+
+fn read(editor: &mut Lines, sender: &Sender<FromUser>) {
+    let mut next = FromUser::Command(Command::View);
+    loop {
+        if sender.send(next).is_err() {
+            return;
+        }
+        next = match editor.readline("> ") {
+            Ok(line) => prompt::parse(&line).map_or_else(FromUser::Error, FromUser::from),
+            Err(ReadlineError::Interrupted) => FromUser::Nothing,
+            Err(_) => FromUser::Quit,
+        };
+        if matches!(next, FromUser::Quit) {
+            let _ = sender.send(next);
+            return;
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The connection to the server: dials, joins, reads and writes, and dials again when it breaks.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use socket2::{SockRef, TcpKeepalive};
+use wire::escape::Escaped;
+use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
+use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer};
+
+use super::engine::Net;
+use super::runner::Message;
+
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long the server may take to let a peer in.
+const JOIN_WAIT: Duration = Duration::from_secs(15);
+const WRITE_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait before dialling again, doubled each time up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(3);
+/// How long the server has to take what was still on its way when this peer ends.
+const FINISH_WAIT: Duration = Duration::from_secs(3);
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const READ_BYTES: usize = 64 << 10;
+/// Batches of frames on their way to the writer.
+const OUTGOING_MAX: usize = 1024;
+
+/// Why there is no session.
+enum NoSession {
+    /// It may be there later.
+    Unreachable(String),
+    /// The server has said no.
+    Refused(ErrorCode, String),
+    /// This peer ends.
+    Stopped,
+}
+
+/// The thread that keeps the connection.
+pub(super) struct Connection {
+    stop: Arc<AtomicBool>,
+    /// Dropped to end a wait between two attempts.
+    wake: Option<Sender<()>>,
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One session's way out.
+pub(super) struct Writer {
+    frames: Option<Sender<Vec<u8>>>,
+    stream: Arc<TcpStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    fn start(stream: Arc<TcpStream>) -> io::Result<Self> {
+        let (frames, waiting) = bounded::<Vec<u8>>(OUTGOING_MAX);
+        let out = Arc::clone(&stream);
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
+            for bytes in waiting {
+                if (&*out).write_all(&bytes).is_err() {
+                    // The reader sees it too, and says that the connection is lost.
+                    let _ = out.shutdown(Shutdown::Both);
+                    return;
+                }
+            }
+        })?;
+        Ok(Self {
+            frames: Some(frames),
+            stream,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands bytes to the writer. If the connection is gone they are gone with it.
+    pub(super) fn send(&self, bytes: Vec<u8>) {
+        if let Some(frames) = &self.frames {
+            let _ = frames.send(bytes);
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Writes what is still to be written, and tells the server that nothing more comes.
+    fn drop(&mut self) {
+        self.frames = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+impl Connection {
+    pub(super) fn start(server: String, card: Vec<u8>, runner: Sender<Message>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (wake, woken) = bounded(0);
+        let (ending, ended) = bounded(0);
+        let dialler = Dialler {
+            server,
+            card,
+            runner,
+            stop: Arc::clone(&stop),
+            woken,
+        };
+        let thread = std::thread::Builder::new()
+            .name("connection".into())
+            .spawn(move || {
+                dialler.run();
+                drop(ending);
+            })?;
+        Ok(Self {
+            stop,
+            wake: Some(wake),
+            ended,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends the connection in order: what was handed to the writer reaches the server, unless it takes too long.
+    pub(super) fn finish(mut self, writer: Option<Writer>) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake = None;
+        drop(writer);
+        // Nothing is ever sent: this ends when the thread does.
+        let in_time =
+            self.ended.recv_timeout(FINISH_WAIT) != Err(crossbeam_channel::RecvTimeoutError::Timeout);
+        if let (Some(thread), true) = (self.thread.take(), in_time) {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Dialler {
+    server: String,
+    card: Vec<u8>,
+    runner: Sender<Message>,
+    stop: Arc<AtomicBool>,
+    woken: Receiver<()>,
+}
+
+impl Dialler {
+    fn run(&self) {
+        let mut pause = RETRY_FIRST;
+        while !self.stop.load(Ordering::SeqCst) {
+            let net = match self.session() {
+                Ok(()) => {
+                    pause = RETRY_FIRST;
+                    Net::Lost
+                }
+                Err(NoSession::Unreachable(why)) => Net::Unreachable(why),
+                Err(NoSession::Refused(code, detail)) => {
+                    let passes = matches!(
+                        code,
+                        ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::TimedOut
+                    );
+                    self.say(Net::Refused(code, detail));
+                    if !passes {
+                        return;
+                    }
+                    Net::Lost
+                }
+                Err(NoSession::Stopped) => return,
+            };
+            self.say(net);
+            if self.woken.recv_timeout(pause) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+                return;
+            }
+            pause = (pause * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    fn say(&self, net: Net) {
+        // Fails only when the runner has ended.
+        let _ = self.runner.send(Message::net(net));
+    }
+
+    /// One session from dialling to its end.
+    fn session(&self) -> Result<(), NoSession> {
+        let unreachable = |e: io::Error| {
+            NoSession::Unreachable(format!(
+                "no server at {}: {e}; start it with `cargo run --bin server` or name another with --server",
+                self.server
+            ))
+        };
+        let stream = Arc::new(self.dial().map_err(unreachable)?);
+        let mut reader = Reader::new(Arc::clone(&stream));
+        let server = self.join(&stream, &mut reader)?;
+        let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
+        let address = stream
+            .peer_addr()
+            .map_or_else(|_| self.server.clone(), |a| a.to_string());
+        self.runner
+            .send(Message::Joined {
+                server,
+                address,
+                writer,
+            })
+            .map_err(|_| NoSession::Stopped)?;
+        // From here on silence is no error; TCP notices when the server is gone.
+        stream.set_read_timeout(None).map_err(unreachable)?;
+        loop {
+            let mut bodies = Vec::new();
+            while let Some(body) = reader.next().map_err(malformed)? {
+                bodies.push(body);
+            }
+            if !bodies.is_empty() && !self.stop.load(Ordering::SeqCst) {
+                self.runner
+                    .send(Message::net(Net::Frames(bodies)))
+                    .map_err(|_| NoSession::Stopped)?;
+            }
+            match reader.read() {
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn dial(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in self.server.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(JOIN_WAIT))?;
+                    stream.set_write_timeout(Some(WRITE_WAIT))?;
+                    let keepalive = TcpKeepalive::new()
+                        .with_time(KEEPALIVE)
+                        .with_interval(KEEPALIVE / 4);
+                    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                    return Ok(stream);
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<ServerId, NoSession> {
+        let not_joined = |why: String| {
+            NoSession::Unreachable(format!(
+                "{} does not let this peer in: {why}; is it a Switchboard server?",
+                self.server
+            ))
+        };
+        stream
+            .write_all(&PREFACE)
+            .map_err(|e| not_joined(e.to_string()))?;
+        let deadline = Instant::now() + JOIN_WAIT;
+        let mut server = None;
+        loop {
+            let body = reader.wait(deadline).map_err(|e| not_joined(e.to_string()))?;
+            match ToPeer::decode(&body) {
+                Ok(ToPeer::Hello { nonce, server: id }) => {
+                    let (reply, proof) = bounded(1);
+                    self.runner
+                        .send(Message::Prove {
+                            nonce,
+                            server: id,
+                            reply,
+                        })
+                        .map_err(|_| NoSession::Stopped)?;
+                    let proof = proof.recv().map_err(|_| NoSession::Stopped)?;
+                    let join = frame::frame(&ToServer::Join {
+                        card: self.card.clone(),
+                        proof,
+                    });
+                    stream.write_all(&join).map_err(|e| not_joined(e.to_string()))?;
+                    server = Some(id);
+                }
+                Ok(ToPeer::Welcome { .. }) => {
+                    return server.ok_or_else(|| not_joined("it skipped the proof".into()));
+                }
+                Ok(ToPeer::Error { code, detail }) => {
+                    return Err(NoSession::Refused(code, Escaped(&detail).to_string()));
+                }
+                _ => return Err(not_joined("it speaks something else".into())),
+            }
+        }
+    }
+}
+
+fn malformed(bad: frame::BadFrame) -> NoSession {
+    NoSession::Unreachable(format!("the server sent a bad frame: {bad}"))
+}
+
+/// Cuts the stream into bodies of frames without copying them.
+struct Reader {
+    stream: Arc<TcpStream>,
+    /// All of it is initialised; the first `filled` bytes have been read.
+    buffer: BytesMut,
+    filled: usize,
+}
+
+impl Reader {
+    fn new(stream: Arc<TcpStream>) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::zeroed(READ_BYTES),
+            filled: 0,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, frame::BadFrame> {
+        let Some(body) = frame::split(&self.buffer[..self.filled], BODY_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let length = body.len() + LENGTH_BYTES;
+        self.filled -= length;
+        Ok(Some(self.buffer.split_to(length).freeze().slice(LENGTH_BYTES..)))
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let begun = match self.buffer[..self.filled].first_chunk::<LENGTH_BYTES>() {
+            Some(length) => LENGTH_BYTES + u32::from_le_bytes(*length) as usize,
+            None => 0,
+        };
+        if self.buffer.len() < begun.max(self.filled + READ_BYTES / 4) {
+            let mut next = BytesMut::zeroed(READ_BYTES.max(begun).max(self.filled * 2));
+            next[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = next;
+        }
+        loop {
+            match (&*self.stream).read(&mut self.buffer[self.filled..]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(count) => {
+                    self.filled += count;
+                    return Ok(count);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The next body, by a deadline.
+    fn wait(&mut self, deadline: Instant) -> io::Result<Bytes> {
+        loop {
+            if let Some(body) = self
+                .next()
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?
+            {
+                return Ok(body);
+            }
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if self.read()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The control socket: a command given while another process runs a peer's directory is carried out by that process.
+//!
+//! One JSON value a line in both directions: [`Command`]s in, [`Update`]s out. The socket is in the private folder, which
+//! only its owner can enter.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::command::{Command, Update};
+use super::engine::ClientId;
+use super::home::Home;
+use super::runner::{Switch, control_path};
+
+/// Longest line: a batch of the longest texts.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+/// How long a client may leave what is written to it unread.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+
+/// The socket's address: through a descriptor of its folder, because the path of a socket may have 107 bytes only.
+fn address(home: &Home) -> io::Result<(File, PathBuf)> {
+    let folder = File::open(home.private_path())?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/control", folder.as_raw_fd()));
+    Ok((folder, path))
+}
+
+/// Accepts clients until the process ends.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn serve(home: &Home, switch: Switch) -> io::Result<()> {
+    // Left by a process that was killed; this one has the lock.
+    match std::fs::remove_file(control_path(home)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let (_folder, path) = address(home)?;
+    let listener = UnixListener::bind(path)?;
+    std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            // The process's own command line is client 0.
+            for (id, stream) in (1..).zip(listener.incoming()) {
+                let (Ok(stream), switch) = (stream, switch.clone()) else {
+                    continue;
+                };
+                // Without a thread the client sees its connection end.
+                let _ = std::thread::Builder::new()
+                    .name("client".into())
+                    .spawn(move || attend(id, &stream, &switch));
+            }
+        })?;
+    Ok(())
+}
+
+fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
+    let client = switch.client(id);
+    let updates = client.updates.clone();
+    let (Ok(()), Ok(mut out)) = (stream.set_write_timeout(Some(WRITE_WAIT)), stream.try_clone()) else {
+        return;
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for update in updates {
+                if write_line(&mut out, &update).is_err() {
+                    break;
+                }
+            }
+            // The reading side ends with it.
+            let _ = out.shutdown(std::net::Shutdown::Both);
+        });
+        let mut reader = BufReader::new(stream);
+        while let Ok(Some(command)) = read_line::<Command>(&mut reader) {
+            client.command(command);
+        }
+        drop(client);
+    });
+}
+
+fn write_line<T: serde::Serialize>(out: &mut impl Write, value: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+fn read_line<T: serde::de::DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = String::new();
+    if reader.take(LINE_BYTES_MAX).read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_str(&line)?))
+}
+
+/// A client in another process than the peer.
+pub struct RemoteClient {
+    stream: UnixStream,
+    /// What comes of its commands.
+    pub updates: Receiver<Update>,
+}
+
+impl RemoteClient {
+    /// Connects to the process that runs the directory.
+    ///
+    /// # Errors
+    /// Those of the socket; `NotFound` and `ConnectionRefused` while that process starts or ends.
+    pub fn connect(home: &Home) -> io::Result<Self> {
+        let (_folder, path) = address(home)?;
+        let stream = UnixStream::connect(path)?;
+        let (sender, updates) = bounded(1024);
+        let input = stream.try_clone()?;
+        std::thread::Builder::new()
+            .name("updates".into())
+            .spawn(move || {
+                let mut reader = BufReader::new(input);
+                while let Ok(Some(update)) = read_line::<Update>(&mut reader) {
+                    if sender.send(update).is_err() {
+                        break;
+                    }
+                }
+            })?;
+        Ok(Self { stream, updates })
+    }
+
+    /// Gives a command.
+    ///
+    /// # Errors
+    /// When the other process is gone.
+    pub fn command(&mut self, command: &Command) -> io::Result<()> {
+        write_line(&mut self.stream, command)
+    }
+}

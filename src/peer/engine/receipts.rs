@@ -1,0 +1,241 @@
+//! Receipts: given for what has arrived, and checked when they come for what was sent.
+
+use wire::PeerName;
+use wire::conversation::ConversationId;
+use wire::protocol::Kind;
+use wire::signal::{self, Complaint, Receipt};
+
+use super::contact::{Contact, Lookup};
+use super::outbound::Parcel;
+use super::{Engine, Fatal};
+use crate::peer::event::{self, Event};
+use crate::peer::store::{OutboxRecord, Write};
+
+/// A message that its recipient has refused so often is not sent again by this process.
+const REFUSALS_MAX: u32 = 3;
+
+impl Engine {
+    /// Seals the receipts that are due. They go out after the transaction that holds what they acknowledge.
+    pub(super) fn send_receipts(&mut self) {
+        for (name, conversation) in std::mem::take(&mut self.receipts_due) {
+            let Some(accepted) = self.accepted.get(&conversation) else {
+                continue;
+            };
+            let (count, running_hash) = accepted.received();
+            self.send_receipt(
+                &name,
+                &Receipt::Received {
+                    conversation,
+                    count,
+                    running_hash,
+                },
+            );
+        }
+    }
+
+    /// Tells a sender, once on a connection, that a conversation of theirs cannot be gone on with.
+    pub(super) fn complain(
+        &mut self,
+        to: &PeerName,
+        conversation: ConversationId,
+        count: u64,
+        reason: Complaint,
+    ) {
+        if self.contact(to).complained.insert(conversation) {
+            self.send_receipt(
+                &to.folded(),
+                &Receipt::Refused {
+                    conversation,
+                    count,
+                    reason,
+                },
+            );
+        }
+    }
+
+    fn send_receipt(&mut self, to: &PeerName, receipt: &Receipt) {
+        let number = self.contacts.get(to).map_or(0, |contact| contact.last_number);
+        self.send_signal(to, Kind::Receipt, number, &signal::encode(receipt), None);
+    }
+
+    /// Seals a signal under the conversation towards a peer, which is opened if need be, and sends it. False if there
+    /// is no connection or no card.
+    pub(super) fn send_signal(
+        &mut self,
+        to: &PeerName,
+        kind: Kind,
+        number: u64,
+        content: &[u8],
+        transfer: Option<wire::protocol::TransferId>,
+    ) -> bool {
+        if self.link.is_none() {
+            return false;
+        }
+        // Taken out while it is worked on, so that the rest of the engine stays in reach.
+        let Some(mut contact) = self.contacts.remove(&to.folded()) else {
+            return false;
+        };
+        let card = contact.card.clone();
+        if let Some(card) = &card {
+            let first_number = contact.next_number;
+            self.ensure_current(&mut contact, card, first_number);
+            let current = contact.current.as_mut().expect("it was opened just now");
+            let id = current.outgoing.opening().id;
+            let sealed = current.outgoing.seal_signal(kind, number, content);
+            self.send_opening(&mut contact, id);
+            let mut parcel = Parcel::new(kind, number, &sealed, id);
+            parcel.transfer = transfer;
+            self.send(&contact.name, parcel);
+        }
+        self.contacts.insert(to.folded(), contact);
+        card.is_some()
+    }
+
+    /// A receipt has come and was opened.
+    pub(super) fn receipt(&mut self, from: &PeerName, content: &[u8]) -> Result<(), Fatal> {
+        match signal::decode(content) {
+            Ok(Receipt::Received {
+                conversation,
+                count,
+                running_hash,
+            }) => {
+                self.received(from, conversation, count, running_hash);
+                Ok(())
+            }
+            Ok(Receipt::Refused {
+                conversation,
+                count,
+                reason,
+            }) => self.seal_anew(from, conversation, count, reason),
+            Err(_) => {
+                let reason = "a receipt cannot be read".to_owned();
+                self.emit(&Event::Refused {
+                    with: from.clone(),
+                    number: None,
+                    reason,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn received(&mut self, from: &PeerName, id: ConversationId, count: u64, running_hash: wire::Digest) {
+        let Some(contact) = self.contacts.get_mut(&from.folded()) else {
+            return;
+        };
+        let covered: Vec<u64> = covered(contact, id, 0..count).collect();
+        let Some(last) = covered.last() else { return };
+        let place = contact.unacked[last].sealed.expect("what is covered is sealed");
+        if place.place + 1 == count && place.running_hash != running_hash {
+            let number = Some(*last);
+            let reason = format!(
+                "the receipt names another running hash ({running_hash}) than this side has ({}); the messages stay \
+                 queued",
+                place.running_hash
+            );
+            self.emit(&Event::Refused {
+                with: from.clone(),
+                number,
+                reason,
+            });
+            return;
+        }
+        let name = contact.name.clone();
+        for number in &covered {
+            contact.unacked.remove(number);
+            contact.unsent.remove(number);
+            self.writes.push(Write::Delivered(name.clone(), *number));
+        }
+        for id in contact.finished() {
+            self.writes.push(Write::OutgoingDone(id));
+        }
+        if let Some(link) = &mut self.link {
+            link.forget_relayed(&from.folded(), *last);
+        }
+        for number in covered {
+            let to = name.clone();
+            self.emit(&Event::Delivered {
+                to,
+                number,
+                conversation: id,
+                count,
+                running_hash,
+            });
+            self.message_delivered(from, number);
+        }
+    }
+
+    /// The recipient cannot go on in a conversation: what it has not received is sealed under a new one.
+    fn seal_anew(
+        &mut self,
+        from: &PeerName,
+        id: ConversationId,
+        count: u64,
+        reason: Complaint,
+    ) -> Result<(), Fatal> {
+        let Some(contact) = self.contacts.get_mut(&from.folded()) else {
+            return Ok(());
+        };
+        let refused: Vec<u64> = covered(contact, id, count..u64::MAX).collect();
+        let Some(&first) = refused.first() else {
+            return Ok(());
+        };
+        let name = contact.name.clone();
+        if contact
+            .current
+            .as_ref()
+            .is_some_and(|current| current.outgoing.opening().id == id)
+        {
+            contact.current = None;
+        }
+        // A fresh card, in case the old key is gone.
+        contact.lookup = Lookup::NotAsked;
+        let mut records = Vec::new();
+        for number in refused {
+            let message = contact.unacked.get_mut(&number).expect("it was found above");
+            message.refusals += 1;
+            if message.refusals > REFUSALS_MAX {
+                contact.unsent.remove(&number);
+                continue;
+            }
+            (message.sealed, message.bytes, message.stored_at) = (None, None, None);
+            contact.unsent.insert(number);
+            records.push(number);
+        }
+        for number in records {
+            if let Some(record) = self.store.outbox_entry(&name, number)? {
+                self.writes.push(Write::Outbox(
+                    name.clone(),
+                    number,
+                    OutboxRecord {
+                        sealed: None,
+                        ..record
+                    },
+                ));
+            }
+        }
+        let reason = event::explain(reason);
+        self.emit(&Event::Refused {
+            with: name,
+            number: Some(first),
+            reason,
+        });
+        Ok(())
+    }
+}
+
+/// The numbers of the messages in a range of places of a conversation.
+fn covered(
+    contact: &Contact,
+    id: ConversationId,
+    places: std::ops::Range<u64>,
+) -> impl Iterator<Item = u64> + use<'_> {
+    contact
+        .unacked
+        .iter()
+        .filter(move |(_, m)| {
+            m.sealed
+                .is_some_and(|s| s.conversation == id && places.contains(&s.place))
+        })
+        .map(|(number, _)| *number)
+}

@@ -1,0 +1,235 @@
+//! The prompt: lines that start with a slash are commands.
+
+use std::path::PathBuf;
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
+use wire::{FileName, PeerName};
+
+use super::command::{Command, Wanted};
+
+/// What `/help` prints.
+pub const HELP: &str = "\
+/msg NAME TEXT            write to somebody
+/search KEYWORD...        look for files that have all these keywords
+/get FILE [from NAME]     fetch a file; FILE may be sha256:HEX
+/who                      who is known to the server, and who is here
+/files                    what this peer shares
+/share FILE KEYWORD...    share a file of this peer's directory
+/trust NAME FINGERPRINT   accept somebody's (new) identity key
+/card                     your contact card as text
+/history [NAME]           messages of the past
+/trace on|off             show every step, or messages only
+/help                     this list
+/quit                     end";
+
+/// The commands, for completion.
+const COMMANDS: [&str; 12] = [
+    "/msg ", "/search ", "/get ", "/who", "/files", "/share ", "/trust ", "/card", "/history", "/trace ",
+    "/help", "/quit",
+];
+
+/// What a line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// Something for the engine.
+    Command(Command),
+    /// To change what is shown.
+    Trace(bool),
+    /// The list of commands.
+    Help,
+    /// The end.
+    Quit,
+    /// Nothing.
+    Empty,
+}
+
+/// Reads a line of the prompt.
+///
+/// # Errors
+/// What is wrong with it and what would be right.
+pub fn parse(line: &str) -> Result<Line, String> {
+    let line = line.trim();
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim();
+    let command = match word {
+        "" => return Ok(Line::Empty),
+        "/quit" | "/exit" => return Ok(Line::Quit),
+        "/help" => return Ok(Line::Help),
+        "/trace" => {
+            return match rest {
+                "on" => Ok(Line::Trace(true)),
+                "off" => Ok(Line::Trace(false)),
+                _ => Err("usage: /trace on|off".into()),
+            };
+        }
+        "/msg" => message(rest)?,
+        "/search" => Command::Search(
+            rest.parse()
+                .map_err(|e| format!("{e}; usage: /search KEYWORD..."))?,
+        ),
+        "/get" => get(rest)?,
+        "/who" => Command::Who,
+        "/files" => Command::Files,
+        "/share" => share(rest)?,
+        "/trust" => trust(rest)?,
+        "/card" => Command::Card,
+        "/history" => Command::History {
+            with: if rest.is_empty() { None } else { Some(name(rest)?) },
+        },
+        _ if word.starts_with('/') => return Err(format!("{word} is no command; /help lists them")),
+        _ => return Err("write /msg NAME TEXT to send a message; /help lists all commands".into()),
+    };
+    Ok(Line::Command(command))
+}
+
+fn name(text: &str) -> Result<PeerName, String> {
+    text.parse().map_err(|e| format!("{text:?}: {e}"))
+}
+
+fn message(rest: &str) -> Result<Command, String> {
+    match rest.split_once(char::is_whitespace) {
+        Some((to, text)) if !text.trim().is_empty() => Ok(Command::Send {
+            to: name(to)?,
+            texts: vec![text.trim().to_owned()],
+            wait: None,
+        }),
+        _ => Err("usage: /msg NAME TEXT".into()),
+    }
+}
+
+/// Reads what is to be fetched: a file name or `sha256:HEX`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn wanted(text: &str) -> Result<Wanted, String> {
+    if text.starts_with("sha256:") {
+        return text
+            .parse()
+            .map(Wanted::Digest)
+            .map_err(|e| format!("{text}: {e}"));
+    }
+    text.parse::<FileName>()
+        .map(Wanted::Name)
+        .map_err(|e| format!("{text:?}: {e}"))
+}
+
+fn get(rest: &str) -> Result<Command, String> {
+    let (file, from) = match rest.rsplit_once(" from ") {
+        Some((file, from)) => (file.trim(), Some(name(from.trim())?)),
+        None => (rest, None),
+    };
+    if file.is_empty() {
+        return Err("usage: /get FILE [from NAME]".into());
+    }
+    Ok(Command::Get {
+        wanted: wanted(file)?,
+        from,
+        output: None::<PathBuf>,
+        overwrite: false,
+    })
+}
+
+fn share(rest: &str) -> Result<Command, String> {
+    let usage = "usage: /share FILE KEYWORD...; a name with spaces goes in double quotes";
+    let (file, keywords) = match rest.strip_prefix('"').and_then(|quoted| quoted.split_once('"')) {
+        Some((file, keywords)) => (file, keywords),
+        None => rest.split_once(char::is_whitespace).ok_or(usage)?,
+    };
+    let keywords: Vec<String> = keywords.split_whitespace().map(str::to_owned).collect();
+    if keywords.is_empty() {
+        return Err(usage.into());
+    }
+    Ok(Command::AddShare {
+        file: file.to_owned(),
+        keywords,
+    })
+}
+
+fn trust(rest: &str) -> Result<Command, String> {
+    let (who, fingerprint) = rest
+        .split_once(char::is_whitespace)
+        .ok_or("usage: /trust NAME FINGERPRINT")?;
+    let fingerprint = fingerprint.parse().map_err(|e| format!("{e}"))?;
+    Ok(Command::Trust {
+        name: name(who)?,
+        fingerprint,
+    })
+}
+
+/// Completes commands.
+#[derive(Helper, Hinter, Highlighter, Validator)]
+pub struct Completion;
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let begun = &line[..at];
+        let pairs = COMMANDS
+            .iter()
+            .filter(|command| command.starts_with(begun))
+            .map(|command| Pair {
+                display: command.trim_end().to_owned(),
+                replacement: (*command).to_owned(),
+            })
+            .collect();
+        Ok((0, pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_commands() {
+        let to: PeerName = "B".parse().expect("a good name");
+        let send = Command::Send {
+            to: to.clone(),
+            texts: vec!["hello  there".into()],
+            wait: None,
+        };
+        assert_eq!(parse("/msg B hello  there"), Ok(Line::Command(send)));
+        let file: FileName = "low water.txt".parse().expect("a good name");
+        let get = |from| Command::Get {
+            wanted: Wanted::Name(file.clone()),
+            from,
+            output: None,
+            overwrite: false,
+        };
+        assert_eq!(parse("/get low water.txt"), Ok(Line::Command(get(None))));
+        assert_eq!(
+            parse("/get low water.txt from B"),
+            Ok(Line::Command(get(Some(to))))
+        );
+        let share = Command::AddShare {
+            file: "low water.txt".into(),
+            keywords: vec!["sea".into(), "tide".into()],
+        };
+        assert_eq!(
+            parse("/share \"low water.txt\" sea tide"),
+            Ok(Line::Command(share))
+        );
+        assert_eq!(parse("  "), Ok(Line::Empty));
+        assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
+        assert_eq!(parse("/quit"), Ok(Line::Quit));
+    }
+
+    #[test]
+    fn bad_lines_say_what_would_be_right() {
+        for (line, part) in [
+            ("/msg B", "usage: /msg"),
+            ("/msg b/c hello", "'/'"),
+            ("/get", "usage: /get"),
+            ("/get ../x", "'/'"),
+            ("/share x", "usage: /share"),
+            ("/trust B xyz", "64 hexadecimal"),
+            ("/dance", "/help"),
+            ("hello", "/msg NAME TEXT"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

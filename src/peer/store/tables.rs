@@ -1,0 +1,419 @@
+//! The tables of the store in redb.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::conversation::ConversationId;
+use wire::protocol::ServerId;
+use wire::{Digest, PeerName};
+
+use super::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, OutgoingRecord};
+
+type Bytes = &'static [u8];
+
+const META: TableDefinition<&str, Bytes> = TableDefinition::new("meta");
+const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
+const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
+const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
+const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incoming");
+/// By other peer, direction and number.
+const HISTORY: TableDefinition<(&str, u8, u64), Bytes> = TableDefinition::new("history");
+/// Messages of the outbox that a server has on its disk, with that server's identity.
+const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
+/// Messages received that nobody has seen yet, in the order of their arrival.
+const UNSHOWN: TableDefinition<u64, (&str, u64)> = TableDefinition::new("unshown");
+
+const FORMAT: &str = "format";
+const FORMAT_VERSION: &[u8] = b"1";
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// redb reports an error of the file or of the system.
+    #[error("{}: {source}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What redb says.
+        source: Box<redb::Error>,
+    },
+    /// The file was written by another version.
+    #[error("{} was written by another version of this program", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A record is not what this program writes.
+    #[error("{} is damaged: a record of {table} cannot be read", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        table: &'static str,
+    },
+}
+
+/// The folded name of the recipient and the message's number.
+pub type OutboxKey = (String, u64);
+
+/// One change; changes are collected and committed together.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// What is known of a peer.
+    Contact(ContactRecord),
+    /// A message on its way out.
+    Outbox(PeerName, u64, OutboxRecord),
+    /// A message of the outbox that a server has on its disk.
+    Stored(PeerName, u64, ServerId),
+    /// A message that has arrived, and needs to be kept no longer.
+    Delivered(PeerName, u64),
+    /// A conversation of ours.
+    Outgoing(ConversationId, OutgoingRecord),
+    /// A conversation of ours under which nothing is on its way any more.
+    OutgoingDone(ConversationId),
+    /// A conversation of somebody else's.
+    Incoming(ConversationId, IncomingRecord),
+    /// A message for the history.
+    History(HistoryRecord),
+    /// A message that was received while nobody was looking.
+    Unshown(PeerName, u64),
+    /// All that was received is shown now.
+    AllShown,
+}
+
+/// The open store.
+pub struct Store {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Store {
+    /// Opens or creates the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let fail = |e: redb::Error| StoreError::Database {
+            path: path.into(),
+            source: e.into(),
+        };
+        let database = Database::create(path).map_err(|e| fail(e.into()))?;
+        Self {
+            path: path.into(),
+            database,
+        }
+        .prepare()
+    }
+
+    /// A store that is gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from("memory");
+        let backend = redb::backends::InMemoryBackend::new();
+        let database =
+            Database::builder()
+                .create_with_backend(backend)
+                .map_err(|e| StoreError::Database {
+                    path: path.clone(),
+                    source: Box::new(e.into()),
+                })?;
+        Self { path, database }.prepare()
+    }
+
+    fn prepare(self) -> Result<Self, StoreError> {
+        let format = self.transact(|write| {
+            write.open_table(CONTACTS)?;
+            write.open_table(OUTBOX)?;
+            write.open_table(OUTGOING)?;
+            write.open_table(INCOMING)?;
+            write.open_table(HISTORY)?;
+            write.open_table(UNSHOWN)?;
+            write.open_table(STORED)?;
+            let mut meta = write.open_table(META)?;
+            if meta.get(FORMAT)?.is_none() {
+                meta.insert(FORMAT, FORMAT_VERSION)?;
+            }
+            let format = meta.get(FORMAT)?.map(|v| v.value().to_vec());
+            Ok(format)
+        })?;
+        if format.as_deref() == Some(FORMAT_VERSION) {
+            Ok(self)
+        } else {
+            Err(StoreError::Format { path: self.path })
+        }
+    }
+
+    fn transact<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let all = || {
+            let mut write = self.database.begin_write()?;
+            write.set_durability(Durability::Immediate)?;
+            write.set_two_phase_commit(true);
+            let result = work(&write)?;
+            write.commit()?;
+            Ok(result)
+        };
+        all().map_err(|e| self.error(e))
+    }
+
+    fn error(&self, e: redb::Error) -> StoreError {
+        StoreError::Database {
+            path: self.path.clone(),
+            source: e.into(),
+        }
+    }
+
+    fn decode<T: DeserializeOwned>(&self, table: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
+        postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged {
+            path: self.path.clone(),
+            table,
+        })
+    }
+
+    /// Does all of it in one transaction and returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then none of it is done.
+    pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.transact(|write| {
+            let mut tables = Tables::open(write)?;
+            writes.iter().try_for_each(|change| tables.apply(change))
+        })
+    }
+
+    /// All that is known of others.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
+        self.all(CONTACTS, "contacts", |_| ())?
+            .into_iter()
+            .map(|(_, record)| Ok(record))
+            .collect()
+    }
+
+    /// The conversations of ours under which messages are still on their way.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outgoing(&self) -> Result<Vec<(ConversationId, OutgoingRecord)>, StoreError> {
+        self.all(OUTGOING, "outgoing", |key| Digest(*key))
+    }
+
+    /// A conversation of somebody else's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(INCOMING)?;
+            Ok(table.get(&id.0)?.map(|v| v.value().to_vec()))
+        };
+        let found = read().map_err(|e| self.error(e))?;
+        found.map(|bytes| self.decode("incoming", &bytes)).transpose()
+    }
+
+    /// The messages on their way out, by folded name and number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox(&self) -> Result<Vec<(OutboxKey, OutboxRecord)>, StoreError> {
+        self.all(OUTBOX, "outbox", |(name, number)| (name.to_owned(), number))
+    }
+
+    /// The messages of the outbox that the given server has on its disk, by folded name and number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn stored_at(&self, server: &ServerId) -> Result<Vec<(String, u64)>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(STORED)?;
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                if value.value() == server {
+                    let (name, number) = key.value();
+                    found.push((name.to_owned(), number));
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(|e| self.error(e))
+    }
+
+    /// One message on its way out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(OUTBOX)?;
+            Ok(table
+                .get((to.folded().as_str(), number))?
+                .map(|v| v.value().to_vec()))
+        };
+        let found = read().map_err(|e| self.error(e))?;
+        found.map(|bytes| self.decode("outbox", &bytes)).transpose()
+    }
+
+    /// All messages with one peer, or with everybody, by the time at which they were written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
+        let mut records: Vec<HistoryRecord> = self
+            .all(HISTORY, "history", |_| ())?
+            .into_iter()
+            .map(|(_, record)| record)
+            .collect();
+        if let Some(with) = with {
+            records.retain(|r: &HistoryRecord| r.with.folded() == with.folded());
+        }
+        records.sort_by(|a, b| {
+            (a.written_at, &a.with, a.direction, a.number).cmp(&(
+                b.written_at,
+                &b.with,
+                b.direction,
+                b.number,
+            ))
+        });
+        Ok(records)
+    }
+
+    /// The messages that were received while nobody was looking, in the order of their arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn unshown(&self) -> Result<Vec<HistoryRecord>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let read = self.database.begin_read()?;
+            let (unshown, history) = (read.open_table(UNSHOWN)?, read.open_table(HISTORY)?);
+            let mut found = Vec::new();
+            for entry in unshown.iter()? {
+                let (_, value) = entry?;
+                let (name, number) = value.value();
+                if let Some(record) = history.get((name, Direction::Received as u8, number))? {
+                    found.push(record.value().to_vec());
+                }
+            }
+            Ok(found)
+        };
+        let found = read().map_err(|e| self.error(e))?;
+        found.iter().map(|bytes| self.decode("history", bytes)).collect()
+    }
+
+    fn all<K, T, R>(
+        &self,
+        table: TableDefinition<'static, K, Bytes>,
+        name: &'static str,
+        key: impl Fn(K::SelfType<'_>) -> R,
+    ) -> Result<Vec<(R, T)>, StoreError>
+    where
+        K: redb::Key + 'static,
+        T: DeserializeOwned,
+    {
+        let read = || -> Result<Vec<(R, Vec<u8>)>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table)?;
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                let (k, value) = entry?;
+                found.push((key(k.value()), value.value().to_vec()));
+            }
+            Ok(found)
+        };
+        let found = read().map_err(|e| self.error(e))?;
+        found
+            .into_iter()
+            .map(|(key, bytes)| Ok((key, self.decode(name, &bytes)?)))
+            .collect()
+    }
+}
+
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_stdvec(record).expect("records contain nothing that postcard refuses")
+}
+
+/// The tables of one transaction.
+struct Tables<'t> {
+    contacts: redb::Table<'t, &'static str, Bytes>,
+    outbox: redb::Table<'t, (&'static str, u64), Bytes>,
+    outgoing: redb::Table<'t, &'static [u8; 32], Bytes>,
+    incoming: redb::Table<'t, &'static [u8; 32], Bytes>,
+    history: redb::Table<'t, (&'static str, u8, u64), Bytes>,
+    unshown: redb::Table<'t, u64, (&'static str, u64)>,
+    stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(write: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            contacts: write.open_table(CONTACTS)?,
+            outbox: write.open_table(OUTBOX)?,
+            outgoing: write.open_table(OUTGOING)?,
+            incoming: write.open_table(INCOMING)?,
+            history: write.open_table(HISTORY)?,
+            unshown: write.open_table(UNSHOWN)?,
+            stored: write.open_table(STORED)?,
+        })
+    }
+
+    fn apply(&mut self, change: &Write) -> Result<(), redb::Error> {
+        match change {
+            Write::Contact(record) => {
+                self.contacts
+                    .insert(record.name.folded().as_str(), encode(record).as_slice())?;
+            }
+            Write::Outbox(to, number, record) => {
+                self.outbox
+                    .insert((to.folded().as_str(), *number), encode(record).as_slice())?;
+            }
+            Write::Stored(to, number, server) => {
+                self.stored.insert((to.folded().as_str(), *number), server)?;
+            }
+            Write::Delivered(to, number) => self.delivered(to, *number)?,
+            Write::Outgoing(id, record) => {
+                self.outgoing.insert(&id.0, encode(record).as_slice())?;
+            }
+            Write::OutgoingDone(id) => {
+                self.outgoing.remove(&id.0)?;
+            }
+            Write::Incoming(id, record) => {
+                self.incoming.insert(&id.0, encode(record).as_slice())?;
+            }
+            Write::History(record) => {
+                let name = record.with.folded();
+                let key = (name.as_str(), record.direction as u8, record.number);
+                self.history.insert(key, encode(record).as_slice())?;
+            }
+            Write::Unshown(from, number) => {
+                let next = self.unshown.last()?.map_or(0, |(key, _)| key.value() + 1);
+                self.unshown.insert(next, (from.folded().as_str(), *number))?;
+            }
+            Write::AllShown => self.unshown.retain(|_, _| false)?,
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, to: &PeerName, number: u64) -> Result<(), redb::Error> {
+        let name = to.folded();
+        self.outbox.remove((name.as_str(), number))?;
+        self.stored.remove((name.as_str(), number))?;
+        let key = (name.as_str(), Direction::Sent as u8, number);
+        let record = self.history.get(key)?.map(|v| v.value().to_vec());
+        if let Some(mut record) = record.and_then(|bytes| postcard::from_bytes::<HistoryRecord>(&bytes).ok())
+        {
+            record.delivered = true;
+            self.history.insert(key, encode(&record).as_slice())?;
+        }
+        Ok(())
+    }
+}
