@@ -126,6 +126,9 @@ impl Connection {
     pub(super) fn finish(mut self, writer: Option<Writer>) {
         self.stop.store(true, Ordering::SeqCst);
         self.wake = None;
+        if writer.is_none() {
+            return;
+        }
         drop(writer);
         // Nothing is ever sent: this ends when the thread does.
         let in_time =

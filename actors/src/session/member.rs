@@ -26,6 +26,8 @@ const UNTAKEN_BYTES_MAX: usize = 4 << 20;
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
 /// How long a peer may let what is written to it stand before its connection ends.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long to wait for the outcome of a peer's last envelopes: a commit of the store.
+const OUTCOME_WAIT: Duration = Duration::from_secs(1);
 /// How long joining may take: the card is on disk by then.
 const JOIN_WAIT: Duration = Duration::from_secs(10);
 
@@ -127,6 +129,9 @@ struct Parting<'s, 'a> {
 impl Drop for Parting<'_, '_> {
     fn drop(&mut self) {
         let member = self.session.member;
+        if let Some(inbox) = &self.inbox {
+            self.session.hear_outcomes(inbox);
+        }
         let router = &self.session.services.router;
         if router.send(Command::Leave(member)).is_err() {
             return;
@@ -309,6 +314,18 @@ impl MemberSession<'_> {
         let wait = stall.into_iter().chain(call).min()?;
         // A millisecond more, so that the time has come when the wait is over.
         (wait + Duration::from_millis(1)).try_into().ok()
+    }
+
+    /// Waits a little for what became of the peer's last envelopes, so that each transmission is printed with its
+    /// outcome.
+    fn hear_outcomes(&mut self, inbox: &Inbox) {
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        while self.transmissions.as_ref().is_some_and(|t| !t.is_empty()) {
+            let Some(command) = inbox.next_by(deadline) else {
+                return;
+            };
+            self.command(command);
+        }
     }
 
     /// A call has been confirmed, or has failed.

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use wire::PeerName;
@@ -160,6 +161,11 @@ impl Inbox {
     /// The next command, without waiting.
     pub(super) fn next(&self) -> Option<SessionCommand> {
         self.mailbox.receiver().try_recv().ok()
+    }
+
+    /// The next command, if there is one by `deadline`.
+    pub(super) fn next_by(&self, deadline: Instant) -> Option<SessionCommand> {
+        self.mailbox.receiver().recv_deadline(deadline).ok()
     }
 
     /// Why the Router has let go of this session, if it has.

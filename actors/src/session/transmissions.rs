@@ -57,6 +57,11 @@ impl Transmissions {
         }
     }
 
+    /// Whether every outcome is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     fn print(&self, sent: &Transmission, outcome: &str, detail: Outcome) {
         let reason = match detail {
             Outcome::Refused(refusal) => Some(refusal.to_string()),

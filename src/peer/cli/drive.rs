@@ -74,10 +74,13 @@ impl Session {
     pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> u8 {
         let signals = signals();
         let updates = self.peer.updates();
+        // A prompt's view stands until the user wants nothing more; what was given as the only command is waited for.
+        let drains = matches!(tail, Tail::Drain(_));
         let mut tail = Some(tail);
         loop {
             let is_busy = self.open > self.standing;
-            if let (None, false) = (tail, is_busy) {
+            let is_done = if drains { !is_busy } else { self.open == 0 };
+            if tail.is_none() && is_done {
                 return self.code;
             }
             // The next line is looked at when the one before is done, as in a shell; a prompt does not wait.
