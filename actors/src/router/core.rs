@@ -226,14 +226,14 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 next,
             } => self.fetched(peer, session, mail, next),
         }
+    }
+
+    /// Tries again what the Index or the store had no room for. False if some of it still has none.
+    pub fn catch_up(&mut self) -> bool {
         for key in std::mem::take(&mut self.unfetched) {
             self.fetch(key);
         }
-    }
-
-    /// Tells the Index what it had no room for. False if it still has none.
-    pub fn catch_up(&mut self) -> bool {
-        self.index.catch_up()
+        self.index.catch_up() && self.unfetched.is_empty()
     }
 
     fn peer(&mut self, key: PeerKey) -> &mut Peer<P> {
@@ -470,7 +470,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         };
         match self.store.offer(fetch) {
             Ok(()) => presence.fetching = Some(peer.stored_end),
-            // The store is busy, so there will be a completion to try again after.
+            // The store is busy: tried again by `catch_up`.
             Err(_) => self.unfetched.push(key),
         }
     }

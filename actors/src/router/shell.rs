@@ -17,8 +17,8 @@ use crate::store::{Completion, Inventory, StoreHandle};
 const MAILBOX_COMMANDS: usize = 1024;
 /// Most commands between two looks at what the store has done.
 const BATCH_COMMANDS_MAX: usize = 256;
-/// How long to leave the Index alone when its mailbox was full.
-const INDEX_RETRY: Duration = Duration::from_millis(5);
+/// How long to leave the Index or the store alone when its mailbox was full.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Where commands for the Router are sent.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ fn run(
         let behind = if router.catch_up() {
             crossbeam_channel::never()
         } else {
-            after(INDEX_RETRY)
+            after(RETRY)
         };
         select! {
             recv(commands) -> command => match command {

@@ -1,1 +1,589 @@
+//! The Router against models of sessions and of the store: what was accepted is delivered or stored, once and in order.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use wire::keys::{EncryptionKey, IdentityKey};
+use wire::protocol::Refusal;
+
+use super::*;
+use crate::runtime::reply;
+use crate::session::{EndReason, Port, SessionCommand};
+use crate::store::{self, Completion, Inventory, Mail, StorePort};
+use wire::protocol::Outcome;
+
+const SOON: Duration = Duration::from_secs(5);
+const MAILBOX: usize = 3;
+
+fn card_of(name: &str) -> Card {
+    static KEYS: LazyLock<(IdentityKey, EncryptionKey)> = LazyLock::new(|| {
+        let rng = &mut rand::rng();
+        let identity = IdentityKey::generate(2048, rng).expect("a good size");
+        (identity, EncryptionKey::generate(2048, rng).expect("a good size"))
+    });
+    let name = name.parse().expect("a good name");
+    Card::issue(name, &KEYS.0, KEYS.1.public(), 1, &mut rand::rng())
+}
+
+fn card_of_another(name: &str) -> Card {
+    let identity = IdentityKey::generate(2048, &mut rand::rng()).expect("a good size");
+    let encryption = EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size");
+    Card::issue(
+        name.parse().expect("a good name"),
+        &identity,
+        encryption.public(),
+        1,
+        &mut rand::rng(),
+    )
+}
+
+/// A session without a connection.
+#[derive(Default)]
+struct FakeSession {
+    mailbox: VecDeque<SessionCommand>,
+    overflowed: bool,
+    ended: Option<EndReason>,
+}
+
+#[derive(Clone, Default)]
+struct FakePort(Rc<RefCell<FakeSession>>);
+
+impl Port for FakePort {
+    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
+        let mut session = self.0.borrow_mut();
+        if session.mailbox.len() >= MAILBOX {
+            session.overflowed = true;
+            return Err(command);
+        }
+        session.mailbox.push_back(command);
+        Ok(())
+    }
+
+    fn close(self, reason: EndReason) {
+        self.0.borrow_mut().ended = Some(reason);
+    }
+}
+
+/// A store that does everything at once and tells it when the test says so.
+#[derive(Default)]
+struct FakeStore {
+    mail: BTreeMap<(String, Ordinal), Bytes>,
+    cards: BTreeMap<String, Vec<u8>>,
+    completions: VecDeque<Completion>,
+    is_full: bool,
+}
+
+#[derive(Clone, Default)]
+struct FakeStorePort(Rc<RefCell<FakeStore>>);
+
+impl FakeStore {
+    fn carry_out(&mut self, command: store::Command) {
+        match command {
+            store::Command::PutCard { name, card, reply } => {
+                self.cards.insert(name.to_string(), card);
+                reply.answer(());
+            }
+            store::Command::Put {
+                name,
+                first,
+                frames,
+                origin,
+            } => {
+                for (ordinal, frame) in (first..).zip(frames.iter()) {
+                    self.mail.insert((name.to_string(), ordinal), frame);
+                }
+                let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
+                self.completions.push_back(Completion::Put {
+                    name,
+                    origin,
+                    count,
+                    bytes,
+                    stored: true,
+                });
+            }
+            store::Command::Fetch {
+                name,
+                peer,
+                session,
+                from,
+            } => {
+                let range = (name.to_string(), from)..=(name.to_string(), Ordinal::MAX);
+                let mut found = self
+                    .mail
+                    .range(range)
+                    .map(|((_, ordinal), frame)| (*ordinal, frame.clone()));
+                let mail: Mail = found
+                    .by_ref()
+                    .take(2)
+                    .map(|(ordinal, frame)| (ordinal, one(frame)))
+                    .collect();
+                let next = found.next().map(|(ordinal, _)| ordinal);
+                self.completions.push_back(Completion::Fetched {
+                    peer,
+                    session,
+                    mail,
+                    next,
+                });
+            }
+            store::Command::Forget { name, before } => {
+                let name = name.to_string();
+                self.mail
+                    .retain(|(owner, ordinal), _| *owner != name || *ordinal >= before);
+            }
+        }
+    }
+}
+
+impl StorePort for FakeStorePort {
+    fn offer(&mut self, command: store::Command) -> Result<(), store::Command> {
+        let is_put = matches!(command, store::Command::Put { .. } | store::Command::Fetch { .. });
+        if self.0.borrow().is_full && is_put {
+            return Err(command);
+        }
+        self.0.borrow_mut().carry_out(command);
+        Ok(())
+    }
+
+    fn send(&mut self, command: store::Command) {
+        self.0.borrow_mut().carry_out(command);
+    }
+}
+
+struct Deaf;
+
+impl PresencePort for Deaf {
+    fn presence(&mut self, _: &PeerName, _: bool, _: Option<SocketAddr>) {}
+
+    fn catch_up(&mut self) -> bool {
+        true
+    }
+}
+
+fn one(frame: Bytes) -> Frames {
+    let length = u32::try_from(frame.len()).expect("a short frame");
+    Frames {
+        lengths: vec![length],
+        bytes: frame,
+    }
+}
+
+/// A peer as the test sees it: what it has sent, and what it has taken.
+struct FakePeer {
+    name: &'static str,
+    session: Option<Joint>,
+    sent: u64,
+    taken: Vec<String>,
+}
+
+/// A session that has joined.
+struct Joint {
+    member: Member,
+    port: FakePort,
+    sent: u64,
+    open: BTreeMap<u64, String>,
+    untaken: VecDeque<Delivery>,
+}
+
+struct World {
+    router: Router<FakePort, FakeStorePort, Deaf>,
+    store: FakeStorePort,
+    peers: Vec<FakePeer>,
+    next_session: SessionId,
+    /// Superseded sessions that have not noticed yet.
+    zombies: Vec<Joint>,
+    accepted: Vec<(String, String)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let store = FakeStorePort::default();
+        let router = Router::new(Inventory::default(), store.clone(), Deaf);
+        let peers = ["A", "B", "C"]
+            .map(|name| FakePeer {
+                name,
+                session: None,
+                sent: 0,
+                taken: Vec::new(),
+            })
+            .into_iter()
+            .collect();
+        Self {
+            router,
+            store,
+            peers,
+            next_session: 1,
+            zombies: Vec::new(),
+            accepted: Vec::new(),
+        }
+    }
+
+    fn handle(&mut self, command: Command<FakePort>) {
+        self.router.handle(Instant::now(), command);
+    }
+
+    fn join(&mut self, at: usize) {
+        let port = FakePort::default();
+        let (reply, pending) = reply();
+        let session = self.next_session;
+        self.next_session += 1;
+        let card = Box::new(card_of(self.peers[at].name));
+        self.handle(Command::Join {
+            session,
+            card,
+            port: port.clone(),
+            reply,
+        });
+        let joined = pending
+            .wait(SOON)
+            .expect("it is answered at once")
+            .expect("the key is the same");
+        let member = Member {
+            peer: joined.peer,
+            session,
+        };
+        let joint = Joint {
+            member,
+            port,
+            sent: 0,
+            open: BTreeMap::new(),
+            untaken: VecDeque::new(),
+        };
+        self.zombies.extend(self.peers[at].session.replace(joint));
+    }
+
+    fn send(&mut self, at: usize, to: usize, count: u64) {
+        let to = self.peers[to].name;
+        let peer = &mut self.peers[at];
+        let Some(joint) = &mut peer.session else { return };
+        let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
+        for place in 0..count {
+            let text = format!("{}>{to}:{:04}", peer.name, peer.sent + place);
+            lengths.push(u32::try_from(text.len()).expect("a short text"));
+            bytes.extend_from_slice(text.as_bytes());
+            joint.open.insert(joint.sent + place, text);
+        }
+        let frames = Frames {
+            lengths,
+            bytes: bytes.into(),
+        };
+        let run = Run {
+            to: to.parse().expect("a good name"),
+            kept: true,
+            first: joint.sent,
+            frames,
+        };
+        let from = joint.member;
+        (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
+        self.handle(Command::Route {
+            from,
+            runs: vec![run],
+        });
+    }
+
+    /// A session looks into its mailbox.
+    fn read(&mut self, at: usize, most: usize) {
+        let Some(joint) = &mut self.peers[at].session else {
+            return;
+        };
+        for _ in 0..most {
+            let Some(command) = joint.port.0.borrow_mut().mailbox.pop_front() else {
+                break;
+            };
+            joint.take_in(command, &mut self.accepted);
+        }
+        let mut session = joint.port.0.borrow_mut();
+        if session.mailbox.is_empty() && std::mem::take(&mut session.overflowed) {
+            let member = joint.member;
+            drop(session);
+            self.handle(Command::Drained(member));
+        }
+    }
+
+    /// A peer takes the first of what it was given.
+    fn take(&mut self, at: usize, most: usize) {
+        let peer = &mut self.peers[at];
+        let Some(joint) = &mut peer.session else { return };
+        let mut stored = None;
+        for _ in 0..most {
+            let Some(delivery) = joint.untaken.pop_front() else {
+                break;
+            };
+            for frame in delivery.frames.iter() {
+                peer.taken
+                    .push(String::from_utf8(frame.to_vec()).expect("the test sends text"));
+            }
+            if delivery.is_stored {
+                let (count, bytes) = (delivery.frames.count(), delivery.frames.bytes.len() as u64);
+                let (_, envelopes, size) = stored.unwrap_or((0, 0, 0));
+                stored = Some((delivery.first + count, envelopes + count, size + bytes));
+            }
+        }
+        if let Some((before, envelopes, bytes)) = stored {
+            let by = joint.member;
+            self.handle(Command::Taken {
+                by,
+                before,
+                envelopes,
+                bytes,
+            });
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        if let Some(joint) = self.peers[at].session.take() {
+            self.part(joint);
+        }
+    }
+
+    fn part(&mut self, mut joint: Joint) {
+        self.handle(Command::Leave(joint.member));
+        let rest: Vec<SessionCommand> = joint.port.0.borrow_mut().mailbox.drain(..).collect();
+        for command in rest {
+            joint.take_in(command, &mut self.accepted);
+        }
+        let untaken = joint.untaken.into();
+        self.handle(Command::HandBack {
+            from: joint.member,
+            untaken,
+        });
+    }
+
+    fn complete(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(completion) = self.store.0.borrow_mut().completions.pop_front() else {
+                return;
+            };
+            self.router.complete(completion);
+        }
+    }
+
+    /// Everybody joins, reads and takes until nothing is left.
+    fn settle(&mut self) {
+        self.store.0.borrow_mut().is_full = false;
+        for zombie in std::mem::take(&mut self.zombies) {
+            self.part(zombie);
+        }
+        for at in 0..self.peers.len() {
+            if self.peers[at].session.is_none() {
+                self.join(at);
+            }
+        }
+        for _ in 0..300 {
+            for at in 0..self.peers.len() {
+                self.read(at, usize::MAX);
+                self.take(at, usize::MAX);
+            }
+            self.complete(usize::MAX);
+            self.router.catch_up();
+        }
+    }
+}
+
+impl Joint {
+    fn take_in(&mut self, command: SessionCommand, accepted: &mut Vec<(String, String)>) {
+        match command {
+            SessionCommand::Deliver(delivery) => self.untaken.push_back(delivery),
+            SessionCommand::Routed {
+                first,
+                count,
+                outcome: Outcome::Relayed | Outcome::Stored,
+            } => {
+                for place in first..first + count {
+                    if let Some(text) = self.open.remove(&place) {
+                        let to = text
+                            .split(['>', ':'])
+                            .nth(1)
+                            .expect("the test sends FROM>TO:NUMBER")
+                            .to_owned();
+                        accepted.push((to, text));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join(usize),
+    Leave(usize),
+    Notice(usize),
+    Send(usize, usize, u64),
+    Read(usize, usize),
+    Take(usize, usize),
+    Complete(usize),
+    StoreFull(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let peer = 0usize..3;
+    prop_oneof![
+        2 => peer.clone().prop_map(Step::Join),
+        1 => peer.clone().prop_map(Step::Leave),
+        1 => (0usize..4).prop_map(Step::Notice),
+        6 => (peer.clone(), 0usize..3, 1u64..4).prop_map(|(from, to, count)| Step::Send(from, to, count)),
+        5 => (peer.clone(), 1usize..4).prop_map(|(at, most)| Step::Read(at, most)),
+        4 => (peer, 1usize..4).prop_map(|(at, most)| Step::Take(at, most)),
+        4 => (1usize..6).prop_map(Step::Complete),
+        1 => any::<bool>().prop_map(Step::StoreFull),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_was_accepted_arrives_once_and_in_order(steps in prop::collection::vec(step(), 1..120)) {
+        let mut world = World::new();
+        for step in steps {
+            match step {
+                Step::Join(at) => world.join(at),
+                Step::Leave(at) => world.leave(at),
+                Step::Notice(at) => {
+                    if at < world.zombies.len() {
+                        let zombie = world.zombies.swap_remove(at);
+                        world.part(zombie);
+                    }
+                }
+                Step::Send(from, to, count) => world.send(from, to, count),
+                Step::Read(at, most) => world.read(at, most),
+                Step::Take(at, most) => world.take(at, most),
+                Step::Complete(most) => world.complete(most),
+                Step::StoreFull(is_full) => world.store.0.borrow_mut().is_full = is_full,
+            }
+        }
+        world.settle();
+        for (to, text) in &world.accepted {
+            let peer = world.peers.iter().find(|p| p.name == to).expect("it is one of three");
+            let times = peer.taken.iter().filter(|t| *t == text).count();
+            prop_assert_eq!(times, 1, "{} arrived {} times at {}", text, times, to);
+        }
+        for peer in &world.peers {
+            for sender in ["A", "B", "C"] {
+                let from: Vec<&String> = peer.taken.iter().filter(|t| t.starts_with(sender)).collect();
+                prop_assert!(from.is_sorted(), "{} got {:?}", peer.name, from);
+            }
+        }
+        prop_assert!(world.store.0.borrow().mail.is_empty(), "taken mail stays in the store");
+    }
+}
+
+#[test]
+fn a_name_has_one_owner_whatever_the_case() {
+    let mut world = World::new();
+    world.join(0);
+    let (reply, pending) = reply();
+    let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
+    world.handle(Command::Join {
+        session: 99,
+        card,
+        port,
+        reply,
+    });
+    let answer = pending.wait(SOON).expect("it is answered at once");
+    assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
+}
+
+#[test]
+fn the_newest_join_takes_over() {
+    let mut world = World::new();
+    world.join(0);
+    let first = world.peers[0]
+        .session
+        .as_ref()
+        .expect("it has joined")
+        .port
+        .clone();
+    world.join(0);
+    assert_eq!(first.0.borrow().ended, Some(EndReason::Superseded));
+}
+
+#[test]
+fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (by, port) = (joint.member, joint.port.clone());
+    let name: PeerName = "B".parse().expect("a good name");
+    world.handle(Command::Lookup {
+        by,
+        name: name.clone(),
+    });
+    assert_eq!(
+        port.0.borrow_mut().mailbox.pop_front(),
+        Some(SessionCommand::Unknown(name))
+    );
+    world.join(1);
+    let shown = port.0.borrow_mut().mailbox.pop_front();
+    assert!(matches!(shown, Some(SessionCommand::Card(_))), "{shown:?}");
+}
+
+#[test]
+fn requests_are_of_the_moment() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (from, port) = (joint.member, joint.port.clone());
+    let frames = one(Bytes::from_static(b"request"));
+    let run = Run {
+        to: "B".parse().expect("a good name"),
+        kept: false,
+        first: 0,
+        frames,
+    };
+    world.handle(Command::Route {
+        from,
+        runs: vec![run],
+    });
+    let outcome = Outcome::Refused(Refusal::Absent);
+    let told = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(
+        told,
+        Some(SessionCommand::Routed {
+            first: 0,
+            count: 1,
+            outcome
+        })
+    );
+    assert!(world.store.0.borrow().mail.is_empty());
+}
+
+#[test]
+fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (from, port) = (joint.member, joint.port.clone());
+    let count = usize::try_from(store::MAILBOX_ENVELOPES_MAX).expect("it fits") + 1;
+    let frames = Frames {
+        lengths: vec![1; count],
+        bytes: vec![0; count].into(),
+    };
+    let run = Run {
+        to: "B".parse().expect("a good name"),
+        kept: true,
+        first: 0,
+        frames,
+    };
+    world.handle(Command::Route {
+        from,
+        runs: vec![run],
+    });
+    let outcome = Outcome::Refused(Refusal::MailboxFull);
+    let told = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(
+        told,
+        Some(SessionCommand::Routed {
+            first: 0,
+            count: count as u64,
+            outcome
+        })
+    );
+    assert!(world.store.0.borrow().mail.is_empty());
+}
