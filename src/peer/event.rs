@@ -133,7 +133,7 @@ pub struct ConversationEvent {
     pub wrapped_key: String,
     /// The commitment to the key.
     pub commitment: Digest,
-    /// The number of the first message under it.
+    /// The opener has verified receipts for all its messages with smaller numbers.
     pub first_number: u64,
     /// Whether the other's identity key was seen for the first time and is pinned now.
     pub pinned_now: bool,

@@ -24,7 +24,7 @@ pub type TransferId = [u8; 16];
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Kind {
-    /// The opening of a conversation; its number is that of the first message to be written under it.
+    /// The opening of a conversation; its number is that of the oldest message without a receipt.
     Opening,
     /// A message; its number counts the messages from this sender to this recipient, from 1.
     Message,

@@ -8,9 +8,13 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::conversation::{ConversationId, Outgoing};
 use wire::protocol::ServerId;
+use wire::signal::Complaint;
 
 use super::Fatal;
 use crate::peer::store::{ContactRecord, OutboxRecord, Store};
+
+/// A message that its recipient has refused more often is not sent again by this process.
+pub(super) const REFUSALS_MAX: u32 = 3;
 
 /// Whether the server has been asked for somebody's card on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,10 @@ pub(super) struct Contact {
     pub(super) opened_here: BTreeSet<ConversationId>,
     /// Conversations of theirs that were complained about on this connection.
     pub(super) complained: BTreeSet<ConversationId>,
+    /// Complaints that wait for a card to seal them for.
+    pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
+    /// Another identity key than the pinned one was shown for this name, and is not trusted.
+    pub(super) is_distrusted: bool,
     /// Not to be tried again before.
     pub(super) retry_at: Option<Instant>,
 }
@@ -99,6 +107,8 @@ impl Contact {
             lookup: Lookup::NotAsked,
             opened_here: BTreeSet::new(),
             complained: BTreeSet::new(),
+            complaints_due: BTreeMap::new(),
+            is_distrusted: false,
             retry_at: None,
         }
     }
@@ -125,6 +135,24 @@ impl Contact {
                 self.unsent.insert(*number);
             }
         }
+    }
+
+    /// Something never arrived: everything without a receipt goes once more, in order, with its openings.
+    pub(super) fn send_all_again(&mut self) {
+        self.opened_here.clear();
+        for (number, message) in &mut self.unacked {
+            (message.stored_at, message.is_relayed) = (None, false);
+            if message.refusals <= REFUSALS_MAX {
+                self.unsent.insert(*number);
+            } else {
+                self.unsent.remove(number);
+            }
+        }
+    }
+
+    /// Whether something is to be said to it on this connection.
+    pub(super) fn wants_to_send(&self) -> bool {
+        !self.unsent.is_empty() || !self.complaints_due.is_empty()
     }
 
     /// Conversations of ours under which nothing is on its way any more and nothing will be.

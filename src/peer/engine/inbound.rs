@@ -18,6 +18,8 @@ use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
 pub(super) struct Accepted {
     from: PeerName,
     opening: Vec<u8>,
+    /// The sender has receipts for all its messages before this number.
+    first_number: u64,
     incoming: Incoming,
 }
 
@@ -147,8 +149,14 @@ impl Engine {
             return Ok(());
         }
         let verdict = self.take_card(opening.sender.clone())?;
-        if matches!(verdict, CardVerdict::Changed | CardVerdict::Mine) {
-            return Ok(());
+        match verdict {
+            CardVerdict::Mine => return Ok(()),
+            CardVerdict::Changed => {
+                // Once the key is trusted, what came under this conversation is asked for again.
+                self.complain(from, opening.id, 0, Complaint::UnknownConversation);
+                return Ok(());
+            }
+            CardVerdict::PinnedNow | CardVerdict::Known => {}
         }
         if self.accepted.contains_key(&opening.id) || self.store.incoming(opening.id)?.is_some() {
             return Ok(());
@@ -170,9 +178,11 @@ impl Engine {
             }
             Ok(incoming) => {
                 self.show_accepted(&opening, verdict);
+                let from = opening.sender.name.clone();
                 let accepted = Accepted {
-                    from: opening.sender.name.clone(),
+                    from,
                     opening: bytes.to_vec(),
+                    first_number: opening.first_number,
                     incoming,
                 };
                 self.accepted.insert(opening.id, accepted);
@@ -221,14 +231,14 @@ impl Engine {
             let Ok(incoming) = Incoming::accept(&opening, key, resume, &mut self.rng) else {
                 return Ok(Err(Complaint::NotAuthentic));
             };
-            self.accepted.insert(
-                id,
-                Accepted {
-                    from: record.from,
-                    opening: record.opening,
-                    incoming,
-                },
-            );
+            let first_number = opening.first_number;
+            let accepted = Accepted {
+                from: record.from,
+                opening: record.opening,
+                first_number,
+                incoming,
+            };
+            self.accepted.insert(id, accepted);
         }
         let is_theirs = self
             .accepted
@@ -253,14 +263,22 @@ impl Engine {
             }
         };
         let accepted = self.accepted.get_mut(&id).expect("it was found above");
-        let name = accepted.from.clone();
-        let opened = accepted.incoming.open_message(number, sealed);
+        let (name, first_number) = (accepted.from.clone(), accepted.first_number);
+        let last_number = self.contact(&name).last_number;
+        let accepted = self.accepted.get_mut(&id).expect("it was found above");
+        // Messages under another conversation may have been held back: none of them is passed over.
+        let is_next = number <= last_number.saturating_add(1).max(first_number);
+        let opened = if is_next {
+            accepted.incoming.open_message(number, sealed)
+        } else {
+            Err(Refused::Gap { expected: 0 })
+        };
         let (count, running_hash) = accepted.received();
         let complaint = match opened {
             Ok(opened) => {
                 self.changed_accepted.insert(id);
                 self.receipts_due.insert((name.folded(), id));
-                if number <= self.contact(&name).last_number {
+                if number <= last_number {
                     // It came before, sealed under an earlier conversation.
                     return Ok(());
                 }

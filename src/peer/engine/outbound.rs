@@ -196,7 +196,7 @@ impl Engine {
         let waiting: Vec<PeerName> = self
             .contacts
             .iter()
-            .filter(|(_, c)| !c.unsent.is_empty())
+            .filter(|(_, c)| c.wants_to_send())
             .map(|(name, _)| name.clone())
             .collect();
         for name in waiting {
@@ -205,8 +205,9 @@ impl Engine {
                 continue;
             };
             let pumped = self.pump(&mut contact);
-            self.contacts.insert(name, contact);
+            self.contacts.insert(name.clone(), contact);
             pumped?;
+            self.send_complaints(&name);
         }
         Ok(())
     }
@@ -257,7 +258,7 @@ impl Engine {
         let Some(record) = self.store_entry(&contact.name, number)? else {
             return Ok(true);
         };
-        self.ensure_current(contact, &card, number);
+        self.ensure_current(contact, &card);
         let current = contact.current.as_mut().expect("it was opened just now");
         let opening = current.outgoing.opening().clone();
         if !current.is_kept {
@@ -313,7 +314,7 @@ impl Engine {
     }
 
     /// Sees to it that there is a conversation towards a peer that may be written under.
-    pub(super) fn ensure_current(&mut self, contact: &mut Contact, card: &Card, first_number: u64) {
+    pub(super) fn ensure_current(&mut self, contact: &mut Contact, card: &Card) {
         let is_usable = contact.current.as_ref().is_some_and(|current| {
             current.outgoing.messages_sealed() < self.options.rekey_messages
                 && self.now.instant.saturating_duration_since(current.opened_at) < REKEY_AFTER
@@ -322,6 +323,12 @@ impl Engine {
         if is_usable {
             return;
         }
+        let first_number = contact
+            .unacked
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or(contact.next_number);
         let (identity, mine) = (&self.me.keys.identity, &self.me.card);
         let outgoing = Outgoing::open(identity, mine, card, first_number, self.now.unix, &mut self.rng);
         let opening = outgoing.opening();
@@ -553,6 +560,7 @@ impl Engine {
             }
             Pin::Same => CardVerdict::Known,
             Pin::Changed { pinned } => {
+                self.contact(&card.name).is_distrusted = true;
                 let name = card.name.clone();
                 let reason = format!(
                     "the identity key of {name} has changed: pinned is {pinned}, shown is {fingerprint}; ask them, and \
@@ -567,6 +575,7 @@ impl Engine {
             }
         };
         let contact = self.contact(&card.name);
+        contact.is_distrusted = false;
         let is_newer = contact
             .card
             .as_ref()

@@ -5,14 +5,11 @@ use wire::conversation::ConversationId;
 use wire::protocol::Kind;
 use wire::signal::{self, Complaint, Receipt};
 
-use super::contact::{Contact, Lookup};
+use super::contact::{Contact, Lookup, REFUSALS_MAX};
 use super::outbound::Parcel;
 use super::{Engine, Fatal};
 use crate::peer::event::{self, Event};
 use crate::peer::store::{OutboxRecord, Write};
-
-/// A message that its recipient has refused so often is not sent again by this process.
-const REFUSALS_MAX: u32 = 3;
 
 impl Engine {
     /// Seals the receipts that are due. They go out after the transaction that holds what they acknowledge.
@@ -33,7 +30,8 @@ impl Engine {
         }
     }
 
-    /// Tells a sender, once on a connection, that a conversation of theirs cannot be gone on with.
+    /// Tells a sender, once on a connection, that a conversation of theirs cannot be gone on with; if their card is not
+    /// known, as soon as it is.
     pub(super) fn complain(
         &mut self,
         to: &PeerName,
@@ -41,9 +39,35 @@ impl Engine {
         count: u64,
         reason: Complaint,
     ) {
-        if self.contact(to).complained.insert(conversation) {
+        let contact = self.contact(to);
+        if !contact.complained.insert(conversation) {
+            return;
+        }
+        if contact.card.is_some() && !contact.is_distrusted {
             self.send_receipt(
                 &to.folded(),
+                &Receipt::Refused {
+                    conversation,
+                    count,
+                    reason,
+                },
+            );
+        } else {
+            contact.complaints_due.insert(conversation, (count, reason));
+        }
+    }
+
+    /// Sends the complaints that waited for a card.
+    pub(super) fn send_complaints(&mut self, to: &PeerName) {
+        let Some(contact) = self.contacts.get_mut(to) else {
+            return;
+        };
+        if contact.card.is_none() || contact.is_distrusted || contact.lookup != Lookup::Known {
+            return;
+        }
+        for (conversation, (count, reason)) in std::mem::take(&mut contact.complaints_due) {
+            self.send_receipt(
+                to,
                 &Receipt::Refused {
                     conversation,
                     count,
@@ -77,8 +101,7 @@ impl Engine {
         };
         let card = contact.card.clone();
         if let Some(card) = &card {
-            let first_number = contact.next_number;
-            self.ensure_current(&mut contact, card, first_number);
+            self.ensure_current(&mut contact, card);
             let current = contact.current.as_mut().expect("it was opened just now");
             let id = current.outgoing.opening().id;
             let sealed = current.outgoing.seal_signal(kind, number, content);
@@ -195,13 +218,12 @@ impl Engine {
             let message = contact.unacked.get_mut(&number).expect("it was found above");
             message.refusals += 1;
             if message.refusals > REFUSALS_MAX {
-                contact.unsent.remove(&number);
                 continue;
             }
-            (message.sealed, message.bytes, message.stored_at) = (None, None, None);
-            contact.unsent.insert(number);
+            (message.sealed, message.bytes) = (None, None);
             records.push(number);
         }
+        contact.send_all_again();
         for number in records {
             if let Some(record) = self.store.outbox_entry(&name, number)? {
                 self.writes.push(Write::Outbox(

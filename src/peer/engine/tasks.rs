@@ -625,7 +625,7 @@ impl Engine {
         }
         // The card that was refused is asked for once more.
         contact.lookup = Lookup::NotAsked;
-        contact.complained.clear();
+        contact.is_distrusted = false;
         self.changed_contacts.insert(name.folded());
         self.tell(
             client,

@@ -74,7 +74,7 @@ pub struct Opening {
     pub commitment: Digest,
     /// When, by the sender's clock, in seconds since 1970.
     pub opened_at: u64,
-    /// The number of the first message to be written under it.
+    /// The opener has verified receipts for all its messages to this recipient with smaller numbers.
     pub first_number: u64,
     bytes: Vec<u8>,
 }
