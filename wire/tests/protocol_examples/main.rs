@@ -1,0 +1,53 @@
+//! Makes PROTOCOL-EXAMPLES.md and checks it: each example is put together by hand here, from what PROTOCOL.md says and
+//! the bare algorithms, and has to be what the library makes, and the library has to read it back.
+//!
+//! `UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples` writes the file anew.
+
+mod conversation;
+mod files;
+mod layout;
+mod messages;
+mod people;
+
+use std::path::Path;
+
+use people::People;
+
+const HEAD: &str = "\
+# Switchboard protocol, version 1: worked examples
+
+Made by `wire/tests/protocol_examples`, which also checks that they are still true; write it anew with
+`UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples`. [PROTOCOL.md](PROTOCOL.md) explains what is shown here.
+
+How to read it: each line holds bytes in hexadecimal, at most 32, and what they are; bytes that go on have lines of their
+own without a remark. `[...]` stands for bytes that are given in full in another example, which the remark names. All lines
+of an example one after the other are the bytes as they travel; their length and SHA-256 stand below. A and B are two peers.
+Their private keys are in `wire/tests/fixtures`, and are for these examples only; they have 2048 bits to keep this page
+short. Random bytes (nonces, salts, secrets) come from a fixed seed, so signatures and wrapped keys can be checked with the
+keys, but cannot be made again by others.
+";
+
+#[test]
+fn the_examples_are_true() {
+    let mut people = People::new();
+    let mut text = HEAD.to_owned();
+    people::describe(&people, &mut text);
+    messages::joining(&mut people, &mut text);
+    let talk = conversation::describe(&mut people, &mut text);
+    messages::describe(&people, &talk, &mut text);
+    files::describe(&mut text);
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL-EXAMPLES.md");
+    if std::env::var_os("UPDATE_EXAMPLES").is_some() {
+        std::fs::write(&path, &text).expect("the file can be written");
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = written.lines().zip(text.lines()).position(|(w, t)| w != t);
+    let at = differs.unwrap_or(written.lines().count().min(text.lines().count())) + 1;
+    assert!(
+        written == text,
+        "PROTOCOL-EXAMPLES.md is not what the code does (first at line {at}). If the protocol was meant to change, say so \
+         in PROTOCOL.md and run UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples"
+    );
+}
