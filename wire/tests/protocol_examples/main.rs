@@ -51,3 +51,60 @@ fn the_examples_are_true() {
          in PROTOCOL.md and run UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples"
     );
 }
+
+fn with_commas(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    use wire::{card, conversation, file_name, frame, keyword, name, query, share, transfer};
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
+    let text = std::fs::read_to_string(path).expect("PROTOCOL.md is there");
+    let frames = (frame::BODY_BYTES_MAX, frame::BODY_BYTES_MAX_BEFORE_JOIN);
+    for expected in [
+        format!(
+            "| body of a frame | {} bytes; before joining {} |",
+            with_commas(frames.0),
+            with_commas(frames.1)
+        ),
+        format!(
+            "| card; opening | {}; 8,192 bytes |",
+            with_commas(card::CARD_BYTES_MAX)
+        ),
+        format!(
+            "issued_at + {} ",
+            with_commas(usize::try_from(card::CARD_VALID_SECONDS).expect("37 days fit"))
+        ),
+        format!(
+            "| text of a message | {} bytes |",
+            with_commas(conversation::TEXT_BYTES_MAX)
+        ),
+        format!(
+            "| keywords of a file; of a query | {}; {} |",
+            with_commas(share::FILE_KEYWORDS_MAX),
+            query::TERMS_MAX
+        ),
+        format!(
+            "| chunk of a file; record; record of the header | {}; {}; 1,024 bytes |",
+            with_commas(transfer::CHUNK_BYTES),
+            with_commas(transfer::RECORD_BYTES_MAX)
+        ),
+        format!("| name of a peer | 1 to {} of ", name::NAME_BYTES_MAX),
+        format!(
+            "| name of a file | 1 to {} bytes ",
+            file_name::FILE_NAME_BYTES_MAX
+        ),
+        format!("| keyword | 1 to {} bytes ", keyword::KEYWORD_BYTES_MAX),
+    ] {
+        assert!(text.contains(&expected), "PROTOCOL.md does not say: {expected}");
+    }
+}
