@@ -1,0 +1,482 @@
+//! Each message between a peer and the server, as a frame.
+
+use std::fmt::Write as _;
+
+use wire::Digest;
+use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, LENGTH_BYTES, PREFACE};
+use wire::keys::Purpose;
+use wire::protocol::{
+    Envelope, ErrorCode, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer, decode_envelope,
+    join_proof_text,
+};
+use wire::query::Query;
+use wire::share::{Hit, PublishedFile};
+
+use crate::conversation::{FILE, FILE_NAME, TRANSFER, Talk};
+use crate::layout::{Layout, values, varint};
+use crate::people::{People, check_signature};
+
+/// What the server says in the examples.
+const NONCE: [u8; 32] = [0x6e; 32];
+const SERVER: [u8; 16] = [0x5a; 16];
+const ECHO: [u8; 32] = [0xec; 32];
+
+fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<'_>) {
+    let frame = frame::frame(message);
+    let title = format!("ToServer {title}");
+    layout.framed().show(text, &title, "", &frame);
+    assert_eq!(
+        ToServer::decode(&frame[LENGTH_BYTES..]).as_ref(),
+        Ok(message),
+        "{title}"
+    );
+}
+
+fn to_peer(text: &mut String, title: &str, layout: Layout, message: &ToPeer<'_>) {
+    let frame = frame::frame(message);
+    let title = format!("ToPeer {title}");
+    layout.framed().show(text, &title, "", &frame);
+    assert_eq!(
+        ToPeer::decode(&frame[LENGTH_BYTES..]).as_ref(),
+        Ok(message),
+        "{title}"
+    );
+}
+
+/// Appends how numbers are written, and how A joins.
+pub(crate) fn joining(people: &mut People, text: &mut String) {
+    text.push_str("\n## Numbers\n\n| number | bytes |\n|---|---|\n");
+    for number in [0, 1, 127, 128, 300, 16_383, 16_384, 1_800_000_000, u64::MAX] {
+        assert_eq!(postcard::to_stdvec(&number), Ok(varint(number)));
+        let hex = data_encoding::HEXLOWER.encode(&varint(number));
+        let _ = writeln!(text, "| {number} | `{hex}` |");
+    }
+    text.push_str("\n## Joining\n");
+    values(
+        text,
+        "First bytes of connections",
+        "The last two are followed by what belongs to them.",
+        &[
+            ("from a peer to a server: SWB1", &PREFACE),
+            (
+                "from a server that calls back: SWBC, challenge",
+                &[CALLBACK_PREFACE.as_slice(), &ECHO].concat(),
+            ),
+            (
+                "from a peer that fetches a file: SWBF, transfer",
+                &[FILE_PREFACE.as_slice(), &TRANSFER].concat(),
+            ),
+        ],
+    );
+    to_peer(
+        text,
+        "1, Hello",
+        Layout::new()
+            .variant(1, "Hello")
+            .fixed(&NONCE, "nonce")
+            .fixed(&SERVER, "server"),
+        &ToPeer::Hello {
+            nonce: NONCE,
+            server: SERVER,
+        },
+    );
+    let card = people.a.card.as_bytes().to_vec();
+    let proof_text = [NONCE.as_slice(), &SERVER, &Digest::of(&card).0].concat();
+    assert_eq!(proof_text, join_proof_text(&NONCE, &SERVER, &card));
+    values(
+        text,
+        "The text that A signs to join",
+        "The signature is over `switchboard/1 join`, a zero byte, and these 80 bytes.",
+        &[
+            ("nonce of the server", &NONCE),
+            ("identity of the server", &SERVER),
+            ("SHA-256 of the card of A", &Digest::of(&card).0),
+        ],
+    );
+    let proof = people
+        .a
+        .identity
+        .sign(Purpose::Join, &proof_text, &mut people.rng);
+    check_signature(&people.a.identity_bare, "switchboard/1 join", &proof_text, &proof);
+    to_server(
+        text,
+        "1, Join",
+        Layout::new()
+            .variant(1, "Join")
+            .given(&card, "card: the card of A")
+            .sized(&proof, "proof"),
+        &ToServer::Join { card, proof },
+    );
+    to_peer(
+        text,
+        "2, Welcome",
+        Layout::new().variant(2, "Welcome").text("A", "name"),
+        &ToPeer::Welcome {
+            name: "A".parse().expect("a good name"),
+        },
+    );
+}
+
+/// Appends all other messages.
+pub(crate) fn describe(people: &People, talk: &Talk, text: &mut String) {
+    text.push_str("\n## Envelopes\n\nThey have the same bytes on their way to the server and from it.\n");
+    let envelopes = [
+        (
+            "the opening from A to B",
+            "A",
+            "B",
+            Kind::Opening,
+            1,
+            &talk.opening,
+        ),
+        ("the first message", "A", "B", Kind::Message, 1, &talk.message),
+        (
+            "the opening from B to A",
+            "B",
+            "A",
+            Kind::Opening,
+            1,
+            &talk.opening_back,
+        ),
+        ("the receipt", "B", "A", Kind::Receipt, 2, &talk.receipt),
+        (
+            "the request for a file",
+            "B",
+            "A",
+            Kind::Request,
+            0,
+            &talk.request,
+        ),
+        ("the answer", "A", "B", Kind::Answer, 0, &talk.answer),
+    ];
+    for (what, from, to, kind, number, sealed) in envelopes {
+        let given = match kind {
+            Kind::Opening => format!("sealed: {what}"),
+            _ => format!("sealed: see \"Sealed: {what}\""),
+        };
+        let layout = Layout::new()
+            .variant(0, "Envelope")
+            .text(from, "from")
+            .text(to, "to")
+            .variant(kind as u64, &format!("kind: {}", kind.as_str()))
+            .number(number, "number")
+            .given(sealed, &given);
+        let envelope = Envelope {
+            from,
+            to,
+            kind,
+            number,
+            sealed,
+        };
+        let frame = frame::frame(&ToPeer::Envelope(envelope.clone()));
+        assert_eq!(
+            decode_envelope(&frame[LENGTH_BYTES..]),
+            Some(Ok(envelope.clone()))
+        );
+        to_server(
+            text,
+            &format!("0 and ToPeer 0, Envelope with {what}"),
+            layout,
+            &ToServer::Envelope(envelope),
+        );
+    }
+    text.push_str("\n## Other messages to the server\n");
+    describe_to_server(text);
+    text.push_str("\n## Other messages to a peer\n");
+    describe_to_peer(people, text);
+}
+
+fn published() -> (PublishedFile, impl Fn(Layout) -> Layout) {
+    let file = PublishedFile {
+        name: FILE_NAME.parse().expect("a good name"),
+        bytes: FILE.len() as u64,
+        sha256: Digest::of(FILE),
+        keywords: ["sea", "high water"]
+            .map(|k| k.parse().expect("a good keyword"))
+            .into(),
+    };
+    let layout = |layout: Layout| {
+        layout
+            .text(FILE_NAME, "name")
+            .number(FILE.len() as u64, "bytes")
+            .fixed(&Digest::of(FILE).0, "sha256")
+            .number(2, "keywords, how many")
+            .text("sea", "keyword")
+            .text("high water", "keyword")
+    };
+    (file, layout)
+}
+
+fn describe_to_server(text: &mut String) {
+    to_server(
+        text,
+        "2, Taken",
+        Layout::new().variant(2, "Taken").number(300, "count"),
+        &ToServer::Taken { count: 300 },
+    );
+    to_server(
+        text,
+        "3, Lookup",
+        Layout::new().variant(3, "Lookup").text("B", "name"),
+        &ToServer::Lookup {
+            name: "B".parse().expect("a good name"),
+        },
+    );
+    let (file, layout) = published();
+    let publish = Layout::new()
+        .variant(4, "Publish")
+        .number(0, "part")
+        .fixed(&[1], "last: true")
+        .number(1, "files, how many");
+    to_server(
+        text,
+        "4, Publish",
+        layout(publish),
+        &ToServer::Publish {
+            part: 0,
+            last: true,
+            files: vec![file],
+        },
+    );
+    describe_searches(text);
+    to_server(
+        text,
+        "6, Listening",
+        Layout::new().variant(6, "Listening").number(40_000, "port"),
+        &ToServer::Listening { port: 40_000 },
+    );
+    to_server(
+        text,
+        "7, CalledBack",
+        Layout::new().variant(7, "CalledBack").fixed(&ECHO, "echo"),
+        &ToServer::CalledBack { echo: ECHO },
+    );
+    to_server(
+        text,
+        "8, Who",
+        Layout::new().variant(8, "Who").number(8, "id"),
+        &ToServer::Who { id: 8 },
+    );
+    to_server(
+        text,
+        "9, Splice",
+        Layout::new()
+            .variant(9, "Splice")
+            .fixed(&TRANSFER, "transfer")
+            .variant(1, "side: Receiver"),
+        &ToServer::Splice {
+            transfer: TRANSFER,
+            side: Side::Receiver,
+        },
+    );
+}
+
+fn describe_searches(text: &mut String) {
+    let queries = [
+        (
+            "by keywords",
+            "sea \"high water\"",
+            Layout::new()
+                .variant(0, "query: Keywords")
+                .number(2, "how many")
+                .text("sea", "keyword")
+                .text("high water", "keyword"),
+        ),
+        (
+            "by name",
+            "file:tide.csv",
+            Layout::new().variant(1, "query: File").text(FILE_NAME, "name"),
+        ),
+        (
+            "by content",
+            &format!("sha256:{}", Digest::of(FILE)),
+            Layout::new()
+                .variant(2, "query: Digest")
+                .fixed(&Digest::of(FILE).0, "sha256"),
+        ),
+    ];
+    for (how, typed, layout) in queries {
+        let query: Query = typed.parse().expect("a good query");
+        let layout = Layout::new()
+            .variant(5, "Search")
+            .number(7, "id")
+            .then(layout)
+            .number(100, "limit");
+        to_server(
+            text,
+            &format!("5, Search {how}"),
+            layout,
+            &ToServer::Search {
+                id: 7,
+                query,
+                limit: 100,
+            },
+        );
+    }
+}
+
+fn describe_to_peer(people: &People, text: &mut String) {
+    let outcomes = [
+        (Outcome::Relayed, Layout::new().variant(0, "outcome: Relayed")),
+        (Outcome::Stored, Layout::new().variant(1, "outcome: Stored")),
+        (
+            Outcome::Refused(Refusal::MailboxFull),
+            Layout::new()
+                .variant(2, "outcome: Refused")
+                .variant(0, "MailboxFull"),
+        ),
+    ];
+    for (outcome, layout) in outcomes {
+        let title = format!("3, Routed, {outcome:?}");
+        let layout = Layout::new()
+            .variant(3, "Routed")
+            .number(0, "first")
+            .number(2, "count")
+            .then(layout);
+        to_peer(
+            text,
+            &title,
+            layout,
+            &ToPeer::Routed {
+                first: 0,
+                count: 2,
+                outcome,
+            },
+        );
+    }
+    let card = people.b.card.as_bytes().to_vec();
+    to_peer(
+        text,
+        "4, Card",
+        Layout::new()
+            .variant(4, "Card")
+            .given(&card, "card: the card of B"),
+        &ToPeer::Card { card },
+    );
+    to_peer(
+        text,
+        "5, Unknown",
+        Layout::new().variant(5, "Unknown").text("C", "name"),
+        &ToPeer::Unknown {
+            name: "C".parse().expect("a good name"),
+        },
+    );
+    to_peer(
+        text,
+        "6, Published",
+        Layout::new()
+            .variant(6, "Published")
+            .number(1, "files")
+            .number(2, "pairs"),
+        &ToPeer::Published { files: 1, pairs: 2 },
+    );
+    describe_found(text);
+    describe_reachable(text);
+    let fingerprint = people.b.card.fingerprint();
+    to_peer(
+        text,
+        "9, Known",
+        Layout::new()
+            .variant(9, "Known")
+            .number(8, "id")
+            .number(1, "peers, how many")
+            .text("B", "name")
+            .fixed(&fingerprint.0, "fingerprint")
+            .fixed(&[1], "online: true"),
+        &ToPeer::Known {
+            id: 8,
+            peers: vec![KnownPeer {
+                name: "B".parse().expect("a good name"),
+                fingerprint,
+                online: true,
+            }],
+        },
+    );
+    to_peer(
+        text,
+        "10, Failed",
+        Layout::new()
+            .variant(10, "Failed")
+            .number(7, "id")
+            .text("the server is busy; try again", "detail"),
+        &ToPeer::Failed {
+            id: 7,
+            detail: "the server is busy; try again".into(),
+        },
+    );
+    to_peer(
+        text,
+        "11, Spliced",
+        Layout::new().variant(11, "Spliced"),
+        &ToPeer::Spliced,
+    );
+    to_peer(
+        text,
+        "12, Error",
+        Layout::new()
+            .variant(12, "Error")
+            .variant(3, "code: OutOfPlace")
+            .text("join first", "detail"),
+        &ToPeer::Error {
+            code: ErrorCode::OutOfPlace,
+            detail: "join first".into(),
+        },
+    );
+}
+
+fn describe_found(text: &mut String) {
+    let (file, layout) = published();
+    let found = Layout::new()
+        .variant(7, "Found")
+        .number(7, "id")
+        .number(1, "hits, how many")
+        .text("A", "peer");
+    let found = layout(found)
+        .fixed(&[1], "online: true")
+        .fixed(&[1], "address: there is one")
+        .variant(0, "IPv4")
+        .fixed(&[192, 0, 2, 7], "192.0.2.7")
+        .number(40_000, "port")
+        .number(1, "total");
+    let hit = Hit {
+        peer: "A".parse().expect("a good name"),
+        file,
+        online: true,
+        address: Some(([192, 0, 2, 7], 40_000).into()),
+    };
+    to_peer(
+        text,
+        "7, Found",
+        found,
+        &ToPeer::Found {
+            id: 7,
+            hits: vec![hit],
+            total: 1,
+        },
+    );
+}
+
+fn describe_reachable(text: &mut String) {
+    let v6 = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    to_peer(
+        text,
+        "8, Reachable, over IPv6",
+        Layout::new()
+            .variant(8, "Reachable")
+            .fixed(&[1], "address: there is one")
+            .variant(1, "IPv6")
+            .fixed(&v6, "2001:db8::7")
+            .number(40_000, "port"),
+        &ToPeer::Reachable {
+            address: Some((v6, 40_000).into()),
+        },
+    );
+    to_peer(
+        text,
+        "8, Reachable, but it is not",
+        Layout::new()
+            .variant(8, "Reachable")
+            .fixed(&[0], "address: there is none"),
+        &ToPeer::Reachable { address: None },
+    );
+}
