@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use actors::{Config, Server};
 use clap::{Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use switchboard::terminal;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Serves a web site, carries messages that only their two ends can read, and knows who shares which file.
@@ -40,6 +42,11 @@ struct Arguments {
     #[arg(long, value_name = "SHELL", value_enum)]
     completions: Option<clap_complete::Shell>,
 }
+
+/// Exit status after a second signal, as shells have it for SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+/// How long ending may take, with the deadlines of all actors; a session that ignores them all does not hold it up.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogFormat {
@@ -76,13 +83,25 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     terminal::print_line(&format!("listening on {}", server.address()))?;
     signals.forever().next();
     tracing::info!(target: "server", "stopping");
+    std::thread::spawn(move || {
+        // Somebody is in a hurry. What was acknowledged is on disk.
+        signals.forever().next();
+        std::process::exit(EXIT_INTERRUPTED);
+    });
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        std::process::exit(0);
+    });
     drop(server);
     Ok(())
 }
 
 /// Log lines go to standard output through a thread of their own, so that no actor waits for whoever reads them.
-fn start_log(arguments: &Arguments) -> tracing_appender::non_blocking::WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stdout());
+fn start_log(arguments: &Arguments) -> WorkerGuard {
+    // Every transmission is printed: when nobody reads, sessions wait; the Router does not, it prints none.
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .finish(std::io::stdout());
     let level = if arguments.quiet {
         tracing::Level::WARN
     } else {

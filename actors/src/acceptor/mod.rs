@@ -10,13 +10,14 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::linux;
+use crate::router::Command;
 use crate::runtime::Vital;
 use crate::runtime::spawn_vital;
 use crate::session::{self, Services, SessionId};
@@ -31,6 +32,8 @@ const STACK_BYTES: usize = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long sessions have to end when the server ends.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long those that did not have after their connections are closed.
+const CUT_OFF: Duration = Duration::from_secs(2);
 /// After this long without a word TCP asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Room for connections between the Acceptor and a session thread: none, so that a full channel means no idle thread.
@@ -198,18 +201,33 @@ impl State {
     fn end(self, all_ended: &Receiver<()>) {
         drop(self.listener);
         self.pool.services.stopping.store(true, Ordering::SeqCst);
-        for stream in self.connections.values().filter_map(Weak::upgrade) {
-            // Fails only when the connection has ended by itself.
-            let _ = stream.shutdown(Shutdown::Read);
-        }
+        shut_down(&self.connections, Shutdown::Read);
         drop(self.jobs);
-        let open = Arc::clone(&self.pool.open);
-        drop(self.pool);
-        let deadline = Instant::now() + DRAIN;
-        if all_ended.recv_deadline(deadline) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-            let sessions = open.load(Ordering::Relaxed);
-            tracing::warn!(target: "acceptor", sessions, "some sessions did not end in time; they are cut off");
+        let Pool {
+            services,
+            open,
+            next_job,
+            _alive: alive,
+        } = self.pool;
+        drop((next_job, alive));
+        let has_ended = |wait| all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+        if has_ended(DRAIN) {
+            return;
         }
+        let sessions = open.load(Ordering::Relaxed);
+        tracing::warn!(target: "acceptor", sessions, "some sessions did not end in time; they are cut off");
+        shut_down(&self.connections, Shutdown::Both);
+        if !has_ended(CUT_OFF) {
+            // They would keep the Router, and with it the store, from ending.
+            let _ = services.router.send(Command::Stop);
+        }
+    }
+}
+
+fn shut_down(connections: &HashMap<SessionId, Weak<TcpStream>>, how: Shutdown) {
+    for stream in connections.values().filter_map(Weak::upgrade) {
+        // Fails only when the connection has ended by itself.
+        let _ = stream.shutdown(how);
     }
 }
 

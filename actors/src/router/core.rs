@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -24,8 +25,12 @@ use crate::store::{
     StorePort,
 };
 
-/// Most names without an owner that mail is kept for: anybody can make such names up.
-const STRANGERS_MAX: usize = 1_000;
+/// Most names without an owner that mail is kept for or that are waited for: anybody can make such names up.
+const STRANGERS_MAX: usize = 10_000;
+/// Most bytes in all mailboxes together.
+const STORED_BYTES_MAX: u64 = 16 << 30;
+/// Most bytes on their way to the store: beyond it the disk is slower than the network, and senders are told `busy`.
+const STORING_BYTES_MAX: u64 = 64 << 20;
 /// Most names that have an owner; each costs about 2 KB of memory.
 const PEERS_MAX: usize = 1_000_000;
 /// Most cards that one session watches.
@@ -47,6 +52,8 @@ pub trait PresencePort {
 struct Owner {
     card: Bytes,
     fingerprint: Fingerprint,
+    /// It is on disk; until it is, every join writes it.
+    is_written: bool,
 }
 
 struct Presence<P> {
@@ -115,6 +122,11 @@ pub struct Router<P, S, I> {
     names: HashMap<Box<str>, PeerKey>,
     peers: Vec<Peer<P>>,
     strangers: usize,
+    /// Places in the table that nobody has any more.
+    vacant: Vec<PeerKey>,
+    /// Bytes in all mailboxes, and of them those that are not yet known to be on disk.
+    stored_bytes: u64,
+    storing_bytes: u64,
     splices: Splices,
     /// Whose mailbox is to be fetched as soon as the store has room.
     unfetched: Vec<PeerKey>,
@@ -129,6 +141,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             names: HashMap::new(),
             peers: Vec::new(),
             strangers: 0,
+            vacant: Vec::new(),
+            stored_bytes: 0,
+            storing_bytes: 0,
             splices: Splices::default(),
             unfetched: Vec::new(),
             store,
@@ -138,7 +153,10 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             match Card::from_bytes(&bytes) {
                 Ok(card) => {
                     let key = router.insert(card.name.clone());
-                    router.peer(key).owner = Some(Owner::of(&card));
+                    router.peer(key).owner = Some(Owner {
+                        is_written: true,
+                        ..Owner::of(&card)
+                    });
                 }
                 Err(error) => {
                     tracing::error!(target: "router", %name, %error, "a stored card does not verify; the name stays free");
@@ -149,6 +167,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             let key = router
                 .find(size.name.as_str())
                 .unwrap_or_else(|| router.insert(size.name));
+            router.stored_bytes += size.bytes;
             let peer = router.peer(key);
             (peer.envelopes, peer.bytes, peer.next, peer.stored_end) =
                 (size.envelopes, size.bytes, size.end, size.end);
@@ -165,7 +184,12 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 card,
                 port,
                 reply,
-            } => reply.answer(self.join(session, &card, port)),
+            } => {
+                let answer = self.join(session, &card, port);
+                if let Err(Ok(joined)) = reply.try_answer(answer) {
+                    self.join_undone(joined.peer);
+                }
+            }
             Command::Route { from, runs } => self.route(from, runs),
             Command::Drained(member) => self.drained(member),
             Command::Taken {
@@ -179,6 +203,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             Command::Lookup { by, name } => self.lookup(by, name),
             Command::Reachable { peer, address } => self.reachable(peer, address),
             Command::Who(reply) => self.who(reply),
+            Command::Stop => self.end(),
             Command::Splice {
                 transfer,
                 side,
@@ -198,6 +223,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 bytes,
                 stored,
             } => {
+                self.storing_bytes = self.storing_bytes.saturating_sub(bytes);
                 if !stored && let Some(key) = self.find(name.as_str()) {
                     self.account(key, count, bytes);
                 }
@@ -219,12 +245,12 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                     },
                 );
             }
-            Completion::Fetched {
-                peer,
-                session,
-                mail,
-                next,
-            } => self.fetched(peer, session, mail, next),
+            Completion::Fetched { peer, session, found } => self.fetched(peer, session, found),
+            Completion::Card { peer, written } => {
+                if let (Some(owner), true) = (&mut self.peer(peer).owner, written) {
+                    owner.is_written = true;
+                }
+            }
         }
     }
 
@@ -249,10 +275,16 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     }
 
     fn insert(&mut self, name: PeerName) -> PeerKey {
-        let key = PeerKey(u32::try_from(self.peers.len()).expect("there are at most a million peers"));
         let peer = Peer::new(name);
-        self.names.insert(peer.folded.as_str().into(), key);
-        self.peers.push(peer);
+        let folded = peer.folded.as_str().into();
+        let key = if let Some(key) = self.vacant.pop() {
+            *self.peer(key) = peer;
+            key
+        } else {
+            self.peers.push(peer);
+            PeerKey(u32::try_from(self.peers.len() - 1).expect("there are at most a million peers"))
+        };
+        self.names.insert(folded, key);
         key
     }
 
@@ -268,10 +300,22 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Some(self.insert(name.clone()))
     }
 
+    /// Forgets a name that nobody owns, waits for or has mail for.
+    fn forget_stranger(&mut self, key: PeerKey) {
+        let peer = self.peer(key);
+        let is_unused = peer.owner.is_none() && peer.watchers.is_empty() && peer.envelopes == 0;
+        let folded = peer.folded.clone();
+        if is_unused && self.names.get(folded.as_str()) == Some(&key) {
+            self.names.remove(folded.as_str());
+            self.strangers -= 1;
+            self.vacant.push(key);
+        }
+    }
+
     fn join(&mut self, session: SessionId, card: &Card, port: P) -> Result<Joined, JoinRefused> {
         let key = match self.find(card.name.as_str()) {
             Some(key) => key,
-            None if self.peers.len() >= PEERS_MAX => return Err(JoinRefused::Busy),
+            None if self.names.len() >= PEERS_MAX => return Err(JoinRefused::Busy),
             None => {
                 self.strangers += 1;
                 self.insert(card.name.clone())
@@ -282,11 +326,14 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             return Err(JoinRefused::NameTaken);
         }
         let is_first = known.is_none();
-        let is_new = known.is_none_or(|owner| owner.card != card.as_bytes());
-        let written = if is_new {
-            Some(self.keep_card(key, card)?)
-        } else {
-            None
+        let is_new = known.is_none_or(|owner| owner.card != card.as_bytes() || !owner.is_written);
+        let written = match is_new.then(|| self.keep_card(key, card)) {
+            None => None,
+            Some(Ok(written)) => Some(written),
+            Some(Err(refused)) => {
+                self.forget_stranger(key);
+                return Err(refused);
+            }
         };
         if is_first {
             self.strangers -= 1;
@@ -311,10 +358,18 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Ok(Joined { peer: key, written })
     }
 
+    /// Whoever joined has given up waiting, so its session will not part either.
+    fn join_undone(&mut self, key: PeerKey) {
+        self.end_presence(key, EndReason::Left);
+        let peer = self.peer(key);
+        peer.parting = peer.parting.saturating_sub(1);
+    }
+
     fn keep_card(&mut self, key: PeerKey, card: &Card) -> Result<crate::runtime::Pending<()>, JoinRefused> {
         let (reply, written) = reply();
         let name = card.name.folded();
         let put = store::Command::PutCard {
+            peer: key,
             name,
             card: card.as_bytes().to_vec(),
             reply,
@@ -424,6 +479,13 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         if peer.envelopes + count > MAILBOX_ENVELOPES_MAX || peer.bytes + bytes > MAILBOX_BYTES_MAX {
             return Err(Refusal::MailboxFull);
         }
+        if self.stored_bytes + bytes > STORED_BYTES_MAX {
+            return Err(Refusal::MailboxFull);
+        }
+        if self.storing_bytes + bytes > STORING_BYTES_MAX {
+            return Err(Refusal::Busy);
+        }
+        let peer = self.peer(key);
         let put = store::Command::Put {
             name: peer.folded.clone(),
             first,
@@ -437,6 +499,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     }
 
     fn stored(&mut self, key: PeerKey, first: Ordinal, count: u64, bytes: u64) {
+        self.stored_bytes += bytes;
+        self.storing_bytes += bytes;
         let peer = self.peer(key);
         peer.envelopes += count;
         peer.bytes += bytes;
@@ -446,6 +510,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
 
     /// Takes envelopes off the account of a mailbox.
     fn account(&mut self, key: PeerKey, envelopes: u64, bytes: u64) {
+        self.stored_bytes = self.stored_bytes.saturating_sub(bytes);
         let peer = self.peer(key);
         peer.envelopes = peer.envelopes.saturating_sub(envelopes);
         peer.bytes = peer.bytes.saturating_sub(bytes);
@@ -466,7 +531,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             name: peer.folded.clone(),
             peer: key,
             session: presence.session,
-            from: presence.handed,
+            places: presence.handed..peer.stored_end,
         };
         match self.store.offer(fetch) {
             Ok(()) => presence.fetching = Some(peer.stored_end),
@@ -475,12 +540,16 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    fn fetched(&mut self, key: PeerKey, session: SessionId, mail: Mail, next: Option<Ordinal>) {
+    fn fetched(&mut self, key: PeerKey, session: SessionId, found: Option<(Mail, Option<Ordinal>)>) {
         let Some(presence) = self.peer(key).present(session) else {
             return;
         };
         let Some(end) = presence.fetching.take() else {
             return;
+        };
+        let Some((mail, next)) = found else {
+            // It stays on disk. The peer joins again, and then it is tried again.
+            return self.end_presence(key, EndReason::Busy);
         };
         presence.handed = next.unwrap_or(end);
         for (first, frames) in mail {
@@ -547,6 +616,14 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
+    /// Ends all presences: the server ends.
+    fn end(&mut self) {
+        for at in 0..self.peers.len() {
+            let key = PeerKey(u32::try_from(at).expect("there are at most a million peers"));
+            self.end_presence(key, EndReason::Left);
+        }
+    }
+
     /// Closes a session's port. What is in its mailbox, and what is owed to it, comes back or is in the store.
     fn end_presence(&mut self, key: PeerKey, reason: EndReason) {
         let peer = self.peer(key);
@@ -559,6 +636,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         let name = peer.name.clone();
         for watched in presence.watching {
             self.peer(watched).watchers.retain(|w| w.session != session);
+            self.forget_stranger(watched);
         }
         self.index.presence(&name, false, None);
     }
@@ -636,7 +714,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         now: Instant,
         transfer: wire::protocol::TransferId,
         side: wire::protocol::Side,
-        stream: TcpStream,
+        stream: Arc<TcpStream>,
         reply: Reply<super::Partner>,
     ) {
         self.splices.meet(now, transfer, side, stream, reply);
@@ -648,6 +726,7 @@ impl Owner {
         Self {
             card: Bytes::copy_from_slice(card.as_bytes()),
             fingerprint: card.fingerprint(),
+            is_written: false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod splice;
 mod tests;
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use wire::PeerName;
 use wire::card::Card;
@@ -126,6 +127,8 @@ pub enum Command<P = SessionPort> {
     },
     /// Asks who is known.
     Who(Reply<Vec<KnownPeer>>),
+    /// The server ends, whatever sessions there still are.
+    Stop,
     /// One end of a transfer of a file through the server.
     Splice {
         /// Which transfer.
@@ -133,7 +136,7 @@ pub enum Command<P = SessionPort> {
         /// Which end.
         side: Side,
         /// The connection.
-        stream: TcpStream,
+        stream: Arc<TcpStream>,
         /// Answered when the other end is there.
         reply: Reply<Partner>,
     },

@@ -85,8 +85,8 @@ fn run(
         };
         select! {
             recv(commands) -> command => match command {
+                Ok(Command::Stop) | Err(_) => return router.handle(Instant::now(), Command::Stop),
                 Ok(command) => router.handle(Instant::now(), command),
-                Err(_) => return,
             },
             recv(completions) -> completion => if let Ok(completion) = completion {
                 router.complete(completion);
@@ -95,7 +95,11 @@ fn run(
         }
         let now = Instant::now();
         for command in commands.try_iter().take(BATCH_COMMANDS_MAX) {
+            let is_last = matches!(command, Command::Stop);
             router.handle(now, command);
+            if is_last {
+                return;
+            }
         }
         for completion in completions.try_iter() {
             router.complete(completion);

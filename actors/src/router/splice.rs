@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::protocol::{Side, TransferId};
@@ -17,7 +18,7 @@ pub const WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub enum Partner {
     /// The other end; this session carries the bytes.
-    Here(TcpStream),
+    Here(Arc<TcpStream>),
     /// The other end's session carries the bytes, and has this connection.
     CarriesOn,
     /// The same end is already there.
@@ -42,7 +43,7 @@ impl Splices {
         now: Instant,
         transfer: TransferId,
         side: Side,
-        stream: TcpStream,
+        stream: Arc<TcpStream>,
         reply: Reply<Partner>,
     ) {
         match self.0.remove(&transfer) {

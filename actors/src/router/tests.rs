@@ -84,9 +84,16 @@ struct FakeStorePort(Rc<RefCell<FakeStore>>);
 impl FakeStore {
     fn carry_out(&mut self, command: store::Command) {
         match command {
-            store::Command::PutCard { name, card, reply } => {
+            store::Command::PutCard {
+                peer,
+                name,
+                card,
+                reply,
+            } => {
                 self.cards.insert(name.to_string(), card);
                 reply.answer(());
+                self.completions
+                    .push_back(Completion::Card { peer, written: true });
             }
             store::Command::Put {
                 name,
@@ -110,9 +117,9 @@ impl FakeStore {
                 name,
                 peer,
                 session,
-                from,
+                places,
             } => {
-                let range = (name.to_string(), from)..=(name.to_string(), Ordinal::MAX);
+                let range = (name.to_string(), places.start)..(name.to_string(), places.end);
                 let mut found = self
                     .mail
                     .range(range)
@@ -126,8 +133,7 @@ impl FakeStore {
                 self.completions.push_back(Completion::Fetched {
                     peer,
                     session,
-                    mail,
-                    next,
+                    found: Some((mail, next)),
                 });
             }
             store::Command::Forget { name, before } => {

@@ -52,6 +52,14 @@ impl<T> Pending<T> {
     /// # Errors
     /// [`NoAnswer`] when the reply was dropped or did not come in time.
     pub fn wait(self, timeout: Duration) -> Result<T, NoAnswer> {
+        self.wait_once(timeout)
+    }
+
+    /// As [`Pending::wait`], for those who look at something else in between and wait on.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]; after [`NoAnswer::TimedOut`] the answer may still come.
+    pub fn wait_once(&self, timeout: Duration) -> Result<T, NoAnswer> {
         self.0.recv_timeout(timeout).map_err(|e| match e {
             RecvTimeoutError::Timeout => NoAnswer::TimedOut,
             RecvTimeoutError::Disconnected => NoAnswer::Dropped,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wire::PeerName;
 use wire::frame::{BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::protocol::{Envelope, ErrorCode, ToPeer, ToServer, decode_envelope};
@@ -19,6 +20,10 @@ use crate::store::Frames;
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long a publication may take, which is answered when it is on disk.
 const PUBLISH_WAIT: Duration = Duration::from_secs(15);
+
+/// Up to this size a part of what was read is copied: a quarter of the largest read, so that what is kept is at most four
+/// times what is counted.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// A run as it is found in the buffer.
 struct Found {
@@ -78,7 +83,7 @@ impl MemberSession<'_> {
                 first: run.first,
                 frames: Frames {
                     lengths: run.lengths,
-                    bytes: bytes.slice(run.place),
+                    bytes: part(&bytes, run.place),
                 },
             })
             .collect();
@@ -180,6 +185,15 @@ impl MemberSession<'_> {
             Ok(index::Found { hits, total }) => self.link.push_message(&ToPeer::Found { id, hits, total }),
             Err(_) => self.failed(id, "the server is busy; try again"),
         }
+    }
+}
+
+/// A part of what was read. A small one is copied, because it may be kept for long, and a slice keeps all that was read.
+fn part(bytes: &Bytes, place: Range<usize>) -> Bytes {
+    if place.len() < COPIED_BYTES_MAX {
+        Bytes::copy_from_slice(&bytes[place])
+    } else {
+        bytes.slice(place)
     }
 }
 

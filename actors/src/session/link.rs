@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
-use wire::frame::{self, BadFrame, LENGTH_BYTES};
+use wire::frame::{self, BODY_BYTES_MAX, BadFrame, LENGTH_BYTES};
 
 /// First size of the read buffer: most connections are idle most of the time.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -96,8 +96,8 @@ impl Link {
     /// Sees to it that the frame that has begun fits, and that a read is worth its system call.
     fn make_room(&mut self) {
         let begun = match self.received().first_chunk::<LENGTH_BYTES>() {
-            // Its length has been checked by whoever looked for a frame before reading on.
-            Some(length) => LENGTH_BYTES + u32::from_le_bytes(*length) as usize,
+            // Whoever looks for the frame refuses one that is longer.
+            Some(length) => LENGTH_BYTES + (u32::from_le_bytes(*length) as usize).min(BODY_BYTES_MAX),
             None => 0,
         };
         let left = self.buffer.len() - self.filled;

@@ -181,6 +181,9 @@ impl MemberSession<'_> {
     /// `None` when the peer has closed the connection, else why the server does.
     fn serve(&mut self, inbox: &Inbox) -> io::Result<Option<Ended>> {
         // Frames may have come together with the join.
+        if let Err(ended) = self.take_frames() {
+            return Ok(Some(ended));
+        }
         let mut readable = true;
         let mut stalled_since = None;
         loop {
@@ -219,7 +222,7 @@ impl MemberSession<'_> {
     }
 
     fn has_room(&self) -> bool {
-        self.untaken.bytes() < UNTAKEN_BYTES_MAX && self.link.outgoing_bytes() < OUTGOING_BYTES_MAX
+        self.untaken.cost() < UNTAKEN_BYTES_MAX && self.link.outgoing_bytes() < OUTGOING_BYTES_MAX
     }
 
     fn take_commands(&mut self, inbox: &Inbox) {

@@ -81,7 +81,7 @@ fn serve(
     let mut link = Link::new(Arc::clone(stream), rest);
     match greeting::greet(&mut link, services.router.greeting.server)? {
         Wish::Join(card) => member::serve(id, link, card, address, services),
-        Wish::Splice(transfer, side) => splice::serve(link, transfer, side, &services.router),
+        Wish::Splice(transfer, side) => splice::serve(link, transfer, side, services),
         Wish::Nothing => Ok(()),
     }
 }

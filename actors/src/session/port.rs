@@ -178,12 +178,12 @@ impl Inbox {
         self.bell.overflowed.load(Ordering::Relaxed) && self.bell.overflowed.swap(false, Ordering::SeqCst)
     }
 
-    /// Announces that the session is about to wait on [`Inbox::event`]. False if a command has come in between: then
-    /// there is no wait.
+    /// Announces that the session is about to wait on [`Inbox::event`]. False if a command has come in between, or was
+    /// refused: then there is no wait.
     pub(super) fn park(&self) -> bool {
         self.bell.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.mailbox.receiver().is_empty() {
+        if self.mailbox.receiver().is_empty() && !self.bell.overflowed.load(Ordering::SeqCst) {
             return true;
         }
         self.unpark();

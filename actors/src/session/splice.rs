@@ -2,36 +2,37 @@
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use wire::frame::frame;
 use wire::protocol::{ErrorCode, Side, ToPeer, TransferId};
 
+use super::Services;
 use super::greeting::refuse;
 use super::link::Link;
 use crate::linux;
-use crate::router::{Command, Partner, RouterHandle, SPLICE_WAIT};
-use crate::runtime::reply;
+use crate::router::{Command, Partner, SPLICE_WAIT};
+use crate::runtime::{NoAnswer, Pending, reply};
 
 /// How long a transfer may stand still.
 const STALL: Duration = Duration::from_secs(30);
+/// How often an end that waits for the other looks whether the server ends.
+const STOP_LOOK: Duration = Duration::from_millis(500);
 
 /// Waits for the other end, and if this is the session that carries the bytes, carries them.
-pub(super) fn serve(
-    mut link: Link,
-    transfer: TransferId,
-    side: Side,
-    router: &RouterHandle,
-) -> io::Result<()> {
+pub(super) fn serve(mut link: Link, transfer: TransferId, side: Side, services: &Services) -> io::Result<()> {
+    let (router, stopping) = (&services.router, &services.stopping);
     let (reply, pending) = reply();
-    let stream = link.stream().try_clone()?;
+    let stream = Arc::clone(link.stream());
     let asked = router.send(Command::Splice {
         transfer,
         side,
         stream,
         reply,
     });
-    let partner = match asked.ok().map(|()| pending.wait(SPLICE_WAIT)) {
+    let partner = match asked.ok().map(|()| wait(&pending, stopping)) {
         Some(Ok(Partner::Here(partner))) => partner,
         Some(Ok(Partner::CarriesOn)) => return Ok(()),
         Some(Ok(Partner::Occupied)) => {
@@ -53,10 +54,21 @@ pub(super) fn serve(
         }
     };
     let (sender, receiver) = match side {
-        Side::Sender => (&**link.stream(), &partner),
-        Side::Receiver => (&partner, &**link.stream()),
+        Side::Sender => (&**link.stream(), &*partner),
+        Side::Receiver => (&*partner, &**link.stream()),
     };
     carry(sender, receiver)
+}
+
+/// Waits for the other end, but not when the server ends.
+fn wait(pending: &Pending<Partner>, stopping: &AtomicBool) -> Result<Partner, NoAnswer> {
+    let deadline = Instant::now() + SPLICE_WAIT;
+    loop {
+        match pending.wait_once(STOP_LOOK) {
+            Err(NoAnswer::TimedOut) if Instant::now() < deadline && !stopping.load(Ordering::Relaxed) => {}
+            answer => return answer,
+        }
+    }
 }
 
 fn carry(sender: &TcpStream, receiver: &TcpStream) -> io::Result<()> {

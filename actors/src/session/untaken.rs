@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use super::Delivery;
-use crate::store::Ordinal;
+use crate::store::{Ordinal, Origin};
+
+/// What a delivery costs besides its bytes: so many small ones are bounded too.
+const DELIVERY_COST_BYTES: usize = 256;
 
 /// Deliveries in the order in which they were sent.
 #[derive(Debug, Default)]
@@ -27,9 +30,9 @@ pub(super) struct TakenStored {
 pub(super) struct BadCount;
 
 impl Untaken {
-    /// Size of all that is not yet taken.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// What all that is not yet taken costs in memory.
+    pub(super) fn cost(&self) -> usize {
+        self.bytes + self.deliveries.len() * DELIVERY_COST_BYTES
     }
 
     pub(super) fn delivered(&mut self, delivery: Delivery) {
@@ -58,8 +61,14 @@ impl Untaken {
                     usize::try_from(taken).expect("a delivery has as many envelopes as its Vec of lengths");
                 let frames = front.frames.skip(skip);
                 left = frames.bytes.len();
+                // What comes back later is named by its own number at its sender.
+                let origin = Origin {
+                    first: front.origin.first + taken,
+                    ..front.origin
+                };
                 self.deliveries.push_front(Delivery {
                     first: first + taken,
+                    origin,
                     frames,
                     ..front
                 });
@@ -90,7 +99,7 @@ impl Untaken {
 mod tests {
     use super::*;
     use crate::router::PeerKey;
-    use crate::store::{Frames, Origin};
+    use crate::store::Frames;
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
         let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();
@@ -133,11 +142,13 @@ mod tests {
                 bytes: 20
             }))
         );
-        assert_eq!(untaken.bytes(), 90);
+        assert_eq!(untaken.bytes, 90);
         assert_eq!(untaken.take(3), Ok(None));
         assert_eq!(untaken.take(6), Err(BadCount));
         assert_eq!(untaken.take(2), Err(BadCount));
+        let mut left = delivery(8, false, &[40, 50]);
+        left.origin.first = 1;
         let rest: Vec<Delivery> = untaken.into_rest().collect();
-        assert_eq!(rest, [delivery(8, false, &[40, 50])]);
+        assert_eq!(rest, [left]);
     }
 }

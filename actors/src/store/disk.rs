@@ -1,6 +1,7 @@
 //! The store's tables in redb.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -140,20 +141,20 @@ impl Disk {
         .map_err(|e| self.error(e))
     }
 
-    /// Reads a mailbox from `from` on until `bytes_max` are passed. The second value says from where on to read next.
+    /// Reads places of a mailbox until `bytes_max` are passed. The second value says from where on to read next.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn fetch(
         &self,
         name: &PeerName,
-        from: Ordinal,
+        places: Range<Ordinal>,
         bytes_max: usize,
     ) -> Result<(Mail, Option<Ordinal>), StoreError> {
         let read = || -> Result<_, redb::Error> {
             let table = self.database.begin_read()?.open_table(MAIL)?;
             let (mut mail, mut bytes) = (Gathered::default(), 0);
-            for entry in table.range((name.as_str(), from)..=(name.as_str(), Ordinal::MAX))? {
+            for entry in table.range((name.as_str(), places.start)..(name.as_str(), places.end))? {
                 let (key, frame) = entry?;
                 let ordinal = key.value().1;
                 if bytes >= bytes_max {

@@ -1,8 +1,7 @@
 //! The store: cards and mailboxes on disk. One writer, group commit; it knows nothing of sessions or presence.
 //!
 //! Its only customer is the Router, which numbers what is put into a mailbox (ordinals) and learns what has become of
-//! it from [`Completion`]s. A command yields at most one completion, so their channel never fills, and the store never
-//! waits for the Router.
+//! it from [`Completion`]s. The store never waits for the Router.
 
 mod disk;
 mod shell;
@@ -81,6 +80,8 @@ pub type Mail = Vec<(Ordinal, Frames)>;
 pub enum Command {
     /// Keeps a card; answered once it is on disk.
     PutCard {
+        /// Whose, in the Router's terms; comes back.
+        peer: crate::router::PeerKey,
         /// Whose, folded.
         name: PeerName,
         /// See [`wire::card`].
@@ -107,8 +108,8 @@ pub enum Command {
         peer: crate::router::PeerKey,
         /// For whom; comes back.
         session: crate::session::SessionId,
-        /// From where on.
-        from: Ordinal,
+        /// Which places: not those of envelopes that are put after this was asked.
+        places: std::ops::Range<Ordinal>,
     },
     /// Drops everything before a place.
     Forget {
@@ -141,10 +142,16 @@ pub enum Completion {
         peer: crate::router::PeerKey,
         /// As in the command.
         session: crate::session::SessionId,
-        /// What was found, in order: envelopes whose places follow one another lie together behind the first place.
-        mail: Mail,
-        /// From where on to read next; `None` if that was all there is on disk.
-        next: Option<Ordinal>,
+        /// What was found, in order: envelopes whose places follow one another lie together behind the first place. And
+        /// from where on to read next, or nothing if that was all. Nothing at all if it could not be read.
+        found: Option<(Mail, Option<Ordinal>)>,
+    },
+    /// A card is on disk, or could not be written.
+    Card {
+        /// As in the command.
+        peer: crate::router::PeerKey,
+        /// Whether it is on disk.
+        written: bool,
     },
 }
 

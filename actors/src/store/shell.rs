@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::disk::Write;
 use super::{Command, Completion, Disk, Inventory, StoreError};
@@ -12,8 +12,6 @@ use crate::runtime::{Address, Mailbox, Unsent, Vital, mailbox, spawn_vital};
 const MAILBOX_COMMANDS: usize = 4096;
 /// Most that one fetch reads: a few dozen milliseconds of a slow link, so that a mailbox is handed over in steps.
 const FETCH_BYTES: usize = 256 << 10;
-/// Room for completions: one for every command that can be in the mailbox or in the batch taken from it.
-const COMPLETIONS: usize = 2 * MAILBOX_COMMANDS;
 
 /// Where commands for the store are sent.
 #[derive(Debug, Clone)]
@@ -64,7 +62,9 @@ pub fn start(path: &Path) -> Result<Started, StoreError> {
     let disk = Disk::open(path, rand::random())?;
     let inventory = disk.inventory()?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let (completed, completions) = bounded(COMPLETIONS);
+    // Unbounded, so that the store never waits for the Router, which may wait for the store. A command yields at most one
+    // completion, and the Router takes in all that are there between any two of its own commands.
+    let (completed, completions) = unbounded();
     let shell = Shell {
         path: path.into(),
         disk: Some(disk),
@@ -134,11 +134,11 @@ impl Shell {
 
     fn complete(&mut self, command: Command, written: bool) {
         let completion = match command {
-            Command::PutCard { reply, .. } => {
+            Command::PutCard { peer, reply, .. } => {
                 if written {
                     reply.answer(());
                 }
-                return;
+                Completion::Card { peer, written }
             }
             Command::Put {
                 name, frames, origin, ..
@@ -153,19 +153,21 @@ impl Shell {
                 name,
                 peer,
                 session,
-                from,
+                places,
             } => {
-                let fetched = self.disk().and_then(|disk| disk.fetch(&name, from, FETCH_BYTES));
-                let (mail, next) = fetched.unwrap_or_else(|error| {
+                let fetched = self
+                    .disk()
+                    .and_then(|disk| disk.fetch(&name, places, FETCH_BYTES));
+                let found = fetched.inspect_err(|error| {
                     tracing::error!(target: "store", %error, to = %name, "could not read a mailbox");
-                    self.disk = None;
-                    (Vec::new(), None)
                 });
+                if found.is_err() {
+                    self.disk = None;
+                }
                 Completion::Fetched {
                     peer,
                     session,
-                    mail,
-                    next,
+                    found: found.ok(),
                 }
             }
             Command::Forget { .. } => return,
