@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use binaries::{binary, repository};
 pub use place::{Peer, Place};
-pub use process::{Finished, Process, kind, numbered, sha256_hex};
+pub use process::{Finished, Process, numbered, sha256_hex};
 pub use proxy::{Passing, Proxy};
 pub use raw::{Character, RawConnection};
 pub use server::Server;

@@ -284,11 +284,6 @@ fn parsed(lines: &[String]) -> Vec<Value> {
         .collect()
 }
 
-/// The events of a kind in `events`.
-pub fn kind(events: &[Value], kind: &str) -> Vec<Value> {
-    events.iter().filter(|e| e["event"] == kind).cloned().collect()
-}
-
 /// Events by their number; each number must come once.
 ///
 /// # Panics

@@ -33,6 +33,11 @@ impl Server {
         Self::start_at(data, &format!("127.0.0.1:{}", own_port()))
     }
 
+    /// Starts one where another was before.
+    pub fn start_again(data: &Path, address: SocketAddr) -> Self {
+        Self::start_at(data, &address.to_string())
+    }
+
     fn start_at(data: &Path, listen: &str) -> Self {
         let process = Process::start("server", Self::command(data, listen));
         let address = process.wait("listening on", |lines| {
@@ -63,12 +68,6 @@ impl Server {
     /// Where it keeps what it keeps.
     pub fn data(&self) -> &Path {
         &self.data
-    }
-
-    /// Waits for a line of its log for which `is_it` holds.
-    pub fn wait_for_log(&self, wanted: &str, is_it: impl Fn(&str) -> bool) {
-        self.process
-            .wait(wanted, |lines| lines.iter().any(|line| is_it(line)).then_some(()));
     }
 
     /// Ends it with `signal`, and checks that it drains and exits with 0.
