@@ -166,7 +166,7 @@ impl Engine {
 
     /// A client that comes after the peer has joined is told so, as if it had joined itself.
     fn greet(&mut self, client: ClientId) {
-        let is_first = self.tasks.iter().filter(|task| task.client == client).count() == 1;
+        let is_first = self.greeted.insert(client);
         if let (Some(link), true) = (&self.link, is_first) {
             let server = data_encoding::HEXLOWER.encode(&link.server);
             let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
