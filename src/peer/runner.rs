@@ -401,7 +401,7 @@ fn receive(
         None => Destination::downloads(home, &job.name, job.overwrite),
     };
     let destination = match destination.and_then(|d| d.check(job.bytes, &job.sha256).map(|here| (d, here))) {
-        Ok((_, Some(received))) => return TransferOutcome::Received(Ok(received)),
+        Ok((_, Some(received))) => return TransferOutcome::WasHere(received),
         Ok((destination, None)) => destination,
         Err(e) => return TransferOutcome::Received(Err(e.to_string())),
     };

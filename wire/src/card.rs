@@ -151,11 +151,16 @@ impl Card {
     /// # Errors
     /// [`BadCard`].
     pub fn from_text(text: &str) -> Result<Self, BadCard> {
-        let begin = format!("-----BEGIN {PEM_LABEL}-----");
+        let (begin, end) = (
+            format!("-----BEGIN {PEM_LABEL}-----"),
+            format!("-----END {PEM_LABEL}-----"),
+        );
         let block = text
             .find(&begin)
-            .map(|at| text[at..].trim_end())
+            .map(|at| &text[at..])
             .ok_or(BadCard::Malformed)?;
+        let length = block.find(&end).ok_or(BadCard::Malformed)? + end.len();
+        let block = &block[..length];
         let (_, bytes) = pem_rfc7468::decode_vec(block.as_bytes()).map_err(|_| BadCard::Malformed)?;
         Self::from_bytes(&bytes)
     }
@@ -174,7 +179,7 @@ pub(crate) mod tests {
     #[test]
     fn a_card_survives_its_text() {
         let card = bobs_card();
-        let text = format!("Hello, this is my card:\n\n{}\n", card.to_text());
+        let text = format!("Hello, this is my card:\n\n{}\nYours, B\n", card.to_text());
         let read = Card::from_text(&text).expect("what was written reads");
         assert_eq!(read.as_bytes(), card.as_bytes());
         assert_eq!(

@@ -25,6 +25,8 @@ pub(super) enum Lookup {
     Known,
     /// Nobody of that name has joined there.
     Unknown,
+    /// The card shows another key than the pinned one.
+    Untrusted,
 }
 
 /// A message on its way.

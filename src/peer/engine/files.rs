@@ -88,6 +88,8 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// It has arrived, or not.
     Received(Result<Received, String>),
+    /// The same file was where it goes; nothing was fetched.
+    WasHere(Received),
     /// It was sent, or not.
     Sent(Result<u64, String>),
 }
@@ -521,12 +523,7 @@ impl Engine {
         let Stage::Moving(hit, asked) = &self.files.fetches[at].stage else {
             return Ok(());
         };
-        let (client, task, hit, route) = (
-            self.files.fetches[at].client,
-            self.files.fetches[at].task,
-            hit.clone(),
-            asked.route,
-        );
+        let (client, hit, route) = (self.files.fetches[at].client, hit.clone(), asked.route);
         match outcome {
             TransferOutcome::Progress { done, total } => {
                 self.tell(
@@ -550,25 +547,25 @@ impl Engine {
                 } else {
                     FileRoute::Server
                 };
-                let Received {
-                    path, bytes, sha256, ..
-                } = received;
-                self.tell(
-                    client,
-                    Event::FileDone {
-                        path,
-                        bytes,
-                        sha256,
-                        from: Some(hit.peer),
-                        route,
-                    },
-                );
-                self.files.fetches.remove(at);
-                self.end_task(task, EXIT_DONE);
+                self.end_fetch(at, received, Some(hit.peer), route);
             }
+            TransferOutcome::WasHere(received) => self.end_fetch(at, received, None, FileRoute::Here),
             TransferOutcome::Sent(_) => {}
         }
         Ok(())
+    }
+
+    fn end_fetch(&mut self, at: usize, received: Received, from: Option<PeerName>, route: FileRoute) {
+        let fetch = self.files.fetches.remove(at);
+        let done = Event::FileDone {
+            path: received.path,
+            bytes: received.bytes,
+            sha256: received.sha256,
+            from,
+            route,
+        };
+        self.tell(fetch.client, done);
+        self.end_task(fetch.task, EXIT_DONE);
     }
 
     fn fail_fetch(&mut self, at: usize, why: String) {

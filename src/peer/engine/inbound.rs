@@ -85,7 +85,8 @@ impl Engine {
         };
         if verdict == CardVerdict::Changed {
             // Nothing is sealed for a key that is not trusted, not even for the old one: it is not there any more.
-            contact.lookup = Lookup::Asked;
+            contact.lookup = Lookup::Untrusted;
+            self.waits_for_trust(&name);
             return Ok(());
         }
         contact.lookup = Lookup::Known;

@@ -149,6 +149,8 @@ pub struct Engine {
     has_joined: bool,
     tasks: Vec<Task>,
     next_task: u64,
+    /// Clients that know, or will hear, that this peer has joined.
+    greeted: BTreeSet<ClientId>,
     files: files::Files,
     /// What the next transaction writes.
     writes: Vec<Write>,
@@ -198,6 +200,7 @@ impl Engine {
             has_joined: false,
             tasks: Vec::new(),
             next_task: 0,
+            greeted: BTreeSet::new(),
             files: files::Files::default(),
             writes: Vec::new(),
             changed_contacts: BTreeSet::new(),
@@ -227,7 +230,10 @@ impl Engine {
         self.now = now;
         match input {
             Input::Command(client, command) => self.command(client, command)?,
-            Input::Gone(client) => self.tasks.retain(|task| task.client != client),
+            Input::Gone(client) => {
+                self.tasks.retain(|task| task.client != client);
+                self.greeted.remove(&client);
+            }
             Input::Net(net) => self.net(net)?,
             Input::Shared(share) => self.shared(share),
             Input::Listening(port) => self.listening(port),

@@ -166,7 +166,7 @@ impl Engine {
 
     /// A client that comes after the peer has joined is told so, as if it had joined itself.
     fn greet(&mut self, client: ClientId) {
-        let is_first = self.tasks.iter().filter(|task| task.client == client).count() == 1;
+        let is_first = self.greeted.insert(client);
         if let (Some(link), true) = (&self.link, is_first) {
             let server = data_encoding::HEXLOWER.encode(&link.server);
             let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
@@ -284,8 +284,15 @@ impl Engine {
         {
             open.extend(numbers);
         }
-        if self.contact(to).lookup == Lookup::Unknown {
-            self.nobody_there_yet(to);
+        match self.contact(to).lookup {
+            Lookup::Unknown => self.nobody_there_yet(to),
+            Lookup::Untrusted => {
+                let error =
+                    format!("{to} shows another identity key than the pinned one; trust it, or do not write");
+                self.tell(client, Event::error(error));
+                self.waits_for_trust(to);
+            }
+            _ => {}
         }
         self.sends_are_done();
     }
@@ -364,6 +371,19 @@ impl Engine {
             _ => None,
         });
         self.check_drained();
+    }
+
+    /// The recipient's key has changed and is not trusted: whoever does not wait for receipts has failed, the messages
+    /// are on disk.
+    pub(super) fn waits_for_trust(&mut self, to: &PeerName) {
+        self.end_tasks(|task| match &task.kind {
+            TaskKind::Send {
+                to: name,
+                waits_for_receipts: false,
+                ..
+            } if name.folded() == to.folded() => Some(EXIT_FAILED),
+            _ => None,
+        });
     }
 
     /// Everything is delivered, relayed or stored.

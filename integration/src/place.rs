@@ -1,0 +1,189 @@
+//! Where a scenario happens: a temporary folder with the directories of its peers.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Finished, Process};
+use crate::server::own_port;
+use crate::{Server, binary, repository};
+
+/// A temporary folder; gone when dropped.
+#[derive(Debug)]
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// A fresh one.
+    ///
+    /// # Panics
+    /// When the system gives none.
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("switchboard-").tempdir();
+        Self {
+            folder: folder.expect("the system has room for a temporary folder"),
+        }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a server that keeps its data here.
+    pub fn server(&self) -> Server {
+        Server::start(&self.path("server_data"))
+    }
+
+    /// The same, for a scenario that starts it again.
+    pub fn server_to_restart(&self) -> Server {
+        Server::start_on_own_port(&self.path("server_data"))
+    }
+
+    /// An address where nobody listens.
+    pub fn nobodys_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], own_port()).into()
+    }
+
+    /// The peer `name` of the server at `server`, with an empty directory.
+    pub fn peer(&self, name: &str, server: SocketAddr) -> Peer {
+        Peer {
+            dir: self.path(name),
+            server: server.to_string(),
+        }
+    }
+
+    /// The peer `name` with a copy of its directory in `client_data/`.
+    ///
+    /// # Panics
+    /// When the directory cannot be copied.
+    pub fn ready_peer(&self, name: &str, server: SocketAddr) -> Peer {
+        let peer = self.peer(name, server);
+        std::fs::create_dir(&peer.dir).expect("the place is empty");
+        let from = repository().join("client_data").join(name);
+        for entry in std::fs::read_dir(from).expect("the repository has this peer") {
+            let entry = entry.expect("a folder can be listed");
+            if entry.file_type().expect("an entry has a type").is_file() {
+                let to = peer.dir.join(entry.file_name());
+                std::fs::copy(entry.path(), to).expect("a shared file can be copied");
+            }
+        }
+        peer
+    }
+}
+
+/// A peer's directory and the server that it uses.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The server's address.
+    pub server: String,
+}
+
+impl Peer {
+    /// The same directory with another server.
+    #[must_use]
+    pub fn at(&self, server: SocketAddr) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            server: server.to_string(),
+        }
+    }
+
+    /// The last part of the directory, which is the peer's name.
+    ///
+    /// # Panics
+    /// Never: scenarios give their peers names.
+    pub fn name(&self) -> &str {
+        let name = self.dir.file_name().and_then(|name| name.to_str());
+        name.expect("scenarios give their peers names")
+    }
+
+    /// Starts `peer --dir ... --json` with `arguments`; its standard input stays open.
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new(binary("peer"));
+        command.arg("--dir").arg(&self.dir);
+        command.args(["--server", &self.server, "--json"]).args(arguments);
+        Process::start(format!("peer {} {}", self.name(), arguments.join(" ")), command)
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with_input(arguments, &[])
+    }
+
+    /// Runs a command to its end with `lines` as its standard input.
+    pub fn run_with_input(&self, arguments: &[&str], lines: &[String]) -> Finished {
+        let mut process = self.start(arguments);
+        for line in lines {
+            process.type_line(line);
+        }
+        process.end_input();
+        process.finish()
+    }
+
+    /// The fingerprint of its identity key; made if there is none yet.
+    ///
+    /// # Panics
+    /// When the peer does not say.
+    pub fn fingerprint(&self) -> String {
+        let card = self.run(&["card"]).expect(0);
+        let answers = card.answers("card");
+        let fingerprint = answers[0]["fingerprint"].as_str();
+        fingerprint.expect("a card has a fingerprint").to_owned()
+    }
+
+    /// Its history with `with` in one direction (`sent` or `received`), in the order in which it is told.
+    pub fn history(&self, with: &str, direction: &str) -> Vec<Value> {
+        let mut history = self.run(&["history", with]).expect(0).answers("history");
+        history.retain(|record| record["direction"] == direction);
+        history
+    }
+
+    /// Puts a file into its directory.
+    ///
+    /// # Panics
+    /// When that is impossible.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        std::fs::create_dir_all(&self.dir).expect("the place can be written");
+        std::fs::write(self.dir.join(name), bytes).expect("the place can be written");
+    }
+
+    /// Its private folder.
+    pub fn private(&self) -> PathBuf {
+        self.dir.join(".switchboard")
+    }
+
+    /// A second place with the same identity: copies the directory of a peer that does not run into `folder`.
+    ///
+    /// # Panics
+    /// When that is impossible.
+    pub fn copy_into(&self, folder: &Path) -> Self {
+        let copy = Self {
+            dir: folder.join(self.name()),
+            server: self.server.clone(),
+        };
+        copy_folder(&self.dir, &copy.dir);
+        copy
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the place can be written");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("a folder can be listed");
+        let kind = entry.file_type().expect("an entry has a type");
+        let to = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to).expect("a file can be copied");
+        }
+    }
+}

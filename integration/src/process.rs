@@ -1,0 +1,307 @@
+//! A process of a scenario: its lines are collected as they come, and it ends with the scenario.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::PATIENCE;
+
+/// What a process has written to standard output so far.
+#[derive(Debug, Default)]
+struct Output {
+    lines: Vec<String>,
+    is_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    output: Mutex<Output>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Output> {
+        self.output
+            .lock()
+            .expect("whoever holds the lock does nothing that panics")
+    }
+}
+
+/// A running process; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    what: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    shared: Arc<Shared>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// The lines of its standard output.
+    pub lines: Vec<String>,
+    /// Its standard error.
+    pub stderr: String,
+    what: String,
+}
+
+impl Process {
+    /// Starts `command`; `what` names it when a scenario fails.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(what: impl Into<String>, mut command: Command) -> Self {
+        let what = what.into();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{what} cannot be started: {e}"));
+        let shared = Arc::new(Shared::default());
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let collected = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                collected.lock().lines.push(line);
+                collected.changed.notify_all();
+            }
+            collected.lock().is_closed = true;
+            collected.changed.notify_all();
+        });
+        let mut stderr = child.stderr.take().expect("standard error is piped");
+        let stderr = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // A process that was killed has said what it has said.
+            let _ = stderr.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let stdin = child.stdin.take();
+        Self {
+            what,
+            child,
+            stdin,
+            shared,
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Writes a line to its standard input. A process that has ended reads nothing more, and says why elsewhere.
+    pub fn type_line(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = writeln!(stdin, "{line}");
+        }
+    }
+
+    /// Ends its standard input.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits until `look` finds what it looks for in the lines so far, and returns that.
+    ///
+    /// # Panics
+    /// When the process ends or the time is up before.
+    pub fn wait<T>(&self, wanted: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut output = self.shared.lock();
+        loop {
+            if let Some(found) = look(&output.lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !output.is_closed && !left.is_zero(),
+                "{} {} before {wanted}:\n{}",
+                self.what,
+                if output.is_closed {
+                    "ended"
+                } else {
+                    "had no time left"
+                },
+                output.lines.join("\n")
+            );
+            let waited = self.shared.changed.wait_timeout(output, left);
+            output = waited.expect("whoever holds the lock does nothing that panics").0;
+        }
+    }
+
+    /// Waits for the first line that is an event of this kind for which `is_it` holds.
+    ///
+    /// # Panics
+    /// As [`Process::wait`].
+    pub fn event(&self, kind: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.wait(kind, |lines| {
+            parsed(lines).into_iter().find(|e| e["event"] == kind && is_it(e))
+        })
+    }
+
+    /// Waits until there are `count` events of this kind, and returns all that are there.
+    ///
+    /// # Panics
+    /// As [`Process::wait`].
+    pub fn events(&self, kind: &str, count: usize) -> Vec<Value> {
+        let wanted = format!("{count} events of the kind {kind}");
+        self.wait(&wanted, |lines| {
+            let found: Vec<Value> = parsed(lines).into_iter().filter(|e| e["event"] == kind).collect();
+            (found.len() >= count).then_some(found)
+        })
+    }
+
+    /// Waits until it has written `count` lines, or has ended.
+    pub fn lines_or_end(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut output = self.shared.lock();
+        while output.lines.len() < count && !output.is_closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{} says nothing more", self.what);
+            let waited = self.shared.changed.wait_timeout(output, left);
+            output = waited.expect("whoever holds the lock does nothing that panics").0;
+        }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id of Linux is positive");
+        let pid = Pid::from_raw(id).expect("a process id is not 0");
+        // It has not been waited for, so the id is still its own.
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Ends it at once (SIGKILL), and returns what it has said.
+    pub fn kill(self) -> Finished {
+        self.signal(Signal::KILL);
+        self.finish()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let mut output = self.shared.lock();
+        while !output.is_closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "{} does not end:\n{}",
+                self.what,
+                output.lines.join("\n")
+            );
+            let waited = self.shared.changed.wait_timeout(output, left);
+            output = waited.expect("whoever holds the lock does nothing that panics").0;
+        }
+        let lines = std::mem::take(&mut output.lines);
+        drop(output);
+        let status = self.child.wait().expect("a child can be waited for");
+        let stderr = self.stderr.take().expect("it is taken only here");
+        Finished {
+            code: status.code(),
+            lines,
+            stderr: stderr.join().expect("the thread only reads"),
+            what: std::mem::take(&mut self.what),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Harmless when it has ended and was waited for: then std knows.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// Checks the exit status.
+    ///
+    /// # Panics
+    /// When it is another.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "{}\n{}\n{}",
+            self.what,
+            self.lines.join("\n"),
+            self.stderr
+        );
+        self
+    }
+
+    /// The events of this kind.
+    pub fn events(&self, kind: &str) -> Vec<Value> {
+        parsed(&self.lines)
+            .into_iter()
+            .filter(|e| e["event"] == kind)
+            .collect()
+    }
+
+    /// The answers of this kind.
+    pub fn answers(&self, kind: &str) -> Vec<Value> {
+        self.events("result")
+            .into_iter()
+            .filter(|e| e["kind"] == kind)
+            .collect()
+    }
+
+    /// Checks that standard error is exactly one line and says all of `words`.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        assert_eq!(self.stderr.lines().count(), 1, "{}: {:?}", self.what, self.stderr);
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "{}: {word} is not in {:?}",
+                self.what,
+                self.stderr
+            );
+        }
+        self
+    }
+}
+
+fn parsed(lines: &[String]) -> Vec<Value> {
+    lines
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Events by their number; each number must come once.
+///
+/// # Panics
+/// When one comes twice or an event has none.
+#[track_caller]
+pub fn numbered(events: Vec<Value>) -> BTreeMap<u64, Value> {
+    let mut by_number = BTreeMap::new();
+    for event in events {
+        let number = event["number"]
+            .as_u64()
+            .expect("events of messages carry their number");
+        let before = by_number.insert(number, event);
+        assert_eq!(before, None, "number {number} came twice");
+    }
+    by_number
+}
+
+/// The SHA-256 digest of `bytes` in hexadecimal, computed here and not by the code under test.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}

@@ -1,0 +1,175 @@
+//! A wire that is listened in on: it stands between peers and their server and records what passes, both ways.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use wire::frame::{BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
+use wire::protocol::ToServer;
+
+const READ_BYTES: usize = 64 << 10;
+
+/// What passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// Everything.
+    All,
+    /// All but what a peer says about the port at which others reach it: so files go through the server, as they do for
+    /// a peer behind a firewall.
+    WithoutPorts,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    bytes: Mutex<Vec<u8>>,
+    streams: Mutex<Vec<TcpStream>>,
+    is_over: AtomicBool,
+}
+
+/// A running proxy; its connections end when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    record: Arc<Record>,
+}
+
+impl Proxy {
+    /// Stands in front of `server`.
+    ///
+    /// # Panics
+    /// When the system gives no port.
+    pub fn start(server: SocketAddr, passing: Passing) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let record = Arc::new(Record::default());
+        let shared = Arc::clone(&record);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if shared.is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(server) {
+                    shared.connect(client, server, passing);
+                }
+            }
+        });
+        Self { address, record }
+    }
+
+    /// Where peers connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All that has passed so far, both directions.
+    ///
+    /// # Panics
+    /// Never: whoever holds the lock only copies.
+    pub fn recorded(&self) -> Vec<u8> {
+        self.record
+            .bytes
+            .lock()
+            .expect("nobody panics while holding it")
+            .clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.record.is_over.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        for stream in self
+            .record
+            .streams
+            .lock()
+            .iter()
+            .flat_map(|streams| streams.iter())
+        {
+            // Those that are closed already are.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Record {
+    fn connect(self: &Arc<Self>, client: TcpStream, server: TcpStream, passing: Passing) {
+        let mut kept = self.streams.lock().expect("nobody panics while holding it");
+        for stream in [&client, &server] {
+            let _ = stream.set_nodelay(true);
+            kept.extend(stream.try_clone());
+        }
+        drop(kept);
+        let (Ok(client_again), Ok(server_again)) = (client.try_clone(), server.try_clone()) else {
+            return;
+        };
+        let (out, back) = (Arc::clone(self), Arc::clone(self));
+        std::thread::spawn(move || {
+            let _ = out.carry(&client, &server, passing);
+            // If it is gone, the other direction knows.
+            let _ = server.shutdown(Shutdown::Write);
+        });
+        std::thread::spawn(move || {
+            let _ = back.carry(&server_again, &client_again, Passing::All);
+            let _ = client_again.shutdown(Shutdown::Write);
+        });
+    }
+
+    fn carry(&self, mut from: &TcpStream, mut to: &TcpStream, passing: Passing) -> io::Result<()> {
+        let mut filter = (passing == Passing::WithoutPorts).then(Filter::default);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = from.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let bytes = match &mut filter {
+                Some(filter) => filter.pass(&buffer[..count]),
+                None => buffer[..count].to_vec(),
+            };
+            self.bytes
+                .lock()
+                .expect("nobody panics while holding it")
+                .extend_from_slice(&bytes);
+            to.write_all(&bytes)?;
+        }
+    }
+}
+
+/// Leaves out what a peer says about its port.
+#[derive(Default)]
+struct Filter {
+    waiting: Vec<u8>,
+    has_passed_preface: bool,
+    /// What follows is a file.
+    is_raw: bool,
+}
+
+impl Filter {
+    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.waiting.extend_from_slice(bytes);
+        let mut out = Vec::new();
+        if !self.has_passed_preface && self.waiting.len() >= PREFACE.len() {
+            out.extend(self.waiting.drain(..PREFACE.len()));
+            self.has_passed_preface = true;
+        }
+        while self.has_passed_preface && !self.is_raw {
+            let Ok(Some(body)) = wire::frame::split(&self.waiting, BODY_BYTES_MAX) else {
+                break;
+            };
+            let message = ToServer::decode(body);
+            let is_left_out = matches!(message, Ok(ToServer::Listening { .. }));
+            self.is_raw = matches!(message, Ok(ToServer::Splice { .. }));
+            let used = LENGTH_BYTES + body.len();
+            let frame = self.waiting.drain(..used);
+            if !is_left_out {
+                out.extend(frame);
+            }
+        }
+        if self.is_raw {
+            out.append(&mut self.waiting);
+        }
+        out
+    }
+}

@@ -1,0 +1,247 @@
+//! Ends without warning: nothing is lost, nothing comes twice, and everything stays in order.
+
+use std::collections::BTreeMap;
+
+use integration::{Peer, Place, Process, Server, numbered};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+
+fn lines(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    range.map(|number| format!("line {number}")).collect()
+}
+
+fn texts(events: &[Value]) -> Vec<&str> {
+    events.iter().filter_map(|event| event["text"].as_str()).collect()
+}
+
+/// Makes two peers known to the server.
+fn acquaint(place: &Place, server: std::net::SocketAddr) -> (Peer, Peer) {
+    let (a, b) = (place.peer("A", server), place.peer("B", server));
+    a.run(&["who"]).expect(0);
+    b.run(&["who"]).expect(0);
+    (a, b)
+}
+
+#[test]
+fn messages_stored_on_a_server_that_restarts_arrive_once() {
+    let place = Place::new();
+    let mut server = place.server_to_restart();
+    let (a, b) = acquaint(&place, server.address());
+    let stored = a.run_with_input(&["send", "B", "-"], &lines(1..=20)).expect(0);
+    assert_eq!(stored.events("stored").len(), 20);
+    server = server.restart();
+    let stored = a.run_with_input(&["send", "B", "-"], &lines(21..=40)).expect(0);
+    assert_eq!(stored.events("stored").len(), 20);
+    server = server.crash_and_restart();
+
+    let listening = b.start(&["listen", "--count", "41"]);
+    listening.events("message", 40);
+    // What comes next is the next message and nothing else.
+    a.run(&["send", "B", "line 41", "--wait", "60"]).expect(0);
+    let received = listening.finish().expect(0);
+    assert_eq!(texts(&received.events("message")), lines(1..=41));
+    assert!(
+        a.history("B", "sent")
+            .iter()
+            .all(|record| record["delivered"] == true)
+    );
+    server.stop();
+}
+
+#[test]
+fn a_sender_gets_all_receipts_although_the_server_is_killed_meanwhile() {
+    let place = Place::new();
+    let mut server = place.server_to_restart();
+    let (a, b) = acquaint(&place, server.address());
+    let listening = b.start(&["listen", "--count", "160"]);
+    listening.event("joined", |_| true);
+    let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
+    for round in 0..4_u64 {
+        let first = round * 40 + 1;
+        lines(first..=first + 39)
+            .iter()
+            .for_each(|line| sending.type_line(line));
+        // In the middle of it: some are delivered, some relayed, some on their way.
+        let begun = usize::try_from(first + 4).expect("it is small");
+        sending.events("delivered", begun);
+        server = server.crash_and_restart();
+    }
+    sending.end_input();
+    let sent = sending.finish().expect(0);
+    let delivered = numbered(sent.events("delivered"));
+    assert!(delivered.keys().copied().eq(1..=160));
+    let received = listening.finish().expect(0);
+    assert_eq!(texts(&received.events("message")), lines(1..=160));
+    server.stop();
+}
+
+#[test]
+fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwhile() {
+    let place = Place::new();
+    let server = place.server();
+    let (a, b) = acquaint(&place, server.address());
+    let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
+    let mut shown = Vec::new();
+    for round in 0..4_u64 {
+        let listening = b.start(&["listen"]);
+        listening.event("joined", |_| true);
+        let first = round * 40 + 1;
+        lines(first..=first + 39)
+            .iter()
+            .for_each(|line| sending.type_line(line));
+        // Some are taken, others are between the server and the recipient.
+        listening.events("message", 3);
+        shown.extend(listening.kill().events("message"));
+    }
+    sending.end_input();
+    let listening = b.start(&["listen"]);
+    listening.event("joined", |_| true);
+    let sent = sending.finish().expect(0);
+    assert!(numbered(sent.events("delivered")).keys().copied().eq(1..=160));
+    assert_eq!(
+        sent.events("joined").len(),
+        1,
+        "nothing but the server has sent anything anew"
+    );
+    listening.signal(rustix::process::Signal::INT);
+    shown.extend(listening.finish().expect(0).events("message"));
+    // One that was taken in the moment of the end may be in the history only.
+    let shown: Vec<u64> = shown.iter().filter_map(|m| m["number"].as_u64()).collect();
+    assert!(
+        shown.windows(2).all(|pair| pair[0] < pair[1]),
+        "shown once and in order: {shown:?}"
+    );
+    assert_eq!(texts(&b.history("A", "received")), lines(1..=160));
+    server.stop();
+}
+
+/// What a peer has said to be safe on its disk, over all its lives.
+#[derive(Default)]
+struct Said {
+    queued: BTreeMap<u64, String>,
+    shown: Vec<u64>,
+}
+
+impl Said {
+    fn hear(&mut self, process: Process) {
+        let finished = process.kill();
+        for event in finished.events("queued") {
+            let text = event["text"].as_str().expect("a queued message has a text");
+            let number = event["number"].as_u64().expect("and a number");
+            let before = self.queued.insert(number, text.to_owned());
+            assert_eq!(before, None, "number {number} was given twice");
+        }
+        let shown = finished.events("message");
+        self.shown
+            .extend(shown.iter().filter_map(|m| m["number"].as_u64()));
+    }
+}
+
+const ROUNDS: u64 = 8;
+const LINES_A_ROUND: u64 = 15;
+
+#[test]
+fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
+    let mut random = StdRng::seed_from_u64(20_260_801);
+    let place = Place::new();
+    let server = place.server();
+    let (a, b) = acquaint(&place, server.address());
+    let peers = [(&a, "B"), (&b, "A")];
+    let mut said = [Said::default(), Said::default()];
+    let mut running = vec![a.start(&[]), b.start(&[])];
+    for round in 0..ROUNDS {
+        for number in 1..=LINES_A_ROUND {
+            for (process, (peer, other)) in running.iter_mut().zip(peers) {
+                process.type_line(&format!("/msg {other} {round}.{number} of {}", peer.name()));
+            }
+        }
+        let victim = usize::from(random.random_bool(0.5));
+        // From before it has joined to after all of it is delivered.
+        running[victim].lines_or_end(random.random_range(0..60));
+        said[victim].hear(running.remove(victim));
+        // Both at once, now and then.
+        if round % 3 == 2 {
+            let other = 1 - victim;
+            said[other].hear(running.remove(0));
+            running.push(peers[other].0.start(&[]));
+        }
+        running.insert(victim, peers[victim].0.start(&[]));
+    }
+    for (process, said) in running.into_iter().zip(&mut said) {
+        said.hear(process);
+    }
+
+    // Now without violence: one more from each, and all receipts.
+    let at_b = b.start(&["listen"]);
+    a.run(&["send", "B", "the last", "--wait", "60"]).expect(0);
+    at_b.signal(rustix::process::Signal::TERM);
+    at_b.finish().expect(0);
+    let at_a = a.start(&["listen"]);
+    b.run(&["send", "A", "the last", "--wait", "60"]).expect(0);
+    at_a.signal(rustix::process::Signal::TERM);
+    at_a.finish().expect(0);
+
+    for ((from, to), said) in [(&a, &b), (&b, &a)].into_iter().zip(&said) {
+        let (sent, received) = (
+            from.history(to.name(), "sent"),
+            to.history(from.name(), "received"),
+        );
+        let numbers: Vec<u64> = sent.iter().filter_map(|r| r["number"].as_u64()).collect();
+        assert!(
+            numbers.iter().copied().eq(1..=numbers.len() as u64),
+            "{numbers:?}"
+        );
+        assert_eq!(texts(&sent), texts(&received), "all, once, in order");
+        let received_numbers: Vec<u64> = received.iter().filter_map(|r| r["number"].as_u64()).collect();
+        assert_eq!(numbers, received_numbers);
+        assert!(
+            sent.iter().all(|record| record["delivered"] == true),
+            "the outbox is empty"
+        );
+        assert!(
+            said.queued.len() > 20,
+            "the scenario has to kill in the middle, not before the start"
+        );
+        for (number, text) in &said.queued {
+            let at = usize::try_from(*number - 1).expect("it is small");
+            assert_eq!(sent[at]["text"], text.as_str(), "what was said to be queued was");
+        }
+    }
+    for said in said {
+        let mut shown = said.shown.clone();
+        shown.dedup();
+        assert!(shown.is_sorted(), "messages are shown in order: {shown:?}");
+        assert_eq!(
+            shown.len(),
+            said.shown.len(),
+            "a message is shown once: {:?}",
+            said.shown
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn messages_queued_without_a_server_go_when_there_is_one() {
+    let place = Place::new();
+    let server = place.server_to_restart();
+    let (a, b) = acquaint(&place, server.address());
+    let address = server.address();
+    let data = server.data().to_owned();
+    server.stop();
+    let queued = a.run_with_input(&["send", "B", "-"], &lines(1..=3)).expect(2);
+    assert_eq!(queued.events("queued").len(), 3, "{:?}", queued.lines);
+
+    let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
+    sending.type_line("line 4");
+    sending.end_input();
+    sending.events("queued", 1);
+    // It has no server, says so once, and tries again until there is one.
+    sending.event("error", |_| true);
+    let server = Server::start_again(&data, address);
+    let received = b.run(&["listen", "--count", "4", "--timeout", "60"]).expect(0);
+    sending.finish().expect(0);
+    assert_eq!(texts(&received.events("message")), lines(1..=4));
+    server.stop();
+}

@@ -1,0 +1,194 @@
+//! Files: found by keyword, fetched straight from their holder or through the server, the same to the byte.
+
+use std::path::Path;
+
+use integration::{Finished, Passing, Peer, Place, Process, Proxy, sha256_hex};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+
+const BIG_BYTES: usize = 20 << 20;
+
+/// Bytes that nothing can shorten, the same in every run.
+fn noise(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    StdRng::seed_from_u64(7).fill_bytes(&mut bytes);
+    bytes
+}
+
+fn names(search: &Finished) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("a hit has names").to_owned();
+    let mut found: Vec<(String, String)> = search
+        .answers("file")
+        .iter()
+        .map(|hit| (text(&hit["peer"]), text(&hit["file"]["name"])))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Starts to share, and waits until it can be found.
+fn share(peer: &Peer) -> Process {
+    let sharing = peer.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    sharing
+}
+
+/// Searches until the holder can be dialled: the server calls it back first.
+fn wait_until_reachable(asker: &Peer, query: &str) {
+    loop {
+        let search = asker.run(&["search", query]).expect(0);
+        if search.answers("file").iter().all(|hit| !hit["address"].is_null()) {
+            return;
+        }
+    }
+}
+
+#[track_caller]
+fn check_done(got: &Finished, holder: &str, route: &str, expected: &[u8], path: &Path) {
+    let done = got.events("file_done");
+    assert_eq!(done.len(), 1, "{:?}", got.lines);
+    assert_eq!(done[0]["route"], route);
+    assert_eq!(done[0]["from"], holder);
+    assert_eq!(done[0]["bytes"], expected.len());
+    assert_eq!(done[0]["sha256"], sha256_hex(expected));
+    let told = done[0]["path"].as_str().expect("a path is text");
+    let told = std::fs::canonicalize(told).expect("the path that was told is there");
+    assert_eq!(told, std::fs::canonicalize(path).expect("the file is there"));
+    assert!(
+        std::fs::read(path).expect("it can be read") == expected,
+        "the bytes differ"
+    );
+}
+
+/// Everybody finds and fetches from everybody; `route` is how the bytes came.
+fn search_and_fetch(asker: &Peer, holder: &Peer, keyword: &str, file: &str, route: &str) {
+    let search = asker.run(&["search", keyword]).expect(0);
+    let found = names(&search);
+    assert!(
+        found.contains(&(holder.name().to_owned(), file.to_owned())),
+        "{found:?}"
+    );
+    let expected = std::fs::read(holder.dir.join(file)).expect("the holder has it");
+    let got = asker.run(&["get", file, "--from", holder.name()]).expect(0);
+    let path = asker.dir.join("downloads").join(file);
+    check_done(&got, holder.name(), route, &expected, &path);
+}
+
+/// Both peers share; `route` is what is expected of the way between them.
+fn both_ways(a: &Peer, b: &Peer, route: &str) {
+    let big = noise(BIG_BYTES);
+    b.put("big noise.bin", &big);
+    let keywords = std::fs::read_to_string(b.dir.join("keyword.txt")).expect("a ready peer has one");
+    b.put(
+        "keyword.txt",
+        format!("{keywords}\nnoise, big noise.bin;").as_bytes(),
+    );
+    let sharing = [share(a), share(b)];
+    if route == "direct" {
+        wait_until_reachable(a, "picture");
+    }
+
+    // One keyword of many files at both, in any case; many keywords narrow it down.
+    let pictures = a.run(&["search", "PICTURE"]).expect(0);
+    let expected = [
+        ("A", "lighthouse.svg"),
+        ("A", "sunset.png"),
+        ("B", "compass.svg"),
+        ("B", "waves.png"),
+    ];
+    assert_eq!(
+        names(&pictures),
+        expected.map(|(p, f)| (p.to_owned(), f.to_owned()))
+    );
+    assert_eq!(names(&b.run(&["search", "sea", "poem"]).expect(0)).len(), 2);
+    assert_eq!(names(&a.run(&["search", "\"low water\""]).expect(0)).len(), 2);
+    assert!(names(&a.run(&["search", "submarine"]).expect(0)).is_empty());
+
+    search_and_fetch(a, b, "weather", "über den Wolken.txt", route);
+    search_and_fetch(a, b, "soup", "pea soup.txt", route);
+    search_and_fetch(b, a, "dessert", "crème brûlée.txt", route);
+    search_and_fetch(b, a, "night", "lighthouse.svg", route);
+    search_and_fetch(a, b, "noise", "big noise.bin", route);
+
+    // By digest, to a place of one's own.
+    let sunset = std::fs::read(a.dir.join("sunset.png")).expect("A has it");
+    let output = b.dir.join("evening.png");
+    let path = output.to_str().expect("temporary folders have plain names");
+    let digest = format!("sha256:{}", sha256_hex(&sunset));
+    let got = b.run(&["get", &digest, "--output", path]).expect(0);
+    check_done(&got, "A", route, &sunset, &output);
+    for process in sharing {
+        process.signal(rustix::process::Signal::INT);
+        process.finish().expect(0);
+    }
+}
+
+#[test]
+fn search_and_fetch_both_ways_straight_from_the_holder() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.ready_peer("A", server.address());
+    let b = place.ready_peer("B", server.address());
+    both_ways(&a, &b, "direct");
+    let log = server.stop().lines;
+    assert!(
+        !log.iter().any(|line| line.contains("kind=\"file\"")),
+        "no file passed the server"
+    );
+}
+
+#[test]
+fn search_and_fetch_both_ways_through_the_server() {
+    let place = Place::new();
+    let server = place.server();
+    // The server never hears at which port the peers could be dialled.
+    let firewall = Proxy::start(server.address(), Passing::WithoutPorts);
+    let a = place.ready_peer("A", firewall.address());
+    let b = place.ready_peer("B", firewall.address());
+    both_ways(&a, &b, "server");
+    // What passed is ciphertext.
+    let recorded = firewall.recorded();
+    assert!(recorded.len() > BIG_BYTES, "the big file passed");
+    let big = noise(BIG_BYTES);
+    for at in [0, BIG_BYTES / 2, BIG_BYTES - 64] {
+        assert!(!contains(&recorded, &big[at..at + 64]), "its bytes did not");
+    }
+    let log = server.stop().lines;
+    assert!(
+        log.iter().any(|line| line.contains("kind=\"file\"")),
+        "the server says so"
+    );
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_file_that_is_there_is_not_overwritten() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.ready_peer("A", server.address());
+    let b = place.ready_peer("B", server.address());
+    let _sharing = share(&b);
+    let expected = std::fs::read(b.dir.join("wind.csv")).expect("B has it");
+    std::fs::create_dir(a.dir.join("downloads")).expect("it is not there yet");
+    let path = a.dir.join("downloads").join("wind.csv");
+    std::fs::write(&path, "mine").expect("the place can be written");
+
+    a.run(&["get", "wind.csv"]).expect(1).says(&["wind.csv"]);
+    assert_eq!(std::fs::read(&path).expect("it is still there"), b"mine");
+
+    a.run(&["get", "wind.csv", "--overwrite"]).expect(0);
+    assert_eq!(std::fs::read(&path).expect("it is there"), expected);
+
+    // The same file again is no reason to complain.
+    let again = a.run(&["get", "wind.csv"]).expect(0);
+    assert_eq!(again.events("file_done")[0]["route"], "here");
+    let left: Vec<_> = std::fs::read_dir(a.dir.join("downloads"))
+        .expect("it is there")
+        .map(|entry| entry.expect("it can be listed").file_name())
+        .collect();
+    assert_eq!(left, ["wind.csv"], "nothing is left beside it");
+}

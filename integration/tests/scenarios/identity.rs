@@ -1,0 +1,138 @@
+//! Who is who: one identity in two places, cards by file, keys that change.
+
+use integration::Place;
+
+#[test]
+fn the_newest_of_two_places_with_one_identity_takes_over() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    let b = place.peer("B", server.address());
+    a.run(&["who"]).expect(0);
+    let elsewhere = a.copy_into(&place.path("elsewhere"));
+
+    let first = a.start(&["listen"]);
+    first.event("joined", |_| true);
+    let second = elsewhere.start(&["listen", "--count", "1"]);
+    second.event("joined", |_| true);
+    let first = first.finish().expect(1);
+    let told = first.events("error");
+    let told = told[0]["message"].as_str().expect("an error has a message");
+    assert!(told.contains("joined from another place"), "{told}");
+    assert_eq!(first.stderr.lines().count(), 1, "{}", first.stderr);
+
+    b.run(&["send", "A", "still there?", "--wait", "60"]).expect(0);
+    let second = second.finish().expect(0);
+    assert_eq!(second.events("message")[0]["text"], "still there?");
+}
+
+#[test]
+fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    let b = place.peer("B", server.address());
+    let card = b.run(&["card"]).expect(0).answers("card");
+    let text = card[0]["card"].as_str().expect("a card is text");
+    let file = place.path("B.card");
+    let letter = format!("Dear A, this is my card:\n\n{text}\nYours, B\n");
+    std::fs::write(&file, letter).expect("the place can be written");
+    let path = file.to_str().expect("temporary folders have plain names");
+    let trusted = a.run(&["import", path]).expect(0).answers("trusted");
+    assert_eq!(trusted[0]["name"], "B");
+    assert_eq!(trusted[0]["fingerprint"], card[0]["fingerprint"]);
+
+    let sent = a.run(&["send", "B", "welcome"]).expect(0);
+    assert_eq!(
+        sent.events("stored").len(),
+        1,
+        "sealed at once and kept: {:?}",
+        sent.lines
+    );
+
+    let received = b.run(&["listen", "--count", "1", "--timeout", "60"]).expect(0);
+    assert_eq!(received.events("message")[0]["text"], "welcome");
+    let conversation = received.events("conversation");
+    assert_eq!(
+        conversation[0]["pinned_now"], true,
+        "B sees A's key for the first time"
+    );
+}
+
+#[test]
+fn a_damaged_or_foreign_card_is_not_taken_in() {
+    let place = Place::new();
+    let a = place.peer("A", place.nobodys_address());
+    let b = place.peer("B", place.nobodys_address());
+    let card = b.run(&["card"]).expect(0).answers("card");
+    let text = card[0]["card"].as_str().expect("a card is text");
+    // A digit in the middle of the block.
+    let mut damaged = text.to_owned().into_bytes();
+    let at = damaged.len() / 2;
+    damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
+    for (name, bytes) in [("damaged", damaged), ("none", b"hello".to_vec())] {
+        let file = place.path(name);
+        std::fs::write(&file, bytes).expect("the place can be written");
+        let path = file.to_str().expect("temporary folders have plain names");
+        a.run(&["import", path]).expect(1).says(&["card"]);
+    }
+    a.run(&["import", "/nowhere/B.card"])
+        .expect(2)
+        .says(&["/nowhere/B.card"]);
+    let own = a.run(&["card"]).expect(0).answers("card");
+    let file = place.path("own");
+    std::fs::write(&file, own[0]["card"].as_str().expect("a card is text")).expect("it can be written");
+    let path = file.to_str().expect("temporary folders have plain names");
+    a.run(&["import", path]).expect(1).says(&["own card"]);
+}
+
+#[test]
+fn a_changed_key_is_refused_until_it_is_trusted() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    let b = place.peer("B", server.address());
+    let listening = b.start(&["listen", "--count", "1"]);
+    a.run(&["send", "B", "to the first B", "--wait", "60"]).expect(0);
+    listening.finish().expect(0);
+    let old = b.fingerprint();
+    server.stop();
+
+    // Another B at another server.
+    std::fs::remove_dir_all(&b.dir).expect("it is there");
+    let server = integration::Server::start(&place.path("other_server_data"));
+    let (a, b) = (a.at(server.address()), b.at(server.address()));
+    let new = b.fingerprint();
+    assert_ne!(old, new);
+    let listening = b.start(&["listen", "--count", "3"]);
+    listening.event("joined", |_| true);
+
+    let refused = a.run(&["send", "B", "to whom"]).expect(1);
+    let reason = refused.events("refused")[0]["reason"].to_string();
+    assert!(
+        reason.contains(&new) && reason.contains("trust"),
+        "it says what to do: {reason}"
+    );
+    // One who waits for the receipt waits for the trust, too; another is told at once, again.
+    let waiting = a.start(&["send", "B", "to you", "--wait", "60"]);
+    waiting.event("refused", |e| e["with"] == "B");
+    a.run(&["send", "B", "and one more"])
+        .expect(1)
+        .says(&["B", "identity key", "trust"]);
+    assert!(
+        a.history("B", "sent")[1..]
+            .iter()
+            .all(|record| record["delivered"] == false)
+    );
+
+    a.run(&["trust", "B", &new]).expect(0);
+    waiting.finish().expect(0);
+    let received = listening.finish().expect(0);
+    let texts: Vec<_> = received
+        .events("message")
+        .iter()
+        .map(|m| m["text"].clone())
+        .collect();
+    assert_eq!(texts, ["to whom", "to you", "and one more"]);
+    server.stop();
+}

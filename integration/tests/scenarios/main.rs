@@ -1,0 +1,13 @@
+//! The scenarios: each starts real processes in a temporary place and is named for what it shows.
+
+mod classroom;
+mod control;
+mod crashes;
+mod crowd;
+mod files;
+mod identity;
+mod mistakes;
+mod rule_breakers;
+mod secrecy;
+mod signals;
+mod web;

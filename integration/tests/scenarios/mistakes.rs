@@ -1,0 +1,222 @@
+//! Mistakes of people and of disks: each gives one clear line and the right exit status, and loses nothing.
+
+use std::path::Path;
+use std::process::Command;
+
+use integration::{Finished, Peer, Place, Process, Server, binary};
+
+fn run(name: &str, arguments: &[&str]) -> Finished {
+    let mut command = Command::new(binary(name));
+    command.args(arguments);
+    let mut process = Process::start(format!("{name} {}", arguments.join(" ")), command);
+    process.end_input();
+    process.finish()
+}
+
+/// Starts a server that is not expected to start.
+fn refused(data: &Path, listen: &str) -> Finished {
+    Process::start("second server", Server::command(data, listen)).finish()
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_usage_errors() {
+    for (name, arguments) in [
+        ("server", &["--listen", "nowhere"][..]),
+        ("server", &["--lisen", "127.0.0.1:0"]),
+        ("peer", &[]),
+        ("peer", &["who"]),
+        ("peer", &["--dir", "/tmp", "--name", "no name", "who"]),
+        ("peer", &["--dir", "/tmp", "dance"]),
+        ("peer", &["--dir", "/tmp", "send", "B"]),
+        ("peer", &["--dir", "/tmp", "listen", "--count", "none"]),
+        ("peer", &["--dir", "/tmp", "trust", "B", "1234"]),
+        ("webclient", &["localhost"]),
+        ("webclient", &["localhost", "port", "file"]),
+        (
+            "webclient",
+            &["localhost", "1", "file", "--head", "--output", "x"],
+        ),
+    ] {
+        let finished = run(name, arguments).expect(2);
+        assert!(!finished.stderr.is_empty(), "{name} {arguments:?} says nothing");
+        assert!(
+            finished.lines.is_empty(),
+            "{name} {arguments:?} prints errors to standard output"
+        );
+    }
+}
+
+#[test]
+fn without_a_server_commands_say_so_and_exit_with_2() {
+    let place = Place::new();
+    let nobody = place.nobodys_address();
+    let a = place.peer("A", nobody);
+    for command in [
+        &["who"][..],
+        &["search", "sea"],
+        &["get", "x.txt"],
+        &["share"],
+        &["listen"],
+    ] {
+        a.run(command).expect(2).says(&[&nobody.to_string()]);
+    }
+    let queued = a
+        .run(&["send", "B", "hello"])
+        .expect(2)
+        .says(&[&nobody.to_string(), "queued on disk"]);
+    assert_eq!(queued.events("queued").len(), 1);
+    // What was queued is there, and what needs no server works.
+    assert_eq!(a.history("B", "sent").len(), 1);
+    a.run(&["card"]).expect(0);
+}
+
+#[test]
+fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    let b = place.peer("B", server.address());
+    for name in ["good.txt", "also good.txt"] {
+        b.put(name, name.as_bytes());
+    }
+    let text = "first, good.txt;\n\
+        no comma here;\n\
+        up, ../../etc/passwd;\n\
+        gone, vanished.txt;\n\
+        , good.txt;\n\
+        hidden, .secret;\n\
+        second, also good.txt; second, good.txt";
+    b.put("keyword.txt", text.as_bytes());
+
+    let listed = b.run(&["files"]).expect(0);
+    let problems: Vec<String> = listed
+        .answers("problem")
+        .iter()
+        .map(|p| p["problem"].as_str().expect("a problem is text").to_owned())
+        .collect();
+    for (line, word) in [
+        (2, "no comma here"),
+        (3, "passwd"),
+        (5, "good.txt"),
+        (6, ".secret"),
+    ] {
+        let named = format!("line {line}");
+        assert!(
+            problems.iter().any(|p| p.contains(&named) && p.contains(word)),
+            "line {line} with {word} is not in {problems:#?}"
+        );
+    }
+    // A file that is named and not there is found out only after the text was read: the name has to do.
+    assert!(
+        problems.iter().any(|p| p.contains("vanished.txt: No such file")),
+        "{problems:#?}"
+    );
+    assert_eq!(problems.len(), 5, "{problems:#?}");
+    assert_eq!(listed.answers("sharing").len(), 2);
+
+    let sharing = b.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    for (query, count) in [("first", 1), ("second", 2), ("gone", 0), ("up", 0), ("hidden", 0)] {
+        let found = a.run(&["search", query]).expect(0);
+        assert_eq!(found.answers("found")[0]["total"], count, "{query}");
+    }
+
+    // A file that vanishes after it was published.
+    std::fs::remove_file(b.dir.join("good.txt")).expect("it is there");
+    let failed = a.run(&["get", "good.txt"]).expect(1);
+    assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
+    let downloads = std::fs::read_dir(a.dir.join("downloads"));
+    assert!(downloads.map_or(0, Iterator::count) == 0, "nothing half is left");
+    a.run(&["get", "also good.txt"]).expect(0);
+}
+
+#[test]
+fn a_file_that_nobody_has_is_not_got() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    a.run(&["get", "unheard-of.txt"])
+        .expect(1)
+        .says(&["unheard-of.txt"]);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    a.run(&["get", &digest]).expect(1).says(&["000000"]);
+    a.run(&["get", "x.txt", "--from", "nobody"])
+        .expect(1)
+        .says(&["nobody", "x.txt"]);
+    a.run(&["get", "../x.txt"]).expect(2).says(&["x.txt"]);
+}
+
+#[test]
+fn directories_that_are_none_are_named() {
+    let place = Place::new();
+    let file = place.path("file");
+    std::fs::write(&file, "not a directory").expect("the place can be written");
+    let text = file.to_str().expect("temporary folders have plain names");
+    let peer = |dir: &Path| Peer {
+        dir: dir.to_owned(),
+        server: place.nobodys_address().to_string(),
+    };
+    peer(&file).run(&["card"]).expect(1).says(&[text]);
+    let deep = place.path("no").join("such").join("A");
+    peer(&deep).run(&["card"]).expect(1).says(&["no such directory"]);
+    refused(&file, "127.0.0.1:0").expect(1).says(&[text]);
+    run(
+        "server",
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--root",
+            text,
+            "--data",
+            place.path("d").to_str().expect("plain"),
+        ],
+    )
+    .expect(1)
+    .says(&[text]);
+    // Its private folder is a file.
+    let a = peer(&place.path("A"));
+    a.put(".switchboard", b"");
+    a.run(&["card"]).expect(1).says(&[".switchboard"]);
+}
+
+#[test]
+fn a_damaged_identity_is_named_and_left_alone() {
+    let place = Place::new();
+    let server = place.server();
+    let a = place.peer("A", server.address());
+    a.run(&["who"]).expect(0);
+    let path = a.private().join("identity.pem");
+    let good = std::fs::read(&path).expect("it was made");
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad.truncate(middle);
+    std::fs::write(&path, &bad).expect("it can be written");
+    a.run(&["who"]).expect(1).says(&["identity.pem"]);
+    assert_eq!(std::fs::read(&path).expect("it is there"), bad);
+    // Without it nobody becomes somebody else by accident.
+    std::fs::remove_file(&path).expect("it is there");
+    a.run(&["who"]).expect(1).says(&["identity"]);
+    std::fs::write(&path, good).expect("it can be written");
+    a.run(&["who"]).expect(0);
+}
+
+#[test]
+fn a_second_server_on_the_same_port_or_data_does_not_start() {
+    let place = Place::new();
+    let server = place.server();
+    let address = server.address().to_string();
+    refused(&place.path("other_data"), &address)
+        .expect(1)
+        .says(&[&address]);
+    let text = server
+        .data()
+        .to_str()
+        .expect("temporary folders have plain names")
+        .to_owned();
+    refused(server.data(), "127.0.0.1:0")
+        .expect(1)
+        .says(&[&text, "another server"]);
+    // The first goes on.
+    place.peer("A", server.address()).run(&["who"]).expect(0);
+    server.stop();
+}

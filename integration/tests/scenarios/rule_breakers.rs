@@ -1,0 +1,285 @@
+//! Connections that break the protocol: each is told what was wrong, and the server goes on serving everybody else.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use integration::{Character, PATIENCE, Place, RawConnection, Server};
+use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, PREFACE};
+use wire::protocol::{Envelope, ErrorCode, Kind, Side, ToPeer, ToServer};
+
+/// Somebody who has joined and is served all the time.
+struct Witness {
+    connection: RawConnection,
+    asked: u32,
+}
+
+impl Witness {
+    fn of(server: &Server) -> Self {
+        let connection = RawConnection::join(server.address(), &Character::new("witness"));
+        Self { connection, asked: 0 }
+    }
+
+    #[track_caller]
+    fn is_served(&mut self) {
+        self.asked += 1;
+        self.connection.say(&ToServer::Who { id: self.asked });
+        let body = self.connection.next().expect("the witness stays connected");
+        match ToPeer::decode(&body) {
+            Ok(ToPeer::Known { id, peers }) => {
+                assert_eq!(id, self.asked);
+                assert!(peers.iter().any(|p| p.name.as_str() == "witness" && p.online));
+            }
+            other => panic!("the witness hears {other:?}"),
+        }
+    }
+}
+
+fn length_only(length: usize) -> [u8; 4] {
+    u32::try_from(length)
+        .expect("scenarios use short lengths")
+        .to_le_bytes()
+}
+
+#[test]
+fn bad_frames_get_an_error_before_and_after_joining() {
+    let place = Place::new();
+    let server = place.server();
+    let mut witness = Witness::of(&server);
+    let culprit = Character::new("culprit");
+    let good = wire::frame::frame(&ToServer::Who { id: 1 });
+    let with_more = [&length_only(good.len() - 3)[..], &good[4..], &[0]].concat();
+    // What is sent, and the error that it gets from a stranger and from somebody who has joined.
+    let cases: Vec<(&str, Vec<u8>, ErrorCode)> = vec![
+        ("an empty body", length_only(0).to_vec(), ErrorCode::Malformed),
+        (
+            "a kind and nothing else",
+            vec![1, 0, 0, 0, 3],
+            ErrorCode::Malformed,
+        ),
+        ("bytes left over", with_more, ErrorCode::Malformed),
+        (
+            "an unknown kind",
+            vec![2, 0, 0, 0, 200, 1],
+            ErrorCode::UnknownKind,
+        ),
+        (
+            "the first kind after the last",
+            vec![1, 0, 0, 0, 10],
+            ErrorCode::UnknownKind,
+        ),
+        (
+            "1 MiB and a byte",
+            length_only(BODY_BYTES_MAX + 1).to_vec(),
+            ErrorCode::TooLong,
+        ),
+        ("4 GiB", vec![0xff; 4], ErrorCode::TooLong),
+        (
+            "an envelope that is none",
+            vec![3, 0, 0, 0, 0, 0xff, 0xff],
+            ErrorCode::Malformed,
+        ),
+    ];
+    for (what, bytes, code) in &cases {
+        println!("{what}");
+        let mut stranger = RawConnection::open(server.address());
+        stranger.say_bytes(bytes);
+        stranger.expect_error(*code);
+        let mut member = RawConnection::join(server.address(), &culprit);
+        member.say_bytes(bytes);
+        member.expect_error(*code);
+        witness.is_served();
+    }
+    // A stranger may say less than a member.
+    let mut stranger = RawConnection::open(server.address());
+    stranger.say_bytes(&length_only(BODY_BYTES_MAX_BEFORE_JOIN + 1));
+    stranger.expect_error(ErrorCode::TooLong);
+    witness.is_served();
+    server.stop();
+}
+
+#[test]
+fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
+    let place = Place::new();
+    let server = place.server();
+    let mut witness = Witness::of(&server);
+    let culprit = Character::new("culprit");
+    for part in [&[][..], &[100], &[100, 0, 0, 0], &[100, 0, 0, 0, 1, 2, 3]] {
+        let stranger = RawConnection::open(server.address());
+        let member = RawConnection::join(server.address(), &culprit);
+        for mut connection in [stranger, member] {
+            connection.say_bytes(part);
+            connection.end();
+            assert_eq!(connection.next(), None, "there is nothing to say");
+        }
+        witness.is_served();
+    }
+    for first in [
+        &b"SWB2"[..],
+        b"SW",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\r\n\r\n\r\n",
+        &[0xff; 5000],
+    ] {
+        let mut stream = TcpStream::connect(server.address()).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        // It may have had enough before the end.
+        let _ = stream.write_all(first);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        let is_refused = ["HTTP/1.1 400", "HTTP/1.1 501"]
+            .iter()
+            .any(|status| answer.starts_with(status));
+        let shown = &first[..first.len().min(8)];
+        assert!(answer.is_empty() || is_refused, "{shown:?} gets {answer}");
+        witness.is_served();
+    }
+    // The preface in pieces is still the preface.
+    let mut stream = TcpStream::connect(server.address()).expect("the server accepts");
+    for byte in PREFACE {
+        stream.write_all(&[byte]).expect("the server reads");
+    }
+    let mut hello = [0; 5];
+    stream.read_exact(&mut hello).expect("the server greets");
+    server.stop();
+}
+
+#[test]
+fn nobody_joins_with_another_proof_card_or_name() {
+    let place = Place::new();
+    let server = place.server();
+    let mut witness = Witness::of(&server);
+    let culprit = Character::new("culprit");
+    let join = |connection: &RawConnection| match culprit.join(&connection.nonce, &connection.server) {
+        ToServer::Join { card, proof } => (card, proof),
+        other => panic!("{other:?} is no join"),
+    };
+
+    let mut damaged = RawConnection::open(server.address());
+    let (card, mut proof) = join(&damaged);
+    proof[7] ^= 1;
+    damaged.say(&ToServer::Join { card, proof });
+    damaged.expect_error(ErrorCode::BadProof);
+
+    let other = RawConnection::open(server.address());
+    let mut replayed = RawConnection::open(server.address());
+    let (card, proof) = join(&other);
+    replayed.say(&ToServer::Join { card, proof });
+    replayed.expect_error(ErrorCode::BadProof);
+
+    let mut forged = RawConnection::open(server.address());
+    let (mut card, proof) = join(&forged);
+    card[40] ^= 1;
+    forged.say(&ToServer::Join { card, proof });
+    forged.expect_error(ErrorCode::BadCard);
+    witness.is_served();
+
+    // Somebody else's name, whatever the case; also when its owner is away.
+    for name in ["witness", "WITNESS", "Witness"] {
+        let mut thief = RawConnection::open(server.address());
+        let second = Character::new(name);
+        thief.say(&second.join(&thief.nonce, &thief.server));
+        thief.expect_error(ErrorCode::NameTaken);
+        witness.is_served();
+    }
+    drop(RawConnection::join(server.address(), &culprit));
+    let mut thief = RawConnection::open(server.address());
+    thief.say(&Character::new("Culprit").join(&thief.nonce, &thief.server));
+    thief.expect_error(ErrorCode::NameTaken);
+    RawConnection::join(server.address(), &culprit);
+    server.stop();
+}
+
+fn envelope<'a>(from: &'a str, to: &'a str) -> ToServer<'a> {
+    ToServer::Envelope(Envelope {
+        from,
+        to,
+        kind: Kind::Message,
+        number: 1,
+        sealed: b"opaque",
+    })
+}
+
+#[test]
+fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
+    let place = Place::new();
+    let server = place.server();
+    let mut witness = Witness::of(&server);
+    let culprit = Character::new("culprit");
+
+    for early in [
+        envelope("culprit", "witness"),
+        ToServer::Taken { count: 0 },
+        ToServer::Who { id: 1 },
+    ] {
+        let mut stranger = RawConnection::open(server.address());
+        stranger.say(&early);
+        stranger.expect_error(ErrorCode::OutOfPlace);
+    }
+    let again = culprit.join(&[0; 32], &[0; 16]);
+    let splice = ToServer::Splice {
+        transfer: [1; 16],
+        side: Side::Sender,
+    };
+    let long = "x".repeat(33);
+    for (message, code) in [
+        (again, ErrorCode::OutOfPlace),
+        (splice, ErrorCode::OutOfPlace),
+        (envelope("witness", "nobody"), ErrorCode::BadEnvelope),
+        (envelope("", "witness"), ErrorCode::BadEnvelope),
+        (envelope("culprit", "no name"), ErrorCode::BadEnvelope),
+        (envelope("culprit", &long), ErrorCode::BadEnvelope),
+        (ToServer::Taken { count: 1 }, ErrorCode::Malformed),
+        (ToServer::Taken { count: u64::MAX }, ErrorCode::Malformed),
+    ] {
+        println!("{message:?}");
+        let mut member = RawConnection::join(server.address(), &culprit);
+        member.say(&message);
+        member.expect_error(code);
+        witness.is_served();
+    }
+
+    // One end of a transfer can be taken once.
+    let mut first = RawConnection::open(server.address());
+    let mut second = RawConnection::open(server.address());
+    let splice = ToServer::Splice {
+        transfer: [2; 16],
+        side: Side::Receiver,
+    };
+    first.say(&splice);
+    second.say(&splice);
+    // Whichever comes second.
+    let told = std::thread::scope(|scope| {
+        let (sender, told) = std::sync::mpsc::channel();
+        for connection in [&mut first, &mut second] {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let code = connection.next().map(|body| match ToPeer::decode(&body) {
+                    Ok(ToPeer::Error { code, .. }) => Some(code),
+                    _ => None,
+                });
+                // Only the first answer is wanted.
+                let _ = sender.send(code);
+            });
+        }
+        let told = told.recv_timeout(PATIENCE).expect("one of them is told");
+        // The other end comes, so that nobody waits for it any longer.
+        let mut sender = RawConnection::open(server.address());
+        sender.say(&ToServer::Splice {
+            transfer: [2; 16],
+            side: Side::Sender,
+        });
+        sender.end();
+        told
+    });
+    assert_eq!(told, Some(Some(ErrorCode::OutOfPlace)));
+    witness.is_served();
+
+    // Envelopes of the witness are still its own: what it sends arrives at a member who behaves.
+    let mut member = RawConnection::join(server.address(), &culprit);
+    witness.connection.say(&envelope("witness", "culprit"));
+    let body = member.next().expect("the envelope arrives");
+    assert!(matches!(ToPeer::decode(&body), Ok(ToPeer::Envelope(e)) if e.from == "witness"));
+    server.stop();
+}
