@@ -22,6 +22,9 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 /// How long a client may leave what is written to it unread.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 
+/// How long to let clients be after the system had no descriptor for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// The socket's address: through a descriptor of its folder, because the path of a socket may have 107 bytes only.
 fn address(home: &Home) -> io::Result<(File, PathBuf)> {
     let folder = File::open(home.private_path())?;
@@ -47,6 +50,8 @@ pub fn serve(home: &Home, switch: Switch) -> io::Result<()> {
             // The process's own command line is client 0.
             for (id, stream) in (1..).zip(listener.incoming()) {
                 let (Ok(stream), switch) = (stream, switch.clone()) else {
+                    // Out of descriptors, most likely.
+                    std::thread::sleep(ACCEPT_PAUSE);
                     continue;
                 };
                 // Without a thread the client sees its connection end.

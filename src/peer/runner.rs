@@ -164,6 +164,7 @@ impl Runner {
             writer: None,
             listener: None,
             is_serving: false,
+            is_stopping: false,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -212,6 +213,7 @@ struct Shell {
     writer: Option<Writer>,
     listener: Option<Listener>,
     is_serving: bool,
+    is_stopping: bool,
     _lock: Lock,
 }
 
@@ -246,23 +248,26 @@ impl Shell {
                 Err(_) => return Ok(false),
             },
         };
-        let mut goes_on = true;
         for message in first
             .into_iter()
             .chain(waiting.try_iter().take(BATCH_MESSAGES_MAX))
         {
-            goes_on &= self.take(message)?;
+            self.take(message)?;
         }
         self.engine.handle(now(), Input::Tick)?;
         for effect in self.engine.settle()? {
             self.carry_out(effect);
         }
-        Ok(goes_on)
+        // What others have begun through the control socket is finished; what they merely watch, they take over.
+        Ok(!self.is_stopping || self.engine.has_work())
     }
 
-    fn take(&mut self, message: Message) -> Result<bool, Fatal> {
+    fn take(&mut self, message: Message) -> Result<(), Fatal> {
         match message {
             Message::Input(input) => {
+                if let Input::Gone(client) = &*input {
+                    self.clients.remove(client);
+                }
                 if let Input::Net(Net::Lost | Net::Refused(..) | Net::Unreachable(_)) = &*input {
                     self.writer = None;
                 }
@@ -283,9 +288,9 @@ impl Shell {
             Message::Prove { nonce, server, reply } => {
                 let _ = reply.send(self.engine.prove(&nonce, &server));
             }
-            Message::Stop => return Ok(false),
+            Message::Stop => self.is_stopping = true,
         }
-        Ok(true)
+        Ok(())
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -305,6 +310,12 @@ impl Shell {
                 }
             }
             Effect::Connect => self.connect(),
+            Effect::Disconnect => {
+                self.writer = None;
+                if let Some(connection) = self.connection.take() {
+                    connection.finish(None);
+                }
+            }
             Effect::Serve => self.serve(),
             Effect::ReadShare => self.read_share(None),
             Effect::AddShare(file, keywords) => self.read_share(Some((file, keywords))),

@@ -1,6 +1,8 @@
 //! Gives commands to a peer and shows what comes of them.
 
-use crossbeam_channel::{Receiver, bounded, never, select};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -9,6 +11,7 @@ use crate::peer::command::{Command, EXIT_DONE, EXIT_FAILED, EXIT_NO_CONNECTION, 
 use crate::peer::event::Event;
 use crate::peer::prompt::{HELP, Line};
 use crate::peer::render::Renderer;
+use crate::peer::runner::Runner;
 use crate::terminal;
 
 /// What the user wants next.
@@ -46,26 +49,92 @@ pub(super) enum Tail {
 /// Where shown text goes, if not to standard output: a prompt moves aside for it.
 pub(super) type Printer = Box<dyn FnMut(String)>;
 
+/// Commands on their way to the peer. More are not read from the user, so none is ever waited for here.
+const COMMANDS_MAX: usize = 256;
+
+/// The way to a peer and back. Commands go through a thread of their own: whoever gave one must go on hearing what
+/// comes of the others, or both sides would wait for each other.
+struct Attached {
+    commands: Sender<Command>,
+    updates: Receiver<Update>,
+    is_remote: bool,
+    feeder: Option<JoinHandle<()>>,
+    /// Ended last.
+    runner: Option<Runner>,
+}
+
+impl Attached {
+    fn new(peer: Peer) -> Self {
+        let (commands, given) = bounded::<Command>(2 * COMMANDS_MAX);
+        match peer {
+            Peer::Local(client, runner) => {
+                let updates = client.updates.clone();
+                let feeder =
+                    std::thread::spawn(move || given.iter().for_each(|command| client.command(command)));
+                Self {
+                    commands,
+                    updates,
+                    is_remote: false,
+                    feeder: Some(feeder),
+                    runner: Some(runner),
+                }
+            }
+            Peer::Remote(mut client) => {
+                let updates = client.updates.clone();
+                let feeder = std::thread::spawn(move || {
+                    // If the other process is gone, the updates end.
+                    given.iter().try_for_each(|command| client.command(&command)).ok();
+                });
+                Self {
+                    commands,
+                    updates,
+                    is_remote: true,
+                    feeder: Some(feeder),
+                    runner: None,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Nothing is heard any more, so nobody waits for it to be heard.
+        self.updates = never();
+        self.commands = bounded(0).0;
+        if let (Some(feeder), false) = (self.feeder.take(), self.is_remote) {
+            let _ = feeder.join();
+        }
+        self.runner = None;
+    }
+}
+
+/// Finds the peer again when the process that ran it has ended.
+pub(super) type Restart = Box<dyn Fn() -> Result<Peer, String>>;
+
 /// One process's use of a peer.
 pub(super) struct Session {
-    peer: Peer,
+    peer: Attached,
+    restart: Restart,
     renderer: Renderer,
     pub(super) printer: Option<Printer>,
     /// Commands that are not done.
     open: usize,
-    /// Of them, those that end only with the process.
-    standing: usize,
+    /// Of them, those that go on for as long as the user likes; another process can take them over.
+    standing: Vec<Command>,
     code: u8,
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, renderer: Renderer) -> Self {
+    pub(super) fn new(peer: Peer, restart: Restart, renderer: Renderer) -> Self {
+        let peer = Attached::new(peer);
         Self {
             peer,
+            restart,
             renderer,
             printer: None,
             open: 0,
-            standing: 0,
+            standing: Vec::new(),
             code: EXIT_DONE,
         }
     }
@@ -73,39 +142,57 @@ impl Session {
     /// Runs until the user wants nothing more and all is done. Returns the exit status.
     pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> u8 {
         let signals = signals();
-        let updates = self.peer.updates();
         // A prompt's view stands until the user wants nothing more; what was given as the only command is waited for.
         let drains = matches!(tail, Tail::Drain(_));
         let mut tail = Some(tail);
         loop {
-            let is_busy = self.open > self.standing;
-            let is_done = if drains { !is_busy } else { self.open == 0 };
+            let busy = self.open.saturating_sub(self.standing.len());
+            let is_done = if drains { busy == 0 } else { self.open == 0 };
             if tail.is_none() && is_done {
                 return self.code;
             }
             // The next line is looked at when the one before is done, as in a shell; a prompt does not wait.
-            let waits =
-                tail.is_none() || (is_busy && matches!(tail, Some(Tail::Drain(_))) && self.printer.is_none());
+            let waits = drains && busy > 0 && self.printer.is_none();
+            let takes_no_more = tail.is_none() || waits || busy >= COMMANDS_MAX;
             let closed = never();
+            let updates = self.peer.updates.clone();
             select! {
-                recv(if waits { &closed } else { from_user }) -> user => match user {
+                recv(if takes_no_more { &closed } else { from_user }) -> user => match user {
                     Ok(FromUser::Quit) | Err(_) => self.tail(&mut tail),
                     Ok(user) => self.user(user),
                 },
                 recv(updates) -> update => match update {
                     Ok(update) => self.update(update),
                     Err(_) => {
-                        self.show(&Event::error("the process that runs this peer has ended"));
-                        return EXIT_FAILED;
+                        if let Err(why) = self.take_over() {
+                            self.show(&Event::error(why));
+                            return EXIT_FAILED;
+                        }
                     }
                 },
                 recv(signals) -> _ => return self.interrupted(),
             }
-            if self.standing > 0 && self.open < self.standing {
-                // What stands has ended by itself: the server or the store has failed, and that was said.
-                return self.code.max(EXIT_FAILED);
+            if self.open < self.standing.len() {
+                // What stands has ended by itself: it is done, or the server or the store has failed, and that was said.
+                return if drains {
+                    self.code.max(EXIT_FAILED)
+                } else {
+                    self.code
+                };
             }
         }
+    }
+
+    /// The process that ran the peer has ended: what stands is taken over, by this process or by another that was faster.
+    fn take_over(&mut self) -> Result<(), String> {
+        if !self.peer.is_remote || self.open > self.standing.len() {
+            return Err("the process that runs this peer has ended; try again".into());
+        }
+        self.peer = Attached::new((self.restart)()?);
+        for command in &self.standing {
+            let _ = self.peer.commands.send(command.clone());
+        }
+        Ok(())
     }
 
     /// The user wants nothing more.
@@ -117,7 +204,12 @@ impl Session {
 
     fn interrupted(&self) -> u8 {
         // Who listens or shares without an end in mind ends it this way.
-        if self.open == self.standing && self.standing > 0 {
+        let has_no_end = |command: &Command| match command {
+            Command::Listen { count, timeout } => count.is_none() && timeout.is_none(),
+            _ => true,
+        };
+        let is_idle = self.open == self.standing.len() && !self.standing.is_empty();
+        if is_idle && self.standing.iter().all(has_no_end) {
             EXIT_DONE
         } else {
             EXIT_FAILED
@@ -139,26 +231,36 @@ impl Session {
 
     fn command(&mut self, command: Command) {
         self.open += 1;
-        if matches!(
-            command,
-            Command::View
-                | Command::Share
-                | Command::Listen {
-                    count: None,
-                    timeout: None
-                }
-        ) {
-            self.standing += 1;
+        if matches!(command, Command::View | Command::Share | Command::Listen { .. }) {
+            self.standing.push(command.clone());
         }
-        self.peer.command(command);
+        // There is room, see `COMMANDS_MAX`; and if the peer is gone, the updates end.
+        let _ = self.peer.commands.send(command);
     }
 
     fn update(&mut self, update: Update) {
         match update {
-            Update::Event(event) => self.show(&event),
+            Update::Event(event) => {
+                if matches!(event, Event::Message(_)) {
+                    self.count_message();
+                }
+                self.show(&event);
+            }
             Update::Done(code) => {
                 self.open = self.open.saturating_sub(1);
                 self.code = self.code.max(code);
+            }
+        }
+    }
+
+    /// What is taken over waits only for the messages that are still to come.
+    fn count_message(&mut self) {
+        for command in &mut self.standing {
+            if let Command::Listen {
+                count: Some(count), ..
+            } = command
+            {
+                *count = count.saturating_sub(1);
             }
         }
     }

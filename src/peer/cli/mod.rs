@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use crossbeam_channel::{Receiver, bounded};
 use drive::{FromUser, Session, Tail};
 
-use super::command::{Command, EXIT_FAILED, Update};
+use super::command::{Command, EXIT_FAILED};
 use super::control::{self, RemoteClient};
 use super::engine::Options;
 use super::event::Event;
@@ -66,31 +66,8 @@ pub fn run(arguments: Arguments) -> u8 {
 
 /// A peer in this process, or in the one that runs the directory.
 enum Peer {
-    /// In this order: the runner ends when its client is gone.
-    Local(
-        Client,
-        #[expect(dead_code, reason = "held to be dropped last")] Runner,
-    ),
+    Local(Client, Runner),
     Remote(RemoteClient),
-}
-
-impl Peer {
-    fn command(&mut self, command: Command) {
-        match self {
-            Self::Local(client, _) => client.command(command),
-            Self::Remote(client) => {
-                // If the other process is gone, the updates end.
-                let _ = client.command(&command);
-            }
-        }
-    }
-
-    fn updates(&self) -> Receiver<Update> {
-        match self {
-            Self::Local(client, _) => client.updates.clone(),
-            Self::Remote(client) => client.updates.clone(),
-        }
-    }
 }
 
 fn start(arguments: &Arguments) -> Result<Peer, String> {
@@ -143,10 +120,13 @@ fn passphrase(path: &Path) -> Result<String, String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn serve(arguments: Arguments, peer: Peer, renderer: Renderer) -> u8 {
-    let session = Session::new(peer, renderer);
+fn serve(mut arguments: Arguments, peer: Peer, renderer: Renderer) -> u8 {
+    let command = arguments.command.take();
+    let arguments = Arc::new(arguments);
+    let again = Arc::clone(&arguments);
+    let session = Session::new(peer, Box::new(move || start(&again)), renderer);
     let wait = arguments.wait;
-    let command = match arguments.command {
+    let command = match command {
         None if std::io::stdin().is_terminal() => return interactive::run(session, &arguments.dir),
         None => return session.run(&lines(), Tail::Drain(wait.unwrap_or(DRAIN_SECONDS))),
         Some(Sub::Send { to, text }) if text == ["-"] => return session.run(&messages(to, wait), Tail::End),

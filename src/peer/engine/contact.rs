@@ -1,7 +1,7 @@
 //! What the engine knows of another peer, and the messages on their way to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::Digest;
 use wire::PeerName;
@@ -13,6 +13,8 @@ use wire::signal::Complaint;
 use super::Fatal;
 use crate::peer::store::{ContactRecord, OutboxRecord, Store};
 
+/// How often at most a stored message is sent again on a new connection.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// A message that its recipient has refused more often is not sent again by this process.
 pub(super) const REFUSALS_MAX: u32 = 3;
 
@@ -65,6 +67,8 @@ pub(super) struct Contact {
     pub(super) card: Option<Card>,
     pub(super) next_number: u64,
     pub(super) last_number: u64,
+    /// How often another identity key was trusted in place of the one before; numbers start again then.
+    pub(super) generation: u64,
     pub(super) current: Option<Current>,
     /// Openings of conversations under which messages are on their way, as they travel.
     pub(super) openings: BTreeMap<ConversationId, (u64, Vec<u8>)>,
@@ -80,6 +84,10 @@ pub(super) struct Contact {
     pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
     /// Another identity key than the pinned one was shown for this name, and is not trusted.
     pub(super) is_distrusted: bool,
+    /// Conversations of theirs for which a receipt could not be handed on; due again after `retry_at`.
+    pub(super) receipts_refused: BTreeSet<ConversationId>,
+    /// When a message that is stored was last sent again, to make the recipient repeat a receipt that was lost.
+    pub(super) probed_at: Option<Instant>,
     /// Not to be tried again before.
     pub(super) retry_at: Option<Instant>,
 }
@@ -91,6 +99,7 @@ impl Contact {
             card: None,
             next_number: 1,
             last_number: 0,
+            generation: 0,
         };
         Self::from_record(record)
     }
@@ -102,6 +111,7 @@ impl Contact {
             name: record.name,
             next_number: record.next_number,
             last_number: record.last_number,
+            generation: record.generation,
             current: None,
             openings: BTreeMap::new(),
             unacked: BTreeMap::new(),
@@ -111,6 +121,8 @@ impl Contact {
             complained: BTreeSet::new(),
             complaints_due: BTreeMap::new(),
             is_distrusted: false,
+            receipts_refused: BTreeSet::new(),
+            probed_at: None,
             retry_at: None,
         }
     }
@@ -121,11 +133,15 @@ impl Contact {
             card: self.card.as_ref().map(|card| card.as_bytes().to_vec()),
             next_number: self.next_number,
             last_number: self.last_number,
+            generation: self.generation,
         }
     }
 
     /// A new connection to a server: everything that it does not have is to be sent again, in order.
-    pub(super) fn reconnected(&mut self, server: &ServerId) {
+    ///
+    /// Of what it has stored the oldest goes once more if it has not lately: the receipt may have been lost with the
+    /// server's memory, and a recipient that has the message repeats it.
+    pub(super) fn reconnected(&mut self, server: &ServerId, now: Instant) {
         self.lookup = Lookup::NotAsked;
         self.opened_here.clear();
         self.complained.clear();
@@ -136,6 +152,13 @@ impl Contact {
             if message.stored_at != Some(*server) {
                 self.unsent.insert(*number);
             }
+        }
+        let may_probe = self
+            .probed_at
+            .is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY);
+        if let (Some((number, _)), true) = (self.unacked.first_key_value(), may_probe) {
+            self.probed_at = Some(now);
+            self.unsent.insert(*number);
         }
     }
 
@@ -154,7 +177,7 @@ impl Contact {
 
     /// Whether something is to be said to it on this connection.
     pub(super) fn wants_to_send(&self) -> bool {
-        !self.unsent.is_empty() || !self.complaints_due.is_empty()
+        !self.unsent.is_empty() || !self.complaints_due.is_empty() || !self.receipts_refused.is_empty()
     }
 
     /// Conversations of ours under which nothing is on its way any more and nothing will be.

@@ -16,6 +16,7 @@ use wire::{Digest, FileName, PeerName};
 use zeroize::Zeroizing;
 
 use super::contact::Lookup;
+use super::outbound::About;
 use super::{ClientId, Effect, Engine, Fatal};
 use crate::peer::command::{EXIT_DONE, EXIT_FAILED, Wanted};
 use crate::peer::event::{Answer, Event, FileRoute};
@@ -134,6 +135,7 @@ struct Fetch {
 pub(super) struct Files {
     share: Option<Share>,
     port: Option<u16>,
+    published: Option<(u32, u32)>,
     offers: HashMap<TransferId, Offer>,
     fetches: Vec<Fetch>,
     next_request: u64,
@@ -181,6 +183,7 @@ impl Engine {
 
     /// Tells a server that was just joined what is shared and where.
     pub(super) fn announce_files(&mut self) {
+        self.files.published = None;
         self.announce_port();
         self.publish();
     }
@@ -215,7 +218,15 @@ impl Engine {
         }
     }
 
+    /// A client that comes after the share was published is told so.
+    pub(super) fn say_published(&mut self, client: ClientId) {
+        if let (Some((files, pairs)), true) = (self.files.published, self.link.is_some()) {
+            self.tell(client, Event::Result(Answer::Published { files, pairs }));
+        }
+    }
+
     pub(super) fn published(&mut self, files: u32, pairs: u32) {
+        self.files.published = Some((files, pairs));
         self.tell_sharers(&Event::Result(Answer::Published { files, pairs }));
         self.end_add_share(EXIT_DONE);
     }
@@ -240,7 +251,7 @@ impl Engine {
         let transfer = request.transfer;
         let verdict = self.judge(&request);
         let answer = signal::encode(&FileAnswer { transfer, verdict });
-        self.send_signal(from, Kind::Answer, number, &answer, None);
+        self.send_signal(from, Kind::Answer, number, &answer, About::Nothing);
         let Verdict::Ready { .. } = verdict else { return };
         let file = self
             .files
@@ -437,7 +448,13 @@ impl Engine {
             },
         );
         fetch.deadline = Some(self.now.instant + STEP_WAIT);
-        self.send_signal(&holder, Kind::Request, number, &content, Some(transfer));
+        self.send_signal(
+            &holder,
+            Kind::Request,
+            number,
+            &content,
+            About::Transfer(transfer),
+        );
     }
 
     /// The server could not hand a request on.

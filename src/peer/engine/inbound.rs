@@ -12,6 +12,7 @@ use super::contact::Lookup;
 use super::outbound::CardVerdict;
 use super::{Engine, Fatal};
 use crate::peer::event::{Arrival, ConversationEvent, Event, MessageEvent};
+use crate::peer::home::Pin;
 use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
 
 /// A conversation of somebody else's that this peer has accepted.
@@ -75,6 +76,14 @@ impl Engine {
             }
         };
         let name = card.name.folded();
+        if self
+            .contacts
+            .get(&name)
+            .is_none_or(|contact| contact.lookup == Lookup::NotAsked)
+        {
+            // Nobody asked for it, so it is not pinned either.
+            return Ok(());
+        }
         let verdict = self.take_card(card)?;
         if verdict == CardVerdict::Mine {
             return Ok(());
@@ -225,6 +234,10 @@ impl Engine {
             let Ok(opening) = Opening::from_bytes(&record.opening) else {
                 return Ok(Err(Complaint::UnknownConversation));
             };
+            if self.pins.check(&record.from, &opening.sender.fingerprint()) != Pin::Same {
+                // It was opened under a key that is no longer trusted.
+                return Ok(Err(Complaint::UnknownConversation));
+            }
             let Some(key) = self.me.keys.by_fingerprint(&opening.recipient_key) else {
                 return Ok(Err(Complaint::KeyDestroyed));
             };
@@ -280,8 +293,13 @@ impl Engine {
                 self.changed_accepted.insert(id);
                 self.receipts_due.insert((name.folded(), id));
                 if number <= last_number {
-                    // It came before, sealed under an earlier conversation.
-                    return Ok(());
+                    match self.received_text(&name, number)? {
+                        // It came before, sealed under an earlier conversation.
+                        Some(text) if text == opened.text => return Ok(()),
+                        // Another message under the same number: the sender's directory was restored from an older copy.
+                        Some(_) => self.number_again(&name),
+                        None => {}
+                    }
                 }
                 let arrival = Arrival {
                     conversation: id,
@@ -314,14 +332,56 @@ impl Engine {
         Ok(())
     }
 
+    /// The text of a message that was received, also if it is written only with the next transaction.
+    fn received_text(&self, from: &PeerName, number: u64) -> Result<Option<String>, Fatal> {
+        let generation = self
+            .contacts
+            .get(&from.folded())
+            .map_or(0, |contact| contact.generation);
+        let pending = self.writes.iter().rev().find_map(|write| match write {
+            Write::History(record)
+                if record.direction == Direction::Received
+                    && (record.generation, record.number) == (generation, number)
+                    && record.with.folded() == from.folded() =>
+            {
+                Some(record.text.clone())
+            }
+            _ => None,
+        });
+        match pending {
+            Some(text) => Ok(Some(text)),
+            None => Ok(self
+                .store
+                .received(from, generation, number)?
+                .map(|record| record.text)),
+        }
+    }
+
+    /// Conversations of somebody are not gone on with, unless they are taken up again from disk.
+    pub(super) fn forget_accepted(&mut self, from: &PeerName) {
+        self.accepted
+            .retain(|_, accepted| accepted.from.folded() != from.folded());
+    }
+
+    /// Somebody's numbers start again.
+    pub(super) fn number_again(&mut self, from: &PeerName) {
+        let contact = self.contact(from);
+        contact.generation += 1;
+        contact.last_number = 0;
+        self.changed_contacts.insert(from.folded());
+    }
+
     /// Writes a message down, and shows it if somebody is looking.
     fn show_message(&mut self, message: MessageEvent) {
         let (name, number) = (message.from.clone(), message.number);
-        self.contact(&name).last_number = number;
+        let contact = self.contact(&name);
+        contact.last_number = contact.last_number.max(number);
+        let generation = contact.generation;
         self.changed_contacts.insert(name.folded());
         self.writes.push(Write::History(HistoryRecord {
             with: name.clone(),
             direction: Direction::Received,
+            generation,
             number,
             written_at: message.written_at,
             text: message.text.clone(),
@@ -331,7 +391,7 @@ impl Engine {
             self.emit(&Event::Message(Box::new(message)));
             self.message_shown();
         } else {
-            self.writes.push(Write::Unshown(name, number));
+            self.writes.push(Write::Unshown(name, generation, number));
         }
     }
 

@@ -115,6 +115,8 @@ pub enum Effect {
     AddShare(String, Vec<String>),
     /// A connection is wanted.
     Connect,
+    /// The connection is not wanted any more: the server does not want this peer.
+    Disconnect,
 }
 
 /// Why the engine cannot go on.
@@ -147,6 +149,8 @@ pub struct Engine {
     accepted: HashMap<ConversationId, Accepted>,
     link: Option<Link>,
     has_joined: bool,
+    /// Why the server does not want this peer, if it has said so.
+    unwanted: Option<String>,
     tasks: Vec<Task>,
     next_task: u64,
     /// Clients that know, or will hear, that this peer has joined.
@@ -198,8 +202,10 @@ impl Engine {
             accepted: HashMap::new(),
             link: None,
             has_joined: false,
+            unwanted: None,
             tasks: Vec::new(),
-            next_task: 0,
+            // A publication is 0 on the wire.
+            next_task: 1,
             greeted: BTreeSet::new(),
             files: files::Files::default(),
             writes: Vec::new(),
@@ -254,6 +260,7 @@ impl Engine {
         self.pump_all()?;
         self.send_receipts();
         self.end_listeners();
+        self.check_drained();
         self.acknowledge();
         self.collect_changes();
         self.store.commit(&self.writes)?;

@@ -38,13 +38,23 @@ pub(super) struct Link {
     relayed: BTreeMap<u64, (PeerName, u64)>,
 }
 
+/// What has to be known of an envelope if the server refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Nothing,
+    /// The transfer that a request is for.
+    Transfer(TransferId),
+    /// The conversation that a receipt is for.
+    Receipt(ConversationId),
+}
+
 /// What goes into an envelope, and what is to be known of it when the server speaks about it.
 pub(super) struct Parcel<'a> {
     kind: Kind,
     number: u64,
     sealed: &'a [u8],
     conversation: ConversationId,
-    pub(super) transfer: Option<TransferId>,
+    pub(super) about: About,
     trace: Option<SentEvent>,
 }
 
@@ -55,7 +65,7 @@ impl<'a> Parcel<'a> {
             number,
             sealed,
             conversation,
-            transfer: None,
+            about: About::Nothing,
             trace: None,
         }
     }
@@ -67,7 +77,7 @@ struct InFlight {
     number: u64,
     bytes: usize,
     conversation: ConversationId,
-    transfer: Option<TransferId>,
+    about: About,
     trace: Option<SentEvent>,
 }
 
@@ -103,20 +113,30 @@ impl Engine {
                     self.frame(&body)?;
                 }
             }
-            Net::Unreachable(why) => self.unreachable(&why),
+            Net::Unreachable(why) => {
+                self.disconnected();
+                self.unreachable(&why);
+            }
             Net::Refused(code, detail) => {
-                self.link = None;
+                self.disconnected();
                 self.refused_by_server(code, &detail);
             }
             Net::Lost => {
-                self.link = None;
+                self.disconnected();
                 self.fail_fetches("the connection to the server broke");
             }
         }
         Ok(())
     }
 
+    /// What was meant for a connection goes with it.
+    fn disconnected(&mut self) {
+        self.link = None;
+        self.frames.clear();
+    }
+
     fn joined(&mut self, server: ServerId, address: String) -> Result<(), Fatal> {
+        self.frames.clear();
         self.link = Some(Link::new(server));
         self.has_joined = true;
         for (name, number) in self.store.stored_at(&server)? {
@@ -129,7 +149,7 @@ impl Engine {
             }
         }
         for contact in self.contacts.values_mut() {
-            contact.reconnected(&server);
+            contact.reconnected(&server, self.now.instant);
         }
         let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
         self.emit(&Event::Joined {
@@ -164,6 +184,7 @@ impl Engine {
             writes.push(Write::History(HistoryRecord {
                 with: name.clone(),
                 direction: Direction::Sent,
+                generation: 0,
                 number,
                 written_at: now,
                 text: text.clone(),
@@ -227,6 +248,12 @@ impl Engine {
             return Ok(());
         }
         contact.retry_at = None;
+        let name = contact.name.folded();
+        self.receipts_due.extend(
+            std::mem::take(&mut contact.receipts_refused)
+                .into_iter()
+                .map(|id| (name.clone(), id)),
+        );
         while self.link.as_ref().is_some_and(Link::has_room) {
             let Some(&number) = contact.unsent.first() else {
                 break;
@@ -302,7 +329,7 @@ impl Engine {
     }
 
     /// A message of the outbox, also if it is to be written only with the next transaction.
-    fn store_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Fatal> {
+    pub(super) fn store_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Fatal> {
         let pending = self.writes.iter().rev().find_map(|write| match write {
             Write::Outbox(name, n, record) if *n == number && name == to => Some(record.clone()),
             _ => None,
@@ -420,7 +447,7 @@ impl Engine {
             number,
             sealed,
             conversation,
-            transfer,
+            about,
             trace,
         } = parcel;
         let envelope = Envelope {
@@ -440,7 +467,7 @@ impl Engine {
                 number,
                 bytes,
                 conversation,
-                transfer,
+                about,
                 trace,
             },
         );
@@ -450,7 +477,15 @@ impl Engine {
 
     /// Takes note of what the server says of envelopes.
     pub(super) fn routed(&mut self, first: u64, count: u64, outcome: Outcome) {
-        for place in first..first.saturating_add(count.min(IN_FLIGHT_MAX as u64)) {
+        let Some(link) = &self.link else { return };
+        let places = first..first.saturating_add(count);
+        let mut spoken_of: Vec<u64> = link
+            .in_flight
+            .range(places.clone())
+            .map(|(place, _)| *place)
+            .collect();
+        spoken_of.extend(link.relayed.range(places).map(|(place, _)| *place));
+        for place in spoken_of {
             let Some(link) = &mut self.link else { return };
             if let Some(sent) = link.in_flight.remove(&place) {
                 link.in_flight_bytes -= sent.bytes;
@@ -465,7 +500,7 @@ impl Engine {
     }
 
     fn routed_one(&mut self, sent: InFlight, outcome: Outcome) {
-        if let (Some(transfer), Outcome::Refused(refusal)) = (sent.transfer, outcome) {
+        if let (About::Transfer(transfer), Outcome::Refused(refusal)) = (sent.about, outcome) {
             return self.fetch_refused(transfer, refusal);
         }
         let server = self.link.as_ref().map(|link| link.server);
@@ -475,6 +510,10 @@ impl Engine {
         if let Outcome::Refused(refusal) = outcome {
             if sent.kind == Kind::Opening {
                 contact.opened_here.remove(&sent.conversation);
+            }
+            if let About::Receipt(conversation) = sent.about {
+                contact.receipts_refused.insert(conversation);
+                contact.retry_at = Some(self.now.instant + RETRY_AFTER);
             }
             if sent.kind == Kind::Message {
                 return self.not_taken(&sent.to, sent.number, refusal);

@@ -6,10 +6,13 @@ use wire::protocol::Kind;
 use wire::signal::{self, Complaint, Receipt};
 
 use super::contact::{Contact, Lookup, REFUSALS_MAX};
-use super::outbound::Parcel;
+use super::outbound::{About, Parcel};
 use super::{Engine, Fatal};
 use crate::peer::event::{self, Event};
 use crate::peer::store::{OutboxRecord, Write};
+
+/// Most conversations of one peer that are complained about on one connection.
+const COMPLAINTS_MAX: usize = 64;
 
 impl Engine {
     /// Seals the receipts that are due. They go out after the transaction that holds what they acknowledge.
@@ -40,7 +43,7 @@ impl Engine {
         reason: Complaint,
     ) {
         let contact = self.contact(to);
-        if !contact.complained.insert(conversation) {
+        if contact.complained.len() >= COMPLAINTS_MAX || !contact.complained.insert(conversation) {
             return;
         }
         if contact.card.is_some() && !contact.is_distrusted {
@@ -79,7 +82,11 @@ impl Engine {
 
     fn send_receipt(&mut self, to: &PeerName, receipt: &Receipt) {
         let number = self.contacts.get(to).map_or(0, |contact| contact.last_number);
-        self.send_signal(to, Kind::Receipt, number, &signal::encode(receipt), None);
+        let about = match receipt {
+            Receipt::Received { conversation, .. } => About::Receipt(*conversation),
+            Receipt::Refused { .. } => About::Nothing,
+        };
+        self.send_signal(to, Kind::Receipt, number, &signal::encode(receipt), about);
     }
 
     /// Seals a signal under the conversation towards a peer, which is opened if need be, and sends it. False if there
@@ -90,7 +97,7 @@ impl Engine {
         kind: Kind,
         number: u64,
         content: &[u8],
-        transfer: Option<wire::protocol::TransferId>,
+        about: About,
     ) -> bool {
         if self.link.is_none() {
             return false;
@@ -107,7 +114,7 @@ impl Engine {
             let sealed = current.outgoing.seal_signal(kind, number, content);
             self.send_opening(&mut contact, id);
             let mut parcel = Parcel::new(kind, number, &sealed, id);
-            parcel.transfer = transfer;
+            parcel.about = about;
             self.send(&contact.name, parcel);
         }
         self.contacts.insert(to.folded(), contact);
@@ -149,11 +156,12 @@ impl Engine {
         let covered: Vec<u64> = covered(contact, id, 0..count).collect();
         let Some(last) = covered.last() else { return };
         let place = contact.unacked[last].sealed.expect("what is covered is sealed");
-        if place.place + 1 == count && place.running_hash != running_hash {
+        if place.place + 1 != count || place.running_hash != running_hash {
             let number = Some(*last);
             let reason = format!(
-                "the receipt names another running hash ({running_hash}) than this side has ({}); the messages stay \
-                 queued",
+                "the receipt is over {count} messages with running hash {running_hash}, this side has {} with {}; the \
+                 messages stay queued",
+                place.place + 1,
                 place.running_hash
             );
             self.emit(&Event::Refused {
@@ -200,10 +208,6 @@ impl Engine {
             return Ok(());
         };
         let refused: Vec<u64> = covered(contact, id, count..u64::MAX).collect();
-        let Some(&first) = refused.first() else {
-            return Ok(());
-        };
-        let name = contact.name.clone();
         if contact
             .current
             .as_ref()
@@ -211,6 +215,10 @@ impl Engine {
         {
             contact.current = None;
         }
+        let Some(&first) = refused.first() else {
+            return Ok(());
+        };
+        let name = contact.name.clone();
         // A fresh card, in case the old key is gone.
         contact.lookup = Lookup::NotAsked;
         let mut records = Vec::new();
@@ -220,15 +228,33 @@ impl Engine {
             if message.refusals > REFUSALS_MAX {
                 continue;
             }
-            (message.sealed, message.bytes) = (None, None);
             records.push(number);
         }
         contact.send_all_again();
-        for number in records {
-            if let Some(record) = self.store.outbox_entry(&name, number)? {
+        self.unseal(&name, &records)?;
+        let reason = event::explain(reason);
+        self.emit(&Event::Refused {
+            with: name,
+            number: Some(first),
+            reason,
+        });
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Messages are to be sealed anew.
+    pub(super) fn unseal(&mut self, to: &PeerName, numbers: &[u64]) -> Result<(), Fatal> {
+        for number in numbers {
+            let contact = self.contact(to);
+            if let Some(message) = contact.unacked.get_mut(number) {
+                (message.sealed, message.bytes) = (None, None);
+            }
+            let name = contact.name.clone();
+            if let Some(record) = self.store_entry(&name, *number)? {
                 self.writes.push(Write::Outbox(
-                    name.clone(),
-                    number,
+                    name,
+                    *number,
                     OutboxRecord {
                         sealed: None,
                         ..record
@@ -236,12 +262,6 @@ impl Engine {
                 ));
             }
         }
-        let reason = event::explain(reason);
-        self.emit(&Event::Refused {
-            with: name,
-            number: Some(first),
-            reason,
-        });
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use super::outbound::CardVerdict;
 use super::{ClientId, Effect, Engine, Fatal};
 use crate::peer::command::{Command, EXIT_DONE, EXIT_FAILED, EXIT_NO_CONNECTION, Update};
 use crate::peer::event::{Answer, Event, MessageEvent};
+use crate::peer::home::Pin;
 use crate::peer::store::Write;
 
 /// How long a question to the server may take.
@@ -85,6 +86,11 @@ impl Task {
 impl Engine {
     /// Starts a command.
     pub(super) fn command(&mut self, client: ClientId, command: Command) -> Result<(), Fatal> {
+        if let (Some(why), true) = (self.unwanted.clone(), command.needs_server()) {
+            self.tell(client, Event::error(why));
+            self.done(client, EXIT_FAILED);
+            return Ok(());
+        }
         if command.needs_server() && self.link.is_none() {
             self.effects.push(Effect::Connect);
         }
@@ -100,6 +106,7 @@ impl Engine {
             Command::Share => {
                 self.start(client, TaskKind::Share, None);
                 self.greet(client);
+                self.say_published(client);
             }
             Command::Send { to, texts, wait } => self.start_send(client, &to, texts, wait),
             Command::Listen { count, timeout } => {
@@ -134,7 +141,6 @@ impl Engine {
             Command::Drain { wait } => {
                 let deadline = Some(self.after(Duration::from_secs(wait)));
                 self.start(client, TaskKind::Drain, deadline);
-                self.check_drained();
             }
             Command::Files => {
                 self.start(client, TaskKind::Files, None);
@@ -213,6 +219,9 @@ impl Engine {
 
     pub(super) fn tick(&mut self) {
         let now = self.now.instant;
+        for contact in self.contacts.values_mut() {
+            contact.retry_at = contact.retry_at.filter(|at| *at > now);
+        }
         let late = |task: &Task| task.deadline.is_some_and(|deadline| deadline <= now);
         let mut failures = Vec::new();
         for task in self.tasks.iter().filter(|task| late(task)) {
@@ -316,7 +325,6 @@ impl Engine {
             TaskKind::Send { open, .. } if open.is_empty() => Some(EXIT_DONE),
             _ => None,
         });
-        self.check_drained();
     }
 
     fn close(&mut self, to: &PeerName, number: u64, only_without_receipts: bool) {
@@ -370,7 +378,6 @@ impl Engine {
             } if name.folded() == to.folded() => Some(EXIT_DONE),
             _ => None,
         });
-        self.check_drained();
     }
 
     /// The recipient's key has changed and is not trusted: whoever does not wait for receipts has failed, the messages
@@ -387,7 +394,10 @@ impl Engine {
     }
 
     /// Everything is delivered, relayed or stored.
-    fn check_drained(&mut self) {
+    pub(super) fn check_drained(&mut self) {
+        if !self.tasks.iter().any(|task| matches!(task.kind, TaskKind::Drain)) {
+            return;
+        }
         let is_drained = self.contacts.values().all(|contact| {
             contact
                 .unacked
@@ -419,6 +429,10 @@ impl Engine {
 
     /// Shows what came while nobody was looking.
     fn show_unshown(&mut self, client: ClientId) -> Result<(), Fatal> {
+        // What came in the same step is there as well.
+        self.collect_changes();
+        self.store.commit(&self.writes)?;
+        self.writes.clear();
         let unshown = self.store.unshown()?;
         if unshown.is_empty() {
             return Ok(());
@@ -442,7 +456,7 @@ impl Engine {
         }
         self.writes.push(Write::AllShown);
         self.writes
-            .extend(rest.map(|record| Write::Unshown(record.with, record.number)));
+            .extend(rest.map(|record| Write::Unshown(record.with, record.generation, record.number)));
         Ok(())
     }
 
@@ -582,8 +596,22 @@ impl Engine {
             // It passes; the connection is tried again.
             return;
         }
-        self.emit(&Event::error(format!("the server ends the session: {detail}")));
+        let why = format!("the server ends the session: {detail}");
+        self.emit(&Event::error(why.clone()));
+        self.unwanted = Some(why);
         self.end_tasks(|_| Some(EXIT_FAILED));
+        self.effects.push(Effect::Disconnect);
+    }
+
+    /// Whether a command is under way that ends by itself.
+    pub fn has_work(&self) -> bool {
+        let stands = |task: &Task| {
+            matches!(
+                task.kind,
+                TaskKind::View | TaskKind::Share | TaskKind::Listen { .. }
+            )
+        };
+        self.tasks.iter().any(|task| !stands(task))
     }
 
     fn show_card(&mut self, client: ClientId) {
@@ -633,16 +661,12 @@ impl Engine {
     }
 
     fn trust(&mut self, client: ClientId, name: &PeerName, fingerprint: Fingerprint) -> Result<(), Fatal> {
+        let is_another = matches!(self.pins.check(name, &fingerprint), Pin::Changed { .. });
         self.pins.replace(name, &fingerprint, self.now.unix)?;
-        let contact = self.contact(name);
-        if contact
-            .card
-            .as_ref()
-            .is_some_and(|card| card.fingerprint() != fingerprint)
-        {
-            contact.card = None;
-            contact.current = None;
+        if is_another {
+            self.another_key(name)?;
         }
+        let contact = self.contact(name);
         // The card that was refused is asked for once more.
         contact.lookup = Lookup::NotAsked;
         contact.is_distrusted = false;
@@ -656,6 +680,18 @@ impl Engine {
         );
         self.done(client, EXIT_DONE);
         Ok(())
+    }
+
+    /// Another identity key stands for a name: its numbers start again, what was accepted under the old key is not gone on
+    /// with, and what was sealed for it is sealed anew.
+    fn another_key(&mut self, name: &PeerName) -> Result<(), Fatal> {
+        self.number_again(name);
+        self.forget_accepted(name);
+        let contact = self.contact(name);
+        (contact.card, contact.current) = (None, None);
+        contact.send_all_again();
+        let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
+        self.unseal(name, &numbers)
     }
 
     fn show_history(&mut self, client: ClientId, with: Option<&PeerName>) -> Result<(), Fatal> {

@@ -66,6 +66,8 @@ pub struct ContactRecord {
     pub next_number: u64,
     /// The highest number of a message from it.
     pub last_number: u64,
+    /// How often another identity key was trusted in place of the one before.
+    pub generation: u64,
 }
 
 /// Which way a message went.
@@ -85,6 +87,8 @@ pub struct HistoryRecord {
     pub with: PeerName,
     /// Which way it went.
     pub direction: Direction,
+    /// For a received one: which of the other's identity keys it came under, see [`ContactRecord::generation`]. Else 0.
+    pub generation: u64,
     /// Its number.
     pub number: u64,
     /// When it was written, by the writer's clock, in seconds since 1970.

@@ -12,18 +12,19 @@ use wire::{Digest, PeerName};
 use super::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, OutgoingRecord};
 
 type Bytes = &'static [u8];
+type HistoryKey = (&'static str, u8, u64, u64);
 
 const META: TableDefinition<&str, Bytes> = TableDefinition::new("meta");
 const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
 const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
 const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
 const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incoming");
-/// By other peer, direction and number.
-const HISTORY: TableDefinition<(&str, u8, u64), Bytes> = TableDefinition::new("history");
+/// By other peer, direction, which of their identity keys it was (numbers start again with a new one), and number.
+const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
 /// Messages of the outbox that a server has on its disk, with that server's identity.
 const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
 /// Messages received that nobody has seen yet, in the order of their arrival.
-const UNSHOWN: TableDefinition<u64, (&str, u64)> = TableDefinition::new("unshown");
+const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
 
 const FORMAT: &str = "format";
 const FORMAT_VERSION: &[u8] = b"1";
@@ -77,8 +78,8 @@ pub enum Write {
     Incoming(ConversationId, IncomingRecord),
     /// A message for the history.
     History(HistoryRecord),
-    /// A message that was received while nobody was looking.
-    Unshown(PeerName, u64),
+    /// A message that was received while nobody was looking: from whom, under which of their keys, its number.
+    Unshown(PeerName, u64, u64),
     /// All that was received is shown now.
     AllShown,
 }
@@ -289,6 +290,32 @@ impl Store {
         Ok(records)
     }
 
+    /// A message that was received.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn received(
+        &self,
+        from: &PeerName,
+        generation: u64,
+        number: u64,
+    ) -> Result<Option<HistoryRecord>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.database.begin_read()?.open_table(HISTORY)?;
+            let key = (
+                from.folded().to_string(),
+                Direction::Received as u8,
+                generation,
+                number,
+            );
+            Ok(table
+                .get((key.0.as_str(), key.1, key.2, key.3))?
+                .map(|v| v.value().to_vec()))
+        };
+        let found = read().map_err(|e| self.error(e))?;
+        found.map(|bytes| self.decode("history", &bytes)).transpose()
+    }
+
     /// The messages that were received while nobody was looking, in the order of their arrival.
     ///
     /// # Errors
@@ -300,8 +327,8 @@ impl Store {
             let mut found = Vec::new();
             for entry in unshown.iter()? {
                 let (_, value) = entry?;
-                let (name, number) = value.value();
-                if let Some(record) = history.get((name, Direction::Received as u8, number))? {
+                let (name, generation, number) = value.value();
+                if let Some(record) = history.get((name, Direction::Received as u8, generation, number))? {
                     found.push(record.value().to_vec());
                 }
             }
@@ -348,8 +375,8 @@ struct Tables<'t> {
     outbox: redb::Table<'t, (&'static str, u64), Bytes>,
     outgoing: redb::Table<'t, &'static [u8; 32], Bytes>,
     incoming: redb::Table<'t, &'static [u8; 32], Bytes>,
-    history: redb::Table<'t, (&'static str, u8, u64), Bytes>,
-    unshown: redb::Table<'t, u64, (&'static str, u64)>,
+    history: redb::Table<'t, HistoryKey, Bytes>,
+    unshown: redb::Table<'t, u64, (&'static str, u64, u64)>,
     stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
 }
 
@@ -373,6 +400,8 @@ impl<'t> Tables<'t> {
                     .insert(record.name.folded().as_str(), encode(record).as_slice())?;
             }
             Write::Outbox(to, number, record) => {
+                // A record is written again when it is sealed anew: then no server has it.
+                self.stored.remove((to.folded().as_str(), *number))?;
                 self.outbox
                     .insert((to.folded().as_str(), *number), encode(record).as_slice())?;
             }
@@ -391,12 +420,18 @@ impl<'t> Tables<'t> {
             }
             Write::History(record) => {
                 let name = record.with.folded();
-                let key = (name.as_str(), record.direction as u8, record.number);
+                let key = (
+                    name.as_str(),
+                    record.direction as u8,
+                    record.generation,
+                    record.number,
+                );
                 self.history.insert(key, encode(record).as_slice())?;
             }
-            Write::Unshown(from, number) => {
+            Write::Unshown(from, generation, number) => {
                 let next = self.unshown.last()?.map_or(0, |(key, _)| key.value() + 1);
-                self.unshown.insert(next, (from.folded().as_str(), *number))?;
+                self.unshown
+                    .insert(next, (from.folded().as_str(), *generation, *number))?;
             }
             Write::AllShown => self.unshown.retain(|_, _| false)?,
         }
@@ -407,7 +442,7 @@ impl<'t> Tables<'t> {
         let name = to.folded();
         self.outbox.remove((name.as_str(), number))?;
         self.stored.remove((name.as_str(), number))?;
-        let key = (name.as_str(), Direction::Sent as u8, number);
+        let key = (name.as_str(), Direction::Sent as u8, 0, number);
         let record = self.history.get(key)?.map(|v| v.value().to_vec());
         if let Some(mut record) = record.and_then(|bytes| postcard::from_bytes::<HistoryRecord>(&bytes).ok())
         {

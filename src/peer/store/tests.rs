@@ -18,6 +18,7 @@ fn history(direction: Direction, number: u64, text: &str) -> HistoryRecord {
     HistoryRecord {
         with,
         direction,
+        generation: 0,
         number,
         written_at: number,
         text,
@@ -34,6 +35,7 @@ fn what_was_committed_is_there_after_a_restart() {
         card: None,
         next_number: 3,
         last_number: 9,
+        generation: 0,
     };
     let id = Digest::of(b"conversation");
     let incoming = IncomingRecord {
@@ -84,7 +86,7 @@ fn messages_wait_to_be_shown_in_the_order_of_their_arrival() {
     for number in [1, 2, 3] {
         let record = history(Direction::Received, number, "hello");
         store
-            .commit(&[Write::History(record), Write::Unshown(name("Bob"), number)])
+            .commit(&[Write::History(record), Write::Unshown(name("Bob"), 0, number)])
             .expect("it commits");
     }
     let numbers: Vec<u64> = store
