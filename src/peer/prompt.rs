@@ -222,7 +222,7 @@ mod tests {
             ("/msg B", "usage: /msg"),
             ("/msg b/c hello", "'/'"),
             ("/get", "usage: /get"),
-            ("/get ../x", "'/'"),
+            ("/get a/x", "'/'"),
             ("/share x", "usage: /share"),
             ("/trust B xyz", "64 hexadecimal"),
             ("/dance", "/help"),

@@ -381,7 +381,7 @@ impl Shell {
         let (home, server, messages) = (Arc::clone(&self.home), self.server.clone(), self.messages.clone());
         std::thread::spawn(move || match job {
             FileJob::Receive(job) => {
-                let id = job.transfer;
+                let id = job.key.transfer;
                 let mut last = Instant::now();
                 let outcome = receive(&home, &server, &job, &mut |done, total| {
                     if done == total || last.elapsed() >= PROGRESS_EVERY {
@@ -393,7 +393,7 @@ impl Shell {
                 let _ = messages.send(Message::input(Input::Transfer(id, outcome)));
             }
             FileJob::Send(job) => {
-                let id = job.transfer;
+                let id = job.key.transfer;
                 let sent = send(&home, &server, job).map_err(|e| e.to_string());
                 let _ = messages.send(Message::input(Input::Transfer(id, TransferOutcome::Sent(sent))));
             }
@@ -417,16 +417,15 @@ fn receive(
         Err(e) => return TransferOutcome::Received(Err(e.to_string())),
     };
     let stream = match job.address {
-        Some(address) => transfer::dial_direct(address, &job.transfer, DIAL_WAIT),
-        None => transfer::dial_server(server, &job.transfer, Side::Receiver, DIAL_WAIT),
+        Some(address) => transfer::dial_direct(address, &job.key.transfer, DIAL_WAIT),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Receiver, DIAL_WAIT),
     };
     let stream = match stream {
         Ok(stream) => stream,
         Err(e) => return TransferOutcome::CannotDial(e.to_string()),
     };
     let expected = Expected {
-        transfer: job.transfer,
-        secret: job.secret.clone(),
+        key: job.key.clone(),
         name: job.name.clone(),
         bytes: job.bytes,
         sha256: job.sha256,
@@ -439,16 +438,9 @@ fn send(home: &Home, server: &str, job: SendJob) -> anyhow::Result<u64> {
     let file = share::open_shared(home, &job.file)?;
     let stream = match job.stream {
         Some(stream) => stream,
-        None => transfer::dial_server(server, &job.transfer, Side::Sender, DIAL_WAIT)?,
+        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT)?,
     };
-    let sent = transfer::send_file(
-        stream,
-        file,
-        &job.header,
-        &job.transfer,
-        &job.secret,
-        &AtomicBool::new(false),
-    )?;
+    let sent = transfer::send_file(stream, file, &job.header, &job.key, &AtomicBool::new(false))?;
     Ok(sent)
 }
 

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::file_name::FileName;
 use crate::frame::{self, BadFrame};
 use crate::protocol::TransferId;
+use crate::transfer::TransferSalt;
 
 /// The recipient's word on what it has received in a conversation that the other side opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ pub enum Verdict {
     Ready {
         /// Its whole length.
         bytes: u64,
+        /// Drawn by the holder for this answer: a request that comes again leads to another key.
+        salt: TransferSalt,
     },
     /// No such file is shared.
     NotShared,

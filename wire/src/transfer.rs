@@ -37,15 +37,30 @@ pub struct FileHeader {
     pub sha256: Digest,
 }
 
+/// The holder's part of what the key of a transfer is derived from.
+pub type TransferSalt = [u8; 16];
+
+/// What the key of a transfer is derived from.
+#[derive(Clone)]
+pub struct TransferKey {
+    /// Names the transfer; drawn by the receiver.
+    pub transfer: TransferId,
+    /// Drawn by the receiver; known to the two ends only.
+    pub secret: Zeroizing<[u8; SECRET_BYTES]>,
+    /// Drawn by the holder.
+    pub salt: TransferSalt,
+}
+
 struct Records {
     cipher: Aes256Gcm,
     next: u64,
 }
 
 impl Records {
-    fn new(transfer: &TransferId, secret: &[u8; SECRET_BYTES]) -> Self {
+    fn new(of: &TransferKey) -> Self {
         let mut key = Zeroizing::new([0; SECRET_BYTES]);
-        Hkdf::<Sha256>::new(Some(transfer), secret)
+        let salt = [of.transfer, of.salt].concat();
+        Hkdf::<Sha256>::new(Some(&salt), of.secret.as_slice())
             .expand(b"switchboard/1 file", key.as_mut_slice())
             .expect("32 bytes are within what HKDF-SHA256 can give");
         let cipher = Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes");
@@ -66,8 +81,8 @@ pub struct FileSealer(Records);
 
 impl FileSealer {
     /// For a transfer whose secret came with the request.
-    pub fn new(transfer: &TransferId, secret: &[u8; SECRET_BYTES]) -> Self {
-        Self(Records::new(transfer, secret))
+    pub fn new(key: &TransferKey) -> Self {
+        Self(Records::new(key))
     }
 
     /// The first record.
@@ -102,8 +117,8 @@ pub struct FileOpener(Records);
 
 impl FileOpener {
     /// For a transfer that this side asked for.
-    pub fn new(transfer: &TransferId, secret: &[u8; SECRET_BYTES]) -> Self {
-        Self(Records::new(transfer, secret))
+    pub fn new(key: &TransferKey) -> Self {
+        Self(Records::new(key))
     }
 
     /// Opens the first record (without its length).
@@ -153,10 +168,12 @@ mod tests {
     }
 
     fn ends() -> (FileSealer, FileOpener) {
-        (
-            FileSealer::new(&[1; 16], &[2; 32]),
-            FileOpener::new(&[1; 16], &[2; 32]),
-        )
+        let key = TransferKey {
+            transfer: [1; 16],
+            secret: Zeroizing::new([2; 32]),
+            salt: [3; 16],
+        };
+        (FileSealer::new(&key), FileOpener::new(&key))
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 use wire::frame;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::query::Query;
 use wire::share::{Hit, PublishedFile};
 use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
-use wire::transfer::FileHeader;
+use wire::transfer::{FileHeader, TransferKey, TransferSalt};
 use wire::{Digest, FileName, PeerName};
 use zeroize::Zeroizing;
 
@@ -44,10 +44,8 @@ pub enum FileJob {
 
 /// A file to be received.
 pub struct ReceiveJob {
-    /// Which transfer.
-    pub transfer: TransferId,
-    /// What its key is derived from.
-    pub secret: Zeroizing<[u8; 32]>,
+    /// Which transfer, and what its key is derived from.
+    pub key: TransferKey,
     /// The file's name at its holder.
     pub name: FileName,
     /// Its length.
@@ -64,10 +62,8 @@ pub struct ReceiveJob {
 
 /// A file to be sent.
 pub struct SendJob {
-    /// Which transfer.
-    pub transfer: TransferId,
-    /// What its key is derived from.
-    pub secret: Zeroizing<[u8; 32]>,
+    /// Which transfer, and what its key is derived from.
+    pub key: TransferKey,
     /// Which file.
     pub file: SharedFile,
     /// What goes in front of it.
@@ -97,6 +93,7 @@ pub enum TransferOutcome {
 
 struct Offer {
     request: FileRequest,
+    salt: TransferSalt,
     file: SharedFile,
     expires: Instant,
     is_underway: bool,
@@ -252,7 +249,9 @@ impl Engine {
         let verdict = self.judge(&request);
         let answer = signal::encode(&FileAnswer { transfer, verdict });
         self.send_signal(from, Kind::Answer, number, &answer, About::Nothing);
-        let Verdict::Ready { .. } = verdict else { return };
+        let Verdict::Ready { salt, .. } = verdict else {
+            return;
+        };
         let file = self
             .files
             .share
@@ -261,13 +260,14 @@ impl Engine {
         let Some(file) = file.cloned() else { return };
         let is_underway = request.route == Route::Server;
         if is_underway {
-            self.send_file(&request, file.clone(), None);
+            self.send_file(&request, salt, file.clone(), None);
         }
         let expires = self.now.instant + OFFER_WAIT;
         self.files.offers.insert(
             transfer,
             Offer {
                 request,
+                salt,
                 file,
                 expires,
                 is_underway,
@@ -291,7 +291,10 @@ impl Engine {
             Some(_) if self.files.offers.len() >= OFFERS_MAX => Verdict::Busy,
             // The same transfer twice would use a key and a nonce twice.
             Some(_) if self.files.offers.contains_key(&request.transfer) => Verdict::Busy,
-            Some(file) => Verdict::Ready { bytes: file.bytes },
+            Some(file) => Verdict::Ready {
+                bytes: file.bytes,
+                salt: self.rng.random(),
+            },
         }
     }
 
@@ -303,21 +306,30 @@ impl Engine {
         if std::mem::replace(&mut offer.is_underway, true) {
             return;
         }
-        let (request, file) = (offer.request.clone(), offer.file.clone());
-        self.send_file(&request, file, Some(stream));
+        let (request, salt, file) = (offer.request.clone(), offer.salt, offer.file.clone());
+        self.send_file(&request, salt, file, Some(stream));
     }
 
-    fn send_file(&mut self, request: &FileRequest, file: SharedFile, stream: Option<TcpStream>) {
+    fn send_file(
+        &mut self,
+        request: &FileRequest,
+        salt: TransferSalt,
+        file: SharedFile,
+        stream: Option<TcpStream>,
+    ) {
         let header = FileHeader {
             name: file.name.clone(),
             total_bytes: file.bytes,
             offset: request.offset,
             sha256: file.sha256,
         };
-        let secret = Zeroizing::new(request.secret);
-        let job = SendJob {
+        let key = TransferKey {
             transfer: request.transfer,
-            secret,
+            secret: Zeroizing::new(request.secret),
+            salt,
+        };
+        let job = SendJob {
+            key,
             file,
             header,
             stream,
@@ -488,7 +500,7 @@ impl Engine {
         }
         let (peer, name) = (hit.peer.clone(), hit.file.name.clone());
         match answer.verdict {
-            Verdict::Ready { bytes } if bytes == hit.file.bytes => self.receive(at),
+            Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => self.receive(at, salt),
             Verdict::Ready { .. } | Verdict::Changed => {
                 self.fail_fetch(
                     at,
@@ -502,14 +514,17 @@ impl Engine {
         }
     }
 
-    fn receive(&mut self, at: usize) {
+    fn receive(&mut self, at: usize, salt: TransferSalt) {
         let fetch = &mut self.files.fetches[at];
         let Stage::Asked(hit, asked) = std::mem::replace(&mut fetch.stage, Stage::Searching) else {
             return;
         };
         let job = ReceiveJob {
-            transfer: asked.transfer,
-            secret: asked.secret.clone(),
+            key: TransferKey {
+                transfer: asked.transfer,
+                secret: asked.secret.clone(),
+                salt,
+            },
             name: hit.file.name.clone(),
             bytes: hit.file.bytes,
             sha256: hit.file.sha256,

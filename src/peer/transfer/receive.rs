@@ -8,10 +8,8 @@ use std::path::Path;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest as _, Sha256};
 use wire::frame::LENGTH_BYTES;
-use wire::protocol::TransferId;
-use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, next_chunk};
+use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, TransferKey, next_chunk};
 use wire::{Digest, FileName};
-use zeroize::Zeroizing;
 
 use super::destination::Unnamed;
 use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
@@ -22,10 +20,8 @@ const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
 /// What was asked for and agreed on.
 pub struct Expected {
-    /// The transfer.
-    pub transfer: TransferId,
-    /// What its key is derived from.
-    pub secret: Zeroizing<[u8; 32]>,
+    /// What the transfer's key is derived from.
+    pub key: TransferKey,
     /// The file's name at its holder.
     pub name: FileName,
     /// Its whole length.
@@ -132,7 +128,7 @@ impl Incoming {
     fn new(stream: TcpStream, expected: &Expected) -> Self {
         Self {
             stream,
-            opener: FileOpener::new(&expected.transfer, &expected.secret),
+            opener: FileOpener::new(&expected.key),
             record: Vec::new(),
             total: expected.bytes,
             left: expected.bytes,

@@ -6,8 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use wire::protocol::TransferId;
-use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, next_chunk};
+use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::{CHUNKS_UNDERWAY, IDLE_MAX, TransferError};
 
@@ -23,8 +22,7 @@ pub fn send_file(
     mut stream: TcpStream,
     mut file: File,
     header: &FileHeader,
-    transfer: &TransferId,
-    secret: &[u8; 32],
+    key: &TransferKey,
     cancel: &AtomicBool,
 ) -> Result<u64, TransferError> {
     let bytes = header
@@ -36,7 +34,7 @@ pub fn send_file(
     stream
         .set_write_timeout(Some(IDLE_MAX))
         .map_err(TransferError::Connection)?;
-    let mut sealer = FileSealer::new(transfer, secret);
+    let mut sealer = FileSealer::new(key);
     let head = sealer.header(header);
     stream.write_all(&head).map_err(TransferError::connection)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);

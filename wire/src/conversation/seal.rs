@@ -22,6 +22,7 @@ const PLAINTEXT_BYTES_MIN: usize = 64;
 /// In front of a text: when it was written, and its digest.
 const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES;
 const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
 /// Ends the content; zeros follow (ISO/IEC 7816-4).
 const PADDING_MARK: u8 = 0x80;
 
@@ -295,7 +296,10 @@ impl Incoming {
     /// # Errors
     /// [`Refused`].
     pub fn open_message(&mut self, number: u64, sealed: &[u8]) -> Result<OpenedMessage, Refused> {
-        let (_, place, _) = sealed_parts(sealed).ok_or(Refused::NotAuthentic)?;
+        let (_, place, ciphertext) = sealed_parts(sealed).ok_or(Refused::NotAuthentic)?;
+        if ciphertext.len() > PLAINTEXT_BYTES_MAX + TAG_BYTES {
+            return Err(Refused::NotAuthentic);
+        }
         if place > self.messages_opened {
             return Err(Refused::Gap {
                 expected: self.messages_opened,

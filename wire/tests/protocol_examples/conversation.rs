@@ -22,6 +22,7 @@ pub(crate) const TRANSFER: TransferId = [
 ];
 /// The secret of the transfer in the examples.
 pub(crate) const TRANSFER_SECRET: [u8; 32] = [0x5e; 32];
+pub(crate) const TRANSFER_SALT: [u8; 16] = [0x5a; 16];
 /// The file in the examples.
 pub(crate) const FILE_NAME: &str = "tide.csv";
 /// What is in it.
@@ -295,6 +296,7 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
         transfer: TRANSFER,
         verdict: Verdict::Ready {
             bytes: FILE.len() as u64,
+            salt: TRANSFER_SALT,
         },
     });
     let answer = there.seal_signal(Kind::Answer, 0, &answer_content);
@@ -328,6 +330,7 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
         .fixed(&TRANSFER, "transfer")
         .variant(0, "verdict: Ready")
         .number(FILE.len() as u64, "bytes")
+        .fixed(&TRANSFER_SALT, "salt")
         .show(text, "The content of the answer", "", &answer_content);
     let what = Sealed {
         title: "the answer",

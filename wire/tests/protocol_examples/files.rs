@@ -6,9 +6,9 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use wire::Digest;
 use wire::frame::LENGTH_BYTES;
-use wire::transfer::{CHUNK_BYTES, FileHeader, FileOpener, FileSealer, next_chunk};
+use wire::transfer::{CHUNK_BYTES, FileHeader, FileOpener, FileSealer, TransferKey, next_chunk};
 
-use crate::conversation::{FILE, FILE_NAME, TRANSFER, TRANSFER_SECRET};
+use crate::conversation::{FILE, FILE_NAME, TRANSFER, TRANSFER_SALT, TRANSFER_SECRET};
 use crate::layout::{Layout, values};
 
 /// The records of a file by the bare algorithms: nonces and sealed bytes.
@@ -19,7 +19,8 @@ struct ByHand {
 impl ByHand {
     fn new() -> Self {
         let mut key = [0; 32];
-        Hkdf::<Sha256>::new(Some(&TRANSFER), &TRANSFER_SECRET)
+        let salt = [TRANSFER, TRANSFER_SALT].concat();
+        Hkdf::<Sha256>::new(Some(&salt), &TRANSFER_SECRET)
             .expand(b"switchboard/1 file", &mut key)
             .expect("32 bytes are few");
         Self { key }
@@ -46,6 +47,14 @@ impl ByHand {
     }
 }
 
+fn transfer_key() -> TransferKey {
+    TransferKey {
+        transfer: TRANSFER,
+        secret: TRANSFER_SECRET.into(),
+        salt: TRANSFER_SALT,
+    }
+}
+
 /// Appends a short file in full and what is different in a long one.
 pub(crate) fn describe(text: &mut String) {
     text.push_str("\n## Files\n");
@@ -53,16 +62,17 @@ pub(crate) fn describe(text: &mut String) {
     values(
         text,
         "The key of the transfer",
-        "HKDF-SHA256 with the transfer as salt, the secret as key material, and `switchboard/1 file` as info.",
+        "HKDF-SHA256 with the transfer and the holder's salt behind it as salt, the secret as key material, and `switchboard/1 file` as info.",
         &[
             ("transfer", &TRANSFER),
+            ("salt of the holder", &TRANSFER_SALT),
             ("secret", &TRANSFER_SECRET),
             ("key", &by_hand.key),
         ],
     );
     let header = header(FILE);
-    let mut sealer = FileSealer::new(&TRANSFER, &TRANSFER_SECRET);
-    let mut opener = FileOpener::new(&TRANSFER, &TRANSFER_SECRET);
+    let mut sealer = FileSealer::new(&transfer_key());
+    let mut opener = FileOpener::new(&transfer_key());
 
     let head = sealer.header(&header);
     let plain = Layout::new()
@@ -97,8 +107,8 @@ pub(crate) fn describe(text: &mut String) {
 fn describe_long(by_hand: &ByHand, text: &mut String) {
     let file: Vec<u8> = (0..=250).cycle().take(CHUNK_BYTES + 5).collect();
     let header = header(&file);
-    let mut sealer = FileSealer::new(&TRANSFER, &TRANSFER_SECRET);
-    let mut opener = FileOpener::new(&TRANSFER, &TRANSFER_SECRET);
+    let mut sealer = FileSealer::new(&transfer_key());
+    let mut opener = FileOpener::new(&transfer_key());
     let head = sealer.header(&header);
     opener.header(&head[LENGTH_BYTES..]).expect("the header opens");
     let (bytes, last) = next_chunk(file.len() as u64);

@@ -9,12 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use wire::FileName;
-use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer};
+use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey};
 use zeroize::Zeroizing;
 
 use crate::peer::home::Home;
 
-const SECRET: [u8; 32] = [9; 32];
+fn key() -> TransferKey {
+    TransferKey {
+        transfer: TRANSFER,
+        secret: Zeroizing::new([9; 32]),
+        salt: [5; 16],
+    }
+}
 
 fn content(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
@@ -35,8 +41,7 @@ fn header(content: &[u8]) -> FileHeader {
 
 fn expected(content: &[u8]) -> Expected {
     Expected {
-        transfer: TRANSFER,
-        secret: Zeroizing::new(SECRET),
+        key: key(),
         name: name(),
         bytes: content.len() as u64,
         sha256: Digest::of(content),
@@ -95,7 +100,7 @@ fn receive_from(
 
 /// The records of a whole file message.
 fn records(header: &FileHeader, content: &[u8]) -> Vec<Vec<u8>> {
-    let mut sealer = FileSealer::new(&TRANSFER, &SECRET);
+    let mut sealer = FileSealer::new(&key());
     let mut records = vec![sealer.header(header)];
     let mut chunks = content.chunks(CHUNK_BYTES).peekable();
     while let Some(chunk) = chunks.next() {
@@ -128,7 +133,7 @@ fn a_file_of_any_length_arrives_whole() {
         let content = content(length);
         let (near, far) = pair();
         let (head, file) = (header(&content), file_with(&content));
-        let sender = thread::spawn(move || send_file(near, file, &head, &TRANSFER, &SECRET, &no_cancel()));
+        let sender = thread::spawn(move || send_file(near, file, &head, &key(), &no_cancel()));
         let mut steps = Vec::new();
         let mut progress = |done, total| steps.push((done, total));
         let received = receive_file(far, &expected(&content), &destination(dir.path()), &mut progress);
@@ -342,7 +347,7 @@ fn a_receiver_that_vanishes_ends_the_sending() {
     let content = content(64 * CHUNK_BYTES);
     let (near, mut far) = pair();
     let (head, file) = (header(&content), file_with(&content));
-    let sender = thread::spawn(move || send_file(near, file, &head, &TRANSFER, &SECRET, &no_cancel()));
+    let sender = thread::spawn(move || send_file(near, file, &head, &key(), &no_cancel()));
     far.read_exact(&mut [0; 100]).expect("it starts");
     drop(far);
     let sent = sender.join().expect("the sender does not panic");
@@ -356,7 +361,7 @@ fn a_cancelled_sending_ends_and_the_receiver_keeps_nothing() {
     let (near, far) = pair();
     let (head, file) = (header(&content), file_with(&content));
     let cancel: &'static AtomicBool = Box::leak(Box::new(no_cancel()));
-    let sender = thread::spawn(move || send_file(near, file, &head, &TRANSFER, &SECRET, cancel));
+    let sender = thread::spawn(move || send_file(near, file, &head, &key(), cancel));
     let mut progress = |_, _| cancel.store(true, Ordering::Relaxed);
     // What lies between the two ends is less than what is left to send.
     let received = receive_file(far, &expected(&content), &destination(dir.path()), &mut progress);
@@ -377,7 +382,7 @@ fn a_file_that_has_become_shorter_is_noticed_while_it_is_sent() {
         let (head, file) = (header(&content), file_with(&content));
         file.set_len(left as u64).expect("it is ours");
         let drain = thread::spawn(move || std::io::copy(&mut far, &mut std::io::sink()));
-        let sent = send_file(near, file, &head, &TRANSFER, &SECRET, &no_cancel());
+        let sent = send_file(near, file, &head, &key(), &no_cancel());
         assert!(
             matches!(sent, Err(TransferError::FileChanged)),
             "{left}: {sent:?}"
@@ -396,17 +401,17 @@ fn sending_starts_where_the_header_says() {
     let mut head = header(&content);
     head.offset = 90;
     let file = file_with(&content);
-    let sealed_head = FileSealer::new(&TRANSFER, &SECRET).header(&head);
+    let sealed_head = FileSealer::new(&key()).header(&head);
     let expected_bytes = sealed_head.len() + 20 + CHUNK_BYTES + 20 + 10;
     let reader = thread::spawn(move || {
         let mut all = Vec::new();
         far.read_to_end(&mut all).map(|_| all)
     });
-    let sent = send_file(near, file, &head, &TRANSFER, &SECRET, &no_cancel());
+    let sent = send_file(near, file, &head, &key(), &no_cancel());
     assert_eq!(sent.ok(), Some(CHUNK_BYTES as u64 + 10));
     let all = reader.join().expect("it does not panic").expect("it reads");
     assert_eq!(all.len(), expected_bytes);
-    let mut sealer = FileSealer::new(&TRANSFER, &SECRET);
+    let mut sealer = FileSealer::new(&key());
     let first = [
         sealer.header(&head),
         sealer.chunk(&content[90..90 + CHUNK_BYTES], false),
@@ -415,7 +420,7 @@ fn sending_starts_where_the_header_says() {
     assert_eq!(all[..first.len()], first);
     head.offset = head.total_bytes + 1;
     let (near, _far) = pair();
-    let sent = send_file(near, file_with(&content), &head, &TRANSFER, &SECRET, &no_cancel());
+    let sent = send_file(near, file_with(&content), &head, &key(), &no_cancel());
     assert!(matches!(sent, Err(TransferError::FileChanged)), "{sent:?}");
 }
 
