@@ -27,6 +27,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// A connection that has joined.
 pub(super) struct Link {
     pub(super) server: ServerId,
+    /// Where it is.
+    pub(super) address: String,
     /// Envelopes that have come, and how many of them the server knows to be safe here.
     pub(super) received: u64,
     pub(super) acknowledged: u64,
@@ -82,9 +84,10 @@ struct InFlight {
 }
 
 impl Link {
-    fn new(server: ServerId) -> Self {
+    fn new(server: ServerId, address: String) -> Self {
         Self {
             server,
+            address,
             received: 0,
             acknowledged: 0,
             sent: 0,
@@ -137,7 +140,7 @@ impl Engine {
 
     fn joined(&mut self, server: ServerId, address: String) -> Result<(), Fatal> {
         self.frames.clear();
-        self.link = Some(Link::new(server));
+        self.link = Some(Link::new(server, address.clone()));
         self.has_joined = true;
         for (name, number) in self.store.stored_at(&server)? {
             let contact = name

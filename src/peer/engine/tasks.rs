@@ -174,7 +174,7 @@ impl Engine {
     fn greet(&mut self, client: ClientId) {
         let is_first = self.greeted.insert(client);
         if let (Some(link), true) = (&self.link, is_first) {
-            let server = data_encoding::HEXLOWER.encode(&link.server);
+            let server = link.address.clone();
             let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
             self.tell(
                 client,
