@@ -42,8 +42,8 @@ fn build() -> PathBuf {
         .args([
             "build",
             "--quiet",
-            "--package",
-            "switchboard",
+            // With the features that `cargo test --workspace` has just built everything with.
+            "--workspace",
             "--bins",
             "--profile",
             profile,

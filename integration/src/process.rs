@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -27,10 +27,16 @@ struct Shared {
 }
 
 impl Shared {
+    /// A scenario that fails while it looks leaves the lines as they are.
     fn lock(&self) -> MutexGuard<'_, Output> {
-        self.output
-            .lock()
-            .expect("whoever holds the lock does nothing that panics")
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is more, at most until `deadline`.
+    fn more<'a>(&self, output: MutexGuard<'a, Output>, deadline: Instant) -> MutexGuard<'a, Output> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout(output, left);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -120,9 +126,9 @@ impl Process {
             if let Some(found) = look(&output.lines) {
                 return found;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let is_late = Instant::now() >= deadline;
             assert!(
-                !output.is_closed && !left.is_zero(),
+                !output.is_closed && !is_late,
                 "{} {} before {wanted}:\n{}",
                 self.what,
                 if output.is_closed {
@@ -132,8 +138,7 @@ impl Process {
                 },
                 output.lines.join("\n")
             );
-            let waited = self.shared.changed.wait_timeout(output, left);
-            output = waited.expect("whoever holds the lock does nothing that panics").0;
+            output = self.shared.more(output, deadline);
         }
     }
 
@@ -164,10 +169,9 @@ impl Process {
         let deadline = Instant::now() + PATIENCE;
         let mut output = self.shared.lock();
         while output.lines.len() < count && !output.is_closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{} says nothing more", self.what);
-            let waited = self.shared.changed.wait_timeout(output, left);
-            output = waited.expect("whoever holds the lock does nothing that panics").0;
+            let is_late = Instant::now() >= deadline;
+            assert!(!is_late, "{} says nothing more", self.what);
+            output = self.shared.more(output, deadline);
         }
     }
 
@@ -193,15 +197,14 @@ impl Process {
         let deadline = Instant::now() + PATIENCE;
         let mut output = self.shared.lock();
         while !output.is_closed {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let is_late = Instant::now() >= deadline;
             assert!(
-                !left.is_zero(),
+                !is_late,
                 "{} does not end:\n{}",
                 self.what,
                 output.lines.join("\n")
             );
-            let waited = self.shared.changed.wait_timeout(output, left);
-            output = waited.expect("whoever holds the lock does nothing that panics").0;
+            output = self.shared.more(output, deadline);
         }
         let lines = std::mem::take(&mut output.lines);
         drop(output);
