@@ -26,11 +26,7 @@ fn main() -> anyhow::Result<()> {
     let all = std::env::args().any(|argument| argument == "--all");
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = tempfile::tempdir()?;
-    tracing_subscriber::fmt()
-        .without_time()
-        .with_ansi(false)
-        .with_writer(|| Prefixed("server"))
-        .init();
+    tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(|| Prefixed("server")).init();
 
     heading("The server starts, with an empty data directory.");
     let server = Server::start(&ServerConfig {
@@ -48,10 +44,7 @@ fn main() -> anyhow::Result<()> {
 
     heading("B joins for the first time, and receives, checks and acknowledges all of them.");
     let b = start("B", &project.join("client_data/B"), place.path(), &address)?;
-    let listen = Command::Listen {
-        count: Some(MESSAGES),
-        timeout: Some(WAIT_SECONDS),
-    };
+    let listen = Command::Listen { count: Some(MESSAGES), timeout: Some(WAIT_SECONDS) };
     let reading = play(&b.switch(), 1, "B", all, listen.clone());
     finish(reading)?;
     finish(writing)?;
@@ -67,12 +60,7 @@ fn main() -> anyhow::Result<()> {
     wait_until_published(&sharing)?;
     finish(play(&a.switch(), 4, "A", all, Command::Search("sea".parse()?)))?;
     let wanted = Wanted::Name("sailing notes.md".parse()?);
-    let get = Command::Get {
-        wanted,
-        from: None,
-        output: None,
-        overwrite: false,
-    };
+    let get = Command::Get { wanted, from: None, output: None, overwrite: false };
     finish(play(&a.switch(), 5, "A", all, get))?;
 
     heading("Everything was delivered, verified and acknowledged. The server ends.");
@@ -98,28 +86,14 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
     }
     let home = Home::open(&dir)?;
     let lock = home.try_lock()?.context("nobody else can know this directory")?;
-    let options = Options {
-        rekey_messages: 1024,
-        full_trace: false,
-    };
-    let config = Config {
-        name: name.parse()?,
-        server: server.to_owned(),
-        options,
-        passphrase: None,
-    };
+    let options = Options { rekey_messages: 1024, full_trace: false };
+    let config = Config { name: name.parse()?, server: server.to_owned(), options, passphrase: None };
     Ok(Runner::start(Arc::new(home), lock, config)?)
 }
 
 fn send(to: &str, from: &str) -> Command {
-    let texts = (1..=MESSAGES)
-        .map(|number| format!("message {number} from {from}"))
-        .collect();
-    Command::Send {
-        to: to.parse().expect("a good name"),
-        texts,
-        wait: Some(WAIT_SECONDS),
-    }
+    let texts = (1..=MESSAGES).map(|number| format!("message {number} from {from}")).collect();
+    Command::Send { to: to.parse().expect("a good name"), texts, wait: Some(WAIT_SECONDS) }
 }
 
 /// Gives a command, and shows what comes of it on a thread of its own.
@@ -132,11 +106,7 @@ fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command
             match update {
                 Update::Done(code) => return code,
                 Update::Event(event) => {
-                    let renderer = if all || number(&event) <= SHOWN {
-                        &mut trace
-                    } else {
-                        &mut quiet
-                    };
+                    let renderer = if all || number(&event) <= SHOWN { &mut trace } else { &mut quiet };
                     if let Some(text) = renderer.text(&event) {
                         print_prefixed(who, &text);
                     }

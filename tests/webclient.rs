@@ -65,18 +65,9 @@ fn exit_status_says_how_it_went_and_one_line_says_why() {
     let unknown = webclient(&["a b", "80", "x"]);
     assert_eq!(unknown.status.code(), Some(2));
     for output in [missing, truncated, unwritable, unknown] {
-        assert_eq!(
-            text(&output.stderr).lines().count(),
-            1,
-            "{}",
-            text(&output.stderr)
-        );
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
     }
-    for usage in [
-        &["localhost"][..],
-        &["localhost", "0", "x"],
-        &["localhost", "99999", "x"],
-    ] {
+    for usage in [&["localhost"][..], &["localhost", "0", "x"], &["localhost", "99999", "x"]] {
         assert_eq!(webclient(usage).status.code(), Some(2), "{usage:?}");
     }
     let nothing_to_save = webclient(&["localhost", "1", "x", "--head", "--output", "y"]);

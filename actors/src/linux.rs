@@ -20,10 +20,7 @@ const SPLICE_BYTES: usize = 1 << 20;
 /// # Errors
 /// When there are no descriptors left.
 pub(crate) fn event() -> io::Result<OwnedFd> {
-    Ok(rustix::event::eventfd(
-        0,
-        EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-    )?)
+    Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
 /// Makes an event readable.

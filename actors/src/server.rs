@@ -89,26 +89,15 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
-        let listener = acceptor::listen(config.listen).map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })?;
+        let listener = acceptor::listen(config.listen)
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let store = store::start(&config.data.join("store.redb"))?;
-        let (files, files_thread) = file_server::start(&FileServerConfig {
-            root: config.root.clone(),
-        })?;
-        let (index, index_threads) = IndexHandle::start(&config.data).map_err(|source| StartError::Data {
-            path: config.data.clone(),
-            source,
-        })?;
+        let (files, files_thread) = file_server::start(&FileServerConfig { root: config.root.clone() })?;
+        let (index, index_threads) = IndexHandle::start(&config.data)
+            .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
-        let services = Services {
-            router,
-            index,
-            files,
-            stopping: Arc::new(AtomicBool::new(false)),
-        };
+        let services = Services { router, index, files, stopping: Arc::new(AtomicBool::new(false)) };
         let acceptor = acceptor::start(listener, config.sessions_max, services)?;
         Ok(Self {
             acceptor,
@@ -128,10 +117,7 @@ impl Server {
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     let path = &config.data;
-    let fail = |source| StartError::Data {
-        path: path.clone(),
-        source,
-    };
+    let fail = |source| StartError::Data { path: path.clone(), source };
     std::fs::create_dir_all(path).map_err(fail)?;
     let lock = std::fs::File::create(path.join("lock")).map_err(fail)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -146,11 +132,5 @@ fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Without it there are fewer sessions, and accepting says so.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

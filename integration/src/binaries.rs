@@ -9,9 +9,7 @@ use std::sync::OnceLock;
 /// # Panics
 /// Never in a checkout: this package is one folder below the root.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("this package is a folder of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the repository")
 }
 
 /// The binary `name` of the root package, built once for this process in the profile of the test that asks.
@@ -26,18 +24,12 @@ pub fn binary(name: &str) -> PathBuf {
 /// A test is at `<target>/<profile>/deps/<name>`; its siblings one folder up are the binaries.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the system knows where this test is");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("a test is in deps/ of its profile's folder")
-        .to_owned();
+    let folder = test.ancestors().nth(2).expect("a test is in deps/ of its profile's folder").to_owned();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let target = folder
-        .parent()
-        .expect("the profile's folder is in the target folder");
+    let target = folder.parent().expect("the profile's folder is in the target folder");
     let status = Command::new(env!("CARGO"))
         .args([
             "build",

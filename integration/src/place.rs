@@ -25,9 +25,7 @@ impl Place {
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("switchboard-").tempdir();
-        Self {
-            folder: folder.expect("the system has room for a temporary folder"),
-        }
+        Self { folder: folder.expect("the system has room for a temporary folder") }
     }
 
     /// A path in it.
@@ -52,10 +50,7 @@ impl Place {
 
     /// The peer `name` of the server at `server`, with an empty directory.
     pub fn peer(&self, name: &str, server: SocketAddr) -> Peer {
-        Peer {
-            dir: self.path(name),
-            server: server.to_string(),
-        }
+        Peer { dir: self.path(name), server: server.to_string() }
     }
 
     /// The peer `name` with a copy of its directory in `client_data/`.
@@ -90,10 +85,7 @@ impl Peer {
     /// The same directory with another server.
     #[must_use]
     pub fn at(&self, server: SocketAddr) -> Self {
-        Self {
-            dir: self.dir.clone(),
-            server: server.to_string(),
-        }
+        Self { dir: self.dir.clone(), server: server.to_string() }
     }
 
     /// The last part of the directory, which is the peer's name.
@@ -165,10 +157,7 @@ impl Peer {
     /// # Panics
     /// When that is impossible.
     pub fn copy_into(&self, folder: &Path) -> Self {
-        let copy = Self {
-            dir: folder.join(self.name()),
-            server: self.server.clone(),
-        };
+        let copy = Self { dir: folder.join(self.name()), server: self.server.clone() };
         copy_folder(&self.dir, &copy.dir);
         copy
     }

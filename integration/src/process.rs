@@ -94,13 +94,7 @@ impl Process {
             String::from_utf8_lossy(&bytes).into_owned()
         });
         let stdin = child.stdin.take();
-        Self {
-            what,
-            child,
-            stdin,
-            shared,
-            stderr: Some(stderr),
-        }
+        Self { what, child, stdin, shared, stderr: Some(stderr) }
     }
 
     /// Writes a line to its standard input. A process that has ended reads nothing more, and says why elsewhere.
@@ -131,11 +125,7 @@ impl Process {
                 !output.is_closed && !is_late,
                 "{} {} before {wanted}:\n{}",
                 self.what,
-                if output.is_closed {
-                    "ended"
-                } else {
-                    "had no time left"
-                },
+                if output.is_closed { "ended" } else { "had no time left" },
                 output.lines.join("\n")
             );
             output = self.shared.more(output, deadline);
@@ -147,9 +137,7 @@ impl Process {
     /// # Panics
     /// As [`Process::wait`].
     pub fn event(&self, kind: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        self.wait(kind, |lines| {
-            parsed(lines).into_iter().find(|e| e["event"] == kind && is_it(e))
-        })
+        self.wait(kind, |lines| parsed(lines).into_iter().find(|e| e["event"] == kind && is_it(e)))
     }
 
     /// Waits until there are `count` events of this kind, and returns all that are there.
@@ -198,12 +186,7 @@ impl Process {
         let mut output = self.shared.lock();
         while !output.is_closed {
             let is_late = Instant::now() >= deadline;
-            assert!(
-                !is_late,
-                "{} does not end:\n{}",
-                self.what,
-                output.lines.join("\n")
-            );
+            assert!(!is_late, "{} does not end:\n{}", self.what, output.lines.join("\n"));
             output = self.shared.more(output, deadline);
         }
         let lines = std::mem::take(&mut output.lines);
@@ -234,31 +217,18 @@ impl Finished {
     /// When it is another.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "{}\n{}\n{}",
-            self.what,
-            self.lines.join("\n"),
-            self.stderr
-        );
+        assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.lines.join("\n"), self.stderr);
         self
     }
 
     /// The events of this kind.
     pub fn events(&self, kind: &str) -> Vec<Value> {
-        parsed(&self.lines)
-            .into_iter()
-            .filter(|e| e["event"] == kind)
-            .collect()
+        parsed(&self.lines).into_iter().filter(|e| e["event"] == kind).collect()
     }
 
     /// The answers of this kind.
     pub fn answers(&self, kind: &str) -> Vec<Value> {
-        self.events("result")
-            .into_iter()
-            .filter(|e| e["kind"] == kind)
-            .collect()
+        self.events("result").into_iter().filter(|e| e["kind"] == kind).collect()
     }
 
     /// Checks that standard error is exactly one line and says all of `words`.
@@ -269,22 +239,14 @@ impl Finished {
     pub fn says(self, words: &[&str]) -> Self {
         assert_eq!(self.stderr.lines().count(), 1, "{}: {:?}", self.what, self.stderr);
         for word in words {
-            assert!(
-                self.stderr.contains(word),
-                "{}: {word} is not in {:?}",
-                self.what,
-                self.stderr
-            );
+            assert!(self.stderr.contains(word), "{}: {word} is not in {:?}", self.what, self.stderr);
         }
         self
     }
 }
 
 fn parsed(lines: &[String]) -> Vec<Value> {
-    lines
-        .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Events by their number; each number must come once.
@@ -295,9 +257,7 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 pub fn numbered(events: Vec<Value>) -> BTreeMap<u64, Value> {
     let mut by_number = BTreeMap::new();
     for event in events {
-        let number = event["number"]
-            .as_u64()
-            .expect("events of messages carry their number");
+        let number = event["number"].as_u64().expect("events of messages carry their number");
         let before = by_number.insert(number, event);
         assert_eq!(before, None, "number {number} came twice");
     }

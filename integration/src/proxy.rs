@@ -67,11 +67,7 @@ impl Proxy {
     /// # Panics
     /// Never: whoever holds the lock only copies.
     pub fn recorded(&self) -> Vec<u8> {
-        self.record
-            .bytes
-            .lock()
-            .expect("nobody panics while holding it")
-            .clone()
+        self.record.bytes.lock().expect("nobody panics while holding it").clone()
     }
 }
 
@@ -80,13 +76,7 @@ impl Drop for Proxy {
         self.record.is_over.store(true, Ordering::Relaxed);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
-        for stream in self
-            .record
-            .streams
-            .lock()
-            .iter()
-            .flat_map(|streams| streams.iter())
-        {
+        for stream in self.record.streams.lock().iter().flat_map(|streams| streams.iter()) {
             // Those that are closed already are.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -128,10 +118,7 @@ impl Record {
                 Some(filter) => filter.pass(&buffer[..count]),
                 None => buffer[..count].to_vec(),
             };
-            self.bytes
-                .lock()
-                .expect("nobody panics while holding it")
-                .extend_from_slice(&bytes);
+            self.bytes.lock().expect("nobody panics while holding it").extend_from_slice(&bytes);
             to.write_all(&bytes)?;
         }
     }

@@ -63,12 +63,7 @@ impl RawConnection {
         let mut stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
         stream.write_all(&PREFACE).expect("the server reads");
-        let mut raw = Self {
-            stream,
-            buffer: Vec::new(),
-            nonce: [0; 32],
-            server: [0; 16],
-        };
+        let mut raw = Self { stream, buffer: Vec::new(), nonce: [0; 32], server: [0; 16] };
         let body = raw.next().expect("the server greets");
         match ToPeer::decode(&body) {
             Ok(ToPeer::Hello { nonce, server }) => (raw.nonce, raw.server) = (nonce, server),
@@ -85,11 +80,7 @@ impl RawConnection {
         let mut raw = Self::open(address);
         raw.say(&character.join(&raw.nonce, &raw.server));
         let body = raw.next().expect("the server answers");
-        assert!(
-            matches!(ToPeer::decode(&body), Ok(ToPeer::Welcome { .. })),
-            "{:?}",
-            ToPeer::decode(&body)
-        );
+        assert!(matches!(ToPeer::decode(&body), Ok(ToPeer::Welcome { .. })), "{:?}", ToPeer::decode(&body));
         raw
     }
 

@@ -45,11 +45,7 @@ impl Server {
             Some(line.parse().expect("what follows is an address"))
         });
         let data = data.to_owned();
-        Self {
-            process,
-            address,
-            data,
-        }
+        Self { process, address, data }
     }
 
     /// The command line of a server.
@@ -113,8 +109,5 @@ pub(crate) fn own_port() -> u16 {
             return port;
         }
     }
-    panic!(
-        "no port between {PORTS_FIRST} and {} is free",
-        PORTS_FIRST + PORTS
-    );
+    panic!("no port between {PORTS_FIRST} and {} is free", PORTS_FIRST + PORTS);
 }

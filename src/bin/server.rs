@@ -15,10 +15,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Serves a web site, carries messages that only their two ends can read, and knows who shares which file.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Stop it with Ctrl-C: it finishes what it has begun and exits with 0."
-)]
+#[command(version, after_help = "Stop it with Ctrl-C: it finishes what it has begun and exits with 0.")]
 struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6789")]
@@ -99,17 +96,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// Log lines go to standard output through a thread of their own, so that no actor waits for whoever reads them.
 fn start_log(arguments: &Arguments) -> WorkerGuard {
     // Every transmission is printed: when nobody reads, sessions wait; the Router does not, it prints none.
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(false)
-        .finish(std::io::stdout());
-    let level = if arguments.quiet {
-        tracing::Level::WARN
-    } else {
-        tracing::Level::INFO
-    };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(BoxMakeWriter::new(writer));
+    let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+    let level = if arguments.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(BoxMakeWriter::new(writer));
     match arguments.log_format {
         LogFormat::Text => log.with_ansi(terminal::wants_colour()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

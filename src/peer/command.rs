@@ -103,10 +103,7 @@ impl Command {
 
     /// Whether it goes on long enough for others to fetch files meanwhile.
     pub fn serves_files(&self) -> bool {
-        matches!(
-            self,
-            Self::View | Self::Listen { .. } | Self::Share | Self::Send { wait: Some(_), .. }
-        )
+        matches!(self, Self::View | Self::Listen { .. } | Self::Share | Self::Send { wait: Some(_), .. })
     }
 }
 

@@ -70,11 +70,7 @@ impl Writer {
                 }
             }
         })?;
-        Ok(Self {
-            frames: Some(frames),
-            stream,
-            thread: Some(thread),
-        })
+        Ok(Self { frames: Some(frames), stream, thread: Some(thread) })
     }
 
     /// Hands bytes to the writer. If the connection is gone they are gone with it.
@@ -101,25 +97,12 @@ impl Connection {
         let stop = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(0);
         let (ending, ended) = bounded(0);
-        let dialler = Dialler {
-            server,
-            card,
-            runner,
-            stop: Arc::clone(&stop),
-            woken,
-        };
-        let thread = std::thread::Builder::new()
-            .name("connection".into())
-            .spawn(move || {
-                dialler.run();
-                drop(ending);
-            })?;
-        Ok(Self {
-            stop,
-            wake: Some(wake),
-            ended,
-            thread: Some(thread),
-        })
+        let dialler = Dialler { server, card, runner, stop: Arc::clone(&stop), woken };
+        let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
+            dialler.run();
+            drop(ending);
+        })?;
+        Ok(Self { stop, wake: Some(wake), ended, thread: Some(thread) })
     }
 
     /// Ends the connection in order: what was handed to the writer reaches the server, unless it takes too long.
@@ -158,10 +141,8 @@ impl Dialler {
                 }
                 Err(NoSession::Unreachable(why)) => Net::Unreachable(why),
                 Err(NoSession::Refused(code, detail)) => {
-                    let passes = matches!(
-                        code,
-                        ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::TimedOut
-                    );
+                    let passes =
+                        matches!(code, ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::TimedOut);
                     self.say(Net::Refused(code, detail));
                     if !passes {
                         return;
@@ -195,16 +176,8 @@ impl Dialler {
         let mut reader = Reader::new(Arc::clone(&stream));
         let server = self.join(&stream, &mut reader)?;
         let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
-        let address = stream
-            .peer_addr()
-            .map_or_else(|_| self.server.clone(), |a| a.to_string());
-        self.runner
-            .send(Message::Joined {
-                server,
-                address,
-                writer,
-            })
-            .map_err(|_| NoSession::Stopped)?;
+        let address = stream.peer_addr().map_or_else(|_| self.server.clone(), |a| a.to_string());
+        self.runner.send(Message::Joined { server, address, writer }).map_err(|_| NoSession::Stopped)?;
         // From here on silence is no error; TCP notices when the server is gone.
         stream.set_read_timeout(None).map_err(unreachable)?;
         loop {
@@ -213,9 +186,7 @@ impl Dialler {
                 bodies.push(body);
             }
             if !bodies.is_empty() && !self.stop.load(Ordering::SeqCst) {
-                self.runner
-                    .send(Message::net(Net::Frames(bodies)))
-                    .map_err(|_| NoSession::Stopped)?;
+                self.runner.send(Message::net(Net::Frames(bodies))).map_err(|_| NoSession::Stopped)?;
             }
             match reader.read() {
                 Ok(0) | Err(_) => return Ok(()),
@@ -232,9 +203,7 @@ impl Dialler {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(JOIN_WAIT))?;
                     stream.set_write_timeout(Some(WRITE_WAIT))?;
-                    let keepalive = TcpKeepalive::new()
-                        .with_time(KEEPALIVE)
-                        .with_interval(KEEPALIVE / 4);
+                    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
                     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
                     return Ok(stream);
                 }
@@ -251,9 +220,7 @@ impl Dialler {
                 self.server
             ))
         };
-        stream
-            .write_all(&PREFACE)
-            .map_err(|e| not_joined(e.to_string()))?;
+        stream.write_all(&PREFACE).map_err(|e| not_joined(e.to_string()))?;
         let deadline = Instant::now() + JOIN_WAIT;
         let mut server = None;
         loop {
@@ -262,17 +229,10 @@ impl Dialler {
                 Ok(ToPeer::Hello { nonce, server: id }) => {
                     let (reply, proof) = bounded(1);
                     self.runner
-                        .send(Message::Prove {
-                            nonce,
-                            server: id,
-                            reply,
-                        })
+                        .send(Message::Prove { nonce, server: id, reply })
                         .map_err(|_| NoSession::Stopped)?;
                     let proof = proof.recv().map_err(|_| NoSession::Stopped)?;
-                    let join = frame::frame(&ToServer::Join {
-                        card: self.card.clone(),
-                        proof,
-                    });
+                    let join = frame::frame(&ToServer::Join { card: self.card.clone(), proof });
                     stream.write_all(&join).map_err(|e| not_joined(e.to_string()))?;
                     server = Some(id);
                 }
@@ -302,11 +262,7 @@ struct Reader {
 
 impl Reader {
     fn new(stream: Arc<TcpStream>) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::zeroed(READ_BYTES),
-            filled: 0,
-        }
+        Self { stream, buffer: BytesMut::zeroed(READ_BYTES), filled: 0 }
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, frame::BadFrame> {
@@ -343,10 +299,7 @@ impl Reader {
     /// The next body, by a deadline.
     fn wait(&mut self, deadline: Instant) -> io::Result<Bytes> {
         loop {
-            if let Some(body) = self
-                .next()
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?
-            {
+            if let Some(body) = self.next().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
                 return Ok(body);
             }
             if Instant::now() >= deadline {

@@ -44,22 +44,19 @@ pub fn serve(home: &Home, switch: Switch) -> io::Result<()> {
     }
     let (_folder, path) = address(home)?;
     let listener = UnixListener::bind(path)?;
-    std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            // The process's own command line is client 0.
-            for (id, stream) in (1..).zip(listener.incoming()) {
-                let (Ok(stream), switch) = (stream, switch.clone()) else {
-                    // Out of descriptors, most likely.
-                    std::thread::sleep(ACCEPT_PAUSE);
-                    continue;
-                };
-                // Without a thread the client sees its connection end.
-                let _ = std::thread::Builder::new()
-                    .name("client".into())
-                    .spawn(move || attend(id, &stream, &switch));
-            }
-        })?;
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        // The process's own command line is client 0.
+        for (id, stream) in (1..).zip(listener.incoming()) {
+            let (Ok(stream), switch) = (stream, switch.clone()) else {
+                // Out of descriptors, most likely.
+                std::thread::sleep(ACCEPT_PAUSE);
+                continue;
+            };
+            // Without a thread the client sees its connection end.
+            let _ =
+                std::thread::Builder::new().name("client".into()).spawn(move || attend(id, &stream, &switch));
+        }
+    })?;
     Ok(())
 }
 
@@ -118,16 +115,14 @@ impl RemoteClient {
         let stream = UnixStream::connect(path)?;
         let (sender, updates) = bounded(1024);
         let input = stream.try_clone()?;
-        std::thread::Builder::new()
-            .name("updates".into())
-            .spawn(move || {
-                let mut reader = BufReader::new(input);
-                while let Ok(Some(update)) = read_line::<Update>(&mut reader) {
-                    if sender.send(update).is_err() {
-                        break;
-                    }
+        std::thread::Builder::new().name("updates".into()).spawn(move || {
+            let mut reader = BufReader::new(input);
+            while let Ok(Some(update)) = read_line::<Update>(&mut reader) {
+                if sender.send(update).is_err() {
+                    break;
                 }
-            })?;
+            }
+        })?;
         Ok(Self { stream, updates })
     }
 

@@ -275,9 +275,7 @@ pub enum Answer {
 impl Event {
     /// A shorthand for [`Event::Error`].
     pub fn error(message: impl Into<String>) -> Self {
-        Self::Error {
-            message: message.into(),
-        }
+        Self::Error { message: message.into() }
     }
 
     /// The peer that it is about, if it is about one.

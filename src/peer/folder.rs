@@ -47,10 +47,7 @@ impl Folder {
 
     /// A second handle on the same directory.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            handle: self.handle.try_clone()?,
-            path: self.path.clone(),
-        })
+        Ok(Self { handle: self.handle.try_clone()?, path: self.path.clone() })
     }
 
     /// Where it was when it was opened.
@@ -81,11 +78,7 @@ impl Folder {
             Err(Errno::NXIO) => return Err(unsuitable("it is not a regular file")),
             Err(error) => return Err(error.into()),
         };
-        if file.metadata()?.is_file() {
-            Ok(file)
-        } else {
-            Err(unsuitable("it is not a regular file"))
-        }
+        if file.metadata()?.is_file() { Ok(file) } else { Err(unsuitable("it is not a regular file")) }
     }
 
     /// Opens a file of the given mode for writing that must not exist yet.
@@ -135,12 +128,7 @@ impl Folder {
 
     /// Renames inside this directory, over what is there.
     pub(crate) fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
-        Ok(rustix::fs::renameat(
-            &self.handle,
-            from.as_ref(),
-            &self.handle,
-            to.as_ref(),
-        )?)
+        Ok(rustix::fs::renameat(&self.handle, from.as_ref(), &self.handle, to.as_ref())?)
     }
 
     /// Renames inside this directory; fails with `AlreadyExists` when the new name is taken, be it by a link.
@@ -245,15 +233,9 @@ mod tests {
         std::fs::write(dir.path().join(".key.new"), b"half a k").expect("it can be written");
         folder.write("key", b"whole", 0o600).expect("it writes");
         folder.write("key", b"again", 0o600).expect("it writes");
-        assert_eq!(
-            std::fs::read(dir.path().join("key")).ok(),
-            Some(b"again".to_vec())
-        );
+        assert_eq!(std::fs::read(dir.path().join("key")).ok(), Some(b"again".to_vec()));
         assert_eq!(folder.names().expect("names"), ["key"]);
-        let mode = std::fs::metadata(dir.path().join("key"))
-            .expect("it is there")
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(dir.path().join("key")).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

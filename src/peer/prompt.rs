@@ -64,19 +64,14 @@ pub fn parse(line: &str) -> Result<Line, String> {
             };
         }
         "/msg" => message(rest)?,
-        "/search" => Command::Search(
-            rest.parse()
-                .map_err(|e| format!("{e}; usage: /search KEYWORD..."))?,
-        ),
+        "/search" => Command::Search(rest.parse().map_err(|e| format!("{e}; usage: /search KEYWORD..."))?),
         "/get" => get(rest)?,
         "/who" => Command::Who,
         "/files" => Command::Files,
         "/share" => share(rest)?,
         "/trust" => trust(rest)?,
         "/card" => Command::Card,
-        "/history" => Command::History {
-            with: if rest.is_empty() { None } else { Some(name(rest)?) },
-        },
+        "/history" => Command::History { with: if rest.is_empty() { None } else { Some(name(rest)?) } },
         _ if word.starts_with('/') => return Err(format!("{word} is no command; /help lists them")),
         _ => return Err("write /msg NAME TEXT to send a message; /help lists all commands".into()),
     };
@@ -89,11 +84,9 @@ fn name(text: &str) -> Result<PeerName, String> {
 
 fn message(rest: &str) -> Result<Command, String> {
     match rest.split_once(char::is_whitespace) {
-        Some((to, text)) if !text.trim().is_empty() => Ok(Command::Send {
-            to: name(to)?,
-            texts: vec![text.trim().to_owned()],
-            wait: None,
-        }),
+        Some((to, text)) if !text.trim().is_empty() => {
+            Ok(Command::Send { to: name(to)?, texts: vec![text.trim().to_owned()], wait: None })
+        }
         _ => Err("usage: /msg NAME TEXT".into()),
     }
 }
@@ -104,14 +97,9 @@ fn message(rest: &str) -> Result<Command, String> {
 /// What is wrong with it.
 pub fn wanted(text: &str) -> Result<Wanted, String> {
     if text.starts_with("sha256:") {
-        return text
-            .parse()
-            .map(Wanted::Digest)
-            .map_err(|e| format!("{text}: {e}"));
+        return text.parse().map(Wanted::Digest).map_err(|e| format!("{text}: {e}"));
     }
-    text.parse::<FileName>()
-        .map(Wanted::Name)
-        .map_err(|e| format!("{text:?}: {e}"))
+    text.parse::<FileName>().map(Wanted::Name).map_err(|e| format!("{text:?}: {e}"))
 }
 
 fn get(rest: &str) -> Result<Command, String> {
@@ -122,12 +110,7 @@ fn get(rest: &str) -> Result<Command, String> {
     if file.is_empty() {
         return Err("usage: /get FILE [from NAME]".into());
     }
-    Ok(Command::Get {
-        wanted: wanted(file)?,
-        from,
-        output: None::<PathBuf>,
-        overwrite: false,
-    })
+    Ok(Command::Get { wanted: wanted(file)?, from, output: None::<PathBuf>, overwrite: false })
 }
 
 fn share(rest: &str) -> Result<Command, String> {
@@ -140,21 +123,13 @@ fn share(rest: &str) -> Result<Command, String> {
     if keywords.is_empty() {
         return Err(usage.into());
     }
-    Ok(Command::AddShare {
-        file: file.to_owned(),
-        keywords,
-    })
+    Ok(Command::AddShare { file: file.to_owned(), keywords })
 }
 
 fn trust(rest: &str) -> Result<Command, String> {
-    let (who, fingerprint) = rest
-        .split_once(char::is_whitespace)
-        .ok_or("usage: /trust NAME FINGERPRINT")?;
+    let (who, fingerprint) = rest.split_once(char::is_whitespace).ok_or("usage: /trust NAME FINGERPRINT")?;
     let fingerprint = fingerprint.parse().map_err(|e| format!("{e}"))?;
-    Ok(Command::Trust {
-        name: name(who)?,
-        fingerprint,
-    })
+    Ok(Command::Trust { name: name(who)?, fingerprint })
 }
 
 /// Completes commands.
@@ -185,32 +160,16 @@ mod tests {
     #[test]
     fn lines_become_commands() {
         let to: PeerName = "B".parse().expect("a good name");
-        let send = Command::Send {
-            to: to.clone(),
-            texts: vec!["hello  there".into()],
-            wait: None,
-        };
+        let send = Command::Send { to: to.clone(), texts: vec!["hello  there".into()], wait: None };
         assert_eq!(parse("/msg B hello  there"), Ok(Line::Command(send)));
         let file: FileName = "low water.txt".parse().expect("a good name");
-        let get = |from| Command::Get {
-            wanted: Wanted::Name(file.clone()),
-            from,
-            output: None,
-            overwrite: false,
-        };
+        let get =
+            |from| Command::Get { wanted: Wanted::Name(file.clone()), from, output: None, overwrite: false };
         assert_eq!(parse("/get low water.txt"), Ok(Line::Command(get(None))));
-        assert_eq!(
-            parse("/get low water.txt from B"),
-            Ok(Line::Command(get(Some(to))))
-        );
-        let share = Command::AddShare {
-            file: "low water.txt".into(),
-            keywords: vec!["sea".into(), "tide".into()],
-        };
-        assert_eq!(
-            parse("/share \"low water.txt\" sea tide"),
-            Ok(Line::Command(share))
-        );
+        assert_eq!(parse("/get low water.txt from B"), Ok(Line::Command(get(Some(to)))));
+        let share =
+            Command::AddShare { file: "low water.txt".into(), keywords: vec!["sea".into(), "tide".into()] };
+        assert_eq!(parse("/share \"low water.txt\" sea tide"), Ok(Line::Command(share)));
         assert_eq!(parse("  "), Ok(Line::Empty));
         assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
         assert_eq!(parse("/quit"), Ok(Line::Quit));

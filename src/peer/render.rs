@@ -32,11 +32,7 @@ pub struct Renderer {
 impl Renderer {
     /// A renderer for this process's standard output.
     pub fn new(style: Style) -> Self {
-        Self {
-            style,
-            colour: terminal::wants_colour(),
-            bar: None,
-        }
+        Self { style, colour: terminal::wants_colour(), bar: None }
     }
 
     /// Changes what is shown from now on; `--json` stays as it is.
@@ -76,8 +72,7 @@ impl Renderer {
             bar.finish_and_clear();
         }
         let mut out = String::new();
-        self.write(event, &mut out)
-            .expect("a String takes all that is written");
+        self.write(event, &mut out).expect("a String takes all that is written");
         (!out.is_empty()).then_some(out)
     }
 
@@ -94,44 +89,20 @@ impl Renderer {
     fn write(&self, event: &Event, out: &mut String) -> fmt::Result {
         let trace = self.style == Style::Trace;
         match event {
-            Event::Joined {
-                name,
-                server,
-                fingerprint,
-            } if trace => {
-                write!(
-                    out,
-                    "{} as {name} at {server}, proved key {fingerprint}",
-                    self.mark("joined", 32)
-                )
+            Event::Joined { name, server, fingerprint } if trace => {
+                write!(out, "{} as {name} at {server}, proved key {fingerprint}", self.mark("joined", 32))
             }
             Event::Waiting { reason, .. } => write!(out, "{} {}", self.mark("waiting", 33), Escaped(reason)),
             Event::Conversation(event) if trace => self.conversation(event, out),
-            Event::Queued {
-                to,
-                number,
-                text,
-                sha256,
-            } if trace => {
-                writeln!(
-                    out,
-                    "{} #{number} to {to}: {}",
-                    self.mark("queued", 36),
-                    Escaped(text)
-                )?;
+            Event::Queued { to, number, text, sha256 } if trace => {
+                writeln!(out, "{} #{number} to {to}: {}", self.mark("queued", 36), Escaped(text))?;
                 write!(out, "    SHA-256 of the text  {sha256}")
             }
             Event::Relayed(sent) if trace => self.sent("relayed", "handed to them, who is here", sent, out),
             Event::Stored(sent) if trace => {
                 self.sent("stored", "on the server's disk until they come", sent, out)
             }
-            Event::Delivered {
-                to,
-                number,
-                conversation,
-                count,
-                running_hash,
-            } if trace => {
+            Event::Delivered { to, number, conversation, count, running_hash } if trace => {
                 writeln!(out, "{} #{number} to {to}", self.mark("delivered", 32))?;
                 writeln!(
                     out,
@@ -144,37 +115,18 @@ impl Renderer {
             Event::Message(message) => self.message(message, trace, out),
             Event::Refused { with, number, reason } => {
                 let number = number.map(|n| format!(" #{n}")).unwrap_or_default();
-                write!(
-                    out,
-                    "{} {with}{number}: {}",
-                    self.mark("refused", 31),
-                    Escaped(reason)
-                )
+                write!(out, "{} {with}{number}: {}", self.mark("refused", 31), Escaped(reason))
             }
             Event::Result(answer) => answer_text(answer, out),
-            Event::FileDone {
-                path,
-                bytes,
-                sha256,
-                from,
-                route,
-            } => {
-                let from = from
-                    .as_ref()
-                    .map(|from| format!(" from {from}"))
-                    .unwrap_or_default();
+            Event::FileDone { path, bytes, sha256, from, route } => {
+                let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
                 let how = match route {
                     FileRoute::Direct => "straight",
                     FileRoute::Server => "through the server",
                     FileRoute::Here => "was here already",
                 };
                 let path = path.display().to_string();
-                writeln!(
-                    out,
-                    "{} {}{from}, {how}, {bytes} bytes",
-                    self.mark("fetched", 32),
-                    Escaped(&path)
-                )?;
+                writeln!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
                 write!(out, "    SHA-256 verified     {sha256}")
             }
             _ => Ok(()),
@@ -182,43 +134,24 @@ impl Renderer {
     }
 
     fn conversation(&self, event: &ConversationEvent, out: &mut String) -> fmt::Result {
-        let ConversationEvent {
-            with,
-            conversation,
-            sender_key,
-            wrapped_for,
-            ..
-        } = event;
+        let ConversationEvent { with, conversation, sender_key, wrapped_for, .. } = event;
         let id = conversation.short();
         match event.direction {
             Direction::Sent => {
-                writeln!(
-                    out,
-                    "{} {id} opened towards {with}",
-                    self.mark("conversation", 35)
-                )?;
-                writeln!(
-                    out,
-                    "    drawn                a 32-byte key for this conversation"
-                )?;
+                writeln!(out, "{} {id} opened towards {with}", self.mark("conversation", 35))?;
+                writeln!(out, "    drawn                a 32-byte key for this conversation")?;
                 writeln!(
                     out,
                     "    wrapped              RSAES-OAEP (SHA-256) for {with}'s encryption key {wrapped_for}"
                 )?;
                 writeln!(out, "    wrapped key          {}", event.wrapped_key)?;
                 writeln!(out, "    commitment           {}", event.commitment)?;
-                write!(
-                    out,
-                    "    signed               RSASSA-PSS (SHA-256) by our identity key {sender_key}"
-                )
+                write!(out, "    signed               RSASSA-PSS (SHA-256) by our identity key {sender_key}")
             }
             Direction::Received => {
                 writeln!(out, "{} {id} accepted from {with}", self.mark("conversation", 35))?;
                 if event.pinned_now {
-                    writeln!(
-                        out,
-                        "    pinned               {with}'s identity key, seen for the first time"
-                    )?;
+                    writeln!(out, "    pinned               {with}'s identity key, seen for the first time")?;
                 }
                 writeln!(
                     out,
@@ -235,14 +168,7 @@ impl Renderer {
     }
 
     fn sent(&self, word: &str, meaning: &str, sent: &SentEvent, out: &mut String) -> fmt::Result {
-        let SentEvent {
-            to,
-            number,
-            conversation,
-            place,
-            bytes,
-            ..
-        } = sent;
+        let SentEvent { to, number, conversation, place, bytes, .. } = sent;
         writeln!(out, "{} #{number} to {to}: {meaning}", self.mark(word, 34))?;
         writeln!(
             out,
@@ -255,25 +181,12 @@ impl Renderer {
     }
 
     fn message(&self, message: &MessageEvent, trace: bool, out: &mut String) -> fmt::Result {
-        let MessageEvent {
-            from,
-            number,
-            text,
-            sha256,
-            ..
-        } = message;
+        let MessageEvent { from, number, text, sha256, .. } = message;
         let text = Escaped(text);
         let (true, Some(arrival)) = (trace, &message.arrival) else {
             return write!(out, "{}: {text}", self.mark(&format!("{from} #{number}"), 1));
         };
-        let Arrival {
-            conversation,
-            place,
-            bytes,
-            ciphertext,
-            ciphertext_sha256,
-            running_hash,
-        } = arrival;
+        let Arrival { conversation, place, bytes, ciphertext, ciphertext_sha256, running_hash } = arrival;
         writeln!(out, "{} #{number} from {from}", self.mark("received", 34))?;
         writeln!(out, "    ciphertext           {ciphertext}")?;
         writeln!(out, "    SHA-256 of it        {ciphertext_sha256}")?;
@@ -282,27 +195,17 @@ impl Renderer {
             "    opened               AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes",
             conversation.short()
         )?;
-        writeln!(
-            out,
-            "    SHA-256 of the text  {sha256}, equal to the one sealed inside"
-        )?;
+        writeln!(out, "    SHA-256 of the text  {sha256}, equal to the one sealed inside")?;
         writeln!(
             out,
             "    in order             place {place} of its conversation, running hash {running_hash}"
         )?;
-        writeln!(
-            out,
-            "    acknowledged         a receipt over this running hash goes back to {from}"
-        )?;
+        writeln!(out, "    acknowledged         a receipt over this running hash goes back to {from}")?;
         write!(out, "{}: {text}", self.mark(&format!("{from} #{number}"), 1))
     }
 
     fn mark(&self, word: &str, colour: u8) -> String {
-        if self.colour {
-            format!("\x1b[{colour}m{word}\x1b[0m")
-        } else {
-            word.to_owned()
-        }
+        if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() }
     }
 }
 
@@ -312,42 +215,16 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             let keywords: Vec<String> = hit.file.keywords.iter().map(ToString::to_string).collect();
             let online = if hit.online { "here" } else { "away" };
             let name = hit.file.name.as_str();
-            write!(
-                out,
-                "{}  {} bytes  at {} ({online})  ",
-                Escaped(name),
-                hit.file.bytes,
-                hit.peer
-            )?;
-            write!(
-                out,
-                "[{}]  sha256:{}",
-                Escaped(&keywords.join(", ")),
-                hit.file.sha256
-            )
+            write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
+            write!(out, "[{}]  sha256:{}", Escaped(&keywords.join(", ")), hit.file.sha256)
         }
         Answer::Found { total } => write!(out, "{total} found"),
-        Answer::Peer {
-            name,
-            fingerprint,
-            online,
-        } => {
-            write!(
-                out,
-                "{name:<32}  {}  {fingerprint}",
-                if *online { "here" } else { "away" }
-            )
+        Answer::Peer { name, fingerprint, online } => {
+            write!(out, "{name:<32}  {}  {fingerprint}", if *online { "here" } else { "away" })
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
-        Answer::History {
-            with,
-            direction,
-            number,
-            written_at,
-            text,
-            delivered,
-        } => {
+        Answer::History { with, direction, number, written_at, text, delivered } => {
             let when = date(*written_at);
             let text = Escaped(text);
             match direction {
@@ -358,24 +235,11 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
                 }
             }
         }
-        Answer::Sharing {
-            name,
-            bytes,
-            keywords,
-            ..
-        } => {
-            write!(
-                out,
-                "{}  {bytes} bytes  [{}]",
-                Escaped(name.as_str()),
-                Escaped(&keywords.join(", "))
-            )
+        Answer::Sharing { name, bytes, keywords, .. } => {
+            write!(out, "{}  {bytes} bytes  [{}]", Escaped(name.as_str()), Escaped(&keywords.join(", ")))
         }
         Answer::Published { files, pairs } => {
-            write!(
-                out,
-                "sharing {files} file(s) under {pairs} pair(s) of keyword and file"
-            )
+            write!(out, "sharing {files} file(s) under {pairs} pair(s) of keyword and file")
         }
         Answer::Problem { problem } => write!(out, "not shared: {problem}"),
     }

@@ -37,16 +37,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub(super) enum Message {
     Input(Box<Input>),
     Attach(ClientId, Sender<Update>),
-    Joined {
-        server: ServerId,
-        address: String,
-        writer: Writer,
-    },
-    Prove {
-        nonce: [u8; 32],
-        server: ServerId,
-        reply: Sender<Vec<u8>>,
-    },
+    Joined { server: ServerId, address: String, writer: Writer },
+    Prove { nonce: [u8; 32], server: ServerId, reply: Sender<Vec<u8>> },
     Stop,
 }
 
@@ -107,9 +99,7 @@ pub struct Client {
 impl Client {
     /// Gives a command. If the peer has ended, `updates` says so by its end.
     pub fn command(&self, command: Command) {
-        let _ = self
-            .messages
-            .send(Message::input(Input::Command(self.id, command)));
+        let _ = self.messages.send(Message::input(Input::Command(self.id, command)));
     }
 }
 
@@ -130,11 +120,7 @@ impl Switch {
     pub fn client(&self, id: ClientId) -> Client {
         let (sender, updates) = bounded(UPDATES_MAX);
         let _ = self.messages.send(Message::Attach(id, sender));
-        Client {
-            id,
-            messages: self.messages.clone(),
-            updates,
-        }
+        Client { id, messages: self.messages.clone(), updates }
     }
 }
 
@@ -145,12 +131,8 @@ impl Runner {
     /// [`StartError`].
     pub fn start(home: Arc<Home>, lock: Lock, config: Config) -> Result<Self, StartError> {
         let now = now();
-        let keys = home.keys(
-            config.passphrase.as_deref(),
-            wire::keys::KEY_BITS,
-            now.unix,
-            &mut rand::rng(),
-        )?;
+        let keys =
+            home.keys(config.passphrase.as_deref(), wire::keys::KEY_BITS, now.unix, &mut rand::rng())?;
         let store = Store::open(&home.private_path().join("store.redb"))?;
         let engine = Engine::new(config.name, keys, home.pins()?, store, config.options, now)?;
         let (messages, waiting) = bounded(MESSAGES_MAX);
@@ -167,20 +149,13 @@ impl Runner {
             is_stopping: false,
             _lock: lock,
         };
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || shell.run(&waiting))?;
-        Ok(Self {
-            messages,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || shell.run(&waiting))?;
+        Ok(Self { messages, thread: Some(thread) })
     }
 
     /// Makes clients of this peer.
     pub fn switch(&self) -> Switch {
-        Switch {
-            messages: self.messages.clone(),
-        }
+        Switch { messages: self.messages.clone() }
     }
 }
 
@@ -194,13 +169,8 @@ impl Drop for Runner {
 }
 
 fn now() -> Now {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
-    Now {
-        unix,
-        instant: Instant::now(),
-    }
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Now { unix, instant: Instant::now() }
 }
 
 struct Shell {
@@ -248,10 +218,7 @@ impl Shell {
                 Err(_) => return Ok(false),
             },
         };
-        for message in first
-            .into_iter()
-            .chain(waiting.try_iter().take(BATCH_MESSAGES_MAX))
-        {
+        for message in first.into_iter().chain(waiting.try_iter().take(BATCH_MESSAGES_MAX)) {
             self.take(message)?;
         }
         self.engine.handle(now(), Input::Tick)?;
@@ -276,14 +243,9 @@ impl Shell {
             Message::Attach(id, updates) => {
                 self.clients.insert(id, updates);
             }
-            Message::Joined {
-                server,
-                address,
-                writer,
-            } => {
+            Message::Joined { server, address, writer } => {
                 self.writer = Some(writer);
-                self.engine
-                    .handle(now(), Input::Net(Net::Joined { server, address }))?;
+                self.engine.handle(now(), Input::Net(Net::Joined { server, address }))?;
             }
             Message::Prove { nonce, server, reply } => {
                 let _ = reply.send(self.engine.prove(&nonce, &server));
@@ -338,9 +300,7 @@ impl Shell {
         let card = self.engine.card().as_bytes().to_vec();
         match Connection::start(self.server.clone(), card, self.messages.clone()) {
             Ok(connection) => self.connection = Some(connection),
-            Err(e) => self.later(Input::Net(Net::Unreachable(format!(
-                "cannot start a connection: {e}"
-            )))),
+            Err(e) => self.later(Input::Net(Net::Unreachable(format!("cannot start a connection: {e}")))),
         }
     }
 
@@ -424,12 +384,8 @@ fn receive(
         Ok(stream) => stream,
         Err(e) => return TransferOutcome::CannotDial(e.to_string()),
     };
-    let expected = Expected {
-        key: job.key.clone(),
-        name: job.name.clone(),
-        bytes: job.bytes,
-        sha256: job.sha256,
-    };
+    let expected =
+        Expected { key: job.key.clone(), name: job.name.clone(), bytes: job.bytes, sha256: job.sha256 };
     let received = transfer::receive_file(stream, &expected, &destination, progress);
     TransferOutcome::Received(received.map_err(|e| e.to_string()))
 }

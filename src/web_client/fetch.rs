@@ -25,10 +25,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-        }
+        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(30) }
     }
 }
 
@@ -63,29 +60,14 @@ pub fn fetch(request: &Request, method: Method, timeouts: &Timeouts) -> Result<R
     incoming.send(request.head(method).as_bytes(), timeouts)?;
     let head = incoming.read_head()?;
     let length = head.body_length(method == Method::Head);
-    let length = length.map_err(|cause| WebClientError::BadResponse {
-        server: request.server(),
-        cause,
-    })?;
-    Ok(Response {
-        head,
-        body: BodyReader {
-            incoming,
-            decoder: BodyDecoder::new(length),
-            length,
-        },
-    })
+    let length = length.map_err(|cause| WebClientError::BadResponse { server: request.server(), cause })?;
+    Ok(Response { head, body: BodyReader { incoming, decoder: BodyDecoder::new(length), length } })
 }
 
 /// Tries every address of the host in the order of the system's resolver.
 fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClientError> {
-    let resolve_error = |cause| WebClientError::Resolve {
-        host: request.host().to_owned(),
-        cause,
-    };
-    let addresses = (request.host(), request.port())
-        .to_socket_addrs()
-        .map_err(resolve_error)?;
+    let resolve_error = |cause| WebClientError::Resolve { host: request.host().to_owned(), cause };
+    let addresses = (request.host(), request.port()).to_socket_addrs().map_err(resolve_error)?;
     let mut last_error = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeouts.connect) {
@@ -94,10 +76,7 @@ fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClien
         }
     }
     Err(match last_error {
-        Some(cause) => WebClientError::Connect {
-            server: request.server(),
-            cause,
-        },
+        Some(cause) => WebClientError::Connect { server: request.server(), cause },
         None => resolve_error(io::Error::new(ErrorKind::NotFound, "it has no address")),
     })
 }
@@ -164,10 +143,8 @@ impl Incoming {
         let mut interim_responses = 0;
         loop {
             let parsed = parse_response(&self.buffer[self.used..]);
-            let parsed = parsed.map_err(|cause| WebClientError::BadResponse {
-                server: self.server.clone(),
-                cause,
-            })?;
+            let parsed =
+                parsed.map_err(|cause| WebClientError::BadResponse { server: self.server.clone(), cause })?;
             match parsed {
                 Some(head) => {
                     self.used += head.head_bytes;
@@ -177,9 +154,7 @@ impl Incoming {
                     }
                 }
                 None if self.read()? == 0 => {
-                    return Err(WebClientError::NoAnswer {
-                        server: self.server.clone(),
-                    });
+                    return Err(WebClientError::NoAnswer { server: self.server.clone() });
                 }
                 None => {}
             }
@@ -209,16 +184,10 @@ impl Incoming {
             }
             _ => cause,
         };
-        WebClientError::Lost {
-            server: self.server.clone(),
-            cause,
-        }
+        WebClientError::Lost { server: self.server.clone(), cause }
     }
 
     fn bad_body(&self, cause: wire::http::BadBody) -> WebClientError {
-        WebClientError::BadBody {
-            server: self.server.clone(),
-            cause,
-        }
+        WebClientError::BadBody { server: self.server.clone(), cause }
     }
 }

@@ -25,10 +25,7 @@ impl Request {
     /// # Errors
     /// [`BadHost`] if no request could be sent to such a host.
     pub fn new(host: &str, port: u16, file: &str) -> Result<Self, BadHost> {
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|h| h.strip_suffix(']'))
-            .unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let is_name = |text: &str| {
             let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
             !text.is_empty() && text.bytes().all(is_name_byte)
@@ -36,11 +33,7 @@ impl Request {
         if !is_name(bare) && without_zone(bare).parse::<Ipv6Addr>().is_err() {
             return Err(BadHost);
         }
-        Ok(Self {
-            host: bare.to_owned(),
-            port,
-            target: encode_target(file),
-        })
+        Ok(Self { host: bare.to_owned(), port, target: encode_target(file) })
     }
 
     /// The host, without brackets.

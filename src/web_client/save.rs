@@ -11,10 +11,7 @@ use super::{BodyReader, PROGRESS_BYTES_MIN, WebClientError};
 
 /// Reads a body to its end into a file, which gets its name only then.
 pub(super) fn save(body: &mut BodyReader, path: &Path) -> Result<(), WebClientError> {
-    let save_error = |cause| WebClientError::Save {
-        path: path.to_owned(),
-        cause,
-    };
+    let save_error = |cause| WebClientError::Save { path: path.to_owned(), cause };
     let mut file = PartialFile::create(path).map_err(save_error)?;
     let progress = progress_bar(body.announced_bytes());
     while let Some(data) = body.next_part()? {
@@ -33,10 +30,7 @@ fn progress_bar(announced_bytes: Option<u64>) -> ProgressBar {
             ProgressBar::new(bytes),
             "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
         ),
-        None => (
-            ProgressBar::new_spinner(),
-            "{spinner} {binary_bytes}, {binary_bytes_per_sec}",
-        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes}, {binary_bytes_per_sec}"),
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
@@ -70,10 +64,7 @@ impl PartialFile {
         partial_name.push(format!(".{}.part", std::process::id()));
         let partial = target.with_file_name(partial_name);
         let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
-        Ok(Self {
-            file,
-            rename: Some((partial, target)),
-        })
+        Ok(Self { file, rename: Some((partial, target)) })
     }
 
     fn finish(mut self) -> io::Result<()> {

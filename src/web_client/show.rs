@@ -21,12 +21,7 @@ pub struct Screen<W> {
 impl<W: Write> Screen<W> {
     /// `is_terminal` says whether a terminal will obey what is written to `out`.
     pub fn new(out: W, is_terminal: bool) -> Self {
-        Self {
-            out,
-            is_terminal,
-            is_abandoned: false,
-            unfinished: Vec::new(),
-        }
+        Self { out, is_terminal, is_abandoned: false, unfinished: Vec::new() }
     }
 
     /// Whether the reader has gone away, as `head` does; what is printed then is dropped.
@@ -104,10 +99,7 @@ impl<W: Write> Screen<W> {
 
 /// How many bytes at the end may be the start of a UTF-8 character.
 fn unfinished_bytes(bytes: &[u8]) -> usize {
-    let tail = bytes
-        .utf8_chunks()
-        .last()
-        .map_or(&[][..], |chunk| chunk.invalid());
+    let tail = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     match std::str::from_utf8(tail) {
         Err(e) if e.error_len().is_none() => tail.len(),
         _ => 0,

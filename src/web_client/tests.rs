@@ -32,11 +32,7 @@ fn server(answer: impl Into<Vec<u8>>) -> (u16, JoinHandle<String>) {
 }
 
 fn all() -> Wanted {
-    Wanted {
-        head: true,
-        body: true,
-        output: None,
-    }
+    Wanted { head: true, body: true, output: None }
 }
 
 /// What is printed for an answer, and the result.
@@ -55,12 +51,7 @@ fn print(answer: &str, wanted: &Wanted, is_terminal: bool) -> (String, Result<u1
 fn sends_what_servers_expect() {
     for (host, file, line, host_field) in [
         ("127.0.0.1", "a.html", "GET /a.html", "127.0.0.1:"),
-        (
-            "localhost",
-            "/a b/ü?x=1 2",
-            "GET /a%20b/%C3%BC?x=1%202",
-            "localhost:",
-        ),
+        ("localhost", "/a b/ü?x=1 2", "GET /a%20b/%C3%BC?x=1%202", "localhost:"),
         ("127.0.0.1", "100%/%41#x", "GET /100%25/%41%23x", "127.0.0.1:"),
         ("127.0.0.1", "a\r\nX: y", "GET /a%0D%0AX:%20y", "127.0.0.1:"),
         ("127.0.0.1", "", "GET /", "127.0.0.1:"),
@@ -69,10 +60,7 @@ fn sends_what_servers_expect() {
         let request = Request::new(host, port, file).expect("this is a host");
         fetch(&request, Method::Get, &Timeouts::default()).expect("there is an answer");
         let sent = thread.join().expect("the server does not panic");
-        assert!(
-            sent.starts_with(&format!("{line} HTTP/1.1\r\nHost: {host_field}{port}\r\n")),
-            "{sent}"
-        );
+        assert!(sent.starts_with(&format!("{line} HTTP/1.1\r\nHost: {host_field}{port}\r\n")), "{sent}");
         assert!(sent.contains("\r\nConnection: close\r\n"), "{sent}");
     }
 }
@@ -126,35 +114,21 @@ fn a_terminal_is_never_steered() {
     let answer = "HTTP/1.1 200 \x20O\u{9b}K\r\nX: \u{202e}abc\r\nContent-Length: 17\r\n\r\na\x1b[2J\t\\\u{e9}\u{9b}\u{202e}\nz\x07";
     let (printed, result) = print(answer, &all(), true);
     assert_eq!(result.ok(), Some(200));
-    assert!(
-        printed
-            .chars()
-            .all(|c| matches!(c, '\n' | '\t') || !c.is_control()),
-        "{printed:?}"
-    );
+    assert!(printed.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control()), "{printed:?}");
     assert!(printed.contains("X: \\u{202e}abc\n"), "{printed:?}");
-    assert!(
-        printed.ends_with("\n\na\\u{1b}[2J\t\\é\\u{9b}\\u{202e}\nz\\u{7}"),
-        "{printed:?}"
-    );
+    assert!(printed.ends_with("\n\na\\u{1b}[2J\t\\é\\u{9b}\\u{202e}\nz\\u{7}"), "{printed:?}");
 }
 
 #[test]
 fn a_character_may_arrive_in_pieces() {
     let mut out = Vec::new();
     let mut screen = Screen::new(&mut out, true);
-    for byte in "gr\u{fc}n \u{9b}\u{1f642}"
-        .bytes()
-        .chain([0xff, b'a', 0xe2, 0x82])
-    {
+    for byte in "gr\u{fc}n \u{9b}\u{1f642}".bytes().chain([0xff, b'a', 0xe2, 0x82]) {
         screen.print_body(&[byte]).expect("memory can be written to");
     }
     screen.finish().expect("memory can be written to");
     drop(screen);
-    assert_eq!(
-        String::from_utf8_lossy(&out),
-        "gr\u{fc}n \\u{9b}\u{1f642}\u{fffd}a\u{fffd}"
-    );
+    assert_eq!(String::from_utf8_lossy(&out), "gr\u{fc}n \\u{9b}\u{1f642}\u{fffd}a\u{fffd}");
 }
 
 #[test]
@@ -163,19 +137,10 @@ fn says_what_is_wrong_with_an_answer() {
         ("", "without an answer"),
         ("HTTP/1.1 200 OK\r\nContent-Le", "without an answer"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "cannot understand"),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-            "cannot understand",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "cannot understand"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "not whole"),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n",
-            "not whole",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n",
-            "not whole",
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n", "not whole"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", "not whole"),
     ] {
         let error = print(answer, &all(), false).1.expect_err(answer);
         assert_eq!(error.exit_status(), 2);
@@ -194,13 +159,7 @@ fn says_what_is_wrong_with_an_answer() {
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("the folder can be read");
     let mut names: Vec<_> = entries
-        .map(|entry| {
-            entry
-                .expect("the folder can be read")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("the folder can be read").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -210,37 +169,20 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_file_gets_its_name_only_when_it_is_whole() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let path = folder.path().join("out.bin");
-    let wanted = Wanted {
-        output: Some(path.clone()),
-        ..all()
-    };
-    let truncated = print(
-        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
-        &wanted,
-        false,
-    )
-    .1;
+    let wanted = Wanted { output: Some(path.clone()), ..all() };
+    let truncated = print("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &wanted, false).1;
     assert!(matches!(truncated, Err(WebClientError::BadBody { .. })));
     assert_eq!(names(folder.path()), [""; 0]);
     let refused = print("HTTP/1.1 404 x\r\nContent-Length: 4\r\n\r\ngone", &wanted, false).1;
     assert_eq!(refused.ok(), Some(404));
     assert_eq!(names(folder.path()), [""; 0]);
-    let (printed, saved) = print(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole",
-        &wanted,
-        false,
-    );
+    let (printed, saved) = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false);
     assert_eq!(saved.ok(), Some(200));
     assert_eq!(printed, "HTTP/1.1 200 OK\nContent-Length: 5\n");
     assert_eq!(names(folder.path()), ["out.bin"]);
     assert_eq!(std::fs::read(&path).expect("it is there"), b"whole");
     // An older file stays until the new one is whole.
-    let truncated = print(
-        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
-        &wanted,
-        false,
-    )
-    .1;
+    let truncated = print("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &wanted, false).1;
     assert!(truncated.is_err());
     assert_eq!(std::fs::read(&path).expect("it is there"), b"whole");
 }
@@ -248,10 +190,7 @@ fn a_file_gets_its_name_only_when_it_is_whole() {
 #[test]
 fn what_is_no_file_is_written_to_and_not_replaced() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let wanted = |path: &Path| Wanted {
-        output: Some(path.to_owned()),
-        ..all()
-    };
+    let wanted = |path: &Path| Wanted { output: Some(path.to_owned()), ..all() };
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole";
     let (real, link) = (folder.path().join("real"), folder.path().join("link"));
     std::fs::write(&real, "old").expect("the folder can be written to");

@@ -84,20 +84,10 @@ impl Card {
         };
         let body = postcard::to_stdvec(&body).expect("a card contains nothing that postcard refuses");
         let signature = identity.sign(Purpose::Card, &body, rng);
-        let signed = Signed {
-            body: &body,
-            signature: &signature,
-        };
+        let signed = Signed { body: &body, signature: &signature };
         let bytes = postcard::to_stdvec(&signed).expect("a card contains nothing that postcard refuses");
         let (identity, encryption) = (identity.public().clone(), encryption.clone());
-        Self {
-            name,
-            identity,
-            encryption,
-            issued_at,
-            valid_until,
-            bytes,
-        }
+        Self { name, identity, encryption, issued_at, valid_until, bytes }
     }
 
     /// Reads a card and checks its signature. Whether the key is the one that was pinned, and whether the card is still
@@ -112,9 +102,7 @@ impl Card {
         let signed: Signed = frame::decode(bytes).map_err(|_| BadCard::Malformed)?;
         let body: Body = frame::decode(signed.body).map_err(|_| BadCard::Malformed)?;
         let identity = IdentityPublic::from_der(body.identity)?;
-        identity
-            .verify(Purpose::Card, signed.body, signed.signature)
-            .map_err(|_| BadCard::Signature)?;
+        identity.verify(Purpose::Card, signed.body, signed.signature).map_err(|_| BadCard::Signature)?;
         Ok(Self {
             name: body.name,
             encryption: EncryptionPublic::from_der(body.encryption)?,
@@ -151,14 +139,8 @@ impl Card {
     /// # Errors
     /// [`BadCard`].
     pub fn from_text(text: &str) -> Result<Self, BadCard> {
-        let (begin, end) = (
-            format!("-----BEGIN {PEM_LABEL}-----"),
-            format!("-----END {PEM_LABEL}-----"),
-        );
-        let block = text
-            .find(&begin)
-            .map(|at| &text[at..])
-            .ok_or(BadCard::Malformed)?;
+        let (begin, end) = (format!("-----BEGIN {PEM_LABEL}-----"), format!("-----END {PEM_LABEL}-----"));
+        let block = text.find(&begin).map(|at| &text[at..]).ok_or(BadCard::Malformed)?;
         let length = block.find(&end).ok_or(BadCard::Malformed)? + end.len();
         let block = &block[..length];
         let (_, bytes) = pem_rfc7468::decode_vec(block.as_bytes()).map_err(|_| BadCard::Malformed)?;
@@ -182,10 +164,7 @@ pub(crate) mod tests {
         let text = format!("Hello, this is my card:\n\n{}\nYours, B\n", card.to_text());
         let read = Card::from_text(&text).expect("what was written reads");
         assert_eq!(read.as_bytes(), card.as_bytes());
-        assert_eq!(
-            (read.name.as_str(), read.fingerprint()),
-            ("B", BOB.public().fingerprint())
-        );
+        assert_eq!((read.name.as_str(), read.fingerprint()), ("B", BOB.public().fingerprint()));
         assert!(read.is_valid_at(1_000_000));
         assert!(!read.is_valid_at(1_000_000 + CARD_VALID_SECONDS));
     }
@@ -196,10 +175,7 @@ pub(crate) mod tests {
         for at in 0..card.as_bytes().len() {
             let mut bytes = card.as_bytes().to_vec();
             bytes[at] ^= 1;
-            assert!(
-                Card::from_bytes(&bytes).is_err(),
-                "byte {at} was changed and the card still reads"
-            );
+            assert!(Card::from_bytes(&bytes).is_err(), "byte {at} was changed and the card still reads");
         }
         assert!(Card::from_bytes(&[]).is_err());
         assert!(Card::from_text("-----BEGIN SWITCHBOARD CARD-----").is_err());

@@ -37,10 +37,7 @@ mod tests {
     #[test]
     fn escapes_what_a_terminal_would_obey() {
         let hostile = "a\x1b[2Jb\u{9b}c\u{202e}d\\e\nf\u{7f}";
-        assert_eq!(
-            Escaped(hostile).to_string(),
-            "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\\\e\\nf\\u{7f}"
-        );
+        assert_eq!(Escaped(hostile).to_string(), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\\\e\\nf\\u{7f}");
         assert_eq!(Escaped("grüße 世界 ✓").to_string(), "grüße 世界 ✓");
     }
 }

@@ -56,10 +56,7 @@ impl FromStr for FileName {
         if text.starts_with('.') {
             return Err(BadFileName::LeadingDot);
         }
-        if let Some(bad) = text
-            .chars()
-            .find(|c| c.is_control() || matches!(c, '/' | '\\' | ',' | ';'))
-        {
+        if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '/' | '\\' | ',' | ';')) {
             return Err(BadFileName::Character(bad));
         }
         if text.trim().len() != text.len() {
@@ -102,10 +99,7 @@ mod tests {
     #[test]
     fn keeps_names_inside_one_folder() {
         for good in ["a.txt", "two words.txt", "naïve café.md", &"x".repeat(255)] {
-            assert_eq!(
-                good.parse::<FileName>().map(|n| n.to_string()),
-                Ok(good.to_owned())
-            );
+            assert_eq!(good.parse::<FileName>().map(|n| n.to_string()), Ok(good.to_owned()));
         }
         for (bad, why) in [
             ("", BadFileName::Empty),
@@ -124,9 +118,6 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<FileName>(), Err(why), "{bad:?}");
         }
-        assert_eq!(
-            "x".repeat(256).parse::<FileName>(),
-            Err(BadFileName::TooLong(256))
-        );
+        assert_eq!("x".repeat(256).parse::<FileName>(), Err(BadFileName::TooLong(256)));
     }
 }

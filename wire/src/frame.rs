@@ -45,10 +45,7 @@ pub fn split(buffer: &[u8], body_bytes_max: usize) -> Result<Option<&[u8]>, BadF
     };
     let length = u32::from_le_bytes(*length) as usize;
     if length > body_bytes_max {
-        return Err(BadFrame::TooLong {
-            length,
-            max: body_bytes_max,
-        });
+        return Err(BadFrame::TooLong { length, max: body_bytes_max });
     }
     Ok(rest.get(..length))
 }
@@ -106,10 +103,7 @@ mod tests {
     #[test]
     fn a_length_is_refused_before_its_body_is_there() {
         let claim = 2_000_000_u32.to_le_bytes();
-        let refused = BadFrame::TooLong {
-            length: 2_000_000,
-            max: BODY_BYTES_MAX,
-        };
+        let refused = BadFrame::TooLong { length: 2_000_000, max: BODY_BYTES_MAX };
         assert_eq!(split(&claim, BODY_BYTES_MAX), Err(refused));
         assert_eq!(split(&claim[..3], BODY_BYTES_MAX), Ok(None));
     }

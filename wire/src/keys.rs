@@ -85,29 +85,18 @@ impl PublicKey {
     fn from_der(der: &[u8]) -> Result<Self, BadKey> {
         let key = RsaPublicKey::from_public_key_der(der).map_err(|_| BadKey::Public)?;
         check_size(&key)?;
-        Ok(Self {
-            key,
-            der: der.to_vec(),
-            fingerprint: Digest::of(der),
-        })
+        Ok(Self { key, der: der.to_vec(), fingerprint: Digest::of(der) })
     }
 
     fn of(private: &RsaPrivateKey) -> Result<Self, BadKey> {
-        let der = private
-            .to_public_key()
-            .to_public_key_der()
-            .map_err(|_| BadKey::Public)?;
+        let der = private.to_public_key().to_public_key_der().map_err(|_| BadKey::Public)?;
         Self::from_der(der.as_bytes())
     }
 }
 
 fn check_size(key: &impl PublicKeyParts) -> Result<(), BadKey> {
     let bits = key.n().bits();
-    if (KEY_BITS_MIN..=KEY_BITS_MAX).contains(&bits) {
-        Ok(())
-    } else {
-        Err(BadKey::Size(bits))
-    }
+    if (KEY_BITS_MIN..=KEY_BITS_MAX).contains(&bits) { Ok(()) } else { Err(BadKey::Size(bits)) }
 }
 
 /// A private key with the public half in the form in which it travels.
@@ -147,8 +136,7 @@ impl PrivateKey {
 
 /// Whether a PEM text holds a key under a passphrase (RFC 7468, section 11).
 pub fn is_under_passphrase(pem: &str) -> bool {
-    pem.trim_start()
-        .starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    pem.trim_start().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
 /// The public half of an identity: verifies what its owner signed.
@@ -212,11 +200,7 @@ impl IdentityKey {
 
     fn new(private: PrivateKey) -> Self {
         let public = IdentityPublic(private.public.clone());
-        Self {
-            signing: SigningKey::new(private.key.clone()),
-            private,
-            public,
-        }
+        Self { signing: SigningKey::new(private.key.clone()), private, public }
     }
 
     /// Writes PKCS#8 PEM, under a passphrase if one is given.
@@ -234,9 +218,7 @@ impl IdentityKey {
 
     /// Signs `message` for `purpose` (RSASSA-PSS, SHA-256, 32 bytes of salt).
     pub fn sign(&self, purpose: Purpose, message: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
-        self.signing
-            .sign_with_rng(rng, &[purpose.domain(), message].concat())
-            .to_vec()
+        self.signing.sign_with_rng(rng, &[purpose.domain(), message].concat()).to_vec()
     }
 }
 
@@ -319,11 +301,7 @@ impl EncryptionKey {
     /// [`NotAuthentic`], whatever is wrong with it.
     pub fn unwrap_secret(&self, wrapped: &[u8], rng: &mut impl CryptoRng) -> Result<Secret, NotAuthentic> {
         let padding = Oaep::<Sha256>::new_with_label(OAEP_LABEL);
-        let plain = self
-            .private
-            .key
-            .decrypt_blinded(rng, padding, wrapped)
-            .map_err(|_| NotAuthentic)?;
+        let plain = self.private.key.decrypt_blinded(rng, padding, wrapped).map_err(|_| NotAuthentic)?;
         let plain = Zeroizing::new(plain);
         let secret = plain.as_slice().try_into().map_err(|_| NotAuthentic)?;
         Ok(Zeroizing::new(secret))
@@ -349,30 +327,12 @@ pub(crate) mod tests {
     #[test]
     fn a_signature_holds_for_its_key_message_and_purpose_only() {
         let signature = ALICE.sign(Purpose::Card, b"message", &mut rng());
-        assert_eq!(
-            ALICE.public().verify(Purpose::Card, b"message", &signature),
-            Ok(())
-        );
-        assert_eq!(
-            ALICE.public().verify(Purpose::Join, b"message", &signature),
-            Err(NotAuthentic)
-        );
-        assert_eq!(
-            ALICE.public().verify(Purpose::Card, b"massage", &signature),
-            Err(NotAuthentic)
-        );
-        assert_eq!(
-            BOB.public().verify(Purpose::Card, b"message", &signature),
-            Err(NotAuthentic)
-        );
-        assert_eq!(
-            ALICE.public().verify(Purpose::Card, b"message", &signature[1..]),
-            Err(NotAuthentic)
-        );
-        assert_eq!(
-            ALICE.public().verify(Purpose::Card, b"message", b""),
-            Err(NotAuthentic)
-        );
+        assert_eq!(ALICE.public().verify(Purpose::Card, b"message", &signature), Ok(()));
+        assert_eq!(ALICE.public().verify(Purpose::Join, b"message", &signature), Err(NotAuthentic));
+        assert_eq!(ALICE.public().verify(Purpose::Card, b"massage", &signature), Err(NotAuthentic));
+        assert_eq!(BOB.public().verify(Purpose::Card, b"message", &signature), Err(NotAuthentic));
+        assert_eq!(ALICE.public().verify(Purpose::Card, b"message", &signature[1..]), Err(NotAuthentic));
+        assert_eq!(ALICE.public().verify(Purpose::Card, b"message", b""), Err(NotAuthentic));
     }
 
     #[test]
@@ -382,10 +342,7 @@ pub(crate) mod tests {
         assert_eq!(BOB_ENCRYPTION.unwrap_secret(&wrapped, &mut rng()), Ok(secret));
         let mut damaged = wrapped.clone();
         damaged[9] ^= 1;
-        assert_eq!(
-            BOB_ENCRYPTION.unwrap_secret(&damaged, &mut rng()),
-            Err(NotAuthentic)
-        );
+        assert_eq!(BOB_ENCRYPTION.unwrap_secret(&damaged, &mut rng()), Err(NotAuthentic));
         assert_eq!(BOB_ENCRYPTION.unwrap_secret(&[], &mut rng()), Err(NotAuthentic));
     }
 
@@ -397,14 +354,8 @@ pub(crate) mod tests {
         let locked = ALICE.to_pem(Some("open sesame")).expect("a key encodes");
         assert!(is_under_passphrase(&locked));
         assert!(IdentityKey::from_pem(&locked, Some("open sesame")).is_ok());
-        assert!(matches!(
-            IdentityKey::from_pem(&locked, Some("wrong")),
-            Err(BadKey::Private)
-        ));
-        assert!(matches!(
-            IdentityKey::from_pem(&locked, None),
-            Err(BadKey::PassphraseMissing)
-        ));
+        assert!(matches!(IdentityKey::from_pem(&locked, Some("wrong")), Err(BadKey::Private)));
+        assert!(matches!(IdentityKey::from_pem(&locked, None), Err(BadKey::PassphraseMissing)));
     }
 
     #[test]

@@ -88,10 +88,7 @@ impl FromStr for Keyword {
         if kept.is_empty() {
             return Err(BadKeyword::Empty);
         }
-        match kept
-            .chars()
-            .find(|c| c.is_control() || matches!(*c, ',' | ';' | BYTE_ORDER_MARK))
-        {
+        match kept.chars().find(|c| c.is_control() || matches!(*c, ',' | ';' | BYTE_ORDER_MARK)) {
             Some(bad) => Err(BadKeyword::Character(bad)),
             None => Ok(Self(kept.into())),
         }

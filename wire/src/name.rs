@@ -42,9 +42,7 @@ impl FromStr for PeerName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        if let Some(bad) = text
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
         {
             return Err(BadName::Character(bad));
         }
@@ -88,10 +86,7 @@ mod tests {
     #[test]
     fn accepts_the_alphabet_and_nothing_else() {
         for good in ["A", "a.b_c-D9", ".", &"x".repeat(32)] {
-            assert_eq!(
-                good.parse::<PeerName>().map(|n| n.to_string()),
-                Ok(good.to_owned())
-            );
+            assert_eq!(good.parse::<PeerName>().map(|n| n.to_string()), Ok(good.to_owned()));
         }
         assert_eq!("".parse::<PeerName>(), Err(BadName::Length(0)));
         assert_eq!("x".repeat(33).parse::<PeerName>(), Err(BadName::Length(33)));

@@ -346,13 +346,7 @@ mod tests {
 
     #[test]
     fn an_envelope_has_the_same_bytes_in_both_directions() {
-        let envelope = Envelope {
-            from: "A",
-            to: "B",
-            kind: Kind::Message,
-            number: 300,
-            sealed: b"opaque",
-        };
+        let envelope = Envelope { from: "A", to: "B", kind: Kind::Message, number: 300, sealed: b"opaque" };
         let sent = frame::frame(&ToServer::Envelope(envelope.clone()));
         assert_eq!(sent, frame::frame(&ToPeer::Envelope(envelope.clone())));
         assert_eq!(decode_envelope(&sent[4..]), Some(Ok(envelope)));
@@ -360,20 +354,11 @@ mod tests {
 
     #[test]
     fn the_kinds_are_counted_right() {
-        let last = frame::frame(&ToServer::Splice {
-            transfer: [0; 16],
-            side: Side::Sender,
-        });
+        let last = frame::frame(&ToServer::Splice { transfer: [0; 16], side: Side::Sender });
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
-        let last = frame::frame(&ToPeer::Error {
-            code: ErrorCode::Busy,
-            detail: String::new(),
-        });
+        let last = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: String::new() });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);
-        assert_eq!(
-            ToServer::decode(&[TO_SERVER_KINDS]),
-            Err(BadFrame::UnknownKind(TO_SERVER_KINDS))
-        );
+        assert_eq!(ToServer::decode(&[TO_SERVER_KINDS]), Err(BadFrame::UnknownKind(TO_SERVER_KINDS)));
         assert_eq!(ToServer::decode(&[]), Err(BadFrame::Malformed));
     }
 

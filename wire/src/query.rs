@@ -65,9 +65,7 @@ impl TryFrom<Vec<Keyword>> for Keywords {
 
 impl<'de> Deserialize<'de> for Keywords {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bounded::at_most::<TERMS_MAX, _, _>(deserializer)?
-            .try_into()
-            .map_err(serde::de::Error::custom)
+        bounded::at_most::<TERMS_MAX, _, _>(deserializer)?.try_into().map_err(serde::de::Error::custom)
     }
 }
 
@@ -180,10 +178,7 @@ mod tests {
             ("sea", keywords(&["sea"])),
             (" sea,tide , Moon  x ", keywords(&["sea", "tide", "Moon", "x"])),
             ("\"high  water\" sea", keywords(&["high water", "sea"])),
-            (
-                "sea,\"a \"\"b\"\"\",5\"disk",
-                keywords(&["sea", "a \"b\"", "5\"disk"]),
-            ),
+            ("sea,\"a \"\"b\"\"\",5\"disk", keywords(&["sea", "a \"b\"", "5\"disk"])),
             ("\"file:x\"", keywords(&["file:x"])),
         ] {
             assert_eq!(typed.parse(), Ok(meant), "{typed}");

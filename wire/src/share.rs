@@ -67,17 +67,9 @@ mod tests {
 
     #[test]
     fn the_keywords_of_a_file_are_counted_while_they_are_decoded() {
-        for (count, fits) in [
-            (0, true),
-            (FILE_KEYWORDS_MAX, true),
-            (FILE_KEYWORDS_MAX + 1, false),
-        ] {
+        for (count, fits) in [(0, true), (FILE_KEYWORDS_MAX, true), (FILE_KEYWORDS_MAX + 1, false)] {
             let bytes = postcard::to_stdvec(&file(count)).expect("a file is plain data");
-            assert_eq!(
-                postcard::from_bytes::<PublishedFile>(&bytes).is_ok(),
-                fits,
-                "{count}"
-            );
+            assert_eq!(postcard::from_bytes::<PublishedFile>(&bytes).is_ok(), fits, "{count}");
         }
     }
 }

@@ -99,11 +99,8 @@ impl FileSealer {
 
     fn record(&mut self, plain: &[u8], last: bool) -> Vec<u8> {
         let nonce = self.0.nonce(last);
-        let sealed = self
-            .0
-            .cipher
-            .encrypt(&nonce, plain)
-            .expect("a chunk is far below what AES-GCM can seal");
+        let sealed =
+            self.0.cipher.encrypt(&nonce, plain).expect("a chunk is far below what AES-GCM can seal");
         let length = u32::try_from(sealed.len()).expect("a record is far shorter than 4 GiB");
         let mut record = Vec::with_capacity(LENGTH_BYTES + sealed.len());
         record.extend_from_slice(&length.to_le_bytes());
@@ -159,33 +156,17 @@ mod tests {
 
     fn header(total_bytes: u64) -> FileHeader {
         let name = "a.txt".parse().expect("a good name");
-        FileHeader {
-            name,
-            total_bytes,
-            offset: 0,
-            sha256: Digest::of(b"x"),
-        }
+        FileHeader { name, total_bytes, offset: 0, sha256: Digest::of(b"x") }
     }
 
     fn ends() -> (FileSealer, FileOpener) {
-        let key = TransferKey {
-            transfer: [1; 16],
-            secret: Zeroizing::new([2; 32]),
-            salt: [3; 16],
-        };
+        let key = TransferKey { transfer: [1; 16], secret: Zeroizing::new([2; 32]), salt: [3; 16] };
         (FileSealer::new(&key), FileOpener::new(&key))
     }
 
     #[test]
     fn a_file_comes_out_as_it_went_in() {
-        for length in [
-            0,
-            1,
-            CHUNK_BYTES - 1,
-            CHUNK_BYTES,
-            CHUNK_BYTES + 1,
-            3 * CHUNK_BYTES,
-        ] {
+        for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
             let content: Vec<u8> = (0..=250).cycle().take(length).collect();
             let (mut sealer, mut opener) = ends();
             let record = sealer.header(&header(length as u64));
@@ -210,23 +191,12 @@ mod tests {
         let head = sealer.header(&header(10));
         let one = sealer.chunk(b"one", false);
         let two = sealer.chunk(b"two", true);
-        assert!(
-            opener.chunk(&one[4..], false).is_err(),
-            "a chunk in the place of the header"
-        );
+        assert!(opener.chunk(&one[4..], false).is_err(), "a chunk in the place of the header");
         let (_, mut opener) = ends();
         opener.header(&head[4..]).expect("the header opens");
-        assert_eq!(
-            opener.chunk(&two[4..], true),
-            Err(NotAuthentic),
-            "the first chunk was dropped"
-        );
+        assert_eq!(opener.chunk(&two[4..], true), Err(NotAuthentic), "the first chunk was dropped");
         let (_, mut opener) = ends();
         opener.header(&head[4..]).expect("the header opens");
-        assert_eq!(
-            opener.chunk(&one[4..], true),
-            Err(NotAuthentic),
-            "cut off after the first chunk"
-        );
+        assert_eq!(opener.chunk(&one[4..], true), Err(NotAuthentic), "cut off after the first chunk");
     }
 }

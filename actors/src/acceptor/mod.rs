@@ -82,12 +82,7 @@ pub fn start(listener: TcpListener, sessions_max: usize, services: Services) -> 
     let stop = Arc::new(linux::event()?);
     let (jobs, next_job) = bounded(HANDOFF);
     let (alive, all_ended) = bounded(0);
-    let pool = Pool {
-        next_job,
-        services,
-        open: Arc::new(AtomicUsize::new(0)),
-        _alive: alive,
-    };
+    let pool = Pool { next_job, services, open: Arc::new(AtomicUsize::new(0)), _alive: alive };
     let state = State {
         listener,
         stop: Arc::clone(&stop),
@@ -98,11 +93,7 @@ pub fn start(listener: TcpListener, sessions_max: usize, services: Services) -> 
         connections: HashMap::new(),
     };
     let thread = spawn_vital("acceptor", move || state.run(&all_ended))?;
-    Ok(Acceptor {
-        address,
-        stop,
-        _thread: thread,
-    })
+    Ok(Acceptor { address, stop, _thread: thread })
 }
 
 /// What every session thread has.
@@ -161,9 +152,7 @@ impl State {
             tracing::warn!(target: "acceptor", sessions_max = self.sessions_max, "too many sessions; one is turned away");
             return;
         }
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE / 4);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
         // Without it a peer that vanished is noticed later.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let stream = Arc::new(stream);
@@ -203,12 +192,7 @@ impl State {
         self.pool.services.stopping.store(true, Ordering::SeqCst);
         shut_down(&self.connections, Shutdown::Read);
         drop(self.jobs);
-        let Pool {
-            services,
-            open,
-            next_job,
-            _alive: alive,
-        } = self.pool;
+        let Pool { services, open, next_job, _alive: alive } = self.pool;
         drop((next_job, alive));
         let has_ended = |wait| all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
         if has_ended(DRAIN) {

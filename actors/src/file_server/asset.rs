@@ -91,13 +91,7 @@ impl Asset {
             "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\
              X-Content-Type-Options: nosniff\r\n{fields}"
         );
-        Self {
-            head: head.into(),
-            body,
-            validators,
-            status,
-            revoked: AtomicBool::new(false),
-        }
+        Self { head: head.into(), body, validators, status, revoked: AtomicBool::new(false) }
     }
 
     /// Status line and header fields, without `Date`, `Connection` and the empty line.

@@ -195,10 +195,7 @@ impl<D: Disk> Core<D> {
 
     /// The file at a path, or none if that is a directory.
     fn asset(&mut self, now: Now, path: String, status: Status) -> Result<Option<Arc<Asset>>, DiskError> {
-        let key = Key {
-            path,
-            status: status.code(),
-        };
+        let key = Key { path, status: status.code() };
         if let Some(kept) = self.kept.get_mut(&key) {
             kept.last_use = self.requests;
             if now.instant.saturating_duration_since(kept.looked_at) < BELIEF_UNWATCHED
@@ -249,10 +246,7 @@ impl<D: Disk> Core<D> {
         };
         while !self.has_room_for(&kept) {
             let unleased = self.kept.iter().filter(|(_, kept)| !kept.is_leased());
-            let Some(oldest) = unleased
-                .min_by_key(|(_, kept)| kept.last_use)
-                .map(|(k, _)| k.clone())
-            else {
+            let Some(oldest) = unleased.min_by_key(|(_, kept)| kept.last_use).map(|(k, _)| k.clone()) else {
                 asset.revoke();
                 return;
             };

@@ -60,15 +60,10 @@ pub(super) struct RootDirectory(OwnedFd);
 impl RootDirectory {
     pub(super) fn open(root: &Path) -> Result<Self, StartError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(root, flags, rustix::fs::Mode::empty()).map_err(|e| StartError::Root {
-                root: root.to_owned(),
-                cause: e.into(),
-            })?;
-        open_beneath(&directory, ".", OFlags::PATH).map_err(|e| StartError::NoOpenat2 {
-            root: root.to_owned(),
-            cause: e.into(),
-        })?;
+        let directory = rustix::fs::open(root, flags, rustix::fs::Mode::empty())
+            .map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
+        open_beneath(&directory, ".", OFlags::PATH)
+            .map_err(|e| StartError::NoOpenat2 { root: root.to_owned(), cause: e.into() })?;
         Ok(Self(directory))
     }
 
@@ -165,7 +160,5 @@ impl From<&Stat> for Stamp {
 fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
     let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     let nanoseconds = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());
-    SystemTime::UNIX_EPOCH
-        .checked_add(seconds + nanoseconds)
-        .unwrap_or(SystemTime::UNIX_EPOCH)
+    SystemTime::UNIX_EPOCH.checked_add(seconds + nanoseconds).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -24,10 +24,7 @@ pub(super) fn start(root: &Path, mailbox: Mailbox<Command>) -> Result<Vital, Sta
 }
 
 fn now() -> Now {
-    Now {
-        instant: Instant::now(),
-        time: SystemTime::now(),
-    }
+    Now { instant: Instant::now(), time: SystemTime::now() }
 }
 
 fn run(mailbox: &Mailbox<Command>, disk: impl Disk, watch: &Watch) {
@@ -35,9 +32,7 @@ fn run(mailbox: &Mailbox<Command>, disk: impl Disk, watch: &Watch) {
     let mut changes = watch.changes.clone();
     let mut batch = Vec::new();
     loop {
-        let wait = core
-            .next_look()
-            .map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+        let wait = core.next_look().map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
         crossbeam_channel::select! {
             recv(mailbox.receiver()) -> command => match command {
                 Ok(command) => {
@@ -90,16 +85,10 @@ impl Watch {
             Ok(watcher)
         });
         match watcher {
-            Ok(watcher) => Self {
-                changes,
-                watcher: Some(watcher),
-            },
+            Ok(watcher) => Self { changes, watcher: Some(watcher) },
             Err(error) => {
                 tracing::warn!(target: "file_server", %error, "changes of the web site are not reported; looking every second");
-                Self {
-                    changes: never(),
-                    watcher: None,
-                }
+                Self { changes: never(), watcher: None }
             }
         }
     }

@@ -37,8 +37,7 @@ impl FakeDisk {
         let mut disk = self.0.borrow_mut();
         disk.version += 1;
         let version = disk.version;
-        disk.files
-            .insert(path.to_owned(), (version, content.as_bytes().to_vec()));
+        disk.files.insert(path.to_owned(), (version, content.as_bytes().to_vec()));
     }
 
     fn remove(&self, path: &str) {
@@ -50,23 +49,13 @@ impl FakeDisk {
     }
 
     fn content(&self, path: &str) -> Option<Vec<u8>> {
-        self.0
-            .borrow()
-            .files
-            .get(path)
-            .map(|(_, content)| content.clone())
+        self.0.borrow().files.get(path).map(|(_, content)| content.clone())
     }
 }
 
 fn fake_stamp(version: u64, content: &[u8]) -> Stamp {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(version);
-    Stamp {
-        bytes: content.len() as u64,
-        modified: time,
-        changed: time,
-        device: 1,
-        inode: 1,
-    }
+    Stamp { bytes: content.len() as u64, modified: time, changed: time, device: 1, inode: 1 }
 }
 
 impl Disk for FakeDisk {
@@ -100,10 +89,8 @@ struct Bench {
 impl Bench {
     fn new(limits: CacheLimits) -> Self {
         let disk = FakeDisk::default();
-        let now = Now {
-            instant: Instant::now(),
-            time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-        };
+        let now =
+            Now { instant: Instant::now(), time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) };
         let core = Core::new(disk.clone(), limits, true, now);
         Self { core, disk, now }
     }
@@ -135,8 +122,7 @@ fn text(asset: &Asset) -> String {
         Body::File { file, .. } => {
             let mut content = String::new();
             let mut file = file;
-            file.read_to_string(&mut content)
-                .expect("the test's file can be read");
+            file.read_to_string(&mut content).expect("the test's file can be read");
             content
         }
     }
@@ -150,11 +136,7 @@ fn a_lease_lasts_until_the_file_changes() {
     let again = bench.asset("/a.txt");
     assert!(Arc::ptr_eq(&first, &again));
     assert_eq!(bench.disk.loads(), 1);
-    assert!(
-        first
-            .head()
-            .starts_with(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n")
-    );
+    assert!(first.head().starts_with(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"));
     bench.disk.write("a.txt", "two");
     bench.core.note_change();
     bench.pass(Duration::from_secs(1));
@@ -195,12 +177,7 @@ fn a_change_within_a_tick_of_the_clock_is_not_overlooked() {
     bench.disk.write("a.txt", "one");
     let asset = bench.asset("/a.txt");
     // The same version: a file system whose clock did not tick.
-    bench
-        .disk
-        .0
-        .borrow_mut()
-        .files
-        .insert("a.txt".into(), (1, b"two".to_vec()));
+    bench.disk.0.borrow_mut().files.insert("a.txt".into(), (1, b"two".to_vec()));
     bench.core.note_change();
     bench.pass(Duration::from_secs(1));
     assert!(asset.is_revoked());
@@ -236,10 +213,7 @@ fn the_site_may_have_its_own_page_for_what_is_missing() {
 
 #[test]
 fn makes_room_but_never_by_taking_what_is_leased() {
-    let mut bench = Bench::new(CacheLimits {
-        memory_bytes_max: 8,
-        ..CacheLimits::default()
-    });
+    let mut bench = Bench::new(CacheLimits { memory_bytes_max: 8, ..CacheLimits::default() });
     for name in ["a", "b", "c"] {
         bench.disk.write(name, "1234");
     }
@@ -258,10 +232,7 @@ fn makes_room_but_never_by_taking_what_is_leased() {
 
 #[test]
 fn keeps_a_bounded_number_of_files() {
-    let mut bench = Bench::new(CacheLimits {
-        entries_max: 2,
-        ..CacheLimits::default()
-    });
+    let mut bench = Bench::new(CacheLimits { entries_max: 2, ..CacheLimits::default() });
     for name in ["a", "b", "c"] {
         bench.disk.write(name, name);
         bench.asset(&format!("/{name}"));
@@ -371,11 +342,7 @@ fn nothing_outside_the_root_is_opened_and_nothing_but_files() {
         assert_eq!(disk.stamp(path).map(drop), Err(expected), "{path}");
     }
     for (path, content) in [("in.txt", "inside"), ("dir/deep.txt", "deep")] {
-        let Ok(Entry::File {
-            stamp,
-            body: Body::Memory(read),
-        }) = disk.load(path, 100)
-        else {
+        let Ok(Entry::File { stamp, body: Body::Memory(read) }) = disk.load(path, 100) else {
             panic!("{path} was not read");
         };
         assert_eq!(read, content);
@@ -383,24 +350,14 @@ fn nothing_outside_the_root_is_opened_and_nothing_but_files() {
     }
     assert!(matches!(disk.load("dir", 100), Ok(Entry::Directory)));
     let large = disk.load("inside.txt", 5).expect("the file is there");
-    assert!(matches!(
-        large,
-        Entry::File {
-            body: Body::File { bytes: 6, .. },
-            ..
-        }
-    ));
+    assert!(matches!(large, Entry::File { body: Body::File { bytes: 6, .. }, .. }));
 }
 
 #[test]
 fn a_missing_root_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let config = FileServerConfig {
-        root: folder.path().join("nowhere"),
-    };
-    let error = start(&config)
-        .expect_err("there is no such directory")
-        .to_string();
+    let config = FileServerConfig { root: folder.path().join("nowhere") };
+    let error = start(&config).expect_err("there is no such directory").to_string();
     assert!(error.contains("nowhere") && error.contains("--root"), "{error}");
 }
 
@@ -408,9 +365,7 @@ fn a_missing_root_is_an_error_that_says_what_to_do() {
 fn the_actor_revokes_what_changes_on_the_disk_and_ends_with_its_handles() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     write(&folder.path().join("a.txt"), "one");
-    let config = FileServerConfig {
-        root: folder.path().to_owned(),
-    };
+    let config = FileServerConfig { root: folder.path().to_owned() };
     let (files, vital) = start(&config).expect("the root is there");
     let find = || match files.find(SitePath::decode("/a.txt").expect("the path is good")) {
         Ok(Found::Asset(asset)) => asset,
@@ -422,10 +377,7 @@ fn the_actor_revokes_what_changes_on_the_disk_and_ends_with_its_handles() {
     let since = Instant::now();
     while !first.is_revoked() {
         // Shorter than the time after which it would be looked at without a report.
-        assert!(
-            since.elapsed() < Duration::from_secs(4),
-            "the change was not reported"
-        );
+        assert!(since.elapsed() < Duration::from_secs(4), "the change was not reported");
         std::thread::park_timeout(Duration::from_millis(1));
     }
     assert_eq!(text(&find()), "two");

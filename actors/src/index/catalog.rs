@@ -47,10 +47,7 @@ impl Catalog {
     /// Enters the files of an owner. Within one file no keyword may occur twice, whatever its case.
     pub(super) fn insert(&mut self, owner: OwnerId, files: &[PublishedFile]) -> Vec<FileId> {
         let mut unsorted = Vec::new();
-        let ids = files
-            .iter()
-            .map(|file| self.insert_one(owner, file, &mut unsorted))
-            .collect();
+        let ids = files.iter().map(|file| self.insert_one(owner, file, &mut unsorted)).collect();
         unsorted.sort_unstable();
         unsorted.dedup();
         for term in unsorted {
@@ -77,13 +74,8 @@ impl Catalog {
         }
         self.by_name.insert((name, id));
         self.by_digest.insert((file.sha256, id));
-        self.files[id as usize] = Some(Entry {
-            owner,
-            name,
-            bytes: file.bytes,
-            sha256: file.sha256,
-            keywords,
-        });
+        self.files[id as usize] =
+            Some(Entry { owner, name, bytes: file.bytes, sha256: file.sha256, keywords });
         id
     }
 
@@ -185,9 +177,7 @@ impl Catalog {
     }
 
     fn entry(&self, id: FileId) -> &Entry {
-        self.files[id as usize]
-            .as_ref()
-            .expect("file numbers are handed out and taken back with the entry")
+        self.files[id as usize].as_ref().expect("file numbers are handed out and taken back with the entry")
     }
 
     /// Whether nothing is left of anything that was ever entered.
@@ -211,9 +201,7 @@ fn put(table: &mut Vec<TextId>, at: TextId, value: TextId) {
 
 /// The files that a sorted set has under a key.
 fn of_key<K: Ord + Copy>(set: &BTreeSet<(K, FileId)>, key: K) -> Vec<FileId> {
-    set.range((key, 0)..=(key, FileId::MAX))
-        .map(|(_, id)| *id)
-        .collect()
+    set.range((key, 0)..=(key, FileId::MAX)).map(|(_, id)| *id).collect()
 }
 
 /// What two ascending lists have in common.

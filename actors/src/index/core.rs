@@ -58,26 +58,17 @@ impl Core {
     /// Carries out one command and adds what is to be done to `out`.
     pub(super) fn handle(&mut self, command: Command, out: &mut Vec<Effect>) {
         match command {
-            Command::Search {
-                query,
-                limit,
-                asker,
-                reply,
-            } => {
+            Command::Search { query, limit, asker, reply } => {
                 let found = self.search(&query, limit, asker);
                 out.push(Effect::AnswerSearch(reply, found));
             }
             Command::Presence(presence) => self.presence(&presence),
-            Command::Publish {
-                peer,
-                part,
-                last,
-                files,
-                reply,
-            } => match (self.staging.add(&peer, part, files), last) {
-                (Ok(_), true) => self.publish(&peer, reply, out),
-                (answer, _) => out.push(Effect::AnswerPublish(reply, answer)),
-            },
+            Command::Publish { peer, part, last, files, reply } => {
+                match (self.staging.add(&peer, part, files), last) {
+                    (Ok(_), true) => self.publish(&peer, reply, out),
+                    (answer, _) => out.push(Effect::AnswerPublish(reply, answer)),
+                }
+            }
         }
     }
 
@@ -87,10 +78,7 @@ impl Core {
     /// [`PublishRefused::IndexFull`].
     pub(super) fn restore(&mut self, share: &Share) -> Result<(), PublishRefused> {
         let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
-        let published = Published {
-            files: share.files.len() as u64,
-            pairs,
-        };
+        let published = Published { files: share.files.len() as u64, pairs };
         self.replace(share, published)
     }
 
@@ -118,12 +106,7 @@ impl Core {
         out.push(match taken {
             Ok((share, published, held)) => {
                 self.keeps_in_flight += 1;
-                Effect::Keep(Keep {
-                    share,
-                    published,
-                    held,
-                    reply,
-                })
+                Effect::Keep(Keep { share, published, held, reply })
             }
             Err(refused) => Effect::AnswerPublish(reply, Err(refused)),
         });

@@ -69,10 +69,8 @@ pub(super) struct List {
 
 /// Writes a share.
 pub(super) fn render(share: &Share) -> Texts {
-    let pairs = share
-        .files
-        .iter()
-        .flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
+    let pairs =
+        share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
     let keywords = keyword::write(pairs);
     let digest = Digest::of(keywords.as_bytes());
     let mut list = format!("{VERSION_LINE}\n{OWNER}{}\n{KEYWORDS}{digest}\n", share.owner);
@@ -108,10 +106,7 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
         .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + 4))?)
         .collect::<Result<_, _>>()?;
     let share = Share { owner, files };
-    Ok(List {
-        share,
-        keywords_sha256,
-    })
+    Ok(List { share, keywords_sha256 })
 }
 
 fn digest_after(prefix: &str, line: &str) -> Option<Digest> {
@@ -122,12 +117,7 @@ fn read_line(line: &str) -> Option<Result<PublishedFile, Damage>> {
     let mut items = line.splitn(3, "  ");
     let sha256 = items.next()?.parse().ok()?;
     let bytes = items.next()?.parse().ok()?;
-    let file = |name| PublishedFile {
-        name,
-        bytes,
-        sha256,
-        keywords: Vec::new(),
-    };
+    let file = |name| PublishedFile { name, bytes, sha256, keywords: Vec::new() };
     Some(items.next()?.parse().map(file).map_err(Damage::Name))
 }
 

@@ -28,10 +28,7 @@ impl Interner {
             return *id;
         }
         let text: Arc<str> = text.into();
-        let slot = Slot {
-            text: Arc::clone(&text),
-            uses: 1,
-        };
+        let slot = Slot { text: Arc::clone(&text), uses: 1 };
         let id = if let Some(id) = self.free.pop() {
             self.slots[id as usize] = slot;
             id

@@ -39,10 +39,7 @@ fn keep_all(shelf: &Shelf, batch: &mut Vec<Keep>) -> Vec<Held> {
     for keep in batch.drain(..) {
         held.push(keep.held);
         let owner = keep.share.owner.folded();
-        let mut waiting = newest
-            .remove(&owner)
-            .map(|(_, waiting)| waiting)
-            .unwrap_or_default();
+        let mut waiting = newest.remove(&owner).map(|(_, waiting)| waiting).unwrap_or_default();
         waiting.push((keep.published, keep.reply));
         newest.insert(owner, (keep.share, waiting));
     }

@@ -198,13 +198,7 @@ impl IndexHandle {
         timeout: Duration,
     ) -> Result<PublishAnswer, NoAnswer> {
         let (reply, pending) = reply();
-        let command = Command::Publish {
-            peer,
-            part,
-            last,
-            files,
-            reply,
-        };
+        let command = Command::Publish { peer, part, last, files, reply };
         self.0.send(command).map_err(|Closed| NoAnswer::Dropped)?;
         pending.wait(timeout)
     }
@@ -221,12 +215,7 @@ impl IndexHandle {
         timeout: Duration,
     ) -> Result<Found, NoAnswer> {
         let (reply, pending) = reply();
-        let command = Command::Search {
-            query,
-            limit,
-            asker,
-            reply,
-        };
+        let command = Command::Search { query, limit, asker, reply };
         self.0.send(command).map_err(|Closed| NoAnswer::Dropped)?;
         pending.wait(timeout)
     }

@@ -169,9 +169,8 @@ impl Shelf {
     pub(super) fn prepare(&self, share: &Share) -> io::Result<()> {
         let texts = format::render(share);
         let texts = [(KEYWORDS, texts.keywords), (LIST, texts.list)];
-        let written = texts
-            .iter()
-            .try_for_each(|(kind, text)| write(&self.temporary(&share.owner, kind), text));
+        let written =
+            texts.iter().try_for_each(|(kind, text)| write(&self.temporary(&share.owner, kind), text));
         if written.is_err() {
             // The disk may be full; at the latest the next start would remove them.
             for (kind, _) in texts {

@@ -21,10 +21,7 @@ pub(super) fn start(data_dir: &Path) -> io::Result<(IndexHandle, IndexThreads)> 
     let keeper = spawn_vital("index-keeper", move || keeper::run(&keeps, &shelf, &to_index))?;
     let (address, commands) = mailbox(MAILBOX_COMMANDS);
     let index = spawn_vital("index", move || run(core, &commands, &to_keeper, &kept))?;
-    let threads = IndexThreads {
-        _index: index,
-        _keeper: keeper,
-    };
+    let threads = IndexThreads { _index: index, _keeper: keeper };
     Ok((IndexHandle(address), threads))
 }
 

@@ -66,11 +66,7 @@ impl Staging {
     /// Puts up with as much at a time.
     pub(super) fn with_room(held_bytes_max: u64) -> Self {
         let unfinished = HashMap::new();
-        Self {
-            unfinished,
-            held_bytes: 0,
-            held_bytes_max,
-        }
+        Self { unfinished, held_bytes: 0, held_bytes_max }
     }
 
     /// Takes one part. Refusing it forgets the parts before it.
@@ -89,10 +85,7 @@ impl Staging {
         let added = if part == parts.next {
             parts.add(files)
         } else {
-            Err(PublishRefused::OutOfOrder {
-                expected: parts.next,
-                got: part,
-            })
+            Err(PublishRefused::OutOfOrder { expected: parts.next, got: part })
         };
         let held_after = self.held_bytes - held_before + parts.held_bytes;
         match added {
@@ -119,10 +112,7 @@ impl Staging {
             self.release(held);
             return Err(PublishRefused::Repeated(twice[0].name.clone()));
         }
-        let share = Share {
-            owner: peer.clone(),
-            files,
-        };
+        let share = Share { owner: peer.clone(), files };
         Ok((share, parts.published, held))
     }
 
@@ -181,8 +171,7 @@ impl Parts {
 /// A repeated pair counts once, in the spelling that came first.
 fn drop_repeated_keywords(file: &mut PublishedFile) {
     let mut seen = HashSet::with_capacity(file.keywords.len());
-    file.keywords
-        .retain(|keyword| seen.insert(keyword.folded().into_owned()));
+    file.keywords.retain(|keyword| seen.insert(keyword.folded().into_owned()));
 }
 
 /// What a file takes on disk at most: its line in the list of files, and a line in `keyword.txt` for each keyword.
@@ -190,10 +179,6 @@ fn text_bytes(file: &PublishedFile) -> u64 {
     const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
     const PAIR_LINE: usize = ", ;\n".len();
     let name = file.name.as_str().len();
-    let pairs: usize = file
-        .keywords
-        .iter()
-        .map(|keyword| keyword.as_str().len() + name + PAIR_LINE)
-        .sum();
+    let pairs: usize = file.keywords.iter().map(|keyword| keyword.as_str().len() + name + PAIR_LINE).sum();
     (LIST_LINE + name + pairs) as u64
 }

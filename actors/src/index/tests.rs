@@ -18,14 +18,10 @@ mod threads;
 const NOW: std::time::Duration = std::time::Duration::ZERO;
 
 /// An asker on another machine.
-const FAR: AskerSees = AskerSees {
-    from: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)),
-};
+const FAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)) };
 
 /// An asker on the server's own machine.
-const NEAR: AskerSees = AskerSees {
-    from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-};
+const NEAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) };
 
 fn peer(name: &str) -> PeerName {
     name.parse().expect("a good peer name")
@@ -33,10 +29,7 @@ fn peer(name: &str) -> PeerName {
 
 /// A file whose content is its name.
 fn file(name: &str, keywords: &[&str]) -> PublishedFile {
-    let keywords = keywords
-        .iter()
-        .map(|k| k.parse().expect("a good keyword"))
-        .collect();
+    let keywords = keywords.iter().map(|k| k.parse().expect("a good keyword")).collect();
     PublishedFile {
         name: name.parse().expect("a good file name"),
         bytes: name.len() as u64,
@@ -52,19 +45,11 @@ fn keywords(words: &[&str]) -> Query {
 
 fn here(name: &str, address: Option<&str>) -> Presence {
     let address = address.map(|a| a.parse().expect("a good address"));
-    Presence {
-        peer: peer(name),
-        online: true,
-        address,
-    }
+    Presence { peer: peer(name), online: true, address }
 }
 
 fn gone(name: &str) -> Presence {
-    Presence {
-        peer: peer(name),
-        online: false,
-        address: None,
-    }
+    Presence { peer: peer(name), online: false, address: None }
 }
 
 /// What came of a publication, when nothing is written to a disk.
@@ -83,13 +68,7 @@ fn effect(core: &mut Core, command: Command) -> Option<Effect> {
 
 fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> Outcome {
     let (reply, pending) = reply();
-    let command = Command::Publish {
-        peer: peer(name),
-        part,
-        last,
-        files,
-        reply,
-    };
+    let command = Command::Publish { peer: peer(name), part, last, files, reply };
     match effect(core, command) {
         Some(Effect::AnswerPublish(_, answer)) => Outcome::Answered(answer),
         Some(Effect::Keep(keep)) => Outcome::ToKeep(keep, pending),
@@ -123,12 +102,7 @@ fn tell(core: &mut Core, presence: Presence) {
 
 fn search(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> Found {
     let (reply, _) = reply();
-    let command = Command::Search {
-        query: query.clone(),
-        limit,
-        asker,
-        reply,
-    };
+    let command = Command::Search { query: query.clone(), limit, asker, reply };
     match effect(core, command) {
         Some(Effect::AnswerSearch(_, found)) => found,
         other => panic!("a search had the effect {other:?}"),
@@ -137,9 +111,5 @@ fn search(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> Found
 
 /// Who has which file, in the order of the hits.
 fn names(found: &Found) -> Vec<(&str, &str)> {
-    found
-        .hits
-        .iter()
-        .map(|hit| (hit.peer.as_str(), hit.file.name.as_str()))
-        .collect()
+    found.hits.iter().map(|hit| (hit.peer.as_str(), hit.file.name.as_str())).collect()
 }

@@ -153,10 +153,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             match Card::from_bytes(&bytes) {
                 Ok(card) => {
                     let key = router.insert(card.name.clone());
-                    router.peer(key).owner = Some(Owner {
-                        is_written: true,
-                        ..Owner::of(&card)
-                    });
+                    router.peer(key).owner = Some(Owner { is_written: true, ..Owner::of(&card) });
                 }
                 Err(error) => {
                     tracing::error!(target: "router", %name, %error, "a stored card does not verify; the name stays free");
@@ -164,9 +161,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
         }
         for size in inventory.mailboxes {
-            let key = router
-                .find(size.name.as_str())
-                .unwrap_or_else(|| router.insert(size.name));
+            let key = router.find(size.name.as_str()).unwrap_or_else(|| router.insert(size.name));
             router.stored_bytes += size.bytes;
             let peer = router.peer(key);
             (peer.envelopes, peer.bytes, peer.next, peer.stored_end) =
@@ -179,12 +174,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Carries out a command.
     pub fn handle(&mut self, now: Instant, command: Command<P>) {
         match command {
-            Command::Join {
-                session,
-                card,
-                port,
-                reply,
-            } => {
+            Command::Join { session, card, port, reply } => {
                 let answer = self.join(session, &card, port);
                 if let Err(Ok(joined)) = reply.try_answer(answer) {
                     self.join_undone(joined.peer);
@@ -192,58 +182,30 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
             Command::Route { from, runs } => self.route(from, runs),
             Command::Drained(member) => self.drained(member),
-            Command::Taken {
-                by,
-                before,
-                envelopes,
-                bytes,
-            } => self.taken(by, before, envelopes, bytes),
+            Command::Taken { by, before, envelopes, bytes } => self.taken(by, before, envelopes, bytes),
             Command::Leave(member) => self.leave(member),
             Command::HandBack { from, untaken } => self.hand_back(from, untaken),
             Command::Lookup { by, name } => self.lookup(by, name),
             Command::Reachable { peer, address } => self.reachable(peer, address),
             Command::Who(reply) => self.who(reply),
             Command::Stop => self.end(),
-            Command::Splice {
-                transfer,
-                side,
-                stream,
-                reply,
-            } => self.splice(now, transfer, side, stream, reply),
+            Command::Splice { transfer, side, stream, reply } => {
+                self.splice(now, transfer, side, stream, reply)
+            }
         }
     }
 
     /// Takes note of what the store has done.
     pub fn complete(&mut self, completion: Completion) {
         match completion {
-            Completion::Put {
-                name,
-                origin,
-                count,
-                bytes,
-                stored,
-            } => {
+            Completion::Put { name, origin, count, bytes, stored } => {
                 self.storing_bytes = self.storing_bytes.saturating_sub(bytes);
                 if !stored && let Some(key) = self.find(name.as_str()) {
                     self.account(key, count, bytes);
                 }
-                let outcome = if stored {
-                    Outcome::Stored
-                } else {
-                    Outcome::Refused(Refusal::Busy)
-                };
-                let sender = Member {
-                    peer: origin.peer,
-                    session: origin.session,
-                };
-                self.tell(
-                    sender,
-                    SessionCommand::Routed {
-                        first: origin.first,
-                        count,
-                        outcome,
-                    },
-                );
+                let outcome = if stored { Outcome::Stored } else { Outcome::Refused(Refusal::Busy) };
+                let sender = Member { peer: origin.peer, session: origin.session };
+                self.tell(sender, SessionCommand::Routed { first: origin.first, count, outcome });
             }
             Completion::Fetched { peer, session, found } => self.fetched(peer, session, found),
             Completion::Card { peer, written } => {
@@ -368,12 +330,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     fn keep_card(&mut self, key: PeerKey, card: &Card) -> Result<crate::runtime::Pending<()>, JoinRefused> {
         let (reply, written) = reply();
         let name = card.name.folded();
-        let put = store::Command::PutCard {
-            peer: key,
-            name,
-            card: card.as_bytes().to_vec(),
-            reply,
-        };
+        let put = store::Command::PutCard { peer: key, name, card: card.as_bytes().to_vec(), reply };
         self.store.offer(put).map_err(|_| JoinRefused::Busy)?;
         self.peer(key).owner = Some(Owner::of(card));
         Ok(written)
@@ -402,28 +359,14 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 }
                 (_, Some(outcome)) => {
                     if let Some((first, count, outcome)) = said.replace((first, count, outcome)) {
-                        self.tell(
-                            from,
-                            SessionCommand::Routed {
-                                first,
-                                count,
-                                outcome,
-                            },
-                        );
+                        self.tell(from, SessionCommand::Routed { first, count, outcome });
                     }
                 }
                 (_, None) => {}
             }
         }
         if let Some((first, count, outcome)) = said {
-            self.tell(
-                from,
-                SessionCommand::Routed {
-                    first,
-                    count,
-                    outcome,
-                },
-            );
+            self.tell(from, SessionCommand::Routed { first, count, outcome });
         }
     }
 
@@ -433,22 +376,12 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             return Some(Outcome::Refused(Refusal::MailboxFull));
         };
         let peer = self.peer(key);
-        let origin = Origin {
-            peer: from.peer,
-            session: from.session,
-            first: run.first,
-        };
+        let origin = Origin { peer: from.peer, session: from.session, first: run.first };
         let mut frames = run.frames;
         let first = peer.next;
         if peer.is_live() {
             let count = frames.count();
-            let delivery = Delivery {
-                first,
-                is_stored: false,
-                is_kept: run.kept,
-                origin,
-                frames,
-            };
+            let delivery = Delivery { first, is_stored: false, is_kept: run.kept, origin, frames };
             let presence = peer.presence.as_mut().expect("a live peer is present");
             match presence.port.offer(SessionCommand::Deliver(delivery)) {
                 Ok(()) => {
@@ -463,11 +396,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
         }
         if !run.kept {
-            let refusal = if peer.presence.is_some() {
-                Refusal::Busy
-            } else {
-                Refusal::Absent
-            };
+            let refusal = if peer.presence.is_some() { Refusal::Busy } else { Refusal::Absent };
             return Some(Outcome::Refused(refusal));
         }
         self.put(key, first, frames, origin).err().map(Outcome::Refused)
@@ -486,12 +415,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             return Err(Refusal::Busy);
         }
         let peer = self.peer(key);
-        let put = store::Command::Put {
-            name: peer.folded.clone(),
-            first,
-            frames,
-            origin,
-        };
+        let put = store::Command::Put { name: peer.folded.clone(), first, frames, origin };
         self.store.offer(put).map_err(|_| Refusal::Busy)?;
         self.stored(key, first, count, bytes);
         self.fetch(key);
@@ -553,18 +477,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         };
         presence.handed = next.unwrap_or(end);
         for (first, frames) in mail {
-            let origin = Origin {
-                peer: key,
-                session,
-                first: 0,
-            };
-            let delivery = Delivery {
-                first,
-                is_stored: true,
-                is_kept: true,
-                origin,
-                frames,
-            };
+            let origin = Origin { peer: key, session, first: 0 };
+            let delivery = Delivery { first, is_stored: true, is_kept: true, origin, frames };
             self.tell(Member { peer: key, session }, SessionCommand::Deliver(delivery));
         }
         self.fetch(key);
@@ -643,21 +557,11 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
 
     fn hand_back(&mut self, from: Member, untaken: Vec<Delivery>) {
         for delivery in untaken.into_iter().filter(|d| d.is_kept && !d.is_stored) {
-            let Delivery {
-                first,
-                frames,
-                origin,
-                ..
-            } = delivery;
+            let Delivery { first, frames, origin, .. } = delivery;
             let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
             let name = self.peer(from.peer).folded.clone();
             // These were accepted, so they are not refused for want of room.
-            self.store.send(store::Command::Put {
-                name,
-                first,
-                frames,
-                origin,
-            });
+            self.store.send(store::Command::Put { name, first, frames, origin });
             self.stored(from.peer, first, count, bytes);
         }
         let peer = self.peer(from.peer);
@@ -697,11 +601,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             .iter()
             .filter_map(|peer| {
                 let fingerprint = peer.owner.as_ref()?.fingerprint;
-                Some(KnownPeer {
-                    name: peer.name.clone(),
-                    fingerprint,
-                    online: peer.presence.is_some(),
-                })
+                Some(KnownPeer { name: peer.name.clone(), fingerprint, online: peer.presence.is_some() })
             })
             .collect();
         known.sort_by(|a, b| (!a.online, &a.name).cmp(&(!b.online, &b.name)));

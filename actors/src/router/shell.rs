@@ -40,11 +40,7 @@ impl RouterHandle {
 
 impl PresencePort for PresenceOutbox {
     fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>) {
-        self.tell(Presence {
-            peer: peer.clone(),
-            online,
-            address,
-        });
+        self.tell(Presence { peer: peer.clone(), online, address });
     }
 
     fn catch_up(&mut self) -> bool {
@@ -63,9 +59,7 @@ pub fn start(
     index: IndexHandle,
 ) -> std::io::Result<(RouterHandle, Vital)> {
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let greeting = Greeting {
-        server: inventory.server,
-    };
+    let greeting = Greeting { server: inventory.server };
     let router = Router::new(inventory, store, PresenceOutbox::new(index));
     let thread = spawn_vital("router", move || run(router, &mailbox, &completions))?;
     Ok((RouterHandle { address, greeting }, thread))
@@ -78,11 +72,7 @@ fn run(
 ) {
     let commands = mailbox.receiver();
     loop {
-        let behind = if router.catch_up() {
-            crossbeam_channel::never()
-        } else {
-            after(RETRY)
-        };
+        let behind = if router.catch_up() { crossbeam_channel::never() } else { after(RETRY) };
         select! {
             recv(commands) -> command => match command {
                 Ok(Command::Stop) | Err(_) => return router.handle(Instant::now(), Command::Stop),

@@ -67,13 +67,6 @@ impl Splices {
         if self.0.len() >= WAITING_MAX {
             return reply.answer(Partner::Busy);
         }
-        self.0.insert(
-            transfer,
-            Waiting {
-                side,
-                reply,
-                since: now,
-            },
-        );
+        self.0.insert(transfer, Waiting { side, reply, since: now });
     }
 }

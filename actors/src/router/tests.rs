@@ -33,13 +33,7 @@ fn card_of(name: &str) -> Card {
 fn card_of_another(name: &str) -> Card {
     let identity = IdentityKey::generate(2048, &mut rand::rng()).expect("a good size");
     let encryption = EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size");
-    Card::issue(
-        name.parse().expect("a good name"),
-        &identity,
-        encryption.public(),
-        1,
-        &mut rand::rng(),
-    )
+    Card::issue(name.parse().expect("a good name"), &identity, encryption.public(), 1, &mut rand::rng())
 }
 
 /// A session without a connection.
@@ -84,62 +78,29 @@ struct FakeStorePort(Rc<RefCell<FakeStore>>);
 impl FakeStore {
     fn carry_out(&mut self, command: store::Command) {
         match command {
-            store::Command::PutCard {
-                peer,
-                name,
-                card,
-                reply,
-            } => {
+            store::Command::PutCard { peer, name, card, reply } => {
                 self.cards.insert(name.to_string(), card);
                 reply.answer(());
-                self.completions
-                    .push_back(Completion::Card { peer, written: true });
+                self.completions.push_back(Completion::Card { peer, written: true });
             }
-            store::Command::Put {
-                name,
-                first,
-                frames,
-                origin,
-            } => {
+            store::Command::Put { name, first, frames, origin } => {
                 for (ordinal, frame) in (first..).zip(frames.iter()) {
                     self.mail.insert((name.to_string(), ordinal), frame);
                 }
                 let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
-                self.completions.push_back(Completion::Put {
-                    name,
-                    origin,
-                    count,
-                    bytes,
-                    stored: true,
-                });
+                self.completions.push_back(Completion::Put { name, origin, count, bytes, stored: true });
             }
-            store::Command::Fetch {
-                name,
-                peer,
-                session,
-                places,
-            } => {
+            store::Command::Fetch { name, peer, session, places } => {
                 let range = (name.to_string(), places.start)..(name.to_string(), places.end);
-                let mut found = self
-                    .mail
-                    .range(range)
-                    .map(|((_, ordinal), frame)| (*ordinal, frame.clone()));
-                let mail: Mail = found
-                    .by_ref()
-                    .take(2)
-                    .map(|(ordinal, frame)| (ordinal, one(frame)))
-                    .collect();
+                let mut found = self.mail.range(range).map(|((_, ordinal), frame)| (*ordinal, frame.clone()));
+                let mail: Mail =
+                    found.by_ref().take(2).map(|(ordinal, frame)| (ordinal, one(frame))).collect();
                 let next = found.next().map(|(ordinal, _)| ordinal);
-                self.completions.push_back(Completion::Fetched {
-                    peer,
-                    session,
-                    found: Some((mail, next)),
-                });
+                self.completions.push_back(Completion::Fetched { peer, session, found: Some((mail, next)) });
             }
             store::Command::Forget { name, before } => {
                 let name = name.to_string();
-                self.mail
-                    .retain(|(owner, ordinal), _| *owner != name || *ordinal >= before);
+                self.mail.retain(|(owner, ordinal), _| *owner != name || *ordinal >= before);
             }
         }
     }
@@ -172,10 +133,7 @@ impl PresencePort for Deaf {
 
 fn one(frame: Bytes) -> Frames {
     let length = u32::try_from(frame.len()).expect("a short frame");
-    Frames {
-        lengths: vec![length],
-        bytes: frame,
-    }
+    Frames { lengths: vec![length], bytes: frame }
 }
 
 /// A peer as the test sees it: what it has sent, and what it has taken.
@@ -210,22 +168,10 @@ impl World {
         let store = FakeStorePort::default();
         let router = Router::new(Inventory::default(), store.clone(), Deaf);
         let peers = ["A", "B", "C"]
-            .map(|name| FakePeer {
-                name,
-                session: None,
-                sent: 0,
-                taken: Vec::new(),
-            })
+            .map(|name| FakePeer { name, session: None, sent: 0, taken: Vec::new() })
             .into_iter()
             .collect();
-        Self {
-            router,
-            store,
-            peers,
-            next_session: 1,
-            zombies: Vec::new(),
-            accepted: Vec::new(),
-        }
+        Self { router, store, peers, next_session: 1, zombies: Vec::new(), accepted: Vec::new() }
     }
 
     fn handle(&mut self, command: Command<FakePort>) {
@@ -238,27 +184,10 @@ impl World {
         let session = self.next_session;
         self.next_session += 1;
         let card = Box::new(card_of(self.peers[at].name));
-        self.handle(Command::Join {
-            session,
-            card,
-            port: port.clone(),
-            reply,
-        });
-        let joined = pending
-            .wait(SOON)
-            .expect("it is answered at once")
-            .expect("the key is the same");
-        let member = Member {
-            peer: joined.peer,
-            session,
-        };
-        let joint = Joint {
-            member,
-            port,
-            sent: 0,
-            open: BTreeMap::new(),
-            untaken: VecDeque::new(),
-        };
+        self.handle(Command::Join { session, card, port: port.clone(), reply });
+        let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
+        let member = Member { peer: joined.peer, session };
+        let joint = Joint { member, port, sent: 0, open: BTreeMap::new(), untaken: VecDeque::new() };
         self.zombies.extend(self.peers[at].session.replace(joint));
     }
 
@@ -273,22 +202,11 @@ impl World {
             bytes.extend_from_slice(text.as_bytes());
             joint.open.insert(joint.sent + place, text);
         }
-        let frames = Frames {
-            lengths,
-            bytes: bytes.into(),
-        };
-        let run = Run {
-            to: to.parse().expect("a good name"),
-            kept: true,
-            first: joint.sent,
-            frames,
-        };
+        let frames = Frames { lengths, bytes: bytes.into() };
+        let run = Run { to: to.parse().expect("a good name"), kept: true, first: joint.sent, frames };
         let from = joint.member;
         (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
-        self.handle(Command::Route {
-            from,
-            runs: vec![run],
-        });
+        self.handle(Command::Route { from, runs: vec![run] });
     }
 
     /// A session looks into its mailbox.
@@ -320,8 +238,7 @@ impl World {
                 break;
             };
             for frame in delivery.frames.iter() {
-                peer.taken
-                    .push(String::from_utf8(frame.to_vec()).expect("the test sends text"));
+                peer.taken.push(String::from_utf8(frame.to_vec()).expect("the test sends text"));
             }
             if delivery.is_stored {
                 let (count, bytes) = (delivery.frames.count(), delivery.frames.bytes.len() as u64);
@@ -331,12 +248,7 @@ impl World {
         }
         if let Some((before, envelopes, bytes)) = stored {
             let by = joint.member;
-            self.handle(Command::Taken {
-                by,
-                before,
-                envelopes,
-                bytes,
-            });
+            self.handle(Command::Taken { by, before, envelopes, bytes });
         }
     }
 
@@ -353,10 +265,7 @@ impl World {
             joint.take_in(command, &mut self.accepted);
         }
         let untaken = joint.untaken.into();
-        self.handle(Command::HandBack {
-            from: joint.member,
-            untaken,
-        });
+        self.handle(Command::HandBack { from: joint.member, untaken });
     }
 
     fn complete(&mut self, most: usize) {
@@ -394,18 +303,11 @@ impl Joint {
     fn take_in(&mut self, command: SessionCommand, accepted: &mut Vec<(String, String)>) {
         match command {
             SessionCommand::Deliver(delivery) => self.untaken.push_back(delivery),
-            SessionCommand::Routed {
-                first,
-                count,
-                outcome: Outcome::Relayed | Outcome::Stored,
-            } => {
+            SessionCommand::Routed { first, count, outcome: Outcome::Relayed | Outcome::Stored } => {
                 for place in first..first + count {
                     if let Some(text) = self.open.remove(&place) {
-                        let to = text
-                            .split(['>', ':'])
-                            .nth(1)
-                            .expect("the test sends FROM>TO:NUMBER")
-                            .to_owned();
+                        let to =
+                            text.split(['>', ':']).nth(1).expect("the test sends FROM>TO:NUMBER").to_owned();
                         accepted.push((to, text));
                     }
                 }
@@ -486,12 +388,7 @@ fn a_name_has_one_owner_whatever_the_case() {
     world.join(0);
     let (reply, pending) = reply();
     let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
-    world.handle(Command::Join {
-        session: 99,
-        card,
-        port,
-        reply,
-    });
+    world.handle(Command::Join { session: 99, card, port, reply });
     let answer = pending.wait(SOON).expect("it is answered at once");
     assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
 }
@@ -500,12 +397,7 @@ fn a_name_has_one_owner_whatever_the_case() {
 fn the_newest_join_takes_over() {
     let mut world = World::new();
     world.join(0);
-    let first = world.peers[0]
-        .session
-        .as_ref()
-        .expect("it has joined")
-        .port
-        .clone();
+    let first = world.peers[0].session.as_ref().expect("it has joined").port.clone();
     world.join(0);
     assert_eq!(first.0.borrow().ended, Some(EndReason::Superseded));
 }
@@ -517,14 +409,8 @@ fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (by, port) = (joint.member, joint.port.clone());
     let name: PeerName = "B".parse().expect("a good name");
-    world.handle(Command::Lookup {
-        by,
-        name: name.clone(),
-    });
-    assert_eq!(
-        port.0.borrow_mut().mailbox.pop_front(),
-        Some(SessionCommand::Unknown(name))
-    );
+    world.handle(Command::Lookup { by, name: name.clone() });
+    assert_eq!(port.0.borrow_mut().mailbox.pop_front(), Some(SessionCommand::Unknown(name)));
     world.join(1);
     let shown = port.0.borrow_mut().mailbox.pop_front();
     assert!(matches!(shown, Some(SessionCommand::Card(_))), "{shown:?}");
@@ -537,26 +423,11 @@ fn requests_are_of_the_moment() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (from, port) = (joint.member, joint.port.clone());
     let frames = one(Bytes::from_static(b"request"));
-    let run = Run {
-        to: "B".parse().expect("a good name"),
-        kept: false,
-        first: 0,
-        frames,
-    };
-    world.handle(Command::Route {
-        from,
-        runs: vec![run],
-    });
+    let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, frames };
+    world.handle(Command::Route { from, runs: vec![run] });
     let outcome = Outcome::Refused(Refusal::Absent);
     let told = port.0.borrow_mut().mailbox.pop_front();
-    assert_eq!(
-        told,
-        Some(SessionCommand::Routed {
-            first: 0,
-            count: 1,
-            outcome
-        })
-    );
+    assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: 1, outcome }));
     assert!(world.store.0.borrow().mail.is_empty());
 }
 
@@ -567,29 +438,11 @@ fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (from, port) = (joint.member, joint.port.clone());
     let count = usize::try_from(store::MAILBOX_ENVELOPES_MAX).expect("it fits") + 1;
-    let frames = Frames {
-        lengths: vec![1; count],
-        bytes: vec![0; count].into(),
-    };
-    let run = Run {
-        to: "B".parse().expect("a good name"),
-        kept: true,
-        first: 0,
-        frames,
-    };
-    world.handle(Command::Route {
-        from,
-        runs: vec![run],
-    });
+    let frames = Frames { lengths: vec![1; count], bytes: vec![0; count].into() };
+    let run = Run { to: "B".parse().expect("a good name"), kept: true, first: 0, frames };
+    world.handle(Command::Route { from, runs: vec![run] });
     let outcome = Outcome::Refused(Refusal::MailboxFull);
     let told = port.0.borrow_mut().mailbox.pop_front();
-    assert_eq!(
-        told,
-        Some(SessionCommand::Routed {
-            first: 0,
-            count: count as u64,
-            outcome
-        })
-    );
+    assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: count as u64, outcome }));
     assert!(world.store.0.borrow().mail.is_empty());
 }

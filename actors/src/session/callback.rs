@@ -32,23 +32,15 @@ impl Callback {
             return None;
         }
         let address = SocketAddr::new(ip, port);
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM.nonblocking(),
-            Some(Protocol::TCP),
-        )
-        .ok()?;
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
+                .ok()?;
         match socket.connect(&address.into()) {
             Ok(()) => {}
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             Err(_) => return None,
         }
-        Some(Self {
-            address,
-            challenge: rand::random(),
-            socket: Some(socket),
-            deadline: now + CALL_WAIT,
-        })
+        Some(Self { address, challenge: rand::random(), socket: Some(socket), deadline: now + CALL_WAIT })
     }
 
     /// To be polled for writing until the challenge is written.

@@ -71,10 +71,7 @@ fn answer(message: &ToServer<'_>, nonce: &[u8; 32], server: &ServerId) -> Result
             let text = join_proof_text(nonce, server, card);
             match card_read.identity.verify(Purpose::Join, &text, proof) {
                 Ok(()) => Ok(Wish::Join(Box::new(card_read))),
-                Err(_) => Err((
-                    ErrorCode::BadProof,
-                    "the proof of the card's key does not verify".into(),
-                )),
+                Err(_) => Err((ErrorCode::BadProof, "the proof of the card's key does not verify".into())),
             }
         }
         ToServer::Splice { transfer, side } => Ok(Wish::Splice(*transfer, *side)),
@@ -96,10 +93,7 @@ pub(super) fn blame(bad: BadFrame) -> (ErrorCode, String) {
 /// reset the connection and take the error with it.
 pub(super) fn refuse(link: &mut Link, code: ErrorCode, detail: &str) -> io::Result<()> {
     tracing::info!(target: "session", ?code, detail, "refused");
-    link.push_message(&ToPeer::Error {
-        code,
-        detail: detail.into(),
-    });
+    link.push_message(&ToPeer::Error { code, detail: detail.into() });
     let stream = Arc::clone(link.stream());
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(LINGER_WAIT))?;

@@ -81,19 +81,10 @@ impl MemberSession<'_> {
                 to: run.to,
                 kept: run.kept,
                 first: run.first,
-                frames: Frames {
-                    lengths: run.lengths,
-                    bytes: part(&bytes, run.place),
-                },
+                frames: Frames { lengths: run.lengths, bytes: part(&bytes, run.place) },
             })
             .collect();
-        self.services
-            .router
-            .send(Command::Route {
-                from: self.member,
-                runs,
-            })
-            .map_err(|_| server_ends())?;
+        self.services.router.send(Command::Route { from: self.member, runs }).map_err(|_| server_ends())?;
         Ok(count)
     }
 
@@ -101,10 +92,7 @@ impl MemberSession<'_> {
         match message {
             ToServer::Taken { count } => self.taken(count)?,
             ToServer::Lookup { name } => {
-                self.ask_router(Command::Lookup {
-                    by: self.member,
-                    name,
-                })?;
+                self.ask_router(Command::Lookup { by: self.member, name })?;
             }
             ToServer::Publish { part, last, files } => self.publish(part, last, files),
             ToServer::Search { id, query, limit } => self.search(id, query, limit),
@@ -143,10 +131,7 @@ impl MemberSession<'_> {
     }
 
     fn failed(&mut self, id: u32, detail: &str) {
-        self.link.push_message(&ToPeer::Failed {
-            id,
-            detail: detail.into(),
-        });
+        self.link.push_message(&ToPeer::Failed { id, detail: detail.into() });
     }
 
     fn taken(&mut self, count: u64) -> Result<(), Ended> {
@@ -190,11 +175,7 @@ impl MemberSession<'_> {
 
 /// A part of what was read. A small one is copied, because it may be kept for long, and a slice keeps all that was read.
 fn part(bytes: &Bytes, place: Range<usize>) -> Bytes {
-    if place.len() < COPIED_BYTES_MAX {
-        Bytes::copy_from_slice(&bytes[place])
-    } else {
-        bytes.slice(place)
-    }
+    if place.len() < COPIED_BYTES_MAX { Bytes::copy_from_slice(&bytes[place]) } else { bytes.slice(place) }
 }
 
 /// Adds an envelope to the last run, or starts another.
@@ -221,13 +202,7 @@ fn extend(
                 .to
                 .parse()
                 .map_err(|e| (ErrorCode::BadEnvelope, format!("the recipient's name: {e}")))?;
-            runs.push(Found {
-                to,
-                kept,
-                first,
-                place,
-                lengths: vec![length],
-            });
+            runs.push(Found { to, kept, first, place, lengths: vec![length] });
         }
     }
     Ok(())

@@ -155,10 +155,7 @@ impl Link {
     fn written(&mut self, mut count: usize) {
         self.outgoing_bytes -= count;
         while count > 0 {
-            let front = self
-                .outgoing
-                .front_mut()
-                .expect("no more was written than waited");
+            let front = self.outgoing.front_mut().expect("no more was written than waited");
             if front.len() > count {
                 front.advance(count);
                 return;

@@ -58,38 +58,19 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     let (port, inbox) = session_mailbox()?;
     let (reply, pending) = reply();
-    let join = Command::Join {
-        session: id,
-        card: card.clone(),
-        port,
-        reply,
-    };
-    let joined = match services
-        .router
-        .send(join)
-        .ok()
-        .and_then(|()| pending.wait(JOIN_WAIT).ok())
-    {
+    let join = Command::Join { session: id, card: card.clone(), port, reply };
+    let joined = match services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok()) {
         Some(Ok(joined)) => joined,
         Some(Err(JoinRefused::NameTaken)) => {
-            let detail = format!(
-                "the name {} belongs to another key here; choose another with --name",
-                card.name
-            );
+            let detail =
+                format!("the name {} belongs to another key here; choose another with --name", card.name);
             return refuse(&mut link, ErrorCode::NameTaken, &detail);
         }
         _ => {
-            return refuse(
-                &mut link,
-                ErrorCode::Busy,
-                "the server cannot take anybody on now; try again",
-            );
+            return refuse(&mut link, ErrorCode::Busy, "the server cannot take anybody on now; try again");
         }
     };
-    let member = Member {
-        peer: joined.peer,
-        session: id,
-    };
+    let member = Member { peer: joined.peer, session: id };
     let transmissions = Transmissions::new(card.name.clone());
     let mut session = MemberSession {
         services,
@@ -102,21 +83,12 @@ pub(super) fn serve(
         transmissions,
         callback: None,
     };
-    let parting = Parting {
-        session: &mut session,
-        inbox: Some(inbox),
-    };
-    if joined
-        .written
-        .is_some_and(|written| written.wait(JOIN_WAIT).is_err())
-    {
+    let parting = Parting { session: &mut session, inbox: Some(inbox) };
+    if joined.written.is_some_and(|written| written.wait(JOIN_WAIT).is_err()) {
         let detail = "the server could not write your card to its disk; tell whoever runs it";
         return refuse(&mut parting.session.link, ErrorCode::Busy, detail);
     }
-    let inbox = parting
-        .inbox
-        .as_ref()
-        .expect("it is there until the session parts");
+    let inbox = parting.inbox.as_ref().expect("it is there until the session parts");
     parting.session.run(inbox)
 }
 
@@ -140,11 +112,7 @@ impl Drop for Parting<'_, '_> {
         for command in self.inbox.take().into_iter().flat_map(Inbox::into_rest) {
             match command {
                 SessionCommand::Deliver(delivery) => untaken.push(delivery),
-                SessionCommand::Routed {
-                    first,
-                    count,
-                    outcome,
-                } => {
+                SessionCommand::Routed { first, count, outcome } => {
                     if let Some(transmissions) = &mut self.session.transmissions {
                         transmissions.routed(first, count, outcome);
                     }
@@ -153,10 +121,7 @@ impl Drop for Parting<'_, '_> {
             }
         }
         // Fails only when the Router is gone; then the process ends and the senders keep what was not acknowledged.
-        let _ = router.send(Command::HandBack {
-            from: member,
-            untaken,
-        });
+        let _ = router.send(Command::HandBack { from: member, untaken });
         tracing::info!(target: "session", name = %self.session.card.name, "left");
     }
 }
@@ -165,9 +130,7 @@ impl MemberSession<'_> {
     fn run(&mut self, inbox: &Inbox) -> io::Result<()> {
         tracing::info!(target: "session", name = %self.card.name, key = %self.card.fingerprint(), "joined");
         self.link.stream().set_nonblocking(true)?;
-        self.link.push_message(&ToPeer::Welcome {
-            name: self.card.name.clone(),
-        });
+        self.link.push_message(&ToPeer::Welcome { name: self.card.name.clone() });
         match self.serve(inbox) {
             Ok(None) => Ok(()),
             Ok(Some((code, detail))) => refuse(&mut self.link, code, &detail),
@@ -212,10 +175,7 @@ impl MemberSession<'_> {
             }
             let now = Instant::now();
             if self.link.outgoing_bytes() > 0 && now - *stalled_since.get_or_insert(now) > WRITE_STALL {
-                return Ok(Some((
-                    ErrorCode::TimedOut,
-                    "you do not read what is sent to you".into(),
-                )));
+                return Ok(Some((ErrorCode::TimedOut, "you do not read what is sent to you".into())));
             }
             readable |= self.wait(inbox, now)?;
         }
@@ -244,19 +204,11 @@ impl MemberSession<'_> {
                 self.link.push(delivery.frames.bytes.clone());
                 self.untaken.delivered(delivery);
             }
-            SessionCommand::Routed {
-                first,
-                count,
-                outcome,
-            } => {
+            SessionCommand::Routed { first, count, outcome } => {
                 if let Some(transmissions) = &mut self.transmissions {
                     transmissions.routed(first, count, outcome);
                 }
-                self.link.push_message(&ToPeer::Routed {
-                    first,
-                    count,
-                    outcome,
-                });
+                self.link.push_message(&ToPeer::Routed { first, count, outcome });
             }
             SessionCommand::Card(card) => self.link.push_message(&ToPeer::Card { card: card.to_vec() }),
             SessionCommand::Unknown(name) => self.link.push_message(&ToPeer::Unknown { name }),
@@ -277,11 +229,7 @@ impl MemberSession<'_> {
         if !call.is_empty() && !self.callback.as_mut().is_some_and(Callback::advance) {
             self.end_call(None);
         }
-        if self
-            .callback
-            .as_ref()
-            .is_some_and(|call| call.deadline() <= Instant::now())
-        {
+        if self.callback.as_ref().is_some_and(|call| call.deadline() <= Instant::now()) {
             self.end_call(None);
         }
         Ok(stream.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
@@ -310,10 +258,7 @@ impl MemberSession<'_> {
     /// How long to wait at most: until a peer that does not read has had its time, or a call has failed.
     fn patience(&self, now: Instant) -> Option<Timespec> {
         let stall = (self.link.outgoing_bytes() > 0).then_some(WRITE_STALL);
-        let call = self
-            .callback
-            .as_ref()
-            .map(|call| call.deadline().saturating_duration_since(now));
+        let call = self.callback.as_ref().map(|call| call.deadline().saturating_duration_since(now));
         let wait = stall.into_iter().chain(call).min()?;
         // A millisecond more, so that the time has come when the wait is over.
         (wait + Duration::from_millis(1)).try_into().ok()
@@ -336,10 +281,7 @@ impl MemberSession<'_> {
         self.callback = None;
         if let Some(address) = address {
             // Fails only when the server ends.
-            let _ = self.services.router.send(Command::Reachable {
-                peer: self.member,
-                address,
-            });
+            let _ = self.services.router.send(Command::Reachable { peer: self.member, address });
         }
         self.link.push_message(&ToPeer::Reachable { address });
     }
@@ -347,10 +289,9 @@ impl MemberSession<'_> {
 
 fn explain(reason: EndReason) -> Ended {
     match reason {
-        EndReason::Superseded => (
-            ErrorCode::Superseded,
-            "the same identity has joined from another place".into(),
-        ),
+        EndReason::Superseded => {
+            (ErrorCode::Superseded, "the same identity has joined from another place".into())
+        }
         EndReason::Busy => (ErrorCode::Busy, "more waits for you than you take".into()),
         EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
     }

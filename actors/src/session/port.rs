@@ -148,13 +148,7 @@ pub(super) fn session_mailbox() -> std::io::Result<(SessionPort, Inbox)> {
         ended: OnceLock::new(),
     });
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    Ok((
-        SessionPort {
-            address,
-            bell: Arc::clone(&bell),
-        },
-        Inbox { mailbox, bell },
-    ))
+    Ok((SessionPort { address, bell: Arc::clone(&bell) }, Inbox { mailbox, bell }))
 }
 
 impl Inbox {

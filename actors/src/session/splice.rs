@@ -26,31 +26,18 @@ pub(super) fn serve(mut link: Link, transfer: TransferId, side: Side, services: 
     let (router, stopping) = (&services.router, &services.stopping);
     let (reply, pending) = reply();
     let stream = Arc::clone(link.stream());
-    let asked = router.send(Command::Splice {
-        transfer,
-        side,
-        stream,
-        reply,
-    });
+    let asked = router.send(Command::Splice { transfer, side, stream, reply });
     let partner = match asked.ok().map(|()| wait(&pending, stopping)) {
         Some(Ok(Partner::Here(partner))) => partner,
         Some(Ok(Partner::CarriesOn)) => return Ok(()),
         Some(Ok(Partner::Occupied)) => {
-            return refuse(
-                &mut link,
-                ErrorCode::OutOfPlace,
-                "this end of the transfer is already here",
-            );
+            return refuse(&mut link, ErrorCode::OutOfPlace, "this end of the transfer is already here");
         }
         Some(Ok(Partner::Busy)) => {
             return refuse(&mut link, ErrorCode::Busy, "too many transfers wait; try again");
         }
         _ => {
-            return refuse(
-                &mut link,
-                ErrorCode::TimedOut,
-                "the other end of the transfer did not come",
-            );
+            return refuse(&mut link, ErrorCode::TimedOut, "the other end of the transfer did not come");
         }
     };
     let (sender, receiver) = match side {

@@ -25,10 +25,8 @@ pub(super) struct Transmissions {
 impl Transmissions {
     /// `None` when the log leaves transmissions out: then nothing is hashed and nothing kept.
     pub(super) fn new(from: PeerName) -> Option<Self> {
-        tracing::enabled!(target: "route", tracing::Level::INFO).then_some(Self {
-            from,
-            open: BTreeMap::new(),
-        })
+        tracing::enabled!(target: "route", tracing::Level::INFO)
+            .then_some(Self { from, open: BTreeMap::new() })
     }
 
     pub(super) fn sent(&mut self, place: u64, to: &PeerName, envelope: &Envelope<'_>) {

@@ -48,10 +48,7 @@ impl Untaken {
         }
         let mut stored: Option<TakenStored> = None;
         while self.taken < count {
-            let front = self
-                .deliveries
-                .pop_front()
-                .expect("what was delivered and not taken is here");
+            let front = self.deliveries.pop_front().expect("what was delivered and not taken is here");
             let taken = (count - self.taken).min(front.frames.count());
             let (first, is_stored, before) = (front.first, front.is_stored, front.frames.bytes.len());
             let rest = front.frames.count() - taken;
@@ -62,25 +59,13 @@ impl Untaken {
                 let frames = front.frames.skip(skip);
                 left = frames.bytes.len();
                 // What comes back later is named by its own number at its sender.
-                let origin = Origin {
-                    first: front.origin.first + taken,
-                    ..front.origin
-                };
-                self.deliveries.push_front(Delivery {
-                    first: first + taken,
-                    origin,
-                    frames,
-                    ..front
-                });
+                let origin = Origin { first: front.origin.first + taken, ..front.origin };
+                self.deliveries.push_front(Delivery { first: first + taken, origin, frames, ..front });
             }
             self.taken += taken;
             self.bytes -= before - left;
             if is_stored {
-                let sum = stored.get_or_insert(TakenStored {
-                    before: 0,
-                    envelopes: 0,
-                    bytes: 0,
-                });
+                let sum = stored.get_or_insert(TakenStored { before: 0, envelopes: 0, bytes: 0 });
                 sum.before = first + taken;
                 sum.envelopes += taken;
                 sum.bytes += (before - left) as u64;
@@ -103,22 +88,9 @@ mod tests {
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
         let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();
-        let frames = Frames {
-            lengths: lengths.to_vec(),
-            bytes: bytes.into(),
-        };
-        let origin = Origin {
-            peer: PeerKey(0),
-            session: 1,
-            first: 0,
-        };
-        Delivery {
-            first,
-            is_stored,
-            is_kept: true,
-            origin,
-            frames,
-        }
+        let frames = Frames { lengths: lengths.to_vec(), bytes: bytes.into() };
+        let origin = Origin { peer: PeerKey(0), session: 1, first: 0 };
+        Delivery { first, is_stored, is_kept: true, origin, frames }
     }
 
     #[test]
@@ -126,22 +98,8 @@ mod tests {
         let mut untaken = Untaken::default();
         untaken.delivered(delivery(5, true, &[10, 20]));
         untaken.delivered(delivery(7, false, &[30, 40, 50]));
-        assert_eq!(
-            untaken.take(1),
-            Ok(Some(TakenStored {
-                before: 6,
-                envelopes: 1,
-                bytes: 10
-            }))
-        );
-        assert_eq!(
-            untaken.take(3),
-            Ok(Some(TakenStored {
-                before: 7,
-                envelopes: 1,
-                bytes: 20
-            }))
-        );
+        assert_eq!(untaken.take(1), Ok(Some(TakenStored { before: 6, envelopes: 1, bytes: 10 })));
+        assert_eq!(untaken.take(3), Ok(Some(TakenStored { before: 7, envelopes: 1, bytes: 20 })));
         assert_eq!(untaken.bytes, 90);
         assert_eq!(untaken.take(3), Ok(None));
         assert_eq!(untaken.take(6), Err(BadCount));

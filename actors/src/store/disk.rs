@@ -68,15 +68,9 @@ impl Disk {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path, new_server_id: ServerId) -> Result<Self, StoreError> {
-        let fail = |source: redb::Error| StoreError::Database {
-            path: path.into(),
-            source: source.into(),
-        };
+        let fail = |source: redb::Error| StoreError::Database { path: path.into(), source: source.into() };
         let database = Database::create(path).map_err(|e| fail(e.into()))?;
-        let disk = Self {
-            path: path.into(),
-            database,
-        };
+        let disk = Self { path: path.into(), database };
         let found = disk.transact(|write| {
             write.open_table(CARDS)?;
             write.open_table(MAIL)?;
@@ -107,10 +101,7 @@ impl Disk {
     }
 
     fn error(&self, source: redb::Error) -> StoreError {
-        StoreError::Database {
-            path: self.path.clone(),
-            source: source.into(),
-        }
+        StoreError::Database { path: self.path.clone(), source: source.into() }
     }
 
     /// Does all of it in one transaction and returns when it is on disk.
@@ -173,32 +164,18 @@ impl Disk {
     /// # Errors
     /// [`StoreError`].
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
-        let damaged = |what: String| StoreError::Damaged {
-            path: self.path.clone(),
-            what,
-        };
+        let damaged = |what: String| StoreError::Damaged { path: self.path.clone(), what };
         let (server, cards, sizes) = self.read_inventory().map_err(|e| self.error(e))?;
         let name = |text: String| -> Result<PeerName, StoreError> {
-            text.parse()
-                .map_err(|e| damaged(format!("the name {text:?}: {e}")))
+            text.parse().map_err(|e| damaged(format!("the name {text:?}: {e}")))
         };
-        let server = server
-            .try_into()
-            .map_err(|_| damaged("the server's identity".into()))?;
-        let mut inventory = Inventory {
-            server,
-            ..Inventory::default()
-        };
+        let server = server.try_into().map_err(|_| damaged("the server's identity".into()))?;
+        let mut inventory = Inventory { server, ..Inventory::default() };
         for (owner, card) in cards {
             inventory.cards.push((name(owner)?, card));
         }
         for (owner, (envelopes, bytes, end)) in sizes {
-            inventory.mailboxes.push(MailboxSize {
-                name: name(owner)?,
-                envelopes,
-                bytes,
-                end,
-            });
+            inventory.mailboxes.push(MailboxSize { name: name(owner)?, envelopes, bytes, end });
         }
         Ok(inventory)
     }
@@ -206,14 +183,7 @@ impl Disk {
     #[allow(clippy::type_complexity)]
     fn read_inventory(
         &self,
-    ) -> Result<
-        (
-            Vec<u8>,
-            Vec<(String, Vec<u8>)>,
-            BTreeMap<String, (u64, u64, Ordinal)>,
-        ),
-        redb::Error,
-    > {
+    ) -> Result<(Vec<u8>, Vec<(String, Vec<u8>)>, BTreeMap<String, (u64, u64, Ordinal)>), redb::Error> {
         let read = self.database.begin_read()?;
         let server = read.open_table(META)?.get(SERVER_ID)?.map(|v| v.value().to_vec());
         let mut cards = Vec::new();
@@ -252,21 +222,14 @@ impl Gathered {
             self.close();
             self.first = ordinal;
         }
-        self.lengths
-            .push(u32::try_from(frame.len()).expect("a frame is at most 1 MiB"));
+        self.lengths.push(u32::try_from(frame.len()).expect("a frame is at most 1 MiB"));
         self.bytes.extend_from_slice(frame);
     }
 
     fn close(&mut self) {
         if !self.lengths.is_empty() {
             let (lengths, bytes) = (std::mem::take(&mut self.lengths), std::mem::take(&mut self.bytes));
-            self.done.push((
-                self.first,
-                Frames {
-                    lengths,
-                    bytes: bytes.into(),
-                },
-            ));
+            self.done.push((self.first, Frames { lengths, bytes: bytes.into() }));
         }
     }
 

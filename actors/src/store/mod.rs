@@ -65,10 +65,7 @@ impl Frames {
     /// Drops the first `count`.
     pub fn skip(mut self, count: usize) -> Self {
         let cut: usize = self.lengths.drain(..count).map(|l| l as usize).sum();
-        Self {
-            bytes: self.bytes.slice(cut..),
-            lengths: self.lengths,
-        }
+        Self { bytes: self.bytes.slice(cut..), lengths: self.lengths }
     }
 }
 

@@ -65,21 +65,10 @@ pub fn start(path: &Path) -> Result<Started, StoreError> {
     // Unbounded, so that the store never waits for the Router, which may wait for the store. A command yields at most one
     // completion, and the Router takes in all that are there between any two of its own commands.
     let (completed, completions) = unbounded();
-    let shell = Shell {
-        path: path.into(),
-        disk: Some(disk),
-        completed,
-    };
-    let thread = spawn_vital("store", move || shell.run(&mailbox)).map_err(|e| StoreError::Database {
-        path: path.into(),
-        source: Box::new(redb::Error::Io(e)),
-    })?;
-    Ok(Started {
-        handle: StoreHandle(address),
-        completions,
-        inventory,
-        thread,
-    })
+    let shell = Shell { path: path.into(), disk: Some(disk), completed };
+    let thread = spawn_vital("store", move || shell.run(&mailbox))
+        .map_err(|e| StoreError::Database { path: path.into(), source: Box::new(redb::Error::Io(e)) })?;
+    Ok(Started { handle: StoreHandle(address), completions, inventory, thread })
 }
 
 struct Shell {
@@ -106,9 +95,7 @@ impl Shell {
             .iter()
             .filter_map(|command| match command {
                 Command::PutCard { name, card, .. } => Some(Write::Card(name, card)),
-                Command::Put {
-                    name, first, frames, ..
-                } => Some(Write::Mail(name, *first, frames)),
+                Command::Put { name, first, frames, .. } => Some(Write::Mail(name, *first, frames)),
                 Command::Forget { name, before } => Some(Write::Forget(name, *before)),
                 Command::Fetch { .. } => None,
             })
@@ -140,35 +127,22 @@ impl Shell {
                 }
                 Completion::Card { peer, written }
             }
-            Command::Put {
-                name, frames, origin, ..
-            } => Completion::Put {
+            Command::Put { name, frames, origin, .. } => Completion::Put {
                 name,
                 origin,
                 count: frames.count(),
                 bytes: frames.bytes.len() as u64,
                 stored: written,
             },
-            Command::Fetch {
-                name,
-                peer,
-                session,
-                places,
-            } => {
-                let fetched = self
-                    .disk()
-                    .and_then(|disk| disk.fetch(&name, places, FETCH_BYTES));
+            Command::Fetch { name, peer, session, places } => {
+                let fetched = self.disk().and_then(|disk| disk.fetch(&name, places, FETCH_BYTES));
                 let found = fetched.inspect_err(|error| {
                     tracing::error!(target: "store", %error, to = %name, "could not read a mailbox");
                 });
                 if found.is_err() {
                     self.disk = None;
                 }
-                Completion::Fetched {
-                    peer,
-                    session,
-                    found: found.ok(),
-                }
+                Completion::Fetched { peer, session, found: found.ok() }
             }
             Command::Forget { .. } => return,
         };

@@ -31,27 +31,15 @@ fn check_both_ends(from: &Peer, to: &Peer, sent: &Finished, received: &Finished)
     let queued = numbered(sent.events("queued"));
     assert!(queued.keys().eq(&numbers));
     for (number, event) in &queued {
-        assert_eq!(
-            event["sha256"], messages[number]["sha256"],
-            "the digest before and after"
-        );
+        assert_eq!(event["sha256"], messages[number]["sha256"], "the digest before and after");
     }
 
     let went = went_out(sent);
     assert!(went.keys().eq(&numbers), "every message was relayed or stored");
     for (number, event) in &went {
         let arrival = &messages[number]["arrival"];
-        for field in [
-            "running_hash",
-            "ciphertext_sha256",
-            "conversation",
-            "place",
-            "bytes",
-        ] {
-            assert_eq!(
-                event[field], arrival[field],
-                "{field} of number {number} at both ends"
-            );
+        for field in ["running_hash", "ciphertext_sha256", "conversation", "place", "bytes"] {
+            assert_eq!(event[field], arrival[field], "{field} of number {number} at both ends");
         }
     }
 
@@ -70,18 +58,8 @@ fn check_both_ends(from: &Peer, to: &Peer, sent: &Finished, received: &Finished)
     let (opened, accepted) = (sent.events("conversation"), received.events("conversation"));
     let opened = one(&opened, "sent");
     let accepted = one(&accepted, "received");
-    for field in [
-        "conversation",
-        "sender_key",
-        "recipient_key",
-        "wrapped_for",
-        "wrapped_key",
-        "commitment",
-    ] {
-        assert_eq!(
-            opened[field], accepted[field],
-            "{field} of the conversation at both ends"
-        );
+    for field in ["conversation", "sender_key", "recipient_key", "wrapped_for", "wrapped_key", "commitment"] {
+        assert_eq!(opened[field], accepted[field], "{field} of the conversation at both ends");
     }
     assert_eq!(opened["sender_key"], from.fingerprint());
     assert_eq!(opened["recipient_key"], to.fingerprint());
@@ -90,9 +68,7 @@ fn check_both_ends(from: &Peer, to: &Peer, sent: &Finished, received: &Finished)
 /// What became of each message at the server; one that is sent again is told again.
 fn went_out(sent: &Finished) -> BTreeMap<u64, Value> {
     let events = sent.events("relayed").into_iter().chain(sent.events("stored"));
-    events
-        .filter_map(|event| Some((event["number"].as_u64()?, event)))
-        .collect()
+    events.filter_map(|event| Some((event["number"].as_u64()?, event))).collect()
 }
 
 #[track_caller]
@@ -154,8 +130,7 @@ fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
                 format!("outcome=\"{outcome}\""),
             ];
             assert!(
-                log.iter()
-                    .any(|line| words.iter().all(|word| line.contains(word))),
+                log.iter().any(|line| words.iter().all(|word| line.contains(word))),
                 "{words:?} is not in the log"
             );
         }

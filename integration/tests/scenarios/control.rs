@@ -14,29 +14,14 @@ fn commands_beside_a_listening_process_are_carried_out_by_it() {
     at_a.event("joined", |_| true);
 
     let sent = a.run(&["send", "B", "one", "--wait", "60"]).expect(0);
-    assert_eq!(
-        sent.events("joined").len(),
-        1,
-        "it answers as if it had joined itself"
-    );
+    assert_eq!(sent.events("joined").len(), 1, "it answers as if it had joined itself");
     assert_eq!(sent.events("delivered")[0]["number"], 1);
-    a.run_with_input(
-        &["send", "B", "-", "--wait", "60"],
-        &["two".into(), "three".into()],
-    )
-    .expect(0);
-    let texts: Vec<_> = at_b
-        .events("message", 3)
-        .iter()
-        .map(|m| m["text"].clone())
-        .collect();
+    a.run_with_input(&["send", "B", "-", "--wait", "60"], &["two".into(), "three".into()]).expect(0);
+    let texts: Vec<_> = at_b.events("message", 3).iter().map(|m| m["text"].clone()).collect();
     assert_eq!(texts, ["one", "two", "three"]);
 
     let who = a.run(&["who"]).expect(0).answers("peer");
-    let known: Vec<_> = who
-        .iter()
-        .map(|p| (p["name"].as_str(), p["online"].as_bool()))
-        .collect();
+    let known: Vec<_> = who.iter().map(|p| (p["name"].as_str(), p["online"].as_bool())).collect();
     assert_eq!(known.len(), 2);
     assert!(known.contains(&(Some("A"), Some(true))) && known.contains(&(Some("B"), Some(true))));
 
@@ -50,9 +35,6 @@ fn commands_beside_a_listening_process_are_carried_out_by_it() {
     at_b.signal(rustix::process::Signal::INT);
     at_b.finish().expect(0);
     let log = server.stop().lines;
-    let joins = log
-        .iter()
-        .filter(|l| l.contains("joined") && l.contains("name=A"))
-        .count();
+    let joins = log.iter().filter(|l| l.contains("joined") && l.contains("name=A")).count();
     assert_eq!(joins, 1, "only the process that runs the directory has joined");
 }

@@ -42,11 +42,7 @@ fn messages_stored_on_a_server_that_restarts_arrive_once() {
     a.run(&["send", "B", "line 41", "--wait", "60"]).expect(0);
     let received = listening.finish().expect(0);
     assert_eq!(texts(&received.events("message")), lines(1..=41));
-    assert!(
-        a.history("B", "sent")
-            .iter()
-            .all(|record| record["delivered"] == true)
-    );
+    assert!(a.history("B", "sent").iter().all(|record| record["delivered"] == true));
     server.stop();
 }
 
@@ -60,9 +56,7 @@ fn a_sender_gets_all_receipts_although_the_server_is_killed_meanwhile() {
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
     for round in 0..4_u64 {
         let first = round * 40 + 1;
-        lines(first..=first + 39)
-            .iter()
-            .for_each(|line| sending.type_line(line));
+        lines(first..=first + 39).iter().for_each(|line| sending.type_line(line));
         // In the middle of it: some are delivered, some relayed, some on their way.
         let begun = usize::try_from(first + 4).expect("it is small");
         sending.events("delivered", begun);
@@ -93,9 +87,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
         }
         // It stands still, so the server hands it what it does not take; then it is gone.
         listening.signal(Signal::STOP);
-        lines(before + 1..=after)
-            .iter()
-            .for_each(|line| sending.type_line(line));
+        lines(before + 1..=after).iter().for_each(|line| sending.type_line(line));
         sending.event("relayed", |e| e["number"] == after);
         shown.extend(listening.kill().events("message"));
     }
@@ -104,11 +96,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
     listening.event("message", |m| m["number"] == 80);
     let sent = sending.finish().expect(0);
     assert!(numbered(sent.events("delivered")).keys().copied().eq(1..=80));
-    assert_eq!(
-        sent.events("joined").len(),
-        1,
-        "nothing but the server has sent anything anew"
-    );
+    assert_eq!(sent.events("joined").len(), 1, "nothing but the server has sent anything anew");
     listening.signal(Signal::INT);
     shown.extend(listening.finish().expect(0).events("message"));
     assert_eq!(texts(&shown), lines(1..=80), "shown once and in order");
@@ -133,8 +121,7 @@ impl Said {
             assert_eq!(before, None, "number {number} was given twice");
         }
         let shown = finished.events("message");
-        self.shown
-            .extend(shown.iter().filter_map(|m| m["number"].as_u64()));
+        self.shown.extend(shown.iter().filter_map(|m| m["number"].as_u64()));
     }
 }
 
@@ -183,26 +170,14 @@ fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
     at_a.finish().expect(0);
 
     for ((from, to), said) in [(&a, &b), (&b, &a)].into_iter().zip(&said) {
-        let (sent, received) = (
-            from.history(to.name(), "sent"),
-            to.history(from.name(), "received"),
-        );
+        let (sent, received) = (from.history(to.name(), "sent"), to.history(from.name(), "received"));
         let numbers: Vec<u64> = sent.iter().filter_map(|r| r["number"].as_u64()).collect();
-        assert!(
-            numbers.iter().copied().eq(1..=numbers.len() as u64),
-            "{numbers:?}"
-        );
+        assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
         assert_eq!(texts(&sent), texts(&received), "all, once, in order");
         let received_numbers: Vec<u64> = received.iter().filter_map(|r| r["number"].as_u64()).collect();
         assert_eq!(numbers, received_numbers);
-        assert!(
-            sent.iter().all(|record| record["delivered"] == true),
-            "the outbox is empty"
-        );
-        assert!(
-            said.queued.len() > 20,
-            "the scenario has to kill in the middle, not before the start"
-        );
+        assert!(sent.iter().all(|record| record["delivered"] == true), "the outbox is empty");
+        assert!(said.queued.len() > 20, "the scenario has to kill in the middle, not before the start");
         for (number, text) in &said.queued {
             let at = usize::try_from(*number - 1).expect("it is small");
             assert_eq!(sent[at]["text"], text.as_str(), "what was said to be queued was");
@@ -212,12 +187,7 @@ fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
         let mut shown = said.shown.clone();
         shown.dedup();
         assert!(shown.is_sorted(), "messages are shown in order: {shown:?}");
-        assert_eq!(
-            shown.len(),
-            said.shown.len(),
-            "a message is shown once: {:?}",
-            said.shown
-        );
+        assert_eq!(shown.len(), said.shown.len(), "a message is shown once: {:?}", said.shown);
     }
     server.stop();
 }

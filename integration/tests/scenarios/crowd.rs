@@ -14,16 +14,11 @@ fn name(at: usize) -> String {
 fn twenty_peers_write_around_a_ring_at_the_same_time() {
     let place = Place::new();
     let server = place.server();
-    let mut peers: Vec<Process> = (0..PEERS)
-        .map(|at| place.peer(&name(at), server.address()).start(&["--wait", "60"]))
-        .collect();
+    let mut peers: Vec<Process> =
+        (0..PEERS).map(|at| place.peer(&name(at), server.address()).start(&["--wait", "60"])).collect();
     for number in 1..=MESSAGES {
         for (at, peer) in peers.iter_mut().enumerate() {
-            peer.type_line(&format!(
-                "/msg {} number {number} from {}",
-                name(at + 1),
-                name(at)
-            ));
+            peer.type_line(&format!("/msg {} number {number} from {}", name(at + 1), name(at)));
         }
     }
     for peer in &peers {
@@ -43,17 +38,11 @@ fn twenty_peers_write_around_a_ring_at_the_same_time() {
                 message["text"].clone()
             })
             .collect();
-        let expected: Vec<String> = (1..=MESSAGES)
-            .map(|n| format!("number {n} from {before}"))
-            .collect();
+        let expected: Vec<String> = (1..=MESSAGES).map(|n| format!("number {n} from {before}")).collect();
         assert_eq!(texts, expected, "each once and in order");
         let delivered = numbered(finished.events("delivered"));
         assert!(delivered.keys().copied().eq(1..=MESSAGES as u64));
-        assert!(
-            delivered
-                .values()
-                .all(|event| event["to"] == name(at + 1).as_str())
-        );
+        assert!(delivered.values().all(|event| event["to"] == name(at + 1).as_str()));
     }
     server.stop();
 }

@@ -18,11 +18,8 @@ fn noise(count: usize) -> Vec<u8> {
 
 fn names(search: &Finished) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().expect("a hit has names").to_owned();
-    let mut found: Vec<(String, String)> = search
-        .answers("file")
-        .iter()
-        .map(|hit| (text(&hit["peer"]), text(&hit["file"]["name"])))
-        .collect();
+    let mut found: Vec<(String, String)> =
+        search.answers("file").iter().map(|hit| (text(&hit["peer"]), text(&hit["file"]["name"]))).collect();
     found.sort();
     found
 }
@@ -55,20 +52,14 @@ fn check_done(got: &Finished, holder: &str, route: &str, expected: &[u8], path: 
     let told = done[0]["path"].as_str().expect("a path is text");
     let told = std::fs::canonicalize(told).expect("the path that was told is there");
     assert_eq!(told, std::fs::canonicalize(path).expect("the file is there"));
-    assert!(
-        std::fs::read(path).expect("it can be read") == expected,
-        "the bytes differ"
-    );
+    assert!(std::fs::read(path).expect("it can be read") == expected, "the bytes differ");
 }
 
 /// Everybody finds and fetches from everybody; `route` is how the bytes came.
 fn search_and_fetch(asker: &Peer, holder: &Peer, keyword: &str, file: &str, route: &str) {
     let search = asker.run(&["search", keyword]).expect(0);
     let found = names(&search);
-    assert!(
-        found.contains(&(holder.name().to_owned(), file.to_owned())),
-        "{found:?}"
-    );
+    assert!(found.contains(&(holder.name().to_owned(), file.to_owned())), "{found:?}");
     let expected = std::fs::read(holder.dir.join(file)).expect("the holder has it");
     let got = asker.run(&["get", file, "--from", holder.name()]).expect(0);
     let path = asker.dir.join("downloads").join(file);
@@ -80,10 +71,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
     let big = noise(BIG_BYTES);
     b.put("big noise.bin", &big);
     let keywords = std::fs::read_to_string(b.dir.join("keyword.txt")).expect("a ready peer has one");
-    b.put(
-        "keyword.txt",
-        format!("{keywords}\nnoise, big noise.bin;").as_bytes(),
-    );
+    b.put("keyword.txt", format!("{keywords}\nnoise, big noise.bin;").as_bytes());
     let sharing = [share(a), share(b)];
     if route == "direct" {
         wait_until_reachable(a, "picture");
@@ -91,16 +79,8 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
 
     // One keyword of many files at both, in any case; many keywords narrow it down.
     let pictures = a.run(&["search", "PICTURE"]).expect(0);
-    let expected = [
-        ("A", "lighthouse.svg"),
-        ("A", "sunset.png"),
-        ("B", "compass.svg"),
-        ("B", "waves.png"),
-    ];
-    assert_eq!(
-        names(&pictures),
-        expected.map(|(p, f)| (p.to_owned(), f.to_owned()))
-    );
+    let expected = [("A", "lighthouse.svg"), ("A", "sunset.png"), ("B", "compass.svg"), ("B", "waves.png")];
+    assert_eq!(names(&pictures), expected.map(|(p, f)| (p.to_owned(), f.to_owned())));
     assert_eq!(names(&b.run(&["search", "sea", "poem"]).expect(0)).len(), 2);
     assert_eq!(names(&a.run(&["search", "\"low water\""]).expect(0)).len(), 2);
     assert!(names(&a.run(&["search", "submarine"]).expect(0)).is_empty());
@@ -132,10 +112,7 @@ fn search_and_fetch_both_ways_straight_from_the_holder() {
     let b = place.ready_peer("B", server.address());
     both_ways(&a, &b, "direct");
     let log = server.stop().lines;
-    assert!(
-        !log.iter().any(|line| line.contains("kind=\"file\"")),
-        "no file passed the server"
-    );
+    assert!(!log.iter().any(|line| line.contains("kind=\"file\"")), "no file passed the server");
 }
 
 #[test]
@@ -155,10 +132,7 @@ fn search_and_fetch_both_ways_through_the_server() {
         assert!(!contains(&recorded, &big[at..at + 64]), "its bytes did not");
     }
     let log = server.stop().lines;
-    assert!(
-        log.iter().any(|line| line.contains("kind=\"file\"")),
-        "the server says so"
-    );
+    assert!(log.iter().any(|line| line.contains("kind=\"file\"")), "the server says so");
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -43,20 +43,12 @@ fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
     assert_eq!(trusted[0]["fingerprint"], card[0]["fingerprint"]);
 
     let sent = a.run(&["send", "B", "welcome"]).expect(0);
-    assert_eq!(
-        sent.events("stored").len(),
-        1,
-        "sealed at once and kept: {:?}",
-        sent.lines
-    );
+    assert_eq!(sent.events("stored").len(), 1, "sealed at once and kept: {:?}", sent.lines);
 
     let received = b.run(&["listen", "--count", "1", "--timeout", "60"]).expect(0);
     assert_eq!(received.events("message")[0]["text"], "welcome");
     let conversation = received.events("conversation");
-    assert_eq!(
-        conversation[0]["pinned_now"], true,
-        "B sees A's key for the first time"
-    );
+    assert_eq!(conversation[0]["pinned_now"], true, "B sees A's key for the first time");
 }
 
 #[test]
@@ -76,9 +68,7 @@ fn a_damaged_or_foreign_card_is_not_taken_in() {
         let path = file.to_str().expect("temporary folders have plain names");
         a.run(&["import", path]).expect(1).says(&["card"]);
     }
-    a.run(&["import", "/nowhere/B.card"])
-        .expect(2)
-        .says(&["/nowhere/B.card"]);
+    a.run(&["import", "/nowhere/B.card"]).expect(2).says(&["/nowhere/B.card"]);
     let own = a.run(&["card"]).expect(0).answers("card");
     let file = place.path("own");
     std::fs::write(&file, own[0]["card"].as_str().expect("a card is text")).expect("it can be written");
@@ -109,30 +99,17 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
 
     let refused = a.run(&["send", "B", "to whom"]).expect(1);
     let reason = refused.events("refused")[0]["reason"].to_string();
-    assert!(
-        reason.contains(&new) && reason.contains("trust"),
-        "it says what to do: {reason}"
-    );
+    assert!(reason.contains(&new) && reason.contains("trust"), "it says what to do: {reason}");
     // One who waits for the receipt waits for the trust, too; another is told at once, again.
     let waiting = a.start(&["send", "B", "to you", "--wait", "60"]);
     waiting.event("refused", |e| e["with"] == "B");
-    a.run(&["send", "B", "and one more"])
-        .expect(1)
-        .says(&["B", "identity key", "trust"]);
-    assert!(
-        a.history("B", "sent")[1..]
-            .iter()
-            .all(|record| record["delivered"] == false)
-    );
+    a.run(&["send", "B", "and one more"]).expect(1).says(&["B", "identity key", "trust"]);
+    assert!(a.history("B", "sent")[1..].iter().all(|record| record["delivered"] == false));
 
     a.run(&["trust", "B", &new]).expect(0);
     waiting.finish().expect(0);
     let received = listening.finish().expect(0);
-    let texts: Vec<_> = received
-        .events("message")
-        .iter()
-        .map(|m| m["text"].clone())
-        .collect();
+    let texts: Vec<_> = received.events("message").iter().map(|m| m["text"].clone()).collect();
     assert_eq!(texts, ["to whom", "to you", "and one more"]);
     server.stop();
 }

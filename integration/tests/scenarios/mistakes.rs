@@ -32,17 +32,11 @@ fn arguments_that_make_no_sense_are_usage_errors() {
         ("peer", &["--dir", "/tmp", "trust", "B", "1234"]),
         ("webclient", &["localhost"]),
         ("webclient", &["localhost", "port", "file"]),
-        (
-            "webclient",
-            &["localhost", "1", "file", "--head", "--output", "x"],
-        ),
+        ("webclient", &["localhost", "1", "file", "--head", "--output", "x"]),
     ] {
         let finished = run(name, arguments).expect(2);
         assert!(!finished.stderr.is_empty(), "{name} {arguments:?} says nothing");
-        assert!(
-            finished.lines.is_empty(),
-            "{name} {arguments:?} prints errors to standard output"
-        );
+        assert!(finished.lines.is_empty(), "{name} {arguments:?} prints errors to standard output");
     }
 }
 
@@ -51,19 +45,10 @@ fn without_a_server_commands_say_so_and_exit_with_2() {
     let place = Place::new();
     let nobody = place.nobodys_address();
     let a = place.peer("A", nobody);
-    for command in [
-        &["who"][..],
-        &["search", "sea"],
-        &["get", "x.txt"],
-        &["share"],
-        &["listen"],
-    ] {
+    for command in [&["who"][..], &["search", "sea"], &["get", "x.txt"], &["share"], &["listen"]] {
         a.run(command).expect(2).says(&[&nobody.to_string()]);
     }
-    let queued = a
-        .run(&["send", "B", "hello"])
-        .expect(2)
-        .says(&[&nobody.to_string(), "queued on disk"]);
+    let queued = a.run(&["send", "B", "hello"]).expect(2).says(&[&nobody.to_string(), "queued on disk"]);
     assert_eq!(queued.events("queued").len(), 1);
     // What was queued is there, and what needs no server works.
     assert_eq!(a.history("B", "sent").len(), 1);
@@ -94,12 +79,7 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
         .iter()
         .map(|p| p["problem"].as_str().expect("a problem is text").to_owned())
         .collect();
-    for (line, word) in [
-        (2, "no comma here"),
-        (3, "passwd"),
-        (5, "good.txt"),
-        (6, ".secret"),
-    ] {
+    for (line, word) in [(2, "no comma here"), (3, "passwd"), (5, "good.txt"), (6, ".secret")] {
         let named = format!("line {line}");
         assert!(
             problems.iter().any(|p| p.contains(&named) && p.contains(word)),
@@ -107,10 +87,7 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
         );
     }
     // A file that is named and not there is found out only after the text was read: the name has to do.
-    assert!(
-        problems.iter().any(|p| p.contains("vanished.txt: No such file")),
-        "{problems:#?}"
-    );
+    assert!(problems.iter().any(|p| p.contains("vanished.txt: No such file")), "{problems:#?}");
     assert_eq!(problems.len(), 5, "{problems:#?}");
     assert_eq!(listed.answers("sharing").len(), 2);
 
@@ -135,14 +112,10 @@ fn a_file_that_nobody_has_is_not_got() {
     let place = Place::new();
     let server = place.server();
     let a = place.peer("A", server.address());
-    a.run(&["get", "unheard-of.txt"])
-        .expect(1)
-        .says(&["unheard-of.txt"]);
+    a.run(&["get", "unheard-of.txt"]).expect(1).says(&["unheard-of.txt"]);
     let digest = format!("sha256:{}", "0".repeat(64));
     a.run(&["get", &digest]).expect(1).says(&["000000"]);
-    a.run(&["get", "x.txt", "--from", "nobody"])
-        .expect(1)
-        .says(&["nobody", "x.txt"]);
+    a.run(&["get", "x.txt", "--from", "nobody"]).expect(1).says(&["nobody", "x.txt"]);
     a.run(&["get", "../x.txt"]).expect(2).says(&["x.txt"]);
 }
 
@@ -152,24 +125,14 @@ fn directories_that_are_none_are_named() {
     let file = place.path("file");
     std::fs::write(&file, "not a directory").expect("the place can be written");
     let text = file.to_str().expect("temporary folders have plain names");
-    let peer = |dir: &Path| Peer {
-        dir: dir.to_owned(),
-        server: place.nobodys_address().to_string(),
-    };
+    let peer = |dir: &Path| Peer { dir: dir.to_owned(), server: place.nobodys_address().to_string() };
     peer(&file).run(&["card"]).expect(1).says(&[text]);
     let deep = place.path("no").join("such").join("A");
     peer(&deep).run(&["card"]).expect(1).says(&["no such directory"]);
     refused(&file, "127.0.0.1:0").expect(1).says(&[text]);
     run(
         "server",
-        &[
-            "--listen",
-            "127.0.0.1:0",
-            "--root",
-            text,
-            "--data",
-            place.path("d").to_str().expect("plain"),
-        ],
+        &["--listen", "127.0.0.1:0", "--root", text, "--data", place.path("d").to_str().expect("plain")],
     )
     .expect(1)
     .says(&[text]);
@@ -205,17 +168,9 @@ fn a_second_server_on_the_same_port_or_data_does_not_start() {
     let place = Place::new();
     let server = place.server();
     let address = server.address().to_string();
-    refused(&place.path("other_data"), &address)
-        .expect(1)
-        .says(&[&address]);
-    let text = server
-        .data()
-        .to_str()
-        .expect("temporary folders have plain names")
-        .to_owned();
-    refused(server.data(), "127.0.0.1:0")
-        .expect(1)
-        .says(&[&text, "another server"]);
+    refused(&place.path("other_data"), &address).expect(1).says(&[&address]);
+    let text = server.data().to_str().expect("temporary folders have plain names").to_owned();
+    refused(server.data(), "127.0.0.1:0").expect(1).says(&[&text, "another server"]);
     // The first goes on.
     place.peer("A", server.address()).run(&["who"]).expect(0);
     server.stop();

@@ -35,9 +35,7 @@ impl Witness {
 }
 
 fn length_only(length: usize) -> [u8; 4] {
-    u32::try_from(length)
-        .expect("scenarios use short lengths")
-        .to_le_bytes()
+    u32::try_from(length).expect("scenarios use short lengths").to_le_bytes()
 }
 
 #[test]
@@ -51,33 +49,13 @@ fn bad_frames_get_an_error_before_and_after_joining() {
     // What is sent, and the error that it gets from a stranger and from somebody who has joined.
     let cases: Vec<(&str, Vec<u8>, ErrorCode)> = vec![
         ("an empty body", length_only(0).to_vec(), ErrorCode::Malformed),
-        (
-            "a kind and nothing else",
-            vec![1, 0, 0, 0, 3],
-            ErrorCode::Malformed,
-        ),
+        ("a kind and nothing else", vec![1, 0, 0, 0, 3], ErrorCode::Malformed),
         ("bytes left over", with_more, ErrorCode::Malformed),
-        (
-            "an unknown kind",
-            vec![2, 0, 0, 0, 200, 1],
-            ErrorCode::UnknownKind,
-        ),
-        (
-            "the first kind after the last",
-            vec![1, 0, 0, 0, 10],
-            ErrorCode::UnknownKind,
-        ),
-        (
-            "1 MiB and a byte",
-            length_only(BODY_BYTES_MAX + 1).to_vec(),
-            ErrorCode::TooLong,
-        ),
+        ("an unknown kind", vec![2, 0, 0, 0, 200, 1], ErrorCode::UnknownKind),
+        ("the first kind after the last", vec![1, 0, 0, 0, 10], ErrorCode::UnknownKind),
+        ("1 MiB and a byte", length_only(BODY_BYTES_MAX + 1).to_vec(), ErrorCode::TooLong),
         ("4 GiB", vec![0xff; 4], ErrorCode::TooLong),
-        (
-            "an envelope that is none",
-            vec![3, 0, 0, 0, 0, 0xff, 0xff],
-            ErrorCode::Malformed,
-        ),
+        ("an envelope that is none", vec![3, 0, 0, 0, 0, 0xff, 0xff], ErrorCode::Malformed),
     ];
     for (what, bytes, code) in &cases {
         println!("{what}");
@@ -113,13 +91,7 @@ fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
         }
         witness.is_served();
     }
-    for first in [
-        &b"SWB2"[..],
-        b"SW",
-        b"\x16\x03\x01\x02\x00\x01\x00",
-        b"\r\n\r\n\r\n",
-        &[0xff; 5000],
-    ] {
+    for first in [&b"SWB2"[..], b"SW", b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n\r\n", &[0xff; 5000]] {
         let mut stream = TcpStream::connect(server.address()).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
         // It may have had enough before the end.
@@ -128,9 +100,7 @@ fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer);
-        let is_refused = ["HTTP/1.1 400", "HTTP/1.1 501"]
-            .iter()
-            .any(|status| answer.starts_with(status));
+        let is_refused = ["HTTP/1.1 400", "HTTP/1.1 501"].iter().any(|status| answer.starts_with(status));
         let shown = &first[..first.len().min(8)];
         assert!(answer.is_empty() || is_refused, "{shown:?} gets {answer}");
         witness.is_served();
@@ -192,13 +162,7 @@ fn nobody_joins_with_another_proof_card_or_name() {
 }
 
 fn envelope<'a>(from: &'a str, to: &'a str) -> ToServer<'a> {
-    ToServer::Envelope(Envelope {
-        from,
-        to,
-        kind: Kind::Message,
-        number: 1,
-        sealed: b"opaque",
-    })
+    ToServer::Envelope(Envelope { from, to, kind: Kind::Message, number: 1, sealed: b"opaque" })
 }
 
 #[test]
@@ -208,20 +172,13 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
 
-    for early in [
-        envelope("culprit", "witness"),
-        ToServer::Taken { count: 0 },
-        ToServer::Who { id: 1 },
-    ] {
+    for early in [envelope("culprit", "witness"), ToServer::Taken { count: 0 }, ToServer::Who { id: 1 }] {
         let mut stranger = RawConnection::open(server.address());
         stranger.say(&early);
         stranger.expect_error(ErrorCode::OutOfPlace);
     }
     let again = culprit.join(&[0; 32], &[0; 16]);
-    let splice = ToServer::Splice {
-        transfer: [1; 16],
-        side: Side::Sender,
-    };
+    let splice = ToServer::Splice { transfer: [1; 16], side: Side::Sender };
     let long = "x".repeat(33);
     for (message, code) in [
         (again, ErrorCode::OutOfPlace),
@@ -243,10 +200,7 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
     // One end of a transfer can be taken once.
     let mut first = RawConnection::open(server.address());
     let mut second = RawConnection::open(server.address());
-    let splice = ToServer::Splice {
-        transfer: [2; 16],
-        side: Side::Receiver,
-    };
+    let splice = ToServer::Splice { transfer: [2; 16], side: Side::Receiver };
     first.say(&splice);
     second.say(&splice);
     // Whichever comes second.
@@ -266,10 +220,7 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
         let told = told.recv_timeout(PATIENCE).expect("one of them is told");
         // The other end comes, so that nobody waits for it any longer.
         let mut sender = RawConnection::open(server.address());
-        sender.say(&ToServer::Splice {
-            transfer: [2; 16],
-            side: Side::Sender,
-        });
+        sender.say(&ToServer::Splice { transfer: [2; 16], side: Side::Sender });
         sender.end();
         told
     });

@@ -60,10 +60,7 @@ fn plaintext_is_never_on_the_wire_in_the_log_or_on_the_servers_disk() {
     assert!(contains(&file, SECRET), "the far end has the plaintext");
 
     let recorded = wire.recorded();
-    assert!(
-        contains(&recorded, "visible-keyword"),
-        "the record has what is not secret"
-    );
+    assert!(contains(&recorded, "visible-keyword"), "the record has what is not secret");
     assert!(!contains(&recorded, SECRET), "plaintext was on the wire");
     let data = server.data().to_owned();
     let log = server.stop();

@@ -25,10 +25,7 @@ fn our_client_gets_pages_and_says_what_is_missing() {
     let whole = webclient(server.address(), "HelloWorld.html", &[]).expect(0);
     assert_eq!(whole.lines[0], "HTTP/1.1 200 OK");
     let shown = whole.lines.join("\n");
-    assert!(
-        shown.contains("Content-Type: text/html; charset=utf-8"),
-        "{shown}"
-    );
+    assert!(shown.contains("Content-Type: text/html; charset=utf-8"), "{shown}");
     assert!(shown.ends_with(page("HelloWorld.html").trim_end()), "{shown}");
 
     let index = webclient(server.address(), "/", &["--body"]).expect(0);
@@ -53,9 +50,7 @@ fn our_client_gets_pages_and_says_what_is_missing() {
     webclient(server.address(), "/../Cargo.toml", &[]).expect(1);
     let address = server.address();
     server.stop();
-    webclient(address, "HelloWorld.html", &[])
-        .expect(2)
-        .says(&[&address.to_string()]);
+    webclient(address, "HelloWorld.html", &[]).expect(2).says(&[&address.to_string()]);
 }
 
 #[test]
@@ -64,10 +59,7 @@ fn curl_gets_the_same() {
     let server = place.server();
     let url = |path: &str| format!("http://{}/{path}", server.address());
     let curl = |arguments: &[&str]| -> std::io::Result<Output> {
-        Command::new("curl")
-            .args(["--silent", "--show-error", "--max-time", "30"])
-            .args(arguments)
-            .output()
+        Command::new("curl").args(["--silent", "--show-error", "--max-time", "30"]).args(arguments).output()
     };
     let Ok(hello) = curl(&[&url("HelloWorld.html")]) else {
         println!("skipped: curl is not installed");
@@ -85,11 +77,7 @@ fn curl_gets_the_same() {
         let url = url(path);
         let write = ["--output", "/dev/null", "--write-out", "%{http_code}"];
         let told = curl(&[&write[..], options, &[&url]].concat()).expect("it was there a moment ago");
-        assert_eq!(
-            String::from_utf8_lossy(&told.stdout),
-            expected,
-            "{path} {options:?}"
-        );
+        assert_eq!(String::from_utf8_lossy(&told.stdout), expected, "{path} {options:?}");
     }
 }
 
@@ -107,10 +95,7 @@ fn sixteen_clients_get_fifty_pages_each_on_one_connection() {
                 for _ in 0..50 {
                     let request = format!("GET /HelloWorld.html HTTP/1.1\r\nHost: {address}\r\n\r\n");
                     (&stream).write_all(request.as_bytes()).expect("the server reads");
-                    assert_eq!(
-                        answer(&mut reader),
-                        ("HTTP/1.1 200 OK".to_owned(), expected.clone())
-                    );
+                    assert_eq!(answer(&mut reader), ("HTTP/1.1 200 OK".to_owned(), expected.clone()));
                 }
             });
         }
@@ -119,19 +104,11 @@ fn sixteen_clients_get_fifty_pages_each_on_one_connection() {
 
 /// The status line and the body of an answer that says its length.
 fn answer(reader: &mut impl std::io::BufRead) -> (String, String) {
-    let mut head = reader
-        .by_ref()
-        .lines()
-        .map(|line| line.expect("the server answers in text"));
+    let mut head = reader.by_ref().lines().map(|line| line.expect("the server answers in text"));
     let status = head.next().expect("the server answers");
     let length = head
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length: ")?
-                .parse()
-                .ok()
-        })
+        .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
         .last();
     let mut body = vec![0; length.expect("the answer says its length")];
     reader.read_exact(&mut body).expect("the body is whole");

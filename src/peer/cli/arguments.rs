@@ -13,10 +13,7 @@ use crate::peer::prompt;
 /// Messages are encrypted for their recipient only; each one's receipt is verified; every step is printed. Without a
 /// command there is a prompt; /help lists what it understands.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or no connection."
-)]
+#[command(version, after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or no connection.")]
 pub struct Arguments {
     /// The peer's directory: its shared files, its keyword.txt, and its keys in the private folder .switchboard
     #[arg(long, value_name = "DIR", global = true)]
@@ -25,12 +22,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
     /// The server
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:6789",
-        global = true
-    )]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6789", global = true)]
     pub server: String,
     /// Print one JSON object a line
     #[arg(long, global = true)]
@@ -143,29 +135,13 @@ impl Sub {
     /// What is wrong with what was typed.
     pub(super) fn command(self, wait: Option<u64>) -> Result<Command, String> {
         Ok(match self {
-            Self::Send { to, text } => Command::Send {
-                to,
-                texts: vec![text.join(" ")],
-                wait,
-            },
+            Self::Send { to, text } => Command::Send { to, texts: vec![text.join(" ")], wait },
             Self::Listen { count, timeout } => Command::Listen { count, timeout },
             Self::Search { query } => Command::Search(query.join(" ").parse().map_err(|e| format!("{e}"))?),
-            Self::Get {
-                file,
-                from,
-                output,
-                overwrite,
-            } => {
-                let output = output
-                    .map(std::path::absolute)
-                    .transpose()
-                    .map_err(|e| format!("--output: {e}"))?;
-                Command::Get {
-                    wanted: prompt::wanted(&file)?,
-                    from,
-                    output,
-                    overwrite,
-                }
+            Self::Get { file, from, output, overwrite } => {
+                let output =
+                    output.map(std::path::absolute).transpose().map_err(|e| format!("--output: {e}"))?;
+                Command::Get { wanted: prompt::wanted(&file)?, from, output, overwrite }
             }
             Self::Share => Command::Share,
             Self::Files => Command::Files,

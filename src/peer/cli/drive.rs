@@ -71,13 +71,7 @@ impl Attached {
                 let updates = client.updates.clone();
                 let feeder =
                     std::thread::spawn(move || given.iter().for_each(|command| client.command(command)));
-                Self {
-                    commands,
-                    updates,
-                    is_remote: false,
-                    feeder: Some(feeder),
-                    runner: Some(runner),
-                }
+                Self { commands, updates, is_remote: false, feeder: Some(feeder), runner: Some(runner) }
             }
             Peer::Remote(mut client) => {
                 let updates = client.updates.clone();
@@ -85,13 +79,7 @@ impl Attached {
                     // If the other process is gone, the updates end.
                     given.iter().try_for_each(|command| client.command(&command)).ok();
                 });
-                Self {
-                    commands,
-                    updates,
-                    is_remote: true,
-                    feeder: Some(feeder),
-                    runner: None,
-                }
+                Self { commands, updates, is_remote: true, feeder: Some(feeder), runner: None }
             }
         }
     }
@@ -128,15 +116,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(peer: Peer, restart: Restart, renderer: Renderer) -> Self {
         let peer = Attached::new(peer);
-        Self {
-            peer,
-            restart,
-            renderer,
-            printer: None,
-            open: 0,
-            standing: Vec::new(),
-            code: EXIT_DONE,
-        }
+        Self { peer, restart, renderer, printer: None, open: 0, standing: Vec::new(), code: EXIT_DONE }
     }
 
     /// Runs until the user wants nothing more and all is done. Returns the exit status.
@@ -174,11 +154,7 @@ impl Session {
             }
             if self.open < self.standing.len() {
                 // What stands has ended by itself: it is done, or the server or the store has failed, and that was said.
-                return if drains {
-                    self.code.max(EXIT_FAILED)
-                } else {
-                    self.code
-                };
+                return if drains { self.code.max(EXIT_FAILED) } else { self.code };
             }
         }
     }
@@ -209,11 +185,7 @@ impl Session {
             _ => true,
         };
         let is_idle = self.open == self.standing.len() && !self.standing.is_empty();
-        if is_idle && self.standing.iter().all(has_no_end) {
-            EXIT_DONE
-        } else {
-            EXIT_FAILED
-        }
+        if is_idle && self.standing.iter().all(has_no_end) { EXIT_DONE } else { EXIT_FAILED }
     }
 
     fn user(&mut self, user: FromUser) {
@@ -256,10 +228,7 @@ impl Session {
     /// What is taken over waits only for the messages that are still to come.
     fn count_message(&mut self) {
         for command in &mut self.standing {
-            if let Command::Listen {
-                count: Some(count), ..
-            } = command
-            {
+            if let Command::Listen { count: Some(count), .. } = command {
                 *count = count.saturating_sub(1);
             }
         }

@@ -19,9 +19,7 @@ type Lines = Editor<Completion, DefaultHistory>;
 
 /// Reads commands from the terminal until `/quit` or Ctrl-D.
 pub(super) fn run(mut session: Session, dir: &Option<PathBuf>) -> u8 {
-    let history = dir
-        .as_ref()
-        .map(|dir| dir.join(".switchboard").join("prompt_history"));
+    let history = dir.as_ref().map(|dir| dir.join(".switchboard").join("prompt_history"));
     let mut editor = match editor(history.as_ref()) {
         Ok(editor) => editor,
         Err(e) => {
@@ -55,10 +53,7 @@ pub(super) fn run(mut session: Session, dir: &Option<PathBuf>) -> u8 {
 }
 
 fn editor(history: Option<&PathBuf>) -> rustyline::Result<Lines> {
-    let config = Config::builder()
-        .max_history_size(HISTORY_LINES)?
-        .auto_add_history(true)
-        .build();
+    let config = Config::builder().max_history_size(HISTORY_LINES)?.auto_add_history(true).build();
     let mut editor = Lines::with_config(config)?;
     editor.set_helper(Some(Completion));
     if let Some(path) = history {

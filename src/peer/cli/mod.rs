@@ -41,14 +41,9 @@ pub fn run(arguments: Arguments) -> u8 {
     }
     if arguments.dir.is_none() {
         let missing = "--dir DIR is missing: the directory of the peer, for example --dir client_data/A";
-        Arguments::command()
-            .error(ErrorKind::MissingRequiredArgument, missing)
-            .exit();
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, missing).exit();
     }
-    let style = match (
-        arguments.json,
-        arguments.quiet || arguments.trace == TraceDetail::Off,
-    ) {
+    let style = match (arguments.json, arguments.quiet || arguments.trace == TraceDetail::Off) {
         (true, _) => Style::Json,
         (false, true) => Style::Quiet,
         (false, false) => Style::Trace,
@@ -71,19 +66,14 @@ enum Peer {
 }
 
 fn start(arguments: &Arguments) -> Result<Peer, String> {
-    let dir = arguments
-        .dir
-        .as_ref()
-        .expect("it was checked when the program started");
+    let dir = arguments.dir.as_ref().expect("it was checked when the program started");
     let deadline = Instant::now() + TAKEOVER_WAIT;
     loop {
         let home = Home::open(dir).map_err(|e| e.to_string())?;
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
             let name = match &arguments.name {
                 Some(name) => name.clone(),
-                None => home
-                    .default_name()
-                    .map_err(|e| format!("{e}; choose another with --name"))?,
+                None => home.default_name().map_err(|e| format!("{e}; choose another with --name"))?,
             };
             let config = Config {
                 name,
@@ -167,11 +157,7 @@ fn messages(to: wire::PeerName, wait: Option<u64>) -> Receiver<FromUser> {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
             let user = match line {
-                Ok(line) => FromUser::Command(Command::Send {
-                    to: to.clone(),
-                    texts: vec![line],
-                    wait,
-                }),
+                Ok(line) => FromUser::Command(Command::Send { to: to.clone(), texts: vec![line], wait }),
                 Err(e) => FromUser::Error(format!("standard input cannot be read: {e}")),
             };
             if sender.send(user).is_err() {

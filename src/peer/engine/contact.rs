@@ -94,13 +94,7 @@ pub(super) struct Contact {
 
 impl Contact {
     pub(super) fn new(name: PeerName) -> Self {
-        let record = ContactRecord {
-            name,
-            card: None,
-            next_number: 1,
-            last_number: 0,
-            generation: 0,
-        };
+        let record = ContactRecord { name, card: None, next_number: 1, last_number: 0, generation: 0 };
         Self::from_record(record)
     }
 
@@ -153,9 +147,7 @@ impl Contact {
                 self.unsent.insert(*number);
             }
         }
-        let may_probe = self
-            .probed_at
-            .is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY);
+        let may_probe = self.probed_at.is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY);
         if let (Some((number, _)), true) = (self.unacked.first_key_value(), may_probe) {
             self.probed_at = Some(now);
             self.unsent.insert(*number);
@@ -182,18 +174,11 @@ impl Contact {
 
     /// Conversations of ours under which nothing is on its way any more and nothing will be.
     pub(super) fn finished(&mut self) -> Vec<ConversationId> {
-        let mut used: BTreeSet<ConversationId> = self
-            .unacked
-            .values()
-            .filter_map(|m| m.sealed.map(|s| s.conversation))
-            .collect();
+        let mut used: BTreeSet<ConversationId> =
+            self.unacked.values().filter_map(|m| m.sealed.map(|s| s.conversation)).collect();
         used.extend(self.current.as_ref().map(|c| c.outgoing.opening().id));
-        let finished: Vec<ConversationId> = self
-            .openings
-            .keys()
-            .filter(|id| !used.contains(id))
-            .copied()
-            .collect();
+        let finished: Vec<ConversationId> =
+            self.openings.keys().filter(|id| !used.contains(id)).copied().collect();
         for id in &finished {
             self.openings.remove(id);
         }
@@ -203,13 +188,7 @@ impl Contact {
 
 impl Unacked {
     pub(super) fn new() -> Self {
-        Self {
-            sealed: None,
-            bytes: None,
-            stored_at: None,
-            is_relayed: false,
-            refusals: 0,
-        }
+        Self { sealed: None, bytes: None, stored_at: None, is_relayed: false, refusals: 0 }
     }
 
     fn from_record(record: &OutboxRecord) -> Self {
@@ -218,10 +197,7 @@ impl Unacked {
             place: s.place,
             running_hash: s.running_hash,
         });
-        Self {
-            sealed,
-            ..Self::new()
-        }
+        Self { sealed, ..Self::new() }
     }
 }
 
@@ -233,11 +209,7 @@ pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerName, Contact>, Fatal> 
     }
     for ((name, number), record) in store.outbox()? {
         // A contact is written with the first message to it, so it is there.
-        if let Some(contact) = name
-            .parse()
-            .ok()
-            .and_then(|name: PeerName| contacts.get_mut(&name))
-        {
+        if let Some(contact) = name.parse().ok().and_then(|name: PeerName| contacts.get_mut(&name)) {
             contact.unacked.insert(number, Unacked::from_record(&record));
         }
     }

@@ -152,9 +152,7 @@ impl Engine {
         match share {
             Ok(share) => {
                 for problem in &share.problems {
-                    self.tell_sharers(&Event::Result(Answer::Problem {
-                        problem: problem.to_string(),
-                    }));
+                    self.tell_sharers(&Event::Result(Answer::Problem { problem: problem.to_string() }));
                 }
                 self.files.share = Some(share);
                 self.list_for_waiting();
@@ -252,49 +250,27 @@ impl Engine {
         let Verdict::Ready { salt, .. } = verdict else {
             return;
         };
-        let file = self
-            .files
-            .share
-            .as_ref()
-            .and_then(|share| share.by_name(&request.name));
+        let file = self.files.share.as_ref().and_then(|share| share.by_name(&request.name));
         let Some(file) = file.cloned() else { return };
         let is_underway = request.route == Route::Server;
         if is_underway {
             self.send_file(&request, salt, file.clone(), None);
         }
         let expires = self.now.instant + OFFER_WAIT;
-        self.files.offers.insert(
-            transfer,
-            Offer {
-                request,
-                salt,
-                file,
-                expires,
-                is_underway,
-            },
-        );
+        self.files.offers.insert(transfer, Offer { request, salt, file, expires, is_underway });
     }
 
     fn judge(&mut self, request: &FileRequest) -> Verdict {
         let now = self.now.instant;
-        self.files
-            .offers
-            .retain(|_, offer| offer.is_underway || offer.expires > now);
-        let shared = self
-            .files
-            .share
-            .as_ref()
-            .and_then(|share| share.by_name(&request.name));
+        self.files.offers.retain(|_, offer| offer.is_underway || offer.expires > now);
+        let shared = self.files.share.as_ref().and_then(|share| share.by_name(&request.name));
         match shared {
             None => Verdict::NotShared,
             Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
             Some(_) if self.files.offers.len() >= OFFERS_MAX => Verdict::Busy,
             // The same transfer twice would use a key and a nonce twice.
             Some(_) if self.files.offers.contains_key(&request.transfer) => Verdict::Busy,
-            Some(file) => Verdict::Ready {
-                bytes: file.bytes,
-                salt: self.rng.random(),
-            },
+            Some(file) => Verdict::Ready { bytes: file.bytes, salt: self.rng.random() },
         }
     }
 
@@ -323,17 +299,8 @@ impl Engine {
             offset: request.offset,
             sha256: file.sha256,
         };
-        let key = TransferKey {
-            transfer: request.transfer,
-            secret: Zeroizing::new(request.secret),
-            salt,
-        };
-        let job = SendJob {
-            key,
-            file,
-            header,
-            stream,
-        };
+        let key = TransferKey { transfer: request.transfer, secret: Zeroizing::new(request.secret), salt };
+        let job = SendJob { key, file, header, stream };
         self.effects.push(Effect::Transfer(Box::new(FileJob::Send(job))));
     }
 
@@ -349,16 +316,7 @@ impl Engine {
     ) {
         let deadline = Some(self.now.instant + STEP_WAIT);
         let stage = Stage::Searching;
-        self.files.fetches.push(Fetch {
-            client,
-            task,
-            wanted,
-            from,
-            output,
-            overwrite,
-            stage,
-            deadline,
-        });
+        self.files.fetches.push(Fetch { client, task, wanted, from, output, overwrite, stage, deadline });
         self.resume_fetches();
     }
 
@@ -374,23 +332,13 @@ impl Engine {
                     Wanted::Digest(digest) => Query::Digest(*digest),
                 };
                 let id = u32::try_from(fetch.task).unwrap_or(u32::MAX);
-                frame::encode(
-                    &ToServer::Search {
-                        id,
-                        query,
-                        limit: HOLDERS_WANTED,
-                    },
-                    &mut self.frames,
-                );
+                frame::encode(&ToServer::Search { id, query, limit: HOLDERS_WANTED }, &mut self.frames);
             }
         }
     }
 
     fn fetch_at(&self, id: u32) -> Option<usize> {
-        self.files
-            .fetches
-            .iter()
-            .position(|f| f.task == u64::from(id) && matches!(f.stage, Stage::Searching))
+        self.files.fetches.iter().position(|f| f.task == u64::from(id) && matches!(f.stage, Stage::Searching))
     }
 
     pub(super) fn found_for_fetch(&mut self, id: u32, hits: Vec<Hit>) {
@@ -423,11 +371,7 @@ impl Engine {
                 && hit.peer.folded() == *name
             {
                 let hit = hit.clone();
-                let route = if hit.address.is_some() {
-                    Route::Direct
-                } else {
-                    Route::Server
-                };
+                let route = if hit.address.is_some() { Route::Direct } else { Route::Server };
                 self.ask_holder(at, hit, route);
             }
         }
@@ -451,22 +395,9 @@ impl Engine {
         let content = Zeroizing::new(signal::encode(&request));
         let holder = hit.peer.clone();
         let fetch = &mut self.files.fetches[at];
-        fetch.stage = Stage::Asked(
-            hit,
-            Asked {
-                transfer,
-                secret,
-                route,
-            },
-        );
+        fetch.stage = Stage::Asked(hit, Asked { transfer, secret, route });
         fetch.deadline = Some(self.now.instant + STEP_WAIT);
-        self.send_signal(
-            &holder,
-            Kind::Request,
-            number,
-            &content,
-            About::Transfer(transfer),
-        );
+        self.send_signal(&holder, Kind::Request, number, &content, About::Transfer(transfer));
     }
 
     /// The server could not hand a request on.
@@ -520,11 +451,7 @@ impl Engine {
             return;
         };
         let job = ReceiveJob {
-            key: TransferKey {
-                transfer: asked.transfer,
-                secret: asked.secret.clone(),
-                salt,
-            },
+            key: TransferKey { transfer: asked.transfer, secret: asked.secret.clone(), salt },
             name: hit.file.name.clone(),
             bytes: hit.file.bytes,
             sha256: hit.file.sha256,
@@ -535,8 +462,7 @@ impl Engine {
         // The transfer itself notices when nothing moves.
         fetch.deadline = None;
         fetch.stage = Stage::Moving(hit, asked);
-        self.effects
-            .push(Effect::Transfer(Box::new(FileJob::Receive(job))));
+        self.effects.push(Effect::Transfer(Box::new(FileJob::Receive(job))));
     }
 
     /// A transfer has gone on or ended.
@@ -558,14 +484,7 @@ impl Engine {
         let (client, hit, route) = (self.files.fetches[at].client, hit.clone(), asked.route);
         match outcome {
             TransferOutcome::Progress { done, total } => {
-                self.tell(
-                    client,
-                    Event::FileProgress {
-                        name: hit.file.name,
-                        done,
-                        total,
-                    },
-                );
+                self.tell(client, Event::FileProgress { name: hit.file.name, done, total });
             }
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
                 self.ask_holder(at, hit, Route::Server);
@@ -574,11 +493,7 @@ impl Engine {
                 self.fail_fetch(at, why);
             }
             TransferOutcome::Received(Ok(received)) => {
-                let route = if route == Route::Direct {
-                    FileRoute::Direct
-                } else {
-                    FileRoute::Server
-                };
+                let route = if route == Route::Direct { FileRoute::Direct } else { FileRoute::Server };
                 self.end_fetch(at, received, Some(hit.peer), route);
             }
             TransferOutcome::WasHere(received) => self.end_fetch(at, received, None, FileRoute::Here),
@@ -608,11 +523,8 @@ impl Engine {
 
     /// Fails the fetches that need the server to go on.
     pub(super) fn fail_fetches(&mut self, why: &str) {
-        while let Some(at) = self
-            .files
-            .fetches
-            .iter()
-            .position(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..)))
+        while let Some(at) =
+            self.files.fetches.iter().position(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..)))
         {
             self.fail_fetch(at, format!("{why}; try again"));
         }
@@ -644,43 +556,26 @@ fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Hit, String> {
     let mut holders: Vec<Hit> = hits
         .into_iter()
         .filter(|hit| hit.peer.folded() != me.folded())
-        .filter(|hit| {
-            fetch
-                .from
-                .as_ref()
-                .is_none_or(|from| from.folded() == hit.peer.folded())
-        })
+        .filter(|hit| fetch.from.as_ref().is_none_or(|from| from.folded() == hit.peer.folded()))
         .collect();
     if holders.is_empty() {
         let whom = fetch
             .from
             .as_ref()
-            .map_or("nobody else shares".to_owned(), |from| {
-                format!("{from} does not share")
-            });
+            .map_or("nobody else shares".to_owned(), |from| format!("{from} does not share"));
         return Err(format!("{whom} {what}; look for it with search"));
     }
-    if holders
-        .iter()
-        .any(|hit| hit.file.sha256 != holders[0].file.sha256)
-    {
-        let whose: Vec<String> = holders
-            .iter()
-            .map(|h| format!("{} (sha256:{})", h.peer, h.file.sha256))
-            .collect();
+    if holders.iter().any(|hit| hit.file.sha256 != holders[0].file.sha256) {
+        let whose: Vec<String> =
+            holders.iter().map(|h| format!("{} (sha256:{})", h.peer, h.file.sha256)).collect();
         let whose = whose.join(", ");
-        return Err(format!(
-            "different files are called {what}: {whose}; say --from NAME or get sha256:HEX"
-        ));
+        return Err(format!("different files are called {what}: {whose}; say --from NAME or get sha256:HEX"));
     }
     holders.sort_by_key(|hit| (!hit.online, hit.address.is_none()));
     let best = holders.swap_remove(0);
     if best.online {
         Ok(best)
     } else {
-        Err(format!(
-            "{} has {what} but is not here now; try again when they are",
-            best.peer
-        ))
+        Err(format!("{} has {what} but is not here now; try again when they are", best.peer))
     }
 }

@@ -44,11 +44,7 @@ impl Engine {
     pub(super) fn frame(&mut self, body: &[u8]) -> Result<(), Fatal> {
         match ToPeer::decode(body) {
             Ok(ToPeer::Envelope(envelope)) => self.envelope(&envelope)?,
-            Ok(ToPeer::Routed {
-                first,
-                count,
-                outcome,
-            }) => self.routed(first, count, outcome),
+            Ok(ToPeer::Routed { first, count, outcome }) => self.routed(first, count, outcome),
             Ok(ToPeer::Card { card }) => self.card_came(&card)?,
             Ok(ToPeer::Unknown { name }) => self.nobody_of_that_name(&name),
             Ok(ToPeer::Published { files, pairs }) => self.published(files, pairs),
@@ -59,10 +55,9 @@ impl Engine {
                 ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
             ) => {}
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
-            Err(bad) => self.refused_by_server(
-                ErrorCode::Malformed,
-                &format!("the server sent a bad frame: {bad}"),
-            ),
+            Err(bad) => {
+                self.refused_by_server(ErrorCode::Malformed, &format!("the server sent a bad frame: {bad}"))
+            }
         }
         Ok(())
     }
@@ -76,11 +71,7 @@ impl Engine {
             }
         };
         let name = card.name.folded();
-        if self
-            .contacts
-            .get(&name)
-            .is_none_or(|contact| contact.lookup == Lookup::NotAsked)
-        {
+        if self.contacts.get(&name).is_none_or(|contact| contact.lookup == Lookup::NotAsked) {
             // Nobody asked for it, so it is not pinned either.
             return Ok(());
         }
@@ -99,11 +90,7 @@ impl Engine {
             return Ok(());
         }
         contact.lookup = Lookup::Known;
-        if contact
-            .card
-            .as_ref()
-            .is_some_and(|card| !card.is_valid_at(is_valid_at))
-        {
+        if contact.card.as_ref().is_some_and(|card| !card.is_valid_at(is_valid_at)) {
             let to = contact.name.clone();
             let reason = format!("the card of {to} has expired; messages go when {to} joins again");
             self.emit(&Event::Waiting { to, reason });
@@ -151,11 +138,7 @@ impl Engine {
             }
         };
         if opening.sender.name.folded() != from.folded() || opening.recipient != self.me.card.fingerprint() {
-            self.refuse(
-                from,
-                None,
-                "a conversation was opened in another name, or for another key",
-            );
+            self.refuse(from, None, "a conversation was opened in another name, or for another key");
             return Ok(());
         }
         let verdict = self.take_card(opening.sender.clone())?;
@@ -179,22 +162,14 @@ impl Engine {
         };
         match accepted {
             Err(complaint) => {
-                self.refuse(
-                    from,
-                    None,
-                    &format!("a conversation could not be accepted: {complaint}"),
-                );
+                self.refuse(from, None, &format!("a conversation could not be accepted: {complaint}"));
                 self.complain(from, opening.id, 0, complaint);
             }
             Ok(incoming) => {
                 self.show_accepted(&opening, verdict);
                 let from = opening.sender.name.clone();
-                let accepted = Accepted {
-                    from,
-                    opening: bytes.to_vec(),
-                    first_number: opening.first_number,
-                    incoming,
-                };
+                let accepted =
+                    Accepted { from, opening: bytes.to_vec(), first_number: opening.first_number, incoming };
                 self.accepted.insert(opening.id, accepted);
                 self.changed_accepted.insert(opening.id);
             }
@@ -246,23 +221,12 @@ impl Engine {
                 return Ok(Err(Complaint::NotAuthentic));
             };
             let first_number = opening.first_number;
-            let accepted = Accepted {
-                from: record.from,
-                opening: record.opening,
-                first_number,
-                incoming,
-            };
+            let accepted = Accepted { from: record.from, opening: record.opening, first_number, incoming };
             self.accepted.insert(id, accepted);
         }
-        let is_theirs = self
-            .accepted
-            .get(&id)
-            .is_some_and(|accepted| accepted.from.folded() == from.folded());
-        Ok(if is_theirs {
-            Ok(id)
-        } else {
-            Err(Complaint::UnknownConversation)
-        })
+        let is_theirs =
+            self.accepted.get(&id).is_some_and(|accepted| accepted.from.folded() == from.folded());
+        Ok(if is_theirs { Ok(id) } else { Err(Complaint::UnknownConversation) })
     }
 
     fn message(&mut self, from: &PeerName, number: u64, sealed: &[u8]) -> Result<(), Fatal> {
@@ -334,10 +298,7 @@ impl Engine {
 
     /// The text of a message that was received, also if it is written only with the next transaction.
     fn received_text(&self, from: &PeerName, number: u64) -> Result<Option<String>, Fatal> {
-        let generation = self
-            .contacts
-            .get(&from.folded())
-            .map_or(0, |contact| contact.generation);
+        let generation = self.contacts.get(&from.folded()).map_or(0, |contact| contact.generation);
         let pending = self.writes.iter().rev().find_map(|write| match write {
             Write::History(record)
                 if record.direction == Direction::Received
@@ -350,17 +311,13 @@ impl Engine {
         });
         match pending {
             Some(text) => Ok(Some(text)),
-            None => Ok(self
-                .store
-                .received(from, generation, number)?
-                .map(|record| record.text)),
+            None => Ok(self.store.received(from, generation, number)?.map(|record| record.text)),
         }
     }
 
     /// Conversations of somebody are not gone on with, unless they are taken up again from disk.
     pub(super) fn forget_accepted(&mut self, from: &PeerName) {
-        self.accepted
-            .retain(|_, accepted| accepted.from.folded() != from.folded());
+        self.accepted.retain(|_, accepted| accepted.from.folded() != from.folded());
     }
 
     /// Somebody's numbers start again.
@@ -409,10 +366,7 @@ impl Engine {
         };
         let accepted = self.accepted.get_mut(&id).expect("it was found above");
         let name = accepted.from.clone();
-        match accepted
-            .incoming
-            .open_signal(envelope.kind, envelope.number, envelope.sealed)
-        {
+        match accepted.incoming.open_signal(envelope.kind, envelope.number, envelope.sealed) {
             Ok(content) => match envelope.kind {
                 Kind::Receipt => self.receipt(&name, &content)?,
                 Kind::Request => self.request(&name, envelope.number, &content),
@@ -427,11 +381,7 @@ impl Engine {
 
     fn refuse(&mut self, with: &PeerName, number: Option<u64>, reason: &str) {
         let reason = Escaped(reason).to_string();
-        self.emit(&Event::Refused {
-            with: with.clone(),
-            number,
-            reason,
-        });
+        self.emit(&Event::Refused { with: with.clone(), number, reason });
     }
 
     /// Tells the server what is safe here; it is, once the transaction of this step is written.

@@ -183,13 +183,7 @@ impl Engine {
     ) -> Result<Self, Fatal> {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let made_at = keys.current().made_at;
-        let card = Card::issue(
-            name.clone(),
-            &keys.identity,
-            keys.current().key.public(),
-            made_at,
-            &mut rng,
-        );
+        let card = Card::issue(name.clone(), &keys.identity, keys.current().key.public(), made_at, &mut rng);
         let contacts = contact::load(&store)?;
         Ok(Self {
             me: Me { name, keys, card },
@@ -287,9 +281,7 @@ impl Engine {
 
     /// The contact of a name, made if nothing is known of it.
     fn contact(&mut self, name: &PeerName) -> &mut Contact {
-        self.contacts
-            .entry(name.folded())
-            .or_insert_with(|| Contact::new(name.clone()))
+        self.contacts.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
     }
 
     /// Shows an event to every client that it concerns.
@@ -298,8 +290,7 @@ impl Engine {
         for task in &self.tasks {
             if task.concerns(event) && !told.contains(&task.client) {
                 told.push(task.client);
-                self.effects
-                    .push(Effect::Tell(task.client, Update::Event(event.clone())));
+                self.effects.push(Effect::Tell(task.client, Update::Event(event.clone())));
             }
         }
     }

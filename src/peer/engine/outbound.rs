@@ -62,14 +62,7 @@ pub(super) struct Parcel<'a> {
 
 impl<'a> Parcel<'a> {
     pub(super) fn new(kind: Kind, number: u64, sealed: &'a [u8], conversation: ConversationId) -> Self {
-        Self {
-            kind,
-            number,
-            sealed,
-            conversation,
-            about: About::Nothing,
-            trace: None,
-        }
+        Self { kind, number, sealed, conversation, about: About::Nothing, trace: None }
     }
 }
 
@@ -102,8 +95,7 @@ impl Link {
     }
 
     pub(super) fn forget_relayed(&mut self, to: &PeerName, up_to: u64) {
-        self.relayed
-            .retain(|_, (name, number)| name != to || *number > up_to);
+        self.relayed.retain(|_, (name, number)| name != to || *number > up_to);
     }
 }
 
@@ -143,10 +135,7 @@ impl Engine {
         self.link = Some(Link::new(server, address.clone()));
         self.has_joined = true;
         for (name, number) in self.store.stored_at(&server)? {
-            let contact = name
-                .parse()
-                .ok()
-                .and_then(|name: PeerName| self.contacts.get_mut(&name));
+            let contact = name.parse().ok().and_then(|name: PeerName| self.contacts.get_mut(&name));
             if let Some(message) = contact.and_then(|contact| contact.unacked.get_mut(&number)) {
                 message.stored_at = Some(server);
             }
@@ -155,11 +144,7 @@ impl Engine {
             contact.reconnected(&server, self.now.instant);
         }
         let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
-        self.emit(&Event::Joined {
-            name,
-            server: address,
-            fingerprint,
-        });
+        self.emit(&Event::Joined { name, server: address, fingerprint });
         self.announce_files();
         self.resume_tasks();
         Ok(())
@@ -178,12 +163,7 @@ impl Engine {
             contact.unacked.insert(number, Unacked::new());
             contact.unsent.insert(number);
             let sha256 = wire::Digest::of(text.as_bytes());
-            events.push(Event::Queued {
-                to: name.clone(),
-                number,
-                text: text.clone(),
-                sha256,
-            });
+            events.push(Event::Queued { to: name.clone(), number, text: text.clone(), sha256 });
             writes.push(Write::History(HistoryRecord {
                 with: name.clone(),
                 direction: Direction::Sent,
@@ -196,11 +176,7 @@ impl Engine {
             writes.push(Write::Outbox(
                 name.clone(),
                 number,
-                OutboxRecord {
-                    text,
-                    queued_at: now,
-                    sealed: None,
-                },
+                OutboxRecord { text, queued_at: now, sealed: None },
             ));
             numbers.push(number);
         }
@@ -217,12 +193,8 @@ impl Engine {
         if self.link.is_none() {
             return Ok(());
         }
-        let waiting: Vec<PeerName> = self
-            .contacts
-            .iter()
-            .filter(|(_, c)| c.wants_to_send())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let waiting: Vec<PeerName> =
+            self.contacts.iter().filter(|(_, c)| c.wants_to_send()).map(|(name, _)| name.clone()).collect();
         for name in waiting {
             // Taken out while it is worked on, so that the rest of the engine stays in reach.
             let Some(mut contact) = self.contacts.remove(&name) else {
@@ -239,12 +211,7 @@ impl Engine {
     fn pump(&mut self, contact: &mut Contact) -> Result<(), Fatal> {
         if contact.lookup == Lookup::NotAsked {
             contact.lookup = Lookup::Asked;
-            frame::encode(
-                &ToServer::Lookup {
-                    name: contact.name.clone(),
-                },
-                &mut self.frames,
-            );
+            frame::encode(&ToServer::Lookup { name: contact.name.clone() }, &mut self.frames);
         }
         let is_resolved = matches!(contact.lookup, Lookup::Known | Lookup::Unknown);
         if !is_resolved || contact.retry_at.is_some_and(|at| at > self.now.instant) {
@@ -252,11 +219,8 @@ impl Engine {
         }
         contact.retry_at = None;
         let name = contact.name.folded();
-        self.receipts_due.extend(
-            std::mem::take(&mut contact.receipts_refused)
-                .into_iter()
-                .map(|id| (name.clone(), id)),
-        );
+        self.receipts_due
+            .extend(std::mem::take(&mut contact.receipts_refused).into_iter().map(|id| (name.clone(), id)));
         while self.link.as_ref().is_some_and(Link::has_room) {
             let Some(&number) = contact.unsent.first() else {
                 break;
@@ -278,11 +242,7 @@ impl Engine {
         if message.sealed.is_some() {
             return Ok(true);
         }
-        let Some(card) = contact
-            .card
-            .clone()
-            .filter(|card| card.is_valid_at(self.now.unix))
-        else {
+        let Some(card) = contact.card.clone().filter(|card| card.is_valid_at(self.now.unix)) else {
             return Ok(false);
         };
         let Some(record) = self.store_entry(&contact.name, number)? else {
@@ -293,9 +253,7 @@ impl Engine {
         let opening = current.outgoing.opening().clone();
         if !current.is_kept {
             current.is_kept = true;
-            contact
-                .openings
-                .insert(opening.id, (opening.first_number, opening.as_bytes().to_vec()));
+            contact.openings.insert(opening.id, (opening.first_number, opening.as_bytes().to_vec()));
             let record = OutgoingRecord {
                 to: contact.name.clone(),
                 first_number: opening.first_number,
@@ -303,14 +261,9 @@ impl Engine {
             };
             self.writes.push(Write::Outgoing(opening.id, record));
         }
-        let sealed = current
-            .outgoing
-            .seal_message(number, record.queued_at, &record.text);
-        let place = Place {
-            conversation: opening.id,
-            place: sealed.place,
-            running_hash: sealed.running_hash,
-        };
+        let sealed = current.outgoing.seal_message(number, record.queued_at, &record.text);
+        let place =
+            Place { conversation: opening.id, place: sealed.place, running_hash: sealed.running_hash };
         let kept = SealedRecord {
             conversation: opening.id,
             place: sealed.place,
@@ -320,10 +273,7 @@ impl Engine {
         self.writes.push(Write::Outbox(
             contact.name.clone(),
             number,
-            OutboxRecord {
-                sealed: Some(kept),
-                ..record
-            },
+            OutboxRecord { sealed: Some(kept), ..record },
         ));
         let message = contact.unacked.get_mut(&number).expect("it was there above");
         message.sealed = Some(place);
@@ -353,12 +303,7 @@ impl Engine {
         if is_usable {
             return;
         }
-        let first_number = contact
-            .unacked
-            .keys()
-            .next()
-            .copied()
-            .unwrap_or(contact.next_number);
+        let first_number = contact.unacked.keys().next().copied().unwrap_or(contact.next_number);
         let (identity, mine) = (&self.me.keys.identity, &self.me.card);
         let outgoing = Outgoing::open(identity, mine, card, first_number, self.now.unix, &mut self.rng);
         let opening = outgoing.opening();
@@ -375,11 +320,7 @@ impl Engine {
             pinned_now: false,
         };
         self.emit(&Event::Conversation(Box::new(event)));
-        contact.current = Some(Current {
-            outgoing,
-            opened_at: self.now.instant,
-            is_kept: false,
-        });
+        contact.current = Some(Current { outgoing, opened_at: self.now.instant, is_kept: false });
     }
 
     fn send_message(&mut self, contact: &mut Contact, number: u64) -> Result<(), Fatal> {
@@ -391,11 +332,7 @@ impl Engine {
         };
         let bytes = match message.bytes.take() {
             Some(bytes) => Some(bytes),
-            None => self
-                .store
-                .outbox_entry(&contact.name, number)?
-                .and_then(|r| r.sealed)
-                .map(|s| s.bytes),
+            None => self.store.outbox_entry(&contact.name, number)?.and_then(|r| r.sealed).map(|s| s.bytes),
         };
         let Some(bytes) = bytes else { return Ok(()) };
         self.send_opening(contact, place.conversation);
@@ -410,13 +347,7 @@ impl Engine {
             running_hash: place.running_hash,
         };
         let parcel = Parcel::new(Kind::Message, number, &bytes, place.conversation);
-        self.send(
-            &contact.name,
-            Parcel {
-                trace: Some(trace),
-                ..parcel
-            },
-        );
+        self.send(&contact.name, Parcel { trace: Some(trace), ..parcel });
         Ok(())
     }
 
@@ -425,55 +356,24 @@ impl Engine {
         if !contact.opened_here.insert(id) {
             return;
         }
-        let current = contact
-            .current
-            .as_ref()
-            .map(|c| c.outgoing.opening())
-            .filter(|o| o.id == id);
+        let current = contact.current.as_ref().map(|c| c.outgoing.opening()).filter(|o| o.id == id);
         let opening = match current {
             Some(opening) => Some((opening.first_number, opening.as_bytes().to_vec())),
             None => contact.openings.get(&id).cloned(),
         };
         if let Some((first_number, bytes)) = opening {
-            self.send(
-                &contact.name,
-                Parcel::new(Kind::Opening, first_number, &bytes, id),
-            );
+            self.send(&contact.name, Parcel::new(Kind::Opening, first_number, &bytes, id));
         }
     }
 
     /// Puts an envelope on its way.
     pub(super) fn send(&mut self, to: &PeerName, parcel: Parcel<'_>) {
         let Some(link) = &mut self.link else { return };
-        let Parcel {
-            kind,
-            number,
-            sealed,
-            conversation,
-            about,
-            trace,
-        } = parcel;
-        let envelope = Envelope {
-            from: self.me.name.as_str(),
-            to: to.as_str(),
-            kind,
-            number,
-            sealed,
-        };
+        let Parcel { kind, number, sealed, conversation, about, trace } = parcel;
+        let envelope = Envelope { from: self.me.name.as_str(), to: to.as_str(), kind, number, sealed };
         let bytes = frame::encode(&ToServer::Envelope(envelope), &mut self.frames);
         let to = to.folded();
-        link.in_flight.insert(
-            link.sent,
-            InFlight {
-                to,
-                kind,
-                number,
-                bytes,
-                conversation,
-                about,
-                trace,
-            },
-        );
+        link.in_flight.insert(link.sent, InFlight { to, kind, number, bytes, conversation, about, trace });
         link.in_flight_bytes += bytes;
         link.sent += 1;
     }
@@ -482,11 +382,7 @@ impl Engine {
     pub(super) fn routed(&mut self, first: u64, count: u64, outcome: Outcome) {
         let Some(link) = &self.link else { return };
         let places = first..first.saturating_add(count);
-        let mut spoken_of: Vec<u64> = link
-            .in_flight
-            .range(places.clone())
-            .map(|(place, _)| *place)
-            .collect();
+        let mut spoken_of: Vec<u64> = link.in_flight.range(places.clone()).map(|(place, _)| *place).collect();
         spoken_of.extend(link.relayed.range(places).map(|(place, _)| *place));
         for place in spoken_of {
             let Some(link) = &mut self.link else { return };
@@ -538,11 +434,7 @@ impl Engine {
             }
         }
         if let Some(trace) = sent.trace {
-            let event = if outcome == Outcome::Stored {
-                Event::Stored(trace)
-            } else {
-                Event::Relayed(trace)
-            };
+            let event = if outcome == Outcome::Stored { Event::Stored(trace) } else { Event::Relayed(trace) };
             self.emit(&event);
         }
         self.message_went_out(&sent.to, sent.number);
@@ -560,8 +452,7 @@ impl Engine {
         message.is_relayed = false;
         if let (Outcome::Stored, Some(server)) = (outcome, server) {
             message.stored_at = Some(server);
-            self.writes
-                .push(Write::Stored(contact.name.clone(), number, server));
+            self.writes.push(Write::Stored(contact.name.clone(), number, server));
         } else {
             contact.unsent.insert(number);
         }
@@ -580,11 +471,7 @@ impl Engine {
         let with = contact.name.clone();
         if is_first {
             let reason = format!("{refusal}; it stays queued on this peer's disk");
-            self.emit(&Event::Refused {
-                with,
-                number: Some(number),
-                reason,
-            });
+            self.emit(&Event::Refused { with, number: Some(number), reason });
         }
         self.message_refused(to, number);
     }
@@ -608,11 +495,7 @@ impl Engine {
                     "the identity key of {name} has changed: pinned is {pinned}, shown is {fingerprint}; ask them, and \
                      if it is right: trust {name} {fingerprint}"
                 );
-                self.emit(&Event::Refused {
-                    with: name,
-                    number: None,
-                    reason,
-                });
+                self.emit(&Event::Refused { with: name, number: None, reason });
                 return Ok(CardVerdict::Changed);
             }
         };
@@ -622,12 +505,7 @@ impl Engine {
             .card
             .as_ref()
             .is_none_or(|known| known.issued_at <= card.issued_at || known.fingerprint() != fingerprint);
-        if is_newer
-            && contact
-                .card
-                .as_ref()
-                .is_none_or(|known| known.as_bytes() != card.as_bytes())
-        {
+        if is_newer && contact.card.as_ref().is_none_or(|known| known.as_bytes() != card.as_bytes()) {
             contact.name = card.name.clone();
             let key = card.name.folded();
             contact.card = Some(card);

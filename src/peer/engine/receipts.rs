@@ -22,14 +22,7 @@ impl Engine {
                 continue;
             };
             let (count, running_hash) = accepted.received();
-            self.send_receipt(
-                &name,
-                &Receipt::Received {
-                    conversation,
-                    count,
-                    running_hash,
-                },
-            );
+            self.send_receipt(&name, &Receipt::Received { conversation, count, running_hash });
         }
     }
 
@@ -47,14 +40,7 @@ impl Engine {
             return;
         }
         if contact.card.is_some() && !contact.is_distrusted {
-            self.send_receipt(
-                &to.folded(),
-                &Receipt::Refused {
-                    conversation,
-                    count,
-                    reason,
-                },
-            );
+            self.send_receipt(&to.folded(), &Receipt::Refused { conversation, count, reason });
         } else {
             contact.complaints_due.insert(conversation, (count, reason));
         }
@@ -69,14 +55,7 @@ impl Engine {
             return;
         }
         for (conversation, (count, reason)) in std::mem::take(&mut contact.complaints_due) {
-            self.send_receipt(
-                to,
-                &Receipt::Refused {
-                    conversation,
-                    count,
-                    reason,
-                },
-            );
+            self.send_receipt(to, &Receipt::Refused { conversation, count, reason });
         }
     }
 
@@ -124,26 +103,16 @@ impl Engine {
     /// A receipt has come and was opened.
     pub(super) fn receipt(&mut self, from: &PeerName, content: &[u8]) -> Result<(), Fatal> {
         match signal::decode(content) {
-            Ok(Receipt::Received {
-                conversation,
-                count,
-                running_hash,
-            }) => {
+            Ok(Receipt::Received { conversation, count, running_hash }) => {
                 self.received(from, conversation, count, running_hash);
                 Ok(())
             }
-            Ok(Receipt::Refused {
-                conversation,
-                count,
-                reason,
-            }) => self.seal_anew(from, conversation, count, reason),
+            Ok(Receipt::Refused { conversation, count, reason }) => {
+                self.seal_anew(from, conversation, count, reason)
+            }
             Err(_) => {
                 let reason = "a receipt cannot be read".to_owned();
-                self.emit(&Event::Refused {
-                    with: from.clone(),
-                    number: None,
-                    reason,
-                });
+                self.emit(&Event::Refused { with: from.clone(), number: None, reason });
                 Ok(())
             }
         }
@@ -164,11 +133,7 @@ impl Engine {
                 place.place + 1,
                 place.running_hash
             );
-            self.emit(&Event::Refused {
-                with: from.clone(),
-                number,
-                reason,
-            });
+            self.emit(&Event::Refused { with: from.clone(), number, reason });
             return;
         }
         let name = contact.name.clone();
@@ -185,13 +150,7 @@ impl Engine {
         }
         for number in covered {
             let to = name.clone();
-            self.emit(&Event::Delivered {
-                to,
-                number,
-                conversation: id,
-                count,
-                running_hash,
-            });
+            self.emit(&Event::Delivered { to, number, conversation: id, count, running_hash });
             self.message_delivered(from, number);
         }
     }
@@ -208,11 +167,7 @@ impl Engine {
             return Ok(());
         };
         let refused: Vec<u64> = covered(contact, id, count..u64::MAX).collect();
-        if contact
-            .current
-            .as_ref()
-            .is_some_and(|current| current.outgoing.opening().id == id)
-        {
+        if contact.current.as_ref().is_some_and(|current| current.outgoing.opening().id == id) {
             contact.current = None;
         }
         let Some(&first) = refused.first() else {
@@ -233,11 +188,7 @@ impl Engine {
         contact.send_all_again();
         self.unseal(&name, &records)?;
         let reason = event::explain(reason);
-        self.emit(&Event::Refused {
-            with: name,
-            number: Some(first),
-            reason,
-        });
+        self.emit(&Event::Refused { with: name, number: Some(first), reason });
         Ok(())
     }
 }
@@ -252,14 +203,7 @@ impl Engine {
             }
             let name = contact.name.clone();
             if let Some(record) = self.store_entry(&name, *number)? {
-                self.writes.push(Write::Outbox(
-                    name,
-                    *number,
-                    OutboxRecord {
-                        sealed: None,
-                        ..record
-                    },
-                ));
+                self.writes.push(Write::Outbox(name, *number, OutboxRecord { sealed: None, ..record }));
             }
         }
         Ok(())
@@ -275,9 +219,6 @@ fn covered(
     contact
         .unacked
         .iter()
-        .filter(move |(_, m)| {
-            m.sealed
-                .is_some_and(|s| s.conversation == id && places.contains(&s.place))
-        })
+        .filter(move |(_, m)| m.sealed.is_some_and(|s| s.conversation == id && places.contains(&s.place)))
         .map(|(number, _)| *number)
 }

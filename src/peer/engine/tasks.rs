@@ -125,12 +125,7 @@ impl Engine {
                 self.start(client, TaskKind::Who { asked: None }, deadline);
                 self.ask();
             }
-            Command::Get {
-                wanted,
-                from,
-                output,
-                overwrite,
-            } => {
+            Command::Get { wanted, from, output, overwrite } => {
                 let task = self.start(client, TaskKind::Get, None);
                 self.start_get(client, task, wanted, from, output, overwrite);
             }
@@ -161,12 +156,7 @@ impl Engine {
     fn start(&mut self, client: ClientId, kind: TaskKind, deadline: Option<Instant>) -> u64 {
         let id = self.next_task;
         self.next_task += 1;
-        self.tasks.push(Task {
-            client,
-            id,
-            kind,
-            deadline,
-        });
+        self.tasks.push(Task { client, id, kind, deadline });
         id
     }
 
@@ -176,14 +166,7 @@ impl Engine {
         if let (Some(link), true) = (&self.link, is_first) {
             let server = link.address.clone();
             let (name, fingerprint) = (self.me.name.clone(), self.me.card.fingerprint());
-            self.tell(
-                client,
-                Event::Joined {
-                    name,
-                    server,
-                    fingerprint,
-                },
-            );
+            self.tell(client, Event::Joined { name, server, fingerprint });
         }
     }
 
@@ -230,11 +213,7 @@ impl Engine {
         for (client, why) in failures {
             self.tell(client, Event::error(why));
         }
-        let code = if self.has_joined {
-            EXIT_FAILED
-        } else {
-            EXIT_NO_CONNECTION
-        };
+        let code = if self.has_joined { EXIT_FAILED } else { EXIT_NO_CONNECTION };
         self.end_tasks(|task| late(task).then_some(code));
         self.expire_files();
     }
@@ -242,15 +221,8 @@ impl Engine {
     fn lateness(&self, task: &Task) -> String {
         match &task.kind {
             TaskKind::Send { to, open, .. } => {
-                let what = if self.has_joined {
-                    "has not acknowledged"
-                } else {
-                    "could not be sent"
-                };
-                format!(
-                    "{to} {what} {} message(s) in time; they stay queued on disk",
-                    open.len()
-                )
+                let what = if self.has_joined { "has not acknowledged" } else { "could not be sent" };
+                format!("{to} {what} {} message(s) in time; they stay queued on disk", open.len())
             }
             TaskKind::Listen { .. } => "not enough messages came in time".into(),
             TaskKind::Drain => {
@@ -263,10 +235,7 @@ impl Engine {
 
     fn start_send(&mut self, client: ClientId, to: &PeerName, texts: Vec<String>, wait: Option<u64>) {
         if to.folded() == self.me.name.folded() {
-            self.tell(
-                client,
-                Event::error("a peer does not write to itself; name somebody else"),
-            );
+            self.tell(client, Event::error("a peer does not write to itself; name somebody else"));
             return self.done(client, EXIT_FAILED);
         }
         if let Some(text) = texts.iter().find(|text| text.len() > TEXT_BYTES_MAX) {
@@ -278,18 +247,13 @@ impl Engine {
             return self.done(client, EXIT_FAILED);
         }
         let deadline = self.after(wait.map_or(SEND_WAIT, Duration::from_secs));
-        let kind = TaskKind::Send {
-            to: to.clone(),
-            open: BTreeSet::new(),
-            waits_for_receipts: wait.is_some(),
-        };
+        let kind =
+            TaskKind::Send { to: to.clone(), open: BTreeSet::new(), waits_for_receipts: wait.is_some() };
         let id = self.start(client, kind, Some(deadline));
         self.greet(client);
         let numbers = self.queue(to, texts);
-        if let Some(Task {
-            kind: TaskKind::Send { open, .. },
-            ..
-        }) = self.tasks.iter_mut().find(|t| t.id == id)
+        if let Some(Task { kind: TaskKind::Send { open, .. }, .. }) =
+            self.tasks.iter_mut().find(|t| t.id == id)
         {
             open.extend(numbers);
         }
@@ -311,10 +275,7 @@ impl Engine {
         if contact.card.is_none() {
             let to = contact.name.clone();
             let reason = format!("{to} has never joined this server; the server says when they do");
-            self.emit(&Event::Waiting {
-                to: to.clone(),
-                reason,
-            });
+            self.emit(&Event::Waiting { to: to.clone(), reason });
             self.waits_for_stranger(&to);
         }
     }
@@ -329,11 +290,7 @@ impl Engine {
 
     fn close(&mut self, to: &PeerName, number: u64, only_without_receipts: bool) {
         for task in &mut self.tasks {
-            if let TaskKind::Send {
-                to: name,
-                open,
-                waits_for_receipts,
-            } = &mut task.kind
+            if let TaskKind::Send { to: name, open, waits_for_receipts } = &mut task.kind
                 && name.folded() == to.folded()
                 && !(only_without_receipts && *waits_for_receipts)
             {
@@ -356,11 +313,11 @@ impl Engine {
     /// The server has not taken a message.
     pub(super) fn message_refused(&mut self, to: &PeerName, number: u64) {
         self.end_tasks(|task| match &task.kind {
-            TaskKind::Send {
-                to: name,
-                open,
-                waits_for_receipts: false,
-            } if name.folded() == to.folded() && open.contains(&number) => Some(EXIT_FAILED),
+            TaskKind::Send { to: name, open, waits_for_receipts: false }
+                if name.folded() == to.folded() && open.contains(&number) =>
+            {
+                Some(EXIT_FAILED)
+            }
             _ => None,
         });
     }
@@ -371,11 +328,9 @@ impl Engine {
             return;
         }
         self.end_tasks(|task| match &task.kind {
-            TaskKind::Send {
-                to: name,
-                waits_for_receipts: false,
-                ..
-            } if name.folded() == to.folded() => Some(EXIT_DONE),
+            TaskKind::Send { to: name, waits_for_receipts: false, .. } if name.folded() == to.folded() => {
+                Some(EXIT_DONE)
+            }
             _ => None,
         });
     }
@@ -384,11 +339,9 @@ impl Engine {
     /// are on disk.
     pub(super) fn waits_for_trust(&mut self, to: &PeerName) {
         self.end_tasks(|task| match &task.kind {
-            TaskKind::Send {
-                to: name,
-                waits_for_receipts: false,
-                ..
-            } if name.folded() == to.folded() => Some(EXIT_FAILED),
+            TaskKind::Send { to: name, waits_for_receipts: false, .. } if name.folded() == to.folded() => {
+                Some(EXIT_FAILED)
+            }
             _ => None,
         });
     }
@@ -398,12 +351,10 @@ impl Engine {
         if !self.tasks.iter().any(|task| matches!(task.kind, TaskKind::Drain)) {
             return;
         }
-        let is_drained = self.contacts.values().all(|contact| {
-            contact
-                .unacked
-                .values()
-                .all(|m| m.is_relayed || m.stored_at.is_some())
-        });
+        let is_drained = self
+            .contacts
+            .values()
+            .all(|contact| contact.unacked.values().all(|m| m.is_relayed || m.stored_at.is_some()));
         if is_drained {
             self.end_tasks(|task| matches!(task.kind, TaskKind::Drain).then_some(EXIT_DONE));
         }
@@ -455,8 +406,7 @@ impl Engine {
             }
         }
         self.writes.push(Write::AllShown);
-        self.writes
-            .extend(rest.map(|record| Write::Unshown(record.with, record.generation, record.number)));
+        self.writes.extend(rest.map(|record| Write::Unshown(record.with, record.generation, record.number)));
         Ok(())
     }
 
@@ -468,16 +418,9 @@ impl Engine {
         for task in &mut self.tasks {
             let id = u32::try_from(task.id).unwrap_or(u32::MAX);
             match &mut task.kind {
-                TaskKind::Search {
-                    query,
-                    asked: asked @ None,
-                } => {
+                TaskKind::Search { query, asked: asked @ None } => {
                     *asked = Some(id);
-                    let search = ToServer::Search {
-                        id,
-                        query: query.clone(),
-                        limit: HITS_WANTED,
-                    };
+                    let search = ToServer::Search { id, query: query.clone(), limit: HITS_WANTED };
                     frame::encode(&search, &mut self.frames);
                 }
                 TaskKind::Who { asked: asked @ None } => {
@@ -523,20 +466,8 @@ impl Engine {
         let Some((client, task)) = self.asked(id) else {
             return;
         };
-        for KnownPeer {
-            name,
-            fingerprint,
-            online,
-        } in peers
-        {
-            self.tell(
-                client,
-                Event::Result(Answer::Peer {
-                    name,
-                    fingerprint,
-                    online,
-                }),
-            );
+        for KnownPeer { name, fingerprint, online } in peers {
+            self.tell(client, Event::Result(Answer::Peer { name, fingerprint, online }));
         }
         self.end_task(task, EXIT_DONE);
     }
@@ -562,10 +493,7 @@ impl Engine {
         for task in &self.tasks {
             let message = match &task.kind {
                 TaskKind::View | TaskKind::Drain => continue,
-                TaskKind::Send {
-                    waits_for_receipts: true,
-                    ..
-                } => continue,
+                TaskKind::Send { waits_for_receipts: true, .. } => continue,
                 TaskKind::Send { .. } => {
                     format!("{why}; the message is queued on disk and goes when this peer runs again")
                 }
@@ -589,10 +517,7 @@ impl Engine {
     /// The server does not want this peer (any more).
     pub(super) fn refused_by_server(&mut self, code: ErrorCode, detail: &str) {
         let detail = Escaped(detail).to_string();
-        if matches!(
-            code,
-            ErrorCode::ShuttingDown | ErrorCode::Busy | ErrorCode::TimedOut
-        ) {
+        if matches!(code, ErrorCode::ShuttingDown | ErrorCode::Busy | ErrorCode::TimedOut) {
             // It passes; the connection is tried again.
             return;
         }
@@ -605,22 +530,15 @@ impl Engine {
 
     /// Whether a command is under way that ends by itself.
     pub fn has_work(&self) -> bool {
-        let stands = |task: &Task| {
-            matches!(
-                task.kind,
-                TaskKind::View | TaskKind::Share | TaskKind::Listen { .. }
-            )
-        };
+        let stands =
+            |task: &Task| matches!(task.kind, TaskKind::View | TaskKind::Share | TaskKind::Listen { .. });
         self.tasks.iter().any(|task| !stands(task))
     }
 
     fn show_card(&mut self, client: ClientId) {
         let card = &self.me.card;
-        let answer = Answer::Card {
-            name: card.name.clone(),
-            fingerprint: card.fingerprint(),
-            card: card.to_text(),
-        };
+        let answer =
+            Answer::Card { name: card.name.clone(), fingerprint: card.fingerprint(), card: card.to_text() };
         self.tell(client, Event::Result(answer));
         self.done(client, EXIT_DONE);
     }
@@ -629,10 +547,7 @@ impl Engine {
         let card = match Card::from_text(text) {
             Ok(card) => card,
             Err(bad) => {
-                self.tell(
-                    client,
-                    Event::error(format!("the card cannot be taken in: {bad}")),
-                );
+                self.tell(client, Event::error(format!("the card cannot be taken in: {bad}")));
                 self.done(client, EXIT_FAILED);
                 return Ok(());
             }
@@ -671,13 +586,7 @@ impl Engine {
         contact.lookup = Lookup::NotAsked;
         contact.is_distrusted = false;
         self.changed_contacts.insert(name.folded());
-        self.tell(
-            client,
-            Event::Result(Answer::Trusted {
-                name: name.clone(),
-                fingerprint,
-            }),
-        );
+        self.tell(client, Event::Result(Answer::Trusted { name: name.clone(), fingerprint }));
         self.done(client, EXIT_DONE);
         Ok(())
     }
@@ -714,12 +623,8 @@ impl Engine {
 
     /// Lists what is shared for those who have asked.
     pub(super) fn list_for_waiting(&mut self) {
-        let clients: Vec<ClientId> = self
-            .tasks
-            .iter()
-            .filter(|t| matches!(t.kind, TaskKind::Files))
-            .map(|task| task.client)
-            .collect();
+        let clients: Vec<ClientId> =
+            self.tasks.iter().filter(|t| matches!(t.kind, TaskKind::Files)).map(|task| task.client).collect();
         for client in clients {
             for answer in self.sharing() {
                 self.tell(client, Event::Result(answer));
@@ -742,10 +647,7 @@ impl Engine {
             .tasks
             .iter()
             .filter(|t| {
-                matches!(
-                    t.kind,
-                    TaskKind::View | TaskKind::Share | TaskKind::AddShare | TaskKind::Files
-                )
+                matches!(t.kind, TaskKind::View | TaskKind::Share | TaskKind::AddShare | TaskKind::Files)
             })
             .map(|task| task.client)
             .collect();

@@ -24,10 +24,7 @@ struct Clock(Now);
 
 impl Clock {
     fn new() -> Self {
-        Self(Now {
-            unix: 1_700_000_000,
-            instant: Instant::now(),
-        })
+        Self(Now { unix: 1_700_000_000, instant: Instant::now() })
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -38,24 +35,11 @@ impl Clock {
 
 fn engine(folder: &Path, name: &str, now: Now, rekey_messages: u64) -> Engine {
     let home = Home::open(&folder.join(name)).expect("a folder for the peer");
-    let keys = home
-        .keys(None, TEST_KEY_BITS, now.unix, &mut rand::rng())
-        .expect("keys");
+    let keys = home.keys(None, TEST_KEY_BITS, now.unix, &mut rand::rng()).expect("keys");
     let store = Store::open(&home.private_path().join("store.redb")).expect("a store");
     let pins = home.pins().expect("pins");
-    let options = Options {
-        rekey_messages,
-        full_trace: false,
-    };
-    Engine::new(
-        name.parse().expect("a good name"),
-        keys,
-        pins,
-        store,
-        options,
-        now,
-    )
-    .expect("an engine")
+    let options = Options { rekey_messages, full_trace: false };
+    Engine::new(name.parse().expect("a good name"), keys, pins, store, options, now).expect("an engine")
 }
 
 /// One peer of the simulation: its engine while it runs, and its connection while it has one.
@@ -100,13 +84,7 @@ impl World {
     fn new(rekey_messages: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let nodes = NAMES
-            .map(|name| Node {
-                name,
-                engine: None,
-                connection: None,
-                shown: Vec::new(),
-                queued: Vec::new(),
-            })
+            .map(|name| Node { name, engine: None, connection: None, shown: Vec::new(), queued: Vec::new() })
             .into_iter()
             .collect();
         let mut world = Self {
@@ -148,9 +126,7 @@ impl World {
             match effect {
                 Effect::ToServer(bytes) => self.take_frames(at, &bytes),
                 Effect::Tell(_, Update::Event(Event::Message(message))) => {
-                    self.nodes[at]
-                        .shown
-                        .push((message.from.to_string(), message.number));
+                    self.nodes[at].shown.push((message.from.to_string(), message.number));
                 }
                 _ => {}
             }
@@ -168,36 +144,20 @@ impl World {
         self.server.cards.retain(|(owner, _)| *owner != name);
         self.server.cards.push((name.clone(), card.clone()));
         let mut wire = Wire::default();
-        let mail: Vec<Vec<u8>> = self
-            .server
-            .stored
-            .iter()
-            .filter(|(to, _)| *to == name)
-            .map(|(_, f)| f.clone())
-            .collect();
+        let mail: Vec<Vec<u8>> =
+            self.server.stored.iter().filter(|(to, _)| *to == name).map(|(_, f)| f.clone()).collect();
         self.server.stored.retain(|(to, _)| *to != name);
         for frame in mail {
             wire.deliver(frame);
         }
         self.nodes[at].connection = Some(wire);
-        let waiting: Vec<(String, String)> = self
-            .server
-            .waiting
-            .iter()
-            .filter(|(_, whose)| *whose == name)
-            .cloned()
-            .collect();
+        let waiting: Vec<(String, String)> =
+            self.server.waiting.iter().filter(|(_, whose)| *whose == name).cloned().collect();
         for (who, _) in waiting {
             let to = NAMES.iter().position(|n| **n == who).expect("it is one of three");
             self.say(to, &ToPeer::Card { card: card.clone() });
         }
-        self.input(
-            at,
-            Input::Net(Net::Joined {
-                server: [7; 16],
-                address: "here".into(),
-            }),
-        );
+        self.input(at, Input::Net(Net::Joined { server: [7; 16], address: "here".into() }));
     }
 
     /// The connection breaks: what was not taken goes back to the mailbox, in front of what came later.
@@ -223,8 +183,7 @@ impl World {
 
     fn say(&mut self, at: usize, message: &ToPeer<'_>) {
         if let Some(wire) = &mut self.nodes[at].connection {
-            wire.to_peer
-                .push_back(frame::frame(message)[LENGTH_BYTES..].to_vec());
+            wire.to_peer.push_back(frame::frame(message)[LENGTH_BYTES..].to_vec());
         }
     }
 
@@ -246,15 +205,8 @@ impl World {
                     }
                 }
                 ToServer::Lookup { name } => {
-                    self.server
-                        .waiting
-                        .push((self.nodes[at].name.to_owned(), name.to_string()));
-                    match self
-                        .server
-                        .cards
-                        .iter()
-                        .find(|(owner, _)| *owner == name.to_string())
-                    {
+                    self.server.waiting.push((self.nodes[at].name.to_owned(), name.to_string()));
+                    match self.server.cards.iter().find(|(owner, _)| *owner == name.to_string()) {
                         Some((_, card)) => self.say(at, &ToPeer::Card { card: card.clone() }),
                         None => self.say(at, &ToPeer::Unknown { name }),
                     }
@@ -268,14 +220,8 @@ impl World {
         let wire = self.nodes[at].connection.as_mut().expect("it was there above");
         let first = wire.envelopes_sent;
         wire.envelopes_sent += 1;
-        let recipient = NAMES
-            .iter()
-            .position(|name| *name == to)
-            .expect("it is one of three");
-        let is_swallowed = self
-            .swallows
-            .as_mut()
-            .is_some_and(|dice| dice.random_range(0..8) == 0);
+        let recipient = NAMES.iter().position(|name| *name == to).expect("it is one of three");
+        let is_swallowed = self.swallows.as_mut().is_some_and(|dice| dice.random_range(0..8) == 0);
         let outcome = if is_swallowed {
             Outcome::Relayed
         } else if let Some(wire) = &mut self.nodes[recipient].connection {
@@ -287,14 +233,7 @@ impl World {
         } else {
             return;
         };
-        self.say(
-            at,
-            &ToPeer::Routed {
-                first,
-                count: 1,
-                outcome,
-            },
-        );
+        self.say(at, &ToPeer::Routed { first, count: 1, outcome });
     }
 
     /// A peer reads some frames.
@@ -313,17 +252,7 @@ impl World {
         }
         self.nodes[at].queued.push((NAMES[to].to_owned(), text.clone()));
         let to = NAMES[to].parse().expect("a good name");
-        self.input(
-            at,
-            Input::Command(
-                1,
-                Command::Send {
-                    to,
-                    texts: vec![text],
-                    wait: Some(1_000_000),
-                },
-            ),
-        );
+        self.input(at, Input::Command(1, Command::Send { to, texts: vec![text], wait: Some(1_000_000) }));
     }
 
     /// Everybody runs and is connected, and nothing is left to be read.
@@ -342,11 +271,7 @@ impl World {
                 for at in 0..NAMES.len() {
                     self.read(at, usize::MAX);
                 }
-                if self
-                    .nodes
-                    .iter()
-                    .all(|n| n.connection.as_ref().is_none_or(|w| w.to_peer.is_empty()))
-                {
+                if self.nodes.iter().all(|n| n.connection.as_ref().is_none_or(|w| w.to_peer.is_empty())) {
                     break;
                 }
             }
@@ -367,18 +292,10 @@ impl World {
         for node in &self.nodes {
             let engine = node.engine.as_ref().expect("all run");
             let history = engine.store.history(None).expect("it reads");
-            assert!(
-                history.iter().all(|r| r.delivered),
-                "{} does not know of a delivery",
-                node.name
-            );
+            assert!(history.iter().all(|r| r.delivered), "{} does not know of a delivery", node.name);
             for sender in &self.nodes {
-                let sent: Vec<&String> = sender
-                    .queued
-                    .iter()
-                    .filter(|(to, _)| to == node.name)
-                    .map(|(_, text)| text)
-                    .collect();
+                let sent: Vec<&String> =
+                    sender.queued.iter().filter(|(to, _)| to == node.name).map(|(_, text)| text).collect();
                 let mut got: Vec<(u64, &String)> = history
                     .iter()
                     .filter(|r| r.direction == Direction::Received && r.with.as_str() == sender.name)
@@ -387,12 +304,8 @@ impl World {
                 got.sort();
                 let texts: Vec<&String> = got.iter().map(|(_, text)| *text).collect();
                 assert_eq!(texts, sent, "from {} to {}", sender.name, node.name);
-                let shown: Vec<u64> = node
-                    .shown
-                    .iter()
-                    .filter(|(from, _)| from == sender.name)
-                    .map(|(_, n)| *n)
-                    .collect();
+                let shown: Vec<u64> =
+                    node.shown.iter().filter(|(from, _)| from == sender.name).map(|(_, n)| *n).collect();
                 let numbers: Vec<u64> = (1..=sent.len() as u64).collect();
                 assert_eq!(shown, numbers, "shown at {} from {}", node.name, sender.name);
             }

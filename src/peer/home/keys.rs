@@ -92,18 +92,10 @@ pub(super) fn load_or_make(
     let mut retired_at = None;
     for made_at in made.into_iter().rev() {
         let key = shelf.load(made_at)?;
-        encryption.push(EncryptionPair {
-            key,
-            made_at,
-            retired_at,
-        });
+        encryption.push(EncryptionPair { key, made_at, retired_at });
         retired_at = Some(made_at);
     }
-    Ok(Keys {
-        identity,
-        encryption,
-        made_identity,
-    })
+    Ok(Keys { identity, encryption, made_identity })
 }
 
 fn identity(
@@ -114,9 +106,7 @@ fn identity(
     rng: &mut impl CryptoRng,
 ) -> Result<(IdentityKey, bool), HomeError> {
     let path = private.path().join(IDENTITY);
-    private
-        .clear_unfinished()
-        .map_err(HomeError::io("clear what a crash left", private.path()))?;
+    private.clear_unfinished().map_err(HomeError::io("clear what a crash left", private.path()))?;
     if let Some(pem) = read_pem(private, IDENTITY, &path)? {
         let key = IdentityKey::from_pem(&pem, passphrase).map_err(unusable(&path, ADVICE_IDENTITY))?;
         return Ok((key, false));
@@ -125,9 +115,7 @@ fn identity(
         return Err(HomeError::IdentityMissing(path));
     }
     let key = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
-    let pem = key
-        .to_pem(passphrase)
-        .map_err(unusable(&path, "try again without the passphrase"))?;
+    let pem = key.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
     write_pem(private, IDENTITY, &path, &pem)?;
     Ok((key, true))
 }
@@ -146,11 +134,7 @@ impl Shelf<'_> {
     /// When the pairs were made, oldest first. Files that are not named like a pair are left alone.
     fn dates(&self) -> Result<Vec<u64>, HomeError> {
         let doing = HomeError::io("list the keys", self.pairs.path());
-        let names = self
-            .pairs
-            .clear_unfinished()
-            .and_then(|()| self.pairs.names())
-            .map_err(doing)?;
+        let names = self.pairs.clear_unfinished().and_then(|()| self.pairs.names()).map_err(doing)?;
         let mut dates: Vec<u64> = names.iter().filter_map(|name| date(name.to_str()?)).collect();
         dates.sort_unstable();
         Ok(dates)
@@ -189,9 +173,7 @@ impl Shelf<'_> {
     fn make(&self, now: u64, bits: usize, rng: &mut impl CryptoRng) -> Result<(), HomeError> {
         let path = self.path(now);
         let key = EncryptionKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
-        let pem = key
-            .to_pem(self.passphrase)
-            .map_err(unusable(&path, "try again without the passphrase"))?;
+        let pem = key.to_pem(self.passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
         write_pem(&self.pairs, &file_name(now), &path, &pem)
     }
 
@@ -225,9 +207,7 @@ fn read_pem(folder: &Folder, name: &str, path: &Path) -> Result<Option<Zeroizing
 }
 
 fn write_pem(folder: &Folder, name: &str, path: &Path, pem: &str) -> Result<(), HomeError> {
-    folder
-        .write(name, pem.as_bytes(), PRIVATE_FILE_MODE)
-        .map_err(HomeError::io("write the key", path))
+    folder.write(name, pem.as_bytes(), PRIVATE_FILE_MODE).map_err(HomeError::io("write the key", path))
 }
 
 fn unusable(path: &Path, advice: &'static str) -> impl FnOnce(BadKey) -> HomeError {

@@ -109,9 +109,7 @@ impl Home {
             Err(_) if dir.is_dir() => {}
             Err(error) => return Err(HomeError::io("make the directory", dir)(error)),
         }
-        let path = dir
-            .canonicalize()
-            .map_err(HomeError::io("find the directory", dir))?;
+        let path = dir.canonicalize().map_err(HomeError::io("find the directory", dir))?;
         let folder = Folder::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory => HomeError::NotADirectory(path.clone()),
             _ => HomeError::io("open the directory", &path)(error),
@@ -143,10 +141,9 @@ impl Home {
     /// [`HomeError::Name`] when it cannot be one.
     pub fn default_name(&self) -> Result<PeerName, HomeError> {
         let name = self.path().file_name().unwrap_or_default();
-        name.to_string_lossy().parse().map_err(|source| HomeError::Name {
-            path: self.path().to_owned(),
-            source,
-        })
+        name.to_string_lossy()
+            .parse()
+            .map_err(|source| HomeError::Name { path: self.path().to_owned(), source })
     }
 
     /// Takes the directory for this process; `None` when another process has it. The system gives it back when the
@@ -162,9 +159,7 @@ impl Home {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
-            Err(error) => Err(HomeError::io("take the lock", self.private_path().join(LOCK))(
-                error.into(),
-            )),
+            Err(error) => Err(HomeError::io("take the lock", self.private_path().join(LOCK))(error.into())),
         }
     }
 
@@ -192,10 +187,7 @@ impl Home {
     /// [`HomeError::Io`]; a damaged line is none, see [`Pins::problems`].
     pub fn pins(&self) -> Result<Pins, HomeError> {
         let doing = "open the private folder";
-        let private = self
-            .private
-            .try_clone()
-            .map_err(HomeError::io(doing, self.private_path()))?;
+        let private = self.private.try_clone().map_err(HomeError::io(doing, self.private_path()))?;
         Pins::load(private)
     }
 

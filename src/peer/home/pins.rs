@@ -61,12 +61,7 @@ impl Pins {
         let text = read_private(&private, KNOWN_PEERS, KNOWN_PEERS_BYTES_MAX)
             .map_err(HomeError::io("read the known peers", path))?
             .unwrap_or_default();
-        let mut pins = Self {
-            private,
-            lines: Vec::new(),
-            places: HashMap::new(),
-            problems: Vec::new(),
-        };
+        let mut pins = Self { private, lines: Vec::new(), places: HashMap::new(), problems: Vec::new() };
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
         if !text.is_empty() {
             for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
@@ -101,12 +96,8 @@ impl Pins {
     /// Compares the key that somebody shows with the one that is known. Names are the same whatever their case.
     pub fn check(&self, name: &PeerName, fingerprint: &Fingerprint) -> Pin {
         match self.find(name).map(|at| &self.lines[at]) {
-            Some(Line::Pinned {
-                fingerprint: pinned, ..
-            }) if pinned == fingerprint => Pin::Same,
-            Some(Line::Pinned {
-                fingerprint: pinned, ..
-            }) => Pin::Changed { pinned: *pinned },
+            Some(Line::Pinned { fingerprint: pinned, .. }) if pinned == fingerprint => Pin::Same,
+            Some(Line::Pinned { fingerprint: pinned, .. }) => Pin::Changed { pinned: *pinned },
             _ => Pin::New,
         }
     }
@@ -114,11 +105,7 @@ impl Pins {
     /// Everybody who is known, the key's fingerprint, and since when, in seconds since 1970.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerName, &Fingerprint, u64)> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Pinned {
-                name,
-                fingerprint,
-                since,
-            } => Some((name, fingerprint, *since)),
+            Line::Pinned { name, fingerprint, since } => Some((name, fingerprint, *since)),
             Line::Other(_) => None,
         })
     }
@@ -131,10 +118,7 @@ impl Pins {
         match self.check(name, fingerprint) {
             Pin::New => self.replace(name, fingerprint, now),
             Pin::Same => Ok(()),
-            Pin::Changed { pinned } => Err(HomeError::PinnedOtherwise {
-                name: name.clone(),
-                pinned,
-            }),
+            Pin::Changed { pinned } => Err(HomeError::PinnedOtherwise { name: name.clone(), pinned }),
         }
     }
 
@@ -150,11 +134,7 @@ impl Pins {
                 self.places.remove(&name.folded());
             });
         };
-        let line = Line::Pinned {
-            name: name.clone(),
-            fingerprint: *fingerprint,
-            since: now,
-        };
+        let line = Line::Pinned { name: name.clone(), fingerprint: *fingerprint, since: now };
         let before = std::mem::replace(&mut self.lines[at], line);
         let saved = self.save();
         if saved.is_err() {
@@ -165,11 +145,7 @@ impl Pins {
 
     fn append(&mut self, name: PeerName, fingerprint: Fingerprint, since: u64) {
         self.places.insert(name.folded(), self.lines.len());
-        self.lines.push(Line::Pinned {
-            name,
-            fingerprint,
-            since,
-        });
+        self.lines.push(Line::Pinned { name, fingerprint, since });
     }
 
     fn find(&self, name: &PeerName) -> Option<usize> {
@@ -180,29 +156,22 @@ impl Pins {
         let mut text = Vec::new();
         for line in &self.lines {
             match line {
-                Line::Pinned {
-                    name,
-                    fingerprint,
-                    since,
-                } => text.extend_from_slice(format!("{name} {fingerprint} {since}").as_bytes()),
+                Line::Pinned { name, fingerprint, since } => {
+                    text.extend_from_slice(format!("{name} {fingerprint} {since}").as_bytes())
+                }
                 Line::Other(bytes) => text.extend_from_slice(bytes),
             }
             text.push(b'\n');
         }
         self.private
             .write(KNOWN_PEERS, &text, PRIVATE_FILE_MODE)
-            .map_err(HomeError::io(
-                "write the known peers",
-                self.private.path().join(KNOWN_PEERS),
-            ))
+            .map_err(HomeError::io("write the known peers", self.private.path().join(KNOWN_PEERS)))
     }
 }
 
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.iter().map(|(name, fingerprint, _)| (name, fingerprint)))
-            .finish()
+        f.debug_map().entries(self.iter().map(|(name, fingerprint, _)| (name, fingerprint))).finish()
     }
 }
 
@@ -215,12 +184,10 @@ fn parse(line: &[u8]) -> Result<Option<(PeerName, Fingerprint, u64)>, &'static s
     let mut items = text.split_whitespace();
     let mut next = || items.next().unwrap_or_default();
     let name = next().parse().map_err(|_| "does not start with a name")?;
-    let fingerprint = next()
-        .parse()
-        .map_err(|_| "the name is not followed by a fingerprint of 64 hexadecimal digits")?;
-    let since = next()
-        .parse()
-        .map_err(|_| "the fingerprint is not followed by the time in seconds since 1970")?;
+    let fingerprint =
+        next().parse().map_err(|_| "the name is not followed by a fingerprint of 64 hexadecimal digits")?;
+    let since =
+        next().parse().map_err(|_| "the fingerprint is not followed by the time in seconds since 1970")?;
     match items.next() {
         None => Ok(Some((name, fingerprint, since))),
         Some(_) => Err("more than a name, a fingerprint and a time"),

@@ -56,10 +56,7 @@ fn a_directory_is_made_if_its_parent_exists() {
 fn a_directory_whose_name_is_none_for_a_peer_asks_for_one() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = Home::open(&dir.path().join("two words")).expect("its parent exists");
-    let error = home
-        .default_name()
-        .expect_err("a blank is in no name")
-        .to_string();
+    let error = home.default_name().expect_err("a blank is in no name").to_string();
     assert!(error.ends_with("choose one with --name"), "{error}");
     assert!(!error.contains('\n'));
 }
@@ -104,11 +101,7 @@ fn keys_are_made_once_and_read_again() {
     let home = Home::open(home.path()).expect("it opens");
     keys_at(&home, START + DAY).expect("keys are read");
     assert_eq!(mode_of(home.private_path()), 0o700, "mended");
-    assert_eq!(
-        mode_of(&home.private_path().join("identity.pem")),
-        0o600,
-        "mended"
-    );
+    assert_eq!(mode_of(&home.private_path().join("identity.pem")), 0o600, "mended");
 }
 
 #[test]
@@ -117,17 +110,10 @@ fn encryption_pairs_are_renewed_kept_and_destroyed_by_the_clock() {
     let first = keys_at(&home, START).expect("keys are made");
     let old = first.current().key.public().fingerprint();
     let renewed_at = START + 7 * DAY;
-    assert_eq!(
-        keys_at(&home, renewed_at - 1).map(|k| k.encryption.len()).ok(),
-        Some(1)
-    );
+    assert_eq!(keys_at(&home, renewed_at - 1).map(|k| k.encryption.len()).ok(), Some(1));
     let second = keys_at(&home, renewed_at).expect("a pair is made");
     assert_ne!(second.current().key.public().fingerprint(), old);
-    let dates: Vec<_> = second
-        .encryption
-        .iter()
-        .map(|p| (p.made_at, p.retired_at))
-        .collect();
+    let dates: Vec<_> = second.encryption.iter().map(|p| (p.made_at, p.retired_at)).collect();
     assert_eq!(dates, [(renewed_at, None), (START, Some(renewed_at))]);
 
     let witness = home.path().join("witness");
@@ -139,10 +125,7 @@ fn encryption_pairs_are_renewed_kept_and_destroyed_by_the_clock() {
     assert!(gone.by_fingerprint(&old).is_none());
     assert!(!file.exists());
     let left = std::fs::read(&witness).expect("it is there");
-    assert!(
-        left.iter().all(|byte| *byte == 0),
-        "the bytes were overwritten on the disk"
-    );
+    assert!(left.iter().all(|byte| *byte == 0), "the bytes were overwritten on the disk");
 }
 
 #[test]
@@ -151,18 +134,11 @@ fn a_clock_that_was_far_ahead_does_not_keep_a_pair_for_ever() {
     let ahead = keys_at(&home, START + 9000 * DAY).expect("keys are made");
     let now = keys_at(&home, START).expect("keys are read");
     assert_eq!(now.current().made_at, START);
-    assert_eq!(
-        now.current().key.public().fingerprint(),
-        ahead.current().key.public().fingerprint()
-    );
+    assert_eq!(now.current().key.public().fingerprint(), ahead.current().key.public().fingerprint());
     let later = keys_at(&home, START + 7 * DAY).expect("a pair is made");
     assert_eq!(later.encryption.len(), 2);
     let behind = keys_at(&home, DAY).expect("keys are read");
-    assert_eq!(
-        behind.encryption.len(),
-        2,
-        "a clock that is behind destroys nothing"
-    );
+    assert_eq!(behind.encryption.len(), 2, "a clock that is behind destroys nothing");
     assert_eq!(behind.current().made_at, START + 7 * DAY);
 }
 
@@ -195,19 +171,13 @@ fn a_damaged_key_is_named_and_never_replaced() {
         for damaged in [&whole[..whole.len() / 2], b"", b"\xff\xfe"] {
             std::fs::write(&path, damaged).expect("it can be written");
             let error = keys_at(&home, START).err().expect("it is damaged").to_string();
-            assert!(
-                error.contains(&file) && error.contains("put it back from a backup"),
-                "{error}"
-            );
+            assert!(error.contains(&file) && error.contains("put it back from a backup"), "{error}");
             assert_eq!(std::fs::read(&path).ok().as_deref(), Some(damaged));
         }
         std::fs::write(&path, whole).expect("it can be written");
     }
     std::fs::remove_file(home.private_path().join("identity.pem")).expect("it is there");
-    assert!(matches!(
-        keys_at(&home, START),
-        Err(HomeError::IdentityMissing(_))
-    ));
+    assert!(matches!(keys_at(&home, START), Err(HomeError::IdentityMissing(_))));
 }
 
 #[test]
@@ -222,10 +192,7 @@ fn a_crash_while_keys_are_made_leaves_none_or_whole_ones() {
     std::fs::write(encryption.join(format!(".{START}.pem.new")), b"-----BEGIN").expect("it is written");
     let second = keys_at(&home, START + 1).expect("the pair is made");
     assert!(!second.made_identity);
-    assert_eq!(
-        second.identity.public().fingerprint(),
-        first.identity.public().fingerprint()
-    );
+    assert_eq!(second.identity.public().fingerprint(), first.identity.public().fingerprint());
     assert_eq!(pair_names(&home), [&*format!("{}.pem", START + 1)]);
     assert!(!home.private_path().join(".identity.pem.new").exists());
 }
@@ -249,8 +216,7 @@ fn a_key_is_pinned_on_first_use_and_changed_only_on_request() {
     assert_eq!(mode_of(&home.private_path().join("known_peers")), 0o600);
 
     let mut pins = pins;
-    pins.replace(&name("bob"), &two, START + 5)
-        .expect("it is written");
+    pins.replace(&name("bob"), &two, START + 5).expect("it is written");
     let pins = home.pins().expect("they read");
     assert_eq!(pins.check(&name("Bob"), &one), Pin::Changed { pinned: two });
     let all: Vec<_> = pins.iter().collect();

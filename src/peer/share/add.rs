@@ -36,17 +36,13 @@ pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Resul
         let full = io::Error::new(io::ErrorKind::FileTooLarge, "it is full; remove entries first");
         return Err(doing(full));
     }
-    home.folder()
-        .write(KEYWORD_FILE, &text, KEYWORD_FILE_MODE)
-        .map_err(doing)?;
+    home.folder().write(KEYWORD_FILE, &text, KEYWORD_FILE_MODE).map_err(doing)?;
     Ok(new.len())
 }
 
 fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
-    let name: FileName = file.trim().parse().map_err(|source| ShareError::FileName {
-        name: file.to_owned(),
-        source,
-    })?;
+    let name: FileName =
+        file.trim().parse().map_err(|source| ShareError::FileName { name: file.to_owned(), source })?;
     let path = home.path().join(name.as_str());
     match home.folder().open_file(name.as_str()) {
         Ok(_) => Ok(name),
@@ -61,10 +57,8 @@ fn checked_keywords(keywords: &[impl AsRef<str>]) -> Result<Vec<Keyword>, ShareE
     let mut checked = Vec::with_capacity(keywords.len());
     for keyword in keywords {
         let keyword = keyword.as_ref();
-        let keyword: Keyword = keyword.parse().map_err(|source| ShareError::Keyword {
-            keyword: keyword.to_owned(),
-            source,
-        })?;
+        let keyword: Keyword =
+            keyword.parse().map_err(|source| ShareError::Keyword { keyword: keyword.to_owned(), source })?;
         if seen.insert(keyword.folded().into_owned()) {
             checked.push(keyword);
         }
@@ -79,10 +73,7 @@ fn missing_from(text: &[u8], name: &FileName, keywords: Vec<Keyword>) -> Vec<Key
         .filter(|(_, file)| file == name)
         .map(|(keyword, _)| keyword.folded().into_owned())
         .collect();
-    keywords
-        .into_iter()
-        .filter(|keyword| !there.contains(&*keyword.folded()))
-        .collect()
+    keywords.into_iter().filter(|keyword| !there.contains(&*keyword.folded())).collect()
 }
 
 /// The `;` behind the last entry may be left out by a person, and the line break too.

@@ -28,16 +28,8 @@ impl Digests {
     pub(super) fn load(private: &Folder) -> Self {
         let bytes = read_private(private, DIGESTS, DIGESTS_BYTES_MAX).ok().flatten();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        let known = text
-            .iter()
-            .flat_map(|text| text.lines())
-            .filter_map(parse)
-            .collect();
-        Self {
-            known,
-            used: HashMap::new(),
-            is_new: false,
-        }
+        let known = text.iter().flat_map(|text| text.lines()).filter_map(parse).collect();
+        Self { known, used: HashMap::new(), is_new: false }
     }
 
     /// The digest of a file in this state.
@@ -59,12 +51,7 @@ impl Digests {
         }
         let mut text = String::new();
         for (name, (stamp, digest)) in &self.used {
-            let Stamp {
-                bytes,
-                modified,
-                changed,
-                inode,
-            } = stamp;
+            let Stamp { bytes, modified, changed, inode } = stamp;
             let ((m, m_ns), (c, c_ns)) = (modified, changed);
             writeln!(text, "{digest} {bytes} {m} {m_ns} {c} {c_ns} {inode} {name}")
                 .expect("a String takes all that is written");
@@ -81,11 +68,6 @@ fn parse(line: &str) -> Option<(FileName, (Stamp, Digest))> {
     let changed = (items.next()?.parse().ok()?, items.next()?.parse().ok()?);
     let inode = items.next()?.parse().ok()?;
     let name = items.next()?.parse().ok()?;
-    let stamp = Stamp {
-        bytes,
-        modified,
-        changed,
-        inode,
-    };
+    let stamp = Stamp { bytes, modified, changed, inode };
     Some((name, (stamp, digest)))
 }

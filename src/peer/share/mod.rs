@@ -44,10 +44,7 @@ pub enum ShareError {
         source: io::Error,
     },
     /// The name cannot be that of a shared file.
-    #[error(
-        "{}: {source}; only files directly in the peer's directory are shared",
-        Escaped(name)
-    )]
+    #[error("{}: {source}; only files directly in the peer's directory are shared", Escaped(name))]
     FileName {
         /// As it was given.
         name: String,
@@ -174,11 +171,7 @@ impl std::fmt::Display for ShareProblem {
 
 impl From<Problem> for ShareProblem {
     fn from(problem: Problem) -> Self {
-        Self {
-            line: Some(problem.line),
-            entry: problem.entry,
-            reason: problem.reason.to_string(),
-        }
+        Self { line: Some(problem.line), entry: problem.entry, reason: problem.reason.to_string() }
     }
 }
 
@@ -237,10 +230,7 @@ impl Share {
         let (text, is_text) = match std::str::from_utf8(text) {
             Ok(text) => (text.into(), true),
             Err(error) => {
-                let line = 1 + text[..error.valid_up_to()]
-                    .iter()
-                    .filter(|b| **b == b'\n')
-                    .count();
+                let line = 1 + text[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
                 self.problems.push(ShareProblem {
                     line: Some(line),
                     entry: String::new(),
@@ -249,19 +239,14 @@ impl Share {
                 (String::from_utf8_lossy(text), false)
             }
         };
-        let Parsed {
-            pairs,
-            problems,
-            problems_unnamed,
-        } = keyword::parse(&text);
+        let Parsed { pairs, problems, problems_unnamed } = keyword::parse(&text);
         self.problems.extend(problems.into_iter().map(ShareProblem::from));
         if problems_unnamed > 0 {
             self.report("", format!("{problems_unnamed} more entries are broken"));
         }
         let is_whole = |item: &str| is_text || !item.contains(char::REPLACEMENT_CHARACTER);
-        let pairs = pairs
-            .into_iter()
-            .filter(|(keyword, file)| is_whole(keyword.as_str()) && is_whole(file.as_str()));
+        let pairs =
+            pairs.into_iter().filter(|(keyword, file)| is_whole(keyword.as_str()) && is_whole(file.as_str()));
         let mut files: Vec<(FileName, Vec<Keyword>)> = Vec::new();
         let mut places = HashMap::new();
         for (keyword, file) in pairs {
@@ -274,10 +259,8 @@ impl Share {
         }
         for (file, keywords) in &mut files {
             if keywords.len() > FILE_KEYWORDS_MAX {
-                let reason = format!(
-                    "{} keywords, only the first {FILE_KEYWORDS_MAX} are published",
-                    keywords.len()
-                );
+                let reason =
+                    format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());
                 keywords.truncate(FILE_KEYWORDS_MAX);
                 self.report(file.as_str(), reason);
             }
@@ -295,9 +278,7 @@ impl Share {
 fn read_keyword_file(home: &Home) -> Result<Option<Vec<u8>>, ShareError> {
     let doing = ShareError::io("read what is shared", home.path().join(KEYWORD_FILE));
     match home.folder().open_file(KEYWORD_FILE) {
-        Ok(file) => read_whole(file, KEYWORD_TEXT_BYTES_MAX as u64)
-            .map(Some)
-            .map_err(doing),
+        Ok(file) => read_whole(file, KEYWORD_TEXT_BYTES_MAX as u64).map(Some).map_err(doing),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(doing(error)),
     }
@@ -329,13 +310,7 @@ fn share_file(
         }
     };
     let bytes = stamp.bytes;
-    Ok(SharedFile {
-        name,
-        bytes,
-        sha256,
-        keywords,
-        stamp,
-    })
+    Ok(SharedFile { name, bytes, sha256, keywords, stamp })
 }
 
 /// Opens a shared file to be sent, if it is still the one that was published.
@@ -346,22 +321,13 @@ pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError>
     let doing = || ShareError::io("open the shared file", home.path().join(shared.name.as_str()));
     let file = match home.folder().open_file(shared.name.as_str()) {
         Ok(file) => file,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
             return Err(ShareError::Vanished(shared.name.clone()));
         }
         Err(error) => return Err(doing()(error)),
     };
     let stamp = Stamp::of(&file.metadata().map_err(doing())?);
-    if stamp.has_content_of(&shared.stamp) {
-        Ok(file)
-    } else {
-        Err(ShareError::Changed(shared.name.clone()))
-    }
+    if stamp.has_content_of(&shared.stamp) { Ok(file) } else { Err(ShareError::Changed(shared.name.clone())) }
 }
 
 /// The digest of a file from where it stands to its end.

@@ -33,14 +33,8 @@ fn files_are_shared_with_their_digest_and_keywords() {
     put(&home, "b.txt", "");
     put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
     let share = Share::read(&home).expect("it reads");
-    assert_eq!(
-        (names(&share), &share.problems),
-        (vec!["b.txt", "a.txt"], &vec![])
-    );
-    let file = share
-        .by_digest(&Digest::of(b"abc"))
-        .expect("it is shared")
-        .published();
+    assert_eq!((names(&share), &share.problems), (vec!["b.txt", "a.txt"], &vec![]));
+    let file = share.by_digest(&Digest::of(b"abc")).expect("it is shared").published();
     assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
     let keywords: Vec<_> = file.keywords.iter().map(Keyword::as_str).collect();
     assert_eq!(keywords, ["sea", "Salt"]);
@@ -51,23 +45,14 @@ fn files_are_shared_with_their_digest_and_keywords() {
 fn the_peers_that_come_with_the_project_share_all_that_they_name() {
     for peer in ["A", "B"] {
         let (dir, home) = home();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("client_data")
-            .join(peer);
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("client_data").join(peer);
         let entries = std::fs::read_dir(&from).expect("it comes with the project");
-        for path in entries
-            .map(|entry| entry.expect("it reads").path())
-            .filter(|path| path.is_file())
-        {
+        for path in entries.map(|entry| entry.expect("it reads").path()).filter(|path| path.is_file()) {
             let name = path.file_name().expect("a file has a name");
             std::fs::copy(&path, dir.path().join(name)).expect("it can be copied");
         }
         let share = Share::read(&home).expect("it reads");
-        assert!(
-            share.files.len() >= 6 && share.problems.is_empty(),
-            "{:?}",
-            share.problems
-        );
+        assert!(share.files.len() >= 6 && share.problems.is_empty(), "{:?}", share.problems);
     }
 }
 
@@ -122,19 +107,14 @@ fn a_digest_is_remembered_until_the_file_changes() {
     let real = Digest::of(b"abc");
     assert_eq!(share.files[0].sha256, real);
     // Another digest in its place shows whether it is the remembered one that is used.
-    let (marker, text) = (
-        Digest::of(b"marker"),
-        std::fs::read_to_string(&cache).expect("it reads"),
-    );
+    let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
     let share = Share::read_at(&home, later()).expect("it reads");
     assert_eq!(share.files[0].sha256, marker);
 
     // Same length and same modification time, other content.
     let path = home.path().join("a.txt");
-    let modified = std::fs::metadata(&path)
-        .and_then(|m| m.modified())
-        .expect("it is there");
+    let modified = std::fs::metadata(&path).and_then(|m| m.modified()).expect("it is there");
     wait_for_the_next_tick(home.path(), &path);
     put(&home, "a.txt", "xyz");
     let file = File::options().write(true).open(&path).expect("it opens");
@@ -147,11 +127,7 @@ fn a_digest_is_remembered_until_the_file_changes() {
     assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
     put(&home, KEYWORD_FILE, "");
     Share::read_at(&home, later()).expect("it reads");
-    assert_eq!(
-        std::fs::read(&cache).ok(),
-        Some(vec![]),
-        "what is not shared is forgotten"
-    );
+    assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
 /// Returns when a file that is written now gets another time than `than` has.
@@ -187,10 +163,7 @@ fn only_the_file_that_was_published_is_opened() {
             u32::try_from(shared.stamp.modified.1).expect("below a second"),
         );
     put(&home, "other", "xyz");
-    let other = File::options()
-        .write(true)
-        .open(dir.path().join("other"))
-        .expect("it opens");
+    let other = File::options().write(true).open(dir.path().join("other")).expect("it opens");
     other.set_modified(modified).expect("it is ours");
     std::fs::rename(dir.path().join("other"), dir.path().join("a.txt")).expect("it is ours");
     let changed = open_shared(&home, shared);
@@ -209,19 +182,13 @@ fn an_entry_is_added_behind_what_is_there() {
     for (before, after) in [
         ("", "Sea, a b.txt;\nhigh water, a b.txt;\n"),
         ("x, y", "x, y;\nSea, a b.txt;\nhigh water, a b.txt;\n"),
-        (
-            "x, y ;; \n\n",
-            "x, y ;; \n\nSea, a b.txt;\nhigh water, a b.txt;\n",
-        ),
+        ("x, y ;; \n\n", "x, y ;; \n\nSea, a b.txt;\nhigh water, a b.txt;\n"),
         ("broken \n", "broken;\nSea, a b.txt;\nhigh water, a b.txt;\n"),
         ("SEA,a b.txt;", "SEA,a b.txt;\nhigh water, a b.txt;\n"),
     ] {
         put(&home, KEYWORD_FILE, before);
         let added = add_entry(&home, "a b.txt", &["Sea", " high   water ", "sea"]);
-        assert_eq!(
-            added.ok(),
-            Some(after.matches("a b.txt").count() - before.matches("a b.txt").count())
-        );
+        assert_eq!(added.ok(), Some(after.matches("a b.txt").count() - before.matches("a b.txt").count()));
         let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
         assert_eq!(text.as_deref(), Some(after));
         assert_eq!(add_entry(&home, "a b.txt", &["SEA"]).ok(), Some(0));
@@ -245,10 +212,7 @@ fn what_cannot_be_added_is_refused_in_one_line() {
         ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
     ] {
         let error = add_entry(&home, file, keywords).expect_err(file).to_string();
-        assert!(
-            error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']),
-            "{error}"
-        );
+        assert!(error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']), "{error}");
     }
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
     assert_eq!(text.as_deref(), Some("x, a.txt"));

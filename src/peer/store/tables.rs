@@ -96,16 +96,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let fail = |e: redb::Error| StoreError::Database {
-            path: path.into(),
-            source: e.into(),
-        };
+        let fail = |e: redb::Error| StoreError::Database { path: path.into(), source: e.into() };
         let database = Database::create(path).map_err(|e| fail(e.into()))?;
-        Self {
-            path: path.into(),
-            database,
-        }
-        .prepare()
+        Self { path: path.into(), database }.prepare()
     }
 
     /// A store that is gone when it is dropped.
@@ -115,13 +108,9 @@ impl Store {
     pub fn in_memory() -> Result<Self, StoreError> {
         let path = PathBuf::from("memory");
         let backend = redb::backends::InMemoryBackend::new();
-        let database =
-            Database::builder()
-                .create_with_backend(backend)
-                .map_err(|e| StoreError::Database {
-                    path: path.clone(),
-                    source: Box::new(e.into()),
-                })?;
+        let database = Database::builder()
+            .create_with_backend(backend)
+            .map_err(|e| StoreError::Database { path: path.clone(), source: Box::new(e.into()) })?;
         Self { path, database }.prepare()
     }
 
@@ -164,17 +153,11 @@ impl Store {
     }
 
     fn error(&self, e: redb::Error) -> StoreError {
-        StoreError::Database {
-            path: self.path.clone(),
-            source: e.into(),
-        }
+        StoreError::Database { path: self.path.clone(), source: e.into() }
     }
 
     fn decode<T: DeserializeOwned>(&self, table: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
-        postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged {
-            path: self.path.clone(),
-            table,
-        })
+        postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged { path: self.path.clone(), table })
     }
 
     /// Does all of it in one transaction and returns when it is on disk.
@@ -196,10 +179,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
-        self.all(CONTACTS, "contacts", |_| ())?
-            .into_iter()
-            .map(|(_, record)| Ok(record))
-            .collect()
+        self.all(CONTACTS, "contacts", |_| ())?.into_iter().map(|(_, record)| Ok(record)).collect()
     }
 
     /// The conversations of ours under which messages are still on their way.
@@ -258,9 +238,7 @@ impl Store {
     pub fn outbox_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, StoreError> {
         let read = || -> Result<_, redb::Error> {
             let table = self.database.begin_read()?.open_table(OUTBOX)?;
-            Ok(table
-                .get((to.folded().as_str(), number))?
-                .map(|v| v.value().to_vec()))
+            Ok(table.get((to.folded().as_str(), number))?.map(|v| v.value().to_vec()))
         };
         let found = read().map_err(|e| self.error(e))?;
         found.map(|bytes| self.decode("outbox", &bytes)).transpose()
@@ -271,11 +249,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
-        let mut records: Vec<HistoryRecord> = self
-            .all(HISTORY, "history", |_| ())?
-            .into_iter()
-            .map(|(_, record)| record)
-            .collect();
+        let mut records: Vec<HistoryRecord> =
+            self.all(HISTORY, "history", |_| ())?.into_iter().map(|(_, record)| record).collect();
         if let Some(with) = with {
             records.retain(|r: &HistoryRecord| r.with.folded() == with.folded());
         }
@@ -302,15 +277,8 @@ impl Store {
     ) -> Result<Option<HistoryRecord>, StoreError> {
         let read = || -> Result<_, redb::Error> {
             let table = self.database.begin_read()?.open_table(HISTORY)?;
-            let key = (
-                from.folded().to_string(),
-                Direction::Received as u8,
-                generation,
-                number,
-            );
-            Ok(table
-                .get((key.0.as_str(), key.1, key.2, key.3))?
-                .map(|v| v.value().to_vec()))
+            let key = (from.folded().to_string(), Direction::Received as u8, generation, number);
+            Ok(table.get((key.0.as_str(), key.1, key.2, key.3))?.map(|v| v.value().to_vec()))
         };
         let found = read().map_err(|e| self.error(e))?;
         found.map(|bytes| self.decode("history", &bytes)).transpose()
@@ -358,10 +326,7 @@ impl Store {
             Ok(found)
         };
         let found = read().map_err(|e| self.error(e))?;
-        found
-            .into_iter()
-            .map(|(key, bytes)| Ok((key, self.decode(name, &bytes)?)))
-            .collect()
+        found.into_iter().map(|(key, bytes)| Ok((key, self.decode(name, &bytes)?))).collect()
     }
 }
 
@@ -396,14 +361,12 @@ impl<'t> Tables<'t> {
     fn apply(&mut self, change: &Write) -> Result<(), redb::Error> {
         match change {
             Write::Contact(record) => {
-                self.contacts
-                    .insert(record.name.folded().as_str(), encode(record).as_slice())?;
+                self.contacts.insert(record.name.folded().as_str(), encode(record).as_slice())?;
             }
             Write::Outbox(to, number, record) => {
                 // A record is written again when it is sealed anew: then no server has it.
                 self.stored.remove((to.folded().as_str(), *number))?;
-                self.outbox
-                    .insert((to.folded().as_str(), *number), encode(record).as_slice())?;
+                self.outbox.insert((to.folded().as_str(), *number), encode(record).as_slice())?;
             }
             Write::Stored(to, number, server) => {
                 self.stored.insert((to.folded().as_str(), *number), server)?;
@@ -420,18 +383,12 @@ impl<'t> Tables<'t> {
             }
             Write::History(record) => {
                 let name = record.with.folded();
-                let key = (
-                    name.as_str(),
-                    record.direction as u8,
-                    record.generation,
-                    record.number,
-                );
+                let key = (name.as_str(), record.direction as u8, record.generation, record.number);
                 self.history.insert(key, encode(record).as_slice())?;
             }
             Write::Unshown(from, generation, number) => {
                 let next = self.unshown.last()?.map_or(0, |(key, _)| key.value() + 1);
-                self.unshown
-                    .insert(next, (from.folded().as_str(), *generation, *number))?;
+                self.unshown.insert(next, (from.folded().as_str(), *generation, *number))?;
             }
             Write::AllShown => self.unshown.retain(|_, _| false)?,
         }

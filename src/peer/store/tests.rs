@@ -6,44 +6,22 @@ fn name(text: &str) -> PeerName {
 }
 
 fn outbox(text: &str) -> OutboxRecord {
-    OutboxRecord {
-        text: text.into(),
-        queued_at: 7,
-        sealed: None,
-    }
+    OutboxRecord { text: text.into(), queued_at: 7, sealed: None }
 }
 
 fn history(direction: Direction, number: u64, text: &str) -> HistoryRecord {
     let (with, text) = (name("Bob"), text.to_owned());
-    HistoryRecord {
-        with,
-        direction,
-        generation: 0,
-        number,
-        written_at: number,
-        text,
-        delivered: false,
-    }
+    HistoryRecord { with, direction, generation: 0, number, written_at: number, text, delivered: false }
 }
 
 #[test]
 fn what_was_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("store.redb");
-    let contact = ContactRecord {
-        name: name("Bob"),
-        card: None,
-        next_number: 3,
-        last_number: 9,
-        generation: 0,
-    };
+    let contact =
+        ContactRecord { name: name("Bob"), card: None, next_number: 3, last_number: 9, generation: 0 };
     let id = Digest::of(b"conversation");
-    let incoming = IncomingRecord {
-        from: name("Bob"),
-        opening: vec![1],
-        count: 2,
-        running_hash: id,
-    };
+    let incoming = IncomingRecord { from: name("Bob"), opening: vec![1], count: 2, running_hash: id };
     {
         let store = Store::open(&path).expect("it opens");
         let writes = [
@@ -57,12 +35,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let store = Store::open(&path).expect("it opens again");
     assert_eq!(store.contacts().expect("it reads"), [contact]);
     assert_eq!(store.incoming(id).expect("it reads"), Some(incoming));
-    let numbers: Vec<u64> = store
-        .outbox()
-        .expect("it reads")
-        .into_iter()
-        .map(|((_, n), _)| n)
-        .collect();
+    let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
     assert_eq!(numbers, [1, 2]);
 }
 
@@ -85,16 +58,9 @@ fn messages_wait_to_be_shown_in_the_order_of_their_arrival() {
     let store = Store::in_memory().expect("it opens");
     for number in [1, 2, 3] {
         let record = history(Direction::Received, number, "hello");
-        store
-            .commit(&[Write::History(record), Write::Unshown(name("Bob"), 0, number)])
-            .expect("it commits");
+        store.commit(&[Write::History(record), Write::Unshown(name("Bob"), 0, number)]).expect("it commits");
     }
-    let numbers: Vec<u64> = store
-        .unshown()
-        .expect("it reads")
-        .iter()
-        .map(|r| r.number)
-        .collect();
+    let numbers: Vec<u64> = store.unshown().expect("it reads").iter().map(|r| r.number).collect();
     assert_eq!(numbers, [1, 2, 3]);
     store.commit(&[Write::AllShown]).expect("it commits");
     assert_eq!(store.unshown().expect("it reads"), []);

@@ -52,16 +52,9 @@ impl Destination {
     /// [`TransferError::Disk`] when it cannot be made.
     pub fn downloads(home: &Home, name: &FileName, overwrite: bool) -> Result<Self, TransferError> {
         let directory = home.downloads_path();
-        let made = std::fs::DirBuilder::new()
-            .mode(DOWNLOADS_MODE)
-            .recursive(true)
-            .create(&directory);
+        let made = std::fs::DirBuilder::new().mode(DOWNLOADS_MODE).recursive(true).create(&directory);
         made.map_err(TransferError::disk("make the folder", &directory))?;
-        Ok(Self {
-            directory,
-            name: name.as_str().into(),
-            overwrite,
-        })
+        Ok(Self { directory, name: name.as_str().into(), overwrite })
     }
 
     /// The path that a person gave: a directory, where the file keeps its name, or the path of the file to be.
@@ -70,11 +63,7 @@ impl Destination {
     /// [`TransferError::BadPath`] when it is neither.
     pub fn output(path: &Path, name: &FileName, overwrite: bool) -> Result<Self, TransferError> {
         if path.is_dir() {
-            return Ok(Self {
-                directory: path.to_owned(),
-                name: name.as_str().into(),
-                overwrite,
-            });
+            return Ok(Self { directory: path.to_owned(), name: name.as_str().into(), overwrite });
         }
         let bad = || TransferError::BadPath(path.to_owned());
         // `file_name` would take `new/` for `new`, though it can only mean a directory that is not there.
@@ -86,11 +75,7 @@ impl Destination {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Ok(Self {
-            directory,
-            name,
-            overwrite,
-        })
+        Ok(Self { directory, name, overwrite })
     }
 
     /// The whole path.
@@ -130,11 +115,7 @@ impl Destination {
             .and_then(|metadata| Ok(metadata.len() == bytes && digest_of(&there)? == *sha256))
             .map_err(read_error)?;
         let sha256 = *sha256;
-        if is_same {
-            Ok(Some(Received { path, bytes, sha256 }))
-        } else {
-            exists()
-        }
+        if is_same { Ok(Some(Received { path, bytes, sha256 })) } else { exists() }
     }
 
     pub(super) fn open(&self) -> Result<Folder, TransferError> {
@@ -160,11 +141,7 @@ impl<'a> Unnamed<'a> {
         // Held as long as the file is open: by this, a file that is still being received is known. On a file system
         // without locks nothing can be locked by those who look for leftovers either.
         let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let unnamed = Self {
-            folder,
-            temporary,
-            is_named: false,
-        };
+        let unnamed = Self { folder, temporary, is_named: false };
         Ok((unnamed, file))
     }
 

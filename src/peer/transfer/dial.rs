@@ -74,11 +74,7 @@ fn connect(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
 /// The time until the deadline, which is never zero.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// A connection that has to be made ready before a deadline.

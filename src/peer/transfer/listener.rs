@@ -75,14 +75,9 @@ impl Listener {
             decide_within,
             accept_after: None,
         };
-        let thread = std::thread::Builder::new()
-            .name("listener".into())
-            .spawn(move || waiting.run(&on_event))?;
-        Ok(Self {
-            port,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread =
+            std::thread::Builder::new().name("listener".into()).spawn(move || waiting.run(&on_event))?;
+        Ok(Self { port, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The port that it listens on.

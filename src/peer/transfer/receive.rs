@@ -51,9 +51,7 @@ pub fn receive_file(
     if let Some(received) = destination.check_in(&folder, expected.bytes, &expected.sha256)? {
         return Ok(received);
     }
-    stream
-        .set_read_timeout(Some(IDLE_MAX))
-        .map_err(TransferError::Connection)?;
+    stream.set_read_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut incoming = Incoming::new(stream, expected);
     incoming.header(expected)?;
     let path = destination.path();
@@ -66,18 +64,12 @@ pub fn receive_file(
     }
     file.sync_all().map_err(TransferError::disk("write", &path))?;
     match unnamed.name(&destination.name, destination.overwrite) {
-        Ok(()) => Ok(Received {
-            path,
-            bytes: expected.bytes,
-            sha256: got,
-        }),
+        Ok(()) => Ok(Received { path, bytes: expected.bytes, sha256: got }),
         // Somebody made it in the meantime: the same file is as good as ours.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => destination
             .check_in(&folder, expected.bytes, &expected.sha256)?
             .ok_or(TransferError::Exists(path)),
-        Err(error) => Err(TransferError::disk("give the received file its name", path)(
-            error,
-        )),
+        Err(error) => Err(TransferError::disk("give the received file its name", path)(error)),
     }
 }
 
@@ -137,22 +129,13 @@ impl Incoming {
 
     /// Takes the header and checks that the right file follows, from its start.
     fn header(&mut self, expected: &Expected) -> Result<(), TransferError> {
-        self.read_record(HEADER_RECORD_BYTES_MAX, |length| {
-            length <= HEADER_RECORD_BYTES_MAX
-        })?;
-        let header = self
-            .opener
-            .header(&self.record)
-            .map_err(|_| TransferError::NotAuthentic)?;
+        self.read_record(HEADER_RECORD_BYTES_MAX, |length| length <= HEADER_RECORD_BYTES_MAX)?;
+        let header = self.opener.header(&self.record).map_err(|_| TransferError::NotAuthentic)?;
         let is_right = header.name == expected.name
             && header.total_bytes == expected.bytes
             && header.sha256 == expected.sha256
             && header.offset == 0;
-        if is_right {
-            Ok(())
-        } else {
-            Err(TransferError::OtherFile)
-        }
+        if is_right { Ok(()) } else { Err(TransferError::OtherFile) }
     }
 
     /// Hands on the chunks until the total has arrived, or until nobody takes them any more.
@@ -164,10 +147,7 @@ impl Incoming {
         loop {
             let (bytes, last) = next_chunk(self.left);
             self.read_record(RECORD_BYTES_MAX, |length| length == bytes + TAG_BYTES)?;
-            let chunk = self
-                .opener
-                .chunk(&self.record, last)
-                .map_err(|_| TransferError::NotAuthentic)?;
+            let chunk = self.opener.chunk(&self.record, last).map_err(|_| TransferError::NotAuthentic)?;
             if chunks.send(chunk).is_err() {
                 return Ok(());
             }
@@ -201,11 +181,9 @@ impl Incoming {
 
     fn read_exact_into(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
         let missing = self.left;
-        self.stream
-            .read_exact(buffer)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },
-                _ => TransferError::connection(error),
-            })
+        self.stream.read_exact(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },
+            _ => TransferError::connection(error),
+        })
     }
 }

@@ -25,15 +25,10 @@ pub fn send_file(
     key: &TransferKey,
     cancel: &AtomicBool,
 ) -> Result<u64, TransferError> {
-    let bytes = header
-        .total_bytes
-        .checked_sub(header.offset)
-        .ok_or(TransferError::FileChanged)?;
+    let bytes = header.total_bytes.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
     let read_error = TransferError::disk("read the file that is shared", header.name.as_str());
     file.seek(SeekFrom::Start(header.offset)).map_err(read_error)?;
-    stream
-        .set_write_timeout(Some(IDLE_MAX))
-        .map_err(TransferError::Connection)?;
+    stream.set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut sealer = FileSealer::new(key);
     let head = sealer.header(header);
     stream.write_all(&head).map_err(TransferError::connection)?;

@@ -104,10 +104,7 @@ impl Opening {
         };
         let bytes = postcard::to_stdvec(&body).expect("an opening contains nothing that postcard refuses");
         let signature = identity.sign(Purpose::Opening, &bytes, rng);
-        let signed = Signed {
-            body: &bytes,
-            signature: &signature,
-        };
+        let signed = Signed { body: &bytes, signature: &signature };
         let signed = postcard::to_stdvec(&signed).expect("an opening contains nothing that postcard refuses");
         let opening = Self {
             id: Digest::of(&bytes),
@@ -135,9 +132,7 @@ impl Opening {
         let signed: Signed = frame::decode(bytes).map_err(|_| BadOpening::Malformed)?;
         let body: Body = frame::decode(signed.body).map_err(|_| BadOpening::Malformed)?;
         let sender = Card::from_bytes(body.sender_card)?;
-        sender
-            .identity
-            .verify(Purpose::Opening, signed.body, signed.signature)?;
+        sender.identity.verify(Purpose::Opening, signed.body, signed.signature)?;
         if sender.fingerprint() != body.sender {
             return Err(BadOpening::NotAuthentic);
         }
@@ -169,11 +164,7 @@ impl Opening {
         rng: &mut impl CryptoRng,
     ) -> Result<Secret, NotAuthentic> {
         let secret = key.unwrap_secret(&self.wrapped_key, rng)?;
-        if commitment(&secret) == self.commitment {
-            Ok(secret)
-        } else {
-            Err(NotAuthentic)
-        }
+        if commitment(&secret) == self.commitment { Ok(secret) } else { Err(NotAuthentic) }
     }
 }
 

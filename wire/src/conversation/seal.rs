@@ -56,36 +56,21 @@ impl Keys {
         let hkdf = Hkdf::<Sha256>::new(Some(&id.0), secret.as_slice());
         let key = |info: &[u8]| {
             let mut key = Zeroizing::new([0; SECRET_BYTES]);
-            hkdf.expand(info, key.as_mut_slice())
-                .expect("32 bytes are within what HKDF-SHA256 can give");
+            hkdf.expand(info, key.as_mut_slice()).expect("32 bytes are within what HKDF-SHA256 can give");
             Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes")
         };
-        Self {
-            id,
-            messages: key(b"switchboard/1 messages"),
-            signals: key(b"switchboard/1 signals"),
-        }
+        Self { id, messages: key(b"switchboard/1 messages"), signals: key(b"switchboard/1 signals") }
     }
 
     fn cipher(&self, kind: Kind) -> &Aes256Gcm {
-        if kind == Kind::Message {
-            &self.messages
-        } else {
-            &self.signals
-        }
+        if kind == Kind::Message { &self.messages } else { &self.signals }
     }
 
     fn seal(&self, kind: Kind, number: u64, place: u64, plaintext: &[u8]) -> Vec<u8> {
         let aad = associated_data(self.id, kind, number);
         let ciphertext = self
             .cipher(kind)
-            .encrypt(
-                &nonce(place),
-                Payload {
-                    msg: plaintext,
-                    aad: &aad,
-                },
-            )
+            .encrypt(&nonce(place), Payload { msg: plaintext, aad: &aad })
             .expect("a plaintext is far below the 64 GiB that AES-GCM can seal");
         [self.id.0.as_slice(), &place.to_le_bytes(), &ciphertext].concat()
     }
@@ -97,13 +82,7 @@ impl Keys {
         }
         let aad = associated_data(id, kind, number);
         self.cipher(kind)
-            .decrypt(
-                &nonce(place),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
+            .decrypt(&nonce(place), Payload { msg: ciphertext, aad: &aad })
             .map(Zeroizing::new)
             .map_err(|_| NotAuthentic)
     }
@@ -143,11 +122,7 @@ fn pad(content: &mut Vec<u8>) {
 
 fn unpad(padded: &[u8]) -> Result<&[u8], NotAuthentic> {
     let end = padded.iter().rposition(|b| *b != 0).ok_or(NotAuthentic)?;
-    if padded[end] == PADDING_MARK {
-        Ok(&padded[..end])
-    } else {
-        Err(NotAuthentic)
-    }
+    if padded[end] == PADDING_MARK { Ok(&padded[..end]) } else { Err(NotAuthentic) }
 }
 
 /// The opener's end of a conversation. It lives only as long as the process that opened it, so that a place, and with
@@ -185,13 +160,7 @@ impl Outgoing {
     ) -> Self {
         let (opening, secret) = Opening::issue(identity, sender, recipient, first_number, now, rng);
         let keys = Keys::derive(opening.id, &secret);
-        Self {
-            running_hash: opening.id,
-            opening,
-            keys,
-            messages_sealed: 0,
-            signals_sealed: 0,
-        }
+        Self { running_hash: opening.id, opening, keys, messages_sealed: 0, signals_sealed: 0 }
     }
 
     /// What the recipient must have before anything else.
@@ -216,20 +185,14 @@ impl Outgoing {
         let bytes = self.keys.seal(Kind::Message, number, place, &plaintext);
         self.messages_sealed += 1;
         self.running_hash = next_running_hash(self.running_hash, &bytes);
-        SealedMessage {
-            bytes,
-            place,
-            digest,
-            running_hash: self.running_hash,
-        }
+        SealedMessage { bytes, place, digest, running_hash: self.running_hash }
     }
 
     /// Seals a receipt, a request or an answer.
     pub fn seal_signal(&mut self, kind: Kind, number: u64, content: &[u8]) -> Vec<u8> {
         debug_assert!(kind != Kind::Message, "messages have a key of their own");
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(
-            2 * (content.len() + 1).max(PLAINTEXT_BYTES_MIN),
-        ));
+        let mut plaintext =
+            Zeroizing::new(Vec::with_capacity(2 * (content.len() + 1).max(PLAINTEXT_BYTES_MIN)));
         plaintext.extend_from_slice(content);
         pad(&mut plaintext);
         let place = self.signals_sealed;
@@ -273,12 +236,7 @@ impl Incoming {
     ) -> Result<Self, BadOpening> {
         let secret = opening.unwrap_key(key, rng)?;
         let (messages_opened, running_hash) = resume.unwrap_or((0, opening.id));
-        Ok(Self {
-            keys: Keys::derive(opening.id, &secret),
-            messages_opened,
-            signals_next: 0,
-            running_hash,
-        })
+        Ok(Self { keys: Keys::derive(opening.id, &secret), messages_opened, signals_next: 0, running_hash })
     }
 
     /// How many messages have been opened, which is also the place of the next.
@@ -301,17 +259,13 @@ impl Incoming {
             return Err(Refused::NotAuthentic);
         }
         if place > self.messages_opened {
-            return Err(Refused::Gap {
-                expected: self.messages_opened,
-            });
+            return Err(Refused::Gap { expected: self.messages_opened });
         }
         if place < self.messages_opened {
             return Err(Refused::Again);
         }
-        let plaintext = self
-            .keys
-            .open(Kind::Message, number, sealed)
-            .map_err(|NotAuthentic| Refused::NotAuthentic)?;
+        let plaintext =
+            self.keys.open(Kind::Message, number, sealed).map_err(|NotAuthentic| Refused::NotAuthentic)?;
         let opened = read_message(&plaintext, place).ok_or(Refused::NotAuthentic)?;
         self.messages_opened += 1;
         self.running_hash = next_running_hash(self.running_hash, sealed);
@@ -327,13 +281,8 @@ impl Incoming {
         if place < self.signals_next {
             return Err(Refused::Again);
         }
-        let plaintext = self
-            .keys
-            .open(kind, number, sealed)
-            .map_err(|NotAuthentic| Refused::NotAuthentic)?;
-        let content = unpad(&plaintext)
-            .map_err(|NotAuthentic| Refused::NotAuthentic)?
-            .to_vec();
+        let plaintext = self.keys.open(kind, number, sealed).map_err(|NotAuthentic| Refused::NotAuthentic)?;
+        let content = unpad(&plaintext).map_err(|NotAuthentic| Refused::NotAuthentic)?.to_vec();
         self.signals_next = place.saturating_add(1);
         Ok(content)
     }
@@ -345,10 +294,5 @@ fn read_message(plaintext: &[u8], place: u64) -> Option<OpenedMessage> {
     let digest = Digest(*digest);
     let text = std::str::from_utf8(text).ok()?.to_owned();
     let sent_at = u64::from_le_bytes(*sent_at);
-    (Digest::of(text.as_bytes()) == digest).then_some(OpenedMessage {
-        text,
-        sent_at,
-        digest,
-        place,
-    })
+    (Digest::of(text.as_bytes()) == digest).then_some(OpenedMessage { text, sent_at, digest, place })
 }

@@ -9,13 +9,7 @@ use crate::protocol::Kind;
 
 fn alices_card() -> Card {
     // Nobody encrypts to Alice here, so Bob's encryption key will do.
-    Card::issue(
-        "A".parse().expect("a good name"),
-        &ALICE,
-        BOB_ENCRYPTION.public(),
-        1,
-        &mut rng(),
-    )
+    Card::issue("A".parse().expect("a good name"), &ALICE, BOB_ENCRYPTION.public(), 1, &mut rng())
 }
 
 fn outgoing() -> Outgoing {
@@ -33,21 +27,12 @@ fn what_was_sealed_opens_once_and_in_order() {
     let mut incoming = accept(&out);
     let first = out.seal_message(1, 77, "hello");
     let second = out.seal_message(2, 78, "");
-    assert_eq!(
-        incoming.open_message(2, &second.bytes),
-        Err(Refused::Gap { expected: 0 })
-    );
+    assert_eq!(incoming.open_message(2, &second.bytes), Err(Refused::Gap { expected: 0 }));
     let opened = incoming.open_message(1, &first.bytes).expect("the first opens");
-    assert_eq!(
-        (opened.text.as_str(), opened.sent_at, opened.digest),
-        ("hello", 77, first.digest)
-    );
+    assert_eq!((opened.text.as_str(), opened.sent_at, opened.digest), ("hello", 77, first.digest));
     assert_eq!(incoming.running_hash(), first.running_hash);
     assert_eq!(incoming.open_message(1, &first.bytes), Err(Refused::Again));
-    assert_eq!(
-        incoming.open_message(2, &second.bytes).map(|m| m.text),
-        Ok(String::new())
-    );
+    assert_eq!(incoming.open_message(2, &second.bytes).map(|m| m.text), Ok(String::new()));
     assert_eq!(incoming.running_hash(), second.running_hash);
 }
 
@@ -65,15 +50,9 @@ fn every_changed_byte_number_and_kind_is_noticed() {
         );
     }
     assert_eq!(incoming.open_message(2, &sealed), Err(Refused::NotAuthentic));
-    assert_eq!(
-        incoming.open_signal(Kind::Receipt, 1, &sealed),
-        Err(Refused::NotAuthentic)
-    );
+    assert_eq!(incoming.open_signal(Kind::Receipt, 1, &sealed), Err(Refused::NotAuthentic));
     assert_eq!(incoming.open_message(1, &[]), Err(Refused::NotAuthentic));
-    assert!(
-        incoming.open_message(1, &sealed).is_ok(),
-        "what was refused has changed nothing"
-    );
+    assert!(incoming.open_message(1, &sealed).is_ok(), "what was refused has changed nothing");
 }
 
 #[test]
@@ -82,10 +61,7 @@ fn signals_may_be_lost_but_not_repeated() {
     let mut incoming = accept(&out);
     let lost = out.seal_signal(Kind::Receipt, 1, b"one");
     let kept = out.seal_signal(Kind::Receipt, 2, b"two\0");
-    assert_eq!(
-        incoming.open_signal(Kind::Receipt, 2, &kept),
-        Ok(b"two\0".to_vec())
-    );
+    assert_eq!(incoming.open_signal(Kind::Receipt, 2, &kept), Ok(b"two\0".to_vec()));
     assert_eq!(incoming.open_signal(Kind::Receipt, 1, &lost), Err(Refused::Again));
     assert_eq!(incoming.open_signal(Kind::Receipt, 2, &kept), Err(Refused::Again));
 }
@@ -112,10 +88,7 @@ fn every_changed_byte_of_an_opening_is_noticed() {
     for at in (0..bytes.len()).step_by(7) {
         let mut changed = bytes.to_vec();
         changed[at] ^= 1;
-        assert!(
-            Opening::from_bytes(&changed).is_err(),
-            "byte {at} was changed and the opening still reads"
-        );
+        assert!(Opening::from_bytes(&changed).is_err(), "byte {at} was changed and the opening still reads");
     }
 }
 
@@ -125,18 +98,14 @@ fn only_the_named_key_unwraps() {
     let other = EncryptionKey::generate(2048, &mut rng()).expect("a good size");
     assert_eq!(out.opening().recipient, BOB.public().fingerprint());
     assert_eq!(out.opening().recipient_key, BOB_ENCRYPTION.public().fingerprint());
-    assert_eq!(
-        out.opening().unwrap_key(&other, &mut rng()).err(),
-        Some(NotAuthentic)
-    );
+    assert_eq!(out.opening().unwrap_key(&other, &mut rng()).err(), Some(NotAuthentic));
 }
 
 #[test]
 fn lengths_say_little() {
     let mut out = outgoing();
-    let lengths: Vec<usize> = ["", "a", "a short one", &"x".repeat(23)]
-        .map(|t| out.seal_message(1, 1, t).bytes.len())
-        .to_vec();
+    let lengths: Vec<usize> =
+        ["", "a", "a short one", &"x".repeat(23)].map(|t| out.seal_message(1, 1, t).bytes.len()).to_vec();
     assert!(lengths.iter().all(|l| *l == lengths[0]), "{lengths:?}");
 }
 

@@ -80,11 +80,7 @@ pub struct BodyDecoder {
     framing_bytes: usize,
 }
 
-const SIZE_START: State = State::Size {
-    size: 0,
-    digits: 0,
-    in_extension: false,
-};
+const SIZE_START: State = State::Size { size: 0, digits: 0, in_extension: false };
 
 impl BodyDecoder {
     /// Starts at the first byte after a head.
@@ -95,10 +91,7 @@ impl BodyDecoder {
             BodyLength::Chunked => SIZE_START,
             BodyLength::UntilClose => State::UntilClose,
         };
-        Self {
-            state,
-            framing_bytes: 0,
-        }
+        Self { state, framing_bytes: 0 }
     }
 
     /// Whether the body has been read to its end. Never true for [`BodyLength::UntilClose`].
@@ -119,10 +112,7 @@ impl BodyDecoder {
                 return Ok(Decoded { consumed, data: &[] });
             }
             if let Some(data) = self.take_data(rest) {
-                return Ok(Decoded {
-                    consumed: consumed + data.len(),
-                    data,
-                });
+                return Ok(Decoded { consumed: consumed + data.len(), data });
             }
             self.state = self.after_framing_byte(rest[0])?;
             consumed += 1;
@@ -161,18 +151,13 @@ impl BodyDecoder {
     fn after_framing_byte(&mut self, byte: u8) -> Result<State, BadBody> {
         self.framing_bytes += 1;
         match self.state {
-            State::Size {
-                size,
-                digits,
-                in_extension,
-            } => self.after_size_byte(byte, size, digits, in_extension),
+            State::Size { size, digits, in_extension } => {
+                self.after_size_byte(byte, size, digits, in_extension)
+            }
             State::SizeLf(size) if byte == b'\n' => {
                 self.framing_bytes = 0;
                 Ok(match size {
-                    0 => State::Trailer {
-                        in_value: false,
-                        line_bytes: 0,
-                    },
+                    0 => State::Trailer { in_value: false, line_bytes: 0 },
                     size => State::Data(size),
                 })
             }
@@ -183,10 +168,9 @@ impl BodyDecoder {
             }
             State::Trailer { in_value, line_bytes } => self.after_trailer_byte(byte, in_value, line_bytes),
             State::TrailerLf { is_last: true } if byte == b'\n' => Ok(State::Done),
-            State::TrailerLf { is_last: false } if byte == b'\n' => Ok(State::Trailer {
-                in_value: false,
-                line_bytes: 0,
-            }),
+            State::TrailerLf { is_last: false } if byte == b'\n' => {
+                Ok(State::Trailer { in_value: false, line_bytes: 0 })
+            }
             _ => Err(BadBody::ChunkEnd),
         }
     }
@@ -199,21 +183,11 @@ impl BodyDecoder {
         match (byte, digit) {
             (b'\r', _) if digits > 0 => Ok(State::SizeLf(size)),
             (_, Some(digit)) if !in_extension => {
-                let size = size
-                    .checked_mul(16)
-                    .and_then(|size| size.checked_add(digit.into()));
-                Ok(State::Size {
-                    size: size.ok_or(BadBody::ChunkSize)?,
-                    digits: 1,
-                    in_extension,
-                })
+                let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
+                Ok(State::Size { size: size.ok_or(BadBody::ChunkSize)?, digits: 1, in_extension })
             }
             // Only what starts with a semicolon is an extension; no white space before it, no control character in it.
-            (b';', _) if digits > 0 => Ok(State::Size {
-                size,
-                digits,
-                in_extension: true,
-            }),
+            (b';', _) if digits > 0 => Ok(State::Size { size, digits, in_extension: true }),
             _ if in_extension && is_field_byte(byte) => Ok(self.state),
             _ => Err(BadBody::ChunkSize),
         }
@@ -223,16 +197,9 @@ impl BodyDecoder {
         if self.framing_bytes > TRAILER_BYTES_MAX {
             return Err(BadBody::Trailer);
         }
-        let next = |in_value| {
-            Ok(State::Trailer {
-                in_value,
-                line_bytes: line_bytes + 1,
-            })
-        };
+        let next = |in_value| Ok(State::Trailer { in_value, line_bytes: line_bytes + 1 });
         match byte {
-            b'\r' if in_value || line_bytes == 0 => Ok(State::TrailerLf {
-                is_last: line_bytes == 0,
-            }),
+            b'\r' if in_value || line_bytes == 0 => Ok(State::TrailerLf { is_last: line_bytes == 0 }),
             b':' if !in_value && line_bytes > 0 => next(true),
             _ if in_value && is_field_byte(byte) => next(true),
             _ if !in_value && is_token_byte(byte) => next(false),
@@ -294,15 +261,9 @@ mod tests {
             assert_eq!(decode_all(BodyLength::Chunked, input), Err(why), "{input:?}");
         }
         let long_line = [b"5;".as_slice(), &[b'x'; 2000]].concat();
-        assert_eq!(
-            decode_all(BodyLength::Chunked, &long_line),
-            Err(BadBody::ChunkSize)
-        );
+        assert_eq!(decode_all(BodyLength::Chunked, &long_line), Err(BadBody::ChunkSize));
         let long_trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(2000)].concat();
-        assert_eq!(
-            decode_all(BodyLength::Chunked, &long_trailers),
-            Err(BadBody::Trailer)
-        );
+        assert_eq!(decode_all(BodyLength::Chunked, &long_trailers), Err(BadBody::Trailer));
     }
 
     #[test]

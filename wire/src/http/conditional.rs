@@ -12,9 +12,7 @@ pub struct EntityTag(String);
 impl EntityTag {
     /// The tag of a file: its length, the time of its last change and its number on the disk.
     pub fn of_file(bytes: u64, modified: SystemTime, inode: u64) -> Self {
-        let since_epoch = modified
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let since_epoch = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self(format!("\"{bytes:x}-{:x}-{inode:x}\"", since_epoch.as_nanos()))
     }
 
@@ -72,9 +70,7 @@ pub fn is_not_modified(fields: Fields<'_>, tag: &EntityTag, modified: SystemTime
     let (Some(date), None) = (dates.next(), dates.next()) else {
         return false;
     };
-    let since = std::str::from_utf8(date)
-        .ok()
-        .and_then(|date| httpdate::parse_http_date(date).ok());
+    let since = std::str::from_utf8(date).ok().and_then(|date| httpdate::parse_http_date(date).ok());
     // A date in a header has whole seconds, a file's time has not.
     since.is_some_and(|since| modified < since + Duration::from_secs(1))
 }
@@ -95,25 +91,10 @@ mod tests {
 
     #[test]
     fn entity_tags_are_compared_weakly() {
-        for list in [
-            "\"abc\"",
-            "W/\"abc\"",
-            "*",
-            "\"x\", \"abc\"",
-            "\"x,y\" ,, W/\"abc\"",
-            "\"abc\", junk",
-        ] {
+        for list in ["\"abc\"", "W/\"abc\"", "*", "\"x\", \"abc\"", "\"x,y\" ,, W/\"abc\"", "\"abc\", junk"] {
             assert!(answer(&format!("If-None-Match: {list}\r\n")), "{list}");
         }
-        for list in [
-            "",
-            "abc",
-            "\"ab\"",
-            "\"abc",
-            "w/\"abc\"",
-            "junk, \"abc\"",
-            "\"x\" \"abc\"",
-        ] {
+        for list in ["", "abc", "\"ab\"", "\"abc", "w/\"abc\"", "junk, \"abc\"", "\"x\" \"abc\""] {
             assert!(!answer(&format!("If-None-Match: {list}\r\n")), "{list}");
         }
         assert!(answer("If-None-Match: \"x\"\r\nIf-None-Match: \"abc\"\r\n"));
@@ -121,18 +102,14 @@ mod tests {
 
     #[test]
     fn dates_count_only_without_tags_and_in_all_three_formats() {
-        for date in [
-            "Sun, 06 Nov 1994 08:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994",
-        ] {
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
             assert!(answer(&format!("If-Modified-Since: {date}\r\n")), "{date}");
         }
         assert!(!answer("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n"));
         assert!(!answer("If-Modified-Since: yesterday\r\n"));
-        assert!(!answer(
-            "If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-        ));
+        assert!(!answer("If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
         assert!(!answer(""));
     }
 }

@@ -27,9 +27,7 @@ impl<'b> Fields<'b> {
         self.0.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (field, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
-            field
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then(|| value.trim_ascii())
+            field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
         })
     }
 }
@@ -58,10 +56,7 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 
 /// The items of a comma-separated list; empty ones are skipped (RFC 9110, section 5.6.1.2).
 pub(super) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|item| !item.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
 /// What is wrong with the fields that say how long a body is.
@@ -134,11 +129,7 @@ impl Framing {
             return Err(BadFraming::UnknownCoding);
         }
         if self.coded {
-            return if self.chunked {
-                Ok(Some(BodyLength::Chunked))
-            } else {
-                Err(BadFraming::Coding)
-            };
+            return if self.chunked { Ok(Some(BodyLength::Chunked)) } else { Err(BadFraming::Coding) };
         }
         Ok(self.length.map(BodyLength::Exact))
     }

@@ -10,10 +10,7 @@ const UNKNOWN: &str = "application/octet-stream";
 /// Text is declared to be UTF-8, since nothing else is written any more; browsers guess differently. Sources of
 /// TypeScript are text and not the MPEG stream that shares their extension.
 pub fn content_type(path: &str) -> Cow<'static, str> {
-    let extension = path
-        .rsplit_once('.')
-        .map_or("", |(_, extension)| extension)
-        .to_ascii_lowercase();
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
     match extension.as_str() {
         "js" | "mjs" | "cjs" => return "text/javascript; charset=utf-8".into(),
         "ts" | "mts" | "cts" | "tsx" | "jsx" => return "text/plain; charset=utf-8".into(),

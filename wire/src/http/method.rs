@@ -71,10 +71,9 @@ impl Method {
         match name {
             b"GET" => Ok(Self::Get),
             b"HEAD" => Ok(Self::Head),
-            _ if REGISTERED.iter().any(|known| known.as_bytes() == name) => Err(BadRequest::new(
-                Status::MethodNotAllowed,
-                "only GET and HEAD are answered here",
-            )),
+            _ if REGISTERED.iter().any(|known| known.as_bytes() == name) => {
+                Err(BadRequest::new(Status::MethodNotAllowed, "only GET and HEAD are answered here"))
+            }
             _ if is_token(name) => Err(BadRequest::new(Status::NotImplemented, "the method is not known")),
             _ => Err(BadRequest::malformed("the method is not a token")),
         }

@@ -75,10 +75,7 @@ pub fn parse_request(buffer: &[u8]) -> Result<Option<RequestHead<'_>>, BadReques
     let window = &buffer[..buffer.len().min(HEAD_BYTES_MAX)];
     let parsed = parse_window(window)?;
     if parsed.is_none() && window.len() == HEAD_BYTES_MAX {
-        return Err(BadRequest::new(
-            Status::HeaderFieldsTooLarge,
-            "the head has more than 16 KiB",
-        ));
+        return Err(BadRequest::new(Status::HeaderFieldsTooLarge, "the head has more than 16 KiB"));
     }
     Ok(parsed)
 }
@@ -145,37 +142,21 @@ impl<'b> RequestLine<'b> {
         let target = parts.next();
         let version = parts.next();
         if method.len() > METHOD_BYTES_MAX {
-            return Err(BadRequest::new(
-                Status::NotImplemented,
-                "the method is longer than any",
-            ));
+            return Err(BadRequest::new(Status::NotImplemented, "the method is longer than any"));
         }
         if target.is_some_and(|target| target.len() > TARGET_BYTES_MAX) {
-            return Err(BadRequest::new(
-                Status::UriTooLong,
-                "the target has more than 8000 bytes",
-            ));
+            return Err(BadRequest::new(Status::UriTooLong, "the target has more than 8000 bytes"));
         }
         if version.is_some_and(|version| version.len() > VERSION_BYTES_MAX) {
-            return Err(BadRequest::malformed(
-                "the request line is not METHOD TARGET VERSION",
-            ));
+            return Err(BadRequest::malformed("the request line is not METHOD TARGET VERSION"));
         }
         let Some(end) = end else { return Ok(None) };
         let (Some(target), Some(version)) = (target, version) else {
-            return Err(BadRequest::malformed(
-                "the request line is not METHOD TARGET VERSION",
-            ));
+            return Err(BadRequest::malformed("the request line is not METHOD TARGET VERSION"));
         };
-        let version = version
-            .strip_suffix(b"\r")
-            .ok_or(BadRequest::malformed("a line does not end with CR LF"))?;
-        Ok(Some(Self {
-            method,
-            target,
-            version: parse_version(version)?,
-            bytes: end + 1,
-        }))
+        let version =
+            version.strip_suffix(b"\r").ok_or(BadRequest::malformed("a line does not end with CR LF"))?;
+        Ok(Some(Self { method, target, version: parse_version(version)?, bytes: end + 1 }))
     }
 }
 
@@ -184,13 +165,10 @@ fn parse_version(text: &[u8]) -> Result<Version, BadRequest> {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(Version::Http11),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(BadRequest::new(
-            Status::VersionNotSupported,
-            "only HTTP/1.0 and HTTP/1.1 are spoken here",
-        )),
-        _ => Err(BadRequest::malformed(
-            "the request line does not end with HTTP/1.1",
-        )),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(BadRequest::new(Status::VersionNotSupported, "only HTTP/1.0 and HTTP/1.1 are spoken here"))
+        }
+        _ => Err(BadRequest::malformed("the request line does not end with HTTP/1.1")),
     }
 }
 
@@ -254,9 +232,7 @@ impl<'b> Gathered<'b> {
     /// RFC 9112, sections 6.1 and 6.3: whatever could be read in two ways is refused.
     fn body_length(&self, version: Version) -> Result<BodyLength, BadRequest> {
         if self.framing.is_contradictory() {
-            return Err(BadRequest::malformed(
-                "there are both Content-Length and Transfer-Encoding",
-            ));
+            return Err(BadRequest::malformed("there are both Content-Length and Transfer-Encoding"));
         }
         if self.framing.is_coded() && version == Version::Http10 {
             return Err(BadRequest::malformed("HTTP/1.0 has no Transfer-Encoding"));
@@ -275,10 +251,9 @@ impl From<BadFraming> for BadRequest {
         match bad {
             BadFraming::Length => Self::malformed("Content-Length is not one number"),
             BadFraming::Coding => Self::malformed("Transfer-Encoding does not end with one chunked"),
-            BadFraming::UnknownCoding => Self::new(
-                Status::NotImplemented,
-                "no Transfer-Encoding but chunked is understood",
-            ),
+            BadFraming::UnknownCoding => {
+                Self::new(Status::NotImplemented, "no Transfer-Encoding but chunked is understood")
+            }
         }
     }
 }

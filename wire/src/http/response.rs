@@ -76,16 +76,9 @@ pub fn parse_response(buffer: &[u8]) -> Result<Option<ResponseHead>, BadResponse
     if !window.starts_with(b"HTTP/") || status < 100 || !has_clean_line_ends(&window[..head_bytes]) {
         return Err(BadResponse::Malformed);
     }
-    let fields = parsed
-        .headers
-        .iter()
-        .map(|h| (h.name.to_owned(), one_line(h.value)));
+    let fields = parsed.headers.iter().map(|h| (h.name.to_owned(), one_line(h.value)));
     Ok(Some(ResponseHead {
-        version: if minor == 0 {
-            Version::Http10
-        } else {
-            Version::Http11
-        },
+        version: if minor == 0 { Version::Http10 } else { Version::Http11 },
         status,
         reason: parsed.reason.unwrap_or_default().to_owned(),
         fields: fields.collect(),
@@ -108,10 +101,7 @@ impl ResponseHead {
     /// The values of all fields called `name`, in order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let called = move |field: &&(String, Vec<u8>)| field.0.eq_ignore_ascii_case(name);
-        self.fields
-            .iter()
-            .filter(called)
-            .map(|(_, value)| value.as_slice())
+        self.fields.iter().filter(called).map(|(_, value)| value.as_slice())
     }
 
     /// How the end of the body is found (RFC 9112, section 6.3). `to_head` says that this answers a HEAD.

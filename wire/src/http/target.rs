@@ -38,22 +38,13 @@ impl<'b> Target<'b> {
         if path.starts_with('/') {
             return Ok(Self::split(path));
         }
-        Ok(Self {
-            path: "/",
-            query: path.strip_prefix('?'),
-        })
+        Ok(Self { path: "/", query: path.strip_prefix('?') })
     }
 
     fn split(target: &'b str) -> Self {
         match target.split_once('?') {
-            Some((path, query)) => Self {
-                path,
-                query: Some(query),
-            },
-            None => Self {
-                path: target,
-                query: None,
-            },
+            Some((path, query)) => Self { path, query: Some(query) },
+            None => Self { path: target, query: None },
         }
     }
 }
@@ -65,9 +56,8 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
         let Some(end) = inside.iter().position(|&byte| byte == b']') else {
             return false;
         };
-        let address = std::str::from_utf8(&inside[..end])
-            .ok()
-            .and_then(|a| a.parse::<std::net::Ipv6Addr>().ok());
+        let address =
+            std::str::from_utf8(&inside[..end]).ok().and_then(|a| a.parse::<std::net::Ipv6Addr>().ok());
         let port = &inside[end + 1..];
         return address.is_some() && (port.is_empty() || port.strip_prefix(b":").is_some_and(port_is_good));
     }
@@ -130,10 +120,7 @@ impl SitePath {
             relative.push_str(&component);
         }
         let is_directory = relative.is_empty() || path.ends_with('/');
-        Ok(Self {
-            relative,
-            is_directory,
-        })
+        Ok(Self { relative, is_directory })
     }
 
     /// The path below the web root, without a slash at either end; empty for the root itself.

@@ -15,9 +15,7 @@ fn status_of(request: &[u8]) -> u16 {
 #[test]
 fn reads_a_browsers_request() {
     let request = b"GET /a%20b/?x=1?2 HTTP/1.1\r\nHost: localhost:6789\r\nIf-None-Match: \"e\"\r\n\r\nGET";
-    let head = parse_request(request)
-        .expect("the request is good")
-        .expect("the request is whole");
+    let head = parse_request(request).expect("the request is good").expect("the request is whole");
     assert_eq!(head.method, Method::Get);
     assert_eq!(head.version, Version::Http11);
     assert_eq!(head.target.path, "/a%20b/");
@@ -25,10 +23,7 @@ fn reads_a_browsers_request() {
     assert_eq!(head.body, BodyLength::Exact(0));
     assert!(head.keep_alive && head.is_conditional && !head.expects_continue);
     assert_eq!(&request[head.head_bytes..], b"GET");
-    assert_eq!(
-        head.fields.values("if-none-match").collect::<Vec<_>>(),
-        [b"\"e\""]
-    );
+    assert_eq!(head.fields.values("if-none-match").collect::<Vec<_>>(), [b"\"e\""]);
 }
 
 #[test]
@@ -67,47 +62,20 @@ fn answers_each_kind_of_bad_request_with_its_status() {
         ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
         ("GET / HTTP/1.0\r\nHost: a b\r\n\r\n", 400),
         // Lengths.
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-            200,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-            400,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", 400),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-            400,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
-            200,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-            501,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-            501,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
-            400,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
-            400,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 501),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,\r\n\r\n", 400),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-            400,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 400),
         ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         // Sizes.
         (&long_target, 414),
@@ -151,9 +119,8 @@ fn keeps_connections_open_as_the_version_and_the_client_say() {
         ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
     ] {
         let request = format!("GET / {line}\r\nHost: a\r\n{fields}\r\n");
-        let head = parse_request(request.as_bytes())
-            .expect("the request is good")
-            .expect("the request is whole");
+        let head =
+            parse_request(request.as_bytes()).expect("the request is good").expect("the request is whole");
         assert_eq!(head.keep_alive, kept, "{request:?}");
     }
 }
@@ -216,49 +183,24 @@ fn a_location_is_never_another_host() {
 #[test]
 fn reads_responses_and_how_long_they_are() {
     let length = |text: &str, to_head| {
-        let head = parse_response(text.as_bytes())
-            .expect("the response is good")
-            .expect("the response is whole");
+        let head =
+            parse_response(text.as_bytes()).expect("the response is good").expect("the response is whole");
         head.body_length(to_head)
     };
     for (text, to_head, expected) in [
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-            false,
-            Ok(BodyLength::Exact(5)),
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-            true,
-            Ok(BodyLength::Exact(0)),
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyLength::Exact(5))),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, Ok(BodyLength::Exact(0))),
         ("HTTP/1.1 200\r\n\r\n", false, Ok(BodyLength::UntilClose)),
-        (
-            "HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n",
-            false,
-            Ok(BodyLength::Exact(0)),
-        ),
+        ("HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyLength::Exact(0))),
         ("HTTP/1.1 204 x\r\n\r\n", false, Ok(BodyLength::Exact(0))),
         (
             "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
             false,
             Ok(BodyLength::Chunked),
         ),
-        (
-            "HTTP/1.1 200 x\r\nTransfer-Encoding: gzip\r\n\r\n",
-            false,
-            Err(BadResponse::UnknownCoding),
-        ),
-        (
-            "HTTP/1.0 200 x\r\nTransfer-Encoding: chunked\r\n\r\n",
-            false,
-            Err(BadResponse::Framing),
-        ),
-        (
-            "HTTP/1.1 200 x\r\nContent-Length: 5, 6\r\n\r\n",
-            false,
-            Err(BadResponse::Framing),
-        ),
+        ("HTTP/1.1 200 x\r\nTransfer-Encoding: gzip\r\n\r\n", false, Err(BadResponse::UnknownCoding)),
+        ("HTTP/1.0 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", false, Err(BadResponse::Framing)),
+        ("HTTP/1.1 200 x\r\nContent-Length: 5, 6\r\n\r\n", false, Err(BadResponse::Framing)),
     ] {
         assert_eq!(length(text, to_head), expected, "{text:?}");
     }
@@ -274,11 +216,7 @@ fn reads_responses_and_how_long_they_are() {
         "HTTP/1.1 20 x\r\n\r\n",
         "HTTP/1.1 099 x\r\n\r\n",
     ] {
-        assert_eq!(
-            parse_response(bad.as_bytes()),
-            Err(BadResponse::Malformed),
-            "{bad:?}"
-        );
+        assert_eq!(parse_response(bad.as_bytes()), Err(BadResponse::Malformed), "{bad:?}");
     }
     assert_eq!(
         parse_response(&[b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &vec![b'x'; 70_000]].concat()),

@@ -38,11 +38,7 @@ fn reads_the_example_of_the_grammar() {
     let parsed = parse("key1, filename1; key2, filename2; key3, filename1;");
     assert_eq!(
         parsed.pairs,
-        [
-            pair("key1", "filename1"),
-            pair("key2", "filename2"),
-            pair("key3", "filename1")
-        ]
+        [pair("key1", "filename1"), pair("key2", "filename2"), pair("key3", "filename1")]
     );
     assert_eq!(parsed.problems, []);
 }
@@ -97,10 +93,7 @@ fn pairs_and_bytes_are_bounded() {
     assert_eq!(parsed.problems[0].reason, BadEntry::TooManyPairs);
 
     let too_large = parse(&" ".repeat(KEYWORD_TEXT_BYTES_MAX + 1));
-    assert_eq!(
-        too_large.problems[0].reason,
-        BadEntry::TooLarge(KEYWORD_TEXT_BYTES_MAX + 1)
-    );
+    assert_eq!(too_large.problems[0].reason, BadEntry::TooLarge(KEYWORD_TEXT_BYTES_MAX + 1));
 }
 
 fn keywords() -> impl Strategy<Value = Keyword> {

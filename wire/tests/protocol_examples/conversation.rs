@@ -17,9 +17,8 @@ use crate::people::{People, Person, check_signature, signature_of};
 const OPENED_AT: u64 = 1_800_000_100;
 
 /// The transfer in the examples.
-pub(crate) const TRANSFER: TransferId = [
-    0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
-];
+pub(crate) const TRANSFER: TransferId =
+    [0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
 /// The secret of the transfer in the examples.
 pub(crate) const TRANSFER_SECRET: [u8; 32] = [0x5e; 32];
 pub(crate) const TRANSFER_SALT: [u8; 16] = [0x5a; 16];
@@ -47,9 +46,7 @@ struct ByHand {
 
 fn derive(salt: &[u8], secret: &[u8], info: &str) -> Vec<u8> {
     let mut key = vec![0; 32];
-    Hkdf::<Sha256>::new(Some(salt), secret)
-        .expand(info.as_bytes(), &mut key)
-        .expect("32 bytes are few");
+    Hkdf::<Sha256>::new(Some(salt), secret).expand(info.as_bytes(), &mut key).expect("32 bytes are few");
     key
 }
 
@@ -78,10 +75,7 @@ impl ByHand {
         let names = (from.card.name.as_str(), to.card.name.as_str());
         let bytes = opening.as_bytes();
         let body = Layout::new()
-            .given(
-                from.card.as_bytes(),
-                &format!("sender_card: the card of {}", names.0),
-            )
+            .given(from.card.as_bytes(), &format!("sender_card: the card of {}", names.0))
             .fixed(
                 &from.identity.public().fingerprint().0,
                 &format!("sender: fingerprint of {}'s identity", names.0),
@@ -99,19 +93,9 @@ impl ByHand {
             .number(opening.opened_at, "opened_at")
             .number(opening.first_number, "first_number");
         let body_bytes = body.bytes();
-        body.show(
-            text,
-            &format!("The body of {title}"),
-            "",
-            &bytes[2..2 + body_bytes.len()],
-        );
+        body.show(text, &format!("The body of {title}"), "", &bytes[2..2 + body_bytes.len()]);
         let signature = signature_of(bytes);
-        check_signature(
-            &from.identity_bare,
-            "switchboard/1 opening",
-            &body_bytes,
-            signature,
-        );
+        check_signature(&from.identity_bare, "switchboard/1 opening", &body_bytes, signature);
         Layout::new()
             .given(&body_bytes, &format!("body: the body of {title}"))
             .sized(signature, "signature")
@@ -122,10 +106,7 @@ impl ByHand {
                 bytes,
             );
         let padding = Oaep::<Sha256>::new_with_label(b"switchboard/1 conversation key".as_slice());
-        let secret = to
-            .encryption_bare
-            .decrypt(padding, &opening.wrapped_key)
-            .expect("it unwraps");
+        let secret = to.encryption_bare.decrypt(padding, &opening.wrapped_key).expect("it unwraps");
         let commitment = Digest::of(&[b"switchboard/1 commitment\0", secret.as_slice()].concat());
         assert_eq!(commitment, opening.commitment, "the commitment of {title}");
         let id = Digest::of(&body_bytes);
@@ -146,50 +127,25 @@ impl ByHand {
                 ("key of signals", &signals_key),
             ],
         );
-        Self {
-            id,
-            messages_key,
-            signals_key,
-        }
+        Self { id, messages_key, signals_key }
     }
 
     fn seal(&self, kind: Kind, number: u64, place: u64, content: &[u8]) -> Sealing {
-        let key = if kind == Kind::Message {
-            &self.messages_key
-        } else {
-            &self.signals_key
-        };
+        let key = if kind == Kind::Message { &self.messages_key } else { &self.signals_key };
         let nonce = [[0; 4].as_slice(), &place.to_be_bytes()].concat();
         let associated_data = [self.id.0.as_slice(), &[kind as u8], &number.to_le_bytes()].concat();
         let plaintext = padded(content);
-        let payload = Payload {
-            msg: &plaintext,
-            aad: &associated_data,
-        };
+        let payload = Payload { msg: &plaintext, aad: &associated_data };
         let ciphertext = Aes256Gcm::new_from_slice(key)
             .expect("the key has 32 bytes")
-            .encrypt(
-                &Nonce::try_from(nonce.as_slice()).expect("a nonce has 12 bytes"),
-                payload,
-            )
+            .encrypt(&Nonce::try_from(nonce.as_slice()).expect("a nonce has 12 bytes"), payload)
             .expect("it is short");
-        Sealing {
-            nonce,
-            associated_data,
-            plaintext,
-            ciphertext,
-        }
+        Sealing { nonce, associated_data, plaintext, ciphertext }
     }
 
     /// Seals by hand, shows what went in and what came out, and compares it with what the library has made.
     fn show(&self, text: &mut String, what: &Sealed<'_>, made_by_library: &[u8]) {
-        let Sealed {
-            title,
-            kind,
-            number,
-            place,
-            content,
-        } = what;
+        let Sealed { title, kind, number, place, content } = what;
         let sealing = self.seal(*kind, *number, *place, content);
         let key = if *kind == Kind::Message {
             ("key of messages", self.messages_key.as_slice())
@@ -203,10 +159,7 @@ impl ByHand {
             &[
                 key,
                 ("nonce: four zeros, place", &sealing.nonce),
-                (
-                    "associated data: conversation, kind, number",
-                    &sealing.associated_data,
-                ),
+                ("associated data: conversation, kind, number", &sealing.associated_data),
                 ("content", content),
                 ("plaintext: content, 80, zeros", &sealing.plaintext),
             ],
@@ -217,12 +170,7 @@ impl ByHand {
             .fixed(&place.to_le_bytes(), "place")
             .fixed(ciphertext, "ciphertext")
             .fixed(tag, "tag")
-            .show(
-                text,
-                &format!("Sealed: {title}"),
-                "This is `sealed` in the envelope.",
-                made_by_library,
-            );
+            .show(text, &format!("Sealed: {title}"), "This is `sealed` in the envelope.", made_by_library);
     }
 }
 
@@ -235,12 +183,7 @@ struct Sealed<'a> {
 }
 
 fn message_content(written_at: u64, words: &str) -> Vec<u8> {
-    [
-        written_at.to_le_bytes().as_slice(),
-        &Digest::of(words.as_bytes()).0,
-        words.as_bytes(),
-    ]
-    .concat()
+    [written_at.to_le_bytes().as_slice(), &Digest::of(words.as_bytes()).0, words.as_bytes()].concat()
 }
 
 /// Appends a conversation from A to B and one from B to A.
@@ -255,20 +198,11 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
 
     let mut hash = by_hand.id;
     let mut first = Vec::new();
-    for (title, number, words) in [
-        ("the first message", 1, "Hello, B!"),
-        ("the second message", 2, "é"),
-    ] {
+    for (title, number, words) in [("the first message", 1, "Hello, B!"), ("the second message", 2, "é")] {
         let written_at = OPENED_AT + number;
         let sealed = there.seal_message(number, written_at, words);
         let content = message_content(written_at, words);
-        let what = Sealed {
-            title,
-            kind: Kind::Message,
-            number,
-            place: number - 1,
-            content: &content,
-        };
+        let what = Sealed { title, kind: Kind::Message, number, place: number - 1, content: &content };
         by_hand.show(text, &what, &sealed.bytes);
         hash = Digest::of(&[hash.0.as_slice(), &sealed.bytes].concat());
         assert_eq!(hash, sealed.running_hash, "the running hash after {title}");
@@ -294,10 +228,7 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
     }
     let answer_content = signal::encode(&FileAnswer {
         transfer: TRANSFER,
-        verdict: Verdict::Ready {
-            bytes: FILE.len() as u64,
-            salt: TRANSFER_SALT,
-        },
+        verdict: Verdict::Ready { bytes: FILE.len() as u64, salt: TRANSFER_SALT },
     });
     let answer = there.seal_signal(Kind::Answer, 0, &answer_content);
 
@@ -312,13 +243,7 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
     for (place, (title, kind, number, layout, made)) in (0..).zip(signals) {
         layout.show(text, &format!("The content of {title}"), "", &made);
         let bytes = back.seal_signal(kind, number, &made);
-        let what = Sealed {
-            title,
-            kind,
-            number,
-            place,
-            content: &made,
-        };
+        let what = Sealed { title, kind, number, place, content: &made };
         back_by_hand.show(text, &what, &bytes);
         let opened = at_a.open_signal(kind, number, &bytes).expect("it opens");
         assert_eq!(opened, made);
@@ -332,18 +257,10 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
         .number(FILE.len() as u64, "bytes")
         .fixed(&TRANSFER_SALT, "salt")
         .show(text, "The content of the answer", "", &answer_content);
-    let what = Sealed {
-        title: "the answer",
-        kind: Kind::Answer,
-        number: 0,
-        place: 0,
-        content: &answer_content,
-    };
+    let what =
+        Sealed { title: "the answer", kind: Kind::Answer, number: 0, place: 0, content: &answer_content };
     by_hand.show(text, &what, &answer);
-    assert_eq!(
-        at_b.open_signal(Kind::Answer, 0, &answer),
-        Ok(answer_content.clone())
-    );
+    assert_eq!(at_b.open_signal(Kind::Answer, 0, &answer), Ok(answer_content.clone()));
     assert!(signal::decode::<FileAnswer>(&answer_content).is_ok());
 
     Talk {
@@ -360,16 +277,8 @@ type Signal = (&'static str, Kind, u64, Layout, Vec<u8>);
 
 /// What B says: it has both messages; it would rather not go on; it wants a file.
 fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
-    let receipt = Receipt::Received {
-        conversation,
-        count: 2,
-        running_hash,
-    };
-    let complaint = Receipt::Refused {
-        conversation,
-        count: 2,
-        reason: Complaint::Gap,
-    };
+    let receipt = Receipt::Received { conversation, count: 2, running_hash };
+    let complaint = Receipt::Refused { conversation, count: 2, reason: Complaint::Gap };
     let request = FileRequest {
         transfer: TRANSFER,
         secret: TRANSFER_SECRET,
@@ -378,11 +287,7 @@ fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
         offset: 0,
         route: Route::Direct,
     };
-    let made = (
-        signal::encode(&receipt),
-        signal::encode(&complaint),
-        signal::encode(&request),
-    );
+    let made = (signal::encode(&receipt), signal::encode(&complaint), signal::encode(&request));
     assert_eq!(signal::decode(&made.0), Ok(receipt));
     assert_eq!(signal::decode(&made.1), Ok(complaint));
     assert!(signal::decode::<FileRequest>(&made.2).is_ok_and(|read| read == request));

@@ -34,25 +34,15 @@ impl ByHand {
         let nonce = Self::nonce(counter, last);
         let sealed = Aes256Gcm::new_from_slice(&self.key)
             .expect("the key has 32 bytes")
-            .encrypt(
-                &Nonce::try_from(nonce.as_slice()).expect("a nonce has 12 bytes"),
-                plaintext,
-            )
+            .encrypt(&Nonce::try_from(nonce.as_slice()).expect("a nonce has 12 bytes"), plaintext)
             .expect("it is short");
         let (ciphertext, tag) = sealed.split_at(sealed.len() - 16);
-        Layout::new()
-            .fixed(ciphertext, "ciphertext")
-            .fixed(tag, "tag")
-            .framed()
+        Layout::new().fixed(ciphertext, "ciphertext").fixed(tag, "tag").framed()
     }
 }
 
 fn transfer_key() -> TransferKey {
-    TransferKey {
-        transfer: TRANSFER,
-        secret: TRANSFER_SECRET.into(),
-        salt: TRANSFER_SALT,
-    }
+    TransferKey { transfer: TRANSFER, secret: TRANSFER_SECRET.into(), salt: TRANSFER_SALT }
 }
 
 /// Appends a short file in full and what is different in a long one.
@@ -96,9 +86,7 @@ pub(crate) fn describe(text: &mut String) {
         hex(FILE),
         hex(&ByHand::nonce(1, true))
     );
-    by_hand
-        .record(1, true, FILE)
-        .show(text, "The record of the only chunk", &about, &chunk);
+    by_hand.record(1, true, FILE).show(text, "The record of the only chunk", &about, &chunk);
     assert_eq!(opener.chunk(&chunk[LENGTH_BYTES..], true), Ok(FILE.to_vec()));
     describe_long(&by_hand, text);
 }
@@ -115,16 +103,10 @@ fn describe_long(by_hand: &ByHand, text: &mut String) {
     assert_eq!((bytes, last), (131_072, false));
     let first = sealer.chunk(&file[..bytes], false);
     assert_eq!(first, by_hand.record(1, false, &file[..bytes]).bytes());
-    assert_eq!(
-        opener.chunk(&first[LENGTH_BYTES..], false),
-        Ok(file[..bytes].to_vec())
-    );
+    assert_eq!(opener.chunk(&first[LENGTH_BYTES..], false), Ok(file[..bytes].to_vec()));
     let second = sealer.chunk(&file[bytes..], true);
     assert_eq!(second, by_hand.record(2, true, &file[bytes..]).bytes());
-    assert_eq!(
-        opener.chunk(&second[LENGTH_BYTES..], true),
-        Ok(file[bytes..].to_vec())
-    );
+    assert_eq!(opener.chunk(&second[LENGTH_BYTES..], true), Ok(file[bytes..].to_vec()));
     values(
         text,
         "A file of two chunks",

@@ -37,11 +37,7 @@ impl Layout {
     }
 
     fn part(mut self, bytes: Vec<u8>, remark: &str, is_full: bool) -> Self {
-        self.0.push(Part {
-            bytes,
-            remark: remark.into(),
-            is_full,
-        });
+        self.0.push(Part { bytes, remark: remark.into(), is_full });
         self
     }
 
@@ -69,15 +65,13 @@ impl Layout {
     /// Bytes with their length in front.
     pub(crate) fn sized(self, bytes: &[u8], what: &str) -> Self {
         let length = varint(bytes.len() as u64);
-        self.part(length, &format!("{what}: {} bytes", bytes.len()), true)
-            .part(bytes.to_vec(), what, true)
+        self.part(length, &format!("{what}: {} bytes", bytes.len()), true).part(bytes.to_vec(), what, true)
     }
 
     /// Bytes with their length in front that another example shows in full.
     pub(crate) fn given(self, bytes: &[u8], what: &str) -> Self {
         let length = varint(bytes.len() as u64);
-        self.part(length, &format!("length: {} bytes", bytes.len()), true)
-            .part(bytes.to_vec(), what, false)
+        self.part(length, &format!("length: {} bytes", bytes.len()), true).part(bytes.to_vec(), what, false)
     }
 
     /// More behind it.
@@ -120,12 +114,7 @@ impl Layout {
         for part in self.0.iter().filter(|part| !part.bytes.is_empty()) {
             part.write(text);
         }
-        let _ = write!(
-            text,
-            "```\n\n{} bytes, SHA-256 `{}`\n",
-            bytes.len(),
-            Digest::of(&bytes)
-        );
+        let _ = write!(text, "```\n\n{} bytes, SHA-256 `{}`\n", bytes.len(), Digest::of(&bytes));
     }
 }
 
@@ -151,12 +140,7 @@ impl Part {
 pub(crate) fn values(text: &mut String, title: &str, about: &str, values: &[(&str, &[u8])]) {
     let _ = write!(text, "\n### {title}\n\n{about}\n\n```text\n");
     for (name, bytes) in values {
-        Part {
-            bytes: bytes.to_vec(),
-            remark: (*name).into(),
-            is_full: true,
-        }
-        .write(text);
+        Part { bytes: bytes.to_vec(), remark: (*name).into(), is_full: true }.write(text);
     }
     text.push_str("```\n");
 }

@@ -76,18 +76,12 @@ fn the_limits_are_those_of_the_code() {
             with_commas(frames.0),
             with_commas(frames.1)
         ),
-        format!(
-            "| card; opening | {}; 8,192 bytes |",
-            with_commas(card::CARD_BYTES_MAX)
-        ),
+        format!("| card; opening | {}; 8,192 bytes |", with_commas(card::CARD_BYTES_MAX)),
         format!(
             "issued_at + {} ",
             with_commas(usize::try_from(card::CARD_VALID_SECONDS).expect("37 days fit"))
         ),
-        format!(
-            "| text of a message | {} bytes |",
-            with_commas(conversation::TEXT_BYTES_MAX)
-        ),
+        format!("| text of a message | {} bytes |", with_commas(conversation::TEXT_BYTES_MAX)),
         format!(
             "| keywords of a file; of a query | {}; {} |",
             with_commas(share::FILE_KEYWORDS_MAX),
@@ -99,10 +93,7 @@ fn the_limits_are_those_of_the_code() {
             with_commas(transfer::RECORD_BYTES_MAX)
         ),
         format!("| name of a peer | 1 to {} of ", name::NAME_BYTES_MAX),
-        format!(
-            "| name of a file | 1 to {} bytes ",
-            file_name::FILE_NAME_BYTES_MAX
-        ),
+        format!("| name of a file | 1 to {} bytes ", file_name::FILE_NAME_BYTES_MAX),
         format!("| keyword | 1 to {} bytes ", keyword::KEYWORD_BYTES_MAX),
     ] {
         assert!(text.contains(&expected), "PROTOCOL.md does not say: {expected}");

@@ -25,22 +25,14 @@ fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<
     let frame = frame::frame(message);
     let title = format!("ToServer {title}");
     layout.framed().show(text, &title, "", &frame);
-    assert_eq!(
-        ToServer::decode(&frame[LENGTH_BYTES..]).as_ref(),
-        Ok(message),
-        "{title}"
-    );
+    assert_eq!(ToServer::decode(&frame[LENGTH_BYTES..]).as_ref(), Ok(message), "{title}");
 }
 
 fn to_peer(text: &mut String, title: &str, layout: Layout, message: &ToPeer<'_>) {
     let frame = frame::frame(message);
     let title = format!("ToPeer {title}");
     layout.framed().show(text, &title, "", &frame);
-    assert_eq!(
-        ToPeer::decode(&frame[LENGTH_BYTES..]).as_ref(),
-        Ok(message),
-        "{title}"
-    );
+    assert_eq!(ToPeer::decode(&frame[LENGTH_BYTES..]).as_ref(), Ok(message), "{title}");
 }
 
 /// Appends how numbers are written, and how A joins.
@@ -71,14 +63,8 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
     to_peer(
         text,
         "1, Hello",
-        Layout::new()
-            .variant(1, "Hello")
-            .fixed(&NONCE, "nonce")
-            .fixed(&SERVER, "server"),
-        &ToPeer::Hello {
-            nonce: NONCE,
-            server: SERVER,
-        },
+        Layout::new().variant(1, "Hello").fixed(&NONCE, "nonce").fixed(&SERVER, "server"),
+        &ToPeer::Hello { nonce: NONCE, server: SERVER },
     );
     let card = people.a.card.as_bytes().to_vec();
     let proof_text = [NONCE.as_slice(), &SERVER, &Digest::of(&card).0].concat();
@@ -93,27 +79,19 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
             ("SHA-256 of the card of A", &Digest::of(&card).0),
         ],
     );
-    let proof = people
-        .a
-        .identity
-        .sign(Purpose::Join, &proof_text, &mut people.rng);
+    let proof = people.a.identity.sign(Purpose::Join, &proof_text, &mut people.rng);
     check_signature(&people.a.identity_bare, "switchboard/1 join", &proof_text, &proof);
     to_server(
         text,
         "1, Join",
-        Layout::new()
-            .variant(1, "Join")
-            .given(&card, "card: the card of A")
-            .sized(&proof, "proof"),
+        Layout::new().variant(1, "Join").given(&card, "card: the card of A").sized(&proof, "proof"),
         &ToServer::Join { card, proof },
     );
     to_peer(
         text,
         "2, Welcome",
         Layout::new().variant(2, "Welcome").text("A", "name"),
-        &ToPeer::Welcome {
-            name: "A".parse().expect("a good name"),
-        },
+        &ToPeer::Welcome { name: "A".parse().expect("a good name") },
     );
 }
 
@@ -121,32 +99,11 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
 pub(crate) fn describe(people: &People, talk: &Talk, text: &mut String) {
     text.push_str("\n## Envelopes\n\nThey have the same bytes on their way to the server and from it.\n");
     let envelopes = [
-        (
-            "the opening from A to B",
-            "A",
-            "B",
-            Kind::Opening,
-            1,
-            &talk.opening,
-        ),
+        ("the opening from A to B", "A", "B", Kind::Opening, 1, &talk.opening),
         ("the first message", "A", "B", Kind::Message, 1, &talk.message),
-        (
-            "the opening from B to A",
-            "B",
-            "A",
-            Kind::Opening,
-            1,
-            &talk.opening_back,
-        ),
+        ("the opening from B to A", "B", "A", Kind::Opening, 1, &talk.opening_back),
         ("the receipt", "B", "A", Kind::Receipt, 2, &talk.receipt),
-        (
-            "the request for a file",
-            "B",
-            "A",
-            Kind::Request,
-            0,
-            &talk.request,
-        ),
+        ("the request for a file", "B", "A", Kind::Request, 0, &talk.request),
         ("the answer", "A", "B", Kind::Answer, 0, &talk.answer),
     ];
     for (what, from, to, kind, number, sealed) in envelopes {
@@ -161,18 +118,9 @@ pub(crate) fn describe(people: &People, talk: &Talk, text: &mut String) {
             .variant(kind as u64, &format!("kind: {}", kind.as_str()))
             .number(number, "number")
             .given(sealed, &given);
-        let envelope = Envelope {
-            from,
-            to,
-            kind,
-            number,
-            sealed,
-        };
+        let envelope = Envelope { from, to, kind, number, sealed };
         let frame = frame::frame(&ToPeer::Envelope(envelope.clone()));
-        assert_eq!(
-            decode_envelope(&frame[LENGTH_BYTES..]),
-            Some(Ok(envelope.clone()))
-        );
+        assert_eq!(decode_envelope(&frame[LENGTH_BYTES..]), Some(Ok(envelope.clone())));
         to_server(
             text,
             &format!("0 and ToPeer 0, Envelope with {what}"),
@@ -191,9 +139,7 @@ fn published() -> (PublishedFile, impl Fn(Layout) -> Layout) {
         name: FILE_NAME.parse().expect("a good name"),
         bytes: FILE.len() as u64,
         sha256: Digest::of(FILE),
-        keywords: ["sea", "high water"]
-            .map(|k| k.parse().expect("a good keyword"))
-            .into(),
+        keywords: ["sea", "high water"].map(|k| k.parse().expect("a good keyword")).into(),
     };
     let layout = |layout: Layout| {
         layout
@@ -218,9 +164,7 @@ fn describe_to_server(text: &mut String) {
         text,
         "3, Lookup",
         Layout::new().variant(3, "Lookup").text("B", "name"),
-        &ToServer::Lookup {
-            name: "B".parse().expect("a good name"),
-        },
+        &ToServer::Lookup { name: "B".parse().expect("a good name") },
     );
     let (file, layout) = published();
     let publish = Layout::new()
@@ -232,11 +176,7 @@ fn describe_to_server(text: &mut String) {
         text,
         "4, Publish",
         layout(publish),
-        &ToServer::Publish {
-            part: 0,
-            last: true,
-            files: vec![file],
-        },
+        &ToServer::Publish { part: 0, last: true, files: vec![file] },
     );
     describe_searches(text);
     to_server(
@@ -251,23 +191,12 @@ fn describe_to_server(text: &mut String) {
         Layout::new().variant(7, "CalledBack").fixed(&ECHO, "echo"),
         &ToServer::CalledBack { echo: ECHO },
     );
-    to_server(
-        text,
-        "8, Who",
-        Layout::new().variant(8, "Who").number(8, "id"),
-        &ToServer::Who { id: 8 },
-    );
+    to_server(text, "8, Who", Layout::new().variant(8, "Who").number(8, "id"), &ToServer::Who { id: 8 });
     to_server(
         text,
         "9, Splice",
-        Layout::new()
-            .variant(9, "Splice")
-            .fixed(&TRANSFER, "transfer")
-            .variant(1, "side: Receiver"),
-        &ToServer::Splice {
-            transfer: TRANSFER,
-            side: Side::Receiver,
-        },
+        Layout::new().variant(9, "Splice").fixed(&TRANSFER, "transfer").variant(1, "side: Receiver"),
+        &ToServer::Splice { transfer: TRANSFER, side: Side::Receiver },
     );
 }
 
@@ -282,36 +211,17 @@ fn describe_searches(text: &mut String) {
                 .text("sea", "keyword")
                 .text("high water", "keyword"),
         ),
-        (
-            "by name",
-            "file:tide.csv",
-            Layout::new().variant(1, "query: File").text(FILE_NAME, "name"),
-        ),
+        ("by name", "file:tide.csv", Layout::new().variant(1, "query: File").text(FILE_NAME, "name")),
         (
             "by content",
             &format!("sha256:{}", Digest::of(FILE)),
-            Layout::new()
-                .variant(2, "query: Digest")
-                .fixed(&Digest::of(FILE).0, "sha256"),
+            Layout::new().variant(2, "query: Digest").fixed(&Digest::of(FILE).0, "sha256"),
         ),
     ];
     for (how, typed, layout) in queries {
         let query: Query = typed.parse().expect("a good query");
-        let layout = Layout::new()
-            .variant(5, "Search")
-            .number(7, "id")
-            .then(layout)
-            .number(100, "limit");
-        to_server(
-            text,
-            &format!("5, Search {how}"),
-            layout,
-            &ToServer::Search {
-                id: 7,
-                query,
-                limit: 100,
-            },
-        );
+        let layout = Layout::new().variant(5, "Search").number(7, "id").then(layout).number(100, "limit");
+        to_server(text, &format!("5, Search {how}"), layout, &ToServer::Search { id: 7, query, limit: 100 });
     }
 }
 
@@ -321,53 +231,31 @@ fn describe_to_peer(people: &People, text: &mut String) {
         (Outcome::Stored, Layout::new().variant(1, "outcome: Stored")),
         (
             Outcome::Refused(Refusal::MailboxFull),
-            Layout::new()
-                .variant(2, "outcome: Refused")
-                .variant(0, "MailboxFull"),
+            Layout::new().variant(2, "outcome: Refused").variant(0, "MailboxFull"),
         ),
     ];
     for (outcome, layout) in outcomes {
         let title = format!("3, Routed, {outcome:?}");
-        let layout = Layout::new()
-            .variant(3, "Routed")
-            .number(0, "first")
-            .number(2, "count")
-            .then(layout);
-        to_peer(
-            text,
-            &title,
-            layout,
-            &ToPeer::Routed {
-                first: 0,
-                count: 2,
-                outcome,
-            },
-        );
+        let layout = Layout::new().variant(3, "Routed").number(0, "first").number(2, "count").then(layout);
+        to_peer(text, &title, layout, &ToPeer::Routed { first: 0, count: 2, outcome });
     }
     let card = people.b.card.as_bytes().to_vec();
     to_peer(
         text,
         "4, Card",
-        Layout::new()
-            .variant(4, "Card")
-            .given(&card, "card: the card of B"),
+        Layout::new().variant(4, "Card").given(&card, "card: the card of B"),
         &ToPeer::Card { card },
     );
     to_peer(
         text,
         "5, Unknown",
         Layout::new().variant(5, "Unknown").text("C", "name"),
-        &ToPeer::Unknown {
-            name: "C".parse().expect("a good name"),
-        },
+        &ToPeer::Unknown { name: "C".parse().expect("a good name") },
     );
     to_peer(
         text,
         "6, Published",
-        Layout::new()
-            .variant(6, "Published")
-            .number(1, "files")
-            .number(2, "pairs"),
+        Layout::new().variant(6, "Published").number(1, "files").number(2, "pairs"),
         &ToPeer::Published { files: 1, pairs: 2 },
     );
     describe_found(text);
@@ -385,52 +273,28 @@ fn describe_to_peer(people: &People, text: &mut String) {
             .fixed(&[1], "online: true"),
         &ToPeer::Known {
             id: 8,
-            peers: vec![KnownPeer {
-                name: "B".parse().expect("a good name"),
-                fingerprint,
-                online: true,
-            }],
+            peers: vec![KnownPeer { name: "B".parse().expect("a good name"), fingerprint, online: true }],
         },
     );
     to_peer(
         text,
         "10, Failed",
-        Layout::new()
-            .variant(10, "Failed")
-            .number(7, "id")
-            .text("the server is busy; try again", "detail"),
-        &ToPeer::Failed {
-            id: 7,
-            detail: "the server is busy; try again".into(),
-        },
+        Layout::new().variant(10, "Failed").number(7, "id").text("the server is busy; try again", "detail"),
+        &ToPeer::Failed { id: 7, detail: "the server is busy; try again".into() },
     );
-    to_peer(
-        text,
-        "11, Spliced",
-        Layout::new().variant(11, "Spliced"),
-        &ToPeer::Spliced,
-    );
+    to_peer(text, "11, Spliced", Layout::new().variant(11, "Spliced"), &ToPeer::Spliced);
     to_peer(
         text,
         "12, Error",
-        Layout::new()
-            .variant(12, "Error")
-            .variant(3, "code: OutOfPlace")
-            .text("join first", "detail"),
-        &ToPeer::Error {
-            code: ErrorCode::OutOfPlace,
-            detail: "join first".into(),
-        },
+        Layout::new().variant(12, "Error").variant(3, "code: OutOfPlace").text("join first", "detail"),
+        &ToPeer::Error { code: ErrorCode::OutOfPlace, detail: "join first".into() },
     );
 }
 
 fn describe_found(text: &mut String) {
     let (file, layout) = published();
-    let found = Layout::new()
-        .variant(7, "Found")
-        .number(7, "id")
-        .number(1, "hits, how many")
-        .text("A", "peer");
+    let found =
+        Layout::new().variant(7, "Found").number(7, "id").number(1, "hits, how many").text("A", "peer");
     let found = layout(found)
         .fixed(&[1], "online: true")
         .fixed(&[1], "address: there is one")
@@ -444,16 +308,7 @@ fn describe_found(text: &mut String) {
         online: true,
         address: Some(([192, 0, 2, 7], 40_000).into()),
     };
-    to_peer(
-        text,
-        "7, Found",
-        found,
-        &ToPeer::Found {
-            id: 7,
-            hits: vec![hit],
-            total: 1,
-        },
-    );
+    to_peer(text, "7, Found", found, &ToPeer::Found { id: 7, hits: vec![hit], total: 1 });
 }
 
 fn describe_reachable(text: &mut String) {
@@ -467,16 +322,12 @@ fn describe_reachable(text: &mut String) {
             .variant(1, "IPv6")
             .fixed(&v6, "2001:db8::7")
             .number(40_000, "port"),
-        &ToPeer::Reachable {
-            address: Some((v6, 40_000).into()),
-        },
+        &ToPeer::Reachable { address: Some((v6, 40_000).into()) },
     );
     to_peer(
         text,
         "8, Reachable, but it is not",
-        Layout::new()
-            .variant(8, "Reachable")
-            .fixed(&[0], "address: there is none"),
+        Layout::new().variant(8, "Reachable").fixed(&[0], "address: there is none"),
         &ToPeer::Reachable { address: None },
     );
 }

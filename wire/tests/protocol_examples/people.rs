@@ -118,19 +118,9 @@ fn show_card(name: &str, person: &Person, text: &mut String) {
         .number(ISSUED_AT, "issued_at")
         .number(ISSUED_AT + VALID_SECONDS, "valid_until");
     let body_bytes = body.bytes();
-    body.show(
-        text,
-        &format!("The body of the card of {name}"),
-        "",
-        &card[2..2 + body_bytes.len()],
-    );
+    body.show(text, &format!("The body of the card of {name}"), "", &card[2..2 + body_bytes.len()]);
     let signature = signature_of(card);
-    check_signature(
-        &person.identity_bare,
-        "switchboard/1 card",
-        &body_bytes,
-        signature,
-    );
+    check_signature(&person.identity_bare, "switchboard/1 card", &body_bytes, signature);
     let about = format!(
         "The signature is over `switchboard/1 card`, a zero byte, and the {} bytes of the body.",
         body_bytes.len()

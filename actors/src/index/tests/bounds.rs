@@ -23,23 +23,11 @@ fn parts_come_in_order() {
     let one = Ok(Published { files: 1, pairs: 0 });
     assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one);
     assert_eq!(answered(&mut core, "A", 2, true, Vec::new()), wrong(1, 2));
-    assert_eq!(
-        answered(&mut core, "A", 1, true, Vec::new()),
-        wrong(0, 1),
-        "refusing forgets"
-    );
+    assert_eq!(answered(&mut core, "A", 1, true, Vec::new()), wrong(0, 1), "refusing forgets");
     assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one);
-    assert_eq!(
-        answered(&mut core, "A", 0, false, vec![file("x", &[])]),
-        one,
-        "part 0 starts again"
-    );
+    assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one, "part 0 starts again");
     tell(&mut core, gone("A"));
-    assert_eq!(
-        answered(&mut core, "A", 1, true, Vec::new()),
-        wrong(0, 1),
-        "who goes starts again"
-    );
+    assert_eq!(answered(&mut core, "A", 1, true, Vec::new()), wrong(0, 1), "who goes starts again");
     assert!(core.is_empty());
 }
 
@@ -49,14 +37,8 @@ fn a_file_is_in_a_share_once() {
     publish(&mut core, "A", vec![file("old", &["k"])]);
     let twice = vec![file("x", &["k"]), file("y", &[]), file("x", &["l"])];
     let name = "x".parse().expect("a good name");
-    assert_eq!(
-        answered(&mut core, "A", 0, true, twice),
-        Err(PublishRefused::Repeated(name))
-    );
-    assert_eq!(
-        names(&search(&mut core, &keywords(&["k"]), 9, FAR)),
-        [("A", "old")]
-    );
+    assert_eq!(answered(&mut core, "A", 0, true, twice), Err(PublishRefused::Repeated(name)));
+    assert_eq!(names(&search(&mut core, &keywords(&["k"]), 9, FAR)), [("A", "old")]);
     publish(&mut core, "A", Vec::new());
     assert!(core.is_empty());
 }
@@ -65,9 +47,7 @@ fn a_file_is_in_a_share_once() {
 fn pairs_and_keywords_of_a_share_are_bounded() {
     let mut core = Core::default();
     let mut too_many = with_most_keywords("x", 8);
-    too_many
-        .keywords
-        .push("one more".parse().expect("a good keyword"));
+    too_many.keywords.push("one more".parse().expect("a good keyword"));
     let refused = Err(PublishRefused::TooManyKeywords(too_many.name.clone()));
     assert_eq!(answered(&mut core, "A", 0, true, vec![too_many]), refused);
 
@@ -79,10 +59,7 @@ fn pairs_and_keywords_of_a_share_are_bounded() {
     }
     let part = u32::try_from(full).expect("few parts");
     let one_more = vec![with_most_keywords("last", 4)];
-    assert_eq!(
-        answered(&mut core, "A", part, true, one_more),
-        Err(PublishRefused::TooManyPairs)
-    );
+    assert_eq!(answered(&mut core, "A", part, true, one_more), Err(PublishRefused::TooManyPairs));
     assert!(core.is_empty());
 }
 
@@ -93,10 +70,7 @@ fn the_text_of_a_share_is_bounded() {
     let mut refused = None;
     for part in 0..u32::MAX {
         let name = format!("{part:0255}").parse().expect("a good name");
-        let files = vec![PublishedFile {
-            name,
-            ..widest.clone()
-        }];
+        let files = vec![PublishedFile { name, ..widest.clone() }];
         if let Err(reason) = answered(&mut core, "A", part, false, files) {
             refused = Some((part, reason));
             break;
@@ -122,17 +96,10 @@ fn unfinished_shares_together_are_bounded() {
     assert!(staging.add(&peer("b"), 0, one()).is_ok());
     assert_eq!(staging.add(&peer("c"), 0, one()), Err(PublishRefused::Busy));
     let (_, _, held) = staging.finish(&peer("A")).expect("it is complete");
-    assert_eq!(
-        staging.add(&peer("c"), 0, one()),
-        Err(PublishRefused::Busy),
-        "still on its way"
-    );
+    assert_eq!(staging.add(&peer("c"), 0, one()), Err(PublishRefused::Busy), "still on its way");
     staging.release(held);
     assert!(staging.add(&peer("c"), 0, one()).is_ok());
-    assert!(
-        staging.add(&peer("C"), 0, one()).is_ok(),
-        "starting again frees what was there"
-    );
+    assert!(staging.add(&peer("C"), 0, one()).is_ok(), "starting again frees what was there");
     assert_eq!(staging.add(&peer("c"), 1, one()), Err(PublishRefused::Busy));
     staging.forget(&peer("b"));
     assert_eq!(staging.held_bytes(), 0, "what was refused is forgotten");
@@ -140,10 +107,7 @@ fn unfinished_shares_together_are_bounded() {
 
 #[test]
 fn the_whole_index_is_bounded() {
-    let nearly = Published {
-        files: INDEX_FILES_MAX - 2,
-        pairs: INDEX_PAIRS_MAX - 2,
-    };
+    let nearly = Published { files: INDEX_FILES_MAX - 2, pairs: INDEX_PAIRS_MAX - 2 };
     let mut core = Core::default();
     core.pretend(nearly);
     let full = Err(PublishRefused::IndexFull);
@@ -172,10 +136,7 @@ fn a_slow_disk_puts_publishers_off_and_not_searches() {
         }
     }
     let late = vec![file("x", &["k"])];
-    assert_eq!(
-        answered(&mut core, "late", 0, true, late.clone()),
-        Err(PublishRefused::Busy)
-    );
+    assert_eq!(answered(&mut core, "late", 0, true, late.clone()), Err(PublishRefused::Busy));
     let found = search(&mut core, &keywords(&["k"]), 1, FAR);
     assert_eq!(found.total, KEEPS_IN_FLIGHT_MAX as u64);
     core.kept(held.pop().expect("many are held"));
@@ -190,9 +151,7 @@ fn an_answer_fits_into_a_frame() {
     let found = search(&mut core, &keywords(&["k"]), u32::MAX, FAR);
     assert_eq!((found.hits.len(), found.total), (1000, 1001));
 
-    let large = (0..20)
-        .map(|n| with_most_keywords(&format!("{n}"), 128))
-        .collect();
+    let large = (0..20).map(|n| with_most_keywords(&format!("{n}"), 128)).collect();
     publish(&mut core, "A", large);
     let all = keywords(&[&format!("{:0128}", 1)]);
     let found = search(&mut core, &all, u32::MAX, FAR);

@@ -8,33 +8,19 @@ fn keywords_and_files_are_many_to_many() {
     publish(
         &mut core,
         "A",
-        vec![
-            file("tides.md", &["Sea", "tide"]),
-            file("low water.txt", &["sea", "poem"]),
-            file("plain", &[]),
-        ],
+        vec![file("tides.md", &["Sea", "tide"]), file("low water.txt", &["sea", "poem"]), file("plain", &[])],
     );
-    publish(
-        &mut core,
-        "B",
-        vec![file("low water.txt", &["SEA"]), file("wind.csv", &["wind"])],
-    );
+    publish(&mut core, "B", vec![file("low water.txt", &["SEA"]), file("wind.csv", &["wind"])]);
 
     let sea = search(&mut core, &keywords(&["seA"]), 10, FAR);
-    assert_eq!(
-        names(&sea),
-        [("A", "low water.txt"), ("B", "low water.txt"), ("A", "tides.md")]
-    );
+    assert_eq!(names(&sea), [("A", "low water.txt"), ("B", "low water.txt"), ("A", "tides.md")]);
     assert_eq!(sea.total, 3);
     assert_eq!(sea.hits[2].file, file("tides.md", &["Sea", "tide"]));
     let both = search(&mut core, &keywords(&["sea", "poem"]), 10, FAR);
     assert_eq!(names(&both), [("A", "low water.txt")]);
     let twice = search(&mut core, &keywords(&["tide", "Tide"]), 10, FAR);
     assert_eq!(names(&twice), [("A", "tides.md")]);
-    assert_eq!(
-        search(&mut core, &keywords(&["sea", "nothing"]), 10, FAR),
-        Found::default()
-    );
+    assert_eq!(search(&mut core, &keywords(&["sea", "nothing"]), 10, FAR), Found::default());
 
     let by_name = Query::File("plain".parse().expect("a good name"));
     assert_eq!(names(&search(&mut core, &by_name, 10, FAR)), [("A", "plain")]);
@@ -76,10 +62,7 @@ fn an_address_is_told_only_to_whom_it_helps() {
     }
     assert_eq!(told(here("A", Some("0.0.0.0:7000")), NEAR), None);
     assert_eq!(told(here("A", None), NEAR), None);
-    let untrue = Presence {
-        online: false,
-        ..here("A", public)
-    };
+    let untrue = Presence { online: false, ..here("A", public) };
     assert_eq!(told(untrue, FAR), None);
 }
 
@@ -100,11 +83,7 @@ fn a_share_replaces_the_one_before_only_when_it_is_complete() {
     let after = search(&mut core, &keywords(&["k"]), 10, FAR);
     assert_eq!(names(&after), [("ALICE", "more"), ("ALICE", "new")]);
     assert_eq!(keep.published, Published { files: 2, pairs: 3 });
-    assert_eq!(
-        keep.share.files[1].keywords.len(),
-        2,
-        "a repeated pair counts once"
-    );
+    assert_eq!(keep.share.files[1].keywords.len(), 2, "a repeated pair counts once");
     keep.reply.answer(Ok(keep.published));
     assert_eq!(pending.wait(NOW), Ok(Ok(Published { files: 2, pairs: 3 })));
 }
@@ -113,18 +92,11 @@ fn a_share_replaces_the_one_before_only_when_it_is_complete() {
 fn nothing_is_left_of_a_peer_that_shares_nothing_and_is_gone() {
     let mut core = Core::default();
     for round in ["one", "two", "three"] {
-        publish(
-            &mut core,
-            "A",
-            vec![file(round, &[round, "k"]), file("x", &["K"])],
-        );
+        publish(&mut core, "A", vec![file(round, &[round, "k"]), file("x", &["K"])]);
         publish(&mut core, "B", vec![file("x", &["k", round])]);
     }
     tell(&mut core, here("A", None));
-    assert_eq!(
-        answered(&mut core, "A", 0, false, vec![file("y", &["z"])]).map(|p| p.files),
-        Ok(1)
-    );
+    assert_eq!(answered(&mut core, "A", 0, false, vec![file("y", &["z"])]).map(|p| p.files), Ok(1));
     publish(&mut core, "B", Vec::new());
     assert!(!core.is_empty());
     tell(&mut core, gone("a"));

@@ -19,17 +19,12 @@ fn shelf(folder: &Path) -> Shelf {
 
 fn load(shelf: &Shelf) -> Vec<Share> {
     let mut shares = Vec::new();
-    shelf
-        .load(|share| shares.push(share))
-        .expect("the folder can be listed");
+    shelf.load(|share| shares.push(share)).expect("the folder can be listed");
     shares
 }
 
 fn share(owner: &str, files: Vec<PublishedFile>) -> Share {
-    Share {
-        owner: peer(owner),
-        files,
-    }
+    Share { owner: peer(owner), files }
 }
 
 fn keep(shelf: &Shelf, shares: &[Share]) {
@@ -39,11 +34,7 @@ fn keep(shelf: &Shelf, shares: &[Share]) {
 }
 
 fn tides(word: &str) -> Vec<PublishedFile> {
-    vec![
-        file("low water.txt", &["Sea", word]),
-        file("plain", &[]),
-        file("tides.md", &["sea"]),
-    ]
+    vec![file("low water.txt", &["Sea", word]), file("plain", &[]), file("tides.md", &["sea"])]
 }
 
 fn listed(folder: &Path) -> Vec<String> {
@@ -60,15 +51,9 @@ fn a_share_is_kept_as_keyword_txt_and_a_list() {
     let shelf = shelf(folder.path());
     let shares = [share("Alice", tides("poem")), share("b.files", Vec::new())];
     keep(&shelf, &shares);
-    assert_eq!(
-        listed(folder.path()),
-        ["alice.files", "alice.txt", "b.files.files", "b.files.txt"]
-    );
+    assert_eq!(listed(folder.path()), ["alice.files", "alice.txt", "b.files.files", "b.files.txt"]);
     let text = fs::read_to_string(folder.path().join("alice.txt")).expect("the keywords");
-    assert_eq!(
-        text,
-        "Sea, low water.txt;\npoem, low water.txt;\nsea, tides.md;\n"
-    );
+    assert_eq!(text, "Sea, low water.txt;\npoem, low water.txt;\nsea, tides.md;\n");
     let list = fs::read_to_string(folder.path().join("alice.files")).expect("the list");
     let line = format!("{}  5  plain", Digest::of(b"plain"));
     assert!(list.lines().any(|l| l == line), "{list}");
@@ -82,11 +67,7 @@ fn a_stop_at_any_step_leaves_the_old_share_or_the_new_one() {
     type Stop = fn(&Shelf, &Share);
     let stops: [(&str, Stop, bool); 4] = [
         ("half of the keywords", |_, _| {}, false),
-        (
-            "prepared",
-            |s, new| s.prepare(new).expect("it can be written"),
-            false,
-        ),
+        ("prepared", |s, new| s.prepare(new).expect("it can be written"), false),
         (
             "committed",
             |s, new| {
@@ -105,11 +86,7 @@ fn a_stop_at_any_step_leaves_the_old_share_or_the_new_one() {
         stop(&shelf, &new);
         let expected = if is_new { &new } else { &old };
         assert_eq!(load(&shelf), std::slice::from_ref(expected), "{name}");
-        assert_eq!(
-            load(&shelf),
-            std::slice::from_ref(expected),
-            "{name}, a start later"
-        );
+        assert_eq!(load(&shelf), std::slice::from_ref(expected), "{name}, a start later");
         assert_eq!(listed(folder.path()), ["a.files", "a.txt"], "{name}");
     }
 }
@@ -143,10 +120,7 @@ fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
     }
     drop(to_keeper);
     keeper::run(&keeps, &shelf(folder.path()), &to_index);
-    assert_eq!(
-        load(&shelf(folder.path())),
-        [share("A", tides("third")), share("B", tides("other"))]
-    );
+    assert_eq!(load(&shelf(folder.path())), [share("A", tides("third")), share("B", tides("other"))]);
     for answer in answers {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 3, pairs: 3 })));
     }

@@ -87,11 +87,7 @@ fn queries() -> impl Strategy<Value = Query> {
 fn presences() -> impl Strategy<Value = Presence> {
     let addresses = select(vec![None, Some("127.0.0.1:1"), Some("192.0.2.1:1")]);
     (peers(), any::<bool>(), addresses).prop_map(|(name, online, address)| {
-        if online {
-            here(name.as_str(), address)
-        } else {
-            gone(name.as_str())
-        }
+        if online { here(name.as_str(), address) } else { gone(name.as_str()) }
     })
 }
 

@@ -11,55 +11,31 @@ use crate::runtime::{NoAnswer, mailbox};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn found(index: &IndexHandle, word: &str) -> Found {
-    index
-        .search(keywords(&[word]), 100, FAR, DEADLINE)
-        .expect("the index answers")
+    index.search(keywords(&[word]), 100, FAR, DEADLINE).expect("the index answers")
 }
 
 #[test]
 fn a_restart_keeps_everything_but_who_is_online() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
     let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
-    let a = vec![
-        file("tides.md", &["Sea"]),
-        file("low water.txt", &["sea", "poem"]),
-    ];
+    let a = vec![file("tides.md", &["Sea"]), file("low water.txt", &["sea", "poem"])];
     let b = vec![file("low water.txt", &["SEA"])];
     let published = index.publish(peer("Alice"), 0, true, a, DEADLINE);
     assert_eq!(published, Ok(Ok(Published { files: 2, pairs: 3 })));
-    assert!(
-        data.path().join("index/alice.txt").exists(),
-        "answered only once it is on disk"
-    );
+    assert!(data.path().join("index/alice.txt").exists(), "answered only once it is on disk");
     for (part, last, files) in [(0, false, b), (1, true, Vec::new())] {
         let published = index.publish(peer("bob"), part, last, files, DEADLINE);
         assert_eq!(published, Ok(Ok(Published { files: 1, pairs: 1 })));
     }
-    index
-        .presence(here("bob", Some("192.0.2.1:1")))
-        .expect("there is room");
+    index.presence(here("bob", Some("192.0.2.1:1"))).expect("there is room");
     let before = found(&index, "sea");
-    assert_eq!(
-        names(&before),
-        [
-            ("bob", "low water.txt"),
-            ("Alice", "low water.txt"),
-            ("Alice", "tides.md")
-        ]
-    );
+    assert_eq!(names(&before), [("bob", "low water.txt"), ("Alice", "low water.txt"), ("Alice", "tides.md")]);
     drop(index);
     drop(threads);
 
     let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
     let after = found(&index, "sea");
-    assert_eq!(
-        names(&after),
-        [
-            ("Alice", "low water.txt"),
-            ("bob", "low water.txt"),
-            ("Alice", "tides.md")
-        ]
-    );
+    assert_eq!(names(&after), [("Alice", "low water.txt"), ("bob", "low water.txt"), ("Alice", "tides.md")]);
     assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
     assert_eq!(after.hits[0].file, before.hits[1].file);
     drop(index);
@@ -76,13 +52,7 @@ fn what_was_sent_before_the_end_is_kept() {
         // The same few peers again and again, so that newer shares overtake older ones on the way to the disk.
         let owner = peer(&format!("p{}", n % 7));
         let files = vec![file(&format!("f{n}"), &["k"])];
-        let command = Command::Publish {
-            peer: owner,
-            part: 0,
-            last: true,
-            files,
-            reply,
-        };
+        let command = Command::Publish { peer: owner, part: 0, last: true, files, reply };
         index.send(command).expect("the index runs");
         pending.push(answer);
     }
@@ -92,14 +62,9 @@ fn what_was_sent_before_the_end_is_kept() {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
     }
     let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
-    let kept: Vec<_> = found(&index, "k")
-        .hits
-        .into_iter()
-        .map(|hit| hit.file.name)
-        .collect();
-    let last: Vec<wire::FileName> = (93..100)
-        .map(|n| format!("f{n}").parse().expect("a good name"))
-        .collect();
+    let kept: Vec<_> = found(&index, "k").hits.into_iter().map(|hit| hit.file.name).collect();
+    let last: Vec<wire::FileName> =
+        (93..100).map(|n| format!("f{n}").parse().expect("a good name")).collect();
     assert_eq!(kept, last);
     drop(index);
     drop(threads);
@@ -115,19 +80,10 @@ fn a_search_does_not_wait_for_the_disk() {
     let thread = std::thread::spawn(move || shell::run(Core::default(), &commands, &to_keeper, &kept));
     let (reply, publisher) = reply();
     let files = vec![file("f", &["k"])];
-    let command = Command::Publish {
-        peer: peer("A"),
-        part: 0,
-        last: true,
-        files,
-        reply,
-    };
+    let command = Command::Publish { peer: peer("A"), part: 0, last: true, files, reply };
     index.send(command).expect("the index runs");
     assert_eq!(found(&index, "k").total, 1);
-    assert!(
-        to_index.offer(Default::default()).is_ok(),
-        "nothing was reported as kept"
-    );
+    assert!(to_index.offer(Default::default()).is_ok(), "nothing was reported as kept");
     drop(index);
     thread.join().expect("the index ends in peace");
     drop(keeps);
@@ -141,10 +97,7 @@ fn a_disk_that_fails_is_told_to_the_publisher() {
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
     let files = vec![file("f", &["k"])];
     let published = index.publish(peer("A"), 0, true, files, DEADLINE);
-    assert!(
-        matches!(published, Ok(Err(PublishRefused::NotKept(_)))),
-        "{published:?}"
-    );
+    assert!(matches!(published, Ok(Err(PublishRefused::NotKept(_)))), "{published:?}");
     assert_eq!(found(&index, "k").total, 1);
     drop(index);
     drop(threads);

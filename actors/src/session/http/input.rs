@@ -40,14 +40,7 @@ pub(super) struct Input<'a> {
 impl<'a> Input<'a> {
     pub(super) fn new(stream: &'a TcpStream, buffered: Vec<u8>) -> Self {
         let end = buffered.len();
-        Self {
-            stream,
-            buffer: buffered,
-            start: 0,
-            end,
-            timeout: None,
-            waiting_since: None,
-        }
+        Self { stream, buffer: buffered, start: 0, end, timeout: None, waiting_since: None }
     }
 
     pub(super) fn stream(&self) -> &'a TcpStream {

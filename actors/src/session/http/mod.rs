@@ -96,10 +96,7 @@ pub fn serve(
         requests: 0,
     };
     let end = connection.run().unwrap_or_else(End::Failed);
-    Served {
-        requests: connection.requests,
-        end,
-    }
+    Served { requests: connection.requests, end }
 }
 
 struct Connection<'a> {
@@ -165,11 +162,7 @@ impl Connection<'_> {
         let is_stopping = self.stopping.load(Ordering::Relaxed);
         let limit = if is_idle {
             self.input.end_deadline();
-            if is_stopping {
-                ALREADY_HERE
-            } else {
-                self.limits.idle_timeout
-            }
+            if is_stopping { ALREADY_HERE } else { self.limits.idle_timeout }
         } else {
             self.input.remaining(self.limits.head_timeout)
         };

@@ -39,11 +39,7 @@ pub(super) struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self {
-            stream,
-            copied: Vec::new(),
-            bodies: Vec::new(),
-        }
+        Self { stream, copied: Vec::new(), bodies: Vec::new() }
     }
 
     /// Where heads and small bodies are written to.
@@ -58,10 +54,9 @@ impl<'a> Outbox<'a> {
             Body::Memory(content) if content.len() <= COPY_BYTES_MAX => {
                 self.copied.extend_from_slice(content);
             }
-            Body::Memory(content) => self.bodies.push(Reference {
-                after: self.copied.len(),
-                content: content.clone(),
-            }),
+            Body::Memory(content) => {
+                self.bodies.push(Reference { after: self.copied.len(), content: content.clone() })
+            }
             Body::File { file, bytes } => return self.send_file(file, *bytes),
         }
         self.flush_if_full()

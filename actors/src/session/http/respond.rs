@@ -45,22 +45,13 @@ impl<'r> Brief<'r> {
             Status::ServiceUnavailable => "Retry-After: 1\r\n".into(),
             _ => "".into(),
         };
-        Self {
-            status,
-            reason,
-            fields,
-        }
+        Self { status, reason, fields }
     }
 }
 
 impl<'a> Responder<'a> {
     pub(super) fn new(stream: &'a TcpStream, files: &'a FileServerHandle) -> Self {
-        Self {
-            files,
-            leases: Leases::default(),
-            outbox: Outbox::new(stream),
-            date: DateLine::default(),
-        }
+        Self { files, leases: Leases::default(), outbox: Outbox::new(stream), date: DateLine::default() }
     }
 
     /// Writes all answers so far.
@@ -101,12 +92,9 @@ impl<'a> Responder<'a> {
             Status::NotFound => Brief::new(Status::NotFound, "there is nothing under such a name"),
             status => Brief::new(status, "the path is malformed"),
         })?;
-        self.files.find(path).map_err(|_| {
-            Brief::new(
-                Status::ServiceUnavailable,
-                "too much to do; try again in a moment",
-            )
-        })
+        self.files
+            .find(path)
+            .map_err(|_| Brief::new(Status::ServiceUnavailable, "too much to do; try again in a moment"))
     }
 
     /// Answers what is no request; the connection ends after it.
@@ -205,9 +193,8 @@ struct DateLine {
 
 impl DateLine {
     fn line(&mut self, now: SystemTime) -> &str {
-        let second = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since_epoch| since_epoch.as_secs());
+        let second =
+            now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs());
         if self.line.is_empty() || second != self.second {
             self.second = second;
             self.line = format!("Date: {}\r\n", httpdate::fmt_http_date(now));

@@ -40,13 +40,7 @@ impl Site {
         write("dir/index.html", b"index");
         let root = folder.path().to_owned();
         let (files, vital) = start(&FileServerConfig { root }).expect("the root is there");
-        Self {
-            files,
-            limits: HttpLimits::default(),
-            stopping: Arc::default(),
-            folder,
-            _vital: vital,
-        }
+        Self { files, limits: HttpLimits::default(), stopping: Arc::default(), folder, _vital: vital }
     }
 
     fn root(&self) -> &Path {
@@ -60,11 +54,7 @@ impl Site {
         let client = client.expect("somebody listens");
         client.set_read_timeout(Some(SOON)).expect("a timeout can be set");
         let (server, _) = listener.accept().expect("somebody has connected");
-        let (files, limits, stopping) = (
-            self.files.clone(),
-            self.limits.clone(),
-            Arc::clone(&self.stopping),
-        );
+        let (files, limits, stopping) = (self.files.clone(), self.limits.clone(), Arc::clone(&self.stopping));
         let buffered = buffered.to_vec();
         let thread = std::thread::spawn(move || serve(&server, buffered, &files, &limits, &stopping));
         (client, thread)
@@ -76,9 +66,7 @@ impl Site {
         client.write_all(request.as_ref()).expect("the server reads");
         client.shutdown(Shutdown::Write).expect("it is connected");
         let mut answer = Vec::new();
-        client
-            .read_to_end(&mut answer)
-            .expect("the connection is not reset");
+        client.read_to_end(&mut answer).expect("the connection is not reset");
         (answer, thread.join().expect("the session does not panic"))
     }
 
@@ -111,8 +99,7 @@ fn read_one(client: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
-    head.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[test]
@@ -140,14 +127,7 @@ fn a_file_comes_with_all_that_a_browser_needs() {
 #[test]
 fn pipelined_requests_are_answered_in_order_whatever_the_size() {
     let site = Site::new();
-    let paths = [
-        "/small.txt",
-        "/medium.bin",
-        "/missing",
-        "/large.bin",
-        "/medium.bin",
-        "/small.txt",
-    ];
+    let paths = ["/small.txt", "/medium.bin", "/missing", "/large.bin", "/medium.bin", "/small.txt"];
     let requests: String = paths.iter().cycle().take(60).map(|path| get(path)).collect();
     let (mut client, thread) = site.connect(b"");
     let mut writer = client.try_clone().expect("a socket can be cloned");
@@ -209,13 +189,8 @@ fn head_and_conditional_requests_have_no_body() {
         format!("If-None-Match: \"x\", W/{tag}"),
         format!("If-Modified-Since: {modified}"),
     ] {
-        let answer = ask(format!(
-            "GET /small.txt HTTP/1.1\r\nHost: a\r\n{condition}\r\n\r\n"
-        ));
-        assert!(
-            answer.starts_with("HTTP/1.1 304 Not Modified\r\n"),
-            "{condition}: {answer}"
-        );
+        let answer = ask(format!("GET /small.txt HTTP/1.1\r\nHost: a\r\n{condition}\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 304 Not Modified\r\n"), "{condition}: {answer}");
         assert_eq!(field(&answer, "ETag"), Some(tag));
     }
     // All of these were without bodies, else this would not be a head.
@@ -236,15 +211,9 @@ fn what_is_refused_is_said_and_then_the_connection_ends() {
     let site = Site::new();
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-            "405 Method Not Allowed",
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\n\r\n".into(), "405 Method Not Allowed"),
         ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".into(), "501 Not Implemented"),
-        (
-            "GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(),
-            "505 HTTP Version Not Supported",
-        ),
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(), "505 HTTP Version Not Supported"),
         (get(&format!("/{}", "x".repeat(9000))), "414 URI Too Long"),
         (
             format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000)),
@@ -279,10 +248,7 @@ fn paths_that_lead_elsewhere_get_nothing() {
         ("/small.txt/", 404),
     ] {
         let answer = site.text(get(path));
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{path}: {answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
     }
 }
 
@@ -290,10 +256,8 @@ fn paths_that_lead_elsewhere_get_nothing() {
 fn an_unread_body_is_never_the_next_request() {
     let site = Site::new();
     let hidden = get("/dir/");
-    let sized = format!(
-        "GET /small.txt HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{hidden}",
-        hidden.len()
-    );
+    let sized =
+        format!("GET /small.txt HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len());
     let chunked = format!(
         "GET /small.txt HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n",
         hidden.len()
@@ -320,17 +284,11 @@ fn an_unread_body_is_never_the_next_request() {
 fn old_clients_are_closed_unless_they_ask() {
     let site = Site::new();
     let (answer, served) = site.exchange("GET /small.txt HTTP/1.0\r\n\r\n");
-    assert_eq!(
-        field(&String::from_utf8_lossy(&answer), "Connection"),
-        Some("close")
-    );
+    assert_eq!(field(&String::from_utf8_lossy(&answer), "Connection"), Some("close"));
     assert_eq!(served.requests, 1);
     let kept = "GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".repeat(2);
     let (answer, served) = site.exchange(kept);
-    assert_eq!(
-        field(&String::from_utf8_lossy(&answer), "Connection"),
-        Some("keep-alive")
-    );
+    assert_eq!(field(&String::from_utf8_lossy(&answer), "Connection"), Some("keep-alive"));
     assert_eq!(served.requests, 2);
 }
 
@@ -339,9 +297,7 @@ fn a_changed_file_is_seen_on_an_open_connection() {
     let site = Site::new();
     let (mut client, _thread) = site.connect(b"");
     let mut ask = || {
-        client
-            .write_all(get("/small.txt").as_bytes())
-            .expect("the server reads");
+        client.write_all(get("/small.txt").as_bytes()).expect("the server reads");
         read_one(&mut client).1
     };
     assert_eq!(ask(), SMALL.as_bytes());

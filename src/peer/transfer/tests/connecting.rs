@@ -46,9 +46,7 @@ fn the_listener_tells_who_has_connected() {
     };
     assert_eq!(transfer, TRANSFER);
     stream.write_all(b"file").expect("it is open");
-    receiver
-        .read_exact(&mut [0; 4])
-        .expect("it is the same connection");
+    receiver.read_exact(&mut [0; 4]).expect("it is the same connection");
 
     let said = [FILE_PREFACE.as_slice(), &[3; 16], b"!"].concat();
     let mut hasty = dial_raw(&listener, &said);
@@ -59,9 +57,7 @@ fn the_listener_tells_who_has_connected() {
     assert_eq!(transfer, [3; 16]);
     hasty.write_all(b"?").expect("it is open");
     let mut next = [0; 2];
-    stream
-        .read_exact(&mut next)
-        .expect("the stream blocks until something comes");
+    stream.read_exact(&mut next).expect("the stream blocks until something comes");
     assert_eq!(&next, b"!?", "nothing beyond the name of the transfer was taken");
 }
 
@@ -81,10 +77,7 @@ fn the_listener_waits_for_the_slow_and_closes_on_strangers() {
         other => panic!("{other:?}"),
     }
     drop(listener);
-    assert!(
-        seen.recv().is_err(),
-        "the thread has ended and nobody else was announced"
-    );
+    assert!(seen.recv().is_err(), "the thread has ended and nobody else was announced");
 }
 
 #[test]
@@ -117,10 +110,7 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody dials");
         stream.write_all(&hello).expect("it is open");
-        let question = frame::frame(&ToServer::Splice {
-            transfer: TRANSFER,
-            side: Side::Receiver,
-        });
+        let question = frame::frame(&ToServer::Splice { transfer: TRANSFER, side: Side::Receiver });
         let mut asked = vec![0; PREFACE.len() + question.len()];
         // One who dislikes the greeting asks nothing.
         if stream.read_exact(&mut asked).is_ok() {
@@ -132,10 +122,7 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
 }
 
 fn hello() -> Vec<u8> {
-    frame::frame(&ToPeer::Hello {
-        nonce: [1; 32],
-        server: [2; 16],
-    })
+    frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] })
 }
 
 #[test]
@@ -144,10 +131,7 @@ fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
     let (address, thread) = server(hello(), [spliced.as_slice(), b"file message"].concat());
     let mut stream = dial_server(&address, &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
     let (asked, far) = thread.join().expect("the server does not panic");
-    let question = frame::frame(&ToServer::Splice {
-        transfer: TRANSFER,
-        side: Side::Receiver,
-    });
+    let question = frame::frame(&ToServer::Splice { transfer: TRANSFER, side: Side::Receiver });
     assert_eq!(asked, [PREFACE.as_slice(), &question].concat());
     far.shutdown(Shutdown::Both).expect("it is open");
     let mut rest = Vec::new();
@@ -157,23 +141,11 @@ fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
 
 #[test]
 fn what_the_server_says_against_it_is_told_escaped() {
-    let refusal = frame::frame(&ToPeer::Error {
-        code: ErrorCode::Busy,
-        detail: "no\x1b[2Jw".into(),
-    });
+    let refusal = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: "no\x1b[2Jw".into() });
     for (first, second) in [(hello(), refusal.clone()), (refusal, Vec::new())] {
         let (address, thread) = server(first, second);
         let error = dial_server(&address, &TRANSFER, Side::Receiver, DEADLINE).expect_err("it is refused");
-        assert!(
-            matches!(
-                &error,
-                TransferError::Server {
-                    code: ErrorCode::Busy,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(&error, TransferError::Server { code: ErrorCode::Busy, .. }), "{error}");
         assert!(error.to_string().contains("no\\u{1b}[2Jw"), "{error}");
         thread.join().expect("the server does not panic");
     }
@@ -191,10 +163,7 @@ fn a_server_that_speaks_something_else_is_refused() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
     let unused = unused.expect("a free port").to_string();
     let refused = dial_server(&unused, &TRANSFER, Side::Sender, DEADLINE);
-    assert!(
-        matches!(refused, Err(TransferError::Connect { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(TransferError::Connect { .. })), "{refused:?}");
 }
 
 #[test]

@@ -15,11 +15,7 @@ use zeroize::Zeroizing;
 use crate::peer::home::Home;
 
 fn key() -> TransferKey {
-    TransferKey {
-        transfer: TRANSFER,
-        secret: Zeroizing::new([9; 32]),
-        salt: [5; 16],
-    }
+    TransferKey { transfer: TRANSFER, secret: Zeroizing::new([9; 32]), salt: [5; 16] }
 }
 
 fn content(length: usize) -> Vec<u8> {
@@ -31,21 +27,11 @@ fn name() -> FileName {
 }
 
 fn header(content: &[u8]) -> FileHeader {
-    FileHeader {
-        name: name(),
-        total_bytes: content.len() as u64,
-        offset: 0,
-        sha256: Digest::of(content),
-    }
+    FileHeader { name: name(), total_bytes: content.len() as u64, offset: 0, sha256: Digest::of(content) }
 }
 
 fn expected(content: &[u8]) -> Expected {
-    Expected {
-        key: key(),
-        name: name(),
-        bytes: content.len() as u64,
-        sha256: Digest::of(content),
-    }
+    Expected { key: key(), name: name(), bytes: content.len() as u64, sha256: Digest::of(content) }
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -73,13 +59,7 @@ fn destination(dir: &Path) -> Destination {
 fn entries(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .expect("it is there")
-        .map(|entry| {
-            entry
-                .expect("it reads")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("it reads").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -141,10 +121,7 @@ fn a_file_of_any_length_arrives_whole() {
         let sent = sender.join().expect("the sender does not panic");
         assert_eq!(sent.expect("it is sent"), length as u64);
         assert_eq!(received.path, dir.path().join("tide.csv"));
-        assert_eq!(
-            (received.bytes, received.sha256),
-            (length as u64, Digest::of(&content))
-        );
+        assert_eq!((received.bytes, received.sha256), (length as u64, Digest::of(&content)));
         assert_eq!(std::fs::read(&received.path).ok(), Some(content));
         assert_eq!(entries(dir.path()), ["tide.csv"]);
         assert_eq!(steps.last(), Some(&(length as u64, length as u64)));
@@ -182,10 +159,7 @@ fn what_was_changed_on_the_way_never_gets_a_name() {
     ] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let received = receive_from(send_all(records), &expected(&content), &destination(dir.path()));
-        assert!(
-            matches!(received, Err(TransferError::NotAuthentic)),
-            "{what}: {received:?}"
-        );
+        assert!(matches!(received, Err(TransferError::NotAuthentic)), "{what}: {received:?}");
         assert!(entries(dir.path()).is_empty(), "{what}");
     }
 }
@@ -206,11 +180,7 @@ fn a_stream_that_ends_anywhere_is_cut_off() {
     ] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let part = stream[..length].to_vec();
-        let received = receive_from(
-            send_all(vec![part]),
-            &expected(&content),
-            &destination(dir.path()),
-        );
+        let received = receive_from(send_all(vec![part]), &expected(&content), &destination(dir.path()));
         match received {
             Err(TransferError::CutOff { missing: said }) => assert_eq!(said, missing as u64, "at {length}"),
             other => panic!("at {length}: {other:?}"),
@@ -225,30 +195,15 @@ fn another_file_than_the_one_asked_for_is_refused() {
     let right = header(&content);
     let other_name = "other".parse().expect("a good name");
     for wrong in [
-        FileHeader {
-            name: other_name,
-            ..right.clone()
-        },
-        FileHeader {
-            total_bytes: 101,
-            ..right.clone()
-        },
-        FileHeader {
-            sha256: Digest::of(b"other"),
-            ..right.clone()
-        },
-        FileHeader {
-            offset: 1,
-            ..right.clone()
-        },
+        FileHeader { name: other_name, ..right.clone() },
+        FileHeader { total_bytes: 101, ..right.clone() },
+        FileHeader { sha256: Digest::of(b"other"), ..right.clone() },
+        FileHeader { offset: 1, ..right.clone() },
     ] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let records = records(&wrong, &content);
         let received = receive_from(send_all(records), &expected(&content), &destination(dir.path()));
-        assert!(
-            matches!(received, Err(TransferError::OtherFile)),
-            "{wrong:?}: {received:?}"
-        );
+        assert!(matches!(received, Err(TransferError::OtherFile)), "{wrong:?}: {received:?}");
     }
 }
 
@@ -277,10 +232,7 @@ fn nothing_is_overwritten_unless_told_to() {
     let path = destination.path();
     std::fs::write(&path, b"mine").expect("it can be written");
     let refused = receive_from(send_all(good.clone()), &expected(&content), &destination);
-    assert!(
-        matches!(&refused, Err(TransferError::Exists(at)) if *at == path),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(TransferError::Exists(at)) if *at == path), "{refused:?}");
     assert_eq!(std::fs::read(&path).ok(), Some(b"mine".to_vec()));
     destination.overwrite = true;
     receive_from(send_all(good), &expected(&content), &destination).expect("it may be replaced");
@@ -367,10 +319,7 @@ fn a_cancelled_sending_ends_and_the_receiver_keeps_nothing() {
     let received = receive_file(far, &expected(&content), &destination(dir.path()), &mut progress);
     let sent = sender.join().expect("the sender does not panic");
     assert!(matches!(sent, Err(TransferError::Cancelled)), "{sent:?}");
-    assert!(
-        matches!(received, Err(TransferError::CutOff { missing }) if missing > 0),
-        "{received:?}"
-    );
+    assert!(matches!(received, Err(TransferError::CutOff { missing }) if missing > 0), "{received:?}");
     assert!(entries(dir.path()).is_empty());
 }
 
@@ -383,14 +332,8 @@ fn a_file_that_has_become_shorter_is_noticed_while_it_is_sent() {
         file.set_len(left as u64).expect("it is ours");
         let drain = thread::spawn(move || std::io::copy(&mut far, &mut std::io::sink()));
         let sent = send_file(near, file, &head, &key(), &no_cancel());
-        assert!(
-            matches!(sent, Err(TransferError::FileChanged)),
-            "{left}: {sent:?}"
-        );
-        drain
-            .join()
-            .expect("it does not panic")
-            .expect("it reads to the end");
+        assert!(matches!(sent, Err(TransferError::FileChanged)), "{left}: {sent:?}");
+        drain.join().expect("it does not panic").expect("it reads to the end");
     }
 }
 
@@ -412,11 +355,7 @@ fn sending_starts_where_the_header_says() {
     let all = reader.join().expect("it does not panic").expect("it reads");
     assert_eq!(all.len(), expected_bytes);
     let mut sealer = FileSealer::new(&key());
-    let first = [
-        sealer.header(&head),
-        sealer.chunk(&content[90..90 + CHUNK_BYTES], false),
-    ]
-    .concat();
+    let first = [sealer.header(&head), sealer.chunk(&content[90..90 + CHUNK_BYTES], false)].concat();
     assert_eq!(all[..first.len()], first);
     head.offset = head.total_bytes + 1;
     let (near, _far) = pair();
@@ -431,24 +370,15 @@ fn a_destination_is_a_directory_or_a_path_in_one() {
     let into = output(dir.path()).expect("a directory");
     assert_eq!(into.path(), dir.path().join("tide.csv"));
     let renamed = output(&dir.path().join("new.csv")).expect("a path");
-    assert_eq!(
-        (renamed.directory.as_path(), renamed.name.to_str()),
-        (dir.path(), Some("new.csv"))
-    );
+    assert_eq!((renamed.directory.as_path(), renamed.name.to_str()), (dir.path(), Some("new.csv")));
     let here = output(Path::new("new.csv")).expect("a path");
     assert_eq!(here.directory, Path::new("."));
     for bad in ["", "missing/", "missing/.."] {
         let refused = output(&dir.path().join("x").join(bad));
-        assert!(
-            matches!(refused, Err(TransferError::BadPath(_))),
-            "{bad}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(TransferError::BadPath(_))), "{bad}: {refused:?}");
     }
     let lost = output(&dir.path().join("no/where.csv")).expect("a path");
-    assert!(matches!(
-        lost.check(1, &Digest::of(b"x")),
-        Err(TransferError::Disk { .. })
-    ));
+    assert!(matches!(lost.check(1, &Digest::of(b"x")), Err(TransferError::Disk { .. })));
 
     let home = Home::open(&dir.path().join("A")).expect("its parent exists");
     assert!(!home.downloads_path().exists());
@@ -465,10 +395,7 @@ fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
     let name: FileName = "a\u{202e}txt.exe".parse().expect("a name that a file may have");
     let destination = Destination::output(dir.path(), &name, false).expect("a directory");
     std::fs::write(destination.path(), b"mine").expect("it can be written");
-    let error = destination
-        .check(1, &Digest::of(b"x"))
-        .expect_err("it is taken")
-        .to_string();
+    let error = destination.check(1, &Digest::of(b"x")).expect_err("it is taken").to_string();
     assert!(error.contains("a\\u{202e}txt.exe"), "{error}");
 }
 
@@ -478,8 +405,7 @@ fn what_a_killed_receiver_left_is_cleared_and_what_is_being_received_is_not() {
     let temporary = |name: &str, age: Duration| {
         let path = dir.path().join(format!(".switchboard-{name}.part"));
         let file = File::create_new(path).expect("it can be made");
-        file.set_modified(std::time::SystemTime::now() - age)
-            .expect("it is ours");
+        file.set_modified(std::time::SystemTime::now() - age).expect("it is ours");
         file
     };
     let hour = Duration::from_secs(3600);
