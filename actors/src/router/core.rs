@@ -190,7 +190,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             Command::Who(reply) => self.who(reply),
             Command::Stop => self.end(),
             Command::Splice { transfer, side, stream, reply } => {
-                self.splice(now, transfer, side, stream, reply)
+                self.splice(now, transfer, side, stream, reply);
             }
         }
     }

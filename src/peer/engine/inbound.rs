@@ -56,7 +56,7 @@ impl Engine {
             ) => {}
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
             Err(bad) => {
-                self.refused_by_server(ErrorCode::Malformed, &format!("the server sent a bad frame: {bad}"))
+                self.refused_by_server(ErrorCode::Malformed, &format!("the server sent a bad frame: {bad}"));
             }
         }
         Ok(())

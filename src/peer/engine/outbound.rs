@@ -423,17 +423,20 @@ impl Engine {
             return;
         }
         let name = contact.name.clone();
+        let mut is_news = true;
         if let Some(message) = contact.unacked.get_mut(&sent.number) {
+            // A stored message that goes once more only asks for its receipt.
+            is_news = message.stored_at.is_none();
             match outcome {
                 Outcome::Stored => {
                     message.stored_at = server;
                     let write = server.map(|server| Write::Stored(name, sent.number, server));
-                    self.writes.extend(write);
+                    self.writes.extend(write.filter(|_| is_news));
                 }
                 _ => message.is_relayed = true,
             }
         }
-        if let Some(trace) = sent.trace {
+        if let (Some(trace), true) = (sent.trace, is_news) {
             let event = if outcome == Outcome::Stored { Event::Stored(trace) } else { Event::Relayed(trace) };
             self.emit(&event);
         }

@@ -157,7 +157,7 @@ impl Pins {
         for line in &self.lines {
             match line {
                 Line::Pinned { name, fingerprint, since } => {
-                    text.extend_from_slice(format!("{name} {fingerprint} {since}").as_bytes())
+                    text.extend_from_slice(format!("{name} {fingerprint} {since}").as_bytes());
                 }
                 Line::Other(bytes) => text.extend_from_slice(bytes),
             }

@@ -55,7 +55,7 @@ impl<'a> Outbox<'a> {
                 self.copied.extend_from_slice(content);
             }
             Body::Memory(content) => {
-                self.bodies.push(Reference { after: self.copied.len(), content: content.clone() })
+                self.bodies.push(Reference { after: self.copied.len(), content: content.clone() });
             }
             Body::File { file, bytes } => return self.send_file(file, *bytes),
         }
