@@ -1,5 +1,6 @@
 //! The scenarios: each starts real processes in a temporary place and is named for what it shows.
 
+mod burdens;
 mod classroom;
 mod control;
 mod crashes;
