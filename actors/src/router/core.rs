@@ -36,7 +36,7 @@ const PEERS_MAX: usize = 1_000_000;
 /// Most cards that one session watches.
 const WATCHING_MAX: usize = 4_096;
 /// Most commands that wait for a session whose mailbox is full. A session that lets more come together is ended.
-const OWED_MAX: usize = 8_192;
+const OWED_MAX: usize = 32_768;
 /// Most peers in the answer to "who".
 const KNOWN_MAX: usize = 10_000;
 

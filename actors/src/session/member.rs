@@ -24,6 +24,9 @@ use crate::runtime::reply;
 const UNTAKEN_BYTES_MAX: usize = 4 << 20;
 /// Beyond this a peer that does not read is not read from either.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
+/// With so many envelopes on their way whose outcome the Router has not said, a peer is not read from: they would only queue
+/// up, and so would the answers.
+const UNHEARD_MAX: u64 = 8_192;
 /// How long a peer may let what is written to it stand before its connection ends.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long to wait for the outcome of a peer's last envelopes: a commit of the store.
@@ -43,6 +46,8 @@ pub(super) struct MemberSession<'a> {
     pub(super) seen_at: IpAddr,
     /// How many envelopes have come from the peer.
     pub(super) sent: u64,
+    /// What became of envelopes is known up to this one.
+    heard: u64,
     pub(super) untaken: Untaken,
     pub(super) transmissions: Option<Transmissions>,
     pub(super) callback: Option<Callback>,
@@ -79,6 +84,7 @@ pub(super) fn serve(
         link,
         seen_at: seen_at.ip().to_canonical(),
         sent: 0,
+        heard: 0,
         untaken: Untaken::default(),
         transmissions,
         callback: None,
@@ -157,7 +163,7 @@ impl MemberSession<'_> {
             if self.link.flush()? || self.link.outgoing_bytes() == 0 {
                 stalled_since = None;
             }
-            if readable && self.link.outgoing_bytes() < OUTGOING_BYTES_MAX {
+            if readable && self.may_read() {
                 let read = self.link.read()?;
                 if let Err(ended) = self.take_frames() {
                     return Ok(Some(ended));
@@ -179,6 +185,11 @@ impl MemberSession<'_> {
             }
             readable |= self.wait(inbox, now)?;
         }
+    }
+
+    /// Whether more may come from the peer: it reads what it is told, and knows what became of what it has sent.
+    fn may_read(&self) -> bool {
+        self.link.outgoing_bytes() < OUTGOING_BYTES_MAX && self.sent.saturating_sub(self.heard) < UNHEARD_MAX
     }
 
     fn has_room(&self) -> bool {
@@ -205,6 +216,7 @@ impl MemberSession<'_> {
                 self.untaken.delivered(delivery);
             }
             SessionCommand::Routed { first, count, outcome } => {
+                self.heard = self.heard.max(first + count);
                 if let Some(transmissions) = &mut self.transmissions {
                     transmissions.routed(first, count, outcome);
                 }
@@ -237,7 +249,7 @@ impl MemberSession<'_> {
 
     fn poll(&self, inbox: &Inbox, now: Instant) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::IN, self.link.outgoing_bytes() < OUTGOING_BYTES_MAX);
+        wanted.set(PollFlags::IN, self.may_read());
         wanted.set(PollFlags::OUT, self.link.outgoing_bytes() > 0);
         let (stream, bell) = (&**self.link.stream(), inbox.event());
         let call = self.callback.as_ref().and_then(Callback::waits_on);
