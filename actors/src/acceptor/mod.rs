@@ -230,12 +230,27 @@ impl Pool {
         }
     }
 
-    /// A session that panics ends alone.
     fn serve(&self, id: SessionId, stream: &Arc<TcpStream>) {
-        let result = catch_unwind(AssertUnwindSafe(|| session::run(id, stream, &self.services)));
+        let ended = isolated(|| session::run(id, stream, &self.services));
         self.open.fetch_sub(1, Ordering::Relaxed);
-        if result.is_err() {
+        if !ended {
             tracing::error!(target: "session", id, "a session panicked; the others go on");
         }
+    }
+}
+
+/// Runs a session. One that panics ends alone: false.
+fn isolated(session: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(session)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_panics_ends_alone() {
+        assert!(isolated(|| {}));
+        assert!(!isolated(|| panic!("this panic is part of a test")));
     }
 }

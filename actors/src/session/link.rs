@@ -165,3 +165,79 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let near = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        (near, listener.accept().expect("somebody dialled").0)
+    }
+
+    fn read_all(link: &mut Link, count: usize) -> Vec<Vec<u8>> {
+        let mut bodies = Vec::new();
+        while bodies.len() < count {
+            while let Some(body) = link.first_frame(BODY_BYTES_MAX).expect("the frames are good") {
+                bodies.push(body.to_vec());
+                let used = LENGTH_BYTES + body.len();
+                link.split(used);
+            }
+            if bodies.len() < count {
+                assert_ne!(link.read().expect("the connection is open"), ReadOutcome::Closed);
+            }
+        }
+        bodies
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn frames_arrive_whole_whatever_their_sizes_and_whatever_was_read_before(
+            sizes in prop::collection::vec(0usize..20_000, 1..40),
+            already in 0usize..200,
+        ) {
+            let bodies: Vec<Vec<u8>> = (0u8..).zip(&sizes).map(|(fill, size)| vec![fill; *size]).collect();
+            let mut stream = Vec::new();
+            for body in &bodies {
+                stream.extend_from_slice(&u32::try_from(body.len())?.to_le_bytes());
+                stream.extend_from_slice(body);
+            }
+            let (near, far) = pair();
+            let already = already.min(stream.len());
+            let mut link = Link::new(Arc::new(near), &stream[..already]);
+            let rest = stream.split_off(already);
+            let writer = std::thread::spawn(move || (&far).write_all(&rest).map(|()| far));
+            prop_assert_eq!(read_all(&mut link, bodies.len()), bodies);
+            prop_assert!(link.received().is_empty());
+            prop_assert!(writer.join().is_ok_and(|written| written.is_ok()));
+        }
+    }
+
+    #[test]
+    fn what_waits_is_written_in_order_and_counted() {
+        let (near, mut far) = pair();
+        near.set_nonblocking(true).expect("a socket can be non-blocking");
+        let mut link = Link::new(Arc::new(near), &[]);
+        let parts: Vec<Bytes> = (0u8..200).map(|fill| Bytes::from(vec![fill; 40_000])).collect();
+        let expected: Vec<u8> = parts.concat();
+        parts.into_iter().for_each(|part| link.push(part));
+        assert_eq!(link.outgoing_bytes(), expected.len());
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; 200 * 40_000];
+            far.read_exact(&mut got).map(|()| got)
+        });
+        while link.outgoing_bytes() > 0 {
+            link.flush().expect("the connection is open");
+            std::thread::yield_now();
+        }
+        let got = reader.join().expect("the reader does not panic").expect("all of it arrives");
+        assert!(got == expected);
+    }
+}
