@@ -146,18 +146,9 @@ pub struct SentEvent {
     pub to: PeerName,
     /// Its number.
     pub number: u64,
-    /// Under which conversation.
-    pub conversation: ConversationId,
-    /// Its place there, which is its nonce.
-    pub place: u64,
-    /// Length of what was sealed.
-    pub bytes: u64,
-    /// SHA-256 of what was sealed: what the server prints.
-    pub ciphertext_sha256: Digest,
-    /// The ciphertext in hexadecimal, shortened unless the whole trace is asked for.
-    pub ciphertext: String,
-    /// The running hash with this message.
-    pub running_hash: Digest,
+    /// How it was sealed.
+    #[serde(flatten)]
+    pub sealed: Sealed,
 }
 
 /// A message that has arrived.
@@ -176,12 +167,12 @@ pub struct MessageEvent {
     /// SHA-256 of the text, computed here and equal to the one that came inside.
     pub sha256: Digest,
     /// How it came; none if it came earlier and is only shown now.
-    pub arrival: Option<Arrival>,
+    pub arrival: Option<Sealed>,
 }
 
-/// How a message came.
+/// How a message was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrival {
+pub struct Sealed {
     /// Under which conversation.
     pub conversation: ConversationId,
     /// Its place there, which is its nonce.

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use indicatif::{ProgressBar, ProgressStyle};
 use wire::escape::Escaped;
 
-use super::event::{Answer, Arrival, ConversationEvent, Event, FileRoute, MessageEvent, SentEvent};
+use super::event::{Answer, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent};
 use super::store::Direction;
 use crate::terminal;
 
@@ -168,16 +168,16 @@ impl Renderer {
     }
 
     fn sent(&self, word: &str, meaning: &str, sent: &SentEvent, out: &mut String) -> fmt::Result {
-        let SentEvent { to, number, conversation, place, bytes, .. } = sent;
+        let SentEvent { to, number, sealed: Sealed { conversation, place, bytes, .. } } = sent;
         writeln!(out, "{} #{number} to {to}: {meaning}", self.mark(word, 34))?;
         writeln!(
             out,
             "    sealed               AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes",
             conversation.short()
         )?;
-        writeln!(out, "    ciphertext           {}", sent.ciphertext)?;
-        writeln!(out, "    SHA-256 of it        {}", sent.ciphertext_sha256)?;
-        write!(out, "    running hash         {}", sent.running_hash)
+        writeln!(out, "    ciphertext           {}", sent.sealed.ciphertext)?;
+        writeln!(out, "    SHA-256 of it        {}", sent.sealed.ciphertext_sha256)?;
+        write!(out, "    running hash         {}", sent.sealed.running_hash)
     }
 
     fn message(&self, message: &MessageEvent, trace: bool, out: &mut String) -> fmt::Result {
@@ -186,7 +186,7 @@ impl Renderer {
         let (true, Some(arrival)) = (trace, &message.arrival) else {
             return write!(out, "{}: {text}", self.mark(&format!("{from} #{number}"), 1));
         };
-        let Arrival { conversation, place, bytes, ciphertext, ciphertext_sha256, running_hash } = arrival;
+        let Sealed { conversation, place, bytes, ciphertext, ciphertext_sha256, running_hash } = arrival;
         writeln!(out, "{} #{number} from {from}", self.mark("received", 34))?;
         writeln!(out, "    ciphertext           {ciphertext}")?;
         writeln!(out, "    SHA-256 of it        {ciphertext_sha256}")?;

@@ -8,6 +8,7 @@ use crate::digest::Fingerprint;
 use crate::frame;
 use crate::keys::{BadKey, EncryptionPublic, IdentityKey, IdentityPublic, Purpose};
 use crate::name::PeerName;
+use crate::signed::{self, Signed};
 
 /// Longest card: two keys of 4096 bits, a signature and a name take 1.7 KB.
 pub const CARD_BYTES_MAX: usize = 4096;
@@ -28,14 +29,6 @@ pub enum BadCard {
     /// The signature is not that of the card's own identity key.
     #[error("the card's signature does not verify")]
     Signature,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Signed<'a> {
-    #[serde(with = "serde_bytes")]
-    body: &'a [u8],
-    #[serde(with = "serde_bytes")]
-    signature: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,10 +75,7 @@ impl Card {
             issued_at,
             valid_until,
         };
-        let body = postcard::to_stdvec(&body).expect("a card contains nothing that postcard refuses");
-        let signature = identity.sign(Purpose::Card, &body, rng);
-        let signed = Signed { body: &body, signature: &signature };
-        let bytes = postcard::to_stdvec(&signed).expect("a card contains nothing that postcard refuses");
+        let (_, bytes) = signed::sign(&body, identity, Purpose::Card, rng);
         let (identity, encryption) = (identity.public().clone(), encryption.clone());
         Self { name, identity, encryption, issued_at, valid_until, bytes }
     }
@@ -99,10 +89,10 @@ impl Card {
         if bytes.len() > CARD_BYTES_MAX {
             return Err(BadCard::Malformed);
         }
-        let signed: Signed = frame::decode(bytes).map_err(|_| BadCard::Malformed)?;
+        let signed = Signed::read(bytes).map_err(|_| BadCard::Malformed)?;
         let body: Body = frame::decode(signed.body).map_err(|_| BadCard::Malformed)?;
         let identity = IdentityPublic::from_der(body.identity)?;
-        identity.verify(Purpose::Card, signed.body, signed.signature).map_err(|_| BadCard::Signature)?;
+        signed.verify(&identity, Purpose::Card).map_err(|_| BadCard::Signature)?;
         Ok(Self {
             name: body.name,
             encryption: EncryptionPublic::from_der(body.encryption)?,

@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod query;
 pub mod share;
 pub mod signal;
+mod signed;
 pub mod transfer;
 
 pub use digest::{Digest, Fingerprint};

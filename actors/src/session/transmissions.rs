@@ -48,9 +48,13 @@ impl Transmissions {
             Outcome::Stored => "stored",
             Outcome::Refused(_) => "refused",
         };
+        let reason = match outcome {
+            Outcome::Refused(refusal) => Some(refusal.to_string()),
+            _ => None,
+        };
         for place in first..first.saturating_add(count) {
             if let Some(sent) = self.open.remove(&place) {
-                self.print(&sent, word, outcome);
+                self.print(&sent, word, reason.as_deref());
             }
         }
     }
@@ -60,11 +64,7 @@ impl Transmissions {
         self.open.is_empty()
     }
 
-    fn print(&self, sent: &Transmission, outcome: &str, detail: Outcome) {
-        let reason = match detail {
-            Outcome::Refused(refusal) => Some(refusal.to_string()),
-            _ => None,
-        };
+    fn print(&self, sent: &Transmission, outcome: &str, reason: Option<&str>) {
         tracing::info!(
             target: "route",
             from = %self.from,
@@ -83,16 +83,7 @@ impl Drop for Transmissions {
     /// Envelopes whose outcome comes after the session has ended are printed all the same.
     fn drop(&mut self) {
         for sent in std::mem::take(&mut self.open).into_values() {
-            tracing::info!(
-                target: "route",
-                from = %self.from,
-                to = %sent.to,
-                kind = sent.kind.as_str(),
-                number = sent.number,
-                bytes = sent.bytes,
-                sha256 = %sent.sha256,
-                outcome = "sender left before the outcome was known",
-            );
+            self.print(&sent, "unknown", Some("the sender left before it was known"));
         }
     }
 }

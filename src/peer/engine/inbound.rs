@@ -8,10 +8,10 @@ use wire::protocol::{Envelope, ErrorCode, Kind, ToPeer, ToServer};
 use wire::signal::Complaint;
 use wire::{Digest, escape::Escaped};
 
-use super::contact::Lookup;
+use super::contact::{Lookup, Place};
 use super::outbound::CardVerdict;
 use super::{Engine, Fatal};
-use crate::peer::event::{Arrival, ConversationEvent, Event, MessageEvent};
+use crate::peer::event::{ConversationEvent, Event, MessageEvent};
 use crate::peer::home::Pin;
 use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
 
@@ -265,14 +265,8 @@ impl Engine {
                         None => {}
                     }
                 }
-                let arrival = Arrival {
-                    conversation: id,
-                    place: opened.place,
-                    bytes: sealed.len() as u64,
-                    ciphertext_sha256: Digest::of(sealed),
-                    ciphertext: self.shorten(sealed),
-                    running_hash,
-                };
+                let place = Place { conversation: id, place: opened.place, running_hash };
+                let arrival = self.describe_sealed(sealed, place);
                 self.show_message(MessageEvent {
                     from: name,
                     number,

@@ -27,7 +27,7 @@ use wire::keys::Purpose;
 use wire::protocol::{ErrorCode, ServerId, TransferId, join_proof_text};
 
 use super::command::{Command, Update};
-use super::event::Event;
+use super::event::{Event, Sealed};
 use super::home::{HomeError, Keys, Pins};
 use super::share::Share;
 use super::store::{Store, StoreError, Write};
@@ -298,6 +298,18 @@ impl Engine {
     /// Shows an event to one client.
     fn tell(&mut self, client: ClientId, event: Event) {
         self.effects.push(Effect::Tell(client, Update::Event(event)));
+    }
+
+    /// A sealed message as it is shown.
+    fn describe_sealed(&self, bytes: &[u8], place: contact::Place) -> Sealed {
+        Sealed {
+            conversation: place.conversation,
+            place: place.place,
+            bytes: bytes.len() as u64,
+            ciphertext_sha256: wire::Digest::of(bytes),
+            ciphertext: self.shorten(bytes),
+            running_hash: place.running_hash,
+        }
     }
 
     fn shorten(&self, hex_of: &[u8]) -> String {

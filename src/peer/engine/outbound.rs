@@ -336,16 +336,8 @@ impl Engine {
         };
         let Some(bytes) = bytes else { return Ok(()) };
         self.send_opening(contact, place.conversation);
-        let trace = SentEvent {
-            to: contact.name.clone(),
-            number,
-            conversation: place.conversation,
-            place: place.place,
-            bytes: bytes.len() as u64,
-            ciphertext_sha256: wire::Digest::of(&bytes),
-            ciphertext: self.shorten(&bytes),
-            running_hash: place.running_hash,
-        };
+        let sealed = self.describe_sealed(&bytes, place);
+        let trace = SentEvent { to: contact.name.clone(), number, sealed };
         let parcel = Parcel::new(Kind::Message, number, &bytes, place.conversation);
         self.send(&contact.name, Parcel { trace: Some(trace), ..parcel });
         Ok(())

@@ -9,6 +9,7 @@ use crate::conversation::ConversationId;
 use crate::digest::{Digest, Fingerprint};
 use crate::frame;
 use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, Purpose, SECRET_BYTES, Secret};
+use crate::signed::{self, Signed};
 
 /// Longest opening: the sender's card, a key wrapped under 4096 bits and a signature.
 const OPENING_BYTES_MAX: usize = 8192;
@@ -33,14 +34,6 @@ impl From<NotAuthentic> for BadOpening {
     fn from(_: NotAuthentic) -> Self {
         Self::NotAuthentic
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Signed<'a> {
-    #[serde(with = "serde_bytes")]
-    body: &'a [u8],
-    #[serde(with = "serde_bytes")]
-    signature: &'a [u8],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,10 +95,7 @@ impl Opening {
             opened_at,
             first_number,
         };
-        let bytes = postcard::to_stdvec(&body).expect("an opening contains nothing that postcard refuses");
-        let signature = identity.sign(Purpose::Opening, &bytes, rng);
-        let signed = Signed { body: &bytes, signature: &signature };
-        let signed = postcard::to_stdvec(&signed).expect("an opening contains nothing that postcard refuses");
+        let (bytes, signed) = signed::sign(&body, identity, Purpose::Opening, rng);
         let opening = Self {
             id: Digest::of(&bytes),
             sender: sender.clone(),
@@ -129,10 +119,10 @@ impl Opening {
         if bytes.len() > OPENING_BYTES_MAX {
             return Err(BadOpening::Malformed);
         }
-        let signed: Signed = frame::decode(bytes).map_err(|_| BadOpening::Malformed)?;
+        let signed = Signed::read(bytes).map_err(|_| BadOpening::Malformed)?;
         let body: Body = frame::decode(signed.body).map_err(|_| BadOpening::Malformed)?;
         let sender = Card::from_bytes(body.sender_card)?;
-        sender.identity.verify(Purpose::Opening, signed.body, signed.signature)?;
+        signed.verify(&sender.identity, Purpose::Opening)?;
         if sender.fingerprint() != body.sender {
             return Err(BadOpening::NotAuthentic);
         }

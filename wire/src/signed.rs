@@ -1,0 +1,43 @@
+//! A body with a signature over its bytes: the common shell of cards and openings. PROTOCOL.md, sections 5 and 10.1.
+
+use rsa::rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{self, BadFrame};
+use crate::keys::{IdentityKey, IdentityPublic, NotAuthentic, Purpose};
+
+/// A body as it was read. The signature is over exactly these bytes, because postcard has several encodings of a value.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Signed<'a> {
+    /// What is signed.
+    #[serde(with = "serde_bytes")]
+    pub(crate) body: &'a [u8],
+    #[serde(with = "serde_bytes")]
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    /// Reads the shell; nothing is verified yet.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, BadFrame> {
+        frame::decode(bytes)
+    }
+
+    /// Checks that the owner of `key` signed the body for `purpose`.
+    pub(crate) fn verify(&self, key: &IdentityPublic, purpose: Purpose) -> Result<(), NotAuthentic> {
+        key.verify(purpose, self.body, self.signature)
+    }
+}
+
+/// Encodes and signs a body. Returns the bytes of the body, and of all of it.
+pub(crate) fn sign<T: Serialize>(
+    body: &T,
+    key: &IdentityKey,
+    purpose: Purpose,
+    rng: &mut impl CryptoRng,
+) -> (Vec<u8>, Vec<u8>) {
+    const PLAIN: &str = "cards and openings contain nothing that postcard refuses";
+    let body = postcard::to_stdvec(body).expect(PLAIN);
+    let signature = key.sign(purpose, &body, rng);
+    let all = postcard::to_stdvec(&Signed { body: &body, signature: &signature }).expect(PLAIN);
+    (body, all)
+}
