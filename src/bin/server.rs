@@ -15,7 +15,11 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Serves a web site, carries messages that only their two ends can read, and knows who shares which file.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Stop it with Ctrl-C: it finishes what it has begun and exits with 0.")]
+#[command(
+    name = "server",
+    version,
+    after_help = "Stop it with Ctrl-C: it finishes what it has begun and exits with 0."
+)]
 struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6789")]
@@ -33,8 +37,8 @@ struct Arguments {
     #[arg(long)]
     quiet: bool,
     /// Most connections at once
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
-    sessions_max: usize,
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    sessions_max: u32,
     /// Print a completion script for a shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     completions: Option<clap_complete::Shell>,
@@ -62,7 +66,8 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("server: {error:#}");
+            // Errors contain their cause already.
+            eprintln!("server: {error}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +80,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         listen: arguments.listen,
         root: arguments.root.clone(),
         data: arguments.data.clone(),
-        sessions_max: arguments.sessions_max,
+        sessions_max: usize::try_from(arguments.sessions_max)?,
     })?;
     terminal::print_line(&format!("listening on {}", server.address()))?;
     signals.forever().next();

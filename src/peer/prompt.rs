@@ -107,6 +107,8 @@ fn get(rest: &str) -> Result<Command, String> {
         Some((file, from)) => (file.trim(), Some(name(from.trim())?)),
         None => (rest, None),
     };
+    // A name with spaces needs no quotes here, and may have them.
+    let file = file.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(file);
     if file.is_empty() {
         return Err("usage: /get FILE [from NAME]".into());
     }
@@ -114,16 +116,29 @@ fn get(rest: &str) -> Result<Command, String> {
 }
 
 fn share(rest: &str) -> Result<Command, String> {
-    let usage = "usage: /share FILE KEYWORD...; a name with spaces goes in double quotes";
-    let (file, keywords) = match rest.strip_prefix('"').and_then(|quoted| quoted.split_once('"')) {
-        Some((file, keywords)) => (file, keywords),
-        None => rest.split_once(char::is_whitespace).ok_or(usage)?,
-    };
-    let keywords: Vec<String> = keywords.split_whitespace().map(str::to_owned).collect();
+    let usage = "usage: /share FILE KEYWORD...; what has spaces goes in double quotes";
+    let mut words = words(rest).ok_or(usage)?.into_iter();
+    let file = words.next().ok_or(usage)?;
+    let keywords: Vec<String> = words.collect();
     if keywords.is_empty() {
         return Err(usage.into());
     }
-    Ok(Command::AddShare { file: file.to_owned(), keywords })
+    Ok(Command::AddShare { file, keywords })
+}
+
+/// The words of a line; double quotes hold one with spaces together. `None` if a quote is left open.
+fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Some(words)
 }
 
 fn trust(rest: &str) -> Result<Command, String> {
@@ -166,10 +181,13 @@ mod tests {
         let get =
             |from| Command::Get { wanted: Wanted::Name(file.clone()), from, output: None, overwrite: false };
         assert_eq!(parse("/get low water.txt"), Ok(Line::Command(get(None))));
+        assert_eq!(parse("/get \"low water.txt\""), Ok(Line::Command(get(None))));
         assert_eq!(parse("/get low water.txt from B"), Ok(Line::Command(get(Some(to)))));
-        let share =
-            Command::AddShare { file: "low water.txt".into(), keywords: vec!["sea".into(), "tide".into()] };
-        assert_eq!(parse("/share \"low water.txt\" sea tide"), Ok(Line::Command(share)));
+        let share = Command::AddShare {
+            file: "low water.txt".into(),
+            keywords: vec!["sea".into(), "low tide".into()],
+        };
+        assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), Ok(Line::Command(share)));
         assert_eq!(parse("  "), Ok(Line::Empty));
         assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
         assert_eq!(parse("/quit"), Ok(Line::Quit));

@@ -111,6 +111,8 @@ impl Renderer {
                 )?;
                 write!(out, "    running hash         {running_hash}, equal at both ends")
             }
+            Event::Relayed(sent) => write!(out, "#{} to {} relayed", sent.number, sent.to),
+            Event::Stored(sent) => write!(out, "#{} to {} stored on the server", sent.number, sent.to),
             Event::Delivered { to, number, .. } => write!(out, "#{number} to {to} delivered"),
             Event::Message(message) => self.message(message, trace, out),
             Event::Refused { with, number, reason } => {

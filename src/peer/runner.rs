@@ -20,7 +20,7 @@ use super::event::Event;
 use super::home::{Home, HomeError, Lock};
 use super::share::{self, Share};
 use super::store::{Store, StoreError};
-use super::transfer::{self, Destination, Expected, Listener, ListenerEvent};
+use super::transfer::{self, Destination, Expected, Listener, ListenerEvent, TransferError};
 
 /// Room for messages to the engine. Who sends them waits while it is full, so the connection is not read meanwhile.
 const MESSAGES_MAX: usize = 256;
@@ -354,8 +354,8 @@ impl Shell {
             }
             FileJob::Send(job) => {
                 let id = job.key.transfer;
-                let sent = send(&home, &server, job).map_err(|e| e.to_string());
-                let _ = messages.send(Message::input(Input::Transfer(id, TransferOutcome::Sent(sent))));
+                let outcome = send(&home, &server, job);
+                let _ = messages.send(Message::input(Input::Transfer(id, outcome)));
             }
         });
     }
@@ -386,18 +386,34 @@ fn receive(
     };
     let expected =
         Expected { key: job.key.clone(), name: job.name.clone(), bytes: job.bytes, sha256: job.sha256 };
-    let received = transfer::receive_file(stream, &expected, &destination, progress);
-    TransferOutcome::Received(received.map_err(|e| e.to_string()))
+    let mut has_begun = false;
+    let received = transfer::receive_file(stream, &expected, &destination, &mut |done, total| {
+        has_begun = true;
+        progress(done, total);
+    });
+    match received {
+        // Nothing has come on a connection that stood: the other way may still work.
+        Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
+            if !has_begun =>
+        {
+            TransferOutcome::CannotDial(e.to_string())
+        }
+        received => TransferOutcome::Received(received.map_err(|e| e.to_string())),
+    }
 }
 
-fn send(home: &Home, server: &str, job: SendJob) -> anyhow::Result<u64> {
-    let file = share::open_shared(home, &job.file)?;
-    let stream = match job.stream {
-        Some(stream) => stream,
-        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT)?,
+fn send(home: &Home, server: &str, job: SendJob) -> TransferOutcome {
+    let file = match share::open_shared(home, &job.file) {
+        Ok(file) => file,
+        Err(e) => return TransferOutcome::Outdated(e.to_string()),
     };
-    let sent = transfer::send_file(stream, file, &job.header, &job.key, &AtomicBool::new(false))?;
-    Ok(sent)
+    let stream = match job.stream {
+        Some(stream) => Ok(stream),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
+    };
+    let sent = stream
+        .and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key, &AtomicBool::new(false)));
+    TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
 }
 
 /// Where a peer's control socket is, in its private folder.

@@ -202,6 +202,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 self.storing_bytes = self.storing_bytes.saturating_sub(bytes);
                 if !stored && let Some(key) = self.find(name.as_str()) {
                     self.account(key, count, bytes);
+                    self.forget_stranger(key);
                 }
                 let outcome = if stored { Outcome::Stored } else { Outcome::Refused(Refusal::Busy) };
                 let sender = Member { peer: origin.peer, session: origin.session };
@@ -209,8 +210,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
             Completion::Fetched { peer, session, found } => self.fetched(peer, session, found),
             Completion::Card { peer, written } => {
-                if let (Some(owner), true) = (&mut self.peer(peer).owner, written) {
-                    owner.is_written = true;
+                if let Some(owner) = &mut self.peer(peer).owner {
+                    owner.is_written = written;
                 }
             }
         }
@@ -397,9 +398,14 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
         if !run.kept {
             let refusal = if peer.presence.is_some() { Refusal::Busy } else { Refusal::Absent };
+            self.forget_stranger(key);
             return Some(Outcome::Refused(refusal));
         }
-        self.put(key, first, frames, origin).err().map(Outcome::Refused)
+        let refused = self.put(key, first, frames, origin).err();
+        if refused.is_some() {
+            self.forget_stranger(key);
+        }
+        refused.map(Outcome::Refused)
     }
 
     fn put(&mut self, key: PeerKey, first: Ordinal, frames: Frames, origin: Origin) -> Result<(), Refusal> {
@@ -434,6 +440,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
 
     /// Takes envelopes off the account of a mailbox.
     fn account(&mut self, key: PeerKey, envelopes: u64, bytes: u64) {
+        // What was handed over twice is counted once.
+        let bytes = bytes.min(self.peer(key).bytes);
         self.stored_bytes = self.stored_bytes.saturating_sub(bytes);
         let peer = self.peer(key);
         peer.envelopes = peer.envelopes.saturating_sub(envelopes);

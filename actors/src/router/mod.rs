@@ -1,7 +1,7 @@
 //! The Router: who is present, names and cards, routes, who waits for whom.
 //!
 //! Everything that reaches a peer through this server passes here once, as a run of envelopes whose bytes nobody looks
-//! into. [`core`] decides, without threads, sockets or a clock; [`shell`] owns the thread.
+//! into. `core` decides, without threads, sockets or a clock; `shell` owns the thread.
 
 mod core;
 mod shell;

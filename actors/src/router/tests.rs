@@ -446,3 +446,27 @@ fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
     assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: count as u64, outcome }));
     assert!(world.store.0.borrow().mail.is_empty());
 }
+
+#[test]
+fn requests_to_made_up_names_leave_nothing_behind() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (from, port) = (joint.member, joint.port.clone());
+    let route = |world: &mut World, first: u64, kept: bool| {
+        let to = format!("made-up-{first}").parse().expect("a good name");
+        let run = Run { to, kept, first, frames: one(Bytes::from_static(b"x")) };
+        world.handle(Command::Route { from, runs: vec![run] });
+        let told = port.0.borrow_mut().mailbox.pop_front();
+        told.map(|command| match command {
+            SessionCommand::Routed { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        })
+    };
+    for first in 0..20_000 {
+        assert_eq!(route(&mut world, first, false), Some(Outcome::Refused(Refusal::Absent)));
+    }
+    assert_eq!(route(&mut world, 20_000, true), None, "mail for somebody new goes to the store");
+    world.complete(1);
+    assert_eq!(world.store.0.borrow().mail.len(), 1);
+}

@@ -13,7 +13,11 @@ use crate::peer::prompt;
 /// Messages are encrypted for their recipient only; each one's receipt is verified; every step is printed. Without a
 /// command there is a prompt; /help lists what it understands.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or no connection.")]
+#[command(
+    name = "peer",
+    version,
+    after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or no connection."
+)]
 pub struct Arguments {
     /// The peer's directory: its shared files, its keyword.txt, and its keys in the private folder .switchboard
     #[arg(long, value_name = "DIR", global = true)]

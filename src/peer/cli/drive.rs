@@ -49,6 +49,9 @@ pub(super) enum Tail {
 /// Where shown text goes, if not to standard output: a prompt moves aside for it.
 pub(super) type Printer = Box<dyn FnMut(String)>;
 
+/// Exit status after a second signal, as shells have it for SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+
 /// Commands on their way to the peer. More are not read from the user, so none is ever waited for here.
 const COMMANDS_MAX: usize = 256;
 
@@ -259,15 +262,16 @@ impl Session {
     }
 }
 
+/// Says that a signal has come. The second ends the process at once: what was acknowledged is on disk.
 fn signals() -> Receiver<()> {
     let (sender, receiver) = bounded(1);
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
         return never();
     };
     std::thread::spawn(move || {
-        for _ in signals.forever() {
-            if sender.send(()).is_err() {
-                return;
+        for (earlier, _) in signals.forever().enumerate() {
+            if earlier > 0 || sender.try_send(()).is_err() {
+                std::process::exit(EXIT_INTERRUPTED);
             }
         }
     });

@@ -73,7 +73,7 @@ fn start(arguments: &Arguments) -> Result<Peer, String> {
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
             let name = match &arguments.name {
                 Some(name) => name.clone(),
-                None => home.default_name().map_err(|e| format!("{e}; choose another with --name"))?,
+                None => home.default_name().map_err(|e| e.to_string())?,
             };
             let config = Config {
                 name,

@@ -14,9 +14,9 @@ use super::Fatal;
 use crate::peer::store::{ContactRecord, OutboxRecord, Store};
 
 /// How often at most a stored message is sent again on a new connection.
-const PROBE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// A message that its recipient has refused more often is not sent again by this process.
-pub(super) const REFUSALS_MAX: u32 = 3;
+const REFUSALS_MAX: u32 = 3;
 
 /// Whether the server has been asked for somebody's card on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,15 +142,13 @@ impl Contact {
         self.retry_at = None;
         self.unsent.clear();
         for (number, message) in &mut self.unacked {
-            message.is_relayed = false;
+            (message.is_relayed, message.refusals) = (false, 0);
             if message.stored_at != Some(*server) {
                 self.unsent.insert(*number);
             }
         }
-        let may_probe = self.probed_at.is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY);
-        if let (Some((number, _)), true) = (self.unacked.first_key_value(), may_probe) {
-            self.probed_at = Some(now);
-            self.unsent.insert(*number);
+        if self.probed_at.is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY) {
+            self.send_oldest_again(now);
         }
     }
 
@@ -164,6 +162,27 @@ impl Contact {
             } else {
                 self.unsent.remove(number);
             }
+        }
+    }
+
+    /// The oldest message without a receipt goes once more: whoever has it repeats the receipt.
+    pub(super) fn send_oldest_again(&mut self, now: Instant) {
+        if let Some(number) = self.unacked.keys().next() {
+            self.probed_at = Some(now);
+            self.unsent.insert(*number);
+        }
+    }
+
+    /// When to ask for the receipt of a message that was relayed and never acknowledged, if there is one.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        let (_, oldest) = self.unacked.first_key_value()?;
+        self.probed_at.filter(|_| oldest.is_relayed).map(|at| at + PROBE_EVERY)
+    }
+
+    /// Asks for it if it is time to.
+    pub(super) fn probe(&mut self, now: Instant) {
+        if self.probe_at().is_some_and(|at| at <= now) {
+            self.send_oldest_again(now);
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
+use wire::escape::Escaped;
 use wire::frame;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::query::Query;
@@ -26,13 +27,17 @@ use crate::peer::transfer::Received;
 /// How long each step of a fetch may take before the bytes flow.
 const STEP_WAIT: Duration = Duration::from_secs(15);
 /// How long a file waits to be fetched after it was promised.
-const OFFER_WAIT: Duration = Duration::from_secs(60);
+const OFFER_WAIT: Duration = Duration::from_secs(30);
 /// Most files that are promised or sent at once.
 const OFFERS_MAX: usize = 32;
+/// Most of them for one peer.
+const OFFERS_EACH_MAX: usize = 4;
+/// How long to wait before sharing again when the server was busy.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// Most bytes of names and keywords in one part of a publication, well below the longest frame.
 const PART_BYTES_MAX: usize = 256 << 10;
 /// Most hits looked at for a holder.
-const HOLDERS_WANTED: u32 = 100;
+const HOLDERS_WANTED: u32 = 1000;
 
 /// A transfer for the runner to carry out on a thread of its own.
 pub enum FileJob {
@@ -89,9 +94,13 @@ pub enum TransferOutcome {
     WasHere(Received),
     /// It was sent, or not.
     Sent(Result<u64, String>),
+    /// It is no longer what was shared, so it was not sent.
+    Outdated(String),
 }
 
 struct Offer {
+    /// To whom.
+    to: PeerName,
     request: FileRequest,
     salt: TransferSalt,
     file: SharedFile,
@@ -133,6 +142,7 @@ pub(super) struct Files {
     share: Option<Share>,
     port: Option<u16>,
     published: Option<(u32, u32)>,
+    publish_again_at: Option<Instant>,
     offers: HashMap<TransferId, Offer>,
     fetches: Vec<Fetch>,
     next_request: u64,
@@ -142,7 +152,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.fetches.iter().filter_map(|fetch| fetch.deadline).min()
+        self.fetches.iter().filter_map(|fetch| fetch.deadline).chain(self.publish_again_at).min()
     }
 }
 
@@ -179,6 +189,7 @@ impl Engine {
     /// Tells a server that was just joined what is shared and where.
     pub(super) fn announce_files(&mut self) {
         self.files.published = None;
+        self.files.publish_again_at = None;
         self.announce_port();
         self.publish();
     }
@@ -213,6 +224,12 @@ impl Engine {
         }
     }
 
+    /// The server has not taken the share; it is offered again. False if that is known already.
+    pub(super) fn not_published(&mut self) -> bool {
+        let at = self.now.instant + PUBLISH_AGAIN;
+        self.files.publish_again_at.replace(at).is_none()
+    }
+
     /// A client that comes after the share was published is told so.
     pub(super) fn say_published(&mut self, client: ClientId) {
         if let (Some((files, pairs)), true) = (self.files.published, self.link.is_some()) {
@@ -244,7 +261,7 @@ impl Engine {
             return;
         };
         let transfer = request.transfer;
-        let verdict = self.judge(&request);
+        let verdict = self.judge(from, &request);
         let answer = signal::encode(&FileAnswer { transfer, verdict });
         self.send_signal(from, Kind::Answer, number, &answer, About::Nothing);
         let Verdict::Ready { salt, .. } = verdict else {
@@ -257,10 +274,12 @@ impl Engine {
             self.send_file(&request, salt, file.clone(), None);
         }
         let expires = self.now.instant + OFFER_WAIT;
-        self.files.offers.insert(transfer, Offer { request, salt, file, expires, is_underway });
+        self.files
+            .offers
+            .insert(transfer, Offer { to: from.clone(), request, salt, file, expires, is_underway });
     }
 
-    fn judge(&mut self, request: &FileRequest) -> Verdict {
+    fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
         let now = self.now.instant;
         self.files.offers.retain(|_, offer| offer.is_underway || offer.expires > now);
         let shared = self.files.share.as_ref().and_then(|share| share.by_name(&request.name));
@@ -268,6 +287,9 @@ impl Engine {
             None => Verdict::NotShared,
             Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
             Some(_) if self.files.offers.len() >= OFFERS_MAX => Verdict::Busy,
+            Some(_) if self.files.offers.values().filter(|o| o.to == *from).count() >= OFFERS_EACH_MAX => {
+                Verdict::Busy
+            }
             // The same transfer twice would use a key and a nonce twice.
             Some(_) if self.files.offers.contains_key(&request.transfer) => Verdict::Busy,
             Some(file) => Verdict::Ready { bytes: file.bytes, salt: self.rng.random() },
@@ -356,12 +378,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn fetch_search_failed(&mut self, id: u32, detail: &str) -> bool {
-        let at = self.fetch_at(id);
-        if let Some(at) = at {
+    pub(super) fn fetch_search_failed(&mut self, id: u32, detail: &str) {
+        if let Some(at) = self.fetch_at(id) {
             self.fail_fetch(at, detail.to_owned());
         }
-        at.is_some()
     }
 
     /// The card of a holder has come.
@@ -467,10 +487,22 @@ impl Engine {
 
     /// A transfer has gone on or ended.
     pub(super) fn transfer(&mut self, transfer: TransferId, outcome: TransferOutcome) -> Result<(), Fatal> {
-        if let TransferOutcome::Sent(result) = outcome {
-            let offer = self.files.offers.remove(&transfer);
-            if let (Err(error), Some(offer)) = (result, offer) {
-                let error = format!("{} could not be sent: {error}", offer.file.name);
+        let not_sent = match &outcome {
+            TransferOutcome::Sent(Ok(_)) => {
+                self.files.offers.remove(&transfer);
+                return Ok(());
+            }
+            TransferOutcome::Sent(Err(error)) => Some(error),
+            TransferOutcome::Outdated(error) => {
+                // What is there now is shared instead.
+                self.effects.push(Effect::ReadShare);
+                Some(error)
+            }
+            _ => None,
+        };
+        if let Some(error) = not_sent {
+            if let Some(offer) = self.files.offers.remove(&transfer) {
+                let error = format!("{} could not be sent: {error}", Escaped(offer.file.name.as_str()));
                 self.tell_sharers(&Event::error(error));
             }
             return Ok(());
@@ -497,7 +529,7 @@ impl Engine {
                 self.end_fetch(at, received, Some(hit.peer), route);
             }
             TransferOutcome::WasHere(received) => self.end_fetch(at, received, None, FileRoute::Here),
-            TransferOutcome::Sent(_) => {}
+            TransferOutcome::Sent(_) | TransferOutcome::Outdated(_) => {}
         }
         Ok(())
     }
@@ -533,6 +565,10 @@ impl Engine {
     /// Fails the fetches in which a step has taken too long, and forgets files nobody came for.
     pub(super) fn expire_files(&mut self) {
         let now = self.now.instant;
+        if self.files.publish_again_at.is_some_and(|at| at <= now) {
+            self.files.publish_again_at = None;
+            self.publish();
+        }
         let late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
         while let Some(at) = self.files.fetches.iter().position(late) {
             let why = match &self.files.fetches[at].stage {

@@ -1,5 +1,7 @@
 //! What comes from the server: answers, and envelopes of other peers.
 
+use std::time::Duration;
+
 use wire::PeerName;
 use wire::card::Card;
 use wire::conversation::{ConversationId, Incoming, Opening, Refused, sealed_parts};
@@ -14,6 +16,9 @@ use super::{Engine, Fatal};
 use crate::peer::event::{ConversationEvent, Event, MessageEvent};
 use crate::peer::home::Pin;
 use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
+
+/// How often at most a message is sent again because a receipt could not be read.
+const HEAR_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// A conversation of somebody else's that this peer has accepted.
 pub(super) struct Accepted {
@@ -259,7 +264,10 @@ impl Engine {
                 if number <= last_number {
                     match self.received_text(&name, number)? {
                         // It came before, sealed under an earlier conversation.
-                        Some(text) if text == opened.text => return Ok(()),
+                        Some(text) if text == opened.text => {
+                            self.receipt_again(&name, id);
+                            return Ok(());
+                        }
                         // Another message under the same number: the sender's directory was restored from an older copy.
                         Some(_) => self.number_again(&name),
                         None => {}
@@ -279,7 +287,7 @@ impl Engine {
                 return Ok(());
             }
             Err(Refused::Again) => {
-                self.receipts_due.insert((name.folded(), id));
+                self.receipt_again(&name, id);
                 return Ok(());
             }
             Err(Refused::Gap { .. }) => Complaint::Gap,
@@ -288,6 +296,12 @@ impl Engine {
         self.refuse(&name, Some(number), &complaint.to_string());
         self.complain(&name, id, count, complaint);
         Ok(())
+    }
+
+    /// A receipt that was given before goes once more, and the opening before it: the sender may have lost either.
+    fn receipt_again(&mut self, to: &PeerName, id: ConversationId) {
+        self.contact(to).opened_here.clear();
+        self.receipts_due.insert((to.folded(), id));
     }
 
     /// The text of a message that was received, also if it is written only with the next transaction.
@@ -350,6 +364,7 @@ impl Engine {
         let id = match self.conversation(from, envelope.sealed)? {
             Ok(id) => id,
             Err(complaint) => {
+                self.hear_again(from);
                 self.refuse(
                     from,
                     None,
@@ -371,6 +386,16 @@ impl Engine {
             Err(refused) => self.refuse(&name, None, &format!("a {}: {refused}", envelope.kind.as_str())),
         }
         Ok(())
+    }
+
+    /// Something of a peer could not be read, because this side does not have its conversation. If a receipt of it is
+    /// waited for, the oldest message goes once more, which makes the other side send its opening and the receipt again.
+    fn hear_again(&mut self, from: &PeerName) {
+        let now = self.now.instant;
+        let Some(contact) = self.contacts.get_mut(&from.folded()) else { return };
+        if contact.probed_at.is_none_or(|at| now.saturating_duration_since(at) > HEAR_AGAIN_EVERY) {
+            contact.send_oldest_again(now);
+        }
     }
 
     fn refuse(&mut self, with: &PeerName, number: Option<u64>, reason: &str) {

@@ -8,6 +8,7 @@ use wire::card::Card;
 use wire::conversation::{ConversationId, Outgoing};
 use wire::frame;
 use wire::protocol::{Envelope, Kind, Outcome, Refusal, ServerId, ToServer, TransferId};
+use wire::signal::Complaint;
 
 use super::contact::{Contact, Current, Lookup, Place, Unacked};
 use super::{Engine, Fatal, Net};
@@ -37,7 +38,7 @@ pub(super) struct Link {
     in_flight: BTreeMap<u64, InFlight>,
     in_flight_bytes: usize,
     /// Messages that were relayed: the server may still say that they came back and are stored.
-    relayed: BTreeMap<u64, (PeerName, u64)>,
+    relayed: BTreeMap<u64, Relayed>,
 }
 
 /// What has to be known of an envelope if the server refuses it.
@@ -48,6 +49,8 @@ pub(super) enum About {
     Transfer(TransferId),
     /// The conversation that a receipt is for.
     Receipt(ConversationId),
+    /// The conversation that a complaint is about, how much of it has arrived, and why.
+    Complaint(ConversationId, u64, Complaint),
 }
 
 /// What goes into an envelope, and what is to be known of it when the server speaks about it.
@@ -64,6 +67,13 @@ impl<'a> Parcel<'a> {
     pub(super) fn new(kind: Kind, number: u64, sealed: &'a [u8], conversation: ConversationId) -> Self {
         Self { kind, number, sealed, conversation, about: About::Nothing, trace: None }
     }
+}
+
+/// A message that was relayed.
+struct Relayed {
+    to: PeerName,
+    number: u64,
+    conversation: ConversationId,
 }
 
 struct InFlight {
@@ -94,8 +104,8 @@ impl Link {
         self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
     }
 
-    pub(super) fn forget_relayed(&mut self, to: &PeerName, up_to: u64) {
-        self.relayed.retain(|_, (name, number)| name != to || *number > up_to);
+    pub(super) fn forget_relayed(&mut self, to: &PeerName, numbers: &[u64]) {
+        self.relayed.retain(|_, sent| sent.to != *to || !numbers.contains(&sent.number));
     }
 }
 
@@ -127,6 +137,9 @@ impl Engine {
     /// What was meant for a connection goes with it.
     fn disconnected(&mut self) {
         self.link = None;
+        for message in self.contacts.values_mut().flat_map(|contact| contact.unacked.values_mut()) {
+            message.is_relayed = false;
+        }
         self.frames.clear();
     }
 
@@ -381,11 +394,12 @@ impl Engine {
             if let Some(sent) = link.in_flight.remove(&place) {
                 link.in_flight_bytes -= sent.bytes;
                 if outcome == Outcome::Relayed && sent.kind == Kind::Message {
-                    link.relayed.insert(place, (sent.to.clone(), sent.number));
+                    let (to, number, conversation) = (sent.to.clone(), sent.number, sent.conversation);
+                    link.relayed.insert(place, Relayed { to, number, conversation });
                 }
                 self.routed_one(sent, outcome);
-            } else if let Some((to, number)) = link.relayed.remove(&place) {
-                self.routed_again(&to, number, outcome);
+            } else if let Some(relayed) = link.relayed.remove(&place) {
+                self.routed_again(&relayed, outcome);
             }
         }
     }
@@ -402,8 +416,16 @@ impl Engine {
             if sent.kind == Kind::Opening {
                 contact.opened_here.remove(&sent.conversation);
             }
-            if let About::Receipt(conversation) = sent.about {
-                contact.receipts_refused.insert(conversation);
+            match sent.about {
+                About::Receipt(conversation) => {
+                    contact.receipts_refused.insert(conversation);
+                }
+                About::Complaint(conversation, count, reason) => {
+                    contact.complaints_due.insert(conversation, (count, reason));
+                }
+                About::Nothing | About::Transfer(_) => {}
+            }
+            if matches!(sent.about, About::Receipt(_) | About::Complaint(..)) {
                 contact.retry_at = Some(self.now.instant + RETRY_AFTER);
             }
             if sent.kind == Kind::Message {
@@ -416,7 +438,9 @@ impl Engine {
         }
         let name = contact.name.clone();
         let mut is_news = true;
-        if let Some(message) = contact.unacked.get_mut(&sent.number) {
+        let is_same =
+            |message: &&mut Unacked| message.sealed.is_some_and(|p| p.conversation == sent.conversation);
+        if let Some(message) = contact.unacked.get_mut(&sent.number).filter(is_same) {
             // A stored message that goes once more only asks for its receipt.
             is_news = message.stored_at.is_none();
             match outcome {
@@ -425,7 +449,10 @@ impl Engine {
                     let write = server.map(|server| Write::Stored(name, sent.number, server));
                     self.writes.extend(write.filter(|_| is_news));
                 }
-                _ => message.is_relayed = true,
+                _ => {
+                    message.is_relayed = true;
+                    contact.probed_at.get_or_insert(self.now.instant);
+                }
             }
         }
         if let (Some(trace), true) = (sent.trace, is_news) {
@@ -436,20 +463,25 @@ impl Engine {
     }
 
     /// A relayed message came back to the server, which has stored it, or could not.
-    fn routed_again(&mut self, to: &PeerName, number: u64, outcome: Outcome) {
+    fn routed_again(&mut self, relayed: &Relayed, outcome: Outcome) {
+        let Relayed { to, number, conversation } = relayed;
         let server = self.link.as_ref().map(|link| link.server);
         let Some(contact) = self.contacts.get_mut(to) else {
             return;
         };
-        let Some(message) = contact.unacked.get_mut(&number) else {
+        let Some(message) = contact.unacked.get_mut(number) else {
             return;
         };
+        if message.sealed.is_none_or(|place| place.conversation != *conversation) {
+            // It was sealed anew since.
+            return;
+        }
         message.is_relayed = false;
         if let (Outcome::Stored, Some(server)) = (outcome, server) {
             message.stored_at = Some(server);
-            self.writes.push(Write::Stored(contact.name.clone(), number, server));
+            self.writes.push(Write::Stored(contact.name.clone(), *number, server));
         } else {
-            contact.unsent.insert(number);
+            contact.unsent.insert(*number);
         }
     }
 

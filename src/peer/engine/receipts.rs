@@ -5,7 +5,7 @@ use wire::conversation::ConversationId;
 use wire::protocol::Kind;
 use wire::signal::{self, Complaint, Receipt};
 
-use super::contact::{Contact, Lookup, REFUSALS_MAX};
+use super::contact::{Contact, Lookup, PROBE_EVERY};
 use super::outbound::{About, Parcel};
 use super::{Engine, Fatal};
 use crate::peer::event::{self, Event};
@@ -51,7 +51,8 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(to) else {
             return;
         };
-        if contact.card.is_none() || contact.is_distrusted || contact.lookup != Lookup::Known {
+        let waits = contact.retry_at.is_some_and(|at| at > self.now.instant);
+        if waits || contact.card.is_none() || contact.is_distrusted || contact.lookup != Lookup::Known {
             return;
         }
         for (conversation, (count, reason)) in std::mem::take(&mut contact.complaints_due) {
@@ -63,7 +64,9 @@ impl Engine {
         let number = self.contacts.get(to).map_or(0, |contact| contact.last_number);
         let about = match receipt {
             Receipt::Received { conversation, .. } => About::Receipt(*conversation),
-            Receipt::Refused { .. } => About::Nothing,
+            Receipt::Refused { conversation, count, reason } => {
+                About::Complaint(*conversation, *count, *reason)
+            }
         };
         self.send_signal(to, Kind::Receipt, number, &signal::encode(receipt), about);
     }
@@ -123,7 +126,9 @@ impl Engine {
             return;
         };
         let covered: Vec<u64> = covered(contact, id, 0..count).collect();
-        let Some(last) = covered.last() else { return };
+        // Numbers that were sealed anew need not lie in the order of their places.
+        let furthest = covered.iter().max_by_key(|number| contact.unacked[*number].sealed.map(|s| s.place));
+        let Some(last) = furthest else { return };
         let place = contact.unacked[last].sealed.expect("what is covered is sealed");
         if place.place + 1 != count || place.running_hash != running_hash {
             let number = Some(*last);
@@ -142,11 +147,17 @@ impl Engine {
             contact.unsent.remove(number);
             self.writes.push(Write::Delivered(name.clone(), *number));
         }
+        // Whoever was asked for one lost receipt may have lost more: the next stored message asks on.
+        let was_asked =
+            contact.probed_at.is_some_and(|at| self.now.instant.saturating_duration_since(at) < PROBE_EVERY);
+        if contact.unacked.values().next().is_some_and(|message| message.stored_at.is_some()) && was_asked {
+            contact.send_oldest_again(self.now.instant);
+        }
         for id in contact.finished() {
             self.writes.push(Write::OutgoingDone(id));
         }
         if let Some(link) = &mut self.link {
-            link.forget_relayed(&from.folded(), *last);
+            link.forget_relayed(&from.folded(), &covered);
         }
         for number in covered {
             let to = name.clone();
@@ -166,27 +177,23 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&from.folded()) else {
             return Ok(());
         };
+        // Nothing stays sealed under a conversation that is given up, not even what has arrived: its receipts would be over
+        // other counts than are known here. Whoever has a message knows it again by its number and text.
+        let sealed: Vec<u64> = covered(contact, id, 0..u64::MAX).collect();
         let refused: Vec<u64> = covered(contact, id, count..u64::MAX).collect();
-        if contact.current.as_ref().is_some_and(|current| current.outgoing.opening().id == id) {
-            contact.current = None;
-        }
-        let Some(&first) = refused.first() else {
-            return Ok(());
-        };
+        // What goes again goes in order, so not behind what was sealed since.
+        contact.current = None;
+        let Some(&first) = refused.first().or(sealed.first()) else { return Ok(()) };
         let name = contact.name.clone();
         // A fresh card, in case the old key is gone.
         contact.lookup = Lookup::NotAsked;
-        let mut records = Vec::new();
-        for number in refused {
-            let message = contact.unacked.get_mut(&number).expect("it was found above");
-            message.refusals += 1;
-            if message.refusals > REFUSALS_MAX {
-                continue;
-            }
-            records.push(number);
+        for number in &refused {
+            let message = contact.unacked.get_mut(number).expect("it was found above");
+            // What is missing is no fault of the message's own.
+            message.refusals += u32::from(reason != Complaint::Gap);
         }
         contact.send_all_again();
-        self.unseal(&name, &records)?;
+        self.unseal(&name, &sealed)?;
         let reason = event::explain(reason);
         self.emit(&Event::Refused { with: name, number: Some(first), reason });
         Ok(())

@@ -11,7 +11,7 @@ use wire::protocol::{ErrorCode, KnownPeer, ToServer};
 use wire::share::Hit;
 use wire::{Fingerprint, PeerName, Query};
 
-use super::contact::Lookup;
+use super::contact::{Contact, Lookup, Unacked};
 use super::outbound::CardVerdict;
 use super::{ClientId, Effect, Engine, Fatal};
 use crate::peer::command::{Command, EXIT_DONE, EXIT_FAILED, EXIT_NO_CONNECTION, Update};
@@ -197,13 +197,15 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.tasks.iter().filter_map(|task| task.deadline);
         let retries = self.contacts.values().filter_map(|contact| contact.retry_at);
-        tasks.chain(retries).chain(self.files.next_deadline()).min()
+        let probes = self.contacts.values().filter_map(Contact::probe_at).filter(|_| self.link.is_some());
+        tasks.chain(retries).chain(probes).chain(self.files.next_deadline()).min()
     }
 
     pub(super) fn tick(&mut self) {
         let now = self.now.instant;
         for contact in self.contacts.values_mut() {
             contact.retry_at = contact.retry_at.filter(|at| *at > now);
+            contact.probe(now);
         }
         let late = |task: &Task| task.deadline.is_some_and(|deadline| deadline <= now);
         let mut failures = Vec::new();
@@ -224,9 +226,12 @@ impl Engine {
                 let what = if self.has_joined { "has not acknowledged" } else { "could not be sent" };
                 format!("{to} {what} {} message(s) in time; they stay queued on disk", open.len())
             }
-            TaskKind::Listen { .. } => "not enough messages came in time".into(),
+            TaskKind::Listen { left: Some(left) } => format!("{left} message(s) have not come in time"),
+            TaskKind::Listen { left: None } => "the time to listen is over".into(),
             TaskKind::Drain => {
-                let queued: usize = self.contacts.values().map(|contact| contact.unsent.len()).sum();
+                let open = |m: &&Unacked| !m.is_relayed && m.stored_at.is_none();
+                let queued =
+                    self.contacts.values().flat_map(|contact| contact.unacked.values()).filter(open).count();
                 format!("{queued} message(s) stay queued on disk; they go when this peer runs again")
             }
             _ => "the server did not answer in time; try again".into(),
@@ -260,8 +265,9 @@ impl Engine {
         match self.contact(to).lookup {
             Lookup::Unknown => self.nobody_there_yet(to),
             Lookup::Untrusted => {
-                let error =
-                    format!("{to} shows another identity key than the pinned one; trust it, or do not write");
+                let error = format!(
+                    "{to} shows another identity key than the pinned one; the message is kept, and goes if you trust it"
+                );
                 self.tell(client, Event::error(error));
                 self.waits_for_trust(to);
             }
@@ -477,9 +483,16 @@ impl Engine {
         if let Some((client, task)) = self.asked(id) {
             self.tell(client, Event::error(detail));
             self.end_task(task, EXIT_FAILED);
-        } else if !self.fetch_search_failed(id, &detail) {
-            self.emit(&Event::error(format!("the server could not do it: {detail}")));
-            self.end_tasks(|task| matches!(task.kind, TaskKind::AddShare).then_some(EXIT_FAILED));
+        } else if id == 0 {
+            // One refusal is followed by one for each part that was on its way.
+            if self.not_published() {
+                self.tell_sharers(&Event::error(format!(
+                    "the server has not taken what is shared: {detail}; trying again"
+                )));
+                self.end_add_share(EXIT_FAILED);
+            }
+        } else {
+            self.fetch_search_failed(id, &detail);
         }
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
-use wire::protocol::{Kind, Outcome, ToPeer, ToServer};
+use wire::protocol::{Kind, Outcome, Refusal, ToPeer, ToServer};
 
 use super::*;
 use crate::peer::command::Update;
@@ -70,14 +70,25 @@ struct Mailboxes {
     waiting: Vec<(String, String)>,
 }
 
+/// What a bad server does now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It says that it has relayed an envelope, and drops it.
+    Swallows,
+    /// It refuses an envelope.
+    IsBusy,
+    /// It hands an envelope over twice.
+    Doubles,
+}
+
 struct World {
     folder: tempfile::TempDir,
     clock: Clock,
     nodes: Vec<Node>,
     server: Mailboxes,
     rekey_messages: u64,
-    /// Decides which envelopes a bad server swallows while it says that it has relayed them.
-    swallows: Option<StdRng>,
+    /// What a bad server does with envelopes, and the dice that decide when.
+    fault: Option<(Fault, StdRng)>,
 }
 
 impl World {
@@ -93,7 +104,7 @@ impl World {
             nodes,
             server: Mailboxes::default(),
             rekey_messages,
-            swallows: None,
+            fault: None,
         };
         for at in 0..NAMES.len() {
             world.start(at);
@@ -221,10 +232,16 @@ impl World {
         let first = wire.envelopes_sent;
         wire.envelopes_sent += 1;
         let recipient = NAMES.iter().position(|name| *name == to).expect("it is one of three");
-        let is_swallowed = self.swallows.as_mut().is_some_and(|dice| dice.random_range(0..8) == 0);
-        let outcome = if is_swallowed {
+        let fault =
+            self.fault.as_mut().and_then(|(fault, dice)| (dice.random_range(0..8) == 0).then_some(*fault));
+        let outcome = if fault == Some(Fault::Swallows) {
             Outcome::Relayed
+        } else if fault == Some(Fault::IsBusy) {
+            Outcome::Refused(Refusal::Busy)
         } else if let Some(wire) = &mut self.nodes[recipient].connection {
+            if fault == Some(Fault::Doubles) {
+                wire.deliver(frame.clone());
+            }
             wire.deliver(frame);
             Outcome::Relayed
         } else if kind.is_kept() {
@@ -257,7 +274,7 @@ impl World {
 
     /// Everybody runs and is connected, and nothing is left to be read.
     fn settle(&mut self) {
-        self.swallows = None;
+        self.fault = None;
         // Twice, because a message that was refused is sent again on the next connection at the latest.
         for _ in 0..2 {
             for at in 0..NAMES.len() {
@@ -267,15 +284,24 @@ impl World {
             for at in 0..NAMES.len() {
                 self.connect(at);
             }
-            for _ in 0..200 {
+            for _ in 0..5 {
+                self.read_all();
+                self.clock.pass(61);
                 for at in 0..NAMES.len() {
-                    self.read(at, usize::MAX);
-                }
-                if self.nodes.iter().all(|n| n.connection.as_ref().is_none_or(|w| w.to_peer.is_empty())) {
-                    break;
+                    self.input(at, Input::Tick);
                 }
             }
-            self.clock.pass(5);
+        }
+    }
+
+    fn read_all(&mut self) {
+        for _ in 0..200 {
+            for at in 0..NAMES.len() {
+                self.read(at, usize::MAX);
+            }
+            if self.nodes.iter().all(|n| n.connection.as_ref().is_none_or(|w| w.to_peer.is_empty())) {
+                break;
+            }
         }
     }
 
@@ -326,7 +352,9 @@ fn simulate(seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
     let rekey = [1, 3, 1024][dice.random_range(0..3)];
     let mut world = World::new(rekey);
-    world.swallows = dice.random::<bool>().then(|| StdRng::seed_from_u64(seed ^ 1));
+    let fault =
+        [None, Some(Fault::Swallows), Some(Fault::IsBusy), Some(Fault::Doubles)][dice.random_range(0..4)];
+    world.fault = fault.map(|fault| (fault, StdRng::seed_from_u64(seed ^ 1)));
     for step in 0..dice.random_range(5..60) {
         let at = dice.random_range(0..NAMES.len());
         match dice.random_range(0..20) {
