@@ -133,6 +133,8 @@ pub struct ConversationEvent {
     pub wrapped_key: String,
     /// The commitment to the key.
     pub commitment: Digest,
+    /// The whole opening in hexadecimal, with the card and the signature, shortened unless the whole trace is asked for.
+    pub opening: String,
     /// The opener has verified receipts for all its messages with smaller numbers.
     pub first_number: u64,
     /// Whether the other's identity key was seen for the first time and is pinned now.

@@ -148,7 +148,11 @@ impl Renderer {
                 )?;
                 writeln!(out, "    wrapped key          {}", event.wrapped_key)?;
                 writeln!(out, "    commitment           {}", event.commitment)?;
-                write!(out, "    signed               RSASSA-PSS (SHA-256) by our identity key {sender_key}")
+                writeln!(
+                    out,
+                    "    signed               RSASSA-PSS (SHA-256) by our identity key {sender_key}"
+                )?;
+                write!(out, "    opening              {}", event.opening)
             }
             Direction::Received => {
                 writeln!(out, "{} {id} accepted from {with}", self.mark("conversation", 35))?;
@@ -164,7 +168,8 @@ impl Renderer {
                     out,
                     "    unwrapped            RSAES-OAEP (SHA-256) with our encryption key {wrapped_for}"
                 )?;
-                write!(out, "    commitment verified  {}", event.commitment)
+                writeln!(out, "    commitment verified  {}", event.commitment)?;
+                write!(out, "    opening              {}", event.opening)
             }
         }
     }

@@ -192,6 +192,7 @@ impl Engine {
             wrapped_for: opening.recipient_key,
             wrapped_key: self.shorten(&opening.wrapped_key),
             commitment: opening.commitment,
+            opening: self.shorten(opening.as_bytes()),
             first_number: opening.first_number,
             pinned_now: verdict == CardVerdict::PinnedNow,
         };
