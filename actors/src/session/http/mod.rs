@@ -162,6 +162,7 @@ impl Connection<'_> {
         let is_stopping = self.stopping.load(Ordering::Relaxed);
         let limit = if is_idle {
             self.input.end_deadline();
+            self.responder.drop_revoked();
             if is_stopping { ALREADY_HERE } else { self.limits.idle_timeout }
         } else {
             self.input.remaining(self.limits.head_timeout)

@@ -3,13 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use wire::http::SitePath;
+
+use super::leases::Leases;
 use super::*;
-use crate::file_server::{FileServerConfig, start};
+use crate::file_server::{Asset, FileServerConfig, Found, start};
 use crate::runtime::Vital;
 
 /// Longest wait for what must happen.
@@ -305,6 +308,63 @@ fn a_changed_file_is_seen_on_an_open_connection() {
     let since = Instant::now();
     while ask() != b"changed" {
         assert!(since.elapsed() < SOON, "the change was not seen");
+    }
+}
+
+/// Changes a file, and returns what it was once nobody is to use that any more.
+fn outdate(site: &Site, file: &str) -> Weak<Asset> {
+    let find = || match site.files.find(SitePath::decode(file).expect("it is a path")) {
+        Ok(Found::Asset(asset)) => asset,
+        other => panic!("{file} gave {other:?}"),
+    };
+    let old = find();
+    std::fs::write(site.root().join(&file[1..]), "changed").expect("the folder can be written to");
+    let since = Instant::now();
+    while !old.is_revoked() {
+        assert!(since.elapsed() < SOON, "the change was not seen");
+        find();
+    }
+    Arc::downgrade(&old)
+}
+
+#[test]
+fn an_outdated_file_is_let_go_when_another_is_kept() {
+    let site = Site::new();
+    let mut leases = Leases::default();
+    for file in ["/small.txt", "/medium.bin"] {
+        let path = SitePath::decode(file).expect("it is a path");
+        let Ok(Found::Asset(asset)) = site.files.find(path) else { panic!("there is no {file}") };
+        leases.keep(file, &asset);
+    }
+    let old = outdate(&site, "/small.txt");
+    assert!(old.upgrade().is_some(), "it is kept");
+    let Ok(Found::Asset(asset)) = site.files.find(SitePath::decode("/large.bin").expect("it is a path"))
+    else {
+        panic!("there is no large file")
+    };
+    leases.keep("/large.bin", &asset);
+    assert!(old.upgrade().is_none(), "it is still kept");
+    assert!(leases.get("/medium.bin").is_some() && leases.get("/large.bin").is_some());
+}
+
+#[test]
+fn an_outdated_file_is_let_go_before_a_wait() {
+    let site = Site::new();
+    let (mut client, _thread) = site.connect(b"");
+    let mut ask = |path| {
+        client.write_all(get(path).as_bytes()).expect("the server reads");
+        read_one(&mut client).1
+    };
+    assert_eq!(ask("/medium.bin"), pattern(100_000));
+    assert_eq!(ask("/small.txt"), SMALL.as_bytes());
+    let old = outdate(&site, "/small.txt");
+    assert!(old.upgrade().is_some(), "it is kept");
+    // This one is kept already, so nothing is added.
+    assert_eq!(ask("/medium.bin"), pattern(100_000));
+    let since = Instant::now();
+    while old.upgrade().is_some() {
+        assert!(since.elapsed() < SOON, "it is still kept");
+        std::thread::yield_now();
     }
 }
 
