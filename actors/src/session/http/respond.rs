@@ -103,8 +103,8 @@ impl<'a> Responder<'a> {
     }
 
     /// Answers what is no request; the connection ends after it.
-    pub(super) fn refuse(&mut self, bad: BadRequest) {
-        let bytes = self.push_brief(&Brief::new(bad.status, bad.reason), true, After::Close);
+    pub(super) fn refuse(&mut self, bad: BadRequest, with_body: bool) {
+        let bytes = self.push_brief(&Brief::new(bad.status, bad.reason), with_body, After::Close);
         tracing::info!(target: "web", status = bad.status.code(), bytes, reason = bad.reason, "refused");
     }
 

@@ -236,6 +236,23 @@ fn what_is_refused_is_said_and_then_the_connection_ends() {
 }
 
 #[test]
+fn a_refused_head_request_gets_no_body_either() {
+    let site = Site::new();
+    for (request, has_body) in [
+        ("HEAD / HTTP/1.1\r\n\r\n", false),
+        ("\r\n\r\nHEAD / HTTP/1.1\r\n\r\n", false),
+        ("HEAD / HTTP/2.0\r\nHost: a\r\n\r\n", false),
+        ("HEADS / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nX: HEAD \r\n\r\n", true),
+    ] {
+        let answer = site.text(request);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("there is a head");
+        assert_eq!(!body.is_empty(), has_body, "{request:?} got {answer}");
+        assert_ne!(field(head, "Content-Length"), Some("0"), "{answer}");
+    }
+}
+
+#[test]
 fn paths_that_lead_elsewhere_get_nothing() {
     let site = Site::new();
     std::os::unix::fs::symlink("/etc/passwd", site.root().join("passwd")).expect("links can be made");
