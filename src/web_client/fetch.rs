@@ -148,9 +148,13 @@ impl Incoming {
             match parsed {
                 Some(head) => {
                     self.used += head.head_bytes;
+                    if head.status >= 200 {
+                        return Ok(head);
+                    }
                     interim_responses += 1;
                     if !head.is_interim() || interim_responses > INTERIM_RESPONSES_MAX {
-                        return Ok(head);
+                        let server = self.server.clone();
+                        return Err(WebClientError::NoFinalAnswer { server, status: head.status });
                     }
                 }
                 None if self.read()? == 0 => {

@@ -188,6 +188,38 @@ fn a_file_gets_its_name_only_when_it_is_whole() {
 }
 
 #[test]
+fn only_success_replaces_a_file() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("good");
+    std::fs::write(&path, "good").expect("the folder can be written to");
+    let wanted = Wanted { output: Some(path.clone()), ..all() };
+    for (answer, exit_status, says) in [
+        (
+            "HTTP/1.1 308 x\r\nLocation: /dir/\r\nContent-Length: 4\r\n\r\npage",
+            1,
+            &["308", "/dir/", "nothing is saved"][..],
+        ),
+        ("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", 1, &["301", "nothing is saved"]),
+        ("HTTP/1.1 304 x\r\n\r\n", 1, &["304", "nothing is saved"]),
+        ("HTTP/1.1 101 x\r\nUpgrade: y\r\n\r\n", 2, &["101"]),
+        (&"HTTP/1.1 103 x\r\n\r\n".repeat(17), 2, &["103"]),
+    ] {
+        let error = print(answer, &wanted, false).1.expect_err(answer);
+        assert_eq!(error.exit_status(), exit_status, "{error}");
+        let said = error.to_string();
+        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"good", "{answer}");
+        assert_eq!(names(folder.path()), ["good"]);
+    }
+    // Without anything to save, a redirection is an answer to look at.
+    let (printed, result) = print("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", &all(), false);
+    assert_eq!(result.ok(), Some(301));
+    assert!(printed.ends_with("\n\npage"), "{printed}");
+    let announced = format!("{}HTTP/1.1 200 OK\r\n\r\nHello", "HTTP/1.1 103 x\r\n\r\n".repeat(16));
+    assert_eq!(print(&announced, &all(), false).1.ok(), Some(200));
+}
+
+#[test]
 fn what_is_no_file_is_written_to_and_not_replaced() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let wanted = |path: &Path| Wanted { output: Some(path.to_owned()), ..all() };
