@@ -188,6 +188,28 @@ fn a_file_gets_its_name_only_when_it_is_whole() {
 }
 
 #[test]
+fn a_name_may_be_as_long_as_names_can_be() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    for name in ["x".repeat(250), "x".repeat(255)] {
+        let wanted = Wanted { output: Some(folder.path().join(&name)), ..all() };
+        let saved = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false).1;
+        assert_eq!(saved.map_err(|e| e.to_string()), Ok(200));
+        assert!(names(folder.path()).contains(&name));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_killed_process_is_not_in_the_way() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("out");
+    let first = save::PartialFile::create(&path).expect("the folder can be written to");
+    let second = save::PartialFile::create(&path);
+    assert!(second.is_ok(), "the same process number is no reason to fail");
+    drop((first, second));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn only_success_replaces_a_file() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let path = folder.path().join("good");
