@@ -356,7 +356,9 @@ fn outdate(site: &Site, file: &str, old: Arc<Asset>) -> Weak<Asset> {
         assert!(since.elapsed() < SOON, "the change was not seen");
         find(site, file);
     }
-    Arc::downgrade(&old)
+    let weak = Arc::downgrade(&old);
+    drop(old);
+    weak
 }
 
 #[test]
