@@ -62,9 +62,13 @@ fn exit_status_says_how_it_went_and_one_line_says_why() {
     assert_eq!(truncated.status.code(), Some(2));
     let unwritable = call(GOOD, &["--output", "/nowhere/at/all"]);
     assert_eq!(unwritable.status.code(), Some(1));
+    let moved =
+        call("HTTP/1.1 308 x\r\nLocation: /new\r\nContent-Length: 0\r\n\r\n", &["--output", "/nowhere/x"]);
+    assert_eq!(moved.status.code(), Some(1));
+    assert!(text(&moved.stderr).contains("answered 308 and has the file at /new"), "{}", text(&moved.stderr));
     let unknown = webclient(&["a b", "80", "x"]);
     assert_eq!(unknown.status.code(), Some(2));
-    for output in [missing, truncated, unwritable, unknown] {
+    for output in [missing, truncated, unwritable, moved, unknown] {
         assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
     }
     for usage in [&["localhost"][..], &["localhost", "0", "x"], &["localhost", "99999", "x"]] {

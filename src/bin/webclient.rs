@@ -10,8 +10,8 @@ use wire::escape::Escaped;
 
 /// Fetch a file from a web server and print the status line, the header fields and the body.
 ///
-/// Exit status: 0 for an answer with a status below 400, 1 for one of 400 or more or when the output cannot be written,
-/// 2 when there is no whole answer or the arguments are wrong.
+/// Exit status: 0 for an answer with a status below 400, 1 for one of 400 or more or when the output cannot be written or a
+/// redirection has nothing to be saved, 2 when there is no whole answer or the arguments are wrong.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Example: webclient localhost 6789 HelloWorld.html")]
 struct Arguments {
@@ -23,8 +23,8 @@ struct Arguments {
     /// Path of the file, with or without a slash at its start. What a request cannot carry is percent-encoded; a query
     /// after ? and what is percent-encoded already are sent as they are.
     file: String,
-    /// Save the body here instead of printing it. A status of 400 or more saves nothing, and so does a body that breaks
-    /// off.
+    /// Save the body here instead of printing it. Only a status from 200 to 299 saves anything, and only a body that is
+    /// whole.
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Print only the status line and the header fields; the body is not even asked for (HEAD instead of GET).

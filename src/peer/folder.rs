@@ -98,6 +98,29 @@ impl Folder {
     /// Writes a whole file so that after a crash there is either what was there before or all of `bytes`, and after
     /// this returns there is `bytes`.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        self.write_with(name, bytes, mode, |_| Ok(()))
+    }
+
+    /// Like [`Folder::write`], but a file that is there keeps its mode, whatever the user's mask; only a new one gets
+    /// `new_mode`.
+    pub(crate) fn rewrite(&self, name: &str, bytes: &[u8], new_mode: u32) -> io::Result<()> {
+        let mode = match self.open_file(name) {
+            Ok(there) => rustix::fs::fstat(&there)?.st_mode & 0o777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.write(name, bytes, new_mode);
+            }
+            Err(error) => return Err(error),
+        };
+        self.write_with(name, bytes, mode, |file| Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?))
+    }
+
+    fn write_with(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+        prepare: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let unfinished = format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1);
         let mut file = match self.create_new(&unfinished, mode) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -106,7 +129,7 @@ impl Folder {
             }
             other => other?,
         };
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let written = prepare(&file).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
         if let Err(error) = written.and_then(|()| self.rename(&unfinished, name)) {
             // What failed is what is worth telling; the leftover is cleared by the next write.
             let _ = self.destroy(&unfinished);

@@ -39,6 +39,27 @@ pub enum WebClientError {
         /// Host and port.
         server: String,
     },
+    /// The server announces an answer again and again, or changes to a protocol that nobody has asked for.
+    #[error("{server} answered {status} and never with a file; check that it is a web server")]
+    NoFinalAnswer {
+        /// Host and port.
+        server: String,
+        /// The last status, below 200.
+        status: u16,
+    },
+    /// What should be saved is not there but elsewhere, or the answer is about a copy that we do not have.
+    #[error("{server} answered {status} {}; nothing is saved", location.as_ref().map_or_else(
+        || "and has no file for us".to_owned(),
+        |location| format!("and has the file at {location}; ask there"),
+    ))]
+    Elsewhere {
+        /// Host and port.
+        server: String,
+        /// 300 to 399.
+        status: u16,
+        /// Where the server says that it is.
+        location: Option<String>,
+    },
     /// The answer is not HTTP that can be understood.
     #[error("cannot understand {server}: {cause}; check that it is a web server")]
     BadResponse {
@@ -69,10 +90,11 @@ pub enum WebClientError {
 }
 
 impl WebClientError {
-    /// The exit status of a command that fails so: 1 for what is wrong here, 2 for an answer that could not be had.
+    /// The exit status of a command that fails so: 1 for what is wrong here or asked for at the wrong place, 2 for an
+    /// answer that could not be had.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Save { .. } | Self::Print(_) => 1,
+            Self::Save { .. } | Self::Print(_) | Self::Elsewhere { .. } => 1,
             _ => 2,
         }
     }

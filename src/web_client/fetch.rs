@@ -61,7 +61,7 @@ pub fn fetch(request: &Request, method: Method, timeouts: &Timeouts) -> Result<R
     let head = incoming.read_head()?;
     let length = head.body_length(method == Method::Head);
     let length = length.map_err(|cause| WebClientError::BadResponse { server: request.server(), cause })?;
-    Ok(Response { head, body: BodyReader { incoming, decoder: BodyDecoder::new(length), length } })
+    Ok(Response { head, body: BodyReader { incoming, decoder: BodyDecoder::of_response(length), length } })
 }
 
 /// Tries every address of the host in the order of the system's resolver.
@@ -148,9 +148,13 @@ impl Incoming {
             match parsed {
                 Some(head) => {
                     self.used += head.head_bytes;
+                    if head.status >= 200 {
+                        return Ok(head);
+                    }
                     interim_responses += 1;
                     if !head.is_interim() || interim_responses > INTERIM_RESPONSES_MAX {
-                        return Ok(head);
+                        let server = self.server.clone();
+                        return Err(WebClientError::NoFinalAnswer { server, status: head.status });
                     }
                 }
                 None if self.read()? == 0 => {

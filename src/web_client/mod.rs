@@ -44,11 +44,12 @@ impl Wanted {
 
 /// Fetches a file and prints or saves it, as wanted. Returns the status of the answer.
 ///
-/// A body goes to its file only with a status below 400, so that no error page is taken for the file; and the file
-/// gets its name only when it is whole. A reader of `out` that has gone away is no error.
+/// A body goes to its file only with a status from 200 to 299, so that no page about an error or a new address is taken for
+/// the file; and the file gets its name only when it is whole. A reader of `out` that has gone away is no error.
 ///
 /// # Errors
-/// [`WebClientError`]. What was printed before it stays printed.
+/// [`WebClientError`]; [`WebClientError::Elsewhere`] only if there is something to save. What was printed before it stays
+/// printed.
 pub fn transfer<W: Write>(
     request: &Request,
     wanted: &Wanted,
@@ -62,6 +63,12 @@ pub fn transfer<W: Write>(
     }
     match &wanted.output {
         _ if !wanted.body => {}
+        Some(_) if (300..400).contains(&status) => {
+            screen.finish()?;
+            let location = response.head.values("location").next();
+            let location = location.map(|location| String::from_utf8_lossy(location).into_owned());
+            return Err(WebClientError::Elsewhere { server: request.server(), status, location });
+        }
         Some(_) if status >= 400 => {}
         Some(path) => save::save(&mut response.body, path)?,
         None => {

@@ -1,6 +1,5 @@
 //! Saving a body.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -39,14 +38,14 @@ fn progress_bar(announced_bytes: Option<u64>) -> ProgressBar {
 }
 
 /// A file under a name of its own until it is whole. Dropped before that, it is removed.
-struct PartialFile {
+pub(super) struct PartialFile {
     file: File,
     /// The name now and the name to come; none if the output is no file, and written to directly.
     rename: Option<(PathBuf, PathBuf)>,
 }
 
 impl PartialFile {
-    fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
         let target = match fs::metadata(path) {
             // Renaming would replace a device or a pipe, and a link instead of what it leads to.
             Ok(there) if there.is_file() => fs::canonicalize(path)?,
@@ -56,13 +55,12 @@ impl PartialFile {
             }
             Err(_) => path.to_owned(),
         };
-        let name = target
-            .file_name()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a file"))?;
-        let mut partial_name = OsString::from(".");
-        partial_name.push(name);
-        partial_name.push(format!(".{}.part", std::process::id()));
-        let partial = target.with_file_name(partial_name);
+        if target.file_name().is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a file"));
+        }
+        // Short, because the name to come may be as long as names can be; random, because what a process that was killed
+        // has left behind must not be in the way of one with the same number.
+        let partial = target.with_file_name(format!(".webclient-{:016x}.part", rand::random::<u64>()));
         let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
         Ok(Self { file, rename: Some((partial, target)) })
     }

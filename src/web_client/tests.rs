@@ -89,6 +89,7 @@ fn reads_bodies_of_every_kind() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello, this is too much",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHe\r\n3;x=y\r\nllo\r\n0\r\nX: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5   \r\nHello\r\n0\r\n\r\n",
         "HTTP/1.0 200 OK\r\n\r\nHello",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\nHello",
     ] {
@@ -185,6 +186,60 @@ fn a_file_gets_its_name_only_when_it_is_whole() {
     let truncated = print("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &wanted, false).1;
     assert!(truncated.is_err());
     assert_eq!(std::fs::read(&path).expect("it is there"), b"whole");
+}
+
+#[test]
+fn a_name_may_be_as_long_as_names_can_be() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    for name in ["x".repeat(250), "x".repeat(255)] {
+        let wanted = Wanted { output: Some(folder.path().join(&name)), ..all() };
+        let saved = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false).1;
+        assert_eq!(saved.map_err(|e| e.to_string()), Ok(200));
+        assert!(names(folder.path()).contains(&name));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_killed_process_is_not_in_the_way() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("out");
+    let first = save::PartialFile::create(&path).expect("the folder can be written to");
+    let second = save::PartialFile::create(&path);
+    assert!(second.is_ok(), "the same process number is no reason to fail");
+    drop((first, second));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn only_success_replaces_a_file() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("good");
+    std::fs::write(&path, "good").expect("the folder can be written to");
+    let wanted = Wanted { output: Some(path.clone()), ..all() };
+    for (answer, exit_status, says) in [
+        (
+            "HTTP/1.1 308 x\r\nLocation: /dir/\r\nContent-Length: 4\r\n\r\npage",
+            1,
+            &["308", "/dir/", "nothing is saved"][..],
+        ),
+        ("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", 1, &["301", "nothing is saved"]),
+        ("HTTP/1.1 304 x\r\n\r\n", 1, &["304", "nothing is saved"]),
+        ("HTTP/1.1 101 x\r\nUpgrade: y\r\n\r\n", 2, &["101"]),
+        (&"HTTP/1.1 103 x\r\n\r\n".repeat(17), 2, &["103"]),
+    ] {
+        let error = print(answer, &wanted, false).1.expect_err(answer);
+        assert_eq!(error.exit_status(), exit_status, "{error}");
+        let said = error.to_string();
+        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"good", "{answer}");
+        assert_eq!(names(folder.path()), ["good"]);
+    }
+    // Without anything to save, a redirection is an answer to look at.
+    let (printed, result) = print("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", &all(), false);
+    assert_eq!(result.ok(), Some(301));
+    assert!(printed.ends_with("\n\npage"), "{printed}");
+    let announced = format!("{}HTTP/1.1 200 OK\r\n\r\nHello", "HTTP/1.1 103 x\r\n\r\n".repeat(16));
+    assert_eq!(print(&announced, &all(), false).1.ok(), Some(200));
 }
 
 #[test]

@@ -58,7 +58,7 @@ struct Validators {
 impl Asset {
     /// A file for a 200. `now` bounds `Last-Modified`, which must not be in the future (RFC 9110, section 8.8.2.1).
     pub(super) fn of_file(path: &str, stamp: &Stamp, body: Body, now: SystemTime) -> Self {
-        let tag = EntityTag::of_file(stamp.bytes, stamp.modified, stamp.inode);
+        let tag = EntityTag::of_file(stamp.bytes, stamp.modified, stamp.changed, stamp.inode);
         let modified = stamp.modified.min(now).max(SystemTime::UNIX_EPOCH);
         // "no-cache" lets clients keep a copy but ask each time whether it is still good, which costs us one 304.
         let fields = format!(

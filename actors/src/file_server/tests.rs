@@ -231,6 +231,18 @@ fn makes_room_but_never_by_taking_what_is_leased() {
 }
 
 #[test]
+fn other_content_with_the_old_length_and_time_gets_another_tag() {
+    let stamp = fake_stamp(1, b"old");
+    let overwritten = Stamp { changed: stamp.changed + Duration::from_nanos(1), ..stamp };
+    let tag = |stamp: &Stamp| {
+        let asset = Asset::of_file("a", stamp, Body::Memory(Bytes::new()), stamp.modified);
+        let head = String::from_utf8_lossy(asset.head()).into_owned();
+        head.lines().find_map(|line| line.strip_prefix("ETag: ").map(str::to_owned)).expect("there is a tag")
+    };
+    assert_ne!(tag(&stamp), tag(&overwritten));
+}
+
+#[test]
 fn keeps_a_bounded_number_of_files() {
     let mut bench = Bench::new(CacheLimits { entries_max: 2, ..CacheLimits::default() });
     for name in ["a", "b", "c"] {

@@ -107,7 +107,7 @@ pub enum PublishRefused {
     /// The whole index has reached [`INDEX_PAIRS_MAX`] or [`INDEX_FILES_MAX`].
     #[error("the index of the server is full")]
     IndexFull,
-    /// Too many shares wait for the disk, or are unfinished. It passes.
+    /// Too many or too large shares wait for the disk. It passes.
     #[error("the server is busy with other shares; try again")]
     Busy,
     /// The share is found by searches but could not be written to disk, so a restart of the server would forget it.

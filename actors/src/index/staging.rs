@@ -17,8 +17,9 @@ pub const SHARE_PAIRS_MAX: u64 = PAIRS_MAX as u64;
 /// Most text of one peer, in bytes, counted as it will lie on disk: what `keyword.txt` can hold.
 pub const SHARE_TEXT_BYTES_MAX: u64 = KEYWORD_TEXT_BYTES_MAX as u64;
 
-/// Most memory for shares that are unfinished or on their way to the disk: four of the largest, or thousands of usual ones.
-/// Without it, peers that each start a large share and never finish could fill the memory of the server.
+/// Most memory for shares that are unfinished or on their way to the disk: some of the largest, or thousands of usual ones.
+/// Without it, peers that each start a large share and never finish could fill the memory of the server. So that they
+/// cannot keep others from publishing either, the largest unfinished share yields when there is no room for a part.
 const HELD_BYTES_MAX: u64 = 4 * SHARE_TEXT_BYTES_MAX;
 
 /// What a keyword takes in memory beside its text: a pointer, a length, and the rounding up of the allocation.
@@ -69,7 +70,8 @@ impl Staging {
         Self { unfinished, held_bytes: 0, held_bytes_max }
     }
 
-    /// Takes one part. Refusing it forgets the parts before it.
+    /// Takes one part, and forgets unfinished shares of others if there is no room else: their owners are told with their
+    /// next part that they have to start again. Refusing a part forgets the parts before it.
     pub(super) fn add(
         &mut self,
         peer: &PeerName,
@@ -81,25 +83,33 @@ impl Staging {
             self.held_bytes -= parts.held_bytes;
             parts = Parts::default();
         }
-        let held_before = parts.held_bytes;
-        let added = if part == parts.next {
-            parts.add(files)
-        } else {
-            Err(PublishRefused::OutOfOrder { expected: parts.next, got: part })
-        };
-        let held_after = self.held_bytes - held_before + parts.held_bytes;
-        match added {
-            Ok(()) if held_after <= self.held_bytes_max => {
-                self.held_bytes = held_after;
-                let published = parts.published;
-                self.unfinished.insert(peer.folded(), parts);
-                Ok(published)
-            }
-            refused => {
-                self.held_bytes -= held_before;
-                Err(refused.err().unwrap_or(PublishRefused::Busy))
-            }
+        self.held_bytes -= parts.held_bytes;
+        if part != parts.next {
+            return Err(PublishRefused::OutOfOrder { expected: parts.next, got: part });
         }
+        parts.add(files)?;
+        self.make_room(parts.held_bytes)?;
+        self.held_bytes += parts.held_bytes;
+        let published = parts.published;
+        self.unfinished.insert(peer.folded(), parts);
+        Ok(published)
+    }
+
+    /// Forgets the largest unfinished shares until so much fits, or none if that would not help: what is on its way to
+    /// the disk cannot be forgotten.
+    fn make_room(&mut self, bytes: u64) -> Result<(), PublishRefused> {
+        let forgettable: u64 = self.unfinished.values().map(|parts| parts.held_bytes).sum();
+        if self.held_bytes - forgettable + bytes > self.held_bytes_max {
+            return Err(PublishRefused::Busy);
+        }
+        while self.held_bytes + bytes > self.held_bytes_max {
+            let largest = self.unfinished.iter().max_by_key(|(_, parts)| parts.held_bytes);
+            let Some(owner) = largest.map(|(owner, _)| owner.clone()) else {
+                return Err(PublishRefused::Busy);
+            };
+            self.forget(&owner);
+        }
+        Ok(())
     }
 
     /// Takes out a share that has all its parts. What it holds stays counted until it is released.
@@ -148,7 +158,7 @@ impl Parts {
             self.published.files += 1;
             self.published.pairs += pairs;
             self.text_bytes += text_bytes;
-            self.held_bytes += text_bytes + pairs * PAIR_HELD_BYTES + size_of::<PublishedFile>() as u64;
+            self.held_bytes += held_bytes(&file);
             self.check()?;
             self.files.push(file);
         }
@@ -172,6 +182,13 @@ impl Parts {
 fn drop_repeated_keywords(file: &mut PublishedFile) {
     let mut seen = HashSet::with_capacity(file.keywords.len());
     file.keywords.retain(|keyword| seen.insert(keyword.folded().into_owned()));
+}
+
+/// What a file takes in memory.
+fn held_bytes(file: &PublishedFile) -> u64 {
+    let keywords: usize = file.keywords.iter().map(|keyword| keyword.as_str().len()).sum();
+    let own = size_of::<PublishedFile>() + file.name.as_str().len() + keywords;
+    own as u64 + file.keywords.len() as u64 * PAIR_HELD_BYTES
 }
 
 /// What a file takes on disk at most: its line in the list of files, and a line in `keyword.txt` for each keyword.

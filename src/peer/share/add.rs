@@ -9,7 +9,7 @@ use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
 use super::{KEYWORD_FILE, ShareError, read_keyword_file};
 use crate::peer::home::Home;
 
-/// What the user's mask leaves of it: what is shared is no secret.
+/// Of a new file, what the user's mask leaves of it: what is shared is no secret.
 const KEYWORD_FILE_MODE: u32 = 0o666;
 
 /// Adds a file of the peer's directory under each keyword to `keyword.txt`, durably, and keeps all that is there.
@@ -36,7 +36,7 @@ pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Resul
         let full = io::Error::new(io::ErrorKind::FileTooLarge, "it is full; remove entries first");
         return Err(doing(full));
     }
-    home.folder().write(KEYWORD_FILE, &text, KEYWORD_FILE_MODE).map_err(doing)?;
+    home.folder().rewrite(KEYWORD_FILE, &text, KEYWORD_FILE_MODE).map_err(doing)?;
     Ok(new.len())
 }
 

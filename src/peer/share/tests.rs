@@ -197,6 +197,22 @@ fn an_entry_is_added_behind_what_is_there() {
 }
 
 #[test]
+fn the_keyword_file_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    put(&home, KEYWORD_FILE, "");
+    let path = home.path().join(KEYWORD_FILE);
+    // Narrower than the usual mask leaves, and wider.
+    for (mode, keyword) in [(0o600, "sea"), (0o666, "salt")] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        assert_eq!(add_entry(&home, "a.txt", &[keyword]).ok(), Some(1));
+        let kept = std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(kept, mode, "{kept:o}");
+    }
+}
+
+#[test]
 fn what_cannot_be_added_is_refused_in_one_line() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");

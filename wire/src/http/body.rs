@@ -56,6 +56,8 @@ enum State {
         digits: u8,
         in_extension: bool,
     },
+    /// The white space behind a size.
+    SizePadding(u64),
     SizeLf(u64),
     /// So many bytes of a chunk.
     Data(u64),
@@ -78,6 +80,8 @@ pub struct BodyDecoder {
     state: State,
     /// Bytes of the present size line, or of all trailers.
     framing_bytes: usize,
+    /// Whether white space may follow a chunk's size.
+    is_lenient: bool,
 }
 
 const SIZE_START: State = State::Size { size: 0, digits: 0, in_extension: false };
@@ -91,7 +95,14 @@ impl BodyDecoder {
             BodyLength::Chunked => SIZE_START,
             BodyLength::UntilClose => State::UntilClose,
         };
-        Self { state, framing_bytes: 0 }
+        Self { state, framing_bytes: 0, is_lenient: false }
+    }
+
+    /// Like [`BodyDecoder::new`], for a response: white space behind the size of a chunk, which some servers pad to a fixed
+    /// width, is skipped (RFC 9112, section 7.1.1). In a request it would be a way to mean different things
+    /// to two servers.
+    pub fn of_response(length: BodyLength) -> Self {
+        Self { is_lenient: true, ..Self::new(length) }
     }
 
     /// Whether the body has been read to its end. Never true for [`BodyLength::UntilClose`].
@@ -154,6 +165,7 @@ impl BodyDecoder {
             State::Size { size, digits, in_extension } => {
                 self.after_size_byte(byte, size, digits, in_extension)
             }
+            State::SizePadding(size) => self.after_padding_byte(byte, size),
             State::SizeLf(size) if byte == b'\n' => {
                 self.framing_bytes = 0;
                 Ok(match size {
@@ -186,9 +198,22 @@ impl BodyDecoder {
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
                 Ok(State::Size { size: size.ok_or(BadBody::ChunkSize)?, digits: 1, in_extension })
             }
-            // Only what starts with a semicolon is an extension; no white space before it, no control character in it.
+            (b' ' | b'\t', _) if digits > 0 && !in_extension && self.is_lenient => {
+                Ok(State::SizePadding(size))
+            }
+            // Only what starts with a semicolon is an extension; there is no control character in it.
             (b';', _) if digits > 0 => Ok(State::Size { size, digits, in_extension: true }),
             _ if in_extension && is_field_byte(byte) => Ok(self.state),
+            _ => Err(BadBody::ChunkSize),
+        }
+    }
+
+    fn after_padding_byte(&self, byte: u8, size: u64) -> Result<State, BadBody> {
+        match byte {
+            _ if self.framing_bytes > CHUNK_LINE_BYTES_MAX => Err(BadBody::ChunkSize),
+            b' ' | b'\t' => Ok(self.state),
+            b'\r' => Ok(State::SizeLf(size)),
+            b';' => Ok(State::Size { size, digits: 1, in_extension: true }),
             _ => Err(BadBody::ChunkSize),
         }
     }
@@ -264,6 +289,30 @@ mod tests {
         assert_eq!(decode_all(BodyLength::Chunked, &long_line), Err(BadBody::ChunkSize));
         let long_trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(2000)].concat();
         assert_eq!(decode_all(BodyLength::Chunked, &long_trailers), Err(BadBody::Trailer));
+    }
+
+    #[test]
+    fn only_in_responses_sizes_may_be_padded() {
+        let decode = |mut decoder: BodyDecoder, input: &[u8]| {
+            let (mut body, mut at) = (Vec::new(), 0);
+            while at < input.len() {
+                let decoded = decoder.decode(&input[at..=at])?;
+                body.extend_from_slice(decoded.data);
+                at += decoded.consumed;
+            }
+            decoder.finish().map(|()| body)
+        };
+        let of_response = |input: &[u8]| decode(BodyDecoder::of_response(BodyLength::Chunked), input);
+        for padded in [&b"5 \t \r\nHello\r\n0 \r\n\r\n"[..], b"5 ;a b\r\nHello\r\n0\t;x\r\n\r\n"] {
+            assert_eq!(of_response(padded).as_deref(), Ok(b"Hello".as_slice()));
+            let of_request = decode(BodyDecoder::new(BodyLength::Chunked), padded);
+            assert_eq!(of_request, Err(BadBody::ChunkSize));
+        }
+        for bad in [&b" 5\r\nHello"[..], b"5 5\r\nHello", b"5 \nHello", b" \r\n", b"5 x\r\nHello"] {
+            assert_eq!(of_response(bad), Err(BadBody::ChunkSize), "{bad:?}");
+        }
+        let endless = [b"5".as_slice(), &[b' '; 2000]].concat();
+        assert_eq!(of_response(&endless), Err(BadBody::ChunkSize));
     }
 
     #[test]

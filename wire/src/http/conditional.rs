@@ -10,10 +10,13 @@ use super::fields::Fields;
 pub struct EntityTag(String);
 
 impl EntityTag {
-    /// The tag of a file: its length, the time of its last change and its number on the disk.
-    pub fn of_file(bytes: u64, modified: SystemTime, inode: u64) -> Self {
-        let since_epoch = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self(format!("\"{bytes:x}-{:x}-{inode:x}\"", since_epoch.as_nanos()))
+    /// The tag of a file: its length, when its content was modified, when its inode was changed, and the number of that.
+    /// Anybody may set the first of the two times back after writing to the file, but not the second.
+    pub fn of_file(bytes: u64, modified: SystemTime, changed: SystemTime, inode: u64) -> Self {
+        let nanos = |time: SystemTime| {
+            time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
+        };
+        Self(format!("\"{bytes:x}-{:x}-{:x}-{inode:x}\"", nanos(modified), nanos(changed)))
     }
 
     /// The tag with its quotation marks.
@@ -87,6 +90,21 @@ mod tests {
     fn answer(lines: &str) -> bool {
         let tag = EntityTag("\"abc\"".into());
         is_not_modified(Fields::checked(lines.as_bytes()), &tag, modified())
+    }
+
+    #[test]
+    fn all_that_tells_two_files_apart_is_in_the_tag() {
+        let later = modified() + Duration::from_nanos(1);
+        let tag = EntityTag::of_file(1, modified(), modified(), 1);
+        assert_eq!(tag, EntityTag::of_file(1, modified(), modified(), 1));
+        for other in [
+            EntityTag::of_file(2, modified(), modified(), 1),
+            EntityTag::of_file(1, later, modified(), 1),
+            EntityTag::of_file(1, modified(), later, 1),
+            EntityTag::of_file(1, modified(), modified(), 2),
+        ] {
+            assert_ne!(tag, other);
+        }
     }
 
     #[test]

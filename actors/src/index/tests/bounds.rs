@@ -84,25 +84,60 @@ fn the_text_of_a_share_is_bounded() {
     assert!(core.is_empty());
 }
 
-#[test]
-fn unfinished_shares_together_are_bounded() {
-    let one = || vec![file("x", &["k"])];
+/// What shares hold that consist of one part each.
+fn held_by(shares: &[Vec<PublishedFile>]) -> u64 {
     let mut staging = Staging::default();
-    assert!(staging.add(&peer("a"), 0, one()).is_ok());
-    let room = 2 * staging.held_bytes();
+    for (n, files) in shares.iter().enumerate() {
+        assert!(staging.add(&peer(&format!("p{n}")), 0, files.clone()).is_ok());
+    }
+    staging.held_bytes()
+}
 
-    let mut staging = Staging::with_room(room);
-    assert!(staging.add(&peer("a"), 0, one()).is_ok());
-    assert!(staging.add(&peer("b"), 0, one()).is_ok());
-    assert_eq!(staging.add(&peer("c"), 0, one()), Err(PublishRefused::Busy));
+#[test]
+fn the_largest_unfinished_share_yields_to_others() {
+    let small = || vec![file("x", &["k"])];
+    let large = || vec![file("x", &["k", "l"])];
+    let mut staging = Staging::with_room(held_by(&[small(), large()]));
+    assert!(staging.add(&peer("small"), 0, small()).is_ok());
+    assert!(staging.add(&peer("large"), 0, large()).is_ok());
+    assert!(staging.add(&peer("new"), 0, small()).is_ok());
+    assert_eq!(staging.held_bytes(), held_by(&[small(), small()]));
+    assert!(staging.finish(&peer("small")).is_ok_and(|(share, _, _)| share.files == small()), "it stays");
+    let start_again = PublishRefused::OutOfOrder { expected: 0, got: 1 };
+    assert_eq!(staging.add(&peer("large"), 1, small()), Err(start_again));
+    // What goes on may need room, too.
+    let mut staging = Staging::with_room(held_by(&[small(), small()]));
+    assert!(staging.add(&peer("a"), 0, small()).is_ok());
+    assert!(staging.add(&peer("b"), 0, small()).is_ok());
+    assert!(staging.add(&peer("A"), 1, vec![file("y", &["k"])]).is_ok());
+    assert!(staging.add(&peer("b"), 1, small()).is_err(), "it has yielded");
+}
+
+#[test]
+fn what_waits_for_the_disk_does_not_yield() {
+    let small = || vec![file("x", &["k"])];
+    let mut staging = Staging::with_room(held_by(&[small(), small()]));
+    assert!(staging.add(&peer("a"), 0, small()).is_ok());
     let (_, _, held) = staging.finish(&peer("A")).expect("it is complete");
-    assert_eq!(staging.add(&peer("c"), 0, one()), Err(PublishRefused::Busy), "still on its way");
+    assert!(staging.add(&peer("b"), 0, small()).is_ok());
+    assert_eq!(staging.add(&peer("c"), 0, vec![file("x", &["k", "l"])]), Err(PublishRefused::Busy));
+    assert!(staging.add(&peer("B"), 0, small()).is_ok(), "starting again frees what was there");
+    assert_eq!(
+        staging.add(&peer("b"), 1, small()),
+        Err(PublishRefused::Busy),
+        "alone it is too much as well"
+    );
     staging.release(held);
-    assert!(staging.add(&peer("c"), 0, one()).is_ok());
-    assert!(staging.add(&peer("C"), 0, one()).is_ok(), "starting again frees what was there");
-    assert_eq!(staging.add(&peer("c"), 1, one()), Err(PublishRefused::Busy));
-    staging.forget(&peer("b"));
     assert_eq!(staging.held_bytes(), 0, "what was refused is forgotten");
+}
+
+#[test]
+fn a_name_is_held_once_however_many_keywords_it_has() {
+    let name = "n".repeat(200);
+    let one = held_by(&[vec![file(&name, &["a"])]]);
+    let three = held_by(&[vec![file(&name, &["a", "b", "c"])]]);
+    assert!(three - one < 2 * 200, "{one}, {three}");
+    assert!(three - one >= 2 * 48, "{one}, {three}");
 }
 
 #[test]

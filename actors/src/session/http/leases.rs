@@ -13,9 +13,8 @@ const PATH_BYTES_MAX: usize = 256;
 /// Assets by the path of the target as it was sent, so that a warm request decodes nothing.
 #[derive(Default)]
 pub(super) struct Leases {
+    /// The one that was kept longest is first.
     kept: Vec<(Box<str>, Arc<Asset>)>,
-    /// Where the next one goes when there is no room.
-    next: usize,
 }
 
 impl Leases {
@@ -23,7 +22,7 @@ impl Leases {
     pub(super) fn get(&mut self, path: &str) -> Option<&Arc<Asset>> {
         let index = self.kept.iter().position(|(kept, _)| **kept == *path)?;
         if self.kept[index].1.is_revoked() {
-            self.kept.swap_remove(index);
+            self.kept.remove(index);
             return None;
         }
         Some(&self.kept[index].1)
@@ -34,12 +33,15 @@ impl Leases {
         if path.len() > PATH_BYTES_MAX || asset.is_revoked() {
             return;
         }
-        let lease = (path.into(), Arc::clone(asset));
-        if self.kept.len() < LEASES_MAX {
-            self.kept.push(lease);
-        } else {
-            self.kept[self.next % LEASES_MAX] = lease;
-            self.next += 1;
+        self.drop_revoked();
+        if self.kept.len() == LEASES_MAX {
+            self.kept.remove(0);
         }
+        self.kept.push((path.into(), Arc::clone(asset)));
+    }
+
+    /// Lets go of what will not be sent again, so that its memory or its descriptor is free.
+    pub(super) fn drop_revoked(&mut self) {
+        self.kept.retain(|(_, asset)| !asset.is_revoked());
     }
 }

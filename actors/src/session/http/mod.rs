@@ -162,6 +162,7 @@ impl Connection<'_> {
         let is_stopping = self.stopping.load(Ordering::Relaxed);
         let limit = if is_idle {
             self.input.end_deadline();
+            self.responder.drop_revoked();
             if is_stopping { ALREADY_HERE } else { self.limits.idle_timeout }
         } else {
             self.input.remaining(self.limits.head_timeout)
@@ -221,7 +222,7 @@ impl Connection<'_> {
     /// Answers a request that could not be read, and ends the connection.
     fn refuse(&mut self, bad: BadRequest) -> io::Result<End> {
         self.requests += 1;
-        self.responder.refuse(bad);
+        self.responder.refuse(bad, !begins_with_head_method(self.input.buffered()));
         self.abandon(bad.status)
     }
 
@@ -231,6 +232,15 @@ impl Connection<'_> {
         linger(self.input.stream(), self.limits.linger_timeout);
         Ok(End::Refused(status))
     }
+}
+
+/// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
+/// even a refusal (RFC 9110, section 9.3.2). Empty lines before a request do not count (RFC 9112, section 2.2).
+fn begins_with_head_method(mut request: &[u8]) -> bool {
+    while let Some(rest) = request.strip_prefix(b"\r\n") {
+        request = rest;
+    }
+    request.starts_with(b"HEAD ")
 }
 
 /// How much of `limit`, counted from `since`, is left.

@@ -97,9 +97,14 @@ impl<'a> Responder<'a> {
             .map_err(|_| Brief::new(Status::ServiceUnavailable, "too much to do; try again in a moment"))
     }
 
+    /// Lets go of what a client that may be silent for long would else keep open.
+    pub(super) fn drop_revoked(&mut self) {
+        self.leases.drop_revoked();
+    }
+
     /// Answers what is no request; the connection ends after it.
-    pub(super) fn refuse(&mut self, bad: BadRequest) {
-        let bytes = self.push_brief(&Brief::new(bad.status, bad.reason), true, After::Close);
+    pub(super) fn refuse(&mut self, bad: BadRequest, with_body: bool) {
+        let bytes = self.push_brief(&Brief::new(bad.status, bad.reason), with_body, After::Close);
         tracing::info!(target: "web", status = bad.status.code(), bytes, reason = bad.reason, "refused");
     }
 

@@ -3,13 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use wire::http::SitePath;
+
+use super::leases::Leases;
 use super::*;
-use crate::file_server::{FileServerConfig, start};
+use crate::file_server::{Asset, FileServerConfig, Found, start};
 use crate::runtime::Vital;
 
 /// Longest wait for what must happen.
@@ -233,6 +236,23 @@ fn what_is_refused_is_said_and_then_the_connection_ends() {
 }
 
 #[test]
+fn a_refused_head_request_gets_no_body_either() {
+    let site = Site::new();
+    for (request, has_body) in [
+        ("HEAD / HTTP/1.1\r\n\r\n", false),
+        ("\r\n\r\nHEAD / HTTP/1.1\r\n\r\n", false),
+        ("HEAD / HTTP/2.0\r\nHost: a\r\n\r\n", false),
+        ("HEADS / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nX: HEAD \r\n\r\n", true),
+    ] {
+        let answer = site.text(request);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("there is a head");
+        assert_eq!(!body.is_empty(), has_body, "{request:?} got {answer}");
+        assert_ne!(field(head, "Content-Length"), Some("0"), "{answer}");
+    }
+}
+
+#[test]
 fn paths_that_lead_elsewhere_get_nothing() {
     let site = Site::new();
     std::os::unix::fs::symlink("/etc/passwd", site.root().join("passwd")).expect("links can be made");
@@ -305,6 +325,70 @@ fn a_changed_file_is_seen_on_an_open_connection() {
     let since = Instant::now();
     while ask() != b"changed" {
         assert!(since.elapsed() < SOON, "the change was not seen");
+    }
+}
+
+fn find(site: &Site, file: &str) -> Arc<Asset> {
+    match site.files.find(SitePath::decode(file).expect("it is a path")) {
+        Ok(Found::Asset(asset)) => asset,
+        other => panic!("{file} gave {other:?}"),
+    }
+}
+
+/// Does `keep` until it has been given what FileServer has: a file that was just written may be read more than once.
+fn keep_current(site: &Site, file: &str, mut keep: impl FnMut(&Arc<Asset>)) -> Arc<Asset> {
+    let since = Instant::now();
+    loop {
+        assert!(since.elapsed() < SOON, "the file does not come to rest");
+        let asset = find(site, file);
+        keep(&asset);
+        if Arc::ptr_eq(&asset, &find(site, file)) {
+            return asset;
+        }
+    }
+}
+
+/// Changes a file, and waits until what it was is not to be used any more.
+fn outdate(site: &Site, file: &str, old: Arc<Asset>) -> Weak<Asset> {
+    std::fs::write(site.root().join(&file[1..]), "changed").expect("the folder can be written to");
+    let since = Instant::now();
+    while !old.is_revoked() {
+        assert!(since.elapsed() < SOON, "the change was not seen");
+        find(site, file);
+    }
+    let weak = Arc::downgrade(&old);
+    drop(old);
+    weak
+}
+
+#[test]
+fn an_outdated_file_is_let_go_when_another_is_kept() {
+    let site = Site::new();
+    let mut leases = Leases::default();
+    let old = keep_current(&site, "/small.txt", |asset| leases.keep("/small.txt", asset));
+    let old = outdate(&site, "/small.txt", old);
+    assert!(old.upgrade().is_some(), "it is kept");
+    keep_current(&site, "/large.bin", |asset| leases.keep("/large.bin", asset));
+    assert!(old.upgrade().is_none(), "it is still kept");
+}
+
+#[test]
+fn an_outdated_file_is_let_go_before_a_wait() {
+    let site = Site::new();
+    let (mut client, _thread) = site.connect(b"");
+    let mut ask = |path| {
+        client.write_all(get(path).as_bytes()).expect("the server reads");
+        read_one(&mut client).0
+    };
+    let old = keep_current(&site, "/small.txt", |_| assert!(ask("/small.txt").contains(" 200 ")));
+    let old = outdate(&site, "/small.txt", old);
+    assert!(old.upgrade().is_some(), "it is kept");
+    // For this nothing is kept.
+    assert!(ask("/missing").contains(" 404 "));
+    let since = Instant::now();
+    while old.upgrade().is_some() {
+        assert!(since.elapsed() < SOON, "it is still kept");
+        std::thread::yield_now();
     }
 }
 
