@@ -13,7 +13,7 @@ use wire::{Digest, escape::Escaped};
 use super::contact::{Lookup, Place};
 use super::outbound::CardVerdict;
 use super::{Engine, Fatal};
-use crate::peer::event::{ConversationEvent, Event, MessageEvent};
+use crate::peer::event::{Event, MessageEvent};
 use crate::peer::home::Pin;
 use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
 
@@ -183,19 +183,8 @@ impl Engine {
     }
 
     fn show_accepted(&mut self, opening: &Opening, verdict: CardVerdict) {
-        let event = ConversationEvent {
-            with: opening.sender.name.clone(),
-            direction: Direction::Received,
-            conversation: opening.id,
-            sender_key: opening.sender.fingerprint(),
-            recipient_key: opening.recipient,
-            wrapped_for: opening.recipient_key,
-            wrapped_key: self.shorten(&opening.wrapped_key),
-            commitment: opening.commitment,
-            opening: self.shorten(opening.as_bytes()),
-            first_number: opening.first_number,
-            pinned_now: verdict == CardVerdict::PinnedNow,
-        };
+        let mut event = self.describe_opening(opening, &opening.sender.name, Direction::Received);
+        event.pinned_now = verdict == CardVerdict::PinnedNow;
         self.emit(&Event::Conversation(Box::new(event)));
     }
 

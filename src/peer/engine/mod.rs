@@ -22,15 +22,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::card::Card;
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, Opening};
 use wire::keys::Purpose;
 use wire::protocol::{ErrorCode, ServerId, TransferId, join_proof_text};
 
 use super::command::{Command, Update};
-use super::event::{Event, Sealed};
+use super::event::{ConversationEvent, Event, Sealed};
 use super::home::{HomeError, Keys, Pins};
 use super::share::Share;
-use super::store::{Store, StoreError, Write};
+use super::store::{Direction, Store, StoreError, Write};
 use contact::Contact;
 pub use files::{FileJob, ReceiveJob, SendJob, TransferOutcome};
 use inbound::Accepted;
@@ -298,6 +298,28 @@ impl Engine {
     /// Shows an event to one client.
     fn tell(&mut self, client: ClientId, event: Event) {
         self.effects.push(Effect::Tell(client, Update::Event(event)));
+    }
+
+    /// The opening of a conversation as it is shown.
+    fn describe_opening(
+        &self,
+        opening: &Opening,
+        with: &PeerName,
+        direction: Direction,
+    ) -> ConversationEvent {
+        ConversationEvent {
+            with: with.clone(),
+            direction,
+            conversation: opening.id,
+            sender_key: opening.sender.fingerprint(),
+            recipient_key: opening.recipient,
+            wrapped_for: opening.recipient_key,
+            wrapped_key: self.shorten(&opening.wrapped_key),
+            commitment: opening.commitment,
+            opening: self.shorten(opening.as_bytes()),
+            first_number: opening.first_number,
+            pinned_now: false,
+        }
     }
 
     /// A sealed message as it is shown.

@@ -12,7 +12,7 @@ use wire::signal::Complaint;
 
 use super::contact::{Contact, Current, Lookup, Place, Unacked};
 use super::{Engine, Fatal, Net};
-use crate::peer::event::{ConversationEvent, Event, SentEvent};
+use crate::peer::event::{Event, SentEvent};
 use crate::peer::home::Pin;
 use crate::peer::store::{Direction, HistoryRecord, OutboxRecord, OutgoingRecord, SealedRecord, Write};
 
@@ -320,19 +320,7 @@ impl Engine {
         let (identity, mine) = (&self.me.keys.identity, &self.me.card);
         let outgoing = Outgoing::open(identity, mine, card, first_number, self.now.unix, &mut self.rng);
         let opening = outgoing.opening();
-        let event = ConversationEvent {
-            with: contact.name.clone(),
-            direction: Direction::Sent,
-            conversation: opening.id,
-            sender_key: opening.sender.fingerprint(),
-            recipient_key: opening.recipient,
-            wrapped_for: opening.recipient_key,
-            wrapped_key: self.shorten(&opening.wrapped_key),
-            commitment: opening.commitment,
-            opening: self.shorten(opening.as_bytes()),
-            first_number,
-            pinned_now: false,
-        };
+        let event = self.describe_opening(opening, &contact.name, Direction::Sent);
         self.emit(&Event::Conversation(Box::new(event)));
         contact.current = Some(Current { outgoing, opened_at: self.now.instant, is_kept: false });
     }
