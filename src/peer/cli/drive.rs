@@ -198,7 +198,10 @@ impl Session {
             FromUser::Help => self.print(HELP.to_owned()),
             FromUser::Error(error) => {
                 self.show(&Event::error(error));
-                self.code = self.code.max(EXIT_NO_CONNECTION);
+                // At a prompt a slip of the fingers is put right in the next line.
+                if self.printer.is_none() {
+                    self.code = self.code.max(EXIT_NO_CONNECTION);
+                }
             }
             FromUser::Quit | FromUser::Nothing => {}
         }
@@ -240,10 +243,17 @@ impl Session {
     fn print(&mut self, text: String) {
         match &mut self.printer {
             Some(printer) => printer(text),
-            // A reader that is gone wants nothing more.
             None => {
-                let _ = terminal::print_line(&text);
+                let printed = terminal::print_line(&text);
+                self.note(&printed);
             }
+        }
+    }
+
+    /// What could not be printed has not been said: that is a failure, but for a reader that has gone.
+    fn note(&mut self, printed: &std::io::Result<()>) {
+        if printed.is_err() {
+            self.code = self.code.max(EXIT_FAILED);
         }
     }
 
@@ -257,7 +267,8 @@ impl Session {
                 self.print(text);
             }
         } else {
-            let _ = self.renderer.show(event);
+            let printed = self.renderer.show(event);
+            self.note(&printed);
         }
     }
 }
