@@ -97,6 +97,11 @@ impl Peer {
         name.expect("scenarios give their peers names")
     }
 
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Starts `peer --dir ... --json` with `arguments`; its standard input stays open.
     pub fn start(&self, arguments: &[&str]) -> Process {
         let mut command = Command::new(binary("peer"));

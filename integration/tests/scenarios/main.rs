@@ -8,6 +8,7 @@ mod crowd;
 mod files;
 mod identity;
 mod mistakes;
+mod options;
 mod rule_breakers;
 mod secrecy;
 mod signals;

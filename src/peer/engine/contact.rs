@@ -88,6 +88,8 @@ pub(super) struct Contact {
     pub(super) receipts_refused: BTreeSet<ConversationId>,
     /// When a message that is stored was last sent again, to make the recipient repeat a receipt that was lost.
     pub(super) probed_at: Option<Instant>,
+    /// When a message was last sent again because a receipt could not be read.
+    pub(super) unread_at: Option<Instant>,
     /// Not to be tried again before.
     pub(super) retry_at: Option<Instant>,
 }
@@ -117,6 +119,7 @@ impl Contact {
             is_distrusted: false,
             receipts_refused: BTreeSet::new(),
             probed_at: None,
+            unread_at: None,
             retry_at: None,
         }
     }

@@ -383,7 +383,8 @@ impl Engine {
     fn hear_again(&mut self, from: &PeerName) {
         let now = self.now.instant;
         let Some(contact) = self.contacts.get_mut(&from.folded()) else { return };
-        if contact.probed_at.is_none_or(|at| now.saturating_duration_since(at) > HEAR_AGAIN_EVERY) {
+        if contact.unread_at.is_none_or(|at| now.saturating_duration_since(at) > HEAR_AGAIN_EVERY) {
+            contact.unread_at = Some(now);
             contact.send_oldest_again(now);
         }
     }

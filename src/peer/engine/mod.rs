@@ -182,9 +182,9 @@ impl Engine {
         now: Now,
     ) -> Result<Self, Fatal> {
         let mut rng = StdRng::from_rng(&mut rand::rng());
-        let made_at = keys.current().made_at;
-        let card = Card::issue(name.clone(), &keys.identity, keys.current().key.public(), made_at, &mut rng);
-        let contacts = contact::load(&store)?;
+        let folded = name.folded();
+        let mut contacts = contact::load(&store)?;
+        let card = own_card(&name, &keys, &mut contacts, &mut rng);
         Ok(Self {
             me: Me { name, keys, card },
             options,
@@ -203,7 +203,7 @@ impl Engine {
             greeted: BTreeSet::new(),
             files: files::Files::default(),
             writes: Vec::new(),
-            changed_contacts: BTreeSet::new(),
+            changed_contacts: BTreeSet::from([folded]),
             changed_accepted: BTreeSet::new(),
             receipts_due: BTreeSet::new(),
             frames: Vec::new(),
@@ -343,4 +343,26 @@ impl Engine {
             format!("{}...", hex(&hex_of[..SHOWN_BYTES]))
         }
     }
+}
+
+/// The own card: the one that is kept, unless the name or a key has changed. A new one each time would be news to
+/// everybody who has the old one.
+fn own_card(
+    name: &PeerName,
+    keys: &Keys,
+    contacts: &mut BTreeMap<PeerName, Contact>,
+    rng: &mut StdRng,
+) -> Card {
+    let current = keys.current();
+    let me = contacts.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()));
+    let kept = me.card.take().filter(|card| {
+        card.name == *name
+            && card.fingerprint() == keys.identity.public().fingerprint()
+            && card.encryption.fingerprint() == current.key.public().fingerprint()
+    });
+    let card = kept.unwrap_or_else(|| {
+        Card::issue(name.clone(), &keys.identity, current.key.public(), current.made_at, rng)
+    });
+    me.card = Some(card.clone());
+    card
 }

@@ -1,0 +1,91 @@
+//! What can be chosen: a key for every message, keys under a passphrase, output for people.
+
+use std::process::Command;
+
+use integration::{Finished, Peer, Place, Process, binary};
+
+/// Runs a peer without `--json`.
+fn for_people(peer: &Peer, server: std::net::SocketAddr, arguments: &[&str]) -> Process {
+    let mut command = Command::new(binary("peer"));
+    command.arg("--dir").arg(peer.dir()).args(["--server", &server.to_string()]).args(arguments);
+    Process::start(format!("peer {} {}", peer.name(), arguments.join(" ")), command)
+}
+
+/// The value behind the words that start a line of a trace.
+fn value<'a>(finished: &'a Finished, words: &str) -> &'a str {
+    let line = finished.lines.iter().find_map(|line| line.trim_start().strip_prefix(words));
+    line.unwrap_or_else(|| panic!("no line starts with {words}: {:?}", finished.lines)).trim()
+}
+
+#[test]
+fn with_rekey_1_every_message_has_a_conversation_of_its_own() {
+    let place = Place::new();
+    let server = place.server();
+    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    let listening = b.start(&["listen", "--count", "3"]);
+    listening.event("joined", |_| true);
+    let texts = ["one", "two", "three"].map(str::to_owned);
+    let sent = a.run_with_input(&["send", "B", "-", "--wait", "60", "--rekey", "1"], &texts).expect(0);
+    let opened = sent.events("conversation").into_iter().filter(|c| c["direction"] == "sent").count();
+    assert_eq!(opened, 3);
+    let received = listening.finish().expect(0).events("message");
+    assert!(received.iter().all(|message| message["arrival"]["place"] == 0), "{received:?}");
+    assert!(received.iter().map(|message| &message["text"]).eq(&texts));
+}
+
+#[test]
+fn keys_under_a_passphrase_need_it() {
+    let place = Place::new();
+    let a = place.peer("A", place.nobodys_address());
+    let (right, wrong) = (place.path("right"), place.path("wrong"));
+    std::fs::write(&right, "open sesame\n").expect("the place can be written");
+    std::fs::write(&wrong, "open barley\n").expect("the place can be written");
+    let with = |file: &std::path::Path| {
+        let path = file.to_str().expect("temporary folders have plain names");
+        a.run(&["--passphrase-file", path, "card"])
+    };
+    let made = with(&right).expect(0).answers("card");
+    let pem = std::fs::read_to_string(a.private().join("identity.pem")).expect("the identity is there");
+    assert!(pem.contains("ENCRYPTED PRIVATE KEY"), "{pem}");
+    a.run(&["card"]).expect(1).says(&["identity.pem", "passphrase"]);
+    with(&wrong).expect(1).says(&["identity.pem", "passphrase"]);
+    assert_eq!(with(&right).expect(0).answers("card"), made);
+}
+
+#[test]
+fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_terminal_obeys() {
+    let place = Place::new();
+    let server = place.server();
+    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    let listening = for_people(&b, server.address(), &["listen", "--count", "1"]);
+    listening.wait("joined", |lines| lines.iter().any(|l| l.starts_with("joined")).then_some(()));
+    let sent = for_people(&a, server.address(), &["send", "B", "red \u{1b}[31malert", "--wait", "60"])
+        .finish()
+        .expect(0);
+    let received = listening.finish().expect(0);
+    for words in ["SHA-256 of it", "ciphertext", "wrapped key", "opening"] {
+        assert_eq!(value(&sent, words), value(&received, words), "{words}");
+    }
+    let text = value(&sent, "SHA-256 of the text");
+    assert_eq!(value(&received, "SHA-256 of the text"), format!("{text}, equal to the one sealed inside"));
+    assert!(value(&sent, "receipt verified").starts_with("1 message(s)"));
+    assert!(received.lines.iter().any(|line| line == "A #1: red \\u{1b}[31malert"), "{:?}", received.lines);
+    let all = sent.lines.iter().chain(&received.lines);
+    assert!(!all.flat_map(|line| line.chars()).any(char::is_control));
+}
+
+#[test]
+fn a_sender_restored_from_an_older_copy_gets_its_receipts_from_a_recipient_that_stayed() {
+    let place = Place::new();
+    let server = place.server();
+    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    a.run(&["who"]).expect(0);
+    let restored = a.copy_into(&place.path("restored"));
+    let listening = b.start(&["listen"]);
+    listening.event("joined", |_| true);
+    a.run(&["send", "B", "before the disk broke", "--wait", "60"]).expect(0);
+    restored.run(&["send", "B", "after it was restored", "--wait", "60"]).expect(0);
+    let received = listening.events("message", 2);
+    assert_eq!(received[0]["text"], "before the disk broke");
+    assert_eq!(received[1]["text"], "after it was restored");
+}
