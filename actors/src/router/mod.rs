@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use wire::PeerName;
 use wire::card::Card;
-use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
+use wire::protocol::{KnownPeer, Side, TransferId};
 
 use crate::runtime::{Pending, Reply};
 use crate::session::{Delivery, SessionId, SessionPort};
@@ -140,11 +140,4 @@ pub enum Command<P = SessionPort> {
         /// Answered when the other end is there.
         reply: Reply<Partner>,
     },
-}
-
-/// What a session must know of the server to greet a peer.
-#[derive(Debug, Clone, Copy)]
-pub struct Greeting {
-    /// Which server this is.
-    pub server: ServerId,
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, select};
 use wire::PeerName;
+use wire::protocol::ServerId;
 
+use super::Command;
 use super::core::{PresencePort, Router};
-use super::{Command, Greeting};
 use crate::index::{IndexHandle, Presence, PresenceOutbox};
 use crate::runtime::{Address, Closed, Mailbox, Vital, mailbox, spawn_vital};
 use crate::session::SessionPort;
@@ -24,8 +25,8 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct RouterHandle {
     address: Address<Command>,
-    /// What sessions greet peers with.
-    pub greeting: Greeting,
+    /// Which server this is, for sessions to greet peers with.
+    pub server: ServerId,
 }
 
 impl RouterHandle {
@@ -59,10 +60,10 @@ pub fn start(
     index: IndexHandle,
 ) -> std::io::Result<(RouterHandle, Vital)> {
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let greeting = Greeting { server: inventory.server };
+    let server = inventory.server;
     let router = Router::new(inventory, store, PresenceOutbox::new(index));
     let thread = spawn_vital("router", move || run(router, &mailbox, &completions))?;
-    Ok((RouterHandle { address, greeting }, thread))
+    Ok((RouterHandle { address, server }, thread))
 }
 
 fn run(

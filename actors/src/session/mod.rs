@@ -79,7 +79,7 @@ fn serve(
         return Ok(());
     };
     let mut link = Link::new(Arc::clone(stream), rest);
-    match greeting::greet(&mut link, services.router.greeting.server)? {
+    match greeting::greet(&mut link, services.router.server)? {
         Wish::Join(card) => member::serve(id, link, card, address, services),
         Wish::Splice(transfer, side) => splice::serve(link, transfer, side, services),
         Wish::Nothing => Ok(()),

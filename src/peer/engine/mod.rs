@@ -182,9 +182,9 @@ impl Engine {
         now: Now,
     ) -> Result<Self, Fatal> {
         let mut rng = StdRng::from_rng(&mut rand::rng());
-        let folded = name.folded();
         let mut contacts = contact::load(&store)?;
-        let card = own_card(&name, &keys, &mut contacts, &mut rng);
+        let (card, is_new) = own_card(&name, &keys, &mut contacts, &mut rng);
+        let changed_contacts = is_new.then(|| name.folded()).into_iter().collect();
         Ok(Self {
             me: Me { name, keys, card },
             options,
@@ -203,7 +203,7 @@ impl Engine {
             greeted: BTreeSet::new(),
             files: files::Files::default(),
             writes: Vec::new(),
-            changed_contacts: BTreeSet::from([folded]),
+            changed_contacts,
             changed_accepted: BTreeSet::new(),
             receipts_due: BTreeSet::new(),
             frames: Vec::new(),
@@ -346,13 +346,13 @@ impl Engine {
 }
 
 /// The own card: the one that is kept, unless the name or a key has changed. A new one each time would be news to
-/// everybody who has the old one.
+/// everybody who has the old one. Also says whether it is a new one, to be kept.
 fn own_card(
     name: &PeerName,
     keys: &Keys,
     contacts: &mut BTreeMap<PeerName, Contact>,
     rng: &mut StdRng,
-) -> Card {
+) -> (Card, bool) {
     let current = keys.current();
     let me = contacts.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()));
     let kept = me.card.take().filter(|card| {
@@ -360,9 +360,10 @@ fn own_card(
             && card.fingerprint() == keys.identity.public().fingerprint()
             && card.encryption.fingerprint() == current.key.public().fingerprint()
     });
+    let is_new = kept.is_none();
     let card = kept.unwrap_or_else(|| {
         Card::issue(name.clone(), &keys.identity, current.key.public(), current.made_at, rng)
     });
     me.card = Some(card.clone());
-    card
+    (card, is_new)
 }

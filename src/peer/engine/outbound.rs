@@ -255,30 +255,27 @@ impl Engine {
         if message.sealed.is_some() {
             return Ok(true);
         }
-        let Some(card) = contact.card.clone().filter(|card| card.is_valid_at(self.now.unix)) else {
+        if !contact.card.as_ref().is_some_and(|card| card.is_valid_at(self.now.unix)) {
             return Ok(false);
-        };
+        }
         let Some(record) = self.store_entry(&contact.name, number)? else {
             return Ok(true);
         };
-        self.ensure_current(contact, &card);
+        self.ensure_current(contact);
         let current = contact.current.as_mut().expect("it was opened just now");
-        let opening = current.outgoing.opening().clone();
+        let opening = current.outgoing.opening();
+        let conversation = opening.id;
         if !current.is_kept {
             current.is_kept = true;
-            contact.openings.insert(opening.id, (opening.first_number, opening.as_bytes().to_vec()));
-            let record = OutgoingRecord {
-                to: contact.name.clone(),
-                first_number: opening.first_number,
-                opening: opening.as_bytes().to_vec(),
-            };
-            self.writes.push(Write::Outgoing(opening.id, record));
+            let (first_number, bytes) = (opening.first_number, opening.as_bytes().to_vec());
+            contact.openings.insert(conversation, (first_number, bytes.clone()));
+            let record = OutgoingRecord { to: contact.name.clone(), first_number, opening: bytes };
+            self.writes.push(Write::Outgoing(conversation, record));
         }
         let sealed = current.outgoing.seal_message(number, record.queued_at, &record.text);
-        let place =
-            Place { conversation: opening.id, place: sealed.place, running_hash: sealed.running_hash };
+        let place = Place { conversation, place: sealed.place, running_hash: sealed.running_hash };
         let kept = SealedRecord {
-            conversation: opening.id,
+            conversation,
             place: sealed.place,
             running_hash: sealed.running_hash,
             bytes: sealed.bytes.clone(),
@@ -307,7 +304,8 @@ impl Engine {
     }
 
     /// Sees to it that there is a conversation towards a peer that may be written under.
-    pub(super) fn ensure_current(&mut self, contact: &mut Contact, card: &Card) {
+    pub(super) fn ensure_current(&mut self, contact: &mut Contact) {
+        let Some(card) = &contact.card else { return };
         let is_usable = contact.current.as_ref().is_some_and(|current| {
             current.outgoing.messages_sealed() < self.options.rekey_messages
                 && self.now.instant.saturating_duration_since(current.opened_at) < REKEY_AFTER

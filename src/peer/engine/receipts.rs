@@ -71,8 +71,8 @@ impl Engine {
         self.send_signal(to, Kind::Receipt, number, &signal::encode(receipt), about);
     }
 
-    /// Seals a signal under the conversation towards a peer, which is opened if need be, and sends it. False if there
-    /// is no connection or no card.
+    /// Seals a signal under the conversation towards a peer, which is opened if need be, and sends it. Without a
+    /// connection or a card nothing is sent.
     pub(super) fn send_signal(
         &mut self,
         to: &PeerName,
@@ -80,17 +80,16 @@ impl Engine {
         number: u64,
         content: &[u8],
         about: About,
-    ) -> bool {
+    ) {
         if self.link.is_none() {
-            return false;
+            return;
         }
         // Taken out while it is worked on, so that the rest of the engine stays in reach.
         let Some(mut contact) = self.contacts.remove(&to.folded()) else {
-            return false;
+            return;
         };
-        let card = contact.card.clone();
-        if let Some(card) = &card {
-            self.ensure_current(&mut contact, card);
+        if contact.card.is_some() {
+            self.ensure_current(&mut contact);
             let current = contact.current.as_mut().expect("it was opened just now");
             let id = current.outgoing.opening().id;
             let sealed = current.outgoing.seal_signal(kind, number, content);
@@ -100,7 +99,6 @@ impl Engine {
             self.send(&contact.name, parcel);
         }
         self.contacts.insert(to.folded(), contact);
-        card.is_some()
     }
 
     /// A receipt has come and was opened.
