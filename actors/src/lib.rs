@@ -8,6 +8,7 @@ pub mod router;
 pub mod runtime;
 pub mod server;
 pub mod session;
+pub mod site;
 pub mod store;
 
 pub use server::{Config, Server, StartError};

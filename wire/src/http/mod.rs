@@ -4,6 +4,7 @@
 //! LF, doubtful lengths and unknown codings are refused, never guessed at.
 
 mod body;
+mod coding;
 mod conditional;
 mod fields;
 mod media_type;
@@ -17,6 +18,7 @@ mod target;
 mod tests;
 
 pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
+pub use coding::Coding;
 pub use conditional::{EntityTag, is_not_modified};
 pub use fields::{Fields, Version};
 pub use media_type::content_type;

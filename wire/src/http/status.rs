@@ -7,12 +7,24 @@ use std::fmt;
 pub enum Status {
     /// 200
     Ok,
+    /// 204: done, and nothing to show.
+    NoContent,
+    /// 206: the parts that were asked for.
+    PartialContent,
+    /// 301
+    MovedPermanently,
+    /// 302
+    Found,
     /// 304: the client's copy is still good.
     NotModified,
+    /// 307: for now, and with the same method.
+    TemporaryRedirect,
     /// 308: for good, and with the same method.
     PermanentRedirect,
     /// 400: not a request that two readers would understand alike.
     BadRequest,
+    /// 401: a name and a password are needed.
+    Unauthorized,
     /// 403: there, but not for the web.
     Forbidden,
     /// 404
@@ -21,8 +33,14 @@ pub enum Status {
     MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
+    /// 412: a condition of the request does not hold.
+    PreconditionFailed,
     /// 414: the target is longer than the server reads.
     UriTooLong,
+    /// 416: no part that was asked for exists.
+    RangeNotSatisfiable,
+    /// 417: an expectation other than 100-continue.
+    ExpectationFailed,
     /// 431: the head is longer than the server reads.
     HeaderFieldsTooLarge,
     /// 500: our own fault.
@@ -40,14 +58,23 @@ impl Status {
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
+            Self::NoContent => 204,
+            Self::PartialContent => 206,
+            Self::MovedPermanently => 301,
+            Self::Found => 302,
             Self::NotModified => 304,
+            Self::TemporaryRedirect => 307,
             Self::PermanentRedirect => 308,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::PreconditionFailed => 412,
             Self::UriTooLong => 414,
+            Self::RangeNotSatisfiable => 416,
+            Self::ExpectationFailed => 417,
             Self::HeaderFieldsTooLarge => 431,
             Self::InternalServerError => 500,
             Self::NotImplemented => 501,
@@ -60,14 +87,23 @@ impl Status {
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::NoContent => "No Content",
+            Self::PartialContent => "Partial Content",
+            Self::MovedPermanently => "Moved Permanently",
+            Self::Found => "Found",
             Self::NotModified => "Not Modified",
+            Self::TemporaryRedirect => "Temporary Redirect",
             Self::PermanentRedirect => "Permanent Redirect",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::PreconditionFailed => "Precondition Failed",
             Self::UriTooLong => "URI Too Long",
+            Self::RangeNotSatisfiable => "Range Not Satisfiable",
+            Self::ExpectationFailed => "Expectation Failed",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",

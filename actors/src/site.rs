@@ -1,0 +1,63 @@
+//! What the server is told about a web site.
+
+use std::path::PathBuf;
+
+use wire::http::Status;
+
+/// A web site: a directory, the host names it answers to, and how it is served.
+#[derive(Debug, Clone, Default)]
+pub struct SiteConfig {
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// The host names of the site in lower case, without port. The first site of a server answers to all others too.
+    pub hosts: Vec<String>,
+    /// Whether a directory without `index.html` is shown as a list of what is in it.
+    pub listing: bool,
+    /// Whether names that start with a dot are served.
+    pub hidden_files: bool,
+    /// Whether `/a` is answered with `a.html` when there is no `a`.
+    pub clean_urls: bool,
+    /// Whether a path that names nothing is answered with the site's `index.html` (a single-page application).
+    pub spa: bool,
+    /// Whether files are compressed when no compressed neighbour lies beside them.
+    pub compression: bool,
+    /// Header fields to add to answers, in order. One named `Cache-Control` replaces the default `no-cache`.
+    pub fields: Vec<FieldRule>,
+    /// Which other origins may read the site (the CORS protocol of the Fetch standard).
+    pub cors: Option<Cors>,
+    /// Addresses that have moved; the first that fits decides.
+    pub redirects: Vec<RedirectRule>,
+    /// Who may see the site; everybody if there is none.
+    pub users_file: Option<PathBuf>,
+}
+
+/// A header field for the answers whose path fits.
+#[derive(Debug, Clone)]
+pub struct FieldRule {
+    /// Which paths below the root; all if there is none.
+    pub paths: Option<globset::GlobMatcher>,
+    /// The field's name, a token.
+    pub name: String,
+    /// The field's value: visible ASCII, spaces and tabs.
+    pub value: String,
+}
+
+/// Whom the CORS protocol lets read the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// Everybody.
+    Any,
+    /// These origins (`scheme://host[:port]`), as browsers send them.
+    Origins(Vec<String>),
+}
+
+/// Where something has moved to.
+#[derive(Debug, Clone)]
+pub struct RedirectRule {
+    /// The path as it is asked for, with its slash at the start; with a `*` at its end everything that starts so.
+    pub from: String,
+    /// A path or an absolute address; a `*` at its end is replaced by what the one in `from` stood for.
+    pub to: String,
+    /// 301, 302, 307 or 308.
+    pub status: Status,
+}
