@@ -123,6 +123,11 @@ impl Framing {
         self.coded
     }
 
+    /// Whether `chunked` is the last coding.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked
+    }
+
     /// The length, or none if the head does not say. `Transfer-Encoding` comes first (RFC 9112, section 6.3).
     pub(super) fn body_length(&self) -> Result<Option<BodyLength>, BadFraming> {
         if self.unknown_coding {
