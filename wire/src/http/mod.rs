@@ -9,6 +9,7 @@ mod conditional;
 mod fields;
 mod media_type;
 mod method;
+mod range;
 mod request;
 mod response;
 mod status;
@@ -19,10 +20,11 @@ mod tests;
 
 pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
 pub use coding::Coding;
-pub use conditional::{EntityTag, is_not_modified};
+pub use conditional::{Condition, EntityTag, Validators, evaluate};
 pub use fields::{Fields, Version};
 pub use media_type::content_type;
 pub use method::Method;
+pub use range::{Multipart, Part, Wanted, unsatisfied_content_range, wanted_parts};
 pub use request::{
     BadRequest, HEAD_BYTES_MAX, HEADER_COUNT_MAX, RequestHead, TARGET_BYTES_MAX, parse_request,
 };

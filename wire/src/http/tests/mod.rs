@@ -1,5 +1,8 @@
 //! Requests and responses as they come, hostile ones among them, in every split.
 
+mod conditions;
+mod ranges;
+
 use proptest::prelude::*;
 
 use super::*;
