@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actors::config::{Limits, Listen};
+use actors::site::SiteConfig;
 use actors::{Config, Server};
 use clap::{Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -77,10 +79,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Before the threads start, so that no signal ends the process on the way.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = Server::start(&Config {
-        listen: arguments.listen,
-        root: arguments.root.clone(),
+        listen: vec![Listen::Address(arguments.listen)],
         data: arguments.data.clone(),
-        sessions_max: usize::try_from(arguments.sessions_max)?,
+        sites: vec![SiteConfig { root: arguments.root.clone(), ..SiteConfig::default() }],
+        limits: Limits { connections: usize::try_from(arguments.sessions_max)?, ..Limits::default() },
+        ..Config::default()
     })?;
     terminal::print_line(&format!("listening on {}", server.address()))?;
     signals.forever().next();
