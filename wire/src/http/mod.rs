@@ -20,7 +20,7 @@ mod tests;
 pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
 pub use coding::Coding;
 pub use conditional::{EntityTag, is_not_modified};
-pub use fields::{Fields, Version};
+pub use fields::{Fields, Version, is_token};
 pub use media_type::content_type;
 pub use method::Method;
 pub use request::{
