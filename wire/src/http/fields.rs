@@ -46,7 +46,7 @@ pub(super) fn has_clean_line_ends(head: &[u8]) -> bool {
 }
 
 /// Whether this is a token of RFC 9110, section 5.6.2.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 
