@@ -1,10 +1,12 @@
 //! The calls that only Linux has. Another Unix needs another version of this file and of nothing else.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::EventfdFlags;
+use rustix::event::{EventfdFlags, Timespec, epoll};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags};
@@ -109,6 +111,88 @@ pub(crate) fn send_file(
         match rustix::fs::sendfile(&socket, &file, Some(&mut *offset), count) {
             Err(Errno::INTR) => {}
             sent => return Ok(sent?),
+        }
+    }
+}
+
+/// The processors that a thread may run on.
+#[derive(Debug, Clone)]
+pub(crate) struct CpuSet(rustix::thread::CpuSet);
+
+impl CpuSet {
+    /// Those of the calling thread; none if the system does not say.
+    pub(crate) fn of_this_thread() -> Option<Self> {
+        rustix::thread::sched_getaffinity(None).ok().map(Self)
+    }
+
+    /// The numbers of the processors.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> {
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| self.0.is_set(cpu))
+    }
+
+    /// One processor alone.
+    pub(crate) fn only(cpu: usize) -> Self {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(cpu);
+        Self(set)
+    }
+
+    /// Keeps the calling thread on these processors.
+    pub(crate) fn apply(&self) {
+        // Where that is forbidden the thread runs anywhere, which is slower and nothing else.
+        let _ = rustix::thread::sched_setaffinity(None, &self.0);
+    }
+}
+
+/// The processor that handled the last packet of a connection: its client's own, when that is on this machine.
+pub(crate) fn incoming_cpu(socket: impl AsFd) -> Option<usize> {
+    rustix::net::sockopt::socket_incoming_cpu(socket).ok().and_then(|cpu| usize::try_from(cpu).ok())
+}
+
+/// Most events that one wait brings.
+pub(crate) const EVENTS_MAX: usize = 512;
+
+/// An `epoll(7)` instance that names what is ready by a number.
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// # Errors
+    /// When there are no descriptors left.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// Watches a connection until it is deleted or closed; reports `token` for as long as it can be read.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub(crate) fn add(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.0, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+    }
+
+    /// As [`Epoll::add`], for a listening socket that several threads watch: one of them is woken.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub(crate) fn add_shared(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
+        Ok(epoll::add(&self.0, source, epoll::EventData::new_u64(token), flags)?)
+    }
+
+    /// Watches it no more.
+    pub(crate) fn delete(&self, source: impl AsFd) {
+        // Fails only when it was not watched.
+        let _ = epoll::delete(&self.0, source);
+    }
+
+    /// Waits until something is ready or the time is up. The tokens are added to `tokens`.
+    pub(crate) fn wait(&self, timeout: Duration, tokens: &mut Vec<u64>) {
+        let timeout = Timespec::try_from(timeout).ok();
+        let mut events = [MaybeUninit::uninit(); EVENTS_MAX];
+        // An interrupted wait has nothing ready, and the next one follows.
+        if let Ok((ready, _)) = epoll::wait(&self.0, &mut events, timeout.as_ref()) {
+            tokens.extend(ready.iter().map(|event: &epoll::Event| event.data.u64()));
         }
     }
 }

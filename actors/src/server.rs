@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::fs::FlockOperation;
 
-use crate::acceptor::{self, Acceptor};
+use crate::acceptor::{self, Acceptor, Listener};
 use crate::config::{Config, Listen};
 use crate::file_server::{self, FileServerConfig};
 use crate::index::{IndexHandle, IndexThreads};
@@ -78,7 +78,7 @@ impl Server {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
         let address = first_address(config)?;
-        let listener = acceptor::listen(address).map_err(|source| StartError::Listen { address, source })?;
+        let listener = Listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
         let store = store::start(&config.data.join("store.redb"))?;
         let (files, files_thread) = file_server::start(&FileServerConfig { root: first_root(config)? })?;
         let (index, index_threads) = IndexHandle::start(&config.data)
@@ -86,7 +86,7 @@ impl Server {
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
         let services = Services { router, index, files, stopping: Arc::new(AtomicBool::new(false)) };
-        let acceptor = acceptor::start(listener, config.limits.connections, services)?;
+        let acceptor = acceptor::start(vec![listener], config.limits.clone(), services)?;
         Ok(Self {
             acceptor,
             _router: router_thread,
@@ -99,7 +99,7 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.acceptor.address
+        self.acceptor.addresses[0]
     }
 }
 

@@ -1,12 +1,14 @@
 //! Bytes out: answers are gathered and written together.
 
-use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use rustix::net::SendFlags;
+use bytes::{Buf as _, Bytes};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use crate::file_server::{Asset, Body};
 use crate::linux::send_file;
@@ -14,128 +16,228 @@ use crate::linux::send_file;
 /// Bodies up to this size are copied behind their head; for larger ones another entry in a `writev` costs less.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
-/// Most bodies in one `writev`.
+/// Most bodies that are gathered.
 const BODIES_MAX: usize = 16;
 
 /// Copied bytes after which is written even if more requests are waiting.
 const COPIED_BYTES_MAX: usize = 32 * 1024;
 
+/// Room that is kept for the next answers.
+const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
+
 /// Most bytes that one call of sendfile moves, so that its time limit is for a known amount.
 const SEND_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// A body that is written straight from the cache.
+/// A client that takes less than this a second, on average over the whole write timeout and after, is not reading.
+const READER_BYTES_PER_SECOND_MIN: u64 = 1024;
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All is on its way.
+    All,
+    /// The client has to read first, or the disk to be waited for.
+    Blocked,
+}
+
+/// A body that is written straight from the cache or the disk.
 struct Reference {
     /// Where in the copied bytes it belongs.
     after: usize,
-    content: Bytes,
+    content: Content,
+}
+
+enum Content {
+    Memory(Bytes),
+    /// The file of an asset, of which `offset..end` is left to be sent.
+    File {
+        asset: Arc<Asset>,
+        offset: u64,
+        end: u64,
+    },
 }
 
 /// What is to be written.
-pub(super) struct Outbox<'a> {
-    stream: &'a TcpStream,
+#[derive(Default)]
+pub(crate) struct Outbox {
     copied: Vec<u8>,
-    bodies: Vec<Reference>,
+    /// How many of the copied bytes are written.
+    copied_sent: usize,
+    bodies: VecDeque<Reference>,
 }
 
-impl<'a> Outbox<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self { stream, copied: Vec::new(), bodies: Vec::new() }
-    }
-
+impl Outbox {
     /// Where heads and small bodies are written to.
     pub(super) fn copied(&mut self) -> &mut Vec<u8> {
         &mut self.copied
     }
 
-    /// Adds the body of an asset behind the head that has just been added. Writes if that is a file, or if enough has
-    /// been gathered.
-    pub(super) fn push_body(&mut self, asset: &Arc<Asset>) -> io::Result<()> {
-        match asset.body() {
-            Body::Memory(content) if content.len() <= COPY_BYTES_MAX => {
-                self.copied.extend_from_slice(content);
-            }
+    /// Whether there is something to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.copied.is_empty() && self.bodies.is_empty()
+    }
+
+    /// Whether enough has been gathered for a write.
+    pub(super) fn is_full(&self) -> bool {
+        self.bodies.len() >= BODIES_MAX
+            || self.copied.len() > COPIED_BYTES_MAX
+            || matches!(self.bodies.back(), Some(Reference { content: Content::File { .. }, .. }))
+    }
+
+    /// Adds the bytes `from..end` of the body of an asset.
+    pub(super) fn push_body(&mut self, asset: &Arc<Asset>, from: u64, end: u64) {
+        let after = self.copied.len();
+        let content = match asset.body() {
             Body::Memory(content) => {
-                self.bodies.push(Reference { after: self.copied.len(), content: content.clone() });
+                // What is in memory has a length that fits.
+                let range = usize::try_from(from).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
+                if range.len() <= COPY_BYTES_MAX {
+                    self.copied.extend_from_slice(&content[range]);
+                    return;
+                }
+                Content::Memory(content.slice(range))
             }
-            Body::File { file, bytes } => return self.send_file(file, *bytes),
-        }
-        self.flush_if_full()
+            Body::File { .. } => Content::File { asset: Arc::clone(asset), offset: from, end },
+        };
+        self.bodies.push_back(Reference { after, content });
     }
 
-    /// Writes if enough has been gathered.
-    pub(super) fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.bodies.len() == BODIES_MAX || self.copied.len() > COPIED_BYTES_MAX {
-            return self.flush();
-        }
-        Ok(())
-    }
-
-    /// Writes all that has been gathered.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        if self.copied.is_empty() {
-            return Ok(());
-        }
-        if self.bodies.is_empty() {
-            self.stream.write_all(&self.copied)?;
-        } else {
-            self.write_vectored()?;
-        }
-        self.clear();
-        Ok(())
-    }
-
-    fn clear(&mut self) {
-        self.bodies.clear();
-        self.copied.clear();
-        // An idle connection need not keep the room of its busiest moment.
-        self.copied.shrink_to(COPY_BYTES_MAX * 2);
-    }
-
-    fn write_vectored(&mut self) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); 2 * BODIES_MAX + 1];
-        let (mut used, mut from) = (0, 0);
-        for body in &self.bodies {
-            slices[used] = IoSlice::new(&self.copied[from..body.after]);
-            slices[used + 1] = IoSlice::new(&body.content);
-            (used, from) = (used + 2, body.after);
-        }
-        slices[used] = IoSlice::new(&self.copied[from..]);
-        let mut rest = &mut slices[..=used];
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.stream.write_vectored(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(bytes) => IoSlice::advance_slices(&mut rest, bytes),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+    /// Writes as much as the socket takes at once, and no file.
+    pub(crate) fn write_now(&mut self, stream: &TcpStream) -> io::Result<Written> {
+        while !self.is_empty() {
+            if self.next_is_file() {
+                return Ok(Written::Blocked);
+            }
+            match self.write_some(stream, SendFlags::DONTWAIT) {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
                 Err(e) => return Err(e),
             }
         }
+        Ok(Written::All)
+    }
+
+    /// Writes everything. A client may take no bytes at all for as long as `timeout`, which the caller has set on the
+    /// socket, and must not take next to none for longer.
+    pub(crate) fn write_all(&mut self, stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+        let since = Instant::now();
+        let mut written = 0;
+        while !self.is_empty() {
+            let before = self.pending_bytes();
+            if self.next_is_file() {
+                self.send_file(stream)?;
+            } else {
+                self.write_some(stream, SendFlags::empty())?;
+            }
+            written += before - self.pending_bytes();
+            let elapsed = since.elapsed();
+            if elapsed > timeout && written < elapsed.as_secs() * READER_BYTES_PER_SECOND_MIN {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
         Ok(())
     }
 
-    /// Writes what has been gathered so that it shares packets with what follows, and then the file.
-    fn send_file(&mut self, file: &std::fs::File, bytes: u64) -> io::Result<()> {
-        if !self.bodies.is_empty() {
-            self.write_vectored()?;
+    fn pending_bytes(&self) -> u64 {
+        let bodies = self.bodies.iter().map(|body| match &body.content {
+            Content::Memory(content) => content.len() as u64,
+            Content::File { offset, end, .. } => end - offset,
+        });
+        (self.copied.len() - self.copied_sent) as u64 + bodies.sum::<u64>()
+    }
+
+    fn next_is_file(&self) -> bool {
+        self.bodies.front().is_some_and(|body| {
+            body.after == self.copied_sent && matches!(body.content, Content::File { .. })
+        })
+    }
+
+    /// One write of all that comes before the next file.
+    fn write_some(&mut self, stream: &TcpStream, flags: SendFlags) -> io::Result<()> {
+        let flags = flags | SendFlags::NOSIGNAL;
+        let sent = if self.bodies.is_empty() {
+            rustix::net::send(stream, &self.copied[self.copied_sent..], flags)
         } else {
-            let mut rest = &self.copied[..];
-            while !rest.is_empty() {
-                match rustix::net::send(self.stream.as_fd(), rest, SendFlags::MORE | SendFlags::NOSIGNAL) {
-                    Ok(sent) => rest = &rest[sent..],
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(e) => return Err(e.into()),
-                }
+            self.write_vectored(stream, flags)
+        };
+        match sent {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                self.advance(bytes);
+                Ok(())
             }
+            Err(Errno::INTR) => Ok(()),
+            Err(e) => Err(e.into()),
         }
-        self.clear();
-        let mut offset = 0;
-        while offset < bytes {
-            let count = usize::try_from((bytes - offset).min(SEND_FILE_BYTES_MAX)).unwrap_or(usize::MAX);
-            if send_file(self.stream, file, &mut offset, count)? == 0 {
-                // The file has become shorter than its head says; only an early end tells the client.
-                return Err(ErrorKind::UnexpectedEof.into());
+    }
+
+    fn write_vectored(&self, stream: &TcpStream, mut flags: SendFlags) -> rustix::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); 2 * BODIES_MAX + 1];
+        let (mut used, mut from) = (0, self.copied_sent);
+        let mut bodies = self.bodies.iter();
+        let end = loop {
+            let Some(body) = bodies.next() else { break self.copied.len() };
+            let Content::Memory(content) = &body.content else {
+                // It shares packets with what follows.
+                flags |= SendFlags::MORE;
+                break body.after;
+            };
+            if used + 2 >= slices.len() {
+                break body.after;
             }
+            slices[used] = IoSlice::new(&self.copied[from..body.after]);
+            slices[used + 1] = IoSlice::new(content);
+            (used, from) = (used + 2, body.after);
+        };
+        slices[used] = IoSlice::new(&self.copied[from..end]);
+        rustix::net::sendmsg(stream, &slices[..=used], &mut SendAncillaryBuffer::default(), flags)
+    }
+
+    fn send_file(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let Some(Reference { content: Content::File { asset, offset, end }, .. }) = self.bodies.front_mut()
+        else {
+            return Ok(());
+        };
+        let Body::File { file, .. } = asset.body() else { return Ok(()) };
+        let count = usize::try_from((*end - *offset).min(SEND_FILE_BYTES_MAX)).unwrap_or(usize::MAX);
+        if count > 0 && send_file(stream, file, offset, count)? == 0 {
+            // The file has become shorter than its head says; only an early end tells the client.
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if offset == end {
+            self.bodies.pop_front();
+            self.forget_if_done();
         }
         Ok(())
+    }
+
+    /// So many bytes are written.
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(body) = self.bodies.front_mut() {
+            let copied = (body.after - self.copied_sent).min(bytes);
+            self.copied_sent += copied;
+            bytes -= copied;
+            let Content::Memory(content) = &mut body.content else { break };
+            if self.copied_sent < body.after {
+                break;
+            }
+            let referred = content.len().min(bytes);
+            content.advance(referred);
+            bytes -= referred;
+            if !content.is_empty() {
+                break;
+            }
+            self.bodies.pop_front();
+        }
+        self.copied_sent += bytes;
+        self.forget_if_done();
+    }
+
+    fn forget_if_done(&mut self) {
+        if self.bodies.is_empty() && self.copied_sent == self.copied.len() {
+            self.copied.clear();
+            self.copied.shrink_to(KEPT_BYTES);
+            self.copied_sent = 0;
+        }
     }
 }

@@ -1,0 +1,120 @@
+//! How many connections there may be: in all, and from one address.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// How many counts there are for addresses. Two addresses may share one, which matters only when both are at their limit.
+const ADDRESS_COUNTS: usize = 1 << 16;
+
+/// Bits of an IPv6 address that tell one network from another; whoever has one has all addresses in it.
+const IPV6_NETWORK_BITS: u32 = 64;
+
+/// Counts the connections that are open. Threads share it without a lock: each connection is one step up and one down.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    open: AtomicUsize,
+    open_max: usize,
+    per_address_max: u32,
+    by_address: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+/// Why a connection is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    /// There are too many.
+    #[error("too many connections; --sessions-max allows more")]
+    InAll,
+    /// There are too many from its address.
+    #[error("too many connections from one address; --connections-per-address allows more")]
+    FromAddress,
+}
+
+/// The place that a connection takes up; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Place {
+    gate: Arc<Gate>,
+    count: Option<usize>,
+}
+
+impl Gate {
+    pub(crate) fn new(open_max: usize, per_address_max: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            open_max,
+            per_address_max: u32::try_from(per_address_max).unwrap_or(u32::MAX),
+            by_address: std::iter::repeat_with(AtomicU32::default).take(ADDRESS_COUNTS).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a connection from `address`; none for a Unix socket, which has no limit of its own.
+    pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+        // The place is taken first, so that leaving undoes whatever was done.
+        let place = Place { gate: Arc::clone(self), count: address.map(|address| self.count_of(address)) };
+        let in_all = self.open.fetch_add(1, Ordering::Relaxed);
+        let from_address =
+            place.count.map_or(0, |count| self.by_address[count].fetch_add(1, Ordering::Relaxed));
+        match (in_all < self.open_max, from_address < self.per_address_max) {
+            (true, true) => Ok(place),
+            (false, _) => Err(Full::InAll),
+            (true, false) => Err(Full::FromAddress),
+        }
+    }
+
+    fn count_of(&self, address: IpAddr) -> usize {
+        let hash = match address.to_canonical() {
+            IpAddr::V4(address) => self.hasher.hash_one(address),
+            IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> IPV6_NETWORK_BITS),
+        };
+        // The remainder is less than the number of counts.
+        usize::try_from(hash % ADDRESS_COUNTS as u64).unwrap_or(0)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.gate.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = self.count {
+            self.gate.by_address[count].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("it is an address"))
+    }
+
+    #[test]
+    fn both_limits_hold_and_leaving_makes_room() {
+        let gate = Arc::new(Gate::new(3, 2));
+        let first = gate.enter(address("10.0.0.1")).expect("there is room");
+        let _second = gate.enter(address("::ffff:10.0.0.1")).expect("there is room");
+        assert_eq!(gate.enter(address("10.0.0.1")).err(), Some(Full::FromAddress), "both spellings are one");
+        let _other = gate.enter(address("10.0.0.2")).expect("there is room for others");
+        assert_eq!(gate.enter(None).err(), Some(Full::InAll));
+        assert_eq!(gate.open(), 3, "who was turned away takes up nothing");
+        drop(first);
+        gate.enter(address("10.0.0.1")).expect("there is room again");
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let gate = Arc::new(Gate::new(9, 1));
+        let _one = gate.enter(address("2001:db8::1")).expect("there is room");
+        assert_eq!(gate.enter(address("2001:db8::2:3")).err(), Some(Full::FromAddress));
+        let _unix = gate.enter(None).expect("there is room");
+        let _unix = gate.enter(None).expect("these are not limited");
+    }
+}

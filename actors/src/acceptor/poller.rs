@@ -1,0 +1,375 @@
+//! A poller: one thread on one processor, where connections rest while they wait for their client.
+//!
+//! It accepts, finds out what a connection speaks, and gives every answer that needs no waiting, so that a warm GET costs
+//! one read and one write and neither a thread nor a wake. Whatever has to wait goes to a session.
+//!
+//! Connections are moved to the poller on the processor that handles their packets. When client and server share a
+//! machine that is the client's own, and a wake across processors, which costs more than the answer, is saved.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use slab::Slab;
+
+use super::gate::{Full, Gate};
+use super::inbox::{Arrival, Inbox, PollerHandle, Returned};
+use super::listener::Listener;
+use super::pool::{AllEnded, Pool};
+use super::reader::{Reader, Verdict};
+use crate::config::Limits;
+use crate::linux::{self, CpuSet, Epoll};
+use crate::router::{Command, RouterHandle};
+use crate::session::http::{Connection, Next, Outbox, Responder, Visitor};
+use crate::session::{AnswerJob, Job, PeerJob, SessionId};
+
+/// Connections accepted in one go, so that those that are here already get their turn.
+const ACCEPTS_MAX: usize = 64;
+/// How often deadlines are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long to let connections be after the system had no descriptor or memory for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is said that connections are turned away.
+const TURNED_AWAY_NOTICE: Duration = Duration::from_secs(1);
+/// After how many requests of a connection its processor is looked at again.
+const STEER_REQUESTS: u32 = 128;
+/// How many connections a poller may have before it is looked whether it has more than its share.
+const STEER_FREELY: usize = 64;
+/// How long sessions have to end when the server ends.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether they have.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long those that did not have after their connections are closed.
+const CUT_OFF: Duration = Duration::from_secs(2);
+
+/// The token of the inbox.
+const WAKE: u64 = u64::MAX;
+/// Tokens from here up to [`WAKE`] are listening sockets; those below are connections.
+const LISTENERS: u64 = u64::MAX - 1024;
+
+/// What all pollers have in common.
+pub(super) struct Shared {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) limits: Limits,
+    pub(super) router: RouterHandle,
+    pub(super) next_id: AtomicU64,
+    /// The pollers by their processor.
+    pub(super) by_cpu: HashMap<usize, PollerHandle>,
+    pub(super) all_ended: AllEnded,
+}
+
+pub(super) struct Poller {
+    shared: Arc<Shared>,
+    /// The processor that this poller keeps to.
+    cpu: Option<usize>,
+    inbox: Inbox,
+    pool: Pool,
+    reader: Reader,
+    epoll: Epoll,
+    resting: Slab<Connection>,
+    /// Connections that sessions have, to be ended when the server ends.
+    away: HashMap<SessionId, Away>,
+    now: Instant,
+    /// When listening goes on after the system had no descriptors left.
+    paused_until: Option<Instant>,
+    turned_away_notice: Option<Instant>,
+}
+
+impl Poller {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        cpu: Option<usize>,
+        inbox: Inbox,
+        pool: Pool,
+        responder: Responder,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&inbox.wake, WAKE)?;
+        let reader = Reader::new(responder, shared.limits.clone());
+        let poller = Self {
+            shared,
+            cpu,
+            inbox,
+            pool,
+            reader,
+            epoll,
+            resting: Slab::new(),
+            away: HashMap::new(),
+            now: Instant::now(),
+            paused_until: None,
+            turned_away_notice: None,
+        };
+        poller.listen()?;
+        Ok(poller)
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        for (listener, token) in self.shared.listeners.iter().zip(LISTENERS..) {
+            self.epoll.add_shared(listener, token)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(mut self) {
+        if let Some(cpu) = self.cpu {
+            CpuSet::only(cpu).apply();
+        }
+        let mut ready = Vec::with_capacity(linux::EVENTS_MAX);
+        let mut next_sweep = self.now + SWEEP;
+        while !self.reader.responder.is_stopping() {
+            let wake_at = self.paused_until.map_or(next_sweep, |until| until.min(next_sweep));
+            self.round(wake_at.saturating_duration_since(Instant::now()), &mut ready);
+            if self.now >= next_sweep {
+                self.sweep();
+                next_sweep = self.now + SWEEP;
+            }
+            if self.paused_until.is_some_and(|until| until <= self.now) {
+                self.paused_until = self.listen().err().map(|_| self.now + ACCEPT_PAUSE);
+            }
+        }
+        self.stop_listening();
+        self.drain(&mut ready);
+        self.end();
+    }
+
+    /// Waits, and serves what is ready then.
+    fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) {
+        self.epoll.wait(wait, ready);
+        self.now = Instant::now();
+        self.reader.responder.set_time(std::time::SystemTime::now());
+        for token in ready.drain(..) {
+            match token {
+                WAKE => self.take_arrivals(),
+                LISTENERS.. => self.accept(token),
+                key => self.read_resting(usize::try_from(key).unwrap_or(usize::MAX)),
+            }
+        }
+        self.inbox.handle.count_resting(self.resting.len());
+    }
+
+    fn take_arrivals(&mut self) {
+        linux::lower(&self.inbox.wake);
+        while let Ok(arrival) = self.inbox.arrivals.try_recv() {
+            match arrival {
+                Arrival::Returned(returned) => self.take_back(*returned),
+                Arrival::Moved(connection) => self.rest(*connection),
+            }
+        }
+    }
+
+    fn take_back(&mut self, returned: Returned) {
+        let Returned { mut connection, next, learned } = returned;
+        self.away.remove(&connection.id);
+        self.reader.responder.learn(learned);
+        let is_last = next == Next::Linger || self.reader.responder.is_stopping();
+        if next != Next::Close && (!is_last || connection.linger(self.now)) {
+            self.rest(connection);
+        }
+    }
+
+    /// Accepts what has come, and serves each connection at once: its request is often here already.
+    fn accept(&mut self, token: u64) {
+        let shared = Arc::clone(&self.shared);
+        let index = usize::try_from(token - LISTENERS).unwrap_or(usize::MAX);
+        let Some(listener) = shared.listeners.get(index) else { return };
+        for _ in 0..ACCEPTS_MAX {
+            let (stream, visitor) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(target: "acceptor", %error, "cannot accept; trying again");
+                    self.stop_listening();
+                    self.paused_until = Some(self.now + ACCEPT_PAUSE);
+                    return;
+                }
+            };
+            match shared.gate.enter(visitor.address.map(|address| address.ip())) {
+                Ok(place) => {
+                    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+                    let stream = Arc::new(stream);
+                    self.serve_new(Connection::new(id, stream, visitor, place, self.now));
+                }
+                Err(full) => self.turn_away(&stream, visitor, full),
+            }
+        }
+    }
+
+    fn stop_listening(&self) {
+        for listener in &self.shared.listeners {
+            self.epoll.delete(listener);
+        }
+    }
+
+    fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor, full: Full) {
+        self.reader.turn_away(stream, visitor);
+        if self.turned_away_notice.is_none_or(|last| self.now - last >= TURNED_AWAY_NOTICE) {
+            self.turned_away_notice = Some(self.now);
+            let open = self.shared.gate.open();
+            tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are turned away");
+        }
+    }
+
+    fn serve_new(&mut self, mut connection: Connection) {
+        match self.reader.read(&mut connection, self.now) {
+            Verdict::Rest => match self.better_poller(&connection) {
+                Some(poller) => poller.send(Arrival::Moved(Box::new(connection))),
+                None => self.rest(connection),
+            },
+            Verdict::Close => {}
+            Verdict::Session(outbox, next) => self.hand_over(connection, outbox, next),
+            Verdict::Peer => self.hand_over_peer(connection),
+        }
+    }
+
+    fn read_resting(&mut self, key: usize) {
+        // A connection that has ended a moment ago is not here any more.
+        let Some(connection) = self.resting.get_mut(key) else { return };
+        match self.reader.read(connection, self.now) {
+            Verdict::Rest => {
+                if connection.requests % STEER_REQUESTS == 0 {
+                    self.steer(key);
+                }
+            }
+            Verdict::Close => {
+                self.resting.remove(key);
+            }
+            Verdict::Session(outbox, next) => {
+                let connection = self.leave(key);
+                self.hand_over(connection, outbox, next);
+            }
+            Verdict::Peer => {
+                let connection = self.leave(key);
+                self.hand_over_peer(connection);
+            }
+        }
+    }
+
+    /// Waits for the client of a connection.
+    fn rest(&mut self, connection: Connection) {
+        let entry = self.resting.vacant_entry();
+        // Without memory for one more it is closed.
+        if self.epoll.add(&connection.stream, entry.key() as u64).is_ok() {
+            entry.insert(connection);
+        }
+    }
+
+    fn leave(&mut self, key: usize) -> Connection {
+        let connection = self.resting.remove(key);
+        self.epoll.delete(&connection.stream);
+        connection
+    }
+
+    fn steer(&mut self, key: usize) {
+        if let Some(poller) = self.better_poller(&self.resting[key]) {
+            let connection = self.leave(key);
+            poller.send(Arrival::Moved(Box::new(connection)));
+        }
+    }
+
+    /// The poller on the processor that handles the packets of a connection, unless that is this one, or has more
+    /// than twice its share: a network card may send all packets to one processor.
+    fn better_poller(&self, connection: &Connection) -> Option<PollerHandle> {
+        let cpu =
+            linux::incoming_cpu(&connection.stream).filter(|cpu| self.cpu.is_some_and(|own| own != *cpu))?;
+        let poller = self.shared.by_cpu.get(&cpu)?;
+        let resting = poller.resting.load(Ordering::Relaxed);
+        let share = self.shared.gate.open() / self.shared.by_cpu.len();
+        (resting <= 2 * share + STEER_FREELY).then(|| poller.clone())
+    }
+
+    fn hand_over(&mut self, connection: Connection, outbox: Outbox, next: Next) {
+        self.note_away(connection.id, &connection.stream, false);
+        let home = self.inbox.handle.clone();
+        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, outbox, next, home })));
+    }
+
+    fn hand_over_peer(&mut self, connection: Connection) {
+        match PeerJob::new(connection) {
+            Some(job) => {
+                self.note_away(job.id, &job.stream, true);
+                self.pool.start(Job::Peer(job));
+            }
+            None => tracing::warn!(target: "acceptor", "a peer came through a Unix socket; it needs TCP"),
+        }
+    }
+
+    /// Remembers a connection, and forgets those that are closed whenever they have become the greater part.
+    fn note_away(&mut self, id: SessionId, stream: &Arc<TcpStream>, is_peer: bool) {
+        if self.away.len() > 2 * self.shared.gate.open() + 64 {
+            self.away.retain(|_, away| away.stream.strong_count() > 0);
+        }
+        self.away.insert(id, Away { stream: Arc::downgrade(stream), is_peer });
+    }
+
+    /// Ends what has waited for too long, and lets go of what is of no use any more.
+    fn sweep(&mut self) {
+        let (now, limits, reader) = (self.now, &self.shared.limits, &mut self.reader);
+        self.resting.retain(|_, connection| {
+            let is_late = connection.deadline(limits) <= now;
+            if is_late {
+                reader.end_late(connection);
+            }
+            !is_late
+        });
+        self.resting.shrink_to_fit();
+        reader.responder.leases.drop_revoked();
+    }
+
+    /// Lets what has been begun come to its end: peers see the end of their connection, answers at work are the last.
+    fn drain(&mut self, ready: &mut Vec<u64>) {
+        let deadline = Instant::now() + DRAIN;
+        self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));
+        // A request that has been sent already would be lost to a reset.
+        self.round(Duration::ZERO, ready);
+        loop {
+            self.resting.retain(|_, connection| !connection.is_idle());
+            self.sweep();
+            let sessions_have_ended = self.away.values().all(|away| away.stream.strong_count() == 0);
+            if self.now >= deadline || (self.resting.is_empty() && sessions_have_ended) {
+                return;
+            }
+            self.round(DRAIN_LOOK.min(deadline.saturating_duration_since(self.now)), ready);
+        }
+    }
+
+    /// Ends the threads of sessions, by force if need be.
+    fn end(self) {
+        let Self { shared, inbox, pool, reader, resting, away, .. } = self;
+        // What sessions give back from now on is closed.
+        drop((inbox, pool, reader, resting));
+        let have_ended = |wait| shared.all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+        if away.values().all(|away| away.stream.strong_count() == 0) && have_ended(DRAIN) {
+            return;
+        }
+        tracing::warn!(target: "acceptor", "some sessions did not end in time; they are cut off");
+        away.values().for_each(|away| away.shut_down(Shutdown::Both));
+        if !have_ended(CUT_OFF) {
+            // They would keep the Router, and with it the store, from ending.
+            let _ = shared.router.send(Command::Stop);
+        }
+    }
+}
+
+/// A connection that a session has.
+struct Away {
+    stream: Weak<TcpStream>,
+    /// Whether it stays with its session until the end.
+    is_peer: bool,
+}
+
+impl Away {
+    fn shut_down(&self, how: Shutdown) {
+        if let Some(stream) = self.stream.upgrade() {
+            // Fails only when the connection has ended by itself.
+            let _ = stream.shutdown(how);
+        }
+    }
+}

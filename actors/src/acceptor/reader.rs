@@ -1,0 +1,129 @@
+//! Reading from a connection that rests, and answering what can be answered at once.
+
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use wire::frame::PREFACE;
+use wire::http::{BadRequest, Status};
+
+use super::pool::isolated;
+use crate::config::Limits;
+use crate::session::http::{Connection, Next, Outbox, Responder, Visitor, Written};
+
+/// Room for one read: a request of a browser, or many small ones.
+const READ_BYTES: usize = 16 << 10;
+
+/// What is to become of a connection.
+pub(super) enum Verdict {
+    /// It waits for its client.
+    Rest,
+    /// It has ended.
+    Close,
+    /// A session has to write this, and then to go on.
+    Session(Outbox, Next),
+    /// A session has to serve a peer on it.
+    Peer,
+}
+
+/// The reading side of a poller.
+pub(super) struct Reader {
+    pub(super) responder: Responder,
+    limits: Limits,
+    buffer: Box<[u8]>,
+}
+
+impl Reader {
+    pub(super) fn new(responder: Responder, limits: Limits) -> Self {
+        Self { responder, limits, buffer: vec![0; READ_BYTES].into() }
+    }
+
+    /// Reads once, and works on what has come. What panics here ends alone.
+    pub(super) fn read(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+        let mut verdict = Verdict::Close;
+        if !isolated(|| verdict = self.read_once(connection, now)) {
+            tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
+            self.responder.outbox = Outbox::default();
+        }
+        verdict
+    }
+
+    fn read_once(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+        let count = match rustix::net::recv(&*connection.stream, &mut *self.buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Verdict::Close,
+            Ok((count, _)) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return Verdict::Rest,
+            Err(_) => return Verdict::Close,
+        };
+        let bytes = &self.buffer[..count];
+        if connection.held.is_empty() {
+            return work(connection, bytes, &mut self.responder, &self.limits, now);
+        }
+        let mut held = std::mem::take(&mut connection.held);
+        held.extend_from_slice(bytes);
+        work(connection, &held, &mut self.responder, &self.limits, now)
+    }
+
+    /// Ends a connection that has waited for too long.
+    pub(super) fn end_late(&mut self, connection: &Connection) {
+        connection.refuse_as_late(&mut self.responder);
+        // It is closed whether or not the client takes the answer.
+        let _ = self.responder.outbox.write_now(&connection.stream);
+        self.responder.outbox = Outbox::default();
+    }
+
+    /// Tells somebody for whom there is no room to come back; a peer understands the closing.
+    pub(super) fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor) {
+        // Unread bytes would turn the closing into a reset.
+        let read = rustix::net::recv(stream, &mut *self.buffer, RecvFlags::DONTWAIT);
+        let count = read.map_or(0, |(count, _)| count);
+        if !self.buffer[..count].starts_with(&PREFACE) {
+            let full =
+                BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
+            self.responder.refuse(&visitor, full, true);
+            let _ = self.responder.outbox.write_now(stream);
+            self.responder.outbox = Outbox::default();
+        }
+    }
+}
+
+/// Answers what `bytes` ask for, as far as that needs no waiting.
+fn work(
+    connection: &mut Connection,
+    bytes: &[u8],
+    responder: &mut Responder,
+    limits: &Limits,
+    now: Instant,
+) -> Verdict {
+    let mut rest = bytes;
+    loop {
+        let next = connection.advance(&mut rest, responder, limits, now);
+        let written = responder.outbox.write_now(&connection.stream);
+        match (next, written) {
+            (_, Err(_)) => {
+                responder.outbox = Outbox::default();
+                return Verdict::Close;
+            }
+            (Next::Flush, Ok(Written::All)) => {}
+            (Next::Peer, _) => {
+                connection.hold(rest);
+                return Verdict::Peer;
+            }
+            (next @ Next::Wait, Ok(_)) | (next, Ok(Written::Blocked)) => {
+                connection.hold(rest);
+                return Verdict::Session(std::mem::take(&mut responder.outbox), next);
+            }
+            (Next::Read, Ok(Written::All)) => {
+                if !rest.is_empty() {
+                    connection.hold(rest);
+                }
+                return Verdict::Rest;
+            }
+            (Next::Linger, Ok(Written::All)) => {
+                return if connection.linger(now) { Verdict::Rest } else { Verdict::Close };
+            }
+            (Next::Close, Ok(Written::All)) => return Verdict::Close,
+        }
+    }
+}

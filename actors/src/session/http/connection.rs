@@ -1,0 +1,241 @@
+//! What is known of an HTTP connection between two reads, and what the bytes of one read lead to. Nothing is read or
+//! written and no clock looked at in here.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+use wire::frame::PREFACE;
+use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
+
+use super::respond::{After, Answered, Responder};
+use crate::acceptor::Place;
+use crate::config::Limits;
+use crate::session::SessionId;
+
+/// What is read and dropped at most from a client that has been answered for the last time.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a connection waits for.
+#[derive(Debug)]
+enum Waiting {
+    /// Its first bytes, which say what it speaks.
+    First,
+    /// The next request.
+    Request,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body that is read and dropped, so that it is never taken for the next request.
+    Body { decoder: BodyDecoder, dropped: u64 },
+    /// The end: all has been answered, and what still comes is dropped. Closing a socket with unread bytes would reset
+    /// the connection, and with it what is on its way (RFC 9112, section 9.6).
+    End { dropped: u64 },
+}
+
+/// What to do with a connection after some of its bytes have been worked on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Read when there is more.
+    Read,
+    /// The answer to the request at the start of what is left has to wait for something.
+    Wait,
+    /// Write what is gathered, and go on.
+    Flush,
+    /// Write what is gathered, and say that nothing more comes; then read until the client is done too.
+    Linger,
+    /// Write what is gathered, and close.
+    Close,
+    /// A peer: the preface is at the start of what is left.
+    Peer,
+}
+
+/// An HTTP connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: SessionId,
+    /// Also stands for a Unix socket: the calls that are made on it are the same for both.
+    pub(crate) stream: Arc<TcpStream>,
+    pub(crate) visitor: super::Visitor,
+    /// What has been read and not been used yet: a part of a head, or what waits behind an answer.
+    pub(crate) held: Vec<u8>,
+    /// How many requests have been answered.
+    pub(crate) requests: u32,
+    waiting: Waiting,
+    since: Instant,
+    /// Given back when the connection is closed.
+    pub(crate) place: Place,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        id: SessionId,
+        stream: Arc<TcpStream>,
+        visitor: super::Visitor,
+        place: Place,
+        now: Instant,
+    ) -> Self {
+        let (held, waiting) = (Vec::new(), Waiting::First);
+        Self { id, stream, visitor, held, requests: 0, waiting, since: now, place }
+    }
+
+    /// When it has waited for too long, whatever it waits for. The deadline of a head is absolute: one byte now and then
+    /// does not move it.
+    pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
+        self.since
+            + match self.waiting {
+                Waiting::First | Waiting::Head | Waiting::Body { .. } => limits.head_timeout,
+                Waiting::Request => limits.idle_timeout,
+                Waiting::End { .. } => limits.linger,
+            }
+    }
+
+    /// Whether it is between requests, so that ending it loses nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.is_empty() && matches!(self.waiting, Waiting::First | Waiting::Request)
+    }
+
+    /// Says that nothing more will be sent; from now on all that comes is dropped. False if the connection has ended.
+    pub(crate) fn linger(&mut self, now: Instant) -> bool {
+        self.held = Vec::new();
+        self.wait_for(Waiting::End { dropped: 0 }, now);
+        self.stream.shutdown(Shutdown::Write).is_ok()
+    }
+
+    fn wait_for(&mut self, waiting: Waiting, now: Instant) {
+        self.waiting = waiting;
+        self.since = now;
+    }
+
+    /// Works on `rest`, which follows what was worked on before, and takes from it what has been used; answers go to the
+    /// responder's outbox. What is left then is for [`Connection::hold`].
+    pub(crate) fn advance(
+        &mut self,
+        rest: &mut &[u8],
+        responder: &mut Responder,
+        limits: &Limits,
+        now: Instant,
+    ) -> Next {
+        loop {
+            match self.step(rest, responder, limits, now) {
+                Some(next) => return next,
+                None if responder.outbox.is_full() => return Next::Flush,
+                None => {}
+            }
+        }
+    }
+
+    /// Keeps what could not be used yet.
+    pub(crate) fn hold(&mut self, rest: &[u8]) {
+        // Usually nothing, and then nothing is allocated or kept.
+        self.held = rest.to_vec();
+    }
+
+    /// Works on the first thing in `rest`. Returns what is next unless that is to go on.
+    fn step(
+        &mut self,
+        rest: &mut &[u8],
+        responder: &mut Responder,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Next> {
+        match &mut self.waiting {
+            Waiting::Body { decoder, dropped } => {
+                let Ok(decoded) = decoder.decode(rest) else { return Some(Next::Linger) };
+                *dropped += decoded.consumed as u64;
+                *rest = &rest[decoded.consumed..];
+                if *dropped > limits.unread_body_bytes {
+                    return Some(Next::Linger);
+                }
+                if !decoder.is_done() {
+                    return rest.is_empty().then_some(Next::Read);
+                }
+                self.wait_for(Waiting::Request, now);
+            }
+            Waiting::End { dropped } => {
+                *dropped += rest.len() as u64;
+                *rest = &[];
+                return Some(if *dropped > LINGER_BYTES_MAX { Next::Close } else { Next::Read });
+            }
+            Waiting::First => {
+                if rest.starts_with(&PREFACE) {
+                    return Some(Next::Peer);
+                }
+                if !rest.is_empty() && PREFACE.starts_with(rest) {
+                    return Some(Next::Read);
+                }
+            }
+            Waiting::Request | Waiting::Head => {}
+        }
+        if rest.is_empty() {
+            return Some(Next::Read);
+        }
+        match parse_request(rest) {
+            Ok(Some(head)) => self.answer(&head, rest, responder, limits, now),
+            Ok(None) => {
+                if !matches!(self.waiting, Waiting::Head) {
+                    self.wait_for(Waiting::Head, now);
+                }
+                Some(Next::Read)
+            }
+            Err(bad) => {
+                responder.refuse(&self.visitor, bad, !begins_with_head_method(rest));
+                Some(Next::Linger)
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        rest: &mut &[u8],
+        responder: &mut Responder,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Next> {
+        let keep_alive = may_keep_alive(head, limits) && !responder.is_stopping();
+        if responder.answer(head, &self.visitor, After::new(keep_alive, head.version)) == Answered::MustWait {
+            return Some(Next::Wait);
+        }
+        self.requests = self.requests.saturating_add(1);
+        *rest = &rest[head.head_bytes..];
+        if !keep_alive {
+            // A client that wanted to go on may have sent more already.
+            let is_clean = head.body == BodyLength::Exact(0) && rest.is_empty() && !head.keep_alive;
+            return Some(if is_clean { Next::Close } else { Next::Linger });
+        }
+        let decoder = BodyDecoder::new(head.body);
+        let waiting =
+            if decoder.is_done() { Waiting::Request } else { Waiting::Body { decoder, dropped: 0 } };
+        self.wait_for(waiting, now);
+        None
+    }
+
+    /// The answer to what has taken too long.
+    pub(crate) fn refuse_as_late(&self, responder: &mut Responder) {
+        let reason = "the request did not arrive in time";
+        // The answer to a request whose body is late has been sent.
+        if matches!(self.waiting, Waiting::Head) {
+            let late = BadRequest { status: Status::RequestTimeout, reason };
+            responder.refuse(&self.visitor, late, !begins_with_head_method(&self.held));
+        }
+    }
+}
+
+fn may_keep_alive(head: &RequestHead<'_>, limits: &Limits) -> bool {
+    let body_is_short = match head.body {
+        BodyLength::Exact(bytes) => bytes <= limits.unread_body_bytes,
+        BodyLength::Chunked | BodyLength::UntilClose => true,
+    };
+    // A client that waits for a 100 gets its answer instead, and then may or may not send the body.
+    let body_is_certain = !head.expects_continue || head.body == BodyLength::Exact(0);
+    head.keep_alive && body_is_short && body_is_certain
+}
+
+/// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
+/// even a refusal (RFC 9110, section 9.3.2). Empty lines before a request do not count (RFC 9112, section 2.2).
+fn begins_with_head_method(mut request: &[u8]) -> bool {
+    while let Some(rest) = request.strip_prefix(b"\r\n") {
+        request = rest;
+    }
+    request.starts_with(b"HEAD ")
+}
