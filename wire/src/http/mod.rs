@@ -3,6 +3,8 @@
 //! Both directions are strict where two readers of the same bytes could disagree on where a message ends: bare CR and
 //! LF, doubtful lengths and unknown codings are refused, never guessed at.
 
+mod accept;
+mod basic_auth;
 mod body;
 mod coding;
 mod conditional;
@@ -18,11 +20,13 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use accept::prefers_json;
+pub use basic_auth::{BasicCredentials, basic_credentials};
 pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
-pub use coding::Coding;
+pub use coding::{AcceptedCodings, Coding};
 pub use conditional::{Condition, EntityTag, Validators, evaluate};
 pub use fields::{Fields, Version};
-pub use media_type::content_type;
+pub use media_type::{content_type, is_compressible};
 pub use method::Method;
 pub use range::{Multipart, Part, Wanted, unsatisfied_content_range, wanted_parts};
 pub use request::{

@@ -1,6 +1,7 @@
 //! Requests and responses as they come, hostile ones among them, in every split.
 
 mod conditions;
+mod negotiation;
 mod ranges;
 
 use proptest::prelude::*;
