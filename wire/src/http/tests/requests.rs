@@ -67,7 +67,7 @@ fn methods_are_known_unknown_or_none() {
     let longest_token = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "G".repeat(32));
     let long_token = "G".repeat(33);
     let long_nonsense = "\u{fc}".repeat(100);
-    let late_nonsense = format!("{}( / HTTP/1.1\r\nHost: a\r\n\r\n", "G".repeat(31));
+    let late_nonsense = format!("{}( / HTTP/1.1\r\nHost: a\r\n\r\n", "G".repeat(32));
     expect_statuses(&[
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
