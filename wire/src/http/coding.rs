@@ -1,5 +1,7 @@
 //! Content codings and which of them a client accepts (RFC 9110, sections 8.4.1 and 12.5.3).
 
+use std::cmp::Reverse;
+
 use super::fields::{Fields, Weight, list_items, split_weight};
 
 /// A content coding in which a file can be sent.
@@ -86,7 +88,7 @@ impl AcceptedCodings {
         let weight_of = |index: usize| self.weights[index].or(self.others).unwrap_or(Weight::ZERO);
         let mut ranked = [0, 1, 2].map(|index| (weight_of(index), Coding::ALL[index]));
         // The sort is stable, so equals stay in order.
-        ranked.sort_by(|one, other| other.0.cmp(&one.0));
+        ranked.sort_by_key(|&(weight, _)| Reverse(weight));
         let mut wanted = ranked.into_iter().take_while(|&(weight, _)| weight >= least);
         wanted.find(|&(_, coding)| available(coding)).map(|(_, coding)| coding)
     }

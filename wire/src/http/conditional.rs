@@ -12,7 +12,7 @@ pub struct EntityTag(String);
 
 /// How two entity tags are compared (RFC 9110, section 8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+enum Comparison {
     /// A tag that the client calls weak is equal to nothing: it does not stand for certain bytes.
     Strong,
     /// `W/` makes no difference.

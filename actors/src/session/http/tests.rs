@@ -269,7 +269,7 @@ fn other_methods_are_answered_and_the_connection_goes_on() {
         ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "501 Not Implemented"),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK"),
     ] {
-        let answer = site.text(&format!("{request}{}", get("/small.txt")));
+        let answer = site.text(format!("{request}{}", get("/small.txt")));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
         assert_eq!(field(&answer, "Allow").is_some(), !status.starts_with("501"), "{answer}");
         assert_eq!(answer.matches("\r\nDate: ").count(), 2, "{answer}");

@@ -1,0 +1,63 @@
+//! Responses as servers send them.
+
+use super::super::*;
+
+#[test]
+fn reads_responses_and_how_long_they_are() {
+    let length = |text: &str, to_head| {
+        let head =
+            parse_response(text.as_bytes()).expect("the response is good").expect("the response is whole");
+        head.body_length(to_head)
+    };
+    for (text, to_head, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyLength::Exact(5))),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, Ok(BodyLength::Exact(0))),
+        ("HTTP/1.1 200\r\n\r\n", false, Ok(BodyLength::UntilClose)),
+        ("HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyLength::Exact(0))),
+        ("HTTP/1.1 204 x\r\n\r\n", false, Ok(BodyLength::Exact(0))),
+        (
+            "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            false,
+            Ok(BodyLength::Chunked),
+        ),
+        (
+            "HTTP/1.1 200 x\r\nContent-Length: 5, 6\r\nTransfer-Encoding: chunked\r\nContent-Length: x\r\n\r\n",
+            false,
+            Ok(BodyLength::Chunked),
+        ),
+        (
+            "HTTP/1.1 200 x\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\n",
+            false,
+            Err(BadResponse::UnknownCoding),
+        ),
+        (
+            "HTTP/1.1 200 x\r\nContent-Length: 5\r\nTransfer-Encoding:\r\n\r\n",
+            false,
+            Err(BadResponse::Framing),
+        ),
+        ("HTTP/1.1 200 x\r\nContent-Length: x\r\n\r\n", false, Err(BadResponse::Framing)),
+        ("HTTP/1.1 200 x\r\nTransfer-Encoding: gzip\r\n\r\n", false, Err(BadResponse::UnknownCoding)),
+        ("HTTP/1.0 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", false, Err(BadResponse::Framing)),
+        ("HTTP/1.1 200 x\r\nContent-Length: 5, 6\r\n\r\n", false, Err(BadResponse::Framing)),
+    ] {
+        assert_eq!(length(text, to_head), expected, "{text:?}");
+    }
+    let folded = parse_response(b"HTTP/1.1 100 Continue\r\nX: a\r\n b\r\n\r\nrest")
+        .expect("the response is good")
+        .expect("the response is whole");
+    assert!(folded.is_interim());
+    assert_eq!(folded.fields, [("X".to_owned(), b"a   b".to_vec())]);
+    for bad in [
+        "HTTP/2 200\r\n\r\n",
+        "SSH-2.0-x\r\n",
+        "HTTP/1.1 200 OK\nX: y\n\n",
+        "HTTP/1.1 20 x\r\n\r\n",
+        "HTTP/1.1 099 x\r\n\r\n",
+    ] {
+        assert_eq!(parse_response(bad.as_bytes()), Err(BadResponse::Malformed), "{bad:?}");
+    }
+    assert_eq!(
+        parse_response(&[b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &vec![b'x'; 70_000]].concat()),
+        Err(BadResponse::TooLarge)
+    );
+}
