@@ -26,6 +26,7 @@ fn every_mistake_is_named_with_line_and_column() {
         ("  colour = 1", "1:3: unknown key \"colour\""),
         ("config = \"a\"", "1:1: unknown key \"config\""),
         ("# \u{e9}\nlisting = 1", "2:11: this should be true or false, not a whole number"),
+        ("site = [{ hosts = \"a\", root = \"\u{e9}\", spa = 1 }]", "1:42: this should be true or false"),
         ("spa = \"on\"", "1:7: this should be true or false, not a text in quotes"),
         ("root = 1.5", "1:8: this should be a text in quotes, not a number with a point"),
         ("root = ['a']", "1:8: this should be a text in quotes, not a list"),
@@ -93,8 +94,8 @@ fn all_mistakes_are_named_in_the_order_of_the_text() {
 #[test]
 fn relative_paths_are_relative_to_the_file() {
     let folder = folder(
-        "listen = \"unix:s\"\ndata = \"d\"\nroot = \"r\"\nusers = \"u\"\naccess_log = \"/l\"\n\
-         [[site]]\nhosts = \"a\"\nroot = \"../r\"\nusers = \"v\"",
+        "listen = \"unix:s\"\ndata = \"d\"\nroot = \"r\"\nusers = \"u\"\naccess_log = \"l\"\n\
+         [[site]]\nhosts = \"a\"\nroot = \"../r\"\nusers = \"/v\"",
     );
     let config = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good").config;
     let path = folder.path();
@@ -102,9 +103,9 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.data, path.join("d"));
     assert_eq!(config.sites[0].root, path.join("r"));
     assert_eq!(config.sites[0].users_file, Some(path.join("u")));
-    assert_eq!(config.access_log.map(|log| log.path), Some("/l".into()));
+    assert_eq!(config.access_log.map(|log| log.path), Some(path.join("l")));
     assert_eq!(config.sites[1].root, path.join("../r"));
-    assert_eq!(config.sites[1].users_file, Some(path.join("v")));
+    assert_eq!(config.sites[1].users_file, Some("/v".into()));
     // Those of the command line are not, and neither are defaults.
     let arguments = ["--config", &path_in(&folder, "server.toml"), "--root", "r"];
     assert_eq!(load(&arguments, &[]).expect("it is good").config.sites[0].root, Path::new("r"));
