@@ -27,14 +27,14 @@ pub(super) fn variable(option: &str) -> String {
     format!("SWITCHBOARD_{}", option.replace('-', "_").to_ascii_uppercase())
 }
 
-/// Reads all variables with `look_up`. An empty one is as good as none, because that is what `NAME=` leaves.
+/// Reads all variables with `look_up`.
 pub(super) fn read(look_up: impl Fn(&str) -> Option<OsString>, problems: &mut Vec<Problem>) -> Environment {
     let mut environment = Environment::default();
     let command = Arguments::command();
     let options = command.get_arguments().filter_map(clap::Arg::get_long);
     for option in options.filter(|option| !ONLY_ARGUMENTS.contains(option)) {
         let name = variable(option);
-        let Some(value) = look_up(&name).filter(|value| !value.is_empty()) else { continue };
+        let Some(value) = look_up(&name) else { continue };
         // Each by itself, so that all that are wrong are found.
         match Arguments::try_parse_from(as_arguments(option, &value)) {
             Ok(said) => {
@@ -47,7 +47,8 @@ pub(super) fn read(look_up: impl Fn(&str) -> Option<OsString>, problems: &mut Ve
     environment
 }
 
-/// Several values stand on a line each: a comma or a semicolon can be part of one.
+/// Several values stand on a line each: a comma or a semicolon can be part of one. Empty lines say nothing, and neither
+/// does the empty variable that `NAME=` leaves.
 fn as_arguments(option: &str, value: &OsStr) -> Vec<OsString> {
     let lines: Vec<OsString> = match value.to_str() {
         Some(text) => text.lines().filter(|line| !line.trim().is_empty()).map(OsString::from).collect(),

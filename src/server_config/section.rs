@@ -174,6 +174,7 @@ fn wrong_type<T>(source: &mut Source<'_>, value: &Value<'_>, wanted: &str) -> Op
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text in quotes",
+        DeValue::Integer(number) if number.radix() != 10 => "a number to another base",
         DeValue::Integer(_) => "a whole number",
         DeValue::Float(_) => "a number with a point",
         DeValue::Boolean(_) => "true or false",

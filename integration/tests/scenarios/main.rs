@@ -2,6 +2,7 @@
 
 mod burdens;
 mod classroom;
+mod configuration;
 mod control;
 mod crashes;
 mod crowd;

@@ -1,0 +1,105 @@
+//! `--check`: what only a look at the disk tells, and what would be served.
+
+use super::{folder, load, path_in};
+
+/// Checks a configuration with a good root beside its file, and returns what is said about it.
+fn said(text: &str) -> Vec<String> {
+    let folder = folder(text);
+    let path = folder.path();
+    std::fs::create_dir(path.join("www")).expect("the folder can be written");
+    for (name, text) in [
+        ("file", "text"),
+        ("users", "# who\n\nann:$2b$10$hash\nbob:hash\n"),
+        ("nobody", "# nobody\n"),
+        ("broken", "ann:hash\nbob\n:hash\ncyd:\n"),
+    ] {
+        std::fs::write(path.join(name), text).expect("the folder can be written");
+    }
+    let config = path_in(&folder, "server.toml");
+    match load(&["--config", &config, "--check"], &[]) {
+        Ok(_) => Vec::new(),
+        Err(problems) => {
+            let folder = format!("{}/", path.display());
+            problems.0.iter().map(|problem| problem.to_string().replace(&folder, "")).collect()
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    for (text, expected) in [
+        ("root = \"none\"", "root: none: No such file or directory"),
+        ("root = \"file\"", "root: file: Not a directory"),
+        ("root = \"www\"\nspa = true", "spa: www: there is no index.html in it"),
+        ("root = \"www\"\nusers = \"none\"", "users: none: No such file"),
+        ("root = \"www\"\nusers = \"nobody\"", "users: nobody: nobody is in it"),
+        ("root = \"www\"\ndata = \"file\"", "data: file: it is not a directory"),
+        ("root = \"www\"\ndata = \"file/data\"", "data: file/data: Not a directory"),
+        ("root = \"www\"\naccess_log = \"www\"", "access_log: www: it is a directory"),
+        (
+            "root = \"www\"\naccess_log = \"none/log\"",
+            "access_log: none/log: the directory that it would be in",
+        ),
+        ("root = \"www\"\nlisten = \"unix:file\"", "listen: file: something that is not a socket is there"),
+        ("root = \"www\"\nlisten = \"unix:none/a\"", "listen: none/a: the directory that it would be in"),
+        ("root = \"www\"\n[[site]]\nhosts = \"a\"\nroot = \"none\"", "root: none: No such file"),
+    ] {
+        let said = said(text);
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{text}: {expected:?} is not {said:?}");
+    }
+    let broken = said("root = \"www\"\nusers = \"broken\"");
+    assert_eq!(broken, [2, 3, 4].map(|line| format!("users: broken: line {line} is not NAME:HASH")));
+}
+
+#[test]
+fn what_is_there_or_can_be_made_is_good() {
+    let text =
+        "root = \"www\"\nusers = \"users\"\ndata = \"none/data\"\naccess_log = \"log\"\nlisten = \"unix:s\"";
+    assert_eq!(said(text), Vec::<String>::new());
+}
+
+#[test]
+fn mistakes_in_the_file_and_on_the_disk_are_named_together() {
+    let said = said("root = \"none\"\nspa = 1");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("server.toml:2:7: ") && said[1].starts_with("root: none: "), "{said:?}");
+}
+
+#[test]
+fn without_check_the_disk_is_left_alone() {
+    load(&["--root=/nowhere", "--users=/nowhere"], &[]).expect("nobody looks");
+}
+
+#[test]
+fn the_summary_tells_what_would_be_served() {
+    let folder = folder(
+        "listen = [\"127.0.0.1:80\", \"unix:/s,mode=0606\", \"systemd\"]\nadmin = \"[::1]:81\"\ndata = \"/d\"\n\
+         sessions_max = 8\naccess_log = \"/l\"\naccess_log_format = \"json\"\nroot = \"/r\"\ncompression = false\n\
+         [[site]]\nhosts = [\"a\", \"b\"]\nroot = \"/e\\u001b\"\nspa = true\nusers = \"/u\"\ncors = \"*\"\n\
+         header = [\"X-A: a\", \"*.css X-B: b\"]\nredirect = \"/a /b 302\"\n",
+    );
+    let settings = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good");
+    let expected = "\
+listen        127.0.0.1:80
+listen        unix:/s (mode 0606)
+listen        systemd
+admin         [::1]:81
+data          /d
+connections   8, 6 from one address
+timeouts      head 30s, idle 1m 15s, write 30s
+cache         67108864 bytes
+access log    /l (json)
+site for all other hosts
+  root        /r
+  on          nothing
+site for a, b
+  root        /e\\u{1b}
+  on          compression, spa
+  header      X-A: a
+  header      X-B: b (on **/*.css)
+  cors        all origins
+  redirect    /a to /b (302)
+  users       only those in /u
+";
+    assert_eq!(settings.summary(), expected);
+}

@@ -1,0 +1,161 @@
+//! The command line counts more than the environment, that more than the file, and that more than defaults.
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+
+use super::{folder, load, loaded, path_in};
+use crate::server_config::Arguments;
+use crate::server_config::environment::variable;
+
+/// For each option three values that differ from each other and from the default, as text.
+const VALUES: [(&str, [&str; 3]); 24] = [
+    ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
+    ("data", ["/a", "/b", "/c"]),
+    ("sessions-max", ["1", "2", "3"]),
+    ("connections-per-address", ["1", "2", "3"]),
+    ("head-timeout", ["1s", "2s", "3s"]),
+    ("idle-timeout", ["1s", "2s", "3s"]),
+    ("write-timeout", ["1s", "2s", "3s"]),
+    ("cache-bytes", ["1", "2K", "3M"]),
+    ("admin", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),
+    ("root", ["/a", "/b", "/c"]),
+    ("listing", ["on", "off", "on"]),
+    ("hidden-files", ["on", "off", "on"]),
+    ("clean-urls", ["on", "off", "on"]),
+    ("spa", ["on", "off", "on"]),
+    ("compression", ["off", "on", "off"]),
+    ("header", ["X-A: a", "X-A: b", "*.css X-A: c"]),
+    ("cache-control", ["max-age=1", "max-age=2", "*.css=max-age=3"]),
+    ("cors", ["*", "https://a.example", "https://b.example"]),
+    ("redirect", ["/a /b", "/a /c", "/a /c 302"]),
+    ("users", ["/a", "/b", "/c"]),
+    ("log-format", ["json", "text", "json"]),
+    ("quiet", ["on", "off", "on"]),
+    ("access-log", ["/a", "/b", "/c"]),
+    ("access-log-format", ["json", "combined", "json"]),
+];
+
+/// How a file says it.
+fn line(option: &str, value: &str) -> String {
+    let value = match value {
+        "on" => "true".to_owned(),
+        "off" => "false".to_owned(),
+        _ => format!("{value:?}"),
+    };
+    format!("{} = {value}\n", option.replace('-', "_"))
+}
+
+#[test]
+fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
+    for (option, [a, b, c]) in VALUES {
+        // Without a log there is nothing to have a format.
+        let common = if option == "access-log-format" { &["--access-log=/log"][..] } else { &[] };
+        let argument = |value: &str| format!("--{option}={value}");
+        let alone = |value: &str| loaded(&[common, &[&argument(value)]].concat(), &[]);
+        let default = alone(a);
+        assert_ne!(default, loaded(common, &[]), "{option}: the first value is no default");
+        assert_ne!(alone(a), alone(b), "{option}");
+
+        let folder = folder(&line(option, c));
+        let config = path_in(&folder, "server.toml");
+        let name = variable(option);
+        let in_file = [common, &["--config", &config]].concat();
+        assert_eq!(loaded(&in_file, &[]), alone(c), "{option} in a file");
+        assert_eq!(loaded(common, &[(&name, b)]), alone(b), "{option} in the environment");
+        assert_eq!(loaded(&in_file, &[(&name, b)]), alone(b), "{option}: the environment over the file");
+        assert_eq!(loaded(&in_file, &[(&name, "")]), alone(c), "{option}: an empty variable is none");
+        let strongest = argument(a);
+        let in_all = [&in_file[..], &[&strongest]].concat();
+        assert_eq!(loaded(&in_all, &[(&name, b)]), alone(a), "{option}: the command line over all");
+        // The file itself can be named by the environment, over which the command line counts too.
+        let named = [("SWITCHBOARD_CONFIG", &*config)];
+        assert_eq!(loaded(common, &named), alone(c), "{option} in a file of the environment");
+        let nowhere = [("SWITCHBOARD_CONFIG", "/nowhere")];
+        assert_eq!(loaded(&in_file, &nowhere), alone(c), "{option} in a file of the command line");
+    }
+}
+
+#[test]
+fn no_option_is_forgotten_here() {
+    let only_arguments = ["config", "check", "completions", "help", "version"];
+    let command = Arguments::command();
+    let all: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let tried = VALUES.iter().map(|(option, _)| *option).chain(only_arguments).collect();
+    // Help and version belong to clap, which adds them later.
+    let all = all.into_iter().chain(["help", "version"]).collect::<BTreeSet<_>>();
+    assert_eq!(all, tried);
+}
+
+#[test]
+fn the_defaults_that_help_tells_are_those_that_count() {
+    let command = Arguments::command();
+    let mut told = 0;
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = help.split_once("[default: ").map(|(_, rest)| rest.trim_end_matches(']'));
+        let (Some(default), Some(option)) = (default, argument.get_long()) else { continue };
+        let (option, common) = match option {
+            "connections-per-address" => (format!("--{option}=12288"), &[][..]),
+            // It is the server's own and not a field of the configuration.
+            "cache-control" => continue,
+            "access-log-format" => (format!("--{option}={default}"), &["--access-log=/log"][..]),
+            _ => (format!("--{option}={default}"), &[][..]),
+        };
+        assert_eq!(loaded(&[common, &[&option]].concat(), &[]), loaded(common, &[]), "{option}");
+        told += 1;
+    }
+    assert_eq!(told, 17, "options that tell a default");
+}
+
+#[test]
+fn a_flag_alone_is_on() {
+    for option in ["--listing", "--hidden-files", "--clean-urls", "--spa", "--quiet"] {
+        assert_eq!(loaded(&[option], &[]), loaded(&[&format!("{option}=on")], &[]));
+    }
+}
+
+#[test]
+fn one_address_gets_three_quarters_of_what_there_is() {
+    for (all, one) in [("4", 3), ("100", 75), ("1", 1)] {
+        let limits = load(&["--sessions-max", all], &[]).expect("it is good").config.limits;
+        assert_eq!(limits.connections_per_address, one, "of {all}");
+    }
+}
+
+#[test]
+fn several_values_are_repeated_or_stand_on_lines_of_a_variable_and_replace_those_of_the_file() {
+    let folder = folder("header = [\"X-C: c\", \"X-D: d\"]\ncors = \"https://c.example\"");
+    let config = ["--config", &path_in(&folder, "server.toml")];
+    let twice = ["--header", "X-A: a, b", "--header", "X-B: b"];
+    let settings = load(&[&config[..], &twice].concat(), &[]).expect("it is good");
+    let names: Vec<_> = settings.config.sites[0].fields.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(names, ["X-A", "X-B"]);
+    let variables = [("SWITCHBOARD_HEADER", "X-A: a, b\n\n  X-B: b\n")];
+    assert_eq!(loaded(&config, &variables), loaded(&[&config[..], &twice].concat(), &[]));
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_named_by_its_variables() {
+    let variables = [
+        ("SWITCHBOARD_HEAD_TIMEOUT", "30"),
+        ("SWITCHBOARD_LOG_FORMAT", "xml"),
+        ("SWITCHBOARD_HEADER", "X-A: a\nDate: b"),
+        ("SWITCHBOARD_ROOT", "/a\n/b"),
+        // What other software sets for a service of this name is nobody's mistake.
+        ("SWITCHBOARD_PORT", "tcp://10.0.0.1:6789"),
+        ("SWITCHBOARD_CHECK", "maybe"),
+    ];
+    let problems = load(&[], &variables).expect_err("four are wrong").to_string();
+    let lines: Vec<&str> = problems.lines().collect();
+    assert_eq!(lines.len(), 4, "{problems}");
+    for (name, words) in [
+        ("SWITCHBOARD_HEAD_TIMEOUT: ", "unit"),
+        ("SWITCHBOARD_LOG_FORMAT: ", "\"xml\" is not one of text, json"),
+        ("SWITCHBOARD_HEADER: ", "the server sends the field Date itself"),
+        ("SWITCHBOARD_ROOT: ", "one value only"),
+    ] {
+        let line = lines.iter().find(|line| line.starts_with(name)).expect(name);
+        assert!(line.contains(words), "{line}");
+    }
+}

@@ -1,0 +1,315 @@
+//! Values: what they mean, and what is said about those that are none.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actors::config::{AccessLogFormat, Listen};
+use wire::http::Status;
+
+use crate::server_config::problem::BadValue;
+use crate::server_config::site_values::{
+    cache_control, header, header_from, host, origin, pattern, redirect,
+};
+use crate::server_config::values::{
+    LogFormat, access_log_format, address, bytes, count, listen, log_format, switch, timeout,
+};
+
+/// Checks that each text is refused with a message that has these words and the text.
+#[track_caller]
+fn refuses<T: Debug>(parse: impl Fn(&str) -> Result<T, BadValue>, table: &[(&str, &str)]) {
+    for (text, words) in table {
+        let message = parse(text).expect_err(text).to_string();
+        assert!(message.contains(words), "{text:?}: {words:?} is not in {message:?}");
+        assert!(!message.contains(['\n', '\r', '\u{1b}']), "{message:?} would be more than a line");
+    }
+}
+
+#[test]
+fn sizes_count_in_powers_of_1024() {
+    for (text, expected) in [("0", 0), ("500", 500), ("3k", 3 << 10), ("64M", 64 << 20), ("2G", 2 << 30)] {
+        assert_eq!(bytes(text), Ok(expected), "{text}");
+    }
+    let words = "such as 500K, 64M or 2G";
+    let table = ["", "K", "M64", "-1", "1.5M", "64MB", "99999999999G", "1 M"].map(|text| (text, words));
+    refuses(bytes, &table);
+}
+
+#[test]
+fn times_have_units_and_bounds() {
+    for (text, milliseconds) in [("500ms", 500), ("30s", 30_000), ("2m", 120_000), ("1m 15s", 75_000)] {
+        assert_eq!(timeout(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+    }
+    refuses(
+        timeout,
+        &[
+            ("30", "unit"),
+            ("", "such as 500ms, 30s or 2m"),
+            ("soon", "such as 500ms, 30s or 2m"),
+            ("0s", "over zero"),
+            ("2days", "up to a day"),
+        ],
+    );
+}
+
+#[test]
+fn counts_start_at_one() {
+    assert_eq!(count("1"), Ok(1));
+    refuses(count, &["0", "-1", "many", "", "1.0"].map(|text| (text, "at least 1")));
+}
+
+#[test]
+fn switches_are_on_or_off() {
+    for (on, off) in [("on", "off"), ("true", "false"), ("yes", "no"), ("1", "0")] {
+        assert_eq!((switch(on), switch(off)), (Ok(true), Ok(false)));
+    }
+    refuses(switch, &["", "On", "maybe"].map(|text| (text, "neither on nor off")));
+}
+
+#[test]
+fn formats_have_names() {
+    assert_eq!((log_format("text"), log_format("json")), (Ok(LogFormat::Text), Ok(LogFormat::Json)));
+    assert_eq!(access_log_format("combined"), Ok(AccessLogFormat::Combined));
+    assert_eq!(access_log_format("json"), Ok(AccessLogFormat::Json));
+    refuses(log_format, &[("xml", "text or json")]);
+    refuses(access_log_format, &[("text", "combined or json")]);
+}
+
+#[test]
+fn places_to_listen_at() {
+    for text in ["127.0.0.1:0", "[::1]:80"] {
+        assert_eq!(listen(text), Ok(Listen::Address(text.parse().expect("it is an address"))));
+    }
+    let unix = |path: &str, mode| Ok(Listen::Unix { path: PathBuf::from(path), mode });
+    assert_eq!(listen("unix:/run/a.socket"), unix("/run/a.socket", 0o660));
+    assert_eq!(listen("unix:a,b,mode=0606"), unix("a,b", 0o606));
+    assert_eq!(listen("systemd"), Ok(Listen::Inherited));
+    refuses(
+        listen,
+        &[
+            ("nowhere", "unix:PATH or systemd"),
+            ("localhost:80", "127.0.0.1:6789"),
+            ("127.0.0.1:70000", "127.0.0.1:6789"),
+            ("unix:", "no path"),
+            ("unix:,mode=0660", "no path"),
+            ("unix:a,mode=0888", "mode"),
+            ("unix:a,mode=+7", "mode"),
+            ("unix:a,mode=7777", "mode"),
+            ("unix:a,mode=", "mode"),
+        ],
+    );
+    refuses(address, &[("6790", "127.0.0.1:6789"), ("unix:a", "127.0.0.1:6789")]);
+}
+
+#[test]
+fn patterns_fit_names_at_every_depth_or_paths_from_the_root_on() {
+    for (text, fitting, other) in [
+        ("*.css", &["a.css", "b/c/a.css"][..], &["a.css.gz", "a.js"][..]),
+        ("index.html", &["index.html", "a/index.html"], &["an-index.html"]),
+        ("/*.css", &["a.css"], &["b/a.css"]),
+        ("assets/*.js", &["assets/a.js"], &["assets/b/a.js", "c/assets/a.js"]),
+        ("/assets/**", &["assets/a.js", "assets/b/a.js"], &["assets", "c/assets/a.js"]),
+        ("*.{png,jpg}", &["a.png", "b/a.jpg"], &["a.gif"]),
+    ] {
+        let matcher = pattern(text).expect(text);
+        assert!(fitting.iter().all(|path| matcher.is_match(path)), "{text}");
+        assert!(!other.iter().any(|path| matcher.is_match(path)), "{text}");
+    }
+    refuses(pattern, &[("", "empty"), ("[", "unclosed"), ("{a", "unclosed")]);
+}
+
+#[test]
+fn header_fields_are_sent_as_they_are_told() {
+    let rule = header("X-Robots-Tag:  noindex, nofollow\t").expect("it is good");
+    assert_eq!((&*rule.name, &*rule.value), ("X-Robots-Tag", "noindex, nofollow"));
+    assert!(rule.paths.is_none());
+    let rule = header("/a/**  Link: <https://example.org>; rel=\"x\"").expect("it is good");
+    assert_eq!((&*rule.name, &*rule.value), ("Link", "<https://example.org>; rel=\"x\""));
+    assert!(rule.paths.is_some_and(|paths| paths.is_match("a/b") && !paths.is_match("b")));
+    refuses(
+        header,
+        &[
+            ("X-A", "such as 'X-Robots-Tag: noindex'"),
+            ("", "such as"),
+            (": a", "not the name"),
+            ("X-A : a", "not the name"),
+            ("X\u{e9}: a", "not the name"),
+            ("[ X-A: a", "not a pattern"),
+            ("X-A:", "no value"),
+            ("X-A: \t ", "no value"),
+            ("X-A: \u{e9}", "not all visible ASCII"),
+            ("X-A: a\r\nX-B: b", "not all visible ASCII"),
+            ("X-A: a\nX-B: b", "not all visible ASCII"),
+            ("X-A: \u{1b}[2J", "not all visible ASCII"),
+            ("X-A: a\u{7f}", "not all visible ASCII"),
+        ],
+    );
+    assert!(header_from(None, "X-A\r\nX-B", "b").is_err());
+}
+
+#[test]
+fn fields_of_the_server_are_its_own() {
+    for name in [
+        "Content-Length",
+        "transfer-encoding",
+        "Connection",
+        "Keep-Alive",
+        "Trailer",
+        "Upgrade",
+        "date",
+        "Content-Range",
+        "Content-Encoding",
+        "Content-Type",
+        "ETAG",
+        "Last-Modified",
+        "Vary",
+        "Accept-Ranges",
+        "Allow",
+        "Location",
+        "Retry-After",
+        "WWW-Authenticate",
+        "X-Content-Type-Options",
+    ] {
+        refuses(header, &[(&format!("{name}: a"), "the server sends the field")]);
+    }
+    for (name, option) in [
+        ("cache-control", "cache-control"),
+        ("Access-Control-Allow-Origin", "cors"),
+        ("Access-Control-Allow-Methods", "cors"),
+        ("Access-Control-Allow-Headers", "cors"),
+        ("Access-Control-Max-Age", "cors"),
+    ] {
+        refuses(header, &[(&format!("{name}: a"), &format!("an option of its own: {option}"))]);
+    }
+}
+
+#[test]
+fn cache_control_tells_patterns_from_directives() {
+    for text in ["no-cache", "max-age=60", "public, max-age=60, s-maxage=5"] {
+        let rule = cache_control(text).expect(text);
+        assert_eq!((&*rule.name, &*rule.value), ("Cache-Control", text));
+        assert!(rule.paths.is_none());
+    }
+    for (text, fitting) in
+        [("*.css=max-age=60", "a/b.css"), ("/a/**=no-store", "a/b"), ("sw.js=no-store", "sw.js")]
+    {
+        let rule = cache_control(text).expect(text);
+        assert_eq!(rule.value, text.split_once('=').expect("it has one").1);
+        assert!(rule.paths.is_some_and(|paths| paths.is_match(fitting) && !paths.is_match("c.js")), "{text}");
+    }
+    refuses(
+        cache_control,
+        &[
+            ("", "no value"),
+            ("*.css=", "no value"),
+            ("[=no-cache", "not a pattern"),
+            ("a\nb", "visible ASCII"),
+        ],
+    );
+}
+
+#[test]
+fn origins_are_as_browsers_send_them() {
+    for text in [
+        "*",
+        "https://example.org",
+        "http://localhost:5173",
+        "http://[::1]:80001".trim_end_matches('1'),
+        "app://a",
+    ] {
+        assert_eq!(origin(text).as_deref(), Ok(text));
+    }
+    refuses(
+        origin,
+        &[
+            ("example.org", "https://example.org"),
+            ("null", "https://example.org"),
+            ("HTTPS://example.org", "scheme"),
+            ("://example.org", "scheme"),
+            ("https://example.org/", "slash"),
+            ("https://example.org/a", "slash"),
+            ("https://Example.org", "lower case"),
+            ("https://", "not a host name"),
+            ("https://*.example.org", "not a host name"),
+            ("https://example.org:443", "leave out :443"),
+            ("http://example.org:80", "leave out :80"),
+            ("http://example.org:99999", "port"),
+            ("http://example.org:", "port"),
+            ("https://a\r\nb", "not a host name"),
+        ],
+    );
+}
+
+#[test]
+fn hosts_are_names_in_lower_case_or_addresses() {
+    for text in ["example.org", "a", "xn--bcher-kva.example", "192.0.2.1", "[2001:db8::1]"] {
+        assert_eq!(host(text).as_deref(), Ok(text));
+    }
+    let long_label = format!("{}.org", "a".repeat(64));
+    let long_name = ["a"; 128].join(".");
+    refuses(
+        host,
+        &[
+            ("", "letters, digits and hyphens"),
+            ("Example.org", "lower case, example.org"),
+            ("example.org:80", "leave out the port"),
+            ("2001:db8::1", "brackets"),
+            ("[::g]", "not an IPv6 address"),
+            ("b\u{fc}cher.example", "xn--"),
+            ("a..b", "letters, digits and hyphens"),
+            ("example.org.", "letters, digits and hyphens"),
+            ("-a", "letters, digits and hyphens"),
+            ("a-.b", "letters, digits and hyphens"),
+            ("*.example.org", "letters, digits and hyphens"),
+            ("a b", "letters, digits and hyphens"),
+            (&long_label, "letters, digits and hyphens"),
+            (&long_name, "letters, digits and hyphens"),
+        ],
+    );
+}
+
+#[test]
+fn redirects_lead_from_a_path_to_a_path_or_another_host() {
+    for (text, from, to, status) in [
+        ("/old /new", "/old", "/new", Status::MovedPermanently),
+        ("/a  /b?c#d 302", "/a", "/b?c#d", Status::Found),
+        ("/a/* /b/* 307", "/a/*", "/b/*", Status::TemporaryRedirect),
+        ("/* https://example.org/* 308", "/*", "https://example.org/*", Status::PermanentRedirect),
+        ("/a/* http://Example.org:8080", "/a/*", "http://Example.org:8080", Status::MovedPermanently),
+        ("/a /a/b 301", "/a", "/a/b", Status::MovedPermanently),
+    ] {
+        let rule = redirect(text).expect(text);
+        assert_eq!((&*rule.from, &*rule.to, rule.status), (from, to, status));
+    }
+    refuses(
+        redirect,
+        &[
+            ("/a", "such as '/old /new 301'"),
+            ("", "such as"),
+            ("/a /b 301 x", "such as"),
+            ("/a /b 303", "301, 302, 307 or 308"),
+            ("/a /b for-good", "301, 302, 307 or 308"),
+            ("a /b", "slash at its start"),
+            ("/a b", "neither to a path"),
+            ("/a //example.org", "neither to a path"),
+            ("/a ftp://example.org/", "neither to a path"),
+            ("/a /\\example.org", "characters"),
+            ("/\u{e9} /b", "characters"),
+            ("/a /\u{1b}", "characters"),
+            ("/a?b /c", "more than a path"),
+            ("/a* /b*c", "not at an end"),
+            ("/*/a /b", "not at an end"),
+            ("/a /b/*", "stands for nothing"),
+            ("/a http://", "proper host"),
+            ("/a https:///b", "proper host"),
+            ("/a https://user@example.org/", "proper host"),
+            ("/a http://example.org:x/", "proper host"),
+            ("/* https://example.org*", "slash between"),
+            ("/* https://example.org:8*", "slash between"),
+            ("/a /a", "leads to itself"),
+            ("/a /a?b", "leads to itself"),
+            ("/a* /about", "leads to itself"),
+            ("/a/* /a/b/*", "leads to itself"),
+        ],
+    );
+}
