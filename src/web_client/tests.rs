@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use wire::http::Method;
 
@@ -286,4 +287,29 @@ fn a_reader_that_goes_away_is_no_error() {
         .map(|outcome| outcome.status);
     assert_eq!(result.ok(), Some(200));
     thread.join().expect("the server does not panic");
+}
+
+#[test]
+fn a_server_that_falls_silent_leaves_a_part_to_go_on_with() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client connects");
+        stream
+            .write_all(b"HTTP/1.1 200 x\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\nstart")
+            .expect("the client reads");
+        // Until the client has gone away.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let request = Request::new("127.0.0.1", port, "x").expect("this is a host");
+    let wanted = Wanted { output: Some(folder.path().join("out")), resume: true, ..all() };
+    let timeouts = Timeouts { idle: Duration::from_millis(50), ..Timeouts::default() };
+    let mut screen = Screen::new(io::sink(), false);
+    let error = transfer(&request, &wanted, &timeouts, &mut screen, &mut Journal::silent());
+    let error = error.expect_err("the rest does not come");
+    assert!(error.to_string().contains("nothing came for too long; 5 bytes are kept in"), "{error}");
+    assert_eq!(error.exit_status(), 2);
+    assert_eq!(std::fs::read(folder.path().join("out.part")).expect("it is there"), b"start");
+    server.join().expect("the server does not panic");
 }
