@@ -103,7 +103,7 @@ fn run(errand: Errand) -> anyhow::Result<Outcome> {
     );
     let request = Request::new(&errand.host, errand.port, &errand.file)
         .map_err(|bad| anyhow::anyhow!("cannot ask {:?}: {bad}", errand.host))?
-        .with_fields(errand.headers)
+        .with_fields(errand.headers)?
         .with_ranges(errand.range);
     let mut screen = Screen::new(stdout().lock(), stdout().is_terminal());
     let mut journal = Journal::new(stderr(), errand.verbose);

@@ -47,6 +47,9 @@ pub enum BadField {
     /// It is no host.
     #[error("the value of Host is one name or address, with a port or without")]
     Host,
+    /// No server takes two.
+    #[error("a request has one Host; leave the others out")]
+    HostTwice,
 }
 
 /// A header field that can be sent as it is (RFC 9110, section 5).

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use wire::http::Method;
 
-use super::field::Field;
+use super::field::{BadField, Field};
 use super::range::Ranges;
 
 /// A text that is no host.
@@ -44,12 +44,16 @@ impl Request {
         Ok(Self { host, port, target, fields: Vec::new(), ranges: None, if_range: None })
     }
 
-    /// Adds header fields. They replace what is sent under their names otherwise; of several fields with such a
-    /// name only the first counts, since no server takes two `Host`.
-    #[must_use]
-    pub fn with_fields(mut self, fields: Vec<Field>) -> Self {
+    /// Adds header fields. They replace what is sent under their names otherwise.
+    ///
+    /// # Errors
+    /// [`BadField::HostTwice`]
+    pub fn with_fields(mut self, fields: Vec<Field>) -> Result<Self, BadField> {
+        if fields.iter().filter(|field| field.is_called("host")).count() > 1 {
+            return Err(BadField::HostTwice);
+        }
         self.fields = fields;
-        self
+        Ok(self)
     }
 
     /// Asks for parts of the file only.
@@ -148,8 +152,11 @@ impl Request {
             ("Accept", "*/*".to_owned()),
         ];
         for (name, value) in &defaults {
-            let given = self.fields.iter().find(|field| field.is_called(name));
-            add(name, given.map_or(value, Field::value));
+            let mut given = self.fields.iter().filter(|field| field.is_called(name)).peekable();
+            if given.peek().is_none() {
+                add(name, value);
+            }
+            given.for_each(|field| add(name, field.value()));
         }
         let is_default = |field: &Field| defaults.iter().any(|(name, _)| field.is_called(name));
         for field in self.fields.iter().filter(|field| !is_default(field)) {

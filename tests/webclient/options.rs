@@ -15,6 +15,9 @@ fn header_fields_are_added_or_replace_the_own_ones() {
     );
     assert_eq!(server.finish(), [expected]);
     let server = Server::answering([GOOD]);
+    server.call("x", &["--header", "Accept: a/b", "--header", "Accept: c/d"]);
+    assert!(server.finish().concat().contains("\r\nAccept: a/b\r\nAccept: c/d\r\nConnection"));
+    let server = Server::answering([GOOD]);
     server.call("x", &["--header", "Host: other.example", "--header", "User-Agent: mine"]);
     let request = server.finish().concat();
     assert!(
@@ -43,6 +46,8 @@ fn header_fields_that_would_break_out_are_refused_before_anything_is_sent() {
         assert_eq!(output.status.code(), Some(2), "{field:?}");
         assert!(text(&output.stderr).contains("--header"), "{}", text(&output.stderr));
     }
+    let two_hosts = server.call("x", &["--header", "Host: a", "--header", "host: b"]);
+    assert_eq!(two_hosts.status.code(), Some(2));
     server.finish();
 }
 
