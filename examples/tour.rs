@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use actors::config::Listen;
+use actors::site::SiteConfig;
 use actors::{Config as ServerConfig, Server};
 use anyhow::{Context, ensure};
 use switchboard::peer::command::{Command, Update, Wanted};
@@ -30,10 +32,10 @@ fn main() -> anyhow::Result<()> {
 
     heading("The server starts, with an empty data directory.");
     let server = Server::start(&ServerConfig {
-        listen: "127.0.0.1:0".parse()?,
-        root: project.join("www"),
+        listen: vec![Listen::Address("127.0.0.1:0".parse()?)],
         data: place.path().join("server_data"),
-        sessions_max: 100,
+        sites: vec![SiteConfig { root: project.join("www"), ..SiteConfig::default() }],
+        ..ServerConfig::default()
     })?;
     let address = server.address().to_string();
     println!("server | listening on {address}");

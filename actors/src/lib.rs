@@ -1,6 +1,7 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
 pub mod acceptor;
+pub mod config;
 pub mod file_server;
 pub mod index;
 mod linux;
@@ -11,4 +12,5 @@ pub mod session;
 pub mod site;
 pub mod store;
 
-pub use server::{Config, Server, StartError};
+pub use config::Config;
+pub use server::{Server, StartError};

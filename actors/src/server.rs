@@ -9,25 +9,13 @@ use std::sync::atomic::AtomicBool;
 use rustix::fs::FlockOperation;
 
 use crate::acceptor::{self, Acceptor};
+use crate::config::{Config, Listen};
 use crate::file_server::{self, FileServerConfig};
 use crate::index::{IndexHandle, IndexThreads};
 use crate::router;
 use crate::runtime::Vital;
 use crate::session::Services;
 use crate::store::{self, StoreError};
-
-/// What the server is told when it starts.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where it listens; port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// The directory of the web site.
-    pub root: PathBuf,
-    /// The directory of what it keeps; made if it is missing.
-    pub data: PathBuf,
-    /// Most connections at once.
-    pub sessions_max: usize,
-}
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,16 +77,16 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
-        let listener = acceptor::listen(config.listen)
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = first_address(config)?;
+        let listener = acceptor::listen(address).map_err(|source| StartError::Listen { address, source })?;
         let store = store::start(&config.data.join("store.redb"))?;
-        let (files, files_thread) = file_server::start(&FileServerConfig { root: config.root.clone() })?;
+        let (files, files_thread) = file_server::start(&FileServerConfig { root: first_root(config)? })?;
         let (index, index_threads) = IndexHandle::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
         let services = Services { router, index, files, stopping: Arc::new(AtomicBool::new(false)) };
-        let acceptor = acceptor::start(listener, config.sessions_max, services)?;
+        let acceptor = acceptor::start(listener, config.limits.connections, services)?;
         Ok(Self {
             acceptor,
             _router: router_thread,
@@ -113,6 +101,21 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address
     }
+}
+
+// The Acceptor takes one TCP address so far, and FileServer one directory.
+
+fn first_address(config: &Config) -> io::Result<SocketAddr> {
+    let mut addresses = config.listen.iter().filter_map(|listen| match listen {
+        Listen::Address(address) => Some(*address),
+        Listen::Unix { .. } | Listen::Inherited => None,
+    });
+    addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "no TCP address to listen on"))
+}
+
+fn first_root(config: &Config) -> io::Result<PathBuf> {
+    let site = config.sites.first();
+    site.map(|site| site.root.clone()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no site"))
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

@@ -21,7 +21,8 @@ pub struct SiteConfig {
     pub spa: bool,
     /// Whether files are compressed when no compressed neighbour lies beside them.
     pub compression: bool,
-    /// Header fields to add to answers, in order. One named `Cache-Control` replaces the default `no-cache`.
+    /// Header fields to add to answers, in order. Of those with the same name the last whose paths fit is sent, and one
+    /// named `Cache-Control` replaces the default `no-cache`.
     pub fields: Vec<FieldRule>,
     /// Which other origins may read the site (the CORS protocol of the Fetch standard).
     pub cors: Option<Cors>,
@@ -34,7 +35,7 @@ pub struct SiteConfig {
 /// A header field for the answers whose path fits.
 #[derive(Debug, Clone)]
 pub struct FieldRule {
-    /// Which paths below the root; all if there is none.
+    /// Which paths below the root, decoded and without the slash at the start (`assets/app.css`); all if there is none.
     pub paths: Option<globset::GlobMatcher>,
     /// The field's name, a token.
     pub name: String,
@@ -56,7 +57,8 @@ pub enum Cors {
 pub struct RedirectRule {
     /// The path as it is asked for, with its slash at the start; with a `*` at its end everything that starts so.
     pub from: String,
-    /// A path or an absolute address; a `*` at its end is replaced by what the one in `from` stood for.
+    /// A path or an absolute address; a `*` at its end is replaced by what the one in `from` stood for, without slashes
+    /// at its start: `//host` would be another host.
     pub to: String,
     /// 301, 302, 307 or 308.
     pub status: Status,

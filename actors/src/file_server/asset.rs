@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use wire::http::{EntityTag, Status, content_type};
+use wire::http::{Condition, EntityTag, Status, Validators, content_type, evaluate};
 
 use super::disk::Stamp;
 
@@ -43,15 +43,14 @@ pub struct Asset {
     head: Bytes,
     body: Body,
     /// Only a page that stands for itself can be asked for again on a condition.
-    validators: Option<Validators>,
+    revalidation: Option<Revalidation>,
     status: Status,
     revoked: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Validators {
-    tag: EntityTag,
-    modified: SystemTime,
+struct Revalidation {
+    validators: Validators,
     not_modified_head: Bytes,
 }
 
@@ -65,12 +64,11 @@ impl Asset {
             "Last-Modified: {}\r\nETag: {tag}\r\nCache-Control: no-cache\r\n",
             httpdate::fmt_http_date(modified)
         );
-        let validators = Validators {
-            tag,
-            modified,
+        let revalidation = Revalidation {
+            validators: Validators { tag, modified },
             not_modified_head: format!("HTTP/1.1 {}\r\n{fields}", Status::NotModified).into(),
         };
-        Self::build(Status::Ok, &content_type(path), &fields, body, Some(validators))
+        Self::build(Status::Ok, &content_type(path), &fields, body, Some(revalidation))
     }
 
     /// The page of a 404: the site's own, or a built-in one.
@@ -84,14 +82,14 @@ impl Asset {
         media_type: &str,
         fields: &str,
         body: Body,
-        validators: Option<Validators>,
+        revalidation: Option<Revalidation>,
     ) -> Self {
         let length = body.bytes();
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\
              X-Content-Type-Options: nosniff\r\n{fields}"
         );
-        Self { head: head.into(), body, validators, status, revoked: AtomicBool::new(false) }
+        Self { head: head.into(), body, revalidation, status, revoked: AtomicBool::new(false) }
     }
 
     /// Status line and header fields, without `Date`, `Connection` and the empty line.
@@ -111,9 +109,9 @@ impl Asset {
 
     /// The head of a 304, as [`Asset::head`], if a client whose request has `fields` has this content already.
     pub fn not_modified_head(&self, fields: wire::http::Fields<'_>) -> Option<&[u8]> {
-        let validators = self.validators.as_ref()?;
-        wire::http::is_not_modified(fields, &validators.tag, validators.modified)
-            .then_some(&*validators.not_modified_head)
+        let revalidation = self.revalidation.as_ref()?;
+        (evaluate(fields, Some(&revalidation.validators)) == Condition::NotModified)
+            .then_some(&*revalidation.not_modified_head)
     }
 
     /// Whether the lease has ended: ask again. What is being sent may still be sent to its end.

@@ -3,11 +3,21 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::coding::Coding;
 use super::fields::Fields;
 
 /// A strong entity tag: it changes whenever a byte of what it stands for does (RFC 9110, section 8.8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityTag(String);
+
+/// How two entity tags are compared (RFC 9110, section 8.8.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    /// A tag that the client calls weak is equal to nothing: it does not stand for certain bytes.
+    Strong,
+    /// `W/` makes no difference.
+    Weak,
+}
 
 impl EntityTag {
     /// The tag of a file: its length, when its content was modified, when its inode was changed, and the number of that.
@@ -19,27 +29,36 @@ impl EntityTag {
         Self(format!("\"{bytes:x}-{:x}-{:x}-{inode:x}\"", nanos(modified), nanos(changed)))
     }
 
+    /// The tag of the same content in a coding. What differs in its bytes must not share a strong tag (RFC 9110,
+    /// section 8.8.3.3).
+    #[must_use]
+    pub fn for_coding(&self, coding: Coding) -> Self {
+        let plain = self.0.strip_suffix('"').unwrap_or(&self.0);
+        Self(format!("{plain}-{}\"", coding.name()))
+    }
+
     /// The tag with its quotation marks.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether one of the tags in an `If-None-Match` is this one, by the weak comparison of RFC 9110, section 8.8.3.2.
-    /// From where a list is malformed, nothing in it matches.
-    fn is_in(&self, list: &[u8]) -> bool {
+    /// Whether one of the tags in an `If-Match` or `If-None-Match` is this one. From where a list is malformed, nothing in
+    /// it matches.
+    fn is_in(&self, list: &[u8], comparison: Comparison) -> bool {
         let mut rest = list.trim_ascii();
-        if rest == b"*" {
-            return true;
-        }
         while !rest.is_empty() {
-            let tag = rest.strip_prefix(b"W/").unwrap_or(rest);
+            let (is_weak, tag) = match rest.strip_prefix(b"W/") {
+                Some(tag) => (true, tag),
+                None => (false, rest),
+            };
             let Some(inside) = tag.strip_prefix(b"\"") else {
                 return false;
             };
             let Some(end) = inside.iter().position(|&byte| byte == b'"') else {
                 return false;
             };
-            if &tag[..end + 2] == self.0.as_bytes() {
+            let may_match = comparison == Comparison::Weak || !is_weak;
+            if may_match && &tag[..end + 2] == self.0.as_bytes() {
                 return true;
             }
             let after = inside[end + 1..].trim_ascii_start();
@@ -60,74 +79,97 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// Whether the answer to a GET or HEAD with these fields is 304: the client already has what it asks for.
-///
-/// `If-None-Match` decides if it is there; only else `If-Modified-Since` does, if it is one valid date (RFC 9110,
-/// sections 13.1.2, 13.1.3 and 13.2.2).
-pub fn is_not_modified(fields: Fields<'_>, tag: &EntityTag, modified: SystemTime) -> bool {
-    let mut tags = fields.values("if-none-match").peekable();
-    if tags.peek().is_some() {
-        return tags.any(|list| tag.is_in(list));
-    }
-    let mut dates = fields.values("if-modified-since");
-    let (Some(date), None) = (dates.next(), dates.next()) else {
-        return false;
-    };
-    let since = std::str::from_utf8(date).ok().and_then(|date| httpdate::parse_http_date(date).ok());
-    // A date in a header has whole seconds, a file's time has not.
-    since.is_some_and(|since| modified < since + Duration::from_secs(1))
+/// What tells one state of a representation from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validators {
+    /// The value of `ETag`.
+    pub tag: EntityTag,
+    /// The value of `Last-Modified`, of which only the whole seconds count: a date in a field has no others.
+    pub modified: SystemTime,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn modified() -> SystemTime {
-        // Sun, 06 Nov 1994 08:49:37 GMT and a bit.
-        SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_500)
+impl Validators {
+    fn modified_second(&self) -> u64 {
+        second_of(self.modified)
     }
 
-    fn answer(lines: &str) -> bool {
-        let tag = EntityTag("\"abc\"".into());
-        is_not_modified(Fields::checked(lines.as_bytes()), &tag, modified())
-    }
-
-    #[test]
-    fn all_that_tells_two_files_apart_is_in_the_tag() {
-        let later = modified() + Duration::from_nanos(1);
-        let tag = EntityTag::of_file(1, modified(), modified(), 1);
-        assert_eq!(tag, EntityTag::of_file(1, modified(), modified(), 1));
-        for other in [
-            EntityTag::of_file(2, modified(), modified(), 1),
-            EntityTag::of_file(1, later, modified(), 1),
-            EntityTag::of_file(1, modified(), later, 1),
-            EntityTag::of_file(1, modified(), modified(), 2),
-        ] {
-            assert_ne!(tag, other);
+    /// Whether the value of an `If-Range` names this very state (RFC 9110, section 13.1.5): the same tag, none of the two
+    /// weak, or exactly the date of `Last-Modified`.
+    ///
+    /// A date is only a strong validator if it was at least a second old when it was given out (section 8.8.2.2), which
+    /// nobody can tell without a clock. Who writes a file twice in a second and resumes in between by date alone
+    /// would get parts of both; every client that was given a tag uses that.
+    pub(super) fn are_named_by(&self, if_range: &[u8]) -> bool {
+        if if_range.starts_with(b"\"") || if_range.starts_with(b"W/") {
+            return if_range == self.tag.as_str().as_bytes();
         }
+        date_second(if_range) == Some(self.modified_second())
     }
+}
 
-    #[test]
-    fn entity_tags_are_compared_weakly() {
-        for list in ["\"abc\"", "W/\"abc\"", "*", "\"x\", \"abc\"", "\"x,y\" ,, W/\"abc\"", "\"abc\", junk"] {
-            assert!(answer(&format!("If-None-Match: {list}\r\n")), "{list}");
-        }
-        for list in ["", "abc", "\"ab\"", "\"abc", "w/\"abc\"", "junk, \"abc\"", "\"x\" \"abc\""] {
-            assert!(!answer(&format!("If-None-Match: {list}\r\n")), "{list}");
-        }
-        assert!(answer("If-None-Match: \"x\"\r\nIf-None-Match: \"abc\"\r\n"));
-    }
+/// What the conditions of a request come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Answer as if there were none.
+    Proceed,
+    /// 304: the client has what it asks for.
+    NotModified,
+    /// 412: what the client asks for is not what it takes it for.
+    Failed,
+}
 
-    #[test]
-    fn dates_count_only_without_tags_and_in_all_three_formats() {
-        for date in
-            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
-        {
-            assert!(answer(&format!("If-Modified-Since: {date}\r\n")), "{date}");
-        }
-        assert!(!answer("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n"));
-        assert!(!answer("If-Modified-Since: yesterday\r\n"));
-        assert!(!answer("If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
-        assert!(!answer(""));
+/// Evaluates the conditions of a GET or HEAD, in the order of RFC 9110, section 13.2.2. `validators` are those of what would
+/// be sent, in its coding; without any there is nothing under the target. To be asked only where the answer would
+/// otherwise be 200 (section 13.2.1), and before any range is looked at.
+///
+/// A date counts if the field is there once and is a valid date.
+pub fn evaluate(fields: Fields<'_>, validators: Option<&Validators>) -> Condition {
+    let holds = match matches_tag(fields, "if-match", validators, Comparison::Strong) {
+        Some(matches) => matches,
+        None => is_modified_since(fields, "if-unmodified-since", validators) != Some(true),
+    };
+    if !holds {
+        return Condition::Failed;
     }
+    let has_it_already = match matches_tag(fields, "if-none-match", validators, Comparison::Weak) {
+        Some(matches) => matches,
+        None => is_modified_since(fields, "if-modified-since", validators) == Some(false),
+    };
+    if has_it_already { Condition::NotModified } else { Condition::Proceed }
+}
+
+/// Whether a tag in the field called `name` is that of `validators`; none if there is no such field. `*` stands for the
+/// tag of whatever is there (RFC 9110, sections 13.1.1 and 13.1.2).
+fn matches_tag(
+    fields: Fields<'_>,
+    name: &str,
+    validators: Option<&Validators>,
+    comparison: Comparison,
+) -> Option<bool> {
+    let mut lists = fields.values(name).peekable();
+    lists.peek()?;
+    let Some(validators) = validators else {
+        return Some(false);
+    };
+    Some(lists.any(|list| list == b"*" || validators.tag.is_in(list, comparison)))
+}
+
+/// Whether there was a change after the date in the field called `name`; none if there is no such field, date or
+/// representation (RFC 9110, sections 13.1.3 and 13.1.4).
+fn is_modified_since(fields: Fields<'_>, name: &str, validators: Option<&Validators>) -> Option<bool> {
+    let mut dates = fields.values(name);
+    let (Some(date), None) = (dates.next(), dates.next()) else {
+        return None;
+    };
+    Some(validators?.modified_second() > date_second(date)?)
+}
+
+/// A date in any of the three formats of RFC 9110, section 5.6.7, in seconds since 1970.
+fn date_second(date: &[u8]) -> Option<u64> {
+    let date = std::str::from_utf8(date).ok()?;
+    httpdate::parse_http_date(date).ok().map(second_of)
+}
+
+fn second_of(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

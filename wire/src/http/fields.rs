@@ -46,7 +46,7 @@ pub(super) fn has_clean_line_ends(head: &[u8]) -> bool {
 }
 
 /// Whether this is a token of RFC 9110, section 5.6.2.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 
@@ -57,6 +57,52 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 /// The items of a comma-separated list; empty ones are skipped (RFC 9110, section 5.6.1.2).
 pub(super) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// A weight (`q`) in thousandths: 0, which means "not acceptable", to 1000 (RFC 9110, section 12.4.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Weight(u16);
+
+impl Weight {
+    pub(super) const ZERO: Self = Self(0);
+    /// The least weight of what is acceptable.
+    pub(super) const LEAST: Self = Self(1);
+    const FULL: Self = Self(1000);
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (&whole, fraction) = text.split_first()?;
+        let digits = match fraction {
+            [] => fraction,
+            [b'.', digits @ ..] if digits.len() <= 3 => digits,
+            _ => return None,
+        };
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let thousandths = (0..3).fold(0, |sum, at| {
+            let digit = digits.get(at).map_or(0, |digit| digit - b'0');
+            sum * 10 + u16::from(digit)
+        });
+        match (whole, thousandths) {
+            (b'0', _) => Some(Self(thousandths)),
+            (b'1', 0) => Some(Self::FULL),
+            _ => None,
+        }
+    }
+}
+
+/// Splits an item of an `Accept` field into what is accepted and its weight, 1 if it has none. Other parameters are
+/// passed over. None if it is malformed.
+pub(super) fn split_weight(item: &[u8]) -> Option<(&[u8], Weight)> {
+    let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let mut weight = Weight::FULL;
+    for parameter in parts {
+        if let Some((b"q=" | b"Q=", value)) = parameter.split_at_checked(2) {
+            weight = Weight::parse(value)?;
+        }
+    }
+    Some((name, weight))
 }
 
 /// What is wrong with the fields that say how long a body is.
@@ -121,6 +167,11 @@ impl Framing {
     /// Whether there was a `Transfer-Encoding`.
     pub(super) fn is_coded(&self) -> bool {
         self.coded
+    }
+
+    /// Whether `chunked` is the last coding.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked
     }
 
     /// The length, or none if the head does not say. `Transfer-Encoding` comes first (RFC 9112, section 6.3).

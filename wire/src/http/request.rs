@@ -4,7 +4,7 @@ use super::body::BodyLength;
 use super::fields::{BadFraming, Fields, Framing, Version, has_clean_line_ends, list_items};
 use super::method::Method;
 use super::status::Status;
-use super::target::{Target, is_authority};
+use super::target::{Target, host_of};
 
 /// Longest head of a request. Browsers stay far below it even with cookies; an idle connection need not keep more.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -15,8 +15,8 @@ pub const HEADER_COUNT_MAX: usize = 100;
 /// Longest target: what RFC 9110, section 4.1, asks everybody to support.
 pub const TARGET_BYTES_MAX: usize = 8_000;
 
-/// No method in IANA's registry has more than 17 bytes.
-const METHOD_BYTES_MAX: usize = 32;
+/// Most empty lines that are skipped before a request; a client that has a bug sends one.
+const EMPTY_LINES_MAX: usize = 4;
 
 /// `HTTP/1.1` and a CR.
 const VERSION_BYTES_MAX: usize = 9;
@@ -42,7 +42,8 @@ impl BadRequest {
     }
 }
 
-/// The head of a request that has passed every check.
+/// The head of a request that has passed every check but one: its method may be one that no file has
+/// ([`Method::refusal`]), because the connection can go on after such an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead<'b> {
     /// The method.
@@ -51,6 +52,9 @@ pub struct RequestHead<'b> {
     pub version: Version,
     /// What is asked for.
     pub target: Target<'b>,
+    /// The host that is asked, as it was sent but without port: that of an absolute target, else that of the Host field
+    /// (RFC 9112, section 3.2.2). None only in HTTP/1.0.
+    pub host: Option<&'b str>,
     /// All header fields.
     pub fields: Fields<'b>,
     /// How long the body is that follows; almost always `Exact(0)`.
@@ -59,8 +63,17 @@ pub struct RequestHead<'b> {
     pub keep_alive: bool,
     /// Whether the client may hold its body back until it is asked for it (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
-    /// Whether there is an `If-None-Match` or `If-Modified-Since`; without, nobody needs to look for them.
+    /// Whether there is an `If-Match`, `If-None-Match`, `If-Modified-Since` or `If-Unmodified-Since`. Where this or one of
+    /// the next four is false, nobody needs to look for the field.
     pub is_conditional: bool,
+    /// Whether there is a `Range`.
+    pub has_range: bool,
+    /// Whether there is an `Accept-Encoding`.
+    pub accepts_codings: bool,
+    /// Whether there is an `Authorization`.
+    pub has_authorization: bool,
+    /// Whether there is an `Origin`.
+    pub has_origin: bool,
     /// Length of the head with the empty line that ends it: where the body starts in the buffer.
     pub head_bytes: usize,
 }
@@ -81,7 +94,7 @@ pub fn parse_request(buffer: &[u8]) -> Result<Option<RequestHead<'_>>, BadReques
 }
 
 fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
-    let start = empty_lines_bytes(window);
+    let start = empty_lines_bytes(window)?;
     let Some(line) = RequestLine::parse(&window[start..])? else {
         return Ok(None);
     };
@@ -102,48 +115,63 @@ fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
     if !has_clean_line_ends(&rest[..rest_bytes]) {
         return Err(BadRequest::malformed("a line does not end with CR LF"));
     }
-    let method = Method::parse(line.method)?;
     let gathered = Gathered::from_headers(headers)?;
-    gathered.check_host(line.version)?;
-    let target = Target::parse(line.target)?;
+    let named_host = gathered.checked_host(line.version)?;
+    let (target, target_host) = Target::parse(line.target, line.method)?;
+    let body = gathered.body_length(line.version)?;
+    if gathered.expects_the_unknown {
+        return Err(BadRequest::new(Status::ExpectationFailed, "only 100-continue can be expected"));
+    }
     Ok(Some(RequestHead {
-        method,
+        method: line.method,
         version: line.version,
         target,
+        host: target_host.or(named_host),
         fields: Fields::checked(&rest[..rest_bytes - 2]),
-        body: gathered.body_length(line.version)?,
+        body,
         keep_alive: gathered.keeps_alive(line.version),
-        expects_continue: gathered.expects_continue,
+        // A client of HTTP/1.0 would not understand the interim answer (RFC 9110, section 10.1.1).
+        expects_continue: gathered.expects_continue && line.version == Version::Http11,
         is_conditional: gathered.is_conditional,
+        has_range: gathered.has_range,
+        accepts_codings: gathered.accepts_codings,
+        has_authorization: gathered.has_authorization,
+        has_origin: gathered.has_origin,
         head_bytes: fields_start + rest_bytes,
     }))
 }
 
-/// Some old clients send an extra line end after a body; it is skipped (RFC 9112, section 2.2).
-fn empty_lines_bytes(window: &[u8]) -> usize {
-    window.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2
+/// Some old clients send an extra line end after a body; it is skipped (RFC 9112, section 2.2). Without a bound a client
+/// could have the same bytes looked at again and again.
+fn empty_lines_bytes(window: &[u8]) -> Result<usize, BadRequest> {
+    let lines = window.chunks_exact(2).take_while(|pair| pair == b"\r\n").take(EMPTY_LINES_MAX + 1).count();
+    if lines > EMPTY_LINES_MAX {
+        return Err(BadRequest::malformed("there are empty lines instead of a request"));
+    }
+    Ok(lines * 2)
 }
 
 /// The three parts of the first line.
 struct RequestLine<'b> {
-    method: &'b [u8],
+    method: Method,
     target: &'b [u8],
     version: Version,
     bytes: usize,
 }
 
 impl<'b> RequestLine<'b> {
-    /// Checks lengths first, in the order of the bytes, so that a line is refused alike however it arrives.
+    /// Checks what may be incomplete first, in the order of the bytes, so that a line is refused alike however it arrives.
     fn parse(window: &'b [u8]) -> Result<Option<Self>, BadRequest> {
+        // Nothing yet, or half of an empty line.
+        if matches!(window, [] | [b'\r']) {
+            return Ok(None);
+        }
         let end = window.iter().position(|&byte| byte == b'\n');
         let line = &window[..end.unwrap_or(window.len())];
         let mut parts = line.splitn(3, |&byte| byte == b' ');
-        let method = parts.next().unwrap_or_default();
+        let method = Method::parse(parts.next().unwrap_or_default())?;
         let target = parts.next();
         let version = parts.next();
-        if method.len() > METHOD_BYTES_MAX {
-            return Err(BadRequest::new(Status::NotImplemented, "the method is longer than any"));
-        }
         if target.is_some_and(|target| target.len() > TARGET_BYTES_MAX) {
             return Err(BadRequest::new(Status::UriTooLong, "the target has more than 8000 bytes"));
         }
@@ -180,7 +208,12 @@ struct Gathered<'b> {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    expects_the_unknown: bool,
     is_conditional: bool,
+    has_range: bool,
+    accepts_codings: bool,
+    has_authorization: bool,
+    has_origin: bool,
 }
 
 impl<'b> Gathered<'b> {
@@ -191,14 +224,18 @@ impl<'b> Gathered<'b> {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
                 4 if is("host") => gathered.add_host(header.value)?,
-                6 if is("expect") => {
-                    gathered.expects_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
-                }
+                5 if is("range") => gathered.has_range = true,
+                6 if is("origin") => gathered.has_origin = true,
+                6 if is("expect") => gathered.add_expectations(header.value),
+                8 if is("if-match") => gathered.is_conditional = true,
                 10 if is("connection") => gathered.add_connection(header.value),
                 13 if is("if-none-match") => gathered.is_conditional = true,
+                13 if is("authorization") => gathered.has_authorization = true,
                 14 if is("content-length") => gathered.framing.add_length(header.value)?,
+                15 if is("accept-encoding") => gathered.accepts_codings = true,
                 17 if is("transfer-encoding") => gathered.framing.add_codings(header.value)?,
                 17 if is("if-modified-since") => gathered.is_conditional = true,
+                19 if is("if-unmodified-since") => gathered.is_conditional = true,
                 _ => {}
             }
         }
@@ -219,13 +256,24 @@ impl<'b> Gathered<'b> {
         }
     }
 
+    fn add_expectations(&mut self, value: &[u8]) {
+        for expectation in list_items(value) {
+            match expectation.eq_ignore_ascii_case(b"100-continue") {
+                true => self.expects_continue = true,
+                false => self.expects_the_unknown = true,
+            }
+        }
+    }
+
     /// Exactly one Host in HTTP/1.1, and never an invalid one (RFC 9112, section 3.2).
-    fn check_host(&self, version: Version) -> Result<(), BadRequest> {
+    fn checked_host(&self, version: Version) -> Result<Option<&'b str>, BadRequest> {
         match self.host {
-            None if version == Version::Http10 => Ok(()),
+            None if version == Version::Http10 => Ok(None),
             None => Err(BadRequest::malformed("there is no Host")),
-            Some(host) if is_authority(host) => Ok(()),
-            Some(_) => Err(BadRequest::malformed("the Host is not a host name")),
+            Some(host) => match std::str::from_utf8(host).ok().and_then(host_of) {
+                None => Err(BadRequest::malformed("the Host is not a host name")),
+                host => Ok(host),
+            },
         }
     }
 
@@ -236,6 +284,10 @@ impl<'b> Gathered<'b> {
         }
         if self.framing.is_coded() && version == Version::Http10 {
             return Err(BadRequest::malformed("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        // Where such a body ends is unknown even to who knows the coding (RFC 9112, section 6.3, point 4).
+        if self.framing.is_coded() && !self.framing.is_chunked() {
+            return Err(BadFraming::Coding.into());
         }
         let length = self.framing.body_length()?;
         Ok(length.unwrap_or(BodyLength::Exact(0)))

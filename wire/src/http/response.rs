@@ -113,11 +113,15 @@ impl ResponseHead {
             return Ok(BodyLength::Exact(0));
         }
         let mut framing = Framing::default();
-        for value in self.values("content-length") {
-            framing.add_length(value)?;
-        }
         for value in self.values("transfer-encoding") {
             framing.add_codings(value)?;
+        }
+        // It overrides a Content-Length, even one that makes no sense. A server that does not mean to deceive sends none
+        // beside it, and there is nobody behind a client whom the two could confuse.
+        if !framing.is_coded() {
+            for value in self.values("content-length") {
+                framing.add_length(value)?;
+            }
         }
         if framing.is_coded() && self.version == Version::Http10 {
             return Err(BadResponse::Framing);

@@ -2,29 +2,43 @@
 
 use std::fmt::{self, Write as _};
 
+use super::method::Method;
 use super::request::BadRequest;
 use super::status::Status;
 
 /// A request's target, split but not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'b> {
-    /// The path as it was sent; it starts with a slash.
+    /// The path as it was sent; it starts with a slash. Two targets are no paths: the `*` of `OPTIONS *`, and the host and
+    /// port of a CONNECT.
     pub path: &'b str,
     /// What follows the first question mark.
     pub query: Option<&'b str>,
 }
 
 impl<'b> Target<'b> {
-    /// Reads an origin-form (`/a?b`) or an absolute-form (`http://host/a?b`), whose authority must be a valid one but
-    /// is otherwise of no interest: there is one site here.
-    pub(super) fn parse(target: &'b [u8]) -> Result<Self, BadRequest> {
+    /// Whether the whole server is meant (RFC 9112, section 3.2.4). Only an OPTIONS can say so.
+    pub fn is_asterisk(&self) -> bool {
+        self.path == "*"
+    }
+
+    /// Reads the target of a request with `method`, and the host in it if it has one: an origin-form (`/a?b`), an
+    /// absolute-form (`http://host/a?b`), for OPTIONS also `*`, for CONNECT only an authority (RFC 9112, section 3.2).
+    pub(super) fn parse(target: &'b [u8], method: Method) -> Result<(Self, Option<&'b str>), BadRequest> {
         let bad = BadRequest::malformed("the target is not a path");
         if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
             return Err(bad);
         }
         let target = std::str::from_utf8(target).map_err(|_| bad)?;
+        if method == Method::Other("CONNECT") {
+            let host = host_of(target).ok_or(bad)?;
+            return Ok((Self { path: target, query: None }, Some(host)));
+        }
         if target.starts_with('/') {
-            return Ok(Self::split(target));
+            return Ok((Self::split(target), None));
+        }
+        if target == "*" && method == Method::Options {
+            return Ok((Self { path: target, query: None }, None));
         }
         let (scheme, rest) = target.split_once("://").ok_or(bad)?;
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -32,13 +46,15 @@ impl<'b> Target<'b> {
         }
         let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_start);
-        if !is_authority(authority.as_bytes()) {
-            return Err(bad);
-        }
-        if path.starts_with('/') {
-            return Ok(Self::split(path));
-        }
-        Ok(Self { path: "/", query: path.strip_prefix('?') })
+        let host = host_of(authority).ok_or(bad)?;
+        let target = match path.strip_prefix('?') {
+            // Only so can a proxy ask for `OPTIONS *` of another server (RFC 9112, section 3.2.4).
+            None if path.is_empty() && method == Method::Options => Self { path: "*", query: None },
+            None if path.is_empty() => Self { path: "/", query: None },
+            None => Self::split(path),
+            query => Self { path: "/", query },
+        };
+        Ok((target, Some(host)))
     }
 
     fn split(target: &'b str) -> Self {
@@ -49,24 +65,26 @@ impl<'b> Target<'b> {
     }
 }
 
-/// Whether this is a host with an optional port (RFC 3986, sections 3.2.2 and 3.2.3); user names are not accepted.
-pub(super) fn is_authority(text: &[u8]) -> bool {
-    let port_is_good = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-    if let Some(inside) = text.strip_prefix(b"[") {
-        let Some(end) = inside.iter().position(|&byte| byte == b']') else {
-            return false;
-        };
-        let address =
-            std::str::from_utf8(&inside[..end]).ok().and_then(|a| a.parse::<std::net::Ipv6Addr>().ok());
-        let port = &inside[end + 1..];
-        return address.is_some() && (port.is_empty() || port.strip_prefix(b":").is_some_and(port_is_good));
-    }
-    let (host, port) = match text.iter().position(|&byte| byte == b':') {
-        Some(colon) => (&text[..colon], &text[colon + 1..]),
-        None => (text, &b""[..]),
+/// The host in a host with an optional port (RFC 3986, sections 3.2.2 and 3.2.3), an IPv6 address with its brackets. None
+/// for anything else; user names are not accepted.
+pub(super) fn host_of(authority: &str) -> Option<&str> {
+    let (host, port) = match authority.find(']') {
+        Some(end) => authority.split_at(end + 1),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
-    let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
-    !host.is_empty() && host.iter().all(is_host_byte) && port_is_good(port)
+    let host_is_good = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(is_host_byte),
+    };
+    let port_is_good = match port.strip_prefix(':') {
+        Some(port) => port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    (host_is_good && port_is_good).then_some(host)
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
 /// Why a path names nothing on the site.
@@ -96,8 +114,8 @@ impl BadPath {
     }
 }
 
-/// A path on the site: decoded once, relative, and without any component that could lead out of the web root or to a
-/// hidden file. Links are another matter: whoever opens it must see to them.
+/// A path on the site: decoded once, relative, and without any component that could lead out of the web root or, unless
+/// it was decoded so, to a hidden file. Links are another matter: whoever opens it must see to them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SitePath {
     /// Components joined by single slashes, none at either end; empty for the root.
@@ -106,14 +124,22 @@ pub struct SitePath {
 }
 
 impl SitePath {
-    /// Decodes the path of a request's target.
+    /// Decodes the path of a request's target; names that start with a dot are [`BadPath::Hidden`].
     ///
     /// # Errors
     /// [`BadPath`]
     pub fn decode(path: &str) -> Result<Self, BadPath> {
+        Self::decode_with(path, false)
+    }
+
+    /// Like [`SitePath::decode`], and says whether names that start with a dot are served. `.` and `..` never are.
+    ///
+    /// # Errors
+    /// [`BadPath`]
+    pub fn decode_with(path: &str, serves_hidden: bool) -> Result<Self, BadPath> {
         let mut relative = String::with_capacity(path.len());
         for component in path.split('/').filter(|component| !component.is_empty()) {
-            let component = decode_component(component)?;
+            let component = decode_component(component, serves_hidden)?;
             if !relative.is_empty() {
                 relative.push('/');
             }
@@ -153,7 +179,7 @@ impl fmt::Debug for SitePath {
     }
 }
 
-fn decode_component(component: &str) -> Result<String, BadPath> {
+fn decode_component(component: &str, serves_hidden: bool) -> Result<String, BadPath> {
     let mut decoded = Vec::with_capacity(component.len());
     let mut rest = component.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -174,7 +200,8 @@ fn decode_component(component: &str) -> Result<String, BadPath> {
     }
     match text.as_str() {
         "." | ".." => Err(BadPath::Dots),
-        hidden if hidden.starts_with('.') || hidden.contains('/') => Err(BadPath::Hidden),
+        name if name.contains('/') => Err(BadPath::Hidden),
+        name if name.starts_with('.') && !serves_hidden => Err(BadPath::Hidden),
         _ => Ok(text),
     }
 }

@@ -66,6 +66,12 @@ impl<'a> Responder<'a> {
             (true, Version::Http10) => After::KeepAlive10,
             (true, Version::Http11) => After::KeepAlive11,
         };
+        if !matches!(head.method, Method::Get | Method::Head) {
+            let brief = without_file(head.method);
+            let bytes = self.push_brief(&brief, true, after);
+            log(head, brief.status, bytes);
+            return self.outbox.flush_if_full();
+        }
         if let Some(asset) = self.leases.get(head.target.path) {
             return send_asset(&mut self.outbox, &mut self.date, head, after, asset);
         }
@@ -126,6 +132,20 @@ impl<'a> Responder<'a> {
             out.extend_from_slice(body.as_bytes());
         }
         if with_body { body.len() as u64 } else { 0 }
+    }
+}
+
+/// The answer to a method that does not ask for the content of a file.
+fn without_file(method: Method) -> Brief<'static> {
+    match method.refusal() {
+        Some(Status::MethodNotAllowed) => {
+            Brief::new(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are answered here")
+        }
+        Some(status) => Brief::new(status, "the method is not known"),
+        None => {
+            let fields = format!("Allow: {}\r\n", Method::ALLOW).into();
+            Brief { status: Status::Ok, reason: "this can be read", fields }
+        }
     }
 }
 

@@ -214,8 +214,6 @@ fn what_is_refused_is_said_and_then_the_connection_ends() {
     let site = Site::new();
     for (request, status) in [
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400 Bad Request"),
-        ("POST / HTTP/1.1\r\nHost: a\r\n\r\n".into(), "405 Method Not Allowed"),
-        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n".into(), "501 Not Implemented"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(), "505 HTTP Version Not Supported"),
         (get(&format!("/{}", "x".repeat(9000))), "414 URI Too Long"),
         (
@@ -230,8 +228,22 @@ fn what_is_refused_is_said_and_then_the_connection_ends() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
         assert_eq!(field(&answer, "Connection"), Some("close"), "{answer}");
         assert_eq!(answer.matches("\r\nDate: ").count(), 1, "{answer}");
-        assert_eq!(field(&answer, "Allow").is_some(), status.starts_with("405"));
         assert!(matches!(served.end, End::Refused(_)), "{:?}", served.end);
+    }
+}
+
+#[test]
+fn other_methods_are_answered_and_the_connection_goes_on() {
+    let site = Site::new();
+    for (request, status) in [
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nGET ", "405 Method Not Allowed"),
+        ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "501 Not Implemented"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK"),
+    ] {
+        let answer = site.text(&format!("{request}{}", get("/small.txt")));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        assert_eq!(field(&answer, "Allow").is_some(), !status.starts_with("501"), "{answer}");
+        assert_eq!(answer.matches("\r\nDate: ").count(), 2, "{answer}");
     }
 }
 

@@ -1,0 +1,136 @@
+//! What the server is told when it starts.
+//!
+//! All of it is plain data that somebody else has checked: the package above reads it from a command line, the
+//! environment and a file.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::site::SiteConfig;
+
+/// What the server is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens, at least one.
+    pub listen: Vec<Listen>,
+    /// The directory of what it keeps; made if it is missing.
+    pub data: PathBuf,
+    /// The web sites, at least one. The first answers to all host names that no other has.
+    pub sites: Vec<SiteConfig>,
+    /// How much anybody may ask of it.
+    pub limits: Limits,
+    /// What it may keep of the sites in memory.
+    pub cache: CacheConfig,
+    /// Where each request is written down.
+    pub access_log: Option<AccessLogConfig>,
+    /// Where it answers questions about itself.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Default for Config {
+    /// Serves `www/` on 127.0.0.1:6789.
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Address((Ipv4Addr::LOCALHOST, 6789).into())],
+            data: "server_data".into(),
+            sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
+            limits: Limits::default(),
+            cache: CacheConfig::default(),
+            access_log: None,
+            admin: None,
+        }
+    }
+}
+
+/// A place to listen at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// TCP; port 0 picks a free one.
+    Address(SocketAddr),
+    /// A Unix socket.
+    Unix {
+        /// Its name in the file system.
+        path: PathBuf,
+        /// Who may connect: its permission bits.
+        mode: u32,
+    },
+    /// The sockets that the service manager has opened: `LISTEN_FDS` and `LISTEN_PID` of `sd_listen_fds(3)`.
+    Inherited,
+}
+
+/// How much anybody may ask of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most of them from one address.
+    pub connections_per_address: usize,
+    /// How long the head of a request may take, from its first byte.
+    pub head_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may take no byte of what is sent to it.
+    pub write_timeout: Duration,
+    /// How much of a body that nobody wants is read, so that the client hears the answer. It is read within the
+    /// time that [`Limits::linger`] gives, so bodies need no timeout of their own.
+    pub unread_body_bytes: u64,
+    /// How long a connection is kept after its last answer, for the client to read that.
+    pub linger: Duration,
+}
+
+impl Limits {
+    /// Three quarters of all connections, so that one address never takes them all.
+    pub fn share_of_one_address(connections: usize) -> usize {
+        (connections - connections / 4).max(1)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let connections = 16_384;
+        Self {
+            connections,
+            connections_per_address: Self::share_of_one_address(connections),
+            head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            unread_body_bytes: 64 << 10,
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What may be kept of the sites in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Most bytes of content.
+    pub bytes: u64,
+    /// Most assets, however small.
+    pub entries: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, entries: 65_536 }
+    }
+}
+
+/// Where each request is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogConfig {
+    /// The file, to whose end lines are added.
+    pub path: PathBuf,
+    /// What a line looks like.
+    pub format: AccessLogFormat,
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLogFormat {
+    /// Apache's combined log format.
+    #[default]
+    Combined,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,258 @@
+//! The values of options that belong to a web site, from their text or their parts.
+
+use std::net::Ipv6Addr;
+
+use actors::site::{FieldRule, RedirectRule};
+use globset::{GlobBuilder, GlobMatcher};
+use wire::http::{Status, is_token};
+
+use super::problem::BadValue;
+
+/// Fields whose value depends on the answer: the server sends them itself.
+const OWN_FIELDS: [&str; 19] = [
+    "Accept-Ranges",
+    "Allow",
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Date",
+    "ETag",
+    "Keep-Alive",
+    "Last-Modified",
+    "Location",
+    "Retry-After",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Vary",
+    "WWW-Authenticate",
+    "X-Content-Type-Options",
+];
+/// Fields that have an option of their own.
+const FIELDS_OF_OPTIONS: [(&str, &str); 5] = [
+    ("Cache-Control", "cache-control"),
+    ("Access-Control-Allow-Origin", "cors"),
+    ("Access-Control-Allow-Methods", "cors"),
+    ("Access-Control-Allow-Headers", "cors"),
+    ("Access-Control-Max-Age", "cors"),
+];
+/// RFC 1035, section 2.3.4, as text.
+const HOST_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
+/// A pattern of paths: `*.css` fits at every depth, `/assets/*.js` directly in there, `/assets/**` all below.
+pub(super) fn pattern(text: &str) -> Result<GlobMatcher, BadValue> {
+    let bad = |why: &str| BadValue::new(format!("{text:?} is not a pattern of paths: {why}"));
+    if text.is_empty() {
+        return Err(bad("it is empty"));
+    }
+    let anchored = match text.strip_prefix('/') {
+        Some(rest) => rest.to_owned(),
+        None if text.contains('/') => text.to_owned(),
+        None => format!("**/{text}"),
+    };
+    let glob = GlobBuilder::new(&anchored).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|e| bad(&e.kind().to_string()))
+}
+
+/// `NAME: VALUE` or `PATTERN NAME: VALUE`.
+pub(super) fn header(text: &str) -> Result<FieldRule, BadValue> {
+    let Some((before, value)) = text.split_once(':') else {
+        return Err(BadValue::new(format!("{text:?} is not a field such as 'X-Robots-Tag: noindex'")));
+    };
+    let before = before.trim_start();
+    match before.rsplit_once(char::is_whitespace) {
+        Some((paths, name)) => header_from(Some(pattern(paths.trim())?), name, value),
+        None => header_from(None, before, value),
+    }
+}
+
+/// The same from its parts.
+pub(super) fn header_from(
+    paths: Option<GlobMatcher>,
+    name: &str,
+    value: &str,
+) -> Result<FieldRule, BadValue> {
+    if !is_token(name.as_bytes()) {
+        return Err(BadValue::new(format!("{name:?} is not the name of a header field")));
+    }
+    if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return Err(BadValue::new(format!("the server sends the field {name} itself")));
+    }
+    if let Some((_, option)) = FIELDS_OF_OPTIONS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
+        return Err(BadValue::new(format!("the field {name} has an option of its own: {option}")));
+    }
+    Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
+}
+
+/// `VALUE` or `PATTERN=VALUE`. What stands before the first `=` is a pattern if it has a character that no directive
+/// has, so that `max-age=60` is none.
+pub(super) fn cache_control(text: &str) -> Result<FieldRule, BadValue> {
+    match text.split_once('=') {
+        Some((paths, value)) if paths.contains(['*', '?', '[', '{', '/', '.']) => {
+            cache_control_from(Some(pattern(paths.trim())?), value)
+        }
+        _ => cache_control_from(None, text),
+    }
+}
+
+/// The same from its parts.
+pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, BadValue> {
+    let name = "Cache-Control";
+    Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
+}
+
+/// RFC 9110, section 5.5, without the bytes that are there for old software only.
+fn field_value(name: &str, text: &str) -> Result<String, BadValue> {
+    let value = text.trim_matches([' ', '\t']);
+    if value.is_empty() {
+        return Err(BadValue::new(format!("the field {name} has no value")));
+    }
+    if !value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic()) {
+        return Err(BadValue::new(format!(
+            "the value {value:?} of the field {name} is not all visible ASCII, spaces and tabs"
+        )));
+    }
+    Ok(value.to_owned())
+}
+
+/// `*`, or an origin as browsers send it: `scheme://host` or `scheme://host:port`, without a slash at the end.
+pub(super) fn origin(text: &str) -> Result<String, BadValue> {
+    let bad = |why: &str| BadValue::new(format!("{text:?} is not an origin: {why}"));
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    let (scheme, authority) =
+        text.split_once("://").ok_or_else(|| bad("it is like https://example.org, or *"))?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
+    if !is_scheme {
+        return Err(bad("its scheme is not one in lower case"));
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(bad("nothing comes after the host and its port, not even a slash"));
+    }
+    let (name, port) = split_port(authority);
+    host(name).map_err(|e| bad(&e.to_string()))?;
+    match port {
+        Some("80") if scheme == "http" => Err(bad("browsers leave out :80")),
+        Some("443") if scheme == "https" => Err(bad("browsers leave out :443")),
+        Some(port) if !is_port(port) => Err(bad("its port is not a number up to 65535")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A host name in lower case, or an address (IPv6 in brackets), without port.
+pub(super) fn host(text: &str) -> Result<String, BadValue> {
+    let bad = |why: &str| BadValue::new(format!("{text:?} is not a host name: {why}"));
+    if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return match inside.parse::<Ipv6Addr>() {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(bad("what is in brackets is not an IPv6 address")),
+        };
+    }
+    if text.contains(':') {
+        return Err(bad("leave out the port, and put an IPv6 address in brackets"));
+    }
+    if !text.is_ascii() {
+        return Err(bad("write it in ASCII, with xn--"));
+    }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(bad(&format!("write it in lower case, {}", text.to_ascii_lowercase())));
+    }
+    let is_label = |label: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() > HOST_BYTES_MAX || !text.split('.').all(is_label) {
+        return Err(bad("it is letters, digits and hyphens between dots"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `FROM TO [STATUS]`.
+pub(super) fn redirect(text: &str) -> Result<RedirectRule, BadValue> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    match parts[..] {
+        [from, to] => redirect_from(from, to, None),
+        [from, to, status] => redirect_from(from, to, Some(redirect_status(status)?)),
+        _ => Err(BadValue::new(format!("{text:?} is not a redirect such as '/old /new 301'"))),
+    }
+}
+
+/// The status of a redirect.
+pub(super) fn redirect_status(text: &str) -> Result<Status, BadValue> {
+    match text {
+        "301" => Ok(Status::MovedPermanently),
+        "302" => Ok(Status::Found),
+        "307" => Ok(Status::TemporaryRedirect),
+        "308" => Ok(Status::PermanentRedirect),
+        _ => Err(BadValue::new(format!("{text} is not the status of a redirect: 301, 302, 307 or 308"))),
+    }
+}
+
+/// The same from its parts; without a status it has moved for good.
+pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Result<RedirectRule, BadValue> {
+    let bad = |why: &str| Err(BadValue::new(format!("the redirect from {from:?} to {to:?} {why}")));
+    let (from_start, from_star) = split_star(from);
+    let (to_start, to_star) = split_star(to);
+    if !from.starts_with('/') {
+        return bad("does not start from a path with a slash at its start");
+    }
+    if !from.bytes().chain(to.bytes()).all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        // Browsers take a backslash for a slash, and `/\host` for another host.
+        return bad("has characters that are not in an address; write them with %");
+    }
+    if from.contains(['?', '#']) {
+        return bad("starts from more than a path");
+    }
+    if from_start.contains('*') || to_start.contains('*') {
+        return bad("has a * that is not at an end");
+    }
+    if to_star && !from_star {
+        return bad("has a * at its target that stands for nothing");
+    }
+    if let Some(authority) = to.strip_prefix("http://").or_else(|| to.strip_prefix("https://")) {
+        let end = authority.find(['/', '?', '#']);
+        let (name, port) = split_port(&authority[..end.unwrap_or(authority.len())]);
+        let name = name.trim_end_matches('*');
+        if host(&name.to_ascii_lowercase()).is_err()
+            || port.is_some_and(|p| !is_port(p.trim_end_matches('*')))
+        {
+            return bad("leads to an address without a proper host");
+        }
+        if to_star && end.is_none() {
+            // What is put there could be the rest of another host's name.
+            return bad("needs a slash between the host and the *");
+        }
+    } else if !to.starts_with('/') || to.starts_with("//") {
+        return bad("leads neither to a path with one slash at its start nor to http:// or https://");
+    } else {
+        let target = to_start.split(['?', '#']).next().unwrap_or_default();
+        if target == from_start && !from_star || from_star && target.starts_with(from_start) {
+            return bad("leads to itself");
+        }
+    }
+    let status = status.unwrap_or(Status::MovedPermanently);
+    Ok(RedirectRule { from: from.to_owned(), to: to.to_owned(), status })
+}
+
+fn split_star(text: &str) -> (&str, bool) {
+    text.strip_suffix('*').map_or((text, false), |start| (start, true))
+}
+
+/// The port of an authority, behind the last colon that is not within brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
