@@ -82,15 +82,16 @@ impl Resumption {
                 _ => Err(WebClientError::BadPart { server, what: "nobody has asked for a part", part: None }),
             };
         }
+        let version = Version::of(head);
         if let Some(part) = &part
-            && part.source().is_some()
+            && let Some(source) = part.source()
         {
-            journal.remark(format_args!(
-                "{} was a part of another version or file; all of it comes again",
-                part.path().display()
-            ));
+            let path = part.path().display();
+            let is_same = source.url == exchange.request.url() && Some(&source.version) == version.as_ref();
+            let why = if is_same { "the server sends no parts" } else { "it was of another version or file" };
+            journal.remark(format_args!("{path} does not go on, {why}; all of it comes again"));
         }
-        let Some(version) = Version::of(head) else {
+        let Some(version) = version else {
             // Nothing could ever go on from a part, so there is none.
             save(body, &Place::File(target.clone())).map_err(|error| error.advising(Advice::NoVersion))?;
             if let Some(part) = part {

@@ -234,3 +234,17 @@ fn an_error_page_leaves_the_part_alone() {
     assert!(fs::read(&path).expect("it is there") == body);
     server.finish();
 }
+
+#[test]
+fn a_server_that_sends_no_parts_sends_it_all_again() {
+    let (folder, body) = (folder(), file(1));
+    let path = folder.path().join("out");
+    let server = Server::answering([cut(&body, CUT, V1), answer(200, &[V1], &body)]);
+    let options = ["--output", plain(&path), "--resume"];
+    server.call("file", &options);
+    let second = server.call("file", &options);
+    assert_eq!(second.status.code(), Some(0));
+    assert!(text(&second.stderr).contains("the server sends no parts"), "{}", text(&second.stderr));
+    assert!(fs::read(&path).expect("it is there") == body);
+    server.finish();
+}
