@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use wire::http::{BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
+use wire::http::{BadBody, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
 
-use super::{Request, WebClientError};
+use super::interrupt::{Interrupt, Waited};
+use super::{Advice, Journal, Request, WebClientError};
 
 /// Room for what is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -44,24 +45,40 @@ pub struct BodyReader {
     incoming: Incoming,
     decoder: BodyDecoder,
     length: BodyLength,
+    /// How much of it has been handed out.
+    read_bytes: u64,
 }
 
 /// Sends a request and reads the head of the answer. Interim answers are skipped.
 ///
 /// # Errors
 /// [`WebClientError`]
-pub fn fetch(request: &Request, method: Method, timeouts: &Timeouts) -> Result<Response, WebClientError> {
+pub fn fetch(
+    request: &Request,
+    method: Method,
+    timeouts: &Timeouts,
+    journal: &mut Journal,
+) -> Result<Response, WebClientError> {
+    let stream = connect(request, timeouts)?;
+    if let Ok(address) = stream.peer_addr() {
+        journal.detail(format_args!("connected to {address}"));
+    }
     let mut incoming = Incoming {
         server: request.server(),
-        stream: connect(request, timeouts)?,
+        stream,
+        idle: timeouts.idle,
+        interrupt: None,
         buffer: Vec::with_capacity(BUFFER_BYTES),
         used: 0,
     };
-    incoming.send(request.head(method).as_bytes(), timeouts)?;
-    let head = incoming.read_head()?;
+    let request_head = request.head(method);
+    journal.sent(request_head.as_bytes());
+    incoming.send(request_head.as_bytes())?;
+    let head = incoming.read_head(journal)?;
     let length = head.body_length(method == Method::Head);
     let length = length.map_err(|cause| WebClientError::BadResponse { server: request.server(), cause })?;
-    Ok(Response { head, body: BodyReader { incoming, decoder: BodyDecoder::of_response(length), length } })
+    let decoder = BodyDecoder::of_response(length);
+    Ok(Response { head, body: BodyReader { incoming, decoder, length, read_bytes: 0 } })
 }
 
 /// Tries every address of the host in the order of the system's resolver.
@@ -108,7 +125,24 @@ impl BodyReader {
                 return end.map(|()| None).map_err(|e| self.incoming.bad_body(e));
             }
         };
+        self.read_bytes += range.len() as u64;
         Ok(Some(&self.incoming.buffer[range]))
+    }
+
+    /// How many bytes there have been so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+
+    /// The error of a body that has ended before what it is a part of.
+    pub(super) fn truncated(&self) -> WebClientError {
+        self.incoming.bad_body(BadBody::Truncated)
+    }
+
+    /// From now on SIGINT and SIGTERM end the wait for the rest with [`WebClientError::Interrupted`].
+    pub(super) fn catch_signals(&mut self) -> io::Result<()> {
+        self.incoming.interrupt = Some(Interrupt::catch()?);
+        Ok(())
     }
 
     /// How many bytes the server has announced, if it has.
@@ -125,21 +159,25 @@ impl BodyReader {
 struct Incoming {
     server: String,
     stream: TcpStream,
+    /// How long to wait for bytes.
+    idle: Duration,
+    interrupt: Option<Interrupt>,
     buffer: Vec<u8>,
     used: usize,
 }
 
 impl Incoming {
-    fn send(&mut self, head: &[u8], timeouts: &Timeouts) -> Result<(), WebClientError> {
+    fn send(&mut self, head: &[u8]) -> Result<(), WebClientError> {
         let sent = self
             .stream
-            .set_read_timeout(Some(timeouts.idle))
-            .and_then(|()| self.stream.set_write_timeout(Some(timeouts.idle)))
+            .set_read_timeout(Some(self.idle))
+            .and_then(|()| self.stream.set_write_timeout(Some(self.idle)))
             .and_then(|()| self.stream.write_all(head));
         sent.map_err(|cause| self.lost(cause))
     }
 
-    fn read_head(&mut self) -> Result<ResponseHead, WebClientError> {
+    fn read_head(&mut self, journal: &mut Journal) -> Result<ResponseHead, WebClientError> {
+        let (sent_at, mut is_first) = (Instant::now(), true);
         let mut interim_responses = 0;
         loop {
             let parsed = parse_response(&self.buffer[self.used..]);
@@ -147,6 +185,7 @@ impl Incoming {
                 parsed.map_err(|cause| WebClientError::BadResponse { server: self.server.clone(), cause })?;
             match parsed {
                 Some(head) => {
+                    journal.received(&self.buffer[self.used..self.used + head.head_bytes]);
                     self.used += head.head_bytes;
                     if head.status >= 200 {
                         return Ok(head);
@@ -160,6 +199,10 @@ impl Incoming {
                 None if self.read()? == 0 => {
                     return Err(WebClientError::NoAnswer { server: self.server.clone() });
                 }
+                None if is_first => {
+                    is_first = false;
+                    journal.detail(format_args!("first byte after {:.1?}", sent_at.elapsed()));
+                }
                 None => {}
             }
         }
@@ -167,6 +210,7 @@ impl Incoming {
 
     /// Reads once behind what is there. Returns 0 at the end.
     fn read(&mut self) -> Result<usize, WebClientError> {
+        self.wait()?;
         self.buffer.drain(..self.used);
         self.used = 0;
         let filled = self.buffer.len();
@@ -181,6 +225,21 @@ impl Incoming {
         read.map_err(|cause| self.lost(cause))
     }
 
+    /// Waits for bytes and signals, if signals are caught; else reading itself waits.
+    fn wait(&self) -> Result<(), WebClientError> {
+        let Some(interrupt) = &self.interrupt else {
+            return Ok(());
+        };
+        match interrupt.wait(&self.stream, self.idle) {
+            Ok(Waited::Readable) => Ok(()),
+            Ok(Waited::Signal(signal)) => {
+                Err(WebClientError::Interrupted { signal, advice: Advice::default() })
+            }
+            Ok(Waited::TimedOut) => Err(self.lost(ErrorKind::TimedOut.into())),
+            Err(cause) => Err(self.lost(cause)),
+        }
+    }
+
     fn lost(&self, cause: io::Error) -> WebClientError {
         let cause = match cause.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -188,10 +247,10 @@ impl Incoming {
             }
             _ => cause,
         };
-        WebClientError::Lost { server: self.server.clone(), cause }
+        WebClientError::Lost { server: self.server.clone(), cause, advice: Advice::default() }
     }
 
-    fn bad_body(&self, cause: wire::http::BadBody) -> WebClientError {
-        WebClientError::BadBody { server: self.server.clone(), cause }
+    fn bad_body(&self, cause: BadBody) -> WebClientError {
+        WebClientError::BadBody { server: self.server.clone(), cause, advice: Advice::default() }
     }
 }

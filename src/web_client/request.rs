@@ -5,6 +5,9 @@ use std::net::Ipv6Addr;
 
 use wire::http::Method;
 
+use super::field::{BadField, Field};
+use super::range::Ranges;
+
 /// A text that is no host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a host is a name, an IPv4 address or an IPv6 address, without http:// and path")]
@@ -16,6 +19,10 @@ pub struct Request {
     host: String,
     port: u16,
     target: String,
+    fields: Vec<Field>,
+    ranges: Option<Ranges>,
+    /// What the version of the file must be called for the ranges to count.
+    if_range: Option<String>,
 }
 
 impl Request {
@@ -33,7 +40,59 @@ impl Request {
         if !is_name(bare) && without_zone(bare).parse::<Ipv6Addr>().is_err() {
             return Err(BadHost);
         }
-        Ok(Self { host: bare.to_owned(), port, target: encode_target(file) })
+        let (host, target) = (bare.to_owned(), encode_target(file));
+        Ok(Self { host, port, target, fields: Vec::new(), ranges: None, if_range: None })
+    }
+
+    /// Adds header fields. They replace what is sent under their names otherwise.
+    ///
+    /// # Errors
+    /// [`BadField::HostTwice`]
+    pub fn with_fields(mut self, fields: Vec<Field>) -> Result<Self, BadField> {
+        if fields.iter().filter(|field| field.is_called("host")).count() > 1 {
+            return Err(BadField::HostTwice);
+        }
+        self.fields = fields;
+        Ok(self)
+    }
+
+    /// Asks for parts of the file only.
+    #[must_use]
+    pub fn with_ranges(mut self, ranges: Option<Ranges>) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
+    /// Whether only parts of the file are asked for.
+    pub fn asks_for_ranges(&self) -> bool {
+        self.ranges.is_some()
+    }
+
+    /// Asks for what comes behind the first `have` bytes if the file is still the version that `validator` stands for, and
+    /// for all of it if not (RFC 9110, section 13.1.5).
+    #[must_use]
+    pub(super) fn continued(mut self, have: u64, validator: &str) -> Self {
+        self.ranges = Some(Ranges::from(have));
+        self.if_range = Some(validator.to_owned());
+        self
+    }
+
+    /// The same question to the place that a server has named. Another origin (host and port) sees no header fields that
+    /// may be secret, and none of them comes back if it sends us on to the first.
+    ///
+    /// # Errors
+    /// [`BadHost`], like [`Request::new`].
+    pub(super) fn redirected(&self, host: &str, port: u16, file: &str) -> Result<Self, BadHost> {
+        let mut next = Self::new(host, port, file)?;
+        let is_same_host = next.host.eq_ignore_ascii_case(without_zone(&self.host));
+        let is_same_origin = is_same_host && next.port == self.port;
+        if is_same_origin {
+            // With its zone, which no server knows.
+            next.host.clone_from(&self.host);
+        }
+        next.fields = self.fields.iter().filter(|f| is_same_origin || f.may_travel()).cloned().collect();
+        next.ranges.clone_from(&self.ranges);
+        Ok(next)
     }
 
     /// The host, without brackets.
@@ -61,8 +120,12 @@ impl Request {
         }
     }
 
-    /// The bytes of the request (RFC 9112, section 3).
-    pub(super) fn head(&self, method: Method) -> String {
+    /// The address of the file as a server has to understand it.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}{}", self.authority(), self.target)
+    }
+
+    fn authority(&self) -> String {
         let mut authority = if self.host.contains(':') {
             // A zone means something only on this machine (RFC 6874, section 4).
             format!("[{}]", without_zone(&self.host))
@@ -73,13 +136,41 @@ impl Request {
             // Writing into a String cannot fail.
             let _ = write!(authority, ":{}", self.port);
         }
-        format!(
-            "{} {} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: switchboard-webclient/{}\r\nAccept: */*\r\n\
-             Connection: close\r\n\r\n",
-            method.as_str(),
-            self.target,
-            env!("CARGO_PKG_VERSION"),
-        )
+        authority
+    }
+
+    /// The bytes of the request (RFC 9112, section 3).
+    pub(super) fn head(&self, method: Method) -> String {
+        let mut head = format!("{} {} HTTP/1.1\r\n", method.as_str(), self.target);
+        let mut add = |name: &str, value: &str| {
+            // Writing into a String cannot fail.
+            let _ = write!(head, "{name}: {value}\r\n");
+        };
+        let defaults = [
+            ("Host", self.authority()),
+            ("User-Agent", format!("switchboard-webclient/{}", env!("CARGO_PKG_VERSION"))),
+            ("Accept", "*/*".to_owned()),
+        ];
+        for (name, value) in &defaults {
+            let mut given = self.fields.iter().filter(|field| field.is_called(name)).peekable();
+            if given.peek().is_none() {
+                add(name, value);
+            }
+            given.for_each(|field| add(name, field.value()));
+        }
+        let is_default = |field: &Field| defaults.iter().any(|(name, _)| field.is_called(name));
+        for field in self.fields.iter().filter(|field| !is_default(field)) {
+            add(field.name(), field.value());
+        }
+        if let Some(ranges) = &self.ranges {
+            add("Range", &format!("bytes={ranges}"));
+        }
+        if let Some(validator) = &self.if_range {
+            add("If-Range", validator);
+        }
+        add("Connection", "close");
+        head.push_str("\r\n");
+        head
     }
 }
 
@@ -102,6 +193,13 @@ fn encode_target(file: &str) -> String {
         encode(query, b"/?-._~!$&'()*+,;=:@", &mut target);
     }
     target
+}
+
+/// A reference as servers write it, which often has spaces and letters in it that no URI has, made one that can be parsed.
+pub(super) fn encode_reference(text: &str) -> String {
+    let mut reference = String::with_capacity(text.len());
+    encode(text, b"/?#[]-._~!$&'()*+,;=:@", &mut reference);
+    reference
 }
 
 /// Adds `text` with everything percent-encoded but letters, digits, `plain`, and what is encoded already.

@@ -7,6 +7,7 @@ use wire::escape::Escaped;
 use wire::http::{ResponseHead, Version};
 
 use super::WebClientError;
+use super::text::Kind;
 
 /// Where an answer is printed. On a terminal everything is escaped that could steer it; elsewhere bytes stay as they are.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Screen<W> {
     out: W,
     is_terminal: bool,
     is_abandoned: bool,
+    /// What the body is taken for.
+    kind: Kind,
     /// The start of a character whose other bytes have not arrived yet.
     unfinished: Vec<u8>,
 }
@@ -21,7 +24,7 @@ pub struct Screen<W> {
 impl<W: Write> Screen<W> {
     /// `is_terminal` says whether a terminal will obey what is written to `out`.
     pub fn new(out: W, is_terminal: bool) -> Self {
-        Self { out, is_terminal, is_abandoned: false, unfinished: Vec::new() }
+        Self { out, is_terminal, is_abandoned: false, kind: Kind::AnyText, unfinished: Vec::new() }
     }
 
     /// Whether the reader has gone away, as `head` does; what is printed then is dropped.
@@ -47,17 +50,27 @@ impl<W: Write> Screen<W> {
         self.write(b"\n")
     }
 
-    /// Prints a part of a body.
-    pub(super) fn print_body(&mut self, data: &[u8]) -> Result<(), WebClientError> {
+    /// Says what the body that follows is taken for.
+    pub(super) fn expect(&mut self, kind: Kind) {
+        self.kind = kind;
+    }
+
+    /// Prints a part of a body. False, and nothing is printed, if that would be no help to a person: on a terminal what is
+    /// no text.
+    pub(super) fn print_body(&mut self, data: &[u8]) -> Result<bool, WebClientError> {
         if !self.is_terminal {
-            return self.write(data);
+            return self.write(data).map(|()| true);
         }
         let mut bytes = std::mem::take(&mut self.unfinished);
         bytes.extend_from_slice(data);
         let complete_bytes = bytes.len() - unfinished_bytes(&bytes);
         self.unfinished = bytes.split_off(complete_bytes);
+        if !self.kind.is_text(&bytes) {
+            self.unfinished.clear();
+            return Ok(false);
+        }
         let text = visible(&String::from_utf8_lossy(&bytes)).into_owned();
-        self.write(text.as_bytes())
+        self.write(text.as_bytes()).map(|()| true)
     }
 
     /// Prints what is left over and makes sure that all of it is out.

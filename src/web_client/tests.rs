@@ -4,6 +4,9 @@ use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wire::http::Method;
 
 use super::*;
 
@@ -32,7 +35,7 @@ fn server(answer: impl Into<Vec<u8>>) -> (u16, JoinHandle<String>) {
 }
 
 fn all() -> Wanted {
-    Wanted { head: true, body: true, output: None }
+    Wanted { head: true, body: true, ..Wanted::default() }
 }
 
 /// What is printed for an answer, and the result.
@@ -41,7 +44,8 @@ fn print(answer: &str, wanted: &Wanted, is_terminal: bool) -> (String, Result<u1
     let request = Request::new("127.0.0.1", port, "file").expect("this is a host");
     let mut out = Vec::new();
     let mut screen = Screen::new(&mut out, is_terminal);
-    let result = transfer(&request, wanted, &Timeouts::default(), &mut screen);
+    let result = transfer(&request, wanted, &Timeouts::default(), &mut screen, &mut Journal::silent())
+        .map(|outcome| outcome.status);
     drop(screen);
     thread.join().expect("the server does not panic");
     (String::from_utf8_lossy(&out).into_owned(), result)
@@ -58,7 +62,8 @@ fn sends_what_servers_expect() {
     ] {
         let (port, thread) = server("HTTP/1.1 204 No Content\r\n\r\n");
         let request = Request::new(host, port, file).expect("this is a host");
-        fetch(&request, Method::Get, &Timeouts::default()).expect("there is an answer");
+        fetch(&request, Method::Get, &Timeouts::default(), &mut Journal::silent())
+            .expect("there is an answer");
         let sent = thread.join().expect("the server does not panic");
         assert!(sent.starts_with(&format!("{line} HTTP/1.1\r\nHost: {host_field}{port}\r\n")), "{sent}");
         assert!(sent.contains("\r\nConnection: close\r\n"), "{sent}");
@@ -152,7 +157,8 @@ fn says_what_is_wrong_with_an_answer() {
     let port = nobody.local_addr().expect("it is bound").port();
     drop(nobody);
     let request = Request::new("127.0.0.1", port, "x").expect("this is a host");
-    let error = fetch(&request, Method::Get, &Timeouts::default()).expect_err("nobody listens");
+    let error = fetch(&request, Method::Get, &Timeouts::default(), &mut Journal::silent())
+        .expect_err("nobody listens");
     assert!(matches!(error, WebClientError::Connect { .. }), "{error}");
 }
 
@@ -277,7 +283,33 @@ fn a_reader_that_goes_away_is_no_error() {
     let (port, thread) = server("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello");
     let request = Request::new("127.0.0.1", port, "x").expect("this is a host");
     let mut screen = Screen::new(Gone, false);
-    let result = transfer(&request, &all(), &Timeouts::default(), &mut screen);
+    let result = transfer(&request, &all(), &Timeouts::default(), &mut screen, &mut Journal::silent())
+        .map(|outcome| outcome.status);
     assert_eq!(result.ok(), Some(200));
     thread.join().expect("the server does not panic");
+}
+
+#[test]
+fn a_server_that_falls_silent_leaves_a_part_to_go_on_with() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the client connects");
+        stream
+            .write_all(b"HTTP/1.1 200 x\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\nstart")
+            .expect("the client reads");
+        // Until the client has gone away.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let request = Request::new("127.0.0.1", port, "x").expect("this is a host");
+    let wanted = Wanted { output: Some(folder.path().join("out")), resume: true, ..all() };
+    let timeouts = Timeouts { idle: Duration::from_millis(50), ..Timeouts::default() };
+    let mut screen = Screen::new(io::sink(), false);
+    let error = transfer(&request, &wanted, &timeouts, &mut screen, &mut Journal::silent());
+    let error = error.expect_err("the rest does not come");
+    assert!(error.to_string().contains("nothing came for too long; 5 bytes are kept in"), "{error}");
+    assert_eq!(error.exit_status(), 2);
+    assert_eq!(std::fs::read(folder.path().join("out.part")).expect("it is there"), b"start");
+    server.join().expect("the server does not panic");
 }

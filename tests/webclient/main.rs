@@ -1,38 +1,55 @@
 //! The `webclient` command as a person or a script calls it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+mod interrupt;
+mod options;
+mod redirect;
+mod resume;
+mod server;
+mod terminal;
+
+use std::path::Path;
 use std::process::{Command, Output};
 
+use server::Server;
+
 /// Calls the command against a server that sends `answer`.
-fn call(answer: &'static str, options: &[&str]) -> Output {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the client connects");
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("the request is whole");
-            request.push(byte[0]);
-        }
-        stream.write_all(answer.as_bytes()).expect("the client reads");
-    });
-    let port = port.to_string();
-    let output = webclient(&[&["127.0.0.1", &port, "HelloWorld.html"], options].concat());
-    server.join().expect("the server does not panic");
+fn call(answer: &str, options: &[&str]) -> Output {
+    let server = Server::answering([answer]);
+    let output = server.call("HelloWorld.html", options);
+    server.finish();
     output
 }
 
 fn webclient(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_webclient"))
-        .args(arguments)
-        .output()
-        .expect("the command can be started")
+    command(arguments).output().expect("the command can be started")
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_webclient"));
+    command.args(arguments);
+    command
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The names in a folder, hidden ones too.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder can be read");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("the folder can be read").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("there is a place for temporary files")
+}
+
+fn plain(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
 }
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World\n";

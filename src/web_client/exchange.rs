@@ -1,0 +1,50 @@
+//! From a question to the answer that counts, through redirections if wanted.
+
+use super::part::Source;
+use super::redirect;
+use super::{Journal, Request, Response, Timeouts, Wanted, WebClientError, fetch};
+
+/// A request and its answer.
+pub(super) struct Exchange {
+    /// The last request, as it is without what comes of a part.
+    pub(super) request: Request,
+    /// The answer to it.
+    pub(super) response: Response,
+    /// Whether only what comes behind a part was asked for.
+    pub(super) continues: bool,
+}
+
+/// Asks, and asks again where the server says that the file is, as often as wanted. Where `have` is from, only what comes
+/// behind its first bytes is asked for.
+pub(super) fn exchange(
+    request: &Request,
+    wanted: &Wanted,
+    timeouts: &Timeouts,
+    have: Option<(&Source, u64)>,
+    journal: &mut Journal,
+) -> Result<Exchange, WebClientError> {
+    let mut request = request.clone();
+    let mut redirects = 0;
+    loop {
+        // A redirection must not make the part of one file go on with another.
+        let have = have.filter(|(source, _)| source.url == request.url());
+        let asked = match have {
+            Some((source, bytes)) => request.clone().continued(bytes, source.version.as_str()),
+            None => request.clone(),
+        };
+        let response = fetch(&asked, wanted.method(), timeouts, journal)?;
+        let status = response.head.status;
+        match redirect::location(&response.head) {
+            Some(location) if redirects < wanted.redirects_max => {
+                request = redirect::follow(&request, status, &location)?;
+                redirects += 1;
+                journal.detail(format_args!("redirection {redirects}: to {}", request.url()));
+            }
+            Some(location) if wanted.redirects_max > 0 => {
+                let server = request.server();
+                return Err(WebClientError::TooManyRedirects { server, status, location, redirects });
+            }
+            _ => return Ok(Exchange { request, response, continues: have.is_some() }),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Parts of a file: which ones are asked for, and which one an answer brings (RFC 9110, section 14).
+
+use std::fmt;
+use std::str::FromStr;
+
+use wire::http::ResponseHead;
+
+/// A text that names no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a range is FIRST-LAST, FIRST- or -LENGTH in bytes from 0, several with commas between them")]
+pub struct BadRange;
+
+/// Some bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Range {
+    /// The first and the last of them, both included.
+    Between(u64, u64),
+    /// All from here on.
+    From(u64),
+    /// So many at the end.
+    Last(u64),
+}
+
+/// One or more ranges of bytes, as `--range` and a `Range` field have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranges(Vec<Range>);
+
+impl Ranges {
+    /// All bytes from `first` on.
+    pub(super) fn from(first: u64) -> Self {
+        Self(vec![Range::From(first)])
+    }
+}
+
+impl FromStr for Ranges {
+    type Err = BadRange;
+
+    fn from_str(text: &str) -> Result<Self, BadRange> {
+        text.split(',').map(|range| parse_range(range.trim())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn parse_range(text: &str) -> Result<Range, BadRange> {
+    let (first, last) = text.split_once('-').ok_or(BadRange)?;
+    match (first, last) {
+        ("", length) => match number(length)? {
+            0 => Err(BadRange),
+            length => Ok(Range::Last(length)),
+        },
+        (first, "") => Ok(Range::From(number(first)?)),
+        (first, last) => match (number(first)?, number(last)?) {
+            (first, last) if first <= last => Ok(Range::Between(first, last)),
+            _ => Err(BadRange),
+        },
+    }
+}
+
+/// Digits only: `parse` alone would take a sign too.
+fn number(text: &str) -> Result<u64, BadRange> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_err(|_| BadRange)
+    } else {
+        Err(BadRange)
+    }
+}
+
+impl fmt::Display for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, range) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match range {
+                Range::Between(first, last) => write!(f, "{comma}{first}-{last}")?,
+                Range::From(first) => write!(f, "{comma}{first}-")?,
+                Range::Last(length) => write!(f, "{comma}-{length}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a `Content-Range` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContentRange {
+    /// The body is these bytes, both ends included, of a file of `total` bytes, if the server knows.
+    Part { first: u64, last: u64, total: Option<u64> },
+    /// The file has so many bytes, and none of those that were asked for.
+    Unsatisfied { total: u64 },
+}
+
+impl ContentRange {
+    /// None unless there is exactly one that makes sense.
+    pub(super) fn of(head: &ResponseHead) -> Option<Self> {
+        let mut values = head.values("content-range");
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return None;
+        };
+        let (unit, rest) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+        let (range, total) = rest.trim().split_once('/')?;
+        let known = |text| if text == "*" { Ok(None) } else { number_given(text).map(Some) };
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let total = known(total).ok()?;
+        if range == "*" {
+            return total.map(|total| Self::Unsatisfied { total });
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number_given(first).ok()?, number_given(last).ok()?);
+        let makes_sense = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
+        makes_sense.then_some(Self::Part { first, last, total })
+    }
+}
+
+fn number_given(text: &str) -> Result<u64, BadRange> {
+    if text.is_empty() { Err(BadRange) } else { number(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ranges_and_writes_them_as_a_field_has_them() {
+        for (text, sent) in [("0-99", "0-99"), ("007-", "7-"), ("-5", "-5"), ("0-0, 5-,-1", "0-0,5-,-1")] {
+            assert_eq!(text.parse::<Ranges>().map(|r| r.to_string()), Ok(sent.to_owned()));
+        }
+        for text in [
+            "",
+            "-",
+            "5",
+            "2-1",
+            "-0",
+            "a-b",
+            "+1-2",
+            "0-1,",
+            "0-1-2",
+            "18446744073709551616-",
+            "0-1\r\nX: y",
+        ] {
+            assert_eq!(text.parse::<Ranges>(), Err(BadRange), "{text:?}");
+        }
+    }
+
+    fn content_range(values: &[&str]) -> Option<ContentRange> {
+        let lines: String = values.iter().map(|value| format!("Content-Range: {value}\r\n")).collect();
+        let head = format!("HTTP/1.1 206 x\r\n{lines}\r\n");
+        let head = wire::http::parse_response(head.as_bytes()).expect("this is a head");
+        ContentRange::of(&head.expect("it is whole"))
+    }
+
+    #[test]
+    fn reads_content_ranges_and_none_that_contradict_themselves() {
+        let part = |first, last, total| Some(ContentRange::Part { first, last, total });
+        assert_eq!(content_range(&["bytes 5-9/10"]), part(5, 9, Some(10)));
+        assert_eq!(content_range(&["Bytes 5-9/*"]), part(5, 9, None));
+        assert_eq!(content_range(&["bytes */10"]), Some(ContentRange::Unsatisfied { total: 10 }));
+        for value in
+            ["bytes 9-5/10", "bytes 5-10/10", "bytes 5-/10", "items 5-9/10", "bytes */*", "5-9/10", ""]
+        {
+            assert_eq!(content_range(&[value]), None, "{value}");
+        }
+        assert_eq!(content_range(&[]), None);
+        assert_eq!(content_range(&["bytes 0-1/10", "bytes 5-9/10"]), None);
+    }
+}
