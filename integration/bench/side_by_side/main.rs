@@ -8,6 +8,7 @@ mod machine;
 mod tools;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{CommandFactory as _, Parser, ValueEnum};
@@ -45,7 +46,7 @@ struct Extent {
     /// How long a turn is
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Only what has this in its name; may be given several times
+    /// Only what has this word or these words in its name, as in `slow` or `keep-alive-64`; may be given several times
     #[arg(long, value_name = "SHAPE")]
     only: Vec<String>,
     /// Two turns of one second and fewer connections: to see that it works, not to quote
@@ -70,7 +71,7 @@ impl Extent {
 
     /// Whether this is to be measured.
     fn has(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
+        self.only.is_empty() || self.only.iter().any(|only| has_words(name, only))
     }
 
     /// Whether the results stand for the suite.
@@ -79,8 +80,22 @@ impl Extent {
     }
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+/// Whether `words` are words of `name`: `keep-alive-1` is not meant by who says `keep-alive-16`, nor the other way round.
+fn has_words(name: &str, words: &str) -> bool {
+    format!("-{name}-").contains(&format!("-{words}-"))
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("side_by_side: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
     let Some(suite) = arguments.suite else {
         // A plain `cargo bench` comes here, and so does `cargo test --benches`.
         println!("Say what to measure.\n\n{}", Arguments::command().render_help());
@@ -91,8 +106,8 @@ fn main() -> Result<()> {
         Suite::Http => ("http", http::names()),
     };
     for only in &arguments.extent.only {
-        let is_known = names.iter().any(|name| name.contains(only.as_str()));
-        ensure!(is_known, "no shape of {name} has {only} in its name; there are {}", names.join(", "));
+        let is_known = names.iter().any(|name| has_words(name, only));
+        ensure!(is_known, "no shape of {name} is called {only}; there are {}", names.join(", "));
     }
     let report = match suite {
         Suite::Http => http::measure(&arguments.extent, &interrupt)?,
@@ -102,7 +117,7 @@ fn main() -> Result<()> {
     } else {
         print!("{}", table(&report));
     }
-    keep(&report, &arguments)
+    keep(&report, arguments)
 }
 
 /// Writes the results down. What does not stand for the suite must not replace what does.

@@ -8,8 +8,8 @@ use super::table::{duration, per_second, times};
 /// Measures of the picture, in pixels.
 const WIDTH: f64 = 980.0;
 const MARGIN: f64 = 24.0;
-const BARS_LEFT: f64 = 250.0;
-const BARS_WIDTH: f64 = 370.0;
+const BARS_LEFT: f64 = 262.0;
+const BARS_WIDTH: f64 = 358.0;
 /// Where the columns of figures end.
 const COLUMNS: [f64; 4] = [724.0, 808.0, 882.0, 956.0];
 const ROW: f64 = 28.0;
@@ -85,10 +85,12 @@ pub fn chart(report: &Report) -> String {
     if !ratios.is_empty() {
         let columns = ["switchboard", rival, "p99", &format!("{rival} p99")];
         let tick = |at: f64| if at == 1.0 { format!("1x = {rival}") } else { format!("{at}x") };
-        let heading = "More is better: how many times the rival's";
+        let heading = format!("Ratio to {rival} (more is better)");
         let end = end_of(&ratios, 0.5);
-        top = drawing
-            .panel(top, &Panel { heading, columns, base: 1.0, end, step: 0.5, tick: &tick, rows: ratios });
+        top = drawing.panel(
+            top,
+            &Panel { heading: &heading, columns, base: 1.0, end, step: 0.5, tick: &tick, rows: ratios },
+        );
         top += PANEL_GAP;
     }
     let shares: Vec<Row> =
@@ -96,7 +98,7 @@ pub fn chart(report: &Report) -> String {
     if !shares.is_empty() {
         let columns = ["measured", "allowed", "p50", "p50 before"];
         let tick = |at: f64| format!("{:.0} %", at * 100.0);
-        let heading = "Less is better: how much of what is allowed";
+        let heading = "Share of what is allowed (less is better)";
         // Something that is far beyond would make everything else invisible.
         let end = end_of(&shares, 0.25).min(2.0);
         top = drawing
@@ -112,12 +114,12 @@ pub fn chart(report: &Report) -> String {
     )
 }
 
-/// The first whole step beyond all that is drawn.
+/// A whole step beyond all that is drawn, with room for the label of the longest bar.
 fn end_of(rows: &[Row], step: f64) -> f64 {
     let drawn = rows.iter().flat_map(|row| {
         [row.target, row.value.unwrap_or_default(), row.spread.map_or(0.0, |(_, highest)| highest)]
     });
-    (drawn.fold(1.0, f64::max) / step).floor() * step + step
+    (drawn.fold(1.0, f64::max) * 1.15 / step).ceil() * step
 }
 
 fn ratio_row(shape: &Shape) -> Row {
@@ -304,7 +306,7 @@ mod tests {
     fn a_bar_ends_where_its_value_is_on_the_axis() {
         let svg = chart(&report(vec![shape([150.0; 3], [100.0; 3], 90.0)]));
         // 1.5 of 2.0: three quarters of what there is.
-        assert!(svg.contains(&format!("x=\"{BARS_LEFT:.1}\" y=\"153.0\" width=\"277.5\"")), "{svg}");
+        assert!(svg.contains(&format!("x=\"{BARS_LEFT:.1}\" y=\"153.0\" width=\"268.5\"")), "{svg}");
     }
 
     #[test]

@@ -213,7 +213,7 @@ pub struct Attack {
     pub name: &'static str,
     /// What people call it.
     pub title: &'static str,
-    /// How many of the attacker's connections the server had when the client began.
+    /// How many of the attacker's connections the server had at most, looked at from time to time.
     pub connections: usize,
     /// Before.
     pub before: Latency,

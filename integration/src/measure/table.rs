@@ -67,7 +67,11 @@ pub fn per_second(value: f64, unit: Unit) -> String {
 
 /// A duration for people, from microseconds.
 pub(super) fn duration(us: f64) -> String {
-    if us < 1000.0 { format!("{us:.0} us") } else { format!("{:.2} ms", us / 1000.0) }
+    match us {
+        ..1000.0 => format!("{us:.0} us"),
+        ..100_000.0 => format!("{:.2} ms", us / 1000.0),
+        _ => format!("{:.0} ms", us / 1000.0),
+    }
 }
 
 /// A whole number with its thousands apart.
@@ -188,6 +192,7 @@ mod tests {
         assert_eq!(per_second(2.314e9, Unit::Bytes), "2.31 GB/s");
         assert_eq!(duration(999.0), "999 us");
         assert_eq!(duration(1250.0), "1.25 ms");
+        assert_eq!(duration(371_540.0), "372 ms");
     }
 
     #[test]

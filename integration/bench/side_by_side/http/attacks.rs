@@ -15,15 +15,15 @@ use crate::machine;
 use crate::tools::Running;
 
 const CONNECTIONS: usize = 500;
-const CONNECTIONS_PER_SECOND: usize = 250;
+const CONNECTIONS_PER_SECOND: usize = 500;
 const SECONDS: u64 = 8;
 /// How many times longer a client's median may get.
 const LIMIT: f64 = 2.0;
-/// How long the client asks, before and during.
-const ASKING: Duration = Duration::from_secs(2);
-/// How long the attacker may take to open its connections. A server that ends them at once never has them all.
-const OPENING: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(20);
+/// How long the client asks, before and during. The attacker needs a second to open its connections.
+const BEFORE: Duration = Duration::from_secs(2);
+const DURING: Duration = Duration::from_secs(6);
+/// How often the connections are counted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// One of slowhttptest's modes.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
     // The first answers fill the caches.
     client.latency(site::SMALL, LOOK, interrupt, || Ok(false))?;
     let before =
-        client.latency(site::SMALL, ASKING, interrupt, || Ok(false))?.context("the server answers")?;
+        client.latency(site::SMALL, BEFORE, interrupt, || Ok(false))?.context("the server answers")?;
     let descriptors = machine::descriptors(server.id())?;
     let mut attacker = Running::start(
         Command::new(program)
@@ -79,13 +79,16 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
             .args(["-u", &format!("http://{}{}", server.address, mode.path)])
             .stdout(Stdio::null()),
     )?;
-    let deadline = Instant::now() + OPENING;
+    // From its first connection on: a server that ends them at once never has them all, and the attack is over soon.
     let mut connections = 0;
-    while connections < CONNECTIONS && Instant::now() < deadline && !attacker.has_ended()? {
-        interrupt.check()?;
-        std::thread::sleep(LOOK);
-        connections = machine::descriptors(server.id())?.saturating_sub(descriptors);
-    }
-    let during = client.latency(site::SMALL, ASKING, interrupt, || attacker.has_ended())?;
+    let mut next_look = Instant::now();
+    let is_over = || {
+        if Instant::now() >= next_look {
+            connections = connections.max(machine::descriptors(server.id())?.saturating_sub(descriptors));
+            next_look = Instant::now() + LOOK;
+        }
+        attacker.has_ended()
+    };
+    let during = client.latency(site::SMALL, DURING, interrupt, is_over)?;
     Ok(Attack { name: mode.name, title: mode.title, connections, before, during, limit: LIMIT })
 }

@@ -71,7 +71,7 @@ impl Plan {
         match self.work {
             Work::KeepAlive if connections == 1 => "1 kB, 1 connection".to_owned(),
             Work::KeepAlive => format!("1 kB, {connections} connections"),
-            Work::ConnectionEach => format!("1 kB, a connection each, {connections} at once"),
+            Work::ConnectionEach => format!("1 kB, connection each, {connections} at once"),
             Work::Large => format!("100 MiB, {connections} connections"),
             Work::Random => format!("10,000 files, {connections} connections"),
         }
