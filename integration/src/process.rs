@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -97,6 +97,11 @@ impl Process {
         Self { what, child, stdin, shared, stderr: Some(stderr) }
     }
 
+    /// Its process id, which stays its own as long as this exists.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a line to its standard input. A process that has ended reads nothing more, and says why elsewhere.
     pub fn type_line(&mut self, line: &str) {
         if let Some(stdin) = &mut self.stdin {
@@ -159,6 +164,15 @@ impl Process {
         while output.lines.len() < count && !output.is_closed {
             let is_late = Instant::now() >= deadline;
             assert!(!is_late, "{} says nothing more", self.what);
+            output = self.shared.more(output, deadline);
+        }
+    }
+
+    /// Waits until it has closed its standard output, with all that it has started, for at most `time`.
+    pub fn wait_end(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut output = self.shared.lock();
+        while !output.is_closed && Instant::now() < deadline {
             output = self.shared.more(output, deadline);
         }
     }

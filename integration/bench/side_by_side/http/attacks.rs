@@ -1,0 +1,94 @@
+//! What a client notices while slowhttptest attacks our server.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use integration::measure::Attack;
+
+use super::servers::Server;
+use super::site;
+use crate::client::Client;
+use crate::interrupt::Interrupt;
+use crate::machine;
+use crate::tools::Running;
+
+const CONNECTIONS: usize = 500;
+const CONNECTIONS_PER_SECOND: usize = 500;
+const SECONDS: u64 = 8;
+/// How many times longer a client's median may get.
+const LIMIT: f64 = 2.0;
+/// How long the client asks, before and during. The attacker needs a second to open its connections.
+const BEFORE: Duration = Duration::from_secs(2);
+const DURING: Duration = Duration::from_secs(6);
+/// How often the connections are counted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One of slowhttptest's modes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mode {
+    /// What `--only` calls it.
+    pub(super) name: &'static str,
+    title: &'static str,
+    path: &'static str,
+    arguments: &'static [&'static str],
+}
+
+/// All of them, each about as its manual shows it.
+pub(super) const MODES: [Mode; 4] = [
+    Mode {
+        name: "slow-headers",
+        title: "slow headers",
+        path: site::SMALL,
+        arguments: &["-H", "-i", "1", "-x", "24"],
+    },
+    Mode {
+        name: "slow-body",
+        title: "slow body",
+        path: site::SMALL,
+        arguments: &["-B", "-i", "1", "-s", "8192", "-x", "10"],
+    },
+    Mode {
+        name: "range-attack",
+        title: "range attack",
+        path: site::MIDDLE,
+        arguments: &["-R", "-t", "GET", "-a", "10", "-b", "3000"],
+    },
+    Mode {
+        name: "slow-read",
+        title: "slow read",
+        path: site::LARGE,
+        arguments: &["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "3"],
+    },
+];
+
+/// Measures one mode against a server that has just started.
+pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &Interrupt) -> Result<Attack> {
+    let mut client = Client::connect(server.address)?;
+    // The first answers fill the caches.
+    client.latency(site::SMALL, LOOK, interrupt, || Ok(false))?;
+    let before =
+        client.latency(site::SMALL, BEFORE, interrupt, || Ok(false))?.context("the server answers")?;
+    let descriptors = machine::descriptors(server.id())?;
+    let mut attacker = Running::start(
+        Command::new(program)
+            .args(mode.arguments)
+            .args(["-c", &CONNECTIONS.to_string(), "-r", &CONNECTIONS_PER_SECOND.to_string()])
+            .args(["-l", &SECONDS.to_string(), "-p", "3", "-v", "0"])
+            .args(["-u", &format!("http://{}{}", server.address, mode.path)])
+            .stdout(Stdio::null()),
+    )?;
+    // From its first connection on: a server that ends them at once never has them all, and the attack is over soon.
+    let mut connections = 0;
+    let mut next_look = Instant::now();
+    let is_over = || {
+        if Instant::now() >= next_look {
+            connections = connections.max(machine::descriptors(server.id())?.saturating_sub(descriptors));
+            next_look = Instant::now() + LOOK;
+        }
+        attacker.has_ended()
+    };
+    let during = client.latency(site::SMALL, DURING, interrupt, is_over)?;
+    Ok(Attack { name: mode.name, title: mode.title, connections, before, during, limit: LIMIT })
+}

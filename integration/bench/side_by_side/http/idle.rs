@@ -1,0 +1,71 @@
+//! What a connection takes that has had its answer and waits.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use integration::measure::Idle;
+
+use super::servers::Server;
+use super::site;
+use crate::client::Client;
+use crate::interrupt::Interrupt;
+use crate::machine;
+
+/// How many are opened, where the system has descriptors for them.
+const CONNECTIONS: usize = 10_000;
+const CONNECTIONS_QUICK: usize = 1000;
+/// What both ends need beside the connections.
+const OTHER_DESCRIPTORS: usize = 256;
+/// What a connection of ours may take.
+const LIMIT_KIB: f64 = 24.0;
+/// For what a server does after its last answer.
+const REST: Duration = Duration::from_secs(1);
+
+/// How many connections there can be; says so when that is fewer than wanted.
+pub(super) fn connections(descriptors: usize, is_quick: bool) -> usize {
+    let wanted = if is_quick { CONNECTIONS_QUICK } else { CONNECTIONS };
+    let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    if possible < wanted {
+        eprintln!("  the system allows {descriptors} descriptors, so only {possible} connections");
+    }
+    wanted.min(possible)
+}
+
+/// Opens `connections` to a server that has just started, one request on each.
+pub(super) fn measure(server: &Server, connections: usize, interrupt: &Interrupt) -> Result<Idle> {
+    // The first fills the caches.
+    Client::connect(server.address)?.get(site::SMALL)?;
+    std::thread::sleep(REST);
+    let before_kib = resident_kib(server)?;
+    let mut open = Vec::with_capacity(connections);
+    for place in 0..connections {
+        interrupt.check()?;
+        let client = Client::connect(server.address).and_then(|mut client| {
+            client.get(site::SMALL)?;
+            Ok(client)
+        });
+        match client {
+            Ok(client) => open.push(client),
+            // A limit of the system on threads or ports; what is open can be measured.
+            Err(e) if place > 0 => {
+                eprintln!("  {}: only {place} connections: {e:#}", server.name);
+                break;
+            }
+            Err(e) => bail!(e),
+        }
+    }
+    std::thread::sleep(REST);
+    let ids = server.processes()?;
+    Ok(Idle {
+        server: server.name,
+        connections: open.len(),
+        before_kib,
+        after_kib: resident_kib(server)?,
+        threads: ids.iter().map(|&id| machine::threads(id)).sum::<Result<u64>>()?,
+        limit_kib: (server.name == "switchboard").then_some(LIMIT_KIB),
+    })
+}
+
+fn resident_kib(server: &Server) -> Result<u64> {
+    server.processes()?.iter().map(|&id| machine::resident_kib(id)).sum()
+}

@@ -1,0 +1,163 @@
+//! The servers: ours and nginx, each in a folder of its own and on a port of its own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use integration::{Process, repository};
+use rustix::process::Signal;
+
+use crate::{machine, tools};
+
+const START_WAIT: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A running server; it ends when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// What the tables call it.
+    pub(super) name: &'static str,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    process: Process,
+}
+
+impl Server {
+    /// Starts ours.
+    pub(super) fn ours(program: &Path, root: &Path, data: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
+        let process = Process::start("server", command);
+        let said = process.wait("listening on", |lines| {
+            lines.iter().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
+        });
+        let address = said.parse().with_context(|| format!("the server listens on {said:?}"))?;
+        Ok(Self { name: "switchboard", address, process })
+    }
+
+    /// Starts nginx with `sendfile` on or off; `folder` must not exist yet.
+    pub(super) fn nginx(program: &PathBuf, root: &Path, folder: &Path, sendfile: bool) -> Result<Self> {
+        fs::create_dir(folder).context("cannot make a folder for nginx")?;
+        let address = free_address()?;
+        let configuration = folder.join("nginx.conf");
+        let built = tools::say(program, &["-V"]);
+        fs::write(&configuration, nginx_configuration(address, root, folder, sendfile, &built))?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&configuration).arg("-p").arg(folder);
+        let mut process = Process::start("nginx", command);
+        process.end_input();
+        let name = if sendfile { "nginx" } else { "nginx, sendfile off" };
+        let server = Self { name, address, process };
+        let deadline = Instant::now() + START_WAIT;
+        while TcpStream::connect(address).is_err() {
+            let said = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+            ensure!(Instant::now() < deadline, "nginx does not start: {said}");
+            std::thread::sleep(LOOK);
+        }
+        Ok(server)
+    }
+
+    /// The ids of all its processes.
+    pub(super) fn processes(&self) -> Result<Vec<u32>> {
+        let mut ids = machine::children(self.process.id())?;
+        ids.push(self.process.id());
+        Ok(ids)
+    }
+
+    /// The id of its first process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The workers of an nginx that is killed would stay, so it is asked first; what does not listen is killed when
+        // `process` is dropped.
+        self.process.signal(Signal::TERM);
+        self.process.wait_end(START_WAIT);
+    }
+}
+
+/// Our server as it is installed. `cargo bench` builds only this benchmark, and with a profile of its own.
+pub(super) fn build_ours() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
+    let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
+    eprintln!("Building the server (release) ...");
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "switchboard",
+        "--bin",
+        "server",
+    ]);
+    let status = command.arg("--target-dir").arg(target).current_dir(repository()).status();
+    let status = status.context("cannot start cargo")?;
+    ensure!(status.success(), "the server cannot be built: {status}");
+    Ok(target.join("release/server"))
+}
+
+/// An address where nobody listens. nginx cannot be told to take any.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("the system has no free port")?;
+    Ok(listener.local_addr()?)
+}
+
+/// nginx as it is strongest here: what it serves stays open, nothing is logged, no connection is ended early.
+/// `built` is what it says about how it was built.
+fn nginx_configuration(
+    address: SocketAddr,
+    root: &Path,
+    folder: &Path,
+    sendfile: bool,
+    built: &str,
+) -> String {
+    let folder = folder.display();
+    // Only the administrator's workers change their user, to one who may not read a temporary folder.
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let sendfile = if sendfile { "on" } else { "off" };
+    let modules = ["proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary: Vec<String> = modules
+        .iter()
+        .filter(|module| !built.contains(&format!("--without-http_{module}_module")))
+        .map(|module| format!("{module}_temp_path {folder}/{module};"))
+        .collect();
+    format!(
+        "daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+worker_processes 2;
+events {{
+    worker_connections 16384;
+    multi_accept on;
+}}
+http {{
+    types {{ text/html html; application/octet-stream bin; }}
+    access_log off;
+    sendfile {sendfile};
+    tcp_nodelay on;
+    open_file_cache max=20000 inactive=60s;
+    open_file_cache_valid 30s;
+    open_file_cache_min_uses 1;
+    keepalive_requests 1000000000;
+    keepalive_timeout 75;
+    client_body_temp_path {folder}/body;
+    {}
+    server {{
+        listen {address} backlog=4096;
+        root {};
+    }}
+}}
+",
+        temporary.join("\n    "),
+        root.display()
+    )
+}

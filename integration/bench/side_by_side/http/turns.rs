@@ -1,0 +1,228 @@
+//! One shape: all contestants, one turn after the other.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use integration::Place;
+use integration::measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
+
+use super::servers::Server;
+use super::site;
+use crate::Extent;
+use crate::client::Client;
+use crate::interrupt::Interrupt;
+use crate::tools;
+
+/// After this an answer counts as missing. wrk's own 2 s are too short for 100 MiB on a slow machine.
+const ANSWER_SECONDS: u64 = 20;
+const WARM_UP_SECONDS: u64 = 1;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// The small file on connections that are kept.
+    KeepAlive,
+    /// The small file, on a new connection each time.
+    ConnectionEach,
+    /// The large file.
+    Large,
+    /// One of the many files at random.
+    Random,
+}
+
+/// A shape that is to be measured.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// What is asked for.
+    pub(super) work: Work,
+    /// On how many connections.
+    pub(super) connections: usize,
+}
+
+/// All of them.
+pub(super) fn plans() -> Vec<Plan> {
+    let plans = |work, connections: &[usize]| {
+        connections.iter().map(|&connections| Plan { work, connections }).collect::<Vec<_>>()
+    };
+    [
+        plans(Work::KeepAlive, &[1, 16, 64, 256, 1000]),
+        plans(Work::ConnectionEach, &[16]),
+        plans(Work::Large, &[4]),
+        plans(Work::Random, &[64, 256]),
+    ]
+    .concat()
+}
+
+impl Plan {
+    /// What `--only` calls it.
+    pub(super) fn name(&self) -> String {
+        let connections = self.connections;
+        match self.work {
+            Work::KeepAlive => format!("keep-alive-{connections}"),
+            Work::ConnectionEach => "connection-each".to_owned(),
+            Work::Large => "large-file".to_owned(),
+            Work::Random => format!("random-files-{connections}"),
+        }
+    }
+
+    fn title(&self) -> String {
+        let connections = self.connections;
+        match self.work {
+            Work::KeepAlive if connections == 1 => "1 kB, 1 connection".to_owned(),
+            Work::KeepAlive => format!("1 kB, {connections} connections"),
+            Work::ConnectionEach => format!("1 kB, connection each, {connections} at once"),
+            Work::Large => format!("100 MiB, {connections} connections"),
+            Work::Random => format!("10,000 files, {connections} connections"),
+        }
+    }
+
+    /// From the table in the design: what we want to reach.
+    fn target(&self) -> f64 {
+        match self.work {
+            Work::KeepAlive | Work::Random => 1.5,
+            Work::ConnectionEach => 1.1,
+            Work::Large => 1.0,
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self.work {
+            Work::KeepAlive | Work::ConnectionEach => site::SMALL,
+            Work::Large => site::LARGE,
+            // The script says which.
+            Work::Random => "/",
+        }
+    }
+}
+
+/// The wrk of this system, with its scripts.
+#[derive(Debug)]
+pub(super) struct Wrk {
+    program: PathBuf,
+    plain: PathBuf,
+    random: PathBuf,
+}
+
+impl Wrk {
+    /// Writes the scripts to `place`.
+    pub(super) fn new(program: PathBuf, place: &Place) -> Result<Self> {
+        let (plain, random) = (place.path("plain.lua"), place.path("random.lua"));
+        std::fs::write(&plain, SAY_RESULT).context("cannot write a script for wrk")?;
+        std::fs::write(&random, format!("{SAY_RESULT}{}", random_script()))?;
+        Ok(Self { program, plain, random })
+    }
+
+    fn turn(
+        &self,
+        plan: &Plan,
+        server: &Server,
+        seconds: u64,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Turn>> {
+        let script = if plan.work == Work::Random { &self.random } else { &self.plain };
+        let mut command = Command::new(&self.program);
+        command
+            .arg(format!("--threads={}", plan.connections.min(2)))
+            .arg(format!("--connections={}", plan.connections))
+            .arg(format!("--duration={seconds}s"))
+            .arg(format!("--timeout={ANSWER_SECONDS}s"))
+            .arg("--latency")
+            .arg("--script")
+            .arg(script);
+        if plan.work == Work::ConnectionEach {
+            command.args(["--header", "Connection: close"]);
+        }
+        command.arg(format!("http://{}{}", server.address, plan.path()));
+        match parse(&tools::output(&mut command, interrupt)?) {
+            Ok(turn) => Ok(Some(turn)),
+            Err(why) => {
+                eprintln!("  a turn of {} does not count: {why}", server.name);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Makes wrk ask for one of the many files at random: the same sequence for every server and turn, another for every
+/// thread.
+fn random_script() -> String {
+    format!(
+        r#"
+local threads = 0
+function setup(thread)
+    threads = threads + 1
+    thread:set("seed", threads)
+end
+function init(args)
+    math.randomseed(seed)
+    requests = {{}}
+    for folder = 0, {} do
+        for file = 0, {} do
+            requests[#requests + 1] = wrk.format("GET", string.format("/many/%02d/%02d.html", folder, file))
+        end
+    end
+end
+function request()
+    return requests[math.random(#requests)]
+end
+"#,
+        site::FOLDERS - 1,
+        site::FILES - 1
+    )
+}
+
+/// Measures a shape; `servers` are ours, the rival and perhaps one more for information.
+pub(super) fn measure(
+    plan: &Plan,
+    wrk: &Wrk,
+    servers: &[&Server],
+    root: &std::path::Path,
+    extent: &Extent,
+    interrupt: &Interrupt,
+) -> Result<Shape> {
+    for server in servers {
+        check(plan, server, root).with_context(|| format!("{} answers wrongly", server.name))?;
+        // What counts is how they work, not how they begin.
+        wrk.turn(plan, server, WARM_UP_SECONDS, interrupt)?;
+    }
+    let mut contestants: Vec<Contestant> =
+        servers.iter().map(|server| Contestant { name: server.name, turns: Vec::new() }).collect();
+    for _ in 0..extent.turns() {
+        for (contestant, server) in contestants.iter_mut().zip(servers) {
+            contestant.turns.push(wrk.turn(plan, server, extent.seconds(), interrupt)?);
+        }
+    }
+    let mut contestants = contestants.into_iter();
+    let (ours, rival) = contestants.next().zip(contestants.next()).context("there is a rival")?;
+    let shape = Shape {
+        name: plan.name(),
+        title: plan.title(),
+        unit: if plan.work == Work::Large { Unit::Bytes } else { Unit::Requests },
+        target: plan.target(),
+        is_tail_counted: plan.work == Work::KeepAlive,
+        ours,
+        rival,
+        other: contestants.next(),
+    };
+    let comparison = shape.comparison();
+    if let (Some(ours), Some(rival)) = (comparison.ours, comparison.rival) {
+        let [ours, rival] = [ours, rival].map(|of| per_second(of.per_second, shape.unit));
+        eprintln!("  {ours} to {rival}");
+    }
+    Ok(shape)
+}
+
+/// Checks that a server answers with what is on disk: a wrong answer can be fast.
+fn check(plan: &Plan, server: &Server, root: &std::path::Path) -> Result<()> {
+    let mut client = Client::connect(server.address)?;
+    let paths = match plan.work {
+        // All of them: that also fills the server's cache.
+        Work::Random => site::many().collect(),
+        _ => vec![plan.path().to_owned()],
+    };
+    for path in paths {
+        ensure!(client.get(&path)? == site::body(root, &path)?, "the body of {path} is not the file");
+    }
+    Ok(())
+}

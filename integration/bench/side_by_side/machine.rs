@@ -1,0 +1,80 @@
+//! What Linux says about this machine and about processes.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use integration::measure::Machine;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const KIB_PER_GIB: f64 = 1024.0 * 1024.0;
+
+/// This machine.
+pub(crate) fn this() -> Machine {
+    let text = |path| fs::read_to_string(path).unwrap_or_default();
+    Machine {
+        cpu: field(&text("/proc/cpuinfo"), "model name").unwrap_or("unknown processor").to_owned(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
+        memory_gib: kib(&text("/proc/meminfo"), "MemTotal").unwrap_or_default() as f64 / KIB_PER_GIB,
+    }
+}
+
+/// Lets this process, and those it starts, have as many descriptors as the system allows; returns how many.
+pub(crate) fn raise_descriptor_limit() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident_kib(id: u32) -> Result<u64> {
+    // The counters in `status` may lag behind by some pages for each thread; kernels without the other have them.
+    let exact = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+    if let Some(rss) = kib(&exact, "Rss") {
+        return Ok(rss);
+    }
+    kib(&status(id)?, "VmRSS").with_context(|| format!("process {id} has no resident memory"))
+}
+
+/// How many threads a process has.
+pub(crate) fn threads(id: u32) -> Result<u64> {
+    let status = status(id)?;
+    let threads = field(&status, "Threads").context("a process has threads")?;
+    Ok(threads.parse()?)
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(id: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count())
+}
+
+/// The processes that process `id` has started and that still run.
+pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
+    let parent = id.to_string();
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // Others end while we look.
+        if status(id).is_ok_and(|status| field(&status, "PPid") == Some(&parent)) {
+            children.push(id);
+        }
+    }
+    Ok(children)
+}
+
+fn status(id: u32) -> Result<String> {
+    fs::read_to_string(format!("/proc/{id}/status")).with_context(|| format!("process {id} has ended"))
+}
+
+/// The value in a line `name: value`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim()))
+}
+
+/// The value in a line `name: value kB`.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.strip_suffix("kB")?.trim().parse().ok()
+}

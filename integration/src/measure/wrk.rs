@@ -1,0 +1,140 @@
+//! What wrk says about a turn.
+//!
+//! wrk's own summary is rounded for people ("1.23k", "99.9us"). So each turn is given a Lua function that wrk calls at
+//! its end, and that writes one line with the exact figures. It does not run during the turn: without a `request`
+//! function wrk sends the same bytes each time and never enters Lua.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Starts the line with the figures.
+const MARK: &str = "side_by_side ";
+
+/// The Lua that writes that line.
+pub const SAY_RESULT: &str = r#"
+done = function(summary, latency, requests)
+    local e = summary.errors
+    io.write(string.format(
+        'side_by_side {"requests":%.0f,"bytes":%.0f,"microseconds":%.0f,"p50":%.0f,"p99":%.0f,' ..
+        '"connect":%.0f,"read":%.0f,"write":%.0f,"status":%.0f,"timeout":%.0f}\n',
+        summary.requests, summary.bytes, summary.duration, latency:percentile(50), latency:percentile(99),
+        e.connect, e.read, e.write, e.status, e.timeout))
+end
+"#;
+
+/// The figures of a turn in which nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Turn {
+    /// Answers in a second.
+    pub requests_per_second: f64,
+    /// Bytes in a second, heads included.
+    pub bytes_per_second: f64,
+    /// Half of the answers took at most this, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 answers took at most this, in microseconds.
+    pub p99_us: f64,
+}
+
+/// Why a turn does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Invalid {
+    /// wrk was stopped, or is another program.
+    #[error("wrk gave no figures")]
+    NoFigures,
+    /// Not a single answer came.
+    #[error("there was no answer")]
+    NoAnswers,
+    /// Some requests failed.
+    #[error(
+        "{connect} connections failed, {read} reads, {write} writes, {timeout} took too long, {status} not 2xx or 3xx"
+    )]
+    Errors {
+        /// Connections that could not be made.
+        connect: u64,
+        /// Reads that failed.
+        read: u64,
+        /// Writes that failed.
+        write: u64,
+        /// Answers that took too long.
+        timeout: u64,
+        /// Answers with another status than 2xx or 3xx.
+        status: u64,
+    },
+}
+
+/// The line, as [`SAY_RESULT`] writes it.
+#[derive(Deserialize)]
+struct Line {
+    requests: u64,
+    bytes: u64,
+    microseconds: u64,
+    p50: u64,
+    p99: u64,
+    connect: u64,
+    read: u64,
+    write: u64,
+    status: u64,
+    timeout: u64,
+}
+
+/// Reads what wrk has written to standard output.
+///
+/// # Errors
+/// When something failed during the turn, however little: a server that drops requests is fast for the others.
+pub fn parse(output: &str) -> Result<Turn, Invalid> {
+    let line = output.lines().find_map(|line| line.strip_prefix(MARK)).ok_or(Invalid::NoFigures)?;
+    let line: Line = serde_json::from_str(line).map_err(|_| Invalid::NoFigures)?;
+    let Line { connect, read, write, status, timeout, .. } = line;
+    if [connect, read, write, status, timeout].iter().any(|&count| count > 0) {
+        return Err(Invalid::Errors { connect, read, write, timeout, status });
+    }
+    if line.requests == 0 || line.microseconds == 0 {
+        return Err(Invalid::NoAnswers);
+    }
+    let seconds = line.microseconds as f64 / 1e6;
+    Ok(Turn {
+        requests_per_second: line.requests as f64 / seconds,
+        bytes_per_second: line.bytes as f64 / seconds,
+        p50_us: line.p50 as f64,
+        p99_us: line.p99 as f64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As wrk 4.1 prints it, with the line of [`SAY_RESULT`] at its end.
+    fn said(requests: u64, read: u64, status: u64) -> String {
+        format!(
+            "Running 2s test @ http://127.0.0.1:8080/small.html\n  2 threads and 16 connections\n\
+             Requests/sec:  99.9k\nTransfer/sec:    111.84MB\n\
+             side_by_side {{\"requests\":{requests},\"bytes\":117300,\"microseconds\":2000000,\"p50\":121,\"p99\":433,\
+             \"connect\":0,\"read\":{read},\"write\":0,\"status\":{status},\"timeout\":0}}\n"
+        )
+    }
+
+    #[test]
+    fn a_good_turn_gives_its_figures() {
+        let turn = parse(&said(100, 0, 0)).expect("nothing failed");
+        let expected =
+            Turn { requests_per_second: 50.0, bytes_per_second: 58_650.0, p50_us: 121.0, p99_us: 433.0 };
+        assert_eq!(turn, expected);
+    }
+
+    #[test]
+    fn a_turn_with_failures_does_not_count() {
+        for (read, status) in [(1, 0), (0, 1)] {
+            let errors = Invalid::Errors { connect: 0, read, write: 0, timeout: 0, status };
+            assert_eq!(parse(&said(100, read, status)), Err(errors));
+        }
+        assert_eq!(parse(&said(0, 0, 0)), Err(Invalid::NoAnswers));
+    }
+
+    #[test]
+    fn a_turn_without_figures_does_not_count() {
+        assert_eq!(parse(""), Err(Invalid::NoFigures));
+        assert_eq!(parse("Requests/sec: 12\n"), Err(Invalid::NoFigures));
+        assert_eq!(parse("side_by_side {\"requests\":1"), Err(Invalid::NoFigures));
+    }
+}
