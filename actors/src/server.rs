@@ -14,6 +14,7 @@ use crate::index::{IndexHandle, IndexThreads};
 use crate::router;
 use crate::runtime::Vital;
 use crate::session::Services;
+use crate::site::SiteConfig;
 use crate::store::{self, StoreError};
 
 /// What the server is told when it starts.
@@ -92,7 +93,7 @@ impl Server {
         let listener = acceptor::listen(config.listen)
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let store = store::start(&config.data.join("store.redb"))?;
-        let (files, files_thread) = file_server::start(&FileServerConfig { root: config.root.clone() })?;
+        let (files, files_thread) = file_server::start(&site_of(config))?;
         let (index, index_threads) = IndexHandle::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let (router, router_thread) =
@@ -113,6 +114,11 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address
     }
+}
+
+fn site_of(config: &Config) -> FileServerConfig {
+    let site = SiteConfig { root: config.root.clone(), ..SiteConfig::default() };
+    FileServerConfig { site: Arc::new(site), ..FileServerConfig::default() }
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

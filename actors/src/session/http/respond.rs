@@ -85,7 +85,13 @@ impl<'a> Responder<'a> {
             }
             Ok(Found::Redirect(location)) => redirect(&location, head.target.query),
             Ok(Found::Refused) => Brief::new(Status::Forbidden, "this is not for the web"),
-            Ok(Found::Failed) => Brief::new(Status::InternalServerError, "the file could not be read"),
+            Ok(Found::Listing { html, .. }) => {
+                return send_asset(&mut self.outbox, &mut self.date, head, after, &html);
+            }
+            Ok(Found::Busy(_)) => {
+                Brief::new(Status::ServiceUnavailable, "too much to do; try again in a moment")
+            }
+            Ok(Found::Failed(_)) => Brief::new(Status::InternalServerError, "the file could not be read"),
             Err(brief) => brief,
         };
         let bytes = self.push_brief(&brief, head.method == Method::Get, after);

@@ -42,7 +42,11 @@ impl Site {
         std::fs::create_dir(folder.path().join("dir")).expect("the folder can be written to");
         write("dir/index.html", b"index");
         let root = folder.path().to_owned();
-        let (files, vital) = start(&FileServerConfig { root }).expect("the root is there");
+        let (files, vital) = start(&FileServerConfig {
+            site: Arc::new(crate::site::SiteConfig { root, ..Default::default() }),
+            ..Default::default()
+        })
+        .expect("the root is there");
         Self { files, limits: HttpLimits::default(), stopping: Arc::default(), folder, _vital: vital }
     }
 
