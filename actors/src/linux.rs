@@ -17,6 +17,9 @@ const RESOLVE_ATTEMPTS_MAX: usize = 16;
 /// Most bytes that one `splice(2)` moves; also what the pipe in between is asked to hold.
 const SPLICE_BYTES: usize = 1 << 20;
 
+/// The nicest of the values of `nice(2)`.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// An `eventfd(2)` that is not raised.
 ///
 /// # Errors
@@ -94,6 +97,12 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> rustix
         }
     }
     rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)
+}
+
+/// Lets all other threads run before the calling one (`setpriority(2)`, which on Linux is about one thread).
+pub(crate) fn yield_to_others() {
+    // Without it the thread takes its share of the processor, and nothing else.
+    let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
 }
 
 /// Moves up to `count` bytes of `file` from `offset` on into `socket` without copying them here, and advances

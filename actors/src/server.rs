@@ -80,7 +80,7 @@ impl Server {
         let address = first_address(config)?;
         let listener = Listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
         let store = store::start(&config.data.join("store.redb"))?;
-        let (files, files_thread) = file_server::start(&FileServerConfig { root: first_root(config)? })?;
+        let (files, files_thread) = file_server::start(&site_of(config)?)?;
         let (index, index_threads) = IndexHandle::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let (router, router_thread) =
@@ -113,9 +113,10 @@ fn first_address(config: &Config) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "no TCP address to listen on"))
 }
 
-fn first_root(config: &Config) -> io::Result<PathBuf> {
+fn site_of(config: &Config) -> io::Result<FileServerConfig> {
     let site = config.sites.first();
-    site.map(|site| site.root.clone()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no site"))
+    let site = site.cloned().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no site"))?;
+    Ok(FileServerConfig { site: Arc::new(site), cache: config.cache.clone() })
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

@@ -1,27 +1,28 @@
-//! What is leased to sessions: a file as an answer that is ready to be written.
+//! What is leased to sessions: something on the site, in each of its forms an answer that is ready to be written.
 
+use std::fmt::Write as _;
 use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use wire::http::{Condition, EntityTag, Status, Validators, content_type, evaluate};
+use wire::http::{Coding, Condition, Status, Validators, evaluate};
 
-use super::disk::Stamp;
+use super::fields::Said;
 
-/// The page for what is not there, on a site that has no `404.html`.
-const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title>\n\
-    <p>There is nothing at this address. <a href=\"/\">Start here</a>.\n";
+/// What an entry of the cache takes beside its texts and bodies: the asset, the stamps, the places in the maps.
+const ENTRY_BYTES: usize = 1024;
 
-/// The content of an [`Asset`].
-#[derive(Debug)]
+/// The content of a [`Representation`].
+#[derive(Debug, Clone)]
 pub enum Body {
     /// All of it.
     Memory(Bytes),
-    /// A file too large to keep, to be sent from its beginning; the offset of the descriptor must not be relied on.
+    /// A file too large to keep; the offset of the descriptor, which many share, must not be relied on.
     File {
         /// Open for reading.
-        file: File,
+        file: Arc<File>,
         /// Its length in bytes when it was opened.
         bytes: u64,
     },
@@ -37,64 +38,94 @@ impl Body {
     }
 }
 
-/// A file of the site as it was when it was read, with the heads of the answers to GET and HEAD.
-#[derive(Debug)]
-pub struct Asset {
-    head: Bytes,
+/// A resource in one coding, or in none, as it was when it was read.
+///
+/// Its header fields lie in one text, in an order of which each kind of answer needs a part:
+///
+/// ```text
+/// status line, Content-Type, Content-Length | Content-Encoding, ETag, Last-Modified, caching | Accept-Ranges, policy
+/// |------------------------------------- head ---------------------------------------------------------------------|
+///                                           |----------------------- partial fields ------------------------------|
+///                                                                                            |- refusal fields ---|
+/// ```
+#[derive(Debug, Clone)]
+pub struct Representation {
+    text: Arc<str>,
+    content_type: Range<usize>,
+    partial_start: usize,
+    refusal_start: usize,
+    /// Behind it follows the head of the 304.
+    head_end: usize,
+    validators: Option<Validators>,
     body: Body,
-    /// Only a page that stands for itself can be asked for again on a condition.
-    revalidation: Option<Revalidation>,
-    status: Status,
-    revoked: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Revalidation {
-    validators: Validators,
-    not_modified_head: Bytes,
-}
-
-impl Asset {
-    /// A file for a 200. `now` bounds `Last-Modified`, which must not be in the future (RFC 9110, section 8.8.2.1).
-    pub(super) fn of_file(path: &str, stamp: &Stamp, body: Body, now: SystemTime) -> Self {
-        let tag = EntityTag::of_file(stamp.bytes, stamp.modified, stamp.changed, stamp.inode);
-        let modified = stamp.modified.min(now).max(SystemTime::UNIX_EPOCH);
-        // "no-cache" lets clients keep a copy but ask each time whether it is still good, which costs us one 304.
-        let fields = format!(
-            "Last-Modified: {}\r\nETag: {tag}\r\nCache-Control: no-cache\r\n",
-            httpdate::fmt_http_date(modified)
-        );
-        let revalidation = Revalidation {
-            validators: Validators { tag, modified },
-            not_modified_head: format!("HTTP/1.1 {}\r\n{fields}", Status::NotModified).into(),
-        };
-        Self::build(Status::Ok, &content_type(path), &fields, body, Some(revalidation))
-    }
-
-    /// The page of a 404: the site's own, or a built-in one.
-    pub(super) fn not_found(page: Option<Body>) -> Self {
-        let page = page.unwrap_or(Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes())));
-        Self::build(Status::NotFound, "text/html; charset=utf-8", "", page, None)
-    }
-
-    fn build(
+impl Representation {
+    /// `said` is what the site says of the resource; `validators` are those of this very representation.
+    pub(super) fn build(
         status: Status,
-        media_type: &str,
-        fields: &str,
+        said: &Said<'_>,
+        coding: Option<Coding>,
+        validators: Option<Validators>,
         body: Body,
-        revalidation: Option<Revalidation>,
     ) -> Self {
-        let length = body.bytes();
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\
-             X-Content-Type-Options: nosniff\r\n{fields}"
-        );
-        Self { head: head.into(), body, revalidation, status, revoked: AtomicBool::new(false) }
+        // Writing into a String cannot fail.
+        let mut text = format!("HTTP/1.1 {status}\r\nContent-Type: {}", said.content_type);
+        let content_type = text.len() - said.content_type.len()..text.len();
+        let _ = write!(text, "\r\nContent-Length: {}\r\n", body.bytes());
+        let partial_start = text.len();
+        if let Some(coding) = coding {
+            let _ = write!(text, "Content-Encoding: {}\r\n", coding.name());
+        }
+        let tag = validators.as_ref().map(|v| format!("ETag: {}\r\n", v.tag)).unwrap_or_default();
+        text.push_str(&tag);
+        if let Some(validators) = &validators {
+            let _ = write!(text, "Last-Modified: {}\r\n", httpdate::fmt_http_date(validators.modified));
+        }
+        text.push_str(&said.caching);
+        let refusal_start = text.len();
+        if validators.is_some() {
+            text.push_str("Accept-Ranges: bytes\r\n");
+        }
+        text.push_str(&said.policy);
+        let head_end = text.len();
+        if validators.is_some() {
+            // Without Last-Modified, which is superfluous beside a tag (RFC 9110, section 15.4.5).
+            let _ = write!(text, "HTTP/1.1 {}\r\n{tag}{}{}", Status::NotModified, said.caching, said.policy);
+        }
+        Self { text: text.into(), content_type, partial_start, refusal_start, head_end, validators, body }
     }
 
-    /// Status line and header fields, without `Date`, `Connection` and the empty line.
+    /// Status line and header fields of the whole, without `Date`, `Connection` and the empty line.
     pub fn head(&self) -> &[u8] {
-        &self.head
+        &self.text.as_bytes()[..self.head_end]
+    }
+
+    /// The head of a 304, as [`Representation::head`]; none for what has no validators.
+    pub fn not_modified_head(&self) -> Option<&[u8]> {
+        let head = &self.text.as_bytes()[self.head_end..];
+        (!head.is_empty()).then_some(head)
+    }
+
+    /// What a 206 says beside `Content-Type`, `Content-Length` and `Content-Range`.
+    pub fn partial_fields(&self) -> &[u8] {
+        &self.text.as_bytes()[self.partial_start..self.head_end]
+    }
+
+    /// What a 412 or 416 with a body of its own says of the resource: `Accept-Ranges`, `X-Content-Type-Options`, `Vary`, and
+    /// the site's fields except those about caching.
+    pub fn refusal_fields(&self) -> &[u8] {
+        &self.text.as_bytes()[self.refusal_start..self.head_end]
+    }
+
+    /// The value of `Content-Type`.
+    pub fn content_type(&self) -> &str {
+        &self.text[self.content_type.clone()]
+    }
+
+    /// What conditions and `If-Range` are compared with; none for pages that only stand for an error or a list.
+    pub fn validators(&self) -> Option<&Validators> {
+        self.validators.as_ref()
     }
 
     /// The content.
@@ -102,16 +133,97 @@ impl Asset {
         &self.body
     }
 
-    /// The status that [`Asset::head`] says.
+    fn memory_bytes(&self) -> usize {
+        self.text.len()
+            + match &self.body {
+                Body::Memory(content) => content.len(),
+                Body::File { .. } => 0,
+            }
+    }
+}
+
+/// Something on the site as it was when it was read.
+#[derive(Debug)]
+pub struct Asset {
+    status: Status,
+    is_negotiated: bool,
+    revoked: AtomicBool,
+    used: AtomicBool,
+    plain: Representation,
+    coded: Vec<(Coding, Representation)>,
+}
+
+impl Asset {
+    /// `is_negotiated`: whether its answers differ, or may soon, by `Accept-Encoding`.
+    pub(super) fn new(
+        status: Status,
+        is_negotiated: bool,
+        plain: Representation,
+        coded: Vec<(Coding, Representation)>,
+    ) -> Self {
+        Self {
+            status,
+            is_negotiated,
+            revoked: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            plain,
+            coded,
+        }
+    }
+
+    /// The same content under a lease of its own.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.status, self.is_negotiated, self.plain.clone(), self.coded.clone())
+    }
+
+    /// The content in a coding, if there is one, or as it is, which there always is.
+    pub fn representation(&self, coding: Option<Coding>) -> Option<&Representation> {
+        match coding {
+            None => Some(&self.plain),
+            Some(coding) => self.coded.iter().find(|(has, _)| *has == coding).map(|(_, coded)| coded),
+        }
+    }
+
+    /// The content as it is on the disk.
+    pub fn plain(&self) -> &Representation {
+        &self.plain
+    }
+
+    /// The codings that [`Asset::representation`] has.
+    pub fn codings(&self) -> impl Iterator<Item = Coding> {
+        self.coded.iter().map(|(coding, _)| *coding)
+    }
+
+    /// Whether there is a representation in this coding.
+    pub fn has(&self, coding: Coding) -> bool {
+        self.codings().any(|has| has == coding)
+    }
+
+    /// Whether `Accept-Encoding` makes a difference, or may soon; all heads have `Vary` then.
+    pub fn is_negotiated(&self) -> bool {
+        self.is_negotiated
+    }
+
+    /// The status that the heads say.
     pub fn status(&self) -> Status {
         self.status
     }
 
+    /// [`Representation::head`] of what is on the disk.
+    pub fn head(&self) -> &[u8] {
+        self.plain.head()
+    }
+
+    /// [`Representation::body`] of what is on the disk.
+    pub fn body(&self) -> &Body {
+        &self.plain.body
+    }
+
     /// The head of a 304, as [`Asset::head`], if a client whose request has `fields` has this content already.
     pub fn not_modified_head(&self, fields: wire::http::Fields<'_>) -> Option<&[u8]> {
-        let revalidation = self.revalidation.as_ref()?;
-        (evaluate(fields, Some(&revalidation.validators)) == Condition::NotModified)
-            .then_some(&*revalidation.not_modified_head)
+        let validators = self.plain.validators()?;
+        let is_same = evaluate(fields, Some(validators)) == Condition::NotModified;
+        is_same.then(|| self.plain.not_modified_head())?
     }
 
     /// Whether the lease has ended: ask again. What is being sent may still be sent to its end.
@@ -119,7 +231,32 @@ impl Asset {
         self.revoked.load(Ordering::Acquire)
     }
 
+    /// Notes that a lease was used, so that what is used stays in the cache longer. FileServer cannot see it otherwise.
+    pub fn touch(&self) {
+        // Reading does not take the line of memory away from other processors.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was used since this was last asked.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed) && self.used.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// What it takes in the cache.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let coded: usize = self.coded.iter().map(|(_, coded)| coded.memory_bytes()).sum();
+        (ENTRY_BYTES + self.plain.memory_bytes() + coded) as u64
+    }
+
+    /// How many descriptors it keeps.
+    pub(super) fn open_files(&self) -> usize {
+        let representations = std::iter::once(&self.plain).chain(self.coded.iter().map(|(_, coded)| coded));
+        representations.filter(|r| matches!(r.body, Body::File { .. })).count()
     }
 }

@@ -1,57 +1,41 @@
-//! FileServer's state and decisions: what a path names, what is kept, what is revoked.
+//! FileServer's state and decisions: what a path names, what is kept, what is compressed. What is believed for how long
+//! is decided in `freshness.rs`, what has to go when there is no room in `cache.rs`.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use wire::http::{SitePath, Status};
 
-use super::asset::{Asset, Body};
-use super::disk::{Disk, DiskError, Entry, Stamp};
-use super::{Command, Found};
+use super::asset::{Asset, Body, Representation};
+use super::cache::{Belief, Cache, Key, Limits};
+use super::compressor::Job;
+use super::counts::CacheCounts;
+use super::disk::{Disk, DiskError};
+use super::fields::{FieldRules, Said};
+use super::freshness::Freshness;
+use super::{Command, Found, listing};
+use crate::site::SiteConfig;
 
 /// The file that stands for its directory.
 const INDEX_FILE: &str = "index.html";
 
 /// The site's own page for what is not there.
-const NOT_FOUND_FILE: &str = "404.html";
+pub(super) const NOT_FOUND_FILE: &str = "404.html";
 
-/// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
-const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
+/// The site's own page for when the server cannot answer.
+pub(super) const FAILED_FILE: &str = "50x.html";
 
-/// The same while the system reports changes. It does not report those made through `mmap` or on another machine.
-const BELIEF_WATCHED: Duration = Duration::from_secs(5);
+/// What a clean address lacks.
+pub(super) const CLEAN_EXTENSION: &str = ".html";
 
-/// Shortest time between two looks at everything, so that a busy writer below the root cannot keep us from answering.
-const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// The page for what is not there, on a site that has no `404.html`.
+const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title>\n\
+    <p>There is nothing at this address. <a href=\"/\">Start here</a>.\n";
 
-/// File systems with coarse clocks give two changes within a tick (at most 10 ms on Linux) the same time. What
-/// changed so shortly before it was read is not believed to be the same because its time is.
-const CLOCK_TICK_MAX: Duration = Duration::from_millis(50);
-
-/// How much is kept.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CacheLimits {
-    /// Files up to this size are kept in memory: most pages and scripts are smaller, and above it sendfile is no slower.
-    pub(super) memory_file_bytes_max: u64,
-    /// All files in memory together; small next to the memory of the smallest machine that one would use.
-    pub(super) memory_bytes_max: u64,
-    /// Files of both kinds, so that looking at all of them takes a few milliseconds.
-    pub(super) entries_max: usize,
-    /// Larger files, which cost a descriptor each; a process often has 1,024 and sessions need them more.
-    pub(super) open_files_max: usize,
-}
-
-impl Default for CacheLimits {
-    fn default() -> Self {
-        Self {
-            memory_file_bytes_max: 256 * 1024,
-            memory_bytes_max: 64 * 1024 * 1024,
-            entries_max: 1024,
-            open_files_max: 64,
-        }
-    }
-}
+/// Most entries in the list of a directory. Reading them takes some ten milliseconds, in which nobody else is answered.
+const LISTED_MAX: usize = 10_000;
 
 /// The two clocks, as the shell reads them once a batch.
 #[derive(Debug, Clone, Copy)]
@@ -60,219 +44,241 @@ pub(super) struct Now {
     pub(super) time: SystemTime,
 }
 
-/// One file can be kept as itself and as the page of a 404.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    path: String,
-    status: u16,
-}
-
+/// What the shell has to do.
 #[derive(Debug)]
-struct Kept {
-    asset: Arc<Asset>,
-    stamp: Stamp,
-    /// Whether it had only just changed when it was read: see [`CLOCK_TICK_MAX`].
-    is_doubtful: bool,
-    looked_at: Instant,
-    /// Number of the request that it was last given to.
-    last_use: u64,
+pub(super) enum Effect {
+    /// The web root is another directory now: have its changes reported instead of the old one's.
+    Watch,
+    /// Give this to the compressor.
+    Compress(Job),
 }
 
-impl Kept {
-    fn is_leased(&self) -> bool {
-        Arc::strong_count(&self.asset) > 1
-    }
+/// The page of a single-page application, as it was given for paths that name nothing. It has a lease of its own: it
+/// ends when anything changes, since one of those paths might name something then, and after a second.
+#[derive(Debug)]
+pub(super) struct StandIn {
+    pub(super) asset: Arc<Asset>,
+    pub(super) page: Arc<Asset>,
+    pub(super) since: Instant,
+}
 
-    fn memory_bytes(&self) -> u64 {
-        match self.asset.body() {
-            Body::Memory(content) => content.len() as u64,
-            Body::File { .. } => 0,
-        }
-    }
-
-    fn open_files(&self) -> usize {
-        usize::from(matches!(self.asset.body(), Body::File { .. }))
-    }
+/// The list of a directory, in both forms.
+#[derive(Debug)]
+pub(super) struct Listed {
+    path: String,
+    html: Arc<Asset>,
+    json: Arc<Asset>,
+    believed: Belief,
 }
 
 /// The state of FileServer.
 #[derive(Debug)]
 pub(super) struct Core<D> {
-    disk: D,
-    limits: CacheLimits,
-    is_watched: bool,
-    kept: HashMap<Key, Kept>,
-    memory_bytes: u64,
-    open_files: usize,
-    requests: u64,
-    has_changes: bool,
-    looked_at_all: Instant,
+    pub(super) disk: D,
+    pub(super) site: Arc<SiteConfig>,
+    pub(super) rules: FieldRules,
+    pub(super) cache: Cache,
+    pub(super) freshness: Freshness,
+    pub(super) stand_in: Option<StandIn>,
+    /// The last list that was made.
+    listed: Option<Listed>,
+    /// The built-in page of a 404.
+    not_found: Arc<Asset>,
+    /// What waits for the compressor, and how much it has.
+    pub(super) waiting: VecDeque<Key>,
+    pub(super) compressing: usize,
+    pub(super) effects: Vec<Effect>,
+    pub(super) counts: Arc<CacheCounts>,
 }
 
 impl<D: Disk> Core<D> {
-    /// `is_watched`: whether [`Core::note_change`] will be called when something changes.
-    pub(super) fn new(disk: D, limits: CacheLimits, is_watched: bool, now: Now) -> Self {
-        Self {
+    pub(super) fn new(
+        disk: D,
+        site: Arc<SiteConfig>,
+        limits: Limits,
+        counts: Arc<CacheCounts>,
+        now: Now,
+    ) -> Self {
+        let rules = FieldRules::new(Arc::clone(&site));
+        let not_found = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
+        let not_found = page(Status::NotFound, &rules.said(NOT_FOUND_FILE, Status::NotFound), not_found);
+        let mut core = Self {
             disk,
-            limits,
-            is_watched,
-            kept: HashMap::new(),
-            memory_bytes: 0,
-            open_files: 0,
-            requests: 0,
-            has_changes: false,
-            looked_at_all: now.instant,
-        }
+            site,
+            rules,
+            cache: Cache::new(limits, Arc::clone(&counts)),
+            freshness: Freshness::new(now),
+            stand_in: None,
+            listed: None,
+            not_found: Arc::new(not_found),
+            waiting: VecDeque::new(),
+            compressing: 0,
+            effects: Vec::new(),
+            counts,
+        };
+        // So that they are there when nothing can be read.
+        core.error_page(now, Status::InternalServerError);
+        core.error_page(now, Status::ServiceUnavailable);
+        core
     }
 
     /// Carries out a command.
     pub(super) fn handle(&mut self, now: Now, command: Command) {
         match command {
             Command::Find { path, reply } => reply.answer(self.find(now, &path)),
+            Command::ErrorPage { status, reply } => reply.answer(self.error_page(now, status)),
         }
     }
 
-    /// Something below the root may have changed.
-    pub(super) fn note_change(&mut self) {
-        self.has_changes = true;
-    }
-
-    /// From now on nobody calls [`Core::note_change`].
-    pub(super) fn note_reports_ended(&mut self) {
-        self.is_watched = false;
-        self.has_changes = true;
-    }
-
-    /// When [`Core::look_if_due`] has something to do, if ever.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        if self.kept.is_empty() {
-            return None;
-        }
-        let belief = match (self.has_changes, self.is_watched) {
-            (true, _) => LOOK_INTERVAL_MIN,
-            (false, true) => BELIEF_WATCHED,
-            (false, false) => BELIEF_UNWATCHED,
-        };
-        Some(self.looked_at_all + belief)
-    }
-
-    /// Compares what is kept with the disk, if it is time to, and revokes what has changed.
-    pub(super) fn look_if_due(&mut self, now: Now) {
-        if self.next_look().is_none_or(|due| due > now.instant) {
-            return;
-        }
-        self.has_changes = false;
-        self.looked_at_all = now.instant;
-        let keys: Vec<Key> = self.kept.keys().cloned().collect();
-        for key in keys {
-            self.look(now, &key);
-        }
+    /// What the shell has to do since this was last asked.
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
     }
 
     fn find(&mut self, now: Now, path: &SitePath) -> Found {
-        self.requests += 1;
-        let file = match (path.is_directory(), path.as_str()) {
-            (false, file) => file.to_owned(),
-            (true, "") => INDEX_FILE.to_owned(),
-            (true, directory) => format!("{directory}/{INDEX_FILE}"),
-        };
-        match self.asset(now, file, Status::Ok) {
-            Ok(Some(asset)) => Found::Asset(asset),
-            Ok(None) if !path.is_directory() => Found::Redirect(path.directory_location()),
-            Ok(None) | Err(DiskError::NotFound) => self.not_found(now),
-            Err(DiskError::Refused) => Found::Refused,
-            Err(DiskError::Failed) => Found::Failed,
-        }
-    }
-
-    fn not_found(&mut self, now: Now) -> Found {
-        let page = self.asset(now, NOT_FOUND_FILE.to_owned(), Status::NotFound);
-        Found::NotFound(match page {
-            Ok(Some(page)) => page,
-            _ => Arc::new(Asset::not_found(None)),
-        })
-    }
-
-    /// The file at a path, or none if that is a directory.
-    fn asset(&mut self, now: Now, path: String, status: Status) -> Result<Option<Arc<Asset>>, DiskError> {
-        let key = Key { path, status: status.code() };
-        if let Some(kept) = self.kept.get_mut(&key) {
-            kept.last_use = self.requests;
-            if now.instant.saturating_duration_since(kept.looked_at) < BELIEF_UNWATCHED
-                || self.look(now, &key)
-            {
-                // The look has just found it, or it was not needed.
-                return Ok(self.kept.get(&key).map(|kept| Arc::clone(&kept.asset)));
-            }
-        }
-        match self.disk.load(&key.path, self.limits.memory_file_bytes_max)? {
-            Entry::Directory => Ok(None),
-            Entry::File { stamp, body } => {
-                let asset = match status {
-                    Status::NotFound => Asset::not_found(Some(body)),
-                    _ => Asset::of_file(&key.path, &stamp, body, now.time),
-                };
-                let asset = Arc::new(asset);
-                self.keep(now, key, stamp, &asset);
-                Ok(Some(asset))
-            }
-        }
-    }
-
-    /// Looks at one file; returns false, and revokes it, if it is no longer what it was.
-    fn look(&mut self, now: Now, key: &Key) -> bool {
-        let Some(kept) = self.kept.get_mut(key) else {
-            return false;
-        };
-        let is_same = !kept.is_doubtful && self.disk.stamp(&key.path).as_ref() == Ok(&kept.stamp);
-        if is_same {
-            kept.looked_at = now.instant;
+        self.look_at_root(now);
+        let found = if path.is_directory() {
+            self.find_directory(now, path.as_str())
         } else {
-            self.revoke(key);
-        }
-        is_same
-    }
-
-    /// Keeps an asset if there is room or room can be made. What is leased stays, so that memory is bounded by what is
-    /// kept; if all of it is leased the new asset is revoked at once and so serves for one answer.
-    fn keep(&mut self, now: Now, key: Key, stamp: Stamp, asset: &Arc<Asset>) {
-        let age = now.time.duration_since(stamp.changed).unwrap_or_default();
-        let kept = Kept {
-            asset: Arc::clone(asset),
-            stamp,
-            is_doubtful: age < CLOCK_TICK_MAX,
-            looked_at: now.instant,
-            last_use: self.requests,
+            self.find_file(now, path)
         };
-        while !self.has_room_for(&kept) {
-            let unleased = self.kept.iter().filter(|(_, kept)| !kept.is_leased());
-            let Some(oldest) = unleased.min_by_key(|(_, kept)| kept.last_use).map(|(k, _)| k.clone()) else {
-                asset.revoke();
-                return;
-            };
-            self.revoke(&oldest);
+        match found {
+            Ok(found) => found,
+            Err(DiskError::NotFound) => self.find_nothing(now, path.as_str()),
+            Err(DiskError::Refused) => Found::Refused,
+            Err(DiskError::Busy) => Found::Busy(self.error_page(now, Status::ServiceUnavailable)),
+            Err(DiskError::Failed) => Found::Failed(self.error_page(now, Status::InternalServerError)),
         }
-        if self.kept.is_empty() {
-            // There was nothing to look at until now, and what was reported before is in what has been read.
-            self.has_changes = false;
-            self.looked_at_all = now.instant;
-        }
-        self.memory_bytes += kept.memory_bytes();
-        self.open_files += kept.open_files();
-        self.kept.insert(key, kept);
     }
 
-    fn has_room_for(&self, kept: &Kept) -> bool {
-        self.kept.len() < self.limits.entries_max
-            && self.memory_bytes + kept.memory_bytes() <= self.limits.memory_bytes_max
-            && self.open_files + kept.open_files() <= self.limits.open_files_max
-    }
-
-    fn revoke(&mut self, key: &Key) {
-        if let Some(kept) = self.kept.remove(key) {
-            self.memory_bytes -= kept.memory_bytes();
-            self.open_files -= kept.open_files();
-            kept.asset.revoke();
+    fn find_directory(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
+        match self.file(now, &index_of(path)) {
+            Ok(Some(asset)) => Ok(Found::Asset(asset)),
+            Ok(None) | Err(DiskError::NotFound) if self.site.listing => self.list(now, path),
+            Ok(None) => Err(DiskError::NotFound),
+            Err(error) => Err(error),
         }
     }
+
+    fn find_file(&mut self, now: Now, path: &SitePath) -> Result<Found, DiskError> {
+        match self.file(now, path.as_str()) {
+            Ok(Some(asset)) => Ok(Found::Asset(asset)),
+            Ok(None) if self.site.clean_urls && self.disk.stamp(&index_of(path.as_str())).is_err() => {
+                // `blog/` often holds the posts of which `blog.html` is the list.
+                match self.clean(now, path.as_str()) {
+                    Err(DiskError::NotFound) => Ok(Found::Redirect(path.directory_location())),
+                    found => found,
+                }
+            }
+            Ok(None) => Ok(Found::Redirect(path.directory_location())),
+            Err(DiskError::NotFound) if self.site.clean_urls => self.clean(now, path.as_str()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file that a path without `.html` stands for.
+    fn clean(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
+        let file = format!("{path}{CLEAN_EXTENSION}");
+        let asset = self.file(now, &file)?.ok_or(DiskError::NotFound)?;
+        let slot = self.cache.find(&Key::new(&file, Status::Ok));
+        if let Some(kept) = slot.and_then(|slot| self.cache.get_mut(slot)) {
+            kept.stands_for_clean = true;
+        }
+        Ok(Found::Asset(asset))
+    }
+
+    fn find_nothing(&mut self, now: Now, path: &str) -> Found {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        // What has an extension is a picture or a script that is missed, and a page in its place would hide that.
+        if self.site.spa
+            && !name.contains('.')
+            && let Some(asset) = self.stand_in(now)
+        {
+            return Found::Asset(asset);
+        }
+        let page = self.asset(now, NOT_FOUND_FILE, Status::NotFound).ok().flatten();
+        Found::NotFound(page.unwrap_or_else(|| Arc::clone(&self.not_found)))
+    }
+
+    fn stand_in(&mut self, now: Now) -> Option<Arc<Asset>> {
+        let page = self.file(now, INDEX_FILE).ok()??;
+        if let Some(stand_in) = &self.stand_in
+            && Arc::ptr_eq(&stand_in.page, &page)
+        {
+            return Some(Arc::clone(&stand_in.asset));
+        }
+        self.end_stand_in();
+        let asset = Arc::new(page.again());
+        if page.is_revoked() {
+            // It could not be kept, so nobody would notice when it changes.
+            asset.revoke();
+        } else {
+            self.stand_in = Some(StandIn { asset: Arc::clone(&asset), page, since: now.instant });
+        }
+        Some(asset)
+    }
+
+    pub(super) fn end_stand_in(&mut self) {
+        if let Some(stand_in) = self.stand_in.take() {
+            stand_in.asset.revoke();
+            self.counts.count_revocation();
+        }
+    }
+
+    /// The site's own page for a 500 or 503, if it has one. When the disk fails, what is kept is good enough.
+    fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
+        let read = self.asset(now, FAILED_FILE, status);
+        match read {
+            Ok(page) => page,
+            Err(DiskError::NotFound | DiskError::Refused) => None,
+            Err(DiskError::Busy | DiskError::Failed) => {
+                let slot = self.cache.find(&Key::new(FAILED_FILE, status))?;
+                self.cache.get(slot).map(|(_, kept)| Arc::clone(&kept.asset))
+            }
+        }
+    }
+
+    fn list(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
+        if let Some(listed) = &self.listed
+            && listed.path == path
+            && self.freshness.believes(now, listed.believed)
+        {
+            return Ok(Found::Listing { html: Arc::clone(&listed.html), json: Arc::clone(&listed.json) });
+        }
+        let entries = self.disk.list(path, self.site.hidden_files, LISTED_MAX)?;
+        let shown = if path.is_empty() { "/".to_owned() } else { format!("/{path}/") };
+        let form = |media_type: &'static str, content: String| {
+            let mut said = self.rules.said(path, Status::NotFound);
+            said.content_type = media_type.into();
+            said.varies_by("Accept");
+            let list = page(Status::Ok, &said, Body::Memory(content.into()));
+            // Nobody would notice when the directory changes.
+            list.revoke();
+            Arc::new(list)
+        };
+        let html = form("text/html; charset=utf-8", listing::render_html(&shown, &entries));
+        let json = form("application/json", listing::render_json(&shown, &entries));
+        let found = Found::Listing { html: Arc::clone(&html), json: Arc::clone(&json) };
+        self.listed =
+            Some(Listed { path: path.to_owned(), html, json, believed: self.freshness.belief(now) });
+        Ok(found)
+    }
+
+    /// The web root is another directory: nothing of what is known holds any longer.
+    pub(super) fn forget_all(&mut self) {
+        self.cache.clear();
+        self.end_stand_in();
+        self.listed = None;
+        self.waiting.clear();
+    }
+}
+
+/// The file that stands for a directory.
+pub(super) fn index_of(directory: &str) -> String {
+    if directory.is_empty() { INDEX_FILE.to_owned() } else { format!("{directory}/{INDEX_FILE}") }
+}
+
+/// What nobody can ask for again on a condition, because it stands for something else than itself.
+fn page(status: Status, said: &Said<'_>, body: Body) -> Asset {
+    Asset::new(status, false, Representation::build(status, said, None, None, body), Vec::new())
 }

@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::StartError;
 use super::asset::Body;
+use super::listing;
 use crate::linux::open_beneath;
 
 /// How often a file is read anew because it changed while it was read.
@@ -41,42 +43,83 @@ pub(super) enum DiskError {
     NotFound,
     /// Not a regular file, not readable, or outside the root.
     Refused,
+    /// The system has no descriptor or memory left; in a moment it may.
+    Busy,
     Failed,
 }
 
 /// The files below one root. Paths are relative to it and have been checked for dots already.
 pub(super) trait Disk {
     /// Opens a path; a file of at most `memory_bytes_max` is read at once.
-    fn load(&mut self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError>;
+    fn load(&self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError>;
 
     /// Looks at a regular file without opening it.
-    fn stamp(&mut self, path: &str) -> Result<Stamp, DiskError>;
+    fn stamp(&self, path: &str) -> Result<Stamp, DiskError>;
+
+    /// What is in a directory and can be asked for, in no order: files and directories whose names are text, without
+    /// those that start with a dot unless `with_hidden`. At most `entries_max` of them.
+    fn list(
+        &self,
+        path: &str,
+        with_hidden: bool,
+        entries_max: usize,
+    ) -> Result<Vec<listing::Entry>, DiskError>;
+
+    /// If the path of the root names another directory than it did, takes that one from now on and returns true.
+    fn reopen_if_replaced(&mut self) -> bool;
 }
 
 /// A directory that no path leads out of.
 #[derive(Debug)]
-pub(super) struct RootDirectory(OwnedFd);
+pub(super) struct RootDirectory {
+    path: PathBuf,
+    directory: OwnedFd,
+}
 
 impl RootDirectory {
     pub(super) fn open(root: &Path) -> Result<Self, StartError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(root, flags, rustix::fs::Mode::empty())
-            .map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
+        let directory =
+            open_root(root).map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
         open_beneath(&directory, ".", OFlags::PATH)
             .map_err(|e| StartError::NoOpenat2 { root: root.to_owned(), cause: e.into() })?;
-        Ok(Self(directory))
+        Ok(Self { path: root.to_owned(), directory })
+    }
+
+    fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
+        let path_or_root = if path.is_empty() { "." } else { path };
+        open_beneath(self.directory.as_fd(), path_or_root, flags).map_err(|e| meaning_of(e, path))
     }
 
     /// Without `O_NONBLOCK` opening a named pipe would wait for somebody to write into it.
     fn open_for_reading(&self, path: &str) -> Result<File, DiskError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = open_beneath(self.0.as_fd(), path, flags);
-        Ok(File::from(opened.map_err(|e| meaning_of(e, path))?))
+        self.open_below(path, flags).map(File::from)
+    }
+
+    /// What a name in a directory stands for; none if that is nothing that can be asked for.
+    fn listed(&self, directory: &OwnedFd, path: &str, name: &str) -> Option<listing::Entry> {
+        let mut stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            let target = open_beneath(self.directory.as_fd(), &path, OFlags::PATH).ok()?;
+            stat = rustix::fs::fstat(target).ok()?;
+        }
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => listing::EntryKind::File,
+            FileType::Directory => listing::EntryKind::Directory,
+            _ => return None,
+        };
+        let Stamp { bytes, modified, .. } = Stamp::from(&stat);
+        Some(listing::Entry { name: name.to_owned(), kind, bytes, modified })
     }
 }
 
+fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 impl Disk for RootDirectory {
-    fn load(&mut self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError> {
+    fn load(&self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError> {
         let file = self.open_for_reading(path)?;
         let mut attempts = 0;
         loop {
@@ -90,7 +133,7 @@ impl Disk for RootDirectory {
             let stamp = Stamp::from(&stat);
             if stamp.bytes > memory_bytes_max {
                 let bytes = stamp.bytes;
-                let body = Body::File { file, bytes };
+                let body = Body::File { file: Arc::new(file), bytes };
                 return Ok(Entry::File { stamp, body });
             }
             let content = read_whole(&file, stamp.bytes).map_err(|e| failed(&e, path))?;
@@ -103,14 +146,47 @@ impl Disk for RootDirectory {
         }
     }
 
-    fn stamp(&mut self, path: &str) -> Result<Stamp, DiskError> {
-        let opened = open_beneath(self.0.as_fd(), path, OFlags::PATH).map_err(|e| meaning_of(e, path))?;
-        let stat = stat_of(&opened, path)?;
+    fn stamp(&self, path: &str) -> Result<Stamp, DiskError> {
+        let stat = stat_of(self.open_below(path, OFlags::PATH)?, path)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Stamp::from(&stat)),
             FileType::Directory => Err(DiskError::NotFound),
             _ => Err(DiskError::Refused),
         }
+    }
+
+    fn list(
+        &self,
+        path: &str,
+        with_hidden: bool,
+        entries_max: usize,
+    ) -> Result<Vec<listing::Entry>, DiskError> {
+        let directory = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let read = Dir::read_from(&directory).map_err(|e| meaning_of(e, path))?;
+        let name_of = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().to_str().ok()?;
+            let is_hidden = name.starts_with('.') && (!with_hidden || matches!(name, "." | ".."));
+            let can_be_asked_for = !is_hidden && !name.contains(char::is_control);
+            can_be_asked_for.then(|| name.to_owned())
+        };
+        let names = read.filter_map(name_of);
+        Ok(names.filter_map(|name| self.listed(&directory, path, &name)).take(entries_max).collect())
+    }
+
+    fn reopen_if_replaced(&mut self) -> bool {
+        // While there is none, as in the middle of an exchange, the old one goes on.
+        let Ok(directory) = open_root(&self.path) else {
+            return false;
+        };
+        let identity =
+            |directory: &OwnedFd| rustix::fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        let is_replaced = identity(&directory) != identity(&self.directory);
+        if is_replaced {
+            tracing::info!(target: "file_server", root = %self.path.display(), "the web root has been replaced");
+            self.directory = directory;
+        }
+        is_replaced
     }
 }
 
@@ -133,6 +209,7 @@ fn meaning_of(error: Errno, path: &str) -> DiskError {
         Errno::XDEV | Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => {
             DiskError::Refused
         }
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => DiskError::Busy,
         other => failed(&other.into(), path),
     }
 }
@@ -140,6 +217,13 @@ fn meaning_of(error: Errno, path: &str) -> DiskError {
 fn failed(error: &std::io::Error, path: &str) -> DiskError {
     tracing::warn!(target: "file_server", path = %wire::escape::Escaped(path), %error, "cannot read a file");
     DiskError::Failed
+}
+
+impl Stamp {
+    /// That of an open file, if it can be had.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        rustix::fs::fstat(file).ok().map(|stat| Self::from(&stat))
+    }
 }
 
 impl From<&Stat> for Stamp {

@@ -2,12 +2,23 @@
 //!
 //! A session asks once for a path and gets an [`Asset`] as a lease: it may answer with it as often as it likes,
 //! without asking again, until [`Asset::is_revoked`]. FileServer revokes a lease when the file changes, goes away, or
-//! has to make room. It never waits for a session, and never opens anything outside the web root.
+//! has to make room, and when compressed forms of it are ready. Who has a lease drops it soon after it was revoked, since
+//! until then it takes memory. FileServer never waits for a session, and never opens anything outside the web root.
+//!
+//! There is one FileServer for each site.
 
 mod asset;
+mod cache;
+mod compressor;
 mod core;
+mod counts;
 mod disk;
+mod fields;
+mod freshness;
+mod keep;
+mod listing;
 mod shell;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +27,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::http::SitePath;
+use wire::http::{SitePath, Status};
 
-pub use self::asset::{Asset, Body};
+pub use self::asset::{Asset, Body, Representation};
+pub use self::counts::CacheCounts;
+use crate::config::CacheConfig;
 use crate::runtime::{Address, NoAnswer, Reply, Unsent, Vital, reply};
+use crate::site::SiteConfig;
 
 /// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this
 /// means that the disk does not keep up, and new ones are better told so.
@@ -38,6 +52,13 @@ pub(crate) enum Command {
         /// Where the answer goes.
         reply: Reply<Found>,
     },
+    /// Find the site's own page for an error of the server.
+    ErrorPage {
+        /// 500 or 503.
+        status: Status,
+        /// Where the answer goes.
+        reply: Reply<Option<Arc<Asset>>>,
+    },
 }
 
 /// What a path names.
@@ -45,14 +66,23 @@ pub(crate) enum Command {
 pub enum Found {
     /// A file; the answer may be kept as a lease.
     Asset(Arc<Asset>),
+    /// A directory to be shown as a list, in the form that `Accept` asks for. For one answer only.
+    Listing {
+        /// As a page.
+        html: Arc<Asset>,
+        /// As `application/json`.
+        json: Arc<Asset>,
+    },
     /// A directory whose path lacks the slash at the end: where to go instead, as a reference for a `Location`.
     Redirect(String),
     /// Nothing; this is the page that says so.
     NotFound(Arc<Asset>),
     /// Something that is not for the web: no regular file, a link that leads out, or unreadable for the server.
     Refused,
-    /// The disk failed.
-    Failed,
+    /// The system has no descriptors or memory left at this moment; with the site's own page for a 503, if there is one.
+    Busy(Option<Arc<Asset>>),
+    /// The disk failed; with the site's own page for a 500, if there is one.
+    Failed(Option<Arc<Asset>>),
 }
 
 /// Why there is no answer.
@@ -91,15 +121,20 @@ pub enum StartError {
 }
 
 /// What FileServer has to know at its start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct FileServerConfig {
-    /// The directory that is served.
-    pub root: PathBuf,
+    /// The site that is served.
+    pub site: Arc<SiteConfig>,
+    /// How much of it is kept.
+    pub cache: CacheConfig,
 }
 
 /// The way to ask FileServer. It ends when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub struct FileServerHandle(Address<Command>);
+pub struct FileServerHandle {
+    address: Address<Command>,
+    counts: Arc<CacheCounts>,
+}
 
 impl FileServerHandle {
     /// Asks what a path names, and waits for the answer.
@@ -107,8 +142,26 @@ impl FileServerHandle {
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.
     pub fn find(&self, path: SitePath) -> Result<Found, Unavailable> {
+        self.ask(|reply| Command::Find { path, reply })
+    }
+
+    /// Asks for the site's own page for an error of the server, 500 or 503, which is `50x.html` in its root; the answer may
+    /// be kept as a lease. Who wants to have it when FileServer is [`Unavailable`] asks early.
+    ///
+    /// # Errors
+    /// [`Unavailable`], at once when the mailbox is full.
+    pub fn error_page(&self, status: Status) -> Result<Option<Arc<Asset>>, Unavailable> {
+        self.ask(|reply| Command::ErrorPage { status, reply })
+    }
+
+    /// What the cache has done so far.
+    pub fn counts(&self) -> &Arc<CacheCounts> {
+        &self.counts
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Unavailable> {
         let (reply, pending) = reply();
-        self.0.offer(Command::Find { path, reply }).map_err(|e| match e {
+        self.address.offer(command(reply)).map_err(|e| match e {
             Unsent::Full(_) => Unavailable::Busy,
             Unsent::Closed(_) => Unavailable::Ended,
         })?;
@@ -119,19 +172,22 @@ impl FileServerHandle {
     }
 }
 
-/// Opens the web root and starts FileServer. Drop all handles before the [`Vital`], which joins the thread.
+/// Opens the web root and starts FileServer. Drop all handles before the [`Vital`], which joins the thread. Large sites
+/// take no longer: their changes are reported once somebody has walked through them, and until then they are looked at
+/// once a second.
 ///
 /// # Errors
 /// [`StartError`]
 pub fn start(config: &FileServerConfig) -> Result<(FileServerHandle, Vital), StartError> {
     let (address, mailbox) = crate::runtime::mailbox(MAILBOX_COMMANDS);
-    let vital = shell::start(&config.root, mailbox)?;
-    Ok((FileServerHandle(address), vital))
+    let counts = Arc::new(CacheCounts::default());
+    let vital = shell::start(config, mailbox, Arc::clone(&counts))?;
+    Ok((FileServerHandle { address, counts }, vital))
 }
 
 /// A handle to a mailbox that nobody takes anything from.
 #[cfg(test)]
 pub(crate) fn detached(capacity: usize) -> (FileServerHandle, crate::runtime::Mailbox<Command>) {
     let (address, mailbox) = crate::runtime::mailbox(capacity);
-    (FileServerHandle(address), mailbox)
+    (FileServerHandle { address, counts: Arc::default() }, mailbox)
 }

@@ -1,15 +1,19 @@
-//! FileServer's thread: its mailbox, its clock, and what the system reports about the web root.
+//! FileServer's threads: its mailbox, its clock, its helpers.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, bounded, never};
-use notify::{RecursiveMode, Watcher as _};
+use crossbeam_channel::{Receiver, never};
 
-use super::core::{CacheLimits, Core, Now};
+use super::cache::Limits;
+use super::compressor::{self, Compressed, Job};
+use super::core::{Core, Effect, Now};
+use super::counts::CacheCounts;
 use super::disk::{Disk, RootDirectory};
-use super::{Command, StartError};
-use crate::runtime::{Mailbox, Vital, spawn_vital};
+use super::watch::{self, Report};
+use super::{Command, FileServerConfig, StartError};
+use crate::runtime::{Address, Mailbox, Vital, spawn_vital};
 
 /// Most commands that are carried out before the clock is read again.
 const BATCH_COMMANDS_MAX: usize = 256;
@@ -17,84 +21,121 @@ const BATCH_COMMANDS_MAX: usize = 256;
 /// How long the thread sleeps when there is nothing to look after.
 const IDLE: Duration = Duration::from_secs(3600);
 
-pub(super) fn start(root: &Path, mailbox: Mailbox<Command>) -> Result<Vital, StartError> {
-    let disk = RootDirectory::open(root)?;
-    let watch = Watch::start(root);
-    spawn_vital("file_server", move || run(&mailbox, disk, &watch)).map_err(StartError::Thread)
+/// Files up to this size are kept in memory.
+const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How many descriptors are kept.
+const OPEN_FILES_MAX: usize = 64;
+
+pub(super) fn start(
+    config: &FileServerConfig,
+    mailbox: Mailbox<Command>,
+    counts: Arc<CacheCounts>,
+) -> Result<Vital, StartError> {
+    let root = config.site.root.clone();
+    let disk = RootDirectory::open(&root)?;
+    let limits = Limits {
+        memory_file_bytes_max: MEMORY_FILE_BYTES_MAX,
+        memory_bytes_max: config.cache.bytes,
+        entries_max: config.cache.entries,
+        open_files_max: OPEN_FILES_MAX,
+    };
+    let site = Arc::clone(&config.site);
+    let (compressor, compressed) = compressor::start().map_err(StartError::Thread)?;
+    let run = move || {
+        let core = Core::new(disk, site, limits, counts, now());
+        let reports = watch::start(&root);
+        Shell { core, mailbox, root, reports, watcher: None, compressor, compressed }.run();
+    };
+    spawn_vital("file_server", run).map_err(StartError::Thread)
 }
 
 fn now() -> Now {
     Now { instant: Instant::now(), time: SystemTime::now() }
 }
 
-fn run(mailbox: &Mailbox<Command>, disk: impl Disk, watch: &Watch) {
-    let mut core = Core::new(disk, CacheLimits::default(), watch.watcher.is_some(), now());
-    let mut changes = watch.changes.clone();
-    let mut batch = Vec::new();
-    loop {
-        let wait = core.next_look().map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
-        crossbeam_channel::select! {
-            recv(mailbox.receiver()) -> command => match command {
-                Ok(command) => {
-                    batch.push(command);
-                    batch.extend(mailbox.receiver().try_iter().take(BATCH_COMMANDS_MAX));
-                }
-                Err(_) => return,
-            },
-            recv(changes) -> change => match change {
-                Ok(()) => core.note_change(),
-                Err(_) => {
-                    tracing::warn!(target: "file_server", "reports of changes have ended; looking every second");
-                    changes = never();
-                    core.note_reports_ended();
-                }
-            },
-            default(wait) => {}
-        }
-        let now = now();
-        core.look_if_due(now);
-        for command in batch.drain(..) {
-            core.handle(now, command);
+struct Shell<D> {
+    core: Core<D>,
+    mailbox: Mailbox<Command>,
+    root: PathBuf,
+    /// Not the mailbox, which must close while we watch.
+    reports: Receiver<Report>,
+    /// Dropping it ends the reports.
+    watcher: Option<Box<notify::RecommendedWatcher>>,
+    compressor: Address<Job>,
+    compressed: Receiver<Compressed>,
+}
+
+impl<D: Disk> Shell<D> {
+    fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            let due = self.core.next_look();
+            let wait = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+            crossbeam_channel::select! {
+                recv(self.mailbox.receiver()) -> command => match command {
+                    Ok(command) => {
+                        batch.push(command);
+                        batch.extend(self.mailbox.receiver().try_iter().take(BATCH_COMMANDS_MAX));
+                    }
+                    Err(_) => return,
+                },
+                recv(self.reports) -> report => match report {
+                    Ok(report) => self.take_reports(report),
+                    Err(_) => self.end_reports(),
+                },
+                recv(self.compressed) -> done => match done {
+                    Ok(done) => self.core.note_compressed(&done),
+                    Err(_) => {
+                        tracing::error!(target: "file_server", "the compressor has ended; files are sent as they are");
+                        self.compressed = never();
+                    }
+                },
+                default(wait) => {}
+            }
+            let now = now();
+            self.core.look_if_due(now);
+            for command in batch.drain(..) {
+                self.core.handle(now, command);
+            }
+            self.carry_out();
         }
     }
-}
 
-/// Reports of changes below the root. That something changed is all that is passed on; what, the disk says best:
-/// reports name files by other paths than links do, come late, and get lost when there are many.
-struct Watch {
-    changes: Receiver<()>,
-    /// None if the system does not report changes. Dropping it ends the reports.
-    watcher: Option<notify::RecommendedWatcher>,
-}
-
-impl Watch {
-    fn start(root: &Path) -> Self {
-        // One waiting report is as good as many. The channel is not the mailbox, which must close while we watch.
-        let (reports, changes) = bounded(1);
-        let on_event = move |event: notify::Result<notify::Event>| {
-            // Our own reading is reported too.
-            let is_read =
-                event.is_ok_and(|event| event.kind.is_access() && !is_close_after_write(event.kind));
-            if !is_read {
-                // It fails when a report is waiting, and at the end.
-                let _ = reports.try_send(());
-            }
-        };
-        let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            watcher.watch(root, RecursiveMode::Recursive)?;
-            Ok(watcher)
-        });
-        match watcher {
-            Ok(watcher) => Self { changes, watcher: Some(watcher) },
-            Err(error) => {
-                tracing::warn!(target: "file_server", %error, "changes of the web site are not reported; looking every second");
-                Self { changes: never(), watcher: None }
+    fn take_reports(&mut self, first: Report) {
+        // Those that come meanwhile begin the next round.
+        let waiting = self.reports.len();
+        let rest: Vec<Report> = self.reports.try_iter().take(waiting).collect();
+        for report in std::iter::once(first).chain(rest) {
+            match report {
+                Report::Change(path) => self.core.note_change(path),
+                Report::Watching(watcher) => {
+                    self.watcher = Some(watcher);
+                    self.core.note_watched(true);
+                }
+                Report::NotWatching => self.core.note_watched(false),
             }
         }
     }
-}
 
-fn is_close_after_write(kind: notify::EventKind) -> bool {
-    use notify::event::{AccessKind, AccessMode};
-    kind == notify::EventKind::Access(AccessKind::Close(AccessMode::Write))
+    fn end_reports(&mut self) {
+        if self.watcher.take().is_some() {
+            tracing::warn!(target: "file_server", "reports of changes have ended; looking every second");
+        }
+        self.reports = never();
+        self.core.note_watched(false);
+    }
+
+    fn carry_out(&mut self) {
+        for effect in self.core.take_effects() {
+            match effect {
+                Effect::Watch => {
+                    self.watcher = None;
+                    self.reports = watch::start(&self.root);
+                }
+                // There is room for all that are under way, unless the compressor has ended.
+                Effect::Compress(job) => drop(self.compressor.offer(job)),
+            }
+        }
+    }
 }

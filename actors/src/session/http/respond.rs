@@ -142,7 +142,14 @@ impl Responder {
             }
             Ok(Found::Redirect(location)) => redirect(&location, head.target.query),
             Ok(Found::Refused) => Brief::new(Status::Forbidden, "this is not for the web"),
-            Ok(Found::Failed) => Brief::new(Status::InternalServerError, "the file could not be read"),
+            Ok(Found::Listing { html, .. }) => {
+                self.push_asset(head, visitor, after, &html);
+                return Answered::Done;
+            }
+            Ok(Found::Busy(_)) => {
+                Brief::new(Status::ServiceUnavailable, "too much to do; try again in a moment")
+            }
+            Ok(Found::Failed(_)) => Brief::new(Status::InternalServerError, "the file could not be read"),
             Err(brief) => brief,
         };
         let bytes = self.push_brief(&brief, head.method == Method::Get, after);

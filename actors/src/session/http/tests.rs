@@ -56,7 +56,11 @@ impl Site {
         std::fs::create_dir(folder.path().join("dir")).expect("the folder can be written to");
         write("dir/index.html", b"index");
         let root = folder.path().to_owned();
-        let (files, vital) = file_server::start(&FileServerConfig { root }).expect("the root is there");
+        let (files, vital) = file_server::start(&FileServerConfig {
+            site: Arc::new(crate::site::SiteConfig { root, ..Default::default() }),
+            ..Default::default()
+        })
+        .expect("the root is there");
         Self::with_files(files, Some(vital), limits, folder)
     }
 

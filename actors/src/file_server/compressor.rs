@@ -1,0 +1,115 @@
+//! Compresses contents in the background: a thread of its own, at the lowest priority, that FileServer never waits for.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+
+use brotli::CompressorWriter;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flate2::write::GzEncoder;
+use wire::http::Coding;
+
+use super::asset::Body;
+use super::cache::Key;
+use super::disk::Stamp;
+use super::keep::COMPRESSIONS_AT_ONCE;
+use crate::runtime::{Address, Mailbox, mailbox};
+
+/// Shorter contents fit into one packet anyway.
+const BYTES_MIN: u64 = 256;
+
+/// Longer ones would take many seconds, and much of the cache: they are better compressed once, beside the original.
+/// Those that are too large for the cache (above 256 KiB) are read here, and only the compressed forms are kept.
+const BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Up to here brotli takes its time (about half a second) for the last per cent.
+const BROTLI_BEST_BYTES_MAX: usize = 256 * 1024;
+const BROTLI_BEST: u32 = 11;
+const BROTLI_LARGE: u32 = 9;
+
+/// Binary logarithm of how far back brotli looks, 4 MiB: what all browsers grant.
+const BROTLI_WINDOW: u32 = 22;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A content to be compressed.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    pub(super) body: Body,
+}
+
+/// What came of it: the codings in which it is enough smaller.
+#[derive(Debug)]
+pub(super) struct Compressed {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    pub(super) coded: Vec<(Coding, Bytes)>,
+}
+
+/// Whether a content of this length is worth compressing at all.
+pub(super) fn is_worth_trying(bytes: u64) -> bool {
+    (BYTES_MIN..=BYTES_MAX).contains(&bytes)
+}
+
+/// Starts the compressor. Nothing depends on it: it ends some time after its address is gone, and if it fails, files are
+/// sent as they are.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn start() -> io::Result<(Address<Job>, Receiver<Compressed>)> {
+    let (address, mailbox) = mailbox(COMPRESSIONS_AT_ONCE);
+    // Never full: no more is under way than there is room for.
+    let (results, done) = bounded(COMPRESSIONS_AT_ONCE);
+    std::thread::Builder::new().name("compressor".into()).spawn(move || run(&mailbox, &results))?;
+    Ok((address, done))
+}
+
+fn run(mailbox: &Mailbox<Job>, results: &Sender<Compressed>) {
+    crate::linux::yield_to_others();
+    while let Ok(job) = mailbox.receiver().recv() {
+        if results.send(compress(job)).is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) fn compress(job: Job) -> Compressed {
+    let Job { key, stamp, body } = job;
+    let coded = match content_of(&body, &stamp) {
+        Some(content) => [(Coding::Brotli, brotli(&content)), (Coding::Gzip, gzip(&content))]
+            .into_iter()
+            .filter_map(|(coding, written)| Some((coding, Bytes::from(written.ok()?))))
+            // What is hardly smaller is not worth the work of unpacking it.
+            .filter(|(_, coded)| coded.len() <= content.len() - content.len() / 20)
+            .collect(),
+        None => Vec::new(),
+    };
+    Compressed { key, stamp, coded }
+}
+
+/// All of a content; none if the file is no longer what it was.
+fn content_of(body: &Body, stamp: &Stamp) -> Option<Bytes> {
+    let (file, bytes) = match body {
+        Body::Memory(content) => return Some(content.clone()),
+        Body::File { file, bytes } => (file, usize::try_from(*bytes).ok()?),
+    };
+    let mut content = vec![0; bytes];
+    file.read_exact_at(&mut content, 0).ok()?;
+    (Stamp::of(file).as_ref() == Some(stamp)).then(|| content.into())
+}
+
+fn brotli(content: &[u8]) -> io::Result<Vec<u8>> {
+    let quality = if content.len() <= BROTLI_BEST_BYTES_MAX { BROTLI_BEST } else { BROTLI_LARGE };
+    let mut writer = CompressorWriter::new(Vec::new(), BUFFER_BYTES, quality, BROTLI_WINDOW);
+    writer.write_all(content)?;
+    writer.flush()?;
+    Ok(writer.into_inner())
+}
+
+fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut writer = GzEncoder::new(Vec::new(), flate2::Compression::best());
+    writer.write_all(content)?;
+    writer.finish()
+}

@@ -1,0 +1,290 @@
+//! How long what was read from the disk is believed, and what is looked at when.
+//!
+//! Reports of changes are hints: they come late, get lost when there are many, name files by other paths than links do,
+//! and are not made for `mmap` or for what another machine writes. So each report, whatever it names, begins a round
+//! in which all that is leased is compared with the disk, what was named first and the others in slices; and without
+//! any report everything is compared all the time, only more slowly. What nobody has a lease of is compared when it
+//! is asked for.
+
+use std::time::{Duration, Instant};
+
+use wire::http::{Coding, Status};
+
+use super::cache::{Belief, Key, Slot};
+use super::core::{CLEAN_EXTENSION, Core, Effect, FAILED_FILE, NOT_FOUND_FILE, Now, index_of};
+use super::disk::{Disk, DiskError};
+use super::keep::neighbours_of;
+
+/// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
+pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
+
+/// The same while the system reports changes.
+const BELIEF_WATCHED: Duration = Duration::from_secs(5);
+
+/// Shortest time between two slices of a round, and between two rounds, so that a busy writer below the root cannot keep
+/// us from answering.
+const SLICE_INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Most entries that are compared in one slice of a round: about a millisecond, and so at most a twentieth of a processor.
+const SLICE_LOOKS_MAX: usize = 256;
+
+/// Most slots that one slice passes; those without a lease cost next to nothing.
+const SLICE_SLOTS_MAX: usize = 16 * 1024;
+
+/// Most paths of reports that are kept for the next round. Others are reached in its slices.
+const HINTS_MAX: usize = 1024;
+
+/// File systems with coarse clocks give two changes within a tick (at most 10 ms on Linux) the same time. What
+/// changed so shortly before it was read is not believed to be the same because its time is.
+pub(super) const CLOCK_TICK_MAX: Duration = Duration::from_millis(50);
+
+/// What a comparison with the disk has shown. Unless it is the same its leases have ended, or are known to hold no
+/// more than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Same,
+    Changed,
+    /// The system had no descriptor or memory left for looking.
+    Unknown,
+}
+
+/// What has been reported, and how far the comparisons have come.
+#[derive(Debug)]
+pub(super) struct Freshness {
+    is_watched: bool,
+    round: u64,
+    round_at: Instant,
+    has_changes: bool,
+    hints: Vec<String>,
+    /// How many slots the round has still to pass.
+    left: usize,
+    /// The slot that comes next.
+    cursor: usize,
+    slice_at: Instant,
+    root_at: Instant,
+}
+
+impl Freshness {
+    /// Nothing is reported yet.
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            is_watched: false,
+            round: 0,
+            round_at: now.instant,
+            has_changes: false,
+            hints: Vec::new(),
+            left: 0,
+            cursor: 0,
+            slice_at: now.instant,
+            root_at: now.instant,
+        }
+    }
+
+    /// The first entry is about to be kept: what was reported until now is in what has been read.
+    pub(super) fn begin(&mut self, now: Now) {
+        self.round += 1;
+        self.has_changes = false;
+        self.hints.clear();
+        self.left = 0;
+        self.slice_at = now.instant;
+    }
+
+    /// What is seen now can be believed so far.
+    pub(super) fn belief(&self, now: Now) -> Belief {
+        Belief { since: now.instant, round: self.round }
+    }
+
+    /// Whether what was seen once can be given out without another look.
+    pub(super) fn believes(&self, now: Now, belief: Belief) -> bool {
+        belief.round == self.round && now.instant.saturating_duration_since(belief.since) < BELIEF_UNWATCHED
+    }
+
+    fn belief_max(&self) -> Duration {
+        if self.is_watched { BELIEF_WATCHED } else { BELIEF_UNWATCHED }
+    }
+
+    /// Between two slices when nothing is reported, so that all `slots` are passed within the time of belief.
+    fn idle_interval(&self, slots: usize) -> Duration {
+        let slices = u32::try_from(slots.div_ceil(SLICE_LOOKS_MAX)).unwrap_or(u32::MAX);
+        (self.belief_max() / slices.max(1)).max(SLICE_INTERVAL_MIN)
+    }
+
+    /// How many slots such a slice passes.
+    fn idle_slice(&self, slots: usize) -> usize {
+        let slices = self.belief_max().as_millis() / self.idle_interval(slots).as_millis().max(1);
+        slots.div_ceil(usize::try_from(slices).unwrap_or(1).max(1))
+    }
+}
+
+impl<D: Disk> Core<D> {
+    /// Something below the root may have changed; `path` says what, relative to the root, if that is known.
+    pub(super) fn note_change(&mut self, path: Option<String>) {
+        self.freshness.has_changes = true;
+        if let Some(path) = path
+            && self.freshness.hints.len() < HINTS_MAX
+        {
+            self.freshness.hints.push(path);
+        }
+    }
+
+    /// From now on somebody calls [`Core::note_change`], or nobody does any longer.
+    pub(super) fn note_watched(&mut self, is_watched: bool) {
+        self.freshness.is_watched = is_watched;
+        // What changed in between was not reported.
+        self.freshness.has_changes = true;
+    }
+
+    /// When [`Core::look_if_due`] has something to do, if ever.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        if self.cache.is_empty() {
+            return None;
+        }
+        let freshness = &self.freshness;
+        let slice = match freshness.left {
+            0 => freshness.slice_at + freshness.idle_interval(self.cache.slot_count()),
+            _ => freshness.slice_at + SLICE_INTERVAL_MIN,
+        };
+        let round = freshness.has_changes.then(|| freshness.round_at + SLICE_INTERVAL_MIN);
+        let stand_in = self.stand_in.as_ref().map(|stand_in| stand_in.since + BELIEF_UNWATCHED);
+        Some([round, stand_in].into_iter().flatten().fold(slice, Instant::min))
+    }
+
+    /// Compares what is leased with the disk, as far as it is time to, and revokes what has changed.
+    pub(super) fn look_if_due(&mut self, now: Now) {
+        if self.next_look().is_none_or(|due| due > now.instant) {
+            return;
+        }
+        let has_begun = self.begin_round_if_due(now);
+        self.look_at_root(now);
+        let slots = self.cache.slot_count();
+        let is_idle = self.freshness.left == 0;
+        let interval = if is_idle { self.freshness.idle_interval(slots) } else { SLICE_INTERVAL_MIN };
+        if has_begun || now.instant >= self.freshness.slice_at + interval {
+            let slots_max = if is_idle { self.freshness.idle_slice(slots) } else { SLICE_SLOTS_MAX };
+            self.look_at_slice(now, slots_max, if is_idle { usize::MAX } else { SLICE_LOOKS_MAX });
+        }
+        let is_over = self.stand_in.as_ref().is_some_and(|stand_in| {
+            now.instant >= stand_in.since + BELIEF_UNWATCHED || stand_in.page.is_revoked()
+        });
+        if is_over {
+            self.end_stand_in();
+        }
+    }
+
+    fn begin_round_if_due(&mut self, now: Now) -> bool {
+        let freshness = &mut self.freshness;
+        if !freshness.has_changes || now.instant < freshness.round_at + SLICE_INTERVAL_MIN {
+            return false;
+        }
+        freshness.has_changes = false;
+        freshness.round += 1;
+        freshness.round_at = now.instant;
+        freshness.left = self.cache.slot_count();
+        // What it stands in for may be there now.
+        self.end_stand_in();
+        for path in std::mem::take(&mut self.freshness.hints) {
+            self.look_at_hint(now, &path);
+        }
+        true
+    }
+
+    fn look_at_slice(&mut self, now: Now, slots_max: usize, looks_max: usize) {
+        let slots = self.cache.slot_count();
+        let (mut passed, mut looks) = (0, 0);
+        while passed < slots.min(slots_max) && looks < looks_max {
+            if self.freshness.cursor >= slots {
+                self.freshness.cursor = 0;
+            }
+            if let Some(slot) = self.cache.slot(self.freshness.cursor)
+                && self.cache.get(slot).is_some_and(|(_, kept)| kept.is_leased() && kept.is_current())
+            {
+                self.look(now, slot);
+                looks += 1;
+            }
+            self.freshness.cursor += 1;
+            passed += 1;
+        }
+        self.freshness.left = self.freshness.left.saturating_sub(passed);
+        self.freshness.slice_at = now.instant;
+    }
+
+    /// Looks at whatever may depend on the file that a report names.
+    fn look_at_hint(&mut self, now: Now, path: &str) {
+        let mut look = |path: &str, status| {
+            if let Some(slot) = self.cache.find(&Key::new(path, status)) {
+                self.look(now, slot);
+            }
+        };
+        look(path, Status::Ok);
+        for coding in Coding::ALL {
+            if let Some(original) = path.strip_suffix(coding.extension()) {
+                look(original, Status::Ok);
+            }
+        }
+        look(&format!("{path}{CLEAN_EXTENSION}"), Status::Ok);
+        match path {
+            NOT_FOUND_FILE => look(path, Status::NotFound),
+            FAILED_FILE => {
+                look(path, Status::InternalServerError);
+                look(path, Status::ServiceUnavailable);
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares an entry with the disk, and ends its leases if they differ.
+    pub(super) fn look(&mut self, now: Now, slot: Slot) -> Look {
+        let Some((key, kept)) = self.cache.get(slot) else {
+            return Look::Changed;
+        };
+        if !kept.is_current() {
+            return Look::Changed;
+        }
+        if kept.is_doubtful {
+            self.cache.remove(slot);
+            return Look::Changed;
+        }
+        let path = &key.path;
+        match self.disk.stamp(path) {
+            Ok(stamp) if stamp == kept.stamp => {}
+            Err(DiskError::Busy) => return Look::Unknown,
+            Ok(_) | Err(_) => {
+                self.cache.remove(slot);
+                return Look::Changed;
+            }
+        }
+        let has_same_neighbours =
+            kept.neighbours.as_ref().is_none_or(|found| *found == neighbours_of(&self.disk, path));
+        let is_in_the_way = |disk: &D| {
+            path.strip_suffix(CLEAN_EXTENSION)
+                .is_some_and(|clean| disk.stamp(clean).is_ok() || disk.stamp(&index_of(clean)).is_ok())
+        };
+        if !has_same_neighbours || kept.stands_for_clean && is_in_the_way(&self.disk) {
+            // It is the same file, so what was compressed of it stays.
+            self.cache.revoke(slot);
+            return Look::Changed;
+        }
+        let belief = self.freshness.belief(now);
+        if let Some(kept) = self.cache.get_mut(slot) {
+            kept.believed = belief;
+        }
+        Look::Same
+    }
+
+    /// Looks, from time to time, whether the web root is still the directory that its path names.
+    pub(super) fn look_at_root(&mut self, now: Now) {
+        let since = now.instant.saturating_duration_since(self.freshness.root_at);
+        let has_round_begun = self.freshness.round_at > self.freshness.root_at;
+        if since < BELIEF_UNWATCHED && !has_round_begun {
+            return;
+        }
+        self.freshness.root_at = now.instant;
+        if self.disk.reopen_if_replaced() {
+            self.forget_all();
+            // Reports are about the old one until somebody says otherwise.
+            self.freshness.is_watched = false;
+            self.freshness.round += 1;
+            self.effects.push(Effect::Watch);
+        }
+    }
+}
