@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
         sites: vec![SiteConfig { root: project.join("www"), ..SiteConfig::default() }],
         ..ServerConfig::default()
     })?;
-    let address = server.address().to_string();
+    let address = server.addresses()[0].to_string();
     println!("server | listening on {address}");
 
     heading("A joins and writes 50 messages to B, who has never joined. A waits for the receipts.");

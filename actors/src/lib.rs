@@ -1,10 +1,12 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
 pub mod acceptor;
+pub mod access_log;
 pub mod config;
 pub mod file_server;
 pub mod index;
 mod linux;
+mod metrics;
 pub mod router;
 pub mod runtime;
 pub mod server;

@@ -4,17 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use rustix::fs::FlockOperation;
 
 use crate::acceptor::{self, Acceptor, Listener};
+use crate::access_log::{self, AccessLogHandle};
 use crate::config::{Config, Listen};
 use crate::file_server::{self, FileServerConfig};
 use crate::index::{IndexHandle, IndexThreads};
 use crate::router;
 use crate::runtime::Vital;
 use crate::session::Services;
+use crate::session::http::{Door, Site, Sites};
 use crate::store::{self, StoreError};
 
 /// Why the server does not start.
@@ -30,6 +31,22 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on unix:{}: {source}; choose another with --listen", path.display())]
+    Unix {
+        /// The name of the socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There are no sockets of a service manager.
+    #[error(
+        "cannot listen on what the service manager has opened: {0}; --listen systemd needs socket activation"
+    )]
+    Inherited(io::Error),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] access_log::StartError),
     /// The data directory cannot be used.
     #[error("cannot use the data directory {}: {source}; choose another with --data", path.display())]
     Data {
@@ -61,9 +78,11 @@ pub enum StartError {
 pub struct Server {
     // Dropped in this order.
     acceptor: Acceptor,
+    access_log: Option<AccessLogHandle>,
     _router: Vital,
     _index: IndexThreads,
-    _files: Vital,
+    _files: Vec<Vital>,
+    _access_log: Option<Vital>,
     _store: Vital,
     /// The lock on the data directory.
     _lock: std::fs::File,
@@ -77,46 +96,82 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
-        let address = first_address(config)?;
-        let listener = Listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+        let listeners = listen(config)?;
+        let (access_log, access_log_thread) =
+            config.access_log.as_ref().map(access_log::start).transpose()?.unzip();
         let store = store::start(&config.data.join("store.redb"))?;
-        let (files, files_thread) = file_server::start(&site_of(config)?)?;
+        let (sites, files_threads) = start_sites(config)?;
         let (index, index_threads) = IndexHandle::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
-        let services = Services { router, index, files, stopping: Arc::new(AtomicBool::new(false)) };
-        let acceptor = acceptor::start(vec![listener], config.limits.clone(), services)?;
+        let services =
+            Services { router, index, sites, access_log: access_log.clone(), stopping: Arc::default() };
+        let acceptor = acceptor::start(listeners, config.limits.clone(), services)?;
         Ok(Self {
             acceptor,
+            access_log,
             _router: router_thread,
             _index: index_threads,
-            _files: files_thread,
+            _files: files_threads,
+            _access_log: access_log_thread,
             _store: store.thread,
             _lock: lock,
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.acceptor.addresses[0]
+    /// Where it listens for TCP; none if only Unix sockets lead to it.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.acceptor.addresses
+    }
+
+    /// Where it answers questions about itself.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.acceptor.admin
+    }
+
+    /// What opens the access log anew after somebody has moved its file.
+    pub fn access_log(&self) -> Option<AccessLogHandle> {
+        self.access_log.clone()
     }
 }
 
-// The Acceptor takes one TCP address so far, and FileServer one directory.
-
-fn first_address(config: &Config) -> io::Result<SocketAddr> {
-    let mut addresses = config.listen.iter().filter_map(|listen| match listen {
-        Listen::Address(address) => Some(*address),
-        Listen::Unix { .. } | Listen::Inherited => None,
-    });
-    addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "no TCP address to listen on"))
+fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        match listen {
+            Listen::Address(address) => listeners.push(bind(*address, config, Door::Public)?),
+            Listen::Unix { path, mode } => {
+                let bound = Listener::bind_unix(path, *mode);
+                listeners.push(bound.map_err(|source| StartError::Unix { path: path.clone(), source })?);
+            }
+            Listen::Inherited => listeners.extend(Listener::inherited().map_err(StartError::Inherited)?),
+        }
+    }
+    if let Some(address) = config.admin {
+        listeners.push(bind(address, config, Door::Admin)?);
+    }
+    Ok(listeners)
 }
 
-fn site_of(config: &Config) -> io::Result<FileServerConfig> {
-    let site = config.sites.first();
-    let site = site.cloned().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no site"))?;
-    Ok(FileServerConfig { site: Arc::new(site), cache: config.cache.clone() })
+fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, StartError> {
+    // With an IPv4 socket on the same port the IPv6 one has to leave it alone.
+    let is_dual = !config.listen.iter().any(
+        |listen| matches!(listen, Listen::Address(other) if other.is_ipv4() && other.port() == address.port()),
+    );
+    Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, source })
+}
+
+fn start_sites(config: &Config) -> Result<(Arc<Sites>, Vec<Vital>), StartError> {
+    let (mut sites, mut threads) = (Vec::new(), Vec::new());
+    for site in &config.sites {
+        let site = Arc::new(site.clone());
+        let config = FileServerConfig { site: Arc::clone(&site), cache: config.cache.clone() };
+        let (files, thread) = file_server::start(&config)?;
+        sites.push(Site { config: site, files });
+        threads.push(thread);
+    }
+    Ok((Arc::new(Sites::new(sites)), threads))
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actors::config::Listen;
 use actors::{Config, Server};
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use switchboard::server_config::{Arguments, LogFormat, Problems, Settings};
 use switchboard::terminal;
@@ -60,14 +61,30 @@ fn print(summary: &str) -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before the threads start, so that no signal ends the process on the way.
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let server = Server::start(config)?;
-    terminal::print_line(&format!("listening on {}", server.address()))?;
-    signals.forever().next();
+    for address in server.addresses() {
+        terminal::print_line(&format!("listening on {address}"))?;
+    }
+    for listen in &config.listen {
+        if let Listen::Unix { path, .. } = listen {
+            terminal::print_line(&format!("listening on unix:{}", path.display()))?;
+        }
+    }
+    if let Some(address) = server.admin_address() {
+        terminal::print_line(&format!("metrics and health on {address}"))?;
+    }
+    for signal in &mut signals {
+        match (signal, server.access_log()) {
+            (SIGHUP, Some(log)) => log.reopen(),
+            // A terminal that is closed takes its server along, as long as that has nothing to open anew.
+            _ => break,
+        }
+    }
     tracing::info!(target: "server", "stopping");
     std::thread::spawn(move || {
         // Somebody is in a hurry. What was acknowledged is on disk.
-        signals.forever().next();
+        signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED);
     });
     std::thread::spawn(|| {

@@ -1,13 +1,17 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::session::http::Visitor;
+use crate::session::http::{Door, Visitor};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -18,26 +22,73 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
+    door: Door,
+    /// The name of a Unix socket of ours, removed at the end.
+    path: Option<PathBuf>,
 }
 
 impl Listener {
-    /// Binds a TCP socket.
+    /// Binds a TCP socket. `is_dual`: whether an unspecified IPv6 address also stands for IPv4.
     ///
     /// # Errors
     /// Those of the system, for example when the address is in use.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, is_dual: bool, door: Door) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
-            socket.set_only_v6(false)?;
+            socket.set_only_v6(!is_dual)?;
         }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Self::of_tcp(socket, door)
+    }
+
+    /// Binds a Unix socket. One that a server has left behind is replaced, one that is in use is not.
+    ///
+    /// # Errors
+    /// Those of the system; `AddrInUse` also when something else has that name.
+    pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Self> {
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() || UnixStream::connect(path).is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(path)?;
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        // Before it listens, so that nobody comes in who may not.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, door: Door::Public, path: Some(path.to_owned()) })
+    }
+
+    /// The sockets that a service manager has opened for this process (`sd_listen_fds(3)`), TCP or Unix. They are taken: a
+    /// second call finds none.
+    ///
+    /// # Errors
+    /// Those of the system; `NotFound` if there are none.
+    pub fn inherited() -> io::Result<Vec<Self>> {
+        let mut found = ListenFd::from_env();
+        let mut listeners = Vec::new();
+        for index in 0..found.len() {
+            if let Ok(Some(listener)) = found.take_tcp_listener(index) {
+                listeners.push(Self::of_tcp(Socket::from(TcpListener::from(listener)), Door::Public)?);
+            } else if let Some(listener) = found.take_unix_listener(index)? {
+                let socket = Socket::from(OwnedFd::from(UnixListener::from(listener)));
+                socket.set_nonblocking(true)?;
+                listeners.push(Self { socket, door: Door::Public, path: None });
+            }
+        }
+        if listeners.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(listeners) }
+    }
+
+    fn of_tcp(socket: Socket, door: Door) -> io::Result<Self> {
         // Connections inherit both. Every write is a whole answer or more; a peer that vanished is noticed.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+        Ok(Self { socket, door, path: None })
     }
 
     /// The address that it is bound to; none for a Unix socket.
@@ -45,10 +96,25 @@ impl Listener {
         self.socket.local_addr().ok().and_then(|address| address.as_socket())
     }
 
+    /// What it is for.
+    pub(super) fn door(&self) -> Door {
+        self.door
+    }
+
     /// The next connection.
     pub(super) fn accept(&self) -> io::Result<(TcpStream, Visitor)> {
         let (stream, address) = self.socket.accept()?;
-        Ok((TcpStream::from(OwnedFd::from(stream)), Visitor { address: address.as_socket() }))
+        let visitor = Visitor { address: address.as_socket(), door: self.door };
+        Ok((TcpStream::from(OwnedFd::from(stream)), visitor))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

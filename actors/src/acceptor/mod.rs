@@ -17,19 +17,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub(crate) use self::gate::Place;
+pub(crate) use self::gate::{Gate, Place};
 pub(crate) use self::inbox::{PollerHandle, Returned};
 pub use self::listener::Listener;
 
-use self::gate::Gate;
 use self::inbox::Inbox;
 use self::poller::{Poller, Shared};
 use self::pool::Pool;
 use crate::config::Limits;
 use crate::linux::CpuSet;
+use crate::metrics::WebCounts;
 use crate::runtime::{Vital, spawn_vital};
 use crate::session::Services;
-use crate::session::http::Responder;
+use crate::session::http::{Admin, Door};
 
 /// Most pollers: beyond this many processors the network is the limit.
 const POLLERS_MAX: usize = 64;
@@ -39,6 +39,8 @@ const POLLERS_MAX: usize = 64;
 pub struct Acceptor {
     /// Where it listens for TCP.
     pub addresses: Vec<SocketAddr>,
+    /// Where it answers questions about itself.
+    pub admin: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     pollers: Vec<PollerHandle>,
     _threads: Vec<Vital>,
@@ -58,33 +60,35 @@ impl Drop for Acceptor {
 /// # Errors
 /// When the system gives no thread or descriptor.
 pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io::Result<Acceptor> {
-    let addresses = listeners.iter().filter_map(Listener::address).collect();
+    let addresses_of =
+        |door| listeners.iter().filter(move |l| l.door() == door).filter_map(Listener::address);
+    let addresses = addresses_of(Door::Public).collect();
+    let admin_address = addresses_of(Door::Admin).next();
     let stopping = Arc::clone(&services.stopping);
     let cpus = CpuSet::of_this_thread();
     let mut inboxes = Vec::new();
     for cpu in poller_cpus(cpus.as_ref()) {
-        inboxes.push((cpu, Inbox::new()?));
+        inboxes.push((cpu, Inbox::new()?, Arc::<WebCounts>::default()));
     }
-    let pollers: Vec<PollerHandle> = inboxes.iter().map(|(_, inbox)| inbox.handle.clone()).collect();
+    let gate = Arc::new(Gate::new(limits.connections, limits.connections_per_address));
+    let of_sessions = Arc::<WebCounts>::default();
+    let web = inboxes.iter().map(|(_, _, counts)| counts).chain([&of_sessions]).cloned().collect();
+    let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web });
+    let pollers: Vec<PollerHandle> = inboxes.iter().map(|(_, inbox, _)| inbox.handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
-        inboxes.iter().filter_map(|(cpu, inbox)| Some(((*cpu)?, inbox.handle.clone()))).collect();
-    let (pool, all_ended) = Pool::new(services.clone(), limits.clone(), cpus);
-    let shared = Arc::new(Shared {
-        listeners,
-        gate: Arc::new(Gate::new(limits.connections, limits.connections_per_address)),
-        limits,
-        router: services.router.clone(),
-        next_id: AtomicU64::new(1),
-        by_cpu,
-        all_ended,
-    });
+        inboxes.iter().filter_map(|(cpu, inbox, _)| Some(((*cpu)?, inbox.handle.clone()))).collect();
+    let responder = |counts, may_wait| services.responder(&admin, counts, may_wait);
+    let (pool, all_ended) =
+        Pool::new(services.clone(), limits.clone(), Arc::clone(&admin), of_sessions, cpus);
+    let next_id = AtomicU64::new(1);
+    let router = services.router.clone();
+    let shared = Arc::new(Shared { listeners, gate, limits, router, next_id, by_cpu, all_ended });
     let mut threads = Vec::new();
-    for (cpu, inbox) in inboxes {
-        let responder = Responder::new(services.files.clone(), Arc::clone(&stopping), false);
-        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder)?;
+    for (cpu, inbox, counts) in inboxes {
+        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder(counts, false))?;
         threads.push(spawn_vital("poller", move || poller.run())?);
     }
-    Ok(Acceptor { addresses, stopping, pollers, _threads: threads })
+    Ok(Acceptor { addresses, admin: admin_address, stopping, pollers, _threads: threads })
 }
 
 /// A processor for each poller; one poller that runs anywhere if the system does not say which there are.

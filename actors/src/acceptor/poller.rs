@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::RecvTimeoutError;
 use slab::Slab;
@@ -23,6 +23,7 @@ use super::pool::{AllEnded, Pool};
 use super::reader::{Reader, Verdict};
 use crate::config::Limits;
 use crate::linux::{self, CpuSet, Epoll};
+use crate::metrics::WebCounts;
 use crate::router::{Command, RouterHandle};
 use crate::session::http::{Connection, Next, Outbox, Responder, Visitor};
 use crate::session::{AnswerJob, Job, PeerJob, SessionId};
@@ -141,7 +142,7 @@ impl Poller {
     fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) {
         self.epoll.wait(wait, ready);
         self.now = Instant::now();
-        self.reader.responder.set_time(std::time::SystemTime::now());
+        self.reader.responder.set_time(SystemTime::now());
         for token in ready.drain(..) {
             match token {
                 WAKE => self.take_arrivals(),
@@ -149,6 +150,7 @@ impl Poller {
                 key => self.read_resting(usize::try_from(key).unwrap_or(usize::MAX)),
             }
         }
+        self.reader.responder.flush_log();
         self.inbox.handle.count_resting(self.resting.len());
     }
 
@@ -193,6 +195,7 @@ impl Poller {
             };
             match shared.gate.enter(visitor.address.map(|address| address.ip())) {
                 Ok(place) => {
+                    self.count(|counts| &counts.accepted);
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
                     let stream = Arc::new(stream);
                     self.serve_new(Connection::new(id, stream, visitor, place, self.now));
@@ -208,7 +211,12 @@ impl Poller {
         }
     }
 
+    fn count(&self, of: impl Fn(&WebCounts) -> &AtomicU64) {
+        of(self.reader.responder.counts()).fetch_add(1, Ordering::Relaxed);
+    }
+
     fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor, full: Full) {
+        self.count(|counts| &counts.turned_away);
         self.reader.turn_away(stream, visitor);
         if self.turned_away_notice.is_none_or(|last| self.now - last >= TURNED_AWAY_NOTICE) {
             self.turned_away_notice = Some(self.now);
@@ -286,6 +294,7 @@ impl Poller {
     }
 
     fn hand_over(&mut self, connection: Connection, outbox: Outbox, next: Next) {
+        self.count(|counts| &counts.waited);
         self.note_away(connection.id, &connection.stream, false);
         let home = self.inbox.handle.clone();
         self.pool.start(Job::Answer(Box::new(AnswerJob { connection, outbox, next, home })));
@@ -315,12 +324,13 @@ impl Poller {
         self.resting.retain(|_, connection| {
             let is_late = connection.deadline(limits) <= now;
             if is_late {
+                reader.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
                 reader.end_late(connection);
             }
             !is_late
         });
         self.resting.shrink_to_fit();
-        reader.responder.leases.drop_revoked();
+        reader.responder.drop_revoked();
     }
 
     /// Lets what has been begun come to its end: peers see the end of their connection, answers at work are the last.

@@ -3,12 +3,15 @@
 //! A thread that is done waits a while for the next session, so that a session usually costs no new thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::config::Limits;
 use crate::linux::CpuSet;
+use crate::metrics::WebCounts;
+use crate::session::http::{Admin, Outbox};
 use crate::session::{self, Job, Services};
 
 /// How long a session thread waits for its next session before it ends.
@@ -31,6 +34,8 @@ struct Worker {
     next_job: Receiver<Job>,
     services: Services,
     limits: Limits,
+    admin: Arc<Admin>,
+    counts: Arc<WebCounts>,
     /// Where session threads may run: anywhere, although pollers do not.
     cpus: Option<CpuSet>,
     /// Dropped when the thread ends; nothing is ever sent.
@@ -41,10 +46,16 @@ struct Worker {
 pub(super) type AllEnded = Receiver<()>;
 
 impl Pool {
-    pub(super) fn new(services: Services, limits: Limits, cpus: Option<CpuSet>) -> (Self, AllEnded) {
+    pub(super) fn new(
+        services: Services,
+        limits: Limits,
+        admin: Arc<Admin>,
+        counts: Arc<WebCounts>,
+        cpus: Option<CpuSet>,
+    ) -> (Self, AllEnded) {
         let (jobs, next_job) = bounded(HANDOFF);
         let (alive, all_ended) = bounded(0);
-        (Self { jobs, worker: Worker { next_job, services, limits, cpus, alive } }, all_ended)
+        (Self { jobs, worker: Worker { next_job, services, limits, admin, counts, cpus, alive } }, all_ended)
     }
 
     /// Starts a session on a thread that is idle, or else on a new one.
@@ -69,11 +80,14 @@ impl Worker {
         if let Some(cpus) = &self.cpus {
             cpus.apply();
         }
-        let Self { next_job, services, limits, cpus: _, alive: _alive } = self;
+        let Self { next_job, services, limits, admin, counts, cpus: _, alive: _alive } = self;
+        let mut responder = services.responder(&admin, counts, true);
+        drop(admin);
         let mut next = Some(first);
         while let Some(job) = next {
-            if !isolated(|| session::run(job, &services, &limits)) {
+            if !isolated(|| session::run(job, &services, &limits, &mut responder)) {
                 tracing::error!(target: "session", "a session panicked; the others go on");
+                *responder.outbox() = Outbox::default();
             }
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }

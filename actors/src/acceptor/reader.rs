@@ -44,7 +44,7 @@ impl Reader {
         let mut verdict = Verdict::Close;
         if !isolated(|| verdict = self.read_once(connection, now)) {
             tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
-            self.responder.outbox = Outbox::default();
+            *self.responder.outbox() = Outbox::default();
         }
         verdict
     }
@@ -69,8 +69,8 @@ impl Reader {
     pub(super) fn end_late(&mut self, connection: &Connection) {
         connection.refuse_as_late(&mut self.responder);
         // It is closed whether or not the client takes the answer.
-        let _ = self.responder.outbox.write_now(&connection.stream);
-        self.responder.outbox = Outbox::default();
+        let _ = self.responder.outbox().write_now(&connection.stream);
+        *self.responder.outbox() = Outbox::default();
     }
 
     /// Tells somebody for whom there is no room to come back; a peer understands the closing.
@@ -82,8 +82,8 @@ impl Reader {
             let full =
                 BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
             self.responder.refuse(&visitor, full, true);
-            let _ = self.responder.outbox.write_now(stream);
-            self.responder.outbox = Outbox::default();
+            let _ = self.responder.outbox().write_now(stream);
+            *self.responder.outbox() = Outbox::default();
         }
     }
 }
@@ -99,10 +99,10 @@ fn work(
     let mut rest = bytes;
     loop {
         let next = connection.advance(&mut rest, responder, limits, now);
-        let written = responder.outbox.write_now(&connection.stream);
+        let written = responder.outbox().write_now(&connection.stream);
         match (next, written) {
             (_, Err(_)) => {
-                responder.outbox = Outbox::default();
+                *responder.outbox() = Outbox::default();
                 return Verdict::Close;
             }
             (Next::Flush, Ok(Written::All)) => {}
@@ -112,7 +112,7 @@ fn work(
             }
             (next @ Next::Wait, Ok(_)) | (next, Ok(Written::Blocked)) => {
                 connection.hold(rest);
-                return Verdict::Session(std::mem::take(&mut responder.outbox), next);
+                return Verdict::Session(std::mem::take(responder.outbox()), next);
             }
             (Next::Read, Ok(Written::All)) => {
                 if !rest.is_empty() {

@@ -225,14 +225,15 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// The site's own page for a 500 or 503, if it has one. When the disk fails, what is kept is good enough.
+    /// The site's own page for an error, if it has one. When the disk fails, what is kept is good enough.
     fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
-        let read = self.asset(now, FAILED_FILE, status);
+        let file = if status == Status::NotFound { NOT_FOUND_FILE } else { FAILED_FILE };
+        let read = self.asset(now, file, status);
         match read {
             Ok(page) => page,
             Err(DiskError::NotFound | DiskError::Refused) => None,
             Err(DiskError::Busy | DiskError::Failed) => {
-                let slot = self.cache.find(&Key::new(FAILED_FILE, status))?;
+                let slot = self.cache.find(&Key::new(file, status))?;
                 self.cache.get(slot).map(|(_, kept)| Arc::clone(&kept.asset))
             }
         }

@@ -54,7 +54,7 @@ pub(crate) enum Command {
     },
     /// Find the site's own page for an error of the server.
     ErrorPage {
-        /// 500 or 503.
+        /// 404, 500 or 503.
         status: Status,
         /// Where the answer goes.
         reply: Reply<Option<Arc<Asset>>>,
@@ -145,8 +145,8 @@ impl FileServerHandle {
         self.ask(|reply| Command::Find { path, reply })
     }
 
-    /// Asks for the site's own page for an error of the server, 500 or 503, which is `50x.html` in its root; the answer may
-    /// be kept as a lease. Who wants to have it when FileServer is [`Unavailable`] asks early.
+    /// Asks for the site's own page for a 404, which is `404.html` in its root, or for an error of the server, 500 or 503,
+    /// which is `50x.html`; the answer may be kept as a lease. Who wants to have it when FileServer is [`Unavailable`] asks early.
     ///
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.

@@ -11,23 +11,25 @@ mod splice;
 mod transmissions;
 mod untaken;
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::{io, mem};
+use std::time::SystemTime;
 
 use wire::frame::PREFACE;
 
 use crate::acceptor::{Place, PollerHandle, Returned};
+use crate::access_log::AccessLogHandle;
 use crate::config::Limits;
-use crate::file_server::FileServerHandle;
 use crate::index::IndexHandle;
+use crate::metrics::WebCounts;
 use crate::router::RouterHandle;
 
 pub use port::{Delivery, EndReason, Port, SessionCommand, SessionPort};
 
 use greeting::Wish;
-use http::{Connection, Next, Outbox, Responder};
+use http::{Admin, Connection, Next, Outbox, Responder, Sites};
 use link::Link;
 
 /// Names a session; never used again while the server runs.
@@ -40,10 +42,20 @@ pub struct Services {
     pub router: RouterHandle,
     /// The Index.
     pub index: IndexHandle,
-    /// The FileServer.
-    pub files: FileServerHandle,
+    /// The web sites, each with its FileServer.
+    pub sites: Arc<Sites>,
+    /// Where each request is written down.
+    pub access_log: Option<AccessLogHandle>,
     /// Set when the server ends: a session then ends as soon as it has answered.
     pub stopping: Arc<AtomicBool>,
+}
+
+impl Services {
+    /// What answers HTTP requests on one thread.
+    pub(crate) fn responder(&self, admin: &Arc<Admin>, counts: Arc<WebCounts>, may_wait: bool) -> Responder {
+        let (sites, stopping) = (Arc::clone(&self.sites), Arc::clone(&self.stopping));
+        Responder::new(sites, Arc::clone(admin), stopping, counts, self.access_log.clone(), may_wait)
+    }
 }
 
 /// What a session is for.
@@ -86,7 +98,7 @@ pub(crate) struct AnswerJob {
 }
 
 /// Does what a session is for. Whatever goes wrong is logged here and goes no further.
-pub(crate) fn run(job: Job, services: &Services, limits: &Limits) {
+pub(crate) fn run(job: Job, services: &Services, limits: &Limits, responder: &mut Responder) {
     match job {
         Job::Peer(job) => {
             let _span =
@@ -96,7 +108,7 @@ pub(crate) fn run(job: Job, services: &Services, limits: &Limits) {
                 tracing::debug!(target: "session", %error, "ended");
             }
         }
-        Job::Answer(job) => answer(*job, services, limits),
+        Job::Answer(job) => answer(*job, limits, responder),
     }
 }
 
@@ -110,11 +122,15 @@ fn serve_peer(job: PeerJob, services: &Services) -> io::Result<()> {
     }
 }
 
-fn answer(job: AnswerJob, services: &Services, limits: &Limits) {
+fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
     let AnswerJob { mut connection, outbox, next, home } = job;
-    let mut responder = Responder::new(services.files.clone(), Arc::clone(&services.stopping), true);
-    match http::serve(&mut connection, outbox, next, &mut responder, limits) {
-        Ok(next) => home.take_back(Returned { connection, next, learned: mem::take(&mut responder.learned) }),
-        Err(error) => tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended"),
+    responder.set_time(SystemTime::now());
+    match http::serve(&mut connection, outbox, next, responder, limits) {
+        Ok(next) => home.take_back(Returned { connection, next, learned: responder.take_learned() }),
+        Err(error) => {
+            tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
+            *responder.outbox() = Outbox::default();
+        }
     }
+    responder.flush_log();
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
-use super::respond::{After, Answered, Responder};
+use super::respond::{Answered, Responder};
+use super::writer::After;
 use crate::acceptor::Place;
 use crate::config::Limits;
 use crate::session::SessionId;
@@ -118,7 +119,7 @@ impl Connection {
         loop {
             match self.step(rest, responder, limits, now) {
                 Some(next) => return next,
-                None if responder.outbox.is_full() => return Next::Flush,
+                None if responder.outbox().is_full() => return Next::Flush,
                 None => {}
             }
         }

@@ -5,10 +5,15 @@
 //! a slow reader, a password to be checked) gets the thread of a session ([`serve`]), and then the connection goes
 //! back to rest.
 
+mod admin;
+mod brief;
 mod connection;
+mod cors;
 mod leases;
 mod outbox;
 mod respond;
+mod sites;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -20,15 +25,28 @@ use std::time::Instant;
 
 use crate::config::Limits;
 
+pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::{Connection, Next};
 pub(crate) use self::outbox::{Outbox, Written};
 pub(crate) use self::respond::{Learned, Responder};
+pub use self::sites::{Site, Sites};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Visitor {
     /// Its address; none on a Unix socket.
     pub address: Option<SocketAddr>,
+    /// Where it came in.
+    pub door: Door,
+}
+
+/// What a listening socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The web sites and the peers.
+    Public,
+    /// What the server tells about itself.
+    Admin,
 }
 
 impl fmt::Display for Visitor {
@@ -54,13 +72,13 @@ pub(crate) fn serve(
     limits: &Limits,
 ) -> io::Result<Next> {
     connection.stream.set_write_timeout(Some(limits.write_timeout))?;
-    responder.outbox = outbox;
+    *responder.outbox() = outbox;
     let held = std::mem::take(&mut connection.held);
     let mut rest = held.as_slice();
-    responder.outbox.write_all(&connection.stream, limits.write_timeout)?;
+    responder.outbox().write_all(&connection.stream, limits.write_timeout)?;
     while matches!(next, Next::Wait | Next::Flush) {
         next = connection.advance(&mut rest, responder, limits, Instant::now());
-        responder.outbox.write_all(&connection.stream, limits.write_timeout)?;
+        responder.outbox().write_all(&connection.stream, limits.write_timeout)?;
     }
     connection.hold(rest);
     Ok(next)

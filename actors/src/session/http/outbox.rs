@@ -1,6 +1,7 @@
 //! Bytes out: answers are gathered and written together.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use bytes::{Buf as _, Bytes};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use crate::file_server::{Asset, Body};
+use crate::file_server::Body;
 use crate::linux::send_file;
 
 /// Bodies up to this size are copied behind their head; for larger ones another entry in a `writev` costs less.
@@ -49,9 +50,9 @@ struct Reference {
 
 enum Content {
     Memory(Bytes),
-    /// The file of an asset, of which `offset..end` is left to be sent.
+    /// A file, of which `offset..end` is left to be sent.
     File {
-        asset: Arc<Asset>,
+        file: Arc<File>,
         offset: u64,
         end: u64,
     },
@@ -84,10 +85,10 @@ impl Outbox {
             || matches!(self.bodies.back(), Some(Reference { content: Content::File { .. }, .. }))
     }
 
-    /// Adds the bytes `from..end` of the body of an asset.
-    pub(super) fn push_body(&mut self, asset: &Arc<Asset>, from: u64, end: u64) {
+    /// Adds the bytes `from..end` of a body.
+    pub(super) fn push_body(&mut self, body: &Body, from: u64, end: u64) {
         let after = self.copied.len();
-        let content = match asset.body() {
+        let content = match body {
             Body::Memory(content) => {
                 // What is in memory has a length that fits.
                 let range = usize::try_from(from).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
@@ -97,7 +98,8 @@ impl Outbox {
                 }
                 Content::Memory(content.slice(range))
             }
-            Body::File { .. } => Content::File { asset: Arc::clone(asset), offset: from, end },
+            Body::File { .. } if from == end => return,
+            Body::File { file, .. } => Content::File { file: Arc::clone(file), offset: from, end },
         };
         self.bodies.push_back(Reference { after, content });
     }
@@ -194,13 +196,12 @@ impl Outbox {
     }
 
     fn send_file(&mut self, stream: &TcpStream) -> io::Result<()> {
-        let Some(Reference { content: Content::File { asset, offset, end }, .. }) = self.bodies.front_mut()
+        let Some(Reference { content: Content::File { file, offset, end }, .. }) = self.bodies.front_mut()
         else {
             return Ok(());
         };
-        let Body::File { file, .. } = asset.body() else { return Ok(()) };
         let count = usize::try_from((*end - *offset).min(SEND_FILE_BYTES_MAX)).unwrap_or(usize::MAX);
-        if count > 0 && send_file(stream, file, offset, count)? == 0 {
+        if count > 0 && send_file(stream, &**file, offset, count)? == 0 {
             // The file has become shorter than its head says; only an early end tells the client.
             return Err(ErrorKind::UnexpectedEof.into());
         }

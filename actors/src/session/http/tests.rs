@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use wire::http::SitePath;
 
+use super::{Door, Sites};
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::config::Limits;
 use crate::file_server::{self, Asset, FileServerConfig, FileServerHandle, Found};
 use crate::index::{IndexHandle, IndexThreads};
 use crate::runtime::Vital;
 use crate::session::Services;
+use crate::site::SiteConfig;
 use crate::{router, store};
 
 /// Longest wait for what must happen.
@@ -57,7 +59,7 @@ impl Site {
         write("dir/index.html", b"index");
         let root = folder.path().to_owned();
         let (files, vital) = file_server::start(&FileServerConfig {
-            site: Arc::new(crate::site::SiteConfig { root, ..Default::default() }),
+            site: Arc::new(SiteConfig { root, ..Default::default() }),
             ..Default::default()
         })
         .expect("the root is there");
@@ -76,8 +78,11 @@ impl Site {
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())
                 .expect("there are threads");
-        let services = Services { router, index, files: files.clone(), stopping: Arc::default() };
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("there is a free port");
+        let config = Arc::new(SiteConfig::default());
+        let sites = Arc::new(Sites::new(vec![super::Site { config, files: files.clone() }]));
+        let services = Services { router, index, sites, access_log: None, stopping: Arc::default() };
+        let listener =
+            Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
         let acceptor = acceptor::start(vec![listener], limits, services).expect("there are threads");
         let others = Others {
             _router: router_thread,
@@ -271,7 +276,7 @@ fn other_methods_are_answered_and_the_connection_goes_on() {
     for (request, status) in [
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nGET ", "405 Method Not Allowed"),
         ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", "501 Not Implemented"),
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "204 No Content"),
     ] {
         let answer = site.text(format!("{request}{}", get("/small.txt")));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");

@@ -1,0 +1,237 @@
+//! What a line says.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::AccessLogFormat;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The time of a line, made anew once a second.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    second: u64,
+    /// `2000-10-10T13:55:36Z`, as RFC 3339 has it.
+    rfc3339: String,
+    /// `10/Oct/2000:13:55:36 +0000`, as the combined format has it.
+    combined: String,
+}
+
+impl Clock {
+    pub(crate) fn new(now: SystemTime) -> Self {
+        let mut clock = Self { second: u64::MAX, rfc3339: String::new(), combined: String::new() };
+        clock.set(now);
+        clock
+    }
+
+    pub(crate) fn set(&mut self, now: SystemTime) {
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second == self.second {
+            return;
+        }
+        self.second = second;
+        let rfc3339 = humantime::format_rfc3339_seconds(now).to_string();
+        // The year has four digits until 9999.
+        let (date, time) = rfc3339.trim_end_matches('Z').split_once('T').unwrap_or_default();
+        let mut parts = date.split('-');
+        let mut part = || parts.next().unwrap_or_default();
+        let (year, month, day) = (part(), part(), part());
+        let month = month.parse().ok().and_then(|month: usize| MONTHS.get(month.wrapping_sub(1)));
+        self.combined = format!("{day}/{}/{year}:{time} +0000", month.unwrap_or(&"Jan"));
+        self.rfc3339 = rfc3339;
+    }
+}
+
+/// One request and its answer. What the client sent is still as it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// None for a Unix socket.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) method: &'a str,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) host: Option<&'a str>,
+    pub(crate) status: u16,
+    /// Of the body.
+    pub(crate) bytes: u64,
+    pub(crate) referer: Option<&'a [u8]>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: &'a str,
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    method: &'a str,
+    target: &'a str,
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    status: u16,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referer: Option<std::borrow::Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl Record<'_> {
+    /// Adds a line. Whatever the client sent, it is one.
+    pub(crate) fn append_to(&self, lines: &mut Vec<u8>, format: AccessLogFormat, clock: &Clock) {
+        match format {
+            AccessLogFormat::Combined => self.append_combined(lines, clock),
+            AccessLogFormat::Json => self.append_json(lines, clock),
+        }
+        lines.push(b'\n');
+    }
+
+    fn append_combined(&self, lines: &mut Vec<u8>, clock: &Clock) {
+        match self.address {
+            // Writing into a Vec cannot fail, here and below.
+            Some(address) => drop(write!(lines, "{}", address.to_canonical())),
+            None => lines.push(b'-'),
+        }
+        lines.extend_from_slice(b" - ");
+        // A space in a name would move all that follows.
+        push_escaped(lines, self.user.map(str::as_bytes), |byte| byte == b' ');
+        let _ = write!(lines, " [{}] \"{} ", clock.combined, self.method);
+        push_escaped(lines, Some(self.target.as_bytes()), |_| false);
+        let _ = write!(lines, " {}\" {} {} \"", self.version, self.status, self.bytes);
+        push_escaped(lines, self.referer, |_| false);
+        lines.extend_from_slice(b"\" \"");
+        push_escaped(lines, self.user_agent, |_| false);
+        lines.push(b'"');
+    }
+
+    fn append_json(&self, lines: &mut Vec<u8>, clock: &Clock) {
+        let line = Line {
+            time: &clock.rfc3339,
+            address: self.address.map(|address| address.to_canonical()),
+            user: self.user,
+            method: self.method,
+            target: self.target,
+            version: self.version,
+            host: self.host,
+            status: self.status,
+            bytes: self.bytes,
+            referer: self.referer.map(String::from_utf8_lossy),
+            user_agent: self.user_agent.map(String::from_utf8_lossy),
+        };
+        // All of it can be said in JSON.
+        let _ = serde_json::to_writer(lines, &line);
+    }
+}
+
+/// Quotation marks, backslashes and all that is not printable ASCII become `\xHH`; nothing becomes a hyphen.
+fn push_escaped(lines: &mut Vec<u8>, text: Option<&[u8]>, also: impl Fn(u8) -> bool) {
+    for &byte in text.filter(|text| !text.is_empty()).unwrap_or(b"-") {
+        if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') && !also(byte) {
+            lines.push(byte);
+        } else {
+            let _ = write!(lines, "\\x{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn clock() -> Clock {
+        // Tue, 10 Oct 2000 13:55:36 GMT.
+        Clock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(971_186_136))
+    }
+
+    fn record() -> Record<'static> {
+        Record {
+            address: Some([192, 0, 2, 7].into()),
+            user: Some("frank"),
+            method: "GET",
+            target: "/a.gif?x=1",
+            version: "HTTP/1.1",
+            host: Some("example.org"),
+            status: 200,
+            bytes: 2326,
+            referer: Some(b"http://example.org/\"start\""),
+            user_agent: None,
+        }
+    }
+
+    fn line(record: Record<'_>, format: AccessLogFormat) -> String {
+        let mut lines = Vec::new();
+        record.append_to(&mut lines, format, &clock());
+        String::from_utf8(lines).expect("a line is text")
+    }
+
+    #[test]
+    fn the_combined_format_is_that_of_other_servers() {
+        assert_eq!(
+            line(record(), AccessLogFormat::Combined),
+            "192.0.2.7 - frank [10/Oct/2000:13:55:36 +0000] \"GET /a.gif?x=1 HTTP/1.1\" 200 2326 \
+             \"http://example.org/\\x22start\\x22\" \"-\"\n"
+        );
+        let unix = Record { address: None, user: Some("a b"), ..record() };
+        assert!(line(unix, AccessLogFormat::Combined).starts_with("- - a\\x20b [10"));
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let line = line(record(), AccessLogFormat::Json);
+        let value: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+        assert_eq!(value["time"], "2000-10-10T13:55:36Z");
+        assert_eq!(value["address"], "192.0.2.7");
+        assert_eq!(value["referer"], "http://example.org/\"start\"");
+        assert_eq!(value["bytes"], 2326);
+        assert!(value.get("user_agent").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_one_line(target: String, agent: Vec<u8>, user: String) {
+            let record = Record { target: &target, user_agent: Some(&agent), user: Some(&user), ..record() };
+            let combined = line(record, AccessLogFormat::Combined);
+            prop_assert_eq!(combined.matches('\n').count(), 1);
+            prop_assert_eq!(combined.matches('"').count(), 6);
+            let json = line(record, AccessLogFormat::Json);
+            prop_assert_eq!(json.matches('\n').count(), 1);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_moved_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let config = crate::config::AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
+        let (log, vital) = super::super::start(&config).expect("the folder can be written to");
+        log.write(b"one\n".to_vec());
+        log.reopen();
+        log.write(b"two\n".to_vec());
+        // Reopening the same file adds to it.
+        let since = std::time::Instant::now();
+        while std::fs::read(&path).expect("it is there") != b"one\ntwo\n" {
+            assert!(since.elapsed() < Duration::from_secs(20), "nothing was written");
+            std::thread::yield_now();
+        }
+        std::fs::rename(&path, &moved).expect("it can be moved");
+        log.write(b"three\n".to_vec());
+        log.reopen();
+        log.write(b"four\n".to_vec());
+        drop(log);
+        drop(vital);
+        assert_eq!(std::fs::read(&moved).expect("it is there"), b"one\ntwo\nthree\n");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"four\n");
+    }
+}

@@ -1,0 +1,85 @@
+//! The thread that writes.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Command;
+use crate::runtime::{Mailbox, Vital, spawn_vital};
+
+/// Addresses and what people looked at are not for everybody on the machine.
+const MODE: u32 = 0o640;
+/// How often it is said that the disk does not take the lines.
+const NOTICE: Duration = Duration::from_secs(60);
+
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(MODE).open(path)
+}
+
+pub(super) fn start(
+    file: File,
+    path: PathBuf,
+    mailbox: Mailbox<Command>,
+    lost: Arc<AtomicU64>,
+) -> io::Result<Vital> {
+    let mut log = Log { file, path, lost, last_notice: None };
+    spawn_vital("access_log", move || {
+        let mut batch = Vec::new();
+        while mailbox.drain(&mut batch) {
+            log.carry_out(&mut batch);
+        }
+        log.carry_out(&mut batch);
+    })
+}
+
+struct Log {
+    file: File,
+    path: PathBuf,
+    lost: Arc<AtomicU64>,
+    last_notice: Option<Instant>,
+}
+
+impl Log {
+    fn carry_out(&mut self, batch: &mut Vec<Command>) {
+        let mut lines = Vec::new();
+        for command in batch.drain(..) {
+            match command {
+                Command::Write(more) if lines.is_empty() => lines = more,
+                Command::Write(more) => lines.extend_from_slice(&more),
+                Command::Reopen => {
+                    self.write(&std::mem::take(&mut lines));
+                    self.reopen();
+                }
+            }
+        }
+        self.write(&lines);
+    }
+
+    fn write(&mut self, lines: &[u8]) {
+        let failed = self.file.write_all(lines).err();
+        let lost = self.lost.load(Ordering::Relaxed);
+        if (failed.is_some() || lost > 0) && self.last_notice.is_none_or(|last| last.elapsed() >= NOTICE) {
+            self.last_notice = Some(Instant::now());
+            self.lost.fetch_sub(lost, Ordering::Relaxed);
+            let path = self.path.display();
+            match failed {
+                Some(error) => tracing::warn!(target: "access_log", %path, %error, "lines are lost"),
+                None => tracing::warn!(target: "access_log", %path, "the disk is too slow; lines are lost"),
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        match open(&self.path) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                let path = self.path.display();
+                tracing::warn!(target: "access_log", %path, %error, "cannot be opened anew; going on with the old file");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The web sites of the server, and which of them a request is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::file_server::FileServerHandle;
+use crate::site::{RedirectRule, SiteConfig};
+
+/// One web site.
+#[derive(Debug)]
+pub struct Site {
+    /// How it is served.
+    pub config: Arc<SiteConfig>,
+    /// Where its files are asked for.
+    pub files: FileServerHandle,
+}
+
+/// All web sites, at least one.
+#[derive(Debug)]
+pub struct Sites {
+    sites: Vec<Site>,
+    /// Empty when there is but one, so that nobody looks.
+    by_host: HashMap<String, usize>,
+}
+
+impl Sites {
+    /// The first of `sites` answers to every host that no other has.
+    pub fn new(sites: Vec<Site>) -> Self {
+        let mut by_host = HashMap::new();
+        if sites.len() > 1 {
+            for (index, site) in sites.iter().enumerate() {
+                by_host.extend(site.config.hosts.iter().map(|host| (host.clone(), index)));
+            }
+        }
+        Self { sites, by_host }
+    }
+
+    /// All of them, the default first.
+    pub(crate) fn all(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// The place in [`Sites::all`] of the site for a `Host` without its port. Case and a dot at the end make no difference.
+    pub(super) fn index_of(&self, host: Option<&str>) -> usize {
+        if self.by_host.is_empty() {
+            return 0;
+        }
+        let host = host.unwrap_or_default();
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.by_host.get(&host).copied().unwrap_or(0)
+    }
+}
+
+/// Where a path has moved to, as the value of a `Location`. `path` is as it was sent.
+pub(super) fn redirected<'c>(rules: &'c [RedirectRule], path: &str) -> Option<(&'c RedirectRule, String)> {
+    rules.iter().find_map(|rule| {
+        let rest = match rule.from.strip_suffix('*') {
+            Some(start) => path.strip_prefix(start)?,
+            None => (path == rule.from).then_some("")?,
+        };
+        let location = match rule.to.strip_suffix('*') {
+            // Two slashes at the start would name a host.
+            Some(start) => format!("{start}{}", rest.trim_start_matches(['/', '\\'])),
+            None => rule.to.clone(),
+        };
+        Some((rule, location))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::http::Status;
+
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_fits_decides_and_leads_to_no_other_host() {
+        let rule = |from: &str, to: &str| RedirectRule {
+            from: from.into(),
+            to: to.into(),
+            status: Status::MovedPermanently,
+        };
+        let rules =
+            [rule("/old", "/new"), rule("/blog/*", "/posts/*"), rule("/go/*", "/*"), rule("/x*", "/y")];
+        let to = |path: &str| redirected(&rules, path).map(|(_, location)| location);
+        assert_eq!(to("/old").as_deref(), Some("/new"));
+        assert_eq!(to("/old/"), None);
+        assert_eq!(to("/blog/a/b").as_deref(), Some("/posts/a/b"));
+        assert_eq!(to("/go//evil.example/").as_deref(), Some("/evil.example/"));
+        assert_eq!(to("/go/\\evil.example/").as_deref(), Some("/evil.example/"));
+        assert_eq!(to("/xyz").as_deref(), Some("/y"));
+        assert_eq!(to("/new"), None);
+    }
+}

@@ -1,0 +1,350 @@
+//! How answers are written down: heads, parts, bodies, and the lines about them.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use wire::escape::Escaped;
+use wire::http::{
+    AcceptedCodings, BadRequest, Condition, Method, Multipart, Part, RequestHead, Status, Version, Wanted,
+    evaluate, unsatisfied_content_range, wanted_parts,
+};
+
+use super::Visitor;
+use super::brief::Brief;
+use super::outbox::Outbox;
+use crate::access_log::{AccessLogHandle, Clock, Record};
+use crate::file_server::{Asset, Body, Representation};
+use crate::metrics::WebCounts;
+
+/// Gathered lines of the access log above which they are handed over.
+const LOG_BYTES_MAX: usize = 32 << 10;
+
+/// What becomes of the connection after an answer, as its head says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum After {
+    Close,
+    /// HTTP/1.0 has to be told.
+    KeepAlive10,
+    KeepAlive11,
+}
+
+impl After {
+    pub(crate) fn new(keep_alive: bool, version: Version) -> Self {
+        match (keep_alive, version) {
+            (false, _) => Self::Close,
+            (true, Version::Http10) => Self::KeepAlive10,
+            (true, Version::Http11) => Self::KeepAlive11,
+        }
+    }
+}
+
+/// A request, and what has been found out about it before its answer is written.
+pub(super) struct Request<'r> {
+    pub(super) head: &'r RequestHead<'r>,
+    pub(super) visitor: &'r Visitor,
+    pub(super) after: After,
+    /// The name that somebody has proved to have.
+    pub(super) user: Option<&'r str>,
+    /// Fields that the answer gets whatever it is, each with its CRLF.
+    pub(super) fields: &'r str,
+}
+
+/// Writes answers into an outbox.
+pub(super) struct Writer {
+    pub(super) outbox: Outbox,
+    pub(super) counts: Arc<WebCounts>,
+    date: DateLine,
+    log: Option<Log>,
+}
+
+struct Log {
+    handle: AccessLogHandle,
+    clock: Clock,
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(counts: Arc<WebCounts>, log: Option<AccessLogHandle>) -> Self {
+        let now = SystemTime::now();
+        let log = log.map(|handle| Log { handle, clock: Clock::new(now), lines: Vec::new() });
+        Self { outbox: Outbox::default(), counts, date: DateLine::new(now), log }
+    }
+
+    /// Tells the time for the answers to come.
+    pub(super) fn set_time(&mut self, now: SystemTime) {
+        self.date.set(now);
+        if let Some(log) = &mut self.log {
+            log.clock.set(now);
+        }
+    }
+
+    /// Hands over the lines of the access log that have been gathered.
+    pub(super) fn flush_log(&mut self) {
+        if let Some(log) = self.log.as_mut().filter(|log| !log.lines.is_empty()) {
+            log.handle.write(std::mem::take(&mut log.lines));
+        }
+    }
+
+    /// Which representation of an asset a client gets.
+    pub(super) fn choose<'a>(head: &RequestHead<'_>, asset: &'a Asset) -> &'a Representation {
+        if !(asset.is_negotiated() && head.accepts_codings) {
+            return asset.plain();
+        }
+        let coding = AcceptedCodings::parse(head.fields).choose(|coding| asset.has(coding));
+        asset.representation(coding).unwrap_or(asset.plain())
+    }
+
+    /// Answers with an asset, or as the conditions and ranges of the request demand (RFC 9110, section 13.2.2).
+    pub(super) fn push_asset(&mut self, request: &Request<'_>, status: Status, chosen: &Representation) {
+        let head = request.head;
+        if let Some(validators) = chosen.validators() {
+            if head.is_conditional {
+                match evaluate(head.fields, Some(validators)) {
+                    Condition::Proceed => {}
+                    Condition::NotModified => return self.push_not_modified(request, chosen),
+                    Condition::Failed => {
+                        let reason = "the file is not what the request is for";
+                        return self.push_refusal(request, chosen, Status::PreconditionFailed, reason, "");
+                    }
+                }
+            }
+            if head.has_range && head.method == Method::Get {
+                let length = chosen.body().bytes();
+                match wanted_parts(head.fields, validators, length) {
+                    Wanted::Whole => {}
+                    Wanted::Parts(parts) => return self.push_parts(request, chosen, &parts, length),
+                    Wanted::Unsatisfiable => {
+                        let range = format!("Content-Range: {}\r\n", unsatisfied_content_range(length));
+                        let reason = "the file is shorter than that";
+                        return self.push_refusal(
+                            request,
+                            chosen,
+                            Status::RangeNotSatisfiable,
+                            reason,
+                            &range,
+                        );
+                    }
+                }
+            }
+        }
+        self.outbox.copied().extend_from_slice(chosen.head());
+        self.end_head(request);
+        let bytes = if head.method == Method::Head { 0 } else { chosen.body().bytes() };
+        self.outbox.push_body(chosen.body(), 0, bytes);
+        self.note(request, status, bytes);
+    }
+
+    fn push_not_modified(&mut self, request: &Request<'_>, chosen: &Representation) {
+        self.outbox.copied().extend_from_slice(chosen.not_modified_head().unwrap_or_default());
+        self.end_head(request);
+        self.note(request, Status::NotModified, 0);
+    }
+
+    fn push_refusal(
+        &mut self,
+        request: &Request<'_>,
+        chosen: &Representation,
+        status: Status,
+        reason: &str,
+        fields: &str,
+    ) {
+        // They are header fields, and so text.
+        let of_resource = String::from_utf8_lossy(chosen.refusal_fields());
+        self.push_brief(request, &Brief { status, reason, fields: format!("{fields}{of_resource}").into() });
+    }
+
+    /// One part is a message of its own, several are a multipart one (RFC 9110, section 15.3.7).
+    fn push_parts(&mut self, request: &Request<'_>, chosen: &Representation, parts: &[Part], length: u64) {
+        let out = self.outbox.copied();
+        let status = Status::PartialContent;
+        let bytes = if let [part] = parts {
+            // Writing into a Vec cannot fail, here and below.
+            let _ = write!(
+                out,
+                "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {}\r\nContent-Range: {}\r\n",
+                chosen.content_type(),
+                part.bytes(),
+                part.content_range(length)
+            );
+            out.extend_from_slice(chosen.partial_fields());
+            self.end_head(request);
+            self.outbox.push_body(chosen.body(), part.first, part.last + 1);
+            part.bytes()
+        } else {
+            // Nobody can have put it into the file.
+            let boundary = format!("{:032x}", rand::random::<u128>());
+            let multipart = Multipart::new(parts, chosen.content_type(), length, &boundary);
+            let bytes = multipart.content_length();
+            let out = self.outbox.copied();
+            let _ = write!(
+                out,
+                "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {bytes}\r\n",
+                multipart.content_type()
+            );
+            out.extend_from_slice(chosen.partial_fields());
+            self.end_head(request);
+            for (part_head, part) in multipart.parts() {
+                self.outbox.copied().extend_from_slice(part_head);
+                self.outbox.push_body(chosen.body(), part.first, part.last + 1);
+            }
+            self.outbox.copied().extend_from_slice(multipart.end());
+            bytes
+        };
+        self.note(request, status, bytes);
+    }
+
+    /// Answers without a file.
+    pub(super) fn push_brief(&mut self, request: &Request<'_>, brief: &Brief<'_>) {
+        let has_body = request.head.method != Method::Head;
+        let bytes = self.push_brief_head(brief, request.fields, request.after, has_body);
+        self.note(request, brief.status, bytes);
+    }
+
+    /// Answers with a text that was made for this request.
+    pub(super) fn push_text(&mut self, request: &Request<'_>, media_type: &str, text: &str) {
+        let _ = write!(
+            self.outbox.copied(),
+            "HTTP/1.1 {}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n",
+            Status::Ok,
+            text.len()
+        );
+        self.end_head(request);
+        let bytes = if request.head.method == Method::Head { 0 } else { text.len() };
+        self.outbox.copied().extend_from_slice(&text.as_bytes()[..bytes]);
+        self.note(request, Status::Ok, bytes as u64);
+    }
+
+    /// Answers what is no request; the connection ends after it.
+    pub(super) fn push_bad_request(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
+        let bytes = self.push_brief_head(&Brief::new(bad.status, bad.reason), "", After::Close, has_body);
+        let status = bad.status.code();
+        tracing::info!(target: "web", %visitor, status, bytes, reason = bad.reason, "refused");
+        self.counts.count_answer(status, bytes);
+        self.log_line(&Record {
+            address: visitor.address.map(|address| address.ip()),
+            user: None,
+            method: "-",
+            target: "-",
+            version: "-",
+            host: None,
+            status,
+            bytes,
+            referer: None,
+            user_agent: None,
+        });
+    }
+
+    /// Returns the length of the body.
+    fn push_brief_head(&mut self, brief: &Brief<'_>, fields: &str, after: After, has_body: bool) -> u64 {
+        let body = format!("{}: {}\n", brief.status, brief.reason);
+        let out = self.outbox.copied();
+        let _ = write!(out, "HTTP/1.1 {}\r\n", brief.status);
+        // A 204 has neither (RFC 9110, section 8.6).
+        let has_content = brief.status != Status::NoContent;
+        if has_content {
+            let _ =
+                write!(out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", body.len());
+        }
+        out.extend_from_slice(brief.fields.as_bytes());
+        if !brief.fields.contains("X-Content-Type-Options") {
+            out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
+        }
+        out.extend_from_slice(fields.as_bytes());
+        push_head_end(out, &self.date, after);
+        if !(has_content && has_body) {
+            return 0;
+        }
+        out.extend_from_slice(body.as_bytes());
+        body.len() as u64
+    }
+
+    /// Adds the fields that differ from answer to answer, and the empty line.
+    fn end_head(&mut self, request: &Request<'_>) {
+        let out = self.outbox.copied();
+        out.extend_from_slice(request.fields.as_bytes());
+        push_head_end(out, &self.date, request.after);
+    }
+
+    /// Writes down that a request has its answer, whose body has so many bytes.
+    fn note(&mut self, request: &Request<'_>, status: Status, bytes: u64) {
+        let Request { head, visitor, user, .. } = request;
+        tracing::info!(
+            target: "web",
+            %visitor,
+            method = head.method.as_str(),
+            path = %Escaped(head.target.path),
+            status = status.code(),
+            bytes,
+            "request"
+        );
+        self.counts.count_answer(status.code(), bytes);
+        if self.log.is_none() {
+            return;
+        }
+        let target = match head.target.query {
+            Some(query) => format!("{}?{query}", head.target.path).into(),
+            None => std::borrow::Cow::Borrowed(head.target.path),
+        };
+        self.log_line(&Record {
+            address: visitor.address.map(|address| address.ip()),
+            user: *user,
+            method: head.method.as_str(),
+            target: &target,
+            version: match head.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            host: head.host,
+            status: status.code(),
+            bytes,
+            referer: head.fields.values("referer").next(),
+            user_agent: head.fields.values("user-agent").next(),
+        });
+    }
+
+    fn log_line(&mut self, record: &Record<'_>) {
+        let Some(log) = &mut self.log else { return };
+        record.append_to(&mut log.lines, log.handle.format(), &log.clock);
+        if log.lines.len() > LOG_BYTES_MAX {
+            self.flush_log();
+        }
+    }
+}
+
+/// Whether a representation has to be read from the disk while it is sent.
+pub(super) fn is_on_disk(chosen: &Representation) -> bool {
+    matches!(chosen.body(), Body::File { .. })
+}
+
+fn push_head_end(out: &mut Vec<u8>, date: &DateLine, after: After) {
+    out.extend_from_slice(date.line.as_bytes());
+    out.extend_from_slice(match after {
+        After::Close => b"Connection: close\r\n\r\n".as_slice(),
+        After::KeepAlive10 => b"Connection: keep-alive\r\n\r\n",
+        After::KeepAlive11 => b"\r\n",
+    });
+}
+
+/// The `Date` field, made anew once a second (RFC 9110, section 6.6.1).
+struct DateLine {
+    second: u64,
+    line: String,
+}
+
+impl DateLine {
+    fn new(now: SystemTime) -> Self {
+        let mut date = Self { second: u64::MAX, line: String::new() };
+        date.set(now);
+        date
+    }
+
+    fn set(&mut self, now: SystemTime) {
+        let second =
+            now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs());
+        if second != self.second {
+            self.second = second;
+            self.line = format!("Date: {}\r\n", httpdate::fmt_http_date(now));
+        }
+    }
+}
