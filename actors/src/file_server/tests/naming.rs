@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::http::Status;
 
-use super::super::{Found, listing};
+use super::super::Found;
 use super::bench::{Bench, LIMITS, field, text};
 use crate::site::{FieldRule, SiteConfig};
 
@@ -168,7 +168,6 @@ fn a_list_is_made_once_for_many_who_ask_together() {
     assert!(Arc::ptr_eq(&first, &html(bench.find("/dir/"))));
     bench.pass(Duration::from_secs(1));
     assert!(!Arc::ptr_eq(&first, &html(bench.find("/dir/"))));
-    let _: fn(&str, &[listing::Entry]) -> String = listing::render_html;
 }
 
 fn rule(paths: Option<&str>, name: &str, value: &str) -> FieldRule {
