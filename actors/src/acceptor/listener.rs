@@ -11,12 +11,15 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use crate::linux;
 use crate::session::http::{Door, Visitor};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 4096;
 /// After this long without a word TCP asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long the system holds connections back that have not said anything.
+const FIRST_BYTES_WAIT: Duration = Duration::from_secs(1);
 
 /// A socket that connections come from.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ impl Listener {
         // Connections inherit both. Every write is a whole answer or more; a peer that vanished is noticed.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))?;
+        // Without it the first read of a connection finds nothing, and it is waited for.
+        let _ = linux::defer_accept(&socket, FIRST_BYTES_WAIT);
         socket.set_nonblocking(true)?;
         Ok(Self { socket, door, path: None })
     }
