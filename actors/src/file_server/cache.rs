@@ -61,8 +61,10 @@ pub(super) enum Compression {
     Unwanted,
     /// It could not be asked for yet.
     Wanted,
-    /// It is waiting, or under way.
-    Asked,
+    /// It waits for its turn.
+    Waiting,
+    /// The compressor has it.
+    UnderWay,
     /// In these codings; in none if it was of no use.
     Done(Vec<(Coding, Bytes)>),
 }

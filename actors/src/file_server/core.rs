@@ -249,19 +249,22 @@ impl<D: Disk> Core<D> {
         let mut entries = self.disk.list(path, self.site.hidden_files, LISTED_MAX + 1)?;
         let is_cut = entries.len() > LISTED_MAX;
         entries.truncate(LISTED_MAX);
-        let form = |media_type: &'static str, policy: &str, content: String| {
+        let form = |media_type: &'static str, content: String, security: Option<&str>| {
             let mut said = self.rules.said(path, Status::NotFound);
             said.content_type = media_type.into();
             said.varies_by("Accept");
-            said.policy.push_str(policy);
+            if let Some(security) = security {
+                said.replace("Content-Security-Policy", security);
+            }
             let list = page(Status::Ok, &said, Body::Memory(content.into()));
             // Nobody would notice when the directory changes.
             list.revoke();
             Arc::new(list)
         };
-        let policy = format!("Content-Security-Policy: {}\r\n", listing::content_security_policy());
-        let html = form("text/html; charset=utf-8", &policy, listing::render_html(path, &entries, is_cut));
-        let json = form("application/json", "", listing::render_json(path, &entries, is_cut));
+        let security = listing::content_security_policy();
+        let html =
+            form("text/html; charset=utf-8", listing::render_html(path, &entries, is_cut), Some(security));
+        let json = form("application/json", listing::render_json(path, &entries, is_cut), None);
         let found = Found::Listing { html: Arc::clone(&html), json: Arc::clone(&json) };
         self.listed =
             Some(Listed { path: path.to_owned(), html, json, believed: self.freshness.belief(now) });

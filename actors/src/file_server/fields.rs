@@ -1,11 +1,12 @@
 //! What a site says of its files in header fields, beside what the files themselves say.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use wire::http::{Status, content_type};
 
-use crate::site::SiteConfig;
+use crate::site::{FieldRule, SiteConfig};
 
 /// Clients may keep a copy but ask each time whether it is still good, which costs us one 304.
 const CACHING: &str = "Cache-Control: no-cache\r\n";
@@ -50,37 +51,52 @@ impl FieldRules {
         Self(site)
     }
 
-    /// What is said of the file at `path` below the root. A field that can only have one meaning is said by the last
-    /// rule that fits; others are all said. How long a page is good is not said of a page that stands for an error.
+    /// What is said of the file at `path` below the root. Of rules with the same name the last that fits decides. How
+    /// long a page is good, and what type it has, is not said of a page that stands for an error.
     pub(super) fn said(&self, path: &str, status: Status) -> Said<'_> {
-        let mut content_type = content_type(path);
-        let mut caching = Cow::Borrowed(CACHING);
-        let mut expires = None;
-        let mut sniffing = Cow::Borrowed(SNIFFING);
-        let mut others = String::new();
-        let fitting = |rule: &&crate::site::FieldRule| {
-            rule.paths.as_ref().is_none_or(|paths| paths.is_match(path))
-                && !OURS.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
+        let mut said = Said {
+            content_type: content_type(path),
+            caching: CACHING.to_owned(),
+            policy: SNIFFING.to_owned(),
         };
-        for rule in self.0.fields.iter().filter(fitting) {
-            let line = || format!("{}: {}\r\n", rule.name, rule.value);
-            match rule.name.to_ascii_lowercase().as_str() {
-                "cache-control" if status == Status::Ok => caching = line().into(),
-                "expires" if status == Status::Ok => expires = Some(line()),
-                "cache-control" | "expires" => {}
-                "content-type" if status == Status::Ok => content_type = rule.value.as_str().into(),
-                "content-type" => {}
-                "x-content-type-options" => sniffing = line().into(),
-                _ => others.push_str(&line()),
+        for rule in self.0.fields.iter().filter(|rule| fits(rule, path)) {
+            let is = |name: &str| rule.name.eq_ignore_ascii_case(name);
+            let is_about_content = is("Content-Type") || is("Cache-Control") || is("Expires");
+            if is_about_content && status != Status::Ok {
+                continue;
+            }
+            if is("Content-Type") {
+                said.content_type = rule.value.as_str().into();
+            } else if is_about_content {
+                replace(&mut said.caching, &rule.name, &rule.value);
+            } else {
+                replace(&mut said.policy, &rule.name, &rule.value);
             }
         }
-        let mut caching = caching.into_owned();
-        caching.push_str(&expires.unwrap_or_default());
-        Said { content_type, caching, policy: sniffing.into_owned() + &others }
+        said
     }
 }
 
+fn fits(rule: &FieldRule, path: &str) -> bool {
+    rule.paths.as_ref().is_none_or(|paths| paths.is_match(path))
+        && !OURS.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
+}
+
+/// Adds a line to others, or puts it in the place of the one with the same name.
+fn replace(lines: &mut String, name: &str, value: &str) {
+    let is_other = |line: &&str| line.split(':').next().is_some_and(|has| !has.eq_ignore_ascii_case(name));
+    let mut others: String = lines.split_inclusive("\r\n").filter(is_other).collect();
+    // Writing into a String cannot fail.
+    let _ = write!(others, "{name}: {value}\r\n");
+    *lines = others;
+}
+
 impl Said<'_> {
+    /// Says one field of the policy otherwise than the site does: two of them would both hold.
+    pub(super) fn replace(&mut self, name: &str, value: &str) {
+        replace(&mut self.policy, name, value);
+    }
+
     /// Adds that answers differ by a field of the request (RFC 9110, section 12.5.5).
     pub(super) fn varies_by(&mut self, name: &str) {
         self.policy.push_str("Vary: ");

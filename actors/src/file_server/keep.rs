@@ -20,6 +20,12 @@ pub(super) const COMPRESSIONS_AT_ONCE: usize = 2;
 /// How many wait for their turn; others ask again when they are asked for again.
 const COMPRESSIONS_WAITING_MAX: usize = 4096;
 
+/// Forms that take more than this part of the cache are thrown away: others need the room more.
+const COMPRESSED_SHARE: u64 = 4;
+
+/// When to come back after a 503, in seconds.
+const RETRY_AFTER: &str = "1";
+
 impl<D: Disk> Core<D> {
     /// A file that stands for itself, or none if that is a directory.
     pub(super) fn file(&mut self, now: Now, path: &str) -> Result<Option<Arc<Asset>>, DiskError> {
@@ -75,6 +81,9 @@ impl<D: Disk> Core<D> {
             .then(|| neighbours_of(&self.disk, &key.path));
         let has_neighbours = neighbours.as_ref().is_some_and(|found| !found.is_empty());
         let is_negotiated = is_compressed_by_us || has_neighbours;
+        if key.status == Status::ServiceUnavailable {
+            said.replace("Retry-After", RETRY_AFTER);
+        }
         if is_negotiated {
             said.varies_by("Accept-Encoding");
         }
@@ -172,7 +181,7 @@ impl<D: Disk> Core<D> {
         }
         self.waiting.push_back(key.clone());
         if let Some(kept) = self.cache.get_mut(slot) {
-            kept.compression = Compression::Asked;
+            kept.compression = Compression::Waiting;
         }
         self.compress_next();
     }
@@ -184,12 +193,13 @@ impl<D: Disk> Core<D> {
             let Some(slot) = self.cache.find(&key) else {
                 continue;
             };
-            if let Some((_, kept)) = self.cache.get(slot)
+            if let Some(kept) = self.cache.get_mut(slot)
                 && kept.is_current()
-                && kept.compression == Compression::Asked
+                && kept.compression == Compression::Waiting
             {
-                let body = kept.asset.body().clone();
-                self.effects.push(Effect::Compress(Job { key, stamp: kept.stamp.clone(), body }));
+                kept.compression = Compression::UnderWay;
+                let job = Job { key, stamp: kept.stamp.clone(), body: kept.asset.body().clone() };
+                self.effects.push(Effect::Compress(job));
                 self.compressing += 1;
             }
         }
@@ -203,16 +213,23 @@ impl<D: Disk> Core<D> {
     }
 
     fn add_compressed(&mut self, done: &Compressed) {
+        let bytes_max = self.cache.limits().memory_bytes_max / COMPRESSED_SHARE;
         let Some(slot) = self.cache.find(&done.key) else {
             return;
         };
         let Some(kept) = self.cache.get_mut(slot) else {
             return;
         };
-        if kept.stamp != done.stamp || kept.compression != Compression::Asked {
+        let is_awaited = matches!(kept.compression, Compression::Waiting | Compression::UnderWay);
+        if kept.stamp != done.stamp || !is_awaited {
             return;
         }
         self.counts.count_compressed();
+        let bytes: usize = done.coded.iter().map(|(_, content)| content.len()).sum();
+        if bytes as u64 > bytes_max {
+            kept.compression = Compression::Unwanted;
+            return;
+        }
         kept.compression = Compression::Done(done.coded.clone());
         if done.coded.is_empty() || !kept.is_current() {
             return;

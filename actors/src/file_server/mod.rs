@@ -125,7 +125,8 @@ pub enum StartError {
 pub struct FileServerConfig {
     /// The site that is served.
     pub site: Arc<SiteConfig>,
-    /// How much of it is kept.
+    /// How much of it is kept: files up to 256 KiB, compressed forms, heads of answers. A lease ends when what it is for has to
+    /// make room.
     pub cache: CacheConfig,
 }
 

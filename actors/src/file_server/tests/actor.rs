@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use wire::http::{Coding, SitePath};
 
+use super::super::watch::{self, Report};
 use super::super::{Asset, FileServerConfig, FileServerHandle, Found, start};
 use super::bench::{SOON, text};
 use super::disk::write;
@@ -100,6 +101,15 @@ fn files_are_compressed_and_neighbours_found() {
     }
     assert!(find(&served, "/b.css").has(Coding::Zstd));
     assert_eq!(served.files.counts().compressed(), 2);
+}
+
+#[test]
+fn what_cannot_be_watched_is_said() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let watched = watch::start(folder.path()).recv_timeout(SOON).expect("there is a report");
+    assert!(matches!(watched, Report::Watching(_)), "{watched:?}");
+    let missing = watch::start(&folder.path().join("missing")).recv_timeout(SOON).expect("there is a report");
+    assert!(matches!(missing, Report::NotWatching), "{missing:?}");
 }
 
 #[test]

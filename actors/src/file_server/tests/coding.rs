@@ -187,6 +187,19 @@ fn compressed_forms_count_against_the_room() {
 }
 
 #[test]
+fn forms_that_would_fill_the_cache_are_thrown_away_and_not_made_again() {
+    let mut bench = compressing(Limits { memory_bytes_max: 20_000, ..LIMITS });
+    // Half of it can be compressed.
+    let content: Vec<u8> = noise(5000).into_iter().chain(page("word").into_bytes()).collect();
+    bench.disk.write("a.html", content);
+    let lease = bench.asset("/a.html");
+    assert_eq!(bench.compress(), 1);
+    assert!(!lease.is_revoked());
+    assert!(bench.asset("/a.html").codings().next().is_none());
+    assert_eq!(bench.compress(), 0);
+}
+
+#[test]
 fn compressed_neighbours_are_used_if_they_are_as_new_and_no_larger() {
     let mut bench = compressing(LIMITS);
     bench.disk.write("a.css.gz", "too old");

@@ -52,6 +52,7 @@ fn the_page_of_an_error_is_there_when_nothing_can_be_read() {
     };
     assert_eq!(text(&page), "sorry");
     assert!(page.head().starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"));
+    assert_eq!(field(page.head(), "Retry-After"), Some("1"));
     bench.disk.set_busy(false);
     assert_eq!(bench.asset("/50x.html").status(), Status::Ok);
 }
@@ -134,7 +135,8 @@ fn directories_are_listed_only_where_they_may_be() {
     let mut bench = Bench::new(LIMITS);
     bench.disk.write("dir/a.txt", "a");
     assert!(matches!(bench.find("/dir/"), Found::NotFound(_)));
-    let site = SiteConfig { listing: true, ..SiteConfig::default() };
+    let fields = vec![rule(None, "content-security-policy", "default-src 'self'")];
+    let site = SiteConfig { listing: true, fields, ..SiteConfig::default() };
     let mut bench = Bench::of_site(site, LIMITS);
     bench.disk.write("dir/a.txt", "a");
     bench.disk.write("index.html", "index");
@@ -146,6 +148,12 @@ fn directories_are_listed_only_where_they_may_be() {
     assert_eq!(field(json.head(), "Content-Type"), Some("application/json"));
     assert_eq!(field(html.head(), "Vary"), Some("Accept"));
     assert_eq!(field(json.head(), "Cache-Control"), Some("no-cache"));
+    let security = field(html.head(), "Content-Security-Policy").expect("the page says what may run in it");
+    assert!(security.starts_with("default-src 'none'"));
+    assert_eq!(
+        String::from_utf8_lossy(html.head()).to_lowercase().matches("content-security-policy:").count(),
+        1
+    );
     assert!(html.is_revoked() && json.is_revoked(), "good for one answer only");
     assert_eq!(text(&bench.asset("/")), "index");
     assert!(matches!(bench.find("/missing/"), Found::NotFound(_)));
