@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 pub mod config;
+pub mod credentials;
 pub mod file_server;
 pub mod index;
 mod linux;
