@@ -3,6 +3,7 @@
 pub mod acceptor;
 pub mod access_log;
 pub mod config;
+pub mod credentials;
 pub mod file_server;
 pub mod index;
 mod linux;

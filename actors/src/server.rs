@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::access_log::{self, AccessLogHandle};
 use crate::config::{Config, Listen};
+use crate::credentials;
 use crate::file_server::{self, FileServerConfig};
 use crate::index::{IndexHandle, IndexThreads};
 use crate::router;
@@ -44,6 +45,9 @@ pub enum StartError {
         "cannot listen on what the service manager has opened: {0}; --listen systemd needs socket activation"
     )]
     Inherited(io::Error),
+    /// The users of a site cannot be read.
+    #[error(transparent)]
+    Users(#[from] credentials::StartError),
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] access_log::StartError),
@@ -168,8 +172,10 @@ fn start_sites(config: &Config) -> Result<(Arc<Sites>, Vec<Vital>), StartError> 
         let site = Arc::new(site.clone());
         let config = FileServerConfig { site: Arc::clone(&site), cache: config.cache.clone() };
         let (files, thread) = file_server::start(&config)?;
-        sites.push(Site { config: site, files });
+        let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();
+        sites.push(Site { config: site, files, users });
         threads.push(thread);
+        threads.extend(users_thread);
     }
     Ok((Arc::new(Sites::new(sites)), threads))
 }

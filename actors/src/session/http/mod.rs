@@ -5,6 +5,7 @@
 //! a slow reader, a password to be checked) gets the thread of a session ([`serve`]), and then the connection goes
 //! back to rest.
 
+mod access;
 mod admin;
 mod brief;
 mod connection;

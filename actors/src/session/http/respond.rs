@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use wire::http::{BadRequest, Method, RequestHead, SitePath, Status, prefers_json};
 
+use super::access::{self, Access, Proof};
 use super::admin::Admin;
 use super::brief::Brief;
 use super::leases::Leases;
@@ -14,6 +15,7 @@ use super::sites::{Site, Sites, redirected};
 use super::writer::{After, Request, Writer, is_on_disk};
 use super::{Door, Visitor, cors};
 use crate::access_log::AccessLogHandle;
+use crate::credentials::Verified;
 use crate::file_server::{Asset, Found};
 use crate::metrics::WebCounts;
 
@@ -26,16 +28,25 @@ pub(crate) struct Responder {
     may_wait: bool,
     /// For each site.
     leases: Vec<Leases>,
+    /// For each site, who has proved who they are.
+    verified: Vec<Verified>,
     learned: Vec<Learned>,
     writer: Writer,
 }
 
-/// A lease that a session has got, for whoever wants to know it next time.
+/// What a session has found out, for whoever wants to know it next time.
 #[derive(Debug)]
 pub(crate) struct Learned {
     site: usize,
-    path: Box<str>,
-    asset: Arc<Asset>,
+    fact: Fact,
+}
+
+#[derive(Debug)]
+enum Fact {
+    /// What a path names.
+    Lease(Box<str>, Arc<Asset>),
+    /// Who somebody is.
+    Proof(String, Proof),
 }
 
 /// Whether a request has its answer.
@@ -57,8 +68,9 @@ impl Responder {
         may_wait: bool,
     ) -> Self {
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
+        let verified = sites.all().iter().map(|_| Verified::default()).collect();
         let writer = Writer::new(counts, log);
-        Self { sites, admin, stopping, may_wait, leases, learned: Vec::new(), writer }
+        Self { sites, admin, stopping, may_wait, leases, verified, learned: Vec::new(), writer }
     }
 
     /// What has been answered and not been written.
@@ -87,8 +99,11 @@ impl Responder {
 
     /// Takes over what a session has found.
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
-        for Learned { site, path, asset } in learned {
-            self.leases[site].keep(path, asset);
+        for Learned { site, fact } in learned {
+            match fact {
+                Fact::Lease(path, asset) => self.leases[site].keep(path, asset),
+                Fact::Proof(user, proof) => proof.note(&mut self.verified[site], &user),
+            }
         }
     }
 
@@ -121,11 +136,27 @@ impl Responder {
         let site = &self.sites.all()[index];
         let cors = site.config.cors.as_ref();
         let fields = cors::fields(cors, head);
-        let request = Request { head, visitor, after, user: None, fields: &fields };
+        let mut request = Request { head, visitor, after, user: None, fields: &fields };
         if let Some(mut brief) = Brief::for_method(head.method) {
             brief.fields.to_mut().push_str(cors::preflight_fields(cors, head));
             self.writer.push_brief(&request, &brief);
             return Answered::Done;
+        }
+        let user;
+        if let Some(users) = &site.users {
+            match access::check(users, &mut self.verified[index], head, self.may_wait) {
+                Access::Granted(name) => user = name,
+                Access::Proved(name, proof) => {
+                    self.learned.push(Learned { site: index, fact: Fact::Proof(name.clone(), proof) });
+                    user = Some(name);
+                }
+                Access::Refused(brief) => {
+                    self.writer.push_brief(&request, &brief);
+                    return Answered::Done;
+                }
+                Access::MustWait => return Answered::MustWait,
+            }
+            request.user = user.as_deref();
         }
         let path = head.target.path;
         if !site.config.redirects.is_empty()
@@ -149,7 +180,7 @@ impl Responder {
         match find(site, &request) {
             Ok(Answer::Asset(asset)) => {
                 self.writer.push_asset(&request, asset.status(), Writer::choose(head, &asset));
-                self.learned.push(Learned { site: index, path: path.into(), asset });
+                self.learned.push(Learned { site: index, fact: Fact::Lease(path.into(), asset) });
             }
             Ok(Answer::Page(page)) => {
                 self.writer.push_asset(&request, page.status(), Writer::choose(head, &page));

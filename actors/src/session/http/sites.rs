@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::credentials::CredentialsHandle;
 use crate::file_server::FileServerHandle;
 use crate::site::{RedirectRule, SiteConfig};
 
@@ -13,6 +14,8 @@ pub struct Site {
     pub config: Arc<SiteConfig>,
     /// Where its files are asked for.
     pub files: FileServerHandle,
+    /// Where passwords are checked; everybody may see the site if there is none.
+    pub users: Option<CredentialsHandle>,
 }
 
 /// All web sites, at least one.

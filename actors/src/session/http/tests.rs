@@ -79,7 +79,7 @@ impl Site {
             router::start(store.inventory, store.handle, store.completions, index.clone())
                 .expect("there are threads");
         let config = Arc::new(SiteConfig::default());
-        let sites = Arc::new(Sites::new(vec![super::Site { config, files: files.clone() }]));
+        let sites = Arc::new(Sites::new(vec![super::Site { config, files: files.clone(), users: None }]));
         let services = Services { router, index, sites, access_log: None, stopping: Arc::default() };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
