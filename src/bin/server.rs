@@ -8,6 +8,7 @@ use actors::{Config, Server};
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use switchboard::hash_password::hash_password;
 use switchboard::server_config::{Arguments, LogFormat, Problems, Settings};
 use switchboard::terminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -22,6 +23,15 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(shell) = arguments.completions {
         return terminal::print_completions::<Arguments>(shell, "server");
+    }
+    if let Some(name) = &arguments.hash_password {
+        return match hash_password(name) {
+            Ok(line) => print(&line),
+            Err(error) => {
+                eprintln!("server: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let is_check = arguments.check;
     let settings = match Settings::load(arguments, |name| std::env::var_os(name)) {

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Print a completion script for a shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,
+    /// Read a password from standard input, print the line of this user for the file of --users, and exit
+    #[arg(long, value_name = "NAME")]
+    pub hash_password: Option<String>,
     #[command(flatten)]
     pub(super) options: Options,
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use actors::Config;
 use actors::config::Listen;
+use actors::credentials;
 use actors::site::SiteConfig;
 use wire::escape::Escaped;
 
@@ -83,22 +84,14 @@ impl Problems {
         }
     }
 
-    /// Whether the lines are names and hashes at all; which hashes are good is known to who verifies them.
     fn users(&mut self, path: &Path) {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.add("users", path, error),
-        };
-        let lines = text.lines().enumerate();
-        let mut users =
-            lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')).peekable();
-        if users.peek().is_none() {
-            self.add("users", path, "nobody is in it, so nobody could see the site");
-        }
-        for (index, line) in users {
-            if !line.split_once(':').is_some_and(|(name, hash)| !name.is_empty() && !hash.is_empty()) {
-                self.add("users", path, format_args!("line {} is not NAME:HASH", index + 1));
+        match fs::read_to_string(path).map(|text| credentials::parse(&text)) {
+            Ok(Ok(users)) if users.is_empty() => {
+                self.add("users", path, "nobody is in it, so nobody could see the site");
             }
+            Ok(Ok(_)) => {}
+            Ok(Err(lines)) => lines.iter().for_each(|line| self.add("users", path, line)),
+            Err(error) => self.add("users", path, error),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::options::{Options, Over};
 use super::problem::{Place, Problem};
 
 /// What only a person says, to a process that ends with the answer.
-const ONLY_ARGUMENTS: [&str; 4] = ["check", "completions", "help", "version"];
+const ONLY_ARGUMENTS: [&str; 5] = ["check", "completions", "hash-password", "help", "version"];
 
 /// What the environment says.
 #[derive(Debug, Default)]

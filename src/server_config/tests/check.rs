@@ -2,6 +2,9 @@
 
 use super::{folder, load, path_in};
 
+/// Of a password, as `htpasswd -B` makes it.
+const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
 /// Checks a configuration with a good root beside its file, and returns what is said about it.
 fn said(text: &str) -> Vec<String> {
     let folder = folder(text);
@@ -9,9 +12,9 @@ fn said(text: &str) -> Vec<String> {
     std::fs::create_dir(path.join("www")).expect("the folder can be written");
     for (name, text) in [
         ("file", "text"),
-        ("users", "# who\n\nann:$2b$10$hash\nbob:hash\n"),
+        ("users", &format!("# who\n\nann:{HASH}\nbob:{HASH}\n")),
         ("nobody", "# nobody\n"),
-        ("broken", "ann:hash\nbob\n:hash\ncyd:\n"),
+        ("broken", &format!("ann:{HASH}\nbob\n:{HASH}\ncyd:{{SHA}}hash\nann:{HASH}\n")),
     ] {
         std::fs::write(path.join(name), text).expect("the folder can be written");
     }
@@ -48,7 +51,13 @@ fn what_is_not_there_is_named() {
         assert!(said.len() == 1 && said[0].starts_with(expected), "{text}: {expected:?} is not {said:?}");
     }
     let broken = said("root = \"www\"\nusers = \"broken\"");
-    assert_eq!(broken, [2, 3, 4].map(|line| format!("users: broken: line {line} is not NAME:HASH")));
+    let expected = [
+        "2: it is not NAME:HASH",
+        "3: the name is empty",
+        "4: the hash is SHA-1; only bcrypt is taken, as htpasswd -B makes it",
+        "5: ann is already on line 1",
+    ];
+    assert_eq!(broken, expected.map(|said| format!("users: broken: line {said}")));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
 
 #[test]
 fn no_option_is_forgotten_here() {
-    let only_arguments = ["config", "check", "completions", "help", "version"];
+    let only_arguments = ["config", "check", "completions", "hash-password", "help", "version"];
     let command = Arguments::command();
     let all: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     let tried = VALUES.iter().map(|(option, _)| *option).chain(only_arguments).collect();

@@ -1,0 +1,118 @@
+//! `--hash-password`: from a pipe, and on a terminal, which shows nothing of it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Output, Stdio};
+
+use actors::credentials::{self, PASSWORD_BYTES_MAX};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+use zeroize::Zeroizing;
+
+fn command(name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(["--hash-password", name]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Calls the command with this standard input.
+fn call(name: &str, input: &[u8]) -> Output {
+    let mut child = command(name).stdin(Stdio::piped()).spawn().expect("the command can be started");
+    // One that wants no input has ended, and says why.
+    let _ = child.stdin.take().expect("it is a pipe").write_all(input);
+    child.wait_with_output().expect("it was started")
+}
+
+/// Whether what the command printed, as a file of users, lets `name` in with `password`.
+fn lets_in(printed: &[u8], name: &str, password: &str) -> bool {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("users");
+    std::fs::write(&path, printed).expect("the folder can be written");
+    // The handle is to go first, also when this fails.
+    let started = credentials::start(&path).map(|(handle, vital)| (vital, handle));
+    let (_vital, handle) = started.expect("the line is good");
+    handle.verify(name, Zeroizing::new(password.to_owned())).expect("it has nothing else to do")
+}
+
+#[test]
+fn the_line_that_is_printed_lets_the_user_in() {
+    for input in ["correct horse\n", "correct horse", "correct horse\r\nmore\n"] {
+        let output = call("ann", input.as_bytes());
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{input:?}");
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1, "{input:?}");
+        assert!(lets_in(&output.stdout, "ann", "correct horse"), "{input:?}");
+        assert!(!lets_in(&output.stdout, "ann", "correct"), "{input:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_a_password_or_a_name_is_refused() {
+    let long = vec![b'a'; PASSWORD_BYTES_MAX + 1];
+    for (name, input, words) in [
+        ("ann", &b""[..], "the password is empty"),
+        ("ann", b"\n", "the password is empty"),
+        ("ann", &long, "the password is 73 bytes long; bcrypt takes at most 72"),
+        ("ann", b"a\0b\n", "control character"),
+        ("ann", b"\xff\n", "not UTF-8"),
+        ("a:b", b"good\n", "the name has a colon in it"),
+    ] {
+        let output = call(name, input);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{words}: {said}");
+        assert!(said.starts_with("server: ") && said.contains(words) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// Both ends of a terminal: ours and the one for the command.
+fn terminal() -> (File, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a terminal left");
+    grantpt(&ours).expect("it is ours");
+    unlockpt(&ours).expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name");
+    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is unlocked");
+    (ours.into(), theirs)
+}
+
+fn shows(terminal: &OwnedFd) -> bool {
+    tcgetattr(terminal).expect("it is a terminal").local_modes.contains(LocalModes::ECHO)
+}
+
+#[test]
+fn a_terminal_does_not_show_the_password_and_is_left_as_it_was() {
+    let (mut ours, theirs) = terminal();
+    assert!(shows(&theirs));
+    let stdin = Stdio::from(theirs.try_clone().expect("there are descriptors left"));
+    let mut child = command("ann").stdin(stdin).spawn().expect("the command can be started");
+    // It asks when the terminal is ready: what is typed before could be shown.
+    let mut prompt = [0; 10];
+    let mut stderr = child.stderr.take().expect("it is a pipe");
+    stderr.read_exact(&mut prompt).expect("it asks");
+    assert_eq!(&prompt, b"password: ");
+    assert!(!shows(&theirs));
+    ours.write_all(b"correct horse\n").expect("it is open");
+    let output = child.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(lets_in(&output.stdout, "ann", "correct horse"));
+    assert!(shows(&theirs));
+    drop(theirs);
+    let mut shown = Vec::new();
+    // Once the other end is closed there is an error instead of an end.
+    let _ = ours.read_to_end(&mut shown);
+    assert!(shown.is_empty(), "{:?}", String::from_utf8_lossy(&shown));
+}
+
+#[test]
+fn a_terminal_shows_again_what_is_typed_after_a_signal() {
+    let (_ours, theirs) = terminal();
+    let stdin = Stdio::from(theirs.try_clone().expect("there are descriptors left"));
+    let mut child = command("ann").stdin(stdin).spawn().expect("the command can be started");
+    let mut prompt = [0; 10];
+    child.stderr.as_mut().expect("it is a pipe").read_exact(&mut prompt).expect("it asks");
+    assert!(!shows(&theirs));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .expect("it is ours and waits");
+    assert_eq!(child.wait().expect("it was started").code(), Some(130));
+    assert!(shows(&theirs));
+}

@@ -1,0 +1,3 @@
+//! The `server` command where it ends by itself.
+
+mod hash_password;
