@@ -1,10 +1,10 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,9 +76,9 @@ impl Listener {
         let mut listeners = Vec::new();
         for index in 0..found.len() {
             if let Ok(Some(listener)) = found.take_tcp_listener(index) {
-                listeners.push(Self::of_tcp(Socket::from(TcpListener::from(listener)), Door::Public)?);
+                listeners.push(Self::of_tcp(Socket::from(listener), Door::Public)?);
             } else if let Some(listener) = found.take_unix_listener(index)? {
-                let socket = Socket::from(OwnedFd::from(UnixListener::from(listener)));
+                let socket = Socket::from(OwnedFd::from(listener));
                 socket.set_nonblocking(true)?;
                 listeners.push(Self { socket, door: Door::Public, path: None });
             }

@@ -29,7 +29,7 @@ use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
 use crate::runtime::{Vital, spawn_vital};
 use crate::session::Services;
-use crate::session::http::{Admin, Door};
+use crate::session::http::{Admin, Door, Responder};
 
 /// Most pollers: beyond this many processors the network is the limit.
 const POLLERS_MAX: usize = 64;
@@ -43,7 +43,7 @@ pub struct Acceptor {
     pub admin: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     pollers: Vec<PollerHandle>,
-    _threads: Vec<Vital>,
+    threads: Vec<Vital>,
 }
 
 impl Drop for Acceptor {
@@ -77,18 +77,19 @@ pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io
     let pollers: Vec<PollerHandle> = inboxes.iter().map(|(_, inbox, _)| inbox.handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
         inboxes.iter().filter_map(|(cpu, inbox, _)| Some(((*cpu)?, inbox.handle.clone()))).collect();
-    let responder = |counts, may_wait| services.responder(&admin, counts, may_wait);
-    let (pool, all_ended) =
-        Pool::new(services.clone(), limits.clone(), Arc::clone(&admin), of_sessions, cpus);
+    let responders: Vec<Responder> =
+        inboxes.iter().map(|(_, _, counts)| services.responder(&admin, Arc::clone(counts), false)).collect();
     let next_id = AtomicU64::new(1);
     let router = services.router.clone();
+    let (pool, all_ended) = Pool::new(services, limits.clone(), admin, of_sessions, cpus);
     let shared = Arc::new(Shared { listeners, gate, limits, router, next_id, by_cpu, all_ended });
-    let mut threads = Vec::new();
-    for (cpu, inbox, counts) in inboxes {
-        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder(counts, false))?;
-        threads.push(spawn_vital("poller", move || poller.run())?);
+    // From here on, dropping it ends the pollers that have been started.
+    let mut acceptor = Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new() };
+    for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {
+        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder)?;
+        acceptor.threads.push(spawn_vital("poller", move || poller.run())?);
     }
-    Ok(Acceptor { addresses, admin: admin_address, stopping, pollers, _threads: threads })
+    Ok(acceptor)
 }
 
 /// A processor for each poller; one poller that runs anywhere if the system does not say which there are.
