@@ -13,6 +13,9 @@ const CACHING: &str = "Cache-Control: no-cache\r\n";
 /// Browsers take a file for what it is said to be, and never for a script because it looks like one.
 const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
 
+/// After a 503 clients come back after a moment (RFC 9110, section 10.2.3).
+const RETRYING: &str = "Retry-After: 1\r\n";
+
 /// What frames an answer or is made for each file anew: a rule of the site that sets it would make answers unreadable.
 const OURS: [&str; 9] = [
     "Accept-Ranges",
@@ -76,6 +79,12 @@ impl FieldRules {
         }
         let mut caching = caching.into_owned();
         caching.push_str(&expires.unwrap_or_default());
+        let is_said = |name: &str| {
+            self.0.fields.iter().filter(fitting).any(|rule| rule.name.eq_ignore_ascii_case(name))
+        };
+        if status == Status::ServiceUnavailable && !is_said("Retry-After") {
+            others.push_str(RETRYING);
+        }
         Said { content_type, caching, policy: sniffing.into_owned() + &others }
     }
 }

@@ -1,6 +1,7 @@
 //! What outlasts a request: leases that end, a server that stops or has too much to do.
 
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -87,7 +88,9 @@ fn stopping_lets_the_answer_at_work_be_the_last() {
     let mut first = [0; 15];
     client.read_exact(&mut first).expect("the answer has begun");
     assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let has_begun = Arc::clone(&site.stopping);
     let stopping = std::thread::spawn(move || drop(site));
+    wait_until("the server does not end", || has_begun.load(Ordering::SeqCst));
     client.write_all(get("/small.txt").repeat(2).as_bytes()).expect("the server reads");
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).expect("the connection is not reset");

@@ -10,11 +10,13 @@ mod negotiation;
 mod paths;
 mod pipelining;
 mod ranges;
+mod sites;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
@@ -42,6 +44,8 @@ const MODIFIED_DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 struct Site {
     address: SocketAddr,
     files: FileServerHandle,
+    /// Set when the server has begun to end.
+    stopping: Arc<AtomicBool>,
     // Dropped in this order: the Acceptor has handles of all others.
     _acceptor: Acceptor,
     folders: Vec<TempDir>,
@@ -98,7 +102,8 @@ impl Site {
                 .expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
-        let services = Services { router, index, sites, access_log: None, stopping: Arc::default() };
+        let stopping = Arc::<AtomicBool>::default();
+        let services = Services { router, index, sites, access_log: None, stopping: Arc::clone(&stopping) };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
         let acceptor = acceptor::start(vec![listener], limits, services).expect("there are threads");
@@ -109,7 +114,14 @@ impl Site {
             _files: vitals,
             _data: data,
         };
-        Self { address: acceptor.addresses[0], files, _acceptor: acceptor, folders, _others: others }
+        Self {
+            address: acceptor.addresses[0],
+            files,
+            stopping,
+            _acceptor: acceptor,
+            folders,
+            _others: others,
+        }
     }
 
     fn root(&self) -> &Path {
