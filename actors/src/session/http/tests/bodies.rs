@@ -1,0 +1,203 @@
+//! Bodies, which nobody wants here, are never taken for the next request (RFC 9112, sections 6 and 7).
+
+use super::*;
+
+/// A GET with these field lines and a body.
+fn with(fields: &str, body: &str) -> String {
+    format!("GET /small.txt HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")
+}
+
+fn chunked(body: &str) -> String {
+    with("Transfer-Encoding: chunked", body)
+}
+
+/// What a smuggler would like to be answered.
+const HIDDEN: &str = "GET /dir/ HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_length_is_one_number() {
+    let site = Site::new();
+    for length in [
+        "+5",
+        "-5",
+        "0x5",
+        "5 5",
+        "5,6",
+        "",
+        "5,",
+        "five",
+        "5.0",
+        "18446744073709551616",
+        "1e1",
+        "\"5\"",
+        "99999999999999999999999999999999",
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(with(&format!("Content-Length: {length}"), HIDDEN));
+        assert_eq!((answer.status(), went_on), (400, false), "{length}");
+    }
+    for fields in [
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Transfer-Encoding: chunked\r\nContent-Length: 0",
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(with(fields, "0\r\n\r\n"));
+        assert_eq!((answer.status(), went_on), (400, false), "{fields}");
+    }
+    for fields in [
+        "Content-Length: 5",
+        "Content-Length: 005",
+        "Content-Length: 5, 5",
+        "Content-Length: 5\r\nContent-Length: 5",
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(with(fields, "GET /"));
+        assert_eq!((answer.status(), went_on), (200, true), "{fields}");
+    }
+    let (answer, went_on) = site.ask_and_go_on(with("Content-Length: 18446744073709551615", HIDDEN));
+    assert_eq!((answer.status(), went_on), (200, false), "a length that nobody can send");
+}
+
+#[test]
+fn only_chunked_is_understood_and_only_at_the_end() {
+    let site = Site::new();
+    for (codings, status) in [
+        ("chunked", 200),
+        ("Chunked", 200),
+        (" , chunked ,", 200),
+        ("gzip, chunked", 501),
+        ("x, chunked", 501),
+        ("gzip", 400),
+        ("identity", 400),
+        ("chunked, gzip", 400),
+        ("chunked, chunked", 400),
+        ("chunked\r\nTransfer-Encoding: chunked", 400),
+        ("chunked\r\nTransfer-Encoding: identity", 400),
+        ("xchunked", 400),
+        ("\"chunked\"", 400),
+        ("chunked;a=b", 400),
+        ("\x0bchunked", 400),
+        ("", 400),
+    ] {
+        let request = with(&format!("Transfer-Encoding: {codings}"), "0\r\n\r\n");
+        let (answer, went_on) = site.ask_and_go_on(request);
+        assert_eq!((answer.status(), went_on), (status, status == 200), "{codings:?}: {}", answer.head);
+    }
+    let old =
+        "GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let (answer, went_on) = site.ask_and_go_on(old);
+    assert_eq!((answer.status(), went_on), (400, false));
+}
+
+#[test]
+fn an_unread_body_is_dropped() {
+    let site = Site::new();
+    let size = HIDDEN.len();
+    for request in [
+        with(&format!("Content-Length: {size}"), HIDDEN),
+        with(&format!("Content-Length: {}", 60_000), &HIDDEN.repeat(60_000)[..60_000]),
+        chunked(&format!("{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n")),
+        chunked(&format!("{size:X};a=b;c=\"d\"\r\n{HIDDEN}\r\n{size:x}\r\n{HIDDEN}\r\n000\r\n\r\n")),
+        chunked("0\r\nA: b\r\nContent-Length: 9\r\n\r\n"),
+        chunked(&format!("1\r\n\r\r\n{size:x}\r\n{HIDDEN}\r\n0\r\n\r\n")),
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{HIDDEN}"),
+        format!("HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{HIDDEN}"),
+        format!("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{HIDDEN}"),
+        format!("GET /large.bin HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{HIDDEN}"),
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(&request);
+        assert!(went_on, "{request:?}: {}", answer.head);
+        assert_eq!(answer.field("Connection"), None, "{request:?}");
+    }
+}
+
+#[test]
+fn behind_a_malformed_chunk_there_is_nothing() {
+    let site = Site::new();
+    let size = HIDDEN.len();
+    for body in [
+        "xyz\r\n".to_owned(),
+        "\r\n".into(),
+        "-1\r\n".into(),
+        "0x5\r\nabcde\r\n".into(),
+        "5 \r\nabcde\r\n0\r\n\r\n".into(),
+        " 5\r\nabcde\r\n0\r\n\r\n".into(),
+        "5\nabcde\r\n0\r\n\r\n".into(),
+        "5\r\nabcdef\r\n0\r\n\r\n".into(),
+        "5\r\nabcde0\r\n\r\n".into(),
+        "5\r\nabcde\n0\r\n\r\n".into(),
+        "5;a\nb\r\nabcde\r\n0\r\n\r\n".into(),
+        "5;a\rb\r\nabcde\r\n0\r\n\r\n".into(),
+        "0\r\n\n".into(),
+        "0\r\nA b: c\r\n\r\n".into(),
+        "0\r\n A: b\r\n\r\n".into(),
+        "0\r\nA: b\nB: c\r\n\r\n".into(),
+        "10000000000000000\r\n".into(),
+        format!("1{size:016x}\r\n"),
+        format!("5;{}\r\nabcde\r\n0\r\n\r\n", "a".repeat(2_000)),
+        format!("0\r\n{}\r\n", "A: b\r\n".repeat(2_000)),
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(chunked(&format!("{body}{HIDDEN}")));
+        assert_eq!((answer.status(), went_on), (200, false), "{body:?}");
+        assert_eq!(answer.text(), SMALL);
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_ends_the_connection() {
+    let site = Site::with_limits(Limits { unread_body_bytes: 1_000, ..Limits::default() });
+    let sized = |bytes: usize| with(&format!("Content-Length: {bytes}"), &"x".repeat(bytes));
+    let in_chunks = |bytes: usize| chunked(&format!("{bytes:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(bytes)));
+    let in_bytes = |chunks: usize| chunked(&format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(chunks)));
+    for (request, goes_on) in [
+        (sized(1_000), true),
+        (sized(1_001), false),
+        (in_chunks(900), true),
+        (in_chunks(1_001), false),
+        (in_chunks(50_000), false),
+        (in_bytes(100), true),
+        // The framing counts too, else chunks of one byte would be six times the work.
+        (in_bytes(500), false),
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(&request);
+        assert_eq!((answer.status(), went_on), (200, goes_on), "{}", request.len());
+    }
+}
+
+#[test]
+fn expectations() {
+    let site = Site::new();
+    let body = "Content-Length: 5\r\n";
+    for (fields, sent, status, goes_on) in [
+        // Without a body there is nothing to wait for.
+        ("Expect: 100-continue".to_owned(), "", 200, true),
+        ("Expect: 100-Continue".into(), "", 200, true),
+        // The final answer comes at once, and whether the body follows is then uncertain (RFC 9110, section 10.1.1).
+        (format!("{body}Expect: 100-continue"), "GET /", 200, false),
+        (format!("{body}Expect: 100-continue"), "", 200, false),
+        ("Transfer-Encoding: chunked\r\nExpect: 100-continue".into(), "", 200, false),
+        ("Expect: 200-ok".into(), "", 417, false),
+        ("Expect: 100-continue, x".into(), "", 417, false),
+        ("Expect: 100-continue\r\nExpect: x".into(), "", 417, false),
+        ("Expect:".into(), "", 200, true),
+    ] {
+        let (answer, went_on) = site.ask_and_go_on(with(&fields, sent));
+        assert_eq!((answer.status(), went_on), (status, goes_on), "{fields}");
+    }
+    // A client of HTTP/1.0 knows no 100, so that its body is sure to come.
+    let old = format!(
+        "GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n{body}\r\nGET /"
+    );
+    let (answer, went_on) = site.ask_and_go_on(old);
+    assert_eq!((answer.status(), went_on), (200, true));
+}
+
+#[test]
+fn a_client_that_waits_for_a_100_gets_its_answer_instead() {
+    let site = Site::new();
+    let mut client = site.connect();
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(request.as_bytes()).expect("the server reads");
+    let (head, _) = read_one(&mut client);
+    assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    assert_eq!(client.read(&mut [0]).expect("it is closed in good order"), 0);
+}

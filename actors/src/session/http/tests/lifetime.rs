@@ -1,0 +1,114 @@
+//! What outlasts a request: leases that end, a server that stops or has too much to do.
+
+use std::io::{Read as _, Write as _};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use wire::http::SitePath;
+
+use super::*;
+use crate::file_server::{Asset, Found};
+
+#[test]
+fn a_changed_file_is_seen_on_an_open_connection() {
+    let site = Site::new();
+    let mut client = site.connect();
+    let mut ask = || {
+        client.write_all(get("/small.txt").as_bytes()).expect("the server reads");
+        read_one(&mut client).1
+    };
+    assert_eq!(ask(), SMALL.as_bytes());
+    std::fs::write(site.root().join("small.txt"), "changed").expect("the folder can be written to");
+    let since = Instant::now();
+    while ask() != b"changed" {
+        assert!(since.elapsed() < SOON, "the change was not seen");
+    }
+}
+
+fn find(site: &Site, file: &str) -> Arc<Asset> {
+    match site.files.find(SitePath::decode(file).expect("it is a path")) {
+        Ok(Found::Asset(asset)) => asset,
+        other => panic!("{file} gave {other:?}"),
+    }
+}
+
+/// Does `keep` until it has been given what FileServer has: a file that was just written may be read more than once.
+fn keep_current(site: &Site, file: &str, mut keep: impl FnMut(&Arc<Asset>)) -> Arc<Asset> {
+    let since = Instant::now();
+    loop {
+        assert!(since.elapsed() < SOON, "the file does not come to rest");
+        let asset = find(site, file);
+        keep(&asset);
+        if Arc::ptr_eq(&asset, &find(site, file)) {
+            return asset;
+        }
+    }
+}
+
+/// Changes a file, and waits until what it was is not to be used any more.
+fn outdate(site: &Site, file: &str, old: Arc<Asset>) -> Weak<Asset> {
+    std::fs::write(site.root().join(&file[1..]), "changed").expect("the folder can be written to");
+    let since = Instant::now();
+    while !old.is_revoked() {
+        assert!(since.elapsed() < SOON, "the change was not seen");
+        find(site, file);
+    }
+    let weak = Arc::downgrade(&old);
+    drop(old);
+    weak
+}
+
+#[test]
+fn an_outdated_file_is_let_go_though_nobody_asks() {
+    let site = Site::new();
+    let mut client = site.connect();
+    let mut ask = |path| {
+        client.write_all(get(path).as_bytes()).expect("the server reads");
+        read_one(&mut client).0
+    };
+    let old = keep_current(&site, "/small.txt", |_| assert!(ask("/small.txt").contains(" 200 ")));
+    let old = outdate(&site, "/small.txt", old);
+    assert!(old.upgrade().is_some(), "it is kept");
+    let since = Instant::now();
+    while old.upgrade().is_some() {
+        assert!(since.elapsed() < SOON, "it is still kept");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn stopping_lets_the_answer_at_work_be_the_last() {
+    let site = Site::new();
+    let mut client = site.connect();
+    // More than the sockets between us take, so that the answer is at work until it is read.
+    let large = pattern(20_000_000);
+    std::fs::write(site.root().join("huge.bin"), &large).expect("the folder can be written to");
+    client.write_all(get("/huge.bin").as_bytes()).expect("the server reads");
+    let mut first = [0; 15];
+    client.read_exact(&mut first).expect("the answer has begun");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let has_begun = Arc::clone(&site.stopping);
+    let stopping = std::thread::spawn(move || drop(site));
+    wait_until("the server does not end", || has_begun.load(Ordering::SeqCst));
+    client.write_all(get("/small.txt").repeat(2).as_bytes()).expect("the server reads");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("the connection is not reset");
+    stopping.join().expect("no panic");
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("there is a head");
+    assert!(answer[head + 4..].starts_with(&large), "the answer at work is whole");
+    assert_eq!(String::from_utf8_lossy(&answer[head + 4 + large.len()..]).matches(SMALL).count(), 0);
+}
+
+#[test]
+fn when_the_file_server_is_busy_clients_are_asked_to_come_back() {
+    // There is no room in this mailbox.
+    let (files, mailbox) = file_server::detached(0);
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let sites = vec![super::super::Site { config: Arc::default(), files, users: None }];
+    let site = Site::with_sites(Limits::default(), sites, Vec::new(), vec![folder]);
+    let answer = site.text(get("/small.txt"));
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(field(&answer, "Retry-After"), Some("1"));
+    drop(mailbox);
+}

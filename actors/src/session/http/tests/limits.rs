@@ -1,0 +1,178 @@
+//! How long and how much a client may take.
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(100);
+/// Never reached, so that only the limit at hand can end a connection.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn patient() -> Limits {
+    Limits { head_timeout: LONG, idle_timeout: LONG, write_timeout: LONG, linger: LONG, ..Limits::default() }
+}
+
+/// Sends a byte now and then until the server has had enough: it answers, or ends the connection.
+fn drip(client: &mut TcpStream, mut is_over: impl FnMut(&TcpStream) -> bool) {
+    wait_until("the deadline was extended", || {
+        if is_over(client) || client.write_all(b"a").is_err() {
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+        false
+    });
+}
+
+/// Whether there is an answer, or the end of the connection.
+fn has_answer(client: &TcpStream) -> bool {
+    client.set_nonblocking(true).expect("it is a socket");
+    let is_ready = client.peek(&mut [0]).is_ok();
+    client.set_nonblocking(false).expect("it is a socket");
+    is_ready
+}
+
+fn send(client: &mut TcpStream, request: &str) {
+    client.write_all(request.as_bytes()).expect("the server reads");
+}
+
+/// Whether the connection has ended in good order, with nothing more to read.
+fn has_ended(client: &mut TcpStream) -> bool {
+    client.read(&mut [0; 10]).expect("it is closed in good order") == 0
+}
+
+#[test]
+fn the_deadline_of_a_head_is_absolute() {
+    let site = Site::with_limits(Limits { head_timeout: SHORT, ..patient() });
+    for (before, begun, has_body) in [
+        ("", "GET / HTTP/1.1\r\nHost: ", true),
+        ("", "GET /", true),
+        ("", "HEAD / HTTP/1.1\r\nX: ", false),
+        (&*get("/probe.txt"), "GET / HTTP/1.1\r\nHost: ", true),
+    ] {
+        let mut client = site.connect();
+        send(&mut client, before);
+        if !before.is_empty() {
+            assert_eq!(read_one(&mut client).1, b"probe");
+        }
+        send(&mut client, begun);
+        drip(&mut client, has_answer);
+        let mut answer = Vec::new();
+        // What came after the end may have reset the connection, behind the answer.
+        let mut byte = [0];
+        while client.read(&mut byte).is_ok_and(|count| count > 0) {
+            answer.push(byte[0]);
+        }
+        let (answer, rest) = Answer::split_off(&answer, !has_body);
+        assert_eq!((answer.status(), rest), (408, b"".as_slice()), "{begun}");
+        assert_eq!(answer.field("Connection"), Some("close"));
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let site = Site::with_limits(Limits { idle_timeout: SHORT, ..patient() });
+    let mut client = site.connect();
+    send(&mut client, &get("/small.txt"));
+    assert_eq!(read_one(&mut client).1, SMALL.as_bytes());
+    assert!(has_ended(&mut client));
+    // Before the first request it is the deadline of a head.
+    let site = Site::with_limits(Limits { head_timeout: SHORT, ..patient() });
+    assert!(has_ended(&mut site.connect()));
+}
+
+#[test]
+fn a_body_that_does_not_come_ends_the_connection_behind_the_answer() {
+    let site = Site::with_limits(Limits { head_timeout: SHORT, ..patient() });
+    for fields in ["Content-Length: 60000", "Transfer-Encoding: chunked"] {
+        let mut client = site.connect();
+        send(&mut client, &format!("GET /small.txt HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        assert_eq!(read_one(&mut client).1, SMALL.as_bytes());
+        assert!(has_ended(&mut client), "{fields}");
+    }
+    let mut client = site.connect();
+    send(&mut client, "GET /small.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+    assert_eq!(read_one(&mut client).1, SMALL.as_bytes());
+    drip(&mut client, has_answer);
+}
+
+#[test]
+fn a_reader_that_stops_is_given_up() {
+    // With room for one, the next one gets in when the other has been given up.
+    let limits = Limits { write_timeout: SHORT, connections: 1, ..patient() };
+    let folder = usual_folder();
+    let huge = 40_000_000;
+    write_old(folder.path(), "huge.bin", &vec![0; huge], MODIFIED);
+    let site = Site::start(limits, vec![(folder, SiteConfig::default())]);
+    // From the disk, and from memory.
+    for request in [get("/huge.bin"), get("/medium.bin").repeat(400)] {
+        let mut stopped = site.connect();
+        stopped.set_write_timeout(Some(SOON)).expect("a timeout can be set");
+        send(&mut stopped, &request);
+        let mut first = [0; 15];
+        stopped.read_exact(&mut first).expect("the answer has begun");
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        wait_for_room(&site);
+        let mut rest = Vec::new();
+        // Whether it is a reset or not: there is less than was promised.
+        let _ = stopped.read_to_end(&mut rest);
+        assert!(rest.len() < huge, "{}", rest.len());
+    }
+}
+
+fn wait_for_room(site: &Site) {
+    wait_until("there is no room", || {
+        let mut client = site.connect();
+        // Who is turned away is not read from.
+        let _ = client.write_all(get("/probe.txt").as_bytes());
+        let mut start = [0; 12];
+        client.read_exact(&mut start).is_ok() && &start == b"HTTP/1.1 200"
+    });
+}
+
+#[test]
+fn who_is_one_too_many_is_asked_to_come_back() {
+    for limits in [
+        Limits { connections: 2, connections_per_address: 9, ..patient() },
+        Limits { connections: 9, connections_per_address: 2, ..patient() },
+    ] {
+        let site = Site::with_limits(limits);
+        let mut inside: Vec<_> = (0..2).map(|_| site.connect()).collect();
+        for client in &mut inside {
+            send(client, &get("/probe.txt"));
+            assert_eq!(read_one(client).1, b"probe");
+        }
+        let mut outside = site.connect();
+        let mut answer = Vec::new();
+        outside.read_to_end(&mut answer).expect("it is closed in good order");
+        let (answer, rest) = Answer::split_off(&answer, false);
+        assert_eq!((answer.status(), rest), (503, b"".as_slice()));
+        assert_eq!((answer.field("Retry-After"), answer.field("Connection")), (Some("1"), Some("close")));
+        // Those inside go on, and who leaves makes room.
+        for client in &mut inside {
+            send(client, &get("/probe.txt"));
+            assert_eq!(read_one(client).1, b"probe");
+        }
+        inside.pop();
+        wait_for_room(&site);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_end_is_not_waited_for() {
+    let last = "GET /small.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for request in [last, "GET / HTTP/1.1\r\n\r\n"] {
+        // For so long.
+        let site = Site::with_limits(Limits { linger: SHORT, ..patient() });
+        let mut client = site.connect();
+        send(&mut client, request);
+        read_one(&mut client);
+        assert!(has_ended(&mut client), "the server's half is closed at once");
+        drip(&mut client, |_| false);
+        // For so much.
+        let site = Site::with_limits(patient());
+        let mut client = site.connect();
+        send(&mut client, request);
+        send(&mut client, "x");
+        read_one(&mut client);
+        assert!(has_ended(&mut client), "the server's half is closed at once");
+        wait_until("all is read", || client.write_all(&[0; 1 << 16]).is_err());
+    }
+}

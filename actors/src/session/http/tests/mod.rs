@@ -1,0 +1,308 @@
+//! Raw bytes over real sockets.
+
+mod bodies;
+mod conditional;
+mod fields;
+mod framing;
+mod lifetime;
+mod limits;
+mod negotiation;
+mod paths;
+mod pipelining;
+mod ranges;
+mod sites;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use tempfile::TempDir;
+
+use super::{Door, Sites};
+use crate::acceptor::{self, Acceptor, Listener};
+use crate::config::Limits;
+use crate::file_server::{self, FileServerConfig, FileServerHandle};
+use crate::index::{IndexHandle, IndexThreads};
+use crate::runtime::Vital;
+use crate::session::Services;
+use crate::site::SiteConfig;
+use crate::{router, store};
+
+/// Longest wait for what must happen.
+const SOON: Duration = Duration::from_secs(20);
+
+const SMALL: &str = "Hello, World\n";
+
+/// When all files of the usual site were modified: the first second of 2020, as a number and as a field.
+const MODIFIED: u64 = 1_577_836_800;
+const MODIFIED_DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
+
+/// A server on a free port, whose first site has a folder of its own.
+struct Site {
+    address: SocketAddr,
+    files: FileServerHandle,
+    /// Set when the server has begun to end.
+    stopping: Arc<AtomicBool>,
+    // Dropped in this order: the Acceptor has handles of all others.
+    _acceptor: Acceptor,
+    folders: Vec<TempDir>,
+    _others: Others,
+}
+
+/// What a session could ask for, and does not in these tests.
+struct Others {
+    _router: Vital,
+    _index: IndexThreads,
+    _store: Vital,
+    _files: Vec<Vital>,
+    _data: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        Self::start(limits, vec![(usual_folder(), SiteConfig::default())])
+    }
+
+    fn with_config(config: SiteConfig) -> Self {
+        Self::start(Limits::default(), vec![(usual_folder(), config)])
+    }
+
+    /// Serves each folder as its configuration says.
+    fn start(limits: Limits, sites: Vec<(TempDir, SiteConfig)>) -> Self {
+        let (mut served, mut vitals, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        for (folder, config) in sites {
+            let config = Arc::new(SiteConfig { root: folder.path().to_owned(), ..config });
+            let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
+            let (files, vital) = file_server::start(&given).expect("the root is there");
+            served.push(super::Site { config, files, users: None });
+            vitals.push(vital);
+            folders.push(folder);
+        }
+        Self::with_sites(limits, served, vitals, folders)
+    }
+
+    fn with_sites(
+        limits: Limits,
+        sites: Vec<super::Site>,
+        vitals: Vec<Vital>,
+        folders: Vec<TempDir>,
+    ) -> Self {
+        let data = tempfile::tempdir().expect("there is a place for temporary files");
+        let store = store::start(&data.path().join("store")).expect("the folder can be written to");
+        let (index, index_threads) = IndexHandle::start(data.path()).expect("the folder can be written to");
+        let (router, router_thread) =
+            router::start(store.inventory, store.handle, store.completions, index.clone())
+                .expect("there are threads");
+        let files = sites[0].files.clone();
+        let sites = Arc::new(Sites::new(sites));
+        let stopping = Arc::<AtomicBool>::default();
+        let services = Services { router, index, sites, access_log: None, stopping: Arc::clone(&stopping) };
+        let listener =
+            Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
+        let acceptor = acceptor::start(vec![listener], limits, services).expect("there are threads");
+        let others = Others {
+            _router: router_thread,
+            _index: index_threads,
+            _store: store.thread,
+            _files: vitals,
+            _data: data,
+        };
+        Self {
+            address: acceptor.addresses[0],
+            files,
+            stopping,
+            _acceptor: acceptor,
+            folders,
+            _others: others,
+        }
+    }
+
+    fn root(&self) -> &Path {
+        self.folders[0].path()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address).expect("somebody listens");
+        client.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        client.set_nodelay(true).expect("it is a socket");
+        client
+    }
+
+    /// Sends all of `request` and reads all that comes.
+    fn exchange(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut client = self.connect();
+        client.write_all(request.as_ref()).expect("the server reads");
+        client.shutdown(Shutdown::Write).expect("it is connected");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("the connection is not reset");
+        answer
+    }
+
+    fn text(&self, request: impl AsRef<[u8]>) -> String {
+        String::from_utf8_lossy(&self.exchange(request)).into_owned()
+    }
+
+    /// The one answer to one request; not a byte may follow it.
+    fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let request = request.as_ref();
+        let all = self.exchange(request);
+        let (answer, rest) = Answer::split_off(&all, is_head(request));
+        assert!(rest.is_empty(), "{:?} after {}", String::from_utf8_lossy(rest), answer.head);
+        answer
+    }
+
+    /// A GET with further field lines, each with its CRLF.
+    fn get(&self, path: &str, fields: &str) -> Answer {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+    }
+
+    fn head(&self, path: &str, fields: &str) -> Answer {
+        self.ask(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+    }
+
+    /// The answer to a request, and whether the next one on the same connection was answered too: with nothing in
+    /// between, so that no byte of the first was taken for a request.
+    fn ask_and_go_on(&self, request: impl AsRef<[u8]>) -> (Answer, bool) {
+        let request = request.as_ref();
+        let all = self.exchange([request, get("/probe.txt").as_bytes()].concat());
+        let (answer, rest) = Answer::split_off(&all, is_head(request));
+        if rest.is_empty() {
+            return (answer, false);
+        }
+        let (next, rest) = Answer::split_off(rest, false);
+        assert_eq!((next.status(), next.body.as_slice()), (200, b"probe".as_slice()), "{}", next.head);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+        (answer, true)
+    }
+}
+
+/// A folder with a few files of all sizes.
+fn usual_folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    std::fs::create_dir(folder.path().join("dir")).expect("the folder can be written to");
+    for (name, content) in [
+        ("small.txt", SMALL.as_bytes()),
+        ("probe.txt", b"probe"),
+        ("empty.txt", b""),
+        ("medium.bin", &pattern(100_000)),
+        ("large.bin", &pattern(3_000_000)),
+        ("dir/index.html", b"index"),
+    ] {
+        write_old(folder.path(), name, content, MODIFIED);
+    }
+    folder
+}
+
+/// Writes a file that says that it was modified so many seconds after 1970.
+fn write_old(root: &Path, name: &str, content: &[u8], modified: u64) {
+    let mut file = std::fs::File::create(root.join(name)).expect("the folder can be written to");
+    file.write_all(content).expect("the folder can be written to");
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified);
+    file.set_modified(modified).expect("it is our file");
+}
+
+/// One answer, with a body of just the length that its head says.
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Takes the first answer from `bytes`. Without a body are those to HEAD, 204 and 304 (RFC 9112, section 6.3).
+    fn split_off(bytes: &[u8], to_head: bool) -> (Self, &[u8]) {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(bytes))) + 4;
+        let (head, rest) = bytes.split_at(end);
+        let mut answer =
+            Self { head: String::from_utf8(head.to_vec()).expect("a head is ASCII"), body: vec![] };
+        let status = answer.status();
+        let length = match answer.field("Content-Length") {
+            None => {
+                assert!(matches!(status, 204 | 304), "no length in {}", answer.head);
+                0
+            }
+            Some(length) => {
+                assert!(!matches!(status, 204 | 304), "a length in {}", answer.head);
+                length.parse().expect("it is a number")
+            }
+        };
+        let length = if to_head { 0 } else { length };
+        assert!(length <= rest.len(), "{length} bytes are not there: {}", answer.head);
+        answer.body = rest[..length].to_vec();
+        (answer, &rest[length..])
+    }
+
+    fn status(&self) -> u16 {
+        let code = self.head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+        code.and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {}", self.head))
+    }
+
+    /// The value of a field that may be there once.
+    fn field(&self, name: &str) -> Option<&str> {
+        let values = self.fields(name);
+        assert!(values.len() <= 1, "{name} twice in {}", self.head);
+        values.first().copied()
+    }
+
+    fn fields(&self, name: &str) -> Vec<&str> {
+        let value = |line| {
+            let (field, value) = str::split_once(line, ": ")?;
+            field.eq_ignore_ascii_case(name).then_some(value)
+        };
+        self.head.lines().filter_map(value).collect()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn is_head(mut request: &[u8]) -> bool {
+    while let Some(rest) = request.strip_prefix(b"\r\n") {
+        request = rest;
+    }
+    request.starts_with(b"HEAD ")
+}
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..=250).cycle().take(bytes).collect()
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// Reads up to the end of one head, byte by byte, and the body whose length it gives.
+fn read_one(client: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("the answer is whole");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).expect("a head is ASCII");
+    let length = field(&head, "Content-Length").map_or(0, |n| n.parse().expect("it is a number"));
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).expect("the answer is whole");
+    (head, body)
+}
+
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Tries until it is so.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < SOON, "{what}");
+        std::thread::yield_now();
+    }
+}

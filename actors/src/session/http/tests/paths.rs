@@ -1,0 +1,303 @@
+//! From a target to a file, and to nothing else (RFC 3986; RFC 9110, section 17.3).
+
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use super::*;
+
+fn check<'c>(site: &Site, cases: impl IntoIterator<Item = (&'c str, u16)>) {
+    for (path, status) in cases {
+        let (answer, went_on) = site.ask_and_go_on(get(path));
+        assert_eq!((answer.status(), went_on), (status, true), "{path} got {}{}", answer.head, answer.text());
+    }
+}
+
+/// A site with these files beside the usual ones, each with its own name as its content.
+fn site_with(files: &[&str], config: SiteConfig) -> Site {
+    let folder = usual_folder();
+    for file in files {
+        let directory = folder.path().join(file);
+        std::fs::create_dir_all(directory.parent().expect("it is below"))
+            .expect("the folder can be written to");
+        write_old(folder.path(), file, file.as_bytes(), MODIFIED);
+    }
+    Site::start(Limits::default(), vec![(folder, config)])
+}
+
+#[test]
+fn a_path_is_decoded_once() {
+    let files = [
+        "a b.txt",
+        "é.txt",
+        "A.txt",
+        "%41.txt",
+        "%2e%2e",
+        "a+b",
+        "a?b",
+        "a#b",
+        "a%",
+        "d e/f.txt",
+        "a:b",
+        "~;=@",
+    ];
+    let site = site_with(&files, SiteConfig::default());
+    for (path, file) in [
+        ("/a%20b.txt", "a b.txt"),
+        ("/%c3%a9.txt", "é.txt"),
+        ("/%C3%A9.txt", "é.txt"),
+        ("/%41.txt", "A.txt"),
+        ("/%2541.txt", "%41.txt"),
+        ("/%252e%252e", "%2e%2e"),
+        ("/a+b", "a+b"),
+        ("/a%2bb", "a+b"),
+        ("/a%3Fb", "a?b"),
+        ("/a%3fb?c", "a?b"),
+        ("/a%23b", "a#b"),
+        ("/a%25", "a%"),
+        ("/d%20e/f.txt", "d e/f.txt"),
+        ("//d%20e///f.txt", "d e/f.txt"),
+        ("/a:b", "a:b"),
+        ("/~;=@", "~;=@"),
+        ("/A.txt?%00%zz/../", "A.txt"),
+    ] {
+        let answer = site.get(path, "");
+        assert_eq!((answer.status(), answer.text().as_str()), (200, file), "{path}");
+    }
+}
+
+#[test]
+fn malformed_paths() {
+    let site = Site::new();
+    check(
+        &site,
+        [
+            ("/%", 400),
+            ("/%4", 400),
+            ("/small.txt%", 400),
+            ("/%zz", 400),
+            ("/%+1", 400),
+            ("/%-1", 400),
+            ("/%%41", 400),
+            ("/%u0041", 400),
+            ("/%00", 400),
+            ("/small.txt%00", 400),
+            ("/small.txt%00.html", 400),
+            ("/%0a", 400),
+            ("/%0d%0aX:%20y", 400),
+            ("/%1b", 400),
+            ("/%7f", 400),
+            // No UTF-8, among them an overlong dot and an overlong slash.
+            ("/%ff", 400),
+            ("/%c3", 400),
+            ("/%c0%ae%c0%ae/small.txt", 400),
+            ("/%c0%af", 400),
+            ("/%ed%a0%80", 400),
+        ],
+    );
+}
+
+#[test]
+fn no_way_leads_up() {
+    let inner = tempfile::tempdir().expect("there is a place for temporary files");
+    write_old(inner.path(), "secret.txt", b"secret", MODIFIED);
+    std::fs::create_dir(inner.path().join("www")).expect("the folder can be written to");
+    write_old(&inner.path().join("www"), "probe.txt", b"probe", MODIFIED);
+    std::fs::create_dir(inner.path().join("www/dir")).expect("the folder can be written to");
+    let root = inner.path().join("www");
+    for hidden_files in [false, true] {
+        let config = Arc::new(SiteConfig { root: root.clone(), hidden_files, ..SiteConfig::default() });
+        let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
+        let (files, vital) = file_server::start(&given).expect("the root is there");
+        let site = Site::with_sites(
+            Limits::default(),
+            vec![super::super::Site { config, files, users: None }],
+            vec![vital],
+            vec![],
+        );
+        for up in ["..", "%2e%2e", ".%2e", "%2e.", "%2E%2E", "dir/../..", "dir/..", "."] {
+            check(
+                &site,
+                [(&*format!("/{up}/secret.txt"), 400), (&*format!("/{up}"), 400), (&*format!("/{up}/"), 400)],
+            );
+        }
+        for up in [
+            "..%2f",
+            "%2e%2e%2f",
+            "..%5c",
+            "..\\",
+            "\\..\\",
+            "%5c..%5c",
+            "%252e%252e/",
+            "..%252f",
+            "..;/",
+            ".../",
+            "%2f..%2f",
+        ] {
+            let path = format!("/{up}secret.txt");
+            check(&site, [(&*path, 404)]);
+        }
+        let absolute = inner.path().join("secret.txt");
+        check(&site, [(&*format!("/{}", absolute.display()), 404), (&*absolute.display().to_string(), 404)]);
+    }
+}
+
+#[test]
+fn a_backslash_and_an_escaped_slash_are_no_separators() {
+    let site = site_with(&["back\\slash.txt"], SiteConfig::default());
+    check(
+        &site,
+        [
+            ("/back%5cslash.txt", 200),
+            ("/back\\slash.txt", 200),
+            ("/dir\\index.html", 404),
+            ("/dir%5cindex.html", 404),
+            ("/dir%2findex.html", 404),
+            ("/%2fsmall.txt", 404),
+        ],
+    );
+}
+
+#[test]
+fn links_are_followed_inside_only() {
+    let outside = tempfile::tempdir().expect("there is a place for temporary files");
+    write_old(outside.path(), "secret.txt", b"secret", MODIFIED);
+    let site = Site::new();
+    for (target, link) in [
+        (Path::new("small.txt"), "relative"),
+        (Path::new("../small.txt"), "dir/up"),
+        (Path::new("dir"), "directory"),
+        (Path::new("dir/up"), "twice"),
+        (Path::new("../secret.txt"), "above"),
+        (Path::new("/etc/passwd"), "passwd"),
+        (Path::new("/proc/self/environ"), "environ"),
+        (&*outside.path().join("secret.txt"), "absolute"),
+        (outside.path(), "away"),
+        (Path::new("missing"), "dangling"),
+        (Path::new("loop"), "loop"),
+        // Even a link back into the root is a way out when it starts at `/`: the root may be moved.
+        (&*site.root().join("small.txt"), "around"),
+    ] {
+        symlink(target, site.root().join(link)).expect("links can be made");
+    }
+    check(
+        &site,
+        [
+            ("/relative", 200),
+            ("/dir/up", 200),
+            ("/directory/", 200),
+            ("/directory/index.html", 200),
+            ("/twice", 200),
+            ("/above", 403),
+            ("/passwd", 403),
+            ("/environ", 403),
+            ("/absolute", 403),
+            ("/away/", 403),
+            ("/away/secret.txt", 403),
+            ("/around", 403),
+            ("/loop", 403),
+            ("/dangling", 404),
+        ],
+    );
+    assert_eq!(site.get("/directory", "").field("Location"), Some("/directory/"));
+}
+
+#[test]
+fn only_regular_files_are_served() {
+    let site = Site::new();
+    let fifo = site.root().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .expect("pipes can be made");
+    let _socket = UnixListener::bind(site.root().join("socket")).expect("sockets can be made");
+    check(&site, [("/fifo", 403), ("/socket", 403), ("/fifo/", 404)]);
+}
+
+#[test]
+fn names_that_start_with_a_dot() {
+    let files = [".secret", ".well-known/a.txt", "dir/.htaccess", "..name", "a.b", "dot."];
+    let site = site_with(&files, SiteConfig::default());
+    for path in
+        ["/.secret", "/.well-known/a.txt", "/dir/.htaccess", "/%2esecret", "/..name", "/.missing", "/.git/"]
+    {
+        check(&site, [(path, 404)]);
+    }
+    check(&site, [("/a.b", 200), ("/dot.", 200)]);
+    let site = site_with(&files, SiteConfig { hidden_files: true, ..SiteConfig::default() });
+    for path in ["/.secret", "/.well-known/a.txt", "/dir/.htaccess", "/%2esecret", "/..name"] {
+        check(&site, [(path, 200)]);
+    }
+    check(&site, [("/.missing", 404), ("/.", 400), ("/..", 400)]);
+}
+
+#[test]
+fn a_slash_at_the_end_means_a_directory() {
+    let site = site_with(
+        &["a b/index.html", "evil.example/index.html", "é/index.html", "no/index.txt"],
+        SiteConfig::default(),
+    );
+    check(
+        &site,
+        [
+            ("/dir/", 200),
+            ("/dir//", 200),
+            ("/dir/index.html", 200),
+            ("/dir/index.html/", 404),
+            ("/small.txt/", 404),
+            ("/small.txt/x", 404),
+            ("/missing/", 404),
+            ("/no/", 404),
+            ("/", 404),
+        ],
+    );
+    for (path, location) in [
+        ("/dir", "/dir/"),
+        ("/dir?", "/dir/?"),
+        ("/dir?a=//b&c", "/dir/?a=//b&c"),
+        ("/a%20b", "/a%20b/"),
+        ("/%c3%a9", "/%C3%A9/"),
+        ("/no", "/no/"),
+        // Never to another host.
+        ("//dir", "/dir/"),
+        ("//evil.example", "/evil.example/"),
+        ("///evil.example?//evil.example", "/evil.example/?//evil.example"),
+        ("http://evil.example/dir", "/dir/"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = site.ask(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!((answer.status(), answer.field("Location")), (308, Some(location)), "{path}");
+        }
+    }
+    check(
+        &site,
+        [
+            ("//evil.example/missing", 404),
+            ("/\\evil.example", 404),
+            ("/%5cevil.example", 404),
+            ("//missing", 404),
+        ],
+    );
+}
+
+#[test]
+fn very_long_names() {
+    let longest = "n".repeat(255);
+    let site = site_with(&[&longest], SiteConfig::default());
+    let slashes = "/".repeat(4_000);
+    check(
+        &site,
+        [
+            (&*format!("/{longest}"), 200),
+            (&*format!("/{longest}n"), 404),
+            (&*format!("/{}", "n".repeat(7_999)), 404),
+            (&*format!("/{}", "%6e".repeat(255)), 200),
+            (&*"/a".repeat(4_000), 404),
+            (&*"/dir".repeat(1_999), 404),
+            (&*format!("{slashes}small.txt"), 200),
+        ],
+    );
+}

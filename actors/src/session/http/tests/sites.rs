@@ -1,0 +1,268 @@
+//! Which site answers, and what stands for a path that names no file: redirects, lists, pages for errors.
+
+use wire::http::Status;
+
+use super::*;
+use crate::file_server::{Command, Found};
+use crate::site::RedirectRule;
+
+fn folder_with(files: &[(&str, &str)]) -> TempDir {
+    let folder = usual_folder();
+    for (name, content) in files {
+        let directory = folder.path().join(name);
+        std::fs::create_dir_all(directory.parent().expect("it is below"))
+            .expect("the folder can be written to");
+        write_old(folder.path(), name, content.as_bytes(), MODIFIED);
+    }
+    folder
+}
+
+fn site_with(files: &[(&str, &str)], config: SiteConfig) -> Site {
+    Site::start(Limits::default(), vec![(folder_with(files), config)])
+}
+
+#[test]
+fn the_host_decides_which_site_answers() {
+    let named = |content: &str, hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        (folder_with(&[("who.txt", content)]), SiteConfig { hosts, ..SiteConfig::default() })
+    };
+    let sites = vec![
+        named("first", &["one.test"]),
+        named("second", &["two.test", "www.two.test"]),
+        named("third", &["[::1]", "127.0.0.1"]),
+    ];
+    let site = Site::start(Limits::default(), sites);
+    let mut all = String::new();
+    let cases = [
+        ("one.test", "first"),
+        ("two.test", "second"),
+        ("www.two.test", "second"),
+        ("TWO.Test", "second"),
+        ("two.test:8080", "second"),
+        ("two.test.", "second"),
+        ("Two.Test.:80", "second"),
+        ("127.0.0.1:6789", "third"),
+        ("[::1]:6789", "third"),
+        // The first answers to all others.
+        ("unknown.test", "first"),
+        ("x.two.test", "first"),
+        ("two.test..", "first"),
+        ("two.testing", "first"),
+    ];
+    for (host, content) in cases {
+        let request = format!("GET /who.txt HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(site.ask(&request).text(), content, "{host}");
+        all.push_str(&request);
+    }
+    assert_eq!(site.ask("GET /who.txt HTTP/1.0\r\n\r\n").text(), "first");
+    // On one connection, too, although all have the same path and are kept.
+    let answers = site.exchange(all);
+    let mut rest = answers.as_slice();
+    for (host, content) in cases {
+        let (answer, after) = Answer::split_off(rest, false);
+        assert_eq!(answer.text(), content, "{host}");
+        rest = after;
+    }
+}
+
+#[test]
+fn what_has_moved_is_said() {
+    let rule = |from: &str, to: &str, status| RedirectRule { from: from.into(), to: to.into(), status };
+    let redirects = vec![
+        rule("/old", "/new", Status::MovedPermanently),
+        rule("/found", "https://other.test/", Status::Found),
+        rule("/blog/*", "/posts/*", Status::PermanentRedirect),
+        rule("/go/*", "/*", Status::TemporaryRedirect),
+        // It comes before the file of that name.
+        rule("/small.txt", "/dir/", Status::Found),
+    ];
+    let site = Site::with_config(SiteConfig { redirects, ..SiteConfig::default() });
+    for (path, status, location) in [
+        ("/old", 301, Some("/new")),
+        ("/old?a=b", 301, Some("/new?a=b")),
+        ("/old/", 404, None),
+        ("/OLD", 404, None),
+        ("/found", 302, Some("https://other.test/")),
+        ("/blog/a/b%20c", 308, Some("/posts/a/b%20c")),
+        ("/blog/", 308, Some("/posts/")),
+        ("/blog", 404, None),
+        ("/go/x", 307, Some("/x")),
+        ("/go//evil.example/", 307, Some("/evil.example/")),
+        ("/go///evil.example?//x", 307, Some("/evil.example?//x")),
+        ("/go/\\evil.example", 307, Some("/evil.example")),
+        ("/go/%2fevil.example", 307, Some("/%2fevil.example")),
+        ("/small.txt", 302, Some("/dir/")),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let (answer, went_on) = site
+                .ask_and_go_on(format!("{method} {path} HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n"));
+            assert_eq!((answer.status(), went_on), (status, true), "{method} {path}");
+            assert_eq!(answer.field("Location"), location, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_listed_as_the_client_likes() {
+    let files = [
+        ("list/<b>&.txt", "x"),
+        ("list/sub/y.txt", "y"),
+        ("list/.hidden", "z"),
+        ("with/index.html", "index"),
+    ];
+    let site = site_with(&files, SiteConfig { listing: true, ..SiteConfig::default() });
+    for (accept, is_json) in [
+        ("", false),
+        ("Accept: */*\r\n", false),
+        ("Accept: text/html\r\n", false),
+        ("Accept: application/json\r\n", true),
+        ("Accept: application/json, */*\r\n", true),
+        ("Accept: text/html;q=0.5, application/json\r\n", true),
+        ("Accept: application/json;q=0.5, text/html\r\n", false),
+    ] {
+        let answer = site.get("/list/", accept);
+        assert_eq!(answer.status(), 200, "{accept}");
+        let media_type = if is_json { "application/json" } else { "text/html; charset=utf-8" };
+        assert_eq!(answer.field("Content-Type"), Some(media_type), "{accept}");
+        assert_eq!(answer.field("Vary"), Some("Accept"), "{accept}");
+        assert!(!answer.text().contains(".hidden"), "{accept}");
+        assert_eq!(answer.field("Content-Security-Policy").is_some(), !is_json, "{accept}");
+        if is_json {
+            let list: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is JSON");
+            let names: Vec<_> =
+                list["entries"].as_array().expect("it is a list").iter().map(|e| &e["name"]).collect();
+            assert_eq!(names, ["sub", "<b>&.txt"], "{accept}");
+        } else {
+            assert!(
+                answer.text().contains("&lt;b&gt;&amp;.txt") && !answer.text().contains("<b>"),
+                "{accept}"
+            );
+        }
+        assert_eq!(site.head("/list/", accept).field("Content-Length"), answer.field("Content-Length"));
+        // There is nothing to compare conditions with, and no state that parts could be of.
+        let asked = site.get("/list/", &format!("{accept}If-None-Match: *\r\nRange: bytes=0-1\r\n"));
+        assert_eq!((asked.status(), asked.field("ETag"), asked.field("Accept-Ranges")), (200, None, None));
+    }
+    assert_eq!(site.get("/list", "").field("Location"), Some("/list/"));
+    assert_eq!(site.get("/with/", "").text(), "index");
+    assert_eq!(site.get("/missing/", "").status(), 404);
+    let closed = site_with(&files, SiteConfig::default());
+    assert_eq!(closed.get("/list/", "Accept: application/json\r\n").status(), 404);
+}
+
+#[test]
+fn a_site_has_its_own_page_for_what_is_missing() {
+    let site = site_with(&[("404.html", "<p>not here")], SiteConfig::default());
+    for path in ["/missing", "/missing/", "/.hidden", "/dir/missing", "/small.txt/x"] {
+        let (answer, went_on) = site.ask_and_go_on(get(path));
+        assert_eq!((answer.status(), answer.text().as_str(), went_on), (404, "<p>not here", true), "{path}");
+        assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"));
+        assert_eq!(answer.field("Last-Modified"), None);
+        assert_eq!(site.head(path, "").field("Content-Length"), Some("11"));
+    }
+    assert_eq!(site.get("/404.html", "").status(), 200, "under its own name it is a page like others");
+    let without = site_with(&[], SiteConfig::default()).get("/missing", "");
+    assert_eq!(without.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(!without.text().contains("missing"), "what was asked for is not repeated");
+}
+
+#[test]
+fn a_site_has_its_own_page_for_when_it_fails() {
+    let source = site_with(&[("50x.html", "<p>later")], SiteConfig::default());
+    let page_for = |status| source.files.error_page(status).expect("it answers").expect("there is a page");
+    let (failed, busy) = (page_for(Status::InternalServerError), page_for(Status::ServiceUnavailable));
+    // A FileServer whose disk fails.
+    let (files, mailbox) = file_server::detached(8);
+    let failing = std::thread::spawn(move || {
+        while let Ok(command) = mailbox.receiver().recv() {
+            let Command::Find { path, reply } = command else { continue };
+            reply.answer(match path.as_str() {
+                "failed" => Found::Failed(Some(Arc::clone(&failed))),
+                "busy" => Found::Busy(Some(Arc::clone(&busy))),
+                "failed-bare" => Found::Failed(None),
+                _ => Found::Busy(None),
+            });
+        }
+    });
+    let sites = vec![super::super::Site { config: Arc::default(), files, users: None }];
+    let site = Site::with_sites(Limits::default(), sites, Vec::new(), Vec::new());
+    for (path, status, own) in [
+        ("/failed", 500, true),
+        ("/busy", 503, true),
+        ("/failed-bare", 500, false),
+        ("/busy-bare", 503, false),
+    ] {
+        // Twice, on one connection: it is over when it is over, and the page is not kept.
+        let answers = site.exchange(get(path).repeat(2));
+        let (first, rest) = Answer::split_off(&answers, false);
+        let (second, rest) = Answer::split_off(rest, false);
+        assert!(rest.is_empty(), "{path}");
+        for answer in [first, second] {
+            assert_eq!(
+                (answer.status(), answer.text() == "<p>later"),
+                (status, own),
+                "{path}: {}",
+                answer.head
+            );
+            assert_eq!(answer.field("ETag"), None, "{path}");
+            if status == 503 {
+                assert!(answer.field("Retry-After").is_some(), "{path}: {}", answer.head);
+            }
+        }
+    }
+    drop(site);
+    failing.join().expect("no panic");
+}
+
+#[test]
+fn a_single_page_application_answers_to_all_its_paths() {
+    let site = site_with(&[("index.html", "<p>app")], SiteConfig { spa: true, ..SiteConfig::default() });
+    for (path, status) in [
+        ("/", 200),
+        ("/users/7", 200),
+        ("/users/7/", 200),
+        ("/a%20b?c", 200),
+        // A script that is missed is not a page.
+        ("/app.js", 404),
+        ("/users/7.png", 404),
+        ("/.hidden", 404),
+        ("/../x", 400),
+    ] {
+        let answer = site.get(path, "");
+        assert_eq!((answer.status(), answer.text() == "<p>app"), (status, status == 200), "{path}");
+    }
+    assert_eq!(site.get("/small.txt", "").text(), SMALL);
+    assert_eq!(site.get("/users/7", "If-None-Match: *\r\n").status(), 304);
+    assert_eq!(
+        site_with(&[("index.html", "<p>app")], SiteConfig::default()).get("/users/7", "").status(),
+        404
+    );
+}
+
+#[test]
+fn addresses_need_no_extension_if_the_site_says_so() {
+    let files = [
+        ("about.html", "about"),
+        ("both", "file"),
+        ("both.html", "page"),
+        ("blog.html", "blog"),
+        ("blog/a.html", "a"),
+    ];
+    let site = site_with(&files, SiteConfig { clean_urls: true, ..SiteConfig::default() });
+    for (path, status, content) in [
+        ("/about", 200, "about"),
+        ("/about.html", 200, "about"),
+        ("/both", 200, "file"),
+        ("/blog", 200, "blog"),
+        ("/blog/a", 200, "a"),
+        ("/dir/", 200, "index"),
+    ] {
+        let answer = site.get(path, "");
+        assert_eq!((answer.status(), answer.text().as_str()), (status, content), "{path}");
+    }
+    assert_eq!(site.get("/about", "").field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(site.get("/dir", "").field("Location"), Some("/dir/"));
+    assert_eq!((site.get("/about/", "").status(), site.get("/missing", "").status()), (404, 404));
+    assert_eq!(site_with(&files, SiteConfig::default()).get("/about", "").status(), 404);
+}
