@@ -72,8 +72,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take no byte of what is sent to it.
     pub write_timeout: Duration,
-    /// How much of a body that nobody wants is read, so that the client hears the answer. It is read within the
-    /// time that [`Limits::linger`] gives, so bodies need no timeout of their own.
+    /// How much of a body that nobody wants is read, to get at the next request; it may take as long as a head. A longer one
+    /// ends the connection.
     pub unread_body_bytes: u64,
     /// How long a connection is kept after its last answer, for the client to read that.
     pub linger: Duration,

@@ -173,7 +173,7 @@ fn start_sites(config: &Config) -> Result<(Arc<Sites>, Vec<Vital>), StartError> 
         let config = FileServerConfig { site: Arc::clone(&site), cache: config.cache.clone() };
         let (files, thread) = file_server::start(&config)?;
         let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();
-        sites.push(Site { config: site, files, users });
+        sites.push(Site::new(site, files, users));
         threads.push(thread);
         threads.extend(users_thread);
     }

@@ -32,6 +32,19 @@ pub struct SiteConfig {
     pub users_file: Option<PathBuf>,
 }
 
+/// What frames an answer or is made for each file anew: a rule of the site that sets it would make answers unreadable.
+const OURS: [&str; 9] = [
+    "Accept-Ranges",
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Date",
+    "ETag",
+    "Last-Modified",
+    "Transfer-Encoding",
+];
+
 /// A header field for the answers whose path fits.
 #[derive(Debug, Clone)]
 pub struct FieldRule {
@@ -41,6 +54,13 @@ pub struct FieldRule {
     pub name: String,
     /// The field's value: visible ASCII, spaces and tabs.
     pub value: String,
+}
+
+impl FieldRule {
+    /// Whether the field is the server's own, so that the rule says nothing.
+    pub(crate) fn is_reserved(&self) -> bool {
+        OURS.iter().any(|name| name.eq_ignore_ascii_case(&self.name))
+    }
 }
 
 /// Whom the CORS protocol lets read the site.

@@ -14,19 +14,6 @@ const CACHING: &str = "Cache-Control: no-cache\r\n";
 /// Browsers take a file for what it is said to be, and never for a script because it looks like one.
 const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
 
-/// What frames an answer or is made for each file anew: a rule of the site that sets it would make answers unreadable.
-const OURS: [&str; 9] = [
-    "Accept-Ranges",
-    "Connection",
-    "Content-Encoding",
-    "Content-Length",
-    "Content-Range",
-    "Date",
-    "ETag",
-    "Last-Modified",
-    "Transfer-Encoding",
-];
-
 /// The fields of one resource that do not depend on its coding; each line with its CRLF.
 #[derive(Debug)]
 pub(super) struct Said<'s> {
@@ -44,7 +31,7 @@ pub(super) struct FieldRules(Arc<SiteConfig>);
 impl FieldRules {
     pub(super) fn new(site: Arc<SiteConfig>) -> Self {
         for rule in &site.fields {
-            if OURS.iter().any(|name| name.eq_ignore_ascii_case(&rule.name)) {
+            if rule.is_reserved() {
                 tracing::warn!(target: "file_server", name = rule.name, "the server sets this field itself; the rule is ignored");
             }
         }
@@ -78,8 +65,7 @@ impl FieldRules {
 }
 
 fn fits(rule: &FieldRule, path: &str) -> bool {
-    rule.paths.as_ref().is_none_or(|paths| paths.is_match(path))
-        && !OURS.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
+    rule.paths.as_ref().is_none_or(|paths| paths.is_match(path)) && !rule.is_reserved()
 }
 
 /// Adds a line to others, or puts it in the place of the one with the same name.

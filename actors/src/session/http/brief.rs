@@ -12,6 +12,8 @@ pub(super) struct Brief<'r> {
     pub(super) reason: &'r str,
     /// Further header fields, each with its CRLF.
     pub(super) fields: Cow<'r, str>,
+    /// Whether `fields` has all that the site says of the resource.
+    pub(super) is_of_resource: bool,
 }
 
 impl<'r> Brief<'r> {
@@ -22,20 +24,20 @@ impl<'r> Brief<'r> {
             Status::Unauthorized => "WWW-Authenticate: Basic realm=\"site\", charset=\"UTF-8\"\r\n".into(),
             _ => "".into(),
         };
-        Self { status, reason, fields }
+        Self { status, reason, fields, is_of_resource: false }
     }
 
     pub(super) fn busy() -> Self {
         Self::new(Status::ServiceUnavailable, "too much to do; try again in a moment")
     }
 
-    /// `location` is visible ASCII.
+    /// `location` is visible ASCII; the query goes along unless it has one of its own.
     pub(super) fn redirect(status: Status, location: &str, query: Option<&str>) -> Self {
-        let fields = match query {
+        let fields = match query.filter(|_| !location.contains(['?', '#'])) {
             Some(query) => format!("Location: {location}?{query}\r\n"),
             None => format!("Location: {location}\r\n"),
         };
-        Self { status, reason: "it is at another address", fields: fields.into() }
+        Self { fields: fields.into(), ..Self::new(status, "it is at another address") }
     }
 
     /// The answer to a method that does not ask for a file; none to GET and HEAD.
@@ -43,9 +45,8 @@ impl<'r> Brief<'r> {
         match method {
             Method::Get | Method::Head => None,
             Method::Options => Some(Self {
-                status: Status::NoContent,
-                reason: "",
                 fields: format!("Allow: {}\r\n", Method::ALLOW).into(),
+                ..Self::new(Status::NoContent, "")
             }),
             Method::Other(_) => {
                 Some(Self::new(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are answered here"))

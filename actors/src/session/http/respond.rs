@@ -125,7 +125,7 @@ impl Responder {
     /// Answers a request, into the outbox.
     pub(crate) fn answer(&mut self, head: &RequestHead<'_>, visitor: &Visitor, after: After) -> Answered {
         if visitor.door == Door::Admin {
-            let request = Request { head, visitor, after, user: None, fields: "" };
+            let request = Request { head, visitor, after, user: None, fields: "", site_fields: "" };
             match self.admin.page(head) {
                 Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
                 Err(brief) => self.writer.push_brief(&request, &brief),
@@ -136,7 +136,8 @@ impl Responder {
         let site = &self.sites.all()[index];
         let cors = site.config.cors.as_ref();
         let fields = cors::fields(cors, head);
-        let mut request = Request { head, visitor, after, user: None, fields: &fields };
+        let mut request =
+            Request { head, visitor, after, user: None, fields: &fields, site_fields: site.fields() };
         if let Some(mut brief) = Brief::for_method(head.method) {
             brief.fields.to_mut().push_str(cors::preflight_fields(cors, head));
             self.writer.push_brief(&request, &brief);

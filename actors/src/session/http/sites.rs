@@ -1,21 +1,49 @@
 //! The web sites of the server, and which of them a request is for.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::credentials::CredentialsHandle;
 use crate::file_server::FileServerHandle;
-use crate::site::{RedirectRule, SiteConfig};
+use crate::site::{FieldRule, RedirectRule, SiteConfig};
 
 /// One web site.
 #[derive(Debug)]
 pub struct Site {
-    /// How it is served.
-    pub config: Arc<SiteConfig>,
-    /// Where its files are asked for.
-    pub files: FileServerHandle,
-    /// Where passwords are checked; everybody may see the site if there is none.
-    pub users: Option<CredentialsHandle>,
+    pub(super) config: Arc<SiteConfig>,
+    pub(super) files: FileServerHandle,
+    pub(super) users: Option<CredentialsHandle>,
+    fields: String,
+}
+
+/// Fields of which a rule that is for all files says nothing about other answers.
+const OF_FILES: [&str; 4] = ["Cache-Control", "Content-Type", "Expires", "X-Content-Type-Options"];
+
+impl Site {
+    /// `files` is where its files are asked for, `users` where passwords are checked; everybody may see the site if there is
+    /// none.
+    pub fn new(config: Arc<SiteConfig>, files: FileServerHandle, users: Option<CredentialsHandle>) -> Self {
+        let is_general = |rule: &&FieldRule| {
+            rule.paths.is_none()
+                && !rule.is_reserved()
+                && !OF_FILES.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
+        };
+        let mut fields = String::new();
+        for (index, rule) in config.fields.iter().enumerate().filter(|(_, rule)| is_general(rule)) {
+            let is_said_later = |later: &FieldRule| later.name.eq_ignore_ascii_case(&rule.name);
+            if !config.fields[index + 1..].iter().filter(is_general).any(is_said_later) {
+                // Writing into a String cannot fail.
+                let _ = write!(fields, "{}: {}\r\n", rule.name, rule.value);
+            }
+        }
+        Self { config, files, users, fields }
+    }
+
+    /// The fields that the site adds to answers that are not of a file of its own, each with its CRLF.
+    pub(super) fn fields(&self) -> &str {
+        &self.fields
+    }
 }
 
 /// All web sites, at least one.

@@ -48,6 +48,8 @@ pub(super) struct Request<'r> {
     pub(super) user: Option<&'r str>,
     /// Fields that the answer gets whatever it is, each with its CRLF.
     pub(super) fields: &'r str,
+    /// Those that the site adds to answers that are not of a file of its own.
+    pub(super) site_fields: &'r str,
 }
 
 /// Writes answers into an outbox.
@@ -151,7 +153,8 @@ impl Writer {
     ) {
         // They are header fields, and so text.
         let of_resource = String::from_utf8_lossy(chosen.refusal_fields());
-        self.push_brief(request, &Brief { status, reason, fields: format!("{fields}{of_resource}").into() });
+        let fields = format!("{fields}{of_resource}").into();
+        self.push_brief(request, &Brief { status, reason, fields, is_of_resource: true });
     }
 
     /// One part is a message of its own, several are a multipart one (RFC 9110, section 15.3.7).
@@ -197,7 +200,8 @@ impl Writer {
     /// Answers without a file.
     pub(super) fn push_brief(&mut self, request: &Request<'_>, brief: &Brief<'_>) {
         let has_body = request.head.method != Method::Head;
-        let bytes = self.push_brief_head(brief, request.fields, request.after, has_body);
+        let fields = [request.fields, if brief.is_of_resource { "" } else { request.site_fields }];
+        let bytes = self.push_brief_head(brief, fields, request.after, has_body);
         self.note(request, brief.status, bytes);
     }
 
@@ -217,7 +221,8 @@ impl Writer {
 
     /// Answers what is no request; the connection ends after it.
     pub(super) fn push_bad_request(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
-        let bytes = self.push_brief_head(&Brief::new(bad.status, bad.reason), "", After::Close, has_body);
+        let bytes =
+            self.push_brief_head(&Brief::new(bad.status, bad.reason), [""; 2], After::Close, has_body);
         let status = bad.status.code();
         tracing::info!(target: "web", %visitor, status, bytes, reason = bad.reason, "refused");
         self.counts.count_answer(status, bytes);
@@ -236,7 +241,7 @@ impl Writer {
     }
 
     /// Returns the length of the body.
-    fn push_brief_head(&mut self, brief: &Brief<'_>, fields: &str, after: After, has_body: bool) -> u64 {
+    fn push_brief_head(&mut self, brief: &Brief<'_>, fields: [&str; 2], after: After, has_body: bool) -> u64 {
         let body = format!("{}: {}\n", brief.status, brief.reason);
         let out = self.outbox.copied();
         let _ = write!(out, "HTTP/1.1 {}\r\n", brief.status);
@@ -247,10 +252,10 @@ impl Writer {
                 write!(out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", body.len());
         }
         out.extend_from_slice(brief.fields.as_bytes());
-        if !brief.fields.contains("X-Content-Type-Options") {
+        if !brief.is_of_resource {
             out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
         }
-        out.extend_from_slice(fields.as_bytes());
+        fields.iter().for_each(|fields| out.extend_from_slice(fields.as_bytes()));
         push_head_end(out, &self.date, after);
         if !(has_content && has_body) {
             return 0;

@@ -138,6 +138,14 @@ fn rules_add_and_replace_fields() {
         }
     }
     assert_eq!(site.get("/feed.txt", "").field("Content-Type"), Some("application/atom+xml"));
+    // What is for all paths is on answers that are not of a file, too.
+    for (request, status) in [("GET /dir", 308), ("GET /%", 400), ("POST /feed.txt", 405)] {
+        let (answer, went_on) = site.ask_and_go_on(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!((answer.status(), went_on), (status, true), "{request}");
+        assert_eq!(answer.field("X-Own"), Some("all"), "{request}");
+        assert_eq!(answer.field("X-Text"), None, "{request}");
+        assert_eq!(answer.field("ETag"), None, "{request}");
+    }
     assert_eq!(
         site.get("/missing", "").field("X-Own"),
         Some("all"),

@@ -105,7 +105,7 @@ fn when_the_file_server_is_busy_clients_are_asked_to_come_back() {
     // There is no room in this mailbox.
     let (files, mailbox) = file_server::detached(0);
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let sites = vec![super::super::Site { config: Arc::default(), files, users: None }];
+    let sites = vec![super::super::Site::new(Arc::default(), files, None)];
     let site = Site::with_sites(Limits::default(), sites, Vec::new(), vec![folder]);
     let answer = site.text(get("/small.txt"));
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

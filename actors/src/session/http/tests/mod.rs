@@ -81,7 +81,7 @@ impl Site {
             let config = Arc::new(SiteConfig { root: folder.path().to_owned(), ..config });
             let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
             let (files, vital) = file_server::start(&given).expect("the root is there");
-            served.push(super::Site { config, files, users: None });
+            served.push(super::Site::new(config, files, None));
             vitals.push(vital);
             folders.push(folder);
         }

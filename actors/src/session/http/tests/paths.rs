@@ -110,7 +110,7 @@ fn no_way_leads_up() {
         let (files, vital) = file_server::start(&given).expect("the root is there");
         let site = Site::with_sites(
             Limits::default(),
-            vec![super::super::Site { config, files, users: None }],
+            vec![super::super::Site::new(config, files, None)],
             vec![vital],
             vec![],
         );

@@ -74,6 +74,7 @@ fn what_has_moved_is_said() {
         rule("/found", "https://other.test/", Status::Found),
         rule("/blog/*", "/posts/*", Status::PermanentRedirect),
         rule("/go/*", "/*", Status::TemporaryRedirect),
+        rule("/find", "/search?in=all", Status::Found),
         // It comes before the file of that name.
         rule("/small.txt", "/dir/", Status::Found),
     ];
@@ -81,6 +82,7 @@ fn what_has_moved_is_said() {
     for (path, status, location) in [
         ("/old", 301, Some("/new")),
         ("/old?a=b", 301, Some("/new?a=b")),
+        ("/find?a=b", 302, Some("/search?in=all")),
         ("/old/", 404, None),
         ("/OLD", 404, None),
         ("/found", 302, Some("https://other.test/")),
@@ -185,7 +187,7 @@ fn a_site_has_its_own_page_for_when_it_fails() {
             });
         }
     });
-    let sites = vec![super::super::Site { config: Arc::default(), files, users: None }];
+    let sites = vec![super::super::Site::new(Arc::default(), files, None)];
     let site = Site::with_sites(Limits::default(), sites, Vec::new(), Vec::new());
     for (path, status, own) in [
         ("/failed", 500, true),
