@@ -4,6 +4,7 @@
 //! Everything waits for an event with a deadline; nothing sleeps. Everything happens in temporary folders.
 
 mod binaries;
+pub mod http;
 pub mod measure;
 mod place;
 mod process;

@@ -43,6 +43,27 @@ impl Place {
         Server::start_on_own_port(&self.path("server_data"))
     }
 
+    /// Puts files into the folder `site`, in the order given; folders in their names are made.
+    ///
+    /// # Panics
+    /// When that is impossible.
+    pub fn put_site(&self, files: &[(&str, &str)]) {
+        for (name, content) in files {
+            let path = self.path("site").join(name);
+            let folder = path.parent().expect("it is below the place");
+            std::fs::create_dir_all(folder).expect("the place can be written");
+            std::fs::write(path, content).expect("the place can be written");
+        }
+    }
+
+    /// Starts a server of the folder `site` with these arguments.
+    pub fn site_server(&self, arguments: &[&str]) -> Server {
+        let data = self.path("server_data");
+        let mut command = Server::site_command(&data, &self.path("site"));
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Server::launch(&data, command)
+    }
+
     /// An address where nobody listens.
     pub fn nobodys_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], own_port()).into()

@@ -67,10 +67,18 @@ impl Process {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(what: impl Into<String>, mut command: Command) -> Self {
+    pub fn start(what: impl Into<String>, command: Command) -> Self {
+        Self::start_with_stdin(what, command, Stdio::piped())
+    }
+
+    /// The same with a standard input that is something else than a pipe.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with_stdin(what: impl Into<String>, mut command: Command, stdin: Stdio) -> Self {
         let what = what.into();
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -137,6 +145,14 @@ impl Process {
         }
     }
 
+    /// Waits for the first line that starts with `start`, and returns what follows it.
+    ///
+    /// # Panics
+    /// As [`Process::wait`].
+    pub fn line(&self, start: &str) -> String {
+        self.wait(start, |lines| lines.iter().find_map(|line| line.strip_prefix(start)).map(str::to_owned))
+    }
+
     /// Waits for the first line that is an event of this kind for which `is_it` holds.
     ///
     /// # Panics
@@ -175,6 +191,11 @@ impl Process {
         while !output.is_closed && Instant::now() < deadline {
             output = self.shared.more(output, deadline);
         }
+    }
+
+    /// Whether it has closed its standard output.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().is_closed
     }
 
     /// Sends it a signal.

@@ -39,7 +39,12 @@ impl Server {
     }
 
     fn start_at(data: &Path, listen: &str) -> Self {
-        let process = Process::start("server", Self::command(data, listen));
+        Self::launch(data, Self::command(data, listen))
+    }
+
+    /// Starts the server of a command line that keeps what it keeps in `data`, and waits until it listens.
+    pub fn launch(data: &Path, command: Command) -> Self {
+        let process = Process::start("server", command);
         let address = process.wait("listening on", |lines| {
             let line = lines.iter().find_map(|line| line.strip_prefix("listening on "))?;
             Some(line.parse().expect("what follows is an address"))
@@ -50,9 +55,15 @@ impl Server {
 
     /// The command line of a server.
     pub fn command(data: &Path, listen: &str) -> Command {
+        let mut command = Self::site_command(data, &repository().join("www"));
+        command.args(["--listen", listen]);
+        command
+    }
+
+    /// The command line of a server of the site in `root`, without where it listens.
+    pub fn site_command(data: &Path, root: &Path) -> Command {
         let mut command = Command::new(binary("server"));
-        command.args(["--listen", listen, "--data"]).arg(data);
-        command.arg("--root").arg(repository().join("www"));
+        command.arg("--data").arg(data).arg("--root").arg(root);
         command
     }
 
@@ -61,9 +72,19 @@ impl Server {
         self.address
     }
 
+    /// Its process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Where it keeps what it keeps.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Waits until it has ended, as it was told to.
+    pub fn finish(self) -> Finished {
+        self.process.finish()
     }
 
     /// Ends it with `signal`, and checks that it drains and exits with 0.

@@ -25,7 +25,7 @@ use crate::config::Limits;
 use crate::linux::{self, CpuSet, Epoll};
 use crate::metrics::WebCounts;
 use crate::router::{Command, RouterHandle};
-use crate::session::http::{Connection, Next, Outbox, Responder, Visitor};
+use crate::session::http::{Connection, Door, Next, Outbox, Responder, Visitor};
 use crate::session::{AnswerJob, Job, PeerJob, SessionId};
 
 /// Connections accepted in one go, so that those that are here already get their turn.
@@ -56,6 +56,8 @@ const LISTENERS: u64 = u64::MAX - 1024;
 pub(super) struct Shared {
     pub(super) listeners: Vec<Listener>,
     pub(super) gate: Arc<Gate>,
+    /// For those who ask about the server itself: it can be asked when the web is full.
+    pub(super) admin_gate: Arc<Gate>,
     pub(super) limits: Limits,
     pub(super) router: RouterHandle,
     pub(super) next_id: AtomicU64,
@@ -193,7 +195,11 @@ impl Poller {
                     return;
                 }
             };
-            match shared.gate.enter(visitor.address.map(|address| address.ip())) {
+            let gate = match visitor.door {
+                Door::Public => &shared.gate,
+                Door::Admin => &shared.admin_gate,
+            };
+            match gate.enter(visitor.address.map(|address| address.ip())) {
                 Ok(place) => {
                     self.count(|counts| &counts.accepted);
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);

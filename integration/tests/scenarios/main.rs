@@ -1,5 +1,6 @@
 //! The scenarios: each starts real processes in a temporary place and is named for what it shows.
 
+mod access_log;
 mod burdens;
 mod classroom;
 mod configuration;
@@ -8,9 +9,12 @@ mod crashes;
 mod crowd;
 mod files;
 mod identity;
+mod load_limits;
 mod mistakes;
 mod options;
 mod rule_breakers;
 mod secrecy;
 mod signals;
+mod site;
+mod sockets;
 mod web;

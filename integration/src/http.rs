@@ -1,0 +1,223 @@
+//! An HTTP client that sends what it is told to and reads answers without any of the server's code; and a wire that is
+//! cut in the middle of an answer.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::net::{AddressFamily, SocketType};
+
+use crate::PATIENCE;
+
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The lines between status and body.
+    pub fields: Vec<String>,
+    /// As long as the answer says.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a field that comes once.
+    ///
+    /// # Panics
+    /// When it comes twice.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.values(name);
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} comes twice: {:?}", self.fields);
+        value
+    }
+
+    /// The values of a field, one a line.
+    pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.fields.iter().filter_map(move |line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The body.
+    ///
+    /// # Panics
+    /// When it is no text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is text")
+    }
+}
+
+/// A connection to a web server.
+#[derive(Debug)]
+pub struct HttpConnection<S: Read + Write = TcpStream> {
+    stream: BufReader<S>,
+}
+
+impl HttpConnection {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts");
+        Self::of(stream)
+    }
+
+    /// Connects from an address of this machine's own.
+    ///
+    /// # Panics
+    /// When nobody listens, or the address is none of this machine's.
+    pub fn open_from(from: [u8; 4], address: SocketAddr) -> Self {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.expect("there is a descriptor left");
+        rustix::net::bind(&socket, &SocketAddr::from((from, 0))).expect("it is an address of this machine");
+        rustix::net::connect(&socket, &address).expect("the server accepts");
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        stream.set_nodelay(true).expect("it is TCP");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// The socket itself.
+    pub fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl HttpConnection<UnixStream> {
+    /// Connects to a Unix socket.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn open_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        Self { stream: BufReader::new(stream) }
+    }
+}
+
+impl<S: Read + Write> HttpConnection<S> {
+    /// Sends any bytes. A server that has had enough does not read them, and says why.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
+    /// Sends a request without a body.
+    pub fn ask(&mut self, method: &str, path: &str, fields: &[&str]) {
+        let has_host = fields.iter().any(|field| field.starts_with("Host:"));
+        let host = if has_host { "" } else { "Host: localhost\r\n" };
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        self.send(format!("{method} {path} HTTP/1.1\r\n{host}{fields}\r\n").as_bytes());
+    }
+
+    /// Asks for a path.
+    ///
+    /// # Panics
+    /// When there is no whole answer.
+    #[track_caller]
+    pub fn get(&mut self, path: &str, fields: &[&str]) -> Answer {
+        self.ask("GET", path, fields);
+        self.answer().expect("the server answers")
+    }
+
+    /// The next answer to anything but a HEAD; none at the end of the connection, even if that is a reset.
+    ///
+    /// # Panics
+    /// When nothing comes, or a part of an answer.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            match self.stream.read_until(b'\n', &mut line) {
+                Ok(0) if lines.is_empty() => return None,
+                Err(e) if e.kind() == ErrorKind::ConnectionReset && lines.is_empty() => return None,
+                Ok(0) => panic!("the connection ends within a head: {lines:?}"),
+                Ok(_) => {}
+                Err(e) => panic!("the server neither answers nor ends the connection: {e}"),
+            }
+            let line = String::from_utf8(line).expect("a head is text");
+            let line = line.strip_suffix("\r\n").expect("lines of a head end with CRLF");
+            if line.is_empty() {
+                break;
+            }
+            lines.push(line.to_owned());
+        }
+        let status = lines.remove(0);
+        let status = status.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let mut answer = Answer { status: status.expect("it is a status"), fields: lines, body: Vec::new() };
+        if !matches!(answer.status, 204 | 304) {
+            let length = answer.field("Content-Length").expect("the answer says its length");
+            answer.body = vec![0; length.parse().expect("a length is a number")];
+            self.stream.read_exact(&mut answer.body).expect("the body is whole");
+        }
+        Some(answer)
+    }
+
+    /// Reads to the end of the connection, and returns how many bytes that were.
+    pub fn drain(&mut self) -> u64 {
+        let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return total,
+                Ok(count) => total += count as u64,
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return total,
+                Err(e) => panic!("the connection does not end: {e}"),
+            }
+        }
+    }
+}
+
+/// The answer to a single request.
+///
+/// # Panics
+/// When there is none.
+#[track_caller]
+pub fn get(address: SocketAddr, path: &str, fields: &[&str]) -> Answer {
+    HttpConnection::open(address).get(path, fields)
+}
+
+/// Asks again and again until `look` finds what it looks for.
+///
+/// # Panics
+/// When the time is up before.
+#[track_caller]
+pub fn until<T>(wanted: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "there was no time left before {wanted}");
+        // So that the look does not keep from happening what is looked for.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Stands in front of `server` for as many connections as there are `bytes`, one after the other, and cuts each after so
+/// many bytes of the answer.
+///
+/// # Panics
+/// When the system gives no port.
+pub fn cut(server: SocketAddr, bytes: &'static [u64]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || -> std::io::Result<()> {
+        for &bytes in bytes {
+            let (client, _) = listener.accept()?;
+            let server = TcpStream::connect(server)?;
+            let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::io::copy(&mut (&server).take(bytes), &mut &client)?;
+            client.shutdown(Shutdown::Both)?;
+        }
+        Ok(())
+    });
+    address
+}

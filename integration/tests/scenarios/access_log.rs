@@ -1,0 +1,186 @@
+//! The access log: what its lines say, that nobody can write a line of their own, and that it is moved without loss.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use integration::http::{HttpConnection, until};
+use integration::{Place, Process, Server};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Every byte that a field may carry and that may mean something in a log.
+const HOSTILE_AGENT: &[u8] = b"User-Agent: a\"b\\c\t\xff\x9b31m 127.0.0.1 - - \"GET /forged HTTP/1.1\" 200 0";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.put_site(&[("index.html", "here")]);
+    place
+}
+
+fn server(place: &Place, log: &Path, format: &str) -> Server {
+    let log = log.to_str().expect("temporary folders have plain names");
+    place.site_server(&["--quiet", "--access-log", log, "--access-log-format", format])
+}
+
+/// Several requests, of which the last is none.
+fn visit(address: SocketAddr) {
+    let mut connection = HttpConnection::open(address);
+    let fields = ["Host: site.example", "Referer: http://a.example/?q=1", "User-Agent: tester/1.0"];
+    assert_eq!(connection.get("/", &fields).status, 200);
+    assert_eq!(connection.get("/none?x=%22%0d%0a&y=\"quoted\"", &[]).status, 404);
+    connection.ask("DELETE", "/index.html", &["Content-Length: 0"]);
+    assert_eq!(connection.answer().expect("it is answered").status, 405);
+    let hostile = connection.get("/%00%1b[31m%0d%0a127.0.0.1%20-%20\"GET\\", &[]);
+    assert!((400..500).contains(&hostile.status), "{hostile:?}");
+    let mut connection = HttpConnection::open(address);
+    let request = [b"GET /index.html HTTP/1.1\r\nHost: a\r\n", HOSTILE_AGENT, b"\r\n\r\n"].concat();
+    connection.send(&request);
+    assert_eq!(connection.answer().expect("it is answered").status, 200);
+    let mut connection = HttpConnection::open(address);
+    connection.send(b"\x1b[2J nonsense\r\n127.0.0.1 - - forged\r\n\r\n");
+    assert_eq!(connection.answer().expect("it is answered").status, 400);
+}
+
+fn lines(log: &Path) -> Vec<String> {
+    let bytes = std::fs::read(log).expect("there is a log");
+    let text = String::from_utf8(bytes).expect("whatever is sent, the log is text");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is whole");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn combined_lines_say_what_was_asked_and_answered() {
+    let place = place();
+    let log = place.path("access.log");
+    let server = server(&place, &log, "combined");
+    visit(server.address());
+    server.stop();
+    let lines = lines(&log);
+    assert_eq!(lines.len(), 6, "one a request, whatever is sent: {lines:#?}");
+    for line in &lines {
+        assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+        assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "no terminal is moved: {line}");
+        // Quotes of clients are escaped, so those that are left are in pairs around three texts.
+        let quotes = line.replace("\\\\", "").replace("\\\"", "").matches('"').count();
+        assert_eq!(quotes, 6, "{line}");
+        let time = &line["127.0.0.1 - - [".len()..][..26];
+        assert!(time.ends_with(" +0000") && time.as_bytes()[2] == b'/', "{line}");
+    }
+    // Threads hand over their lines on their own, so these may be in another order than their requests.
+    for wanted in [
+        "] \"GET / HTTP/1.1\" 200 4 \"http://a.example/?q=1\" \"tester/1.0\"",
+        "] \"GET /none?x=%22%0d%0a&y=",
+        "] \"DELETE /index.html HTTP/1.1\" 405 ",
+        "] \"GET /%00%1b[31m%0d%0a127.0.0.1%20-%20",
+        "] \"GET /index.html HTTP/1.1\" 200 4 \"-\" \"a",
+        "] \"- - -\" 400 ",
+    ] {
+        assert_eq!(lines.iter().filter(|line| line.contains(wanted)).count(), 1, "{wanted}: {lines:#?}");
+    }
+}
+
+#[test]
+fn json_lines_say_the_same() {
+    let place = place();
+    let log = place.path("access.log");
+    let server = server(&place, &log, "json");
+    visit(server.address());
+    server.stop();
+    let lines: Vec<Value> =
+        lines(&log).iter().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+    let with = |key: &str, value: &str| {
+        let found = lines.iter().find(|line| line[key] == value);
+        found.unwrap_or_else(|| panic!("{key} is nowhere {value}: {lines:#?}"))
+    };
+    let first = with("target", "/");
+    for (key, value) in [
+        ("address", "127.0.0.1"),
+        ("method", "GET"),
+        ("target", "/"),
+        ("version", "HTTP/1.1"),
+        ("host", "site.example"),
+        ("referer", "http://a.example/?q=1"),
+        ("user_agent", "tester/1.0"),
+    ] {
+        assert_eq!(first[key], value, "{first}");
+    }
+    assert_eq!((&first["status"], &first["bytes"]), (&200.into(), &4.into()));
+    assert!(first["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{first}");
+    assert_eq!(with("target", "/none?x=%22%0d%0a&y=\"quoted\"")["status"], 404);
+    let agent = HOSTILE_AGENT.strip_prefix(b"User-Agent: ").expect("it starts so");
+    assert_eq!(with("user_agent", &String::from_utf8_lossy(agent))["target"], "/index.html");
+    assert_eq!(with("method", "-")["status"], 400);
+}
+
+#[test]
+fn a_log_that_is_moved_goes_on_in_a_new_file_and_no_line_is_lost() {
+    const CLIENTS: usize = 4;
+    const REQUESTS: usize = 1000;
+    const MOVES: usize = 5;
+    let place = place();
+    let log = place.path("access.log");
+    let server = server(&place, &log, "json");
+    let address = server.address();
+    let asked = AtomicUsize::new(0);
+    let moved = |number| place.path(&format!("access.log.{number}"));
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let asked = &asked;
+            scope.spawn(move || {
+                let mut connection = HttpConnection::open(address);
+                for request in 0..REQUESTS {
+                    assert_eq!(connection.get(&format!("/?{client}-{request}"), &[]).status, 200);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for number in 0..MOVES {
+            let so_many = CLIENTS * REQUESTS * (number + 1) / (MOVES + 1);
+            until("enough requests", || (asked.load(Ordering::Relaxed) >= so_many).then_some(()));
+            std::fs::rename(&log, moved(number)).expect("there is a log");
+            server.process().signal(Signal::HUP);
+            until("there is a new file", || log.exists().then_some(()));
+        }
+    });
+    server.stop();
+    let mut counts = BTreeMap::<String, usize>::new();
+    for file in (0..MOVES).map(moved).chain([log]) {
+        let lines = lines(&file);
+        assert!(!lines.is_empty(), "{} has its part", file.display());
+        for line in lines {
+            let line: Value = serde_json::from_str(&line).expect("each line is JSON");
+            *counts.entry(line["target"].as_str().expect("it has one").to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(counts.len(), CLIENTS * REQUESTS, "every request is there");
+    assert!(counts.values().all(|&count| count == 1), "and once");
+}
+
+#[test]
+fn a_second_run_adds_to_the_log() {
+    let place = place();
+    let log = place.path("access.log");
+    for count in 1..=2 {
+        let server = server(&place, &log, "combined");
+        HttpConnection::open(server.address()).get("/", &[]);
+        server.stop();
+        assert_eq!(lines(&log).len(), count);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_said_at_the_start() {
+    let place = place();
+    std::fs::create_dir(place.path("folder")).expect("the place can be written");
+    for path in [place.path("none").join("access.log"), place.path("folder"), "/dev/null/a".into()] {
+        let mut command = Server::site_command(&place.path("data"), &place.path("site"));
+        command.args(["--listen", "127.0.0.1:0", "--access-log"]).arg(&path);
+        let path = path.to_str().expect("temporary folders have plain names");
+        let finished = Process::start("server", command).finish().expect(1);
+        assert!(finished.lines.is_empty(), "{:?}", finished.lines);
+        finished.says(&["cannot write the access log", path, "--access-log"]);
+    }
+}

@@ -1,0 +1,312 @@
+//! What happens at the limits: too many connections, no descriptors, clients that take their time, many files, and an end
+//! in the middle of answers.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use integration::http::{Answer, HttpConnection, get, until};
+use integration::{PATIENCE, Place, Process, Server, binary};
+use rustix::process::Signal;
+
+/// Far longer than a timeout of a second takes to act on a busy machine, and shorter than the timeouts that are the default.
+const SOON: Duration = Duration::from_secs(20);
+/// How often a client that drips says something.
+const DRIP: Duration = Duration::from_millis(100);
+const SLOW_CLIENTS: usize = 300;
+const FILES: u32 = 10_000;
+const BIG_BYTES: u64 = 64 << 20;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.put_site(&[
+        ("index.html", "here"),
+        ("50x.html", "<p>Later"),
+        ("new.txt", "new"),
+        ("newer.txt", "newer"),
+    ]);
+    place
+}
+
+/// A file too large for all buffers on the way to a client that does not read.
+fn put_big(place: &Place) {
+    let file = std::fs::File::create(place.path("site").join("big.bin")).expect("the place can be written");
+    file.set_len(BIG_BYTES).expect("it has holes only");
+}
+
+/// A server that also answers questions about itself, there.
+fn server_with_admin(place: &Place, arguments: &[&str]) -> (Server, SocketAddr) {
+    let server = place.site_server(&[&["--quiet", "--admin", "127.0.0.1:0"], arguments].concat());
+    let admin = server.process().line("metrics and health on ");
+    (server, admin.parse().expect("it is an address"))
+}
+
+fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let page = get(admin, "/metrics", &[]);
+    let value = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.expect("it is there").parse().expect("it is a number")
+}
+
+/// A connection that has its place: it has been answered.
+fn served(address: SocketAddr) -> HttpConnection {
+    let mut connection = HttpConnection::open(address);
+    assert_eq!(connection.get("/", &[]).text(), "here");
+    connection
+}
+
+/// What a connection hears that says nothing itself.
+fn greeting(address: SocketAddr) -> Answer {
+    HttpConnection::open(address).answer().expect("it is told why it is turned away")
+}
+
+/// Waits until a new connection is answered: a place is free some time after its connection was closed.
+fn wait_for_room(address: SocketAddr) {
+    until("there is room again", || {
+        let mut connection = HttpConnection::open(address);
+        connection.ask("GET", "/", &[]);
+        connection.answer().filter(|answer| answer.status == 200 && answer.text() == "here")
+    });
+}
+
+#[test]
+fn connections_over_the_limit_are_turned_away_until_there_is_room() {
+    let place = place();
+    let (server, admin) = server_with_admin(&place, &["--sessions-max=4", "--connections-per-address=4"]);
+    let mut kept: Vec<_> = (0..4).map(|_| served(server.address())).collect();
+    let refused = greeting(server.address());
+    assert_eq!(refused.status, 503);
+    assert!(refused.field("Retry-After").is_some() && refused.field("Connection") == Some("close"));
+    let elsewhere = HttpConnection::open_from([127, 0, 0, 2], server.address()).answer();
+    assert_eq!(elsewhere.map(|answer| answer.status), Some(503), "the limit is for all");
+    let health = get(admin, "/.well-known/switchboard/health", &[]);
+    assert_eq!(health.status, 200, "a server that is full is well, and can be asked");
+    for connection in &mut kept {
+        assert_eq!(connection.get("/", &[]).text(), "here", "those who are here are not disturbed");
+    }
+    kept.truncate(1);
+    wait_for_room(server.address());
+    assert!(metric(admin, "switchboard_connections_turned_away_total") >= 2);
+    server.stop();
+}
+
+#[test]
+fn one_address_does_not_take_all_places() {
+    let place = place();
+    let server = place.site_server(&["--sessions-max=100", "--connections-per-address=3"]);
+    let mut kept: Vec<_> = (0..3).map(|_| served(server.address())).collect();
+    assert_eq!(greeting(server.address()).status, 503);
+    let mut other = HttpConnection::open_from([127, 0, 0, 2], server.address());
+    assert_eq!(other.get("/", &[]).text(), "here", "others have their own places");
+    kept.pop();
+    wait_for_room(server.address());
+    server.stop();
+}
+
+#[test]
+fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
+    let place = place();
+    let data = place.path("data");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(binary("server"));
+    command.arg("--data").arg(&data).arg("--root").arg(place.path("site"));
+    command.args(["--listen", "127.0.0.1:0"]);
+    let server = Server::launch(&data, command);
+    let mut kept = served(server.address());
+    let crowd: Vec<_> = (0..80).map(|_| HttpConnection::open(server.address())).collect();
+    server.process().wait("there are no descriptors", |lines| {
+        lines.iter().any(|line| line.contains("cannot accept")).then_some(())
+    });
+    assert_eq!(kept.get("/", &[]).text(), "here", "what is in memory is served");
+    let failed = kept.get("/new.txt", &[]);
+    assert_eq!((failed.status, failed.text()), (503, "<p>Later"), "and what is not has the page of the site");
+    drop(crowd);
+    wait_for_room(server.address());
+    assert_eq!(get(server.address(), "/new.txt", &[]).text(), "new");
+    assert_eq!(kept.get("/newer.txt", &[]).text(), "newer");
+    server.stop();
+}
+
+#[test]
+fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
+    let place = place();
+    let (server, admin) = server_with_admin(&place, &["--head-timeout=1s"]);
+    let start = Instant::now();
+    let mut half = HttpConnection::open(server.address());
+    half.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-");
+    let silent = HttpConnection::open(server.address());
+    let mut drip = HttpConnection::open(server.address());
+    drip.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Drip: ");
+    drip.stream().set_read_timeout(Some(DRIP)).expect("it is not zero");
+    // The wait for an answer is what lets the time pass between two bytes.
+    let first = loop {
+        match drip.stream().read(&mut [0; 1]) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => drip.send(b"x"),
+            other => break other,
+        }
+        assert!(start.elapsed() < SOON, "one byte now and then keeps a connection");
+    };
+    // What is still sent after the answer may reset the connection.
+    assert!(first.is_ok() || first.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
+    let refused = half.answer().expect("it is told why");
+    assert_eq!((refused.status, refused.field("Connection")), (408, Some("close")));
+    assert_eq!(half.answer(), None);
+    let mut silent = silent;
+    assert_eq!(silent.answer(), None, "who has said nothing is told nothing");
+    let elapsed = start.elapsed();
+    assert!((Duration::from_secs(1)..SOON).contains(&elapsed), "{elapsed:?}");
+    assert!(metric(admin, "switchboard_connections_timed_out_total") >= 3);
+    served(server.address());
+}
+
+#[test]
+fn a_connection_without_a_request_ends_in_time() {
+    let place = place();
+    let server = place.site_server(&["--idle-timeout=1s"]);
+    let start = Instant::now();
+    let mut idle = served(server.address());
+    assert_eq!(idle.answer(), None);
+    let elapsed = start.elapsed();
+    assert!((Duration::from_secs(1)..SOON).contains(&elapsed), "{elapsed:?}");
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off() {
+    let place = place();
+    put_big(&place);
+    let (server, admin) = server_with_admin(&place, &["--write-timeout=1s"]);
+    let start = Instant::now();
+    let mut lazy = HttpConnection::open(server.address());
+    lazy.ask("GET", "/big.bin", &[]);
+    lazy.stream().peek(&mut [0; 1]).expect("its answer begins");
+    let open = || metric(admin, "switchboard_connections_open");
+    assert_eq!(open(), 1);
+    until("it is cut off", || (open() == 0).then_some(()));
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let taken = lazy.drain();
+    assert!(taken < BIG_BYTES, "{taken}");
+    // Who does read gets all of it.
+    let mut eager = HttpConnection::open(server.address());
+    eager.ask("GET", "/big.bin", &["Connection: close"]);
+    assert!(eager.drain() > BIG_BYTES);
+}
+
+#[test]
+fn slow_clients_do_not_keep_others_waiting() {
+    let place = place();
+    let server = place.site_server(&["--quiet"]);
+    let mut slow: Vec<_> = (0..SLOW_CLIENTS).map(|_| HttpConnection::open(server.address())).collect();
+    for connection in &mut slow {
+        connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    }
+    let start = Instant::now();
+    for _ in 0..50 {
+        for connection in &mut slow {
+            connection.send(b"x");
+        }
+        served(server.address());
+    }
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    for mut connection in slow {
+        connection.send(b"\r\n\r\n");
+        assert_eq!(connection.answer().expect("it was not too slow").text(), "here");
+    }
+}
+
+#[test]
+fn each_of_ten_thousand_files_in_any_order_is_itself() {
+    let place = place();
+    let content = |number: u32| format!("{number}-{}\n", "x".repeat(number as usize % 300));
+    for number in 0..FILES {
+        place.put_site(&[(&format!("many/{number}.txt"), &content(number))]);
+    }
+    let server = place.site_server(&["--quiet", "--cache-bytes=1M"]);
+    let (first, address) = (rand::random_range(0..FILES), server.address());
+    println!("starts with {first}");
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || {
+                let mut connection = HttpConnection::open(address);
+                for step in 0..FILES {
+                    // Coprime to their number, so each comes once; the other half goes the other way round.
+                    let place = if half == 0 { step } else { FILES - 1 - step };
+                    let number = (first + place * 7919) % FILES;
+                    let answer = connection.get(&format!("/many/{number}.txt"), &[]);
+                    assert_eq!((answer.status, answer.text()), (200, content(number).as_str()));
+                }
+            });
+        }
+    });
+    assert_eq!(get(address, &format!("/many/{FILES}.txt"), &[]).status, 404);
+    server.stop();
+}
+
+#[test]
+fn an_end_in_order_lets_answers_come_to_theirs() {
+    let place = place();
+    put_big(&place);
+    let server = place.site_server(&[]);
+    let mut readers: Vec<_> = (0..4).map(|_| HttpConnection::open(server.address())).collect();
+    for reader in &mut readers {
+        reader.ask("GET", "/big.bin", &[]);
+        reader.stream().peek(&mut [0; 1]).expect("its answer begins");
+    }
+    let mut idle = served(server.address());
+    let address = server.address();
+    server.process().signal(Signal::TERM);
+    server
+        .process()
+        .wait("it stops", |lines| lines.iter().any(|line| line.contains("stopping")).then_some(()));
+    assert_eq!(idle.answer(), None, "who waits for nothing is let go");
+    std::thread::scope(|scope| {
+        for mut reader in readers {
+            scope.spawn(move || {
+                let answer = reader.answer().expect("its answer is whole");
+                assert!(answer.body.len() as u64 == BIG_BYTES && answer.body.iter().all(|&byte| byte == 0));
+                assert_eq!(reader.answer(), None, "it is the last");
+            });
+        }
+    });
+    server.finish().expect(0);
+    let error = TcpStream::connect(address).expect_err("nobody listens any more");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+fn slowhttptest(address: SocketAddr, mode: &[&str], folder: &Path) -> Process {
+    let url = format!("http://{address}/big.bin");
+    let mut command = Command::new("slowhttptest");
+    command.args(mode).args(["-c", "200", "-r", "200", "-i", "1", "-l", "3", "-p", "2", "-u", &url]);
+    command.current_dir(folder);
+    Process::start(format!("slowhttptest {}", mode.join(" ")), command)
+}
+
+#[test]
+fn slowhttptest_does_not_keep_others_waiting() {
+    if Command::new("slowhttptest").arg("-h").output().is_err() {
+        eprintln!("skipped: slowhttptest is not installed");
+        return;
+    }
+    let place = place();
+    put_big(&place);
+    let server = place.site_server(&["--quiet"]);
+    let address = server.address();
+    for mode in [&["-H"][..], &["-B"], &["-R"], &["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32"]] {
+        let mut attack = slowhttptest(address, mode, &place.path(""));
+        attack.end_input();
+        let (start, mut count) = (Instant::now(), 0);
+        while !attack.has_ended() {
+            let asked = Instant::now();
+            served(address);
+            assert!(asked.elapsed() < SOON, "{mode:?}");
+            assert!(start.elapsed() < PATIENCE, "{mode:?} does not end");
+            count += 1;
+        }
+        let finished = attack.finish();
+        assert!(count > 10, "{mode:?}: {count} {finished:?}");
+        let said = finished.lines.join("\n");
+        assert!(said.contains("slow"), "it was at work: {said}");
+    }
+    wait_for_room(address);
+    server.stop();
+}

@@ -1,0 +1,259 @@
+//! Where the server listens: Unix sockets, several places at once, what systemd has opened, and the door for questions
+//! about the server itself.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use integration::http::{HttpConnection, get, until};
+use integration::{Place, Process, Server, binary};
+use rustix::process::Signal;
+
+const HEALTH: &str = "/.well-known/switchboard/health";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.put_site(&[("index.html", "here")]);
+    place
+}
+
+/// A server of the place that keeps what it keeps in the folder `data`.
+fn server(place: &Place, data: &str, arguments: &[&str]) -> Process {
+    let mut command = Server::site_command(&place.path(data), &place.path("site"));
+    command.args(arguments);
+    Process::start(format!("server {}", arguments.join(" ")), command)
+}
+
+fn listen_unix(path: &Path) -> String {
+    format!("unix:{}", path.to_str().expect("temporary folders have plain names"))
+}
+
+fn page_at(socket: &Path) -> String {
+    HttpConnection::open_unix(socket).get("/", &[]).text().to_owned()
+}
+
+/// Asks the server to end, and waits until it has.
+fn stop(server: Process) {
+    server.signal(Signal::TERM);
+    server.finish().expect(0);
+}
+
+#[test]
+fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
+    let place = place();
+    let socket = place.path("web.socket");
+    for (suffix, mode) in [("", 0o660), (",mode=0666", 0o666), (",mode=0600", 0o600)] {
+        let server = server(&place, "data", &["--listen", &(listen_unix(&socket) + suffix)]);
+        assert_eq!(server.line("listening on "), listen_unix(&socket));
+        let metadata = std::fs::symlink_metadata(&socket).expect("it is there");
+        assert!(metadata.file_type().is_socket());
+        assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{suffix}");
+        assert_eq!(page_at(&socket), "here");
+        stop(server);
+        assert!(!socket.exists(), "it is removed at the end");
+    }
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+    let place = place();
+    let socket = place.path("web.socket");
+    drop(UnixListener::bind(&socket).expect("the place can be written"));
+    assert!(socket.exists(), "nobody has removed it");
+    let listen = listen_unix(&socket);
+    let first = server(&place, "data", &["--listen", &listen]);
+    first.line("listening on ");
+    assert_eq!(page_at(&socket), "here");
+
+    let refused = server(&place, "other_data", &["--listen", &listen]).finish().expect(1);
+    refused.says(&[&listen, "in use", "--listen"]);
+    assert_eq!(page_at(&socket), "here", "the first is not disturbed");
+
+    // A server that was killed leaves its socket behind.
+    first.kill();
+    assert!(socket.exists());
+    let again = server(&place, "data", &["--listen", &listen]);
+    again.line("listening on ");
+    assert_eq!(page_at(&socket), "here");
+    stop(again);
+}
+
+#[test]
+fn what_is_no_socket_is_not_replaced() {
+    let place = place();
+    let file = place.path("precious");
+    std::fs::write(&file, "precious").expect("the place can be written");
+    let listen = listen_unix(&file);
+    server(&place, "data", &["--listen", &listen]).finish().expect(1).says(&[&listen, "--listen"]);
+    assert_eq!(std::fs::read(&file).expect("it is still there"), b"precious");
+    let nowhere = listen_unix(&place.path("none").join("socket"));
+    server(&place, "data", &["--listen", &nowhere]).finish().expect(1).says(&[&nowhere, "--listen"]);
+}
+
+#[test]
+fn a_server_listens_at_several_places_at_once() {
+    let place = place();
+    let socket = place.path("web.socket");
+    let unix = listen_unix(&socket);
+    let mut listen = vec!["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", &unix];
+    let mut count = 3;
+    if TcpListener::bind("[::1]:0").is_ok() {
+        listen.extend(["--listen", "[::1]:0"]);
+        count += 1;
+    } else {
+        eprintln!("skipped: [::1], which this machine does not have");
+    }
+    let server = server(&place, "data", &listen);
+    let places: HashSet<String> = server.wait("all places", |lines| {
+        let places = lines.iter().filter_map(|line| line.strip_prefix("listening on "));
+        let places: Vec<String> = places.map(str::to_owned).collect();
+        (places.len() == count).then(|| places.into_iter().collect())
+    });
+    assert_eq!(places.len(), count, "each is a place of its own: {places:?}");
+    assert_eq!(places.iter().filter(|place| place.starts_with("[::1]:")).count(), count - 3);
+    for place in &places {
+        let page = match place.strip_prefix("unix:") {
+            Some(path) => page_at(Path::new(path)),
+            None => get(place.parse().expect("it is an address"), "/", &[]).text().to_owned(),
+        };
+        assert_eq!(page, "here", "{place}");
+    }
+    stop(server);
+}
+
+/// Runs the server as systemd does: with `stdin` as its descriptor 3, which `pid` is told about.
+fn activated(place: &Place, stdin: OwnedFd, pid: &str, arguments: &[&str]) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("LISTEN_PID={pid} LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null")]);
+    command.arg(binary("server")).arg("--data").arg(place.path("data"));
+    command.arg("--root").arg(place.path("site")).args(arguments);
+    Process::start_with_stdin("server of systemd", command, Stdio::from(stdin))
+}
+
+#[test]
+fn sockets_of_systemd_are_taken_over() {
+    let place = place();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = activated(&place, listener.into(), "$$", &["--listen", "systemd"]);
+    assert_eq!(server.line("listening on "), address.to_string());
+    assert_eq!(get(address, "/", &[]).text(), "here");
+    stop(server);
+
+    let socket = place.path("theirs.socket");
+    let listener = UnixListener::bind(&socket).expect("the place can be written");
+    let also = ["--listen", "systemd", "--listen", "127.0.0.1:0"];
+    let server = activated(&place, listener.into(), "$$", &also);
+    let own = server.line("listening on ").parse().expect("it is an address");
+    assert_eq!(get(own, "/", &[]).text(), "here");
+    assert_eq!(page_at(&socket), "here");
+    stop(server);
+    assert!(socket.exists(), "it belongs to systemd");
+}
+
+#[test]
+fn without_sockets_of_systemd_the_server_says_so() {
+    let place = place();
+    let words = ["cannot listen", "service manager", "--listen systemd"];
+    server(&place, "data", &["--listen", "systemd"]).finish().expect(1).says(&words);
+    // Those that are for another process are none.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+    activated(&place, listener.into(), "1", &["--listen", "systemd"]).finish().expect(1).says(&words);
+}
+
+/// The samples of a page in the text format of Prometheus, checked line by line.
+fn samples(page: &str) -> Vec<(String, f64)> {
+    let is_name = |name: &str| {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+        name.chars().all(is_good) && name.starts_with(|c: char| !c.is_ascii_digit())
+    };
+    assert!(page.ends_with('\n'), "the last line is whole");
+    let (mut kinds, mut samples) = (HashSet::new(), Vec::new());
+    for line in page.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (word, name) = (words.next(), words.next().expect("a comment names its metric"));
+            assert!(is_name(name), "{line}");
+            match (word, words.next()) {
+                (Some("HELP"), Some(_)) => {}
+                (Some("TYPE"), Some("counter" | "gauge")) => {
+                    assert!(kinds.insert(name), "{name} has two types");
+                }
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let name = sample.split('{').next().expect("a split has a first part");
+        assert!(kinds.contains(name), "{name} comes after its type");
+        if let Some(labels) = sample.strip_prefix(name).filter(|labels| !labels.is_empty()) {
+            let labels = labels.strip_prefix('{').and_then(|labels| labels.strip_suffix('}'));
+            for label in labels.expect("labels are in braces").split(',') {
+                let (name, value) = label.split_once('=').expect("a label has a value");
+                assert!(is_name(name) && value.len() >= 2, "{line}");
+                assert!(value.starts_with('"') && value.ends_with('"'), "{line}");
+            }
+        }
+        samples.push((sample.to_owned(), value.parse().expect("a value is a number")));
+    }
+    let names: HashSet<&String> = samples.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), samples.len(), "every sample comes once");
+    samples
+}
+
+#[test]
+fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
+    let place = place();
+    place.put_site(&[("metrics.txt", "of the site")]);
+    let server = server(&place, "data", &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let public: SocketAddr = server.line("listening on ").parse().expect("it is an address");
+    let admin: SocketAddr = server.line("metrics and health on ").parse().expect("it is an address");
+    assert_ne!(public, admin);
+
+    let health = get(admin, HEALTH, &[]);
+    assert_eq!((health.status, health.text()), (200, "well\n"));
+    let metrics = |name: &str| {
+        let page = get(admin, "/metrics", &[]);
+        let media_type = page.field("Content-Type").expect("it has one");
+        assert!(media_type.starts_with("text/plain; version=0.0.4"), "{media_type}");
+        let samples = samples(page.text());
+        let found = samples.iter().find(|(sample, _)| sample == name);
+        found.unwrap_or_else(|| panic!("{name} is not in {samples:?}")).1
+    };
+    let (good, missing) = ("requests_total{status=\"2xx\"}", "requests_total{status=\"4xx\"}");
+    let (good, missing) = (format!("switchboard_http_{good}"), format!("switchboard_http_{missing}"));
+    let (good_before, missing_before) = (metrics(&good), metrics(&missing));
+    let connections = metrics("switchboard_connections_total");
+    let mut connection = HttpConnection::open(public);
+    for _ in 0..20 {
+        assert_eq!(connection.get("/", &[]).text(), "here");
+    }
+    for path in ["/nothing", "/metrics", HEALTH] {
+        let answer = connection.get(path, &[]);
+        assert_eq!(answer.status, 404, "{path} is not for the public");
+        assert!(!answer.text().contains("switchboard_") && !answer.text().contains("well"));
+    }
+    assert_eq!(metrics(&missing) - missing_before, 3.0);
+    // Each look is a request too, and sees those before it.
+    let good_after = until("all requests are counted", || {
+        let now = metrics(&good);
+        (now - good_before >= 20.0).then_some(now)
+    });
+    assert!(good_after - good_before < 40.0, "{good_before} {good_after}");
+    assert!(metrics("switchboard_connections_total") > connections);
+    assert!(metrics("process_open_fds") > 3.0);
+
+    for path in ["/", "/index.html", "/metrics.txt"] {
+        let answer = get(admin, path, &[]);
+        assert_eq!(answer.status, 404, "{path} is not for those who run the server");
+        assert!(answer.text() != "here" && !answer.text().contains("of the site"));
+    }
+    let mut post = HttpConnection::open(admin);
+    post.ask("POST", "/metrics", &["Content-Length: 0"]);
+    assert_eq!(post.answer().expect("it is answered").status, 405);
+    stop(server);
+}
