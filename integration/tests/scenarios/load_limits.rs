@@ -107,6 +107,12 @@ fn one_address_does_not_take_all_places() {
 #[test]
 fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
     let place = place();
+    // What was written a moment ago is read twice, and the second time there would be no descriptor.
+    let page = std::fs::metadata(place.path("site").join("index.html")).expect("it is there");
+    until("the page is old enough to be believed", || {
+        let age = page.modified().ok()?.elapsed().ok()?;
+        (age > Duration::from_millis(100)).then_some(())
+    });
     let data = place.path("data");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(binary("server"));
