@@ -12,12 +12,14 @@ use switchboard::hash_password::hash_password;
 use switchboard::server_config::{Arguments, LogFormat, Problems, Settings};
 use switchboard::terminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 
 /// Exit status after a second signal, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 /// How long ending may take, with the deadlines of all actors; a session that ignores them all does not hold it up.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// How long whoever reads the log may take for what is left of it.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -91,29 +93,38 @@ fn run(config: &Config) -> anyhow::Result<()> {
             _ => break,
         }
     }
-    tracing::info!(target: "server", "stopping");
     std::thread::spawn(move || {
         // Somebody is in a hurry. What was acknowledged is on disk.
         signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED);
     });
-    std::thread::spawn(|| {
-        std::thread::sleep(PATIENCE);
-        std::process::exit(0);
-    });
+    exit_after(PATIENCE);
+    tracing::info!(target: "server", "stopping");
     drop(server);
+    // The last lines of the log are being written, if anybody reads them.
+    exit_after(LOG_PATIENCE);
     Ok(())
 }
 
-/// Log lines go to standard output through a thread of their own, so that no actor waits for whoever reads them.
-fn start_log(settings: &Settings) -> WorkerGuard {
-    // Every transmission is printed: when nobody reads, sessions wait; the Router does not, it prints none.
-    let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+/// Ends the process in good order after a while, whatever still waits for something then.
+fn exit_after(time: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        std::process::exit(0);
+    });
+}
+
+/// Log lines go to standard output through threads of their own. Every transmission between peers is printed: when nobody
+/// reads, their sessions wait. Nobody else does; all other lines are lost then.
+fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
+    let (waiting, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+    let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
+    let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(BoxMakeWriter::new(writer));
     match settings.log_format {
         LogFormat::Text => log.with_ansi(terminal::wants_colour()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    guard
+    [guard, other_guard]
 }

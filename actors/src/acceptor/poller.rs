@@ -112,6 +112,8 @@ impl Poller {
     }
 
     fn listen(&self) -> io::Result<()> {
+        // Some may be watched already, from an attempt that failed halfway.
+        self.stop_listening();
         for (listener, token) in self.shared.listeners.iter().zip(LISTENERS..) {
             self.epoll.add_shared(listener, token)?;
         }
@@ -135,14 +137,14 @@ impl Poller {
                 self.paused_until = self.listen().err().map(|_| self.now + ACCEPT_PAUSE);
             }
         }
-        self.stop_listening();
         self.drain(&mut ready);
         self.end();
     }
 
-    /// Waits, and serves what is ready then.
-    fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) {
+    /// Waits, and serves what is ready then. Returns how much that was.
+    fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) -> usize {
         self.epoll.wait(wait, ready);
+        let count = ready.len();
         self.now = Instant::now();
         self.reader.responder.set_time(SystemTime::now());
         for token in ready.drain(..) {
@@ -154,6 +156,7 @@ impl Poller {
         }
         self.reader.responder.flush_log();
         self.inbox.handle.count_resting(self.resting.len());
+        count
     }
 
     fn take_arrivals(&mut self) {
@@ -291,6 +294,9 @@ impl Poller {
     /// The poller on the processor that handles the packets of a connection, unless that is this one, or has more
     /// than twice its share: a network card may send all packets to one processor.
     fn better_poller(&self, connection: &Connection) -> Option<PollerHandle> {
+        if self.reader.responder.is_stopping() {
+            return None;
+        }
         let cpu =
             linux::incoming_cpu(&connection.stream).filter(|cpu| self.cpu.is_some_and(|own| own != *cpu))?;
         let poller = self.shared.by_cpu.get(&cpu)?;
@@ -343,8 +349,9 @@ impl Poller {
     fn drain(&mut self, ready: &mut Vec<u64>) {
         let deadline = Instant::now() + DRAIN;
         self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));
-        // A request that has been sent already would be lost to a reset.
-        self.round(Duration::ZERO, ready);
+        // Requests and connections that are here already would be lost to a reset.
+        while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
+        self.stop_listening();
         loop {
             self.resting.retain(|_, connection| !connection.is_idle());
             self.sweep();

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::config::Limits;
 use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
-use crate::session::http::{Admin, Outbox};
+use crate::session::http::Admin;
 use crate::session::{self, Job, Services};
 
 /// How long a session thread waits for its next session before it ends.
@@ -87,7 +87,7 @@ impl Worker {
         while let Some(job) = next {
             if !isolated(|| session::run(job, &services, &limits, &mut responder)) {
                 tracing::error!(target: "session", "a session panicked; the others go on");
-                *responder.outbox() = Outbox::default();
+                responder.reset();
             }
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }

@@ -44,7 +44,7 @@ impl Reader {
         let mut verdict = Verdict::Close;
         if !isolated(|| verdict = self.read_once(connection, now)) {
             tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
-            *self.responder.outbox() = Outbox::default();
+            self.responder.reset();
         }
         verdict
     }
@@ -70,7 +70,7 @@ impl Reader {
         connection.refuse_as_late(&mut self.responder);
         // It is closed whether or not the client takes the answer.
         let _ = self.responder.outbox().write_now(&connection.stream);
-        *self.responder.outbox() = Outbox::default();
+        self.responder.reset();
     }
 
     /// Tells somebody for whom there is no room to come back; a peer understands the closing.
@@ -83,7 +83,7 @@ impl Reader {
                 BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
             self.responder.refuse(&visitor, full, true);
             let _ = self.responder.outbox().write_now(stream);
-            *self.responder.outbox() = Outbox::default();
+            self.responder.reset();
         }
     }
 }
@@ -102,7 +102,7 @@ fn work(
         let written = responder.outbox().write_now(&connection.stream);
         match (next, written) {
             (_, Err(_)) => {
-                *responder.outbox() = Outbox::default();
+                responder.reset();
                 return Verdict::Close;
             }
             (Next::Flush, Ok(Written::All)) => {}

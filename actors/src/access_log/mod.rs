@@ -65,8 +65,9 @@ impl AccessLogHandle {
 
     /// Opens the file by its name anew, after somebody has moved it. Lines from before are in the old one.
     pub fn reopen(&self) {
-        // Fails only when the server ends.
-        let _ = self.address.send(Command::Reopen);
+        if self.address.offer(Command::Reopen).is_err() {
+            tracing::warn!(target: "access_log", "the disk is too slow; not opened anew, try again");
+        }
     }
 }
 

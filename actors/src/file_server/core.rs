@@ -15,7 +15,7 @@ use super::counts::CacheCounts;
 use super::disk::{Disk, DiskError};
 use super::fields::{FieldRules, Said};
 use super::freshness::Freshness;
-use super::{Command, Found, listing};
+use super::{ANSWER_TIMEOUT, Command, Found, listing};
 use crate::site::SiteConfig;
 
 /// The file that stands for its directory.
@@ -34,8 +34,11 @@ pub(super) const CLEAN_EXTENSION: &str = ".html";
 const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title>\n\
     <p>There is nothing at this address. <a href=\"/\">Start here</a>.\n";
 
-/// Most entries in the list of a directory. Reading them takes some ten milliseconds, in which nobody else is answered.
-const LISTED_MAX: usize = 10_000;
+/// Most entries in the list of a directory. Reading them takes some milliseconds, in which nobody else is answered.
+const LISTED_MAX: usize = 5_000;
+
+/// How many lists are remembered, so that asking for a few large directories in turn is not work each time.
+const LISTS_MAX: usize = 16;
 
 /// The two clocks, as the shell reads them once a batch.
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +83,8 @@ pub(super) struct Core<D> {
     pub(super) cache: Cache,
     pub(super) freshness: Freshness,
     pub(super) stand_in: Option<StandIn>,
-    /// The last list that was made.
-    listed: Option<Listed>,
+    /// The last lists that were made, the oldest first.
+    listed: VecDeque<Listed>,
     /// The built-in page of a 404.
     not_found: Arc<Asset>,
     /// What waits for the compressor, and how much it has.
@@ -109,7 +112,7 @@ impl<D: Disk> Core<D> {
             cache: Cache::new(limits, Arc::clone(&counts)),
             freshness: Freshness::new(now),
             stand_in: None,
-            listed: None,
+            listed: VecDeque::new(),
             not_found: Arc::new(not_found),
             waiting: VecDeque::new(),
             compressing: 0,
@@ -125,7 +128,9 @@ impl<D: Disk> Core<D> {
     /// Carries out a command.
     pub(super) fn handle(&mut self, now: Now, command: Command) {
         match command {
-            Command::Find { path, reply } => reply.answer(self.find(now, &path)),
+            // Whoever asked that long ago does not wait any more.
+            Command::Find { asked, .. } if now.instant.saturating_duration_since(asked) > ANSWER_TIMEOUT => {}
+            Command::Find { path, reply, .. } => reply.answer(self.find(now, &path)),
             Command::ErrorPage { status, reply } => reply.answer(self.error_page(now, status)),
         }
     }
@@ -240,10 +245,9 @@ impl<D: Disk> Core<D> {
     }
 
     fn list(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
-        if let Some(listed) = &self.listed
-            && listed.path == path
-            && self.freshness.believes(now, listed.believed)
-        {
+        let freshness = &self.freshness;
+        self.listed.retain(|listed| freshness.believes(now, listed.believed));
+        if let Some(listed) = self.listed.iter().find(|listed| listed.path == path) {
             return Ok(Found::Listing { html: Arc::clone(&listed.html), json: Arc::clone(&listed.json) });
         }
         let mut entries = self.disk.list(path, self.site.hidden_files, LISTED_MAX + 1)?;
@@ -266,8 +270,11 @@ impl<D: Disk> Core<D> {
             form("text/html; charset=utf-8", listing::render_html(path, &entries, is_cut), Some(security));
         let json = form("application/json", listing::render_json(path, &entries, is_cut), None);
         let found = Found::Listing { html: Arc::clone(&html), json: Arc::clone(&json) };
-        self.listed =
-            Some(Listed { path: path.to_owned(), html, json, believed: self.freshness.belief(now) });
+        if self.listed.len() == LISTS_MAX {
+            self.listed.pop_front();
+        }
+        let believed = self.freshness.belief(now);
+        self.listed.push_back(Listed { path: path.to_owned(), html, json, believed });
         Ok(found)
     }
 
@@ -275,7 +282,7 @@ impl<D: Disk> Core<D> {
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
         self.end_stand_in();
-        self.listed = None;
+        self.listed.clear();
         self.waiting.clear();
     }
 }

@@ -25,7 +25,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::http::{SitePath, Status};
 
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Find {
         /// The path of a request.
         path: SitePath,
+        /// When it was asked.
+        asked: Instant,
         /// Where the answer goes.
         reply: Reply<Found>,
     },
@@ -143,7 +145,7 @@ impl FileServerHandle {
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.
     pub fn find(&self, path: SitePath) -> Result<Found, Unavailable> {
-        self.ask(|reply| Command::Find { path, reply })
+        self.ask(|reply| Command::Find { path, asked: Instant::now(), reply })
     }
 
     /// Asks for the site's own page for a 404, which is `404.html` in its root, or for an error of the server, 500 or 503,

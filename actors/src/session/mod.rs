@@ -15,7 +15,9 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use socket2::SockRef;
 
 use wire::frame::PREFACE;
 
@@ -129,7 +131,9 @@ fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
         Ok(next) => home.take_back(Returned { connection, next, learned: responder.take_learned() }),
         Err(error) => {
             tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
-            *responder.outbox() = Outbox::default();
+            // The system need not keep for this client what it does not take.
+            let _ = SockRef::from(&*connection.stream).set_linger(Some(Duration::ZERO));
+            responder.reset();
         }
     }
     responder.flush_log();

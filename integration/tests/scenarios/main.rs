@@ -7,6 +7,7 @@ mod configuration;
 mod control;
 mod crashes;
 mod crowd;
+mod endurance;
 mod files;
 mod identity;
 mod load_limits;

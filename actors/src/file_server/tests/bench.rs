@@ -187,7 +187,7 @@ impl Bench {
     pub(super) fn find(&mut self, path: &str) -> Found {
         let (reply, pending) = reply();
         let path = SitePath::decode(path).expect("the test gives a good path");
-        self.core.handle(self.now, Command::Find { path, reply });
+        self.core.handle(self.now, Command::Find { path, asked: self.now.instant, reply });
         pending.wait(SOON).expect("the core answers at once")
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::http::Status;
+use wire::http::{SitePath, Status};
 
-use super::super::Found;
+use super::super::{Command, Found};
 use super::bench::{Bench, LIMITS, field, text};
 use crate::site::{FieldRule, SiteConfig};
 
@@ -161,6 +161,19 @@ fn directories_are_listed_only_where_they_may_be() {
     bench.core.note_change(Some("dir/b.txt".into()));
     bench.pass(Duration::from_millis(20));
     assert!(matches!(bench.find("/dir/"), Found::Listing { html, .. } if text(&html).contains("b.txt")));
+}
+
+#[test]
+fn who_asked_long_ago_is_not_answered() {
+    let mut bench = Bench::of_site(SiteConfig::default(), LIMITS);
+    bench.disk.write("a.txt", "a");
+    let (reply, pending) = crate::runtime::reply();
+    let path = SitePath::decode("/a.txt").expect("it is a path");
+    let asked = bench.now.instant;
+    bench.pass(Duration::from_secs(11));
+    bench.core.handle(bench.now, Command::Find { path, asked, reply });
+    assert!(pending.wait(Duration::ZERO).is_err(), "he does not wait any more");
+    assert_eq!(text(&bench.asset("/a.txt")), "a");
 }
 
 #[test]

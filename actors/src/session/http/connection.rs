@@ -8,6 +8,7 @@ use std::time::Instant;
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
+use super::Door;
 use super::respond::{Answered, Responder};
 use super::writer::After;
 use crate::acceptor::Place;
@@ -157,7 +158,7 @@ impl Connection {
                 *rest = &[];
                 return Some(if *dropped > LINGER_BYTES_MAX { Next::Close } else { Next::Read });
             }
-            Waiting::First => {
+            Waiting::First if self.visitor.door == Door::Public => {
                 if rest.starts_with(&PREFACE) {
                     return Some(Next::Peer);
                 }
@@ -165,7 +166,7 @@ impl Connection {
                     return Some(Next::Read);
                 }
             }
-            Waiting::Request | Waiting::Head => {}
+            Waiting::First | Waiting::Request | Waiting::Head => {}
         }
         if rest.is_empty() {
             return Some(Next::Read);

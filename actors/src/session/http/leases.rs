@@ -21,9 +21,14 @@ impl Leases {
         self.0.get(path).filter(|asset| !asset.is_revoked())
     }
 
+    /// Whether a lease for a path would be kept.
+    pub(super) fn keeps(path: &str) -> bool {
+        path.len() <= PATH_BYTES_MAX
+    }
+
     /// Keeps a lease. When there are too many all are dropped: those that are still wanted come back at one question each.
     pub(crate) fn keep(&mut self, path: Box<str>, asset: Arc<Asset>) {
-        if path.len() > PATH_BYTES_MAX || asset.is_revoked() {
+        if asset.is_revoked() {
             return;
         }
         if self.0.len() >= LEASES_MAX {

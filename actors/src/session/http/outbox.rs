@@ -26,10 +26,13 @@ const COPIED_BYTES_MAX: usize = 32 * 1024;
 /// Room that is kept for the next answers.
 const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 
+/// Bytes of bodies in memory after which is written: until then they are kept, whatever becomes of the cache.
+const REFERRED_BYTES_MAX: usize = 512 * 1024;
+
 /// Most bytes that one call of sendfile moves, so that its time limit is for a known amount.
 const SEND_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// A client that takes less than this a second, on average over the whole write timeout and after, is not reading.
+/// A client that takes less than this a second, on average over the time that it may take nothing at all, is not reading.
 const READER_BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// How a write ended.
@@ -65,6 +68,8 @@ pub(crate) struct Outbox {
     /// How many of the copied bytes are written.
     copied_sent: usize,
     bodies: VecDeque<Reference>,
+    /// Of the bodies in memory, as they were gathered.
+    referred_bytes: usize,
 }
 
 impl Outbox {
@@ -82,6 +87,7 @@ impl Outbox {
     pub(super) fn is_full(&self) -> bool {
         self.bodies.len() >= BODIES_MAX
             || self.copied.len() > COPIED_BYTES_MAX
+            || self.referred_bytes > REFERRED_BYTES_MAX
             || matches!(self.bodies.back(), Some(Reference { content: Content::File { .. }, .. }))
     }
 
@@ -96,6 +102,7 @@ impl Outbox {
                     self.copied.extend_from_slice(&content[range]);
                     return;
                 }
+                self.referred_bytes += range.len();
                 Content::Memory(content.slice(range))
             }
             Body::File { .. } if from == end => return,
@@ -122,7 +129,7 @@ impl Outbox {
     /// Writes everything. A client may take no bytes at all for as long as `timeout`, which the caller has set on the
     /// socket, and must not take next to none for longer.
     pub(crate) fn write_all(&mut self, stream: &TcpStream, timeout: Duration) -> io::Result<()> {
-        let since = Instant::now();
+        let mut since = Instant::now();
         let mut written = 0;
         while !self.is_empty() {
             let before = self.pending_bytes();
@@ -133,8 +140,12 @@ impl Outbox {
             }
             written += before - self.pending_bytes();
             let elapsed = since.elapsed();
-            if elapsed > timeout && written < elapsed.as_secs() * READER_BYTES_PER_SECOND_MIN {
-                return Err(ErrorKind::TimedOut.into());
+            if elapsed > timeout {
+                if written < elapsed.as_secs() * READER_BYTES_PER_SECOND_MIN {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                // What the system has room for looks as if it were taken, but only once.
+                (since, written) = (Instant::now(), 0);
             }
         }
         Ok(())
@@ -239,6 +250,7 @@ impl Outbox {
             self.copied.clear();
             self.copied.shrink_to(KEPT_BYTES);
             self.copied_sent = 0;
+            self.referred_bytes = 0;
         }
     }
 }

@@ -78,6 +78,12 @@ impl Responder {
         &mut self.writer.outbox
     }
 
+    /// Forgets what belongs to a connection that has failed.
+    pub(crate) fn reset(&mut self) {
+        self.writer.outbox = Outbox::default();
+        self.learned.clear();
+    }
+
     pub(crate) fn counts(&self) -> &WebCounts {
         &self.writer.counts
     }
@@ -125,6 +131,10 @@ impl Responder {
     /// Answers a request, into the outbox.
     pub(crate) fn answer(&mut self, head: &RequestHead<'_>, visitor: &Visitor, after: After) -> Answered {
         if visitor.door == Door::Admin {
+            // Adding up takes a while.
+            if !self.may_wait {
+                return Answered::MustWait;
+            }
             let request = Request { head, visitor, after, user: None, fields: "", site_fields: "" };
             match self.admin.page(head) {
                 Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
@@ -181,7 +191,9 @@ impl Responder {
         match find(site, &request) {
             Ok(Answer::Asset(asset)) => {
                 self.writer.push_asset(&request, asset.status(), Writer::choose(head, &asset));
-                self.learned.push(Learned { site: index, fact: Fact::Lease(path.into(), asset) });
+                if Leases::keeps(path) {
+                    self.learned.push(Learned { site: index, fact: Fact::Lease(path.into(), asset) });
+                }
             }
             Ok(Answer::Page(page)) => {
                 self.writer.push_asset(&request, page.status(), Writer::choose(head, &page));

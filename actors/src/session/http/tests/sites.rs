@@ -178,7 +178,7 @@ fn a_site_has_its_own_page_for_when_it_fails() {
     let (files, mailbox) = file_server::detached(8);
     let failing = std::thread::spawn(move || {
         while let Ok(command) = mailbox.receiver().recv() {
-            let Command::Find { path, reply } = command else { continue };
+            let Command::Find { path, reply, .. } = command else { continue };
             reply.answer(match path.as_str() {
                 "failed" => Found::Failed(Some(Arc::clone(&failed))),
                 "busy" => Found::Busy(Some(Arc::clone(&busy))),
