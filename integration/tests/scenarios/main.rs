@@ -18,4 +18,5 @@ mod secrecy;
 mod signals;
 mod site;
 mod sockets;
+mod users;
 mod web;

@@ -1,0 +1,93 @@
+//! A site that only its users may see.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use data_encoding::BASE64;
+use integration::http::{HttpConnection, get, until};
+use integration::{Place, binary};
+
+/// A line of the users file, made by the server itself.
+fn line(name: &str, password: &str) -> String {
+    let mut command = Command::new(binary("server"));
+    command.args(["--hash-password", name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the server can be started");
+    let mut input = child.stdin.take().expect("it is piped");
+    writeln!(input, "{password}").expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+fn says(name: &str, password: &str) -> String {
+    format!("Authorization: Basic {}", BASE64.encode(format!("{name}:{password}").as_bytes()))
+}
+
+#[test]
+fn only_users_who_prove_who_they_are_see_the_site() {
+    let place = Place::new();
+    place.put_site(&[("index.html", "for users"), ("old.txt", "old")]);
+    let users = place.path("users");
+    std::fs::write(&users, line("ada", "lovelace") + &line("bob", "builder")).expect("it can be written");
+    let log = place.path("access.log");
+    let users_option = users.to_str().expect("it is text");
+    let log_option = log.to_str().expect("it is text");
+    let server = place.site_server(&[
+        "--quiet",
+        "--users",
+        users_option,
+        "--access-log",
+        log_option,
+        "--cors=*",
+        "--redirect",
+        "/moved /old.txt",
+    ]);
+    let address = server.address();
+    let (ada, bob) = (says("ada", "lovelace"), says("bob", "builder"));
+
+    for (path, fields) in [
+        ("/", vec![]),
+        ("/missing", vec![]),
+        ("/moved", vec![]),
+        ("/", vec![says("ada", "wrong")]),
+        ("/", vec![says("nobody", "lovelace")]),
+        ("/", vec![says("ADA", "lovelace")]),
+        ("/", vec![ada.replace("Basic", "Bearer")]),
+        ("/", vec!["Authorization: Basic !".into()]),
+        ("/", vec![ada.clone(), ada.clone()]),
+    ] {
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let refused = get(address, path, &fields);
+        assert_eq!(refused.status, 401, "{path} {fields:?}");
+        assert!(refused.field("WWW-Authenticate").is_some_and(|asks| asks.starts_with("Basic realm=")));
+        assert!(!refused.text().contains("for users"), "{path} {fields:?}");
+    }
+    // The first time the password is checked, after that it is known; on other connections too.
+    for _ in 0..2 {
+        let mut connection = HttpConnection::open(address);
+        for _ in 0..3 {
+            assert_eq!(connection.get("/", &[&ada]).text(), "for users");
+            assert_eq!(connection.get("/", &[]).status, 401, "a connection is nobody's");
+            assert_eq!(connection.get("/", &[&bob]).text(), "for users");
+        }
+        assert_eq!(connection.get("/moved", &[&ada]).status, 301);
+    }
+    // Browsers ask without a name whether they may ask.
+    let mut preflight = HttpConnection::open(address);
+    preflight.ask("OPTIONS", "/", &["Origin: http://other.test", "Access-Control-Request-Method: GET"]);
+    assert_eq!(preflight.answer().expect("it is answered").status, 204);
+
+    // Who is taken out of the file is locked out, though his password was known.
+    std::fs::write(&users, line("ada", "lovelace")).expect("it can be written");
+    until("bob is locked out", || (get(address, "/", &[&bob]).status == 401).then_some(()));
+    assert_eq!(get(address, "/", &[&ada]).text(), "for users");
+    server.stop();
+    let log = std::fs::read_to_string(&log).expect("it is there");
+    assert!(log.lines().any(|line| line.contains(" - ada [") && line.contains("\" 200 ")), "{log}");
+    assert!(
+        log.lines()
+            .all(|line| line.contains("\" 401 ") == line.contains(" - - [") || line.contains("OPTIONS"))
+    );
+    assert!(!log.contains("lovelace") && !log.contains(&ada["Authorization: ".len()..]));
+}
