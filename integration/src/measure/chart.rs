@@ -86,10 +86,12 @@ pub fn chart(report: &Report) -> String {
         let columns = ["switchboard", rival, "p99", &format!("{rival} p99")];
         let tick = |at: f64| if at == 1.0 { format!("1x = {rival}") } else { format!("{at}x") };
         let heading = format!("Ratio to {rival} (more is better)");
-        let end = end_of(&ratios, 0.5);
+        // Labels of smaller steps would run into each other.
+        let step = if end_of(&ratios, 0.5) > 4.0 { 1.0 } else { 0.5 };
+        let end = end_of(&ratios, step);
         top = drawing.panel(
             top,
-            &Panel { heading: &heading, columns, base: 1.0, end, step: 0.5, tick: &tick, rows: ratios },
+            &Panel { heading: &heading, columns, base: 1.0, end, step, tick: &tick, rows: ratios },
         );
         top += PANEL_GAP;
     }
