@@ -61,14 +61,9 @@ impl Verified {
         self.entries.get(&key).map(|entry| &*entry.user)
     }
 
-    /// Keeps a value that was verified at `now`. `generation` is that of the handle before it was asked; if the table
-    /// has seen a later one by now the value is not kept.
-    pub fn insert(&mut self, generation: u64, value: &[u8], user: &str, now: Instant) {
-        self.insert_key(generation, VerifiedKey::of(value), user, now);
-    }
-
-    /// As [`Verified::insert`], for what another thread has verified.
-    pub fn insert_key(&mut self, generation: u64, key: VerifiedKey, user: &str, now: Instant) {
+    /// Keeps a value that was verified at `now`, by this thread or another one. `generation` is that of the handle before it
+    /// was asked; if the table has seen a later one by now the value is not kept.
+    pub fn insert(&mut self, generation: u64, key: VerifiedKey, user: &str, now: Instant) {
         if !self.is_current(generation) {
             return;
         }

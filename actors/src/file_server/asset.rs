@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use wire::http::{Coding, Condition, Status, Validators, evaluate};
+use wire::http::{Coding, Status, Validators};
 
 use super::fields::Said;
 
@@ -217,13 +217,6 @@ impl Asset {
     /// [`Representation::body`] of what is on the disk.
     pub fn body(&self) -> &Body {
         &self.plain.body
-    }
-
-    /// The head of a 304, as [`Asset::head`], if a client whose request has `fields` has this content already.
-    pub fn not_modified_head(&self, fields: wire::http::Fields<'_>) -> Option<&[u8]> {
-        let validators = self.plain.validators()?;
-        let is_same = evaluate(fields, Some(validators)) == Condition::NotModified;
-        is_same.then(|| self.plain.not_modified_head())?
     }
 
     /// Whether the lease has ended: ask again. What is being sent may still be sent to its end.

@@ -70,8 +70,6 @@ pub struct RequestHead<'b> {
     pub has_range: bool,
     /// Whether there is an `Accept-Encoding`.
     pub accepts_codings: bool,
-    /// Whether there is an `Authorization`.
-    pub has_authorization: bool,
     /// Whether there is an `Origin`.
     pub has_origin: bool,
     /// Length of the head with the empty line that ends it: where the body starts in the buffer.
@@ -135,7 +133,6 @@ fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
         is_conditional: gathered.is_conditional,
         has_range: gathered.has_range,
         accepts_codings: gathered.accepts_codings,
-        has_authorization: gathered.has_authorization,
         has_origin: gathered.has_origin,
         head_bytes: fields_start + rest_bytes,
     }))
@@ -212,7 +209,6 @@ struct Gathered<'b> {
     is_conditional: bool,
     has_range: bool,
     accepts_codings: bool,
-    has_authorization: bool,
     has_origin: bool,
 }
 
@@ -230,7 +226,6 @@ impl<'b> Gathered<'b> {
                 8 if is("if-match") => gathered.is_conditional = true,
                 10 if is("connection") => gathered.add_connection(header.value),
                 13 if is("if-none-match") => gathered.is_conditional = true,
-                13 if is("authorization") => gathered.has_authorization = true,
                 14 if is("content-length") => gathered.framing.add_length(header.value)?,
                 15 if is("accept-encoding") => gathered.accepts_codings = true,
                 17 if is("transfer-encoding") => gathered.framing.add_codings(header.value)?,

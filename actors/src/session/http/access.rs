@@ -29,7 +29,7 @@ pub(super) struct Proof {
 impl Proof {
     /// Writes it down.
     pub(super) fn note(self, verified: &mut Verified, user: &str) {
-        verified.insert_key(self.generation, self.key, user, Instant::now());
+        verified.insert(self.generation, self.key, user, Instant::now());
     }
 }
 

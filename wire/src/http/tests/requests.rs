@@ -19,21 +19,19 @@ fn reads_a_browsers_request() {
 
 #[test]
 fn each_field_sets_its_own_mark() {
-    let marks = |head: &RequestHead<'_>| {
-        [head.is_conditional, head.has_range, head.accepts_codings, head.has_authorization, head.has_origin]
-    };
+    let marks =
+        |head: &RequestHead<'_>| [head.is_conditional, head.has_range, head.accepts_codings, head.has_origin];
     for (field, expected) in [
-        ("If-Match", [true, false, false, false, false]),
-        ("If-None-Match", [true, false, false, false, false]),
-        ("If-Modified-Since", [true, false, false, false, false]),
-        ("IF-UNMODIFIED-SINCE", [true, false, false, false, false]),
-        ("range", [false, true, false, false, false]),
-        ("Accept-Encoding", [false, false, true, false, false]),
-        ("Authorization", [false, false, false, true, false]),
-        ("Origin", [false, false, false, false, true]),
-        ("If-Range", [false; 5]),
-        ("X-Range", [false; 5]),
-        ("Accept", [false; 5]),
+        ("If-Match", [true, false, false, false]),
+        ("If-None-Match", [true, false, false, false]),
+        ("If-Modified-Since", [true, false, false, false]),
+        ("IF-UNMODIFIED-SINCE", [true, false, false, false]),
+        ("range", [false, true, false, false]),
+        ("Accept-Encoding", [false, false, true, false]),
+        ("Origin", [false, false, false, true]),
+        ("If-Range", [false; 4]),
+        ("X-Range", [false; 4]),
+        ("Accept", [false; 4]),
     ] {
         let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}: x\r\n\r\n");
         assert_eq!(marks(&head_of(&request)), expected, "{field}");
