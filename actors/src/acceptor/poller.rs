@@ -32,6 +32,8 @@ use crate::session::{AnswerJob, Job, PeerJob, SessionId};
 const ACCEPTS_MAX: usize = 64;
 /// How often deadlines are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
+/// The same while none rests: leases that were revoked are let go of.
+const IDLE_SWEEP: Duration = Duration::from_secs(1);
 /// How long to let connections be after the system had no descriptor or memory for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is said that connections are turned away.
@@ -131,7 +133,7 @@ impl Poller {
             self.round(wake_at.saturating_duration_since(Instant::now()), &mut ready);
             if self.now >= next_sweep {
                 self.sweep();
-                next_sweep = self.now + SWEEP;
+                next_sweep = self.now + if self.resting.is_empty() { IDLE_SWEEP } else { SWEEP };
             }
             if self.paused_until.is_some_and(|until| until <= self.now) {
                 self.paused_until = self.listen().err().map(|_| self.now + ACCEPT_PAUSE);

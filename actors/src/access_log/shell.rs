@@ -26,7 +26,7 @@ pub(super) fn start(
     mailbox: Mailbox<Command>,
     lost: Arc<AtomicU64>,
 ) -> io::Result<Vital> {
-    let mut log = Log { file, path, lost, last_notice: None };
+    let mut log = Log { file, path, lost, last_notice: None, is_torn: false };
     spawn_vital("access_log", move || {
         let mut batch = Vec::new();
         while mailbox.drain(&mut batch) {
@@ -41,6 +41,8 @@ struct Log {
     path: PathBuf,
     lost: Arc<AtomicU64>,
     last_notice: Option<Instant>,
+    /// Whether the last write failed, perhaps in the middle of a line.
+    is_torn: bool,
 }
 
 impl Log {
@@ -60,7 +62,10 @@ impl Log {
     }
 
     fn write(&mut self, lines: &[u8]) {
-        let failed = self.file.write_all(lines).err();
+        // What comes next is a line of its own.
+        let line_end: &[u8] = if self.is_torn && !lines.is_empty() { b"\n" } else { b"" };
+        let failed = self.file.write_all(line_end).and_then(|()| self.file.write_all(lines)).err();
+        self.is_torn = failed.is_some() || (self.is_torn && lines.is_empty());
         let lost = self.lost.load(Ordering::Relaxed);
         if (failed.is_some() || lost > 0) && self.last_notice.is_none_or(|last| last.elapsed() >= NOTICE) {
             self.last_notice = Some(Instant::now());
