@@ -91,6 +91,7 @@ impl Worker {
             }
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }
+        responder.flush_log();
     }
 }
 

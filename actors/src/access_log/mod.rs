@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use self::record::{Clock, Record};
 pub use crate::config::{AccessLogConfig, AccessLogFormat};
-use crate::runtime::{Address, Vital};
+use crate::runtime::{Address, Unsent, Vital};
 
-/// How many batches of lines may wait: at some tens of kilobytes each, what a disk that stands still may cost.
+/// How many batches of lines may wait; threads keep some more themselves.
 const MAILBOX_COMMANDS: usize = 256;
 
 /// What others may ask of the access log.
@@ -56,11 +56,18 @@ impl AccessLogHandle {
         self.format
     }
 
-    /// Hands over whole lines; never waits. When the disk does not keep up they are dropped, which is reported.
-    pub(crate) fn write(&self, lines: Vec<u8>) {
-        if self.address.offer(Command::Write(lines)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Hands over whole lines; never waits. If there is no room for them they are handed back.
+    pub(crate) fn write(&self, lines: Vec<u8>) -> Result<(), Vec<u8>> {
+        self.address.offer(Command::Write(lines)).map_err(|unsent| match unsent {
+            Unsent::Full(Command::Write(lines)) => lines,
+            // The server ends.
+            _ => Vec::new(),
+        })
+    }
+
+    /// Lines had to be dropped because the disk does not keep up; that is reported.
+    pub(crate) fn note_loss(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens the file by its name anew, after somebody has moved it. Lines from before are in the old one.

@@ -216,9 +216,9 @@ mod tests {
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         let config = crate::config::AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
         let (log, vital) = super::super::start(&config).expect("the folder can be written to");
-        log.write(b"one\n".to_vec());
+        log.write(b"one\n".to_vec()).expect("there is room");
         log.reopen();
-        log.write(b"two\n".to_vec());
+        log.write(b"two\n".to_vec()).expect("there is room");
         // Reopening the same file adds to it.
         let since = std::time::Instant::now();
         while std::fs::read(&path).expect("it is there") != b"one\ntwo\n" {
@@ -226,9 +226,9 @@ mod tests {
             std::thread::yield_now();
         }
         std::fs::rename(&path, &moved).expect("it can be moved");
-        log.write(b"three\n".to_vec());
+        log.write(b"three\n".to_vec()).expect("there is room");
         log.reopen();
-        log.write(b"four\n".to_vec());
+        log.write(b"four\n".to_vec()).expect("there is room");
         drop(log);
         drop(vital);
         assert_eq!(std::fs::read(&moved).expect("it is there"), b"one\ntwo\nthree\n");

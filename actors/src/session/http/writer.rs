@@ -20,6 +20,9 @@ use crate::metrics::WebCounts;
 /// Gathered lines of the access log above which they are handed over.
 const LOG_BYTES_MAX: usize = 32 << 10;
 
+/// Most bytes of lines that wait here for room in front of the disk.
+const LOG_KEPT_BYTES_MAX: usize = 256 << 10;
+
 /// What becomes of the connection after an answer, as its head says it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum After {
@@ -84,7 +87,13 @@ impl Writer {
     /// Hands over the lines of the access log that have been gathered.
     pub(super) fn flush_log(&mut self) {
         if let Some(log) = self.log.as_mut().filter(|log| !log.lines.is_empty()) {
-            log.handle.write(std::mem::take(&mut log.lines));
+            if let Err(lines) = log.handle.write(std::mem::take(&mut log.lines)) {
+                log.lines = lines;
+            }
+            if log.lines.len() > LOG_KEPT_BYTES_MAX {
+                log.lines.clear();
+                log.handle.note_loss();
+            }
         }
     }
 
