@@ -158,6 +158,22 @@ pub(crate) fn incoming_cpu(socket: impl AsFd) -> Option<usize> {
     rustix::net::sockopt::socket_incoming_cpu(socket).ok().and_then(|cpu| usize::try_from(cpu).ok())
 }
 
+/// What a connection is watched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadyFor {
+    Reading,
+    Writing,
+}
+
+impl ReadyFor {
+    fn flags(self) -> epoll::EventFlags {
+        match self {
+            Self::Reading => epoll::EventFlags::IN,
+            Self::Writing => epoll::EventFlags::OUT,
+        }
+    }
+}
+
 /// Most events that one wait brings.
 pub(crate) const EVENTS_MAX: usize = 512;
 
@@ -172,12 +188,20 @@ impl Epoll {
         Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 
-    /// Watches a connection until it is deleted or closed; reports `token` for as long as it can be read.
+    /// Watches a connection until it is deleted or closed; reports `token` for as long as it is ready for `what`, or broken.
     ///
     /// # Errors
     /// Those of `epoll_ctl(2)`.
-    pub(crate) fn add(&self, source: impl AsFd, token: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.0, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+    pub(crate) fn add(&self, source: impl AsFd, token: u64, what: ReadyFor) -> io::Result<()> {
+        Ok(epoll::add(&self.0, source, epoll::EventData::new_u64(token), what.flags())?)
+    }
+
+    /// Watches it for something else from now on.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub(crate) fn change(&self, source: impl AsFd, token: u64, what: ReadyFor) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, source, epoll::EventData::new_u64(token), what.flags())?)
     }
 
     /// As [`Epoll::add`], for a listening socket that several threads watch: one of them is woken.
@@ -239,4 +263,14 @@ pub(crate) fn defer_accept(socket: impl AsFd, timeout: Duration) -> io::Result<(
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many bytes have been written to a connected socket that the system at the other end has not taken (`SIOCOUTQ`,
+/// tcp(7); on a Unix socket the memory that they occupy, unix(7)).
+#[allow(unsafe_code)] // No library offers this call.
+pub(crate) fn untaken_bytes(socket: impl AsFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the call stores an int, which is there as long.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
 }

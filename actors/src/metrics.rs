@@ -19,8 +19,10 @@ pub(crate) struct WebCounts {
     pub(crate) turned_away: AtomicU64,
     /// Connections that were ended because they had waited for too long.
     pub(crate) timed_out: AtomicU64,
-    /// Requests whose answer had to wait, and so was given by a session.
+    /// Times that a connection was handed to a session because its answer had to wait.
     pub(crate) waited: AtomicU64,
+    /// Sessions at work at this moment.
+    pub(crate) sessions: AtomicU64,
 }
 
 impl WebCounts {

@@ -22,10 +22,10 @@ use super::listener::Listener;
 use super::pool::{AllEnded, Pool};
 use super::reader::{Reader, Verdict};
 use crate::config::Limits;
-use crate::linux::{self, CpuSet, Epoll};
+use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::WebCounts;
 use crate::router::{Command, RouterHandle};
-use crate::session::http::{Connection, Door, Next, Outbox, Responder, Visitor};
+use crate::session::http::{Connection, Door, Next, Responder, Unsent, Visitor};
 use crate::session::{AnswerJob, Job, PeerJob, SessionId};
 
 /// Connections accepted in one go, so that those that are here already get their turn.
@@ -94,7 +94,7 @@ impl Poller {
         responder: Responder,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.add(&inbox.wake, WAKE)?;
+        epoll.add(&inbox.wake, WAKE, ReadyFor::Reading)?;
         let reader = Reader::new(responder, shared.limits.clone());
         let poller = Self {
             shared,
@@ -153,7 +153,7 @@ impl Poller {
             match token {
                 WAKE => self.take_arrivals(),
                 LISTENERS.. => self.accept(token),
-                key => self.read_resting(usize::try_from(key).unwrap_or(usize::MAX)),
+                key => self.go_on_with(usize::try_from(key).unwrap_or(usize::MAX)),
             }
         }
         self.reader.responder.flush_log();
@@ -176,7 +176,8 @@ impl Poller {
         self.away.remove(&connection.id);
         self.reader.responder.learn(learned);
         let is_last = next == Next::Linger || self.reader.responder.is_stopping();
-        if next != Next::Close && (!is_last || connection.linger(self.now)) {
+        let is_unsent = connection.unsent.is_some();
+        if is_unsent || next != Next::Close && (!is_last || connection.linger(self.now)) {
             self.rest(connection);
         }
     }
@@ -237,32 +238,38 @@ impl Poller {
     }
 
     fn serve_new(&mut self, mut connection: Connection) {
-        match self.reader.read(&mut connection, self.now) {
+        match self.reader.go_on(&mut connection, self.now) {
             Verdict::Rest => match self.better_poller(&connection) {
                 Some(poller) => poller.send(Arrival::Moved(Box::new(connection))),
                 None => self.rest(connection),
             },
             Verdict::Close => {}
-            Verdict::Session(outbox, next) => self.hand_over(connection, outbox, next),
+            Verdict::Session(unsent) => self.hand_over(connection, unsent),
             Verdict::Peer => self.hand_over_peer(connection),
         }
     }
 
-    fn read_resting(&mut self, key: usize) {
+    fn go_on_with(&mut self, key: usize) {
         // A connection that has ended a moment ago is not here any more.
         let Some(connection) = self.resting.get_mut(key) else { return };
-        match self.reader.read(connection, self.now) {
+        let watched_for = connection.ready_for();
+        match self.reader.go_on(connection, self.now) {
             Verdict::Rest => {
-                if connection.requests % STEER_REQUESTS == 0 {
+                let ready_for = connection.ready_for();
+                if ready_for != watched_for {
+                    if self.epoll.change(&connection.stream, key as u64, ready_for).is_err() {
+                        self.resting.remove(key);
+                    }
+                } else if connection.requests % STEER_REQUESTS == 0 {
                     self.steer(key);
                 }
             }
             Verdict::Close => {
                 self.resting.remove(key);
             }
-            Verdict::Session(outbox, next) => {
+            Verdict::Session(unsent) => {
                 let connection = self.leave(key);
-                self.hand_over(connection, outbox, next);
+                self.hand_over(connection, unsent);
             }
             Verdict::Peer => {
                 let connection = self.leave(key);
@@ -271,11 +278,11 @@ impl Poller {
         }
     }
 
-    /// Waits for the client of a connection.
+    /// Waits until the client of a connection has written, or has read.
     fn rest(&mut self, connection: Connection) {
         let entry = self.resting.vacant_entry();
         // Without memory for one more it is closed.
-        if self.epoll.add(&connection.stream, entry.key() as u64).is_ok() {
+        if self.epoll.add(&connection.stream, entry.key() as u64, connection.ready_for()).is_ok() {
             entry.insert(connection);
         }
     }
@@ -307,11 +314,11 @@ impl Poller {
         (resting <= 2 * share + STEER_FREELY).then(|| poller.clone())
     }
 
-    fn hand_over(&mut self, connection: Connection, outbox: Outbox, next: Next) {
+    fn hand_over(&mut self, connection: Connection, unsent: Unsent) {
         self.count(|counts| &counts.waited);
         self.note_away(connection.id, &connection.stream, false);
         let home = self.inbox.handle.clone();
-        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, outbox, next, home })));
+        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, unsent, home })));
     }
 
     fn hand_over_peer(&mut self, connection: Connection) {
@@ -336,7 +343,7 @@ impl Poller {
     fn sweep(&mut self) {
         let (now, limits, reader) = (self.now, &self.shared.limits, &mut self.reader);
         self.resting.retain(|_, connection| {
-            let is_late = connection.deadline(limits) <= now;
+            let is_late = connection.deadline(limits) <= now && !connection.is_being_read(now);
             if is_late {
                 reader.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
                 reader.end_late(connection);

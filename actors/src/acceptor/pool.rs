@@ -4,6 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -81,14 +82,16 @@ impl Worker {
             cpus.apply();
         }
         let Self { next_job, services, limits, admin, counts, cpus: _, alive: _alive } = self;
-        let mut responder = services.responder(&admin, counts, true);
+        let mut responder = services.responder(&admin, Arc::clone(&counts), true);
         drop(admin);
         let mut next = Some(first);
         while let Some(job) = next {
+            counts.sessions.fetch_add(1, Ordering::Relaxed);
             if !isolated(|| session::run(job, &services, &limits, &mut responder)) {
                 tracing::error!(target: "session", "a session panicked; the others go on");
                 responder.reset();
             }
+            counts.sessions.fetch_sub(1, Ordering::Relaxed);
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }
         responder.flush_log();

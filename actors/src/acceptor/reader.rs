@@ -10,7 +10,7 @@ use wire::http::{BadRequest, Status};
 
 use super::pool::isolated;
 use crate::config::Limits;
-use crate::session::http::{Connection, Next, Outbox, Responder, Visitor, Written};
+use crate::session::http::{Connection, Next, Responder, Unsent, Visitor, Written};
 
 /// Room for one read: a request of a browser, or many small ones.
 const READ_BYTES: usize = 16 << 10;
@@ -22,7 +22,7 @@ pub(super) enum Verdict {
     /// It has ended.
     Close,
     /// A session has to write this, and then to go on.
-    Session(Outbox, Next),
+    Session(Unsent),
     /// A session has to serve a peer on it.
     Peer,
 }
@@ -39,17 +39,36 @@ impl Reader {
         Self { responder, limits, buffer: vec![0; READ_BYTES].into() }
     }
 
-    /// Reads once, and works on what has come. What panics here ends alone.
-    pub(super) fn read(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+    /// Writes what is unsent, or else reads once, and works on what has come. What panics here ends alone.
+    pub(super) fn go_on(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
         let mut verdict = Verdict::Close;
-        if !isolated(|| verdict = self.read_once(connection, now)) {
+        let mut go_on = || match connection.unsent.take() {
+            Some(unsent) => self.write(connection, *unsent, now),
+            None => self.read(connection, now),
+        };
+        if !isolated(|| verdict = go_on()) {
             tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
             self.responder.reset();
         }
         verdict
     }
 
-    fn read_once(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+    fn write(&mut self, connection: &mut Connection, mut unsent: Unsent, now: Instant) -> Verdict {
+        match unsent.outbox.write_now(&connection.stream) {
+            Err(_) => Verdict::Close,
+            Ok(Written::Full) => {
+                connection.unsent = Some(Box::new(unsent));
+                Verdict::Rest
+            }
+            Ok(Written::OnDisk) => Verdict::Session(unsent),
+            Ok(Written::All) => {
+                let held = std::mem::take(&mut connection.held);
+                work(connection, &held, Some(unsent.next), &mut self.responder, &self.limits, now)
+            }
+        }
+    }
+
+    fn read(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
         let count = match rustix::net::recv(&*connection.stream, &mut *self.buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Verdict::Close,
             Ok((count, _)) => count,
@@ -58,15 +77,19 @@ impl Reader {
         };
         let bytes = &self.buffer[..count];
         if connection.held.is_empty() {
-            return work(connection, bytes, &mut self.responder, &self.limits, now);
+            return work(connection, bytes, None, &mut self.responder, &self.limits, now);
         }
         let mut held = std::mem::take(&mut connection.held);
         held.extend_from_slice(bytes);
-        work(connection, &held, &mut self.responder, &self.limits, now)
+        work(connection, &held, None, &mut self.responder, &self.limits, now)
     }
 
     /// Ends a connection that has waited for too long.
     pub(super) fn end_late(&mut self, connection: &Connection) {
+        if connection.unsent.is_some() {
+            connection.abort();
+            return;
+        }
         connection.refuse_as_late(&mut self.responder);
         // It is closed whether or not the client takes the answer.
         let _ = self.responder.outbox().write_now(&connection.stream);
@@ -88,42 +111,50 @@ impl Reader {
     }
 }
 
-/// Answers what `bytes` ask for, as far as that needs no waiting.
+/// Answers what `bytes` ask for, as far as that needs no waiting. `next` is what has been found out about them before.
 fn work(
     connection: &mut Connection,
     bytes: &[u8],
+    mut known: Option<Next>,
     responder: &mut Responder,
     limits: &Limits,
     now: Instant,
 ) -> Verdict {
     let mut rest = bytes;
     loop {
-        let next = connection.advance(&mut rest, responder, limits, now);
-        let written = responder.outbox().write_now(&connection.stream);
+        let next = match known.take() {
+            Some(next) => next,
+            None => connection.advance(&mut rest, responder, limits, now),
+        };
+        let Ok(written) = responder.outbox().write_now(&connection.stream) else {
+            responder.reset();
+            return Verdict::Close;
+        };
         match (next, written) {
-            (_, Err(_)) => {
-                responder.reset();
-                return Verdict::Close;
-            }
-            (Next::Flush, Ok(Written::All)) => {}
+            (Next::Flush, Written::All) => {}
             (Next::Peer, _) => {
                 connection.hold(rest);
                 return Verdict::Peer;
             }
-            (next @ Next::Wait, Ok(_)) | (next, Ok(Written::Blocked)) => {
+            (next @ Next::Wait, _) | (next, Written::Full | Written::OnDisk) => {
                 connection.hold(rest);
-                return Verdict::Session(std::mem::take(responder.outbox()), next);
-            }
-            (Next::Read, Ok(Written::All)) => {
-                if !rest.is_empty() {
-                    connection.hold(rest);
+                let outbox = std::mem::take(responder.outbox());
+                let is_full = written == Written::Full;
+                let unsent = Unsent::new(outbox, next, &connection.stream, now);
+                if is_full {
+                    connection.unsent = Some(Box::new(unsent));
+                    return Verdict::Rest;
                 }
+                return Verdict::Session(unsent);
+            }
+            (Next::Read, Written::All) => {
+                connection.hold(rest);
                 return Verdict::Rest;
             }
-            (Next::Linger, Ok(Written::All)) => {
+            (Next::Linger, Written::All) => {
                 return if connection.linger(now) { Verdict::Rest } else { Verdict::Close };
             }
-            (Next::Close, Ok(Written::All)) => return Verdict::Close,
+            (Next::Close, Written::All) => return Verdict::Close,
         }
     }
 }

@@ -15,9 +15,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
-
-use socket2::SockRef;
+use std::time::SystemTime;
 
 use wire::frame::PREFACE;
 
@@ -31,7 +29,7 @@ use crate::router::RouterHandle;
 pub use port::{Delivery, EndReason, Port, SessionCommand, SessionPort};
 
 use greeting::Wish;
-use http::{Admin, Connection, Next, Outbox, Responder, Sites};
+use http::{Admin, Connection, Responder, Sites, Unsent};
 use link::Link;
 
 /// Names a session; never used again while the server runs.
@@ -91,10 +89,8 @@ impl PeerJob {
 /// An HTTP connection whose poller must not wait.
 pub(crate) struct AnswerJob {
     pub(crate) connection: Connection,
-    /// What has been answered and not been written.
-    pub(crate) outbox: Outbox,
-    /// What is to be done after that.
-    pub(crate) next: Next,
+    /// What comes first.
+    pub(crate) unsent: Unsent,
     /// Where the connection rests afterwards.
     pub(crate) home: PollerHandle,
 }
@@ -125,14 +121,13 @@ fn serve_peer(job: PeerJob, services: &Services) -> io::Result<()> {
 }
 
 fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
-    let AnswerJob { mut connection, outbox, next, home } = job;
+    let AnswerJob { mut connection, unsent, home } = job;
     responder.set_time(SystemTime::now());
-    match http::serve(&mut connection, outbox, next, responder, limits) {
+    match http::serve(&mut connection, unsent, responder, limits) {
         Ok(next) => home.take_back(Returned { connection, next, learned: responder.take_learned() }),
         Err(error) => {
             tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
-            // The system need not keep for this client what it does not take.
-            let _ = SockRef::from(&*connection.stream).set_linger(Some(Duration::ZERO));
+            connection.abort();
             responder.reset();
         }
     }

@@ -16,6 +16,9 @@ const SOON: Duration = Duration::from_secs(20);
 /// How often a client that drips says something.
 const DRIP: Duration = Duration::from_millis(100);
 const SLOW_CLIENTS: usize = 300;
+const SLOW_READERS: usize = 40;
+/// Of a quarter of a megabyte, and so far more than sockets hold.
+const PAGES: usize = 64;
 const FILES: u32 = 10_000;
 const BIG_BYTES: u64 = 64 << 20;
 
@@ -196,6 +199,41 @@ fn a_client_that_takes_nothing_is_cut_off() {
     let mut eager = HttpConnection::open(server.address());
     eager.ask("GET", "/big.bin", &["Connection: close"]);
     assert!(eager.drain() > BIG_BYTES);
+}
+
+#[test]
+fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
+    let place = place();
+    put_big(&place);
+    // Larger than what a socket holds, in memory.
+    let page = "x".repeat(256 << 10);
+    place.put_site(&[("page.txt", &page)]);
+    let (server, admin) = server_with_admin(&place, &[]);
+    let mut pausing: Vec<_> = (0..SLOW_READERS).map(|_| HttpConnection::open(server.address())).collect();
+    for reader in &mut pausing {
+        reader.ask("GET", "/big.bin", &[]);
+    }
+    let mut pipelining = HttpConnection::open(server.address());
+    for _ in 0..PAGES {
+        pipelining.ask("GET", "/page.txt", &[]);
+    }
+    until("nobody but the one who tells it is at work", || {
+        (metric(admin, "switchboard_sessions") == 1).then_some(())
+    });
+    assert_eq!(metric(admin, "switchboard_connections_open"), SLOW_READERS as u64 + 1, "they are still here");
+    served(server.address());
+    for _ in 0..PAGES {
+        assert!(pipelining.answer().is_some_and(|answer| answer.text() == page));
+    }
+    assert_eq!(pipelining.get("/", &[]).text(), "here");
+    let mut reader = pausing.pop().expect("there are some");
+    let answer = reader.answer().expect("it is whole");
+    assert!(answer.body.len() as u64 == BIG_BYTES && answer.body.iter().all(|&byte| byte == 0));
+    assert_eq!(reader.get("/", &[]).text(), "here");
+    // The others are gone, and are not missed.
+    drop(pausing);
+    until("their places are free", || (metric(admin, "switchboard_connections_open") == 2).then_some(()));
+    server.stop();
 }
 
 #[test]

@@ -52,8 +52,10 @@ impl Admin {
         }
         let web = |of: fn(&WebCounts) -> &std::sync::atomic::AtomicU64| sum(&self.web, of);
         page.counter("switchboard_http_body_bytes_total", "Bytes of bodies sent.", web(|c| &c.body_bytes));
-        let help = "Requests whose answer had to wait for the disk, a password or a slow reader.";
+        let help = "Times that an answer had to wait for the disk or a password.";
         page.counter("switchboard_http_waited_total", help, web(|c| &c.waited));
+        let help = "Threads that serve a peer or an answer that waits, this one among them.";
+        page.gauge("switchboard_sessions", help, web(|c| &c.sessions));
         page.counter("switchboard_connections_total", "Connections accepted.", web(|c| &c.accepted));
         let help = "Connections turned away because there were too many.";
         page.counter("switchboard_connections_turned_away_total", help, web(|c| &c.turned_away));

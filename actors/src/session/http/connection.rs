@@ -3,16 +3,20 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
 use super::Door;
 use super::respond::{Answered, Responder};
+use super::unsent::Unsent;
 use super::writer::After;
 use crate::acceptor::Place;
 use crate::config::Limits;
+use crate::linux::ReadyFor;
 use crate::session::SessionId;
 
 /// What is read and dropped at most from a client that has been answered for the last time.
@@ -60,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) visitor: super::Visitor,
     /// What has been read and not been used yet: a part of a head, or what waits behind an answer.
     pub(crate) held: Vec<u8>,
+    /// What has to be written before more is read.
+    pub(crate) unsent: Option<Box<Unsent>>,
     /// How many requests have been answered.
     pub(crate) requests: u32,
     waiting: Waiting,
@@ -77,12 +83,15 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let (held, waiting) = (Vec::new(), Waiting::First);
-        Self { id, stream, visitor, held, requests: 0, waiting, since: now, place }
+        Self { id, stream, visitor, held, unsent: None, requests: 0, waiting, since: now, place }
     }
 
     /// When it has waited for too long, whatever it waits for. The deadline of a head is absolute: one byte now and then
     /// does not move it.
     pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
+        if let Some(unsent) = &self.unsent {
+            return unsent.look_at(limits.write_timeout);
+        }
         self.since
             + match self.waiting {
                 Waiting::First | Waiting::Head | Waiting::Body { .. } => limits.head_timeout,
@@ -91,9 +100,21 @@ impl Connection {
             }
     }
 
+    /// Whether it waits for its client to read, which goes on.
+    pub(crate) fn is_being_read(&mut self, now: Instant) -> bool {
+        self.unsent.as_mut().is_some_and(|unsent| unsent.is_being_read(&self.stream, now))
+    }
+
+    /// What it waits for.
+    pub(crate) fn ready_for(&self) -> ReadyFor {
+        if self.unsent.is_some() { ReadyFor::Writing } else { ReadyFor::Reading }
+    }
+
     /// Whether it is between requests, so that ending it loses nothing.
     pub(crate) fn is_idle(&self) -> bool {
-        self.held.is_empty() && matches!(self.waiting, Waiting::First | Waiting::Request)
+        self.unsent.is_none()
+            && self.held.is_empty()
+            && matches!(self.waiting, Waiting::First | Waiting::Request)
     }
 
     /// Says that nothing more will be sent; from now on all that comes is dropped. False if the connection has ended.
@@ -101,6 +122,12 @@ impl Connection {
         self.held = Vec::new();
         self.wait_for(Waiting::End { dropped: 0 }, now);
         self.stream.shutdown(Shutdown::Write).is_ok()
+    }
+
+    /// Lets the system drop what the client has not taken, when the connection is closed.
+    pub(crate) fn abort(&self) {
+        // Where it does not it keeps that for some minutes more.
+        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
 
     fn wait_for(&mut self, waiting: Waiting, now: Instant) {

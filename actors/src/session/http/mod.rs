@@ -14,6 +14,7 @@ mod leases;
 mod outbox;
 mod respond;
 mod sites;
+mod unsent;
 mod writer;
 
 #[cfg(test)]
@@ -22,15 +23,19 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 
+/// How long a session waits for a client that takes nothing. Then the connection goes back to rest until there is room.
+const STALL: Duration = Duration::from_millis(50);
+
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::{Connection, Next};
-pub(crate) use self::outbox::{Outbox, Written};
+pub(crate) use self::outbox::Written;
 pub(crate) use self::respond::{Learned, Responder};
 pub use self::sites::{Site, Sites};
+pub(crate) use self::unsent::Unsent;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,27 +65,33 @@ impl fmt::Display for Visitor {
 }
 
 /// Gives the requests that a connection holds their answers, waiting for whatever they need, on the thread of a session.
-/// `outbox` is what has been answered before and not been written, and `next` what to do after that. Returns what the
-/// connection is to do then: read, linger or close.
+/// Returns what the connection is to do then: read, linger or close. A client that does not read is not waited for: then
+/// the connection has something unsent.
 ///
 /// # Errors
 /// Those of the socket; the connection is of no more use then.
 pub(crate) fn serve(
     connection: &mut Connection,
-    outbox: Outbox,
-    mut next: Next,
+    unsent: Unsent,
     responder: &mut Responder,
     limits: &Limits,
 ) -> io::Result<Next> {
-    connection.stream.set_write_timeout(Some(limits.write_timeout))?;
+    let Unsent { outbox, mut next, progress } = unsent;
+    connection.stream.set_write_timeout(Some(STALL))?;
     *responder.outbox() = outbox;
     let held = std::mem::take(&mut connection.held);
     let mut rest = held.as_slice();
-    responder.outbox().write_all(&connection.stream, limits.write_timeout)?;
-    while matches!(next, Next::Wait | Next::Flush) {
+    loop {
+        if responder.outbox().write_waiting(&connection.stream)? == Written::Full {
+            connection.hold(rest);
+            let outbox = std::mem::take(responder.outbox());
+            connection.unsent = Some(Box::new(Unsent { outbox, next, progress }));
+            return Ok(Next::Read);
+        }
+        if !matches!(next, Next::Wait | Next::Flush) {
+            connection.hold(rest);
+            return Ok(next);
+        }
         next = connection.advance(&mut rest, responder, limits, Instant::now());
-        responder.outbox().write_all(&connection.stream, limits.write_timeout)?;
     }
-    connection.hold(rest);
-    Ok(next)
 }

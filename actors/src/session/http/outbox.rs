@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use rustix::io::Errno;
@@ -29,28 +28,29 @@ const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 /// Bytes of bodies in memory after which is written: until then they are kept, whatever becomes of the cache.
 const REFERRED_BYTES_MAX: usize = 512 * 1024;
 
-/// Most bytes that one call of sendfile moves, so that its time limit is for a known amount.
+/// Most bytes that one call of sendfile moves.
 const SEND_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// A client that takes less than this a second, on average over the time that it may take nothing at all, is not reading.
-const READER_BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     /// All is on its way.
     All,
-    /// The client has to read first, or the disk to be waited for.
-    Blocked,
+    /// The client has to read first.
+    Full,
+    /// What comes next lies on the disk, which may have to be waited for.
+    OnDisk,
 }
 
 /// A body that is written straight from the cache or the disk.
+#[derive(Debug)]
 struct Reference {
     /// Where in the copied bytes it belongs.
     after: usize,
     content: Content,
 }
 
+#[derive(Debug)]
 enum Content {
     Memory(Bytes),
     /// A file, of which `offset..end` is left to be sent.
@@ -62,7 +62,7 @@ enum Content {
 }
 
 /// What is to be written.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbox {
     copied: Vec<u8>,
     /// How many of the copied bytes are written.
@@ -115,43 +115,36 @@ impl Outbox {
     pub(crate) fn write_now(&mut self, stream: &TcpStream) -> io::Result<Written> {
         while !self.is_empty() {
             if self.next_is_file() {
-                return Ok(Written::Blocked);
+                return Ok(Written::OnDisk);
             }
             match self.write_some(stream, SendFlags::DONTWAIT) {
                 Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Written::Full),
                 Err(e) => return Err(e),
             }
         }
         Ok(Written::All)
     }
 
-    /// Writes everything. A client may take no bytes at all for as long as `timeout`, which the caller has set on the
-    /// socket, and must not take next to none for longer.
-    pub(crate) fn write_all(&mut self, stream: &TcpStream, timeout: Duration) -> io::Result<()> {
-        let mut since = Instant::now();
-        let mut written = 0;
+    /// Writes until all is on its way, or the client has taken nothing for as long as the socket's write timeout.
+    pub(crate) fn write_waiting(&mut self, stream: &TcpStream) -> io::Result<Written> {
         while !self.is_empty() {
-            let before = self.pending_bytes();
-            if self.next_is_file() {
-                self.send_file(stream)?;
+            let step = if self.next_is_file() {
+                self.send_file(stream)
             } else {
-                self.write_some(stream, SendFlags::empty())?;
-            }
-            written += before - self.pending_bytes();
-            let elapsed = since.elapsed();
-            if elapsed > timeout {
-                if written < elapsed.as_secs() * READER_BYTES_PER_SECOND_MIN {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                // What the system has room for looks as if it were taken, but only once.
-                (since, written) = (Instant::now(), 0);
+                self.write_some(stream, SendFlags::empty())
+            };
+            match step {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Written::Full),
+                Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(Written::All)
     }
 
-    fn pending_bytes(&self) -> u64 {
+    /// How much has not been written.
+    pub(super) fn pending_bytes(&self) -> u64 {
         let bodies = self.bodies.iter().map(|body| match &body.content {
             Content::Memory(content) => content.len() as u64,
             Content::File { offset, end, .. } => end - offset,

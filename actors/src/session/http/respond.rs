@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use wire::http::{BadRequest, Method, RequestHead, SitePath, Status, prefers_json};
+use wire::http::{BadRequest, RequestHead, SitePath, Status, prefers_json};
 
 use super::access::{self, Access, Proof};
 use super::admin::Admin;
@@ -12,7 +12,7 @@ use super::brief::Brief;
 use super::leases::Leases;
 use super::outbox::Outbox;
 use super::sites::{Site, Sites, redirected};
-use super::writer::{After, Request, Writer, is_on_disk};
+use super::writer::{After, Request, Writer};
 use super::{Door, Visitor, cors};
 use crate::access_log::AccessLogHandle;
 use crate::credentials::Verified;
@@ -177,12 +177,8 @@ impl Responder {
             return Answered::Done;
         }
         if let Some(asset) = self.leases[index].get(path) {
-            let chosen = Writer::choose(head, asset);
-            if is_on_disk(chosen) && head.method == Method::Get && !self.may_wait {
-                return Answered::MustWait;
-            }
             asset.touch();
-            self.writer.push_asset(&request, asset.status(), chosen);
+            self.writer.push_asset(&request, asset.status(), Writer::choose(head, asset));
             return Answered::Done;
         }
         if !self.may_wait {

@@ -14,7 +14,7 @@ use super::Visitor;
 use super::brief::Brief;
 use super::outbox::Outbox;
 use crate::access_log::{AccessLogHandle, Clock, Record};
-use crate::file_server::{Asset, Body, Representation};
+use crate::file_server::{Asset, Representation};
 use crate::metrics::WebCounts;
 
 /// Gathered lines of the access log above which they are handed over.
@@ -324,11 +324,6 @@ impl Writer {
             self.flush_log();
         }
     }
-}
-
-/// Whether a representation has to be read from the disk while it is sent.
-pub(super) fn is_on_disk(chosen: &Representation) -> bool {
-    matches!(chosen.body(), Body::File { .. })
 }
 
 fn push_head_end(out: &mut Vec<u8>, date: &DateLine, after: After) {
