@@ -17,7 +17,11 @@ pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<
     let Options { server, site, log } = options;
     let default = Config::default();
     let limits = build_limits(&server, &default.limits);
-    let ServerOptions { listen, data, cache_bytes, admin, .. } = server;
+    let ServerOptions { listen, data, cache_bytes, cache_entries, admin, .. } = server;
+    let cache = CacheConfig {
+        bytes: cache_bytes.unwrap_or(default.cache.bytes),
+        entries: cache_entries.unwrap_or(default.cache.entries),
+    };
     let listen = if listen.is_empty() { default.listen } else { listen };
     check_listen(&listen, admin, problems);
     let mut sites = vec![build_site(site, Vec::new(), problems)];
@@ -27,7 +31,7 @@ pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<
         data: data.unwrap_or(default.data),
         sites,
         limits,
-        cache: CacheConfig { bytes: cache_bytes.unwrap_or(default.cache.bytes), ..default.cache },
+        cache,
         access_log: build_access_log(log, problems),
         admin,
     }

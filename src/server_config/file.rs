@@ -107,6 +107,7 @@ fn server_options(source: &mut Source<'_>, section: &mut Section<'_, '_>) -> Ser
             "cache_bytes",
             number("a size such as 65536 or \"64M\"", values::bytes),
         ),
+        cache_entries: section.one(source, "cache_entries", number("a whole number", values::count)),
         admin: section.one(source, "admin", text(values::address)),
     }
 }

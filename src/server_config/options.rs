@@ -52,6 +52,9 @@ pub(super) struct ServerOptions {
     /// Most bytes of files to keep in memory, such as 64M [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(super) cache_bytes: Option<u64>,
+    /// Most files to keep in memory, however small [default: 65536]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(super) cache_entries: Option<usize>,
     /// Where to answer questions about the server itself, such as 127.0.0.1:6790; nowhere unless given
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(super) admin: Option<SocketAddr>,
@@ -156,6 +159,7 @@ impl Over for ServerOptions {
             idle_timeout: self.idle_timeout.over(below.idle_timeout),
             write_timeout: self.write_timeout.over(below.write_timeout),
             cache_bytes: self.cache_bytes.over(below.cache_bytes),
+            cache_entries: self.cache_entries.over(below.cache_entries),
             admin: self.admin.over(below.admin),
         }
     }

@@ -50,7 +50,7 @@ fn write_server(out: &mut String, config: &Config) -> fmt::Result {
     let (head, idle, write) = (limits.head_timeout, limits.idle_timeout, limits.write_timeout);
     let (head, idle, write) = (format_duration(head), format_duration(idle), format_duration(write));
     line(out, "timeouts", format_args!("head {head}, idle {idle}, write {write}"))?;
-    line(out, "cache", format_args!("{} bytes", config.cache.bytes))?;
+    line(out, "cache", format_args!("{} bytes, {} files", config.cache.bytes, config.cache.entries))?;
     if let Some(log) = &config.access_log {
         let format = match log.format {
             AccessLogFormat::Combined => "combined",

@@ -96,7 +96,7 @@ admin         [::1]:81
 data          /d
 connections   8, 6 from one address
 timeouts      head 30s, idle 1m 15s, write 30s
-cache         67108864 bytes
+cache         67108864 bytes, 65536 files
 access log    /l (json)
 site for all other hosts
   root        /r

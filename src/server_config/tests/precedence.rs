@@ -9,7 +9,7 @@ use crate::server_config::Arguments;
 use crate::server_config::environment::variable;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 24] = [
+const VALUES: [(&str, [&str; 3]); 25] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
@@ -18,6 +18,7 @@ const VALUES: [(&str, [&str; 3]); 24] = [
     ("idle-timeout", ["1s", "2s", "3s"]),
     ("write-timeout", ["1s", "2s", "3s"]),
     ("cache-bytes", ["1", "2K", "3M"]),
+    ("cache-entries", ["1", "2", "3"]),
     ("admin", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),
     ("root", ["/a", "/b", "/c"]),
     ("listing", ["on", "off", "on"]),
@@ -105,7 +106,7 @@ fn the_defaults_that_help_tells_are_those_that_count() {
         assert_eq!(loaded(&[common, &[&option]].concat(), &[]), loaded(common, &[]), "{option}");
         told += 1;
     }
-    assert_eq!(told, 17, "options that tell a default");
+    assert_eq!(told, 18, "options that tell a default");
 }
 
 #[test]
