@@ -99,6 +99,15 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> rustix
     rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)
 }
 
+/// Whether a path, relative to `root`, certainly names nothing: the system remembers that (`RESOLVE_CACHED` of `openat2(2)`,
+/// since Linux 5.12), and no disk is asked. The empty path is the root itself.
+pub(crate) fn is_known_absent(root: impl AsFd, path: &str) -> bool {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+    let path = if path.is_empty() { "." } else { path };
+    let opened = rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    matches!(opened, Err(Errno::NOENT))
+}
+
 /// Lets all other threads run before the calling one (`setpriority(2)`, which on Linux is about one thread).
 pub(crate) fn yield_to_others() {
     // Without it the thread takes its share of the processor, and nothing else.

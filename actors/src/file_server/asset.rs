@@ -171,11 +171,6 @@ impl Asset {
         }
     }
 
-    /// The same content under a lease of its own.
-    pub(super) fn again(&self) -> Self {
-        Self::new(self.status, self.is_negotiated, self.plain.clone(), self.coded.clone())
-    }
-
     /// The content in a coding, if there is one, or as it is, which there always is.
     pub fn representation(&self, coding: Option<Coding>) -> Option<&Representation> {
         match coding {

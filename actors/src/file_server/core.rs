@@ -15,7 +15,7 @@ use super::counts::CacheCounts;
 use super::disk::{Disk, DiskError};
 use super::fields::{FieldRules, Said};
 use super::freshness::Freshness;
-use super::{ANSWER_TIMEOUT, Command, Found, listing};
+use super::{ANSWER_TIMEOUT, Find, Found, listing};
 use crate::site::SiteConfig;
 
 /// The file that stands for its directory.
@@ -56,15 +56,6 @@ pub(super) enum Effect {
     Compress(Job),
 }
 
-/// The page of a single-page application, as it was given for paths that name nothing. It has a lease of its own: it
-/// ends when anything changes, since one of those paths might name something then, and after a second.
-#[derive(Debug)]
-pub(super) struct StandIn {
-    pub(super) asset: Arc<Asset>,
-    pub(super) page: Arc<Asset>,
-    pub(super) since: Instant,
-}
-
 /// The list of a directory, in both forms.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -82,11 +73,10 @@ pub(super) struct Core<D> {
     pub(super) rules: FieldRules,
     pub(super) cache: Cache,
     pub(super) freshness: Freshness,
-    pub(super) stand_in: Option<StandIn>,
     /// The last lists that were made, the oldest first.
     listed: VecDeque<Listed>,
     /// The built-in page of a 404.
-    not_found: Arc<Asset>,
+    pub(super) not_found: Arc<Asset>,
     /// What waits for the compressor, and how much it has.
     pub(super) waiting: VecDeque<Key>,
     pub(super) compressing: usize,
@@ -103,17 +93,15 @@ impl<D: Disk> Core<D> {
         now: Now,
     ) -> Self {
         let rules = FieldRules::new(Arc::clone(&site));
-        let not_found = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
-        let not_found = page(Status::NotFound, &rules.said(NOT_FOUND_FILE, Status::NotFound), not_found);
+        let not_found = Arc::new(built_in(&rules));
         let mut core = Self {
             disk,
             site,
             rules,
             cache: Cache::new(limits, Arc::clone(&counts)),
             freshness: Freshness::new(now),
-            stand_in: None,
             listed: VecDeque::new(),
-            not_found: Arc::new(not_found),
+            not_found,
             waiting: VecDeque::new(),
             compressing: 0,
             effects: Vec::new(),
@@ -126,13 +114,15 @@ impl<D: Disk> Core<D> {
     }
 
     /// Carries out a command.
-    pub(super) fn handle(&mut self, now: Now, command: Command) {
-        match command {
-            // Whoever asked that long ago does not wait any more.
-            Command::Find { asked, .. } if now.instant.saturating_duration_since(asked) > ANSWER_TIMEOUT => {}
-            Command::Find { path, reply, .. } => reply.answer(self.find(now, &path)),
-            Command::ErrorPage { status, reply } => reply.answer(self.error_page(now, status)),
+    pub(super) fn handle(&mut self, now: Now, Find { path, asked, reply }: Find) {
+        // Whoever asked that long ago does not wait any more.
+        if now.instant.saturating_duration_since(asked) > ANSWER_TIMEOUT {
+            return;
         }
+        reply.answer(match path {
+            Some(path) => self.find(now, &path),
+            None => self.nothing(now, Vec::new()),
+        });
     }
 
     /// What the shell has to do since this was last asked.
@@ -149,7 +139,7 @@ impl<D: Disk> Core<D> {
         };
         match found {
             Ok(found) => found,
-            Err(DiskError::NotFound) => self.find_nothing(now, path.as_str()),
+            Err(DiskError::NotFound) => self.find_instead(now, path),
             Err(DiskError::Refused) => Found::Refused,
             Err(DiskError::Busy) => Found::Busy(self.error_page(now, Status::ServiceUnavailable)),
             Err(DiskError::Failed) => Found::Failed(self.error_page(now, Status::InternalServerError)),
@@ -192,53 +182,45 @@ impl<D: Disk> Core<D> {
         Ok(Found::Asset(asset))
     }
 
-    fn find_nothing(&mut self, now: Now, path: &str) -> Found {
-        let name = path.rsplit('/').next().unwrap_or_default();
+    /// What is shown for a path that names nothing.
+    fn find_instead(&mut self, now: Now, path: &SitePath) -> Found {
+        let mut absent = match path.as_str() {
+            // One without an index is shown as well.
+            directory if path.is_directory() && self.site.listing => vec![directory.to_owned()],
+            directory if path.is_directory() => vec![index_of(directory)],
+            file if self.site.clean_urls => vec![file.to_owned(), format!("{file}{CLEAN_EXTENSION}")],
+            file => vec![file.to_owned()],
+        };
+        let name = path.as_str().rsplit('/').next().unwrap_or_default();
         // What has an extension is a picture or a script that is missed, and a page in its place would hide that.
-        if self.site.spa
-            && !name.contains('.')
-            && let Some(asset) = self.stand_in(now)
-        {
-            return Found::Asset(asset);
+        if self.site.spa && !name.contains('.') {
+            if let Ok(Some(page)) = self.file(now, INDEX_FILE) {
+                return Found::Nothing { page, absence: self.disk.absence(absent) };
+            }
+            absent.push(INDEX_FILE.to_owned());
         }
-        let page = self.asset(now, NOT_FOUND_FILE, Status::NotFound).ok().flatten();
-        Found::NotFound(page.unwrap_or_else(|| Arc::clone(&self.not_found)))
+        self.nothing(now, absent)
     }
 
-    fn stand_in(&mut self, now: Now) -> Option<Arc<Asset>> {
-        let page = self.file(now, INDEX_FILE).ok()??;
-        if let Some(stand_in) = &self.stand_in
-            && Arc::ptr_eq(&stand_in.page, &page)
-        {
-            return Some(Arc::clone(&stand_in.asset));
-        }
-        self.end_stand_in();
-        let asset = Arc::new(page.again());
-        if page.is_revoked() {
-            // It could not be kept, so nobody would notice when it changes.
-            asset.revoke();
-        } else {
-            self.stand_in = Some(StandIn { asset: Arc::clone(&asset), page, since: now.instant });
-        }
-        Some(asset)
+    /// The page with status 404.
+    fn nothing(&mut self, now: Now, mut absent: Vec<String>) -> Found {
+        let page = match self.asset(now, NOT_FOUND_FILE, Status::NotFound) {
+            Ok(Some(page)) => page,
+            Ok(None) | Err(_) => {
+                absent.push(NOT_FOUND_FILE.to_owned());
+                Arc::clone(&self.not_found)
+            }
+        };
+        Found::Nothing { page, absence: self.disk.absence(absent) }
     }
 
-    pub(super) fn end_stand_in(&mut self) {
-        if let Some(stand_in) = self.stand_in.take() {
-            stand_in.asset.revoke();
-            self.counts.count_revocation();
-        }
-    }
-
-    /// The site's own page for an error, if it has one. When the disk fails, what is kept is good enough.
-    fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
-        let file = if status == Status::NotFound { NOT_FOUND_FILE } else { FAILED_FILE };
-        let read = self.asset(now, file, status);
-        match read {
+    /// The site's own page for a 500 or 503, if it has one. When the disk fails, what is kept is good enough.
+    pub(super) fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
+        match self.asset(now, FAILED_FILE, status) {
             Ok(page) => page,
             Err(DiskError::NotFound | DiskError::Refused) => None,
             Err(DiskError::Busy | DiskError::Failed) => {
-                let slot = self.cache.find(&Key::new(file, status))?;
+                let slot = self.cache.find(&Key::new(FAILED_FILE, status))?;
                 self.cache.get(slot).map(|(_, kept)| Arc::clone(&kept.asset))
             }
         }
@@ -281,7 +263,8 @@ impl<D: Disk> Core<D> {
     /// The web root is another directory: nothing of what is known holds any longer.
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
-        self.end_stand_in();
+        self.not_found.revoke();
+        self.not_found = Arc::new(built_in(&self.rules));
         self.listed.clear();
         self.waiting.clear();
     }
@@ -292,7 +275,13 @@ pub(super) fn index_of(directory: &str) -> String {
     if directory.is_empty() { INDEX_FILE.to_owned() } else { format!("{directory}/{INDEX_FILE}") }
 }
 
+/// The page of a site that has none of its own for what is not there.
+fn built_in(rules: &FieldRules) -> Asset {
+    let content = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
+    page(Status::NotFound, &rules.said(NOT_FOUND_FILE, Status::NotFound), content)
+}
+
 /// What nobody can ask for again on a condition, because it stands for something else than itself.
-fn page(status: Status, said: &Said<'_>, body: Body) -> Asset {
+pub(super) fn page(status: Status, said: &Said<'_>, body: Body) -> Asset {
     Asset::new(status, false, Representation::build(status, said, None, None, body), Vec::new())
 }

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::StartError;
+use super::absence::Absence;
 use super::asset::Body;
 use super::listing;
 use crate::linux::open_beneath;
@@ -67,13 +68,16 @@ pub(super) trait Disk {
 
     /// If the path of the root names another directory than it did, takes that one from now on and returns true.
     fn reopen_if_replaced(&mut self) -> bool;
+
+    /// That these paths name nothing.
+    fn absence(&self, paths: Vec<String>) -> Absence;
 }
 
 /// A directory that no path leads out of.
 #[derive(Debug)]
 pub(super) struct RootDirectory {
     path: PathBuf,
-    directory: OwnedFd,
+    directory: Arc<OwnedFd>,
 }
 
 impl RootDirectory {
@@ -82,7 +86,7 @@ impl RootDirectory {
             open_root(root).map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
         open_beneath(&directory, ".", OFlags::PATH)
             .map_err(|e| StartError::NoOpenat2 { root: root.to_owned(), cause: e.into() })?;
-        Ok(Self { path: root.to_owned(), directory })
+        Ok(Self { path: root.to_owned(), directory: Arc::new(directory) })
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
@@ -184,9 +188,13 @@ impl Disk for RootDirectory {
         let is_replaced = identity(&directory) != identity(&self.directory);
         if is_replaced {
             tracing::info!(target: "file_server", root = %self.path.display(), "the web root has been replaced");
-            self.directory = directory;
+            self.directory = Arc::new(directory);
         }
         is_replaced
+    }
+
+    fn absence(&self, paths: Vec<String>) -> Absence {
+        Absence::new(Arc::clone(&self.directory), paths)
     }
 }
 

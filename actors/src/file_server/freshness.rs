@@ -6,6 +6,7 @@
 //! any report everything is compared all the time, only more slowly. What nobody has a lease of is compared when it
 //! is asked for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::http::{Coding, Status};
@@ -136,7 +137,8 @@ impl<D: Disk> Core<D> {
 
     /// When [`Core::look_if_due`] has something to do, if ever.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        if self.cache.is_empty() {
+        // Who has a lease of the page for what is not there relies on the root.
+        if self.cache.is_empty() && Arc::strong_count(&self.not_found) == 1 {
             return None;
         }
         let freshness = &self.freshness;
@@ -145,8 +147,7 @@ impl<D: Disk> Core<D> {
             _ => freshness.slice_at + SLICE_INTERVAL_MIN,
         };
         let round = freshness.has_changes.then(|| freshness.round_at + SLICE_INTERVAL_MIN);
-        let stand_in = self.stand_in.as_ref().map(|stand_in| stand_in.since + BELIEF_UNWATCHED);
-        Some([round, stand_in].into_iter().flatten().fold(slice, Instant::min))
+        Some(round.map_or(slice, |round| round.min(slice)))
     }
 
     /// Compares what is leased with the disk, as far as it is time to, and revokes what has changed.
@@ -163,12 +164,6 @@ impl<D: Disk> Core<D> {
             let slots_max = if is_idle { self.freshness.idle_slice(slots) } else { SLICE_SLOTS_MAX };
             self.look_at_slice(now, slots_max, if is_idle { usize::MAX } else { SLICE_LOOKS_MAX });
         }
-        let is_over = self.stand_in.as_ref().is_some_and(|stand_in| {
-            now.instant >= stand_in.since + BELIEF_UNWATCHED || stand_in.page.is_revoked()
-        });
-        if is_over {
-            self.end_stand_in();
-        }
     }
 
     fn begin_round_if_due(&mut self, now: Now) -> bool {
@@ -180,8 +175,6 @@ impl<D: Disk> Core<D> {
         freshness.round += 1;
         freshness.round_at = now.instant;
         freshness.left = self.cache.slot_count();
-        // What it stands in for may be there now.
-        self.end_stand_in();
         for path in std::mem::take(&mut self.freshness.hints) {
             self.look_at_hint(now, &path);
         }

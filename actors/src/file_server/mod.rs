@@ -7,6 +7,7 @@
 //!
 //! There is one FileServer for each site.
 
+mod absence;
 mod asset;
 mod cache;
 mod compressor;
@@ -27,8 +28,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::http::{SitePath, Status};
+use wire::http::SitePath;
+#[cfg(test)]
+use wire::http::Status;
 
+pub use self::absence::Absence;
 pub use self::asset::{Asset, Body, Representation};
 pub use self::counts::CacheCounts;
 use crate::config::CacheConfig;
@@ -42,25 +46,15 @@ const MAILBOX_COMMANDS: usize = 4096;
 /// How long a session waits for an answer before it tells its client to come back later.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What others may ask of FileServer.
+/// The command that FileServer takes: find what a path names.
 #[derive(Debug)]
-pub(crate) enum Command {
-    /// Find what a path names.
-    Find {
-        /// The path of a request.
-        path: SitePath,
-        /// When it was asked.
-        asked: Instant,
-        /// Where the answer goes.
-        reply: Reply<Found>,
-    },
-    /// Find the site's own page for an error of the server.
-    ErrorPage {
-        /// 404, 500 or 503.
-        status: Status,
-        /// Where the answer goes.
-        reply: Reply<Option<Arc<Asset>>>,
-    },
+pub(crate) struct Find {
+    /// The path of a request; none for one that names nothing, whatever is there.
+    pub(crate) path: Option<SitePath>,
+    /// When it was asked.
+    pub(crate) asked: Instant,
+    /// Where the answer goes.
+    pub(crate) reply: Reply<Found>,
 }
 
 /// What a path names.
@@ -77,8 +71,13 @@ pub enum Found {
     },
     /// A directory whose path lacks the slash at the end: where to go instead, as a reference for a `Location`.
     Redirect(String),
-    /// Nothing; this is the page that says so.
-    NotFound(Arc<Asset>),
+    /// Nothing; both may be kept together as a lease.
+    Nothing {
+        /// What is shown instead: a page with status 404, or that of a single-page application.
+        page: Arc<Asset>,
+        /// What it depends on that there is nothing.
+        absence: Absence,
+    },
     /// Something that is not for the web: no regular file, a link that leads out, or unreadable for the server.
     Refused,
     /// The system has no descriptors or memory left at this moment; with the site's own page for a 503, if there is one.
@@ -135,36 +134,18 @@ pub struct FileServerConfig {
 /// The way to ask FileServer. It ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct FileServerHandle {
-    address: Address<Command>,
+    address: Address<Find>,
     counts: Arc<CacheCounts>,
 }
 
 impl FileServerHandle {
-    /// Asks what a path names, and waits for the answer.
+    /// Asks what a path names, and waits for the answer. Without a path it is that of what names nothing, whatever is there.
     ///
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.
-    pub fn find(&self, path: SitePath) -> Result<Found, Unavailable> {
-        self.ask(|reply| Command::Find { path, asked: Instant::now(), reply })
-    }
-
-    /// Asks for the site's own page for a 404, which is `404.html` in its root, or for an error of the server, 500 or 503,
-    /// which is `50x.html`; the answer may be kept as a lease. Who wants to have it when FileServer is [`Unavailable`] asks early.
-    ///
-    /// # Errors
-    /// [`Unavailable`], at once when the mailbox is full.
-    pub fn error_page(&self, status: Status) -> Result<Option<Arc<Asset>>, Unavailable> {
-        self.ask(|reply| Command::ErrorPage { status, reply })
-    }
-
-    /// What the cache has done so far.
-    pub fn counts(&self) -> &Arc<CacheCounts> {
-        &self.counts
-    }
-
-    fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Unavailable> {
+    pub fn find(&self, path: Option<SitePath>) -> Result<Found, Unavailable> {
         let (reply, pending) = reply();
-        self.address.offer(command(reply)).map_err(|e| match e {
+        self.address.offer(Find { path, asked: Instant::now(), reply }).map_err(|e| match e {
             Unsent::Full(_) => Unavailable::Busy,
             Unsent::Closed(_) => Unavailable::Ended,
         })?;
@@ -172,6 +153,11 @@ impl FileServerHandle {
             NoAnswer::TimedOut => Unavailable::Busy,
             NoAnswer::Dropped => Unavailable::Ended,
         })
+    }
+
+    /// What the cache has done so far.
+    pub fn counts(&self) -> &Arc<CacheCounts> {
+        &self.counts
     }
 }
 
@@ -190,7 +176,15 @@ pub fn start(config: &FileServerConfig) -> Result<(FileServerHandle, Vital), Sta
 
 /// A handle to a mailbox that nobody takes anything from.
 #[cfg(test)]
-pub(crate) fn detached(capacity: usize) -> (FileServerHandle, crate::runtime::Mailbox<Command>) {
+pub(crate) fn detached(capacity: usize) -> (FileServerHandle, crate::runtime::Mailbox<Find>) {
     let (address, mailbox) = crate::runtime::mailbox(capacity);
     (FileServerHandle { address, counts: Arc::default() }, mailbox)
+}
+
+/// A page as FileServer gives it for a status.
+#[cfg(test)]
+pub(crate) fn page_of(status: Status, text: &'static str) -> Arc<Asset> {
+    let rules = fields::FieldRules::new(Arc::default());
+    let body = Body::Memory(bytes::Bytes::from_static(text.as_bytes()));
+    Arc::new(core::page(status, &rules.said("50x.html", status), body))
 }

@@ -12,7 +12,7 @@ use super::core::{Core, Effect, Now};
 use super::counts::CacheCounts;
 use super::disk::{Disk, RootDirectory};
 use super::watch::{self, Report};
-use super::{Command, FileServerConfig, StartError};
+use super::{FileServerConfig, Find, StartError};
 use crate::runtime::{Address, Mailbox, Vital, spawn_vital};
 
 /// Most commands that are carried out before the clock is read again.
@@ -29,7 +29,7 @@ const OPEN_FILES_MAX: usize = 64;
 
 pub(super) fn start(
     config: &FileServerConfig,
-    mailbox: Mailbox<Command>,
+    mailbox: Mailbox<Find>,
     counts: Arc<CacheCounts>,
 ) -> Result<Vital, StartError> {
     let root = config.site.root.clone();
@@ -56,7 +56,7 @@ fn now() -> Now {
 
 struct Shell<D> {
     core: Core<D>,
-    mailbox: Mailbox<Command>,
+    mailbox: Mailbox<Find>,
     root: PathBuf,
     /// Not the mailbox, which must close while we watch.
     reports: Receiver<Report>,

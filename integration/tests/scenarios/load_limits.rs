@@ -287,6 +287,26 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
 }
 
 #[test]
+fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
+    let place = place();
+    put_big(&place);
+    let (server, admin) = server_with_admin(&place, &[]);
+    let mut connection = HttpConnection::open(server.address());
+    let paths = [("/", 200), ("/missing", 404), ("/missing/", 404), ("/.env", 404), ("/big.bin", 304)];
+    // Written a moment ago, what is there may be read more than once.
+    let conditional = ["If-None-Match: *"];
+    until("pollers answer", || {
+        let before = metric(admin, "switchboard_http_waited_total");
+        for (path, status) in paths {
+            assert_eq!(connection.get(path, &conditional[..usize::from(status == 304)]).status, status);
+        }
+        // The second question of these waits as well.
+        (metric(admin, "switchboard_http_waited_total") == before + 1).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
 fn an_end_in_order_lets_answers_come_to_theirs() {
     let place = place();
     put_big(&place);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use wire::http::{SitePath, Status};
+use wire::http::SitePath;
 
 use super::super::cache::Limits;
 use super::super::core::{Core, Effect, Now};
 use super::super::disk::{Disk, DiskError, Entry, Stamp};
-use super::super::{Asset, Body, CacheCounts, Command, Found, compressor, listing};
+use super::super::{Absence, Asset, Body, CacheCounts, Find, Found, compressor, listing};
 use crate::runtime::reply;
 use crate::site::SiteConfig;
 
@@ -134,6 +134,12 @@ impl Disk for FakeDisk {
     fn reopen_if_replaced(&mut self) -> bool {
         std::mem::take(&mut self.0.borrow_mut().is_replaced)
     }
+
+    /// Only the paths count: whether it holds is asked of a real disk.
+    fn absence(&self, paths: Vec<String>) -> Absence {
+        let nowhere = std::fs::File::open("/").expect("there is a root");
+        Absence::new(Arc::new(nowhere.into()), paths)
+    }
 }
 
 pub(super) const LIMITS: Limits = Limits {
@@ -187,19 +193,13 @@ impl Bench {
     pub(super) fn find(&mut self, path: &str) -> Found {
         let (reply, pending) = reply();
         let path = SitePath::decode(path).expect("the test gives a good path");
-        self.core.handle(self.now, Command::Find { path, asked: self.now.instant, reply });
-        pending.wait(SOON).expect("the core answers at once")
-    }
-
-    pub(super) fn error_page(&mut self, status: Status) -> Option<Arc<Asset>> {
-        let (reply, pending) = reply();
-        self.core.handle(self.now, Command::ErrorPage { status, reply });
+        self.core.handle(self.now, Find { path: Some(path), asked: self.now.instant, reply });
         pending.wait(SOON).expect("the core answers at once")
     }
 
     pub(super) fn asset(&mut self, path: &str) -> Arc<Asset> {
         match self.find(path) {
-            Found::Asset(asset) | Found::NotFound(asset) => asset,
+            Found::Asset(asset) | Found::Nothing { page: asset, .. } => asset,
             other => panic!("{path} gave {other:?}"),
         }
     }

@@ -140,3 +140,32 @@ fn other_content_with_the_old_length_and_time_gets_another_tag() {
     let now = Now { instant: Instant::now(), time: SystemTime::now() };
     assert_ne!(validators_of(&before, now).tag, validators_of(&after, now).tag);
 }
+
+#[test]
+fn an_absence_holds_until_something_is_there() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let root = folder.path().join("www");
+    write(&root.join("file.txt"), "");
+    let disk = RootDirectory::open(&root).expect("the root is there");
+    let absence = |paths: &[&str]| disk.absence(paths.iter().copied().map(str::to_owned).collect());
+    let missing = ["a.txt", "dir/a.txt"];
+    // The first look may have to ask the disk.
+    missing.iter().for_each(|path| assert_eq!(disk.stamp(path), Err(DiskError::NotFound)));
+    for path in missing {
+        assert!(absence(&[path]).holds(), "{path}");
+    }
+    assert!(absence(&[]).holds() && absence(&missing).holds());
+    for path in ["file.txt", "", ".", "../www", "../missing"] {
+        assert!(!absence(&[path]).holds(), "{path}");
+    }
+    assert!(!absence(&["a.txt", "file.txt"]).holds());
+    let both = absence(&["a.txt", "dir/a.txt"]);
+    write(&root.join("dir/a.txt"), "");
+    assert!(!both.holds());
+    std::fs::remove_file(root.join("dir/a.txt")).expect("it was there");
+    symlink("b.txt", root.join("a.txt")).expect("links can be made");
+    assert_eq!(disk.stamp("a.txt"), Err(DiskError::NotFound));
+    assert!(absence(&["a.txt"]).holds(), "a link to nothing is nothing");
+    write(&root.join("b.txt"), "");
+    assert!(!absence(&["a.txt"]).holds());
+}

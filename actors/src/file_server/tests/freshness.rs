@@ -154,11 +154,11 @@ fn another_root_ends_all_leases() {
     let site = SiteConfig { spa: true, ..SiteConfig::default() };
     let mut bench = Bench::of_site(site, LIMITS);
     bench.disk.write("index.html", "old");
-    let (page, stand_in) = (bench.asset("/"), bench.asset("/users"));
+    let (page, built_in) = (bench.asset("/"), bench.asset("/missing.png"));
     bench.disk.replace();
     bench.disk.write("index.html", "new");
     bench.pass_in_steps(Duration::from_secs(5));
-    assert!(page.is_revoked() && stand_in.is_revoked());
+    assert!(page.is_revoked() && built_in.is_revoked());
     assert_eq!(text(&bench.asset("/")), "new");
     let effects = bench.core.take_effects();
     assert!(matches!(effects[..], [Effect::Watch]), "{effects:?}");
@@ -167,6 +167,17 @@ fn another_root_ends_all_leases() {
     bench.disk.write("index.html", "newer");
     bench.pass_in_steps(Duration::from_secs(1));
     assert!(lease.is_revoked());
+}
+
+#[test]
+fn a_root_is_looked_at_even_if_all_that_is_leased_is_that_there_is_nothing() {
+    let mut bench = Bench::new(LIMITS);
+    let built_in = bench.asset("/missing");
+    bench.disk.replace();
+    bench.disk.write("missing", "it is there now");
+    bench.pass_in_steps(Duration::from_secs(1));
+    assert!(built_in.is_revoked());
+    assert_eq!(text(&bench.asset("/missing")), "it is there now");
 }
 
 #[derive(Debug, Clone)]
@@ -207,14 +218,18 @@ proptest! {
         let site = || SiteConfig { clean_urls: true, spa: true, compression: true, ..SiteConfig::default() };
         let limits = Limits { memory_bytes_max: 20_000, entries_max: 3, ..LIMITS };
         let mut bench = Bench::of_site(site(), limits);
-        let mut leases: Vec<(&str, Arc<Asset>)> = Vec::new();
+        let mut leases: Vec<(&str, Arc<Asset>, Vec<String>)> = Vec::new();
         for step in steps {
             match step {
                 Step::Write(file, content) => bench.disk.write(name(file), &content),
                 Step::Remove(file) => bench.disk.remove(name(file)),
                 Step::Ask(file) => {
-                    if let Found::Asset(asset) = bench.find(&format!("/{}", name(file))) {
-                        leases.push((name(file), asset));
+                    match bench.find(&format!("/{}", name(file))) {
+                        Found::Asset(asset) => leases.push((name(file), asset, Vec::new())),
+                        Found::Nothing { page, absence } => {
+                            leases.push((name(file), page, absence.paths().to_vec()));
+                        }
+                        _ => {}
                     }
                 }
                 Step::Forget => leases.clear(),
@@ -224,8 +239,10 @@ proptest! {
                 Step::Pass(millis) => {
                     bench.core.note_change(None);
                     bench.pass(Duration::from_millis(20) + Duration::from_millis(millis.into()));
-                    let held: Vec<_> = leases.iter().filter(|(_, asset)| !asset.is_revoked()).collect();
-                    for (path, asset) in &held {
+                    let is_absent = |path: &String| bench.disk.content(path).is_none();
+                    let holds = |absent: &Vec<String>| absent.iter().all(is_absent);
+                    let held = leases.iter().filter(|(_, asset, absent)| !asset.is_revoked() && holds(absent));
+                    for (path, asset, _) in held {
                         let mut model = Bench::of_site(site(), Limits { entries_max: 0, ..LIMITS });
                         model.disk = bench.disk.clone();
                         model.core.disk = bench.disk.clone();

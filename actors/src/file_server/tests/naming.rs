@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::http::{SitePath, Status};
 
-use super::super::{Command, Found};
+use super::super::{Find, Found};
 use super::bench::{Bench, LIMITS, field, text};
 use crate::site::{FieldRule, SiteConfig};
 
@@ -19,8 +19,8 @@ fn directories_have_an_index_and_a_slash() {
     assert_eq!(text(&bench.asset("/dir/")), "dir");
     assert!(matches!(bench.find("/dir"), Found::Redirect(to) if to == "/dir/"));
     assert!(matches!(bench.find("//dir"), Found::Redirect(to) if to == "/dir/"));
-    assert!(matches!(bench.find("/empty/"), Found::NotFound(_)));
-    assert!(matches!(bench.find("/index.html/"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/empty/"), Found::Nothing { .. }));
+    assert!(matches!(bench.find("/index.html/"), Found::Nothing { .. }));
 }
 
 #[test]
@@ -40,10 +40,10 @@ fn the_site_may_have_its_own_page_for_what_is_missing() {
 #[test]
 fn the_page_of_an_error_is_there_when_nothing_can_be_read() {
     let mut bench = Bench::new(LIMITS);
-    assert!(bench.error_page(Status::InternalServerError).is_none());
+    assert!(bench.core.error_page(bench.now, Status::InternalServerError).is_none());
     bench.disk.write("50x.html", "sorry");
     bench.disk.write("a.txt", "a");
-    let page = bench.error_page(Status::ServiceUnavailable).expect("the site has a page");
+    let page = bench.core.error_page(bench.now, Status::ServiceUnavailable).expect("the site has a page");
     assert_eq!((page.status(), text(&page)), (Status::ServiceUnavailable, "sorry".into()));
     bench.disk.set_busy(true);
     bench.pass(Duration::from_secs(60));
@@ -82,7 +82,7 @@ fn clean_addresses_lack_the_extension() {
     assert!(Arc::ptr_eq(&lease, &bench.asset("/a.html")));
     assert_eq!(text(&bench.asset("/blog")), "list");
     assert!(matches!(bench.find("/dir"), Found::Redirect(_)));
-    assert!(matches!(bench.find("/b"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/b"), Found::Nothing { .. }));
     // Something comes to be where the page was seen.
     bench.disk.write("a", "file");
     bench.core.note_change(Some("a".into()));
@@ -96,45 +96,57 @@ fn clean_addresses_lack_the_extension() {
 fn without_clean_addresses_the_extension_is_needed() {
     let mut bench = Bench::new(LIMITS);
     bench.disk.write("a.html", "page");
-    assert!(matches!(bench.find("/a"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/a"), Found::Nothing { .. }));
 }
 
 #[test]
 fn an_application_answers_for_what_is_missing_but_not_for_missing_files() {
     let site = SiteConfig { spa: true, ..SiteConfig::default() };
     let mut bench = Bench::of_site(site, LIMITS);
-    assert!(matches!(bench.find("/users/7"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/users/7"), Found::Nothing { .. }));
     bench.disk.write("index.html", "app");
     let first = bench.asset("/users/7");
     assert_eq!((first.status(), text(&first)), (Status::Ok, "app".into()));
-    assert!(Arc::ptr_eq(&first, &bench.asset("/users/8/")), "one lease stands for all that is missing");
-    assert!(matches!(bench.find("/logo.png"), Found::NotFound(_)));
-    // Somebody makes a file where the application answered.
-    bench.disk.write("users/7", "file");
-    bench.core.note_change(Some("users/7".into()));
-    bench.pass(Duration::from_millis(20));
-    assert!(first.is_revoked());
-    assert_eq!(text(&bench.asset("/users/7")), "file");
-    // The same, and nobody reports it.
-    let second = bench.asset("/users/9");
-    bench.disk.write("users/9", "file");
-    bench.pass_in_steps(Duration::from_secs(1));
-    assert!(second.is_revoked());
-    assert_eq!(text(&bench.asset("/users/9")), "file");
+    assert!(Arc::ptr_eq(&first, &bench.asset("/")), "it is the page itself");
+    assert!(
+        matches!(bench.find("/logo.png"), Found::Nothing { page, .. } if page.status() == Status::NotFound)
+    );
     // The application changes.
-    let third = bench.asset("/users/10");
     bench.disk.write("index.html", "new app");
     bench.core.note_change(Some("index.html".into()));
     bench.pass(Duration::from_millis(20));
-    assert!(third.is_revoked());
+    assert!(first.is_revoked());
     assert_eq!(text(&bench.asset("/users/10")), "new app");
+}
+
+#[test]
+fn what_is_missing_depends_on_all_that_would_be_shown() {
+    let all = SiteConfig { clean_urls: true, spa: true, ..SiteConfig::default() };
+    let listed = SiteConfig { listing: true, ..SiteConfig::default() };
+    for (site, path, expected) in [
+        (SiteConfig::default(), "/a", &["a", "404.html"][..]),
+        (SiteConfig::default(), "/a/", &["a/index.html", "404.html"]),
+        (all.clone(), "/a.txt", &["a.txt", "a.txt.html", "404.html"]),
+        (all.clone(), "/dir/a", &["dir/a", "dir/a.html"]),
+        (all, "/dir/", &["dir/index.html"]),
+        (listed, "/a/", &["a", "404.html"]),
+    ] {
+        let mut bench = Bench::of_site(site.clone(), LIMITS);
+        bench.disk.write(if site.spa { "index.html" } else { "x" }, "");
+        let Found::Nothing { absence, .. } = bench.find(path) else { panic!("{path} is there") };
+        assert_eq!(absence.paths(), expected, "{path}");
+        bench.disk.write("404.html", "not here");
+        let Found::Nothing { absence, .. } = bench.find(path) else { panic!("{path} is there") };
+        let others: Vec<_> = expected.iter().filter(|path| **path != "404.html").collect();
+        assert!(absence.paths().iter().eq(others), "{path}: the page itself is revoked when it changes");
+    }
 }
 
 #[test]
 fn directories_are_listed_only_where_they_may_be() {
     let mut bench = Bench::new(LIMITS);
     bench.disk.write("dir/a.txt", "a");
-    assert!(matches!(bench.find("/dir/"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/dir/"), Found::Nothing { .. }));
     let fields = vec![rule(None, "content-security-policy", "default-src 'self'")];
     let site = SiteConfig { listing: true, fields, ..SiteConfig::default() };
     let mut bench = Bench::of_site(site, LIMITS);
@@ -156,7 +168,7 @@ fn directories_are_listed_only_where_they_may_be() {
     );
     assert!(html.is_revoked() && json.is_revoked(), "good for one answer only");
     assert_eq!(text(&bench.asset("/")), "index");
-    assert!(matches!(bench.find("/missing/"), Found::NotFound(_)));
+    assert!(matches!(bench.find("/missing/"), Found::Nothing { .. }));
     bench.disk.write("dir/b.txt", "b");
     bench.core.note_change(Some("dir/b.txt".into()));
     bench.pass(Duration::from_millis(20));
@@ -171,7 +183,7 @@ fn who_asked_long_ago_is_not_answered() {
     let path = SitePath::decode("/a.txt").expect("it is a path");
     let asked = bench.now.instant;
     bench.pass(Duration::from_secs(11));
-    bench.core.handle(bench.now, Command::Find { path, asked, reply });
+    bench.core.handle(bench.now, Find { path: Some(path), asked, reply });
     assert!(pending.wait(Duration::ZERO).is_err(), "he does not wait any more");
     assert_eq!(text(&bench.asset("/a.txt")), "a");
 }

@@ -9,14 +9,14 @@ use wire::http::{BadRequest, RequestHead, SitePath, Status, prefers_json};
 use super::access::{self, Access, Proof};
 use super::admin::Admin;
 use super::brief::Brief;
-use super::leases::Leases;
+use super::leases::{Lease, Leases};
 use super::outbox::Outbox;
 use super::sites::{Site, Sites, redirected};
 use super::writer::{After, Request, Writer};
 use super::{Door, Visitor, cors};
 use crate::access_log::AccessLogHandle;
 use crate::credentials::Verified;
-use crate::file_server::{Asset, Found};
+use crate::file_server::{Absence, Asset, Found};
 use crate::metrics::WebCounts;
 
 /// Answers requests: those of all connections of a poller, or the one that a session waits for.
@@ -44,7 +44,7 @@ pub(crate) struct Learned {
 #[derive(Debug)]
 enum Fact {
     /// What a path names.
-    Lease(Box<str>, Arc<Asset>),
+    Lease(Lease),
     /// Who somebody is.
     Proof(String, Proof),
 }
@@ -107,7 +107,7 @@ impl Responder {
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for Learned { site, fact } in learned {
             match fact {
-                Fact::Lease(path, asset) => self.leases[site].keep(path, asset),
+                Fact::Lease(lease) => self.leases[site].keep(lease),
                 Fact::Proof(user, proof) => proof.note(&mut self.verified[site], &user),
             }
         }
@@ -185,14 +185,12 @@ impl Responder {
             return Answered::MustWait;
         }
         match find(site, &request) {
-            Ok(Answer::Asset(asset)) => {
+            Ok(Answer { asset, is_lease, absence }) => {
                 self.writer.push_asset(&request, asset.status(), Writer::choose(head, &asset));
-                if Leases::keeps(path) {
-                    self.learned.push(Learned { site: index, fact: Fact::Lease(path.into(), asset) });
+                if is_lease && Leases::keeps(path) {
+                    let lease = Lease { path: path.into(), asset, absence };
+                    self.learned.push(Learned { site: index, fact: Fact::Lease(lease) });
                 }
-            }
-            Ok(Answer::Page(page)) => {
-                self.writer.push_asset(&request, page.status(), Writer::choose(head, &page));
             }
             Err(brief) => self.writer.push_brief(&request, &brief),
         }
@@ -201,32 +199,28 @@ impl Responder {
 }
 
 /// What FileServer has for a request.
-enum Answer {
-    /// To be kept as a lease.
-    Asset(Arc<Asset>),
-    /// For this one answer.
-    Page(Arc<Asset>),
+struct Answer {
+    asset: Arc<Asset>,
+    /// Whether it may be given again without asking.
+    is_lease: bool,
+    absence: Option<Absence>,
 }
 
 /// Asks FileServer, and waits for it.
 fn find(site: &Site, request: &Request<'_>) -> Result<Answer, Brief<'static>> {
     let target = &request.head.target;
     let path = match SitePath::decode_with(target.path, site.config.hidden_files) {
-        Ok(path) => path,
-        Err(bad) if bad.status() == Status::NotFound => {
-            let page = site.files.error_page(Status::NotFound).ok().flatten();
-            return page
-                .map(Answer::Page)
-                .ok_or_else(|| Brief::new(Status::NotFound, "there is nothing under such a name"));
-        }
+        Ok(path) => Some(path),
+        Err(bad) if bad.status() == Status::NotFound => None,
         Err(bad) => return Err(Brief::new(bad.status(), "the path is malformed")),
     };
+    let lease = |asset, absence| Ok(Answer { asset, is_lease: true, absence });
+    let once = |asset| Ok(Answer { asset, is_lease: false, absence: None });
     match site.files.find(path).map_err(|_| Brief::busy())? {
-        Found::Asset(asset) => Ok(Answer::Asset(asset)),
-        Found::Listing { html, json } => {
-            Ok(Answer::Page(if prefers_json(request.head.fields) { json } else { html }))
-        }
-        Found::NotFound(page) | Found::Busy(Some(page)) | Found::Failed(Some(page)) => Ok(Answer::Page(page)),
+        Found::Asset(asset) => lease(asset, None),
+        Found::Nothing { page, absence } => lease(page, Some(absence)),
+        Found::Listing { html, json } => once(if prefers_json(request.head.fields) { json } else { html }),
+        Found::Busy(Some(page)) | Found::Failed(Some(page)) => once(page),
         Found::Redirect(location) => Err(Brief::redirect(Status::PermanentRedirect, &location, target.query)),
         Found::Refused => Err(Brief::new(Status::Forbidden, "this is not for the web")),
         Found::Busy(None) => Err(Brief::busy()),

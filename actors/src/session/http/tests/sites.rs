@@ -3,7 +3,7 @@
 use wire::http::Status;
 
 use super::*;
-use crate::file_server::{Command, Found};
+use crate::file_server::Found;
 use crate::site::RedirectRule;
 
 fn folder_with(files: &[(&str, &str)]) -> TempDir {
@@ -170,16 +170,37 @@ fn a_site_has_its_own_page_for_what_is_missing() {
 }
 
 #[test]
+fn what_was_missing_is_there_at_once_when_it_is() {
+    let pages: [(&str, &str); 2] = [("index.html", "app"), ("404.html", "nothing")];
+    for (spa, instead) in [(false, "nothing"), (true, "app")] {
+        let site = site_with(&pages, SiteConfig { spa, clean_urls: true, ..SiteConfig::default() });
+        let mut client = site.connect();
+        let mut ask = |path: &str| {
+            client.write_all(get(path).as_bytes()).expect("the server reads");
+            read_one(&mut client).1
+        };
+        for number in 0..50 {
+            let (path, file) = (format!("/new/{number}"), site.root().join(format!("new/{number}.html")));
+            for _ in 0..3 {
+                assert_eq!(ask(&path), instead.as_bytes());
+            }
+            std::fs::create_dir_all(site.root().join("new")).expect("the folder can be written to");
+            std::fs::write(&file, "new").expect("the folder can be written to");
+            assert_eq!(ask(&path), b"new");
+        }
+    }
+}
+
+#[test]
 fn a_site_has_its_own_page_for_when_it_fails() {
-    let source = site_with(&[("50x.html", "<p>later")], SiteConfig::default());
-    let page_for = |status| source.files.error_page(status).expect("it answers").expect("there is a page");
+    let page_for = |status| file_server::page_of(status, "<p>later");
     let (failed, busy) = (page_for(Status::InternalServerError), page_for(Status::ServiceUnavailable));
     // A FileServer whose disk fails.
     let (files, mailbox) = file_server::detached(8);
     let failing = std::thread::spawn(move || {
         while let Ok(command) = mailbox.receiver().recv() {
-            let Command::Find { path, reply, .. } = command else { continue };
-            reply.answer(match path.as_str() {
+            let file_server::Find { path, reply, .. } = command;
+            reply.answer(match path.expect("it has a name").as_str() {
                 "failed" => Found::Failed(Some(Arc::clone(&failed))),
                 "busy" => Found::Busy(Some(Arc::clone(&busy))),
                 "failed-bare" => Found::Failed(None),
@@ -208,7 +229,7 @@ fn a_site_has_its_own_page_for_when_it_fails() {
                 answer.head
             );
             assert_eq!(answer.field("ETag"), None, "{path}");
-            if status == 503 {
+            if status == 503 && !own {
                 assert!(answer.field("Retry-After").is_some(), "{path}: {}", answer.head);
             }
         }
