@@ -41,11 +41,13 @@ pub(crate) struct Place {
 
 impl Gate {
     pub(crate) fn new(open_max: usize, per_address_max: usize) -> Self {
+        // One address may have them all: then there is nothing to count.
+        let counts = if per_address_max < open_max { ADDRESS_COUNTS } else { 0 };
         Self {
             open: AtomicUsize::new(0),
             open_max,
             per_address_max: u32::try_from(per_address_max).unwrap_or(u32::MAX),
-            by_address: std::iter::repeat_with(AtomicU32::default).take(ADDRESS_COUNTS).collect(),
+            by_address: std::iter::repeat_with(AtomicU32::default).take(counts).collect(),
             hasher: RandomState::new(),
         }
     }
@@ -58,7 +60,8 @@ impl Gate {
     /// Takes a place for a connection from `address`; none for a Unix socket, which has no limit of its own.
     pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         // The place is taken first, so that leaving undoes whatever was done.
-        let place = Place { gate: Arc::clone(self), count: address.map(|address| self.count_of(address)) };
+        let place =
+            Place { gate: Arc::clone(self), count: address.and_then(|address| self.count_of(address)) };
         let in_all = self.open.fetch_add(1, Ordering::Relaxed);
         let from_address =
             place.count.map_or(0, |count| self.by_address[count].fetch_add(1, Ordering::Relaxed));
@@ -69,13 +72,12 @@ impl Gate {
         }
     }
 
-    fn count_of(&self, address: IpAddr) -> usize {
+    fn count_of(&self, address: IpAddr) -> Option<usize> {
         let hash = match address.to_canonical() {
             IpAddr::V4(address) => self.hasher.hash_one(address),
             IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> IPV6_NETWORK_BITS),
         };
-        // The remainder is less than the number of counts.
-        usize::try_from(hash % ADDRESS_COUNTS as u64).unwrap_or(0)
+        usize::try_from(hash.checked_rem(self.by_address.len() as u64)?).ok()
     }
 }
 

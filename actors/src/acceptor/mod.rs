@@ -35,6 +35,8 @@ use crate::session::http::{Admin, Door, Responder};
 const POLLERS_MAX: usize = 64;
 /// Most connections that ask about the server itself; they are few, and do not count as those of the web.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Most connections that have been turned away and are kept until their client has read why, or for a moment.
+const LEAVING_CONNECTIONS_MAX: usize = 256;
 
 /// A running Acceptor. Dropping it stops accepting, ends the sessions, and waits for them up to a deadline.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io
     }
     let gate = Arc::new(Gate::new(limits.connections, limits.connections_per_address));
     let admin_gate = Arc::new(Gate::new(ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MAX));
+    let leaving_gate = Arc::new(Gate::new(LEAVING_CONNECTIONS_MAX, LEAVING_CONNECTIONS_MAX));
     let of_sessions = Arc::<WebCounts>::default();
     let web = inboxes.iter().map(|(_, _, counts)| counts).chain([&of_sessions]).cloned().collect();
     let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web });
@@ -85,7 +88,17 @@ pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io
     let next_id = AtomicU64::new(1);
     let router = services.router.clone();
     let (pool, all_ended) = Pool::new(services, limits.clone(), admin, of_sessions, cpus);
-    let shared = Arc::new(Shared { listeners, gate, admin_gate, limits, router, next_id, by_cpu, all_ended });
+    let shared = Arc::new(Shared {
+        listeners,
+        gate,
+        admin_gate,
+        leaving_gate,
+        limits,
+        router,
+        next_id,
+        by_cpu,
+        all_ended,
+    });
     // From here on, dropping it ends the pollers that have been started.
     let mut acceptor = Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new() };
     for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {

@@ -60,6 +60,8 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Gate>,
     /// For those who ask about the server itself: it can be asked when the web is full.
     pub(super) admin_gate: Arc<Gate>,
+    /// For those who have been turned away and do not know it yet.
+    pub(super) leaving_gate: Arc<Gate>,
     pub(super) limits: Limits,
     pub(super) router: RouterHandle,
     pub(super) next_id: AtomicU64,
@@ -212,7 +214,7 @@ impl Poller {
                     let stream = Arc::new(stream);
                     self.serve_new(Connection::new(id, stream, visitor, place, self.now));
                 }
-                Err(full) => self.turn_away(&stream, visitor, full),
+                Err(full) => self.turn_away(stream, visitor, full),
             }
         }
     }
@@ -227,9 +229,18 @@ impl Poller {
         of(self.reader.responder.counts()).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor, full: Full) {
+    fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {
         self.count(|counts| &counts.turned_away);
-        self.reader.turn_away(stream, visitor);
+        // A request that comes after the answer would turn the closing into a reset; for some there is room to wait for it.
+        if self.reader.turn_away(&stream, visitor)
+            && let Ok(place) = self.shared.leaving_gate.enter(None)
+        {
+            let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+            let mut connection = Connection::new(id, Arc::new(stream), visitor, place, self.now);
+            if connection.linger(self.now) {
+                self.rest(connection);
+            }
+        }
         if self.turned_away_notice.is_none_or(|last| self.now - last >= TURNED_AWAY_NOTICE) {
             self.turned_away_notice = Some(self.now);
             let open = self.shared.gate.open();

@@ -96,18 +96,21 @@ impl Reader {
         self.responder.reset();
     }
 
-    /// Tells somebody for whom there is no room to come back; a peer understands the closing.
-    pub(super) fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor) {
+    /// Tells somebody for whom there is no room to come back. False if the connection is to be closed at once: a peer
+    /// understands that.
+    pub(super) fn turn_away(&mut self, stream: &TcpStream, visitor: Visitor) -> bool {
         // Unread bytes would turn the closing into a reset.
         let read = rustix::net::recv(stream, &mut *self.buffer, RecvFlags::DONTWAIT);
         let count = read.map_or(0, |(count, _)| count);
-        if !self.buffer[..count].starts_with(&PREFACE) {
-            let full =
-                BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
-            self.responder.refuse(&visitor, full, true);
-            let _ = self.responder.outbox().write_now(stream);
-            self.responder.reset();
+        if self.buffer[..count].starts_with(&PREFACE) {
+            return false;
         }
+        let full =
+            BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
+        self.responder.refuse(&visitor, full, true);
+        let written = self.responder.outbox().write_now(stream);
+        self.responder.reset();
+        written.is_ok()
     }
 }
 
