@@ -217,7 +217,8 @@ fn meaning_of(error: Errno, path: &str) -> DiskError {
         Errno::XDEV | Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => {
             DiskError::Refused
         }
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM => DiskError::Busy,
+        // AGAIN: somebody renames all the time.
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => DiskError::Busy,
         other => failed(&other.into(), path),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use flate2::Crc;
 use wire::http::{Coding, EntityTag, Status, Validators, is_compressible};
 
 use super::asset::{Asset, Body, Representation};
@@ -262,7 +263,9 @@ fn coded_representation(
     validators: &Validators,
     content: &Bytes,
 ) -> Representation {
-    let tag = validators.tag.for_coding(coding);
+    let mut checksum = Crc::new();
+    checksum.update(content);
+    let tag = validators.tag.for_coded(coding, checksum.sum());
     let validators = Validators { tag, modified: validators.modified };
     Representation::build(Status::Ok, said, Some(coding), Some(validators), Body::Memory(content.clone()))
 }

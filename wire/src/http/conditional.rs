@@ -37,6 +37,14 @@ impl EntityTag {
         Self(format!("{plain}-{}\"", coding.name()))
     }
 
+    /// As [`EntityTag::for_coding`], where the coded bytes were made from the content, and might be made differently by
+    /// another version of whatever made them.
+    #[must_use]
+    pub fn for_coded(&self, coding: Coding, checksum: u32) -> Self {
+        let plain = self.0.strip_suffix('"').unwrap_or(&self.0);
+        Self(format!("{plain}-{}-{checksum:x}\"", coding.name()))
+    }
+
     /// The tag with its quotation marks.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,10 +4,13 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wire::http::Coding;
 
 use super::super::Body;
 use super::super::cache::Limits;
+use super::super::compressor::{Compressed, Job};
+use super::super::core::Effect;
 use super::bench::{Bench, LIMITS, field, text, text_of};
 use crate::site::SiteConfig;
 
@@ -66,6 +69,27 @@ fn pages_are_compressed_in_the_background() {
     tags.dedup();
     assert_eq!(tags.len(), 3, "each coding has a tag of its own");
     assert_eq!(bench.counts.compressed(), 1);
+}
+
+#[test]
+fn another_compressor_gives_other_tags() {
+    let tag_of = |written: &'static [u8]| {
+        let mut bench = compressing(LIMITS);
+        bench.disk.write("a.html", page("word"));
+        bench.asset("/a.html");
+        let effects = bench.core.take_effects();
+        let Some(Effect::Compress(Job { key, stamp, .. })) = effects.into_iter().next() else {
+            panic!("nothing is compressed");
+        };
+        let coded = vec![(Coding::Brotli, Bytes::from_static(written))];
+        bench.core.note_compressed(&Compressed { key, stamp, coded });
+        let asset = bench.asset("/a.html");
+        let coded = asset.representation(Some(Coding::Brotli)).expect("it is compressed");
+        field(coded.head(), "ETag").expect("a file has a tag").to_owned()
+    };
+    assert_eq!(tag_of(b"as one version does it"), tag_of(b"as one version does it"));
+    // Whoever goes on with a download gets the rest of what was begun, or all anew.
+    assert_ne!(tag_of(b"as one version does it"), tag_of(b"as the next one does it"));
 }
 
 /// Bytes in which no compressor finds anything (xorshift).
@@ -165,7 +189,7 @@ fn no_more_than_two_are_compressed_at_once_and_all_in_the_end() {
     assert_eq!(first.len(), 2);
     assert!(bench.core.take_effects().is_empty());
     for effect in first {
-        if let super::super::core::Effect::Compress(job) = effect {
+        if let Effect::Compress(job) = effect {
             bench.core.note_compressed(&super::super::compressor::compress(job));
         }
     }

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::config::Limits;
 
 /// How long a session waits for a client that takes nothing. Then the connection goes back to rest until there is room.
-const STALL: Duration = Duration::from_millis(50);
+const STALL: Duration = Duration::from_millis(10);
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::{Connection, Next};

@@ -42,6 +42,7 @@ fn all_that_tells_two_files_apart_is_in_the_tag() {
         EntityTag::of_file(1, modified(), later, 1),
         EntityTag::of_file(1, modified(), modified(), 2),
         tag.for_coding(Coding::Gzip),
+        tag.for_coded(Coding::Gzip, 0),
     ] {
         assert_ne!(tag, other);
     }
@@ -52,6 +53,7 @@ fn each_coding_has_a_strong_tag_of_its_own() {
     let plain = validators().tag;
     let tags = Coding::ALL.map(|coding| plain.for_coding(coding));
     assert_eq!(tags[2].as_str(), "\"1-0-0-1-gzip\"");
+    assert_eq!(plain.for_coded(Coding::Gzip, 0xab).as_str(), "\"1-0-0-1-gzip-ab\"");
     for (index, tag) in tags.iter().enumerate() {
         assert!(tag.as_str().starts_with('"') && tag.as_str().ends_with('"'));
         assert!(tags[index + 1..].iter().all(|other| other != tag));
