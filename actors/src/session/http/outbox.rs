@@ -143,6 +143,12 @@ impl Outbox {
         Ok(Written::All)
     }
 
+    /// Gives back room that is not used: this may wait for long.
+    pub(super) fn shrink(&mut self) {
+        self.copied.shrink_to_fit();
+        self.bodies.shrink_to_fit();
+    }
+
     /// How much has not been written.
     pub(super) fn pending_bytes(&self) -> u64 {
         let bodies = self.bodies.iter().map(|body| match &body.content {

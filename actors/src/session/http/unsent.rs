@@ -28,7 +28,8 @@ pub(crate) struct Progress {
 }
 
 impl Unsent {
-    pub(crate) fn new(outbox: Outbox, next: Next, stream: &TcpStream, now: Instant) -> Self {
+    pub(crate) fn new(mut outbox: Outbox, next: Next, stream: &TcpStream, now: Instant) -> Self {
+        outbox.shrink();
         let progress = Progress { since: now, left: left(&outbox, stream) };
         Self { outbox, next, progress }
     }
