@@ -83,13 +83,21 @@ pub struct Server {
     // Dropped in this order.
     acceptor: Acceptor,
     access_log: Option<AccessLogHandle>,
-    _router: Vital,
-    _index: IndexThreads,
-    _files: Vec<Vital>,
-    _access_log: Option<Vital>,
-    _store: Vital,
+    _threads: Threads,
     /// The lock on the data directory.
     _lock: std::fs::File,
+}
+
+/// The threads of the actors. Dropping it waits for each until it has ended, which it does when nobody can send it anything
+/// any more.
+#[derive(Debug, Default)]
+struct Threads {
+    // Dropped in this order.
+    router: Option<Vital>,
+    index: Option<IndexThreads>,
+    files: Vec<Vital>,
+    access_log: Option<Vital>,
+    store: Option<Vital>,
 }
 
 impl Server {
@@ -101,27 +109,24 @@ impl Server {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
         let listeners = listen(config)?;
-        let (access_log, access_log_thread) =
+        // Before all that can be sent something: whatever fails from here on, that is dropped first.
+        let mut threads = Threads::default();
+        let access_log;
+        (access_log, threads.access_log) =
             config.access_log.as_ref().map(access_log::start).transpose()?.unzip();
         let store = store::start(&config.data.join("store.redb"))?;
-        let (sites, files_threads) = start_sites(config)?;
+        threads.store = Some(store.thread);
+        let sites = start_sites(config, &mut threads.files)?;
         let (index, index_threads) = IndexHandle::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
+        threads.index = Some(index_threads);
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
+        threads.router = Some(router_thread);
         let services =
             Services { router, index, sites, access_log: access_log.clone(), stopping: Arc::default() };
         let acceptor = acceptor::start(listeners, config.limits.clone(), services)?;
-        Ok(Self {
-            acceptor,
-            access_log,
-            _router: router_thread,
-            _index: index_threads,
-            _files: files_threads,
-            _access_log: access_log_thread,
-            _store: store.thread,
-            _lock: lock,
-        })
+        Ok(Self { acceptor, access_log, _threads: threads, _lock: lock })
     }
 
     /// Where it listens for TCP; none if only Unix sockets lead to it.
@@ -166,18 +171,18 @@ fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, St
     Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, source })
 }
 
-fn start_sites(config: &Config) -> Result<(Arc<Sites>, Vec<Vital>), StartError> {
-    let (mut sites, mut threads) = (Vec::new(), Vec::new());
+fn start_sites(config: &Config, threads: &mut Vec<Vital>) -> Result<Arc<Sites>, StartError> {
+    let mut sites = Vec::new();
     for site in &config.sites {
         let site = Arc::new(site.clone());
         let config = FileServerConfig { site: Arc::clone(&site), cache: config.cache.clone() };
         let (files, thread) = file_server::start(&config)?;
-        let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();
-        sites.push(Site::new(site, files, users));
         threads.push(thread);
+        let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();
         threads.extend(users_thread);
+        sites.push(Site::new(site, files, users));
     }
-    Ok((Arc::new(Sites::new(sites)), threads))
+    Ok(Arc::new(Sites::new(sites)))
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

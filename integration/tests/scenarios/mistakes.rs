@@ -175,3 +175,27 @@ fn a_second_server_on_the_same_port_or_data_does_not_start() {
     place.peer("A", server.address()).run(&["who"]).expect(0);
     server.stop();
 }
+
+#[test]
+fn a_server_whose_start_fails_halfway_ends_and_says_why() {
+    let place = Place::new();
+    place.put_site(&[("index.html", "")]);
+    let path = |name: &str| place.path(name).to_str().expect("temporary folders have plain names").to_owned();
+    let (site, missing, log) = (path("site"), path("missing"), path("access.log"));
+    let two = path("two.toml");
+    std::fs::write(&two, format!("root = {site:?}\n[[site]]\nhosts = [\"b.test\"]\nroot = {missing:?}\n"))
+        .expect("the place can be written");
+    std::fs::create_dir(place.path("junk")).expect("the place can be written");
+    std::fs::write(place.path("junk/store.redb"), "junk").expect("the place can be written");
+    // What is started before waits for others, and must not wait for ever.
+    for (data, arguments, said) in [
+        ("a", &["--access-log", &log, "--root", &missing][..], &missing),
+        ("b", &["--access-log", &log, "--root", &site, "--users", &missing], &missing),
+        ("c", &["--access-log", &log, "--config", &two], &missing),
+        ("junk", &["--access-log", &log, "--root", &site], &path("junk")),
+    ] {
+        let data = path(data);
+        let finished = run("server", &[&["--listen", "127.0.0.1:0", "--data", &data], arguments].concat());
+        finished.expect(1).says(&[said]);
+    }
+}
