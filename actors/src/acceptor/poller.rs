@@ -177,9 +177,14 @@ impl Poller {
         let Returned { mut connection, next, learned } = returned;
         self.away.remove(&connection.id);
         self.reader.responder.learn(learned);
-        let is_last = next == Next::Linger || self.reader.responder.is_stopping();
-        let is_unsent = connection.unsent.is_some();
-        if is_unsent || next != Next::Close && (!is_last || connection.linger(self.now)) {
+        let is_stopping = self.reader.responder.is_stopping();
+        let goes_on = match next {
+            _ if connection.unsent.is_some() => true,
+            Next::Close => !connection.is_over(self.now),
+            Next::Linger => connection.linger(self.now),
+            _ => !is_stopping || connection.linger(self.now),
+        };
+        if goes_on {
             self.rest(connection);
         }
     }
@@ -373,7 +378,8 @@ impl Poller {
         while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
         self.stop_listening();
         loop {
-            self.resting.retain(|_, connection| !connection.is_idle());
+            let now = self.now;
+            self.resting.retain(|_, connection| !connection.is_idle() || !connection.is_over(now));
             self.sweep();
             let sessions_have_ended = self.away.values().all(|away| away.stream.strong_count() == 0);
             if self.now >= deadline || (self.resting.is_empty() && sessions_have_ended) {

@@ -57,11 +57,12 @@ impl Reader {
         match unsent.outbox.write_now(&connection.stream) {
             Err(_) => Verdict::Close,
             Ok(Written::Full) => {
-                connection.unsent = Some(Box::new(unsent));
+                connection.park(unsent, now);
                 Verdict::Rest
             }
             Ok(Written::OnDisk) => Verdict::Session(unsent),
             Ok(Written::All) => {
+                connection.note_written(now);
                 let held = std::mem::take(&mut connection.held);
                 work(connection, &held, Some(unsent.next), &mut self.responder, &self.limits, now)
             }
@@ -141,11 +142,9 @@ fn work(
             }
             (next @ Next::Wait, _) | (next, Written::Full | Written::OnDisk) => {
                 connection.hold(rest);
-                let outbox = std::mem::take(responder.outbox());
-                let is_full = written == Written::Full;
-                let unsent = Unsent::new(outbox, next, &connection.stream, now);
-                if is_full {
-                    connection.unsent = Some(Box::new(unsent));
+                let unsent = Unsent::new(std::mem::take(responder.outbox()), next);
+                if written == Written::Full {
+                    connection.park(unsent, now);
                     return Verdict::Rest;
                 }
                 return Verdict::Session(unsent);
@@ -157,7 +156,9 @@ fn work(
             (Next::Linger, Written::All) => {
                 return if connection.linger(now) { Verdict::Rest } else { Verdict::Close };
             }
-            (Next::Close, Written::All) => return Verdict::Close,
+            (Next::Close, Written::All) => {
+                return if connection.is_over(now) { Verdict::Close } else { Verdict::Rest };
+            }
         }
     }
 }

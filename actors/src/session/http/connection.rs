@@ -12,15 +12,19 @@ use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse
 
 use super::Door;
 use super::respond::{Answered, Responder};
-use super::unsent::Unsent;
+use super::unsent::{Progress, Unsent};
 use super::writer::After;
 use crate::acceptor::Place;
 use crate::config::Limits;
-use crate::linux::ReadyFor;
+use crate::linux::{ReadyFor, untaken_bytes};
 use crate::session::SessionId;
 
 /// What is read and dropped at most from a client that has been answered for the last time.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a client may still have to take of its last answer when the connection is closed: what is on its way at once. Of
+/// more it could lose a part, if it sends anything meanwhile.
+const UNTAKEN_BYTES_MAX: u64 = 8 * 1024;
 
 /// What a connection waits for.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub(crate) struct Connection {
     pub(crate) requests: u32,
     waiting: Waiting,
     since: Instant,
+    /// What the client had still to take when that was last looked at; none as long as nobody waits for it to read.
+    progress: Option<Progress>,
     /// Given back when the connection is closed.
     pub(crate) place: Place,
 }
@@ -83,14 +89,25 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let (held, waiting) = (Vec::new(), Waiting::First);
-        Self { id, stream, visitor, held, unsent: None, requests: 0, waiting, since: now, place }
+        Self {
+            id,
+            stream,
+            visitor,
+            held,
+            unsent: None,
+            requests: 0,
+            waiting,
+            since: now,
+            progress: None,
+            place,
+        }
     }
 
     /// When it has waited for too long, whatever it waits for. The deadline of a head is absolute: one byte now and then
     /// does not move it.
     pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
-        if let Some(unsent) = &self.unsent {
-            return unsent.look_at(limits.write_timeout);
+        if let Some(progress) = &self.progress {
+            return progress.since + limits.write_timeout;
         }
         self.since
             + match self.waiting {
@@ -100,9 +117,47 @@ impl Connection {
             }
     }
 
-    /// Whether it waits for its client to read, which goes on.
+    /// Waits for the client to read, and then for the disk or for what comes next.
+    pub(crate) fn park(&mut self, unsent: Unsent, now: Instant) {
+        // Not if the same is still being sent: then it counts how long that takes already.
+        if self.progress.is_none() {
+            self.progress =
+                Some(Progress { since: now, left: unsent.outbox.pending_bytes() + self.untaken_bytes() });
+        }
+        self.unsent = Some(Box::new(unsent));
+    }
+
+    /// All has been written: the client has its time from now on.
+    pub(crate) fn note_written(&mut self, now: Instant) {
+        self.progress = None;
+        self.since = now;
+    }
+
+    /// Whether it is too early to end it although its deadline has passed: the client is still taking what was answered.
+    /// Until it has all, its own time has not begun.
     pub(crate) fn is_being_read(&mut self, now: Instant) -> bool {
-        self.unsent.as_mut().is_some_and(|unsent| unsent.is_being_read(&self.stream, now))
+        let pending = match (&self.unsent, &self.waiting) {
+            (Some(unsent), _) => unsent.outbox.pending_bytes(),
+            (None, Waiting::Request | Waiting::End { .. }) => 0,
+            // It is late with what it sends.
+            (None, Waiting::First | Waiting::Head | Waiting::Body { .. }) => return false,
+        };
+        let progress = Progress { since: now, left: pending + self.untaken_bytes() };
+        if progress.left == 0 {
+            self.since = now;
+            return self.progress.take().is_some();
+        }
+        self.progress.replace(progress).is_none_or(|before| before.is_enough(&progress))
+    }
+
+    /// What has been written and the client's system has not taken, in bytes.
+    fn untaken_bytes(&self) -> u64 {
+        untaken_bytes(&self.stream)
+    }
+
+    /// Whether it is to be closed now, all being answered; otherwise it waits until the client has taken that.
+    pub(crate) fn is_over(&mut self, now: Instant) -> bool {
+        self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
     }
 
     /// What it waits for.
@@ -132,6 +187,7 @@ impl Connection {
 
     fn wait_for(&mut self, waiting: Waiting, now: Instant) {
         self.waiting = waiting;
+        self.progress = None;
         self.since = now;
     }
 

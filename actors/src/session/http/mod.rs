@@ -76,7 +76,7 @@ pub(crate) fn serve(
     responder: &mut Responder,
     limits: &Limits,
 ) -> io::Result<Next> {
-    let Unsent { outbox, mut next, progress } = unsent;
+    let Unsent { outbox, mut next } = unsent;
     connection.stream.set_write_timeout(Some(STALL))?;
     *responder.outbox() = outbox;
     let held = std::mem::take(&mut connection.held);
@@ -84,14 +84,16 @@ pub(crate) fn serve(
     loop {
         if responder.outbox().write_waiting(&connection.stream)? == Written::Full {
             connection.hold(rest);
-            let outbox = std::mem::take(responder.outbox());
-            connection.unsent = Some(Box::new(Unsent { outbox, next, progress }));
+            let unsent = Unsent::new(std::mem::take(responder.outbox()), next);
+            connection.park(unsent, Instant::now());
             return Ok(Next::Read);
         }
+        let now = Instant::now();
+        connection.note_written(now);
         if !matches!(next, Next::Wait | Next::Flush) {
             connection.hold(rest);
             return Ok(next);
         }
-        next = connection.advance(&mut rest, responder, limits, Instant::now());
+        next = connection.advance(&mut rest, responder, limits, now);
     }
 }

@@ -120,6 +120,73 @@ fn a_reader_that_stops_is_given_up() {
     }
 }
 
+#[test]
+fn a_slow_reader_gets_all_and_has_its_time_after_that() {
+    const PAUSE: Duration = Duration::from_millis(100);
+    const PIECE: usize = 1_000_000;
+    // Each answer is read in more than that.
+    let limits = Limits { write_timeout: 10 * PAUSE, idle_timeout: 10 * PAUSE, ..patient() };
+    let folder = usual_folder();
+    let huge = pattern(20 * PIECE);
+    write_old(folder.path(), "huge.bin", &huge, MODIFIED);
+    let site = Site::start(limits, vec![(folder, SiteConfig::default())]);
+    // When nobody has a lease of it, and when there is one; one answer, and two in a row.
+    std::thread::scope(|scope| {
+        for count in [1, 2] {
+            let (site, huge) = (&site, &huge);
+            scope.spawn(move || {
+                let mut client = site.connect();
+                send(&mut client, &get("/huge.bin").repeat(count));
+                for _ in 0..count {
+                    let head = read_head(&mut client);
+                    assert_eq!(field(&head, "Content-Length"), Some("20000000"));
+                    for (number, expected) in huge.chunks(PIECE).enumerate() {
+                        let mut piece = vec![0; PIECE];
+                        client.read_exact(&mut piece).expect("nobody is cut off who reads");
+                        assert!(piece == expected);
+                        // The rest at once.
+                        if number < 15 {
+                            std::thread::sleep(PAUSE);
+                        }
+                    }
+                }
+                std::thread::sleep(5 * PAUSE);
+                send(&mut client, &get("/probe.txt"));
+                assert_eq!(read_one(&mut client).1, b"probe");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_was_answered_is_there_to_be_read_whatever_is_sent_meanwhile() {
+    let limits = Limits { idle_timeout: SHORT, linger: SHORT, ..patient() };
+    let site = Site::with_limits(limits);
+    std::thread::scope(|scope| {
+        for (ending, more) in [
+            ("1.1\r\nHost: a\r\nConnection: close", "\r\n"),
+            ("1.0", "\r\n"),
+            ("1.1\r\nHost: a", "GET /probe.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        ] {
+            let site = &site;
+            scope.spawn(move || {
+                let mut client = site.connect();
+                send(&mut client, &format!("GET /large.bin HTTP/{ending}\r\n\r\n"));
+                client.peek(&mut [0; 1]).expect("its answer begins");
+                // Time enough to end the connection, for a server that would.
+                std::thread::sleep(10 * SHORT);
+                send(&mut client, more);
+                std::thread::sleep(SHORT);
+                let mut all = Vec::new();
+                client.read_to_end(&mut all).expect("it is not reset");
+                let (answer, rest) = Answer::split_off(&all, false);
+                assert!(answer.body == pattern(3_000_000), "{ending}: {}", answer.body.len());
+                assert_eq!(rest.is_empty(), more == "\r\n", "{ending}");
+            });
+        }
+    });
+}
+
 fn wait_for_room(site: &Site) {
     wait_until("there is no room", || {
         let mut client = site.connect();

@@ -279,15 +279,20 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// Reads up to the end of one head, byte by byte, and the body whose length it gives.
-fn read_one(client: &mut TcpStream) -> (String, Vec<u8>) {
+/// Reads up to the end of one head, byte by byte.
+fn read_head(client: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         client.read_exact(&mut byte).expect("the answer is whole");
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).expect("a head is ASCII");
+    String::from_utf8(head).expect("a head is ASCII")
+}
+
+/// Reads one head, and the body whose length it gives.
+fn read_one(client: &mut TcpStream) -> (String, Vec<u8>) {
+    let head = read_head(client);
     let length = field(&head, "Content-Length").map_or(0, |n| n.parse().expect("it is a number"));
     let mut body = vec![0; length];
     client.read_exact(&mut body).expect("the answer is whole");
