@@ -7,9 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::PATIENCE;
+
+/// Room in a socket for what has come.
+const NARROW_BYTES: usize = 64 << 10;
 
 /// An answer as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,18 @@ impl HttpConnection {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
         let socket = socket.expect("there is a descriptor left");
         rustix::net::bind(&socket, &SocketAddr::from((from, 0))).expect("it is an address of this machine");
+        rustix::net::connect(&socket, &address).expect("the server accepts");
+        Self::of(socket.into())
+    }
+
+    /// Connects with so little room for what comes that it waits at the server until it is read.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn open_narrow(address: SocketAddr) -> Self {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let socket = socket.expect("there is a descriptor left");
+        set_socket_recv_buffer_size(&socket, NARROW_BYTES).expect("it is a socket");
         rustix::net::connect(&socket, &address).expect("the server accepts");
         Self::of(socket.into())
     }

@@ -85,12 +85,18 @@ fn exit_status_says_how_it_went_and_one_line_says_why() {
     assert!(text(&moved.stderr).contains("answered 308 and has the file at /new"), "{}", text(&moved.stderr));
     let unknown = webclient(&["a b", "80", "x"]);
     assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("a host is a name"), "{}", text(&unknown.stderr));
     for output in [missing, truncated, unwritable, moved, unknown] {
         assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
     }
+    // Nobody listens there, which has the same exit status: only what is said tells that nobody was asked.
     for usage in [&["localhost"][..], &["localhost", "0", "x"], &["localhost", "99999", "x"]] {
-        assert_eq!(webclient(usage).status.code(), Some(2), "{usage:?}");
+        let refused = webclient(usage);
+        assert_eq!(refused.status.code(), Some(2), "{usage:?}");
+        assert!(text(&refused.stderr).contains("--help"), "{usage:?}: {}", text(&refused.stderr));
     }
     let nothing_to_save = webclient(&["localhost", "1", "x", "--head", "--output", "y"]);
     assert_eq!(nothing_to_save.status.code(), Some(2));
+    let said = text(&nothing_to_save.stderr);
+    assert!(said.contains("--head fetches no body"), "{said}");
 }

@@ -74,7 +74,11 @@ fn ranges_are_asked_for_and_shown_as_they_come() {
     assert_eq!(none.status.code(), Some(1));
     assert!(text(&none.stderr).contains("choose another --range"), "{}", text(&none.stderr));
     for range in ["5", "5-1", "-0", "a-b", "0-1\r\nX: y"] {
-        assert_eq!(webclient(&["localhost", "1", "x", "--range", range]).status.code(), Some(2), "{range}");
+        let refused = webclient(&["localhost", "1", "x", "--range", range]);
+        assert_eq!(refused.status.code(), Some(2), "{range}");
+        // Nobody listens there, which has the same exit status.
+        let said = text(&refused.stderr);
+        assert!(said.contains("a range is FIRST-LAST"), "{range}: {said}");
     }
 }
 
@@ -131,6 +135,8 @@ fn a_dash_is_standard_output() {
     server.finish();
     let resumed = webclient(&["localhost", "1", "x", "--resume", "--output", "-"]);
     assert_eq!(resumed.status.code(), Some(2));
+    let said = text(&resumed.stderr);
+    assert!(said.contains("standard output is none"), "{said}");
 }
 
 #[test]

@@ -182,6 +182,8 @@ mod tests {
             "192.0.2.7 - frank [10/Oct/2000:13:55:36 +0000] \"GET /a.gif?x=1 HTTP/1.1\" 200 2326 \
              \"http://example.org/\\x22start\\x22\" \"-\"\n"
         );
+        let forged = Record { user_agent: Some(b"a\\\" \x1b\xff\\x22"), ..record() };
+        assert!(line(forged, AccessLogFormat::Combined).ends_with(" \"a\\x5C\\x22 \\x1B\\xFF\\x5Cx22\"\n"));
         let unix = Record { address: None, user: Some("a b"), ..record() };
         assert!(line(unix, AccessLogFormat::Combined).starts_with("- - a\\x20b [10"));
     }
@@ -215,7 +217,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is a place for temporary files");
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         let config = crate::config::AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
-        let (log, vital) = super::super::start(&config).expect("the folder can be written to");
+        // The handle is to go first, also when this fails.
+        let started = super::super::start(&config).map(|(log, vital)| (vital, log));
+        let (vital, log) = started.expect("the folder can be written to");
         log.write(b"one\n".to_vec()).expect("there is room");
         log.reopen();
         log.write(b"two\n".to_vec()).expect("there is room");

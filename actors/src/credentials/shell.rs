@@ -184,3 +184,19 @@ fn read(path: &Path) -> io::Result<(Option<Stamp>, String)> {
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_of_later_changes_once_no_clock_gives_the_same_time_again() {
+        let stamp = Stamp { modified: (0, 0), changed: (1_000, 999_999_999), len: 0, inode: (0, 0) };
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        // At the last of them it has changed less than three seconds ago, by a clock that may tell whole seconds only.
+        for too_soon in [0, 1_001_000, 1_002_999, 1_003_000] {
+            assert!(!stamp.is_settled(at(too_soon)), "{too_soon}");
+        }
+        assert!(stamp.is_settled(at(1_004_000)));
+    }
+}

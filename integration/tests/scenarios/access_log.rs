@@ -71,10 +71,10 @@ fn combined_lines_say_what_was_asked_and_answered() {
     // Threads hand over their lines on their own, so these may be in another order than their requests.
     for wanted in [
         "] \"GET / HTTP/1.1\" 200 4 \"http://a.example/?q=1\" \"tester/1.0\"",
-        "] \"GET /none?x=%22%0d%0a&y=",
+        "] \"GET /none?x=%22%0d%0a&y=\\x22quoted\\x22 HTTP/1.1\" 404 ",
         "] \"DELETE /index.html HTTP/1.1\" 405 ",
-        "] \"GET /%00%1b[31m%0d%0a127.0.0.1%20-%20",
-        "] \"GET /index.html HTTP/1.1\" 200 4 \"-\" \"a",
+        "] \"GET /%00%1b[31m%0d%0a127.0.0.1%20-%20\\x22GET\\x5C HTTP/1.1\" 4",
+        "] \"GET /index.html HTTP/1.1\" 200 4 \"-\" \"a\\x22b\\x5Cc\\x09\\xFF\\x9B31m 127.0.0.1 - - \\x22GET /forged HTTP/1.1\\x22 200 0\"",
         "] \"- - -\" 400 ",
     ] {
         assert_eq!(lines.iter().filter(|line| line.contains(wanted)).count(), 1, "{wanted}: {lines:#?}");

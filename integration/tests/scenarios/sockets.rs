@@ -1,6 +1,7 @@
 //! Where the server listens: Unix sockets, several places at once, what systemd has opened, and the door for questions
 //! about the server itself.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -9,11 +10,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use integration::http::{HttpConnection, get, until};
+use integration::http::{HttpConnection, get};
 use integration::{Place, Process, Server, binary};
 use rustix::process::Signal;
 
 const HEALTH: &str = "/.well-known/switchboard/health";
+/// Connections that are open at once, each with a descriptor.
+const CROWD: u32 = 50;
 
 fn place() -> Place {
     let place = Place::new();
@@ -216,7 +219,9 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
 
     let health = get(admin, HEALTH, &[]);
     assert_eq!((health.status, health.text()), (200, "well\n"));
+    let looks = Cell::new(0);
     let metrics = |name: &str| {
+        looks.set(looks.get() + 1);
         let page = get(admin, "/metrics", &[]);
         let media_type = page.field("Content-Type").expect("it has one");
         assert!(media_type.starts_with("text/plain; version=0.0.4"), "{media_type}");
@@ -226,8 +231,10 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
     };
     let (good, missing) = ("requests_total{status=\"2xx\"}", "requests_total{status=\"4xx\"}");
     let (good, missing) = (format!("switchboard_http_{good}"), format!("switchboard_http_{missing}"));
-    let (good_before, missing_before) = (metrics(&good), metrics(&missing));
+    // Each look is a request and a connection too, and sees those before it.
+    let (missing_before, good_before) = (metrics(&missing), metrics(&good));
     let connections = metrics("switchboard_connections_total");
+    let looks_before = looks.get();
     let mut connection = HttpConnection::open(public);
     for _ in 0..20 {
         assert_eq!(connection.get("/", &[]).text(), "here");
@@ -238,14 +245,18 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
         assert!(!answer.text().contains("switchboard_") && !answer.text().contains("well"));
     }
     assert_eq!(metrics(&missing) - missing_before, 3.0);
-    // Each look is a request too, and sees those before it.
-    let good_after = until("all requests are counted", || {
-        let now = metrics(&good);
-        (now - good_before >= 20.0).then_some(now)
-    });
-    assert!(good_after - good_before < 40.0, "{good_before} {good_after}");
-    assert!(metrics("switchboard_connections_total") > connections);
-    assert!(metrics("process_open_fds") > 3.0);
+    // The two looks at what is good and at connections, and the one at what is missing.
+    assert_eq!(metrics(&good) - good_before, 23.0);
+    let all = metrics("switchboard_connections_total") - connections;
+    assert_eq!(all, f64::from(looks.get() - looks_before + 1), "the looks, and the one for the public");
+    let descriptors = metrics("process_open_fds");
+    let mut crowd: Vec<HttpConnection> = (0..CROWD).map(|_| HttpConnection::open(public)).collect();
+    for connection in &mut crowd {
+        assert_eq!(connection.get("/", &[]).text(), "here");
+    }
+    // Some that have ended may have been counted before.
+    assert!(metrics("process_open_fds") - descriptors > f64::from(CROWD / 2));
+    drop(crowd);
 
     for path in ["/", "/index.html", "/metrics.txt"] {
         let answer = get(admin, path, &[]);
