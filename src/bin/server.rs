@@ -12,7 +12,11 @@ use switchboard::hash_password::hash_password;
 use switchboard::server_config::{Arguments, LogFormat, Problems, Settings};
 use switchboard::terminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Exit status after a second signal, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -121,10 +125,13 @@ fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
     let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(BoxMakeWriter::new(writer));
+    // What it has to say about folders that have gone is no news: we say what follows from it.
+    let what = Targets::new().with_default(level).with_target("notify", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(writer));
+    let log = tracing_subscriber::registry();
     match settings.log_format {
-        LogFormat::Text => log.with_ansi(terminal::wants_colour()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with(lines.with_ansi(terminal::wants_colour()).with_filter(what)).init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_filter(what)).init(),
     }
     [guard, other_guard]
 }

@@ -15,6 +15,10 @@ use crate::session::http::{Connection, Next, Responder, Unsent, Visitor, Written
 /// Room for one read: a request of a browser, or many small ones.
 const READ_BYTES: usize = 16 << 10;
 
+/// Writes of one connection in a row, beside the first; who has asked for more gets it from a session, so that the others
+/// here get their turn.
+const WRITES_MAX: u32 = 3;
+
 /// What is to become of a connection.
 pub(super) enum Verdict {
     /// It waits for its client.
@@ -103,12 +107,13 @@ impl Reader {
         // Unread bytes would turn the closing into a reset.
         let read = rustix::net::recv(stream, &mut *self.buffer, RecvFlags::DONTWAIT);
         let count = read.map_or(0, |(count, _)| count);
-        if self.buffer[..count].starts_with(&PREFACE) {
+        let begun = &self.buffer[..count];
+        if begun.starts_with(&PREFACE) {
             return false;
         }
         let full =
             BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
-        self.responder.refuse(&visitor, full, true);
+        self.responder.refuse(&visitor, full, begun);
         let written = self.responder.outbox().write_now(stream);
         self.responder.reset();
         written.is_ok()
@@ -125,6 +130,7 @@ fn work(
     now: Instant,
 ) -> Verdict {
     let mut rest = bytes;
+    let mut writes_left = WRITES_MAX;
     loop {
         let next = match known.take() {
             Some(next) => next,
@@ -135,12 +141,12 @@ fn work(
             return Verdict::Close;
         };
         match (next, written) {
-            (Next::Flush, Written::All) => {}
+            (Next::Flush, Written::All) if writes_left > 0 => writes_left -= 1,
             (Next::Peer, _) => {
                 connection.hold(rest);
                 return Verdict::Peer;
             }
-            (next @ Next::Wait, _) | (next, Written::Full | Written::OnDisk) => {
+            (next @ (Next::Wait | Next::Flush), _) | (next, Written::Full | Written::OnDisk) => {
                 connection.hold(rest);
                 let unsent = Unsent::new(std::mem::take(responder.outbox()), next);
                 if written == Written::Full {

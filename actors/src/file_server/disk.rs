@@ -78,6 +78,8 @@ pub(super) trait Disk {
 pub(super) struct RootDirectory {
     path: PathBuf,
     directory: Arc<OwnedFd>,
+    /// Whether there was nothing at the path when it was last looked at.
+    is_gone: bool,
 }
 
 impl RootDirectory {
@@ -86,7 +88,7 @@ impl RootDirectory {
             open_root(root).map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
         open_beneath(&directory, ".", OFlags::PATH)
             .map_err(|e| StartError::NoOpenat2 { root: root.to_owned(), cause: e.into() })?;
-        Ok(Self { path: root.to_owned(), directory: Arc::new(directory) })
+        Ok(Self { path: root.to_owned(), directory: Arc::new(directory), is_gone: false })
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
@@ -180,8 +182,17 @@ impl Disk for RootDirectory {
 
     fn reopen_if_replaced(&mut self) -> bool {
         // While there is none, as in the middle of an exchange, the old one goes on.
-        let Ok(directory) = open_root(&self.path) else {
-            return false;
+        let opened = open_root(&self.path);
+        let was_gone = std::mem::replace(&mut self.is_gone, opened.is_err());
+        let directory = match opened {
+            Ok(directory) => directory,
+            Err(error) => {
+                if !was_gone {
+                    let root = self.path.display();
+                    tracing::warn!(target: "file_server", %root, %error, "the web root is gone; waiting for another");
+                }
+                return false;
+            }
         };
         let identity =
             |directory: &OwnedFd| rustix::fs::fstat(directory).map(|stat| (stat.st_dev, stat.st_ino)).ok();

@@ -147,7 +147,9 @@ impl<D: Disk> Core<D> {
             _ => freshness.slice_at + SLICE_INTERVAL_MIN,
         };
         let round = freshness.has_changes.then(|| freshness.round_at + SLICE_INTERVAL_MIN);
-        Some(round.map_or(slice, |round| round.min(slice)))
+        // Nobody reports that the root is another one.
+        let root = freshness.root_at + BELIEF_UNWATCHED;
+        Some([Some(root), round].into_iter().flatten().fold(slice, Instant::min))
     }
 
     /// Compares what is leased with the disk, as far as it is time to, and revokes what has changed.
@@ -248,9 +250,11 @@ impl<D: Disk> Core<D> {
         }
         let has_same_neighbours =
             kept.neighbours.as_ref().is_none_or(|found| *found == neighbours_of(&self.disk, path));
+        // What may not be shown is in the way as well.
+        let is_absent = |disk: &D, path: &str| matches!(disk.stamp(path), Err(DiskError::NotFound));
         let is_in_the_way = |disk: &D| {
             path.strip_suffix(CLEAN_EXTENSION)
-                .is_some_and(|clean| disk.stamp(clean).is_ok() || disk.stamp(&index_of(clean)).is_ok())
+                .is_some_and(|clean| !is_absent(disk, clean) || disk.stamp(&index_of(clean)).is_ok())
         };
         if !has_same_neighbours || kept.stands_for_clean && is_in_the_way(&self.disk) {
             // It is the same file, so what was compressed of it stays.

@@ -106,12 +106,13 @@ impl Validators {
     ///
     /// A date is only a strong validator if it was at least a second old when it was given out (section 8.8.2.2), which
     /// nobody can tell without a clock. Who writes a file twice in a second and resumes in between by date alone
-    /// would get parts of both; every client that was given a tag uses that.
-    pub(super) fn are_named_by(&self, if_range: &[u8]) -> bool {
+    /// would get parts of both; every client that was given a tag uses that. Where codings are negotiated a date names all of
+    /// them, and so none.
+    pub(super) fn are_named_by(&self, if_range: &[u8], is_negotiated: bool) -> bool {
         if if_range.starts_with(b"\"") || if_range.starts_with(b"W/") {
             return if_range == self.tag.as_str().as_bytes();
         }
-        date_second(if_range) == Some(self.modified_second())
+        !is_negotiated && date_second(if_range) == Some(self.modified_second())
     }
 }
 

@@ -64,9 +64,10 @@ pub enum Wanted {
 
 /// Reads `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14.2). To be asked only for a GET that would be answered with
 /// 200, after its conditions; `validators` and `length` (in bytes) are those of what would be sent, in its coding.
+/// `is_negotiated` says whether there may be others with the same date: then a date names none of them.
 ///
 /// A field that is there twice, malformed or in another unit than bytes is ignored.
-pub fn wanted_parts(fields: Fields<'_>, validators: &Validators, length: u64) -> Wanted {
+pub fn wanted_parts(fields: Fields<'_>, validators: &Validators, is_negotiated: bool, length: u64) -> Wanted {
     let mut ranges = fields.values("range");
     let (Some(ranges), None) = (ranges.next(), ranges.next()) else {
         return Wanted::Whole;
@@ -74,7 +75,7 @@ pub fn wanted_parts(fields: Fields<'_>, validators: &Validators, length: u64) ->
     let mut states = fields.values("if-range");
     match (states.next(), states.next()) {
         (None, _) => {}
-        (Some(state), None) if validators.are_named_by(state) => {}
+        (Some(state), None) if validators.are_named_by(state, is_negotiated) => {}
         _ => return Wanted::Whole,
     }
     read_ranges(ranges, length).unwrap_or(Wanted::Whole)

@@ -171,13 +171,16 @@ fn another_root_ends_all_leases() {
 
 #[test]
 fn a_root_is_looked_at_even_if_all_that_is_leased_is_that_there_is_nothing() {
-    let mut bench = Bench::new(LIMITS);
-    let built_in = bench.asset("/missing");
-    bench.disk.replace();
-    bench.disk.write("missing", "it is there now");
-    bench.pass_in_steps(Duration::from_secs(1));
-    assert!(built_in.is_revoked());
-    assert_eq!(text(&bench.asset("/missing")), "it is there now");
+    for is_watched in [false, true] {
+        let mut bench = Bench::new(LIMITS);
+        bench.core.note_watched(is_watched);
+        let built_in = bench.asset("/missing");
+        bench.disk.replace();
+        bench.disk.write("missing", "it is there now");
+        bench.pass_in_steps(Duration::from_secs(1));
+        assert!(built_in.is_revoked());
+        assert_eq!(text(&bench.asset("/missing")), "it is there now");
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -263,7 +263,7 @@ impl Connection {
                 Some(Next::Read)
             }
             Err(bad) => {
-                responder.refuse(&self.visitor, bad, !begins_with_head_method(rest));
+                responder.refuse(&self.visitor, bad, rest);
                 Some(Next::Linger)
             }
         }
@@ -301,7 +301,7 @@ impl Connection {
         // The answer to a request whose body is late has been sent.
         if matches!(self.waiting, Waiting::Head) {
             let late = BadRequest { status: Status::RequestTimeout, reason };
-            responder.refuse(&self.visitor, late, !begins_with_head_method(&self.held));
+            responder.refuse(&self.visitor, late, &self.held);
         }
     }
 }
@@ -314,13 +314,4 @@ fn may_keep_alive(head: &RequestHead<'_>, limits: &Limits) -> bool {
     // A client that waits for a 100 gets its answer instead, and then may or may not send the body.
     let body_is_certain = !head.expects_continue || head.body == BodyLength::Exact(0);
     head.keep_alive && body_is_short && body_is_certain
-}
-
-/// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
-/// even a refusal (RFC 9110, section 9.3.2). Empty lines before a request do not count (RFC 9112, section 2.2).
-fn begins_with_head_method(mut request: &[u8]) -> bool {
-    while let Some(rest) = request.strip_prefix(b"\r\n") {
-        request = rest;
-    }
-    request.starts_with(b"HEAD ")
 }

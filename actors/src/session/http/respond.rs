@@ -123,9 +123,9 @@ impl Responder {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Answers what is no request; the connection ends after it.
-    pub(crate) fn refuse(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
-        self.writer.push_bad_request(visitor, bad, has_body);
+    /// Answers `bytes`, which are no request, or not yet; the connection ends after it.
+    pub(crate) fn refuse(&mut self, visitor: &Visitor, bad: BadRequest, bytes: &[u8]) {
+        self.writer.push_bad_request(visitor, bad, !begins_with_head_method(bytes));
     }
 
     /// Answers a request, into the outbox.
@@ -178,7 +178,7 @@ impl Responder {
         }
         if let Some(asset) = self.leases[index].get(path) {
             asset.touch();
-            self.writer.push_asset(&request, asset.status(), Writer::choose(head, asset));
+            self.writer.push_asset(&request, asset);
             return Answered::Done;
         }
         if !self.may_wait {
@@ -186,7 +186,7 @@ impl Responder {
         }
         match find(site, &request) {
             Ok(Answer { asset, is_lease, absence }) => {
-                self.writer.push_asset(&request, asset.status(), Writer::choose(head, &asset));
+                self.writer.push_asset(&request, &asset);
                 if is_lease && Leases::keeps(path) {
                     let lease = Lease { path: path.into(), asset, absence };
                     self.learned.push(Learned { site: index, fact: Fact::Lease(lease) });
@@ -196,6 +196,15 @@ impl Responder {
         }
         Answered::Done
     }
+}
+
+/// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
+/// even a refusal (RFC 9110, section 9.3.2). Empty lines before a request do not count (RFC 9112, section 2.2).
+fn begins_with_head_method(mut request: &[u8]) -> bool {
+    while let Some(rest) = request.strip_prefix(b"\r\n") {
+        request = rest;
+    }
+    request.starts_with(b"HEAD ")
 }
 
 /// What FileServer has for a request.

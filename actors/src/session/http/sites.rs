@@ -90,12 +90,23 @@ pub(super) fn redirected<'c>(rules: &'c [RedirectRule], path: &str) -> Option<(&
             None => (path == rule.from).then_some("")?,
         };
         let location = match rule.to.strip_suffix('*') {
-            // Two slashes at the start would name a host.
-            Some(start) => format!("{start}{}", rest.trim_start_matches(['/', '\\'])),
+            Some(start) => joined(start, rest),
             None => rule.to.clone(),
         };
         Some((rule, location))
     })
+}
+
+/// `start` with `rest` behind it, which can change nothing about the host: two slashes at the start would name one, and what
+/// follows a host without a slash would be part of its name.
+fn joined(start: &str, rest: &str) -> String {
+    let is_bare_host = start.split_once("://").is_some_and(|(_, host)| !host.contains('/'));
+    match start.strip_suffix('/') {
+        None if !is_bare_host => format!("{start}{rest}"),
+        start_or_none => {
+            format!("{}/{}", start_or_none.unwrap_or(start), rest.trim_start_matches(['/', '\\']))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +122,14 @@ mod tests {
             to: to.into(),
             status: Status::MovedPermanently,
         };
-        let rules =
-            [rule("/old", "/new"), rule("/blog/*", "/posts/*"), rule("/go/*", "/*"), rule("/x*", "/y")];
+        let rules = [
+            rule("/old", "/new"),
+            rule("/blog/*", "/posts/*"),
+            rule("/go/*", "/*"),
+            rule("/x*", "/y"),
+            rule("/moved*", "/there*"),
+            rule("/away*", "https://b.example*"),
+        ];
         let to = |path: &str| redirected(&rules, path).map(|(_, location)| location);
         assert_eq!(to("/old").as_deref(), Some("/new"));
         assert_eq!(to("/old/"), None);
@@ -120,6 +137,11 @@ mod tests {
         assert_eq!(to("/go//evil.example/").as_deref(), Some("/evil.example/"));
         assert_eq!(to("/go/\\evil.example/").as_deref(), Some("/evil.example/"));
         assert_eq!(to("/xyz").as_deref(), Some("/y"));
+        assert_eq!(to("/moved").as_deref(), Some("/there"));
+        assert_eq!(to("/moved/a").as_deref(), Some("/there/a"));
+        assert_eq!(to("/away/a").as_deref(), Some("https://b.example/a"));
+        assert_eq!(to("/away.evil.example/a").as_deref(), Some("https://b.example/.evil.example/a"));
+        assert_eq!(to("/away@evil.example").as_deref(), Some("https://b.example/@evil.example"));
         assert_eq!(to("/new"), None);
     }
 }

@@ -98,7 +98,7 @@ impl Writer {
     }
 
     /// Which representation of an asset a client gets.
-    pub(super) fn choose<'a>(head: &RequestHead<'_>, asset: &'a Asset) -> &'a Representation {
+    fn choose<'a>(head: &RequestHead<'_>, asset: &'a Asset) -> &'a Representation {
         if !(asset.is_negotiated() && head.accepts_codings) {
             return asset.plain();
         }
@@ -107,8 +107,9 @@ impl Writer {
     }
 
     /// Answers with an asset, or as the conditions and ranges of the request demand (RFC 9110, section 13.2.2).
-    pub(super) fn push_asset(&mut self, request: &Request<'_>, status: Status, chosen: &Representation) {
+    pub(super) fn push_asset(&mut self, request: &Request<'_>, asset: &Asset) {
         let head = request.head;
+        let chosen = Self::choose(head, asset);
         if let Some(validators) = chosen.validators() {
             if head.is_conditional {
                 match evaluate(head.fields, Some(validators)) {
@@ -122,7 +123,7 @@ impl Writer {
             }
             if head.has_range && head.method == Method::Get {
                 let length = chosen.body().bytes();
-                match wanted_parts(head.fields, validators, length) {
+                match wanted_parts(head.fields, validators, asset.is_negotiated(), length) {
                     Wanted::Whole => {}
                     Wanted::Parts(parts) => return self.push_parts(request, chosen, &parts, length),
                     Wanted::Unsatisfiable => {
@@ -143,7 +144,7 @@ impl Writer {
         self.end_head(request);
         let bytes = if head.method == Method::Head { 0 } else { chosen.body().bytes() };
         self.outbox.push_body(chosen.body(), 0, bytes);
-        self.note(request, status, bytes);
+        self.note(request, asset.status(), bytes);
     }
 
     fn push_not_modified(&mut self, request: &Request<'_>, chosen: &Representation) {

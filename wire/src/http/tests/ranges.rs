@@ -14,9 +14,13 @@ fn validators() -> Validators {
 }
 
 fn wanted(lines: &str, length: u64) -> Wanted {
+    wanted_of(lines, false, length)
+}
+
+fn wanted_of(lines: &str, is_negotiated: bool, length: u64) -> Wanted {
     let lines = lines.replace("TAG", validators().tag.as_str()).replace("MODIFIED", MODIFIED);
     let lines: String = lines.split(" | ").map(|line| format!("{line}\r\n")).collect();
-    wanted_parts(Fields::checked(lines.as_bytes()), &validators(), length)
+    wanted_parts(Fields::checked(lines.as_bytes()), &validators(), is_negotiated, length)
 }
 
 fn parts(expected: &[(u64, u64)]) -> Wanted {
@@ -157,6 +161,8 @@ fn if_range_needs_the_very_state() {
         assert_eq!(wanted(&format!("Range: bytes=5-6 | If-Range: {state}"), 1000), expected, "{state}");
     }
     assert_eq!(wanted("Range: bytes=5000- | If-Range: \"x\"", 1000), Wanted::Whole);
+    assert_eq!(wanted_of("Range: bytes=5-6 | If-Range: MODIFIED", true, 1000), Wanted::Whole);
+    assert_eq!(wanted_of("Range: bytes=5-6 | If-Range: TAG", true, 1000), parts(&[(5, 6)]));
     assert_eq!(wanted("Range: bytes=5000- | If-Range: TAG", 1000), Wanted::Unsatisfiable);
 }
 

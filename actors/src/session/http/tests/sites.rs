@@ -67,6 +67,14 @@ fn the_host_decides_which_site_answers() {
 }
 
 #[test]
+fn what_may_not_be_shown_is_in_the_way_of_a_clean_address_too() {
+    let site = site_with(&[("d.html", "page")], SiteConfig { clean_urls: true, ..SiteConfig::default() });
+    assert_eq!(site.get("/d", "").text(), "page");
+    std::os::unix::fs::symlink("/", site.root().join("d")).expect("links can be made");
+    wait_until("what was given before is still given", || site.get("/d", "").status() == 403);
+}
+
+#[test]
 fn what_has_moved_is_said() {
     let rule = |from: &str, to: &str, status| RedirectRule { from: from.into(), to: to.into(), status };
     let redirects = vec![
