@@ -6,6 +6,7 @@ use actors::credentials::{HashError, hash_line};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
+use wire::escape::Escaped;
 use zeroize::Zeroizing;
 
 /// Most bytes of a line that are read; a password can have far fewer, and the error is to tell how many there are.
@@ -20,13 +21,16 @@ pub enum Error {
     /// Standard input failed.
     #[error("cannot read the password: {0}")]
     Input(#[from] io::Error),
+    /// What was typed the second time is something else.
+    #[error("these are two different passwords; try again")]
+    Different,
     /// What was read is no text.
     #[error("the password is not UTF-8")]
     NotText,
 }
 
 /// Reads a password, one line, from standard input, and makes the line of the user `name` for the file. On a terminal
-/// it asks for it and does not show it.
+/// it asks for it, twice, and does not show it.
 ///
 /// # Errors
 /// [`Error`]
@@ -34,17 +38,25 @@ pub fn hash_password(name: &str) -> Result<String, Error> {
     let stdin = io::stdin();
     let line = if stdin.is_terminal() {
         let _hidden = Hidden::start()?;
-        eprint!("password: ");
-        io::stderr().flush()?;
-        let line = read_line(stdin.lock());
-        // The one that was typed is not shown either.
-        eprintln!();
-        line?
+        let line = ask(&format!("password for {}: ", Escaped(name)))?;
+        if line != ask("once more: ")? {
+            return Err(Error::Different);
+        }
+        line
     } else {
         read_line(stdin.lock())?
     };
     let password = str::from_utf8(&line).map_err(|_| Error::NotText)?;
     Ok(hash_line(name, password)?)
+}
+
+fn ask(prompt: &str) -> io::Result<Zeroizing<Vec<u8>>> {
+    eprint!("{prompt}");
+    io::stderr().flush()?;
+    let line = read_line(io::stdin().lock());
+    // The end of line that was typed is not shown either.
+    eprintln!();
+    line
 }
 
 /// Reads a line without its end.

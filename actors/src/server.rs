@@ -23,17 +23,17 @@ use crate::store::{self, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; is another server running there? choose another with --listen"
-    )]
+    #[error("cannot listen on {address}: {source}; {}choose another with {option}", why_not(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What it was given with.
+        option: &'static str,
         /// What the system says.
         source: io::Error,
     },
     /// A Unix socket cannot be listened on.
-    #[error("cannot listen on unix:{}: {source}; choose another with --listen", path.display())]
+    #[error("cannot listen on unix:{}: {source}; choose another place with --listen", path.display())]
     Unix {
         /// The name of the socket.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum StartError {
     },
     /// There are no sockets of a service manager.
     #[error(
-        "cannot listen on what the service manager has opened: {0}; --listen systemd needs socket activation"
+        "cannot listen on what the service manager has opened: {0}; --listen systemd needs LISTEN_FDS and LISTEN_PID from it"
     )]
     Inherited(io::Error),
     /// The users of a site cannot be read.
@@ -168,7 +168,21 @@ fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, St
     let is_dual = !config.listen.iter().any(
         |listen| matches!(listen, Listen::Address(other) if other.is_ipv4() && other.port() == address.port()),
     );
-    Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, source })
+    let option = match door {
+        Door::Public => "--listen",
+        Door::Admin => "--admin",
+    };
+    Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, option, source })
+}
+
+/// What may be the reason that an address cannot be listened on.
+fn why_not(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is another server running there? ",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; ",
+        io::ErrorKind::PermissionDenied => "ports below 1024 are not for everybody; ",
+        _ => "",
+    }
 }
 
 fn start_sites(config: &Config, threads: &mut Vec<Vital>) -> Result<Arc<Sites>, StartError> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use actors::credentials::{self, PASSWORD_BYTES_MAX};
 use rustix::fs::{Mode, OFlags, open};
@@ -79,19 +79,25 @@ fn shows(terminal: &OwnedFd) -> bool {
     tcgetattr(terminal).expect("it is a terminal").local_modes.contains(LocalModes::ECHO)
 }
 
+/// Types two lines, each when it is asked for: what is typed before could be shown.
+fn type_in(child: &mut Child, ours: &mut File, theirs: &OwnedFd, lines: [&str; 2]) {
+    let stderr = child.stderr.as_mut().expect("it is a pipe");
+    for (prompt, line) in ["password for ann: ", "\nonce more: "].iter().zip(lines) {
+        let mut shown = vec![0; prompt.len()];
+        stderr.read_exact(&mut shown).expect("it asks");
+        assert_eq!(shown, prompt.as_bytes());
+        assert!(!shows(theirs));
+        ours.write_all(line.as_bytes()).expect("it is open");
+    }
+}
+
 #[test]
 fn a_terminal_does_not_show_the_password_and_is_left_as_it_was() {
     let (mut ours, theirs) = terminal();
     assert!(shows(&theirs));
     let stdin = Stdio::from(theirs.try_clone().expect("there are descriptors left"));
     let mut child = command("ann").stdin(stdin).spawn().expect("the command can be started");
-    // It asks when the terminal is ready: what is typed before could be shown.
-    let mut prompt = [0; 10];
-    let mut stderr = child.stderr.take().expect("it is a pipe");
-    stderr.read_exact(&mut prompt).expect("it asks");
-    assert_eq!(&prompt, b"password: ");
-    assert!(!shows(&theirs));
-    ours.write_all(b"correct horse\n").expect("it is open");
+    type_in(&mut child, &mut ours, &theirs, ["correct horse\n"; 2]);
     let output = child.wait_with_output().expect("it was started");
     assert_eq!(output.status.code(), Some(0));
     assert!(lets_in(&output.stdout, "ann", "correct horse"));
@@ -104,11 +110,24 @@ fn a_terminal_does_not_show_the_password_and_is_left_as_it_was() {
 }
 
 #[test]
+fn what_is_typed_differently_the_second_time_is_refused() {
+    let (mut ours, theirs) = terminal();
+    let stdin = Stdio::from(theirs.try_clone().expect("there are descriptors left"));
+    let mut child = command("ann").stdin(stdin).spawn().expect("the command can be started");
+    type_in(&mut child, &mut ours, &theirs, ["correct horse\n", "correct house\n"]);
+    let output = child.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("two different passwords"));
+    assert!(shows(&theirs));
+}
+
+#[test]
 fn a_terminal_shows_again_what_is_typed_after_a_signal() {
     let (_ours, theirs) = terminal();
     let stdin = Stdio::from(theirs.try_clone().expect("there are descriptors left"));
     let mut child = command("ann").stdin(stdin).spawn().expect("the command can be started");
-    let mut prompt = [0; 10];
+    let mut prompt = [0; 18];
     child.stderr.as_mut().expect("it is a pipe").read_exact(&mut prompt).expect("it asks");
     assert!(!shows(&theirs));
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)

@@ -10,9 +10,9 @@ use wire::http::{
     evaluate, unsatisfied_content_range, wanted_parts,
 };
 
-use super::Visitor;
 use super::brief::Brief;
 use super::outbox::Outbox;
+use super::{Door, Visitor};
 use crate::access_log::{AccessLogHandle, Clock, Record};
 use crate::file_server::{Asset, Representation};
 use crate::metrics::WebCounts;
@@ -284,6 +284,11 @@ impl Writer {
     /// Writes down that a request has its answer, whose body has so many bytes.
     fn note(&mut self, request: &Request<'_>, status: Status, bytes: u64) {
         let Request { head, visitor, user, .. } = request;
+        self.counts.count_answer(status.code(), bytes);
+        // Who watches the server asks every few seconds, and not for the site.
+        if visitor.door == Door::Admin {
+            return;
+        }
         tracing::info!(
             target: "web",
             %visitor,
@@ -293,7 +298,6 @@ impl Writer {
             bytes,
             "request"
         );
-        self.counts.count_answer(status.code(), bytes);
         if self.log.is_none() {
             return;
         }
