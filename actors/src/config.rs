@@ -66,11 +66,12 @@ pub struct Limits {
     pub connections: usize,
     /// Most of them from one address.
     pub connections_per_address: usize,
-    /// How long the head of a request may take, from its first byte.
+    /// How long the head of a request may take, from its first byte; a body that nobody wants, from its head; and how long a
+    /// new connection may say nothing.
     pub head_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may be without a further request, from when the last answer was taken.
     pub idle_timeout: Duration,
-    /// How long a client may take no byte of what is sent to it.
+    /// Over how long a client must take at least 1 KiB a second of what is sent to it.
     pub write_timeout: Duration,
     /// How much of a body that nobody wants is read, to get at the next request; it may take as long as a head. A longer one
     /// ends the connection.
@@ -101,7 +102,7 @@ impl Default for Limits {
     }
 }
 
-/// What may be kept of the sites in memory.
+/// What may be kept of the sites in memory; each has an equal share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Most bytes of content.

@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::access_log::{self, AccessLogHandle};
-use crate::config::{Config, Listen};
+use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
 use crate::file_server::{self, FileServerConfig};
 use crate::index::{IndexHandle, IndexThreads};
@@ -187,9 +187,15 @@ fn why_not(error: &io::Error) -> &'static str {
 
 fn start_sites(config: &Config, threads: &mut Vec<Vital>) -> Result<Arc<Sites>, StartError> {
     let mut sites = Vec::new();
+    // Each has its share.
+    let share = config.sites.len().max(1);
+    let cache = CacheConfig {
+        bytes: config.cache.bytes / share as u64,
+        entries: (config.cache.entries / share).max(1),
+    };
     for site in &config.sites {
         let site = Arc::new(site.clone());
-        let config = FileServerConfig { site: Arc::clone(&site), cache: config.cache.clone() };
+        let config = FileServerConfig { site: Arc::clone(&site), cache: cache.clone() };
         let (files, thread) = file_server::start(&config)?;
         threads.push(thread);
         let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();

@@ -1,7 +1,7 @@
 //! What the scenarios in `tests/` need to drive the real Switchboard binaries from outside: processes that end with
 //! their scenario, their events, a server to restart, a wire to listen in on, and a client that breaks the rules.
 //!
-//! Everything waits for an event with a deadline; nothing sleeps. Everything happens in temporary folders.
+//! Everything waits for an event with a deadline; nothing sleeps and hopes. Everything happens in temporary folders.
 
 mod binaries;
 pub mod http;

@@ -37,19 +37,19 @@ pub(super) struct ServerOptions {
     /// Most connections at once [default: 16384]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(super) sessions_max: Option<usize>,
-    /// Most connections at once from one address [default: three quarters of --sessions-max]
+    /// Most connections at once from one address, or one IPv6 network (/64) [default: three quarters of --sessions-max]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(super) connections_per_address: Option<usize>,
-    /// How long the head of a request may take [default: 30s]
+    /// How long the head of a request may take, or a new connection say nothing [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) head_timeout: Option<Duration>,
-    /// How long a connection may be without a request [default: 75s]
+    /// How long a connection may be without a further request [default: 75s]
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) idle_timeout: Option<Duration>,
-    /// How long a client may take nothing of what is sent to it [default: 30s]
+    /// How long a client may take less than 1 KiB a second of what is sent to it [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) write_timeout: Option<Duration>,
-    /// Most bytes of files to keep in memory, such as 64M [default: 64M]
+    /// Most bytes of files to keep in memory, all sites together, such as 64M [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(super) cache_bytes: Option<u64>,
     /// Most files to keep in memory, however small [default: 65536]
@@ -76,7 +76,8 @@ pub(super) struct SiteOptions {
     /// Answer /a with a.html when there is no a [default: off]
     #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) clean_urls: Option<bool>,
-    /// Answer what is not there with index.html, for applications of a single page [default: off]
+    /// Answer what is not there with index.html, unless its last part has a dot, for applications of a single page
+    /// [default: off]
     #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) spa: Option<bool>,
     /// Compress what browsers take compressed [default: on]
@@ -87,7 +88,8 @@ pub(super) struct SiteOptions {
     #[arg(long, value_name = "[PATTERN ]NAME: VALUE", value_parser = header)]
     pub(super) header: Vec<FieldRule>,
     /// How long browsers and proxies may keep answers, or those whose path fits a pattern
-    /// ('/assets/**=max-age=31536000, immutable'); may be repeated [default: no-cache]
+    /// ('/assets/**=max-age=31536000, immutable'); of the patterns that fit the last decides; may be repeated
+    /// [default: no-cache]
     #[arg(long, value_name = "[PATTERN=]VALUE", value_parser = cache_control)]
     pub(super) cache_control: Vec<FieldRule>,
     /// Let pages of another origin read the site, * for all; may be repeated

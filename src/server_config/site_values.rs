@@ -149,7 +149,8 @@ pub(super) fn host(text: &str) -> Result<String, BadValue> {
     let bad = |why: &str| BadValue::new(format!("{text:?} is not a host name: {why}"));
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {
-            Ok(_) => Ok(text.to_owned()),
+            // As browsers write it.
+            Ok(address) => Ok(format!("[{address}]")),
             Err(_) => Err(bad("what is in brackets is not an IPv6 address")),
         };
     }

@@ -1,7 +1,7 @@
 //! Listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -28,6 +28,8 @@ pub struct Listener {
     door: Door,
     /// The name of a Unix socket of ours, removed at the end.
     path: Option<PathBuf>,
+    /// Whether a service manager has opened it.
+    is_inherited: bool,
 }
 
 impl Listener {
@@ -52,7 +54,9 @@ impl Listener {
     /// Those of the system; `AddrInUse` also when something else has that name.
     pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Self> {
         if let Ok(found) = std::fs::symlink_metadata(path) {
-            if !found.file_type().is_socket() || UnixStream::connect(path).is_ok() {
+            let is_left_behind = found.file_type().is_socket()
+                && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+            if !is_left_behind {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             std::fs::remove_file(path)?;
@@ -63,7 +67,7 @@ impl Listener {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, door: Door::Public, path: Some(path.to_owned()) })
+        Ok(Self { socket, door: Door::Public, path: Some(path.to_owned()), is_inherited: false })
     }
 
     /// The sockets that a service manager has opened for this process (`sd_listen_fds(3)`), TCP or Unix. They are taken: a
@@ -76,11 +80,13 @@ impl Listener {
         let mut listeners = Vec::new();
         for index in 0..found.len() {
             if let Ok(Some(listener)) = found.take_tcp_listener(index) {
-                listeners.push(Self::of_tcp(Socket::from(listener), Door::Public)?);
+                let mut listener = Self::of_tcp(Socket::from(listener), Door::Public)?;
+                listener.is_inherited = true;
+                listeners.push(listener);
             } else if let Some(listener) = found.take_unix_listener(index)? {
                 let socket = Socket::from(OwnedFd::from(listener));
                 socket.set_nonblocking(true)?;
-                listeners.push(Self { socket, door: Door::Public, path: None });
+                listeners.push(Self { socket, door: Door::Public, path: None, is_inherited: true });
             }
         }
         if listeners.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(listeners) }
@@ -93,12 +99,20 @@ impl Listener {
         // Without it the first read of a connection finds nothing, and it is waited for.
         let _ = linux::defer_accept(&socket, FIRST_BYTES_WAIT);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, door, path: None })
+        Ok(Self { socket, door, path: None, is_inherited: false })
     }
 
     /// The address that it is bound to; none for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok().and_then(|address| address.as_socket())
+    }
+
+    /// Lets the system refuse whoever comes from now on. What a service manager has opened stays open: it is its own.
+    pub(super) fn refuse(&self) {
+        if !self.is_inherited {
+            // Fails only when another poller has done it.
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
     }
 
     /// What it is for.

@@ -36,8 +36,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 const IDLE_SWEEP: Duration = Duration::from_secs(1);
 /// How long to let connections be after the system had no descriptor or memory for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often it is said that connections are turned away.
-const TURNED_AWAY_NOTICE: Duration = Duration::from_secs(1);
+/// How often the same is said about connections that are turned away or cannot be accepted.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// After how many requests of a connection its processor is looked at again.
 const STEER_REQUESTS: u32 = 128;
 /// How many connections a poller may have before it is looked whether it has more than its share.
@@ -85,6 +85,7 @@ pub(super) struct Poller {
     /// When listening goes on after the system had no descriptors left.
     paused_until: Option<Instant>,
     turned_away_notice: Option<Instant>,
+    cannot_accept_notice: Option<Instant>,
 }
 
 impl Poller {
@@ -110,6 +111,7 @@ impl Poller {
             now: Instant::now(),
             paused_until: None,
             turned_away_notice: None,
+            cannot_accept_notice: None,
         };
         poller.listen()?;
         Ok(poller)
@@ -180,7 +182,7 @@ impl Poller {
         let is_stopping = self.reader.responder.is_stopping();
         let goes_on = match next {
             _ if connection.unsent.is_some() => true,
-            Next::Close => !connection.is_over(self.now),
+            Next::Close => !connection.end(self.now),
             Next::Linger => connection.linger(self.now),
             _ => !is_stopping || connection.linger(self.now),
         };
@@ -201,8 +203,12 @@ impl Poller {
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
                     continue;
                 }
+                // The sockets refuse already.
+                Err(_) if self.reader.responder.is_stopping() => return,
                 Err(error) => {
-                    tracing::warn!(target: "acceptor", %error, "cannot accept; trying again");
+                    if is_due(&mut self.cannot_accept_notice, self.now) {
+                        tracing::warn!(target: "acceptor", %error, "cannot accept; trying again");
+                    }
                     self.stop_listening();
                     self.paused_until = Some(self.now + ACCEPT_PAUSE);
                     return;
@@ -246,8 +252,7 @@ impl Poller {
                 self.rest(connection);
             }
         }
-        if self.turned_away_notice.is_none_or(|last| self.now - last >= TURNED_AWAY_NOTICE) {
-            self.turned_away_notice = Some(self.now);
+        if is_due(&mut self.turned_away_notice, self.now) {
             let open = self.shared.gate.open();
             tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are turned away");
         }
@@ -334,7 +339,8 @@ impl Poller {
         self.count(|counts| &counts.waited);
         self.note_away(connection.id, &connection.stream, false);
         let home = self.inbox.handle.clone();
-        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, unsent, home })));
+        let known = self.reader.responder.take_learned();
+        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, unsent, known, home })));
     }
 
     fn hand_over_peer(&mut self, connection: Connection) {
@@ -359,9 +365,8 @@ impl Poller {
     fn sweep(&mut self) {
         let (now, limits, reader) = (self.now, &self.shared.limits, &mut self.reader);
         self.resting.retain(|_, connection| {
-            let is_late = connection.deadline(limits) <= now && !connection.is_being_read(now);
+            let is_late = connection.deadline(limits) <= now && !connection.note_progress(now);
             if is_late {
-                reader.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
                 reader.end_late(connection);
             }
             !is_late
@@ -377,9 +382,10 @@ impl Poller {
         // Requests and connections that are here already would be lost to a reset.
         while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
         self.stop_listening();
+        self.shared.listeners.iter().for_each(Listener::refuse);
         loop {
             let now = self.now;
-            self.resting.retain(|_, connection| !connection.is_idle() || !connection.is_over(now));
+            self.resting.retain(|_, connection| !connection.is_idle() || !connection.end(now));
             self.sweep();
             let sessions_have_ended = self.away.values().all(|away| away.stream.strong_count() == 0);
             if self.now >= deadline || (self.resting.is_empty() && sessions_have_ended) {
@@ -405,6 +411,15 @@ impl Poller {
             let _ = shared.router.send(Command::Stop);
         }
     }
+}
+
+/// Whether something may be said again that was said at `last`; it is then said now.
+fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = last.is_none_or(|last| now - last >= NOTICE_INTERVAL);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }
 
 /// A connection that a session has.

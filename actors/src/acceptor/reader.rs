@@ -1,6 +1,7 @@
 //! Reading from a connection that rests, and answering what can be answered at once.
 
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -91,6 +92,10 @@ impl Reader {
 
     /// Ends a connection that has waited for too long.
     pub(super) fn end_late(&mut self, connection: &Connection) {
+        if connection.is_answered_for_good() {
+            return;
+        }
+        self.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
         if connection.unsent.is_some() {
             connection.abort();
             return;
@@ -163,7 +168,7 @@ fn work(
                 return if connection.linger(now) { Verdict::Rest } else { Verdict::Close };
             }
             (Next::Close, Written::All) => {
-                return if connection.is_over(now) { Verdict::Close } else { Verdict::Rest };
+                return if connection.end(now) { Verdict::Close } else { Verdict::Rest };
             }
         }
     }

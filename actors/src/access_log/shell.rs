@@ -80,7 +80,10 @@ impl Log {
 
     fn reopen(&mut self) {
         match open(&self.path) {
-            Ok(file) => self.file = file,
+            Ok(file) => {
+                self.file = file;
+                self.is_torn = false;
+            }
             Err(error) => {
                 let path = self.path.display();
                 tracing::warn!(target: "access_log", %path, %error, "cannot be opened anew; going on with the old file");

@@ -106,7 +106,7 @@ impl<D: Disk> Core<D> {
             }
         }
         let compression = if !is_compressed_by_us
-            || has_neighbours
+            || !coded.is_empty()
             || is_doubtful
             || !compressor::is_worth_trying(stamp.bytes)
         {

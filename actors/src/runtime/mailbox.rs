@@ -1,8 +1,6 @@
 //! Bounded mailboxes, drained in batches.
 
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 /// Most commands that one wake takes out of a mailbox, so that effects are flushed and time is read in between.
 const BATCH_COMMANDS_MAX: usize = 1024;
@@ -69,15 +67,6 @@ impl<C> Mailbox<C> {
         match self.0.recv() {
             Ok(command) => self.take_rest(command, batch),
             Err(_) => false,
-        }
-    }
-
-    /// As [`Mailbox::drain`], but returns true with an empty batch when nothing came within `timeout`.
-    pub fn drain_within(&self, timeout: Duration, batch: &mut Vec<C>) -> bool {
-        match self.0.recv_timeout(timeout) {
-            Ok(command) => self.take_rest(command, batch),
-            Err(RecvTimeoutError::Timeout) => true,
-            Err(RecvTimeoutError::Disconnected) => false,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::router::RouterHandle;
 pub use port::{Delivery, EndReason, Port, SessionCommand, SessionPort};
 
 use greeting::Wish;
-use http::{Admin, Connection, Responder, Sites, Unsent};
+use http::{Admin, Connection, Learned, Responder, Sites, Unsent};
 use link::Link;
 
 /// Names a session; never used again while the server runs.
@@ -91,6 +91,8 @@ pub(crate) struct AnswerJob {
     pub(crate) connection: Connection,
     /// What comes first.
     pub(crate) unsent: Unsent,
+    /// What the poller knows of the request.
+    pub(crate) known: Vec<Learned>,
     /// Where the connection rests afterwards.
     pub(crate) home: PollerHandle,
 }
@@ -121,7 +123,8 @@ fn serve_peer(job: PeerJob, services: &Services) -> io::Result<()> {
 }
 
 fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
-    let AnswerJob { mut connection, unsent, home } = job;
+    let AnswerJob { mut connection, unsent, known, home } = job;
+    responder.learn(known);
     responder.set_time(SystemTime::now());
     match http::serve(&mut connection, unsent, responder, limits) {
         Ok(next) => home.take_back(Returned { connection, next, learned: responder.take_learned() }),

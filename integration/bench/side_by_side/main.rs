@@ -17,6 +17,10 @@ use integration::repository;
 
 use interrupt::Interrupt;
 
+/// Turns of each contestant, and their length in seconds. With less nothing is written down that stands for the suite.
+const TURNS: u16 = 5;
+const SECONDS: u64 = 3;
+
 /// Measures Switchboard and its rivals side by side.
 #[derive(Debug, Parser)]
 #[command(name = "side_by_side", bin_name = "cargo bench --bench side_by_side --")]
@@ -41,10 +45,10 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Extent {
     /// How many turns each contestant has
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = TURNS, value_parser = clap::value_parser!(u16).range(1..))]
     turns: u16,
     /// How long a turn is
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "N", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Only what has this word or these words in its name, as in `slow` or `keep-alive-64`; may be given several times
     #[arg(long, value_name = "SHAPE")]
@@ -76,7 +80,7 @@ impl Extent {
 
     /// Whether the results stand for the suite.
     fn is_full(&self) -> bool {
-        self.only.is_empty() && !self.quick
+        self.only.is_empty() && !self.quick && self.turns >= TURNS && self.seconds >= SECONDS
     }
 }
 

@@ -78,15 +78,6 @@ impl Method {
         }
     }
 
-    /// The status of the answer to a method that no file has; none for those in [`Method::ALLOW`].
-    pub fn refusal(self) -> Option<Status> {
-        match self {
-            Self::Get | Self::Head | Self::Options => None,
-            Self::Other(_) => Some(Status::MethodNotAllowed),
-            Self::Unknown => Some(Status::NotImplemented),
-        }
-    }
-
     /// Reads a method. Names are case-sensitive.
     ///
     /// # Errors

@@ -9,17 +9,20 @@ use crate::credentials::{CredentialsHandle, Verified, VerifiedKey};
 
 /// Whether a request may be answered.
 pub(super) enum Access {
-    /// By whom it was made, if that has to be proved.
-    Granted(Option<String>),
-    /// Somebody has just proved who they are. Checking takes long, so others should know.
-    Proved(String, Proof),
+    /// By somebody who has proved who they are.
+    Granted {
+        user: String,
+        proof: Proof,
+        /// Whether the password was checked just now: that takes long, so others should know.
+        is_new: bool,
+    },
     Refused(Brief<'static>),
     /// A password has to be checked.
     MustWait,
 }
 
 /// What proved who somebody is, so that it need not be checked again soon.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Proof {
     /// Of the users that it was compared with.
     generation: u64,
@@ -27,6 +30,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
+    fn new(generation: u64, value: &[u8]) -> Self {
+        Self { generation, key: VerifiedKey::of(value) }
+    }
+
     /// Writes it down.
     pub(super) fn note(self, verified: &mut Verified, user: &str) {
         verified.insert(self.generation, self.key, user, Instant::now());
@@ -47,7 +54,11 @@ pub(super) fn check(
     };
     let generation = users.generation();
     if let Some(user) = verified.get(generation, value, Instant::now()) {
-        return Access::Granted(Some(user.to_owned()));
+        return Access::Granted {
+            user: user.to_owned(),
+            proof: Proof::new(generation, value),
+            is_new: false,
+        };
     }
     if !may_wait {
         return Access::MustWait;
@@ -56,7 +67,11 @@ pub(super) fn check(
         return refused();
     };
     match users.verify(&credentials.user, credentials.password) {
-        Ok(true) => Access::Proved(credentials.user, Proof { generation, key: VerifiedKey::of(value) }),
+        Ok(true) => {
+            let proof = Proof::new(generation, value);
+            proof.note(verified, &credentials.user);
+            Access::Granted { user: credentials.user, proof, is_new: true }
+        }
         Ok(false) => refused(),
         Err(_) => Access::Refused(Brief::busy()),
     }

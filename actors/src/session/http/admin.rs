@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wire::http::{Method, RequestHead, Status};
+use wire::http::{RequestHead, Status};
 
 use super::brief::Brief;
 use super::sites::Sites;
@@ -27,11 +27,8 @@ pub(crate) struct Admin {
 impl Admin {
     /// The page at a path with its media type.
     pub(super) fn page(&self, head: &RequestHead<'_>) -> Result<(&'static str, String), Brief<'static>> {
-        match head.method {
-            Method::Get | Method::Head => {}
-            method => {
-                return Err(Brief::for_method(method).unwrap_or_else(Brief::busy));
-            }
+        if let Some(brief) = Brief::for_method(head.method) {
+            return Err(brief);
         }
         match head.target.path {
             HEALTH => Ok(("text/plain; charset=utf-8", "well\n".into())),

@@ -1,5 +1,5 @@
-//! What is known of an HTTP connection between two reads, and what the bytes of one read lead to. Nothing is read or
-//! written and no clock looked at in here.
+//! What is known of an HTTP connection between two reads, and what the bytes of one read lead to. No byte is read or
+//! written and no clock looked at in here; the system is told about ends, and asked what is still on its way.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -133,9 +133,9 @@ impl Connection {
         self.since = now;
     }
 
-    /// Whether it is too early to end it although its deadline has passed: the client is still taking what was answered.
-    /// Until it has all, its own time has not begun.
-    pub(crate) fn is_being_read(&mut self, now: Instant) -> bool {
+    /// Looks how far the client has come with reading. True if it is too early to end the connection although its deadline
+    /// has passed: until the client has taken what was answered, its own time has not begun.
+    pub(crate) fn note_progress(&mut self, now: Instant) -> bool {
         let pending = match (&self.unsent, &self.waiting) {
             (Some(unsent), _) => unsent.outbox.pending_bytes(),
             (None, Waiting::Request | Waiting::End { .. }) => 0,
@@ -155,8 +155,13 @@ impl Connection {
         untaken_bytes(&self.stream)
     }
 
-    /// Whether it is to be closed now, all being answered; otherwise it waits until the client has taken that.
-    pub(crate) fn is_over(&mut self, now: Instant) -> bool {
+    /// Whether the client has got its last answer and nothing is left to be done for it.
+    pub(crate) fn is_answered_for_good(&self) -> bool {
+        self.unsent.is_none() && matches!(self.waiting, Waiting::End { .. })
+    }
+
+    /// Ends it, all being answered. True if it is to be closed now; otherwise it waits until the client has taken that.
+    pub(crate) fn end(&mut self, now: Instant) -> bool {
         self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
     }
 

@@ -1,9 +1,9 @@
 //! HTTP connections: what their bytes mean and what they are answered with.
 //!
 //! A connection that waits for its client rests with a poller of the Acceptor, which also answers what can be answered at
-//! once: a warm GET is one read and one write and wakes nobody. An answer that has to wait for something else (the disk,
-//! a slow reader, a password to be checked) gets the thread of a session (`serve`), and then the connection goes
-//! back to rest.
+//! once: a warm GET is one read and one write and wakes nobody. An answer that has to wait for something else (the disk, or
+//! a password to be checked) gets the thread of a session (`serve`), and then the connection goes back to rest. So does one
+//! whose reader is slow, with what is unsent.
 
 mod access;
 mod admin;

@@ -34,7 +34,7 @@ pub(crate) struct Responder {
     writer: Writer,
 }
 
-/// What a session has found out, for whoever wants to know it next time.
+/// What has been found out about a request, for the thread that answers it or the next one like it.
 #[derive(Debug)]
 pub(crate) struct Learned {
     site: usize,
@@ -98,12 +98,12 @@ impl Responder {
         self.writer.flush_log();
     }
 
-    /// What has been found by waiting.
+    /// What has been found out since this was last asked.
     pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
         std::mem::take(&mut self.learned)
     }
 
-    /// Takes over what a session has found.
+    /// Takes over what another thread has found out.
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for Learned { site, fact } in learned {
             match fact {
@@ -153,13 +153,14 @@ impl Responder {
             self.writer.push_brief(&request, &brief);
             return Answered::Done;
         }
-        let user;
+        let mut granted = None;
         if let Some(users) = &site.users {
             match access::check(users, &mut self.verified[index], head, self.may_wait) {
-                Access::Granted(name) => user = name,
-                Access::Proved(name, proof) => {
-                    self.learned.push(Learned { site: index, fact: Fact::Proof(name.clone(), proof) });
-                    user = Some(name);
+                Access::Granted { user, proof, is_new } => {
+                    if is_new {
+                        self.learned.push(Learned { site: index, fact: Fact::Proof(user.clone(), proof) });
+                    }
+                    granted = Some((user, proof));
                 }
                 Access::Refused(brief) => {
                     self.writer.push_brief(&request, &brief);
@@ -167,7 +168,7 @@ impl Responder {
                 }
                 Access::MustWait => return Answered::MustWait,
             }
-            request.user = user.as_deref();
+            request.user = granted.as_ref().map(|(user, _)| user.as_str());
         }
         let path = head.target.path;
         if !site.config.redirects.is_empty()
@@ -182,6 +183,9 @@ impl Responder {
             return Answered::Done;
         }
         if !self.may_wait {
+            // The session need not check the password again.
+            let proof = granted.map(|(user, proof)| Learned { site: index, fact: Fact::Proof(user, proof) });
+            self.learned.extend(proof);
             return Answered::MustWait;
         }
         match find(site, &request) {

@@ -110,7 +110,7 @@ fn free_address() -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// nginx as it is strongest here: what it serves stays open, nothing is logged, no connection is ended early.
+/// nginx as it is usually tuned: what it serves stays open, nothing is logged, no connection is ended early.
 /// `built` is what it says about how it was built.
 fn nginx_configuration(
     address: SocketAddr,

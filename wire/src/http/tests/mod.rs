@@ -20,7 +20,11 @@ fn head_of(request: &str) -> RequestHead<'_> {
 /// What the bytes are answered with as far as they alone decide: 200, the status of a refusal, or 0 if more are needed.
 fn status_of(request: &[u8]) -> u16 {
     match parse_request(request) {
-        Ok(Some(head)) => head.method.refusal().unwrap_or(Status::Ok).code(),
+        Ok(Some(head)) => match head.method {
+            Method::Get | Method::Head | Method::Options => 200,
+            Method::Other(_) => 405,
+            Method::Unknown => 501,
+        },
         Ok(None) => 0,
         Err(bad) => bad.status.code(),
     }
