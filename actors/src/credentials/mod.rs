@@ -2,8 +2,8 @@
 //!
 //! The users of a site are in a file as `htpasswd -B` writes it. One thread reads it, reads it again whenever it has
 //! changed, and verifies passwords one after the other: bcrypt takes tens of milliseconds by design, and whoever
-//! guesses passwords must not get more than one processor for it. Sessions verify once and keep what is good in a
-//! [`Verified`], until [`CredentialsHandle::generation`] says that the file has changed.
+//! guesses passwords must not get more than one processor for it. Whoever asks keeps what is good in a [`Verified`] and tells
+//! the thread that goes on with the connection, until [`CredentialsHandle::generation`] says that the file has changed.
 
 mod core;
 mod file;
@@ -112,6 +112,7 @@ pub enum StartError {
 pub struct CredentialsHandle {
     address: Address<Command>,
     generation: Arc<AtomicU64>,
+    checked: Arc<AtomicU64>,
 }
 
 impl CredentialsHandle {
@@ -123,6 +124,7 @@ impl CredentialsHandle {
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.
     pub fn verify(&self, user: &str, password: Zeroizing<String>) -> Result<bool, Unavailable> {
+        self.checked.fetch_add(1, Ordering::Relaxed);
         let (reply, pending) = reply();
         let command = Command::Verify { user: user.to_owned(), password, asked: Instant::now(), reply };
         self.address.offer(command).map_err(|e| match e {
@@ -133,6 +135,11 @@ impl CredentialsHandle {
             NoAnswer::TimedOut => Unavailable::Busy,
             NoAnswer::Dropped => Unavailable::Ended,
         })
+    }
+
+    /// How many passwords have been asked about.
+    pub fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
     }
 
     /// Which contents of the file count; it grows whenever others are taken. What [`CredentialsHandle::verify`] said is
@@ -149,7 +156,7 @@ impl CredentialsHandle {
 pub fn start(path: &Path) -> Result<(CredentialsHandle, Vital), StartError> {
     let (address, mailbox) = crate::runtime::mailbox(MAILBOX_COMMANDS);
     let (generation, vital) = shell::start(path, mailbox)?;
-    Ok((CredentialsHandle { address, generation }, vital))
+    Ok((CredentialsHandle { address, generation, checked: Arc::default() }, vital))
 }
 
 /// Displays a path on one line.
@@ -180,5 +187,5 @@ impl fmt::Display for Joined<'_> {
 #[cfg(test)]
 pub(crate) fn detached(capacity: usize) -> (CredentialsHandle, crate::runtime::Mailbox<Command>) {
     let (address, mailbox) = crate::runtime::mailbox(capacity);
-    (CredentialsHandle { address, generation: Arc::new(AtomicU64::new(1)) }, mailbox)
+    (CredentialsHandle { address, generation: Arc::new(AtomicU64::new(1)), checked: Arc::default() }, mailbox)
 }

@@ -341,6 +341,8 @@ fn an_end_in_order_lets_answers_come_to_theirs() {
         .process()
         .wait("it stops", |lines| lines.iter().any(|line| line.contains("stopping")).then_some(()));
     assert_eq!(idle.answer(), None, "who waits for nothing is let go");
+    let refused = |address| TcpStream::connect(address).err().map(|error| error.kind());
+    until("nobody else is let in", || (refused(address) == Some(ErrorKind::ConnectionRefused)).then_some(()));
     std::thread::scope(|scope| {
         for mut reader in readers {
             scope.spawn(move || {
@@ -351,8 +353,6 @@ fn an_end_in_order_lets_answers_come_to_theirs() {
         }
     });
     server.finish().expect(0);
-    let error = TcpStream::connect(address).expect_err("nobody listens any more");
-    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
 fn slowhttptest(address: SocketAddr, mode: &[&str], folder: &Path) -> Process {

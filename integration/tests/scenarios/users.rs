@@ -27,15 +27,24 @@ fn says(name: &str, password: &str) -> String {
 
 /// How many answers have had to wait so far, for the disk or a password.
 fn waited(admin: SocketAddr) -> u64 {
+    metric(admin, "switchboard_http_waited_total ")
+}
+
+/// How many passwords have been checked so far, which takes long.
+fn checked(admin: SocketAddr) -> u64 {
+    metric(admin, "switchboard_passwords_checked_total ")
+}
+
+fn metric(admin: SocketAddr, name: &str) -> u64 {
     let page = get(admin, "/metrics", &[]);
-    let count = page.text().lines().find_map(|line| line.strip_prefix("switchboard_http_waited_total "));
+    let count = page.text().lines().find_map(|line| line.strip_prefix(name));
     count.expect("it is there").parse().expect("it is a number")
 }
 
 #[test]
 fn only_users_who_prove_who_they_are_see_the_site() {
     let place = Place::new();
-    place.put_site(&[("index.html", "for users"), ("old.txt", "old")]);
+    place.put_site(&[("index.html", "for users"), ("old.txt", "old"), ("list/a.txt", "a")]);
     let users = place.path("users");
     std::fs::write(&users, line("ada", "lovelace") + &line("bob", "builder")).expect("it can be written");
     let log = place.path("access.log");
@@ -48,6 +57,7 @@ fn only_users_who_prove_who_they_are_see_the_site() {
         "--access-log",
         log_option,
         "--cors=*",
+        "--listing",
         "--redirect",
         "/moved /old.txt",
         "--admin=127.0.0.1:0",
@@ -87,6 +97,12 @@ fn only_users_who_prove_who_they_are_see_the_site() {
             (waited(admin) == before + 1).then_some(())
         });
         assert_eq!(connection.get("/moved", &[&ada]).status, 301);
+        // A list is made for each who asks, by a thread that has not seen the password before.
+        let before = checked(admin);
+        for _ in 0..5 {
+            assert_eq!(connection.get("/list/", &[&ada]).status, 200);
+        }
+        assert_eq!(checked(admin), before, "the poller says who it is");
         known.push(connection);
     }
     // Browsers ask without a name whether they may ask.

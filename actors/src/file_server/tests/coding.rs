@@ -224,6 +224,22 @@ fn forms_that_would_fill_the_cache_are_thrown_away_and_not_made_again() {
 }
 
 #[test]
+fn a_neighbour_that_is_of_no_use_keeps_nothing_from_being_compressed() {
+    let mut bench = compressing(LIMITS);
+    bench.disk.write("a.html.gz", "too old");
+    bench.disk.write("a.html", page("word"));
+    assert!(bench.asset("/a.html").codings().next().is_none());
+    assert_eq!(bench.compress(), 1);
+    let asset = bench.asset("/a.html");
+    assert_eq!(asset.codings().collect::<Vec<_>>(), [Coding::Brotli, Coding::Gzip]);
+    // Once it is of use it is used, and alone.
+    bench.disk.write("a.html.gz", "new");
+    bench.core.note_change(Some("a.html.gz".into()));
+    bench.pass(TICK);
+    assert_eq!(bench.asset("/a.html").codings().collect::<Vec<_>>(), [Coding::Gzip]);
+}
+
+#[test]
 fn compressed_neighbours_are_used_if_they_are_as_new_and_no_larger() {
     let mut bench = compressing(LIMITS);
     bench.disk.write("a.css.gz", "too old");

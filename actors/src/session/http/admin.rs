@@ -7,6 +7,7 @@ use wire::http::{RequestHead, Status};
 use super::brief::Brief;
 use super::sites::Sites;
 use crate::acceptor::Gate;
+use crate::credentials::CredentialsHandle;
 use crate::linux;
 use crate::metrics::{Page, WebCounts, sum};
 
@@ -59,6 +60,10 @@ impl Admin {
         let help = "Connections ended because their client was too slow or idle.";
         page.counter("switchboard_connections_timed_out_total", help, web(|c| &c.timed_out));
         page.gauge("switchboard_connections_open", "Connections open now.", self.gate.open());
+        let users = self.sites.all().iter().filter_map(|site| site.users.as_ref());
+        let help = "Passwords of users of a site that were checked.";
+        let checked: u64 = users.map(CredentialsHandle::checked).sum();
+        page.counter("switchboard_passwords_checked_total", help, checked);
         self.push_cache(&mut page);
         if let Some(bytes) = linux::resident_bytes() {
             page.gauge("process_resident_memory_bytes", "Resident memory in bytes.", bytes);
