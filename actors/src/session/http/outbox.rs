@@ -28,8 +28,9 @@ const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 /// Bytes of bodies in memory after which is written: until then they are kept, whatever becomes of the cache.
 const REFERRED_BYTES_MAX: usize = 512 * 1024;
 
-/// Most bytes that one call of sendfile moves.
-const SEND_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most bytes that one call of sendfile moves before other threads get their turn: little enough to be in the caches of the
+/// processor still when a client on this machine reads it, and with others so that none of them waits for long.
+const SEND_FILE_BYTES_MAX: u64 = 512 * 1024;
 
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Outbox {
     pub(crate) fn write_waiting(&mut self, stream: &TcpStream) -> io::Result<Written> {
         while !self.is_empty() {
             let step = if self.next_is_file() {
-                self.send_file(stream)
+                self.send_file(stream).map(|()| std::thread::yield_now())
             } else {
                 self.write_some(stream, SendFlags::empty())
             };
