@@ -43,7 +43,7 @@ impl BadRequest {
 }
 
 /// The head of a request that has passed every check but one: its method may be one that no file has
-/// ([`Method::refusal`]), because the connection can go on after such an answer.
+/// (405 or 501), because the connection can go on after such an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead<'b> {
     /// The method.
