@@ -79,14 +79,14 @@ fn an_outdated_file_is_let_go_though_nobody_asks() {
 
 #[test]
 fn stopping_lets_the_answer_at_work_be_the_last() {
-    // Less than the sockets between us take, which has been written when the server ends; and more, so that the answer is at
-    // work until it is read.
-    for bytes in [2_000_000, 20_000_000] {
-        stops_behind_an_answer_of(bytes);
+    // Less than the sockets between us take, which has been written when the server ends: then a request that is there at
+    // that moment is answered as the last. And more, so that the answer is at work until it is read.
+    for (bytes, further_max) in [(2_000_000, 1), (20_000_000, 0)] {
+        stops_behind_an_answer_of(bytes, further_max);
     }
 }
 
-fn stops_behind_an_answer_of(bytes: usize) {
+fn stops_behind_an_answer_of(bytes: usize, further_max: usize) {
     let site = Site::new();
     let mut client = site.connect();
     let large = pattern(bytes);
@@ -104,7 +104,8 @@ fn stops_behind_an_answer_of(bytes: usize) {
     stopping.join().expect("no panic");
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("there is a head");
     assert!(answer[head + 4..].starts_with(&large), "the answer at work is whole");
-    assert_eq!(String::from_utf8_lossy(&answer[head + 4 + large.len()..]).matches(SMALL).count(), 0);
+    let further = String::from_utf8_lossy(&answer[head + 4 + large.len()..]).matches(SMALL).count();
+    assert!(further <= further_max, "{further}");
 }
 
 #[test]
