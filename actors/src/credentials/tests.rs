@@ -252,15 +252,23 @@ fn a_full_mailbox_is_said_at_once_and_so_is_the_end() {
 fn what_was_verified_is_known_until_the_file_changes() {
     let now = Instant::now();
     let mut verified = Verified::default();
-    assert_eq!(verified.get(1, b"Basic YTph", now), None);
+    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), None);
     verified.insert(1, VerifiedKey::of(b"Basic YTph"), "a", now);
-    assert_eq!(verified.get(1, b"Basic YTph", now), Some("a"));
-    assert_eq!(verified.get(1, b"basic YTph", now), None);
-    assert_eq!(verified.get(2, b"Basic YTph", now), None, "the file has changed");
-    assert_eq!(verified.get(1, b"Basic YTph", now), None, "and that is not undone");
+    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), Some("a"));
+    assert_eq!(verified.get(1, VerifiedKey::of(b"basic YTph"), now), None);
+    assert_eq!(verified.get(2, VerifiedKey::of(b"Basic YTph"), now), None, "the file has changed");
+    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), None, "and that is not undone");
     verified.insert(1, VerifiedKey::of(b"Basic YTph"), "a", now);
-    assert_eq!(verified.get(1, b"Basic YTph", now), None, "it was verified against the old file");
-    assert_eq!(verified.get(2, b"Basic YTph", now), None, "it was verified against the old file");
+    assert_eq!(
+        verified.get(1, VerifiedKey::of(b"Basic YTph"), now),
+        None,
+        "it was verified against the old file"
+    );
+    assert_eq!(
+        verified.get(2, VerifiedKey::of(b"Basic YTph"), now),
+        None,
+        "it was verified against the old file"
+    );
 }
 
 #[test]
@@ -269,7 +277,7 @@ fn what_another_thread_verified_is_known() {
     let key = std::thread::spawn(|| VerifiedKey::of(b"Basic YTph")).join().expect("it does not panic");
     let mut verified = Verified::default();
     verified.insert(1, key, "a", now);
-    assert_eq!(verified.get(1, b"Basic YTph", now), Some("a"));
+    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), Some("a"));
 }
 
 #[test]
@@ -278,15 +286,18 @@ fn what_was_verified_expires_and_is_bounded() {
     let ten_minutes = Duration::from_secs(600);
     let mut verified = Verified::default();
     verified.insert(1, VerifiedKey::of(b"first"), "a", now);
-    assert_eq!(verified.get(1, b"first", now + ten_minutes - Duration::from_nanos(1)), Some("a"));
-    assert_eq!(verified.get(1, b"first", now + ten_minutes), None);
+    assert_eq!(
+        verified.get(1, VerifiedKey::of(b"first"), now + ten_minutes - Duration::from_nanos(1)),
+        Some("a")
+    );
+    assert_eq!(verified.get(1, VerifiedKey::of(b"first"), now + ten_minutes), None);
     for n in 0..1024_u32 {
         verified.insert(1, VerifiedKey::of(&n.to_be_bytes()), "b", now);
     }
-    assert_eq!(verified.get(1, &0_u32.to_be_bytes(), now), Some("b"));
+    assert_eq!(verified.get(1, VerifiedKey::of(&0_u32.to_be_bytes()), now), Some("b"));
     verified.insert(1, VerifiedKey::of(b"one more"), "c", now);
-    assert_eq!(verified.get(1, b"one more", now), Some("c"));
-    assert_eq!(verified.get(1, &0_u32.to_be_bytes(), now), None, "it was full");
+    assert_eq!(verified.get(1, VerifiedKey::of(b"one more"), now), Some("c"));
+    assert_eq!(verified.get(1, VerifiedKey::of(&0_u32.to_be_bytes()), now), None, "it was full");
 }
 
 #[test]

@@ -50,11 +50,10 @@ pub struct Verified {
 impl Verified {
     /// Whose value this is, if that is known. `generation` is that of the handle now; another one than before makes
     /// the table forget everything.
-    pub fn get(&mut self, generation: u64, value: &[u8], now: Instant) -> Option<&str> {
+    pub fn get(&mut self, generation: u64, key: VerifiedKey, now: Instant) -> Option<&str> {
         if !self.is_current(generation) {
             return None;
         }
-        let key = VerifiedKey::of(value);
         if self.entries.get(&key)?.expires <= now {
             self.entries.remove(&key);
         }

@@ -30,10 +30,6 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    fn new(generation: u64, value: &[u8]) -> Self {
-        Self { generation, key: VerifiedKey::of(value) }
-    }
-
     /// Writes it down.
     pub(super) fn note(self, verified: &mut Verified, user: &str) {
         verified.insert(self.generation, self.key, user, Instant::now());
@@ -52,13 +48,9 @@ pub(super) fn check(
     let (Some(value), None) = (values.next(), values.next()) else {
         return refused();
     };
-    let generation = users.generation();
-    if let Some(user) = verified.get(generation, value, Instant::now()) {
-        return Access::Granted {
-            user: user.to_owned(),
-            proof: Proof::new(generation, value),
-            is_new: false,
-        };
+    let proof = Proof { generation: users.generation(), key: VerifiedKey::of(value) };
+    if let Some(user) = verified.get(proof.generation, proof.key, Instant::now()) {
+        return Access::Granted { user: user.to_owned(), proof, is_new: false };
     }
     if !may_wait {
         return Access::MustWait;
@@ -68,7 +60,6 @@ pub(super) fn check(
     };
     match users.verify(&credentials.user, credentials.password) {
         Ok(true) => {
-            let proof = Proof::new(generation, value);
             proof.note(verified, &credentials.user);
             Access::Granted { user: credentials.user, proof, is_new: true }
         }
