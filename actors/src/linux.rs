@@ -14,6 +14,9 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 /// How often a path is resolved anew when something in it was renamed meanwhile.
 const RESOLVE_ATTEMPTS_MAX: usize = 16;
 
+/// No way out of a root.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
 /// Most bytes that one `splice(2)` moves; also what the pipe in between is asked to hold.
 const SPLICE_BYTES: usize = 1 << 20;
 
@@ -82,30 +85,33 @@ fn splice_fds(from: impl AsFd, to: impl AsFd, count: usize) -> io::Result<usize>
     }
 }
 
-/// Opens `path`, relative to `root`, unless any part of it, links included, leads out of `root` (`openat2(2)` with
-/// `RESOLVE_BENEATH`).
+/// Opens `path` relative to `root`; the empty path is `root` itself. Refuses a path of which any part, links included,
+/// leads out of `root` (`openat2(2)` with `RESOLVE_BENEATH`).
 ///
 /// # Errors
 /// Those of `openat2(2)`: `EXDEV` when the path leads out, `ENOSYS` before Linux 5.6.
 pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let path = path_or_root(path);
     let flags = flags | OFlags::CLOEXEC;
     for _ in 1..RESOLVE_ATTEMPTS_MAX {
-        match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
+        match rustix::fs::openat2(&root, path, flags, Mode::empty(), BENEATH) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             opened => return opened,
         }
     }
-    rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)
+    rustix::fs::openat2(&root, path, flags, Mode::empty(), BENEATH)
 }
 
 /// Whether a path, relative to `root`, certainly names nothing: the system remembers that (`RESOLVE_CACHED` of `openat2(2)`,
-/// since Linux 5.12), and no disk is asked. The empty path is the root itself.
+/// since Linux 5.12), and no disk is asked.
 pub(crate) fn is_known_absent(root: impl AsFd, path: &str) -> bool {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    let path = if path.is_empty() { "." } else { path };
-    let opened = rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let (path, flags) = (path_or_root(path), OFlags::PATH | OFlags::CLOEXEC);
+    let opened = rustix::fs::openat2(root, path, flags, Mode::empty(), BENEATH | ResolveFlags::CACHED);
     matches!(opened, Err(Errno::NOENT))
+}
+
+fn path_or_root(path: &str) -> &str {
+    if path.is_empty() { "." } else { path }
 }
 
 /// Lets all other threads run before the calling one (`setpriority(2)`, which on Linux is about one thread).

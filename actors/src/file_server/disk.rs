@@ -92,8 +92,7 @@ impl RootDirectory {
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
-        let path_or_root = if path.is_empty() { "." } else { path };
-        open_beneath(self.directory.as_fd(), path_or_root, flags).map_err(|e| meaning_of(e, path))
+        open_beneath(self.directory.as_fd(), path, flags).map_err(|e| meaning_of(e, path))
     }
 
     /// Without `O_NONBLOCK` opening a named pipe would wait for somebody to write into it.
