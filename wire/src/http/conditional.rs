@@ -33,16 +33,19 @@ impl EntityTag {
     /// section 8.8.3.3).
     #[must_use]
     pub fn for_coding(&self, coding: Coding) -> Self {
-        let plain = self.0.strip_suffix('"').unwrap_or(&self.0);
-        Self(format!("{plain}-{}\"", coding.name()))
+        self.with(coding.name())
     }
 
     /// As [`EntityTag::for_coding`], where the coded bytes were made from the content, and might be made differently by
     /// another version of whatever made them.
     #[must_use]
     pub fn for_coded(&self, coding: Coding, checksum: u32) -> Self {
-        let plain = self.0.strip_suffix('"').unwrap_or(&self.0);
-        Self(format!("{plain}-{}-{checksum:x}\"", coding.name()))
+        self.for_coding(coding).with(&format!("{checksum:x}"))
+    }
+
+    fn with(&self, suffix: &str) -> Self {
+        let start = self.0.strip_suffix('"').unwrap_or(&self.0);
+        Self(format!("{start}-{suffix}\""))
     }
 
     /// The tag with its quotation marks.
