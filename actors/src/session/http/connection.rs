@@ -160,9 +160,10 @@ impl Connection {
         self.unsent.is_none() && matches!(self.waiting, Waiting::End { .. })
     }
 
-    /// Ends it, all being answered. True if it is to be closed now; otherwise it waits until the client has taken that.
+    /// Ends it, all being answered. True if it is to be closed now; otherwise it waits until the client has taken that. It
+    /// does so once: who then goes on sending has had its chance.
     pub(crate) fn end(&mut self, now: Instant) -> bool {
-        self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
+        self.is_answered_for_good() || self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
     }
 
     /// What it waits for.

@@ -261,4 +261,12 @@ fn a_client_that_does_not_end_is_not_waited_for() {
         assert!(has_ended(&mut client), "the server's half is closed at once");
         wait_until("all is read", || client.write_all(&[0; 1 << 16]).is_err());
     }
+    // Nor for one that has not taken its last answer, and sends all the same.
+    let site = Site::with_limits(patient());
+    let mut client = site.connect();
+    SockRef::from(&client).set_recv_buffer_size(4096).expect("it is a socket");
+    client.set_write_timeout(Some(SOON)).expect("a timeout can be set");
+    send(&mut client, "GET /medium.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nx");
+    client.peek(&mut [0; 1]).expect("its answer begins");
+    wait_until("all is read", || client.write_all(&[0; 1 << 16]).is_err());
 }
