@@ -125,7 +125,7 @@ impl Reader {
     }
 }
 
-/// Answers what `bytes` ask for, as far as that needs no waiting. `next` is what has been found out about them before.
+/// Answers what `bytes` ask for, as far as that needs no waiting; what is `known` comes first.
 fn work(
     connection: &mut Connection,
     bytes: &[u8],

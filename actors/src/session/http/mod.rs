@@ -27,15 +27,15 @@ use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 
-/// How long a session waits for a client that takes nothing. Then the connection goes back to rest until there is room.
-const STALL: Duration = Duration::from_millis(10);
-
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::{Connection, Next};
 pub(crate) use self::outbox::Written;
 pub(crate) use self::respond::{Learned, Responder};
 pub use self::sites::{Site, Sites};
 pub(crate) use self::unsent::Unsent;
+
+/// How long a session waits for a client that takes nothing. Then the connection goes back to rest until there is room.
+const STALL: Duration = Duration::from_millis(10);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
