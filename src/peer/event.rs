@@ -8,7 +8,7 @@ use wire::share::Hit;
 use wire::signal::Complaint;
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
-use super::store::Direction;
+use super::records::Direction;
 
 /// Something that happened. With `--json` each is one object on a line, its kind in the field `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ pub mod event;
 mod folder;
 pub mod home;
 pub mod prompt;
+pub mod records;
 pub mod render;
 pub mod runner;
 pub mod share;

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wire::escape::Escaped;
 
 use super::event::{Answer, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent};
-use super::store::Direction;
+use super::records::Direction;
 use crate::terminal;
 
 /// How events are shown.

@@ -11,7 +11,8 @@ use wire::protocol::ServerId;
 use wire::signal::Complaint;
 
 use super::Fatal;
-use crate::peer::store::{ContactRecord, OutboxRecord, Store};
+use crate::peer::records::{ContactRecord, OutboxRecord};
+use crate::peer::store::Store;
 
 /// How often at most a stored message is sent again on a new connection.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use super::outbound::CardVerdict;
 use super::{Engine, Fatal};
 use crate::peer::event::{Event, MessageEvent};
 use crate::peer::home::Pin;
-use crate::peer::store::{Direction, HistoryRecord, IncomingRecord, Write};
+use crate::peer::records::{Direction, HistoryRecord, IncomingRecord, Write};
 
 /// How often at most a message is sent again because a receipt could not be read.
 const HEAR_AGAIN_EVERY: Duration = Duration::from_secs(1);

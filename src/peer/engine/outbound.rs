@@ -14,7 +14,7 @@ use super::contact::{Contact, Current, Lookup, Place, Unacked};
 use super::{Engine, Fatal, Net};
 use crate::peer::event::{Event, SentEvent};
 use crate::peer::home::Pin;
-use crate::peer::store::{Direction, HistoryRecord, OutboxRecord, OutgoingRecord, SealedRecord, Write};
+use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, OutgoingRecord, SealedRecord, Write};
 
 /// Most envelopes on their way to the server that it has not spoken about.
 const IN_FLIGHT_MAX: usize = 1024;

@@ -9,7 +9,7 @@ use super::contact::{Contact, Lookup, PROBE_EVERY};
 use super::outbound::{About, Parcel};
 use super::{Engine, Fatal};
 use crate::peer::event::{self, Event};
-use crate::peer::store::{OutboxRecord, Write};
+use crate::peer::records::{OutboxRecord, Write};
 
 /// Most conversations of one peer that are complained about on one connection.
 const COMPLAINTS_MAX: usize = 64;

@@ -17,7 +17,7 @@ use super::{ClientId, Effect, Engine, Fatal};
 use crate::peer::command::{Command, EXIT_DONE, EXIT_FAILED, EXIT_NO_CONNECTION, Update};
 use crate::peer::event::{Answer, Event, MessageEvent};
 use crate::peer::home::Pin;
-use crate::peer::store::Write;
+use crate::peer::records::Write;
 
 /// How long a question to the server may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(15);

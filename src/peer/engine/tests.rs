@@ -14,7 +14,7 @@ use wire::protocol::{Kind, Outcome, Refusal, ToPeer, ToServer};
 use super::*;
 use crate::peer::command::Update;
 use crate::peer::home::Home;
-use crate::peer::store::Direction;
+use crate::peer::records::Direction;
 
 /// Small keys: only their size differs from those of a real peer.
 const TEST_KEY_BITS: usize = 2048;

@@ -3,12 +3,8 @@
 //! One redb file in the private folder. Everything of one step of the engine is written in one transaction, which is on
 //! disk when [`Store::commit`] returns; only then is anything sent or acknowledged.
 
-mod records;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use records::{
-    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, OutgoingRecord, SealedRecord,
-};
-pub use tables::{OutboxKey, Store, StoreError, Write};
+pub use tables::{Store, StoreError};

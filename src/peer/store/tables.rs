@@ -9,7 +9,9 @@ use wire::conversation::ConversationId;
 use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
-use super::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, OutgoingRecord};
+use crate::peer::records::{
+    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+};
 
 type Bytes = &'static [u8];
 type HistoryKey = (&'static str, u8, u64, u64);
@@ -54,34 +56,6 @@ pub enum StoreError {
         /// Where.
         table: &'static str,
     },
-}
-
-/// The folded name of the recipient and the message's number.
-pub type OutboxKey = (String, u64);
-
-/// One change; changes are collected and committed together.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// What is known of a peer.
-    Contact(ContactRecord),
-    /// A message on its way out.
-    Outbox(PeerName, u64, OutboxRecord),
-    /// A message of the outbox that a server has on its disk.
-    Stored(PeerName, u64, ServerId),
-    /// A message that has arrived, and needs to be kept no longer.
-    Delivered(PeerName, u64),
-    /// A conversation of ours.
-    Outgoing(ConversationId, OutgoingRecord),
-    /// A conversation of ours under which nothing is on its way any more.
-    OutgoingDone(ConversationId),
-    /// A conversation of somebody else's.
-    Incoming(ConversationId, IncomingRecord),
-    /// A message for the history.
-    History(HistoryRecord),
-    /// A message that was received while nobody was looking: from whom, under which of their keys, its number.
-    Unshown(PeerName, u64, u64),
-    /// All that was received is shown now.
-    AllShown,
 }
 
 /// The open store.

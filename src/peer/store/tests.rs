@@ -1,4 +1,5 @@
 use super::*;
+use crate::peer::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
 use wire::{Digest, PeerName};
 
 fn name(text: &str) -> PeerName {

@@ -1,7 +1,9 @@
-//! The records of the store, encoded with postcard.
+//! The records that the engine decides on and the store keeps, and the changes of them. The store encodes them with
+//! postcard. A room of its own, so that the engine need not know of the store.
 
 use serde::{Deserialize, Serialize};
 use wire::conversation::ConversationId;
+use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
 /// A message on its way out; kept until the recipient's receipt.
@@ -97,4 +99,32 @@ pub struct HistoryRecord {
     pub text: String,
     /// For a sent one: whether the recipient's receipt was verified.
     pub delivered: bool,
+}
+
+/// The folded name of the recipient and the message's number.
+pub type OutboxKey = (String, u64);
+
+/// One change; changes are collected and committed together.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// What is known of a peer.
+    Contact(ContactRecord),
+    /// A message on its way out.
+    Outbox(PeerName, u64, OutboxRecord),
+    /// A message of the outbox that a server has on its disk.
+    Stored(PeerName, u64, ServerId),
+    /// A message that has arrived, and needs to be kept no longer.
+    Delivered(PeerName, u64),
+    /// A conversation of ours.
+    Outgoing(ConversationId, OutgoingRecord),
+    /// A conversation of ours under which nothing is on its way any more.
+    OutgoingDone(ConversationId),
+    /// A conversation of somebody else's.
+    Incoming(ConversationId, IncomingRecord),
+    /// A message for the history.
+    History(HistoryRecord),
+    /// A message that was received while nobody was looking: from whom, under which of their keys, its number.
+    Unshown(PeerName, u64, u64),
+    /// All that was received is shown now.
+    AllShown,
 }
