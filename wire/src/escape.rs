@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-/// Displays a text with everything escaped that could move a cursor, change a colour or reorder what is read.
+/// Displays text for people: every character that a terminal acts on is escaped.
 ///
-/// Control characters (C0, DEL, C1) and the characters that steer bidirectional text or are invisible appear as
-/// `\u{..}`; a backslash is doubled so that an escape cannot be forged. Everything else is shown as it is.
+/// Control characters (C0, DEL, C1) can move the cursor or change the terminal's state. Bidirectional controls and
+/// invisible characters can make text read differently from what it says. All of them appear as `\n`, `\t` or `\u{..}`,
+/// and a backslash appears as `\\`, so that the sender of the text cannot forge an escape.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -15,7 +16,7 @@ impl fmt::Display for Escaped<'_> {
                 '\\' => f.write_str("\\\\")?,
                 '\n' => f.write_str("\\n")?,
                 '\t' => f.write_str("\\t")?,
-                c if c.is_control() || steers_the_reader(c) => write!(f, "{}", c.escape_unicode())?,
+                c if is_unsafe_to_show(c) => write!(f, "{}", c.escape_unicode())?,
                 c => f.write_char(c)?,
             }
         }
@@ -23,21 +24,75 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a character is invisible or changes the direction of the text around it (Unicode TR 36, section 2.6).
-fn steers_the_reader(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+/// Displays a JSON text (RFC 8259) with the same characters escaped as in [`Escaped`], as `\uXXXX`.
+///
+/// The result is valid JSON with the same value, because outside its strings a JSON text has none of these characters
+/// except for line breaks and tabs, which stay. JSON serializers escape C0 controls, but neither DEL, C1 controls
+/// nor bidirectional controls.
+pub struct EscapedJson<'a>(pub &'a str);
+
+impl fmt::Display for EscapedJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if is_unsafe_to_show(c) && !matches!(c, '\n' | '\r' | '\t') {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(f, "\\u{unit:04x}")?;
+                }
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character is a control, is invisible, or changes the direction of the text around it (Unicode TR 36,
+/// section 2.6).
+fn is_unsafe_to_show(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn escapes_what_a_terminal_would_obey() {
         let hostile = "a\x1b[2Jb\u{9b}c\u{202e}d\\e\nf\u{7f}";
         assert_eq!(Escaped(hostile).to_string(), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\\\e\\nf\\u{7f}");
         assert_eq!(Escaped("grüße 世界 ✓").to_string(), "grüße 世界 ✓");
+    }
+
+    /// All C1 controls, DEL, and all characters with the Unicode property Bidi_Control.
+    fn passed_by_serializers() -> impl Iterator<Item = char> {
+        let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'];
+        let ranges = ['\u{7f}'..='\u{9f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+        ranges.into_iter().flatten().chain(bidi)
+    }
+
+    #[test]
+    fn no_control_of_a_terminal_or_of_direction_passes() {
+        for c in passed_by_serializers() {
+            let json = serde_json::to_string(&format!("a{c}b")).expect("a string is JSON");
+            assert!(json.contains(c), "the serializer escapes {c:?} itself, so this test shows nothing");
+            assert_eq!(EscapedJson(&json).to_string(), format!("\"a\\u{:04x}b\"", u32::from(c)));
+            assert!(!Escaped(&json).to_string().contains(c), "{c:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn escaped_json_has_the_same_value(text: String, steering in "[\u{7f}-\u{9f}\u{202a}-\u{202e}\u{e0000}-\u{e007f}]*") {
+            let value = serde_json::json!({ &text: [steering, text], "n": 1 });
+            for json in [value.to_string(), format!("{value:#}")] {
+                let escaped = EscapedJson(&json).to_string();
+                prop_assert!(!escaped.contains(|c| is_unsafe_to_show(c) && c != '\n'));
+                prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped)?, value.clone());
+            }
+        }
     }
 }
