@@ -1,8 +1,6 @@
-//! The client side of Switchboard as a library: the peer, the web client, and what both show on a terminal; and how the
-//! server is configured.
+//! The root package as a library: the server's command, the peer, the web client, and how they print on a terminal.
 
-pub mod hash_password;
 pub mod peer;
-pub mod server_config;
+pub mod server;
 pub mod terminal;
-pub mod web_client;
+pub mod webclient;

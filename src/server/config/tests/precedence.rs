@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 
 use super::{folder, load, loaded, path_in};
-use crate::server_config::Arguments;
-use crate::server_config::environment::variable;
+use crate::server::config::Arguments;
+use crate::server::config::environment::variable;
 
 /// For each option three values that differ from each other and from the default, as text.
 const VALUES: [(&str, [&str; 3]); 25] = [

@@ -7,11 +7,11 @@ use std::time::Duration;
 use actors::config::{AccessLogFormat, Listen};
 use wire::http::Status;
 
-use crate::server_config::problem::BadValue;
-use crate::server_config::site_values::{
+use crate::server::config::problem::BadValue;
+use crate::server::config::site_values::{
     cache_control, header, header_from, host, origin, pattern, redirect,
 };
-use crate::server_config::values::{
+use crate::server::config::values::{
     LogFormat, access_log_format, address, bytes, count, listen, log_format, switch, timeout,
 };
 

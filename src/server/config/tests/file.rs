@@ -6,7 +6,7 @@ use actors::config::Listen;
 use actors::site::Cors;
 
 use super::{folder, load, path_in};
-use crate::server_config::file;
+use crate::server::config::file;
 
 /// The lines that are said about a file, without its name.
 fn said(text: &str) -> Vec<String> {

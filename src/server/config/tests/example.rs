@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 
 use super::{folder, load, loaded, path_in, text_of};
-use crate::server_config::Arguments;
-use crate::server_config::file;
+use crate::server::config::Arguments;
+use crate::server::config::file;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("server.example.toml")

@@ -2,6 +2,7 @@
 //!
 //! [`fetch()`] has a conversation with the server, [`transfer()`] does with the answer what a person asked for.
 
+pub mod cli;
 mod error;
 mod exchange;
 mod fetch;

@@ -14,7 +14,7 @@ const LINE_BYTES_MAX: usize = 4096;
 
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// The name or the password is not good.
     #[error("{0}")]
     Hash(#[from] HashError),
@@ -34,7 +34,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]
-pub fn hash_password(name: &str) -> Result<String, Error> {
+pub(super) fn hash_password(name: &str) -> Result<String, Error> {
     let stdin = io::stdin();
     let line = if stdin.is_terminal() {
         let _hidden = Hidden::start()?;

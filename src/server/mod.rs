@@ -1,0 +1,8 @@
+//! The server's command: its configuration, password hashing, and the process around `actors::Server`.
+
+pub mod config;
+mod hash_password;
+mod run;
+
+pub use config::Arguments;
+pub use run::run;

@@ -1,0 +1,137 @@
+//! The command: from its arguments to the end of the server.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actors::config::Listen;
+use actors::{Config, Server};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::config::{Arguments, LogFormat, Problems, Settings};
+use super::hash_password::hash_password;
+use crate::terminal;
+
+/// Exit status after a second signal, as shells have it for SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+/// How long ending may take, with the deadlines of all actors; a session that ignores them all does not hold it up.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How long whoever reads the log may take for what is left of it.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Does what the command line says.
+pub fn run(arguments: Arguments) -> ExitCode {
+    if let Some(shell) = arguments.completions {
+        return terminal::print_completions::<Arguments>(shell, "server");
+    }
+    if let Some(name) = &arguments.hash_password {
+        return match hash_password(name) {
+            Ok(line) => print(&line),
+            Err(error) => {
+                eprintln!("server: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let is_check = arguments.check;
+    let settings = match Settings::load(arguments, |name| std::env::var_os(name)) {
+        Ok(settings) => settings,
+        Err(problems) => return refuse(&problems),
+    };
+    if is_check {
+        return print(&settings.summary());
+    }
+    let _log = start_log(&settings);
+    match serve(&settings.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Errors contain their cause already.
+            eprintln!("server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    for problem in &problems.0 {
+        eprintln!("server: {problem}");
+    }
+    ExitCode::FAILURE
+}
+
+fn print(summary: &str) -> ExitCode {
+    match terminal::print_line(summary.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("server: cannot print: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> anyhow::Result<()> {
+    // Before the threads start, so that no signal ends the process on the way.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let server = Server::start(config)?;
+    for address in server.addresses() {
+        terminal::print_line(&format!("listening on {address}"))?;
+    }
+    for listen in &config.listen {
+        if let Listen::Unix { path, .. } = listen {
+            terminal::print_line(&format!("listening on unix:{}", path.display()))?;
+        }
+    }
+    if let Some(address) = server.admin_address() {
+        terminal::print_line(&format!("metrics and health on {address}"))?;
+    }
+    for signal in &mut signals {
+        match (signal, server.access_log()) {
+            (SIGHUP, Some(log)) => log.reopen(),
+            // A terminal that is closed takes its server along, as long as that has nothing to open anew.
+            _ => break,
+        }
+    }
+    std::thread::spawn(move || {
+        // Somebody is in a hurry. What was acknowledged is on disk.
+        signals.forever().find(|signal| *signal != SIGHUP);
+        std::process::exit(EXIT_INTERRUPTED);
+    });
+    exit_after(PATIENCE);
+    tracing::info!(target: "server", "stopping");
+    drop(server);
+    // The last lines of the log are being written, if anybody reads them.
+    exit_after(LOG_PATIENCE);
+    Ok(())
+}
+
+/// Ends the process in good order after a while, whatever still waits for something then.
+fn exit_after(time: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        std::process::exit(0);
+    });
+}
+
+/// Log lines go to standard output through threads of their own. Every transmission between peers is printed: when nobody
+/// reads, their sessions wait. Nobody else does; all other lines are lost then.
+fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
+    let (waiting, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
+    let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
+    let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
+    let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
+    // What it has to say about folders that have gone is no news: we say what follows from it.
+    let what = Targets::new().with_default(level).with_target("notify", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(writer));
+    let log = tracing_subscriber::registry();
+    match settings.log_format {
+        LogFormat::Text => log.with(lines.with_ansi(terminal::wants_colour()).with_filter(what)).init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true).with_filter(what)).init(),
+    }
+    [guard, other_guard]
+}
