@@ -2,9 +2,12 @@
 
 pub mod acceptor;
 pub mod access_log;
+pub mod commands;
 pub mod config;
 pub mod credentials;
 pub mod file_server;
+mod handover;
+pub mod http;
 pub mod index;
 mod linux;
 mod metrics;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use crate::acceptor::{self, Acceptor, Listener};
-use crate::access_log::{self, AccessLogHandle};
+use crate::access_log;
+use crate::commands::access_log::AccessLogHandle;
+use crate::commands::connection::Door;
 use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
 use crate::file_server::{self, FileServerConfig};
-use crate::index::{IndexHandle, IndexThreads};
+use crate::http::{self, Site, Sites};
+use crate::index::{self, IndexThreads};
 use crate::router;
 use crate::runtime::Vital;
-use crate::session::Services;
-use crate::session::http::{Door, Site, Sites};
+use crate::session;
 use crate::store::{self, StoreError};
 
 /// Why the server does not start.
@@ -117,15 +119,21 @@ impl Server {
         let store = store::start(&config.data.join("store.redb"))?;
         threads.store = Some(store.thread);
         let sites = start_sites(config, &mut threads.files)?;
-        let (index, index_threads) = IndexHandle::start(&config.data)
+        let (index, index_threads) = index::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         threads.index = Some(index_threads);
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())?;
         threads.router = Some(router_thread);
+        let http = http::Services { sites, access_log: access_log.clone(), stopping: Arc::default() };
         let services =
-            Services { router, index, sites, access_log: access_log.clone(), stopping: Arc::default() };
-        let acceptor = acceptor::start(listeners, config.limits.clone(), services)?;
+            session::Services { router: router.clone(), index, stopping: Arc::clone(&http.stopping) };
+        let limits = config.limits.clone();
+        let workers = {
+            let (http, limits) = (http.clone(), limits.clone());
+            move |admin, counts| session::workers(services, http, limits, admin, counts)
+        };
+        let acceptor = acceptor::start(listeners, limits, router, &http, workers)?;
         Ok(Self { acceptor, access_log, _threads: threads, _lock: lock })
     }
 

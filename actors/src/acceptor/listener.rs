@@ -11,8 +11,8 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use crate::commands::connection::{Door, Visitor};
 use crate::linux;
-use crate::session::http::{Door, Visitor};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 4096;

@@ -4,7 +4,6 @@
 //! It has one poller a processor (`poller.rs`). They share the listening sockets and, without a lock, the counts of the
 //! gate; every connection belongs to one poller or to one session at a time and is sent from the one to the other.
 
-mod gate;
 mod inbox;
 mod listener;
 mod poller;
@@ -17,19 +16,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub(crate) use self::gate::{Gate, Place};
-pub(crate) use self::inbox::{PollerHandle, Returned};
 pub use self::listener::Listener;
 
 use self::inbox::Inbox;
 use self::poller::{Poller, Shared};
 use self::pool::Pool;
+use crate::commands::connection::Door;
+use crate::commands::gate::Gate;
+use crate::commands::router::RouterHandle;
 use crate::config::Limits;
+use crate::handover::{NewWorker, PollerHandle};
+use crate::http::{self, Admin, Responder};
 use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
 use crate::runtime::{Vital, spawn_vital};
-use crate::session::Services;
-use crate::session::http::{Admin, Door, Responder};
 
 /// Most pollers: beyond this many processors the network is the limit.
 const POLLERS_MAX: usize = 64;
@@ -59,11 +59,17 @@ impl Drop for Acceptor {
     }
 }
 
-/// Starts to accept.
+/// Starts to accept. `new_worker` makes what session threads work with, from where they count and what tells about that.
 ///
 /// # Errors
 /// When the system gives no thread or descriptor.
-pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io::Result<Acceptor> {
+pub(crate) fn start(
+    listeners: Vec<Listener>,
+    limits: Limits,
+    router: RouterHandle,
+    services: &http::Services,
+    new_worker: impl FnOnce(Arc<Admin>, Arc<WebCounts>) -> NewWorker,
+) -> io::Result<Acceptor> {
     let addresses_of =
         |door| listeners.iter().filter(move |l| l.door() == door).filter_map(Listener::address);
     let addresses = addresses_of(Door::Public).collect();
@@ -86,8 +92,7 @@ pub fn start(listeners: Vec<Listener>, limits: Limits, services: Services) -> io
     let responders: Vec<Responder> =
         inboxes.iter().map(|(_, _, counts)| services.responder(&admin, Arc::clone(counts), false)).collect();
     let next_id = AtomicU64::new(1);
-    let router = services.router.clone();
-    let (pool, all_ended) = Pool::new(services, limits.clone(), admin, of_sessions, cpus);
+    let (pool, all_ended) = Pool::new(new_worker(admin, of_sessions), cpus);
     let shared = Arc::new(Shared {
         listeners,
         gate,

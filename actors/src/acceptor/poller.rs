@@ -16,17 +16,19 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::RecvTimeoutError;
 use slab::Slab;
 
-use super::gate::{Full, Gate};
-use super::inbox::{Arrival, Inbox, PollerHandle, Returned};
+use super::inbox::Inbox;
 use super::listener::Listener;
 use super::pool::{AllEnded, Pool};
 use super::reader::{Reader, Verdict};
+use crate::commands::connection::{Door, Visitor};
+use crate::commands::gate::{Full, Gate};
+use crate::commands::router::{Command, RouterHandle};
+use crate::commands::session::SessionId;
 use crate::config::Limits;
+use crate::handover::{AnswerJob, Arrival, Job, PeerJob, PollerHandle, Returned};
+use crate::http::{Connection, Next, Responder, Unsent};
 use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::WebCounts;
-use crate::router::{Command, RouterHandle};
-use crate::session::http::{Connection, Door, Next, Responder, Unsent, Visitor};
-use crate::session::{AnswerJob, Job, PeerJob, SessionId};
 
 /// Connections accepted in one go, so that those that are here already get their turn.
 const ACCEPTS_MAX: usize = 64;

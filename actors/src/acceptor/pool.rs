@@ -2,18 +2,12 @@
 //!
 //! A thread that is done waits a while for the next session, so that a session usually costs no new thread.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::config::Limits;
+use crate::handover::{Job, NewWorker};
 use crate::linux::CpuSet;
-use crate::metrics::WebCounts;
-use crate::session::http::Admin;
-use crate::session::{self, Job, Services};
 
 /// How long a session thread waits for its next session before it ends.
 const IDLE_THREAD: Duration = Duration::from_secs(30);
@@ -26,17 +20,14 @@ const HANDOFF: usize = 0;
 #[derive(Clone)]
 pub(super) struct Pool {
     jobs: Sender<Job>,
-    worker: Worker,
+    thread: Thread,
 }
 
 /// What every session thread has.
 #[derive(Clone)]
-struct Worker {
+struct Thread {
     next_job: Receiver<Job>,
-    services: Services,
-    limits: Limits,
-    admin: Arc<Admin>,
-    counts: Arc<WebCounts>,
+    new_worker: NewWorker,
     /// Where session threads may run: anywhere, although pollers do not.
     cpus: Option<CpuSet>,
     /// Dropped when the thread ends; nothing is ever sent.
@@ -47,16 +38,10 @@ struct Worker {
 pub(super) type AllEnded = Receiver<()>;
 
 impl Pool {
-    pub(super) fn new(
-        services: Services,
-        limits: Limits,
-        admin: Arc<Admin>,
-        counts: Arc<WebCounts>,
-        cpus: Option<CpuSet>,
-    ) -> (Self, AllEnded) {
+    pub(super) fn new(new_worker: NewWorker, cpus: Option<CpuSet>) -> (Self, AllEnded) {
         let (jobs, next_job) = bounded(HANDOFF);
         let (alive, all_ended) = bounded(0);
-        (Self { jobs, worker: Worker { next_job, services, limits, admin, counts, cpus, alive } }, all_ended)
+        (Self { jobs, thread: Thread { next_job, new_worker, cpus, alive } }, all_ended)
     }
 
     /// Starts a session on a thread that is idle, or else on a new one.
@@ -65,51 +50,30 @@ impl Pool {
             Ok(()) => return,
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
         };
-        let worker = self.worker.clone();
+        let thread = self.thread.clone();
         let spawned = std::thread::Builder::new()
             .name("session".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || worker.work(job));
+            .spawn(move || thread.work(job));
         if let Err(error) = spawned {
             tracing::warn!(target: "acceptor", %error, "no thread for a session; it is turned away");
         }
     }
 }
 
-impl Worker {
+impl Thread {
     fn work(self, first: Job) {
         if let Some(cpus) = &self.cpus {
             cpus.apply();
         }
-        let Self { next_job, services, limits, admin, counts, cpus: _, alive: _alive } = self;
-        let mut responder = services.responder(&admin, Arc::clone(&counts), true);
-        drop(admin);
+        let Self { next_job, new_worker, cpus: _, alive: _alive } = self;
+        let mut work = new_worker();
+        // It keeps the Router alive, which must be able to end while a thread is idle.
+        drop(new_worker);
         let mut next = Some(first);
         while let Some(job) = next {
-            counts.sessions.fetch_add(1, Ordering::Relaxed);
-            if !isolated(|| session::run(job, &services, &limits, &mut responder)) {
-                tracing::error!(target: "session", "a session panicked; the others go on");
-                responder.reset();
-            }
-            counts.sessions.fetch_sub(1, Ordering::Relaxed);
+            work(job);
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }
-        responder.flush_log();
-    }
-}
-
-/// Runs what belongs to one connection. If it panics it ends alone: false.
-pub(super) fn isolated(serve: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(serve)).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_that_panics_ends_alone() {
-        assert!(isolated(|| {}));
-        assert!(!isolated(|| panic!("this panic is part of a test")));
     }
 }

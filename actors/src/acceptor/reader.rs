@@ -9,9 +9,10 @@ use rustix::net::RecvFlags;
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, Status};
 
-use super::pool::isolated;
+use crate::commands::connection::Visitor;
 use crate::config::Limits;
-use crate::session::http::{Connection, Next, Responder, Unsent, Visitor, Written};
+use crate::http::{Connection, Next, Responder, Unsent, Written};
+use crate::runtime::isolated;
 
 /// Room for one read: a request of a browser, or many small ones.
 const READ_BYTES: usize = 16 << 10;

@@ -3,28 +3,18 @@
 //! Threads that answer requests gather their lines and hand them over together; they never wait for the disk. An actor
 //! of its own writes them, and opens the file anew when it is told that the file was moved.
 
-mod record;
 mod shell;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-pub(crate) use self::record::{Clock, Record};
-pub use crate::config::{AccessLogConfig, AccessLogFormat};
-use crate::runtime::{Address, Unsent, Vital};
+use crate::commands::access_log::AccessLogHandle;
+use crate::config::AccessLogConfig;
+use crate::runtime::Vital;
 
 /// How many batches of lines may wait; threads keep some more themselves.
 const MAILBOX_COMMANDS: usize = 256;
-
-/// What others may ask of the access log.
-#[derive(Debug)]
-enum Command {
-    /// Write these lines, each with its line end.
-    Write(Vec<u8>),
-    /// Open the file anew.
-    Reopen,
-}
 
 /// Why the access log cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -42,42 +32,6 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// The way to the access log. It ends when the last handle is dropped.
-#[derive(Debug, Clone)]
-pub struct AccessLogHandle {
-    address: Address<Command>,
-    format: AccessLogFormat,
-    /// Batches that were dropped and have not been reported yet.
-    lost: Arc<AtomicU64>,
-}
-
-impl AccessLogHandle {
-    pub(crate) fn format(&self) -> AccessLogFormat {
-        self.format
-    }
-
-    /// Hands over whole lines; never waits. If there is no room for them they are handed back.
-    pub(crate) fn write(&self, lines: Vec<u8>) -> Result<(), Vec<u8>> {
-        self.address.offer(Command::Write(lines)).map_err(|unsent| match unsent {
-            Unsent::Full(Command::Write(lines)) => lines,
-            // The server ends.
-            _ => Vec::new(),
-        })
-    }
-
-    /// Lines had to be dropped because the disk does not keep up; that is reported.
-    pub(crate) fn note_loss(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Opens the file by its name anew, after somebody has moved it. Lines from before are in the old one.
-    pub fn reopen(&self) {
-        if self.address.offer(Command::Reopen).is_err() {
-            tracing::warn!(target: "access_log", "the disk is too slow; not opened anew, try again");
-        }
-    }
-}
-
 /// Opens the file and starts to write. Drop all handles before the [`Vital`], which joins the thread.
 ///
 /// # Errors
@@ -90,4 +44,39 @@ pub fn start(config: &AccessLogConfig) -> Result<(AccessLogHandle, Vital), Start
     let vital =
         shell::start(file, config.path.clone(), mailbox, Arc::clone(&lost)).map_err(StartError::Thread)?;
     Ok((AccessLogHandle { address, format: config.format, lost }, vital))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::AccessLogFormat;
+
+    #[test]
+    fn a_log_that_was_moved_goes_on_in_a_new_file() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let config = AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
+        // The handle is to go first, also when this fails.
+        let started = super::start(&config).map(|(log, vital)| (vital, log));
+        let (vital, log) = started.expect("the folder can be written to");
+        log.write(b"one\n".to_vec()).expect("there is room");
+        log.reopen();
+        log.write(b"two\n".to_vec()).expect("there is room");
+        // Reopening the same file adds to it.
+        let since = Instant::now();
+        while std::fs::read(&path).expect("it is there") != b"one\ntwo\n" {
+            assert!(since.elapsed() < Duration::from_secs(20), "nothing was written");
+            std::thread::yield_now();
+        }
+        std::fs::rename(&path, &moved).expect("it can be moved");
+        log.write(b"three\n".to_vec()).expect("there is room");
+        log.reopen();
+        log.write(b"four\n".to_vec()).expect("there is room");
+        drop(log);
+        drop(vital);
+        assert_eq!(std::fs::read(&moved).expect("it is there"), b"one\ntwo\nthree\n");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"four\n");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Command;
+use crate::commands::access_log::Command;
 use crate::runtime::{Mailbox, Vital, spawn_vital};
 
 /// Addresses and what people looked at are not for everybody on the machine.

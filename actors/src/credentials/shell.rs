@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::core::Users;
 use super::file::parse;
-use super::{ANSWER_TIMEOUT, Command, Joined, Shown, StartError};
+use super::{Joined, Shown, StartError};
+use crate::commands::credentials::{ANSWER_TIMEOUT, Command};
 use crate::runtime::{Mailbox, Vital, spawn_vital};
 
 /// How often the file is looked at, and so how long a removed user still gets in.

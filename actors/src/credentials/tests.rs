@@ -10,6 +10,9 @@ use super::core::{Users, Work};
 use super::file::COSTS;
 use super::shell::{Keeper, Look};
 use super::*;
+use crate::commands::credentials::{Command, Unavailable, detached};
+use crate::http::VerifiedKey;
+use crate::runtime::reply;
 
 /// Of "myPassword", from the documentation of Apache's httpd.
 const APACHE: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
@@ -246,58 +249,6 @@ fn a_full_mailbox_is_said_at_once_and_so_is_the_end() {
     });
     drop(mailbox);
     assert_eq!(handle.verify("ann", secret("a")), Err(Unavailable::Ended));
-}
-
-#[test]
-fn what_was_verified_is_known_until_the_file_changes() {
-    let now = Instant::now();
-    let mut verified = Verified::default();
-    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), None);
-    verified.insert(1, VerifiedKey::of(b"Basic YTph"), "a", now);
-    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), Some("a"));
-    assert_eq!(verified.get(1, VerifiedKey::of(b"basic YTph"), now), None);
-    assert_eq!(verified.get(2, VerifiedKey::of(b"Basic YTph"), now), None, "the file has changed");
-    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), None, "and that is not undone");
-    verified.insert(1, VerifiedKey::of(b"Basic YTph"), "a", now);
-    assert_eq!(
-        verified.get(1, VerifiedKey::of(b"Basic YTph"), now),
-        None,
-        "it was verified against the old file"
-    );
-    assert_eq!(
-        verified.get(2, VerifiedKey::of(b"Basic YTph"), now),
-        None,
-        "it was verified against the old file"
-    );
-}
-
-#[test]
-fn what_another_thread_verified_is_known() {
-    let now = Instant::now();
-    let key = std::thread::spawn(|| VerifiedKey::of(b"Basic YTph")).join().expect("it does not panic");
-    let mut verified = Verified::default();
-    verified.insert(1, key, "a", now);
-    assert_eq!(verified.get(1, VerifiedKey::of(b"Basic YTph"), now), Some("a"));
-}
-
-#[test]
-fn what_was_verified_expires_and_is_bounded() {
-    let now = Instant::now();
-    let ten_minutes = Duration::from_secs(600);
-    let mut verified = Verified::default();
-    verified.insert(1, VerifiedKey::of(b"first"), "a", now);
-    assert_eq!(
-        verified.get(1, VerifiedKey::of(b"first"), now + ten_minutes - Duration::from_nanos(1)),
-        Some("a")
-    );
-    assert_eq!(verified.get(1, VerifiedKey::of(b"first"), now + ten_minutes), None);
-    for n in 0..1024_u32 {
-        verified.insert(1, VerifiedKey::of(&n.to_be_bytes()), "b", now);
-    }
-    assert_eq!(verified.get(1, VerifiedKey::of(&0_u32.to_be_bytes()), now), Some("b"));
-    verified.insert(1, VerifiedKey::of(b"one more"), "c", now);
-    assert_eq!(verified.get(1, VerifiedKey::of(b"one more"), now), Some("c"));
-    assert_eq!(verified.get(1, VerifiedKey::of(&0_u32.to_be_bytes()), now), None, "it was full");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use wire::http::{Coding, Status};
 
-use super::asset::Asset;
-use super::counts::CacheCounts;
 use super::disk::Stamp;
+use crate::commands::asset::Asset;
+use crate::commands::cache_counts::CacheCounts;
 
 /// How many used entries the hand passes in search of an unused one. Where all are used there is nothing to choose.
 const PASSED_MAX: usize = 128;

@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::write::GzEncoder;
 use wire::http::Coding;
 
-use super::asset::Body;
 use super::cache::Key;
 use super::disk::Stamp;
 use super::keep::COMPRESSIONS_AT_ONCE;
+use crate::commands::asset::Body;
 use crate::runtime::{Address, Mailbox, mailbox};
 
 /// Shorter contents fit into one packet anyway.

@@ -8,14 +8,16 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use wire::http::{SitePath, Status};
 
-use super::asset::{Asset, Body, Representation};
 use super::cache::{Belief, Cache, Key, Limits};
 use super::compressor::Job;
-use super::counts::CacheCounts;
 use super::disk::{Disk, DiskError};
-use super::fields::{FieldRules, Said};
+use super::fields::FieldRules;
 use super::freshness::Freshness;
-use super::{ANSWER_TIMEOUT, Find, Found, listing};
+use super::listing;
+use crate::commands::asset::Said;
+use crate::commands::asset::{Asset, Body, Representation};
+use crate::commands::cache_counts::CacheCounts;
+use crate::commands::file_server::{ANSWER_TIMEOUT, Find, Found};
 use crate::site::SiteConfig;
 
 /// The file that stands for its directory.

@@ -12,9 +12,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::StartError;
-use super::absence::Absence;
-use super::asset::Body;
 use super::listing;
+use crate::commands::absence::Absence;
+use crate::commands::asset::Body;
 use crate::linux::open_beneath;
 
 /// How often a file is read anew because it changed while it was read.

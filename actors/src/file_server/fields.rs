@@ -1,11 +1,11 @@
 //! What a site says of its files in header fields, beside what the files themselves say.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use wire::http::{Status, content_type};
 
+use crate::commands::asset::Said;
 use crate::site::{FieldRule, SiteConfig};
 
 /// Clients may keep a copy but ask each time whether it is still good, which costs us one 304.
@@ -13,16 +13,6 @@ const CACHING: &str = "Cache-Control: no-cache\r\n";
 
 /// Browsers take a file for what it is said to be, and never for a script because it looks like one.
 const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
-
-/// The fields of one resource that do not depend on its coding; each line with its CRLF.
-#[derive(Debug)]
-pub(super) struct Said<'s> {
-    pub(super) content_type: Cow<'s, str>,
-    /// What caches need, also in a 304: `Cache-Control`, `Expires`.
-    pub(super) caching: String,
-    /// What holds for errors too: `X-Content-Type-Options`, `Vary`, and what the site adds.
-    pub(super) policy: String,
-}
 
 /// The rules of a site.
 #[derive(Debug)]

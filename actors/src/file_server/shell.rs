@@ -9,10 +9,11 @@ use crossbeam_channel::{Receiver, never};
 use super::cache::Limits;
 use super::compressor::{self, Compressed, Job};
 use super::core::{Core, Effect, Now};
-use super::counts::CacheCounts;
 use super::disk::{Disk, RootDirectory};
 use super::watch::{self, Report};
-use super::{FileServerConfig, Find, StartError};
+use super::{FileServerConfig, StartError};
+use crate::commands::cache_counts::CacheCounts;
+use crate::commands::file_server::Find;
 use crate::runtime::{Address, Mailbox, Vital, spawn_vital};
 
 /// Most commands that are carried out before the clock is read again.

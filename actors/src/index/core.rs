@@ -9,22 +9,11 @@ use super::catalog::{Catalog, FileId};
 use super::keeper::Keep;
 use super::peers::Peers;
 use super::staging::{Held, Share, Staging};
-use super::{AskerSees, Command, Found, Presence, PublishAnswer, PublishRefused, Published};
+use crate::commands::index::{
+    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, Presence,
+    PublishAnswer, PublishRefused, Published,
+};
 use crate::runtime::Reply;
-
-/// Most hits in one answer: more than a person reads, and few enough to be put in order while others wait.
-pub const HITS_MAX: u32 = 1000;
-
-/// About as many bytes as the hits of one answer may take, so that they fit into a frame of 1 MiB together with what a
-/// session adds. At least one hit is given.
-pub const HITS_BYTES_MAX: usize = 512 << 10;
-
-/// Most pairs of all peers together: five times what the index is measured with. It bounds memory, and keeps every number
-/// in the catalog far inside 32 bits.
-pub const INDEX_PAIRS_MAX: u64 = 16_000_000;
-
-/// Most files of all peers together, for the same reasons.
-pub const INDEX_FILES_MAX: u64 = 16_000_000;
 
 /// Most shares on their way to the disk: as many peers as may join at once without one of them being put off. What they
 /// hold in memory has a limit of its own.

@@ -6,7 +6,7 @@ use wire::PeerName;
 
 use super::shelf::Shelf;
 use super::staging::{Held, Share};
-use super::{PublishAnswer, PublishRefused, Published};
+use crate::commands::index::{PublishAnswer, PublishRefused, Published};
 use crate::runtime::{Address, Mailbox, Reply};
 
 /// A share to be written. The keeper answers the publisher.

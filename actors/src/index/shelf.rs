@@ -13,7 +13,8 @@ use wire::escape::Escaped;
 use wire::{Digest, PeerName};
 
 use super::format::{self, Damage, List};
-use super::staging::{SHARE_TEXT_BYTES_MAX, Share};
+use super::staging::Share;
+use crate::commands::index::SHARE_TEXT_BYTES_MAX;
 
 /// Room for the lines of a list that do not name a file.
 const HEADER_BYTES_MAX: u64 = 1024;

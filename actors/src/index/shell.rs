@@ -3,11 +3,12 @@
 use std::io;
 use std::path::Path;
 
+use super::IndexThreads;
 use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
 use super::shelf::Shelf;
 use super::staging::Held;
-use super::{Command, IndexHandle, IndexThreads};
+use crate::commands::index::{Command, IndexHandle};
 use crate::runtime::{Address, Mailbox, mailbox, spawn_vital};
 
 /// Commands that may wait. A part of a share can be as long as a frame, 1 MiB, so this is also 256 MiB at the worst.

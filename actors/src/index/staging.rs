@@ -2,20 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
 use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
 use wire::{Digest, PeerName};
 
-use super::{PublishRefused, Published};
-
-/// Most files of one peer: as many as `keyword.txt` can have pairs, since a file needs one to be found by keyword.
-pub const SHARE_FILES_MAX: u64 = PAIRS_MAX as u64;
-
-/// Most pairs of one peer: what `keyword.txt` can hold, because that is what a share is kept as.
-pub const SHARE_PAIRS_MAX: u64 = PAIRS_MAX as u64;
-
-/// Most text of one peer, in bytes, counted as it will lie on disk: what `keyword.txt` can hold.
-pub const SHARE_TEXT_BYTES_MAX: u64 = KEYWORD_TEXT_BYTES_MAX as u64;
+use crate::commands::index::{
+    PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
+};
 
 /// Most memory for shares that are unfinished or on their way to the disk: some of the largest, or thousands of usual ones.
 /// Without it, peers that each start a large share and never finish could fill the memory of the server. So that they

@@ -6,7 +6,7 @@ use wire::{Digest, Keyword, PeerName, Query};
 use super::core::{Core, Effect};
 use super::keeper::Keep;
 use super::staging::Share;
-use super::{AskerSees, Command, Found, Presence, PublishAnswer, Published};
+use crate::commands::index::{AskerSees, Command, Found, Presence, PublishAnswer, Published};
 use crate::runtime::{Pending, reply};
 
 mod bounds;

@@ -17,13 +17,13 @@ use wire::name::NAME_BYTES_MAX;
 use wire::protocol::{KnownPeer, Outcome, Refusal};
 
 use super::splice::Splices;
-use super::{Command, JoinRefused, Joined, Member, PeerKey, Run};
-use crate::runtime::{Reply, reply};
-use crate::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
-use crate::store::{
+use crate::commands::router::{Command, JoinRefused, Joined, Member, Partner, PeerKey, PresencePort, Run};
+use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::store::{
     self, Completion, Frames, Inventory, MAILBOX_BYTES_MAX, MAILBOX_ENVELOPES_MAX, Mail, Ordinal, Origin,
     StorePort,
 };
+use crate::runtime::{Pending, Reply, reply};
 
 /// Most names without an owner that mail is kept for or that are waited for: anybody can make such names up.
 const STRANGERS_MAX: usize = 10_000;
@@ -39,15 +39,6 @@ const WATCHING_MAX: usize = 4_096;
 const OWED_MAX: usize = 32_768;
 /// Most peers in the answer to "who".
 const KNOWN_MAX: usize = 10_000;
-
-/// Who is told that a peer comes, goes or can be dialled.
-pub trait PresencePort {
-    /// The peer is here (and can be dialled at `address`), or is gone.
-    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>);
-
-    /// Tells what could not be told at once. False if some of it still cannot.
-    fn catch_up(&mut self) -> bool;
-}
 
 struct Owner {
     card: Bytes,
@@ -328,7 +319,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         peer.parting = peer.parting.saturating_sub(1);
     }
 
-    fn keep_card(&mut self, key: PeerKey, card: &Card) -> Result<crate::runtime::Pending<()>, JoinRefused> {
+    fn keep_card(&mut self, key: PeerKey, card: &Card) -> Result<Pending<()>, JoinRefused> {
         let (reply, written) = reply();
         let name = card.name.folded();
         let put = store::Command::PutCard { peer: key, name, card: card.as_bytes().to_vec(), reply };
@@ -623,7 +614,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         transfer: wire::protocol::TransferId,
         side: wire::protocol::Side,
         stream: Arc<TcpStream>,
-        reply: Reply<super::Partner>,
+        reply: Reply<Partner>,
     ) {
         self.splices.meet(now, transfer, side, stream, reply);
     }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, select};
 use wire::PeerName;
-use wire::protocol::ServerId;
 
-use super::Command;
-use super::core::{PresencePort, Router};
-use crate::index::{IndexHandle, Presence, PresenceOutbox};
-use crate::runtime::{Address, Closed, Mailbox, Vital, mailbox, spawn_vital};
-use crate::session::SessionPort;
-use crate::store::{Completion, Inventory, StoreHandle};
+use super::core::Router;
+use super::presence::PresenceOutbox;
+use crate::commands::index::{IndexHandle, Presence};
+use crate::commands::router::{Command, PresencePort, RouterHandle};
+use crate::commands::session::SessionPort;
+use crate::commands::store::{Completion, Inventory, StoreHandle};
+use crate::runtime::{Mailbox, Vital, mailbox, spawn_vital};
 
 /// Room for commands: a batch from each of a thousand sessions. Sessions wait, and stop reading, while it is full.
 const MAILBOX_COMMANDS: usize = 1024;
@@ -20,24 +20,6 @@ const MAILBOX_COMMANDS: usize = 1024;
 const BATCH_COMMANDS_MAX: usize = 256;
 /// How long to leave the Index or the store alone when its mailbox was full.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// Where commands for the Router are sent.
-#[derive(Debug, Clone)]
-pub struct RouterHandle {
-    address: Address<Command>,
-    /// Which server this is, for sessions to greet peers with.
-    pub server: ServerId,
-}
-
-impl RouterHandle {
-    /// Hands over a command and waits while the mailbox is full.
-    ///
-    /// # Errors
-    /// [`Closed`] when the server ends.
-    pub fn send(&self, command: Command) -> Result<(), Closed> {
-        self.address.send(command)
-    }
-}
 
 impl PresencePort for PresenceOutbox {
     fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>) {

@@ -3,30 +3,15 @@
 use std::collections::HashMap;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::protocol::{Side, TransferId};
 
+use crate::commands::router::{Partner, SPLICE_WAIT};
 use crate::runtime::Reply;
 
 /// Most ends that wait at once: each holds a session thread and a socket.
 const WAITING_MAX: usize = 256;
-/// How long an end waits for the other.
-pub const WAIT: Duration = Duration::from_secs(30);
-
-/// What becomes of one end of a transfer.
-#[derive(Debug)]
-pub enum Partner {
-    /// The other end; this session carries the bytes.
-    Here(Arc<TcpStream>),
-    /// The other end's session carries the bytes, and has this connection.
-    CarriesOn,
-    /// The same end is already there.
-    Occupied,
-    /// Too many ends wait.
-    Busy,
-}
-
 struct Waiting {
     side: Side,
     reply: Reply<Partner>,
@@ -47,7 +32,7 @@ impl Splices {
         reply: Reply<Partner>,
     ) {
         match self.0.remove(&transfer) {
-            Some(first) if first.side == side && now - first.since < WAIT => {
+            Some(first) if first.side == side && now - first.since < SPLICE_WAIT => {
                 self.0.insert(transfer, first);
                 reply.answer(Partner::Occupied);
             }
@@ -62,7 +47,7 @@ impl Splices {
 
     fn wait(&mut self, now: Instant, transfer: TransferId, side: Side, reply: Reply<Partner>) {
         if self.0.len() >= WAITING_MAX {
-            self.0.retain(|_, waiting| now - waiting.since < WAIT);
+            self.0.retain(|_, waiting| now - waiting.since < SPLICE_WAIT);
         }
         if self.0.len() >= WAITING_MAX {
             return reply.answer(Partner::Busy);

@@ -2,19 +2,23 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use wire::PeerName;
+use wire::card::Card;
 use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::Refusal;
 
 use super::*;
+use crate::commands::router::{Command, JoinRefused, Member, PresencePort, Run};
+use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::store::{self, Completion, Frames, Inventory, Mail, Ordinal, StorePort};
 use crate::runtime::reply;
-use crate::session::{EndReason, Port, SessionCommand};
-use crate::store::{self, Completion, Inventory, Mail, StorePort};
 use wire::protocol::Outcome;
 
 const SOON: Duration = Duration::from_secs(5);

@@ -6,6 +6,11 @@ use std::thread::JoinHandle;
 /// Exit status of the process after a panic in a vital actor: the one Rust itself uses for a panic.
 const EXIT_PANIC: i32 = 101;
 
+/// Runs what belongs to one connection. A panic in it ends it alone: then this is false.
+pub(crate) fn isolated(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_ok()
+}
+
 /// A running vital actor. Joined when dropped: drop the last [`super::Address`] of its mailbox first.
 #[derive(Debug)]
 pub struct Vital(Option<JoinHandle<()>>);
@@ -32,4 +37,15 @@ pub fn spawn_vital(name: &'static str, run: impl FnOnce() + Send + 'static) -> s
         }
     })?;
     Ok(Vital(Some(thread)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_isolated_work_ends_alone() {
+        assert!(isolated(|| {}));
+        assert!(!isolated(|| panic!("this panic is part of a test")));
+    }
 }

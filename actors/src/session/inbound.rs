@@ -11,10 +11,10 @@ use wire::protocol::{Envelope, ErrorCode, ToPeer, ToServer, decode_envelope};
 use super::callback::Callback;
 use super::greeting::blame;
 use super::member::{Ended, MemberSession};
-use crate::index::{self, AskerSees};
-use crate::router::{Command, Run};
+use crate::commands::index::{self, AskerSees};
+use crate::commands::router::{Command, Run};
+use crate::commands::store::Frames;
 use crate::runtime::reply;
-use crate::store::Frames;
 
 /// How long a question to the Router or the Index may take. Both answer from memory.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);

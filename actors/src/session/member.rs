@@ -10,15 +10,17 @@ use rustix::io::Errno;
 use wire::card::Card;
 use wire::protocol::{ErrorCode, ToPeer};
 
+use super::Services;
 use super::callback::Callback;
 use super::greeting::refuse;
 use super::link::{Link, ReadOutcome};
-use super::port::{Inbox, session_mailbox};
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
-use super::{Delivery, EndReason, Services, SessionCommand, SessionId};
-use crate::router::{Command, JoinRefused, Member};
-use crate::runtime::reply;
+use crate::commands::router::{Command, JoinRefused, Member};
+use crate::commands::session::{
+    Delivery, EndReason, MAILBOX_COMMANDS, SessionCommand, SessionId, SessionMailbox,
+};
+use crate::runtime::{poll_mailbox, reply};
 
 /// Beyond this nothing more is taken out of the mailbox, which then fills, and what follows goes to the store.
 const UNTAKEN_BYTES_MAX: usize = 4 << 20;
@@ -61,7 +63,7 @@ pub(super) fn serve(
     seen_at: SocketAddr,
     services: &Services,
 ) -> io::Result<()> {
-    let (port, inbox) = session_mailbox()?;
+    let (port, inbox) = poll_mailbox(MAILBOX_COMMANDS)?;
     let (reply, pending) = reply();
     let join = Command::Join { session: id, card: card.clone(), port, reply };
     let joined = match services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok()) {
@@ -101,7 +103,7 @@ pub(super) fn serve(
 /// Leaves in order when dropped, also when the session panics.
 struct Parting<'s, 'a> {
     session: &'s mut MemberSession<'a>,
-    inbox: Option<Inbox>,
+    inbox: Option<SessionMailbox>,
 }
 
 impl Drop for Parting<'_, '_> {
@@ -115,7 +117,7 @@ impl Drop for Parting<'_, '_> {
             return;
         }
         let mut untaken: Vec<Delivery> = std::mem::take(&mut self.session.untaken).into_rest().collect();
-        for command in self.inbox.take().into_iter().flat_map(Inbox::into_rest) {
+        for command in self.inbox.take().into_iter().flat_map(SessionMailbox::into_rest) {
             match command {
                 SessionCommand::Deliver(delivery) => untaken.push(delivery),
                 SessionCommand::Routed { first, count, outcome } => {
@@ -133,7 +135,7 @@ impl Drop for Parting<'_, '_> {
 }
 
 impl MemberSession<'_> {
-    fn run(&mut self, inbox: &Inbox) -> io::Result<()> {
+    fn run(&mut self, inbox: &SessionMailbox) -> io::Result<()> {
         tracing::info!(target: "session", name = %self.card.name, key = %self.card.fingerprint(), "joined");
         self.link.stream().set_nonblocking(true)?;
         self.link.push_message(&ToPeer::Welcome { name: self.card.name.clone() });
@@ -148,7 +150,7 @@ impl MemberSession<'_> {
     }
 
     /// `None` when the peer has closed the connection, else why the server does.
-    fn serve(&mut self, inbox: &Inbox) -> io::Result<Option<Ended>> {
+    fn serve(&mut self, inbox: &SessionMailbox) -> io::Result<Option<Ended>> {
         // Frames may have come together with the join.
         if let Err(ended) = self.take_frames() {
             return Ok(Some(ended));
@@ -157,7 +159,7 @@ impl MemberSession<'_> {
         let mut stalled_since = None;
         loop {
             self.take_commands(inbox);
-            if let Some(reason) = inbox.ended() {
+            if let Some(reason) = inbox.closed() {
                 return Ok(Some(explain(reason)));
             }
             if self.link.flush()? || self.link.outgoing_bytes() == 0 {
@@ -196,10 +198,10 @@ impl MemberSession<'_> {
         self.untaken.cost() < UNTAKEN_BYTES_MAX && self.link.outgoing_bytes() < OUTGOING_BYTES_MAX
     }
 
-    fn take_commands(&mut self, inbox: &Inbox) {
+    fn take_commands(&mut self, inbox: &SessionMailbox) {
         while self.has_room() {
             let Some(command) = inbox.next() else {
-                if inbox.has_overflowed() {
+                if inbox.take_refused() {
                     // Fails only when the server ends, which ends this session as well.
                     let _ = self.services.router.send(Command::Drained(self.member));
                 }
@@ -228,7 +230,7 @@ impl MemberSession<'_> {
     }
 
     /// Waits until there is something to do. Returns whether the connection can be read.
-    fn wait(&mut self, inbox: &Inbox, now: Instant) -> io::Result<bool> {
+    fn wait(&mut self, inbox: &SessionMailbox, now: Instant) -> io::Result<bool> {
         if self.has_room() && !inbox.park() {
             return Ok(false);
         }
@@ -236,7 +238,7 @@ impl MemberSession<'_> {
         inbox.unpark();
         let [stream, bell, call] = ready?;
         if !bell.is_empty() {
-            inbox.quiet();
+            inbox.clear_event();
         }
         if !call.is_empty() && !self.callback.as_mut().is_some_and(Callback::advance) {
             self.end_call(None);
@@ -247,7 +249,7 @@ impl MemberSession<'_> {
         Ok(stream.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
     }
 
-    fn poll(&self, inbox: &Inbox, now: Instant) -> io::Result<[PollFlags; 3]> {
+    fn poll(&self, inbox: &SessionMailbox, now: Instant) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.may_read());
         wanted.set(PollFlags::OUT, self.link.outgoing_bytes() > 0);
@@ -278,7 +280,7 @@ impl MemberSession<'_> {
 
     /// Waits a little for what became of the peer's last envelopes, so that each transmission is printed with its
     /// outcome.
-    fn hear_outcomes(&mut self, inbox: &Inbox) {
+    fn hear_outcomes(&mut self, inbox: &SessionMailbox) {
         let deadline = Instant::now() + OUTCOME_WAIT;
         while self.transmissions.as_ref().is_some_and(|t| !t.is_empty()) {
             let Some(command) = inbox.next_by(deadline) else {

@@ -2,103 +2,67 @@
 
 mod callback;
 mod greeting;
-pub mod http;
 mod inbound;
 mod link;
 mod member;
-mod port;
 mod splice;
 mod transmissions;
 mod untaken;
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use wire::frame::PREFACE;
 
-use crate::acceptor::{Place, PollerHandle, Returned};
-use crate::access_log::AccessLogHandle;
+use crate::commands::index::IndexHandle;
+use crate::commands::router::RouterHandle;
 use crate::config::Limits;
-use crate::index::IndexHandle;
+use crate::handover::{AnswerJob, Job, NewWorker, PeerJob, Returned};
+use crate::http::{self, Admin, Responder};
 use crate::metrics::WebCounts;
-use crate::router::RouterHandle;
-
-pub use port::{Delivery, EndReason, Port, SessionCommand, SessionPort};
+use crate::runtime::isolated;
 
 use greeting::Wish;
-use http::{Admin, Connection, Learned, Responder, Sites, Unsent};
 use link::Link;
 
-/// Names a session; never used again while the server runs.
-pub type SessionId = u64;
-
-/// What a session can ask for.
+/// What a session of a peer can ask for.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// The Router.
     pub router: RouterHandle,
     /// The Index.
     pub index: IndexHandle,
-    /// The web sites, each with its FileServer.
-    pub sites: Arc<Sites>,
-    /// Where each request is written down.
-    pub access_log: Option<AccessLogHandle>,
     /// Set when the server ends: a session then ends as soon as it has answered.
     pub stopping: Arc<AtomicBool>,
 }
 
-impl Services {
-    /// What answers HTTP requests on one thread.
-    pub(crate) fn responder(&self, admin: &Arc<Admin>, counts: Arc<WebCounts>, may_wait: bool) -> Responder {
-        let (sites, stopping) = (Arc::clone(&self.sites), Arc::clone(&self.stopping));
-        Responder::new(sites, Arc::clone(admin), stopping, counts, self.access_log.clone(), may_wait)
-    }
-}
-
-/// What a session is for.
-pub(crate) enum Job {
-    /// To serve a peer until its connection ends.
-    Peer(PeerJob),
-    /// To give an answer that has to wait for something.
-    Answer(Box<AnswerJob>),
-}
-
-/// A connection that has begun with the preface of a peer.
-pub(crate) struct PeerJob {
-    pub(crate) id: SessionId,
-    pub(crate) stream: Arc<TcpStream>,
-    pub(crate) address: SocketAddr,
-    /// What has been read, with the preface.
-    pub(crate) read: Vec<u8>,
-    /// Given back at the end.
-    pub(crate) place: Place,
-}
-
-impl PeerJob {
-    /// None if the peer has no address that others could reach it at.
-    pub(crate) fn new(connection: Connection) -> Option<Self> {
-        let address = connection.visitor.address?;
-        let Connection { id, stream, held: read, place, .. } = connection;
-        Some(Self { id, stream, address, read, place })
-    }
-}
-
-/// An HTTP connection whose poller must not wait.
-pub(crate) struct AnswerJob {
-    pub(crate) connection: Connection,
-    /// What comes first.
-    pub(crate) unsent: Unsent,
-    /// What the poller knows of the request.
-    pub(crate) known: Vec<Learned>,
-    /// Where the connection rests afterwards.
-    pub(crate) home: PollerHandle,
+/// What session threads work with: each has a responder of its own, which counts in `counts`.
+pub(crate) fn workers(
+    services: Services,
+    http: http::Services,
+    limits: Limits,
+    admin: Arc<Admin>,
+    counts: Arc<WebCounts>,
+) -> NewWorker {
+    Arc::new(move || {
+        let (services, limits, counts) = (services.clone(), limits.clone(), Arc::clone(&counts));
+        let mut responder = http.responder(&admin, Arc::clone(&counts), true);
+        Box::new(move |job| {
+            counts.sessions.fetch_add(1, Ordering::Relaxed);
+            if !isolated(|| run(job, &services, &limits, &mut responder)) {
+                tracing::error!(target: "session", "a session panicked; the others go on");
+                responder.reset();
+            }
+            responder.flush_log();
+            counts.sessions.fetch_sub(1, Ordering::Relaxed);
+        })
+    })
 }
 
 /// Does what a session is for. Whatever goes wrong is logged here and goes no further.
-pub(crate) fn run(job: Job, services: &Services, limits: &Limits, responder: &mut Responder) {
+fn run(job: Job, services: &Services, limits: &Limits, responder: &mut Responder) {
     match job {
         Job::Peer(job) => {
             let _span =
@@ -134,5 +98,4 @@ fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
             responder.reset();
         }
     }
-    responder.flush_log();
 }

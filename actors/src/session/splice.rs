@@ -12,8 +12,8 @@ use wire::protocol::{ErrorCode, Side, ToPeer, TransferId};
 use super::Services;
 use super::greeting::refuse;
 use super::link::Link;
+use crate::commands::router::{Command, Partner, SPLICE_WAIT};
 use crate::linux;
-use crate::router::{Command, Partner, SPLICE_WAIT};
 use crate::runtime::{NoAnswer, Pending, reply};
 
 /// How long a transfer may stand still.

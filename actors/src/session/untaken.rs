@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Delivery;
-use crate::store::{Ordinal, Origin};
+use crate::commands::session::Delivery;
+use crate::commands::store::{Ordinal, Origin};
 
 /// What a delivery costs besides its bytes: so many small ones are bounded too.
 const DELIVERY_COST_BYTES: usize = 256;
@@ -83,8 +83,8 @@ impl Untaken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::PeerKey;
-    use crate::store::Frames;
+    use crate::commands::router::PeerKey;
+    use crate::commands::store::Frames;
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
         let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();

@@ -8,7 +8,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 use wire::PeerName;
 use wire::protocol::ServerId;
 
-use super::{Frames, Inventory, Mail, MailboxSize, Ordinal};
+use crate::commands::store::{Frames, Inventory, Mail, MailboxSize, Ordinal};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");

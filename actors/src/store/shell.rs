@@ -5,42 +5,14 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::disk::Write;
-use super::{Command, Completion, Disk, Inventory, StoreError};
-use crate::runtime::{Address, Mailbox, Unsent, Vital, mailbox, spawn_vital};
+use super::{Disk, StoreError};
+use crate::commands::store::{Command, Completion, Inventory, StoreHandle};
+use crate::runtime::{Mailbox, Vital, mailbox, spawn_vital};
 
 /// Room for commands that wait while a commit is on its way to the disk. Beyond it senders are told `busy`.
 const MAILBOX_COMMANDS: usize = 4096;
 /// Most that one fetch reads: a few dozen milliseconds of a slow link, so that a mailbox is handed over in steps.
 const FETCH_BYTES: usize = 256 << 10;
-
-/// Where commands for the store are sent.
-#[derive(Debug, Clone)]
-pub struct StoreHandle(Address<Command>);
-
-/// What the Router puts commands into; a test puts a model there.
-pub trait StorePort {
-    /// Hands a command over if there is room.
-    ///
-    /// # Errors
-    /// The command, if the store has more to do than it can take on.
-    fn offer(&mut self, command: Command) -> Result<(), Command>;
-
-    /// Hands a command over and waits while there is no room.
-    fn send(&mut self, command: Command);
-}
-
-impl StorePort for StoreHandle {
-    fn offer(&mut self, command: Command) -> Result<(), Command> {
-        self.0.offer(command).map_err(|e| match e {
-            Unsent::Full(command) | Unsent::Closed(command) => command,
-        })
-    }
-
-    fn send(&mut self, command: Command) {
-        // The store ends after the Router, and if it panics the process ends.
-        let _ = self.0.send(command);
-    }
-}
 
 /// What [`start`] gives to the Router.
 pub struct Started {

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
 use super::disk::Write;
-use super::shell::StorePort as _;
 use super::*;
-use crate::router::PeerKey;
+use crate::commands::router::PeerKey;
+use crate::commands::store::{
+    Command, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, StorePort as _,
+};
 use crate::runtime::reply;
+use wire::PeerName;
 
 const SOON: Duration = Duration::from_secs(10);
 

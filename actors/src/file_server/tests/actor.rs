@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use wire::http::{Coding, SitePath};
 
 use super::super::watch::{self, Report};
-use super::super::{Asset, FileServerConfig, FileServerHandle, Found, start};
+use super::super::{FileServerConfig, start};
 use super::bench::{SOON, text};
 use super::disk::write;
+use crate::commands::asset::Asset;
+use crate::commands::file_server::{FileServerHandle, Found};
 use crate::runtime::Vital;
 use crate::site::SiteConfig;
 

@@ -13,7 +13,11 @@ use wire::http::SitePath;
 use super::super::cache::Limits;
 use super::super::core::{Core, Effect, Now};
 use super::super::disk::{Disk, DiskError, Entry, Stamp};
-use super::super::{Absence, Asset, Body, CacheCounts, Find, Found, compressor, listing};
+use super::super::{compressor, listing};
+use crate::commands::absence::Absence;
+use crate::commands::asset::{Asset, Body};
+use crate::commands::cache_counts::CacheCounts;
+use crate::commands::file_server::{Find, Found};
 use crate::runtime::reply;
 use crate::site::SiteConfig;
 

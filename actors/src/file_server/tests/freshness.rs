@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::super::cache::Limits;
 use super::super::core::Effect;
-use super::super::{Asset, Found, Representation};
 use super::bench::{Bench, LIMITS, text};
+use crate::commands::asset::{Asset, Representation};
+use crate::commands::file_server::Found;
 use crate::site::SiteConfig;
 
 const TICK: Duration = Duration::from_millis(20);

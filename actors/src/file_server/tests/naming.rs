@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wire::http::{SitePath, Status};
 
-use super::super::{Find, Found};
 use super::bench::{Bench, LIMITS, field, text};
+use crate::commands::file_server::{Find, Found};
 use crate::site::{FieldRule, SiteConfig};
 
 #[test]

@@ -1,9 +1,12 @@
 //! What the Index refuses, and that refusing leaves nothing behind.
 
-use super::super::PublishRefused;
-use super::super::core::{HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, KEEPS_IN_FLIGHT_MAX};
-use super::super::staging::{SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX, Staging};
+use super::super::core::KEEPS_IN_FLIGHT_MAX;
+use super::super::staging::Staging;
 use super::*;
+use crate::commands::index::PublishRefused;
+use crate::commands::index::{
+    HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
+};
 use wire::share::FILE_KEYWORDS_MAX;
 
 /// A file with as many keywords as a file may have.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::keeper::Keep;
-use super::super::{IndexHandle, PresenceOutbox, PublishRefused, shell};
+use super::super::shell;
 use super::*;
+use crate::commands::index::{IndexHandle, PublishRefused};
 use crate::runtime::{NoAnswer, mailbox};
 
 /// Long enough for any machine; nothing waits that long unless it is broken.
@@ -17,7 +18,7 @@ fn found(index: &IndexHandle, word: &str) -> Found {
 #[test]
 fn a_restart_keeps_everything_but_who_is_online() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    let (index, threads) = shell::start(data.path()).expect("the index starts");
     let a = vec![file("tides.md", &["Sea"]), file("low water.txt", &["sea", "poem"])];
     let b = vec![file("low water.txt", &["SEA"])];
     let published = index.publish(peer("Alice"), 0, true, a, DEADLINE);
@@ -33,7 +34,7 @@ fn a_restart_keeps_everything_but_who_is_online() {
     drop(index);
     drop(threads);
 
-    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
+    let (index, threads) = shell::start(data.path()).expect("the index starts again");
     let after = found(&index, "sea");
     assert_eq!(names(&after), [("Alice", "low water.txt"), ("bob", "low water.txt"), ("Alice", "tides.md")]);
     assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
@@ -45,7 +46,7 @@ fn a_restart_keeps_everything_but_who_is_online() {
 #[test]
 fn what_was_sent_before_the_end_is_kept() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    let (index, threads) = shell::start(data.path()).expect("the index starts");
     let mut pending = Vec::new();
     for n in 0..100 {
         let (reply, answer) = reply();
@@ -61,7 +62,7 @@ fn what_was_sent_before_the_end_is_kept() {
     for answer in pending {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
     }
-    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts again");
+    let (index, threads) = shell::start(data.path()).expect("the index starts again");
     let kept: Vec<_> = found(&index, "k").hits.into_iter().map(|hit| hit.file.name).collect();
     let last: Vec<wire::FileName> =
         (93..100).map(|n| format!("f{n}").parse().expect("a good name")).collect();
@@ -93,7 +94,7 @@ fn a_search_does_not_wait_for_the_disk() {
 #[test]
 fn a_disk_that_fails_is_told_to_the_publisher() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = IndexHandle::start(data.path()).expect("the index starts");
+    let (index, threads) = shell::start(data.path()).expect("the index starts");
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
     let files = vec![file("f", &["k"])];
     let published = index.publish(peer("A"), 0, true, files, DEADLINE);
@@ -101,34 +102,4 @@ fn a_disk_that_fails_is_told_to_the_publisher() {
     assert_eq!(found(&index, "k").total, 1);
     drop(index);
     drop(threads);
-}
-
-#[test]
-fn presence_waits_for_room_and_only_the_newest_counts() {
-    let (address, commands) = mailbox(1);
-    let mut outbox = PresenceOutbox::new(IndexHandle(address));
-    outbox.tell(here("first", None));
-    assert!(!outbox.is_behind());
-    outbox.tell(here("A", None));
-    outbox.tell(gone("a"));
-    outbox.tell(here("b", None));
-    assert!(outbox.is_behind());
-    assert!(!outbox.flush());
-    let mut told = Vec::new();
-    while told.len() < 3 {
-        commands.drain(&mut told);
-        outbox.flush();
-    }
-    let told: Vec<_> = told
-        .into_iter()
-        .map(|command| match command {
-            Command::Presence(presence) => presence,
-            other => panic!("an outbox tells presence, not {other:?}"),
-        })
-        .collect();
-    assert_eq!(told, [here("first", None), gone("a"), here("b", None)]);
-    assert!(!outbox.is_behind());
-    drop(commands);
-    outbox.tell(gone("b"));
-    assert!(!outbox.is_behind(), "nobody is left to be told");
 }

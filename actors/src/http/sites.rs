@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::credentials::CredentialsHandle;
-use crate::file_server::FileServerHandle;
+use crate::commands::credentials::CredentialsHandle;
+use crate::commands::file_server::FileServerHandle;
 use crate::site::{FieldRule, RedirectRule, SiteConfig};
 
 /// One web site.

@@ -12,20 +12,24 @@ mod connection;
 mod cors;
 mod leases;
 mod outbox;
+mod record;
 mod respond;
 mod sites;
 mod unsent;
+mod verified;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::commands::access_log::AccessLogHandle;
 use crate::config::Limits;
+use crate::metrics::WebCounts;
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::{Connection, Next};
@@ -33,36 +37,30 @@ pub(crate) use self::outbox::Written;
 pub(crate) use self::respond::{Learned, Responder};
 pub use self::sites::{Site, Sites};
 pub(crate) use self::unsent::Unsent;
+#[cfg(test)]
+pub(crate) use self::verified::VerifiedKey;
+
+/// What answers to HTTP requests are made of.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The web sites, each with its FileServer.
+    pub sites: Arc<Sites>,
+    /// Where each request is written down.
+    pub access_log: Option<AccessLogHandle>,
+    /// Set when the server ends: then every answer is the last on its connection.
+    pub stopping: Arc<AtomicBool>,
+}
+
+impl Services {
+    /// What answers HTTP requests on one thread.
+    pub(crate) fn responder(&self, admin: &Arc<Admin>, counts: Arc<WebCounts>, may_wait: bool) -> Responder {
+        let (sites, stopping) = (Arc::clone(&self.sites), Arc::clone(&self.stopping));
+        Responder::new(sites, Arc::clone(admin), stopping, counts, self.access_log.clone(), may_wait)
+    }
+}
 
 /// How long a session waits for a client that takes nothing. Then the connection goes back to rest until there is room.
 const STALL: Duration = Duration::from_millis(10);
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Visitor {
-    /// Its address; none on a Unix socket.
-    pub address: Option<SocketAddr>,
-    /// Where it came in.
-    pub door: Door,
-}
-
-/// What a listening socket is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The web sites and the peers.
-    Public,
-    /// What the server tells about itself.
-    Admin,
-}
-
-impl fmt::Display for Visitor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
-        }
-    }
-}
 
 /// Gives the requests that a connection holds their answers, waiting for whatever they need, on the thread of a session.
 /// Returns what the connection is to do then: read, linger or close. A client that does not read is not waited for: then

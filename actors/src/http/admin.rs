@@ -6,8 +6,9 @@ use wire::http::{RequestHead, Status};
 
 use super::brief::Brief;
 use super::sites::Sites;
-use crate::acceptor::Gate;
-use crate::credentials::CredentialsHandle;
+use crate::commands::cache_counts::CacheCounts;
+use crate::commands::credentials::CredentialsHandle;
+use crate::commands::gate::Gate;
 use crate::linux;
 use crate::metrics::{Page, WebCounts, sum};
 
@@ -75,7 +76,7 @@ impl Admin {
     }
 
     fn push_cache(&self, page: &mut Page) {
-        type Count = fn(&crate::file_server::CacheCounts) -> u64;
+        type Count = fn(&CacheCounts) -> u64;
         let metrics: [(&str, &str, &str, Count); 7] = [
             ("hits_total", "counter", "Questions to FileServer answered from its cache.", |c| c.hits()),
             ("misses_total", "counter", "Files read.", |c| c.misses()),

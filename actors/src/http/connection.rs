@@ -10,14 +10,14 @@ use socket2::SockRef;
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
-use super::Door;
 use super::respond::{Answered, Responder};
 use super::unsent::{Progress, Unsent};
 use super::writer::After;
-use crate::acceptor::Place;
+use crate::commands::connection::{Door, Visitor};
+use crate::commands::gate::Place;
+use crate::commands::session::SessionId;
 use crate::config::Limits;
 use crate::linux::{ReadyFor, untaken_bytes};
-use crate::session::SessionId;
 
 /// What is read and dropped at most from a client that has been answered for the last time.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
@@ -65,7 +65,7 @@ pub(crate) struct Connection {
     pub(crate) id: SessionId,
     /// Also stands for a Unix socket: the calls that are made on it are the same for both.
     pub(crate) stream: Arc<TcpStream>,
-    pub(crate) visitor: super::Visitor,
+    pub(crate) visitor: Visitor,
     /// What has been read and not been used yet: a part of a head, or what waits behind an answer.
     pub(crate) held: Vec<u8>,
     /// What has to be written before more is read.
@@ -84,7 +84,7 @@ impl Connection {
     pub(crate) fn new(
         id: SessionId,
         stream: Arc<TcpStream>,
-        visitor: super::Visitor,
+        visitor: Visitor,
         place: Place,
         now: Instant,
     ) -> Self {

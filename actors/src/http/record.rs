@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::AccessLogFormat;
+use crate::config::AccessLogFormat;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -210,32 +210,5 @@ mod tests {
             prop_assert_eq!(json.matches('\n').count(), 1);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
         }
-    }
-
-    #[test]
-    fn a_log_that_was_moved_goes_on_in_a_new_file() {
-        let folder = tempfile::tempdir().expect("there is a place for temporary files");
-        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
-        let config = crate::config::AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
-        // The handle is to go first, also when this fails.
-        let started = super::super::start(&config).map(|(log, vital)| (vital, log));
-        let (vital, log) = started.expect("the folder can be written to");
-        log.write(b"one\n".to_vec()).expect("there is room");
-        log.reopen();
-        log.write(b"two\n".to_vec()).expect("there is room");
-        // Reopening the same file adds to it.
-        let since = std::time::Instant::now();
-        while std::fs::read(&path).expect("it is there") != b"one\ntwo\n" {
-            assert!(since.elapsed() < Duration::from_secs(20), "nothing was written");
-            std::thread::yield_now();
-        }
-        std::fs::rename(&path, &moved).expect("it can be moved");
-        log.write(b"three\n".to_vec()).expect("there is room");
-        log.reopen();
-        log.write(b"four\n".to_vec()).expect("there is room");
-        drop(log);
-        drop(vital);
-        assert_eq!(std::fs::read(&moved).expect("it is there"), b"one\ntwo\nthree\n");
-        assert_eq!(std::fs::read(&path).expect("it is there"), b"four\n");
     }
 }

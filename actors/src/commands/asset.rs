@@ -1,5 +1,6 @@
 //! What is leased to sessions: something on the site, in each of its forms an answer that is ready to be written.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::ops::Range;
@@ -9,10 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use wire::http::{Coding, Status, Validators};
 
-use super::fields::Said;
-
 /// What an entry of the cache takes beside its texts and bodies: the asset, the stamps, the places in the maps.
 const ENTRY_BYTES: usize = 1024;
+
+/// The fields of one resource that do not depend on its coding; each line with its CRLF.
+#[derive(Debug)]
+pub(crate) struct Said<'s> {
+    pub(crate) content_type: Cow<'s, str>,
+    /// What caches need, also in a 304: `Cache-Control`, `Expires`.
+    pub(crate) caching: String,
+    /// What holds for errors too: `X-Content-Type-Options`, `Vary`, and what the site adds.
+    pub(crate) policy: String,
+}
 
 /// The content of a [`Representation`].
 #[derive(Debug, Clone)]
@@ -62,7 +71,7 @@ pub struct Representation {
 
 impl Representation {
     /// `said` is what the site says of the resource; `validators` are those of this very representation.
-    pub(super) fn build(
+    pub(crate) fn build(
         status: Status,
         said: &Said<'_>,
         coding: Option<Coding>,
@@ -155,7 +164,7 @@ pub struct Asset {
 
 impl Asset {
     /// `is_negotiated`: whether its answers differ, or may soon, by `Accept-Encoding`.
-    pub(super) fn new(
+    pub(crate) fn new(
         status: Status,
         is_negotiated: bool,
         plain: Representation,
@@ -228,22 +237,22 @@ impl Asset {
     }
 
     /// Whether it was used since this was last asked.
-    pub(super) fn take_used(&self) -> bool {
+    pub(crate) fn take_used(&self) -> bool {
         self.used.load(Ordering::Relaxed) && self.used.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
     }
 
     /// What it takes in the cache.
-    pub(super) fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         let coded: usize = self.coded.iter().map(|(_, coded)| coded.memory_bytes()).sum();
         (ENTRY_BYTES + self.plain.memory_bytes() + coded) as u64
     }
 
     /// How many descriptors it keeps.
-    pub(super) fn open_files(&self) -> usize {
+    pub(crate) fn open_files(&self) -> usize {
         let representations = std::iter::once(&self.plain).chain(self.coded.iter().map(|(_, coded)| coded));
         representations.filter(|r| matches!(r.body, Body::File { .. })).count()
     }

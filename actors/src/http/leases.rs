@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::file_server::{Absence, Asset};
+use crate::commands::absence::Absence;
+use crate::commands::asset::Asset;
 
 /// Most assets of one site. Many more than a site has pages; one that has more is asked for anew now and then.
 const ASSETS_MAX: usize = 64 * 1024;

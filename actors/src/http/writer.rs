@@ -12,9 +12,10 @@ use wire::http::{
 
 use super::brief::Brief;
 use super::outbox::Outbox;
-use super::{Door, Visitor};
-use crate::access_log::{AccessLogHandle, Clock, Record};
-use crate::file_server::{Asset, Representation};
+use super::record::{Clock, Record};
+use crate::commands::access_log::AccessLogHandle;
+use crate::commands::asset::{Asset, Representation};
+use crate::commands::connection::{Door, Visitor};
 use crate::metrics::WebCounts;
 
 /// Gathered lines of the access log above which they are handed over.

@@ -5,7 +5,8 @@ use std::time::Instant;
 use wire::http::{RequestHead, Status, basic_credentials};
 
 use super::brief::Brief;
-use crate::credentials::{CredentialsHandle, Verified, VerifiedKey};
+use super::verified::{Verified, VerifiedKey};
+use crate::commands::credentials::CredentialsHandle;
 
 /// Whether a request may be answered.
 pub(super) enum Access {

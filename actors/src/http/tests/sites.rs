@@ -3,7 +3,7 @@
 use wire::http::Status;
 
 use super::*;
-use crate::file_server::Found;
+use crate::commands::file_server::{Find, Found, detached};
 use crate::site::RedirectRule;
 
 fn folder_with(files: &[(&str, &str)]) -> TempDir {
@@ -204,10 +204,10 @@ fn a_site_has_its_own_page_for_when_it_fails() {
     let page_for = |status| file_server::page_of(status, "<p>later");
     let (failed, busy) = (page_for(Status::InternalServerError), page_for(Status::ServiceUnavailable));
     // A FileServer whose disk fails.
-    let (files, mailbox) = file_server::detached(8);
+    let (files, mailbox) = detached(8);
     let failing = std::thread::spawn(move || {
         while let Ok(command) = mailbox.receiver().recv() {
-            let file_server::Find { path, reply, .. } = command;
+            let Find { path, reply, .. } = command;
             reply.answer(match path.expect("it has a name").as_str() {
                 "failed" => Found::Failed(Some(Arc::clone(&failed))),
                 "busy" => Found::Busy(Some(Arc::clone(&busy))),

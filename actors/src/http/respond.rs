@@ -9,14 +9,17 @@ use wire::http::{BadRequest, RequestHead, SitePath, Status, prefers_json};
 use super::access::{self, Access, Proof};
 use super::admin::Admin;
 use super::brief::Brief;
+use super::cors;
 use super::leases::{Lease, Leases};
 use super::outbox::Outbox;
 use super::sites::{Site, Sites, redirected};
+use super::verified::Verified;
 use super::writer::{After, Request, Writer};
-use super::{Door, Visitor, cors};
-use crate::access_log::AccessLogHandle;
-use crate::credentials::Verified;
-use crate::file_server::{Absence, Asset, Found};
+use crate::commands::absence::Absence;
+use crate::commands::access_log::AccessLogHandle;
+use crate::commands::asset::Asset;
+use crate::commands::connection::{Door, Visitor};
+use crate::commands::file_server::Found;
 use crate::metrics::WebCounts;
 
 /// Answers requests: those of all connections of a poller, or the one that a session waits for.

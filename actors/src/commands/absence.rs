@@ -16,7 +16,7 @@ pub struct Absence {
 }
 
 impl Absence {
-    pub(super) fn new(root: Arc<OwnedFd>, paths: Vec<String>) -> Self {
+    pub(crate) fn new(root: Arc<OwnedFd>, paths: Vec<String>) -> Self {
         Self { root, paths }
     }
 
@@ -26,7 +26,7 @@ impl Absence {
     }
 
     #[cfg(test)]
-    pub(super) fn paths(&self) -> &[String] {
+    pub(crate) fn paths(&self) -> &[String] {
         &self.paths
     }
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use wire::http::SitePath;
 
 use super::*;
-use crate::file_server::{Asset, Found};
+use crate::commands::asset::Asset;
+use crate::commands::file_server::{Found, detached};
 
 #[test]
 fn a_changed_file_is_seen_on_an_open_connection() {
@@ -111,7 +112,7 @@ fn stops_behind_an_answer_of(bytes: usize, further_max: usize) {
 #[test]
 fn when_the_file_server_is_busy_clients_are_asked_to_come_back() {
     // There is no room in this mailbox.
-    let (files, mailbox) = file_server::detached(0);
+    let (files, mailbox) = detached(0);
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let sites = vec![super::super::Site::new(Arc::default(), files, None)];
     let site = Site::with_sites(Limits::default(), sites, Vec::new(), vec![folder]);

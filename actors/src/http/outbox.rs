@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use crate::file_server::Body;
+use crate::commands::asset::Body;
 use crate::linux::send_file;
 
 /// Bodies up to this size are copied behind their head; for larger ones another entry in a `writev` costs less.

@@ -21,15 +21,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::{Door, Sites};
+use super::{Services, Sites};
 use crate::acceptor::{self, Acceptor, Listener};
+use crate::commands::connection::Door;
+use crate::commands::file_server::FileServerHandle;
 use crate::config::Limits;
-use crate::file_server::{self, FileServerConfig, FileServerHandle};
-use crate::index::{IndexHandle, IndexThreads};
+use crate::file_server::{self, FileServerConfig};
+use crate::index::{self, IndexThreads};
 use crate::runtime::Vital;
-use crate::session::Services;
 use crate::site::SiteConfig;
-use crate::{router, store};
+use crate::{router, session, store};
 
 /// Longest wait for what must happen.
 const SOON: Duration = Duration::from_secs(20);
@@ -96,17 +97,23 @@ impl Site {
     ) -> Self {
         let data = tempfile::tempdir().expect("there is a place for temporary files");
         let store = store::start(&data.path().join("store")).expect("the folder can be written to");
-        let (index, index_threads) = IndexHandle::start(data.path()).expect("the folder can be written to");
+        let (index, index_threads) = index::start(data.path()).expect("the folder can be written to");
         let (router, router_thread) =
             router::start(store.inventory, store.handle, store.completions, index.clone())
                 .expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();
-        let services = Services { router, index, sites, access_log: None, stopping: Arc::clone(&stopping) };
+        let http = Services { sites, access_log: None, stopping: Arc::clone(&stopping) };
+        let services = session::Services { router: router.clone(), index, stopping: Arc::clone(&stopping) };
+        let workers = {
+            let (http, limits) = (http.clone(), limits.clone());
+            move |admin, counts| session::workers(services, http, limits, admin, counts)
+        };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
-        let acceptor = acceptor::start(vec![listener], limits, services).expect("there are threads");
+        let acceptor =
+            acceptor::start(vec![listener], limits, router, &http, workers).expect("there are threads");
         let others = Others {
             _router: router_thread,
             _index: index_threads,

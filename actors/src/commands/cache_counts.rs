@@ -50,27 +50,27 @@ impl CacheCounts {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_hit(&self) {
+    pub(crate) fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_miss(&self) {
+    pub(crate) fn count_miss(&self) {
         self.misses.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_revocation(&self) {
+    pub(crate) fn count_revocation(&self) {
         self.revocations.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_eviction(&self) {
+    pub(crate) fn count_eviction(&self) {
         self.evictions.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_compressed(&self) {
+    pub(crate) fn count_compressed(&self) {
         self.compressed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn set_kept(&self, entries: u64, bytes: u64) {
+    pub(crate) fn set_kept(&self, entries: u64, bytes: u64) {
         self.entries.store(entries, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }

@@ -1,0 +1,174 @@
+//! To the Router: who joins, what is to be handed on, who asks for whom.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::PeerName;
+use wire::card::Card;
+use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
+
+use super::session::{Delivery, SessionId, SessionPort};
+use super::store::{Frames, Ordinal};
+use crate::runtime::{Address, Closed, Pending, Reply};
+
+/// How long an end waits for the other.
+pub const SPLICE_WAIT: Duration = Duration::from_secs(30);
+
+/// A peer in the Router's table; a session keeps it as a short name for the name it joined under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey(pub(crate) u32);
+
+/// A session that has joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerKey,
+    /// On which session.
+    pub session: SessionId,
+}
+
+/// Envelopes for one recipient, one after the other as they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// For whom.
+    pub to: PeerName,
+    /// Whether all of them are of a kind that is kept for somebody who is not there, or none.
+    pub kept: bool,
+    /// The number of the first among the envelopes of its session, from 0.
+    pub first: u64,
+    /// The envelopes.
+    pub frames: Frames,
+}
+
+/// Why a peer may not join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinRefused {
+    /// The name belongs to another key.
+    NameTaken,
+    /// The store or the table of names is full.
+    Busy,
+}
+
+/// A peer has joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its place in the Router's table.
+    pub peer: PeerKey,
+    /// Comes when the card is on disk; the session welcomes the peer only then.
+    pub written: Option<Pending<()>>,
+}
+
+/// To the Router.
+#[derive(Debug)]
+pub enum Command<P = SessionPort> {
+    /// A peer has proved its key.
+    Join {
+        /// On which session.
+        session: SessionId,
+        /// Its card, already verified.
+        card: Box<Card>,
+        /// Where commands for the session go.
+        port: P,
+        /// Answered at once.
+        reply: Reply<Result<Joined, JoinRefused>>,
+    },
+    /// Envelopes to be handed on.
+    Route {
+        /// From whom.
+        from: Member,
+        /// What, in the order in which they came.
+        runs: Vec<Run>,
+    },
+    /// The session has room again after a command could not be handed to it.
+    Drained(Member),
+    /// The recipient has taken stored envelopes; the store may drop them.
+    Taken {
+        /// Who.
+        by: Member,
+        /// The first place that stays.
+        before: Ordinal,
+        /// How many stored envelopes were taken.
+        envelopes: u64,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// The session ends; its port is closed, and it hands back what comes out of its mailbox.
+    Leave(Member),
+    /// The last command of a session: what its peer has not taken.
+    HandBack {
+        /// Whose.
+        from: Member,
+        /// In order.
+        untaken: Vec<Delivery>,
+    },
+    /// Asks for a card, now and whenever there is a newer one.
+    Lookup {
+        /// Who asks.
+        by: Member,
+        /// Whose.
+        name: PeerName,
+    },
+    /// Where the peer can be dialled, as the server has itself tried.
+    Reachable {
+        /// Who.
+        peer: Member,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Asks who is known.
+    Who(Reply<Vec<KnownPeer>>),
+    /// The server ends, whatever sessions there still are.
+    Stop,
+    /// One end of a transfer of a file through the server.
+    Splice {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Which end.
+        side: Side,
+        /// The connection.
+        stream: Arc<TcpStream>,
+        /// Answered when the other end is there.
+        reply: Reply<Partner>,
+    },
+}
+
+/// What becomes of one end of a transfer.
+#[derive(Debug)]
+pub enum Partner {
+    /// The other end; this session carries the bytes.
+    Here(Arc<TcpStream>),
+    /// The other end's session carries the bytes, and has this connection.
+    CarriesOn,
+    /// The same end is already there.
+    Occupied,
+    /// Too many ends wait.
+    Busy,
+}
+
+/// Where commands for the Router are sent.
+#[derive(Debug, Clone)]
+pub struct RouterHandle {
+    pub(crate) address: Address<Command>,
+    /// Which server this is, for sessions to greet peers with.
+    pub server: ServerId,
+}
+
+impl RouterHandle {
+    /// Hands over a command and waits while the mailbox is full.
+    ///
+    /// # Errors
+    /// [`Closed`] when the server ends.
+    pub fn send(&self, command: Command) -> Result<(), Closed> {
+        self.address.send(command)
+    }
+}
+
+/// Who is told that a peer comes, goes or can be dialled.
+pub trait PresencePort {
+    /// The peer is here (and can be dialled at `address`), or is gone.
+    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>);
+
+    /// Tells what could not be told at once. False if some of it still cannot.
+    fn catch_up(&mut self) -> bool;
+}
