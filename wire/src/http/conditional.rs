@@ -53,35 +53,40 @@ impl EntityTag {
         &self.0
     }
 
-    /// Whether one of the tags in an `If-Match` or `If-None-Match` is this one. From where a list is malformed, nothing in
-    /// it matches.
+    /// Whether `list`, a list of entity tags, contains this tag. Elements behind a malformed one are not looked at,
+    /// because it is unclear where they start. Commas and backslashes can be part of a tag, so
+    /// [`list_items`](super::fields::list_items) cannot split this list.
     fn is_in(&self, list: &[u8], comparison: Comparison) -> bool {
-        let mut rest = list.trim_ascii();
-        while !rest.is_empty() {
-            let (is_weak, tag) = match rest.strip_prefix(b"W/") {
-                Some(tag) => (true, tag),
-                None => (false, rest),
-            };
-            let Some(inside) = tag.strip_prefix(b"\"") else {
-                return false;
-            };
-            let Some(end) = inside.iter().position(|&byte| byte == b'"') else {
+        let mut rest = list;
+        loop {
+            // Empty elements are ignored, also at the start (RFC 9110, section 5.6.1.2).
+            let separators = rest.iter().take_while(|byte| matches!(byte, b',' | b' ' | b'\t')).count();
+            let Some((is_weak, tag, after)) = split_tag(&rest[separators..]) else {
                 return false;
             };
             let may_match = comparison == Comparison::Weak || !is_weak;
-            if may_match && &tag[..end + 2] == self.0.as_bytes() {
+            if may_match && tag == self.0.as_bytes() {
                 return true;
             }
-            let after = inside[end + 1..].trim_ascii_start();
-            if !after.is_empty() && after[0] != b',' {
+            rest = after.trim_ascii_start();
+            if !rest.starts_with(b",") {
                 return false;
             }
-            let is_separator = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
-            let next = after.iter().position(|byte| !is_separator(byte));
-            rest = &after[next.unwrap_or(after.len())..];
         }
-        false
     }
+}
+
+/// Splits off the entity tag that `list` starts with: whether it is weak, the tag with its quotation marks, and what
+/// follows. `None` if `list` does not start with one.
+fn split_tag(list: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+    let (is_weak, tag) = match list.strip_prefix(b"W/") {
+        Some(tag) => (true, tag),
+        None => (false, list),
+    };
+    let inside = tag.strip_prefix(b"\"")?;
+    let end = inside.iter().position(|&byte| byte == b'"')?;
+    let (tag, after) = tag.split_at(end + 2);
+    Some((is_weak, tag, after))
 }
 
 impl fmt::Display for EntityTag {

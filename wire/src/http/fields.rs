@@ -54,9 +54,27 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The items of a comma-separated list; empty ones are skipped (RFC 9110, section 5.6.1.2).
+/// The elements of a comma-separated list. Empty elements are ignored (RFC 9110, section 5.6.1.2).
 pub(super) fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+    split_unquoted(value, b',').filter(|item| !item.is_empty())
+}
+
+/// Splits at each `separator` outside a quoted string (RFC 9110, section 5.6.4) and trims the parts.
+pub(super) fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = value.split(move |&byte| {
+        if is_escaped {
+            is_escaped = false;
+        } else if byte == b'"' {
+            is_quoted = !is_quoted;
+        } else if is_quoted {
+            is_escaped = byte == b'\\';
+        } else {
+            return byte == separator;
+        }
+        false
+    });
+    parts.map(<[u8]>::trim_ascii)
 }
 
 /// A weight (`q`) in thousandths: 0, which means "not acceptable", to 1000 (RFC 9110, section 12.4.2).
@@ -94,7 +112,7 @@ impl Weight {
 /// Splits an item of an `Accept` field into what is accepted and its weight, 1 if it has none. Other parameters are
 /// passed over. None if it is malformed.
 pub(super) fn split_weight(item: &[u8]) -> Option<(&[u8], Weight)> {
-    let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let mut parts = split_unquoted(item, b';');
     let name = parts.next().filter(|name| !name.is_empty())?;
     let mut weight = Weight::FULL;
     for parameter in parts {

@@ -64,10 +64,35 @@ fn each_coding_has_a_strong_tag_of_its_own() {
 
 #[test]
 fn if_none_match_compares_weakly() {
-    for list in ["TAG", "W/TAG", "*", " * ", "\"x\", TAG", "\"x,y\" ,, W/TAG", "TAG, junk", "\"\",TAG"] {
+    for list in [
+        "TAG",
+        "W/TAG",
+        "*",
+        " * ",
+        "\"x\", TAG",
+        "\"x,y\" ,, W/TAG",
+        "TAG, junk",
+        "\"\",TAG",
+        ",TAG",
+        " , ,\t,W/TAG,",
+        "\"a\\\",TAG",
+    ] {
         assert_eq!(answer(&format!("If-None-Match: {list}")), Condition::NotModified, "{list}");
     }
-    for list in ["", "abc", "\"1-0-0\"", "\"1-0-0-1", "w/TAG", "junk, TAG", "\"x\" TAG", "*, TAG", "W/ TAG"] {
+    for list in [
+        "",
+        ",",
+        "abc",
+        "\"1-0-0\"",
+        "\"1-0-0-1",
+        "w/TAG",
+        "junk, TAG",
+        ",junk,TAG",
+        "\"x\" TAG",
+        "*, TAG",
+        ",*",
+        "W/ TAG",
+    ] {
         assert_eq!(answer(&format!("If-None-Match: {list}")), Condition::Proceed, "{list}");
     }
     assert_eq!(answer("If-None-Match: \"x\" | If-None-Match: TAG"), Condition::NotModified);
@@ -76,10 +101,10 @@ fn if_none_match_compares_weakly() {
 
 #[test]
 fn if_match_compares_strongly() {
-    for list in ["TAG", "*", "\"x\", TAG", "W/TAG, TAG", "W/\"x\",,\tTAG"] {
+    for list in ["TAG", "*", "\"x\", TAG", "W/TAG, TAG", "W/\"x\",,\tTAG", ",TAG", ", , TAG,"] {
         assert_eq!(answer(&format!("If-Match: {list}")), Condition::Proceed, "{list}");
     }
-    for list in ["", "W/TAG", "\"x\"", "junk", "junk, TAG", "\"x\", W/TAG"] {
+    for list in ["", ",", "W/TAG", ",W/TAG", "\"x\"", "junk", "junk, TAG", "\"x\", W/TAG"] {
         assert_eq!(answer(&format!("If-Match: {list}")), Condition::Failed, "{list}");
     }
     assert_eq!(answer("If-Match: \"x\" | If-Match: TAG"), Condition::Proceed);

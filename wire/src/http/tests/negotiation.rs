@@ -31,6 +31,12 @@ fn chooses_the_coding_with_the_greatest_weight() {
         ("x-gzip", &[Gzip], Some(Gzip)),
         ("X-GZip;q=0", &[Gzip], None),
         ("gzip | br", &[Brotli], Some(Brotli)),
+        (",, br ,", &[Brotli], Some(Brotli)),
+        // Separators inside a quoted string separate nothing.
+        ("gzip;x=\",br,\"", &[Brotli], None),
+        ("gzip;x=\"\\\", br\", zstd", &[Brotli, Zstd], Some(Zstd)),
+        ("gzip;x=\";q=0\"", &[Gzip], Some(Gzip)),
+        ("gzip;;q=0;", &[Gzip], None),
         ("deflate, compress, gzippy", &[Brotli, Zstd, Gzip], None),
         // The star stands for those that are not named.
         ("*", &[Zstd, Gzip], Some(Zstd)),
@@ -97,6 +103,9 @@ fn json_is_for_who_asks_for_it() {
         ("application/json;q=0", false),
         ("application/json;q=0, text/html;q=0", false),
         ("application/json;q=x", false),
+        (", ,application/json,", true),
+        ("application/json;x=\"a,b;q=0\"", true),
+        ("text/plain;x=\", application/json, \"", false),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", false),
         ("application/jsonx", false),
     ] {
