@@ -22,7 +22,7 @@ pub enum BodyLength {
 /// Why a body cannot be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
-    /// A chunk's size is no hexadecimal number of at most 64 bits, or its line is too long.
+    /// The line in front of a chunk is too long, or is not a hexadecimal number of at most 64 bits and extensions.
     #[error("the size of a chunk is malformed")]
     ChunkSize,
     /// A line or a chunk does not end with CR LF.
@@ -45,19 +45,67 @@ pub struct Decoded<'b> {
     pub data: &'b [u8],
 }
 
+/// A place in the line in front of a chunk (RFC 9112, section 7.1):
+///
+/// `chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF`
+///
+/// Extensions are ignored, but a line that another recipient could read differently must not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SizeLine {
+    Start,
+    Digits,
+    AfterSemicolon,
+    Name,
+    AfterEquals,
+    Token,
+    Quoted,
+    /// After a backslash in a quoted string.
+    QuotedPair,
+    QuotedEnd,
+    /// In white space after a size, a name or a value; only after a name can a value follow.
+    Space {
+        after_name: bool,
+    },
+}
+
+impl SizeLine {
+    /// The place after `byte`, which is not the CR that ends the line; `None` if it must not stand here.
+    fn after(self, byte: u8) -> Option<Self> {
+        Some(match (self, byte) {
+            (Self::Start | Self::Digits, byte) if byte.is_ascii_hexdigit() => Self::Digits,
+            (Self::Digits | Self::Name | Self::Token | Self::QuotedEnd | Self::Space { .. }, b';') => {
+                Self::AfterSemicolon
+            }
+            (Self::Name | Self::Space { after_name: true }, b'=') => Self::AfterEquals,
+            (Self::AfterSemicolon | Self::Name, byte) if is_token_byte(byte) => Self::Name,
+            (Self::AfterEquals | Self::Token, byte) if is_token_byte(byte) => Self::Token,
+            (Self::AfterEquals, b'"') => Self::Quoted,
+            (Self::Quoted, b'"') => Self::QuotedEnd,
+            (Self::Quoted, b'\\') => Self::QuotedPair,
+            (Self::Quoted | Self::QuotedPair, byte) if is_field_byte(byte) => Self::Quoted,
+            (Self::AfterSemicolon | Self::AfterEquals | Self::Space { .. }, b' ' | b'\t') => self,
+            (Self::Name, b' ' | b'\t') => Self::Space { after_name: true },
+            (Self::Digits | Self::Token | Self::QuotedEnd, b' ' | b'\t') => Self::Space { after_name: false },
+            _ => return None,
+        })
+    }
+
+    fn may_end(self, may_be_padded: bool) -> bool {
+        match self {
+            Self::Digits | Self::Name | Self::Token | Self::QuotedEnd => true,
+            Self::Space { .. } => may_be_padded,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// So many bytes of the body, then its end.
     Exact(u64),
     UntilClose,
-    /// The line with a chunk's size: what it says so far, its digits, whether an extension has begun.
-    Size {
-        size: u64,
-        digits: u8,
-        in_extension: bool,
-    },
-    /// The white space behind a size.
-    SizePadding(u64),
+    /// The line in front of a chunk: the size that its digits give so far, and the place in the line.
+    Size(u64, SizeLine),
     SizeLf(u64),
     /// So many bytes of a chunk.
     Data(u64),
@@ -80,11 +128,11 @@ pub struct BodyDecoder {
     state: State,
     /// Bytes of the present size line, or of all trailers.
     framing_bytes: usize,
-    /// Whether white space may follow a chunk's size.
-    is_lenient: bool,
+    /// Whether white space may stand at the end of the line in front of a chunk.
+    may_be_padded: bool,
 }
 
-const SIZE_START: State = State::Size { size: 0, digits: 0, in_extension: false };
+const SIZE_START: State = State::Size(0, SizeLine::Start);
 
 impl BodyDecoder {
     /// Starts at the first byte after a head.
@@ -95,14 +143,14 @@ impl BodyDecoder {
             BodyLength::Chunked => SIZE_START,
             BodyLength::UntilClose => State::UntilClose,
         };
-        Self { state, framing_bytes: 0, is_lenient: false }
+        Self { state, framing_bytes: 0, may_be_padded: false }
     }
 
-    /// Like [`BodyDecoder::new`], for a response: white space behind the size of a chunk, which some servers pad to a fixed
-    /// width, is skipped (RFC 9112, section 7.1.1). In a request it would be a way to mean different things
-    /// to two servers.
+    /// Like [`BodyDecoder::new`], for a response: white space at the end of the line in front of a chunk is ignored, because
+    /// some servers pad sizes to a fixed width. In a request such a line could be read differently by two servers,
+    /// so it is refused there.
     pub fn of_response(length: BodyLength) -> Self {
-        Self { is_lenient: true, ..Self::new(length) }
+        Self { may_be_padded: true, ..Self::new(length) }
     }
 
     /// Whether the body has been read to its end. Never true for [`BodyLength::UntilClose`].
@@ -162,10 +210,7 @@ impl BodyDecoder {
     fn after_framing_byte(&mut self, byte: u8) -> Result<State, BadBody> {
         self.framing_bytes += 1;
         match self.state {
-            State::Size { size, digits, in_extension } => {
-                self.after_size_byte(byte, size, digits, in_extension)
-            }
-            State::SizePadding(size) => self.after_padding_byte(byte, size),
+            State::Size(size, line) => self.after_size_byte(byte, size, line),
             State::SizeLf(size) if byte == b'\n' => {
                 self.framing_bytes = 0;
                 Ok(match size {
@@ -187,35 +232,20 @@ impl BodyDecoder {
         }
     }
 
-    fn after_size_byte(&self, byte: u8, size: u64, digits: u8, in_extension: bool) -> Result<State, BadBody> {
+    fn after_size_byte(&self, byte: u8, size: u64, line: SizeLine) -> Result<State, BadBody> {
         if self.framing_bytes > CHUNK_LINE_BYTES_MAX {
             return Err(BadBody::ChunkSize);
         }
-        let digit = char::from(byte).to_digit(16);
-        match (byte, digit) {
-            (b'\r', _) if digits > 0 => Ok(State::SizeLf(size)),
-            (_, Some(digit)) if !in_extension => {
-                let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
-                Ok(State::Size { size: size.ok_or(BadBody::ChunkSize)?, digits: 1, in_extension })
-            }
-            (b' ' | b'\t', _) if digits > 0 && !in_extension && self.is_lenient => {
-                Ok(State::SizePadding(size))
-            }
-            // Only what starts with a semicolon is an extension; there is no control character in it.
-            (b';', _) if digits > 0 => Ok(State::Size { size, digits, in_extension: true }),
-            _ if in_extension && is_field_byte(byte) => Ok(self.state),
-            _ => Err(BadBody::ChunkSize),
+        if byte == b'\r' && line.may_end(self.may_be_padded) {
+            return Ok(State::SizeLf(size));
         }
-    }
-
-    fn after_padding_byte(&self, byte: u8, size: u64) -> Result<State, BadBody> {
-        match byte {
-            _ if self.framing_bytes > CHUNK_LINE_BYTES_MAX => Err(BadBody::ChunkSize),
-            b' ' | b'\t' => Ok(self.state),
-            b'\r' => Ok(State::SizeLf(size)),
-            b';' => Ok(State::Size { size, digits: 1, in_extension: true }),
-            _ => Err(BadBody::ChunkSize),
-        }
+        let next = line.after(byte).ok_or(BadBody::ChunkSize)?;
+        let digit = char::from(byte).to_digit(16).filter(|_| next == SizeLine::Digits);
+        let size = match digit {
+            Some(digit) => size.checked_mul(16).and_then(|size| size.checked_add(digit.into())),
+            None => Some(size),
+        };
+        Ok(State::Size(size.ok_or(BadBody::ChunkSize)?, next))
     }
 
     fn after_trailer_byte(&self, byte: u8, in_value: bool, line_bytes: usize) -> Result<State, BadBody> {
@@ -291,24 +321,94 @@ mod tests {
         assert_eq!(decode_all(BodyLength::Chunked, &long_trailers), Err(BadBody::Trailer));
     }
 
+    fn decode_byte_by_byte(mut decoder: BodyDecoder, input: &[u8]) -> Result<Vec<u8>, BadBody> {
+        let (mut body, mut at) = (Vec::new(), 0);
+        while at < input.len() {
+            let decoded = decoder.decode(&input[at..=at])?;
+            body.extend_from_slice(decoded.data);
+            at += decoded.consumed;
+        }
+        decoder.finish().map(|()| body)
+    }
+
+    fn of_request(input: &[u8]) -> Result<Vec<u8>, BadBody> {
+        decode_byte_by_byte(BodyDecoder::new(BodyLength::Chunked), input)
+    }
+
+    fn of_response(input: &[u8]) -> Result<Vec<u8>, BadBody> {
+        decode_byte_by_byte(BodyDecoder::of_response(BodyLength::Chunked), input)
+    }
+
+    /// A body of one chunk whose size stands in this line.
+    fn one_chunk(size_line: &str) -> Vec<u8> {
+        format!("{size_line}\r\nHello\r\n0\r\n\r\n").into_bytes()
+    }
+
+    #[test]
+    fn accepts_chunk_extensions() {
+        for line in [
+            "5;a",
+            "5;a;b;c",
+            "5;a=b",
+            "5;a=\"\"",
+            "5;a=\"b c;d=,\t\u{fc}\";e",
+            "5;a=\"\\\"\\\\\"",
+            "5 ; a = \"q\\\"x\"",
+            "5\t;\ta\t=\tb\t;\tc",
+            "5;a=\"x\" ;b",
+            "5;a1!#$%&'*+-.^_`|~=Z",
+        ] {
+            assert_eq!(of_request(&one_chunk(line)).as_deref(), Ok(b"Hello".as_slice()), "{line:?}");
+            assert_eq!(of_response(&one_chunk(line)).as_deref(), Ok(b"Hello".as_slice()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_malformed_chunk_extensions() {
+        for line in [
+            "5;",
+            "5; ",
+            "5;;a",
+            "5;=b",
+            "5;a=",
+            "5;a= ",
+            "5;a=;b",
+            "5;a==b",
+            "5;a=b=c",
+            "5;bad[=x",
+            "5;a=b[",
+            "5;a b",
+            "5;a=b c",
+            "5;a=\"b\"c",
+            "5;a=\"b\"=c",
+            "5;a=b\"c\"",
+            "5;\"a\"=b",
+            "5;\u{fc}=b",
+            // A quotation mark that is not closed, or not on this line.
+            "5;a=\"x",
+            "5;a=\"x\\\"",
+            "5;a=\"x\r\n\"",
+            "5;a=\"x\\\r\n\"",
+            "5;a=\"\0\"",
+            "5;a=\"\\\u{7f}\"",
+            "5;a=\u{b}b",
+        ] {
+            assert_eq!(of_request(&one_chunk(line)), Err(BadBody::ChunkSize), "{line:?}");
+            assert_eq!(of_response(&one_chunk(line)), Err(BadBody::ChunkSize), "{line:?}");
+        }
+        let endless = one_chunk(&format!("5;a=\"{}\"", "x".repeat(2000)));
+        assert_eq!(of_response(&endless), Err(BadBody::ChunkSize));
+    }
+
     #[test]
     fn only_in_responses_sizes_may_be_padded() {
-        let decode = |mut decoder: BodyDecoder, input: &[u8]| {
-            let (mut body, mut at) = (Vec::new(), 0);
-            while at < input.len() {
-                let decoded = decoder.decode(&input[at..=at])?;
-                body.extend_from_slice(decoded.data);
-                at += decoded.consumed;
-            }
-            decoder.finish().map(|()| body)
-        };
-        let of_response = |input: &[u8]| decode(BodyDecoder::of_response(BodyLength::Chunked), input);
-        for padded in [&b"5 \t \r\nHello\r\n0 \r\n\r\n"[..], b"5 ;a b\r\nHello\r\n0\t;x\r\n\r\n"] {
-            assert_eq!(of_response(padded).as_deref(), Ok(b"Hello".as_slice()));
-            let of_request = decode(BodyDecoder::new(BodyLength::Chunked), padded);
-            assert_eq!(of_request, Err(BadBody::ChunkSize));
+        for line in ["5 ", "5 \t ", "5;a ", "5 ; a = b\t", "5;a=\"b\" "] {
+            assert_eq!(of_response(&one_chunk(line)).as_deref(), Ok(b"Hello".as_slice()), "{line:?}");
+            assert_eq!(of_request(&one_chunk(line)), Err(BadBody::ChunkSize), "{line:?}");
         }
-        for bad in [&b" 5\r\nHello"[..], b"5 5\r\nHello", b"5 \nHello", b" \r\n", b"5 x\r\nHello"] {
+        for bad in
+            [&b" 5\r\nHello"[..], b"5 5\r\nHello", b"5 \nHello", b" \r\n", b"5 x\r\nHello", b"5 =x\r\n"]
+        {
             assert_eq!(of_response(bad), Err(BadBody::ChunkSize), "{bad:?}");
         }
         let endless = [b"5".as_slice(), &[b' '; 2000]].concat();
