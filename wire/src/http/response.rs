@@ -1,5 +1,7 @@
 //! Response heads (RFC 9112, section 4), as a client reads them.
 
+use std::borrow::Cow;
+
 use super::body::BodyLength;
 use super::fields::{BadFraming, Framing, Version, has_clean_line_ends};
 
@@ -56,6 +58,7 @@ pub struct ResponseHead {
 /// [`BadResponse`] as soon as it is certain.
 pub fn parse_response(buffer: &[u8]) -> Result<Option<ResponseHead>, BadResponse> {
     let window = &buffer[..buffer.len().min(RESPONSE_HEAD_BYTES_MAX)];
+    let window = &*with_known_version(window);
     let mut slots = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
     let mut parsed = httparse::Response::new(&mut slots);
     // A user agent must read a field that goes on in the next line as if it were on one (RFC 9112, section 5.2).
@@ -84,6 +87,17 @@ pub fn parse_response(buffer: &[u8]) -> Result<Option<ResponseHead>, BadResponse
         fields: fields.collect(),
         head_bytes,
     }))
+}
+
+/// Writes HTTP/1.1 for a higher minor version, which a recipient treats as the highest that it knows (RFC 9110, section
+/// 2.5). httparse refuses it.
+fn with_known_version(head: &[u8]) -> Cow<'_, [u8]> {
+    match head {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', rest @ ..] => {
+            Cow::Owned([b"HTTP/1.1", rest].concat())
+        }
+        _ => Cow::Borrowed(head),
+    }
 }
 
 fn one_line(value: &[u8]) -> Vec<u8> {

@@ -49,6 +49,12 @@ fn reads_responses_and_how_long_they_are() {
     assert_eq!(folded.fields, [("X".to_owned(), b"a   b".to_vec())]);
     for bad in [
         "HTTP/2 200\r\n\r\n",
+        "HTTP/2.1 200\r\n\r\n",
+        "HTTP/0.9 200\r\n\r\n",
+        "HTTP/1.10 200\r\n\r\n",
+        "HTTP/1.x 200\r\n\r\n",
+        "http/1.9 200\r\n\r\n",
+        "\r\nHTTP/1.9 200\r\n\r\n",
         "SSH-2.0-x\r\n",
         "HTTP/1.1 200 OK\nX: y\n\n",
         "HTTP/1.1 20 x\r\n\r\n",
@@ -60,4 +66,20 @@ fn reads_responses_and_how_long_they_are() {
         parse_response(&[b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &vec![b'x'; 70_000]].concat()),
         Err(BadResponse::TooLarge)
     );
+}
+
+#[test]
+fn a_later_minor_version_is_read_as_1_1() {
+    for minor in 1..=9 {
+        let text = format!("HTTP/1.{minor} 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head =
+            parse_response(text.as_bytes()).expect("the response is good").expect("the response is whole");
+        assert_eq!((head.version, head.status, head.head_bytes), (Version::Http11, 200, text.len()));
+        assert_eq!(head.body_length(false), Ok(BodyLength::Chunked));
+        for end in 0..text.len() {
+            assert_eq!(parse_response(&text.as_bytes()[..end]), Ok(None), "{:?}", &text[..end]);
+        }
+    }
+    let head = parse_response(b"HTTP/1.0 200 OK\r\n\r\n").expect("the response is good");
+    assert_eq!(head.expect("the response is whole").version, Version::Http10);
 }
