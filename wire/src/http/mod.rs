@@ -26,7 +26,7 @@ pub use body::{BadBody, BodyDecoder, BodyLength, Decoded};
 pub use coding::{AcceptedCodings, Coding};
 pub use conditional::{Condition, EntityTag, Validators, evaluate};
 pub use fields::{Fields, Version, is_token};
-pub use media_type::{content_type, is_compressible};
+pub use media_type::{MediaType, NotAMediaType, content_type, is_compressible};
 pub use method::Method;
 pub use range::{Multipart, Part, Wanted, unsatisfied_content_range, wanted_parts};
 pub use request::{
