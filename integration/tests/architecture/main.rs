@@ -1,0 +1,285 @@
+//! Holds the arrows and absences of ARCHITECTURE.md: reads the source tree and fails on a use that is not allowed.
+//!
+//! Some rules are broken today. Each such use is listed beside its rule. The test fails on a use that is not listed, and
+//! also on a listed one that is gone: delete its line then. No line may be added.
+
+mod source;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use source::{SourceFile, Use, product_files};
+
+/// Each of these has a thread and a mailbox of its own.
+const ACTORS: [&str; 8] =
+    ["acceptor", "access_log", "credentials", "file_server", "index", "router", "session", "store"];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the repository")
+}
+
+fn wire() -> Vec<SourceFile> {
+    product_files(repository(), "wire/src/lib.rs")
+}
+
+fn actors() -> Vec<SourceFile> {
+    product_files(repository(), "actors/src/lib.rs")
+}
+
+/// The library of the root package: clients and the server's configuration.
+fn root() -> Vec<SourceFile> {
+    product_files(repository(), "src/lib.rs")
+}
+
+/// The files below a folder.
+fn below(files: Vec<SourceFile>, folder: &str) -> Vec<SourceFile> {
+    let found: Vec<_> = files.into_iter().filter(|file| file.path.starts_with(folder)).collect();
+    assert!(!found.is_empty(), "{folder} has no product files: has it moved? Then adapt this test");
+    found
+}
+
+/// The structs that decide, without a thread of their own.
+fn cores() -> Vec<SourceFile> {
+    let mut cores: Vec<_> = actors().into_iter().filter(|file| file.path.ends_with("/core.rs")).collect();
+    assert!(cores.len() >= 4, "cores are missing: {cores:?}");
+    cores.extend(below(root(), "src/peer/engine/"));
+    cores
+}
+
+/// The folder of a file, for the lists of known uses: files inside a folder may move without a change here.
+fn folder(file: &str) -> String {
+    Path::new(file).parent().and_then(Path::to_str).unwrap_or_default().to_owned()
+}
+
+/// Whether `path` is `module`, or something inside it.
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Sockets; addresses are plain values and do not count.
+fn opens_sockets(path: &str) -> bool {
+    let sockets = ["TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs", "*"];
+    sockets.iter().any(|name| is_in(path, &format!("std::net::{name}")))
+        || path == "std::net"
+        || is_in(path, "std::os::unix::net")
+        || is_in(path, "socket2")
+        || is_in(path, "rustix::net")
+}
+
+fn touches_files(path: &str) -> bool {
+    let methods = [".exists", ".is_file", ".is_dir", ".canonicalize", ".read_dir"];
+    is_in(path, "std::fs") || is_in(path, "rustix::fs") || methods.contains(&path)
+}
+
+fn uses_threads(path: &str) -> bool {
+    ["std::thread", "std::sync::mpsc", "crossbeam_channel"].iter().any(|module| is_in(path, module))
+}
+
+fn reads_the_clock(path: &str) -> bool {
+    path.ends_with("Instant::now") || path.ends_with("SystemTime::now") || path == ".elapsed"
+}
+
+/// Sources of randomness; generators that are handed in do not count.
+fn draws_randomness(path: &str) -> bool {
+    let sources = ["rand::rng", "rand::random", "rand::random_range", "rand::fill", "getrandom"];
+    let generators = ["rand::rngs::ThreadRng", "rand::rngs::SysRng", "rand::rngs::OsRng"];
+    sources.iter().chain(&generators).any(|source| is_in(path, source))
+}
+
+/// Fails unless the uses that are forbidden are exactly those that are known, as pairs of place and path.
+fn check(
+    rule: &str,
+    files: &[SourceFile],
+    is_forbidden: impl Fn(&SourceFile, &Use) -> Option<(String, String)>,
+    known: &[(&str, &str)],
+) {
+    assert!(!files.is_empty(), "no file is checked");
+    let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for file in files {
+        for used in &file.uses {
+            if let Some(pair) = is_forbidden(file, used) {
+                found.entry(pair).or_default().push(format!("{}:{}: {}", file.path, used.line, used.path));
+            }
+        }
+    }
+    let mut report = String::new();
+    for (pair, lines) in &found {
+        if !known.contains(&(&pair.0, &pair.1)) {
+            report += &format!("\nnot allowed ({} -> {}):\n    {}", pair.0, pair.1, lines.join("\n    "));
+        }
+    }
+    for &(place, path) in known {
+        if !found.contains_key(&(place.to_owned(), path.to_owned())) {
+            report += &format!("\ngone, so delete it from the list of known ones: (\"{place}\", \"{path}\")");
+        }
+    }
+    assert!(report.is_empty(), "{rule}{report}");
+}
+
+/// Forbids paths, whoever uses them; known ones are given by folder.
+fn forbid(rule: &str, files: &[SourceFile], is_forbidden: impl Fn(&str) -> bool, known: &[(&str, &str)]) {
+    let pair = |file: &SourceFile, used: &Use| {
+        is_forbidden(&used.path).then(|| (folder(&file.path), used.path.clone()))
+    };
+    check(rule, files, pair, known);
+}
+
+#[test]
+fn wire_does_no_io_starts_no_thread_and_reads_no_clock() {
+    let is_forbidden = |path: &str| {
+        opens_sockets(path)
+            || touches_files(path)
+            || uses_threads(path)
+            || reads_the_clock(path)
+            || draws_randomness(path)
+            || ["std::process", "std::env", "std::io::stdin", "std::io::stdout", "std::io::stderr"]
+                .iter()
+                .any(|module| is_in(path, module))
+    };
+    let rule =
+        "wire is handed everything: it does no I/O, starts no thread, reads no clock, draws no randomness";
+    forbid(rule, &wire(), is_forbidden, &[]);
+}
+
+#[test]
+fn cores_know_no_socket_file_thread_clock_or_randomness() {
+    let is_forbidden = |path: &str| {
+        opens_sockets(path)
+            || touches_files(path)
+            || uses_threads(path)
+            || reads_the_clock(path)
+            || draws_randomness(path)
+    };
+    let known = [
+        ("actors/src/router", "std::net::TcpStream"),
+        ("src/peer/engine", "std::net::TcpStream"),
+        ("src/peer/engine", "rand::rng"),
+    ];
+    forbid("a core decides and does nothing else", &cores(), is_forbidden, &known);
+}
+
+/// The modules of `actors`, lowest layer first. A module imports only from layers below its own, so there is no circle, and
+/// no actor knows another.
+const LAYERS: [&[&str]; 7] = [
+    &["linux", "metrics", "site"],
+    &["config", "runtime"],
+    &["commands"],
+    &["http"],
+    &["handover"],
+    &ACTORS,
+    &["server"],
+];
+
+#[test]
+fn modules_of_the_server_import_only_from_layers_below() {
+    // `lib.rs` only lists the modules and names what the crate shows.
+    let files: Vec<_> = actors().into_iter().filter(|file| file.path != "actors/src/lib.rs").collect();
+    let layer = |module: &str| {
+        let found = LAYERS.iter().position(|modules| modules.contains(&module));
+        found.unwrap_or_else(|| panic!("actors/src/{module} is in none of LAYERS"))
+    };
+    let arrow_up = |file: &SourceFile, used: &Use| {
+        let from = file.path.strip_prefix("actors/src/")?.split(['/', '.']).next()?;
+        let to = used.path.strip_prefix("crate::")?.split("::").next()?;
+        // What is at the root comes from `server` or `config`, by way of `lib.rs`.
+        let is_up = !is_module_name(to) || (from != to && layer(to) >= layer(from));
+        is_up.then(|| (from.to_owned(), to.to_owned()))
+    };
+    let rule = "an actor imports `commands`, `runtime` and other layers below, and no actor; only `server` knows them all";
+    check(rule, &files, arrow_up, &[]);
+    let folders = ACTORS.map(|actor| repository().join("actors/src").join(actor).is_dir());
+    assert_eq!(folders, [true; 8], "an actor has moved: adapt ACTORS");
+}
+
+fn is_module_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+#[test]
+fn commands_of_the_root_package_know_nothing_of_each_other() {
+    const COMMANDS: [&str; 3] = ["peer", "server", "webclient"];
+    let arrow = |file: &SourceFile, used: &Use| {
+        let from = file.path.strip_prefix("src/")?.split(['/', '.']).next()?;
+        let to = match used.path.strip_prefix("crate::") {
+            Some(inside) => inside.split("::").next().filter(|to| COMMANDS.contains(to) && *to != from)?,
+            None => Some("actors").filter(|actors| is_in(&used.path, actors) && from != "server")?,
+        };
+        (file.path != "src/lib.rs").then(|| (from.to_owned(), to.to_owned()))
+    };
+    let files = root();
+    for command in COMMANDS {
+        assert!(
+            files.iter().any(|file| file.path.starts_with(&format!("src/{command}/"))),
+            "{command} moved"
+        );
+    }
+    check("a client has no part of the server, nor the other way round", &files, arrow, &[]);
+}
+
+#[test]
+fn nobody_but_a_store_uses_redb() {
+    let mut files = actors();
+    files.extend(root());
+    files.retain(|file| {
+        !["actors/src/store/", "src/peer/store/"].iter().any(|store| file.path.starts_with(store))
+    });
+    forbid("databases belong to the stores", &files, |path| is_in(path, "redb"), &[]);
+}
+
+#[test]
+fn there_is_no_lock_beside_the_actors() {
+    let locks = ["Mutex", "RwLock", "Condvar", "ReentrantLock"];
+    let is_lock = |path: &str| path.split("::").any(|segment| locks.contains(&segment));
+    forbid("state has one owner, or is atomic", &actors(), is_lock, &[]);
+}
+
+#[test]
+fn unsafe_code_is_where_the_system_is_called() {
+    let mut files = actors();
+    files.extend(wire());
+    files.extend(root());
+    let known = [("actors/src", "unsafe")];
+    forbid("two calls in linux.rs need `unsafe`", &files, |path| path == "unsafe", &known);
+    let places = |file: &SourceFile| file.uses.iter().filter(|used| used.path == "unsafe").count();
+    let all: usize = files.iter().map(places).sum();
+    let linux: usize = files.iter().filter(|file| file.path == "actors/src/linux.rs").map(places).sum();
+    assert_eq!((all, linux), (2, 2), "all, and those in linux.rs");
+}
+
+/// What the parser of these tests has to find, and what it must leave out.
+#[test]
+fn uses_are_found_wherever_they_are() {
+    let text = r#"
+        //! std::fs::in_a_comment
+        use std::{fs, net::{TcpStream as Stream, SocketAddr}, time::Instant};
+        use super::super::router::Command;
+        use crate::store::{self};
+        fn f(stream: Stream) {
+            let text = "std::thread::in_a_string";
+            let now = Instant::now();
+            println!("{:?} {}", fs::read("x"), now.elapsed());
+            store::open(self::g());
+        }
+        #[cfg(test)]
+        mod tests { use std::thread; }
+    "#;
+    let syntax = syn::parse_file(text).expect("it is Rust");
+    let module = ["session", "http"].map(str::to_owned).to_vec();
+    let found: Vec<String> = source::uses(&syntax, module).into_iter().map(|used| used.path).collect();
+    let wanted = [
+        "std::fs",
+        "std::net::TcpStream",
+        "std::net::SocketAddr",
+        "crate::router::Command",
+        "crate::store",
+        "std::time::Instant::now",
+        "std::fs::read",
+        ".elapsed",
+        "crate::store::open",
+        "crate::session::http::g",
+    ];
+    for path in wanted {
+        assert!(found.iter().any(|found| found == path), "{path} is not in {found:?}");
+    }
+    assert!(!found.iter().any(|path| path.contains("in_a_") || path.contains("thread")), "{found:?}");
+}
