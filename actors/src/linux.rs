@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll};
@@ -90,7 +91,7 @@ fn splice_fds(from: impl AsFd, to: impl AsFd, count: usize) -> io::Result<usize>
 ///
 /// # Errors
 /// Those of `openat2(2)`: `EXDEV` when the path leads out, `ENOSYS` before Linux 5.6.
-pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = path_or_root(path);
     let flags = flags | OFlags::CLOEXEC;
     for _ in 1..RESOLVE_ATTEMPTS_MAX {
@@ -104,14 +105,14 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> rustix
 
 /// Whether a path, relative to `root`, certainly names nothing: the system remembers that (`RESOLVE_CACHED` of `openat2(2)`,
 /// since Linux 5.12), and no disk is asked.
-pub(crate) fn is_known_absent(root: impl AsFd, path: &str) -> bool {
+pub(crate) fn is_known_absent(root: impl AsFd, path: &Path) -> bool {
     let (path, flags) = (path_or_root(path), OFlags::PATH | OFlags::CLOEXEC);
     let opened = rustix::fs::openat2(root, path, flags, Mode::empty(), BENEATH | ResolveFlags::CACHED);
     matches!(opened, Err(Errno::NOENT))
 }
 
-fn path_or_root(path: &str) -> &str {
-    if path.is_empty() { "." } else { path }
+fn path_or_root(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 /// Lets all other threads run before the calling one (`setpriority(2)`, which on Linux is about one thread).

@@ -1,6 +1,7 @@
 //! What is not there, as something that can be relied on for as long as it is so.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::linux::is_known_absent;
@@ -12,11 +13,11 @@ use crate::linux::is_known_absent;
 #[derive(Debug, Clone)]
 pub struct Absence {
     root: Arc<OwnedFd>,
-    paths: Vec<String>,
+    paths: Vec<PathBuf>,
 }
 
 impl Absence {
-    pub(crate) fn new(root: Arc<OwnedFd>, paths: Vec<String>) -> Self {
+    pub(crate) fn new(root: Arc<OwnedFd>, paths: Vec<PathBuf>) -> Self {
         Self { root, paths }
     }
 
@@ -26,7 +27,7 @@ impl Absence {
     }
 
     #[cfg(test)]
-    pub(crate) fn paths(&self) -> &[String] {
-        &self.paths
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.paths.iter().map(|path| path.display().to_string()).collect()
     }
 }

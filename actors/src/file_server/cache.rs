@@ -4,6 +4,7 @@
 //! passed (the second chance, or clock, algorithm): each insertion costs about the same, however many entries there are.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,13 +33,13 @@ pub(super) struct Limits {
 /// One file can be kept as itself and as the page of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) path: Arc<str>,
+    pub(super) path: Arc<Path>,
     pub(super) status: Status,
 }
 
 impl Key {
-    pub(super) fn new(path: &str, status: Status) -> Self {
-        Self { path: path.into(), status }
+    pub(super) fn new(path: impl AsRef<Path>, status: Status) -> Self {
+        Self { path: path.as_ref().into(), status }
     }
 }
 

@@ -2,6 +2,9 @@
 //! is decided in `freshness.rs`, what has to go when there is no room in `cache.rs`.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +16,7 @@ use super::compressor::Job;
 use super::disk::{Disk, DiskError};
 use super::fields::FieldRules;
 use super::freshness::Freshness;
+use super::keep::with_suffix;
 use super::listing;
 use crate::commands::asset::Said;
 use crate::commands::asset::{Asset, Body, Representation};
@@ -61,7 +65,7 @@ pub(super) enum Effect {
 /// The list of a directory, in both forms.
 #[derive(Debug)]
 pub(super) struct Listed {
-    path: String,
+    path: PathBuf,
     html: Arc<Asset>,
     json: Arc<Asset>,
     believed: Belief,
@@ -134,21 +138,22 @@ impl<D: Disk> Core<D> {
 
     fn find(&mut self, now: Now, path: &SitePath) -> Found {
         self.look_at_root(now);
+        let file = Path::new(OsStr::from_bytes(path.as_bytes()));
         let found = if path.is_directory() {
-            self.find_directory(now, path.as_str())
+            self.find_directory(now, file)
         } else {
-            self.find_file(now, path)
+            self.find_file(now, file, || path.directory_location())
         };
         match found {
             Ok(found) => found,
-            Err(DiskError::NotFound) => self.find_instead(now, path),
+            Err(DiskError::NotFound) => self.find_instead(now, file, path.is_directory()),
             Err(DiskError::Refused) => Found::Refused,
             Err(DiskError::Busy) => Found::Busy(self.error_page(now, Status::ServiceUnavailable)),
             Err(DiskError::Failed) => Found::Failed(self.error_page(now, Status::InternalServerError)),
         }
     }
 
-    fn find_directory(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
+    fn find_directory(&mut self, now: Now, path: &Path) -> Result<Found, DiskError> {
         match self.file(now, &index_of(path)) {
             Ok(Some(asset)) => Ok(Found::Asset(asset)),
             Ok(None) | Err(DiskError::NotFound) if self.site.listing => self.list(now, path),
@@ -157,25 +162,31 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    fn find_file(&mut self, now: Now, path: &SitePath) -> Result<Found, DiskError> {
-        match self.file(now, path.as_str()) {
+    /// `directory` is where to go if the path is that of a directory.
+    fn find_file(
+        &mut self,
+        now: Now,
+        path: &Path,
+        directory: impl Fn() -> String,
+    ) -> Result<Found, DiskError> {
+        match self.file(now, path) {
             Ok(Some(asset)) => Ok(Found::Asset(asset)),
-            Ok(None) if self.site.clean_urls && self.disk.stamp(&index_of(path.as_str())).is_err() => {
+            Ok(None) if self.site.clean_urls && self.disk.stamp(&index_of(path)).is_err() => {
                 // `blog/` often holds the posts of which `blog.html` is the list.
-                match self.clean(now, path.as_str()) {
-                    Err(DiskError::NotFound) => Ok(Found::Redirect(path.directory_location())),
+                match self.clean(now, path) {
+                    Err(DiskError::NotFound) => Ok(Found::Redirect(directory())),
                     found => found,
                 }
             }
-            Ok(None) => Ok(Found::Redirect(path.directory_location())),
-            Err(DiskError::NotFound) if self.site.clean_urls => self.clean(now, path.as_str()),
+            Ok(None) => Ok(Found::Redirect(directory())),
+            Err(DiskError::NotFound) if self.site.clean_urls => self.clean(now, path),
             Err(error) => Err(error),
         }
     }
 
     /// The file that a path without `.html` stands for.
-    fn clean(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
-        let file = format!("{path}{CLEAN_EXTENSION}");
+    fn clean(&mut self, now: Now, path: &Path) -> Result<Found, DiskError> {
+        let file = with_suffix(path, CLEAN_EXTENSION);
         let asset = self.file(now, &file)?.ok_or(DiskError::NotFound)?;
         let slot = self.cache.find(&Key::new(&file, Status::Ok));
         if let Some(kept) = slot.and_then(|slot| self.cache.get_mut(slot)) {
@@ -185,31 +196,33 @@ impl<D: Disk> Core<D> {
     }
 
     /// What is shown for a path that names nothing.
-    fn find_instead(&mut self, now: Now, path: &SitePath) -> Found {
-        let mut absent = match path.as_str() {
-            // One without an index is shown as well.
-            directory if path.is_directory() && self.site.listing => vec![directory.to_owned()],
-            directory if path.is_directory() => vec![index_of(directory)],
-            file if self.site.clean_urls => vec![file.to_owned(), format!("{file}{CLEAN_EXTENSION}")],
-            file => vec![file.to_owned()],
+    fn find_instead(&mut self, now: Now, path: &Path, is_directory: bool) -> Found {
+        let mut absent = if is_directory {
+            // With listings a directory without an index is shown as well.
+            vec![if self.site.listing { path.to_owned() } else { index_of(path) }]
+        } else {
+            vec![path.to_owned()]
         };
-        let name = path.as_str().rsplit('/').next().unwrap_or_default();
+        if self.site.clean_urls && !is_directory {
+            absent.push(with_suffix(path, CLEAN_EXTENSION));
+        }
+        let has_extension = path.file_name().is_some_and(|name| name.as_bytes().contains(&b'.'));
         // What has an extension is a picture or a script that is missed, and a page in its place would hide that.
-        if self.site.spa && !name.contains('.') {
-            if let Ok(Some(page)) = self.file(now, INDEX_FILE) {
+        if self.site.spa && !has_extension {
+            if let Ok(Some(page)) = self.file(now, Path::new(INDEX_FILE)) {
                 return Found::Nothing { page, absence: self.disk.absence(absent) };
             }
-            absent.push(INDEX_FILE.to_owned());
+            absent.push(INDEX_FILE.into());
         }
         self.nothing(now, absent)
     }
 
     /// The page with status 404.
-    fn nothing(&mut self, now: Now, mut absent: Vec<String>) -> Found {
-        let page = match self.asset(now, NOT_FOUND_FILE, Status::NotFound) {
+    fn nothing(&mut self, now: Now, mut absent: Vec<PathBuf>) -> Found {
+        let page = match self.asset(now, Path::new(NOT_FOUND_FILE), Status::NotFound) {
             Ok(Some(page)) => page,
             Ok(None) | Err(_) => {
-                absent.push(NOT_FOUND_FILE.to_owned());
+                absent.push(NOT_FOUND_FILE.into());
                 Arc::clone(&self.not_found)
             }
         };
@@ -218,7 +231,7 @@ impl<D: Disk> Core<D> {
 
     /// The site's own page for a 500 or 503, if it has one. When the disk fails, what is kept is good enough.
     pub(super) fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
-        match self.asset(now, FAILED_FILE, status) {
+        match self.asset(now, Path::new(FAILED_FILE), status) {
             Ok(page) => page,
             Err(DiskError::NotFound | DiskError::Refused) => None,
             Err(DiskError::Busy | DiskError::Failed) => {
@@ -228,7 +241,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    fn list(&mut self, now: Now, path: &str) -> Result<Found, DiskError> {
+    fn list(&mut self, now: Now, path: &Path) -> Result<Found, DiskError> {
         let freshness = &self.freshness;
         self.listed.retain(|listed| freshness.believes(now, listed.believed));
         if let Some(listed) = self.listed.iter().find(|listed| listed.path == path) {
@@ -250,9 +263,10 @@ impl<D: Disk> Core<D> {
             Arc::new(list)
         };
         let security = listing::content_security_policy();
+        let shown = path.to_string_lossy();
         let html =
-            form("text/html; charset=utf-8", listing::render_html(path, &entries, is_cut), Some(security));
-        let json = form("application/json", listing::render_json(path, &entries, is_cut), None);
+            form("text/html; charset=utf-8", listing::render_html(&shown, &entries, is_cut), Some(security));
+        let json = form("application/json", listing::render_json(&shown, &entries, is_cut), None);
         let found = Found::Listing { html: Arc::clone(&html), json: Arc::clone(&json) };
         if self.listed.len() == LISTS_MAX {
             self.listed.pop_front();
@@ -273,14 +287,14 @@ impl<D: Disk> Core<D> {
 }
 
 /// The file that stands for a directory.
-pub(super) fn index_of(directory: &str) -> String {
-    if directory.is_empty() { INDEX_FILE.to_owned() } else { format!("{directory}/{INDEX_FILE}") }
+pub(super) fn index_of(directory: &Path) -> PathBuf {
+    directory.join(INDEX_FILE)
 }
 
 /// The page of a site that has none of its own for what is not there.
 fn built_in(rules: &FieldRules) -> Asset {
     let content = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
-    page(Status::NotFound, &rules.said(NOT_FOUND_FILE, Status::NotFound), content)
+    page(Status::NotFound, &rules.said(Path::new(NOT_FOUND_FILE), Status::NotFound), content)
 }
 
 /// What nobody can ask for again on a condition, because it stands for something else than itself.

@@ -52,16 +52,16 @@ pub(super) enum DiskError {
 /// The files below one root. Paths are relative to it and have been checked for dots already.
 pub(super) trait Disk {
     /// Opens a path; a file of at most `memory_bytes_max` is read at once.
-    fn load(&self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError>;
+    fn load(&self, path: &Path, memory_bytes_max: u64) -> Result<Entry, DiskError>;
 
     /// Looks at a regular file without opening it.
-    fn stamp(&self, path: &str) -> Result<Stamp, DiskError>;
+    fn stamp(&self, path: &Path) -> Result<Stamp, DiskError>;
 
     /// What is in a directory and can be asked for, in no order: files and directories whose names are text, without
     /// those that start with a dot unless `with_hidden`. At most `entries_max` of them.
     fn list(
         &self,
-        path: &str,
+        path: &Path,
         with_hidden: bool,
         entries_max: usize,
     ) -> Result<Vec<listing::Entry>, DiskError>;
@@ -70,7 +70,7 @@ pub(super) trait Disk {
     fn reopen_if_replaced(&mut self) -> bool;
 
     /// That these paths name nothing.
-    fn absence(&self, paths: Vec<String>) -> Absence;
+    fn absence(&self, paths: Vec<PathBuf>) -> Absence;
 }
 
 /// A directory that no path leads out of.
@@ -86,27 +86,26 @@ impl RootDirectory {
     pub(super) fn open(root: &Path) -> Result<Self, StartError> {
         let directory =
             open_root(root).map_err(|e| StartError::Root { root: root.to_owned(), cause: e.into() })?;
-        open_beneath(&directory, ".", OFlags::PATH)
+        open_beneath(&directory, Path::new(""), OFlags::PATH)
             .map_err(|e| StartError::NoOpenat2 { root: root.to_owned(), cause: e.into() })?;
         Ok(Self { path: root.to_owned(), directory: Arc::new(directory), is_gone: false })
     }
 
-    fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, DiskError> {
+    fn open_below(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, DiskError> {
         open_beneath(self.directory.as_fd(), path, flags).map_err(|e| meaning_of(e, path))
     }
 
     /// Without `O_NONBLOCK` opening a named pipe would wait for somebody to write into it.
-    fn open_for_reading(&self, path: &str) -> Result<File, DiskError> {
+    fn open_for_reading(&self, path: &Path) -> Result<File, DiskError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         self.open_below(path, flags).map(File::from)
     }
 
     /// What a name in a directory stands for; none if that is nothing that can be asked for.
-    fn listed(&self, directory: &OwnedFd, path: &str, name: &str) -> Option<listing::Entry> {
+    fn listed(&self, directory: &OwnedFd, path: &Path, name: &str) -> Option<listing::Entry> {
         let mut stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            let target = open_beneath(self.directory.as_fd(), &path, OFlags::PATH).ok()?;
+            let target = open_beneath(self.directory.as_fd(), &path.join(name), OFlags::PATH).ok()?;
             stat = rustix::fs::fstat(target).ok()?;
         }
         let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -124,7 +123,7 @@ fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 impl Disk for RootDirectory {
-    fn load(&self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError> {
+    fn load(&self, path: &Path, memory_bytes_max: u64) -> Result<Entry, DiskError> {
         let file = self.open_for_reading(path)?;
         let mut attempts = 0;
         loop {
@@ -151,7 +150,7 @@ impl Disk for RootDirectory {
         }
     }
 
-    fn stamp(&self, path: &str) -> Result<Stamp, DiskError> {
+    fn stamp(&self, path: &Path) -> Result<Stamp, DiskError> {
         let stat = stat_of(self.open_below(path, OFlags::PATH)?, path)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Stamp::from(&stat)),
@@ -162,7 +161,7 @@ impl Disk for RootDirectory {
 
     fn list(
         &self,
-        path: &str,
+        path: &Path,
         with_hidden: bool,
         entries_max: usize,
     ) -> Result<Vec<listing::Entry>, DiskError> {
@@ -203,7 +202,7 @@ impl Disk for RootDirectory {
         is_replaced
     }
 
-    fn absence(&self, paths: Vec<String>) -> Absence {
+    fn absence(&self, paths: Vec<PathBuf>) -> Absence {
         Absence::new(Arc::clone(&self.directory), paths)
     }
 }
@@ -216,11 +215,11 @@ fn read_whole(mut file: &File, bytes: u64) -> std::io::Result<Bytes> {
     Ok(content.into())
 }
 
-fn stat_of(file: impl std::os::fd::AsFd, path: &str) -> Result<Stat, DiskError> {
+fn stat_of(file: impl std::os::fd::AsFd, path: &Path) -> Result<Stat, DiskError> {
     rustix::fs::fstat(file).map_err(|e| meaning_of(e, path))
 }
 
-fn meaning_of(error: Errno, path: &str) -> DiskError {
+fn meaning_of(error: Errno, path: &Path) -> DiskError {
     match error {
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => DiskError::NotFound,
         // XDEV: the path leads out. NXIO: a socket, or a pipe that nobody reads.
@@ -233,8 +232,8 @@ fn meaning_of(error: Errno, path: &str) -> DiskError {
     }
 }
 
-fn failed(error: &std::io::Error, path: &str) -> DiskError {
-    tracing::warn!(target: "file_server", path = %wire::escape::Escaped(path), %error, "cannot read a file");
+fn failed(error: &std::io::Error, path: &Path) -> DiskError {
+    tracing::warn!(target: "file_server", path = %wire::escape::Escaped(&path.to_string_lossy()), %error, "cannot read a file");
     DiskError::Failed
 }
 

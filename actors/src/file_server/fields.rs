@@ -1,6 +1,7 @@
 //! What a site says of its files in header fields, beside what the files themselves say.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use wire::http::{Status, content_type};
@@ -30,9 +31,9 @@ impl FieldRules {
 
     /// What is said of the file at `path` below the root. Of rules with the same name the last that fits decides. How
     /// long a page is good, and what type it has, is not said of a page that stands for an error.
-    pub(super) fn said(&self, path: &str, status: Status) -> Said<'_> {
+    pub(super) fn said(&self, path: &Path, status: Status) -> Said<'_> {
         let mut said = Said {
-            content_type: content_type(path),
+            content_type: content_type(&path.to_string_lossy()),
             caching: CACHING.to_owned(),
             policy: SNIFFING.to_owned(),
         };
@@ -54,7 +55,7 @@ impl FieldRules {
     }
 }
 
-fn fits(rule: &FieldRule, path: &str) -> bool {
+fn fits(rule: &FieldRule, path: &Path) -> bool {
     rule.paths.as_ref().is_none_or(|paths| paths.is_match(path)) && !rule.is_reserved()
 }
 

@@ -6,6 +6,7 @@
 //! any report everything is compared all the time, only more slowly. What nobody has a lease of is compared when it
 //! is asked for.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use wire::http::{Coding, Status};
 use super::cache::{Belief, Key, Slot};
 use super::core::{CLEAN_EXTENSION, Core, Effect, FAILED_FILE, NOT_FOUND_FILE, Now, index_of};
 use super::disk::{Disk, DiskError};
-use super::keep::neighbours_of;
+use super::keep::{neighbours_of, with_suffix, without_suffix};
 
 /// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
 pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ pub(super) struct Freshness {
     round: u64,
     round_at: Instant,
     has_changes: bool,
-    hints: Vec<String>,
+    hints: Vec<PathBuf>,
     /// How many slots the round has still to pass.
     left: usize,
     /// The slot that comes next.
@@ -119,7 +120,7 @@ impl Freshness {
 
 impl<D: Disk> Core<D> {
     /// Something below the root may have changed; `path` says what, relative to the root, if that is known.
-    pub(super) fn note_change(&mut self, path: Option<String>) {
+    pub(super) fn note_change(&mut self, path: Option<PathBuf>) {
         self.freshness.has_changes = true;
         if let Some(path) = path
             && self.freshness.hints.len() < HINTS_MAX
@@ -204,26 +205,24 @@ impl<D: Disk> Core<D> {
     }
 
     /// Looks at whatever may depend on the file that a report names.
-    fn look_at_hint(&mut self, now: Now, path: &str) {
-        let mut look = |path: &str, status| {
+    fn look_at_hint(&mut self, now: Now, path: &Path) {
+        let mut look = |path: &Path, status| {
             if let Some(slot) = self.cache.find(&Key::new(path, status)) {
                 self.look(now, slot);
             }
         };
         look(path, Status::Ok);
         for coding in Coding::ALL {
-            if let Some(original) = path.strip_suffix(coding.extension()) {
+            if let Some(original) = without_suffix(path, coding.extension()) {
                 look(original, Status::Ok);
             }
         }
-        look(&format!("{path}{CLEAN_EXTENSION}"), Status::Ok);
-        match path {
-            NOT_FOUND_FILE => look(path, Status::NotFound),
-            FAILED_FILE => {
-                look(path, Status::InternalServerError);
-                look(path, Status::ServiceUnavailable);
-            }
-            _ => {}
+        look(&with_suffix(path, CLEAN_EXTENSION), Status::Ok);
+        if path == Path::new(NOT_FOUND_FILE) {
+            look(path, Status::NotFound);
+        } else if path == Path::new(FAILED_FILE) {
+            look(path, Status::InternalServerError);
+            look(path, Status::ServiceUnavailable);
         }
     }
 
@@ -251,9 +250,9 @@ impl<D: Disk> Core<D> {
         let has_same_neighbours =
             kept.neighbours.as_ref().is_none_or(|found| *found == neighbours_of(&self.disk, path));
         // What may not be shown is in the way as well.
-        let is_absent = |disk: &D, path: &str| matches!(disk.stamp(path), Err(DiskError::NotFound));
+        let is_absent = |disk: &D, path: &Path| matches!(disk.stamp(path), Err(DiskError::NotFound));
         let is_in_the_way = |disk: &D| {
-            path.strip_suffix(CLEAN_EXTENSION)
+            without_suffix(path, CLEAN_EXTENSION)
                 .is_some_and(|clean| !is_absent(disk, clean) || disk.stamp(&index_of(clean)).is_ok())
         };
         if !has_same_neighbours || kept.stands_for_clean && is_in_the_way(&self.disk) {

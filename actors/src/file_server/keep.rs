@@ -1,5 +1,8 @@
 //! From a file on the disk to an asset in the cache, in all codings in which it lies there or is worth compressing.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,7 +32,7 @@ const RETRY_AFTER: &str = "1";
 
 impl<D: Disk> Core<D> {
     /// A file that stands for itself, or none if that is a directory.
-    pub(super) fn file(&mut self, now: Now, path: &str) -> Result<Option<Arc<Asset>>, DiskError> {
+    pub(super) fn file(&mut self, now: Now, path: &Path) -> Result<Option<Arc<Asset>>, DiskError> {
         self.asset(now, path, Status::Ok)
     }
 
@@ -37,7 +40,7 @@ impl<D: Disk> Core<D> {
     pub(super) fn asset(
         &mut self,
         now: Now,
-        path: &str,
+        path: &Path,
         status: Status,
     ) -> Result<Option<Arc<Asset>>, DiskError> {
         let key = Key::new(path, status);
@@ -154,12 +157,12 @@ impl<D: Disk> Core<D> {
     fn read_neighbour(
         &self,
         now: Now,
-        path: &str,
+        path: &Path,
         coding: Coding,
         expected: &Stamp,
         said: &Said<'_>,
     ) -> Option<Representation> {
-        let path = format!("{path}{}", coding.extension());
+        let path = with_suffix(path, coding.extension());
         match self.disk.load(&path, self.cache.limits().memory_file_bytes_max) {
             Ok(Entry::File { stamp, body }) if stamp == *expected => {
                 let Validators { tag, modified } = validators_of(&stamp, now);
@@ -271,16 +274,28 @@ fn coded_representation(
 }
 
 /// Whether a compressed file may lie beside this one: not beside one that is compressed itself.
-fn may_have_neighbours(path: &str, content_type: &str) -> bool {
+fn may_have_neighbours(path: &Path, content_type: &str) -> bool {
     let is_media = ["image/", "audio/", "video/"].iter().any(|kind| content_type.starts_with(kind));
-    !Coding::ALL.iter().any(|coding| path.ends_with(coding.extension()))
+    !Coding::ALL.iter().any(|coding| without_suffix(path, coding.extension()).is_some())
         && (!is_media || is_compressible(content_type))
 }
 
 /// The compressed files beside a file, of use or not.
-pub(super) fn neighbours_of(disk: &impl Disk, path: &str) -> Vec<(Coding, Stamp)> {
-    let stamp = |coding: Coding| {
-        disk.stamp(&format!("{path}{}", coding.extension())).ok().map(|stamp| (coding, stamp))
-    };
+pub(super) fn neighbours_of(disk: &impl Disk, path: &Path) -> Vec<(Coding, Stamp)> {
+    let stamp =
+        |coding: Coding| disk.stamp(&with_suffix(path, coding.extension())).ok().map(|stamp| (coding, stamp));
     Coding::ALL.into_iter().filter_map(stamp).collect()
+}
+
+/// The path `a.css.br` for `a.css` and `.br`.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// The path `a.css` for `a.css.br` and `.br`; none for a path without this suffix.
+pub(super) fn without_suffix<'p>(path: &'p Path, suffix: &str) -> Option<&'p Path> {
+    let rest = path.as_os_str().as_bytes().strip_suffix(suffix.as_bytes())?;
+    Some(Path::new(OsStr::from_bytes(rest)))
 }

@@ -91,5 +91,5 @@ pub fn start(config: &FileServerConfig) -> Result<(FileServerHandle, Vital), Sta
 pub(crate) fn page_of(status: Status, text: &'static str) -> Arc<Asset> {
     let rules = fields::FieldRules::new(Arc::default());
     let body = Body::Memory(bytes::Bytes::from_static(text.as_bytes()));
-    Arc::new(core::page(status, &rules.said("50x.html", status), body))
+    Arc::new(core::page(status, &rules.said(std::path::Path::new("50x.html"), status), body))
 }

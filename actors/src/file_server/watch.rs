@@ -21,7 +21,7 @@ pub(super) enum Report {
     /// They will not be.
     NotWatching,
     /// Something may have changed: this, relative to the root, or anything.
-    Change(Option<String>),
+    Change(Option<PathBuf>),
 }
 
 /// Has the changes below a directory reported. Returns at once: a thread of its own walks through all its directories
@@ -84,7 +84,7 @@ fn report(event: notify::Result<notify::Event>, root: &Path, reports: &Sender<Re
             return;
         }
     };
-    let relative = |path: PathBuf| Some(path.strip_prefix(root).ok()?.to_str()?.to_owned());
+    let relative = |path: PathBuf| path.strip_prefix(root).ok().map(Path::to_owned);
     if paths.is_empty() {
         // Reports were lost. This one fails to be sent when others are waiting, and at the end.
         let _ = reports.try_send(Report::Change(None));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wire::http::{Method, Status};
+use wire::http::{Method, Status, percent_encode_non_ascii};
 
 /// An answer without a file.
 #[derive(Debug)]
@@ -31,10 +31,11 @@ impl<'r> Brief<'r> {
         Self::new(Status::ServiceUnavailable, "too much to do; try again in a moment")
     }
 
-    /// `location` is visible ASCII; the query goes along unless it has one of its own.
+    /// The query is appended unless `location` has one of its own.
     pub(super) fn redirect(status: Status, location: &str, query: Option<&str>) -> Self {
+        let location = percent_encode_non_ascii(location);
         let fields = match query.filter(|_| !location.contains(['?', '#'])) {
-            Some(query) => format!("Location: {location}?{query}\r\n"),
+            Some(query) => format!("Location: {location}?{}\r\n", percent_encode_non_ascii(query)),
             None => format!("Location: {location}\r\n"),
         };
         Self { fields: fields.into(), ..Self::new(status, "it is at another address") }

@@ -225,7 +225,7 @@ struct Answer {
 /// Asks FileServer, and waits for it.
 fn find(site: &Site, request: &Request<'_>) -> Result<Answer, Brief<'static>> {
     let target = &request.head.target;
-    let path = match SitePath::decode_with(target.path, site.config.hidden_files) {
+    let path = match SitePath::decode(target.path, site.config.hidden_files) {
         Ok(path) => Some(path),
         Err(bad) if bad.status() == Status::NotFound => None,
         Err(bad) => return Err(Brief::new(bad.status(), "the path is malformed")),

@@ -1,5 +1,6 @@
 //! Request targets and the paths that they name (RFC 9112, section 3.2; RFC 3986).
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use super::method::Method;
@@ -26,7 +27,8 @@ impl<'b> Target<'b> {
     /// absolute-form (`http://host/a?b`), for OPTIONS also `*`, for CONNECT only an authority (RFC 9112, section 3.2).
     pub(super) fn parse(target: &'b [u8], method: Method) -> Result<(Self, Option<&'b str>), BadRequest> {
         let bad = BadRequest::malformed("the target is not a path");
-        if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+        // RFC 3986 has only ASCII, but people type and link other letters as UTF-8, and other servers accept that.
+        if !target.iter().all(|byte| (byte.is_ascii_graphic() || !byte.is_ascii()) && *byte != b'#') {
             return Err(bad);
         }
         let target = std::str::from_utf8(target).map_err(|_| bad)?;
@@ -93,117 +95,124 @@ pub enum BadPath {
     /// A percent sign without two hexadecimal digits.
     #[error("the path has a percent sign without two hexadecimal digits")]
     Escape,
-    /// Not UTF-8, or with control characters.
-    #[error("the path is not text")]
-    Text,
-    /// A component `.` or `..`, which clients resolve themselves (RFC 3986, section 5.2.4).
-    #[error("the path has a . or .. in it")]
-    Dots,
-    /// A component that starts with a dot, or an escaped slash within one: nothing is served under such a name.
-    #[error("there is nothing under such a name")]
+    /// A control character, NUL among them.
+    #[error("the path has a control character in it")]
+    Control,
+    /// More `..` than there are directories before them.
+    #[error("the path leads above the root of the site")]
+    Above,
+    /// A component that starts with a dot, or an escaped slash within one: no such name is served.
+    #[error("nothing is served under such a name")]
     Hidden,
 }
 
 impl BadPath {
-    /// The answer to a request for it.
+    /// The status of the answer to a request for it.
     pub fn status(self) -> Status {
         match self {
-            Self::Escape | Self::Text | Self::Dots => Status::BadRequest,
+            Self::Escape | Self::Control | Self::Above => Status::BadRequest,
             Self::Hidden => Status::NotFound,
         }
     }
 }
 
-/// A path on the site: decoded once, relative, and without any component that could lead out of the web root or, unless
-/// it was decoded so, to a hidden file. Links are another matter: whoever opens it must see to them.
+/// The directory for site-wide metadata at the top of a site (RFC 8615, section 3). It is served although it starts with a
+/// dot: certificate authorities and browsers look for it there.
+const WELL_KNOWN: &[u8] = b".well-known";
+
+/// A path on the site, decoded once and relative to the web root. It has no component that leads upwards, and no hidden
+/// one unless it was decoded so. Symbolic links can still lead out of the root; whoever opens the path has to prevent that.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SitePath {
-    /// Components joined by single slashes, none at either end; empty for the root.
-    relative: String,
+    /// Components joined by single slashes, none at either end; empty for the root. File names need not be UTF-8.
+    relative: Vec<u8>,
     is_directory: bool,
 }
 
 impl SitePath {
-    /// Decodes the path of a request's target; names that start with a dot are [`BadPath::Hidden`].
+    /// Decodes the path of a request's target and resolves its `.` and `..` (RFC 3986, section 5.2.4). Decoding comes
+    /// first, because an escaped dot is the same as a plain one (section 6.2.2.2). Names that start with a dot are
+    /// [`BadPath::Hidden`] unless `serves_hidden`; a `.well-known` at the top is always served.
     ///
     /// # Errors
     /// [`BadPath`]
-    pub fn decode(path: &str) -> Result<Self, BadPath> {
-        Self::decode_with(path, false)
-    }
-
-    /// Like [`SitePath::decode`], and says whether names that start with a dot are served. `.` and `..` never are.
-    ///
-    /// # Errors
-    /// [`BadPath`]
-    pub fn decode_with(path: &str, serves_hidden: bool) -> Result<Self, BadPath> {
-        let mut relative = String::with_capacity(path.len());
-        for component in path.split('/').filter(|component| !component.is_empty()) {
-            let component = decode_component(component, serves_hidden)?;
-            if !relative.is_empty() {
-                relative.push('/');
+    pub fn decode(path: &str, serves_hidden: bool) -> Result<Self, BadPath> {
+        let mut components = Vec::new();
+        let mut is_directory = true;
+        for component in path.split('/') {
+            let component = decode_component(component)?;
+            is_directory = matches!(&*component, b"" | b"." | b"..");
+            match &*component {
+                b"" | b"." => {}
+                b".." => drop(components.pop().ok_or(BadPath::Above)?),
+                _ => components.push(component),
             }
-            relative.push_str(&component);
         }
-        let is_directory = relative.is_empty() || path.ends_with('/');
-        Ok(Self { relative, is_directory })
+        let is_hidden = |(depth, name): (usize, &Cow<'_, [u8]>)| {
+            name.starts_with(b".") && !(depth == 0 && **name == *WELL_KNOWN)
+        };
+        if !serves_hidden && components.iter().enumerate().any(is_hidden) {
+            return Err(BadPath::Hidden);
+        }
+        Ok(Self { relative: components.join(&b'/'), is_directory })
     }
 
     /// The path below the web root, without a slash at either end; empty for the root itself.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.relative
     }
 
-    /// Whether the path ends with a slash, and so can only name a directory.
+    /// Whether the path ends with a slash, `.` or `..`, and so can only name a directory.
     pub fn is_directory(&self) -> bool {
         self.is_directory
     }
 
-    /// The same path with a slash at its end, as a reference for a `Location`. It starts with exactly one slash, so
+    /// The same path with a slash at its end, as a reference for a `Location`. It starts with exactly one slash, so that
     /// no client takes a part of it for a host.
     pub fn directory_location(&self) -> String {
-        let mut location = String::with_capacity(self.relative.len() + 2);
-        location.push('/');
-        if !self.relative.is_empty() {
-            location.push_str(&percent_encode_path(&self.relative));
-            location.push('/');
+        match percent_encode_path(&self.relative) {
+            path if path.is_empty() => "/".to_owned(),
+            path => format!("/{path}/"),
         }
-        location
     }
 }
 
 impl fmt::Debug for SitePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slash = if self.is_directory { "/" } else { "" };
-        write!(f, "{:?}{slash}", self.relative)
+        write!(f, "\"{}\"{slash}", self.relative.escape_ascii())
     }
 }
 
-fn decode_component(component: &str, serves_hidden: bool) -> Result<String, BadPath> {
-    let mut decoded = Vec::with_capacity(component.len());
-    let mut rest = component.as_bytes();
+fn decode_component(component: &str) -> Result<Cow<'_, [u8]>, BadPath> {
+    let decoded = match component.contains('%') {
+        true => Cow::Owned(percent_decode(component.as_bytes())?),
+        false => Cow::Borrowed(component.as_bytes()),
+    };
+    // Bytes that are not UTF-8 are no characters, and so no control characters.
+    if decoded.utf8_chunks().any(|chunk| chunk.valid().contains(char::is_control)) {
+        return Err(BadPath::Control);
+    }
+    // No file name has a slash in it, so this names nothing; read as a separator it would evade the checks above.
+    if decoded.contains(&b'/') {
+        return Err(BadPath::Hidden);
+    }
+    Ok(decoded)
+}
+
+fn percent_decode(mut rest: &[u8]) -> Result<Vec<u8>, BadPath> {
+    let mut decoded = Vec::with_capacity(rest.len());
     while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
         if byte != b'%' {
             decoded.push(byte);
-            rest = tail;
             continue;
         }
-        let [high, low, tail @ ..] = tail else {
-            return Err(BadPath::Escape);
-        };
+        let [high, low, tail @ ..] = tail else { return Err(BadPath::Escape) };
         decoded.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
         rest = tail;
     }
-    let text = String::from_utf8(decoded).map_err(|_| BadPath::Text)?;
-    if text.chars().any(char::is_control) {
-        return Err(BadPath::Text);
-    }
-    match text.as_str() {
-        "." | ".." => Err(BadPath::Dots),
-        name if name.contains('/') => Err(BadPath::Hidden),
-        name if name.starts_with('.') && !serves_hidden => Err(BadPath::Hidden),
-        _ => Ok(text),
-    }
+    Ok(decoded)
 }
 
 fn hex_digit(byte: u8) -> Result<u8, BadPath> {
@@ -217,10 +226,22 @@ fn hex_digit(byte: u8) -> Result<u8, BadPath> {
 
 /// Writes a path for a URI: slashes stay, everything that is not a `pchar` (RFC 3986, section 3.3) is escaped, and so
 /// are the percent sign and the characters that old clients read as something else.
-pub fn percent_encode_path(path: &str) -> String {
-    let mut encoded = String::with_capacity(path.len());
-    for &byte in path.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte) {
+pub fn percent_encode_path(path: impl AsRef<[u8]>) -> String {
+    percent_encode(path.as_ref(), |byte| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,=:@".contains(&byte))
+}
+
+/// Escapes what a target may have and a `Location` may not: everything but ASCII. What is escaped already stays so.
+pub fn percent_encode_non_ascii(reference: &str) -> Cow<'_, str> {
+    if reference.is_ascii() {
+        return reference.into();
+    }
+    percent_encode(reference.as_bytes(), |byte| byte.is_ascii()).into()
+}
+
+fn percent_encode(bytes: &[u8], is_kept: impl Fn(u8) -> bool) -> String {
+    let mut encoded = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if is_kept(byte) {
             encoded.push(char::from(byte));
         } else {
             // Writing into a String cannot fail.

@@ -32,7 +32,7 @@ fn site(root: &Path) -> SiteConfig {
 }
 
 fn find(served: &Served, path: &str) -> Arc<Asset> {
-    match served.files.find(Some(SitePath::decode(path).expect("the path is good"))) {
+    match served.files.find(Some(SitePath::decode(path, false).expect("the path is good"))) {
         Ok(Found::Asset(asset)) => asset,
         other => panic!("no asset but {other:?}"),
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -86,8 +87,13 @@ pub(super) fn fake_stamp(version: u64, content: &[u8]) -> Stamp {
     Stamp { bytes: content.len() as u64, modified: time, changed: time, device: 1, inode: 1 }
 }
 
+fn text_of_path(path: &Path) -> &str {
+    path.to_str().expect("the names in these tests are text")
+}
+
 impl Disk for FakeDisk {
-    fn load(&self, path: &str, memory_bytes_max: u64) -> Result<Entry, DiskError> {
+    fn load(&self, path: &Path, memory_bytes_max: u64) -> Result<Entry, DiskError> {
+        let path = text_of_path(path);
         let mut disk = self.0.borrow_mut();
         if disk.is_busy {
             return Err(DiskError::Busy);
@@ -110,7 +116,8 @@ impl Disk for FakeDisk {
         Ok(Entry::File { stamp, body })
     }
 
-    fn stamp(&self, path: &str) -> Result<Stamp, DiskError> {
+    fn stamp(&self, path: &Path) -> Result<Stamp, DiskError> {
+        let path = text_of_path(path);
         let mut disk = self.0.borrow_mut();
         disk.looks += 1;
         if disk.is_busy {
@@ -120,7 +127,8 @@ impl Disk for FakeDisk {
         Ok(fake_stamp(*version, content))
     }
 
-    fn list(&self, path: &str, _: bool, entries_max: usize) -> Result<Vec<listing::Entry>, DiskError> {
+    fn list(&self, path: &Path, _: bool, entries_max: usize) -> Result<Vec<listing::Entry>, DiskError> {
+        let path = text_of_path(path);
         let disk = self.0.borrow();
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let names = disk.files.iter().filter_map(|(file, (version, content))| {
@@ -140,7 +148,7 @@ impl Disk for FakeDisk {
     }
 
     /// Only the paths count: whether it holds is asked of a real disk.
-    fn absence(&self, paths: Vec<String>) -> Absence {
+    fn absence(&self, paths: Vec<PathBuf>) -> Absence {
         let nowhere = std::fs::File::open("/").expect("there is a root");
         Absence::new(Arc::new(nowhere.into()), paths)
     }
@@ -196,7 +204,7 @@ impl Bench {
 
     pub(super) fn find(&mut self, path: &str) -> Found {
         let (reply, pending) = reply();
-        let path = SitePath::decode(path).expect("the test gives a good path");
+        let path = SitePath::decode(path, false).expect("the test gives a good path");
         self.core.handle(self.now, Find { path: Some(path), asked: self.now.instant, reply });
         pending.wait(SOON).expect("the core answers at once")
     }

@@ -1,7 +1,7 @@
 //! What is opened, seen and listed on a real disk.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::super::Body;
@@ -49,18 +49,18 @@ fn nothing_outside_the_root_is_opened_and_nothing_but_files() {
         ("missing", DiskError::NotFound),
         ("inside.txt/index.html", DiskError::NotFound),
     ] {
-        assert_eq!(disk.load(path, 100).map(drop), Err(expected), "{path}");
-        assert_eq!(disk.stamp(path).map(drop), Err(expected), "{path}");
+        assert_eq!(disk.load(Path::new(path), 100).map(drop), Err(expected), "{path}");
+        assert_eq!(disk.stamp(Path::new(path)).map(drop), Err(expected), "{path}");
     }
     for (path, content) in [("in.txt", "inside"), ("dir/deep.txt", "deep")] {
-        let Ok(Entry::File { stamp, body: Body::Memory(read) }) = disk.load(path, 100) else {
+        let Ok(Entry::File { stamp, body: Body::Memory(read) }) = disk.load(Path::new(path), 100) else {
             panic!("{path} was not read");
         };
         assert_eq!(read, content);
-        assert_eq!(disk.stamp(path), Ok(stamp));
+        assert_eq!(disk.stamp(Path::new(path)), Ok(stamp));
     }
-    assert!(matches!(disk.load("dir", 100), Ok(Entry::Directory)));
-    let large = disk.load("inside.txt", 5).expect("the file is there");
+    assert!(matches!(disk.load(Path::new("dir"), 100), Ok(Entry::Directory)));
+    let large = disk.load(Path::new("inside.txt"), 5).expect("the file is there");
     assert!(matches!(large, Entry::File { body: Body::File { bytes: 6, .. }, .. }));
 }
 
@@ -81,7 +81,7 @@ fn a_list_has_what_can_be_asked_for() {
     }
     let disk = RootDirectory::open(&root).expect("the root is there");
     let names = |path: &str, with_hidden: bool, max: usize| {
-        let entries = disk.list(path, with_hidden, max).expect("the directory is there");
+        let entries = disk.list(Path::new(path), with_hidden, max).expect("the directory is there");
         let mut names: Vec<_> = entries.into_iter().map(|e| (e.name, e.kind, e.bytes)).collect();
         names.sort_by(|a, b| a.0.cmp(&b.0));
         names
@@ -102,7 +102,7 @@ fn a_list_has_what_can_be_asked_for() {
     for (path, expected) in
         [("out_dir", DiskError::Refused), ("missing", DiskError::NotFound), ("a.txt", DiskError::NotFound)]
     {
-        assert_eq!(disk.list(path, false, 100).map(drop), Err(expected), "{path}");
+        assert_eq!(disk.list(Path::new(path), false, 100).map(drop), Err(expected), "{path}");
     }
 }
 
@@ -114,7 +114,7 @@ fn a_root_that_is_exchanged_is_noticed() {
     write(&at("new/a.txt"), "newer");
     symlink("old", at("www")).expect("links can be made");
     let mut disk = RootDirectory::open(&at("www")).expect("the root is there");
-    let bytes = |disk: &RootDirectory| disk.stamp("a.txt").map(|stamp| stamp.bytes);
+    let bytes = |disk: &RootDirectory| disk.stamp(Path::new("a.txt")).map(|stamp| stamp.bytes);
     assert!(!disk.reopen_if_replaced());
     std::fs::remove_file(at("www")).expect("links can be removed");
     assert!(!disk.reopen_if_replaced());
@@ -131,11 +131,11 @@ fn other_content_with_the_old_length_and_time_gets_another_tag() {
     let path = folder.path().join("a");
     write(&path, "one");
     let disk = RootDirectory::open(folder.path()).expect("the root is there");
-    let before = disk.stamp("a").expect("it is there");
+    let before = disk.stamp(Path::new("a")).expect("it is there");
     write(&path, "two");
     let file = std::fs::File::options().write(true).open(&path).expect("it is there");
     file.set_modified(before.modified).expect("times can be set");
-    let after = disk.stamp("a").expect("it is there");
+    let after = disk.stamp(Path::new("a")).expect("it is there");
     assert_eq!((before.bytes, before.modified), (after.bytes, after.modified));
     let now = Now { instant: Instant::now(), time: SystemTime::now() };
     assert_ne!(validators_of(&before, now).tag, validators_of(&after, now).tag);
@@ -147,10 +147,10 @@ fn an_absence_holds_until_something_is_there() {
     let root = folder.path().join("www");
     write(&root.join("file.txt"), "");
     let disk = RootDirectory::open(&root).expect("the root is there");
-    let absence = |paths: &[&str]| disk.absence(paths.iter().copied().map(str::to_owned).collect());
+    let absence = |paths: &[&str]| disk.absence(paths.iter().map(PathBuf::from).collect());
     let missing = ["a.txt", "dir/a.txt"];
     // The first look may have to ask the disk.
-    missing.iter().for_each(|path| assert_eq!(disk.stamp(path), Err(DiskError::NotFound)));
+    missing.iter().for_each(|path| assert_eq!(disk.stamp(Path::new(path)), Err(DiskError::NotFound)));
     for path in missing {
         assert!(absence(&[path]).holds(), "{path}");
     }
@@ -164,7 +164,7 @@ fn an_absence_holds_until_something_is_there() {
     assert!(!both.holds());
     std::fs::remove_file(root.join("dir/a.txt")).expect("it was there");
     symlink("b.txt", root.join("a.txt")).expect("links can be made");
-    assert_eq!(disk.stamp("a.txt"), Err(DiskError::NotFound));
+    assert_eq!(disk.stamp(Path::new("a.txt")), Err(DiskError::NotFound));
     assert!(absence(&["a.txt"]).holds(), "a link to nothing is nothing");
     write(&root.join("b.txt"), "");
     assert!(!absence(&["a.txt"]).holds());

@@ -231,7 +231,7 @@ proptest! {
                     match bench.find(&format!("/{}", name(file))) {
                         Found::Asset(asset) => leases.push((name(file), asset, Vec::new())),
                         Found::Nothing { page, absence } => {
-                            leases.push((name(file), page, absence.paths().to_vec()));
+                            leases.push((name(file), page, absence.paths()));
                         }
                         _ => {}
                     }

@@ -28,7 +28,7 @@ fn a_changed_file_is_seen_on_an_open_connection() {
 }
 
 fn find(site: &Site, file: &str) -> Arc<Asset> {
-    match site.files.find(Some(SitePath::decode(file).expect("it is a path"))) {
+    match site.files.find(Some(SitePath::decode(file, false).expect("it is a path"))) {
         Ok(Found::Asset(asset)) => asset,
         other => panic!("{file} gave {other:?}"),
     }

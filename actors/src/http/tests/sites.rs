@@ -208,10 +208,10 @@ fn a_site_has_its_own_page_for_when_it_fails() {
     let failing = std::thread::spawn(move || {
         while let Ok(command) = mailbox.receiver().recv() {
             let Find { path, reply, .. } = command;
-            reply.answer(match path.expect("it has a name").as_str() {
-                "failed" => Found::Failed(Some(Arc::clone(&failed))),
-                "busy" => Found::Busy(Some(Arc::clone(&busy))),
-                "failed-bare" => Found::Failed(None),
+            reply.answer(match path.expect("it has a name").as_bytes() {
+                b"failed" => Found::Failed(Some(Arc::clone(&failed))),
+                b"busy" => Found::Busy(Some(Arc::clone(&busy))),
+                b"failed-bare" => Found::Failed(None),
                 _ => Found::Busy(None),
             });
         }
