@@ -24,6 +24,8 @@ pub struct SiteConfig {
     /// Header fields to add to answers, in order. Of those with the same name the last whose paths fit is sent, and one
     /// named `Cache-Control` replaces the default `no-cache`.
     pub fields: Vec<FieldRule>,
+    /// Media types of files, before the built-in table. Of the rules that fit a file the last decides.
+    pub media_types: Vec<MediaTypeRule>,
     /// Which other origins may read the site (the CORS protocol of the Fetch standard).
     pub cors: Option<Cors>,
     /// Addresses that have moved; the first that fits decides.
@@ -61,6 +63,15 @@ impl FieldRule {
     pub(crate) fn is_reserved(&self) -> bool {
         OURS.iter().any(|name| name.eq_ignore_ascii_case(&self.name))
     }
+}
+
+/// The media type of the files whose path fits.
+#[derive(Debug, Clone)]
+pub struct MediaTypeRule {
+    /// Which paths below the root, as in [`FieldRule::paths`].
+    pub paths: globset::GlobMatcher,
+    /// The value of `Content-Type`, with its parameters: visible ASCII and spaces.
+    pub media_type: String,
 }
 
 /// Whom the CORS protocol lets read the site.

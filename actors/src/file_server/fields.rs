@@ -32,8 +32,12 @@ impl FieldRules {
     /// What is said of the file at `path` below the root. Of rules with the same name the last that fits decides. How
     /// long a page is good, and what type it has, is not said of a page that stands for an error.
     pub(super) fn said(&self, path: &Path, status: Status) -> Said<'_> {
+        let media_type = self.0.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
         let mut said = Said {
-            content_type: content_type(&path.to_string_lossy()),
+            content_type: match media_type {
+                Some(rule) => rule.media_type.as_str().into(),
+                None => content_type(&path.to_string_lossy()),
+            },
             caching: CACHING.to_owned(),
             policy: SNIFFING.to_owned(),
         };

@@ -63,6 +63,7 @@ fn build_site(said: SiteOptions, hosts: Vec<String>, problems: &mut Vec<Problem>
         compression: said.compression.unwrap_or(true),
         fields: build_fields(said.header, said.cache_control),
         cors: build_cors(said.cors, problems),
+        media_types: Vec::new(),
         redirects: said.redirect,
         users_file: said.users,
     }

@@ -7,7 +7,7 @@ use wire::http::{SitePath, Status};
 
 use super::bench::{Bench, LIMITS, field, text};
 use crate::commands::file_server::{Find, Found};
-use crate::site::{FieldRule, SiteConfig};
+use crate::site::{FieldRule, MediaTypeRule, SiteConfig};
 
 #[test]
 fn directories_have_an_index_and_a_slash() {
@@ -238,6 +238,36 @@ fn the_site_says_more_about_its_files() {
     assert_eq!(plain.plain().content_type(), "text/plain; charset=iso-8859-1");
     assert_eq!(field(script.head(), "cache-control"), Some("max-age=31536000, immutable"));
     assert_eq!(field(missing.head(), "Cache-Control"), Some("no-cache"), "an error is no page to be kept");
+}
+
+#[test]
+fn the_site_may_say_what_type_its_files_have() {
+    let rule = |paths: &str, media_type: &str| MediaTypeRule {
+        paths: globset::Glob::new(paths).expect("the test's pattern is good").compile_matcher(),
+        media_type: media_type.into(),
+    };
+    let media_types = vec![
+        rule("*.x", "text/plain; charset=utf-8"),
+        rule("raw/**", "application/octet-stream"),
+        rule("*.html", "application/xhtml+xml"),
+    ];
+    let mut bench =
+        Bench::of_site(SiteConfig { media_types, compression: true, ..SiteConfig::default() }, LIMITS);
+    let long = "long enough to be worth compressing ".repeat(100);
+    for file in ["a.x", "raw/a.x", "raw/a.html", "a.css", "404.html"] {
+        bench.disk.write(file, &long);
+    }
+    for (path, media_type) in [
+        ("/a.x", "text/plain; charset=utf-8"),
+        ("/raw/a.x", "application/octet-stream"),
+        ("/raw/a.html", "application/xhtml+xml"),
+        ("/a.css", "text/css; charset=utf-8"),
+        ("/missing", "application/xhtml+xml"),
+    ] {
+        assert_eq!(field(bench.asset(path).head(), "Content-Type"), Some(media_type), "{path}");
+    }
+    bench.compress();
+    assert!(bench.asset("/a.x").codings().next().is_some(), "what is said decides about compression as well");
 }
 
 #[test]
