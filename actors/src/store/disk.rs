@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use durable::{Database, Error as StoreError, Options};
+use redb::{ReadableTable, TableDefinition};
 use wire::PeerName;
 use wire::protocol::ServerId;
 
@@ -15,35 +16,13 @@ const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
 const MAIL: TableDefinition<(&str, Ordinal), &[u8]> = TableDefinition::new("mail");
 
 const SERVER_ID: &str = "server";
-const FORMAT: &str = "format";
-const FORMAT_VERSION: &[u8] = b"1";
 
-/// Why the store cannot be opened, read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// redb reports an error of the file or of the system.
-    #[error("{path}: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What redb says.
-        source: Box<redb::Error>,
-    },
-    /// The file was written by another version.
-    #[error("{path} was written by another version of the server; keep it and start with another --data")]
-    Format {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something in the file is not what this server writes.
-    #[error("{path} is damaged: {what}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        what: String,
-    },
-}
+const OPTIONS: Options = Options {
+    // Mail is written once and read at most once, so a cache of reads gains nothing. Half of this bounds the pages of a
+    // commit that wait in memory, of at most STORING_BYTES_MAX (64 MiB); more are written early.
+    cache_bytes: 64 << 20,
+    lost: "all names and stored mail, after which anybody can join under any name",
+};
 
 /// What one transaction does.
 #[derive(Debug)]
@@ -57,10 +36,7 @@ pub enum Write<'a> {
 }
 
 /// The open database.
-pub struct Disk {
-    path: PathBuf,
-    database: Database,
-}
+pub struct Disk(Database);
 
 impl Disk {
     /// Opens or creates the database at `path`; `new_server_id` names the server if it is created.
@@ -68,40 +44,17 @@ impl Disk {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path, new_server_id: ServerId) -> Result<Self, StoreError> {
-        let fail = |source: redb::Error| StoreError::Database { path: path.into(), source: source.into() };
-        let database = Database::create(path).map_err(|e| fail(e.into()))?;
-        let disk = Self { path: path.into(), database };
-        let found = disk.transact(|write| {
+        let database = Database::open(path, OPTIONS)?;
+        database.write(|write| {
             write.open_table(CARDS)?;
             write.open_table(MAIL)?;
             let mut meta = write.open_table(META)?;
-            if meta.get(FORMAT)?.is_none() {
-                meta.insert(FORMAT, FORMAT_VERSION)?;
+            if meta.get(SERVER_ID)?.is_none() {
                 meta.insert(SERVER_ID, new_server_id.as_slice())?;
             }
-            let format = meta.get(FORMAT)?.map(|v| v.value().to_vec());
-            Ok(format)
-        });
-        match found.map_err(fail)? {
-            Some(format) if format == FORMAT_VERSION => Ok(disk),
-            _ => Err(StoreError::Format { path: path.into() }),
-        }
-    }
-
-    fn transact<T>(
-        &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        write.set_two_phase_commit(true);
-        let result = work(&write)?;
-        write.commit()?;
-        Ok(result)
-    }
-
-    fn error(&self, source: redb::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), source: source.into() }
+            Ok(())
+        })?;
+        Ok(Self(database))
     }
 
     /// Does all of it in one transaction and returns when it is on disk.
@@ -109,7 +62,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError`]; then none of it is done.
     pub fn commit(&self, writes: &[Write<'_>]) -> Result<(), StoreError> {
-        self.transact(|write| {
+        self.0.write(|write| {
             let mut cards = write.open_table(CARDS)?;
             let mut mail = write.open_table(MAIL)?;
             for step in writes {
@@ -129,7 +82,6 @@ impl Disk {
             }
             Ok(())
         })
-        .map_err(|e| self.error(e))
     }
 
     /// Reads places of a mailbox until `bytes_max` are passed. The second value says from where on to read next.
@@ -142,8 +94,8 @@ impl Disk {
         places: Range<Ordinal>,
         bytes_max: usize,
     ) -> Result<(Mail, Option<Ordinal>), StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(MAIL)?;
+        self.0.read(|read| {
+            let table = read.open_table(MAIL)?;
             let (mut mail, mut bytes) = (Gathered::default(), 0);
             for entry in table.range((name.as_str(), places.start)..(name.as_str(), places.end))? {
                 let (key, frame) = entry?;
@@ -155,8 +107,7 @@ impl Disk {
                 mail.push(ordinal, frame.value());
             }
             Ok((mail.finish(), None))
-        };
-        read().map_err(|e| self.error(e))
+        })
     }
 
     /// All that the Router has to know when the server starts.
@@ -164,47 +115,60 @@ impl Disk {
     /// # Errors
     /// [`StoreError`].
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
-        let damaged = |what: String| StoreError::Damaged { path: self.path.clone(), what };
-        let (server, cards, sizes) = self.read_inventory().map_err(|e| self.error(e))?;
+        let (server, cards, mailboxes) = self.0.read(|read| {
+            let server = read.open_table(META)?.get(SERVER_ID)?.map(|id| id.value().to_vec());
+            Ok((server, read_cards(&read.open_table(CARDS)?)?, read_sizes(&read.open_table(MAIL)?)?))
+        })?;
         let name = |text: String| -> Result<PeerName, StoreError> {
-            text.parse().map_err(|e| damaged(format!("the name {text:?}: {e}")))
+            text.parse().map_err(|e| self.0.damaged(format!("the name {text:?}: {e}")))
         };
-        let server = server.try_into().map_err(|_| damaged("the server's identity".into()))?;
-        let mut inventory = Inventory { server, ..Inventory::default() };
-        for (owner, card) in cards {
-            inventory.cards.push((name(owner)?, card));
-        }
-        for (owner, (envelopes, bytes, end)) in sizes {
-            inventory.mailboxes.push(MailboxSize { name: name(owner)?, envelopes, bytes, end });
-        }
-        Ok(inventory)
+        let server = server.and_then(|id| id.try_into().ok());
+        let server = server.ok_or_else(|| self.0.damaged("the server's identity"))?;
+        let cards = cards.into_iter().map(|(owner, card)| Ok((name(owner)?, card)));
+        let mailboxes = mailboxes.into_iter().map(|(owner, size)| {
+            let Size { envelopes, bytes, end } = size;
+            Ok(MailboxSize { name: name(owner)?, envelopes, bytes, end })
+        });
+        let (cards, mailboxes) =
+            (cards.collect::<Result<_, StoreError>>()?, mailboxes.collect::<Result<_, StoreError>>()?);
+        Ok(Inventory { server, cards, mailboxes })
     }
+}
 
-    #[allow(clippy::type_complexity)]
-    fn read_inventory(
-        &self,
-    ) -> Result<(Vec<u8>, Vec<(String, Vec<u8>)>, BTreeMap<String, (u64, u64, Ordinal)>), redb::Error> {
-        let read = self.database.begin_read()?;
-        let server = read.open_table(META)?.get(SERVER_ID)?.map(|v| v.value().to_vec());
-        let mut cards = Vec::new();
-        for entry in read.open_table(CARDS)?.iter()? {
-            let (name, card) = entry?;
-            cards.push((name.value().to_owned(), card.value().to_vec()));
-        }
-        let mut sizes: BTreeMap<String, (u64, u64, Ordinal)> = BTreeMap::new();
-        for entry in read.open_table(MAIL)?.iter()? {
-            let (key, frame) = entry?;
-            let (name, ordinal) = key.value();
-            let length = frame.value().len() as u64;
-            match sizes.get_mut(name) {
-                Some(size) => *size = (size.0 + 1, size.1 + length, ordinal + 1),
-                None => {
-                    sizes.insert(name.to_owned(), (1, length, ordinal + 1));
-                }
-            }
-        }
-        Ok((server.unwrap_or_default(), cards, sizes))
+#[derive(Default)]
+struct Size {
+    envelopes: u64,
+    bytes: u64,
+    end: Ordinal,
+}
+
+fn read_cards(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    let mut cards = Vec::new();
+    for entry in table.iter()? {
+        let (name, card) = entry?;
+        cards.push((name.value().to_owned(), card.value().to_vec()));
     }
+    Ok(cards)
+}
+
+fn read_sizes(
+    table: &impl ReadableTable<(&'static str, Ordinal), &'static [u8]>,
+) -> Result<BTreeMap<String, Size>, redb::Error> {
+    let mut sizes: BTreeMap<String, Size> = BTreeMap::new();
+    for entry in table.iter()? {
+        let (key, frame) = entry?;
+        let (name, ordinal) = key.value();
+        let size = match sizes.get_mut(name) {
+            Some(size) => size,
+            None => sizes.entry(name.to_owned()).or_default(),
+        };
+        size.envelopes += 1;
+        size.bytes += frame.value().len() as u64;
+        size.end = ordinal + 1;
+    }
+    Ok(sizes)
 }
 
 /// Puts envelopes whose places follow one another behind each other.

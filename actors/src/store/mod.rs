@@ -8,5 +8,6 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Disk, StoreError};
+pub use disk::Disk;
+pub use durable::Error as StoreError;
 pub use shell::{Started, start};

@@ -1,6 +1,6 @@
 //! The store's thread: drains its mailbox, writes all of it in one commit, then reads, then tells the Router.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -37,21 +37,19 @@ pub fn start(path: &Path) -> Result<Started, StoreError> {
     // Unbounded, so that the store never waits for the Router, which may wait for the store. A command yields at most one
     // completion, and the Router takes in all that are there between any two of its own commands.
     let (completed, completions) = unbounded();
-    let shell = Shell { path: path.into(), disk: Some(disk), completed };
+    let shell = Shell { disk, completed };
     let thread = spawn_vital("store", move || shell.run(&mailbox))
         .map_err(|e| StoreError::Database { path: path.into(), source: Box::new(redb::Error::Io(e)) })?;
     Ok(Started { handle: StoreHandle(address), completions, inventory, thread })
 }
 
 struct Shell {
-    path: PathBuf,
-    /// None after an error: redb wants to be opened anew then.
-    disk: Option<Disk>,
+    disk: Disk,
     completed: Sender<Completion>,
 }
 
 impl Shell {
-    fn run(mut self, mailbox: &Mailbox<Command>) {
+    fn run(self, mailbox: &Mailbox<Command>) {
         let mut batch = Vec::new();
         while mailbox.drain(&mut batch) {
             let written = self.write(&batch);
@@ -62,7 +60,7 @@ impl Shell {
     }
 
     /// Writes what the batch has to write. Whatever goes wrong is logged, and nobody is told that it is on disk.
-    fn write(&mut self, batch: &[Command]) -> bool {
+    fn write(&self, batch: &[Command]) -> bool {
         let writes: Vec<Write> = batch
             .iter()
             .filter_map(|command| match command {
@@ -75,23 +73,14 @@ impl Shell {
         if writes.is_empty() {
             return true;
         }
-        let result = self.disk().and_then(|disk| disk.commit(&writes));
+        let result = self.disk.commit(&writes);
         if let Err(error) = &result {
             tracing::error!(target: "store", %error, commands = writes.len(), "could not write; the senders are told");
-            self.disk = None;
         }
         result.is_ok()
     }
 
-    fn disk(&mut self) -> Result<&Disk, StoreError> {
-        let disk = match self.disk.take() {
-            Some(disk) => disk,
-            None => Disk::open(&self.path, rand::random())?,
-        };
-        Ok(self.disk.insert(disk))
-    }
-
-    fn complete(&mut self, command: Command, written: bool) {
+    fn complete(&self, command: Command, written: bool) {
         let completion = match command {
             Command::PutCard { peer, reply, .. } => {
                 if written {
@@ -107,13 +96,10 @@ impl Shell {
                 stored: written,
             },
             Command::Fetch { name, peer, session, places } => {
-                let fetched = self.disk().and_then(|disk| disk.fetch(&name, places, FETCH_BYTES));
+                let fetched = self.disk.fetch(&name, places, FETCH_BYTES);
                 let found = fetched.inspect_err(|error| {
                     tracing::error!(target: "store", %error, to = %name, "could not read a mailbox");
                 });
-                if found.is_err() {
-                    self.disk = None;
-                }
                 Completion::Fetched { peer, session, found: found.ok() }
             }
             Command::Forget { .. } => return,

@@ -78,7 +78,7 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("store");
     std::fs::write(&path, b"somebody's notes, not a database at all").expect("it is written");
-    assert!(matches!(Disk::open(&path, [1; 16]), Err(StoreError::Database { .. })));
+    assert!(matches!(Disk::open(&path, [1; 16]), Err(StoreError::Damaged { .. })));
     let content = std::fs::read(&path).expect("it is still there");
     assert_eq!(content, b"somebody's notes, not a database at all");
 }
