@@ -1,9 +1,7 @@
 //! The peer's threads around its engine: one that runs the engine, one for the connection, one for each transfer.
 
 use std::collections::HashMap;
-use std::fs::{OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -31,8 +29,6 @@ const BATCH_MESSAGES_MAX: usize = 64;
 /// Updates that a client has not taken. A client that takes none for [`CLIENT_WAIT`] is let go of.
 const UPDATES_MAX: usize = 4096;
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
-/// Of the store, which holds the history.
-const PRIVATE_MODE: u32 = 0o600;
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 /// How often a transfer says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -137,7 +133,7 @@ impl Runner {
         let now = now();
         let keys =
             home.keys(config.passphrase.as_deref(), wire::keys::KEY_BITS, now.unix, &mut rand::rng())?;
-        let store = Store::open(&private_file(&home.private_path().join("store.redb"))?)?;
+        let store = Store::open(&home.private_path().join("store.redb"))?;
         let engine = Engine::new(config.name, keys, home.pins()?, store, config.options, now)?;
         let (messages, waiting) = bounded(MESSAGES_MAX);
         let shell = Shell {
@@ -170,13 +166,6 @@ impl Drop for Runner {
             let _ = thread.join();
         }
     }
-}
-
-/// Sees to it that a file is there and only its owner can read it.
-fn private_file(path: &Path) -> std::io::Result<PathBuf> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_MODE).open(path)?;
-    file.set_permissions(Permissions::from_mode(PRIVATE_MODE))?;
-    Ok(path.to_owned())
 }
 
 fn now() -> Now {

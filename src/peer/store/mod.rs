@@ -7,4 +7,5 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use tables::{Store, StoreError};
+pub use durable::Error as StoreError;
+pub use tables::Store;

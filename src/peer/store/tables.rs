@@ -1,8 +1,10 @@
 //! The tables of the store in redb.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Borrow;
+use std::path::Path;
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use durable::{Database, Error as StoreError, Options};
+use redb::{ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::conversation::ConversationId;
@@ -16,7 +18,6 @@ use crate::peer::records::{
 type Bytes = &'static [u8];
 type HistoryKey = (&'static str, u8, u64, u64);
 
-const META: TableDefinition<&str, Bytes> = TableDefinition::new("meta");
 const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
 const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
 const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
@@ -28,41 +29,15 @@ const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("st
 /// Messages received that nobody has seen yet, in the order of their arrival.
 const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
 
-const FORMAT: &str = "format";
-const FORMAT_VERSION: &[u8] = b"1";
-
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// redb reports an error of the file or of the system.
-    #[error("{}: {source}", path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What redb says.
-        source: Box<redb::Error>,
-    },
-    /// The file was written by another version.
-    #[error("{} was written by another version of this program", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A record is not what this program writes.
-    #[error("{} is damaged: a record of {table} cannot be read", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        table: &'static str,
-    },
-}
+const OPTIONS: Options = Options {
+    // The engine keeps in memory what it needs often. This is enough for the pages of the largest commit: a batch of
+    // messages, or of the history.
+    cache_bytes: 8 << 20,
+    lost: "the outbox, the history and the message numbers",
+};
 
 /// The open store.
-pub struct Store {
-    path: PathBuf,
-    database: Database,
-}
+pub struct Store(Database);
 
 impl Store {
     /// Opens or creates the store.
@@ -70,9 +45,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let fail = |e: redb::Error| StoreError::Database { path: path.into(), source: e.into() };
-        let database = Database::create(path).map_err(|e| fail(e.into()))?;
-        Self { path: path.into(), database }.prepare()
+        Self::prepare(Database::open(path, OPTIONS)?)
     }
 
     /// A store that is gone when it is dropped.
@@ -80,69 +53,30 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn in_memory() -> Result<Self, StoreError> {
-        let path = PathBuf::from("memory");
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder()
-            .create_with_backend(backend)
-            .map_err(|e| StoreError::Database { path: path.clone(), source: Box::new(e.into()) })?;
-        Self { path, database }.prepare()
+        Self::prepare(Database::with_backend(OPTIONS, redb::backends::InMemoryBackend::new)?)
     }
 
-    fn prepare(self) -> Result<Self, StoreError> {
-        let format = self.transact(|write| {
-            write.open_table(CONTACTS)?;
-            write.open_table(OUTBOX)?;
-            write.open_table(OUTGOING)?;
-            write.open_table(INCOMING)?;
-            write.open_table(HISTORY)?;
-            write.open_table(UNSHOWN)?;
-            write.open_table(STORED)?;
-            let mut meta = write.open_table(META)?;
-            if meta.get(FORMAT)?.is_none() {
-                meta.insert(FORMAT, FORMAT_VERSION)?;
-            }
-            let format = meta.get(FORMAT)?.map(|v| v.value().to_vec());
-            Ok(format)
-        })?;
-        if format.as_deref() == Some(FORMAT_VERSION) {
-            Ok(self)
-        } else {
-            Err(StoreError::Format { path: self.path })
-        }
+    /// Makes the tables, so that reading finds them.
+    fn prepare(database: Database) -> Result<Self, StoreError> {
+        database.write(|write| Tables::open(write).map(drop))?;
+        Ok(Self(database))
     }
 
-    fn transact<T>(
-        &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
-        let all = || {
-            let mut write = self.database.begin_write()?;
-            write.set_durability(Durability::Immediate)?;
-            write.set_two_phase_commit(true);
-            let result = work(&write)?;
-            write.commit()?;
-            Ok(result)
-        };
-        all().map_err(|e| self.error(e))
+    fn decode<T: DeserializeOwned>(&self, table: &str, bytes: &[u8]) -> Result<T, StoreError> {
+        postcard::from_bytes(bytes)
+            .map_err(|_| self.0.damaged(format!("a record of {table} cannot be decoded")))
     }
 
-    fn error(&self, e: redb::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), source: e.into() }
-    }
-
-    fn decode<T: DeserializeOwned>(&self, table: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
-        postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged { path: self.path.clone(), table })
-    }
-
-    /// Does all of it in one transaction and returns when it is on disk.
+    /// Makes all changes in one transaction and returns when it is on the disk. After an error, for example of a full
+    /// disk, it can be called again.
     ///
     /// # Errors
-    /// [`StoreError`]; then none of it is done.
+    /// [`StoreError`]; see [`Database::write`].
     pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());
         }
-        self.transact(|write| {
+        self.0.write(|write| {
             let mut tables = Tables::open(write)?;
             writes.iter().try_for_each(|change| tables.apply(change))
         })
@@ -153,7 +87,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
-        self.all(CONTACTS, "contacts", |_| ())?.into_iter().map(|(_, record)| Ok(record)).collect()
+        Ok(self.all(CONTACTS, |_| ())?.into_iter().map(|(_, record)| record).collect())
     }
 
     /// The conversations of ours under which messages are still on their way.
@@ -161,7 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn outgoing(&self) -> Result<Vec<(ConversationId, OutgoingRecord)>, StoreError> {
-        self.all(OUTGOING, "outgoing", |key| Digest(*key))
+        self.all(OUTGOING, |key| Digest(*key))
     }
 
     /// A conversation of somebody else's.
@@ -169,12 +103,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(INCOMING)?;
-            Ok(table.get(&id.0)?.map(|v| v.value().to_vec()))
-        };
-        let found = read().map_err(|e| self.error(e))?;
-        found.map(|bytes| self.decode("incoming", &bytes)).transpose()
+        self.one(INCOMING, &id.0)
     }
 
     /// The messages on their way out, by folded name and number.
@@ -182,7 +111,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn outbox(&self) -> Result<Vec<(OutboxKey, OutboxRecord)>, StoreError> {
-        self.all(OUTBOX, "outbox", |(name, number)| (name.to_owned(), number))
+        self.all(OUTBOX, |(name, number)| (name.to_owned(), number))
     }
 
     /// The messages of the outbox that the given server has on its disk, by folded name and number.
@@ -190,8 +119,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn stored_at(&self, server: &ServerId) -> Result<Vec<(String, u64)>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(STORED)?;
+        self.0.read(|read| {
+            let table = read.open_table(STORED)?;
             let mut found = Vec::new();
             for entry in table.iter()? {
                 let (key, value) = entry?;
@@ -201,8 +130,7 @@ impl Store {
                 }
             }
             Ok(found)
-        };
-        read().map_err(|e| self.error(e))
+        })
     }
 
     /// One message on its way out.
@@ -210,12 +138,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn outbox_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(OUTBOX)?;
-            Ok(table.get((to.folded().as_str(), number))?.map(|v| v.value().to_vec()))
-        };
-        let found = read().map_err(|e| self.error(e))?;
-        found.map(|bytes| self.decode("outbox", &bytes)).transpose()
+        self.one(OUTBOX, (to.folded().as_str(), number))
     }
 
     /// All messages with one peer, or with everybody, by the time at which they were written.
@@ -224,7 +147,7 @@ impl Store {
     /// [`StoreError`].
     pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
         let mut records: Vec<HistoryRecord> =
-            self.all(HISTORY, "history", |_| ())?.into_iter().map(|(_, record)| record).collect();
+            self.all(HISTORY, |_| ())?.into_iter().map(|(_, record)| record).collect();
         if let Some(with) = with {
             records.retain(|r: &HistoryRecord| r.with.folded() == with.folded());
         }
@@ -249,13 +172,7 @@ impl Store {
         generation: u64,
         number: u64,
     ) -> Result<Option<HistoryRecord>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(HISTORY)?;
-            let key = (from.folded().to_string(), Direction::Received as u8, generation, number);
-            Ok(table.get((key.0.as_str(), key.1, key.2, key.3))?.map(|v| v.value().to_vec()))
-        };
-        let found = read().map_err(|e| self.error(e))?;
-        found.map(|bytes| self.decode("history", &bytes)).transpose()
+        self.one(HISTORY, (from.folded().as_str(), Direction::Received as u8, generation, number))
     }
 
     /// The messages that were received while nobody was looking, in the order of their arrival.
@@ -263,8 +180,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn unshown(&self) -> Result<Vec<HistoryRecord>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let read = self.database.begin_read()?;
+        let found = self.0.read(|read| {
             let (unshown, history) = (read.open_table(UNSHOWN)?, read.open_table(HISTORY)?);
             let mut found = Vec::new();
             for entry in unshown.iter()? {
@@ -275,32 +191,44 @@ impl Store {
                 }
             }
             Ok(found)
-        };
-        let found = read().map_err(|e| self.error(e))?;
-        found.iter().map(|bytes| self.decode("history", bytes)).collect()
+        })?;
+        found.iter().map(|bytes| self.decode(HISTORY.name(), bytes)).collect()
+    }
+
+    fn one<'k, K, T>(
+        &self,
+        table: TableDefinition<'static, K, Bytes>,
+        key: impl Borrow<K::SelfType<'k>>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        K: redb::Key + 'static,
+        T: DeserializeOwned,
+    {
+        let found = self.0.read(|read| {
+            let value = read.open_table(table)?.get(key)?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })?;
+        found.map(|bytes| self.decode(table.name(), &bytes)).transpose()
     }
 
     fn all<K, T, R>(
         &self,
         table: TableDefinition<'static, K, Bytes>,
-        name: &'static str,
         key: impl Fn(K::SelfType<'_>) -> R,
     ) -> Result<Vec<(R, T)>, StoreError>
     where
         K: redb::Key + 'static,
         T: DeserializeOwned,
     {
-        let read = || -> Result<Vec<(R, Vec<u8>)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(table)?;
+        let found = self.0.read(|read| {
             let mut found = Vec::new();
-            for entry in table.iter()? {
+            for entry in read.open_table(table)?.iter()? {
                 let (k, value) = entry?;
                 found.push((key(k.value()), value.value().to_vec()));
             }
             Ok(found)
-        };
-        let found = read().map_err(|e| self.error(e))?;
-        found.into_iter().map(|(key, bytes)| Ok((key, self.decode(name, &bytes)?))).collect()
+        })?;
+        found.into_iter().map(|(key, bytes)| Ok((key, self.decode(table.name(), &bytes)?))).collect()
     }
 }
 
