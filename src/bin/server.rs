@@ -1,10 +1,9 @@
 //! `server`: the web site, the messages and the index of files on one port.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use switchboard::server::{self, Arguments};
-
 fn main() -> ExitCode {
-    server::run(Arguments::parse())
+    let command_line: Vec<OsString> = std::env::args_os().collect();
+    switchboard::server::run(&command_line)
 }

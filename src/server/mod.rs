@@ -4,5 +4,4 @@ pub mod config;
 mod hash_password;
 mod run;
 
-pub use config::Arguments;
 pub use run::run;

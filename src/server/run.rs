@@ -1,10 +1,12 @@
 //! The command: from its arguments to the end of the server.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use actors::config::Listen;
 use actors::{Config, Server};
+use clap::Parser as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -26,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Does what the command line says.
-pub fn run(arguments: Arguments) -> ExitCode {
+pub fn run(command_line: &[OsString]) -> ExitCode {
+    let arguments = Arguments::parse_from(command_line);
     if let Some(shell) = arguments.completions {
         return terminal::print_completions::<Arguments>(shell, "server");
     }
@@ -39,13 +42,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
             }
         };
     }
-    let is_check = arguments.check;
-    let settings = match Settings::load(arguments, |name| std::env::var_os(name)) {
+    let settings = match Settings::load(command_line, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(problems) => return refuse(&problems),
     };
-    if is_check {
-        return print(&settings.summary());
+    if arguments.check {
+        return print(&settings.summary);
     }
     let _log = start_log(&settings);
     match serve(&settings.config) {

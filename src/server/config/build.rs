@@ -1,116 +1,110 @@
-//! From what all sources say together to what the server is told.
+//! From the options of all sources to what the actors are told.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 
 use actors::Config;
 use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen};
 use actors::site::{Cors, FieldRule, SiteConfig};
 
-use super::file::NamedSite;
+use super::file::{NamedSite, SiteTable};
 use super::options::{LogOptions, Options, ServerOptions, SiteOptions};
-use super::problem::Problem;
+use super::shown;
 use super::values::is_unix_path_short_enough;
 
-/// Puts defaults where nothing was said. What does not go together is added to `problems`.
-pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<Problem>) -> Config {
+/// Adds what contradicts itself to `problems`.
+pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<String>) -> Config {
     let Options { server, site, log } = options;
-    let default = Config::default();
-    let limits = build_limits(&server, &default.limits);
-    let ServerOptions { listen, data, cache_bytes, cache_entries, admin, .. } = server;
-    let cache = CacheConfig {
-        bytes: cache_bytes.unwrap_or(default.cache.bytes),
-        entries: cache_entries.unwrap_or(default.cache.entries),
+    let default = SiteTable { hosts: Vec::new(), options: site };
+    let sites = std::iter::once(default).chain(named.into_iter().map(|site| site.table));
+    let config = Config {
+        limits: limits(&server),
+        listen: server.listen,
+        data: server.data,
+        sites: sites.map(|site| build_site(site.options, site.hosts, problems)).collect(),
+        cache: CacheConfig { bytes: server.cache_bytes, entries: server.cache_entries },
+        access_log: access_log(log, problems),
+        admin: server.admin,
     };
-    let listen = if listen.is_empty() { default.listen } else { listen };
-    check_listen(&listen, admin, problems);
-    let mut sites = vec![build_site(site, Vec::new(), problems)];
-    sites.extend(named.into_iter().map(|named| build_site(named.options, named.hosts, problems)));
-    Config {
-        listen,
-        data: data.unwrap_or(default.data),
-        sites,
-        limits,
-        cache,
-        access_log: build_access_log(log, problems),
-        admin,
-    }
+    check_listen(&config, problems);
+    config
 }
 
-fn build_limits(said: &ServerOptions, default: &Limits) -> Limits {
-    let connections = said.sessions_max.unwrap_or(default.connections);
+fn limits(options: &ServerOptions) -> Limits {
+    let connections = options.sessions_max;
     let share = Limits::share_of_one_address(connections);
     Limits {
         connections,
-        connections_per_address: said.connections_per_address.unwrap_or(share),
-        head_timeout: said.head_timeout.unwrap_or(default.head_timeout),
-        idle_timeout: said.idle_timeout.unwrap_or(default.idle_timeout),
-        write_timeout: said.write_timeout.unwrap_or(default.write_timeout),
-        unread_body_bytes: default.unread_body_bytes,
-        linger: default.linger,
+        connections_per_address: options.connections_per_address.unwrap_or(share),
+        head_timeout: options.head_timeout,
+        idle_timeout: options.idle_timeout,
+        write_timeout: options.write_timeout,
+        ..Limits::default()
     }
 }
 
-fn build_site(said: SiteOptions, hosts: Vec<String>, problems: &mut Vec<Problem>) -> SiteConfig {
+fn build_site(options: SiteOptions, hosts: Vec<String>, problems: &mut Vec<String>) -> SiteConfig {
     SiteConfig {
-        // A site with hosts has to have one; that was checked where it was read.
-        root: said.root.unwrap_or_else(|| "www".into()),
+        root: options.root,
         hosts,
-        listing: said.listing.unwrap_or(false),
-        hidden_files: said.hidden_files.unwrap_or(false),
-        clean_urls: said.clean_urls.unwrap_or(false),
-        spa: said.spa.unwrap_or(false),
-        compression: said.compression.unwrap_or(true),
-        fields: build_fields(said.header, said.cache_control),
-        cors: build_cors(said.cors, problems),
+        listing: options.listing,
+        hidden_files: options.hidden_files,
+        clean_urls: options.clean_urls,
+        spa: options.spa,
+        compression: options.compression,
+        fields: fields(options.rules.header, options.rules.cache_control),
+        cors: cors(options.cors, problems),
         media_types: Vec::new(),
-        redirects: said.redirect,
-        users_file: said.users,
+        redirects: options.rules.redirect,
+        users_file: options.users,
     }
 }
 
-/// Of rules for the same field the last that fits decides, so a `Cache-Control` for all paths comes first.
-fn build_fields(header: Vec<FieldRule>, cache_control: Vec<FieldRule>) -> Vec<FieldRule> {
+/// Of the rules for one field the last that matches decides, so a `Cache-Control` for all paths goes first.
+fn fields(header: Vec<FieldRule>, cache_control: Vec<FieldRule>) -> Vec<FieldRule> {
     let (some, all): (Vec<_>, Vec<_>) = cache_control.into_iter().partition(|rule| rule.paths.is_some());
     header.into_iter().chain(all).chain(some).collect()
 }
 
-fn build_cors(origins: Vec<String>, problems: &mut Vec<Problem>) -> Option<Cors> {
-    match &origins[..] {
-        [] => None,
-        [only] if only == "*" => Some(Cors::Any),
-        _ => {
-            if origins.iter().any(|origin| origin == "*") {
-                problems.push(Problem::whole("cors: * lets all origins read; leave out the others"));
-            }
-            Some(Cors::Origins(origins))
-        }
+fn cors(origins: Vec<String>, problems: &mut Vec<String>) -> Option<Cors> {
+    if origins.is_empty() {
+        return None;
     }
+    if !origins.iter().any(|origin| origin == "*") {
+        return Some(Cors::Origins(origins));
+    }
+    if origins.len() > 1 {
+        problems.push("cors: * allows every origin; leave out the others".to_owned());
+    }
+    Some(Cors::Any)
 }
 
-fn build_access_log(said: LogOptions, problems: &mut Vec<Problem>) -> Option<AccessLogConfig> {
-    if said.access_log.is_none() && said.access_log_format.is_some() {
-        problems.push(Problem::whole("access_log_format is of no use without access_log"));
+fn access_log(options: LogOptions, problems: &mut Vec<String>) -> Option<AccessLogConfig> {
+    if options.access_log.is_none() && options.access_log_format.is_some() {
+        problems.push("access_log_format has no effect without access_log".to_owned());
     }
-    let format = said.access_log_format.unwrap_or_default();
-    said.access_log.map(|path| AccessLogConfig { path, format })
+    let format = options.access_log_format.unwrap_or_default();
+    options.access_log.map(|path| AccessLogConfig { path, format })
 }
 
-/// Places to listen at, and to answer questions at, have to be different. Port 0 is a different port each time.
-fn check_listen(listen: &[Listen], admin: Option<SocketAddr>, problems: &mut Vec<Problem>) {
-    let admin = admin.map(Listen::Address);
+/// Addresses to listen on, with that of the metrics, have to be different. Port 0 is a different port each time.
+fn check_listen(config: &Config, problems: &mut Vec<String>) {
+    let admin = config.admin.map(Listen::Address);
     let mut seen = HashSet::new();
-    for place in listen.iter().chain(&admin) {
-        let is_any_port = matches!(place, Listen::Address(address) if address.port() == 0);
+    for listen in config.listen.iter().chain(&admin) {
         // Two sockets of one name with different modes are one socket.
-        let what = super::summary::listen_name(place);
-        if !is_any_port && !seen.insert(what.clone()) {
-            problems.push(Problem::whole(format!("listen: {what} is taken twice")));
-        }
-        if let Listen::Unix { path, .. } = place
+        let name = match listen {
+            Listen::Address(address) => address.to_string(),
+            Listen::Unix { path, .. } => format!("unix:{}", shown(path)),
+            Listen::Inherited => "systemd".to_owned(),
+        };
+        if let Listen::Unix { path, .. } = listen
             && !is_unix_path_short_enough(path)
         {
-            problems.push(Problem::whole(format!("listen: {what} is too long a path for a Unix socket")));
+            problems.push(format!("listen: {name} is too long a path for a Unix socket"));
+        }
+        let is_any_port = matches!(listen, Listen::Address(address) if address.port() == 0);
+        if !is_any_port && !seen.insert(name.clone()) {
+            problems.push(format!("listen: {name} is given twice"));
         }
     }
 }

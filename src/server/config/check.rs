@@ -1,4 +1,4 @@
-//! What only a look at the disk can tell about a configuration.
+//! What only the disk can tell about a configuration.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,89 +9,71 @@ use actors::Config;
 use actors::config::Listen;
 use actors::credentials;
 use actors::site::SiteConfig;
-use wire::escape::Escaped;
 
-use super::problem::Problem;
+use super::shown;
 
-/// Everything that would keep the server from starting or from serving what it was told to.
-pub(super) fn check(config: &Config) -> Vec<Problem> {
-    let mut problems = Problems(Vec::new());
-    problems.data(&config.data);
+/// Everything that would keep the server from starting, or from serving what it was told to.
+pub(super) fn check(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut add = |option: &str, path: &Path, found: Result<(), String>| {
+        if let Err(why) = found {
+            problems.push(format!("{option}: {}: {why}", shown(path)));
+        }
+    };
+    add("data", &config.data, data(&config.data));
     for listen in &config.listen {
         if let Listen::Unix { path, .. } = listen {
-            problems.socket(path);
+            add("listen", path, socket(path));
         }
     }
     if let Some(log) = &config.access_log {
-        problems.file_to_write("access_log", &log.path);
+        add("access_log", &log.path, file_to_write(&log.path));
     }
-    for site in &config.sites {
-        problems.site(site);
+    for SiteConfig { root, spa, users_file, .. } in &config.sites {
+        // Reading the directory also tells whether the server may.
+        let listed = fs::read_dir(root);
+        if listed.is_ok() && *spa && !root.join("index.html").is_file() {
+            add("spa", root, Err("there is no index.html in it to answer with".to_owned()));
+        }
+        add("root", root, listed.map(drop).map_err(|error| error.to_string()));
+        if let Some(path) = users_file {
+            users(path).into_iter().for_each(|problem| add("users", path, Err(problem)));
+        }
     }
-    problems.0
+    problems
 }
 
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn add(&mut self, option: &str, path: &Path, why: impl std::fmt::Display) {
-        self.0.push(Problem::whole(format!("{option}: {}: {why}", Escaped(&path.to_string_lossy()))));
+/// The server creates a missing data directory.
+fn data(path: &Path) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => Err("it is not a directory".to_owned()),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
+        Ok(_) | Err(_) => Ok(()),
     }
+}
 
-    /// The directory of what the server keeps is made when it is missing.
-    fn data(&mut self, path: &Path) {
-        match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_dir() => self.add("data", path, "it is not a directory"),
-            Err(error) if error.kind() != ErrorKind::NotFound => self.add("data", path, error),
-            Ok(_) | Err(_) => {}
-        }
+fn socket(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(()),
+        Ok(_) => Err("something that is not a socket is there".to_owned()),
+        Err(_) => parent(path),
     }
+}
 
-    fn socket(&mut self, path: &Path) {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if !metadata.file_type().is_socket() => {
-                self.add("listen", path, "something that is not a socket is there");
-            }
-            Ok(_) => {}
-            Err(_) => self.folder_of("listen", path),
-        }
-    }
+fn file_to_write(path: &Path) -> Result<(), String> {
+    if path.is_dir() { Err("it is a directory".to_owned()) } else { parent(path) }
+}
 
-    fn file_to_write(&mut self, option: &str, path: &Path) {
-        if path.is_dir() {
-            self.add(option, path, "it is a directory");
-        } else {
-            self.folder_of(option, path);
-        }
-    }
+fn parent(path: &Path) -> Result<(), String> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent.is_dir() { Ok(()) } else { Err("the directory that it would be in does not exist".to_owned()) }
+}
 
-    fn folder_of(&mut self, option: &str, path: &Path) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if !folder.unwrap_or(Path::new(".")).is_dir() {
-            self.add(option, path, "the directory that it would be in does not exist");
-        }
-    }
-
-    fn site(&mut self, site: &SiteConfig) {
-        // Reading it tells more than looking at it: whether the server may.
-        if let Err(error) = fs::read_dir(&site.root) {
-            self.add("root", &site.root, error);
-        } else if site.spa && !site.root.join("index.html").is_file() {
-            self.add("spa", &site.root, "there is no index.html in it to answer with");
-        }
-        if let Some(users) = &site.users_file {
-            self.users(users);
-        }
-    }
-
-    fn users(&mut self, path: &Path) {
-        match fs::read_to_string(path).map(|text| credentials::parse(&text)) {
-            Ok(Ok(users)) if users.is_empty() => {
-                self.add("users", path, "nobody is in it, so nobody could see the site");
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(lines)) => lines.iter().for_each(|line| self.add("users", path, line)),
-            Err(error) => self.add("users", path, error),
-        }
+fn users(path: &Path) -> Vec<String> {
+    match fs::read_to_string(path).map(|text| credentials::parse(&text)) {
+        Ok(Ok(users)) if users.is_empty() => vec!["it has no user, so nobody could see the site".to_owned()],
+        Ok(Ok(_)) => Vec::new(),
+        Ok(Err(lines)) => lines.iter().map(ToString::to_string).collect(),
+        Err(error) => vec![error.to_string()],
     }
 }

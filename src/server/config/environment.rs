@@ -1,77 +1,63 @@
-//! The environment: a variable `SWITCHBOARD_NAME` for each option, read as the command line would be.
+//! The environment: a variable `SWITCHBOARD_NAME` for each option, with the value as on the command line.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
-use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{Args, Command, CommandFactory};
+use wire::escape::Escaped;
 
-use super::arguments::Arguments;
-use super::options::{Options, Over};
-use super::problem::{Place, Problem};
+use super::options::{Arguments, Options};
+use super::{Layer, check_value, is_list, nearest};
 
-/// What only a person says, to a process that ends with the answer.
-const ONLY_ARGUMENTS: [&str; 5] = ["check", "completions", "hash-password", "help", "version"];
+const PREFIX: &str = "SWITCHBOARD_";
 
-/// What the environment says.
-#[derive(Debug, Default)]
-pub(super) struct Environment {
-    /// The file to read.
-    pub(super) config: Option<PathBuf>,
-    /// Everything else.
-    pub(super) options: Options,
-}
-
-/// The variable of an option.
-pub(super) fn variable(option: &str) -> String {
-    format!("SWITCHBOARD_{}", option.replace('-', "_").to_ascii_uppercase())
-}
-
-/// Reads all variables with `look_up`.
-pub(super) fn read(look_up: impl Fn(&str) -> Option<OsString>, problems: &mut Vec<Problem>) -> Environment {
-    let mut environment = Environment::default();
-    let command = Arguments::command();
-    let options = command.get_arguments().filter_map(clap::Arg::get_long);
-    for option in options.filter(|option| !ONLY_ARGUMENTS.contains(option)) {
-        let name = variable(option);
-        let Some(value) = look_up(&name) else { continue };
-        // Each by itself, so that all that are wrong are found.
-        match Arguments::try_parse_from(as_arguments(option, &value)) {
-            Ok(said) => {
-                environment.config = said.config.over(environment.config);
-                environment.options = said.options.over(environment.options);
-            }
-            Err(error) => problems.push(Problem { place: Place::Variable(name), message: explain(&error) }),
+/// Reads the variables that start with [`PREFIX`].
+pub(super) fn read(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<String>,
+) -> Layer {
+    let mut command = Arguments::command().no_binary_name(true);
+    let options = Options::augment_args(Command::new("server"));
+    let ids = options.get_arguments().map(|option| option.get_id().as_str()).chain(["config"]);
+    let known: Vec<(String, &str)> = ids.map(|id| (id.to_ascii_uppercase(), id)).collect();
+    let mut layer = Layer::new();
+    for (name, value) in variables {
+        let name = name.to_string_lossy();
+        let Some(suffix) = name.strip_prefix(PREFIX).filter(|suffix| !is_of_kubernetes(suffix)) else {
+            continue;
+        };
+        let Some(&(_, id)) = known.iter().find(|(variable, _)| variable == suffix) else {
+            let hint = nearest(suffix, known.iter().map(|(variable, _)| &**variable));
+            let hint =
+                hint.map_or_else(String::new, |variable| format!("; did you mean {PREFIX}{variable}?"));
+            problems.push(format!("{}: the server has no such variable{hint}", Escaped(&name)));
+            continue;
+        };
+        let mut values = values(&value);
+        if values.len() > 1 && !options.get_arguments().any(|option| option.get_id() == id && is_list(option))
+        {
+            problems.push(format!("{name}: this option has one value only"));
+            continue;
         }
+        values.retain(|value| {
+            let checked = check_value(&mut command, id, value);
+            checked.map_err(|message| problems.push(format!("{name}: {message}"))).is_ok()
+        });
+        layer.push((id.to_owned(), values));
     }
-    environment
+    layer
 }
 
-/// Several values stand on a line each: a comma or a semicolon can be part of one. Empty lines say nothing, and neither
-/// does the empty variable that `NAME=` leaves.
-fn as_arguments(option: &str, value: &OsStr) -> Vec<OsString> {
-    let lines: Vec<OsString> = match value.to_str() {
+/// Whether Kubernetes sets this variable for a service with the name `switchboard`.
+fn is_of_kubernetes(suffix: &str) -> bool {
+    ["SERVICE_HOST", "SERVICE_PORT", "PORT"].contains(&suffix)
+        || ["SERVICE_PORT_", "PORT_"].iter().any(|start| suffix.starts_with(start))
+}
+
+/// The lines of a variable: commas and semicolons can be part of a value. Empty lines, and so an empty variable, set
+/// nothing.
+fn values(value: &OsStr) -> Vec<OsString> {
+    match value.to_str() {
         Some(text) => text.lines().filter(|line| !line.trim().is_empty()).map(OsString::from).collect(),
         None => vec![value.to_owned()],
-    };
-    let argument = |value: OsString| {
-        let mut argument = OsString::from(format!("--{option}="));
-        argument.push(value);
-        argument
-    };
-    std::iter::once(OsString::from("server")).chain(lines.into_iter().map(argument)).collect()
-}
-
-/// The reason alone: the option has not been typed, so its name would mislead.
-fn explain(error: &clap::Error) -> String {
-    if let Some(source) = std::error::Error::source(error) {
-        return source.to_string();
-    }
-    let context = |kind| error.get(kind).map(ToString::to_string);
-    match (error.kind(), context(ContextKind::InvalidValue), context(ContextKind::ValidValue)) {
-        (ErrorKind::InvalidValue, Some(value), Some(valid)) => format!("{value:?} is not one of {valid}"),
-        (ErrorKind::ArgumentConflict, ..) => "it can have one value only".to_owned(),
-        // What clap says about it starts with one line that says everything.
-        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     }
 }

@@ -1,19 +1,45 @@
-//! All options, as one of their sources says them: what is `None` or empty was not said.
+//! All options of the server.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::config::{AccessLogFormat, Listen};
 use actors::site::{FieldRule, RedirectRule};
-use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use super::site_values::{cache_control, header, origin, redirect};
-use super::values::{self, LogFormat, access_log_format, address, bytes, count, listen, switch, timeout};
+use super::values::{address, bytes, count, listen, path, switch, timeout};
 
-/// What one source says.
-#[derive(Debug, Clone, Default, Args)]
+/// Serves a web site, relays messages that only their two ends can read, and indexes the files that peers share.
+#[derive(Debug, Parser)]
+#[command(
+    name = "server",
+    version,
+    after_help = "Each option is also a key of the --config file, with _ for -, and an environment variable, \
+        SWITCHBOARD_NAME_OF_OPTION. The command line takes precedence over the environment, and the environment over the \
+        file.\n\nStop the server with Ctrl-C: it completes the requests in progress and exits with status 0."
+)]
+pub struct Arguments {
+    /// Read options from a TOML file; server.example.toml shows all of them
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Check the whole configuration, print it, and exit: with status 1 if anything is wrong
+    #[arg(long)]
+    pub check: bool,
+    /// Print a completion script for a shell and exit
+    #[arg(long, value_name = "SHELL", value_enum)]
+    pub completions: Option<clap_complete::Shell>,
+    /// Read a password from standard input, print the line of this user for the --users file, and exit
+    #[arg(long, value_name = "NAME")]
+    pub hash_password: Option<String>,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// The options that every source can set.
+#[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
     pub(super) server: ServerOptions,
@@ -23,201 +49,143 @@ pub(super) struct Options {
     pub(super) log: LogOptions,
 }
 
-/// About the server as a whole.
-#[derive(Debug, Clone, Default, Args)]
+/// The server as a whole.
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerOptions {
-    /// Where to listen: an address and port (port 0 picks a free one), unix:PATH[,mode=0660], or systemd for the
-    /// sockets it hands over; may be repeated [default: 127.0.0.1:6789]
-    #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
+    /// Listen here: an address and port (port 0 picks a free one), unix:PATH[,mode=0660], or systemd for the sockets that it
+    /// passes; may be repeated
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen, default_value = "127.0.0.1:6789")]
     pub(super) listen: Vec<Listen>,
-    /// The directory of what the server keeps: names, stored mail, who shares what [default: server_data]
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: Option<PathBuf>,
-    /// Most connections at once [default: 16384]
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub(super) sessions_max: Option<usize>,
-    /// Most connections at once from one address, or one IPv6 network (/64) [default: three quarters of --sessions-max]
+    /// Keep names, stored mail and the index of files in this directory
+    #[arg(long, value_name = "DIR", value_parser = path_parser(), default_value = "server_data")]
+    pub(super) data: PathBuf,
+    /// Accept at most this many connections at once
+    #[arg(long, value_name = "N", value_parser = count, default_value = "16384")]
+    pub(super) sessions_max: usize,
+    /// Accept at most this many connections at once from one address or IPv6 network (/64)
+    /// [default: three quarters of --sessions-max]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(super) connections_per_address: Option<usize>,
-    /// How long the head of a request may take, or a new connection say nothing [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
-    pub(super) head_timeout: Option<Duration>,
-    /// How long a connection may be without a further request [default: 75s]
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
-    pub(super) idle_timeout: Option<Duration>,
-    /// How long a client may take less than 1 KiB a second of what is sent to it [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = timeout)]
-    pub(super) write_timeout: Option<Duration>,
-    /// Most bytes of files to keep in memory, all sites together, such as 64M [default: 64M]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
-    pub(super) cache_bytes: Option<u64>,
-    /// Most files to keep in memory, however small [default: 65536]
-    #[arg(long, value_name = "N", value_parser = count)]
-    pub(super) cache_entries: Option<usize>,
-    /// Where to answer questions about the server itself, such as 127.0.0.1:6790; nowhere unless given
+    /// Close a connection whose request head is not complete after this time, or that sends nothing at first
+    #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "30s")]
+    pub(super) head_timeout: Duration,
+    /// Close a connection that sends no further request for this time
+    #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "75s")]
+    pub(super) idle_timeout: Duration,
+    /// Close a connection whose client reads less than 1 KiB/s over this time
+    #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "30s")]
+    pub(super) write_timeout: Duration,
+    /// Cache at most this many bytes of files in memory, all sites together
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "64M")]
+    pub(super) cache_bytes: u64,
+    /// Cache at most this many files in memory
+    #[arg(long, value_name = "N", value_parser = count, default_value = "65536")]
+    pub(super) cache_entries: usize,
+    /// Serve metrics and a health check here, such as 127.0.0.1:6790; nowhere unless given
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(super) admin: Option<SocketAddr>,
 }
 
-/// About one web site; on the command line and in the environment the default one.
-#[derive(Debug, Clone, Default, Args)]
+/// One web site; on the command line and in the environment the default one.
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Web site")]
 pub(super) struct SiteOptions {
-    /// The directory of the web site [default: www]
-    #[arg(long, value_name = "DIR")]
-    pub(super) root: Option<PathBuf>,
-    /// Show directories without index.html as lists [default: off]
-    #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    pub(super) listing: Option<bool>,
-    /// Serve files whose names start with a dot [default: off]
-    #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    pub(super) hidden_files: Option<bool>,
-    /// Answer /a with a.html when there is no a [default: off]
-    #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    pub(super) clean_urls: Option<bool>,
-    /// Answer what is not there with index.html, unless its last part has a dot, for applications of a single page
-    /// [default: off]
-    #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    pub(super) spa: Option<bool>,
-    /// Compress what browsers take compressed [default: on]
-    #[arg(long, value_name = "on|off", value_parser = switch)]
-    pub(super) compression: Option<bool>,
-    /// Add a header field to answers, or to those whose path fits a pattern ('*.pdf X-Robots-Tag: noindex'); may be
-    /// repeated
-    #[arg(long, value_name = "[PATTERN ]NAME: VALUE", value_parser = header)]
-    pub(super) header: Vec<FieldRule>,
-    /// How long browsers and proxies may keep answers, or those whose path fits a pattern
-    /// ('/assets/**=max-age=31536000, immutable'); of the patterns that fit the last decides; may be repeated
-    /// [default: no-cache]
-    #[arg(long, value_name = "[PATTERN=]VALUE", value_parser = cache_control)]
-    pub(super) cache_control: Vec<FieldRule>,
-    /// Let pages of another origin read the site, * for all; may be repeated
+    /// Serve this directory
+    #[arg(long, value_name = "DIR", value_parser = path_parser(), default_value = "www")]
+    pub(super) root: PathBuf,
+    /// List the contents of directories without index.html
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) listing: bool,
+    /// Serve files whose names start with a dot
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) hidden_files: bool,
+    /// Answer /a with a.html if there is no a
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) clean_urls: bool,
+    /// For single-page applications: answer with index.html if there is no file and the last part of the path has no dot
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) spa: bool,
+    /// Compress responses for browsers that accept it
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "on")]
+    pub(super) compression: bool,
+    #[command(flatten)]
+    pub(super) rules: Rules,
+    /// Let pages of this origin read the site (CORS), * for all; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(super) cors: Vec<String>,
-    /// Send who asks for FROM to TO, with status 301 unless given; a * at the end of both is the rest of the path;
-    /// may be repeated
-    #[arg(long, value_name = "FROM TO [STATUS]", value_parser = redirect)]
-    pub(super) redirect: Vec<RedirectRule>,
-    /// Show the site only to those in this file, with lines NAME:HASH
-    #[arg(long, value_name = "FILE")]
+    /// Show the site only to the users in this file, which has lines NAME:HASH
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(super) users: Option<PathBuf>,
 }
 
-/// About what is printed and written down.
-#[derive(Debug, Clone, Default, Args)]
+/// The options of a site that the file can also write as tables.
+#[derive(Debug, Default, Args)]
+pub(super) struct Rules {
+    /// Add a header field to all responses, or to those whose path matches a pattern ('*.pdf X-Robots-Tag: noindex'); may be
+    /// repeated
+    #[arg(long, value_name = "[PATTERN ]NAME: VALUE", value_parser = header)]
+    pub(super) header: Vec<FieldRule>,
+    /// Set Cache-Control for all responses, or for those whose path matches a pattern
+    /// ('/assets/**=max-age=31536000, immutable'); of several patterns that match, the last decides; may be repeated
+    /// [default: no-cache]
+    #[arg(long, value_name = "[PATTERN=]VALUE", value_parser = cache_control)]
+    pub(super) cache_control: Vec<FieldRule>,
+    /// Redirect requests for FROM to TO, with status 301 unless given; a * at the end of both stands for the rest of the
+    /// path; may be repeated
+    #[arg(long, value_name = "FROM TO [STATUS]", value_parser = redirect)]
+    pub(super) redirect: Vec<RedirectRule>,
+}
+
+/// What is printed and logged.
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub(super) struct LogOptions {
-    /// How to print each transmission and request [default: text]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["text", "json"]).try_map(|text| values::log_format(&text)))]
-    pub(super) log_format: Option<LogFormat>,
-    /// Print nothing but the address and what goes wrong [default: off]
-    #[arg(long, value_name = "on|off", value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
-    pub(super) quiet: Option<bool>,
-    /// Write each request to the end of this file
-    #[arg(long, value_name = "FILE")]
+    /// Print the log, with a line for each transmission between peers, in this format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(super) log_format: LogFormat,
+    /// Print only the addresses, warnings and errors
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) quiet: bool,
+    /// Append a line for each HTTP request to this file
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub(super) access_log: Option<PathBuf>,
-    /// What its lines look like [default: combined]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["combined", "json"]).try_map(|text| access_log_format(&text)))]
+    /// Write the access log in this format [default: combined]
+    #[arg(long, value_name = "FORMAT", value_parser = access_log_format())]
     pub(super) access_log_format: Option<AccessLogFormat>,
 }
 
-/// What one source says, over what another says that counts less.
-pub(super) trait Over {
-    fn over(self, below: Self) -> Self;
+/// The format of the log on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
-impl<T> Over for Option<T> {
-    fn over(self, below: Self) -> Self {
-        self.or(below)
-    }
+fn access_log_format() -> impl TypedValueParser<Value = AccessLogFormat> {
+    PossibleValuesParser::new(["combined", "json"]).map(|format| match &*format {
+        "json" => AccessLogFormat::Json,
+        _ => AccessLogFormat::Combined,
+    })
 }
 
-/// A list replaces a list: whoever names one redirect does not want those of the file as well.
-impl<T> Over for Vec<T> {
-    fn over(self, below: Self) -> Self {
-        if self.is_empty() { below } else { self }
-    }
+fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(path)
 }
 
-impl Over for Options {
-    fn over(self, below: Self) -> Self {
+impl Rules {
+    /// Takes from `other` what was not given here.
+    pub(super) fn or(self, other: Self) -> Self {
         Self {
-            server: self.server.over(below.server),
-            site: self.site.over(below.site),
-            log: self.log.over(below.log),
+            header: if self.header.is_empty() { other.header } else { self.header },
+            cache_control: if self.cache_control.is_empty() {
+                other.cache_control
+            } else {
+                self.cache_control
+            },
+            redirect: if self.redirect.is_empty() { other.redirect } else { self.redirect },
         }
     }
-}
-
-impl Over for ServerOptions {
-    fn over(self, below: Self) -> Self {
-        Self {
-            listen: self.listen.over(below.listen),
-            data: self.data.over(below.data),
-            sessions_max: self.sessions_max.over(below.sessions_max),
-            connections_per_address: self.connections_per_address.over(below.connections_per_address),
-            head_timeout: self.head_timeout.over(below.head_timeout),
-            idle_timeout: self.idle_timeout.over(below.idle_timeout),
-            write_timeout: self.write_timeout.over(below.write_timeout),
-            cache_bytes: self.cache_bytes.over(below.cache_bytes),
-            cache_entries: self.cache_entries.over(below.cache_entries),
-            admin: self.admin.over(below.admin),
-        }
-    }
-}
-
-impl Over for SiteOptions {
-    fn over(self, below: Self) -> Self {
-        Self {
-            root: self.root.over(below.root),
-            listing: self.listing.over(below.listing),
-            hidden_files: self.hidden_files.over(below.hidden_files),
-            clean_urls: self.clean_urls.over(below.clean_urls),
-            spa: self.spa.over(below.spa),
-            compression: self.compression.over(below.compression),
-            header: self.header.over(below.header),
-            cache_control: self.cache_control.over(below.cache_control),
-            cors: self.cors.over(below.cors),
-            redirect: self.redirect.over(below.redirect),
-            users: self.users.over(below.users),
-        }
-    }
-}
-
-impl Over for LogOptions {
-    fn over(self, below: Self) -> Self {
-        Self {
-            log_format: self.log_format.over(below.log_format),
-            quiet: self.quiet.over(below.quiet),
-            access_log: self.access_log.over(below.access_log),
-            access_log_format: self.access_log_format.over(below.access_log_format),
-        }
-    }
-}
-
-impl Options {
-    /// Takes relative paths as relative to `folder`.
-    pub(super) fn rebase(&mut self, folder: &Path) {
-        for listen in &mut self.server.listen {
-            if let Listen::Unix { path, .. } = listen {
-                *path = folder.join(&*path);
-            }
-        }
-        rebase(&mut self.server.data, folder);
-        rebase(&mut self.log.access_log, folder);
-        self.site.rebase(folder);
-    }
-}
-
-impl SiteOptions {
-    /// Takes relative paths as relative to `folder`.
-    pub(super) fn rebase(&mut self, folder: &Path) {
-        rebase(&mut self.root, folder);
-        rebase(&mut self.users, folder);
-    }
-}
-
-fn rebase(path: &mut Option<PathBuf>, folder: &Path) {
-    *path = path.take().map(|path| folder.join(path));
 }

@@ -6,8 +6,6 @@ use actors::site::{FieldRule, RedirectRule};
 use globset::{GlobBuilder, GlobMatcher};
 use wire::http::{Status, is_token};
 
-use super::problem::BadValue;
-
 /// Fields whose value depends on the answer: the server sends them itself.
 const OWN_FIELDS: [&str; 19] = [
     "Accept-Ranges",
@@ -43,8 +41,8 @@ const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// A pattern of paths: `*.css` fits at every depth, `/assets/*.js` directly in there, `/assets/**` all below.
-pub(super) fn pattern(text: &str) -> Result<GlobMatcher, BadValue> {
-    let bad = |why: &str| BadValue::new(format!("{text:?} is not a pattern of paths: {why}"));
+pub(super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
+    let bad = |why: &str| format!("{text:?} is not a pattern of paths: {why}");
     if text.is_empty() {
         return Err(bad("it is empty"));
     }
@@ -58,9 +56,9 @@ pub(super) fn pattern(text: &str) -> Result<GlobMatcher, BadValue> {
 }
 
 /// `NAME: VALUE` or `PATTERN NAME: VALUE`.
-pub(super) fn header(text: &str) -> Result<FieldRule, BadValue> {
+pub(super) fn header(text: &str) -> Result<FieldRule, String> {
     let Some((before, value)) = text.split_once(':') else {
-        return Err(BadValue::new(format!("{text:?} is not a field such as 'X-Robots-Tag: noindex'")));
+        return Err(format!("{text:?} is not a field such as 'X-Robots-Tag: noindex'"));
     };
     let before = before.trim_start();
     match before.rsplit_once(char::is_whitespace) {
@@ -70,26 +68,22 @@ pub(super) fn header(text: &str) -> Result<FieldRule, BadValue> {
 }
 
 /// The same from its parts.
-pub(super) fn header_from(
-    paths: Option<GlobMatcher>,
-    name: &str,
-    value: &str,
-) -> Result<FieldRule, BadValue> {
+pub(super) fn header_from(paths: Option<GlobMatcher>, name: &str, value: &str) -> Result<FieldRule, String> {
     if !is_token(name.as_bytes()) {
-        return Err(BadValue::new(format!("{name:?} is not the name of a header field")));
+        return Err(format!("{name:?} is not the name of a header field"));
     }
     if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return Err(BadValue::new(format!("the server sends the field {name} itself")));
+        return Err(format!("the server sends the field {name} itself"));
     }
     if let Some((_, option)) = FIELDS_OF_OPTIONS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-        return Err(BadValue::new(format!("the field {name} has an option of its own: {option}")));
+        return Err(format!("the field {name} has an option of its own: {option}"));
     }
     Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
 }
 
 /// `VALUE` or `PATTERN=VALUE`. What stands before the first `=` is a pattern if it has a character that no directive
 /// has, so that `max-age=60` is none.
-pub(super) fn cache_control(text: &str) -> Result<FieldRule, BadValue> {
+pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
     match text.split_once('=') {
         Some((paths, value)) if paths.contains(['*', '?', '[', '{', '/', '.']) => {
             cache_control_from(Some(pattern(paths.trim())?), value)
@@ -99,28 +93,28 @@ pub(super) fn cache_control(text: &str) -> Result<FieldRule, BadValue> {
 }
 
 /// The same from its parts.
-pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, BadValue> {
+pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, String> {
     let name = "Cache-Control";
     Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
 }
 
 /// RFC 9110, section 5.5, without the bytes that are there for old software only.
-fn field_value(name: &str, text: &str) -> Result<String, BadValue> {
+fn field_value(name: &str, text: &str) -> Result<String, String> {
     let value = text.trim_matches([' ', '\t']);
     if value.is_empty() {
-        return Err(BadValue::new(format!("the field {name} has no value")));
+        return Err(format!("the field {name} has no value"));
     }
     if !value.bytes().all(|byte| byte == b'\t' || byte == b' ' || byte.is_ascii_graphic()) {
-        return Err(BadValue::new(format!(
+        return Err(format!(
             "the value {value:?} of the field {name} is not all visible ASCII, spaces and tabs"
-        )));
+        ));
     }
     Ok(value.to_owned())
 }
 
 /// `*`, or an origin as browsers send it: `scheme://host` or `scheme://host:port`, without a slash at the end.
-pub(super) fn origin(text: &str) -> Result<String, BadValue> {
-    let bad = |why: &str| BadValue::new(format!("{text:?} is not an origin: {why}"));
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let bad = |why: &str| format!("{text:?} is not an origin: {why}");
     if text == "*" {
         return Ok(text.to_owned());
     }
@@ -145,8 +139,8 @@ pub(super) fn origin(text: &str) -> Result<String, BadValue> {
 }
 
 /// A host name in lower case, or an address (IPv6 in brackets), without port.
-pub(super) fn host(text: &str) -> Result<String, BadValue> {
-    let bad = |why: &str| BadValue::new(format!("{text:?} is not a host name: {why}"));
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bad = |why: &str| format!("{text:?} is not a host name: {why}");
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {
             // As browsers write it.
@@ -176,29 +170,29 @@ pub(super) fn host(text: &str) -> Result<String, BadValue> {
 }
 
 /// `FROM TO [STATUS]`.
-pub(super) fn redirect(text: &str) -> Result<RedirectRule, BadValue> {
+pub(super) fn redirect(text: &str) -> Result<RedirectRule, String> {
     let parts: Vec<&str> = text.split_whitespace().collect();
     match parts[..] {
         [from, to] => redirect_from(from, to, None),
         [from, to, status] => redirect_from(from, to, Some(redirect_status(status)?)),
-        _ => Err(BadValue::new(format!("{text:?} is not a redirect such as '/old /new 301'"))),
+        _ => Err(format!("{text:?} is not a redirect such as '/old /new 301'")),
     }
 }
 
 /// The status of a redirect.
-pub(super) fn redirect_status(text: &str) -> Result<Status, BadValue> {
+pub(super) fn redirect_status(text: &str) -> Result<Status, String> {
     match text {
         "301" => Ok(Status::MovedPermanently),
         "302" => Ok(Status::Found),
         "307" => Ok(Status::TemporaryRedirect),
         "308" => Ok(Status::PermanentRedirect),
-        _ => Err(BadValue::new(format!("{text} is not the status of a redirect: 301, 302, 307 or 308"))),
+        _ => Err(format!("{text} is not the status of a redirect: 301, 302, 307 or 308")),
     }
 }
 
 /// The same from its parts; without a status it has moved for good.
-pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Result<RedirectRule, BadValue> {
-    let bad = |why: &str| Err(BadValue::new(format!("the redirect from {from:?} to {to:?} {why}")));
+pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Result<RedirectRule, String> {
+    let bad = |why: &str| Err(format!("the redirect from {from:?} to {to:?} {why}"));
     let (from_start, from_star) = split_star(from);
     let (to_start, to_star) = split_star(to);
     if !from.starts_with('/') {

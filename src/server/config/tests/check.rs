@@ -23,7 +23,7 @@ fn said(text: &str) -> Vec<String> {
         Ok(_) => Vec::new(),
         Err(problems) => {
             let folder = format!("{}/", path.display());
-            problems.0.iter().map(|problem| problem.to_string().replace(&folder, "")).collect()
+            problems.0.iter().map(|problem| problem.replace(&folder, "")).collect()
         }
     }
 }
@@ -35,7 +35,7 @@ fn what_is_not_there_is_named() {
         ("root = \"file\"", "root: file: Not a directory"),
         ("root = \"www\"\nspa = true", "spa: www: there is no index.html in it"),
         ("root = \"www\"\nusers = \"none\"", "users: none: No such file"),
-        ("root = \"www\"\nusers = \"nobody\"", "users: nobody: nobody is in it"),
+        ("root = \"www\"\nusers = \"nobody\"", "users: nobody: it has no user"),
         ("root = \"www\"\ndata = \"file\"", "data: file: it is not a directory"),
         ("root = \"www\"\ndata = \"file/data\"", "data: file/data: Not a directory"),
         ("root = \"www\"\naccess_log = \"www\"", "access_log: www: it is a directory"),
@@ -89,26 +89,40 @@ fn the_summary_tells_what_would_be_served() {
     );
     let settings = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good");
     let expected = "\
-listen        127.0.0.1:80
-listen        unix:/s (mode 0606)
-listen        systemd
-admin         [::1]:81
-data          /d
-connections   8, 6 from one address
-timeouts      head 30s, idle 1m 15s, write 30s
-cache         67108864 bytes, 65536 files
-access log    /l (json)
+listen                   127.0.0.1:80
+listen                   unix:/s,mode=0606
+listen                   systemd
+data                     /d
+sessions-max             8
+head-timeout             30s
+idle-timeout             75s
+write-timeout            30s
+cache-bytes              64M
+cache-entries            65536
+admin                    [::1]:81
+log-format               text
+quiet                    off
+access-log               /l
+access-log-format        json
 site for all other hosts
-  root        /r
-  on          nothing
+root                     /r
+listing                  off
+hidden-files             off
+clean-urls               off
+spa                      off
+compression              false
 site for a, b
-  root        /e\\u{1b}
-  on          compression, spa
-  header      X-A: a
-  header      X-B: b (on **/*.css)
-  cors        all origins
-  redirect    /a to /b (302)
-  users       only those in /u
+root                     /e\\u{1b}
+listing                  off
+hidden-files             off
+clean-urls               off
+spa                      true
+compression              on
+cors                     *
+users                    /u
+header                   X-A: a
+header                   **/*.css X-B: b
+redirect                 /a /b 302
 ";
-    assert_eq!(settings.summary(), expected);
+    assert_eq!(settings.summary, expected);
 }

@@ -58,10 +58,11 @@ fn all_its_examples_are_good() {
     let text = everything();
     let mut problems = Vec::new();
     let file = file::parse(&example(), &text, &mut problems).expect("it is TOML");
-    assert_eq!(problems, []);
-    assert_eq!((file.options.site.header.len(), file.options.site.redirect.len()), (2, 2));
-    assert_eq!((file.options.server.listen.len(), file.sites.len()), (4, 1));
-    assert_eq!(file.sites[0].options.header.len(), 1);
+    assert_eq!(problems, [""; 0]);
+    assert_eq!((file.rules.header.len(), file.rules.redirect.len()), (2, 2));
+    let listen = file.layer.iter().find(|(id, _)| id == "listen").expect("it has several");
+    assert_eq!((listen.1.len(), file.sites.len()), (4, 1));
+    assert_eq!(file.sites[0].table.options.rules.header.len(), 1);
     let folder = folder(&text);
     load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("what it says goes together");
     // Each line that stands in the text for one in a table says the same.
@@ -70,13 +71,13 @@ fn all_its_examples_are_good() {
         let end = start + text[start..].find(']').expect("the list ends");
         let line = &text[start..=end];
         let mut problems = Vec::new();
-        let short = file::parse(Path::new("f"), line, &mut problems).expect("it is TOML").options.site;
-        assert_eq!(problems, [], "{line}");
+        let short = file::parse(Path::new("f"), line, &mut problems).expect("it is TOML").rules;
+        assert_eq!(problems, [""; 0], "{line}");
         assert_eq!(short.header.len() + short.redirect.len(), count);
         let full = if short.header.is_empty() {
-            (format!("{:?}", short.redirect), format!("{:?}", file.options.site.redirect))
+            (format!("{:?}", short.redirect), format!("{:?}", file.rules.redirect))
         } else {
-            (format!("{:?}", short.header), format!("{:?}", file.options.site.header))
+            (format!("{:?}", short.header), format!("{:?}", file.rules.header))
         };
         assert_eq!(full.0, full.1);
     }

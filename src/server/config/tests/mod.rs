@@ -9,25 +9,19 @@ mod values;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::Parser;
-
-use super::{Arguments, Problems, Settings};
+use super::{Problems, Settings};
 
 /// What `server ARGUMENTS` is told when these variables are set.
 fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems> {
-    let arguments = Arguments::try_parse_from([&["server"], arguments].concat());
-    let look_up = |name: &str| {
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| OsString::from(value))
-    };
-    Settings::load(arguments.expect("the command line is good"), look_up)
+    let command_line: Vec<OsString> = ["server"].iter().chain(arguments).map(OsString::from).collect();
+    Settings::load(&command_line, variables.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
 /// The same, which must be good, as its debug text: settings have patterns, which cannot be compared.
 #[track_caller]
 fn loaded(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     match load(arguments, variables) {
-        Ok(settings) => format!("{settings:#?}"),
+        Ok(Settings { config, log_format, quiet, .. }) => format!("{config:#?} {log_format:?} {quiet}"),
         Err(problems) => panic!("{problems}"),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use actors::Config;
 use clap::CommandFactory;
 
 use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
-use crate::server::config::environment::variable;
 
 /// For each option three values that differ from each other and from the default, as text.
 const VALUES: [(&str, [&str; 3]); 25] = [
@@ -60,7 +60,7 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
 
         let folder = folder(&line(option, c));
         let config = path_in(&folder, "server.toml");
-        let name = variable(option);
+        let name = format!("SWITCHBOARD_{}", option.replace('-', "_").to_ascii_uppercase());
         let in_file = [common, &["--config", &config]].concat();
         assert_eq!(loaded(&in_file, &[]), alone(c), "{option} in a file");
         assert_eq!(loaded(common, &[(&name, b)]), alone(b), "{option} in the environment");
@@ -89,24 +89,18 @@ fn no_option_is_forgotten_here() {
 }
 
 #[test]
-fn the_defaults_that_help_tells_are_those_that_count() {
-    let command = Arguments::command();
-    let mut told = 0;
-    for argument in command.get_arguments() {
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let default = help.split_once("[default: ").map(|(_, rest)| rest.trim_end_matches(']'));
-        let (Some(default), Some(option)) = (default, argument.get_long()) else { continue };
-        let (option, common) = match option {
-            "connections-per-address" => (format!("--{option}=12288"), &[][..]),
-            // It is the server's own and not a field of the configuration.
-            "cache-control" => continue,
-            "access-log-format" => (format!("--{option}={default}"), &["--access-log=/log"][..]),
-            _ => (format!("--{option}={default}"), &[][..]),
-        };
-        assert_eq!(loaded(&[common, &[&option]].concat(), &[]), loaded(common, &[]), "{option}");
-        told += 1;
+fn the_defaults_are_those_of_the_actors() {
+    assert_eq!(loaded(&[], &[]), format!("{:#?} Text false", Config::default()));
+    // One default depends on another option, and one is the server's own and no field of the configuration.
+    let help = Arguments::command().render_long_help().to_string();
+    for default in
+        ["three quarters of --sessions-max", "no-cache", "combined", "127.0.0.1:6789", "75s", "64M"]
+    {
+        assert!(help.contains(&format!("[default: {default}]")), "{default}");
     }
-    assert_eq!(told, 18, "options that tell a default");
+    assert_eq!(loaded(&["--connections-per-address=12288"], &[]), loaded(&[], &[]));
+    let log = "--access-log=/log";
+    assert_eq!(loaded(&[log, "--access-log-format=combined"], &[]), loaded(&[log], &[]));
 }
 
 #[test]
@@ -143,9 +137,6 @@ fn what_is_wrong_in_the_environment_is_named_by_its_variables() {
         ("SWITCHBOARD_LOG_FORMAT", "xml"),
         ("SWITCHBOARD_HEADER", "X-A: a\nDate: b"),
         ("SWITCHBOARD_ROOT", "/a\n/b"),
-        // What other software sets for a service of this name is nobody's mistake.
-        ("SWITCHBOARD_PORT", "tcp://10.0.0.1:6789"),
-        ("SWITCHBOARD_CHECK", "maybe"),
     ];
     let problems = load(&[], &variables).expect_err("four are wrong").to_string();
     let lines: Vec<&str> = problems.lines().collect();
@@ -159,4 +150,28 @@ fn what_is_wrong_in_the_environment_is_named_by_its_variables() {
         let line = lines.iter().find(|line| line.starts_with(name)).expect(name);
         assert!(line.contains(words), "{line}");
     }
+}
+
+#[test]
+fn a_misspelt_variable_is_named_with_the_option_that_was_meant() {
+    for (name, hint) in [
+        ("SWITCHBOARD_LISEN", "; did you mean SWITCHBOARD_LISTEN?"),
+        ("SWITCHBOARD_ACESS_LOG", "; did you mean SWITCHBOARD_ACCESS_LOG?"),
+        ("SWITCHBOARD_listen", ""),
+        ("SWITCHBOARD_CHECK", ""),
+        ("SWITCHBOARD_COLOUR", ""),
+        ("SWITCHBOARD_", ""),
+    ] {
+        let problems = load(&[], &[(name, "1")]).expect_err(name);
+        assert_eq!(problems.0, [format!("{name}: the server has no such variable{hint}")]);
+    }
+    // Kubernetes sets these for a service with this name; nobody has typed them.
+    let others = [
+        ("SWITCHBOARD_SERVICE_HOST", "10.0.0.1"),
+        ("SWITCHBOARD_SERVICE_PORT_WEB", "6789"),
+        ("SWITCHBOARD_PORT", "tcp://10.0.0.1:6789"),
+        ("SWITCHBOARD_PORT_6789_TCP_ADDR", "10.0.0.1"),
+        ("OTHER_LISEN", "1"),
+    ];
+    assert_eq!(loaded(&[], &others), loaded(&[], &[]));
 }

@@ -7,19 +7,18 @@ use std::time::Duration;
 use actors::config::{AccessLogFormat, Listen};
 use wire::http::Status;
 
-use crate::server::config::problem::BadValue;
+use crate::server::config::LogFormat;
 use crate::server::config::site_values::{
     cache_control, header, header_from, host, origin, pattern, redirect,
 };
-use crate::server::config::values::{
-    LogFormat, access_log_format, address, bytes, count, listen, log_format, switch, timeout,
-};
+use crate::server::config::tests::load;
+use crate::server::config::values::{address, bytes, count, listen, switch, timeout};
 
 /// Checks that each text is refused with a message that has these words and the text.
 #[track_caller]
-fn refuses<T: Debug>(parse: impl Fn(&str) -> Result<T, BadValue>, table: &[(&str, &str)]) {
+fn refuses<T: Debug>(parse: impl Fn(&str) -> Result<T, String>, table: &[(&str, &str)]) {
     for (text, words) in table {
-        let message = parse(text).expect_err(text).to_string();
+        let message = parse(text).expect_err(text);
         assert!(message.contains(words), "{text:?}: {words:?} is not in {message:?}");
         assert!(!message.contains(['\n', '\r', '\u{1b}']), "{message:?} would be more than a line");
     }
@@ -68,11 +67,16 @@ fn switches_are_on_or_off() {
 
 #[test]
 fn formats_have_names() {
-    assert_eq!((log_format("text"), log_format("json")), (Ok(LogFormat::Text), Ok(LogFormat::Json)));
-    assert_eq!(access_log_format("combined"), Ok(AccessLogFormat::Combined));
-    assert_eq!(access_log_format("json"), Ok(AccessLogFormat::Json));
-    refuses(log_format, &[("xml", "text or json")]);
-    refuses(access_log_format, &[("text", "combined or json")]);
+    let formats = |log: &str, access_log: &str| {
+        let arguments =
+            [&format!("--log-format={log}"), "--access-log=a", &format!("--access-log-format={access_log}")];
+        let settings = load(&arguments, &[]).map_err(|problems| problems.to_string())?;
+        Ok((settings.log_format, settings.config.access_log.expect("it has a path").format))
+    };
+    assert_eq!(formats("text", "combined"), Ok((LogFormat::Text, AccessLogFormat::Combined)));
+    assert_eq!(formats("json", "json"), Ok((LogFormat::Json, AccessLogFormat::Json)));
+    refuses(|log| formats(log, "json"), &[("xml", "\"xml\" is not one of text, json")]);
+    refuses(|access_log| formats("json", access_log), &[("text", "\"text\" is not one of combined, json")]);
 }
 
 #[test]
