@@ -53,7 +53,7 @@ fn build_site(options: SiteOptions, hosts: Vec<String>, problems: &mut Vec<Strin
         compression: options.compression,
         fields: fields(options.rules.header, options.rules.cache_control),
         cors: cors(options.cors, problems),
-        media_types: Vec::new(),
+        media_types: options.media_type,
         redirects: options.rules.redirect,
         users_file: options.users,
     }

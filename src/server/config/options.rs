@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::config::{AccessLogFormat, Listen};
-use actors::site::{FieldRule, RedirectRule};
+use actors::site::{FieldRule, MediaTypeRule, RedirectRule};
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
-use super::site_values::{cache_control, header, origin, redirect};
+use super::site_values::{cache_control, header, media_type, origin, redirect};
 use super::values::{address, bytes, count, listen, path, switch, timeout};
 
 /// Serves a web site, relays messages that only their two ends can read, and indexes the files that peers share.
@@ -111,6 +111,10 @@ pub(super) struct SiteOptions {
     pub(super) compression: bool,
     #[command(flatten)]
     pub(super) rules: Rules,
+    /// Send files whose path matches a pattern with this media type ('*.go=text/plain'); of several patterns that match, the
+    /// last decides; may be repeated
+    #[arg(long, value_name = "PATTERN=TYPE", value_parser = media_type)]
+    pub(super) media_type: Vec<MediaTypeRule>,
     /// Let pages of this origin read the site (CORS), * for all; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(super) cors: Vec<String>,

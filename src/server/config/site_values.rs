@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use actors::site::{FieldRule, RedirectRule};
+use actors::site::{FieldRule, MediaTypeRule, RedirectRule};
 use globset::{GlobBuilder, GlobMatcher};
-use wire::http::{Status, is_token};
+use wire::http::{MediaType, Status, is_token};
 
 /// Fields whose value depends on the answer: the server sends them itself.
 const OWN_FIELDS: [&str; 19] = [
@@ -96,6 +96,16 @@ pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
 pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, String> {
     let name = "Cache-Control";
     Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
+}
+
+/// `PATTERN=TYPE`. A pattern cannot have an `=` here, a media type can.
+pub(super) fn media_type(text: &str) -> Result<MediaTypeRule, String> {
+    let (paths, media_type) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} is not a rule such as '*.go=text/plain'"))?;
+    let parsed: Result<MediaType, _> = media_type.trim().parse();
+    let media_type =
+        parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?.as_str().to_owned();
+    Ok(MediaTypeRule { paths: pattern(paths.trim())?, media_type })
 }
 
 /// RFC 9110, section 5.5, without the bytes that are there for old software only.

@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 25] = [
+const VALUES: [(&str, [&str; 3]); 26] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
@@ -28,6 +28,7 @@ const VALUES: [(&str, [&str; 3]); 25] = [
     ("compression", ["off", "on", "off"]),
     ("header", ["X-A: a", "X-A: b", "*.css X-A: c"]),
     ("cache-control", ["max-age=1", "max-age=2", "*.css=max-age=3"]),
+    ("media-type", ["*.a=a/b", "*.a=a/c", "*.b=a/b"]),
     ("cors", ["*", "https://a.example", "https://b.example"]),
     ("redirect", ["/a /b", "/a /c", "/a /c 302"]),
     ("users", ["/a", "/b", "/c"]),

@@ -9,7 +9,7 @@ use wire::http::Status;
 
 use crate::server::config::LogFormat;
 use crate::server::config::site_values::{
-    cache_control, header, header_from, host, origin, pattern, redirect,
+    cache_control, header, header_from, host, media_type, origin, pattern, redirect,
 };
 use crate::server::config::tests::load;
 use crate::server::config::values::{address, bytes, count, listen, switch, timeout};
@@ -208,6 +208,29 @@ fn cache_control_tells_patterns_from_directives() {
             ("*.css=", "no value"),
             ("[=no-cache", "not a pattern"),
             ("a\nb", "visible ASCII"),
+        ],
+    );
+}
+
+#[test]
+fn media_types_are_those_of_a_header_field() {
+    for (text, expected) in [
+        ("*.go=text/plain", "text/plain; charset=utf-8"),
+        ("/data/** = application/x-tar", "application/x-tar"),
+        ("*.txt=text/plain; charset=iso-8859-1", "text/plain; charset=iso-8859-1"),
+    ] {
+        assert_eq!(media_type(text).expect(text).media_type, expected);
+    }
+    let rule = media_type("/data/**=a/b").expect("it is good");
+    assert!(rule.paths.is_match("data/a/b") && !rule.paths.is_match("b"));
+    refuses(
+        media_type,
+        &[
+            ("text/plain", "such as '*.go=text/plain'"),
+            ("*.go=", "not a media type"),
+            ("*.go=text", "not a media type"),
+            ("*.go=text/plain\r\nX: y", "not a media type"),
+            ("=text/plain", "not a pattern"),
         ],
     );
 }
