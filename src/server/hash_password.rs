@@ -1,62 +1,60 @@
-//! `server --hash-password`: a line for the file of users of a web site.
+//! `server --hash-password`: a line for the users file of a web site.
 
-use std::io::{self, BufRead, IsTerminal as _, Write as _};
+use std::io::{self, BufRead, ErrorKind, IsTerminal as _};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actors::credentials::{HashError, hash_line};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use rpassword::{ConfigBuilder, prompt_password_with_config};
+use signal_hook::consts::SIGINT;
 use wire::escape::Escaped;
 use zeroize::Zeroizing;
 
-/// Most bytes of a line that are read; a password can have far fewer, and the error is to tell how many there are.
+/// At most this much of a line is read: more than a password can have, so that the error can say how long it is.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The name or the password is not good.
     #[error("{0}")]
     Hash(#[from] HashError),
-    /// Standard input failed.
     #[error("cannot read the password: {0}")]
     Input(#[from] io::Error),
-    /// What was typed the second time is something else.
-    #[error("these are two different passwords; try again")]
+    #[error("the two passwords differ; try again")]
     Different,
-    /// What was read is no text.
     #[error("the password is not UTF-8")]
     NotText,
+    /// Ctrl-C at the prompt.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Reads a password, one line, from standard input, and makes the line of the user `name` for the file. On a terminal
-/// it asks for it, twice, and does not show it.
-///
-/// # Errors
-/// [`Error`]
+/// Reads a password, one line, from standard input, and makes the line of the user `name`. On a terminal it asks twice and
+/// does not show what is typed.
 pub(super) fn hash_password(name: &str) -> Result<String, Error> {
     let stdin = io::stdin();
-    let line = if stdin.is_terminal() {
-        let _hidden = Hidden::start()?;
-        let line = ask(&format!("password for {}: ", Escaped(name)))?;
-        if line != ask("once more: ")? {
-            return Err(Error::Different);
-        }
-        line
-    } else {
-        read_line(stdin.lock())?
-    };
-    let password = str::from_utf8(&line).map_err(|_| Error::NotText)?;
-    Ok(hash_line(name, password)?)
+    if !stdin.is_terminal() {
+        let line = read_line(stdin.lock())?;
+        let password = str::from_utf8(&line).map_err(|_| Error::NotText)?;
+        return Ok(hash_line(name, password)?);
+    }
+    // rpassword raises the signal before it restores the terminal. With a handler the process survives that.
+    signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))?;
+    let password = ask(&format!("password for {}: ", Escaped(name)))?;
+    if *password != *ask("once more: ")? {
+        return Err(Error::Different);
+    }
+    Ok(hash_line(name, &password)?)
 }
 
-fn ask(prompt: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-    eprint!("{prompt}");
-    io::stderr().flush()?;
-    let line = read_line(io::stdin().lock());
-    // The end of line that was typed is not shown either.
-    eprintln!();
-    line
+fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
+    let terminal = ConfigBuilder::new().input_file_path("/dev/stdin").output_writer(io::stderr()).build();
+    match prompt_password_with_config(prompt, terminal) {
+        Ok(password) => Ok(password.into()),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Err(Error::Interrupted),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(Error::NotText),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a line without its end.
@@ -71,45 +69,6 @@ fn read_line(input: impl BufRead) -> io::Result<Zeroizing<Vec<u8>>> {
         }
     }
     Ok(line)
-}
-
-/// The terminal at standard input shows nothing of what is typed as long as this exists.
-struct Hidden {
-    before: Termios,
-    signals: Handle,
-}
-
-impl Hidden {
-    fn start() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        // Whoever stops it here is not to be left with a terminal that shows nothing.
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        let handle = signals.handle();
-        let restored = before.clone();
-        std::thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                show(&restored);
-                // As shells tell that a signal ended it.
-                std::process::exit(128 + signal);
-            }
-        });
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
-        Ok(Self { before, signals: handle })
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        self.signals.close();
-        show(&self.before);
-    }
-}
-
-fn show(before: &Termios) {
-    // A terminal that is gone shows nothing anyway.
-    let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
 }
 
 #[cfg(test)]

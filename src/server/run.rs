@@ -17,11 +17,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::config::{Arguments, LogFormat, Problems, Settings};
-use super::hash_password::hash_password;
+use super::hash_password::{self, hash_password};
 use crate::terminal;
 
 /// Exit status after a second signal, as shells have it for SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
+const EXIT_INTERRUPTED: u8 = 130;
 /// How long ending may take, with the deadlines of all actors; a session that ignores them all does not hold it up.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long whoever reads the log may take for what is left of it.
@@ -36,6 +36,7 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     if let Some(name) = &arguments.hash_password {
         return match hash_password(name) {
             Ok(line) => print(&line),
+            Err(hash_password::Error::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
             Err(error) => {
                 eprintln!("server: {error}");
                 ExitCode::FAILURE
@@ -102,7 +103,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         // Somebody is in a hurry. What was acknowledged is on disk.
         signals.forever().find(|signal| *signal != SIGHUP);
-        std::process::exit(EXIT_INTERRUPTED);
+        std::process::exit(EXIT_INTERRUPTED.into());
     });
     exit_after(PATIENCE);
     tracing::info!(target: "server", "stopping");
