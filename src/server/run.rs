@@ -93,15 +93,14 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if let Some(address) = server.admin_address() {
         terminal::print_line(&format!("metrics and health on {address}"))?;
     }
-    for signal in &mut signals {
-        match (signal, server.access_log()) {
-            (SIGHUP, Some(log)) => log.reopen(),
-            // A terminal that is closed takes its server along, as long as that has nothing to open anew.
-            _ => break,
+    while signals.forever().next() == Some(SIGHUP) {
+        match server.access_log() {
+            Some(log) => log.reopen(),
+            None => tracing::debug!(target: "server", "SIGHUP: there is no access log to reopen"),
         }
     }
     std::thread::spawn(move || {
-        // Somebody is in a hurry. What was acknowledged is on disk.
+        // A second signal asks for an end without draining. What was acknowledged is on disk.
         signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED.into());
     });

@@ -1,3 +1,4 @@
 //! The `server` command where it ends by itself.
 
 mod hash_password;
+mod signals;
