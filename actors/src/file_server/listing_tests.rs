@@ -27,11 +27,11 @@ fn all_between<'a>(page: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 }
 
 fn from_markup(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
+    text.replace("&#60;", "<")
+        .replace("&#62;", ">")
+        .replace("&#34;", "\"")
         .replace("&#39;", "'")
-        .replace("&amp;", "&")
+        .replace("&#38;", "&")
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -63,7 +63,7 @@ fn a_name_never_becomes_markup() {
     let name = "<img src=x onerror=\"alert('1')\">&amp;";
     let page = render_html(name, &[file(name), directory(name)], false);
     assert!(!page.contains("<img"), "{page}");
-    let shown = "&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt;&amp;amp;";
+    let shown = "&#60;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&#62;&#38;amp;";
     assert_eq!(all_between(&page, "<title>", "</title>"), [format!("Index of /{shown}/")]);
     assert_eq!(page.matches(shown).count(), 4, "the title, the breadcrumb and both rows show it");
 }
@@ -101,7 +101,7 @@ fn the_breadcrumb_leads_to_each_parent() {
     let page = render_html("a/b & c/d", &[], false);
     let heading = all_between(&page, "<h1>", "</h1>")[0];
     assert_eq!(all_between(heading, "<a href=\"", "\""), ["../../../", "../../", "../"]);
-    assert_eq!(all_between(heading, "<bdi>", "</bdi>"), ["/", "a", "b &amp; c"]);
+    assert_eq!(all_between(heading, "<bdi>", "</bdi>"), ["/", "a", "b &#38; c"]);
     assert!(heading.ends_with("<bdi aria-current=\"page\">d</bdi>"), "{heading}");
     assert!(!render_html("", &[], false).contains("../"), "nothing leads out of the root");
 }
@@ -119,15 +119,15 @@ fn what_is_missing_is_said() {
 
 #[test]
 fn sizes_are_readable_and_exact() {
-    let shown = |bytes| Size(bytes).to_string();
+    let shown = |bytes| Entry { bytes, ..file("a") }.size().to_string();
     assert_eq!(shown(0), "0 B");
     assert_eq!(shown(1023), "1023 B");
     assert_eq!(shown(1024), "1.0 KiB");
     assert_eq!(shown(1536), "1.5 KiB");
-    assert_eq!(shown(10 * 1024), "10 KiB");
-    assert_eq!(shown(1024 * 1024 - 1), "1.0 MiB");
-    assert_eq!(shown(100 * 1024 * 1024), "100 MiB");
-    assert_eq!(shown(u64::MAX), "16 EiB");
+    assert_eq!(shown(10 * 1024), "10.0 KiB");
+    assert_eq!(shown(1024 * 1024), "1.0 MiB");
+    assert_eq!(shown(100 * 1024 * 1024), "100.0 MiB");
+    assert_eq!(shown(u64::MAX), "16.0 EiB");
     assert!(render_html("", &[file("a")], false).contains("title=\"1536 bytes\">1.5 KiB<"));
 }
 
@@ -180,13 +180,15 @@ proptest! {
         prop_assert_eq!(tags(&page), tags(&render_html(plain, &[file("a")], false)));
     }
 
+    /// Sorting panics on anything else, and would end the server.
     #[test]
-    fn the_natural_order_is_an_order(names in prop::array::uniform3("[aAbB0129.Ä]{0,6}")) {
-        let [a, b, c] = &names;
-        prop_assert_eq!(natural_order(a, b), natural_order(b, a).reverse());
-        prop_assert_eq!(natural_order(a, b) == Ordering::Equal, a == b);
-        if natural_order(a, b).is_le() && natural_order(b, c).is_le() {
-            prop_assert!(natural_order(a, c).is_le());
+    fn the_natural_order_is_an_order(names in prop::array::uniform3("[aAbB0129.Ä中]{0,6}")) {
+        let entries = names.map(|name| file(&name));
+        let [a, b, c] = entries.each_ref().map(Rank::of);
+        prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+        prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a.name == b.name);
+        if a <= b && b <= c {
+            prop_assert!(a <= c);
         }
     }
 }
