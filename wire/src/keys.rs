@@ -1,13 +1,13 @@
-//! The two RSA key pairs of a peer: one that only signs, one that only unwraps keys.
+//! The two RSA key pairs of a peer: one that only signs and one that only unwraps keys. PROTOCOL.md, section 4.
 //!
-//! PROTOCOL.md, section "Keys". RSASSA-PSS and RSAES-OAEP are those of RFC 8017 with SHA-256 for the hash and for MGF1.
+//! RSASSA-PSS and RSAES-OAEP are those of RFC 8017, with SHA-256 as hash and in MGF1.
+
+use std::marker::PhantomData;
 
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
-use rsa::pss::{Signature, SigningKey, VerifyingKey};
 use rsa::rand_core::CryptoRng;
-use rsa::signature::{RandomizedSigner, SignatureEncoding, Verifier};
 use rsa::traits::PublicKeyParts;
-use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
+use rsa::{Oaep, Pss, RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -15,24 +15,25 @@ use crate::digest::{Digest, Fingerprint};
 
 /// Size of the keys that peers make, in bits.
 pub const KEY_BITS: usize = 3072;
-/// Smallest modulus accepted from others, in bits.
+/// Smallest accepted modulus, in bits.
 pub const KEY_BITS_MIN: u32 = 2048;
-/// Largest modulus accepted from others, in bits: verifying must stay cheap for whoever is asked to.
+/// Largest accepted modulus, in bits: a stranger's signature must be cheap to verify.
 pub const KEY_BITS_MAX: u32 = 4096;
 /// Length of the keys that are wrapped, in bytes.
 pub const SECRET_BYTES: usize = 32;
 
-/// A 32-byte secret that is wiped when dropped.
+/// A 32-byte secret that is zeroized when it is dropped.
 pub type Secret = Zeroizing<[u8; SECRET_BYTES]>;
 
 const OAEP_LABEL: &[u8] = b"switchboard/1 conversation key";
 
-/// What each signature is about; it goes in front of what is signed, so that none can be taken for another.
+/// What a signature is for. Its domain string is signed in front of the message, so that a signature for one purpose
+/// cannot be used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A contact card.
     Card,
-    /// The proof of a key when joining a server.
+    /// The proof of possession when a peer joins a server.
     Join,
     /// The opening of a conversation.
     Opening,
@@ -46,6 +47,11 @@ impl Purpose {
             Self::Opening => b"switchboard/1 opening\0",
         }
     }
+
+    /// The hash that is signed.
+    fn hash(self, message: &[u8]) -> Digest {
+        Digest::of_parts(&[self.domain(), message])
+    }
 }
 
 /// Why a key cannot be used.
@@ -54,65 +60,117 @@ pub enum BadKey {
     /// Not a SubjectPublicKeyInfo with an RSA key.
     #[error("not an RSA public key in SubjectPublicKeyInfo form")]
     Public,
-    /// Not a PKCS#8 private key, or the passphrase does not open it.
+    /// Not a PKCS#8 private key, or the passphrase is wrong.
     #[error("not an RSA private key in PKCS#8 PEM form, or the passphrase does not open it")]
     Private,
-    /// The key is under a passphrase and none was given.
+    /// The key is encrypted and no passphrase was given.
     #[error("the key is under a passphrase and none was given")]
     PassphraseMissing,
     /// The modulus is outside 2048 to 4096 bits.
     #[error("an RSA key must have 2048 to 4096 bits, this one has {0}")]
     Size(u32),
-    /// The system could not make a key.
+    /// Key generation failed.
     #[error("an RSA key could not be made")]
     Generation,
 }
 
-/// The one failure of all that can be wrong with a signature or a ciphertext.
+/// A signature or a ciphertext is not authentic. There is one error for all causes, because telling them apart would help
+/// an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it does not verify")]
 pub struct NotAuthentic;
 
-/// A public key with its name.
+/// Marks the keys of an identity, which are for signatures only.
 #[derive(Debug, Clone)]
-struct PublicKey {
+pub enum Signing {}
+
+/// Marks the keys of an encryption pair, which are for wrapping keys only.
+#[derive(Debug, Clone)]
+pub enum Wrapping {}
+
+/// The public half of an identity: verifies what its owner signed.
+pub type IdentityPublic = PublicKey<Signing>;
+/// The identity of a peer: a key pair for signatures only.
+pub type IdentityKey = PrivateKey<Signing>;
+/// The public half of an encryption pair: wraps keys for its owner.
+pub type EncryptionPublic = PublicKey<Wrapping>;
+/// An encryption pair: unwraps keys, and does nothing else.
+pub type EncryptionKey = PrivateKey<Wrapping>;
+
+/// A public RSA key of 2048 to 4096 bits.
+#[derive(Debug, Clone)]
+pub struct PublicKey<Use> {
     key: RsaPublicKey,
     der: Vec<u8>,
     fingerprint: Fingerprint,
+    usage: PhantomData<Use>,
 }
 
-impl PublicKey {
-    fn from_der(der: &[u8]) -> Result<Self, BadKey> {
+impl<Use> PublicKey<Use> {
+    /// Reads a SubjectPublicKeyInfo in DER.
+    ///
+    /// # Errors
+    /// [`BadKey::Public`] or [`BadKey::Size`].
+    pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
         let key = RsaPublicKey::from_public_key_der(der).map_err(|_| BadKey::Public)?;
-        check_size(&key)?;
-        Ok(Self { key, der: der.to_vec(), fingerprint: Digest::of(der) })
+        let bits = key.n().bits();
+        if !(KEY_BITS_MIN..=KEY_BITS_MAX).contains(&bits) {
+            return Err(BadKey::Size(bits));
+        }
+        Ok(Self { key, der: der.to_vec(), fingerprint: Digest::of(der), usage: PhantomData })
     }
 
-    fn of(private: &RsaPrivateKey) -> Result<Self, BadKey> {
-        let der = private.to_public_key().to_public_key_der().map_err(|_| BadKey::Public)?;
-        Self::from_der(der.as_bytes())
+    /// The SubjectPublicKeyInfo in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The SHA-256 digest of [`PublicKey::der`].
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 }
 
-fn check_size(key: &impl PublicKeyParts) -> Result<(), BadKey> {
-    let bits = key.n().bits();
-    if (KEY_BITS_MIN..=KEY_BITS_MAX).contains(&bits) { Ok(()) } else { Err(BadKey::Size(bits)) }
+impl PublicKey<Signing> {
+    /// Checks that the owner signed `message` for `purpose` (RSASSA-PSS, SHA-256, 32 bytes of salt).
+    ///
+    /// # Errors
+    /// [`NotAuthentic`], whatever is wrong with it.
+    pub fn verify(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> Result<(), NotAuthentic> {
+        let hash = purpose.hash(message);
+        self.key.verify(Pss::<Sha256>::new(), &hash.0, signature).map_err(|_| NotAuthentic)
+    }
 }
 
-/// A private key with the public half in the form in which it travels.
-struct PrivateKey {
+impl PublicKey<Wrapping> {
+    /// Encrypts a key for the owner (RSAES-OAEP, SHA-256, MGF1-SHA256, label `switchboard/1 conversation key`).
+    pub fn wrap(&self, secret: &Secret, rng: &mut impl CryptoRng) -> Vec<u8> {
+        self.key
+            .encrypt(rng, Oaep::<Sha256>::new_with_label(OAEP_LABEL), secret.as_slice())
+            .expect("32 bytes fit under OAEP with SHA-256 in every modulus from 2048 bits on")
+    }
+}
+
+/// A private RSA key with its public half.
+pub struct PrivateKey<Use> {
     key: RsaPrivateKey,
-    public: PublicKey,
+    public: PublicKey<Use>,
 }
 
-impl PrivateKey {
-    fn generate(bits: usize, rng: &mut impl CryptoRng) -> Result<Self, BadKey> {
-        let key = RsaPrivateKey::new(rng, bits).map_err(|_| BadKey::Generation)?;
-        let public = PublicKey::of(&key)?;
-        Ok(Self { key, public })
+impl<Use> PrivateKey<Use> {
+    /// Makes a key pair of `bits` bits.
+    ///
+    /// # Errors
+    /// [`BadKey::Size`] or [`BadKey::Generation`].
+    pub fn generate(bits: usize, rng: &mut impl CryptoRng) -> Result<Self, BadKey> {
+        Self::new(RsaPrivateKey::new(rng, bits).map_err(|_| BadKey::Generation)?)
     }
 
-    fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, BadKey> {
+    /// Reads PKCS#8 PEM, encrypted under a passphrase or not.
+    ///
+    /// # Errors
+    /// [`BadKey`] when it is not a key, is damaged, or the passphrase is missing or wrong.
+    pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, BadKey> {
         let key = if is_under_passphrase(pem) {
             let passphrase = passphrase.ok_or(BadKey::PassphraseMissing)?;
             RsaPrivateKey::from_pkcs8_encrypted_pem(pem, passphrase)
@@ -121,191 +179,58 @@ impl PrivateKey {
         };
         let key = key.map_err(|_| BadKey::Private)?;
         key.validate().map_err(|_| BadKey::Private)?;
-        let public = PublicKey::of(&key)?;
-        Ok(Self { key, public })
+        Self::new(key)
     }
 
-    fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, BadKey> {
+    fn new(key: RsaPrivateKey) -> Result<Self, BadKey> {
+        let der = key.to_public_key().to_public_key_der().map_err(|_| BadKey::Public)?;
+        Ok(Self { public: PublicKey::from_der(der.as_bytes())?, key })
+    }
+
+    /// Writes PKCS#8 PEM, encrypted if a passphrase is given.
+    ///
+    /// # Errors
+    /// [`BadKey::Private`] when the key cannot be encoded.
+    pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, BadKey> {
         match passphrase {
             None => self.key.to_pkcs8_pem(LineEnding::LF),
             Some(passphrase) => self.key.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
         }
         .map_err(|_| BadKey::Private)
     }
-}
-
-/// Whether a PEM text holds a key under a passphrase (RFC 7468, section 11).
-pub fn is_under_passphrase(pem: &str) -> bool {
-    pem.trim_start().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
-}
-
-/// The public half of an identity: verifies what its owner signed.
-#[derive(Debug, Clone)]
-pub struct IdentityPublic(PublicKey);
-
-impl IdentityPublic {
-    /// Reads a SubjectPublicKeyInfo in DER.
-    ///
-    /// # Errors
-    /// [`BadKey`] when it is none or its size is not accepted.
-    pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
-        PublicKey::from_der(der).map(Self)
-    }
-
-    /// The SubjectPublicKeyInfo in DER.
-    pub fn der(&self) -> &[u8] {
-        &self.0.der
-    }
-
-    /// Names this key.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint
-    }
-
-    /// Checks that the owner signed `message` for `purpose` (RSASSA-PSS, SHA-256, 32 bytes of salt).
-    ///
-    /// # Errors
-    /// [`NotAuthentic`], whatever is wrong with it.
-    pub fn verify(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> Result<(), NotAuthentic> {
-        let signature = Signature::try_from(signature).map_err(|_| NotAuthentic)?;
-        VerifyingKey::<Sha256>::new(self.0.key.clone())
-            .verify(&[purpose.domain(), message].concat(), &signature)
-            .map_err(|_| NotAuthentic)
-    }
-}
-
-/// The identity of a peer: a key pair for signatures only.
-pub struct IdentityKey {
-    signing: SigningKey<Sha256>,
-    private: PrivateKey,
-    public: IdentityPublic,
-}
-
-impl IdentityKey {
-    /// Makes a key pair of `bits` bits.
-    ///
-    /// # Errors
-    /// [`BadKey`] when the size is not accepted.
-    pub fn generate(bits: usize, rng: &mut impl CryptoRng) -> Result<Self, BadKey> {
-        PrivateKey::generate(bits, rng).map(Self::new)
-    }
-
-    /// Reads PKCS#8 PEM, under a passphrase or not.
-    ///
-    /// # Errors
-    /// [`BadKey`] when it is none, is damaged, or the passphrase is missing or wrong.
-    pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, BadKey> {
-        PrivateKey::from_pem(pem, passphrase).map(Self::new)
-    }
-
-    fn new(private: PrivateKey) -> Self {
-        let public = IdentityPublic(private.public.clone());
-        Self { signing: SigningKey::new(private.key.clone()), private, public }
-    }
-
-    /// Writes PKCS#8 PEM, under a passphrase if one is given.
-    ///
-    /// # Errors
-    /// [`BadKey::Private`] when the key cannot be encoded.
-    pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, BadKey> {
-        self.private.to_pem(passphrase)
-    }
 
     /// The public half.
-    pub fn public(&self) -> &IdentityPublic {
+    pub fn public(&self) -> &PublicKey<Use> {
         &self.public
     }
+}
 
+impl PrivateKey<Signing> {
     /// Signs `message` for `purpose` (RSASSA-PSS, SHA-256, 32 bytes of salt).
     pub fn sign(&self, purpose: Purpose, message: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
-        self.signing.sign_with_rng(rng, &[purpose.domain(), message].concat()).to_vec()
+        self.key
+            .sign_with_rng(rng, Pss::<Sha256>::new(), &purpose.hash(message).0)
+            .expect("a SHA-256 hash and its salt fit under PSS in every modulus from 2048 bits on")
     }
 }
 
-/// The public half of an encryption pair: wraps keys for its owner.
-#[derive(Debug, Clone)]
-pub struct EncryptionPublic(PublicKey);
-
-impl EncryptionPublic {
-    /// Reads a SubjectPublicKeyInfo in DER.
-    ///
-    /// # Errors
-    /// [`BadKey`] when it is none or its size is not accepted.
-    pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
-        PublicKey::from_der(der).map(Self)
-    }
-
-    /// The SubjectPublicKeyInfo in DER.
-    pub fn der(&self) -> &[u8] {
-        &self.0.der
-    }
-
-    /// Names this key.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint
-    }
-
-    /// Encrypts a key for the owner (RSAES-OAEP, SHA-256, MGF1-SHA256, label `switchboard/1 conversation key`).
-    pub fn wrap(&self, secret: &Secret, rng: &mut impl CryptoRng) -> Vec<u8> {
-        self.0
-            .key
-            .encrypt(rng, Oaep::<Sha256>::new_with_label(OAEP_LABEL), secret.as_slice())
-            .expect("32 bytes fit under OAEP with SHA-256 in every modulus from 2048 bits on")
-    }
-}
-
-/// An encryption pair: unwraps keys, and does nothing else.
-pub struct EncryptionKey {
-    private: PrivateKey,
-    public: EncryptionPublic,
-}
-
-impl EncryptionKey {
-    /// Makes a key pair of `bits` bits.
-    ///
-    /// # Errors
-    /// [`BadKey`] when the size is not accepted.
-    pub fn generate(bits: usize, rng: &mut impl CryptoRng) -> Result<Self, BadKey> {
-        PrivateKey::generate(bits, rng).map(Self::new)
-    }
-
-    /// Reads PKCS#8 PEM, under a passphrase or not.
-    ///
-    /// # Errors
-    /// [`BadKey`] when it is none, is damaged, or the passphrase is missing or wrong.
-    pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, BadKey> {
-        PrivateKey::from_pem(pem, passphrase).map(Self::new)
-    }
-
-    fn new(private: PrivateKey) -> Self {
-        let public = EncryptionPublic(private.public.clone());
-        Self { private, public }
-    }
-
-    /// Writes PKCS#8 PEM, under a passphrase if one is given.
-    ///
-    /// # Errors
-    /// [`BadKey::Private`] when the key cannot be encoded.
-    pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, BadKey> {
-        self.private.to_pem(passphrase)
-    }
-
-    /// The public half.
-    pub fn public(&self) -> &EncryptionPublic {
-        &self.public
-    }
-
+impl PrivateKey<Wrapping> {
     /// Decrypts a key that was wrapped for this pair.
     ///
     /// # Errors
     /// [`NotAuthentic`], whatever is wrong with it.
     pub fn unwrap_secret(&self, wrapped: &[u8], rng: &mut impl CryptoRng) -> Result<Secret, NotAuthentic> {
         let padding = Oaep::<Sha256>::new_with_label(OAEP_LABEL);
-        let plain = self.private.key.decrypt_blinded(rng, padding, wrapped).map_err(|_| NotAuthentic)?;
+        let plain = self.key.decrypt_blinded(rng, padding, wrapped).map_err(|_| NotAuthentic)?;
         let plain = Zeroizing::new(plain);
         let secret = plain.as_slice().try_into().map_err(|_| NotAuthentic)?;
         Ok(Zeroizing::new(secret))
     }
+}
+
+/// Whether a PEM text holds an encrypted key (RFC 7468, section 11).
+pub fn is_under_passphrase(pem: &str) -> bool {
+    pem.trim_start().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
 #[cfg(test)]
