@@ -50,16 +50,25 @@ pub fn split(buffer: &[u8], body_bytes_max: usize) -> Result<Option<&[u8]>, BadF
     Ok(rest.get(..length))
 }
 
+/// Encodes a value with postcard, without a length in front.
+pub fn body<T: Serialize>(value: &T) -> Vec<u8> {
+    append_body(value, Vec::new())
+}
+
+/// Appends the encoded `value` to `out`.
+fn append_body<T: Serialize>(value: &T, out: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, out)
+        .expect("a Vec takes all that is written, and our types contain nothing that postcard refuses")
+}
+
 /// Appends `message` to `out` as a frame. Returns the length of its body.
 ///
 /// # Panics
-/// When the body is over 4 GiB, which no message of this protocol can be.
+/// If the body is longer than 4 GiB, which no message of this protocol can be.
 pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let mut written = postcard::to_extend(message, std::mem::take(out))
-        .expect("a Vec takes all that is written, and our messages contain nothing that postcard refuses");
-    std::mem::swap(out, &mut written);
+    *out = append_body(message, std::mem::take(out));
     let length = out.len() - start - LENGTH_BYTES;
     let prefix = u32::try_from(length).expect("a message is far shorter than 4 GiB");
     out[start..start + LENGTH_BYTES].copy_from_slice(&prefix.to_le_bytes());

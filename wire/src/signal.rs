@@ -6,9 +6,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::conversation::ConversationId;
 use crate::digest::Digest;
 use crate::file_name::FileName;
-use crate::frame::{self, BadFrame};
 use crate::protocol::TransferId;
 use crate::transfer::TransferSalt;
+
+pub use crate::frame::{body as encode, decode};
 
 /// The recipient's word on what it has received in a conversation that the other side opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,17 +108,4 @@ pub enum Verdict {
     Changed,
     /// Too many transfers at once.
     Busy,
-}
-
-/// Encodes the content of a signal.
-pub fn encode<T: Serialize>(content: &T) -> Vec<u8> {
-    postcard::to_stdvec(content).expect("signals contain nothing that postcard refuses")
-}
-
-/// Decodes the content of a signal.
-///
-/// # Errors
-/// [`BadFrame::Malformed`].
-pub fn decode<'a, T: Deserialize<'a>>(content: &'a [u8]) -> Result<T, BadFrame> {
-    frame::decode(content)
 }

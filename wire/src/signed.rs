@@ -35,9 +35,8 @@ pub(crate) fn sign<T: Serialize>(
     purpose: Purpose,
     rng: &mut impl CryptoRng,
 ) -> (Vec<u8>, Vec<u8>) {
-    const PLAIN: &str = "cards and openings contain nothing that postcard refuses";
-    let body = postcard::to_stdvec(body).expect(PLAIN);
+    let body = frame::body(body);
     let signature = key.sign(purpose, &body, rng);
-    let all = postcard::to_stdvec(&Signed { body: &body, signature: &signature }).expect(PLAIN);
+    let all = frame::body(&Signed { body: &body, signature: &signature });
     (body, all)
 }
