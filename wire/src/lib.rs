@@ -6,6 +6,7 @@
 
 mod bounded;
 pub mod card;
+mod cipher;
 pub mod conversation;
 pub mod digest;
 pub mod escape;

@@ -1,78 +1,66 @@
-//! The file message: a sealed header with the total length, then the bytes in sealed chunks. PROTOCOL.md, section
-//! "Files".
+//! The file message: a sealed header with the total length, then the bytes in sealed chunks. PROTOCOL.md, section 15.5.
 //!
-//! Each record is a frame (see [`crate::frame`]) whose body is AES-256-GCM ciphertext. The nonce counts the records and
-//! marks the last, so that none can be dropped, repeated, moved or cut off at the end.
+//! Each record is a frame (see [`crate::frame`]) whose body is AES-256-GCM ciphertext. The nonce contains the number of the
+//! record and a mark for the last one, so that no record can be dropped, repeated, moved or cut off at the end.
 
-use aes_gcm::aead::{Aead, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce};
-use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
-use zeroize::Zeroizing;
 
+use crate::cipher::{Cipher, Nonce, TAG_BYTES};
 use crate::digest::Digest;
 use crate::file_name::FileName;
 use crate::frame::{self, LENGTH_BYTES};
-use crate::keys::{NotAuthentic, SECRET_BYTES};
+use crate::keys::{NotAuthentic, Secret};
 use crate::protocol::TransferId;
 
-/// Plaintext of every chunk but the last.
+/// Length of the plaintext of every chunk but the last, in bytes.
 pub const CHUNK_BYTES: usize = 128 << 10;
-/// Longest record: a chunk with its tag.
+/// Longest record, in bytes: a chunk with its tag.
 pub const RECORD_BYTES_MAX: usize = CHUNK_BYTES + TAG_BYTES;
 
-const TAG_BYTES: usize = 16;
-
-/// What stands in front of the bytes.
+/// The first record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHeader {
     /// The file's name at its holder.
     pub name: FileName,
-    /// The whole file's length.
+    /// Length of the whole file, in bytes.
     pub total_bytes: u64,
-    /// The first byte that follows; everything before it the receiver has already.
+    /// Offset of the first byte that follows. The receiver has everything before it.
     pub offset: u64,
-    /// SHA-256 of the whole file.
+    /// Digest of the whole file.
     pub sha256: Digest,
 }
 
-/// The holder's part of what the key of a transfer is derived from.
+/// The holder's contribution to the key of a transfer.
 pub type TransferSalt = [u8; 16];
 
-/// What the key of a transfer is derived from.
+/// The inputs of the key of a transfer.
 #[derive(Clone)]
 pub struct TransferKey {
-    /// Names the transfer; drawn by the receiver.
+    /// Identifies the transfer; drawn by the receiver.
     pub transfer: TransferId,
     /// Drawn by the receiver; known to the two ends only.
-    pub secret: Zeroizing<[u8; SECRET_BYTES]>,
-    /// Drawn by the holder.
+    pub secret: Secret,
+    /// Drawn by the holder, so that a repeated request leads to another key.
     pub salt: TransferSalt,
 }
 
 struct Records {
-    cipher: Aes256Gcm,
+    cipher: Cipher,
     next: u64,
 }
 
 impl Records {
-    fn new(of: &TransferKey) -> Self {
-        let mut key = Zeroizing::new([0; SECRET_BYTES]);
-        let salt = [of.transfer, of.salt].concat();
-        Hkdf::<Sha256>::new(Some(&salt), of.secret.as_slice())
-            .expand(b"switchboard/1 file", key.as_mut_slice())
-            .expect("32 bytes are within what HKDF-SHA256 can give");
-        let cipher = Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes");
-        Self { cipher, next: 0 }
+    fn new(key: &TransferKey) -> Self {
+        let salt = [key.transfer, key.salt].concat();
+        Self { cipher: Cipher::derive(&key.secret, &salt, b"switchboard/1 file"), next: 0 }
     }
 
-    fn nonce(&mut self, last: bool) -> Nonce<aes_gcm::aead::consts::U12> {
+    fn nonce(&mut self, last: bool) -> Nonce {
         let mut nonce = [0; 12];
         nonce[3..11].copy_from_slice(&self.next.to_be_bytes());
         nonce[11] = u8::from(last);
         self.next += 1;
-        nonce.into()
+        nonce
     }
 }
 
@@ -80,18 +68,18 @@ impl Records {
 pub struct FileSealer(Records);
 
 impl FileSealer {
-    /// For a transfer whose secret came with the request.
+    /// Starts a transfer.
     pub fn new(key: &TransferKey) -> Self {
         Self(Records::new(key))
     }
 
-    /// The first record.
+    /// Seals the first record.
     pub fn header(&mut self, header: &FileHeader) -> Vec<u8> {
-        let plain = postcard::to_stdvec(header).expect("a header contains nothing that postcard refuses");
-        self.record(&plain, false)
+        self.record(&frame::body(header), false)
     }
 
-    /// A chunk: [`CHUNK_BYTES`] long unless it is the last; there is always a last one, if need be an empty one.
+    /// Seals a chunk of [`CHUNK_BYTES`], or less if it is the last one. There is always a last chunk, of an empty file an
+    /// empty one.
     pub fn chunk(&mut self, plain: &[u8], last: bool) -> Vec<u8> {
         debug_assert!(plain.len() <= CHUNK_BYTES, "chunks are cut to size by the caller");
         self.record(plain, last)
@@ -99,8 +87,7 @@ impl FileSealer {
 
     fn record(&mut self, plain: &[u8], last: bool) -> Vec<u8> {
         let nonce = self.0.nonce(last);
-        let sealed =
-            self.0.cipher.encrypt(&nonce, plain).expect("a chunk is far below what AES-GCM can seal");
+        let sealed = self.0.cipher.seal(nonce, &[], plain);
         let length = u32::try_from(sealed.len()).expect("a record is far shorter than 4 GiB");
         let mut record = Vec::with_capacity(LENGTH_BYTES + sealed.len());
         record.extend_from_slice(&length.to_le_bytes());
@@ -113,36 +100,31 @@ impl FileSealer {
 pub struct FileOpener(Records);
 
 impl FileOpener {
-    /// For a transfer that this side asked for.
+    /// Starts a transfer.
     pub fn new(key: &TransferKey) -> Self {
         Self(Records::new(key))
     }
 
-    /// Opens the first record (without its length).
+    /// Opens the first record, given without its length.
     ///
     /// # Errors
     /// [`NotAuthentic`].
     pub fn header(&mut self, record: &[u8]) -> Result<FileHeader, NotAuthentic> {
-        let plain = self.record(record, false)?;
+        let plain = self.chunk(record, false)?;
         frame::decode(&plain).map_err(|_| NotAuthentic)
     }
 
-    /// Opens a chunk (without its length); `last` says whether the total is reached with it, which the receiver knows
-    /// from the header.
+    /// Opens a chunk, given without its length. The receiver knows from the header whether it is the last one.
     ///
     /// # Errors
     /// [`NotAuthentic`].
     pub fn chunk(&mut self, record: &[u8], last: bool) -> Result<Vec<u8>, NotAuthentic> {
-        self.record(record, last)
-    }
-
-    fn record(&mut self, record: &[u8], last: bool) -> Result<Vec<u8>, NotAuthentic> {
         let nonce = self.0.nonce(last);
-        self.0.cipher.decrypt(&nonce, record).map_err(|_| NotAuthentic)
+        self.0.cipher.open(nonce, &[], record)
     }
 }
 
-/// How many bytes the next chunk has when `left` are still to come, and whether it is the last.
+/// How many bytes the next chunk has when `left` bytes are still to come, and whether it is the last.
 pub fn next_chunk(left: u64) -> (usize, bool) {
     match usize::try_from(left) {
         Ok(left) if left <= CHUNK_BYTES => (left, true),
@@ -153,6 +135,7 @@ pub fn next_chunk(left: u64) -> (usize, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     fn header(total_bytes: u64) -> FileHeader {
         let name = "a.txt".parse().expect("a good name");

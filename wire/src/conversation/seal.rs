@@ -1,28 +1,23 @@
-//! Sealing and opening under a conversation's key.
+//! Sealing and opening under a conversation's keys.
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use hkdf::Hkdf;
 use rsa::rand_core::CryptoRng;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::opening::{BadOpening, Opening};
 use crate::card::Card;
+use crate::cipher::{Cipher, Nonce, TAG_BYTES};
 use crate::conversation::ConversationId;
 use crate::digest::{DIGEST_BYTES, Digest};
-use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, SECRET_BYTES, Secret};
+use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, Secret};
 use crate::protocol::Kind;
 
-/// Longest text of a message: with its head and padding it fills 64 KiB.
+/// Longest text of a message, in bytes: with its head and padding it fills 64 KiB.
 pub const TEXT_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - MESSAGE_HEAD_BYTES - 1;
 
 const PLAINTEXT_BYTES_MAX: usize = 64 << 10;
 const PLAINTEXT_BYTES_MIN: usize = 64;
-/// In front of a text: when it was written, and its digest.
+/// In front of a text: the time at which it was written, and its digest.
 const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
 /// Ends the content; zeros follow (ISO/IEC 7816-4).
 const PADDING_MARK: u8 = 0x80;
 
@@ -32,46 +27,44 @@ pub enum Refused {
     /// It has been opened before.
     #[error("it was opened before")]
     Again,
-    /// Messages before it are missing: the next one must have place `expected`.
+    /// Messages before it are missing.
     #[error("messages before it are missing; place {expected} is next")]
     Gap {
-        /// The place that is next.
+        /// The place of the next message.
         expected: u64,
     },
-    /// It is not what the opener sealed here.
+    /// The opener did not seal these bytes for this place, kind and number.
     #[error("it does not verify")]
     NotAuthentic,
 }
 
-/// The two keys of a conversation: one for messages, which must arrive whole and in order, and one for signals
+impl From<NotAuthentic> for Refused {
+    fn from(_: NotAuthentic) -> Self {
+        Self::NotAuthentic
+    }
+}
+
+/// The two keys of a conversation: one for messages, which must arrive completely and in order, and one for signals
 /// (receipts, requests, answers), of which some may be lost.
 struct Keys {
     id: ConversationId,
-    messages: Aes256Gcm,
-    signals: Aes256Gcm,
+    messages: Cipher,
+    signals: Cipher,
 }
 
 impl Keys {
     fn derive(id: ConversationId, secret: &Secret) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(Some(&id.0), secret.as_slice());
-        let key = |info: &[u8]| {
-            let mut key = Zeroizing::new([0; SECRET_BYTES]);
-            hkdf.expand(info, key.as_mut_slice()).expect("32 bytes are within what HKDF-SHA256 can give");
-            Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes")
-        };
+        let key = |info| Cipher::derive(secret, &id.0, info);
         Self { id, messages: key(b"switchboard/1 messages"), signals: key(b"switchboard/1 signals") }
     }
 
-    fn cipher(&self, kind: Kind) -> &Aes256Gcm {
+    fn cipher(&self, kind: Kind) -> &Cipher {
         if kind == Kind::Message { &self.messages } else { &self.signals }
     }
 
     fn seal(&self, kind: Kind, number: u64, place: u64, plaintext: &[u8]) -> Vec<u8> {
-        let aad = associated_data(self.id, kind, number);
-        let ciphertext = self
-            .cipher(kind)
-            .encrypt(&nonce(place), Payload { msg: plaintext, aad: &aad })
-            .expect("a plaintext is far below the 64 GiB that AES-GCM can seal");
+        let associated_data = associated_data(self.id, kind, number);
+        let ciphertext = self.cipher(kind).seal(nonce(place), &associated_data, plaintext);
         [self.id.0.as_slice(), &place.to_le_bytes(), &ciphertext].concat()
     }
 
@@ -80,41 +73,34 @@ impl Keys {
         if id != self.id {
             return Err(NotAuthentic);
         }
-        let aad = associated_data(id, kind, number);
-        self.cipher(kind)
-            .decrypt(&nonce(place), Payload { msg: ciphertext, aad: &aad })
-            .map(Zeroizing::new)
-            .map_err(|_| NotAuthentic)
+        let associated_data = associated_data(id, kind, number);
+        self.cipher(kind).open(nonce(place), &associated_data, ciphertext).map(Zeroizing::new)
     }
 }
 
-fn nonce(place: u64) -> Nonce<aes_gcm::aead::consts::U12> {
-    let mut nonce = [0; NONCE_BYTES];
+fn nonce(place: u64) -> Nonce {
+    let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&place.to_be_bytes());
-    nonce.into()
+    nonce
 }
 
-fn associated_data(id: ConversationId, kind: Kind, number: u64) -> [u8; DIGEST_BYTES + 1 + 8] {
-    let mut aad = [0; DIGEST_BYTES + 1 + 8];
-    aad[..DIGEST_BYTES].copy_from_slice(&id.0);
-    aad[DIGEST_BYTES] = kind as u8;
-    aad[DIGEST_BYTES + 1..].copy_from_slice(&number.to_le_bytes());
-    aad
+fn associated_data(id: ConversationId, kind: Kind, number: u64) -> Vec<u8> {
+    [id.0.as_slice(), &[kind as u8], &number.to_le_bytes()].concat()
 }
 
-/// Splits what was sealed into conversation, place and ciphertext; `None` if it is too short to be one.
+/// Splits sealed bytes into conversation, place and ciphertext; `None` if they are too short.
 pub fn sealed_parts(sealed: &[u8]) -> Option<(ConversationId, u64, &[u8])> {
     let (id, rest) = sealed.split_first_chunk::<DIGEST_BYTES>()?;
     let (place, ciphertext) = rest.split_first_chunk::<8>()?;
     Some((Digest(*id), u64::from_le_bytes(*place), ciphertext))
 }
 
-/// h(n) = SHA-256(h(n-1), sealed message n); h(0) is the conversation's name.
+/// h(n) = SHA-256(h(n-1), sealed message n); h(0) is the conversation's id.
 fn next_running_hash(hash: Digest, sealed: &[u8]) -> Digest {
     Digest::of_parts(&[&hash.0, sealed])
 }
 
-/// Pads to a power of two, so that the length says little.
+/// Pads to a power of two, so that the length of a ciphertext says little about the text.
 fn pad(content: &mut Vec<u8>) {
     content.push(PADDING_MARK);
     content.resize(content.len().next_power_of_two().max(PLAINTEXT_BYTES_MIN), 0);
@@ -125,8 +111,8 @@ fn unpad(padded: &[u8]) -> Result<&[u8], NotAuthentic> {
     if padded[end] == PADDING_MARK { Ok(&padded[..end]) } else { Err(NotAuthentic) }
 }
 
-/// The opener's end of a conversation. It lives only as long as the process that opened it, so that a place, and with
-/// it a nonce, is never used twice.
+/// The opener's end of a conversation. It is never written to disk: a process that resumed it from an old state would use a
+/// place, and so a nonce, twice.
 pub struct Outgoing {
     opening: Opening,
     keys: Keys,
@@ -135,21 +121,22 @@ pub struct Outgoing {
     running_hash: Digest,
 }
 
-/// A sealed message and what its sender keeps to check the receipt.
+/// A sealed message and what its sender needs to check the receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedMessage {
-    /// As it travels in an envelope.
+    /// The content of the envelope.
     pub bytes: Vec<u8>,
     /// Its place in the conversation, from 0.
     pub place: u64,
     /// SHA-256 of the text.
     pub digest: Digest,
-    /// The conversation's running hash with this message in it.
+    /// The running hash over all messages up to and including this one.
     pub running_hash: Digest,
 }
 
 impl Outgoing {
-    /// Opens a conversation towards `recipient` at `now` (seconds since 1970).
+    /// Opens a conversation to `recipient` at `now` (seconds since 1970). `first_number` is the smallest number of a
+    /// message to this recipient that has no receipt yet.
     pub fn open(
         identity: &IdentityKey,
         sender: &Card,
@@ -163,12 +150,12 @@ impl Outgoing {
         Self { running_hash: opening.id, opening, keys, messages_sealed: 0, signals_sealed: 0 }
     }
 
-    /// What the recipient must have before anything else.
+    /// The opening, which the recipient must have before anything else.
     pub fn opening(&self) -> &Opening {
         &self.opening
     }
 
-    /// How many messages have been sealed under it.
+    /// Number of messages sealed so far.
     pub fn messages_sealed(&self) -> u64 {
         self.messages_sealed
     }
@@ -191,6 +178,7 @@ impl Outgoing {
     /// Seals a receipt, a request or an answer.
     pub fn seal_signal(&mut self, kind: Kind, number: u64, content: &[u8]) -> Vec<u8> {
         debug_assert!(kind != Kind::Message, "messages have a key of their own");
+        // With enough room that padding does not move the plaintext and leave a copy that is not zeroized.
         let mut plaintext =
             Zeroizing::new(Vec::with_capacity(2 * (content.len() + 1).max(PLAINTEXT_BYTES_MIN)));
         plaintext.extend_from_slice(content);
@@ -204,11 +192,11 @@ impl Outgoing {
 /// A message that was opened and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedMessage {
-    /// What was written.
+    /// The text.
     pub text: String,
-    /// When, by the sender's clock, in seconds since 1970.
+    /// When it was written, by the sender's clock, in seconds since 1970.
     pub sent_at: u64,
-    /// SHA-256 of the text, the same that the sender put in front of it.
+    /// SHA-256 of the text, equal to the digest in the message.
     pub digest: Digest,
     /// Its place in the conversation.
     pub place: u64,
@@ -223,8 +211,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts a conversation, or takes it up again where `messages_opened` and `running_hash` say; `key` is the pair
-    /// that [`Opening::recipient_key`] names.
+    /// Accepts a conversation. `key` is the pair that [`Opening::recipient_key`] names. `resume` continues an earlier
+    /// one: the number of messages opened, and the running hash over them.
     ///
     /// # Errors
     /// [`BadOpening::NotAuthentic`] when the key does not unwrap or is not the one committed to.
@@ -239,17 +227,17 @@ impl Incoming {
         Ok(Self { keys: Keys::derive(opening.id, &secret), messages_opened, signals_next: 0, running_hash })
     }
 
-    /// How many messages have been opened, which is also the place of the next.
+    /// Number of messages opened so far, which is also the place of the next one.
     pub fn messages_opened(&self) -> u64 {
         self.messages_opened
     }
 
-    /// The running hash over the messages opened.
+    /// The running hash over the messages opened so far.
     pub fn running_hash(&self) -> Digest {
         self.running_hash
     }
 
-    /// Opens the next message. Nothing changes unless it verifies.
+    /// Opens the next message. If it is refused, nothing changes.
     ///
     /// # Errors
     /// [`Refused`].
@@ -264,15 +252,14 @@ impl Incoming {
         if place < self.messages_opened {
             return Err(Refused::Again);
         }
-        let plaintext =
-            self.keys.open(Kind::Message, number, sealed).map_err(|NotAuthentic| Refused::NotAuthentic)?;
+        let plaintext = self.keys.open(Kind::Message, number, sealed)?;
         let opened = read_message(&plaintext, place).ok_or(Refused::NotAuthentic)?;
         self.messages_opened += 1;
         self.running_hash = next_running_hash(self.running_hash, sealed);
         Ok(opened)
     }
 
-    /// Opens a signal that is newer than all opened so far.
+    /// Opens a signal whose place is larger than that of every signal opened so far.
     ///
     /// # Errors
     /// [`Refused::Again`] or [`Refused::NotAuthentic`].
@@ -281,8 +268,8 @@ impl Incoming {
         if place < self.signals_next {
             return Err(Refused::Again);
         }
-        let plaintext = self.keys.open(kind, number, sealed).map_err(|NotAuthentic| Refused::NotAuthentic)?;
-        let content = unpad(&plaintext).map_err(|NotAuthentic| Refused::NotAuthentic)?.to_vec();
+        let plaintext = self.keys.open(kind, number, sealed)?;
+        let content = unpad(&plaintext)?.to_vec();
         self.signals_next = place.saturating_add(1);
         Ok(content)
     }
