@@ -1,14 +1,15 @@
-//! The names of shared files.
+//! Names of shared files.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checked_text::checked_text;
+
 /// Longest name of a shared file, in bytes.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Why a text cannot name a shared file.
+/// Why a text is not a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// Empty.
@@ -20,28 +21,23 @@ pub enum BadFileName {
     /// Starts with a dot.
     #[error("a shared file's name must not start with a dot")]
     LeadingDot,
-    /// A character that is a separator of paths or of keyword.txt, or a control character.
+    /// A separator of paths or of `keyword.txt`, or a control character.
     #[error("a shared file's name must not contain {0:?}")]
     Character(char),
-    /// White space at an end, which keyword.txt cannot express.
+    /// White space at the start or end, which `keyword.txt` cannot express.
     #[error("a shared file's name must not start or end with white space")]
     Margin,
 }
 
-/// The name of a shared file: one component of a path that `keyword.txt` can express.
+/// The name of a shared file: a single path component that `keyword.txt` can express.
 ///
-/// 1 to 255 bytes of UTF-8 without control characters, `/`, `\`, `,` and `;`, without a leading dot and without white
-/// space at its ends. It is safe as a name in a directory, but not on a terminal: see [`crate::escape`].
+/// 1 to 255 bytes of UTF-8 without control characters, `/`, `\`, `,` and `;`, without a leading dot, and without white
+/// space at its ends. It is safe to use in a directory, but must be escaped for a terminal: see [`crate::escape`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(Box<str>);
 
-impl FileName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+checked_text!(FileName, BadFileName);
 
 impl FromStr for FileName {
     type Err = BadFileName;
@@ -63,32 +59,6 @@ impl FromStr for FileName {
             return Err(BadFileName::Margin);
         }
         Ok(Self(text.into()))
-    }
-}
-
-impl TryFrom<String> for FileName {
-    type Error = BadFileName;
-
-    fn try_from(text: String) -> Result<Self, BadFileName> {
-        text.parse()
-    }
-}
-
-impl From<FileName> for String {
-    fn from(name: FileName) -> Self {
-        name.0.into()
-    }
-}
-
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &self.0)
     }
 }
 

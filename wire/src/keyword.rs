@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::FileName;
+use crate::checked_text::checked_text;
 use crate::file_name::BadFileName;
 
 /// Longest keyword, in bytes: a phrase, not a text.
@@ -53,12 +53,9 @@ pub enum BadKeyword {
 #[serde(try_from = "String", into = "String")]
 pub struct Keyword(Box<str>);
 
-impl Keyword {
-    /// The keyword as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+checked_text!(Keyword, BadKeyword);
 
+impl Keyword {
     /// The keyword in Unicode lower case: what is compared.
     pub fn folded(&self) -> Cow<'_, str> {
         if self.0.is_ascii() && !self.0.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -92,32 +89,6 @@ impl FromStr for Keyword {
             Some(bad) => Err(BadKeyword::Character(bad)),
             None => Ok(Self(kept.into())),
         }
-    }
-}
-
-impl TryFrom<String> for Keyword {
-    type Error = BadKeyword;
-
-    fn try_from(text: String) -> Result<Self, BadKeyword> {
-        text.parse()
-    }
-}
-
-impl From<Keyword> for String {
-    fn from(keyword: Keyword) -> Self {
-        keyword.0.into()
-    }
-}
-
-impl fmt::Display for Keyword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Keyword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &self.0)
     }
 }
 

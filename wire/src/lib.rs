@@ -1,11 +1,12 @@
-//! What both sides of Switchboard agree on: names, frames, messages, HTTP, `keyword.txt`, search queries and the
-//! cryptography of conversations and files. PROTOCOL.md describes the same in prose.
+//! The formats that the server and its clients share: names, frames, messages, HTTP, `keyword.txt`, search queries and the
+//! cryptography of conversations and files. PROTOCOL.md specifies what travels between peers and server.
 //!
-//! Nothing here does I/O, starts a thread or reads a clock: time and randomness are handed in.
+//! This crate does no I/O, starts no thread and reads no clock. Callers pass the time and a source of randomness.
 #![forbid(unsafe_code)]
 
 mod bounded;
 pub mod card;
+mod checked_text;
 mod cipher;
 pub mod conversation;
 pub mod digest;

@@ -1,17 +1,18 @@
-//! The names of peers.
+//! Names of peers.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest name of a peer, in bytes, which are also its characters.
+use crate::checked_text::checked_text;
+
+/// Longest name of a peer, in bytes.
 pub const NAME_BYTES_MAX: usize = 32;
 
-/// Why a text is not the name of a peer.
+/// Why a text is not a peer name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Nothing, or more than [`NAME_BYTES_MAX`] bytes.
+    /// Empty, or more than [`NAME_BYTES_MAX`] bytes.
     #[error("a name has 1 to 32 characters, this one has {0}")]
     Length(usize),
     /// A character outside `A-Z a-z 0-9 . _ -`.
@@ -19,20 +20,17 @@ pub enum BadName {
     Character(char),
 }
 
-/// The name of a peer: 1 to 32 of `A-Z a-z 0-9 . _ -`.
+/// The name of a peer as its owner writes it: 1 to 32 of `A-Z a-z 0-9 . _ -`.
 ///
-/// Names that differ only in case have one owner, see [`PeerName::folded`].
+/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PeerName(Box<str>);
 
-impl PeerName {
-    /// The name as its owner writes it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+checked_text!(PeerName, BadName);
 
-    /// The name in lower case: what is compared to find the owner.
+impl PeerName {
+    /// The name in lower case. Two names are the same if these are equal.
     pub fn folded(&self) -> Self {
         Self(self.0.to_ascii_lowercase().into())
     }
@@ -42,40 +40,14 @@ impl FromStr for PeerName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
-        {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if let Some(bad) = text.chars().find(|&c| !is_allowed(c)) {
             return Err(BadName::Character(bad));
         }
         if text.is_empty() || text.len() > NAME_BYTES_MAX {
             return Err(BadName::Length(text.len()));
         }
         Ok(Self(text.into()))
-    }
-}
-
-impl TryFrom<String> for PeerName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        text.parse()
-    }
-}
-
-impl From<PeerName> for String {
-    fn from(name: PeerName) -> Self {
-        name.0.into()
-    }
-}
-
-impl fmt::Display for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
