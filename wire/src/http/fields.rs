@@ -1,8 +1,8 @@
-//! Header fields: what requests and responses have in common.
+//! Header fields (RFC 9110, section 5): what requests and responses share.
 
 use super::body::BodyLength;
 
-/// The versions that are spoken. A later 1.x is read as 1.1 (RFC 9110, section 2.5).
+/// A version of HTTP. A higher minor version is read as 1.1 (RFC 9110, section 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
@@ -11,18 +11,18 @@ pub enum Version {
     Http11,
 }
 
-/// The header fields of a head that has been checked, still in the bytes that were received.
+/// The header fields of a parsed head, as the bytes that were received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'b>(&'b [u8]);
 
 impl<'b> Fields<'b> {
-    /// `lines` has been parsed before: every line is a field and ends with CRLF.
+    /// `lines` must have been parsed: every line is a field and ends with CRLF.
     pub(super) fn checked(lines: &'b [u8]) -> Self {
         Self(lines)
     }
 
-    /// The values of all fields called `name`, in order, without white space around them. A field whose value is a
-    /// list may be spread over several lines (RFC 9110, section 5.3).
+    /// The values of all fields called `name`, in order and trimmed. A list can be spread over several fields (RFC 9110,
+    /// section 5.3).
     pub fn values(self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         self.0.split(|&byte| byte == b'\n').filter_map(move |line| {
             let (field, value) = line.split_at_checked(name.len())?;
@@ -32,8 +32,8 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// Whether every LF follows a CR and every CR comes before an LF. A reader that takes either alone for a line end sees
-/// other fields than one that does not (RFC 9112, section 2.2).
+/// Whether CR and LF occur only together. Recipients disagree on whether either alone ends a line, and so on which fields
+/// there are (RFC 9112, section 2.2).
 pub(super) fn has_clean_line_ends(head: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in head {
@@ -45,7 +45,7 @@ pub(super) fn has_clean_line_ends(head: &[u8]) -> bool {
     previous != b'\r'
 }
 
-/// Whether this is a token of RFC 9110, section 5.6.2.
+/// Whether this is a token (RFC 9110, section 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
@@ -77,13 +77,13 @@ pub(super) fn split_unquoted(value: &[u8], separator: u8) -> impl Iterator<Item 
     parts.map(<[u8]>::trim_ascii)
 }
 
-/// A weight (`q`) in thousandths: 0, which means "not acceptable", to 1000 (RFC 9110, section 12.4.2).
+/// A quality value (`q`) in thousandths (RFC 9110, section 12.4.2). 0 means "not acceptable".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight(u16);
 
 impl Weight {
     pub(super) const ZERO: Self = Self(0);
-    /// The least weight of what is acceptable.
+    /// The smallest weight that means "acceptable".
     pub(super) const LEAST: Self = Self(1);
     const FULL: Self = Self(1000);
 
@@ -109,8 +109,8 @@ impl Weight {
     }
 }
 
-/// Splits an item of an `Accept` field into what is accepted and its weight, 1 if it has none. Other parameters are
-/// passed over. None if it is malformed.
+/// Splits an element of an `Accept` or `Accept-Encoding` list into the accepted name and its weight, which is 1 by
+/// default. Other parameters are ignored. `None` if the element is malformed.
 pub(super) fn split_weight(item: &[u8]) -> Option<(&[u8], Weight)> {
     let mut parts = split_unquoted(item, b';');
     let name = parts.next().filter(|name| !name.is_empty())?;
@@ -123,35 +123,37 @@ pub(super) fn split_weight(item: &[u8]) -> Option<(&[u8], Weight)> {
     Some((name, weight))
 }
 
-/// What is wrong with the fields that say how long a body is.
+/// Why the length of a body is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadFraming {
     /// `Content-Length` is not one number.
     Length,
-    /// `Transfer-Encoding` is empty, or names `chunked` twice or not last.
+    /// `Transfer-Encoding` is empty, or `chunked` is not its only last coding.
     Coding,
-    /// A coding other than `chunked`.
+    /// A transfer coding other than `chunked`.
     UnknownCoding,
 }
 
-/// `Content-Length` and `Transfer-Encoding`, gathered over all lines of a head (RFC 9112, section 6).
+/// `Content-Length` and `Transfer-Encoding` of a head (RFC 9112, section 6).
 #[derive(Debug, Default)]
 pub(super) struct Framing {
-    length: Option<u64>,
-    chunked: bool,
-    unknown_coding: bool,
-    coded: bool,
+    pub(super) length: Option<u64>,
+    /// Whether there is a `Transfer-Encoding`.
+    pub(super) is_coded: bool,
+    /// Whether its last coding is `chunked`.
+    pub(super) is_chunked: bool,
+    has_unknown_coding: bool,
 }
 
 impl Framing {
-    /// Takes one `Content-Length` field. The same number twice is let pass (RFC 9110, section 8.6).
+    /// Adds one `Content-Length`. Repeating the same number is allowed (RFC 9110, section 8.6).
     pub(super) fn add_length(&mut self, value: &[u8]) -> Result<(), BadFraming> {
         for item in value.split(|&byte| byte == b',') {
             let digits = item.trim_ascii();
             if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
                 return Err(BadFraming::Length);
             }
-            let length = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+            let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
             let length = length.ok_or(BadFraming::Length)?;
             if self.length.is_some_and(|earlier| earlier != length) {
                 return Err(BadFraming::Length);
@@ -161,44 +163,27 @@ impl Framing {
         Ok(())
     }
 
-    /// Takes one `Transfer-Encoding` field.
+    /// Adds one `Transfer-Encoding`.
     pub(super) fn add_codings(&mut self, value: &[u8]) -> Result<(), BadFraming> {
-        self.coded = true;
+        self.is_coded = true;
         for coding in list_items(value) {
-            if self.chunked {
+            if self.is_chunked {
                 return Err(BadFraming::Coding);
             }
-            if coding.eq_ignore_ascii_case(b"chunked") {
-                self.chunked = true;
-            } else {
-                self.unknown_coding = true;
-            }
+            self.is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.has_unknown_coding |= !self.is_chunked;
         }
         Ok(())
     }
 
-    /// Whether both kinds of length were given.
-    pub(super) fn is_contradictory(&self) -> bool {
-        self.coded && self.length.is_some()
-    }
-
-    /// Whether there was a `Transfer-Encoding`.
-    pub(super) fn is_coded(&self) -> bool {
-        self.coded
-    }
-
-    /// Whether `chunked` is the last coding.
-    pub(super) fn is_chunked(&self) -> bool {
-        self.chunked
-    }
-
-    /// The length, or none if the head does not say. `Transfer-Encoding` comes first (RFC 9112, section 6.3).
+    /// The length of the body; `None` if the head does not say. `Transfer-Encoding` overrides `Content-Length` (RFC 9112,
+    /// section 6.3).
     pub(super) fn body_length(&self) -> Result<Option<BodyLength>, BadFraming> {
-        if self.unknown_coding {
+        if self.has_unknown_coding {
             return Err(BadFraming::UnknownCoding);
         }
-        if self.coded {
-            return if self.chunked { Ok(Some(BodyLength::Chunked)) } else { Err(BadFraming::Coding) };
+        if self.is_coded {
+            return if self.is_chunked { Ok(Some(BodyLength::Chunked)) } else { Err(BadFraming::Coding) };
         }
         Ok(self.length.map(BodyLength::Exact))
     }

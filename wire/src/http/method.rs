@@ -4,70 +4,36 @@ use super::fields::is_token;
 use super::request::BadRequest;
 use super::status::Status;
 
-/// Request methods (RFC 9110, section 9), as far as they are told apart here.
+/// A request method (RFC 9110, section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Head and body.
+    /// Asks for head and content.
     Get,
-    /// The head alone.
+    /// Asks for the head only.
     Head,
-    /// What can be done with the target.
+    /// Asks for the methods that apply to the target.
     Options,
-    /// Another method of IANA's registry, with its name. No file has it: 405.
+    /// Another registered method, by its name. None of them applies to files: 405.
     Other(&'static str),
-    /// A name that nobody has registered: 501.
+    /// A method that is not registered: 501.
     Unknown,
 }
 
-/// No method in IANA's registry has more than 17 bytes.
+/// Bound on the length of a method; the longest registered one has 17 bytes.
 const NAME_BYTES_MAX: usize = 32;
 
-/// Every other method in IANA's registry: known, so the answer is "not for this resource" and not "what is that?".
-const REGISTERED: [&str; 37] = [
-    "ACL",
-    "BASELINE-CONTROL",
-    "BIND",
-    "CHECKIN",
-    "CHECKOUT",
-    "CONNECT",
-    "COPY",
-    "DELETE",
-    "LABEL",
-    "LINK",
-    "LOCK",
-    "MERGE",
-    "MKACTIVITY",
-    "MKCALENDAR",
-    "MKCOL",
-    "MKREDIRECTREF",
-    "MKWORKSPACE",
-    "MOVE",
-    "ORDERPATCH",
-    "PATCH",
-    "POST",
-    "PRI",
-    "PROPFIND",
-    "PROPPATCH",
-    "PUT",
-    "QUERY",
-    "REBIND",
-    "REPORT",
-    "SEARCH",
-    "TRACE",
-    "UNBIND",
-    "UNCHECKOUT",
-    "UNLINK",
-    "UNLOCK",
-    "UPDATE",
-    "UPDATEREDIRECTREF",
-    "VERSION-CONTROL",
-];
+/// The other methods in IANA's registry. They are recognized, so that the answer is 405 and not 501 (RFC 9110, section 9.1).
+const REGISTERED: &str = "
+    ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL
+    MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH TRACE
+    UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL
+";
 
 impl Method {
     /// The value of the `Allow` field that goes with a 405.
     pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-    /// The method's name as it is in a request; `-` for one that is not known.
+    /// The method's name; `-` for one that is not registered.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -81,8 +47,8 @@ impl Method {
     /// Reads a method. Names are case-sensitive.
     ///
     /// # Errors
-    /// 400 for what is no token, 501 for a token that is longer than any method (RFC 9112, section 3). Only as many bytes
-    /// decide as may have arrived by then, so that the answer does not depend on how they did.
+    /// 400 for what is not a token, 501 for a token that is longer than any method (RFC 9112, section 3). Bytes after
+    /// the bound do not count, because the answer must not depend on how many of them have arrived.
     pub(super) fn parse(name: &[u8]) -> Result<Self, BadRequest> {
         match name {
             b"GET" => return Ok(Self::Get),
@@ -96,7 +62,7 @@ impl Method {
         if name.len() > NAME_BYTES_MAX {
             return Err(BadRequest::new(Status::NotImplemented, "the method is longer than any"));
         }
-        let registered = REGISTERED.iter().find(|known| known.as_bytes() == name);
-        Ok(registered.map_or(Self::Unknown, |name| Self::Other(name)))
+        let registered = REGISTERED.split_ascii_whitespace().find(|known| known.as_bytes() == name);
+        Ok(registered.map_or(Self::Unknown, Self::Other))
     }
 }

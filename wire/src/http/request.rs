@@ -6,29 +6,29 @@ use super::method::Method;
 use super::status::Status;
 use super::target::{Target, host_of};
 
-/// Longest head of a request. Browsers stay far below it even with cookies; an idle connection need not keep more.
+/// Longest head of a request, in bytes. Browsers stay far below it, even with cookies.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Most header fields in one request; browsers send about twenty.
+/// Most header fields of a request; browsers send about twenty.
 pub const HEADER_COUNT_MAX: usize = 100;
 
-/// Longest target: what RFC 9110, section 4.1, asks everybody to support.
+/// Longest target, in bytes: the minimum that RFC 9110, section 4.1, recommends.
 pub const TARGET_BYTES_MAX: usize = 8_000;
 
-/// Most empty lines that are skipped before a request; a client that has a bug sends one.
+/// Most empty lines that are skipped before a request. Faulty clients send one.
 const EMPTY_LINES_MAX: usize = 4;
 
 /// `HTTP/1.1` and a CR.
 const VERSION_BYTES_MAX: usize = 9;
 
-/// A request that is refused before anybody looks for a file. The connection is closed after the answer, because
-/// where the next request starts is no longer certain.
+/// A request that is refused for its head alone. The connection must be closed after the answer, because it is not certain
+/// where the next request starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {reason}")]
 pub struct BadRequest {
-    /// The answer.
+    /// The status of the answer.
     pub status: Status,
-    /// Why, for the person at the other end.
+    /// The cause, for the person at the client.
     pub reason: &'static str,
 }
 
@@ -42,29 +42,29 @@ impl BadRequest {
     }
 }
 
-/// The head of a request that has passed every check but one: its method may be one that no file has
-/// (405 or 501), because the connection can go on after such an answer.
+/// The head of a valid request. Its method can be one that does not apply to files: the connection can be used on after
+/// a 405 or 501.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead<'b> {
     /// The method.
     pub method: Method,
     /// The version of the client.
     pub version: Version,
-    /// What is asked for.
+    /// The request target.
     pub target: Target<'b>,
-    /// The host that is asked, as it was sent but without port: that of an absolute target, else that of the Host field
-    /// (RFC 9112, section 3.2.2). None only in HTTP/1.0.
+    /// The requested host without its port: from an absolute-form target, else from the Host field (RFC 9112, section
+    /// 3.2.2). Always there in HTTP/1.1.
     pub host: Option<&'b str>,
     /// All header fields.
     pub fields: Fields<'b>,
-    /// How long the body is that follows; almost always `Exact(0)`.
+    /// How the end of the body is found; almost always `Exact(0)`.
     pub body: BodyLength,
-    /// Whether the client wants the connection to stay open (RFC 9112, section 9.3).
+    /// Whether the connection persists after the answer (RFC 9112, section 9.3).
     pub keep_alive: bool,
-    /// Whether the client may hold its body back until it is asked for it (RFC 9110, section 10.1.1).
+    /// Whether the client can wait for a 100 before it sends the body (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
-    /// Whether there is an `If-Match`, `If-None-Match`, `If-Modified-Since` or `If-Unmodified-Since`. Where this or one of
-    /// the next four is false, nobody needs to look for the field.
+    /// Whether there is an `If-Match`, `If-None-Match`, `If-Modified-Since` or `If-Unmodified-Since`. This and the next three
+    /// save searching `fields` on the path of a cached answer.
     pub is_conditional: bool,
     /// Whether there is a `Range`.
     pub has_range: bool,
@@ -72,16 +72,16 @@ pub struct RequestHead<'b> {
     pub accepts_codings: bool,
     /// Whether there is an `Origin`.
     pub has_origin: bool,
-    /// Length of the head with the empty line that ends it: where the body starts in the buffer.
+    /// Length of the head including its empty line, in bytes: where the body starts in the buffer.
     pub head_bytes: usize,
 }
 
-/// Reads one request head from the start of `buffer`: none if more bytes are needed.
+/// Reads the head of the request at the start of `buffer`; `None` if more bytes are needed.
 ///
-/// Only the first [`HEAD_BYTES_MAX`] bytes are looked at, so that the result does not depend on how they arrived.
+/// Bytes after the first [`HEAD_BYTES_MAX`] are ignored, so that the result does not depend on how many have arrived.
 ///
 /// # Errors
-/// [`BadRequest`] as soon as it is certain.
+/// [`BadRequest`] as soon as it is certain that no further bytes make the head valid.
 pub fn parse_request(buffer: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
     let window = &buffer[..buffer.len().min(HEAD_BYTES_MAX)];
     let parsed = parse_window(window)?;
@@ -128,7 +128,7 @@ fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
         fields: Fields::checked(&rest[..rest_bytes - 2]),
         body,
         keep_alive: gathered.keeps_alive(line.version),
-        // A client of HTTP/1.0 would not understand the interim answer (RFC 9110, section 10.1.1).
+        // A server must not send 100 to an HTTP/1.0 client (RFC 9110, section 15.2).
         expects_continue: gathered.expects_continue && line.version == Version::Http11,
         is_conditional: gathered.is_conditional,
         has_range: gathered.has_range,
@@ -138,8 +138,8 @@ fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
     }))
 }
 
-/// Some old clients send an extra line end after a body; it is skipped (RFC 9112, section 2.2). Without a bound a client
-/// could have the same bytes looked at again and again.
+/// Length of the empty lines before a request, which are skipped because old clients send one after a body (RFC 9112, section
+/// 2.2). Their number is bounded, because they are examined again whenever more bytes arrive.
 fn empty_lines_bytes(window: &[u8]) -> Result<usize, BadRequest> {
     let lines = window.chunks_exact(2).take_while(|pair| pair == b"\r\n").take(EMPTY_LINES_MAX + 1).count();
     if lines > EMPTY_LINES_MAX {
@@ -148,7 +148,6 @@ fn empty_lines_bytes(window: &[u8]) -> Result<usize, BadRequest> {
     Ok(lines * 2)
 }
 
-/// The three parts of the first line.
 struct RequestLine<'b> {
     method: Method,
     target: &'b [u8],
@@ -157,9 +156,9 @@ struct RequestLine<'b> {
 }
 
 impl<'b> RequestLine<'b> {
-    /// Checks what may be incomplete first, in the order of the bytes, so that a line is refused alike however it arrives.
+    /// Checks the parts in the order in which they arrive, so that a line is refused alike however it is split.
     fn parse(window: &'b [u8]) -> Result<Option<Self>, BadRequest> {
-        // Nothing yet, or half of an empty line.
+        // No byte yet, or half of an empty line.
         if matches!(window, [] | [b'\r']) {
             return Ok(None);
         }
@@ -197,7 +196,7 @@ fn parse_version(text: &[u8]) -> Result<Version, BadRequest> {
     }
 }
 
-/// What one pass over the header fields finds.
+/// The results of one pass over the header fields.
 #[derive(Default)]
 struct Gathered<'b> {
     host: Option<&'b [u8]>,
@@ -216,7 +215,7 @@ impl<'b> Gathered<'b> {
     fn from_headers(headers: &[httparse::Header<'b>]) -> Result<Self, BadRequest> {
         let mut gathered = Self::default();
         for header in headers {
-            // The lengths of names decide most of the time, without a comparison.
+            // Most names differ in length, so few are compared.
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             match header.name.len() {
                 4 if is("host") => gathered.add_host(header.value)?,
@@ -272,16 +271,17 @@ impl<'b> Gathered<'b> {
         }
     }
 
-    /// RFC 9112, sections 6.1 and 6.3: whatever could be read in two ways is refused.
+    /// Refuses every body whose end two recipients could see differently, because that allows request smuggling (RFC 9112,
+    /// sections 6.1 and 6.3).
     fn body_length(&self, version: Version) -> Result<BodyLength, BadRequest> {
-        if self.framing.is_contradictory() {
+        if self.framing.is_coded && self.framing.length.is_some() {
             return Err(BadRequest::malformed("there are both Content-Length and Transfer-Encoding"));
         }
-        if self.framing.is_coded() && version == Version::Http10 {
+        if self.framing.is_coded && version == Version::Http10 {
             return Err(BadRequest::malformed("HTTP/1.0 has no Transfer-Encoding"));
         }
-        // Where such a body ends is unknown even to who knows the coding (RFC 9112, section 6.3, point 4).
-        if self.framing.is_coded() && !self.framing.is_chunked() {
+        // Without chunked as the last coding, the end of a request's body cannot be found (RFC 9112, section 6.3).
+        if self.framing.is_coded && !self.framing.is_chunked {
             return Err(BadFraming::Coding.into());
         }
         let length = self.framing.body_length()?;

@@ -5,22 +5,22 @@ use std::borrow::Cow;
 use super::body::BodyLength;
 use super::fields::{BadFraming, Framing, Version, has_clean_line_ends};
 
-/// Longest head of a response that a client reads.
+/// Longest head of a response, in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Most header fields in one response.
+/// Most header fields of a response.
 const HEADER_COUNT_MAX: usize = 256;
 
-/// Why a response cannot be understood.
+/// Why a response is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadResponse {
-    /// Not HTTP/1.0 or HTTP/1.1, or with broken lines.
+    /// Another major version than HTTP/1, or a malformed line.
     #[error("the answer is not HTTP/1.1")]
     Malformed,
-    /// More than [`RESPONSE_HEAD_BYTES_MAX`] bytes or too many fields.
+    /// More than [`RESPONSE_HEAD_BYTES_MAX`] bytes, or too many fields.
     #[error("the head of the answer has more than 64 KiB or 256 fields")]
     TooLarge,
-    /// `Content-Length` or `Transfer-Encoding` make no sense.
+    /// `Content-Length` or `Transfer-Encoding` is malformed.
     #[error("the answer does not say clearly how long it is")]
     Framing,
     /// A transfer coding other than chunked.
@@ -44,24 +44,24 @@ pub struct ResponseHead {
     pub version: Version,
     /// The status code, 100 to 999.
     pub status: u16,
-    /// The words after it; often empty, and never to be relied on.
+    /// The reason phrase; can be empty.
     pub reason: String,
-    /// Names and values, in order; values are whatever bytes the server sent, on one line.
+    /// Names and values, in order. A value that was folded over several lines is on one line.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// Length of the head with the empty line that ends it.
+    /// Length of the head including its empty line, in bytes.
     pub head_bytes: usize,
 }
 
-/// Reads one response head from the start of `buffer`: none if more bytes are needed.
+/// Reads the head of the response at the start of `buffer`; `None` if more bytes are needed.
 ///
 /// # Errors
-/// [`BadResponse`] as soon as it is certain.
+/// [`BadResponse`] as soon as it is certain that no further bytes make the head valid.
 pub fn parse_response(buffer: &[u8]) -> Result<Option<ResponseHead>, BadResponse> {
     let window = &buffer[..buffer.len().min(RESPONSE_HEAD_BYTES_MAX)];
     let window = &*with_known_version(window);
     let mut slots = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
     let mut parsed = httparse::Response::new(&mut slots);
-    // A user agent must read a field that goes on in the next line as if it were on one (RFC 9112, section 5.2).
+    // A user agent must accept obsolete line folding (RFC 9112, section 5.2).
     let mut config = httparse::ParserConfig::default();
     config.allow_obsolete_multiline_headers_in_responses(true);
     let head_bytes = match config.parse_response(&mut parsed, window) {
@@ -106,8 +106,8 @@ fn one_line(value: &[u8]) -> Vec<u8> {
 }
 
 impl ResponseHead {
-    /// Whether this only announces the real response (RFC 9110, section 15.2). 101 is not one of these: after it the
-    /// connection speaks another protocol.
+    /// Whether another response follows this one (RFC 9110, section 15.2). After a 101 none does, because the protocol
+    /// changes.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
@@ -130,14 +130,14 @@ impl ResponseHead {
         for value in self.values("transfer-encoding") {
             framing.add_codings(value)?;
         }
-        // It overrides a Content-Length, even one that makes no sense. A server that does not mean to deceive sends none
-        // beside it, and there is nobody behind a client whom the two could confuse.
-        if !framing.is_coded() {
+        // Transfer-Encoding overrides Content-Length. A server has to refuse a message with both, but no other recipient
+        // comes after a client, so there is nothing to smuggle.
+        if !framing.is_coded {
             for value in self.values("content-length") {
                 framing.add_length(value)?;
             }
         }
-        if framing.is_coded() && self.version == Version::Http10 {
+        if framing.is_coded && self.version == Version::Http10 {
             return Err(BadResponse::Framing);
         }
         Ok(framing.body_length()?.unwrap_or(BodyLength::UntilClose))

@@ -2,88 +2,65 @@
 
 use std::fmt;
 
-/// A status code of RFC 9110, section 15, or RFC 6585.
+/// A status code (RFC 9110, section 15; RFC 6585, section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
 pub enum Status {
-    /// 200
-    Ok,
-    /// 204: done, and nothing to show.
-    NoContent,
-    /// 206: the parts that were asked for.
-    PartialContent,
-    /// 301
-    MovedPermanently,
-    /// 302
-    Found,
-    /// 304: the client's copy is still good.
-    NotModified,
-    /// 307: for now, and with the same method.
-    TemporaryRedirect,
-    /// 308: for good, and with the same method.
-    PermanentRedirect,
-    /// 400: not a request that two readers would understand alike.
-    BadRequest,
-    /// 401: a name and a password are needed.
-    Unauthorized,
-    /// 403: there, but not for the web.
-    Forbidden,
-    /// 404
-    NotFound,
-    /// 405: a known method that files do not have.
-    MethodNotAllowed,
-    /// 408: the request did not arrive in time.
-    RequestTimeout,
-    /// 412: a condition of the request does not hold.
-    PreconditionFailed,
-    /// 414: the target is longer than the server reads.
-    UriTooLong,
-    /// 416: no part that was asked for exists.
-    RangeNotSatisfiable,
-    /// 417: an expectation other than 100-continue.
-    ExpectationFailed,
-    /// 431: the head is longer than the server reads.
-    HeaderFieldsTooLarge,
-    /// 500: our own fault.
-    InternalServerError,
-    /// 501: a method or coding that the server does not know.
-    NotImplemented,
-    /// 503: too much to do at this moment.
-    ServiceUnavailable,
-    /// 505: another major version of HTTP.
-    VersionNotSupported,
+    /// The request has succeeded.
+    Ok = 200,
+    /// The request has succeeded and there is no content.
+    NoContent = 204,
+    /// The requested ranges follow.
+    PartialContent = 206,
+    /// The resource has moved for good; the method may become GET.
+    MovedPermanently = 301,
+    /// The resource is elsewhere for now; the method may become GET.
+    Found = 302,
+    /// The client's copy is still valid.
+    NotModified = 304,
+    /// The resource is elsewhere for now; the method stays.
+    TemporaryRedirect = 307,
+    /// The resource has moved for good; the method stays.
+    PermanentRedirect = 308,
+    /// The request is malformed, or two recipients could read it differently.
+    BadRequest = 400,
+    /// The request needs a name and a password.
+    Unauthorized = 401,
+    /// The file exists but is not served.
+    Forbidden = 403,
+    /// There is no such file.
+    NotFound = 404,
+    /// The method is known but does not apply to files.
+    MethodNotAllowed = 405,
+    /// The request did not arrive in time.
+    RequestTimeout = 408,
+    /// A condition of the request does not hold.
+    PreconditionFailed = 412,
+    /// The target is longer than the server reads.
+    UriTooLong = 414,
+    /// No requested range overlaps the content.
+    RangeNotSatisfiable = 416,
+    /// The request has an expectation other than 100-continue.
+    ExpectationFailed = 417,
+    /// The head is longer than the server reads.
+    HeaderFieldsTooLarge = 431,
+    /// The server has failed.
+    InternalServerError = 500,
+    /// The method or transfer coding is unknown.
+    NotImplemented = 501,
+    /// The server is overloaded.
+    ServiceUnavailable = 503,
+    /// The major version of HTTP is not supported.
+    VersionNotSupported = 505,
 }
 
 impl Status {
     /// The number.
     pub fn code(self) -> u16 {
-        match self {
-            Self::Ok => 200,
-            Self::NoContent => 204,
-            Self::PartialContent => 206,
-            Self::MovedPermanently => 301,
-            Self::Found => 302,
-            Self::NotModified => 304,
-            Self::TemporaryRedirect => 307,
-            Self::PermanentRedirect => 308,
-            Self::BadRequest => 400,
-            Self::Unauthorized => 401,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::MethodNotAllowed => 405,
-            Self::RequestTimeout => 408,
-            Self::PreconditionFailed => 412,
-            Self::UriTooLong => 414,
-            Self::RangeNotSatisfiable => 416,
-            Self::ExpectationFailed => 417,
-            Self::HeaderFieldsTooLarge => 431,
-            Self::InternalServerError => 500,
-            Self::NotImplemented => 501,
-            Self::ServiceUnavailable => 503,
-            Self::VersionNotSupported => 505,
-        }
+        self as u16
     }
 
-    /// The words that go with the number.
+    /// The reason phrase.
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Ok => "OK",
