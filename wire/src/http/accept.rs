@@ -1,11 +1,11 @@
-//! Which media type a client would rather have (RFC 9110, section 12.5.1).
+//! Content negotiation between HTML and JSON (RFC 9110, section 12.5.1).
 
 use super::fields::{Fields, Weight, list_items, split_weight};
 
-/// Whether a client wants JSON rather than HTML, where the server can give either.
+/// Whether a client prefers JSON over HTML, where the server can give either.
 ///
-/// The greater weight decides; between equals, what is named more exactly: `application/json, */*` is a program that asks
-/// for JSON, and `*/*` alone is as good as nothing, which is HTML.
+/// The greater weight decides. Between equal weights the type that is named more specifically wins, because programs send
+/// `application/json, */*`. Otherwise the answer is HTML, for example for `*/*`.
 pub fn prefers_json(fields: Fields<'_>) -> bool {
     let mut json = Preference::default();
     let mut html = Preference::default();
@@ -16,26 +16,27 @@ pub fn prefers_json(fields: Fields<'_>) -> bool {
     json.rank() > html.rank()
 }
 
-/// What an `Accept` says of one media type.
+/// What `Accept` says of one media type.
 #[derive(Debug, Clone, Copy, Default)]
 struct Preference {
-    /// How exactly the type was named, 1 to 3; 0 if it was not.
-    exactness: usize,
+    /// How specific the media range is that matches the type, 1 to 3; 0 if none does.
+    specificity: usize,
     weight: Weight,
 }
 
 impl Preference {
-    /// The most exact range that fits decides, whatever its weight. `ranges` are those that fit, the most exact last.
+    /// Applies `range` if it is one of the matching `ranges`, which are given with the most specific one last. The most
+    /// specific matching range gives the weight (RFC 9110, section 12.5.1).
     fn add(&mut self, range: &[u8], weight: Weight, ranges: [&[u8]; 3]) {
-        let Some(index) = ranges.iter().position(|fitting| range.eq_ignore_ascii_case(fitting)) else {
+        let Some(index) = ranges.iter().position(|matching| range.eq_ignore_ascii_case(matching)) else {
             return;
         };
-        if index + 1 >= self.exactness {
-            *self = Self { exactness: index + 1, weight };
+        if index + 1 >= self.specificity {
+            *self = Self { specificity: index + 1, weight };
         }
     }
 
     fn rank(self) -> (Weight, usize) {
-        (self.weight, if self.weight == Weight::ZERO { 0 } else { self.exactness })
+        (self.weight, if self.weight == Weight::ZERO { 0 } else { self.specificity })
     }
 }

@@ -1,4 +1,4 @@
-//! Names and passwords in requests (RFC 7617).
+//! The Basic authentication scheme (RFC 7617).
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use zeroize::Zeroizing;
 
 use super::fields::Fields;
 
-/// Longest encoded name and password; far more than a person types, and little enough to hash.
+/// Longest encoded name and password, in bytes: more than a person types, and cheap to hash.
 const ENCODED_BYTES_MAX: usize = 1024;
 
-/// A name and a password as a client claims them.
+/// A name and a password that a client has sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BasicCredentials {
-    /// The name; has no colon, and may be empty.
+    /// The name, which can be empty.
     pub user: String,
-    /// The password; overwritten when it is dropped.
+    /// The password; zeroized when it is dropped.
     pub password: Zeroizing<String>,
 }
 
@@ -25,8 +25,8 @@ impl fmt::Debug for BasicCredentials {
     }
 }
 
-/// Reads the `Authorization` of a request: none if it is missing, there more than once, of another scheme, too long, not
-/// padded Base64 of UTF-8, or has no colon or a control character in it (RFC 7617, section 2).
+/// Reads the `Authorization` field of a request (RFC 7617, section 2). `None` if the field is missing, repeated, too long or of
+/// another scheme, or if it is not padded Base64 of a UTF-8 text with a colon and without control characters.
 pub fn basic_credentials(fields: Fields<'_>) -> Option<BasicCredentials> {
     let mut values = fields.values("authorization");
     let (Some(value), None) = (values.next(), values.next()) else {

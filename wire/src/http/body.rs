@@ -1,8 +1,8 @@
-//! Bodies: how long one is, and taking it out of what surrounds it (RFC 9112, sections 6 and 7).
+//! Message bodies: their length and their decoding (RFC 9112, sections 6 and 7).
 
 use super::fields::is_token_byte;
 
-/// Longest line that gives a chunk's size, extensions included. Nobody sends extensions.
+/// Longest line in front of a chunk, in bytes, extensions included. Extensions are hardly ever used.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// Most bytes of trailer fields after the last chunk.
@@ -11,15 +11,15 @@ const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLength {
-    /// After so many bytes.
+    /// After this number of bytes.
     Exact(u64),
     /// After the last chunk and the trailers.
     Chunked,
-    /// Where the connection ends. Only responses have this.
+    /// At the end of the connection. Only in responses.
     UntilClose,
 }
 
-/// Why a body cannot be read to its end.
+/// Why a body cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
     /// The line in front of a chunk is too long, or is not a hexadecimal number of at most 64 bits and extensions.
@@ -36,12 +36,12 @@ pub enum BadBody {
     Truncated,
 }
 
-/// What one step of decoding found at the start of its input.
+/// The result of one decoding step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded<'b> {
-    /// How many bytes of the input are done with.
+    /// How many bytes of the input were consumed.
     pub consumed: usize,
-    /// The part of the body that was among them; may be empty.
+    /// The part of the body among them; can be empty.
     pub data: &'b [u8],
 }
 
@@ -101,17 +101,17 @@ impl SizeLine {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// So many bytes of the body, then its end.
+    /// This number of bytes is left.
     Exact(u64),
     UntilClose,
-    /// The line in front of a chunk: the size that its digits give so far, and the place in the line.
+    /// In the line in front of a chunk: the size read so far, and the place in the line.
     Size(u64, SizeLine),
     SizeLf(u64),
-    /// So many bytes of a chunk.
+    /// This number of bytes of a chunk is left.
     Data(u64),
     DataCr,
     DataLf,
-    /// A trailer line: whether its name is complete.
+    /// In a trailer field.
     Trailer {
         in_value: bool,
         line_bytes: usize,
@@ -122,11 +122,11 @@ enum State {
     Done,
 }
 
-/// Takes a body out of the bytes of a connection, however they are split.
+/// Decodes a body from the bytes of a connection, which can arrive in any pieces.
 #[derive(Debug, Clone)]
 pub struct BodyDecoder {
     state: State,
-    /// Bytes of the present size line, or of all trailers.
+    /// Bytes of the line in front of the current chunk, or of all trailers.
     framing_bytes: usize,
     /// Whether white space may stand at the end of the line in front of a chunk.
     may_be_padded: bool,
@@ -135,7 +135,7 @@ pub struct BodyDecoder {
 const SIZE_START: State = State::Size(0, SizeLine::Start);
 
 impl BodyDecoder {
-    /// Starts at the first byte after a head.
+    /// A decoder for the bytes after the head of a request.
     pub fn new(length: BodyLength) -> Self {
         let state = match length {
             BodyLength::Exact(0) => State::Done,
@@ -153,16 +153,16 @@ impl BodyDecoder {
         Self { may_be_padded: true, ..Self::new(length) }
     }
 
-    /// Whether the body has been read to its end. Never true for [`BodyLength::UntilClose`].
+    /// Whether the body is complete. Never true for [`BodyLength::UntilClose`].
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Takes one step: at least one byte is consumed, unless there is none or the body is done. Bytes after the end
-    /// of the body are not consumed.
+    /// Decodes the start of `input`. Consumes at least one byte, unless `input` is empty or the body is complete. Bytes
+    /// after the body are not consumed.
     ///
     /// # Errors
-    /// [`BadBody`]; nothing that follows can be understood then.
+    /// [`BadBody`]; the connection cannot be used on.
     pub fn decode<'b>(&mut self, input: &'b [u8]) -> Result<Decoded<'b>, BadBody> {
         let mut consumed = 0;
         loop {
@@ -178,10 +178,10 @@ impl BodyDecoder {
         }
     }
 
-    /// The connection has ended.
+    /// Call this when the connection has ended.
     ///
     /// # Errors
-    /// [`BadBody::Truncated`] unless that was the end of the body.
+    /// [`BadBody::Truncated`] if the body is not complete.
     pub fn finish(&self) -> Result<(), BadBody> {
         match self.state {
             State::Done | State::UntilClose => Ok(()),
@@ -189,7 +189,7 @@ impl BodyDecoder {
         }
     }
 
-    /// The bytes of the body at the start of `rest`, if the body is what comes next.
+    /// The bytes of the body at the start of `rest`; `None` in the framing between chunks.
     fn take_data<'b>(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
         let (left, at_end) = match self.state {
             State::UntilClose => return Some(rest),
@@ -263,7 +263,7 @@ impl BodyDecoder {
     }
 }
 
-/// A byte that may be in a field's value (RFC 9110, section 5.5).
+/// Whether a byte can be part of a field value (RFC 9110, section 5.5).
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }

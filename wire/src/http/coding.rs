@@ -1,4 +1,4 @@
-//! Content codings and which of them a client accepts (RFC 9110, sections 8.4.1 and 12.5.3).
+//! Content codings, and content negotiation between them (RFC 9110, sections 8.4.1 and 12.5.3).
 
 use std::cmp::Reverse;
 
@@ -16,7 +16,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All of them, the one that compresses most first.
+    /// All codings in the order of preference: the one that compresses best first.
     pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
     /// The name in `Content-Encoding` and `Accept-Encoding`.
@@ -28,7 +28,7 @@ impl Coding {
         }
     }
 
-    /// The extension of a file in this coding that lies beside the original, with its dot.
+    /// The extension, with its dot, of a precompressed file beside the original.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -37,27 +37,27 @@ impl Coding {
         }
     }
 
-    /// Whether this is what a client calls `name`; `x-gzip` is an old word for gzip (RFC 9110, section 8.4.1.3).
+    /// Whether `name` names this coding. `x-gzip` is an old name of gzip (RFC 9110, section 8.4.1.3).
     fn is_called(self, name: &[u8]) -> bool {
         name.eq_ignore_ascii_case(self.name().as_bytes())
             || (self == Self::Gzip && name.eq_ignore_ascii_case(b"x-gzip"))
     }
 }
 
-/// What an `Accept-Encoding` says of the codings that are known here.
+/// The weights that a client gives to each coding in `Accept-Encoding`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptedCodings {
-    /// In the order of [`Coding::ALL`]; none for those that are not named.
+    /// In the order of [`Coding::ALL`]; `None` for codings that are not named.
     weights: [Option<Weight>; Coding::ALL.len()],
     identity: Option<Weight>,
-    /// The weight of `*`: of every coding that is not named.
+    /// The weight of `*`, which stands for every coding that is not named.
     others: Option<Weight>,
 }
 
 impl AcceptedCodings {
-    /// Reads all `Accept-Encoding` fields. Without one nothing is accepted but identity: RFC 9110 would allow any
-    /// coding then, but who does not ask for one often cannot undo it. What is malformed in a list is skipped, and of what
-    /// is there twice the greater weight counts.
+    /// Reads all `Accept-Encoding` fields. Without the field only identity is accepted: RFC 9110 would allow any coding,
+    /// but clients that do not send the field often cannot decode one. Malformed elements are ignored. If a coding is
+    /// named twice, its greater weight counts.
     pub fn parse(fields: Fields<'_>) -> Self {
         let mut accepted = Self::default();
         let members = fields.values("accept-encoding").flat_map(list_items).filter_map(split_weight);
@@ -76,13 +76,12 @@ impl AcceptedCodings {
         accepted
     }
 
-    /// The coding to send of those that are `available`; none for identity. The client's weights decide, and among equals
-    /// the order of [`Coding::ALL`]. `available` is asked about the best first and only until there is one.
+    /// Chooses among the codings that are `available`; `None` is identity. The greatest weight decides, then the order of
+    /// [`Coding::ALL`]. `available` is called for the best coding first, and no longer once it has returned true.
     ///
-    /// Identity wins only where the client names it and gives it more weight: who accepts a coding at all would
-    /// rather have fewer bytes. If nothing is acceptable it is identity, too, although the client may have ruled it
-    /// out: something that it can perhaps read is better than a 406 that it surely does not want
-    /// (RFC 9110, section 12.1, leaves the choice).
+    /// Identity is chosen over an acceptable coding only if the client gives it a greater weight, because a coding saves
+    /// bytes. It is also chosen if nothing is acceptable, even if the client excludes it: a client can perhaps use
+    /// that answer, but not a 406 (RFC 9110, section 12.1, allows both).
     pub fn choose(self, available: impl Fn(Coding) -> bool) -> Option<Coding> {
         let least = self.identity.unwrap_or(Weight::ZERO).max(Weight::LEAST);
         let weight_of = |index: usize| self.weights[index].or(self.others).unwrap_or(Weight::ZERO);

@@ -6,22 +6,22 @@ use std::time::{Duration, SystemTime};
 use super::coding::Coding;
 use super::fields::Fields;
 
-/// A strong entity tag: it changes whenever a byte of what it stands for does (RFC 9110, section 8.8.3).
+/// A strong entity tag: it changes whenever a byte of the representation does (RFC 9110, section 8.8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityTag(String);
 
 /// How two entity tags are compared (RFC 9110, section 8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
-    /// A tag that the client calls weak is equal to nothing: it does not stand for certain bytes.
+    /// A weak tag matches nothing, because it does not identify the bytes.
     Strong,
-    /// `W/` makes no difference.
+    /// `W/` is ignored.
     Weak,
 }
 
 impl EntityTag {
-    /// The tag of a file: its length, when its content was modified, when its inode was changed, and the number of that.
-    /// Anybody may set the first of the two times back after writing to the file, but not the second.
+    /// The tag of a file, from its length in bytes, modification time (mtime), change time (ctime) and inode number. The
+    /// change time is included because programs can reset the modification time after they write.
     pub fn of_file(bytes: u64, modified: SystemTime, changed: SystemTime, inode: u64) -> Self {
         let nanos = |time: SystemTime| {
             time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
@@ -29,15 +29,15 @@ impl EntityTag {
         Self(format!("\"{bytes:x}-{:x}-{:x}-{inode:x}\"", nanos(modified), nanos(changed)))
     }
 
-    /// The tag of the same content in a coding. What differs in its bytes must not share a strong tag (RFC 9110,
+    /// The tag of the same content in a coding. Representations with different bytes must not share a strong tag (RFC 9110,
     /// section 8.8.3.3).
     #[must_use]
     pub fn for_coding(&self, coding: Coding) -> Self {
         self.with(coding.name())
     }
 
-    /// As [`EntityTag::for_coding`], where the coded bytes were made from the content, and might be made differently by
-    /// another version of whatever made them.
+    /// As [`EntityTag::for_coding`], for bytes that the server has compressed itself. Their checksum is part of the tag,
+    /// because another version of the compressor can make different bytes from the same content.
     #[must_use]
     pub fn for_coded(&self, coding: Coding, checksum: u32) -> Self {
         self.for_coding(coding).with(&format!("{checksum:x}"))
@@ -95,12 +95,12 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// What tells one state of a representation from another.
+/// The validators of a representation (RFC 9110, section 8.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validators {
     /// The value of `ETag`.
     pub tag: EntityTag,
-    /// The value of `Last-Modified`, of which only the whole seconds count: a date in a field has no others.
+    /// The value of `Last-Modified`. Fractions of a second are ignored, because a date in a field has none.
     pub modified: SystemTime,
 }
 
@@ -109,13 +109,13 @@ impl Validators {
         second_of(self.modified)
     }
 
-    /// Whether the value of an `If-Range` names this very state (RFC 9110, section 13.1.5): the same tag, none of the two
-    /// weak, or exactly the date of `Last-Modified`.
+    /// Whether the value of an `If-Range` matches these validators (RFC 9110, section 13.1.5): a tag by strong comparison, a
+    /// date exactly.
     ///
-    /// A date is only a strong validator if it was at least a second old when it was given out (section 8.8.2.2), which
-    /// nobody can tell without a clock. Who writes a file twice in a second and resumes in between by date alone
-    /// would get parts of both; every client that was given a tag uses that. Where codings are negotiated a date names all of
-    /// them, and so none.
+    /// A date is a strong validator only if it was at least a second old when it was sent (section 8.8.2.2), which is not
+    /// checked here, because it needs a clock. A client that resumes by date can so combine two versions of a file that
+    /// was written twice within a second; clients that got a tag use the tag. Dates do not match where codings are
+    /// negotiated (`is_negotiated`), because all codings of a file have the same date.
     pub(super) fn are_named_by(&self, if_range: &[u8], is_negotiated: bool) -> bool {
         if if_range.starts_with(b"\"") || if_range.starts_with(b"W/") {
             return if_range == self.tag.as_str().as_bytes();
@@ -124,22 +124,22 @@ impl Validators {
     }
 }
 
-/// What the conditions of a request come to.
+/// The result of a request's preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Answer as if there were none.
+    /// Answer as without preconditions.
     Proceed,
-    /// 304: the client has what it asks for.
+    /// Answer 304: the client's copy is valid.
     NotModified,
-    /// 412: what the client asks for is not what it takes it for.
+    /// Answer 412.
     Failed,
 }
 
-/// Evaluates the conditions of a GET or HEAD, in the order of RFC 9110, section 13.2.2. `validators` are those of what would
-/// be sent, in its coding; without any there is nothing under the target. To be asked only where the answer would
-/// otherwise be 200 (section 13.2.1), and before any range is looked at.
+/// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110, section 13.2.2. `validators` are those of the selected
+/// representation, coding included; `None` if there is none. Call this only if the status would otherwise be 200
+/// (section 13.2.1), and before ranges are evaluated.
 ///
-/// A date counts if the field is there once and is a valid date.
+/// A field with a date is ignored if it is repeated or is not a valid date.
 pub fn evaluate(fields: Fields<'_>, validators: Option<&Validators>) -> Condition {
     let holds = match matches_tag(fields, "if-match", validators, Comparison::Strong) {
         Some(matches) => matches,
@@ -155,8 +155,8 @@ pub fn evaluate(fields: Fields<'_>, validators: Option<&Validators>) -> Conditio
     if has_it_already { Condition::NotModified } else { Condition::Proceed }
 }
 
-/// Whether a tag in the field called `name` is that of `validators`; none if there is no such field. `*` stands for the
-/// tag of whatever is there (RFC 9110, sections 13.1.1 and 13.1.2).
+/// Whether the field called `name` lists the tag of `validators`; `None` if there is no such field. `*` matches every
+/// representation (RFC 9110, sections 13.1.1 and 13.1.2).
 fn matches_tag(
     fields: Fields<'_>,
     name: &str,
@@ -171,8 +171,8 @@ fn matches_tag(
     Some(lists.any(|list| list == b"*" || validators.tag.is_in(list, comparison)))
 }
 
-/// Whether there was a change after the date in the field called `name`; none if there is no such field, date or
-/// representation (RFC 9110, sections 13.1.3 and 13.1.4).
+/// Whether the representation was modified after the date in the field called `name`; `None` if there is no such field, valid
+/// date or representation (RFC 9110, sections 13.1.3 and 13.1.4).
 fn is_modified_since(fields: Fields<'_>, name: &str, validators: Option<&Validators>) -> Option<bool> {
     let mut dates = fields.values(name);
     let (Some(date), None) = (dates.next(), dates.next()) else {
@@ -181,7 +181,7 @@ fn is_modified_since(fields: Fields<'_>, name: &str, validators: Option<&Validat
     Some(validators?.modified_second() > date_second(date)?)
 }
 
-/// A date in any of the three formats of RFC 9110, section 5.6.7, in seconds since 1970.
+/// Reads a date in any of the three formats of RFC 9110, section 5.6.7. Returns seconds since 1970.
 fn date_second(date: &[u8]) -> Option<u64> {
     let date = std::str::from_utf8(date).ok()?;
     httpdate::parse_http_date(date).ok().map(second_of)

@@ -1,7 +1,7 @@
-//! HTTP/1.1 (RFC 9110 and RFC 9112) as far as a file server and a web client need it, without I/O.
+//! The parts of HTTP/1.1 (RFC 9110 and RFC 9112) that a file server and a web client need, without I/O.
 //!
-//! Both directions are strict where two readers of the same bytes could disagree on where a message ends: bare CR and
-//! LF, doubtful lengths and unknown codings are refused, never guessed at.
+//! Both directions refuse messages whose end two recipients could see at different places: those with bare CR or LF,
+//! ambiguous lengths or unknown transfer codings.
 
 mod accept;
 mod basic_auth;

@@ -1,19 +1,19 @@
-//! Range requests (RFC 9110, section 14): which bytes are wanted, and what surrounds each part in an answer.
+//! Range requests and `multipart/byteranges` (RFC 9110, section 14).
 
 use std::fmt;
 
 use super::conditional::Validators;
 use super::fields::{Fields, list_items};
 
-/// Most ranges that are looked at. Who asks for more gets the whole, as RFC 9110, section 14.2, allows: many small ranges are
-/// either an attack (section 17.15) or cost more in heads of parts than they save.
+/// Most ranges in one request. With more, `Range` is ignored, which RFC 9110, section 14.2, allows: many small ranges are an
+/// attack (section 17.15), or the heads of their parts cost more bytes than they save.
 const RANGES_MAX: usize = 16;
 
-/// Ranges with fewer bytes between them are sent as one: the head of a part takes about as much (RFC 9110,
-/// section 15.3.7.2).
+/// Ranges with a smaller gap in between are combined, because the head of a part is about as long (RFC 9110, section
+/// 15.3.7.2).
 const GAP_BYTES_MIN: u64 = 80;
 
-/// Bytes of a representation, from `first` to `last`, both included and both within it.
+/// A satisfiable range of a representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The offset of the first byte.
@@ -23,17 +23,17 @@ pub struct Part {
 }
 
 impl Part {
-    /// How many bytes it has; at least one.
+    /// Number of bytes, at least one.
     pub fn bytes(self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// The value of its `Content-Range`, in a representation of `length` bytes (RFC 9110, section 14.4).
+    /// The value of `Content-Range` for a representation of `length` bytes (RFC 9110, section 14.4).
     pub fn content_range(self, length: u64) -> impl fmt::Display {
         fmt::from_fn(move |f| write!(f, "bytes {}-{}/{length}", self.first, self.last))
     }
 
-    /// Whether the two overlap, touch, or leave too little between them to be worth two parts.
+    /// Whether the two overlap, touch, or have a gap smaller than [`GAP_BYTES_MIN`].
     fn is_near(self, other: Self) -> bool {
         let reaches = |a: Self, b: Self| b.first <= a.last.saturating_add(GAP_BYTES_MIN);
         reaches(self, other) && reaches(other, self)
@@ -44,29 +44,29 @@ impl Part {
     }
 }
 
-/// The value of the `Content-Range` that goes with a 416, for a representation of `length` bytes.
+/// The value of `Content-Range` in a 416, for a representation of `length` bytes.
 pub fn unsatisfied_content_range(length: u64) -> impl fmt::Display {
     fmt::from_fn(move |f| write!(f, "bytes */{length}"))
 }
 
-/// What part of a representation a GET wants.
+/// The part of a representation that a GET asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it: 200.
+    /// All of it: answer 200.
     Whole,
-    /// These parts, in the order in which they were asked for, none near another: 206. If it is one, it is the
-    /// content itself; more are sent as [`Multipart`]. Even one that is all there is gets a 206: so a client
-    /// finds out that ranges work.
+    /// These parts in the requested order, after near ones were combined: answer 206. A single part is sent as it is,
+    /// several as [`Multipart`]. A range of the whole representation is a part, too, because the 206 tells
+    /// the client that ranges are supported.
     Parts(Vec<Part>),
-    /// Nothing that is there: 416.
+    /// No range overlaps the representation: answer 416.
     Unsatisfiable,
 }
 
-/// Reads `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14.2). To be asked only for a GET that would be answered with
-/// 200, after its conditions; `validators` and `length` (in bytes) are those of what would be sent, in its coding.
-/// `is_negotiated` says whether there may be others with the same date: then a date names none of them.
+/// Evaluates `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14.2). Call this only for a GET whose status would be 200,
+/// after its preconditions. `validators` and `length` (in bytes) are those of the selected representation, coding
+/// included. `is_negotiated` says whether other codings of it could have the same date.
 ///
-/// A field that is there twice, malformed or in another unit than bytes is ignored.
+/// `Range` is ignored if it is repeated, malformed or in another unit than bytes.
 pub fn wanted_parts(fields: Fields<'_>, validators: &Validators, is_negotiated: bool, length: u64) -> Wanted {
     let mut ranges = fields.values("range");
     let (Some(ranges), None) = (ranges.next(), ranges.next()) else {
@@ -81,7 +81,7 @@ pub fn wanted_parts(fields: Fields<'_>, validators: &Validators, is_negotiated: 
     read_ranges(ranges, length).unwrap_or(Wanted::Whole)
 }
 
-/// Reads the value of a `Range`; none if it is to be ignored.
+/// Reads the value of a `Range`; `None` if it must be ignored.
 fn read_ranges(value: &[u8], length: u64) -> Option<Wanted> {
     let (unit, set) = value.split_at_checked(b"bytes=".len())?;
     if !unit.eq_ignore_ascii_case(b"bytes=") {
@@ -97,19 +97,19 @@ fn read_ranges(value: &[u8], length: u64) -> Option<Wanted> {
     if asked.is_empty() {
         return None;
     }
-    // A suffix of nothing is all of it, and no Content-Range can say so (RFC 9110, section 14.1.2).
+    // A suffix of an empty representation is satisfiable, but Content-Range cannot express it (RFC 9110, section 14.1.2).
     if length == 0 && asked.iter().any(|range| matches!(range, RangeSpec::Suffix(1..))) {
         return None;
     }
-    let parts = without_near_ones(asked.iter().filter_map(|range| range.within(length)));
+    let parts = combined(asked.iter().filter_map(|range| range.within(length)));
     Some(if parts.is_empty() { Wanted::Unsatisfiable } else { Wanted::Parts(parts) })
 }
 
-/// One range as it was asked for (RFC 9110, section 14.1.2).
+/// One requested range (RFC 9110, section 14.1.2).
 enum RangeSpec {
-    /// `5-9` or `5-`, which goes on to the end.
+    /// First and last offset; `5-` has the greatest offset as its last.
     From(u64, u64),
-    /// `-5`: so many bytes at the end.
+    /// `-5`: the number of bytes at the end.
     Suffix(u64),
 }
 
@@ -125,7 +125,7 @@ impl RangeSpec {
         (first <= last).then_some(Self::From(first, last))
     }
 
-    /// What there is of it in `length` bytes.
+    /// The part of a representation of `length` bytes that is in this range; `None` if it is not satisfiable.
     fn within(&self, length: u64) -> Option<Part> {
         let end = length.checked_sub(1)?;
         match *self {
@@ -137,7 +137,7 @@ impl RangeSpec {
     }
 }
 
-/// A number of decimal digits. What no representation can have is as good as the largest.
+/// Reads decimal digits. A number that does not fit counts as the largest, because no representation is that long.
 fn read_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -146,9 +146,9 @@ fn read_number(digits: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, add))
 }
 
-/// Joins what overlaps or is near; what comes of it stands where the first of them did. So no byte is sent twice, however
-/// often it is asked for, and few parts are.
-fn without_near_ones(asked: impl Iterator<Item = Part>) -> Vec<Part> {
+/// Combines parts that overlap or are near each other, so that no byte is sent twice. A combined part takes the place of the
+/// first one in it.
+fn combined(asked: impl Iterator<Item = Part>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for mut part in asked {
         let mut place = parts.len();
@@ -161,10 +161,9 @@ fn without_near_ones(asked: impl Iterator<Item = Part>) -> Vec<Part> {
     parts
 }
 
-/// An answer of several parts, `multipart/byteranges` (RFC 9110, section 14.6): what surrounds the bytes of each.
+/// The framing of a `multipart/byteranges` content (RFC 9110, section 14.6).
 ///
-/// The content is, for each of [`Multipart::parts`], the head and then the bytes of the part, and [`Multipart::end`] after
-/// the last.
+/// The content is the head and the bytes of each of [`Multipart::parts`], and then [`Multipart::end`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Multipart {
     boundary: String,
@@ -173,8 +172,8 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// The framing of `parts` of a representation with `media_type` and `length` bytes. `boundary` is 1 to 70 letters and
-    /// digits that are not in the content, so they had better be random (RFC 2046, section 5.1.1).
+    /// Frames `parts` of a representation with `media_type` and `length` bytes. `boundary` must be 1 to 70 letters and digits
+    /// that are not in the content; draw them at random (RFC 2046, section 5.1.1).
     pub fn new(parts: &[Part], media_type: &str, length: u64, boundary: &str) -> Self {
         debug_assert!((1..=70).contains(&boundary.len()));
         debug_assert!(boundary.bytes().all(|byte| byte.is_ascii_alphanumeric()));
@@ -193,22 +192,22 @@ impl Multipart {
         }
     }
 
-    /// The value of the answer's `Content-Type`.
+    /// The value of `Content-Type`.
     pub fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
 
-    /// Each part with the bytes that go before it.
+    /// Each part with the head to send before it.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = (&[u8], Part)> {
         self.parts.iter().map(|(head, part)| (head.as_bytes(), *part))
     }
 
-    /// The bytes that go after the last part.
+    /// The bytes to send after the last part.
     pub fn end(&self) -> &[u8] {
         self.end.as_bytes()
     }
 
-    /// The value of the answer's `Content-Length`: all heads, parts and the end.
+    /// The value of `Content-Length`.
     pub fn content_length(&self) -> u64 {
         let all_parts = self.parts().map(|(head, part)| part.bytes().saturating_add(head.len() as u64));
         all_parts.fold(self.end.len() as u64, u64::saturating_add)

@@ -130,8 +130,8 @@ impl ResponseHead {
         for value in self.values("transfer-encoding") {
             framing.add_codings(value)?;
         }
-        // Transfer-Encoding overrides Content-Length. A server has to refuse a message with both, but no other recipient
-        // comes after a client, so there is nothing to smuggle.
+        // Transfer-Encoding overrides Content-Length, even a malformed one (RFC 9112, section 6.3). Other than for a
+        // request, this is safe: no further recipient could read the response differently.
         if !framing.is_coded {
             for value in self.values("content-length") {
                 framing.add_length(value)?;
