@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wire::http::Status;
+use wire::http::{MediaType, Status};
 
 /// A web site: a directory, the host names it answers to, and how it is served.
 #[derive(Debug, Clone, Default)]
@@ -70,8 +70,8 @@ impl FieldRule {
 pub struct MediaTypeRule {
     /// Which paths below the root, as in [`FieldRule::paths`].
     pub paths: globset::GlobMatcher,
-    /// The value of `Content-Type`, with its parameters: visible ASCII and spaces.
-    pub media_type: String,
+    /// The value of `Content-Type`.
+    pub media_type: MediaType,
 }
 
 /// Whom the CORS protocol lets read the site.

@@ -103,8 +103,7 @@ pub(super) fn media_type(text: &str) -> Result<MediaTypeRule, String> {
     let (paths, media_type) =
         text.split_once('=').ok_or_else(|| format!("{text:?} is not a rule such as '*.go=text/plain'"))?;
     let parsed: Result<MediaType, _> = media_type.trim().parse();
-    let media_type =
-        parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?.as_str().to_owned();
+    let media_type = parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?;
     Ok(MediaTypeRule { paths: pattern(paths.trim())?, media_type })
 }
 

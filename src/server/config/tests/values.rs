@@ -219,7 +219,7 @@ fn media_types_are_those_of_a_header_field() {
         ("/data/** = application/x-tar", "application/x-tar"),
         ("*.txt=text/plain; charset=iso-8859-1", "text/plain; charset=iso-8859-1"),
     ] {
-        assert_eq!(media_type(text).expect(text).media_type, expected);
+        assert_eq!(media_type(text).expect(text).media_type.as_str(), expected);
     }
     let rule = media_type("/data/**=a/b").expect("it is good");
     assert!(rule.paths.is_match("data/a/b") && !rule.paths.is_match("b"));
