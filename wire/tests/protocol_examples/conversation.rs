@@ -1,4 +1,4 @@
-//! Openings, sealed messages, receipts, and what becomes of them under the bare algorithms.
+//! Openings, sealed messages and receipts, each checked with the bare algorithms.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -27,7 +27,7 @@ pub(crate) const FILE_NAME: &str = "tide.csv";
 /// What is in it.
 pub(crate) const FILE: &[u8] = b"hour,level\n0,1.8\n6,4.1\n";
 
-/// Sealed things that other examples put into envelopes.
+/// Sealed bytes that other examples put into envelopes.
 pub(crate) struct Talk {
     pub(crate) opening: Vec<u8>,
     pub(crate) message: Vec<u8>,
@@ -37,7 +37,7 @@ pub(crate) struct Talk {
     pub(crate) answer: Vec<u8>,
 }
 
-/// A conversation by the bare algorithms.
+/// A conversation as the bare algorithms derive it.
 struct ByHand {
     id: Digest,
     messages_key: Vec<u8>,
@@ -50,7 +50,7 @@ fn derive(salt: &[u8], secret: &[u8], info: &str) -> Vec<u8> {
     key
 }
 
-/// Pads as PROTOCOL.md says: 0x80, then zeros up to a power of two, at least 64.
+/// Pads as PROTOCOL.md specifies: 0x80, then zeros up to a power of two, at least 64.
 fn padded(content: &[u8]) -> Vec<u8> {
     let mut plaintext = [content, &[0x80]].concat();
     let mut length = 64;
@@ -61,7 +61,7 @@ fn padded(content: &[u8]) -> Vec<u8> {
     plaintext
 }
 
-/// What goes into sealing and what comes out of it.
+/// The inputs and the result of sealing.
 struct Sealing {
     nonce: Vec<u8>,
     associated_data: Vec<u8>,
@@ -110,19 +110,19 @@ impl ByHand {
         let commitment = Digest::of(&[b"switchboard/1 commitment\0", secret.as_slice()].concat());
         assert_eq!(commitment, opening.commitment, "the commitment of {title}");
         let id = Digest::of(&body_bytes);
-        assert_eq!(id, opening.id, "the name of {title}");
+        assert_eq!(id, opening.id, "the id of {title}");
         let messages_key = derive(&id.0, &secret, "switchboard/1 messages");
         let signals_key = derive(&id.0, &secret, "switchboard/1 signals");
         values(
             text,
             &format!("The keys of {title}"),
-            "The secret comes out of `wrapped_key`. The commitment is SHA-256 of `switchboard/1 commitment`, a zero byte, and \
-             the secret. The keys are HKDF-SHA256 with the name of the conversation as salt, the secret as key \
-             material, and `switchboard/1 messages` or `switchboard/1 signals` as info.",
+            "The secret is unwrapped from `wrapped_key`. The commitment is the SHA-256 of `switchboard/1 commitment`, a zero \
+             byte, and the secret. The keys are derived with HKDF-SHA256: the id is the salt, the secret the input key \
+             material, and `switchboard/1 messages` or `switchboard/1 signals` the info.",
             &[
                 ("secret", &secret),
                 ("commitment", &commitment.0),
-                ("name of the conversation: SHA-256 of the body", &id.0),
+                ("id: SHA-256 of the body", &id.0),
                 ("key of messages", &messages_key),
                 ("key of signals", &signals_key),
             ],
@@ -143,7 +143,7 @@ impl ByHand {
         Sealing { nonce, associated_data, plaintext, ciphertext }
     }
 
-    /// Seals by hand, shows what went in and what came out, and compares it with what the library has made.
+    /// Seals with the bare algorithms, shows inputs and result, and compares the result with the library's.
     fn show(&self, text: &mut String, what: &Sealed<'_>, made_by_library: &[u8]) {
         let Sealed { title, kind, number, place, content } = what;
         let sealing = self.seal(*kind, *number, *place, content);
@@ -159,14 +159,14 @@ impl ByHand {
             &[
                 key,
                 ("nonce: four zeros, place", &sealing.nonce),
-                ("associated data: conversation, kind, number", &sealing.associated_data),
+                ("associated data: id, kind, number", &sealing.associated_data),
                 ("content", content),
                 ("plaintext: content, 80, zeros", &sealing.plaintext),
             ],
         );
         let (ciphertext, tag) = sealing.ciphertext.split_at(sealing.ciphertext.len() - 16);
         Layout::new()
-            .fixed(&self.id.0, "conversation")
+            .fixed(&self.id.0, "id")
             .fixed(&place.to_le_bytes(), "place")
             .fixed(ciphertext, "ciphertext")
             .fixed(tag, "tag")
@@ -210,13 +210,13 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
         assert_eq!((opened.text.as_str(), opened.sent_at), (words, written_at));
         values(
             text,
-            &format!("The content of {title}, and the running hash with it"),
+            &format!("The content of {title}, and the running hash after it"),
             &format!(
-                "The text is {words:?}. The hash is SHA-256 of the hash before (at first the name of the conversation) and \
-                 all of the sealed message."
+                "The text is {words:?}. The running hash is the SHA-256 of the previous hash (at first the id) and the whole \
+                 sealed message."
             ),
             &[
-                ("written_at, 8 bytes, the lowest first", &written_at.to_le_bytes()),
+                ("time, 8 bytes, little-endian", &written_at.to_le_bytes()),
                 ("SHA-256 of the text", &Digest::of(words.as_bytes()).0),
                 ("text", words.as_bytes()),
                 ("running hash", &hash.0),
@@ -275,7 +275,7 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
 
 type Signal = (&'static str, Kind, u64, Layout, Vec<u8>);
 
-/// What B says: it has both messages; it would rather not go on; it wants a file.
+/// The signals of B: a receipt for both messages, a complaint, and a request for a file.
 fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
     let receipt = Receipt::Received { conversation, count: 2, running_hash };
     let complaint = Receipt::Refused { conversation, count: 2, reason: Complaint::Gap };

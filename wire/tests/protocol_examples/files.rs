@@ -11,7 +11,7 @@ use wire::transfer::{CHUNK_BYTES, FileHeader, FileOpener, FileSealer, TransferKe
 use crate::conversation::{FILE, FILE_NAME, TRANSFER, TRANSFER_SALT, TRANSFER_SECRET};
 use crate::layout::{Layout, values};
 
-/// The records of a file by the bare algorithms: nonces and sealed bytes.
+/// Makes the records of a file with the bare algorithms.
 struct ByHand {
     key: [u8; 32],
 }
@@ -45,14 +45,15 @@ fn transfer_key() -> TransferKey {
     TransferKey { transfer: TRANSFER, secret: TRANSFER_SECRET.into(), salt: TRANSFER_SALT }
 }
 
-/// Appends a short file in full and what is different in a long one.
+/// Appends a short file completely, and the differences of a long one.
 pub(crate) fn describe(text: &mut String) {
     text.push_str("\n## Files\n");
     let by_hand = ByHand::new();
     values(
         text,
         "The key of the transfer",
-        "HKDF-SHA256 with the transfer and the holder's salt behind it as salt, the secret as key material, and `switchboard/1 file` as info.",
+        "Derived with HKDF-SHA256: the transfer followed by the holder's salt is the salt, the secret the input key material, and \
+         `switchboard/1 file` the info.",
         &[
             ("transfer", &TRANSFER),
             ("salt of the holder", &TRANSFER_SALT),
@@ -82,7 +83,7 @@ pub(crate) fn describe(text: &mut String) {
 
     let chunk = sealer.chunk(FILE, true);
     let about = format!(
-        "The plaintext is the whole file, `{}`. It is the last record. Nonce `{}`.",
+        "The plaintext is the whole file, `{}`. This is the last record. Nonce `{}`.",
         hex(FILE),
         hex(&ByHand::nonce(1, true))
     );
@@ -91,7 +92,7 @@ pub(crate) fn describe(text: &mut String) {
     describe_long(&by_hand, text);
 }
 
-/// A file of more than one chunk; its first chunk is too long to be shown.
+/// A file of two chunks. Its first record is too long to be shown completely.
 fn describe_long(by_hand: &ByHand, text: &mut String) {
     let file: Vec<u8> = (0..=250).cycle().take(CHUNK_BYTES + 5).collect();
     let header = header(&file);
@@ -111,9 +112,9 @@ fn describe_long(by_hand: &ByHand, text: &mut String) {
         text,
         "A file of two chunks",
         &format!(
-            "{} bytes that count from 0 to 250 again and again, under the same transfer and secret, only to be checked (a \
-             real transfer never uses a secret twice). The first chunk is not the last (nonce `{}`), the second is \
-             (nonce `{}`).",
+            "A file of {} bytes, 0 to 250 repeated, with the same transfer and secret as above. (A real transfer never uses \
+             a secret twice.) The first chunk is not the last one and has nonce `{}`. The second is the last one and has \
+             nonce `{}`.",
             file.len(),
             hex(&ByHand::nonce(1, false)),
             hex(&ByHand::nonce(2, true))

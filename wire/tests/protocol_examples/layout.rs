@@ -1,4 +1,4 @@
-//! Bytes put together by hand, each with a remark: a second encoder, written from PROTOCOL.md.
+//! A second encoder, written from PROTOCOL.md: bytes with remarks.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ struct Part {
 #[derive(Default)]
 pub(crate) struct Layout(Vec<Part>);
 
-/// The bytes of a number as PROTOCOL.md, section "Encoding", has it: seven bits a byte, the lowest first.
+/// Encodes a number as PROTOCOL.md, section 2, specifies: seven bits in each byte, least significant first.
 pub(crate) fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -41,7 +41,7 @@ impl Layout {
         self
     }
 
-    /// Bytes as they are.
+    /// Bytes without a length.
     pub(crate) fn fixed(self, bytes: &[u8], remark: &str) -> Self {
         self.part(bytes.to_vec(), remark, true)
     }
@@ -56,31 +56,31 @@ impl Layout {
         self.part(varint(number), what, true)
     }
 
-    /// A text with its length in front.
+    /// A text after its length.
     pub(crate) fn text(self, text: &str, what: &str) -> Self {
         let bytes = [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
         self.part(bytes, &format!("{what}: {text:?}"), true)
     }
 
-    /// Bytes with their length in front.
+    /// Bytes after their length.
     pub(crate) fn sized(self, bytes: &[u8], what: &str) -> Self {
         let length = varint(bytes.len() as u64);
         self.part(length, &format!("{what}: {} bytes", bytes.len()), true).part(bytes.to_vec(), what, true)
     }
 
-    /// Bytes with their length in front that another example shows in full.
+    /// Bytes after their length, which another example shows.
     pub(crate) fn given(self, bytes: &[u8], what: &str) -> Self {
         let length = varint(bytes.len() as u64);
         self.part(length, &format!("length: {} bytes", bytes.len()), true).part(bytes.to_vec(), what, false)
     }
 
-    /// More behind it.
+    /// Appends `more`.
     pub(crate) fn then(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
 
-    /// All of it in a frame.
+    /// Puts all of it into a frame.
     pub(crate) fn framed(mut self) -> Self {
         let length = u32::try_from(self.bytes().len()).expect("examples are short");
         self.0.insert(
@@ -98,13 +98,13 @@ impl Layout {
         self.0.iter().flat_map(|part| part.bytes.clone()).collect()
     }
 
-    /// Appends it as an example that the library has to agree with.
+    /// Appends it to the page as an example, and checks that it is equal to what the library makes.
     pub(crate) fn show(&self, text: &mut String, title: &str, about: &str, made_by_library: &[u8]) {
         let bytes = self.bytes();
         assert_eq!(
             HEXLOWER.encode(&bytes),
             HEXLOWER.encode(made_by_library),
-            "{title}: what PROTOCOL.md describes is not what the library makes"
+            "{title}: the library makes other bytes than PROTOCOL.md specifies"
         );
         let _ = write!(text, "\n### {title}\n\n");
         if !about.is_empty() {
@@ -136,7 +136,7 @@ impl Part {
     }
 }
 
-/// Appends named values that are no message of their own.
+/// Appends named values that are not a message.
 pub(crate) fn values(text: &mut String, title: &str, about: &str, values: &[(&str, &[u8])]) {
     let _ = write!(text, "\n### {title}\n\n{about}\n\n```text\n");
     for (name, bytes) in values {

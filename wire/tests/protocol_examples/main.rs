@@ -1,7 +1,7 @@
-//! Makes PROTOCOL-EXAMPLES.md and checks it: each example is put together by hand here, from what PROTOCOL.md says and
-//! the bare algorithms, and has to be what the library makes, and the library has to read it back.
+//! Generates PROTOCOL-EXAMPLES.md and checks it. A second encoder here assembles each example from PROTOCOL.md and the bare
+//! algorithms. The result must be equal to what the library makes, and the library must read it.
 //!
-//! `UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples` writes the file anew.
+//! `UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples` writes the file again.
 
 mod conversation;
 mod files;
@@ -16,15 +16,16 @@ use people::People;
 const HEAD: &str = "\
 # Switchboard protocol, version 1: worked examples
 
-Made by `wire/tests/protocol_examples`, which also checks that they are still true; write it anew with
-`UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples`. [PROTOCOL.md](PROTOCOL.md) explains what is shown here.
+[PROTOCOL.md](PROTOCOL.md) explains the structures on this page. The test `wire/tests/protocol_examples` generates the page and
+fails if the code does not match it. `UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples` writes it again.
 
-How to read it: each line holds bytes in hexadecimal, at most 32, and what they are; bytes that go on have lines of their
-own without a remark. `[...]` stands for bytes that are given in full in another example, which the remark names. All lines
-of an example one after the other are the bytes as they travel; their length and SHA-256 stand below. A and B are two peers.
-Their private keys are in `wire/tests/fixtures`, and are for these examples only; they have 2048 bits to keep this page
-short. Random bytes (nonces, salts, secrets) come from a fixed seed, so signatures and wrapped keys can be checked with the
-keys, but cannot be made again by others.
+Each line shows up to 32 bytes in hexadecimal, and their meaning. Longer values continue on lines without a remark. `[...]`
+stands for bytes that another example shows; the remark names it. The lines of an example in their order are the bytes that
+travel. Below them are their length and SHA-256.
+
+A and B are two peers. Their private keys are in `wire/tests/fixtures` and are used for these examples only. They have 2048
+bits to keep this page short. Random bytes (nonces, salts, secrets) come from a fixed seed. Readers can check signatures and
+wrapped secrets with the keys, but cannot generate the same ones.
 ";
 
 #[test]
@@ -47,8 +48,8 @@ fn the_examples_are_true() {
     let at = differs.unwrap_or(written.lines().count().min(text.lines().count())) + 1;
     assert!(
         written == text,
-        "PROTOCOL-EXAMPLES.md is not what the code does (first at line {at}). If the protocol was meant to change, say so \
-         in PROTOCOL.md and run UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples"
+        "PROTOCOL-EXAMPLES.md differs from the code, first at line {at}. If the protocol was changed on purpose, change \
+         PROTOCOL.md and run UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples"
     );
 }
 

@@ -16,7 +16,7 @@ use crate::conversation::{FILE, FILE_NAME, TRANSFER, Talk};
 use crate::layout::{Layout, values, varint};
 use crate::people::{People, check_signature};
 
-/// What the server says in the examples.
+/// The server's values in the examples.
 const NONCE: [u8; 32] = [0x6e; 32];
 const SERVER: [u8; 16] = [0x5a; 16];
 const ECHO: [u8; 32] = [0xec; 32];
@@ -47,7 +47,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
     values(
         text,
         "First bytes of connections",
-        "The last two are followed by what belongs to them.",
+        "The last two are followed by a challenge and by a transfer.",
         &[
             ("from a peer to a server: SWB1", &PREFACE),
             (
@@ -71,7 +71,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
     assert_eq!(proof_text, join_proof_text(&NONCE, &SERVER, &card));
     values(
         text,
-        "The text that A signs to join",
+        "The bytes that A signs to join",
         "The signature is over `switchboard/1 join`, a zero byte, and these 80 bytes.",
         &[
             ("nonce of the server", &NONCE),
@@ -97,7 +97,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
 
 /// Appends all other messages.
 pub(crate) fn describe(people: &People, talk: &Talk, text: &mut String) {
-    text.push_str("\n## Envelopes\n\nThey have the same bytes on their way to the server and from it.\n");
+    text.push_str("\n## Envelopes\n\nAn envelope has the same bytes in both directions.\n");
     let envelopes = [
         ("the opening from A to B", "A", "B", Kind::Opening, 1, &talk.opening),
         ("the first message", "A", "B", Kind::Message, 1, &talk.message),
@@ -146,7 +146,7 @@ fn published() -> (PublishedFile, impl Fn(Layout) -> Layout) {
             .text(FILE_NAME, "name")
             .number(FILE.len() as u64, "bytes")
             .fixed(&Digest::of(FILE).0, "sha256")
-            .number(2, "keywords, how many")
+            .number(2, "number of keywords")
             .text("sea", "keyword")
             .text("high water", "keyword")
     };
@@ -171,7 +171,7 @@ fn describe_to_server(text: &mut String) {
         .variant(4, "Publish")
         .number(0, "part")
         .fixed(&[1], "last: true")
-        .number(1, "files, how many");
+        .number(1, "number of files");
     to_server(
         text,
         "4, Publish",
@@ -207,7 +207,7 @@ fn describe_searches(text: &mut String) {
             "sea \"high water\"",
             Layout::new()
                 .variant(0, "query: Keywords")
-                .number(2, "how many")
+                .number(2, "number of keywords")
                 .text("sea", "keyword")
                 .text("high water", "keyword"),
         ),
@@ -267,7 +267,7 @@ fn describe_to_peer(people: &People, text: &mut String) {
         Layout::new()
             .variant(9, "Known")
             .number(8, "id")
-            .number(1, "peers, how many")
+            .number(1, "number of peers")
             .text("B", "name")
             .fixed(&fingerprint.0, "fingerprint")
             .fixed(&[1], "online: true"),
@@ -294,10 +294,10 @@ fn describe_to_peer(people: &People, text: &mut String) {
 fn describe_found(text: &mut String) {
     let (file, layout) = published();
     let found =
-        Layout::new().variant(7, "Found").number(7, "id").number(1, "hits, how many").text("A", "peer");
+        Layout::new().variant(7, "Found").number(7, "id").number(1, "number of hits").text("A", "peer");
     let found = layout(found)
         .fixed(&[1], "online: true")
-        .fixed(&[1], "address: there is one")
+        .fixed(&[1], "address: present")
         .variant(0, "IPv4")
         .fixed(&[192, 0, 2, 7], "192.0.2.7")
         .number(40_000, "port")
@@ -318,7 +318,7 @@ fn describe_reachable(text: &mut String) {
         "8, Reachable, over IPv6",
         Layout::new()
             .variant(8, "Reachable")
-            .fixed(&[1], "address: there is one")
+            .fixed(&[1], "address: present")
             .variant(1, "IPv6")
             .fixed(&v6, "2001:db8::7")
             .number(40_000, "port"),
@@ -326,8 +326,8 @@ fn describe_reachable(text: &mut String) {
     );
     to_peer(
         text,
-        "8, Reachable, but it is not",
-        Layout::new().variant(8, "Reachable").fixed(&[0], "address: there is none"),
+        "8, Reachable, without an address",
+        Layout::new().variant(8, "Reachable").fixed(&[0], "address: absent"),
         &ToPeer::Reachable { address: None },
     );
 }

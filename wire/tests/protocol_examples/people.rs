@@ -19,7 +19,7 @@ const ISSUED_AT: u64 = 1_800_000_000;
 /// 37 days.
 const VALID_SECONDS: u64 = 3_196_800;
 
-/// One peer, with its keys once as the library reads them and once bare.
+/// One peer. Its keys are read twice: by the library, and as bare RSA keys for the checks.
 pub(crate) struct Person {
     pub(crate) identity: IdentityKey,
     pub(crate) encryption: EncryptionKey,
@@ -71,16 +71,16 @@ impl People {
     }
 }
 
-/// Checks a signature with the bare algorithm over what PROTOCOL.md says is signed.
+/// Checks a signature with the bare algorithm over the bytes that PROTOCOL.md specifies.
 pub(crate) fn check_signature(key: &RsaPrivateKey, domain: &str, message: &[u8], signature: &[u8]) {
     let signed = [domain.as_bytes(), &[0], message].concat();
     let signature = Signature::try_from(signature).expect("it is a signature");
-    VerifyingKey::<Sha256>::new(RsaPublicKey::from(key))
-        .verify(&signed, &signature)
-        .unwrap_or_else(|_| panic!("the signature over {domain:?} is not over what PROTOCOL.md says"));
+    VerifyingKey::<Sha256>::new(RsaPublicKey::from(key)).verify(&signed, &signature).unwrap_or_else(|_| {
+        panic!("the signature for {domain:?} does not cover the bytes that PROTOCOL.md specifies")
+    });
 }
 
-/// The last 256 bytes of something that ends with its signature.
+/// The signature at the end of a card or an opening.
 pub(crate) fn signature_of(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.len() - 256..]
 }
