@@ -25,7 +25,7 @@ pub enum BadBody {
     /// The line in front of a chunk is too long, or is not a hexadecimal number of at most 64 bits and extensions.
     #[error("the size of a chunk is malformed")]
     ChunkSize,
-    /// A line or a chunk does not end with CR LF.
+    /// A chunk, or the line in front of it, does not end with CR LF.
     #[error("a chunk does not end where it should")]
     ChunkEnd,
     /// A trailer field is malformed, or there are too many.
@@ -101,24 +101,19 @@ impl SizeLine {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// This number of bytes is left.
-    Exact(u64),
+    Exact,
     UntilClose,
-    /// In the line in front of a chunk: the size read so far, and the place in the line.
-    Size(u64, SizeLine),
-    SizeLf(u64),
-    /// This number of bytes of a chunk is left.
-    Data(u64),
+    Size(SizeLine),
+    SizeLf,
+    Data,
     DataCr,
     DataLf,
-    /// In a trailer field.
-    Trailer {
-        in_value: bool,
-        line_bytes: usize,
-    },
-    TrailerLf {
-        is_last: bool,
-    },
+    /// Before a trailer field or the empty line at the end.
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
     Done,
 }
 
@@ -126,24 +121,24 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct BodyDecoder {
     state: State,
+    /// Bytes left of the body or of the current chunk; in the line in front of a chunk, the size read so far.
+    left: u64,
     /// Bytes of the line in front of the current chunk, or of all trailers.
     framing_bytes: usize,
     /// Whether white space may stand at the end of the line in front of a chunk.
     may_be_padded: bool,
 }
 
-const SIZE_START: State = State::Size(0, SizeLine::Start);
-
 impl BodyDecoder {
     /// A decoder for the bytes after the head of a request.
     pub fn new(length: BodyLength) -> Self {
-        let state = match length {
-            BodyLength::Exact(0) => State::Done,
-            BodyLength::Exact(bytes) => State::Exact(bytes),
-            BodyLength::Chunked => SIZE_START,
-            BodyLength::UntilClose => State::UntilClose,
+        let (state, left) = match length {
+            BodyLength::Exact(0) => (State::Done, 0),
+            BodyLength::Exact(bytes) => (State::Exact, bytes),
+            BodyLength::Chunked => (State::Size(SizeLine::Start), 0),
+            BodyLength::UntilClose => (State::UntilClose, 0),
         };
-        Self { state, framing_bytes: 0, may_be_padded: false }
+        Self { state, left, framing_bytes: 0, may_be_padded: false }
     }
 
     /// Like [`BodyDecoder::new`], for a response: white space at the end of the line in front of a chunk is ignored, because
@@ -191,73 +186,64 @@ impl BodyDecoder {
 
     /// The bytes of the body at the start of `rest`; `None` in the framing between chunks.
     fn take_data<'b>(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
-        let (left, at_end) = match self.state {
+        let at_end = match self.state {
             State::UntilClose => return Some(rest),
-            State::Exact(left) => (left, State::Done),
-            State::Data(left) => (left, State::DataCr),
+            State::Exact => State::Done,
+            State::Data => State::DataCr,
             _ => return None,
         };
-        let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-        let left = left - taken as u64;
-        self.state = match self.state {
-            _ if left == 0 => at_end,
-            State::Exact(_) => State::Exact(left),
-            _ => State::Data(left),
-        };
+        let taken = usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
+        self.left -= taken as u64;
+        if self.left == 0 {
+            self.state = at_end;
+        }
         Some(&rest[..taken])
     }
 
     fn after_framing_byte(&mut self, byte: u8) -> Result<State, BadBody> {
         self.framing_bytes += 1;
-        match self.state {
-            State::Size(size, line) => self.after_size_byte(byte, size, line),
-            State::SizeLf(size) if byte == b'\n' => {
+        match (self.state, byte) {
+            (State::Size(line), _) => self.after_size_byte(byte, line),
+            (State::SizeLf, b'\n') => {
                 self.framing_bytes = 0;
-                Ok(match size {
-                    0 => State::Trailer { in_value: false, line_bytes: 0 },
-                    size => State::Data(size),
-                })
+                Ok(if self.left == 0 { State::TrailerStart } else { State::Data })
             }
-            State::DataCr if byte == b'\r' => Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => {
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => {
                 self.framing_bytes = 0;
-                Ok(SIZE_START)
+                Ok(State::Size(SizeLine::Start))
             }
-            State::Trailer { in_value, line_bytes } => self.after_trailer_byte(byte, in_value, line_bytes),
-            State::TrailerLf { is_last: true } if byte == b'\n' => Ok(State::Done),
-            State::TrailerLf { is_last: false } if byte == b'\n' => {
-                Ok(State::Trailer { in_value: false, line_bytes: 0 })
-            }
-            _ => Err(BadBody::ChunkEnd),
+            (State::SizeLf | State::DataCr | State::DataLf, _) => Err(BadBody::ChunkEnd),
+            _ => self.after_trailer_byte(byte),
         }
     }
 
-    fn after_size_byte(&self, byte: u8, size: u64, line: SizeLine) -> Result<State, BadBody> {
+    fn after_size_byte(&mut self, byte: u8, line: SizeLine) -> Result<State, BadBody> {
         if self.framing_bytes > CHUNK_LINE_BYTES_MAX {
             return Err(BadBody::ChunkSize);
         }
         if byte == b'\r' && line.may_end(self.may_be_padded) {
-            return Ok(State::SizeLf(size));
+            return Ok(State::SizeLf);
         }
         let next = line.after(byte).ok_or(BadBody::ChunkSize)?;
-        let digit = char::from(byte).to_digit(16).filter(|_| next == SizeLine::Digits);
-        let size = match digit {
-            Some(digit) => size.checked_mul(16).and_then(|size| size.checked_add(digit.into())),
-            None => Some(size),
-        };
-        Ok(State::Size(size.ok_or(BadBody::ChunkSize)?, next))
+        if next == SizeLine::Digits {
+            let digit = char::from(byte).to_digit(16).ok_or(BadBody::ChunkSize)?;
+            let size = self.left.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
+            self.left = size.ok_or(BadBody::ChunkSize)?;
+        }
+        Ok(State::Size(next))
     }
 
-    fn after_trailer_byte(&self, byte: u8, in_value: bool, line_bytes: usize) -> Result<State, BadBody> {
-        if self.framing_bytes > TRAILER_BYTES_MAX {
-            return Err(BadBody::Trailer);
-        }
-        let next = |in_value| Ok(State::Trailer { in_value, line_bytes: line_bytes + 1 });
-        match byte {
-            b'\r' if in_value || line_bytes == 0 => Ok(State::TrailerLf { is_last: line_bytes == 0 }),
-            b':' if !in_value && line_bytes > 0 => next(true),
-            _ if in_value && is_field_byte(byte) => next(true),
-            _ if !in_value && is_token_byte(byte) => next(false),
+    fn after_trailer_byte(&self, byte: u8) -> Result<State, BadBody> {
+        match (self.state, byte) {
+            _ if self.framing_bytes > TRAILER_BYTES_MAX => Err(BadBody::Trailer),
+            (State::TrailerStart, b'\r') => Ok(State::EndLf),
+            (State::TrailerStart | State::TrailerName, byte) if is_token_byte(byte) => Ok(State::TrailerName),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, byte) if is_field_byte(byte) => Ok(State::TrailerValue),
+            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
+            (State::EndLf, b'\n') => Ok(State::Done),
             _ => Err(BadBody::Trailer),
         }
     }
