@@ -1,11 +1,11 @@
-//! Sequences that are counted while they are decoded, so that a short frame cannot make a reader allocate much.
+//! Bounded sequences: entries are counted while they are decoded, so that a short frame cannot cause a large allocation.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-/// Decodes a sequence of at most `MAX` entries and stops at the first one too many.
+/// Decodes a sequence of at most `MAX` entries and fails at the first excess entry.
 pub(crate) fn at_most<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,

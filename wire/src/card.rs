@@ -1,4 +1,4 @@
-//! Contact cards: who somebody is and which key to encrypt to. PROTOCOL.md, section "Cards".
+//! Contact cards: the name of a peer and its public keys, signed. PROTOCOL.md, section 5.
 
 use pem_rfc7468::LineEnding;
 use rsa::rand_core::CryptoRng;
@@ -10,23 +10,23 @@ use crate::keys::{BadKey, EncryptionPublic, IdentityKey, IdentityPublic, Purpose
 use crate::name::PeerName;
 use crate::signed::{self, Signed};
 
-/// Longest card: two keys of 4096 bits, a signature and a name take 1.7 KB.
+/// Longest card, in bytes. Two keys of 4096 bits, a signature and a name take 1.7 KB.
 pub const CARD_BYTES_MAX: usize = 4096;
 /// How long others may encrypt to a card: the 7 days until it is renewed and the 30 that the old key is kept.
 pub const CARD_VALID_SECONDS: u64 = (7 + 30) * 24 * 60 * 60;
 
 const PEM_LABEL: &str = "SWITCHBOARD CARD";
 
-/// Why bytes are not a card.
+/// Why a card is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCard {
-    /// The encoding is wrong.
+    /// It is too long or does not decode.
     #[error("it is not a contact card")]
     Malformed,
     /// One of its keys cannot be used.
     #[error("a key in the card cannot be used: {0}")]
     Key(#[from] BadKey),
-    /// The signature is not that of the card's own identity key.
+    /// The signature was not made by the identity key in the card.
     #[error("the card's signature does not verify")]
     Signature,
 }
@@ -45,15 +45,15 @@ struct Body<'a> {
 /// A contact card whose signature has been checked.
 #[derive(Debug, Clone)]
 pub struct Card {
-    /// Whose it is.
+    /// The name of the owner.
     pub name: PeerName,
-    /// Verifies what they sign.
+    /// Verifies the owner's signatures.
     pub identity: IdentityPublic,
-    /// Wraps keys for them.
+    /// Wraps keys for the owner.
     pub encryption: EncryptionPublic,
-    /// When it was made, in seconds since 1970.
+    /// When the card was made, in seconds since 1970.
     pub issued_at: u64,
-    /// Until when to encrypt to it, in seconds since 1970.
+    /// When the encryption key expires, in seconds since 1970.
     pub valid_until: u64,
     bytes: Vec<u8>,
 }
@@ -80,8 +80,8 @@ impl Card {
         Self { name, identity, encryption, issued_at, valid_until, bytes }
     }
 
-    /// Reads a card and checks its signature. Whether the key is the one that was pinned, and whether the card is still
-    /// valid, is for the caller to check.
+    /// Reads a card and checks its signature. The caller must check whether its identity key is the pinned one, and whether
+    /// it is still valid.
     ///
     /// # Errors
     /// [`BadCard`].
@@ -103,28 +103,28 @@ impl Card {
         })
     }
 
-    /// The card as it travels.
+    /// The encoded card.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Names the identity key.
+    /// The fingerprint of the identity key.
     pub fn fingerprint(&self) -> Fingerprint {
         self.identity.fingerprint()
     }
 
-    /// Whether one may still encrypt to it at `now`, in seconds since 1970.
+    /// Whether the encryption key can be used at `now` (seconds since 1970).
     pub fn is_valid_at(&self, now: u64) -> bool {
         now < self.valid_until
     }
 
-    /// The card as text to mail or print (RFC 7468, label `SWITCHBOARD CARD`).
+    /// The card as a PEM text with the label `SWITCHBOARD CARD` (RFC 7468), to send by mail or to print.
     pub fn to_text(&self) -> String {
         pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &self.bytes)
             .expect("the label is valid and a card is short")
     }
 
-    /// Reads a card from text; what stands before and behind the marked block is passed over.
+    /// Reads the first card in a text. Everything outside the PEM block is ignored.
     ///
     /// # Errors
     /// [`BadCard`].

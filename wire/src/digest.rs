@@ -1,4 +1,4 @@
-//! SHA-256 digests and key fingerprints, written as lower-case hexadecimal.
+//! SHA-256 digests and key fingerprints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,14 +10,14 @@ use sha2::{Digest as _, Sha256};
 /// Length of a SHA-256 digest.
 pub const DIGEST_BYTES: usize = 32;
 
-/// Text that is not 64 hexadecimal digits.
+/// A text that is not 64 hexadecimal digits; contains its number of characters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("expected 64 hexadecimal digits of a SHA-256 digest, got {0} characters")]
 pub struct NotADigest(usize);
 
 /// A SHA-256 digest (FIPS 180-4).
 ///
-/// In a binary format it is 32 bytes without a length, in a readable one its hexadecimal digits.
+/// Displayed in lower-case hexadecimal, as in readable serde formats; in binary formats 32 bytes without a length.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; DIGEST_BYTES]);
 
@@ -27,7 +27,8 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of the parts one after the other, without separators: callers make the split unambiguous.
+    /// The digest of the concatenated parts. There are no separators, so callers must choose parts that cannot be split
+    /// in another way.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
@@ -36,7 +37,7 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
-    /// The first eight digits, enough for a person to tell two apart in a log.
+    /// The first eight hexadecimal digits, for logs.
     pub fn short(&self) -> String {
         HEXLOWER.encode(&self.0[..4])
     }
@@ -57,7 +58,7 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = NotADigest;
 
-    /// Accepts upper and lower case, a `sha256:` in front, and colons or spaces between the digits.
+    /// Accepts digits of either case, a `sha256:` in front, and colons or spaces between the digits.
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let digits = text.trim();
         let digits = match digits.get(..7) {
@@ -94,7 +95,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Names a public key: the SHA-256 digest of its SubjectPublicKeyInfo in DER (RFC 5280, section 4.1).
+/// The SHA-256 digest of a public key's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1).
 pub type Fingerprint = Digest;
 
 #[cfg(test)]

@@ -1,44 +1,44 @@
-//! Frames: a 4-byte little-endian length and a body of that many bytes. PROTOCOL.md, section "Frames".
+//! Frames: a 4-byte little-endian length and a body of that many bytes. PROTOCOL.md, section 6.
 
 use serde::{Deserialize, Serialize};
 
-/// First bytes of a connection that speaks this protocol, version 1.
+/// First bytes of a connection from a peer to the server, protocol version 1.
 pub const PREFACE: [u8; 4] = *b"SWB1";
-/// First bytes of a connection by which the server calls a peer back, see PROTOCOL.md, section "Being reachable".
+/// First bytes of a connection by which the server calls a peer back. PROTOCOL.md, section 15.2.
 pub const CALLBACK_PREFACE: [u8; 4] = *b"SWBC";
-/// First bytes of a connection by which one peer fetches a file straight from another.
+/// First bytes of a connection by which a peer fetches a file directly from another. PROTOCOL.md, section 15.3.
 pub const FILE_PREFACE: [u8; 4] = *b"SWBF";
 
-/// Length of the length in front of a body.
+/// Length of the length field in front of a body, in bytes.
 pub const LENGTH_BYTES: usize = 4;
-/// Longest body: room for the longest text with a tenfold margin, and small enough to buffer for each session.
+/// Longest body, in bytes: ten times the longest text, and small enough to buffer for each session.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest body before a peer has proved who it is: a card and a proof fit, and a stranger cannot make us buffer more.
+/// Longest body before a peer has joined, in bytes: a card and a proof fit, and strangers cannot make the server buffer more.
 pub const BODY_BYTES_MAX_BEFORE_JOIN: usize = 16 << 10;
 
-/// Why bytes are not a frame that we understand.
+/// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFrame {
-    /// The length is over the bound that holds at this point of the connection.
+    /// The length exceeds the bound that applies at this point of the connection.
     #[error("a frame of {length} bytes is longer than the {max} allowed here")]
     TooLong {
-        /// What the frame claims.
+        /// The length in the frame.
         length: usize,
-        /// What is allowed.
+        /// The bound.
         max: usize,
     },
-    /// The first byte names no kind of message of this version.
+    /// The first byte is not a message kind of this version.
     #[error("message kind {0} is not known in version 1")]
     UnknownKind(u8),
-    /// The body is not the message that its first byte announces, or has bytes left over.
+    /// The body does not decode as the kind in its first byte, or bytes are left over.
     #[error("a frame's body is malformed")]
     Malformed,
 }
 
-/// Finds the first frame in `buffer` and returns its body, or `None` while it is incomplete.
+/// Returns the body of the first frame in `buffer`; `None` while it is incomplete.
 ///
 /// # Errors
-/// [`BadFrame::TooLong`] as soon as the length is there, before anything is buffered for it.
+/// [`BadFrame::TooLong`] as soon as the length has arrived, so that callers buffer nothing for it.
 pub fn split(buffer: &[u8], body_bytes_max: usize) -> Result<Option<&[u8]>, BadFrame> {
     let Some((length, rest)) = buffer.split_first_chunk::<LENGTH_BYTES>() else {
         return Ok(None);
@@ -75,14 +75,14 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> usize {
     length
 }
 
-/// The frame of `message` on its own.
+/// Encodes `message` as a frame.
 pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     encode(message, &mut out);
     out
 }
 
-/// Decodes a body (or any other postcard-encoded value) and refuses bytes left over.
+/// Decodes a body, or any other postcard-encoded value. Bytes left over are refused.
 ///
 /// # Errors
 /// [`BadFrame::Malformed`].
@@ -93,7 +93,7 @@ pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadFrame> {
     }
 }
 
-/// Decodes a message whose first byte names its kind; `kinds` is how many kinds there are.
+/// Decodes a message. Its first byte is its kind, which must be less than `kinds`.
 ///
 /// # Errors
 /// [`BadFrame::UnknownKind`] or [`BadFrame::Malformed`].

@@ -1,7 +1,7 @@
 //! Keywords, and the grammar of `keyword.txt`: `key1, filename1; key2, filename2; key3, filename1; ...`
 //!
-//! Entries end with `;`, the two items of an entry are separated by `,`. White space and line breaks around items are
-//! free, empty entries mean nothing, a keyword may have many files and a file many keywords.
+//! Each entry is a keyword, a comma and a file name, and ends with a semicolon. White space and line breaks around items
+//! and empty entries are ignored. A keyword can have many files, and a file many keywords.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,20 +13,20 @@ use crate::FileName;
 use crate::checked_text::checked_text;
 use crate::file_name::BadFileName;
 
-/// Longest keyword, in bytes: a phrase, not a text.
+/// Longest keyword, in bytes: enough for a phrase.
 pub const KEYWORD_BYTES_MAX: usize = 128;
 
-/// Largest `keyword.txt`, in bytes. It holds [`PAIRS_MAX`] pairs of 268 bytes each, far more than the usual 30, and is
-/// still read whole into memory by the smallest machine that serves as many files.
+/// Largest `keyword.txt`, in bytes. It can hold [`PAIRS_MAX`] pairs of 268 bytes; usually they have about 30. The bound is low
+/// enough to read the file into memory.
 pub const KEYWORD_TEXT_BYTES_MAX: usize = 256 << 20;
 
-/// Most pairs in one `keyword.txt`. Three such peers are what the server's index is measured with.
+/// Most pairs in one `keyword.txt`. The server's index is measured with three peers of this size.
 pub const PAIRS_MAX: usize = 1_000_000;
 
-/// Most problems that are named one by one. A person mends the first few; a binary file must not become a million lines.
+/// Most broken entries that are reported one by one: a binary file must not lead to a million lines of output.
 pub const PROBLEMS_NAMED_MAX: usize = 100;
 
-/// Most characters of a broken entry that a [`Problem`] repeats: enough to find it.
+/// Most characters of a broken entry that a [`Problem`] quotes.
 const ENTRY_SHOWN_CHARS: usize = 80;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -34,7 +34,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Why a text is not a keyword.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyword {
-    /// Nothing but white space.
+    /// Empty, or only white space.
     #[error("a keyword is missing")]
     Empty,
     /// More than [`KEYWORD_BYTES_MAX`] bytes.
@@ -45,10 +45,10 @@ pub enum BadKeyword {
     Character(char),
 }
 
-/// A keyword as its owner writes it: 1 to 128 bytes of UTF-8, without white space at its ends, with single spaces inside,
+/// A keyword as its owner writes it: 1 to 128 bytes of UTF-8 without white space at its ends, with single spaces inside, and
 /// without control characters, `,`, `;` and U+FEFF.
 ///
-/// Two keywords mean the same when they are [`Keyword::folded`] to the same text.
+/// Two keywords are the same if their [`Keyword::folded`] forms are equal.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Keyword(Box<str>);
@@ -56,7 +56,7 @@ pub struct Keyword(Box<str>);
 checked_text!(Keyword, BadKeyword);
 
 impl Keyword {
-    /// The keyword in Unicode lower case: what is compared.
+    /// The keyword in Unicode lower case.
     pub fn folded(&self) -> Cow<'_, str> {
         if self.0.is_ascii() && !self.0.bytes().any(|b| b.is_ascii_uppercase()) {
             Cow::Borrowed(&self.0)
@@ -69,7 +69,7 @@ impl Keyword {
 impl FromStr for Keyword {
     type Err = BadKeyword;
 
-    /// White space at the ends is dropped and every run of it inside becomes one space.
+    /// White space at the ends is removed, and each run of it inside becomes one space.
     fn from_str(text: &str) -> Result<Self, BadKeyword> {
         let mut kept = String::new();
         for word in text.split_whitespace() {
@@ -77,7 +77,7 @@ impl FromStr for Keyword {
                 kept.push(' ');
             }
             kept.push_str(word);
-            // Checked inside the loop so that a huge text is not copied only to be refused.
+            // Checked inside the loop, so that a huge text is not copied before it is refused.
             if kept.len() > KEYWORD_BYTES_MAX {
                 return Err(BadKeyword::TooLong(text.trim().len()));
             }
@@ -101,42 +101,42 @@ pub enum BadEntry {
     /// More than one comma.
     #[error("expected `keyword, filename`, found a second comma; is a `;` missing before it?")]
     SecondComma,
-    /// The first item is no keyword.
+    /// The first item is not a keyword.
     #[error(transparent)]
     Keyword(#[from] BadKeyword),
-    /// The second item is no name of a file.
+    /// The second item is not a file name.
     #[error(transparent)]
     FileName(#[from] BadFileName),
-    /// More than [`PAIRS_MAX`] pairs; this one and what follows was not read.
+    /// More than [`PAIRS_MAX`] pairs. This entry and the following ones are ignored.
     #[error("more than {PAIRS_MAX} pairs; this one and the rest are left out")]
     TooManyPairs,
-    /// The text is longer than [`KEYWORD_TEXT_BYTES_MAX`]; nothing of it was read.
+    /// The text is longer than [`KEYWORD_TEXT_BYTES_MAX`]. All of it is ignored.
     #[error(
         "keyword.txt has at most {KEYWORD_TEXT_BYTES_MAX} bytes, this one has {0}; nothing of it is used"
     )]
     TooLarge(usize),
 }
 
-/// A broken entry: where it is, what it says and what is wrong with it.
+/// A broken entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}: {}", crate::escape::Escaped(entry))]
 pub struct Problem {
-    /// The line that the entry starts on, from 1.
+    /// The number of the line on which the entry starts, from 1.
     pub line: usize,
-    /// How the entry starts, as written: escape it before showing it, as `Display` does.
+    /// The start of the entry. It is not escaped; `Display` escapes it.
     pub entry: String,
     /// What is wrong.
     pub reason: BadEntry,
 }
 
-/// What a `keyword.txt` says.
+/// The content of a `keyword.txt`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The good pairs in the order of the text, each once whatever the case of its keyword.
+    /// The valid pairs in the order of the text. Repeated pairs, compared by the folded keyword, are left out.
     pub pairs: Vec<(Keyword, FileName)>,
     /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
     pub problems: Vec<Problem>,
-    /// How many broken entries there are beyond those named.
+    /// Number of further broken entries.
     pub problems_unnamed: usize,
 }
 
@@ -151,8 +151,8 @@ impl Parsed {
     }
 }
 
-/// Reads a `keyword.txt`. A broken entry is reported and loses nothing of the others. A byte order mark at the start and
-/// carriage returns are tolerated.
+/// Reads a `keyword.txt`. Broken entries are reported, and the others are used. A byte order mark at the start and carriage
+/// returns are allowed.
 pub fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     if text.len() > KEYWORD_TEXT_BYTES_MAX {
@@ -176,7 +176,7 @@ pub fn parse(text: &str) -> Parsed {
                 continue;
             }
         };
-        // The file's name is borrowed from the text, so only keywords are held twice.
+        // The file name is borrowed from the text, so only keywords take memory twice.
         let name = entry.rsplit(',').next().unwrap_or_default().trim();
         if !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
@@ -202,7 +202,7 @@ fn parse_entry(entry: &str) -> Result<(Keyword, FileName), BadEntry> {
     Ok((keyword.parse()?, file.trim().parse()?))
 }
 
-/// Writes pairs as `keyword.txt`, one a line. [`parse`] reads the same pairs from it.
+/// Writes pairs as a `keyword.txt`, one on each line.
 pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>) -> String {
     let mut text = String::new();
     for (keyword, file) in pairs {

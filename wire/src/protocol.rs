@@ -1,8 +1,8 @@
-//! The messages between a peer and the server. PROTOCOL.md, section "Messages", gives them to the byte.
+//! The messages between a peer and the server. PROTOCOL.md, sections 7 to 9, specifies them to the byte.
 //!
-//! Each enum is encoded with postcard: the number of the variant, then its fields. Variants are only ever added at the
-//! end. [`Envelope`] is the first of both enums, so an envelope has the same bytes on its way in and on its way out,
-//! and the server hands it on as it came.
+//! Each enum is encoded with postcard: the number of the variant, then its fields. Variants may only be added at the end.
+//! [`Envelope`] is the first variant of both enums, so that it has the same bytes in both directions and the server
+//! forwards it without encoding it again.
 
 use std::net::SocketAddr;
 
@@ -14,35 +14,35 @@ use crate::name::PeerName;
 use crate::query::Query;
 use crate::share::{Hit, PublishedFile};
 
-/// What the server proves to be the same one by: drawn once when its data directory is made.
+/// Identifies a server; drawn at random when its data directory is made.
 pub type ServerId = [u8; 16];
-/// Names one transfer of a file; drawn by the receiver, known to the two ends only.
+/// Identifies one transfer of a file; drawn at random by the receiver.
 pub type TransferId = [u8; 16];
 
-/// What an envelope carries.
+/// The kind of content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Kind {
-    /// The opening of a conversation; its number is that of the oldest message without a receipt.
+    /// The opening of a conversation. Its number is that of the oldest message without a receipt.
     Opening,
-    /// A message; its number counts the messages from this sender to this recipient, from 1.
+    /// A message. Its number counts the messages from this sender to this recipient, from 1.
     Message,
-    /// A receipt; its number is that of the newest message it is about.
+    /// A receipt. Its number is that of the newest message that it covers.
     Receipt,
-    /// A request for a file; its number counts the requests of this process.
+    /// A request for a file. Its number counts the requests of the sending process.
     Request,
-    /// The answer to a request, with the request's number.
+    /// The answer to a request. Its number is that of the request.
     Answer,
 }
 
 impl Kind {
-    /// Whether the server keeps it for a recipient who is not there. Requests and answers are of the moment.
+    /// Whether the server stores it for an absent recipient. Requests and answers would be outdated later.
     pub fn is_kept(self) -> bool {
         matches!(self, Self::Opening | Self::Message | Self::Receipt)
     }
 
-    /// The word for it in logs and traces.
+    /// The name in logs and traces.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Opening => "opening",
@@ -54,23 +54,23 @@ impl Kind {
     }
 }
 
-/// Something sealed on its way from one peer to another. The server reads the head and never the rest.
+/// Sealed content from one peer to another. The server reads everything but the content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<'a> {
-    /// Who sends it; the server refuses any other than the name that joined.
+    /// The sender. The server refuses any name but the one that has joined.
     pub from: &'a str,
-    /// Whom it is for.
+    /// The recipient.
     pub to: &'a str,
-    /// What it carries.
+    /// The kind of content.
     pub kind: Kind,
-    /// See [`Kind`].
+    /// Its meaning depends on the [`Kind`].
     pub number: u64,
-    /// What it carries, sealed.
+    /// The content: an opening, or sealed bytes.
     #[serde(with = "serde_bytes")]
     pub sealed: &'a [u8],
 }
 
-/// Which end of a transfer through the server a connection is.
+/// An end of a transfer through the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// The peer that has the file.
@@ -79,69 +79,69 @@ pub enum Side {
     Receiver,
 }
 
-/// From a peer to the server.
+/// A message from a peer to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToServer<'a> {
-    /// Something for another peer.
+    /// Content for another peer.
     #[serde(borrow)]
     Envelope(Envelope<'a>),
-    /// Joins: shows the card, proves the key by signing [`join_proof_text`].
+    /// Joins: gives the peer's card and proves possession of its identity key.
     Join {
-        /// See [`crate::card`].
+        /// An encoded [`crate::card::Card`].
         #[serde(with = "serde_bytes")]
         card: Vec<u8>,
-        /// RSASSA-PSS signature.
+        /// Signature of [`join_proof_text`].
         #[serde(with = "serde_bytes")]
         proof: Vec<u8>,
     },
-    /// The first `count` envelopes of this connection are safe with me; the server may drop them.
+    /// The peer has the first `count` envelopes of this connection on disk, so the server can drop them.
     Taken {
         /// Counted from the start of the connection.
         count: u64,
     },
-    /// Asks for somebody's card, now and whenever they join.
+    /// Asks for the card of a peer, and for each new card when that peer joins later.
     Lookup {
-        /// Whose.
+        /// The name of that peer.
         name: PeerName,
     },
-    /// Says which files I share, in parts; the last part makes it so and replaces all that was shared before.
+    /// Publishes the shared files in parts. The last part replaces everything that the peer has shared before.
     Publish {
-        /// Counted from 0.
+        /// Number of the part, from 0.
         part: u32,
-        /// Whether it is complete.
+        /// Whether this is the last part.
         last: bool,
         /// The files of this part.
         files: Vec<PublishedFile>,
     },
-    /// Looks for files.
+    /// Searches for files.
     Search {
-        /// Comes back with the answer.
+        /// Repeated in the answer.
         id: u32,
-        /// What is looked for.
+        /// The query.
         query: Query,
-        /// Most hits wanted.
+        /// Largest number of hits in the answer.
         limit: u32,
     },
-    /// I listen on this port for other peers; please call me back to see that it is so.
+    /// The peer listens on this port for other peers. The server calls it back to check that.
     Listening {
-        /// TCP port at the address that the server sees me at.
+        /// TCP port on the address at which the server sees the peer.
         port: u16,
     },
-    /// What the server said when it called.
+    /// Returns the challenge of a call back.
     CalledBack {
-        /// The bytes behind the preface.
+        /// The bytes after [`crate::frame::CALLBACK_PREFACE`].
         echo: [u8; 32],
     },
-    /// Asks who is known here.
+    /// Asks for the list of known peers.
     Who {
-        /// Comes back with the answer.
+        /// Repeated in the answer.
         id: u32,
     },
-    /// Instead of joining: this connection is one end of a transfer of a file through the server.
+    /// Instead of joining: this connection is one end of a file transfer through the server.
     Splice {
-        /// Which transfer.
+        /// The transfer.
         transfer: TransferId,
-        /// Which end.
+        /// The end.
         side: Side,
     },
 }
@@ -149,155 +149,156 @@ pub enum ToServer<'a> {
 /// What became of envelopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Handed to the recipient, who is here.
+    /// Sent to the recipient's connection.
     Relayed,
     /// On the server's disk until the recipient takes it.
     Stored,
-    /// Not taken.
+    /// Not accepted.
     Refused(Refusal),
 }
 
-/// Why an envelope was not taken.
+/// Why an envelope was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The recipient's mailbox on the server is full.
     #[error("the recipient's mailbox on the server is full; try again when they have been here")]
     MailboxFull,
-    /// The server has more to do than it can take on.
+    /// The server is overloaded.
     #[error("the server is busy; try again")]
     Busy,
-    /// The recipient is not here, and what was sent is of the moment only.
+    /// The recipient is not connected, and this kind is not stored.
     #[error("the recipient is not here")]
     Absent,
 }
 
-/// Somebody known to the server.
+/// A peer that has joined the server at least once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownPeer {
-    /// The name as its owner writes it.
+    /// Its name.
     pub name: PeerName,
-    /// Of the identity key.
+    /// Fingerprint of its identity key.
     pub fingerprint: Fingerprint,
-    /// Whether they are here now.
+    /// Whether it is connected.
     pub online: bool,
 }
 
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorCode {
-    /// A frame that is not one.
+    /// The body of a frame does not decode.
     Malformed,
-    /// A kind of message that version 1 does not have.
+    /// Version 1 has no such kind of message.
     UnknownKind,
-    /// A frame over the bound.
+    /// A frame is longer than allowed.
     TooLong,
-    /// Something that is only for those who have joined, or that is no longer possible after joining.
+    /// A message that is not allowed before joining, or not any more after it.
     OutOfPlace,
-    /// An envelope from another name than the one that joined, or to a name that is none.
+    /// The sender of an envelope is not the name that has joined, or its recipient is not a valid name.
     BadEnvelope,
-    /// The card does not verify.
+    /// The card is refused.
     BadCard,
     /// The proof does not verify.
     BadProof,
     /// The name belongs to another key.
     NameTaken,
-    /// The same identity has joined from another place.
+    /// The same identity has joined on another connection.
     Superseded,
-    /// The server ends.
+    /// The server shuts down.
     ShuttingDown,
-    /// The server cannot take more on.
+    /// The server is overloaded.
     Busy,
-    /// Nothing came in time.
+    /// The peer has not sent or read anything in time.
     TimedOut,
 }
 
-/// From the server to a peer.
+/// A message from the server to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPeer<'a> {
-    /// Something from another peer.
+    /// Content from another peer.
     #[serde(borrow)]
     Envelope(Envelope<'a>),
     /// The first frame of a connection.
     Hello {
-        /// To be signed by whoever joins.
+        /// Random for each connection; the peer signs it to join.
         nonce: [u8; 32],
-        /// Which server this is.
+        /// The server's identity.
         server: ServerId,
     },
-    /// You have joined.
+    /// The peer has joined.
     Welcome {
-        /// The name as it is known here.
+        /// The name in its card.
         name: PeerName,
     },
-    /// What became of `count` of your envelopes from number `first` on, as you sent them on this connection, from 0.
+    /// The outcome for `count` envelopes from number `first` on. The peer's envelopes are numbered from 0 on each
+    /// connection.
     Routed {
-        /// The first of them.
+        /// Number of the first envelope.
         first: u64,
-        /// How many.
+        /// Number of envelopes.
         count: u64,
-        /// What became of them.
+        /// The outcome for each of them.
         outcome: Outcome,
     },
-    /// Somebody's card: the answer to a lookup, and again when they join with a newer one.
+    /// A peer's card: the answer to a lookup, and sent again when that peer joins with another card.
     Card {
-        /// See [`crate::card`].
+        /// An encoded [`crate::card::Card`].
         #[serde(with = "serde_bytes")]
         card: Vec<u8>,
     },
-    /// Nobody of that name has joined yet; the card comes the moment they do.
+    /// Answers a lookup: no peer of that name has joined yet. Its card follows when it joins.
     Unknown {
-        /// Who was looked up.
+        /// The name in the lookup.
         name: PeerName,
     },
-    /// What you share is on the server's disk and can be found.
+    /// The published files are on the server's disk and can be found.
     Published {
-        /// How many files.
+        /// Number of files.
         files: u32,
-        /// How many pairs of keyword and file.
+        /// Number of pairs of keyword and file.
         pairs: u32,
     },
-    /// What was found.
+    /// The result of a search.
     Found {
-        /// That of the search.
+        /// The id of the search.
         id: u32,
-        /// At most as many as were asked for, those online first.
+        /// Hits of connected peers come first.
         hits: Vec<Hit>,
-        /// How many there are in all.
+        /// Number of all hits, also of those beyond the limit.
         total: u64,
     },
-    /// Whether the server could call you back, and where.
+    /// The result of a call back.
     Reachable {
-        /// The address that it dialled, if it could.
+        /// The address at which the server has reached the peer, if it has.
         address: Option<SocketAddr>,
     },
-    /// Who is known here.
+    /// The list of known peers.
     Known {
-        /// That of the question.
+        /// The id of the question.
         id: u32,
-        /// Those online first; at most 10,000.
+        /// At most 10,000, connected peers first.
         peers: Vec<KnownPeer>,
     },
-    /// A request could not be carried out; the connection goes on.
+    /// A request has failed. The connection continues.
     Failed {
-        /// That of the request; for a publication 0.
+        /// The id of the request; 0 for a publication.
         id: u32,
-        /// What went wrong and what to do.
+        /// The cause and the remedy, for people.
         detail: String,
     },
-    /// The other end of the transfer is there; what follows on this connection is the file message.
+    /// The other end of the transfer is connected. The file message follows.
     Spliced,
     /// The last frame of a connection that the server ends.
     Error {
-        /// Why.
+        /// The cause.
         code: ErrorCode,
-        /// The same for people.
+        /// The cause, for people.
         detail: String,
     },
 }
 
-/// How many kinds of [`ToServer`] there are.
+/// Number of variants of [`ToServer`].
 const TO_SERVER_KINDS: u8 = 10;
-/// How many kinds of [`ToPeer`] there are.
+/// Number of variants of [`ToPeer`].
 const TO_PEER_KINDS: u8 = 13;
 
 impl<'a> ToServer<'a> {
@@ -320,10 +321,10 @@ impl<'a> ToPeer<'a> {
     }
 }
 
-/// The byte that starts the body of an envelope, in both directions.
+/// The first byte of an envelope's body, in both directions.
 const ENVELOPE_KIND: u8 = 0;
 
-/// Decodes the body of a frame if it is an envelope; `None` if it is something else.
+/// Decodes the body of a frame if it is an envelope; `None` if it is another message.
 ///
 /// # Errors
 /// [`BadFrame::Malformed`].
@@ -334,7 +335,7 @@ pub fn decode_envelope(body: &[u8]) -> Option<Result<Envelope<'_>, BadFrame>> {
     }
 }
 
-/// What a peer signs to join: the server's nonce and identity, and the digest of the card that it shows.
+/// The message that a peer signs to join: the server's nonce and identity, and the digest of the peer's card.
 pub fn join_proof_text(nonce: &[u8; 32], server: &ServerId, card: &[u8]) -> Vec<u8> {
     [nonce.as_slice(), server.as_slice(), Digest::of(card).0.as_slice()].concat()
 }

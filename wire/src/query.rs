@@ -1,4 +1,4 @@
-//! What one can search for.
+//! Search queries: what people type, and what travels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,31 +10,31 @@ use crate::file_name::BadFileName;
 use crate::keyword::BadKeyword;
 use crate::{Digest, FileName, Keyword, bounded};
 
-/// Most keywords in one query: more than anybody types, few enough to answer without thinking about cost.
+/// Most keywords in one query: more than people type, and cheap to answer.
 pub const TERMS_MAX: usize = 16;
 
 /// Why a text is not a query.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    /// No term at all.
+    /// There is no term.
     #[error("nothing to search for: type one or more keywords")]
     Empty,
     /// More than [`TERMS_MAX`] terms.
     #[error("a search has at most 16 terms")]
     TooManyTerms,
-    /// A double quote that is not closed.
+    /// A double quote is not closed.
     #[error("a double quote is not closed")]
     OpenQuote,
-    /// A closing quote with something attached to it.
+    /// Something other than a separator follows a closing quote.
     #[error("put a space or a comma after the closing quote before {0:?}")]
     AfterQuote(char),
-    /// A term that is no keyword.
+    /// A term is not a keyword.
     #[error("{0}")]
     Keyword(#[from] BadKeyword),
-    /// What follows `file:` is no name of a file.
+    /// What follows `file:` is not a file name.
     #[error("{0}")]
     FileName(#[from] BadFileName),
-    /// What follows `sha256:` is no digest.
+    /// What follows `sha256:` is not a digest.
     #[error("{0}")]
     Digest(#[from] NotADigest),
 }
@@ -45,7 +45,7 @@ pub enum BadQuery {
 pub struct Keywords(Vec<Keyword>);
 
 impl Keywords {
-    /// The keywords, as typed.
+    /// The keywords as they were typed.
     pub fn as_slice(&self) -> &[Keyword] {
         &self.0
     }
@@ -69,23 +69,23 @@ impl<'de> Deserialize<'de> for Keywords {
     }
 }
 
-/// What to search for. Its `Display` is what a person would type for it.
+/// A search query. It is displayed as a person would type it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Query {
-    /// Files that have all of these keywords, whatever their case.
+    /// Files that have all of these keywords, compared without case.
     Keywords(Keywords),
     /// Files of exactly this name.
     File(FileName),
-    /// Files whose whole content has this SHA-256.
+    /// Files whose content has this SHA-256 digest.
     Digest(Digest),
 }
 
 impl FromStr for Query {
     type Err = BadQuery;
 
-    /// Reads what people type after `search`: keywords separated by spaces or commas. Double quotes hold a keyword with
-    /// spaces together; inside them `""` is one double quote. `file:NAME`, to the end, asks for a file by its name
-    /// and `sha256:HEX` by its content; in quotes they are keywords.
+    /// Reads what people type after `search`: keywords separated by white space or commas. A keyword with spaces stands in
+    /// double quotes, in which `""` is one double quote. `file:` and the rest of the text is a query for a file name,
+    /// `sha256:HEX` one for a content. In quotes both are keywords.
     fn from_str(text: &str) -> Result<Self, BadQuery> {
         let text = text.trim();
         if let Some(name) = text.strip_prefix("file:") {
@@ -121,7 +121,7 @@ fn separates(c: char) -> bool {
     c == ',' || c.is_whitespace()
 }
 
-/// Takes a term up to its closing quote. Returns it and what follows.
+/// Reads a term up to its closing quote. Returns the term and what follows the quote.
 fn take_quoted(text: &str) -> Result<(String, &str), BadQuery> {
     let mut term = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What peers tell the server about the files they share, and what a search answers.
+//! Published files and search results. PROTOCOL.md, section 14.
 
 use std::net::SocketAddr;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Digest, FileName, Keyword, PeerName, bounded};
 
-/// Most keywords of one file. With keywords of the greatest length, one file still fits into a frame seven times.
+/// Most keywords of one file. A file with this many keywords of the greatest length fits into a frame seven times.
 pub const FILE_KEYWORDS_MAX: usize = 1024;
 
 /// A file as its owner publishes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedFile {
-    /// Its name in the owner's folder, the only file of that name there.
+    /// Its name, unique among the files of its owner.
     pub name: FileName,
     /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of all of it.
+    /// The digest of its content.
     pub sha256: Digest,
-    /// What it is found by, as the owner writes it; at most [`FILE_KEYWORDS_MAX`] are decoded.
+    /// Its keywords as the owner writes them, at most [`FILE_KEYWORDS_MAX`].
     #[serde(deserialize_with = "keywords_of_a_file")]
     pub keywords: Vec<Keyword>,
 }
@@ -27,16 +27,16 @@ fn keywords_of_a_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     bounded::at_most::<FILE_KEYWORDS_MAX, _, _>(deserializer)
 }
 
-/// A file of a peer that a search has found.
+/// A search result: a file of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// Who has it, as the owner writes the name.
+    /// The holder of the file.
     pub peer: PeerName,
-    /// What was published.
+    /// The file as it was published.
     pub file: PublishedFile,
-    /// Whether the peer is connected now.
+    /// Whether the holder is connected.
     pub online: bool,
-    /// Where the peer can be reached directly; only while it is online, and only where the asker could reach it too.
+    /// The address at which the searching peer can dial the holder, if the server knows one.
     pub address: Option<SocketAddr>,
 }
 

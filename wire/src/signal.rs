@@ -1,4 +1,4 @@
-//! What receipts, requests and answers say once they are opened. PROTOCOL.md, section "Signals".
+//! The plaintext of signals: receipts, requests for files, and answers to them. PROTOCOL.md, section 11.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -11,74 +11,74 @@ use crate::transfer::TransferSalt;
 
 pub use crate::frame::{body as encode, decode};
 
-/// The recipient's word on what it has received in a conversation that the other side opened.
+/// How far the recipient has received a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receipt {
-    /// The first `count` messages have arrived whole and in order and are safe on the recipient's disk.
+    /// The first `count` messages have arrived completely and in order, and are on the recipient's disk.
     Received {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// How many.
+        /// Number of messages.
         count: u64,
-        /// The running hash over them.
+        /// The running hash over these messages.
         running_hash: Digest,
     },
-    /// Messages of this conversation cannot be opened from place `count` on; send them again under a new one.
+    /// The messages from place `count` on cannot be opened. The opener must send them again in a new conversation.
     Refused {
-        /// Which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// How many messages of it have arrived.
+        /// Number of messages that have arrived.
         count: u64,
-        /// Why.
+        /// The cause.
         reason: Complaint,
     },
 }
 
-/// Why a recipient cannot go on in a conversation.
+/// Why a recipient cannot open further messages of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Complaint {
-    /// Its opening never came, or was not accepted.
+    /// Its opening has not arrived, or was not accepted.
     #[error("the conversation is not known to the recipient")]
     UnknownConversation,
-    /// The key that it was wrapped for has been destroyed.
+    /// The private key for which the secret was wrapped has been destroyed.
     #[error("the recipient no longer has the key it was encrypted to")]
     KeyDestroyed,
-    /// Messages before it are missing.
+    /// Earlier messages are missing.
     #[error("messages before it never arrived")]
     Gap,
-    /// It does not verify.
+    /// A message is not authentic.
     #[error("it did not verify at the recipient")]
     NotAuthentic,
 }
 
-/// How a file is to come.
+/// How a file is transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
     /// The receiver dials the holder.
     Direct,
-    /// Both dial the server, which joins the two connections.
+    /// Receiver and holder dial the server, which connects them.
     Server,
 }
 
 /// A request for a file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct FileRequest {
-    /// Names the transfer.
+    /// Identifies the transfer.
     #[zeroize(skip)]
     pub transfer: TransferId,
-    /// What the key of the transfer is derived from.
+    /// The receiver's secret for the key of the transfer.
     pub secret: [u8; 32],
-    /// Which file.
+    /// The file.
     #[zeroize(skip)]
     pub name: FileName,
-    /// Its SHA-256 digest, as it was published.
+    /// The digest of the file, as it was published.
     #[zeroize(skip)]
     pub sha256: Digest,
-    /// From which byte on.
+    /// Offset of the first byte to send.
     #[zeroize(skip)]
     pub offset: u64,
-    /// How.
+    /// How to transfer it.
     #[zeroize(skip)]
     pub route: Route,
 }
@@ -86,26 +86,26 @@ pub struct FileRequest {
 /// The answer to a request for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAnswer {
-    /// Names the transfer.
+    /// The transfer in the request.
     pub transfer: TransferId,
-    /// Whether it can be had.
+    /// Whether the holder will send the file.
     pub verdict: Verdict,
 }
 
-/// Whether a file can be had.
+/// Whether a holder sends a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It waits to be fetched.
+    /// The holder waits for the receiver to fetch it.
     Ready {
-        /// Its whole length.
+        /// Length of the whole file, in bytes.
         bytes: u64,
-        /// Drawn by the holder for this answer: a request that comes again leads to another key.
+        /// Drawn by the holder for this answer, so that a repeated request leads to another key.
         salt: TransferSalt,
     },
     /// No such file is shared.
     NotShared,
-    /// The file on disk is no longer the one that was asked for.
+    /// The file on disk has another content than the requested one.
     Changed,
-    /// Too many transfers at once.
+    /// The holder has too many transfers at the same time.
     Busy,
 }

@@ -1,4 +1,4 @@
-//! A body with a signature over its bytes: the common shell of cards and openings. PROTOCOL.md, sections 5 and 10.1.
+//! A body with a signature over its bytes: the outer structure of cards and openings. PROTOCOL.md, sections 5 and 10.1.
 
 use rsa::rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{self, BadFrame};
 use crate::keys::{IdentityKey, IdentityPublic, NotAuthentic, Purpose};
 
-/// A body as it was read. The signature is over exactly these bytes, because postcard has several encodings of a value.
+/// A signed body. The signature is over the received bytes and not over a new encoding, because postcard allows several
+/// encodings of one value.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Signed<'a> {
-    /// What is signed.
     #[serde(with = "serde_bytes")]
     pub(crate) body: &'a [u8],
     #[serde(with = "serde_bytes")]
@@ -17,7 +17,7 @@ pub(crate) struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Reads the shell; nothing is verified yet.
+    /// Splits body and signature without verifying anything.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, BadFrame> {
         frame::decode(bytes)
     }
@@ -28,7 +28,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// Encodes and signs a body. Returns the bytes of the body, and of all of it.
+/// Encodes and signs a body. Returns the encoded body, and the encoded body with its signature.
 pub(crate) fn sign<T: Serialize>(
     body: &T,
     key: &IdentityKey,

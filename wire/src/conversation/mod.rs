@@ -1,5 +1,5 @@
-//! Conversations: one side opens, the other accepts, and then messages and signals go sealed from the opener to the
-//! acceptor. The other direction is a conversation of its own. PROTOCOL.md, section "Conversations".
+//! Conversations. The opener draws a key and seals messages and signals under it for the acceptor. The other direction
+//! is a conversation of its own. PROTOCOL.md, section 10.
 
 mod opening;
 mod seal;
@@ -9,7 +9,7 @@ pub use seal::{Incoming, OpenedMessage, Outgoing, Refused, SealedMessage, TEXT_B
 
 use crate::digest::Digest;
 
-/// Names a conversation: the SHA-256 digest of the signed body of its opening.
+/// The SHA-256 digest of the signed body of the conversation's opening.
 pub type ConversationId = Digest;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The opening of a conversation: a fresh key, wrapped for the recipient and signed by the opener.
+//! The opening of a conversation: a fresh secret, wrapped for the acceptor and signed by the opener. PROTOCOL.md, section 10.1.
 
 use rsa::rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -11,21 +11,21 @@ use crate::frame;
 use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, Purpose, SECRET_BYTES, Secret};
 use crate::signed::{self, Signed};
 
-/// Longest opening: the sender's card, a key wrapped under 4096 bits and a signature.
+/// Longest opening, in bytes: a card, a key wrapped under 4096 bits, and a signature.
 const OPENING_BYTES_MAX: usize = 8192;
 
 const COMMITMENT_DOMAIN: &[u8] = b"switchboard/1 commitment\0";
 
-/// Why an opening is not accepted.
+/// Why an opening is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BadOpening {
-    /// The encoding is wrong.
+    /// It is too long or does not decode.
     #[error("the opening of a conversation is malformed")]
     Malformed,
-    /// The card inside is not a good one.
+    /// The card inside is refused.
     #[error("the card in the opening is not accepted: {0}")]
     Card(#[from] BadCard),
-    /// The signature is not that of the card's key, or the key inside does not open or is not the one committed to.
+    /// The signature is wrong, or the secret cannot be unwrapped or does not match the commitment.
     #[error("the opening of a conversation does not verify")]
     NotAuthentic,
 }
@@ -53,19 +53,20 @@ struct Body<'a> {
 /// The opening of a conversation whose signature has been checked.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Names the conversation.
+    /// Identifies the conversation.
     pub id: ConversationId,
-    /// Who opens it.
+    /// The opener's card.
     pub sender: Card,
-    /// Names the identity key of whom it is for.
+    /// Fingerprint of the acceptor's identity key.
     pub recipient: Fingerprint,
-    /// Names the encryption key that unwraps the key.
+    /// Fingerprint of the acceptor's encryption key.
     pub recipient_key: Fingerprint,
-    /// The conversation's key under RSAES-OAEP.
+    /// The conversation's secret, wrapped for that key.
     pub wrapped_key: Vec<u8>,
-    /// SHA-256 over a domain string and the key, so that no second key can be made to fit.
+    /// SHA-256 over a domain string and the secret. It binds the conversation to one secret, because AES-GCM does not
+    /// commit to its key.
     pub commitment: Digest,
-    /// When, by the sender's clock, in seconds since 1970.
+    /// When it was opened, by the opener's clock, in seconds since 1970.
     pub opened_at: u64,
     /// The opener has verified receipts for all its messages to this recipient with smaller numbers.
     pub first_number: u64,
@@ -73,7 +74,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Draws a key, wraps it for `recipient` and signs.
+    /// Draws a secret, wraps it for `recipient` and signs the opening.
     pub(super) fn issue(
         identity: &IdentityKey,
         sender: &Card,
@@ -96,22 +97,11 @@ impl Opening {
             first_number,
         };
         let (bytes, signed) = signed::sign(&body, identity, Purpose::Opening, rng);
-        let opening = Self {
-            id: Digest::of(&bytes),
-            sender: sender.clone(),
-            recipient: body.recipient,
-            recipient_key: body.recipient_key,
-            commitment: body.commitment,
-            wrapped_key,
-            opened_at,
-            first_number,
-            bytes: signed,
-        };
-        (opening, secret)
+        (Self::assemble(&body, Digest::of(&bytes), sender.clone(), signed), secret)
     }
 
-    /// Reads an opening, checks the card inside and the signature over the opening. Whether the card's key is the one
-    /// that was pinned is for the caller to check.
+    /// Reads an opening and checks its signature and the card inside. The caller must check whether the card's identity key
+    /// is the pinned one.
     ///
     /// # Errors
     /// [`BadOpening`].
@@ -126,8 +116,12 @@ impl Opening {
         if sender.fingerprint() != body.sender {
             return Err(BadOpening::NotAuthentic);
         }
-        Ok(Self {
-            id: Digest::of(signed.body),
+        Ok(Self::assemble(&body, Digest::of(signed.body), sender, bytes.to_vec()))
+    }
+
+    fn assemble(body: &Body<'_>, id: ConversationId, sender: Card, bytes: Vec<u8>) -> Self {
+        Self {
+            id,
             sender,
             recipient: body.recipient,
             recipient_key: body.recipient_key,
@@ -135,16 +129,16 @@ impl Opening {
             commitment: body.commitment,
             opened_at: body.opened_at,
             first_number: body.first_number,
-            bytes: bytes.to_vec(),
-        })
+            bytes,
+        }
     }
 
-    /// The opening as it travels.
+    /// The encoded opening.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Unwraps the conversation's key and checks it against the commitment.
+    /// Unwraps the conversation's secret and checks it against the commitment.
     ///
     /// # Errors
     /// [`NotAuthentic`], whatever is wrong with it.

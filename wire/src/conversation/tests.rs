@@ -8,7 +8,7 @@ use crate::keys::{EncryptionKey, NotAuthentic};
 use crate::protocol::Kind;
 
 fn alices_card() -> Card {
-    // Nobody encrypts to Alice here, so Bob's encryption key will do.
+    // No test seals for Alice, so her card can have Bob's encryption key.
     Card::issue("A".parse().expect("a good name"), &ALICE, BOB_ENCRYPTION.public(), 1, &mut rng())
 }
 

@@ -10,21 +10,16 @@ use super::status::Status;
 /// A request's target, split but not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'b> {
-    /// The path as it was sent; it starts with a slash. Two targets are no paths: the `*` of `OPTIONS *`, and the host and
-    /// port of a CONNECT.
+    /// The path as it was sent, starting with a slash. For an asterisk-form target it is `*`, for CONNECT the host and port.
     pub path: &'b str,
-    /// What follows the first question mark.
+    /// The text after the first question mark.
     pub query: Option<&'b str>,
 }
 
 impl<'b> Target<'b> {
-    /// Whether the whole server is meant (RFC 9112, section 3.2.4). Only an OPTIONS can say so.
-    pub fn is_asterisk(&self) -> bool {
-        self.path == "*"
-    }
-
-    /// Reads the target of a request with `method`, and the host in it if it has one: an origin-form (`/a?b`), an
-    /// absolute-form (`http://host/a?b`), for OPTIONS also `*`, for CONNECT only an authority (RFC 9112, section 3.2).
+    /// Reads the target of a request with `method`: origin-form (`/a?b`) or absolute-form (`http://host/a?b`), for OPTIONS
+    /// also asterisk-form (`*`), for CONNECT only authority-form (RFC 9112, section 3.2). Also returns the host in
+    /// it, if there is one.
     pub(super) fn parse(target: &'b [u8], method: Method) -> Result<(Self, Option<&'b str>), BadRequest> {
         let bad = BadRequest::malformed("the target is not a path");
         // RFC 3986 has only ASCII, but people type and link other letters as UTF-8, and other servers accept that.
@@ -50,7 +45,7 @@ impl<'b> Target<'b> {
         let (authority, path) = rest.split_at(path_start);
         let host = host_of(authority).ok_or(bad)?;
         let target = match path.strip_prefix('?') {
-            // Only so can a proxy ask for `OPTIONS *` of another server (RFC 9112, section 3.2.4).
+            // A proxy sends `OPTIONS *` for another server in this form (RFC 9112, section 3.2.4).
             None if path.is_empty() && method == Method::Options => Self { path: "*", query: None },
             None if path.is_empty() => Self { path: "/", query: None },
             None => Self::split(path),
@@ -67,8 +62,8 @@ impl<'b> Target<'b> {
     }
 }
 
-/// The host in a host with an optional port (RFC 3986, sections 3.2.2 and 3.2.3), an IPv6 address with its brackets. None
-/// for anything else; user names are not accepted.
+/// The host of an authority, an IPv6 address with its brackets (RFC 3986, section 3.2). `None` if the authority is malformed or
+/// contains user information.
 pub(super) fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.find(']') {
         Some(end) => authority.split_at(end + 1),
@@ -89,19 +84,19 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
-/// Why a path names nothing on the site.
+/// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
     /// A percent sign without two hexadecimal digits.
     #[error("the path has a percent sign without two hexadecimal digits")]
     Escape,
-    /// A control character, NUL among them.
+    /// A control character, including NUL.
     #[error("the path has a control character in it")]
     Control,
-    /// More `..` than there are directories before them.
+    /// A `..` that leads above the root.
     #[error("the path leads above the root of the site")]
     Above,
-    /// A component that starts with a dot, or an escaped slash within one: no such name is served.
+    /// A component that starts with a dot, or that contains an escaped slash.
     #[error("nothing is served under such a name")]
     Hidden,
 }

@@ -104,7 +104,7 @@ fn file_names() -> impl Strategy<Value = FileName> {
     "[^\\p{Cc},;/\\\\]{1,24}".prop_filter_map("a file name", |text| text.parse().ok())
 }
 
-/// Pairs as a share has them: each once, whatever the case of its keyword.
+/// Pairs without repetitions, compared by the folded keyword.
 fn distinct_pairs() -> impl Strategy<Value = Vec<(Keyword, FileName)>> {
     vec((keywords(), file_names()), 0..20).prop_map(|mut pairs| {
         let mut seen = HashSet::new();
@@ -142,7 +142,7 @@ proptest! {
         let middle = format!("{}, {}", good.0, good.1);
         let entries: Vec<String> = before.into_iter().chain([middle]).chain(after).collect();
         let found = parse(&entries.join(";")).pairs;
-        // An arbitrary neighbour could be the same pair in another case, which then counts as the one.
+        // A neighbour can be the same pair in another case, which replaces it.
         prop_assert!(found.iter().any(|(k, f)| k.folded() == good.0.folded() && *f == good.1));
     }
 }

@@ -1,10 +1,10 @@
-//! Conditional requests: RFC 9110, section 13, row by row.
+//! Conditional requests (RFC 9110, section 13).
 
 use std::time::{Duration, SystemTime};
 
 use super::super::*;
 
-/// When the representation was modified: a bit after the full second, as files are.
+/// The second in which the representation was modified. Like that of a file, its time has a fraction.
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
@@ -20,7 +20,7 @@ fn validators() -> Validators {
     }
 }
 
-/// `TAG` and the names of the dates stand for those above.
+/// Evaluates header lines, in which `TAG` and the names of the dates stand for the values above.
 fn answer(lines: &str) -> Condition {
     evaluate(Fields::checked(filled_in(lines).as_bytes()), Some(&validators()))
 }
@@ -140,13 +140,13 @@ fn what_is_not_one_date_is_ignored() {
 fn the_order_is_that_of_the_rfc() {
     for (lines, condition) in [
         ("Accept: */*", Condition::Proceed),
-        // A tag decides over a date, in both pairs.
+        // A tag takes precedence over a date.
         ("If-Match: TAG | If-Unmodified-Since: BEFORE", Condition::Proceed),
         ("If-Match: \"x\" | If-Unmodified-Since: AFTER", Condition::Failed),
         ("If-None-Match: \"x\" | If-Modified-Since: AFTER", Condition::Proceed),
         ("If-None-Match: TAG | If-Modified-Since: BEFORE", Condition::NotModified),
         ("If-None-Match: junk | If-Modified-Since: AFTER", Condition::Proceed),
-        // The first pair decides over the second, whatever stands first.
+        // If-Match and If-Unmodified-Since take precedence, regardless of the order of the fields.
         ("If-None-Match: TAG | If-Match: \"x\"", Condition::Failed),
         ("If-Match: TAG | If-None-Match: TAG", Condition::NotModified),
         ("If-Match: * | If-None-Match: \"x\"", Condition::Proceed),

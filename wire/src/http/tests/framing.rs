@@ -1,4 +1,4 @@
-//! Requests whose fields could be read in two ways, and those that say what becomes of the connection.
+//! Ambiguous header fields, and those that control the connection.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn lines_end_with_cr_lf_and_do_not_go_on() {
     expect_statuses(&[
         (b"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: \t y\xff\t \r\n\r\n", 200),
-        // Space before the colon, or around a name.
+        // White space before the colon or before a name.
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\t: y\r\n\r\n", 400),
@@ -50,7 +50,7 @@ fn lines_end_with_cr_lf_and_do_not_go_on() {
         (b"GET / HTTP/1.1\r\nHost: a\r\nX(: z\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\xc3\xbc: z\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", 400),
-        // Folded lines.
+        // Obsolete line folding.
         (b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\tz\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", 400),
@@ -69,7 +69,7 @@ fn lines_end_with_cr_lf_and_do_not_go_on() {
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x0b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", 400),
-        // Not at its end yet.
+        // Incomplete heads.
         (b"GET / HTTP/1.1\r\nHost: a\r\n", 0),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0),
         (b"", 0),
@@ -94,7 +94,7 @@ fn four_empty_lines_are_skipped() {
     ]);
 }
 
-/// The status of a request with these fields, each with its CRLF.
+/// The status of a request with these header lines.
 fn with_fields(version: &str, fields: &str) -> u16 {
     status_of(format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n").as_bytes())
 }
@@ -137,10 +137,10 @@ fn chunked_is_the_only_coding_and_excludes_a_length() {
     for (fields, status) in [
         ("Transfer-Encoding: Chunked\r\n", 200),
         ("Transfer-Encoding: , chunked ,\r\n", 200),
-        // Unknown, before chunked: where the body ends is certain, but not what it is.
+        // An unknown coding before chunked: the end of the body is known, but not its content.
         ("Transfer-Encoding: gzip, chunked\r\n", 501),
         ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501),
-        // Where the body ends is not certain.
+        // The end of the body is not known.
         ("Transfer-Encoding: gzip\r\n", 400),
         ("Transfer-Encoding: identity\r\n", 400),
         ("Transfer-Encoding: xchunked\r\n", 400),
@@ -153,7 +153,7 @@ fn chunked_is_the_only_coding_and_excludes_a_length() {
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
         ("Transfer-Encoding: ,\r\n", 400),
         ("Transfer-Encoding:\r\n", 400),
-        // Both.
+        // Transfer-Encoding and Content-Length.
         ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", 400),
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
         ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", 400),
@@ -185,7 +185,7 @@ fn nothing_but_100_continue_can_be_expected() {
         ("1.1", "Expect: 100-continue=1\r\n", 417, false),
         ("1.0", "Expect: 100-continue\r\n", 200, false),
         ("1.0", "Expect: tea\r\n", 417, false),
-        // Doubtful lengths come first.
+        // Ambiguous lengths take precedence.
         ("1.1", "Expect: tea\r\nContent-Length: 1, 2\r\n", 400, false),
     ] {
         let request = format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n");

@@ -1,4 +1,4 @@
-//! Requests and responses as they come, hostile ones among them, in every split.
+//! Valid, malformed and hostile messages, in any pieces.
 
 mod conditions;
 mod framing;
@@ -11,13 +11,13 @@ mod splits;
 
 use super::*;
 
-/// Reads a whole request that has to be good.
+/// Reads the head of a complete and valid request.
 fn head_of(request: &str) -> RequestHead<'_> {
     let parsed = parse_request(request.as_bytes());
     parsed.unwrap_or_else(|bad| panic!("{request:?} got {bad}")).expect("the request is whole")
 }
 
-/// What the bytes are answered with as far as they alone decide: 200, the status of a refusal, or 0 if more are needed.
+/// The status of the answer as far as the head decides it, 200 if the head is valid, and 0 if it is incomplete.
 fn status_of(request: &[u8]) -> u16 {
     match parse_request(request) {
         Ok(Some(head)) => match head.method {
@@ -30,7 +30,7 @@ fn status_of(request: &[u8]) -> u16 {
     }
 }
 
-/// Checks what each request is answered with, whole and byte by byte: a prefix gets the same answer or none yet.
+/// Checks the status of each request, and that each prefix of it is either incomplete or has the same status.
 fn expect_statuses(requests: &[(&[u8], u16)]) {
     for &(request, status) in requests {
         let text = String::from_utf8_lossy(&request[..request.len().min(200)]);

@@ -1,4 +1,4 @@
-//! What a client says of itself: accepted codings and types, name and password.
+//! Content negotiation and credentials.
 
 use data_encoding::BASE64;
 use proptest::prelude::*;
@@ -32,13 +32,13 @@ fn chooses_the_coding_with_the_greatest_weight() {
         ("X-GZip;q=0", &[Gzip], None),
         ("gzip | br", &[Brotli], Some(Brotli)),
         (",, br ,", &[Brotli], Some(Brotli)),
-        // Separators inside a quoted string separate nothing.
+        // Separators inside a quoted string.
         ("gzip;x=\",br,\"", &[Brotli], None),
         ("gzip;x=\"\\\", br\", zstd", &[Brotli, Zstd], Some(Zstd)),
         ("gzip;x=\";q=0\"", &[Gzip], Some(Gzip)),
         ("gzip;;q=0;", &[Gzip], None),
         ("deflate, compress, gzippy", &[Brotli, Zstd, Gzip], None),
-        // The star stands for those that are not named.
+        // `*` stands for the codings that are not named.
         ("*", &[Zstd, Gzip], Some(Zstd)),
         ("br;q=0, *", &[Brotli, Gzip], Some(Gzip)),
         ("gzip, *;q=0.5", &[Brotli, Gzip], Some(Gzip)),
@@ -50,7 +50,7 @@ fn chooses_the_coding_with_the_greatest_weight() {
         ("identity;q=0.5, gzip;q=0.4, br;q=0.6", &[Gzip, Brotli], Some(Brotli)),
         ("identity;q=0.5, *;q=0.4", &[Gzip], None),
         ("identity;q=0, gzip;q=0.1", &[Gzip], Some(Gzip)),
-        // Nothing is acceptable: it is sent as it is all the same.
+        // If nothing is acceptable, identity is sent nevertheless.
         ("identity;q=0", &[Gzip], None),
         ("*;q=0", &[Gzip], None),
         ("", &[Gzip], None),

@@ -1,4 +1,4 @@
-//! Paths: what they are decoded to, and that none leads elsewhere.
+//! Paths: their decoding, and that none leads out of the root.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn no_path_leads_out_of_the_site() {
         ("/a..b/c.", b"a..b/c.", false),
         ("/caf%E9", b"caf\xe9", false),
         ("/%c0%ae%c0%ae/x", b"\xc0\xae\xc0\xae/x", false),
-        // Decoded once: what is still escaped then is a name.
+        // A path is decoded once. What is still escaped then is a name.
         ("/%252e%252e/x", b"%2e%2e/x", false),
     ] {
         assert_eq!(decoded(path), Ok((relative.to_vec(), is_directory)), "{path}");
@@ -57,7 +57,7 @@ fn dot_segments_are_resolved_and_never_lead_above_the_root() {
         ("/a//../b", "b", false),
         ("/a/%2e%2E/b", "b", false),
         ("/a/.%2e/b/", "b", true),
-        // What is left out of the path may be named anything.
+        // A component that `..` removes can have any name.
         ("/.git/../b", "b", false),
     ] {
         assert_eq!(decoded(path), Ok((relative.into(), is_directory)), "{path}");

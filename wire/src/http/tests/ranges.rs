@@ -1,4 +1,4 @@
-//! Range requests: RFC 9110, section 14, and a model that marks each byte.
+//! Range requests (RFC 9110, section 14), also compared with a model that marks each byte.
 
 use std::time::{Duration, SystemTime};
 
@@ -102,7 +102,7 @@ fn knows_what_is_not_there() {
             "{ranges} of {length}"
         );
     }
-    // The last bytes of nothing are there, all none of them.
+    // A suffix of an empty representation is satisfiable.
     assert_eq!(wanted("Range: bytes=-5", 0), Wanted::Whole);
     assert_eq!(wanted("Range: bytes=0-", u64::MAX), parts(&[(0, u64::MAX - 1)]));
 }
@@ -113,7 +113,7 @@ fn joins_what_is_near_and_keeps_the_order_of_the_rest() {
         ("bytes=0-9,500-509", &[(0, 9), (500, 509)][..]),
         ("bytes=500-509,0-9", &[(500, 509), (0, 9)]),
         ("bytes=-10,0-9", &[(990, 999), (0, 9)]),
-        // Overlapping, touching, and with a gap of 79 and of 80 bytes.
+        // Ranges that overlap, touch, or have a gap of 79 or of 80 bytes.
         ("bytes=0-9,5-20", &[(0, 20)]),
         ("bytes=5-20,0-9", &[(0, 20)]),
         ("bytes=0-9,10-20", &[(0, 20)]),
@@ -122,7 +122,7 @@ fn joins_what_is_near_and_keeps_the_order_of_the_rest() {
         ("bytes=90-99,0-9", &[(90, 99), (0, 9)]),
         ("bytes=0-99,20-30", &[(0, 99)]),
         ("bytes=0-,0-,0-", &[(0, 999)]),
-        // One that joins two earlier ones stands where the first of them did.
+        // A range that connects two earlier ones takes the place of the first.
         ("bytes=400-409,0-9,600-609,5-405", &[(0, 409), (600, 609)]),
         ("bytes=0-9,400-409,800-809,5-795", &[(0, 809)]),
     ] {
@@ -153,7 +153,7 @@ fn if_range_needs_the_very_state() {
         ("TAG | If-Range: TAG", false),
         ("", false),
         ("junk", false),
-        // Neither older nor newer.
+        // The date must be equal.
         ("Sun, 06 Nov 1994 08:49:36 GMT", false),
         ("Sun, 06 Nov 1994 08:49:38 GMT", false),
     ] {
@@ -196,10 +196,10 @@ fn sent_by(multipart: &Multipart, content: &[u8]) -> Vec<u8> {
     sent
 }
 
-/// Whether the byte at an offset is in a range, given the two numbers of the range and the length.
+/// Whether the byte at an offset is in a range. Arguments: offset, the two numbers of the range, and the length.
 type IsIn = fn(u64, u64, u64, u64) -> bool;
 
-/// A range as text, what it means byte by byte, and its numbers.
+/// A range as text, its model, and its two numbers.
 type Spec = (String, IsIn, u64, u64);
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -221,7 +221,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     ]
 }
 
-/// Marks the gaps of fewer than 80 bytes between marked ones, too.
+/// Also marks gaps of less than 80 bytes between marked bytes.
 fn fill_small_gaps(bytes: &mut [bool]) {
     let marked: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at]).collect();
     for pair in marked.windows(2) {

@@ -1,4 +1,4 @@
-//! Requests that are good, or wrong in their first line: methods, targets, versions, sizes.
+//! Request lines: methods, targets and versions; and the limits of heads.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn the_host_is_named_without_its_port() {
         ("/", "127.0.0.1:6789", "127.0.0.1"),
         ("/", "[::1]:80", "[::1]"),
         ("/", "[::1]", "[::1]"),
-        // The target's own host comes first.
+        // The host of an absolute-form target takes precedence.
         ("http://b.c/", "a", "b.c"),
         ("HTTPS://b.c:443?x", "a", "b.c"),
         ("http://[::2]:80/x", "a", "[::2]"),
@@ -88,7 +88,7 @@ fn methods_are_known_unknown_or_none() {
         (b"G{T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"\tGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        // What is wrong with the rest of the head comes before a method that is not answered.
+        // A malformed head takes precedence over a method that does not apply.
         (b"POST / HTTP/1.1\r\n\r\n", 400),
         (b"BREW / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -141,7 +141,7 @@ fn targets_have_one_of_four_forms() {
         (b"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        // The Host has to be good even where the target makes it irrelevant.
+        // The Host field must be valid even if the target overrides it.
         (b"GET http://a/ HTTP/1.1\r\n\r\n", 400),
         (b"GET http://a/ HTTP/1.1\r\nHost: b/c\r\n\r\n", 400),
     ]);
@@ -156,11 +156,11 @@ fn targets_have_one_of_four_forms() {
     ] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         let target = head_of(&request).target;
-        assert_eq!((target.path, target.query, target.is_asterisk()), (path, query, false), "{request:?}");
+        assert_eq!((target.path, target.query), (path, query), "{request:?}");
     }
-    for (target, is_asterisk) in [("*", true), ("http://a", true), ("/*", false), ("http://a/", false)] {
+    for (target, path) in [("*", "*"), ("http://a", "*"), ("/*", "/*"), ("http://a/", "/")] {
         let request = format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(head_of(&request).target.is_asterisk(), is_asterisk, "{target}");
+        assert_eq!(head_of(&request).target.path, path, "{target}");
     }
 }
 
@@ -188,7 +188,7 @@ fn only_versions_one_are_spoken() {
         (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ]);
-    // A later 1.x is read as 1.1.
+    // A higher minor version is read as 1.1.
     assert_eq!(head_of("GET / HTTP/1.7\r\nHost: a\r\n\r\n").version, Version::Http11);
 }
 

@@ -1,4 +1,4 @@
-//! Responses as servers send them.
+//! Response heads.
 
 use super::super::*;
 

@@ -1,10 +1,10 @@
-//! Whatever arrives, and however it is split: read alike, and nothing panics.
+//! The result does not depend on the pieces in which bytes arrive, and no input causes a panic.
 
 use proptest::prelude::*;
 
 use super::super::*;
 
-/// Requests made of pieces that matter, so that most of them get far into the parser.
+/// Requests that are composed of relevant parts, so that most of them get far into the parser.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just("GET / HTTP/1.1\r\n".to_owned()),
@@ -27,7 +27,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
-/// Decodes a whole body that arrives in pieces: what was in it, and whether it went well.
+/// Decodes a chunked body from pieces. Returns the decoded bytes, and whether the body is complete or why it is refused.
 fn decode_in_pieces<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<u8>, Result<bool, BadBody>) {
     let mut decoder = BodyDecoder::new(BodyLength::Chunked);
     let mut body = Vec::new();
