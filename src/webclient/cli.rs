@@ -1,6 +1,6 @@
 //! What a person types, and the exit status.
 
-use std::io::{IsTerminal as _, stderr, stdout};
+use std::io::{IsTerminal as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -105,15 +105,25 @@ fn fetch(errand: Errand) -> anyhow::Result<Outcome> {
         .with_fields(errand.headers)?
         .with_ranges(errand.range);
     let mut screen = Screen::new(stdout().lock(), stdout().is_terminal());
-    let mut journal = Journal::new(stderr(), errand.verbose);
-    let outcome = transfer(&request, &wanted, &Timeouts::default(), &mut screen, &mut journal)?;
+    let journal = Journal { is_verbose: errand.verbose };
+    let outcome = transfer(&request, &wanted, &Timeouts::default(), &mut screen, journal)?;
     if !outcome.is_success() {
         let (server, target) = (outcome.request.server(), outcome.request.target());
-        let advice = match outcome.status {
-            416 => "it has none of these bytes; choose another --range",
-            _ => "check the name of the file",
-        };
-        journal.remark(format_args!("{server} answered {} for {target}; {advice}", outcome.status));
+        let (status, advice) = (outcome.status, advice(outcome.status));
+        journal.remark(format_args!("{server} answered {status} for {target}; {advice}"));
     }
     Ok(outcome)
+}
+
+/// What a person can do about a status of 400 or more (RFC 9110, sections 15.5 and 15.6).
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 => "it wants a name and a password; give them with --header 'Authorization: Basic ...'",
+        403 => "it does not show it to you; ask for access, or for another file",
+        404 | 410 => "check the name of the file",
+        416 => "it has none of these bytes; choose another --range",
+        429 => "it gets too many requests; try again later",
+        500.. => "it could not serve the request; try again later",
+        _ => "check the request and its options",
+    }
 }

@@ -1,32 +1,32 @@
-//! From a question to the answer that counts, through redirections if wanted.
+//! From a request to the response that counts, through redirections if wanted.
 
 use super::part::Source;
 use super::redirect;
 use super::{Journal, Request, Response, Timeouts, Wanted, WebClientError, fetch};
 
-/// A request and its answer.
+/// A request and its response.
+#[derive(Debug)]
 pub(super) struct Exchange {
-    /// The last request, as it is without what comes of a part.
+    /// The last request, without the range of [`Request::continued`].
     pub(super) request: Request,
-    /// The answer to it.
     pub(super) response: Response,
-    /// Whether only what comes behind a part was asked for.
+    /// Whether only what follows a part was asked for.
     pub(super) continues: bool,
 }
 
-/// Asks, and asks again where the server says that the file is, as often as wanted. Where `have` is from, only what comes
-/// behind its first bytes is asked for.
+/// Asks, and asks again where the server says that the file is, as often as wanted. Where `have` is from, only what follows
+/// its first bytes is asked for.
 pub(super) fn exchange(
     request: &Request,
     wanted: &Wanted,
     timeouts: &Timeouts,
     have: Option<(&Source, u64)>,
-    journal: &mut Journal,
+    journal: Journal,
 ) -> Result<Exchange, WebClientError> {
     let mut request = request.clone();
     let mut redirects = 0;
     loop {
-        // A redirection must not make the part of one file go on with another.
+        // After a redirection a part of one file must not be continued with another.
         let have = have.filter(|(source, _)| source.url == request.url());
         let asked = match have {
             Some((source, bytes)) => request.clone().continued(bytes, source.version.as_str()),
@@ -41,8 +41,11 @@ pub(super) fn exchange(
                 journal.detail(format_args!("redirection {redirects}: to {}", request.url()));
             }
             Some(location) if wanted.redirects_max > 0 => {
-                let server = request.server();
-                return Err(WebClientError::TooManyRedirects { server, status, location, redirects });
+                let what = format!(
+                    "{} answered {status} and has the file at {location}, after {redirects} redirections already",
+                    request.server()
+                );
+                return Err(WebClientError::refused(what, "check the name, or allow more with --follow=N"));
             }
             _ => return Ok(Exchange { request, response, continues: have.is_some() }),
         }

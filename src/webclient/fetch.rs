@@ -1,19 +1,26 @@
 //! The conversation with the server.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use wire::http::{BadBody, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
+use wire::http::{BadBody, BadResponse, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
 
-use super::interrupt::{Interrupt, Waited};
-use super::{Advice, Journal, Request, WebClientError};
+use super::interrupt::{Interrupt, Waited, exit_status};
+use super::{Journal, Request, WebClientError};
 
 /// Room for what is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Most interim responses before the real one; more are a way to keep us waiting for ever.
 const INTERIM_RESPONSES_MAX: usize = 16;
+
+const HTTPS_PORT: u16 = 443;
+
+const NO_WEB_SERVER: &str = "check that it is a web server";
+const HTTP_ONLY: &str = "webclient speaks http only; use its http port, or another client";
 
 /// How long to wait for what.
 #[derive(Debug, Clone)]
@@ -47,6 +54,8 @@ pub struct BodyReader {
     length: BodyLength,
     /// How much of it has been handed out.
     read_bytes: u64,
+    /// How long it has to be if the head says so beside its framing, and what to say of a longer one.
+    expected: Option<(u64, String)>,
 }
 
 /// Sends a request and reads the head of the answer. Interim answers are skipped.
@@ -57,7 +66,7 @@ pub fn fetch(
     request: &Request,
     method: Method,
     timeouts: &Timeouts,
-    journal: &mut Journal,
+    journal: Journal,
 ) -> Result<Response, WebClientError> {
     let stream = connect(request, timeouts)?;
     if let Ok(address) = stream.peer_addr() {
@@ -65,6 +74,7 @@ pub fn fetch(
     }
     let mut incoming = Incoming {
         server: request.server(),
+        port: request.port(),
         stream,
         idle: timeouts.idle,
         interrupt: None,
@@ -76,15 +86,19 @@ pub fn fetch(
     incoming.send(request_head.as_bytes())?;
     let head = incoming.read_head(journal)?;
     let length = head.body_length(method == Method::Head);
-    let length = length.map_err(|cause| WebClientError::BadResponse { server: request.server(), cause })?;
+    let length = length.map_err(|cause| incoming.bad_response(cause))?;
     let decoder = BodyDecoder::of_response(length);
-    Ok(Response { head, body: BodyReader { incoming, decoder, length, read_bytes: 0 } })
+    Ok(Response { head, body: BodyReader { incoming, decoder, length, read_bytes: 0, expected: None } })
 }
 
 /// Tries every address of the host in the order of the system's resolver.
 fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClientError> {
-    let resolve_error = |cause| WebClientError::Resolve { host: request.host().to_owned(), cause };
-    let addresses = (request.host(), request.port()).to_socket_addrs().map_err(resolve_error)?;
+    let host = request.host();
+    let no_address = |cause: &dyn Display| {
+        let what = format!("cannot find the address of {host}: {cause}");
+        WebClientError::no_response(what, "check the name of the host")
+    };
+    let addresses = (host, request.port()).to_socket_addrs().map_err(|cause| no_address(&cause))?;
     let mut last_error = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeouts.connect) {
@@ -92,25 +106,33 @@ fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClien
             Err(error) => last_error = Some(error),
         }
     }
-    Err(match last_error {
-        Some(cause) => WebClientError::Connect { server: request.server(), cause },
-        None => resolve_error(io::Error::new(ErrorKind::NotFound, "it has no address")),
-    })
+    let cause = last_error.ok_or_else(|| no_address(&"it has none"))?;
+    let what = format!("cannot connect to {}: {cause}", request.server());
+    Err(WebClientError::no_response(what, "check that the server is running there"))
 }
 
 impl BodyReader {
-    /// The next part of the body; none at its end.
+    /// The next piece of the body; none at its end.
     ///
     /// # Errors
-    /// [`WebClientError::BadBody`] if the body is damaged or ends too early, [`WebClientError::Lost`] if the
-    /// connection does.
-    pub fn next_part(&mut self) -> Result<Option<&[u8]>, WebClientError> {
-        let range = loop {
-            if self.decoder.is_done() {
-                return Ok(None);
+    /// The body is damaged or ends too early, is longer than expected, or the connection is lost.
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, WebClientError> {
+        let range = self.next_range()?;
+        self.read_bytes += range.len() as u64;
+        match &self.expected {
+            Some((bytes, too_long)) if self.read_bytes > *bytes => {
+                Err(WebClientError::wrong_part(&self.incoming.server, too_long))
             }
-            let used = self.incoming.used;
-            let decoded = self.decoder.decode(&self.incoming.buffer[used..]);
+            Some((bytes, _)) if range.is_empty() && self.read_bytes < *bytes => Err(self.truncated()),
+            _ if range.is_empty() => Ok(None),
+            _ => Ok(Some(&self.incoming.buffer[range])),
+        }
+    }
+
+    /// Where in the buffer the next piece is; empty at the end.
+    fn next_range(&mut self) -> Result<Range<usize>, WebClientError> {
+        while !self.decoder.is_done() {
+            let decoded = self.decoder.decode(&self.incoming.buffer[self.incoming.used..]);
             let (consumed, data_bytes) = match decoded {
                 Ok(decoded) => (decoded.consumed, decoded.data.len()),
                 Err(cause) => return Err(self.incoming.bad_body(cause)),
@@ -118,15 +140,19 @@ impl BodyReader {
             self.incoming.used += consumed;
             if data_bytes > 0 {
                 // The data is the last part of what was consumed.
-                break self.incoming.used - data_bytes..self.incoming.used;
+                return Ok(self.incoming.used - data_bytes..self.incoming.used);
             }
             if !self.decoder.is_done() && self.incoming.read()? == 0 {
-                let end = self.decoder.finish();
-                return end.map(|()| None).map_err(|e| self.incoming.bad_body(e));
+                self.decoder.finish().map_err(|cause| self.incoming.bad_body(cause))?;
+                break;
             }
-        };
-        self.read_bytes += range.len() as u64;
-        Ok(Some(&self.incoming.buffer[range]))
+        }
+        Ok(0..0)
+    }
+
+    /// From now on a body of another length is an error; `too_long` says what is wrong with a longer one.
+    pub(super) fn expect_bytes(&mut self, bytes: u64, too_long: String) {
+        self.expected = Some((bytes, too_long));
     }
 
     /// How many bytes there have been so far.
@@ -139,7 +165,7 @@ impl BodyReader {
         self.incoming.bad_body(BadBody::Truncated)
     }
 
-    /// From now on SIGINT and SIGTERM end the wait for the rest with [`WebClientError::Interrupted`].
+    /// From now on SIGINT and SIGTERM end the wait for the rest with an error.
     pub(super) fn catch_signals(&mut self) -> io::Result<()> {
         self.incoming.interrupt = Some(Interrupt::catch()?);
         Ok(())
@@ -158,6 +184,7 @@ impl BodyReader {
 #[derive(Debug)]
 struct Incoming {
     server: String,
+    port: u16,
     stream: TcpStream,
     /// How long to wait for bytes.
     idle: Duration,
@@ -176,14 +203,16 @@ impl Incoming {
         sent.map_err(|cause| self.lost(cause))
     }
 
-    fn read_head(&mut self, journal: &mut Journal) -> Result<ResponseHead, WebClientError> {
+    fn read_head(&mut self, journal: Journal) -> Result<ResponseHead, WebClientError> {
         let (sent_at, mut is_first) = (Instant::now(), true);
         let mut interim_responses = 0;
         loop {
-            let parsed = parse_response(&self.buffer[self.used..]);
-            let parsed =
-                parsed.map_err(|cause| WebClientError::BadResponse { server: self.server.clone(), cause })?;
-            match parsed {
+            let buffer = &self.buffer[self.used..];
+            if is_tls_record(buffer) {
+                let what = format!("{} seems to speak TLS (https)", self.server);
+                return Err(WebClientError::no_response(what, HTTP_ONLY));
+            }
+            match parse_response(buffer).map_err(|cause| self.bad_response(cause))? {
                 Some(head) => {
                     journal.received(&self.buffer[self.used..self.used + head.head_bytes]);
                     self.used += head.head_bytes;
@@ -192,12 +221,12 @@ impl Incoming {
                     }
                     interim_responses += 1;
                     if !head.is_interim() || interim_responses > INTERIM_RESPONSES_MAX {
-                        let server = self.server.clone();
-                        return Err(WebClientError::NoFinalAnswer { server, status: head.status });
+                        let what = format!("{} answered {} and never with a file", self.server, head.status);
+                        return Err(WebClientError::no_response(what, NO_WEB_SERVER));
                     }
                 }
                 None if self.read()? == 0 => {
-                    return Err(WebClientError::NoAnswer { server: self.server.clone() });
+                    return Err(no_answer(&self.server, self.port));
                 }
                 None if is_first => {
                     is_first = false;
@@ -232,9 +261,7 @@ impl Incoming {
         };
         match interrupt.wait(&self.stream, self.idle) {
             Ok(Waited::Readable) => Ok(()),
-            Ok(Waited::Signal(signal)) => {
-                Err(WebClientError::Interrupted { signal, advice: Advice::default() })
-            }
+            Ok(Waited::Signal(signal)) => Err(WebClientError::interrupted(exit_status(signal))),
             Ok(Waited::TimedOut) => Err(self.lost(ErrorKind::TimedOut.into())),
             Err(cause) => Err(self.lost(cause)),
         }
@@ -247,10 +274,44 @@ impl Incoming {
             }
             _ => cause,
         };
-        WebClientError::Lost { server: self.server.clone(), cause, advice: Advice::default() }
+        WebClientError::missing(format!("lost the connection to {}: {cause}", self.server))
+    }
+
+    fn bad_response(&self, cause: BadResponse) -> WebClientError {
+        WebClientError::no_response(format!("cannot understand {}: {cause}", self.server), NO_WEB_SERVER)
     }
 
     fn bad_body(&self, cause: BadBody) -> WebClientError {
-        WebClientError::BadBody { server: self.server.clone(), cause, advice: Advice::default() }
+        WebClientError::missing(format!("the file from {} is not whole: {cause}", self.server))
+    }
+}
+
+/// The error for a connection that ends without a byte. Servers that expect TLS often end it so.
+fn no_answer(server: &str, port: u16) -> WebClientError {
+    let what = format!("{server} closed the connection without an answer");
+    if port != HTTPS_PORT {
+        return WebClientError::no_response(what, NO_WEB_SERVER);
+    }
+    WebClientError::no_response(format!("{what}; the port seems to speak TLS (https)"), HTTP_ONLY)
+}
+
+/// Whether these bytes start like an alert or a handshake message of TLS (RFC 8446, section 5.1).
+fn is_tls_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, 0x03, ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_https_is_known() {
+        for (port, is_tls) in [(443, true), (80, false)] {
+            assert_eq!(
+                no_answer("a", port).to_string().contains("seems to speak TLS (https)"),
+                is_tls,
+                "{port}"
+            );
+        }
     }
 }

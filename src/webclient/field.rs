@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use wire::http::is_token;
+
 /// Fields that say where a message ends or what becomes of the connection. Both ends would disagree on that if a person
 /// changed one of them, and the client itself reads answers to a plain request only.
 const FRAMING: [&str; 10] = [
@@ -64,8 +66,7 @@ impl FromStr for Field {
 
     fn from_str(text: &str) -> Result<Self, BadField> {
         let (name, value) = text.split_once(':').ok_or(BadField::Name)?;
-        let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
+        if !is_token(name.as_bytes()) {
             return Err(BadField::Name);
         }
         let value = value.trim_matches([' ', '\t']);

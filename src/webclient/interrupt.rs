@@ -40,7 +40,7 @@ impl Interrupt {
         let is_second = Arc::new(AtomicBool::new(false));
         for number in [SIGINT, SIGTERM] {
             // The order is that in which they run: the first signal finds the flag still down.
-            flag::register_conditional_shutdown(number, exit_status(number), Arc::clone(&is_second))?;
+            flag::register_conditional_shutdown(number, exit_status(number).into(), Arc::clone(&is_second))?;
             flag::register(number, Arc::clone(&is_second))?;
             flag::register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or(1))?;
             low_level::pipe::register(number, waker.try_clone()?)?;
@@ -70,6 +70,6 @@ impl Interrupt {
 }
 
 /// The exit status that shells give to a process that a signal has ended.
-pub(super) fn exit_status(signal: i32) -> i32 {
-    128 + signal
+pub(super) fn exit_status(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }

@@ -23,7 +23,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Advice, WebClientError};
+pub use error::WebClientError;
 pub use fetch::{BodyReader, Response, Timeouts, fetch};
 pub use field::{BadField, Field};
 pub use journal::Journal;
@@ -31,6 +31,3 @@ pub use range::{BadRange, Ranges};
 pub use request::{BadHost, Request};
 pub use show::Screen;
 pub use transfer::{Outcome, Wanted, transfer};
-
-/// Shortest body that gets a progress bar: less is there before anybody looks.
-const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;

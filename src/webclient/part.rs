@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::save::PartialFile;
+use super::save::{create_beside, directory, rename};
 use super::version::Version;
 
 /// What a part is a part of.
@@ -93,9 +93,10 @@ impl Part {
         Ok(self.file.metadata()?.len())
     }
 
-    /// What it is a part of.
-    pub(super) fn source(&self) -> Option<&Source> {
-        self.source.as_ref()
+    /// What it is a part of, and how long it is; none if that is not known or it is empty.
+    pub(super) fn have(&self) -> Option<(&Source, u64)> {
+        let bytes = self.bytes().ok()?;
+        self.source.as_ref().map(|source| (source, bytes))
     }
 
     /// Empties it, to become a part of `source`.
@@ -103,11 +104,10 @@ impl Part {
         self.cut(0)?;
         self.file.sync_all()?;
         let path = source_path(&self.path);
-        let mut file = PartialFile::create(&path)?;
-        serde_json::to_writer(&mut file.file, &source)?;
-        file.finish()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        let mut file = create_beside(&path)?;
+        serde_json::to_writer(file.as_file_mut(), &source)?;
+        rename(file, &path)?;
+        File::open(directory(&path))?.sync_all()?;
         self.source = Some(source);
         Ok(())
     }
@@ -170,9 +170,9 @@ mod tests {
         part.file.write_all(b"start").expect("the folder can be written to");
         drop(part);
         let mut part = Part::find(&target).expect("the folder can be read").expect("it was written");
-        assert_eq!((part.source(), part.bytes().ok()), (Some(&source("\"a\"")), Some(5)));
+        assert_eq!(part.have(), Some((&source("\"a\""), 5)));
         part.start(source("\"b\"")).expect("the folder can be written to");
-        assert_eq!((part.source(), part.bytes().ok()), (Some(&source("\"b\"")), Some(0)));
+        assert_eq!(part.have(), Some((&source("\"b\""), 0)));
         part.file.write_all(b"other").expect("the folder can be written to");
         part.finish().expect("the folder can be written to");
         assert_eq!(fs::read(&target).expect("it is whole"), b"other");

@@ -32,6 +32,60 @@ impl Ranges {
     }
 }
 
+impl Ranges {
+    /// Whether a response with status 206 brings what these ranges ask for (RFC 9110, section 15.3.7), as far as its head
+    /// tells: the length that its body has to have, if there is one.
+    ///
+    /// # Errors
+    /// What was asked for and what came.
+    pub(super) fn check(
+        &self,
+        head: &ResponseHead,
+        announced_bytes: Option<u64>,
+    ) -> Result<Option<u64>, String> {
+        let wrong = |came: &str| Err(format!("asked for bytes {self}, got {came}"));
+        let is_single = self.0.len() == 1;
+        let content_type = head.values("content-type").next().unwrap_or_default().to_ascii_lowercase();
+        let is_multipart = content_type.starts_with(b"multipart/byteranges");
+        let Some(part @ ContentRange::Part { first, last, total }) = ContentRange::of(head) else {
+            return match (is_multipart, is_single) {
+                (true, false) => Ok(None),
+                (true, true) => wrong("several parts (multipart)"),
+                (false, _) => wrong("a part with no usable Content-Range"),
+            };
+        };
+        let asked: Vec<(u64, u64)> = self.0.iter().filter_map(|range| range.within(total, last)).collect();
+        // A server may leave out ranges that are beyond the end, and put together those that touch.
+        let is_whole = asked.iter().map(|range| range.0).min() == Some(first)
+            && asked.iter().map(|range| range.1).max() == Some(last);
+        if !is_whole && !asked.contains(&(first, last)) {
+            return wrong(&part.to_string());
+        }
+        let bytes = last - first + 1;
+        match announced_bytes {
+            Some(announced) if announced != bytes => {
+                wrong(&format!("{part} with a body of {announced} bytes"))
+            }
+            _ => Ok(Some(bytes)),
+        }
+    }
+}
+
+impl Range {
+    /// The first and the last of these bytes in a file of `total` bytes; `last` is the end of what has come, for a file of
+    /// unknown length. None if the file has none of them.
+    fn within(self, total: Option<u64>, last: u64) -> Option<(u64, u64)> {
+        let end = total.map_or(last, |total| total.saturating_sub(1));
+        match (self, total) {
+            (Self::Between(first, last), None) => Some((first, last)),
+            (Self::Between(first, last), Some(_)) => (first <= end).then_some((first, last.min(end))),
+            (Self::From(first), _) => (first <= end).then_some((first, end)),
+            (Self::Last(bytes), Some(total)) => Some((total.saturating_sub(bytes), end)),
+            (Self::Last(bytes), None) => Some((last.saturating_sub(bytes - 1), last)),
+        }
+    }
+}
+
 impl FromStr for Ranges {
     type Err = BadRange;
 
@@ -85,6 +139,16 @@ pub(super) enum ContentRange {
     Part { first: u64, last: u64, total: Option<u64> },
     /// The file has so many bytes, and none of those that were asked for.
     Unsatisfied { total: u64 },
+}
+
+impl fmt::Display for ContentRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part { first, last, total: Some(total) } => write!(f, "bytes {first}-{last}/{total}"),
+            Self::Part { first, last, total: None } => write!(f, "bytes {first}-{last}/*"),
+            Self::Unsatisfied { total } => write!(f, "bytes */{total}"),
+        }
+    }
 }
 
 impl ContentRange {

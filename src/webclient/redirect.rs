@@ -20,13 +20,11 @@ pub(super) fn location(head: &ResponseHead) -> Option<String> {
 /// its fragment is left out: that is for who reads the file.
 ///
 /// # Errors
-/// [`WebClientError::BadRedirect`]
+/// It is no address, or of another scheme than http.
 pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<Request, WebClientError> {
-    let refuse = |why| WebClientError::BadRedirect {
-        server: request.server(),
-        status,
-        location: location.to_owned(),
-        why,
+    let refuse = |why| {
+        let what = format!("{} answered {status} and has the file at {location}", request.server());
+        WebClientError::refused(what, why)
     };
     let is_no_address = || refuse("that is no address that could be followed; ask for the file where it is");
     let reference = UriRef::parse(encode_reference(location)).map_err(|_| is_no_address())?;

@@ -63,9 +63,14 @@ impl Request {
         self
     }
 
-    /// Whether only parts of the file are asked for.
-    pub fn asks_for_ranges(&self) -> bool {
-        self.ranges.is_some()
+    /// The parts of the file that are asked for; none for all of it.
+    pub(super) fn ranges(&self) -> Option<&Ranges> {
+        self.ranges.as_ref()
+    }
+
+    /// Whether the person asks for content codings.
+    pub(super) fn accepts_codings(&self) -> bool {
+        self.fields.iter().any(|field| field.is_called("accept-encoding"))
     }
 
     /// Asks for what comes behind the first `have` bytes if the file is still the version that `validator` stands for, and

@@ -1,14 +1,13 @@
 //! Saving a file in more than one go.
 //!
-//! A part goes on only when the server says that the file is still the version that it was (`If-Range`, RFC 9110, section
-//! 13.1.5) and that the bytes it sends are those that come next (`Content-Range`). Anything else starts again or is refused,
-//! so that no two versions are ever mixed.
+//! A part is continued only if the server says that the file is still the same version (`If-Range`, RFC 9110, section
+//! 13.1.5) and that the bytes it sends are the next ones (`Content-Range`). Anything else starts again or is refused, so
+//! that two versions are never mixed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wire::http::ResponseHead;
 
-use super::error::Advice;
 use super::exchange::{Exchange, exchange};
 use super::part::{Part, Source};
 use super::range::ContentRange;
@@ -19,122 +18,101 @@ use super::{BodyReader, Journal, Request, Timeouts, Wanted, WebClientError};
 const PARTIAL_CONTENT: u16 = 206;
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
-/// What there is to do with the answer.
-pub(super) enum Step {
-    /// Save the body as the file or the rest of it.
-    Save(Resumption),
-    /// The part is the whole file already.
-    Finish(Resumption),
-}
-
-/// A file to be saved, and the part of it that is there.
-pub(super) struct Resumption {
-    target: PathBuf,
-    part: Option<Part>,
-}
-
-impl Resumption {
-    /// Asks for the file, or for the rest of it if a part is there.
-    pub(super) fn ask(
-        target: &Path,
-        request: &Request,
-        wanted: &Wanted,
-        timeouts: &Timeouts,
-        journal: &mut Journal,
-    ) -> Result<(Exchange, Step), WebClientError> {
-        let save_error = |cause| WebClientError::Save { path: target.to_owned(), cause };
-        let part = Part::find(target).map_err(save_error)?;
-        let part_bytes = part.as_ref().map_or(Ok(0), Part::bytes).map_err(save_error)?;
-        let source = part.as_ref().and_then(Part::source);
-        let have = source.map(|source| (source, part_bytes));
-        let first = exchange(request, wanted, timeouts, have, journal)?;
-        let head = &first.response.head;
-        let is_whole = first.continues && source.is_some_and(|source| is_whole(source, part_bytes, head));
-        let starts_again = first.continues && head.status == RANGE_NOT_SATISFIABLE && !is_whole;
-        let resumption = |part| Self { target: target.to_owned(), part };
-        if is_whole {
-            journal.remark(format_args!("all {part_bytes} bytes were there already"));
-            return Ok((first, Step::Finish(resumption(part))));
-        }
-        if !starts_again {
-            return Ok((first, Step::Save(resumption(part))));
+/// Asks for the file, or only for the rest of it if `part` is its start. Also tells whether `part` is all of it.
+pub(super) fn ask(
+    part: Option<&Part>,
+    request: &Request,
+    wanted: &Wanted,
+    timeouts: &Timeouts,
+    journal: Journal,
+) -> Result<(Exchange, bool), WebClientError> {
+    let have = part.and_then(Part::have);
+    let first = exchange(request, wanted, timeouts, have, journal)?;
+    match have.filter(|_| first.continues && first.response.head.status == RANGE_NOT_SATISFIABLE) {
+        None => Ok((first, false)),
+        Some((source, bytes)) if is_whole(source, bytes, &first.response.head) => {
+            journal.remark(format_args!("all {bytes} bytes were there already"));
+            Ok((first, true))
         }
         // The file has become shorter than our part of it.
-        let again = exchange(request, wanted, timeouts, None, journal)?;
-        Ok((again, Step::Save(resumption(part))))
-    }
-
-    /// The part is the whole file.
-    pub(super) fn finish(self) -> Result<(), WebClientError> {
-        let save_error = |cause| WebClientError::Save { path: self.target.clone(), cause };
-        self.part.map_or(Ok(()), Part::finish).map_err(save_error)
-    }
-
-    /// Saves what a successful answer brings.
-    pub(super) fn save(self, exchange: &mut Exchange, journal: &mut Journal) -> Result<(), WebClientError> {
-        let Self { target, part } = self;
-        let save_error = |cause| WebClientError::Save { path: target.clone(), cause };
-        let (head, body) = (&exchange.response.head, &mut exchange.response.body);
-        if head.status == PARTIAL_CONTENT {
-            let server = exchange.request.server();
-            return match part {
-                Some(part) if exchange.continues => go_on(part, &target, &server, head, body, journal),
-                _ => Err(WebClientError::BadPart { server, what: "nobody has asked for a part", part: None }),
-            };
-        }
-        let version = Version::of(head);
-        if let Some(part) = &part
-            && let Some(source) = part.source()
-        {
-            let path = part.path().display();
-            let is_same = source.url == exchange.request.url() && Some(&source.version) == version.as_ref();
-            let why = if is_same { "the server sends no parts" } else { "it was of another version or file" };
-            journal.remark(format_args!("{path} does not go on, {why}; all of it comes again"));
-        }
-        let Some(version) = version else {
-            // Nothing could ever go on from a part, so there is none.
-            save(body, &Place::File(target.clone())).map_err(|error| error.advising(Advice::NoVersion))?;
-            if let Some(part) = part {
-                part.discard();
-            }
-            return Ok(());
-        };
-        let source = Source { url: exchange.request.url(), version, total_bytes: body.announced_bytes() };
-        body.catch_signals().map_err(save_error)?;
-        let mut part = match part {
-            Some(part) => part,
-            None => Part::find_or_create(&target).map_err(save_error)?,
-        };
-        part.start(source).map_err(save_error)?;
-        let copied = copy(body, &mut part.file, &target, 0, u64::MAX);
-        close(part, &target, copied)
+        Some(_) => Ok((exchange(request, wanted, timeouts, None, journal)?, false)),
     }
 }
 
-/// Whether an answer to a question for the rest says that there is none. Our own note of the length has to agree: a server
-/// that ignores `If-Range` would say the same of another version that happens to be as long.
+/// Whether a response with status 416 says that there is no rest. Our own note of the length has to agree: a server that
+/// ignores `If-Range` would say the same of another version of the same length.
 fn is_whole(source: &Source, part_bytes: u64, head: &ResponseHead) -> bool {
-    head.status == RANGE_NOT_SATISFIABLE
-        && ContentRange::of(head) == Some(ContentRange::Unsatisfied { total: part_bytes })
+    ContentRange::of(head) == Some(ContentRange::Unsatisfied { total: part_bytes })
         && source.total_bytes.is_none_or(|total| total == part_bytes)
         && !source.version.is_contradicted_by(head)
 }
 
-/// Adds the rest, once it is certain that it is the rest.
+/// Saves what a successful response brings as `target`, behind `part` if it is the rest of that.
+pub(super) fn save_resumable(
+    target: &Path,
+    part: Option<Part>,
+    exchange: &mut Exchange,
+    journal: Journal,
+) -> Result<(), WebClientError> {
+    let save_error = |cause| WebClientError::save(target, &cause);
+    let server = exchange.request.server();
+    let (head, body) = (&exchange.response.head, &mut exchange.response.body);
+    let version = Version::of(head);
+    if let Some(part) = &part
+        && head.status != PARTIAL_CONTENT
+        && let Some((source, _)) = part.have()
+    {
+        let path = part.path().display();
+        let is_same = source.url == exchange.request.url() && Some(&source.version) == version.as_ref();
+        let why = if is_same { "the server sends no parts" } else { "it is of another version or file" };
+        journal.remark(format_args!("{path} is not continued, {why}; the file is fetched from its start"));
+    }
+    match (part, version) {
+        (Some(part), _) if head.status == PARTIAL_CONTENT && exchange.continues => {
+            go_on(part, target, &server, head, body, journal)
+        }
+        _ if head.status == PARTIAL_CONTENT => Err(not_asked_for(&server)),
+        (part, None) => {
+            // Without a version nothing could ever continue a part, so there is none.
+            save(body, &Place::File(target.to_owned())).map_err(|error| {
+                error.if_missing(
+                    "nothing is saved, because the server does not say which version of the file it has; try again",
+                )
+            })?;
+            part.into_iter().for_each(Part::discard);
+            Ok(())
+        }
+        (part, Some(version)) => {
+            let source = Source { url: exchange.request.url(), version, total_bytes: body.announced_bytes() };
+            body.catch_signals().map_err(save_error)?;
+            let part = part.map_or_else(|| Part::find_or_create(target), Ok);
+            let mut part = part.map_err(save_error)?;
+            part.start(source).map_err(save_error)?;
+            let copied = copy(body, &mut part.file, target, 0);
+            close(part, target, copied)
+        }
+    }
+}
+
+/// The error for a response with status 206 to a request without a range.
+pub(super) fn not_asked_for(server: &str) -> WebClientError {
+    WebClientError::wrong_part(server, "asked for the whole file, got a part")
+        .advising("nothing is saved; check that it is a web server")
+}
+
+/// Appends the rest, once it is certain that it is the rest.
 fn go_on(
     mut part: Part,
     target: &Path,
     server: &str,
     head: &ResponseHead,
     body: &mut BodyReader,
-    journal: &mut Journal,
+    journal: Journal,
 ) -> Result<(), WebClientError> {
-    let save_error = |cause| WebClientError::Save { path: target.to_owned(), cause };
-    let part_path = part.path().to_owned();
-    let refuse =
-        |what| WebClientError::BadPart { server: server.to_owned(), what, part: Some(part_path.clone()) };
-    let have_bytes = part.bytes().map_err(save_error)?;
-    let Some(source) = part.source() else {
+    let save_error = |cause| WebClientError::save(target, &cause);
+    let refusal = format!("nothing is added to {}; remove that to start again", part.path().display());
+    let refuse = |what: &str| WebClientError::wrong_part(server, what).advising(&refusal);
+    let Some((source, have_bytes)) = part.have() else {
         return Err(refuse("it is not known what the part is a part of"));
     };
     let Some(ContentRange::Part { first, last, total }) = ContentRange::of(head) else {
@@ -155,32 +133,35 @@ fn go_on(
         return Err(refuse("it is longer or shorter than it says"));
     }
     body.catch_signals().map_err(save_error)?;
+    body.expect_bytes(range_bytes, "it is longer than it says".to_owned());
     part.cut(have_bytes).map_err(save_error)?;
-    journal.detail(format_args!("goes on after {have_bytes} bytes"));
-    let mut copied = copy(body, &mut part.file, target, have_bytes, range_bytes);
-    if body.read_bytes() > range_bytes {
-        part.cut(have_bytes).map_err(save_error)?;
-        return Err(refuse("it is longer than it says"));
-    }
-    // A server that does not know how long the file is has not said that this was the end of it.
-    let is_last = known_total == Some(last + 1);
-    if copied.is_ok() && !(is_last && body.read_bytes() == range_bytes) {
-        copied = Err(body.truncated());
-    }
+    journal.detail(format_args!("continues after {have_bytes} bytes"));
+    let copied = match copy(body, &mut part.file, target, have_bytes) {
+        Err(error) if error.is_about_wrong_bytes() => {
+            part.cut(have_bytes).map_err(save_error)?;
+            return Err(error.advising(refusal));
+        }
+        // A server that does not know how long the file is has not said that this was the end of it.
+        Ok(()) if known_total != Some(last + 1) => Err(body.truncated()),
+        copied => copied,
+    };
     close(part, target, copied)
 }
 
 /// Gives the part its final name if all of it has come; else it stays for the next time.
 fn close(part: Part, target: &Path, copied: Result<(), WebClientError>) -> Result<(), WebClientError> {
-    let save_error = |cause| WebClientError::Save { path: target.to_owned(), cause };
-    match copied {
-        Ok(()) => part.finish().map_err(save_error),
-        Err(error) => match part.bytes().map_err(save_error)? {
-            0 => {
-                part.discard();
-                Err(error)
-            }
-            kept_bytes => Err(error.advising(Advice::Resume { kept_bytes, path: part.path().to_owned() })),
-        },
+    let save_error = |cause| WebClientError::save(target, &cause);
+    let Err(error) = copied else {
+        return part.finish().map_err(save_error);
+    };
+    match part.bytes().map_err(save_error)? {
+        0 => {
+            part.discard();
+            Err(error)
+        }
+        kept_bytes => Err(error.if_missing(format!(
+            "{kept_bytes} bytes are kept in {}; run the same command again with --resume to get the rest",
+            part.path().display()
+        ))),
     }
 }

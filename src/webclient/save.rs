@@ -1,12 +1,17 @@
 //! Saving a body.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
 
-use super::{BodyReader, PROGRESS_BYTES_MIN, WebClientError};
+use super::{BodyReader, WebClientError};
+
+/// Shortest body that gets a progress bar: less is there before anybody looks.
+const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Where a body goes.
 pub(super) enum Place {
@@ -18,16 +23,16 @@ pub(super) enum Place {
 
 impl Place {
     /// Follows links, so that what they lead to is replaced and not they.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> Result<Self, WebClientError> {
         let target = match fs::metadata(path) {
-            Ok(there) if there.is_file() => fs::canonicalize(path)?,
+            Ok(there) if there.is_file() => fs::canonicalize(path),
             Ok(_) => return Ok(Self::Special(path.to_owned())),
-            Err(_) => path.to_owned(),
+            Err(_) if path.file_name().is_none() => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a file"))
+            }
+            Err(_) => Ok(path.to_owned()),
         };
-        if target.file_name().is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not the name of a file"));
-        }
-        Ok(Self::File(target))
+        target.map(Self::File).map_err(|cause| WebClientError::save(path, &cause))
     }
 }
 
@@ -35,41 +40,56 @@ impl Place {
 pub(super) fn save(body: &mut BodyReader, place: &Place) -> Result<(), WebClientError> {
     match place {
         Place::Special(path) => {
-            let save_error = |cause| WebClientError::Save { path: path.clone(), cause };
-            let mut file = OpenOptions::new().write(true).open(path).map_err(save_error)?;
-            copy(body, &mut file, path, 0, u64::MAX)
+            let file = OpenOptions::new().write(true).open(path);
+            copy(body, &mut file.map_err(|cause| WebClientError::save(path, &cause))?, path, 0)
         }
         Place::File(path) => {
-            let save_error = |cause| WebClientError::Save { path: path.clone(), cause };
-            // From here on there is something to tidy up.
+            let save_error = |cause| WebClientError::save(path, &cause);
+            // From here on there is a file to remove.
             body.catch_signals().map_err(save_error)?;
-            let mut partial = PartialFile::create(path).map_err(save_error)?;
-            copy(body, &mut partial.file, path, 0, u64::MAX)?;
-            partial.finish().map_err(save_error)
+            let mut partial = create_beside(path).map_err(save_error)?;
+            copy(body, partial.as_file_mut(), path, 0)?;
+            rename(partial, path).map_err(save_error)
         }
     }
 }
 
-/// Reads a body to its end into a file that has `have_bytes` of it already. `path` is its name for people. Stops early, and
-/// writes nothing of what it has read last, once there are more than `bytes_max`.
+/// A file in the directory of `target`, removed when it is dropped.
+pub(super) fn create_beside(target: &Path) -> io::Result<NamedTempFile> {
+    // Short, because the name of the target may be as long as names can be.
+    tempfile::Builder::new()
+        .prefix(".webclient-")
+        .suffix(".part")
+        // As for any new file, the process's umask takes permissions away.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory(target))
+}
+
+/// Gives a file its name once all of it is on the disk.
+pub(super) fn rename(file: NamedTempFile, target: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(target)?;
+    Ok(())
+}
+
+/// The directory of a file.
+pub(super) fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Reads a body to its end into a file that has `have_bytes` of it already. `path` is its name for people.
 pub(super) fn copy(
     body: &mut BodyReader,
     file: &mut File,
     path: &Path,
     have_bytes: u64,
-    bytes_max: u64,
 ) -> Result<(), WebClientError> {
     let progress = progress_bar(body.announced_bytes(), have_bytes);
-    let mut bytes_left = bytes_max;
     let result = loop {
-        match body.next_part() {
+        match body.next_piece() {
             Ok(Some(data)) => {
-                match bytes_left.checked_sub(data.len() as u64) {
-                    Some(left) => bytes_left = left,
-                    None => break Ok(()),
-                }
                 if let Err(cause) = file.write_all(data) {
-                    break Err(WebClientError::Save { path: path.to_owned(), cause });
+                    break Err(WebClientError::save(path, &cause));
                 }
                 progress.inc(data.len() as u64);
             }
@@ -103,41 +123,4 @@ fn progress_bar(announced_bytes: Option<u64>, have_bytes: u64) -> ProgressBar {
     // What was there before has not come at this speed.
     bar.reset_eta();
     bar
-}
-
-/// A file under a name of its own until it is whole. Dropped before that, it is removed.
-pub(super) struct PartialFile {
-    pub(super) file: File,
-    /// The name now and the name to come; none once it is there.
-    rename: Option<(PathBuf, PathBuf)>,
-}
-
-impl PartialFile {
-    pub(super) fn create(target: &Path) -> io::Result<Self> {
-        // Short, because the name to come may be as long as names can be; random, because what a process that was killed
-        // has left behind must not be in the way of one with the same number.
-        let partial = target.with_file_name(format!(".webclient-{:016x}.part", rand::random::<u64>()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
-        Ok(Self { file, rename: Some((partial, target.to_owned())) })
-    }
-
-    /// Gives it its name once all of it is on the disk.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        let Some((partial, target)) = self.rename.take() else {
-            return Ok(());
-        };
-        fs::rename(&partial, &target).inspect_err(|_| {
-            // What is left over has no use; that it cannot be removed would not be news.
-            let _ = fs::remove_file(&partial);
-        })
-    }
-}
-
-impl Drop for PartialFile {
-    fn drop(&mut self) {
-        if let Some((partial, _)) = &self.rename {
-            let _ = fs::remove_file(partial);
-        }
-    }
 }

@@ -105,7 +105,10 @@ impl<W: Write> Screen<W> {
                 self.is_abandoned = true;
                 Ok(())
             }
-            other => other.map_err(WebClientError::Print),
+            other => other.map_err(|cause| {
+                let what = format!("cannot write to standard output: {cause}");
+                WebClientError::refused(what, "save the file with --output")
+            }),
         }
     }
 }

@@ -21,10 +21,8 @@ impl Kind {
         let value = String::from_utf8_lossy(value).to_ascii_lowercase();
         let (media_type, parameters) = value.split_once(';').unwrap_or((&value, ""));
         let (top_level, subtype) = media_type.trim().split_once('/').unwrap_or_default();
-        let is_coded =
-            head.values("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         let is_xml = subtype.ends_with("+xml");
-        if is_coded || matches!(top_level, "image" | "audio" | "video" | "font") && !is_xml {
+        if !codings(head).is_empty() || matches!(top_level, "image" | "audio" | "video" | "font") && !is_xml {
             return Self::Binary;
         }
         // A part may start or end in the middle of a letter.
@@ -46,6 +44,14 @@ impl Kind {
             Self::Utf8 => std::str::from_utf8(bytes).is_ok(),
         }
     }
+}
+
+/// The content codings of a body, in the order in which they were applied; empty for none.
+pub(super) fn codings(head: &ResponseHead) -> String {
+    let values =
+        head.values("content-encoding").map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
+    let values: Vec<String> = values.filter(|coding| !coding.is_empty() && coding != "identity").collect();
+    values.join(", ")
 }
 
 /// What a body is called and how long it is, for people.

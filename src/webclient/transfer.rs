@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use wire::http::{Method, ResponseHead};
 
-use super::exchange::{Exchange, exchange};
-use super::resume::{Resumption, Step};
+use super::exchange::Exchange;
+use super::part::Part;
 use super::save::{Place, save};
 use super::text::{self, Kind};
-use super::{Journal, Request, Response, Screen, Timeouts, WebClientError, redirect};
+use super::{Journal, Request, Response, Screen, Timeouts, WebClientError, redirect, resume};
 
 /// What to do with an answer.
 #[derive(Debug, Clone, Default)]
@@ -58,57 +58,58 @@ impl Outcome {
 /// the file; and the file gets its name only when it is whole. A reader of `screen` that has gone away is no error.
 ///
 /// # Errors
-/// [`WebClientError`]; [`WebClientError::Elsewhere`] only if there is something to save. What was printed before it stays
+/// A redirection that is not followed is an error only if there is something to save. What was printed before an error stays
 /// printed.
 pub fn transfer<W: Write>(
     request: &Request,
     wanted: &Wanted,
     timeouts: &Timeouts,
     screen: &mut Screen<W>,
-    journal: &mut Journal,
+    journal: Journal,
 ) -> Result<Outcome, WebClientError> {
     let started_at = Instant::now();
-    let place = match &wanted.output {
-        Some(path) if wanted.body => Some(place(path)?),
+    let place = wanted.output.as_deref().filter(|_| wanted.body).map(Place::of).transpose()?;
+    let target = match &place {
+        Some(Place::File(target)) if wanted.resume => Some(target),
         _ => None,
     };
-    let (mut exchange, step) = match &place {
-        Some(Place::File(target)) if wanted.resume => {
-            let (exchange, step) = Resumption::ask(target, request, wanted, timeouts, journal)?;
-            (exchange, Some(step))
-        }
-        _ => (exchange(request, wanted, timeouts, None, journal)?, None),
+    let part = match target {
+        Some(target) => Part::find(target).map_err(|cause| WebClientError::save(target, &cause))?,
+        None => None,
     };
+    let (mut exchange, was_complete) = resume::ask(part.as_ref(), request, wanted, timeouts, journal)?;
     let status = exchange.response.head.status;
     if wanted.head {
         screen.print_head(&exchange.response.head)?;
     }
-    if request.asks_for_ranges() && status == 200 {
-        journal.remark("the server knows nothing of ranges, or not of these, and sends the whole file");
+    if wanted.body && status < 300 {
+        check_range(request, &mut exchange).inspect_err(|_| drop(screen.finish()))?;
+        remark_on_body(request, &exchange.response.head, journal);
     }
-    let was_complete = matches!(step, Some(Step::Finish(_)));
-    match (place, step) {
-        (_, Some(Step::Finish(resumption))) => resumption.finish()?,
-        (Some(_), _) if (300..400).contains(&status) => {
+    match &place {
+        _ if was_complete => {
+            let finished = part.map_or(Ok(()), Part::finish);
+            let target = target.map_or(Path::new(""), PathBuf::as_path);
+            finished.map_err(|cause| WebClientError::save(target, &cause))?;
+        }
+        Some(_) if (300..400).contains(&status) => {
             screen.finish()?;
             return Err(elsewhere(&exchange));
         }
-        (Some(_), _) if status >= 400 => {}
-        (Some(_), Some(Step::Save(resumption))) => resumption.save(&mut exchange, journal)?,
-        (Some(_), None) if status == 206 && !request.asks_for_ranges() => {
-            let server = exchange.request.server();
-            return Err(WebClientError::BadPart { server, what: "nobody has asked for a part", part: None });
+        Some(_) if status >= 400 => {}
+        Some(Place::File(target)) if wanted.resume => {
+            resume::save_resumable(target, part, &mut exchange, journal)?;
         }
-        (Some(place), None) => save(&mut exchange.response.body, &place)?,
-        (None, _) => {
+        Some(place) => save(&mut exchange.response.body, place)?,
+        None => {
             if wanted.body {
                 print_body(&mut exchange.response, wanted, screen, journal)?;
             }
             if let Some(location) = redirect::location(&exchange.response.head) {
-                let server = exchange.request.server();
                 screen.finish()?;
                 journal.remark(format_args!(
-                    "{server} answered {status} and has the file at {location}; --follow goes there"
+                    "{} answered {status} and has the file at {location}; --follow goes there",
+                    exchange.request.server()
                 ));
             }
         }
@@ -119,17 +120,53 @@ pub fn transfer<W: Write>(
     Ok(Outcome { request: exchange.request, status, was_complete })
 }
 
-fn place(path: &Path) -> Result<Place, WebClientError> {
-    Place::of(path).map_err(|cause| WebClientError::Save { path: path.to_owned(), cause })
+/// Refuses a part of the file that was not asked for.
+fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClientError> {
+    let Exchange { request: last, response: Response { head, body }, continues } = exchange;
+    match request.ranges() {
+        // The answer to a question for the rest of a part is looked at where it is saved.
+        _ if head.status != 206 || *continues => {}
+        Some(ranges) => {
+            let checked = ranges.check(head, body.announced_bytes());
+            if let Some(bytes) = checked.map_err(|what| WebClientError::wrong_part(&last.server(), what))? {
+                body.expect_bytes(bytes, format!("asked for bytes {ranges}, got more than {bytes} bytes"));
+            }
+        }
+        None => return Err(resume::not_asked_for(&last.server())),
+    }
+    Ok(())
+}
+
+/// Says what a person may not expect of a body.
+fn remark_on_body(request: &Request, head: &ResponseHead, journal: Journal) {
+    if request.ranges().is_some() && head.status == 200 {
+        journal.remark("the server does not support ranges, or not these, and sends the whole file");
+    }
+    let codings = text::codings(head);
+    if !codings.is_empty() && !request.accepts_codings() {
+        let unpack = match &*codings {
+            "gzip" | "x-gzip" => "; unpack it with gzip -d",
+            "br" => "; unpack it with brotli -d",
+            "zstd" => "; unpack it with zstd -d",
+            _ => "",
+        };
+        journal.remark(format_args!(
+            "the body is compressed ({codings}), which was not asked for, and left as it came{unpack}"
+        ));
+    }
 }
 
 fn elsewhere(exchange: &Exchange) -> WebClientError {
-    let head: &ResponseHead = &exchange.response.head;
-    let location = head.values("location").next();
-    WebClientError::Elsewhere {
-        server: exchange.request.server(),
-        status: head.status,
-        location: location.map(|location| String::from_utf8_lossy(location).into_owned()),
+    let (server, head) = (exchange.request.server(), &exchange.response.head);
+    match head.values("location").next().map(String::from_utf8_lossy) {
+        Some(location) => WebClientError::refused(
+            format!("{server} answered {} and has the file at {location}", head.status),
+            "nothing is saved; ask there, or let --follow do it",
+        ),
+        None => WebClientError::refused(
+            format!("{server} answered {} and has no file for us", head.status),
+            "nothing is saved; check the name of the file",
+        ),
     }
 }
 
@@ -138,14 +175,14 @@ fn print_body<W: Write>(
     response: &mut Response,
     wanted: &Wanted,
     screen: &mut Screen<W>,
-    journal: &mut Journal,
+    journal: Journal,
 ) -> Result<(), WebClientError> {
     if wanted.head {
         screen.print_empty_line()?;
     }
     screen.expect(Kind::of(&response.head));
     while !screen.is_abandoned()
-        && let Some(data) = response.body.next_part()?
+        && let Some(data) = response.body.next_piece()?
     {
         if !screen.print_body(data)? {
             screen.finish()?;

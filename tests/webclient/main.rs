@@ -1,6 +1,7 @@
 //! The `webclient` command as a person or a script calls it.
 
 mod interrupt;
+mod mistaken;
 mod options;
 mod redirect;
 mod resume;
