@@ -11,14 +11,20 @@ use crate::acceptor::{self, Acceptor, Listener};
 use crate::access_log;
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::connection::Door;
-use crate::config::{CacheConfig, Config, Listen};
+use crate::commands::credentials::CredentialsHandle;
+use crate::commands::file_server::FileServerHandle;
+use crate::commands::index::IndexHandle;
+use crate::commands::router::RouterHandle;
+use crate::commands::store::StoreHandle;
+use crate::config::{CacheConfig, Config, Limits, Listen};
 use crate::credentials;
 use crate::file_server::{self, FileServerConfig};
 use crate::http::{self, Site, Sites};
-use crate::index::{self, IndexThreads};
-use crate::router;
-use crate::runtime::Vital;
+use crate::index;
+use crate::router::{self, RouterMailbox};
+use crate::runtime::Running;
 use crate::session;
+use crate::site::SiteConfig;
 use crate::store::{self, StoreError};
 
 /// Why the server does not start.
@@ -79,27 +85,32 @@ pub enum StartError {
 }
 
 /// A running server. Dropping it ends it: no more connections are accepted, sessions are drained to a deadline, then
-/// Router, Index and FileServer end, and last the store.
+/// Router, Index and FileServers end, and last the store.
 #[derive(Debug)]
 pub struct Server {
     // Dropped in this order.
     acceptor: Acceptor,
-    access_log: Option<AccessLogHandle>,
-    _threads: Threads,
+    actors: Actors,
     /// The lock on the data directory.
     _lock: std::fs::File,
 }
 
-/// The threads of the actors. Dropping it waits for each until it has ended, which it does when nobody can send it anything
-/// any more.
-#[derive(Debug, Default)]
-struct Threads {
-    // Dropped in this order.
-    router: Option<Vital>,
-    index: Option<IndexThreads>,
-    files: Vec<Vital>,
-    access_log: Option<Vital>,
-    store: Option<Vital>,
+/// The actors that sessions talk to. Dropping it ends each and waits for it, in this order.
+#[derive(Debug)]
+struct Actors {
+    router: Running<RouterHandle>,
+    index: Running<IndexHandle>,
+    sites: Vec<SiteActors>,
+    access_log: Option<Running<AccessLogHandle>>,
+    _store: Running<StoreHandle>,
+}
+
+/// The actors of one site.
+#[derive(Debug)]
+struct SiteActors {
+    config: Arc<SiteConfig>,
+    files: Running<FileServerHandle>,
+    users: Option<Running<CredentialsHandle>>,
 }
 
 impl Server {
@@ -111,30 +122,16 @@ impl Server {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
         let listeners = listen(config)?;
-        // Before all that can be sent something: whatever fails from here on, that is dropped first.
-        let mut threads = Threads::default();
-        let access_log;
-        (access_log, threads.access_log) =
-            config.access_log.as_ref().map(access_log::start).transpose()?.unzip();
-        let store = store::start(&config.data.join("store.redb"))?;
-        threads.store = Some(store.thread);
-        let sites = start_sites(config, &mut threads.files)?;
-        let (index, index_threads) = index::start(&config.data)
+        let access_log = config.access_log.as_ref().map(access_log::start).transpose()?;
+        let router_mailbox = RouterMailbox::default();
+        let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
+        let sites = start_sites(config)?;
+        let index = index::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
-        threads.index = Some(index_threads);
-        let (router, router_thread) =
-            router::start(store.inventory, store.handle, store.completions, index.clone())?;
-        threads.router = Some(router_thread);
-        let http = http::Services { sites, access_log: access_log.clone(), stopping: Arc::default() };
-        let services =
-            session::Services { router: router.clone(), index, stopping: Arc::clone(&http.stopping) };
-        let limits = config.limits.clone();
-        let workers = {
-            let (http, limits) = (http.clone(), limits.clone());
-            move |admin, counts| session::workers(services, http, limits, admin, counts)
-        };
-        let acceptor = acceptor::start(listeners, limits, router, &http, workers)?;
-        Ok(Self { acceptor, access_log, _threads: threads, _lock: lock })
+        let router = router::start(router_mailbox, inventory, store.clone(), index.clone())?;
+        let actors = Actors { router, index, sites, access_log, _store: store };
+        let acceptor = actors.accept(listeners, &config.limits)?;
+        Ok(Self { acceptor, actors: actors, _lock: lock })
     }
 
     /// Where it listens for TCP; none if only Unix sockets lead to it.
@@ -149,7 +146,29 @@ impl Server {
 
     /// What opens the access log anew after somebody has moved its file.
     pub fn access_log(&self) -> Option<AccessLogHandle> {
-        self.access_log.clone()
+        self.actors.access_log.as_deref().cloned()
+    }
+}
+
+impl Actors {
+    fn accept(&self, listeners: Vec<Listener>, limits: &Limits) -> Result<Acceptor, StartError> {
+        let sites = self.sites.iter().map(|site| {
+            Site::new(Arc::clone(&site.config), (*site.files).clone(), site.users.as_deref().cloned())
+        });
+        let http = http::Services {
+            sites: Arc::new(Sites::new(sites.collect())),
+            access_log: self.access_log.as_deref().cloned(),
+            stopping: Arc::default(),
+        };
+        let services = session::Services {
+            router: (*self.router).clone(),
+            index: (*self.index).clone(),
+            stopping: Arc::clone(&http.stopping),
+        };
+        let (of_sessions, limits_of_sessions) = (http.clone(), limits.clone());
+        let workers =
+            move |admin, counts| session::workers(services, of_sessions, limits_of_sessions, admin, counts);
+        Ok(acceptor::start(listeners, limits.clone(), &http, workers)?)
     }
 }
 
@@ -193,24 +212,21 @@ fn why_not(error: &io::Error) -> &'static str {
     }
 }
 
-fn start_sites(config: &Config, threads: &mut Vec<Vital>) -> Result<Arc<Sites>, StartError> {
-    let mut sites = Vec::new();
+fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
     // Each has its share.
     let share = config.sites.len().max(1);
     let cache = CacheConfig {
         bytes: config.cache.bytes / share as u64,
         entries: (config.cache.entries / share).max(1),
     };
-    for site in &config.sites {
+    let start = |site: &SiteConfig| {
         let site = Arc::new(site.clone());
         let config = FileServerConfig { site: Arc::clone(&site), cache: cache.clone() };
-        let (files, thread) = file_server::start(&config)?;
-        threads.push(thread);
-        let (users, users_thread) = site.users_file.as_deref().map(credentials::start).transpose()?.unzip();
-        threads.extend(users_thread);
-        sites.push(Site::new(site, files, users));
-    }
-    Ok(Arc::new(Sites::new(sites)))
+        let files = file_server::start(&config)?;
+        let users = site.users_file.as_deref().map(credentials::start).transpose()?;
+        Ok(SiteActors { config: site, files, users })
+    };
+    config.sites.iter().map(start).collect()
 }
 
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {

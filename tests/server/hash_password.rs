@@ -34,10 +34,8 @@ fn lets_in(printed: &[u8], name: &str, password: &str) -> bool {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let path = folder.path().join("users");
     std::fs::write(&path, printed).expect("the folder can be written");
-    // The handle is to go first, also when this fails.
-    let started = credentials::start(&path).map(|(handle, vital)| (vital, handle));
-    let (_vital, handle) = started.expect("the line is good");
-    handle.verify(name, Zeroizing::new(password.to_owned())).expect("it has nothing else to do")
+    let users = credentials::start(&path).expect("the line is good");
+    users.verify(name, Zeroizing::new(password.to_owned())).expect("it has nothing else to do")
 }
 
 #[test]

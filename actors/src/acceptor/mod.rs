@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 pub use self::listener::Listener;
 
@@ -23,13 +24,12 @@ use self::poller::{Poller, Shared};
 use self::pool::Pool;
 use crate::commands::connection::Door;
 use crate::commands::gate::Gate;
-use crate::commands::router::RouterHandle;
 use crate::config::Limits;
 use crate::handover::{NewWorker, PollerHandle};
 use crate::http::{self, Admin, Responder};
 use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
-use crate::runtime::{Vital, spawn_vital};
+use crate::runtime::spawn_vital;
 
 /// Most pollers: beyond this many processors the network is the limit.
 const POLLERS_MAX: usize = 64;
@@ -47,7 +47,7 @@ pub struct Acceptor {
     pub admin: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     pollers: Vec<PollerHandle>,
-    threads: Vec<Vital>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Acceptor {
@@ -55,6 +55,10 @@ impl Drop for Acceptor {
         self.stopping.store(true, Ordering::SeqCst);
         for poller in &self.pollers {
             poller.wake();
+        }
+        for thread in self.threads.drain(..) {
+            // A panic in there has ended the process.
+            let _ = thread.join();
         }
     }
 }
@@ -66,7 +70,6 @@ impl Drop for Acceptor {
 pub(crate) fn start(
     listeners: Vec<Listener>,
     limits: Limits,
-    router: RouterHandle,
     services: &http::Services,
     new_worker: impl FnOnce(Arc<Admin>, Arc<WebCounts>) -> NewWorker,
 ) -> io::Result<Acceptor> {
@@ -93,17 +96,8 @@ pub(crate) fn start(
         inboxes.iter().map(|(_, _, counts)| services.responder(&admin, Arc::clone(counts), false)).collect();
     let next_id = AtomicU64::new(1);
     let (pool, all_ended) = Pool::new(new_worker(admin, of_sessions), cpus);
-    let shared = Arc::new(Shared {
-        listeners,
-        gate,
-        admin_gate,
-        leaving_gate,
-        limits,
-        router,
-        next_id,
-        by_cpu,
-        all_ended,
-    });
+    let shared =
+        Arc::new(Shared { listeners, gate, admin_gate, leaving_gate, limits, next_id, by_cpu, all_ended });
     // From here on, dropping it ends the pollers that have been started.
     let mut acceptor = Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new() };
     for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {

@@ -22,7 +22,6 @@ use super::pool::{AllEnded, Pool};
 use super::reader::{Reader, Verdict};
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::gate::{Full, Gate};
-use crate::commands::router::{Command, RouterHandle};
 use crate::commands::session::SessionId;
 use crate::config::Limits;
 use crate::handover::{AnswerJob, Arrival, Job, PeerJob, PollerHandle, Returned};
@@ -65,7 +64,6 @@ pub(super) struct Shared {
     /// For those who have been turned away and do not know it yet.
     pub(super) leaving_gate: Arc<Gate>,
     pub(super) limits: Limits,
-    pub(super) router: RouterHandle,
     pub(super) next_id: AtomicU64,
     /// The pollers by their processor.
     pub(super) by_cpu: HashMap<usize, PollerHandle>,
@@ -409,8 +407,7 @@ impl Poller {
         tracing::warn!(target: "acceptor", "some sessions did not end in time; they are cut off");
         away.values().for_each(|away| away.shut_down(Shutdown::Both));
         if !have_ended(CUT_OFF) {
-            // They would keep the Router, and with it the store, from ending.
-            let _ = shared.router.send(Command::Stop);
+            tracing::error!(target: "acceptor", "some sessions do not end; the server ends without them");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Threads that answer requests gather their lines and hand them over together; they never wait for the disk. An actor
 //! of its own writes them, and opens the file anew when it is told that the file was moved.
 
+mod core;
 mod shell;
 
 use std::path::PathBuf;
@@ -11,7 +12,9 @@ use std::sync::atomic::AtomicU64;
 
 use crate::commands::access_log::AccessLogHandle;
 use crate::config::AccessLogConfig;
-use crate::runtime::Vital;
+use crate::runtime::{Running, mailbox, start as start_actor};
+use core::Lines;
+use shell::Log;
 
 /// How many batches of lines may wait; threads keep some more themselves.
 const MAILBOX_COMMANDS: usize = 256;
@@ -32,18 +35,18 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// Opens the file and starts to write. Drop all handles before the [`Vital`], which joins the thread.
+/// Opens the file and starts to write.
 ///
 /// # Errors
 /// [`StartError`]
-pub fn start(config: &AccessLogConfig) -> Result<(AccessLogHandle, Vital), StartError> {
-    let file =
-        shell::open(&config.path).map_err(|cause| StartError::Open { path: config.path.clone(), cause })?;
-    let (address, mailbox) = crate::runtime::mailbox(MAILBOX_COMMANDS);
+pub fn start(config: &AccessLogConfig) -> Result<Running<AccessLogHandle>, StartError> {
+    let path = config.path.clone();
+    let file = shell::open(&path).map_err(|cause| StartError::Open { path: path.clone(), cause })?;
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let lost = Arc::<AtomicU64>::default();
-    let vital =
-        shell::start(file, config.path.clone(), mailbox, Arc::clone(&lost)).map_err(StartError::Thread)?;
-    Ok((AccessLogHandle { address, format: config.format, lost }, vital))
+    let handle = AccessLogHandle { address: address.clone(), format: config.format, lost: Arc::clone(&lost) };
+    let log = Log::new(file, path, lost);
+    start_actor("access_log", (address, mailbox), handle, Lines, log).map_err(StartError::Thread)
 }
 
 #[cfg(test)]
@@ -58,9 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is a place for temporary files");
         let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
         let config = AccessLogConfig { path: path.clone(), format: AccessLogFormat::Combined };
-        // The handle is to go first, also when this fails.
-        let started = super::start(&config).map(|(log, vital)| (vital, log));
-        let (vital, log) = started.expect("the folder can be written to");
+        let log = super::start(&config).expect("the folder can be written to");
         log.write(b"one\n".to_vec()).expect("there is room");
         log.reopen();
         log.write(b"two\n".to_vec()).expect("there is room");
@@ -75,7 +76,6 @@ mod tests {
         log.reopen();
         log.write(b"four\n".to_vec()).expect("there is room");
         drop(log);
-        drop(vital);
         assert_eq!(std::fs::read(&moved).expect("it is there"), b"one\ntwo\nthree\n");
         assert_eq!(std::fs::read(&path).expect("it is there"), b"four\n");
     }

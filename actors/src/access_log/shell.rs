@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::commands::access_log::Command;
-use crate::runtime::{Mailbox, Vital, spawn_vital};
+use super::core::{Lines, Step};
+use crate::runtime::{Now, Shell};
 
 /// Addresses and what people looked at are not for everybody on the machine.
 const MODE: u32 = 0o640;
@@ -20,23 +20,9 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(MODE).open(path)
 }
 
-pub(super) fn start(
-    file: File,
-    path: PathBuf,
-    mailbox: Mailbox<Command>,
-    lost: Arc<AtomicU64>,
-) -> io::Result<Vital> {
-    let mut log = Log { file, path, lost, last_notice: None, is_torn: false };
-    spawn_vital("access_log", move || {
-        let mut batch = Vec::new();
-        while mailbox.drain(&mut batch) {
-            log.carry_out(&mut batch);
-        }
-        log.carry_out(&mut batch);
-    })
-}
-
-struct Log {
+/// The open file.
+pub(super) struct Log {
+    steps: Vec<Step>,
     file: File,
     path: PathBuf,
     lost: Arc<AtomicU64>,
@@ -46,19 +32,8 @@ struct Log {
 }
 
 impl Log {
-    fn carry_out(&mut self, batch: &mut Vec<Command>) {
-        let mut lines = Vec::new();
-        for command in batch.drain(..) {
-            match command {
-                Command::Write(more) if lines.is_empty() => lines = more,
-                Command::Write(more) => lines.extend_from_slice(&more),
-                Command::Reopen => {
-                    self.write(&std::mem::take(&mut lines));
-                    self.reopen();
-                }
-            }
-        }
-        self.write(&lines);
+    pub(super) fn new(file: File, path: PathBuf, lost: Arc<AtomicU64>) -> Self {
+        Self { steps: Vec::new(), file, path, lost, last_notice: None, is_torn: false }
     }
 
     fn write(&mut self, lines: &[u8]) {
@@ -89,5 +64,23 @@ impl Log {
                 tracing::warn!(target: "access_log", %path, %error, "cannot be opened anew; going on with the old file");
             }
         }
+    }
+}
+
+impl Shell for Log {
+    type Core = Lines;
+
+    fn out(&mut self) -> &mut Vec<Step> {
+        &mut self.steps
+    }
+
+    fn settle(&mut self, _core: &mut Lines, _now: Now) -> Option<Instant> {
+        for step in std::mem::take(&mut self.steps) {
+            match step {
+                Step::Write(lines) => self.write(&lines),
+                Step::Reopen => self.reopen(),
+            }
+        }
+        None
     }
 }

@@ -61,7 +61,14 @@ pub enum Command {
     },
     /// Who is there now.
     Presence(Presence),
+    /// A share is on the disk, or could not be written; it holds no more memory on its way there.
+    Kept(Held),
 }
+
+/// How much of the budget for memory a share holds until it is on the disk.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Held(pub(crate) u64);
 
 /// How much of a share has been taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

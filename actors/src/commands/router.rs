@@ -9,7 +9,7 @@ use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
 
 use super::session::{Delivery, SessionId, SessionPort};
-use super::store::{Frames, Ordinal};
+use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
 
 /// How long an end waits for the other.
@@ -118,8 +118,8 @@ pub enum Command<P = SessionPort> {
     },
     /// Asks who is known.
     Who(Reply<Vec<KnownPeer>>),
-    /// The server ends, whatever sessions there still are.
-    Stop,
+    /// What the store has done.
+    Completed(Completion),
     /// One end of a transfer of a file through the server.
     Splice {
         /// Which transfer.

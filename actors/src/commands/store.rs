@@ -187,9 +187,7 @@ pub trait StorePort {
 
 impl StorePort for StoreHandle {
     fn offer(&mut self, command: Command) -> Result<(), Command> {
-        self.0.offer(command).map_err(|e| match e {
-            Unsent::Full(command) | Unsent::Closed(command) => command,
-        })
+        self.0.offer(command).map_err(Unsent::into_command)
     }
 
     fn send(&mut self, command: Command) {

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use super::file::User;
 use super::hash::PASSWORD_BYTES_MAX;
+use crate::commands::credentials::{ANSWER_TIMEOUT, Command};
+use crate::runtime::{Core, Now};
 
 /// What a wrong name costs while nobody is in the file.
 const COST_OF_NOBODY: u32 = 10;
@@ -24,6 +26,19 @@ pub(super) struct Work<'a> {
     pub(super) user: Option<&'a User>,
     /// Costs of what is computed for its time alone.
     pub(super) feigned: Range<u32>,
+}
+
+impl Core for Users {
+    type Command = Command;
+    type Out = ();
+
+    fn handle(&mut self, now: Now, command: Command, (): &mut ()) {
+        let Command::Verify { user, password, asked, reply } = command;
+        // After that nobody waits for it any more.
+        if now.instant.saturating_duration_since(asked) < ANSWER_TIMEOUT {
+            reply.answer(self.verify(&user, &password));
+        }
+    }
 }
 
 impl Users {

@@ -15,17 +15,13 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use wire::escape::Escaped;
 
 pub use self::file::{BadLine, User, parse};
 pub use self::hash::{HashError, PASSWORD_BYTES_MAX, hash_line};
 use crate::commands::credentials::CredentialsHandle;
-use crate::runtime::Vital;
-
-/// How many requests may wait. At cost 10 they are verified in about four seconds; more are guesses.
-const MAILBOX_COMMANDS: usize = 64;
+use crate::runtime::Running;
 
 /// Why the users of a site cannot be had, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -67,14 +63,12 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// Reads the users in a file and starts Credentials. Drop all handles before the [`Vital`], which joins the thread.
+/// Reads the users in a file and starts Credentials.
 ///
 /// # Errors
 /// [`StartError`]
-pub fn start(path: &Path) -> Result<(CredentialsHandle, Vital), StartError> {
-    let (address, mailbox) = crate::runtime::mailbox(MAILBOX_COMMANDS);
-    let (generation, vital) = shell::start(path, mailbox)?;
-    Ok((CredentialsHandle { address, generation, checked: Arc::default() }, vital))
+pub fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
+    shell::start(path)
 }
 
 /// Displays a path on one line.

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::RecvTimeoutError;
 use sha2::{Digest as _, Sha256};
 
 use super::core::Users;
 use super::file::parse;
 use super::{Joined, Shown, StartError};
-use crate::commands::credentials::{ANSWER_TIMEOUT, Command};
-use crate::runtime::{Mailbox, Vital, spawn_vital};
+use crate::commands::credentials::CredentialsHandle;
+use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
 
 /// How often the file is looked at, and so how long a removed user still gets in.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,40 +26,46 @@ const STAMP_SETTLES: Duration = Duration::from_secs(2);
 /// Largest file: some 50,000 users. Larger ones are taken for something else.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-pub(super) fn start(path: &Path, mailbox: Mailbox<Command>) -> Result<(Arc<AtomicU64>, Vital), StartError> {
-    let keeper = Keeper::open(path)?;
-    let generation = Arc::clone(&keeper.generation);
-    let vital = spawn_vital("credentials", move || run(&mailbox, keeper)).map_err(StartError::Thread)?;
-    Ok((generation, vital))
+/// How many requests may wait. At cost 10 they are verified in about four seconds; more are guesses.
+const MAILBOX_COMMANDS: usize = 64;
+
+pub(super) fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
+    let (file, users) = UsersFile::open(path)?;
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
+    let (generation, checked) = (Arc::clone(&file.generation), Arc::default());
+    let handle = CredentialsHandle { address: address.clone(), generation, checked };
+    let shell = CredentialsShell { file, next_look: Instant::now() + LOOK_EVERY, out: () };
+    start_actor("credentials", (address, mailbox), handle, users, shell).map_err(StartError::Thread)
 }
 
-fn run(mailbox: &Mailbox<Command>, mut keeper: Keeper) {
-    let mut next_look = Instant::now() + LOOK_EVERY;
-    loop {
-        // One at a time, so that what waits is bounded by the mailbox and the file is looked at in between.
-        let command = match mailbox.receiver().recv_deadline(next_look) {
-            Ok(command) => Some(command),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        if Instant::now() >= next_look {
-            keeper.look();
-            next_look = Instant::now() + LOOK_EVERY;
+struct CredentialsShell {
+    file: UsersFile,
+    next_look: Instant,
+    out: (),
+}
+
+impl Shell for CredentialsShell {
+    type Core = Users;
+
+    /// A password takes tens of milliseconds; the file is looked at in between.
+    const BATCH_COMMANDS_MAX: usize = 1;
+
+    fn out(&mut self) -> &mut () {
+        &mut self.out
+    }
+
+    fn settle(&mut self, users: &mut Users, now: Now) -> Option<Instant> {
+        if now.instant >= self.next_look {
+            self.file.look(users);
+            self.next_look = now.instant + LOOK_EVERY;
         }
-        match command {
-            Some(Command::Verify { user, password, asked, reply }) if asked.elapsed() < ANSWER_TIMEOUT => {
-                reply.answer(keeper.users.verify(&user, &password));
-            }
-            // Nobody waits for it any more.
-            Some(Command::Verify { .. }) | None => {}
-        }
+        Some(self.next_look)
     }
 }
 
-/// The users that count, and the file that they are from.
-pub(super) struct Keeper {
+/// The file that the users are from.
+pub(super) struct UsersFile {
     path: PathBuf,
-    pub(super) users: Users,
     /// That of the file when it was last read; none if that was too soon after a change, or failed.
     stamp: Option<Stamp>,
     /// What the last reading gave, so that each change is taken, or complained about, once.
@@ -79,8 +84,8 @@ pub(super) enum Look {
     Refused,
 }
 
-impl Keeper {
-    pub(super) fn open(path: &Path) -> Result<Self, StartError> {
+impl UsersFile {
+    pub(super) fn open(path: &Path) -> Result<(Self, Users), StartError> {
         let path = path.to_owned();
         let (stamp, text) = match read(&path) {
             Ok(contents) => contents,
@@ -91,10 +96,11 @@ impl Keeper {
             Ok(users) => Users::new(users),
             Err(lines) => return Err(StartError::Lines { path, lines }),
         };
-        Ok(Self { path, users, stamp, last: Ok(digest(&text)), generation: Arc::new(AtomicU64::new(1)) })
+        let file = Self { path, stamp, last: Ok(digest(&text)), generation: Arc::new(AtomicU64::new(1)) };
+        Ok((file, users))
     }
 
-    pub(super) fn look(&mut self) -> Look {
+    pub(super) fn look(&mut self, users: &mut Users) -> Look {
         let stamp = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
         if stamp.is_some() && stamp == self.stamp {
             return Look::Same;
@@ -107,10 +113,10 @@ impl Keeper {
         let is_new = outcome != self.last;
         self.last = outcome;
         self.stamp = contents.as_ref().ok().and_then(|(stamp, _)| *stamp);
-        if is_new { self.take(contents.map(|(_, text)| text)) } else { Look::Same }
+        if is_new { self.take(contents.map(|(_, text)| text), users) } else { Look::Same }
     }
 
-    fn take(&mut self, text: io::Result<String>) -> Look {
+    fn take(&mut self, text: io::Result<String>, current: &mut Users) -> Look {
         let path = Shown(&self.path);
         let users = match text.map(|text| parse(&text)) {
             Ok(Ok(users)) => users,
@@ -129,7 +135,7 @@ impl Keeper {
         } else {
             tracing::info!(target: "credentials", %path, users = users.len(), "the file of users was read again");
         }
-        self.users = Users::new(users);
+        *current = Users::new(users);
         // After the users: whoever sees the new number is verified against the new users.
         self.generation.fetch_add(1, Ordering::Release);
         Look::Taken

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::core::{Users, Work};
 use super::file::COSTS;
-use super::shell::{Keeper, Look};
+use super::shell::{Look, UsersFile};
 use super::*;
 use crate::commands::credentials::{Command, Unavailable, detached};
 use crate::http::VerifiedKey;
@@ -44,8 +44,8 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn generation(keeper: &Keeper) -> u64 {
-    keeper.generation.load(Ordering::Acquire)
+fn generation(file: &UsersFile) -> u64 {
+    file.generation.load(Ordering::Acquire)
 }
 
 #[test]
@@ -191,31 +191,39 @@ fn a_start_that_fails_says_where_and_what_to_do() {
 fn a_changed_file_is_taken_once_and_a_broken_one_leaves_the_users() {
     let ann = line("ann", "a");
     let (_folder, path) = file(&ann);
-    let mut keeper = Keeper::open(&path).expect("the file is good");
-    assert_eq!((keeper.look(), generation(&keeper)), (Look::Same, 1));
+    let (mut file, mut users) = UsersFile::open(&path).expect("the file is good");
+    assert_eq!((file.look(&mut users), generation(&file)), (Look::Same, 1));
     let write = |text: &str| std::fs::write(&path, text).expect("it can be written");
 
     write(&(ann.clone() + "bob"));
-    assert_eq!((keeper.look(), keeper.look()), (Look::Refused, Look::Same), "it complains once");
+    assert_eq!(
+        (file.look(&mut users), file.look(&mut users)),
+        (Look::Refused, Look::Same),
+        "it complains once"
+    );
     std::fs::remove_file(&path).expect("it is there");
-    assert_eq!((keeper.look(), keeper.look()), (Look::Refused, Look::Same), "it complains once");
-    assert_eq!(generation(&keeper), 1);
-    assert!(keeper.users.verify("ann", "a"));
+    assert_eq!(
+        (file.look(&mut users), file.look(&mut users)),
+        (Look::Refused, Look::Same),
+        "it complains once"
+    );
+    assert_eq!(generation(&file), 1);
+    assert!(users.verify("ann", "a"));
 
     // A file that is moved there, as careful programs write.
     let other = path.with_extension("new");
     std::fs::write(&other, line("bob", "b")).expect("it can be written");
     std::fs::rename(&other, &path).expect("both are there");
-    assert_eq!((keeper.look(), keeper.look()), (Look::Taken, Look::Same));
-    assert_eq!(generation(&keeper), 2);
-    assert!(keeper.users.verify("bob", "b") && !keeper.users.verify("ann", "a"));
+    assert_eq!((file.look(&mut users), file.look(&mut users)), (Look::Taken, Look::Same));
+    assert_eq!(generation(&file), 2);
+    assert!(users.verify("bob", "b") && !users.verify("ann", "a"));
 
     // The same length at once after, when the stamp may not tell.
     write(&line("cyd", "c"));
-    assert_eq!((keeper.look(), generation(&keeper)), (Look::Taken, 3));
+    assert_eq!((file.look(&mut users), generation(&file)), (Look::Taken, 3));
     write("");
-    assert_eq!((keeper.look(), generation(&keeper)), (Look::Taken, 4), "the last user was removed");
-    assert!(!keeper.users.verify("cyd", "c"));
+    assert_eq!((file.look(&mut users), generation(&file)), (Look::Taken, 4), "the last user was removed");
+    assert!(!users.verify("cyd", "c"));
 }
 
 #[test]
@@ -223,7 +231,7 @@ fn a_removed_user_is_locked_out_though_nobody_asks() {
     let bob = line("bob", "b");
     let (_folder, path) = file(&(line("ann", "a") + &bob));
     // The handle is to go first, also when this fails.
-    let (_vital, handle) = start(&path).map(|(handle, vital)| (vital, handle)).expect("the file is good");
+    let handle = start(&path).expect("the file is good");
     let before = handle.generation();
     assert_eq!(handle.verify("ann", secret("a")), Ok(true));
     assert_eq!(handle.verify("ann", secret("b")), Ok(false));
@@ -240,9 +248,9 @@ fn a_full_mailbox_is_said_at_once_and_so_is_the_end() {
     let (handle, mailbox) = detached(1);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| handle.verify("ann", secret("a")));
-        wait_until("a request waits", || mailbox.receiver().len() == 1);
+        wait_until("a request waits", || !mailbox.is_empty());
         assert_eq!(handle.verify("bob", secret("b")), Err(Unavailable::Busy));
-        let Command::Verify { user, password, reply, .. } = mailbox.receiver().recv().expect("it is open");
+        let Command::Verify { user, password, reply, .. } = mailbox.next().expect("it is open");
         assert_eq!((&*user, &**password), ("ann", "a"));
         reply.answer(true);
         assert_eq!(waiting.join().expect("it does not panic"), Ok(true));

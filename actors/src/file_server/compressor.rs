@@ -5,15 +5,15 @@ use std::os::unix::fs::FileExt as _;
 
 use brotli::CompressorWriter;
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::write::GzEncoder;
 use wire::http::Coding;
 
 use super::cache::Key;
+use super::core::Input;
 use super::disk::Stamp;
 use super::keep::COMPRESSIONS_AT_ONCE;
 use crate::commands::asset::Body;
-use crate::runtime::{Address, Mailbox, mailbox};
+use crate::runtime::{Address, Answers, Mailbox, mailbox};
 
 /// Shorter contents fit into one packet anyway.
 const BYTES_MIN: u64 = 256;
@@ -58,18 +58,16 @@ pub(super) fn is_worth_trying(bytes: u64) -> bool {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn start() -> io::Result<(Address<Job>, Receiver<Compressed>)> {
+pub(super) fn start(results: Answers<Input>) -> io::Result<Address<Job>> {
     let (address, mailbox) = mailbox(COMPRESSIONS_AT_ONCE);
-    // Never full: no more is under way than there is room for.
-    let (results, done) = bounded(COMPRESSIONS_AT_ONCE);
     std::thread::Builder::new().name("compressor".into()).spawn(move || run(&mailbox, &results))?;
-    Ok((address, done))
+    Ok(address)
 }
 
-fn run(mailbox: &Mailbox<Job>, results: &Sender<Compressed>) {
+fn run(mailbox: &Mailbox<Job>, results: &Answers<Input>) {
     crate::linux::yield_to_others();
-    while let Ok(job) = mailbox.receiver().recv() {
-        if results.send(compress(job)).is_err() {
+    while let Some(job) = mailbox.next() {
+        if results.send(Input::Compressed(compress(job))).is_err() {
             return;
         }
     }

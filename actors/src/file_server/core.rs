@@ -6,22 +6,23 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use wire::http::{SitePath, Status};
 
 use super::cache::{Belief, Cache, Key, Limits};
-use super::compressor::Job;
+use super::compressor::{Compressed, Job};
 use super::disk::{Disk, DiskError};
 use super::fields::FieldRules;
 use super::freshness::Freshness;
 use super::keep::with_suffix;
 use super::listing;
+use super::watch::Report;
 use crate::commands::asset::Said;
 use crate::commands::asset::{Asset, Body, Representation};
 use crate::commands::cache_counts::CacheCounts;
 use crate::commands::file_server::{ANSWER_TIMEOUT, Find, Found};
+use crate::runtime::{self, Now};
 use crate::site::SiteConfig;
 
 /// The file that stands for its directory.
@@ -46,20 +47,30 @@ const LISTED_MAX: usize = 5_000;
 /// How many lists are remembered, so that asking for a few large directories in turn is not work each time.
 const LISTS_MAX: usize = 16;
 
-/// The two clocks, as the shell reads them once a batch.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) time: SystemTime,
-}
-
 /// What the shell has to do.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// The web root is another directory now: have its changes reported instead of the old one's.
-    Watch,
+    /// Have the changes below the web root reported, under this number, instead of those reported before.
+    Watch(u64),
     /// Give this to the compressor.
     Compress(Job),
+}
+
+/// What FileServer takes in.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A session asks.
+    Find(Find),
+    /// The watch of this number reports.
+    Reported(u64, Report),
+    /// The compressor is done with something.
+    Compressed(Compressed),
+}
+
+impl From<Find> for Input {
+    fn from(find: Find) -> Self {
+        Self::Find(find)
+    }
 }
 
 /// The list of a directory, in both forms.
@@ -86,8 +97,30 @@ pub(super) struct Core<D> {
     /// What waits for the compressor, and how much it has.
     pub(super) waiting: VecDeque<Key>,
     pub(super) compressing: usize,
+    /// The number of the watch whose reports count.
+    pub(super) watch: u64,
     pub(super) effects: Vec<Effect>,
     pub(super) counts: Arc<CacheCounts>,
+}
+
+impl<D: Disk> runtime::Core for Core<D> {
+    type Command = Input;
+    type Out = Vec<Effect>;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Find(find) => self.answer(now, find),
+            Input::Reported(number, report) if number == self.watch => match report {
+                Report::Watching => self.note_watched(true),
+                Report::NotWatching => self.note_watched(false),
+                Report::Change(path) => self.note_change(path),
+            },
+            // Of a directory that is not the root any more.
+            Input::Reported(..) => {}
+            Input::Compressed(done) => self.note_compressed(&done),
+        }
+        out.append(&mut self.effects);
+    }
 }
 
 impl<D: Disk> Core<D> {
@@ -110,7 +143,8 @@ impl<D: Disk> Core<D> {
             not_found,
             waiting: VecDeque::new(),
             compressing: 0,
-            effects: Vec::new(),
+            watch: 0,
+            effects: vec![Effect::Watch(0)],
             counts,
         };
         // So that they are there when nothing can be read.
@@ -119,8 +153,8 @@ impl<D: Disk> Core<D> {
         core
     }
 
-    /// Carries out a command.
-    pub(super) fn handle(&mut self, now: Now, Find { path, asked, reply }: Find) {
+    /// Answers a session.
+    pub(super) fn answer(&mut self, now: Now, Find { path, asked, reply }: Find) {
         // Whoever asked that long ago does not wait any more.
         if now.instant.saturating_duration_since(asked) > ANSWER_TIMEOUT {
             return;
@@ -129,11 +163,6 @@ impl<D: Disk> Core<D> {
             Some(path) => self.find(now, &path),
             None => self.nothing(now, Vec::new()),
         });
-    }
-
-    /// What the shell has to do since this was last asked.
-    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
     }
 
     fn find(&mut self, now: Now, path: &SitePath) -> Found {

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use wire::http::{Coding, Status};
 
 use super::cache::{Belief, Key, Slot};
-use super::core::{CLEAN_EXTENSION, Core, Effect, FAILED_FILE, NOT_FOUND_FILE, Now, index_of};
+use super::core::{CLEAN_EXTENSION, Core, Effect, FAILED_FILE, NOT_FOUND_FILE, index_of};
 use super::disk::{Disk, DiskError};
 use super::keep::{neighbours_of, with_suffix, without_suffix};
+use crate::runtime::Now;
 
 /// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
 pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
@@ -154,10 +155,14 @@ impl<D: Disk> Core<D> {
     }
 
     /// Compares what is leased with the disk, as far as it is time to, and revokes what has changed.
-    pub(super) fn look_if_due(&mut self, now: Now) {
-        if self.next_look().is_none_or(|due| due > now.instant) {
-            return;
+    pub(super) fn look_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.next_look().is_some_and(|due| due <= now.instant) {
+            self.look_now(now);
         }
+        out.append(&mut self.effects);
+    }
+
+    fn look_now(&mut self, now: Now) {
         let has_begun = self.begin_round_if_due(now);
         self.look_at_root(now);
         let slots = self.cache.slot_count();
@@ -280,7 +285,8 @@ impl<D: Disk> Core<D> {
             // Reports are about the old one until somebody says otherwise.
             self.freshness.is_watched = false;
             self.freshness.round += 1;
-            self.effects.push(Effect::Watch);
+            self.watch += 1;
+            self.effects.push(Effect::Watch(self.watch));
         }
     }
 }

@@ -12,11 +12,12 @@ use wire::http::{Coding, EntityTag, Status, Validators, is_compressible};
 
 use super::cache::{Compression, Kept, Key, Slot};
 use super::compressor::{self, Compressed, Job};
-use super::core::{Core, Effect, Now};
+use super::core::{Core, Effect};
 use super::disk::{Disk, DiskError, Entry, Stamp};
 use super::freshness::{CLOCK_TICK_MAX, Look};
 use crate::commands::asset::Said;
 use crate::commands::asset::{Asset, Body, Representation};
+use crate::runtime::Now;
 
 /// How many contents are with the compressor: one under way and one to go on with.
 pub(super) const COMPRESSIONS_AT_ONCE: usize = 2;

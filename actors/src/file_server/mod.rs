@@ -29,15 +29,10 @@ use wire::http::Status;
 
 #[cfg(test)]
 use crate::commands::asset::{Asset, Body};
-use crate::commands::cache_counts::CacheCounts;
 use crate::commands::file_server::FileServerHandle;
 use crate::config::CacheConfig;
-use crate::runtime::Vital;
+use crate::runtime::Running;
 use crate::site::SiteConfig;
-
-/// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this
-/// means that the disk does not keep up, and new ones are better told so.
-const MAILBOX_COMMANDS: usize = 4096;
 
 /// Why the web root cannot be served, in one sentence with its cause.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +68,13 @@ pub struct FileServerConfig {
     pub cache: CacheConfig,
 }
 
-/// Opens the web root and starts FileServer. Drop all handles before the [`Vital`], which joins the thread. Large sites
-/// take no longer: their changes are reported once somebody has walked through them, and until then they are looked at
-/// once a second.
+/// Opens the web root and starts FileServer. Large sites take no longer: their changes are reported once their directories have been
+/// walked through, and until then they are looked at once a second.
 ///
 /// # Errors
 /// [`StartError`]
-pub fn start(config: &FileServerConfig) -> Result<(FileServerHandle, Vital), StartError> {
-    let (address, mailbox) = crate::runtime::mailbox(MAILBOX_COMMANDS);
-    let counts = Arc::new(CacheCounts::default());
-    let vital = shell::start(config, mailbox, Arc::clone(&counts))?;
-    Ok((FileServerHandle { address, counts }, vital))
+pub fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
+    shell::start(config)
 }
 
 /// A page as FileServer gives it for a status.

@@ -1,26 +1,26 @@
-//! FileServer's threads: its mailbox, its clock, its helpers.
+//! FileServer's thread, with its helpers: the compressor, and the watcher of the web root.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-use crossbeam_channel::{Receiver, never};
+use std::time::Instant;
 
 use super::cache::Limits;
-use super::compressor::{self, Compressed, Job};
-use super::core::{Core, Effect, Now};
-use super::disk::{Disk, RootDirectory};
-use super::watch::{self, Report};
+use super::compressor::{self, Job};
+use super::core::{Core, Effect, Input};
+use super::disk::RootDirectory;
+use super::watch::{self, Watch};
 use super::{FileServerConfig, StartError};
 use crate::commands::cache_counts::CacheCounts;
-use crate::commands::file_server::Find;
-use crate::runtime::{Address, Mailbox, Vital, spawn_vital};
+use crate::commands::file_server::{FileServerHandle, Find};
+use crate::runtime::{Address, Answers, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Most commands that are carried out before the clock is read again.
-const BATCH_COMMANDS_MAX: usize = 256;
+/// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this
+/// means that the disk does not keep up, and new ones are better told so.
+const MAILBOX_COMMANDS: usize = 4096;
 
-/// How long the thread sleeps when there is nothing to look after.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How many reports and results may wait. When there are more reports, those that wait make FileServer look at everything
+/// anyway.
+const ANSWERS_MAX: usize = 1024;
 
 /// Files up to this size are kept in memory.
 const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -28,115 +28,53 @@ const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How many descriptors are kept.
 const OPEN_FILES_MAX: usize = 64;
 
-pub(super) fn start(
-    config: &FileServerConfig,
-    mailbox: Mailbox<Find>,
-    counts: Arc<CacheCounts>,
-) -> Result<Vital, StartError> {
+pub(super) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
     let root = config.site.root.clone();
     let disk = RootDirectory::open(&root)?;
+    let counts = Arc::new(CacheCounts::default());
     let limits = Limits {
         memory_file_bytes_max: MEMORY_FILE_BYTES_MAX,
         memory_bytes_max: config.cache.bytes,
         entries_max: config.cache.entries,
         open_files_max: OPEN_FILES_MAX,
     };
-    let site = Arc::clone(&config.site);
-    let (compressor, compressed) = compressor::start().map_err(StartError::Thread)?;
-    let run = move || {
-        let core = Core::new(disk, site, limits, counts, now());
-        let reports = watch::start(&root);
-        Shell { core, mailbox, root, reports, watcher: None, compressor, compressed }.run();
-    };
-    spawn_vital("file_server", run).map_err(StartError::Thread)
+    let core = Core::new(disk, Arc::clone(&config.site), limits, Arc::clone(&counts), Now::read());
+    let (address, mut mailbox) = mailbox::<Find, Input>(MAILBOX_COMMANDS);
+    let answers = mailbox.answers(Some(ANSWERS_MAX));
+    let compressor = compressor::start(answers.clone()).map_err(StartError::Thread)?;
+    let handle = FileServerHandle { address: address.clone(), counts };
+    let shell = FileServerShell { effects: Vec::new(), root, answers, watch: None, compressor };
+    start_actor("file_server", (address, mailbox), handle, core, shell).map_err(StartError::Thread)
 }
 
-fn now() -> Now {
-    Now { instant: Instant::now(), time: SystemTime::now() }
-}
-
-struct Shell<D> {
-    core: Core<D>,
-    mailbox: Mailbox<Find>,
+struct FileServerShell {
+    effects: Vec<Effect>,
     root: PathBuf,
-    /// Not the mailbox, which must close while we watch.
-    reports: Receiver<Report>,
+    answers: Answers<Input>,
     /// Dropping it ends the reports.
-    watcher: Option<Box<notify::RecommendedWatcher>>,
+    watch: Option<Watch>,
     compressor: Address<Job>,
-    compressed: Receiver<Compressed>,
 }
 
-impl<D: Disk> Shell<D> {
-    fn run(mut self) {
-        let mut batch = Vec::new();
-        loop {
-            let due = self.core.next_look();
-            let wait = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
-            crossbeam_channel::select! {
-                recv(self.mailbox.receiver()) -> command => match command {
-                    Ok(command) => {
-                        batch.push(command);
-                        batch.extend(self.mailbox.receiver().try_iter().take(BATCH_COMMANDS_MAX));
-                    }
-                    Err(_) => return,
-                },
-                recv(self.reports) -> report => match report {
-                    Ok(report) => self.take_reports(report),
-                    Err(_) => self.end_reports(),
-                },
-                recv(self.compressed) -> done => match done {
-                    Ok(done) => self.core.note_compressed(&done),
-                    Err(_) => {
-                        tracing::error!(target: "file_server", "the compressor has ended; files are sent as they are");
-                        self.compressed = never();
-                    }
-                },
-                default(wait) => {}
-            }
-            let now = now();
-            self.core.look_if_due(now);
-            for command in batch.drain(..) {
-                self.core.handle(now, command);
-            }
-            self.carry_out();
-        }
+impl Shell for FileServerShell {
+    type Core = Core<RootDirectory>;
+
+    fn out(&mut self) -> &mut Vec<Effect> {
+        &mut self.effects
     }
 
-    fn take_reports(&mut self, first: Report) {
-        // Those that come meanwhile begin the next round.
-        let waiting = self.reports.len();
-        let rest: Vec<Report> = self.reports.try_iter().take(waiting).collect();
-        for report in std::iter::once(first).chain(rest) {
-            match report {
-                Report::Change(path) => self.core.note_change(path),
-                Report::Watching(watcher) => {
-                    self.watcher = Some(watcher);
-                    self.core.note_watched(true);
-                }
-                Report::NotWatching => self.core.note_watched(false),
-            }
-        }
-    }
-
-    fn end_reports(&mut self) {
-        if self.watcher.take().is_some() {
-            tracing::warn!(target: "file_server", "reports of changes have ended; looking every second");
-        }
-        self.reports = never();
-        self.core.note_watched(false);
-    }
-
-    fn carry_out(&mut self) {
-        for effect in self.core.take_effects() {
+    fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant> {
+        core.look_if_due(now, &mut self.effects);
+        for effect in self.effects.drain(..) {
             match effect {
-                Effect::Watch => {
-                    self.watcher = None;
-                    self.reports = watch::start(&self.root);
+                Effect::Watch(number) => {
+                    self.watch = None;
+                    self.watch = watch::start(&self.root, number, self.answers.clone());
                 }
                 // There is room for all that are under way, unless the compressor has ended.
                 Effect::Compress(job) => drop(self.compressor.offer(job)),
             }
         }
+        core.next_look()
     }
 }

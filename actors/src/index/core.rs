@@ -8,12 +8,12 @@ use wire::{PeerName, Query};
 use super::catalog::{Catalog, FileId};
 use super::keeper::Keep;
 use super::peers::Peers;
-use super::staging::{Held, Share, Staging};
+use super::staging::{Share, Staging};
 use crate::commands::index::{
     AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, Presence,
     PublishAnswer, PublishRefused, Published,
 };
-use crate::runtime::Reply;
+use crate::runtime::{self, Now, Reply};
 
 /// Most shares on their way to the disk: as many peers as may join at once without one of them being put off. What they
 /// hold in memory has a limit of its own.
@@ -43,15 +43,21 @@ pub(super) struct Core {
     total: Published,
 }
 
-impl Core {
-    /// Carries out one command and adds what is to be done to `out`.
-    pub(super) fn handle(&mut self, command: Command, out: &mut Vec<Effect>) {
+impl runtime::Core for Core {
+    type Command = Command;
+    type Out = Vec<Effect>;
+
+    fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Effect>) {
         match command {
             Command::Search { query, limit, asker, reply } => {
                 let found = self.search(&query, limit, asker);
                 out.push(Effect::AnswerSearch(reply, found));
             }
             Command::Presence(presence) => self.presence(&presence),
+            Command::Kept(held) => {
+                self.keeps_in_flight -= 1;
+                self.staging.release(held);
+            }
             Command::Publish { peer, part, last, files, reply } => {
                 match (self.staging.add(&peer, part, files), last) {
                     (Ok(_), true) => self.publish(&peer, reply, out),
@@ -60,7 +66,9 @@ impl Core {
             }
         }
     }
+}
 
+impl Core {
     /// Takes over a share that was found on disk at the start.
     ///
     /// # Errors
@@ -69,12 +77,6 @@ impl Core {
         let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
         let published = Published { files: share.files.len() as u64, pairs };
         self.replace(share, published)
-    }
-
-    /// Learns that the keeper is done with a share, however it went.
-    pub(super) fn kept(&mut self, held: Held) {
-        self.keeps_in_flight -= 1;
-        self.staging.release(held);
     }
 
     fn publish(&mut self, peer: &PeerName, reply: Reply<PublishAnswer>, out: &mut Vec<Effect>) {

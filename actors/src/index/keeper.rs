@@ -1,13 +1,16 @@
 //! The keeper: an actor that writes shares to disk, so that no search waits for it.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
 
 use wire::PeerName;
 
+use super::core::KEEPS_IN_FLIGHT_MAX;
 use super::shelf::Shelf;
-use super::staging::{Held, Share};
-use crate::commands::index::{PublishAnswer, PublishRefused, Published};
-use crate::runtime::{Address, Mailbox, Reply};
+use super::staging::Share;
+use crate::commands::index::{Command, Held, PublishAnswer, PublishRefused, Published};
+use crate::runtime::{Address, Answers, Core, Now, Reply, Running, Shell, mailbox, start as start_actor};
 
 /// A share to be written. The keeper answers the publisher.
 #[derive(Debug)]
@@ -21,37 +24,67 @@ pub(super) struct Keep {
 /// Everybody who waits for the same share to be on disk.
 type Waiting = Vec<(Published, Reply<PublishAnswer>)>;
 
-/// Writes what comes until the mailbox closes. For each share, `kept` is told when it holds no memory any more.
-pub(super) fn run(mailbox: &Mailbox<Keep>, shelf: &Shelf, kept: &Address<Held>) {
-    let mut batch = Vec::new();
-    while mailbox.drain(&mut batch) {
-        for held in keep_all(shelf, &mut batch) {
-            // There is room for every share that can be in flight. When the Index has ended, nobody counts any more.
-            let _ = kept.offer(held);
-        }
+/// The shares to be written: the newest of each owner. Whoever published an older one is answered with it, since it is
+/// replaced.
+#[derive(Debug, Default)]
+pub(super) struct Newest {
+    shares: BTreeMap<PeerName, (Share, Waiting)>,
+    held: Vec<Held>,
+}
+
+impl Core for Newest {
+    type Command = Keep;
+    type Out = ();
+
+    fn handle(&mut self, _now: Now, Keep { share, published, held, reply }: Keep, (): &mut ()) {
+        self.held.push(held);
+        let owner = share.owner.folded();
+        let mut waiting = self.shares.remove(&owner).map(|(_, waiting)| waiting).unwrap_or_default();
+        waiting.push((published, reply));
+        self.shares.insert(owner, (share, waiting));
     }
 }
 
-/// Writes the newest share of each owner. Whoever published an older one is answered with it, since it is replaced.
-fn keep_all(shelf: &Shelf, batch: &mut Vec<Keep>) -> Vec<Held> {
-    let mut held = Vec::with_capacity(batch.len());
-    let mut newest: BTreeMap<PeerName, (Share, Waiting)> = BTreeMap::new();
-    for keep in batch.drain(..) {
-        held.push(keep.held);
-        let owner = keep.share.owner.folded();
-        let mut waiting = newest.remove(&owner).map(|(_, waiting)| waiting).unwrap_or_default();
-        waiting.push((keep.published, keep.reply));
-        newest.insert(owner, (keep.share, waiting));
+/// Starts the keeper of what lies on a shelf. For each share, `kept` is told when it holds no memory any more.
+pub(super) fn start(shelf: Shelf, kept: Answers<Command>) -> io::Result<Running<Address<Keep>>> {
+    let (address, mailbox) = mailbox(KEEPS_IN_FLIGHT_MAX);
+    start_actor(
+        "index-keeper",
+        (address.clone(), mailbox),
+        address,
+        Newest::default(),
+        KeeperShell { shelf, kept, out: () },
+    )
+}
+
+pub(super) struct KeeperShell {
+    pub(super) shelf: Shelf,
+    pub(super) kept: Answers<Command>,
+    pub(super) out: (),
+}
+
+impl Shell for KeeperShell {
+    type Core = Newest;
+
+    fn out(&mut self) -> &mut () {
+        &mut self.out
     }
-    let (shares, waiting): (Vec<_>, Vec<_>) = newest.into_values().unzip();
-    for ((result, share), waiting) in shelf.keep(&shares).into_iter().zip(&shares).zip(waiting) {
-        if let Err(error) = &result {
-            tracing::error!(target: "index", peer = %share.owner, %error, "a share could not be written");
+
+    fn settle(&mut self, newest: &mut Newest, _now: Now) -> Option<Instant> {
+        let (shares, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut newest.shares).into_values().unzip();
+        for ((result, share), waiting) in self.shelf.keep(&shares).into_iter().zip(&shares).zip(waiting) {
+            if let Err(error) = &result {
+                tracing::error!(target: "index", peer = %share.owner, %error, "a share could not be written");
+            }
+            for (published, reply) in waiting {
+                let failed = |error: &io::Error| PublishRefused::NotKept(error.to_string());
+                reply.answer(result.as_ref().map(|()| published).map_err(failed));
+            }
         }
-        for (published, reply) in waiting {
-            let failed = |error: &std::io::Error| PublishRefused::NotKept(error.to_string());
-            reply.answer(result.as_ref().map(|()| published).map_err(failed));
+        for held in newest.held.drain(..) {
+            // There is room for every share that can be in flight. When the Index has ended, nobody counts any more.
+            let _ = self.kept.offer(Command::Kept(held));
         }
+        None
     }
-    held
 }

@@ -8,14 +8,13 @@
 //!   one place for each of [`KEEPS_IN_FLIGHT_MAX`] shares; with none left, publishers are told [`Busy`](crate::commands::index::PublishRefused::Busy).
 //!   So a search never waits behind an fsync.
 //!
-//! When the last [`IndexHandle`] is dropped the Index takes what is still in its mailbox and ends, and then the keeper
-//! writes what it still has and ends. [`IndexThreads`] waits for both.
+//! The keeper belongs to the Index: it ends after it, and writes what it still has.
 
 use std::io;
 use std::path::Path;
 
 use crate::commands::index::IndexHandle;
-use crate::runtime::Vital;
+use crate::runtime::Running;
 
 mod catalog;
 mod core;
@@ -31,20 +30,12 @@ mod tests;
 
 pub use core::KEEPS_IN_FLIGHT_MAX;
 
-/// The threads of the Index; dropping it waits for them, so drop every [`IndexHandle`] first. The keeper ends last.
-#[derive(Debug)]
-pub struct IndexThreads {
-    // In this order: the keeper ends when the Index has ended.
-    _index: Vital,
-    _keeper: Vital,
-}
-
 /// Loads what is kept under `<data_dir>/index/`, with all peers offline, and starts the Index.
 ///
 /// A damaged share is logged, moved aside to `*.damaged` and loses nothing of the others.
 ///
 /// # Errors
 /// When the folder cannot be made or listed, or the system gives no thread.
-pub fn start(data_dir: &Path) -> io::Result<(IndexHandle, IndexThreads)> {
+pub fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {
     shell::start(data_dir)
 }

@@ -1,29 +1,25 @@
-//! The threads of the Index and its keeper.
+//! The Index's thread, which owns its keeper's.
 
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
-use super::IndexThreads;
 use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
 use super::shelf::Shelf;
-use super::staging::Held;
-use crate::commands::index::{Command, IndexHandle};
-use crate::runtime::{Address, Mailbox, mailbox, spawn_vital};
+use crate::commands::index::IndexHandle;
+use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
 
 /// Commands that may wait. A part of a share can be as long as a frame, 1 MiB, so this is also 256 MiB at the worst.
 const MAILBOX_COMMANDS: usize = 256;
 
-pub(super) fn start(data_dir: &Path) -> io::Result<(IndexHandle, IndexThreads)> {
+pub(super) fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {
     let shelf = Shelf::open(data_dir.join("index"))?;
     let core = load(&shelf)?;
-    let (to_keeper, keeps) = mailbox(KEEPS_IN_FLIGHT_MAX);
-    let (to_index, kept) = mailbox(KEEPS_IN_FLIGHT_MAX);
-    let keeper = spawn_vital("index-keeper", move || keeper::run(&keeps, &shelf, &to_index))?;
-    let (address, commands) = mailbox(MAILBOX_COMMANDS);
-    let index = spawn_vital("index", move || run(core, &commands, &to_keeper, &kept))?;
-    let threads = IndexThreads { _index: index, _keeper: keeper };
-    Ok((IndexHandle(address), threads))
+    let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
+    let keeper = keeper::start(shelf, mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
+    let shell = IndexShell { effects: Vec::new(), keeper };
+    start_actor("index", (address.clone(), mailbox), IndexHandle(address), core, shell)
 }
 
 fn load(shelf: &Shelf) -> io::Result<Core> {
@@ -42,31 +38,31 @@ fn load(shelf: &Shelf) -> io::Result<Core> {
     Ok(core)
 }
 
-/// Takes commands until the mailbox closes.
-pub(super) fn run(mut core: Core, mailbox: &Mailbox<Command>, keeper: &Address<Keep>, kept: &Mailbox<Held>) {
-    let mut batch = Vec::new();
-    let mut effects = Vec::new();
-    while mailbox.drain(&mut batch) {
-        for command in batch.drain(..) {
-            for held in kept.receiver().try_iter() {
-                core.kept(held);
-            }
-            core.handle(command, &mut effects);
-            for effect in effects.drain(..) {
-                carry_out(effect, keeper);
-            }
-        }
-    }
+/// `K` is what owns the keeper's address; it ends after the Index.
+pub(super) struct IndexShell<K> {
+    pub(super) effects: Vec<Effect>,
+    pub(super) keeper: K,
 }
 
-fn carry_out(effect: Effect, keeper: &Address<Keep>) {
-    match effect {
-        Effect::AnswerPublish(reply, answer) => reply.answer(answer),
-        Effect::AnswerSearch(reply, found) => reply.answer(found),
-        Effect::Keep(keep) => {
-            // The mailbox has a place for each share that the core lets be in flight, so it is never full. If it is
-            // closed the keeper has panicked and the process is ending; the publisher then learns that nobody answers.
-            let _ = keeper.offer(keep);
+impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for IndexShell<K> {
+    type Core = Core;
+
+    fn out(&mut self) -> &mut Vec<Effect> {
+        &mut self.effects
+    }
+
+    fn settle(&mut self, _core: &mut Core, _now: Now) -> Option<Instant> {
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::AnswerPublish(reply, answer) => reply.answer(answer),
+                Effect::AnswerSearch(reply, found) => reply.answer(found),
+                Effect::Keep(keep) => {
+                    // The mailbox has a place for each share that the core lets be in flight, so it is never full. If it is
+                    // closed the keeper has panicked and the process is ending; the publisher then learns that nobody answers.
+                    let _ = self.keeper.offer(keep);
+                }
+            }
         }
+        None
     }
 }

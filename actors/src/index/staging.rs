@@ -6,7 +6,7 @@ use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
 use wire::{Digest, PeerName};
 
 use crate::commands::index::{
-    PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
+    Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
 };
 
 /// Most memory for shares that are unfinished or on their way to the disk: some of the largest, or thousands of usual ones.
@@ -25,11 +25,6 @@ pub(super) struct Share {
     /// In order of their names, each name once.
     pub(super) files: Vec<PublishedFile>,
 }
-
-/// How much of the budget for memory a share holds until [`Staging::release`] is told.
-#[derive(Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub(super) struct Held(u64);
 
 /// The parts of one share so far.
 #[derive(Debug, Default)]

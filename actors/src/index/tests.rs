@@ -6,8 +6,8 @@ use wire::{Digest, Keyword, PeerName, Query};
 use super::core::{Core, Effect};
 use super::keeper::Keep;
 use super::staging::Share;
-use crate::commands::index::{AskerSees, Command, Found, Presence, PublishAnswer, Published};
-use crate::runtime::{Pending, reply};
+use crate::commands::index::{AskerSees, Command, Found, Held, Presence, PublishAnswer, Published};
+use crate::runtime::{Core as _, Now, Pending, reply};
 
 mod bounds;
 mod decisions;
@@ -61,7 +61,7 @@ enum Outcome {
 /// Carries out one command that has at most one effect.
 fn effect(core: &mut Core, command: Command) -> Option<Effect> {
     let mut out = Vec::new();
-    core.handle(command, &mut out);
+    core.handle(Now::read(), command, &mut out);
     assert!(out.len() <= 1, "one command, one effect");
     out.pop()
 }
@@ -76,11 +76,16 @@ fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<P
     }
 }
 
+/// The keeper is done with a share.
+fn kept(core: &mut Core, held: Held) {
+    assert!(effect(core, Command::Kept(held)).is_none(), "nobody is told");
+}
+
 /// Publishes a share in one part and lets it be kept. Returns what the keeper was given to write.
 fn publish(core: &mut Core, name: &str, files: Vec<PublishedFile>) -> Share {
     match publish_part(core, name, 0, true, files) {
         Outcome::ToKeep(keep, _) => {
-            core.kept(keep.held);
+            kept(core, keep.held);
             keep.share
         }
         Outcome::Answered(answer) => panic!("a share was not taken: {answer:?}"),

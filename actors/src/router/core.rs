@@ -23,7 +23,7 @@ use crate::commands::store::{
     self, Completion, Frames, Inventory, MAILBOX_BYTES_MAX, MAILBOX_ENVELOPES_MAX, Mail, Ordinal, Origin,
     StorePort,
 };
-use crate::runtime::{Pending, Reply, reply};
+use crate::runtime::{Core, Now, Pending, Reply, reply};
 
 /// Most names without an owner that mail is kept for or that are waited for: anybody can make such names up.
 const STRANGERS_MAX: usize = 10_000;
@@ -125,6 +125,34 @@ pub struct Router<P, S, I> {
     index: I,
 }
 
+impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
+    type Command = Command<P>;
+    type Out = ();
+
+    fn handle(&mut self, now: Now, command: Command<P>, (): &mut ()) {
+        match command {
+            Command::Join { session, card, port, reply } => {
+                let answer = self.join(session, &card, port);
+                if let Err(Ok(joined)) = reply.try_answer(answer) {
+                    self.join_undone(joined.peer);
+                }
+            }
+            Command::Route { from, runs } => self.route(from, runs),
+            Command::Drained(member) => self.drained(member),
+            Command::Taken { by, before, envelopes, bytes } => self.taken(by, before, envelopes, bytes),
+            Command::Leave(member) => self.leave(member),
+            Command::HandBack { from, untaken } => self.hand_back(from, untaken),
+            Command::Lookup { by, name } => self.lookup(by, name),
+            Command::Reachable { peer, address } => self.reachable(peer, address),
+            Command::Who(reply) => self.who(reply),
+            Command::Completed(completion) => self.complete(completion),
+            Command::Splice { transfer, side, stream, reply } => {
+                self.splice(now.instant, transfer, side, stream, reply);
+            }
+        }
+    }
+}
+
 impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// A router that knows what is on disk.
     pub fn new(inventory: Inventory, store: S, index: I) -> Self {
@@ -162,32 +190,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         router
     }
 
-    /// Carries out a command.
-    pub fn handle(&mut self, now: Instant, command: Command<P>) {
-        match command {
-            Command::Join { session, card, port, reply } => {
-                let answer = self.join(session, &card, port);
-                if let Err(Ok(joined)) = reply.try_answer(answer) {
-                    self.join_undone(joined.peer);
-                }
-            }
-            Command::Route { from, runs } => self.route(from, runs),
-            Command::Drained(member) => self.drained(member),
-            Command::Taken { by, before, envelopes, bytes } => self.taken(by, before, envelopes, bytes),
-            Command::Leave(member) => self.leave(member),
-            Command::HandBack { from, untaken } => self.hand_back(from, untaken),
-            Command::Lookup { by, name } => self.lookup(by, name),
-            Command::Reachable { peer, address } => self.reachable(peer, address),
-            Command::Who(reply) => self.who(reply),
-            Command::Stop => self.end(),
-            Command::Splice { transfer, side, stream, reply } => {
-                self.splice(now, transfer, side, stream, reply);
-            }
-        }
-    }
-
     /// Takes note of what the store has done.
-    pub fn complete(&mut self, completion: Completion) {
+    fn complete(&mut self, completion: Completion) {
         match completion {
             Completion::Put { name, origin, count, bytes, stored } => {
                 self.storing_bytes = self.storing_bytes.saturating_sub(bytes);
@@ -530,7 +534,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     }
 
     /// Ends all presences: the server ends.
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         for at in 0..self.peers.len() {
             let key = PeerKey(u32::try_from(at).expect("there are at most a million peers"));
             self.end_presence(key, EndReason::Left);

@@ -11,4 +11,4 @@ mod splice;
 mod tests;
 
 pub use self::core::Router;
-pub use shell::start;
+pub use shell::{RouterMailbox, start};

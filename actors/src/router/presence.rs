@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn presence_waits_for_room_and_only_the_newest_counts() {
-        let (address, commands) = mailbox(1);
+        let (address, commands) = mailbox::<_, Command>(1);
         let mut outbox = PresenceOutbox::new(IndexHandle(address));
         outbox.tell(told_of("first", true));
         assert!(outbox.flush());
@@ -66,7 +66,7 @@ mod tests {
         assert!(!outbox.flush());
         let mut told = Vec::new();
         while told.len() < 3 {
-            commands.drain(&mut told);
+            told.extend(commands.try_next());
             outbox.flush();
         }
         let told: Vec<_> = told

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, after, select};
 use wire::PeerName;
 
 use super::core::Router;
@@ -11,15 +10,37 @@ use super::presence::PresenceOutbox;
 use crate::commands::index::{IndexHandle, Presence};
 use crate::commands::router::{Command, PresencePort, RouterHandle};
 use crate::commands::session::SessionPort;
-use crate::commands::store::{Completion, Inventory, StoreHandle};
-use crate::runtime::{Mailbox, Vital, mailbox, spawn_vital};
+use crate::commands::store::{Inventory, StoreHandle};
+use crate::runtime::{Address, Answers, Mailbox, Now, Running, Shell, mailbox, start as start_actor};
 
 /// Room for commands: a batch from each of a thousand sessions. Sessions wait, and stop reading, while it is full.
 const MAILBOX_COMMANDS: usize = 1024;
-/// Most commands between two looks at what the store has done.
-const BATCH_COMMANDS_MAX: usize = 256;
 /// How long to leave the Index or the store alone when its mailbox was full.
 const RETRY: Duration = Duration::from_millis(5);
+
+/// The Router's mailbox, which has to be there before the store: the store tells the Router what it has done.
+pub struct RouterMailbox {
+    address: Address<Command>,
+    mailbox: Mailbox<Command>,
+    completed: Answers<Command>,
+}
+
+impl Default for RouterMailbox {
+    fn default() -> Self {
+        let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
+        // Without a bound, so that the store never waits for the Router, which may wait for the store. There is at most one
+        // answer for each command to the store.
+        let completed = mailbox.answers(None);
+        Self { address, mailbox, completed }
+    }
+}
+
+impl RouterMailbox {
+    /// Where the store says what it has done.
+    pub fn completed(&self) -> Answers<Command> {
+        self.completed.clone()
+    }
+}
 
 impl PresencePort for PresenceOutbox {
     fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>) {
@@ -31,51 +52,37 @@ impl PresencePort for PresenceOutbox {
     }
 }
 
-/// Starts the Router over what is on disk. It ends when the last handle is dropped.
+/// Starts the Router over what is on disk.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub fn start(
+    RouterMailbox { address, mailbox, completed: _ }: RouterMailbox,
     inventory: Inventory,
     store: StoreHandle,
-    completions: Receiver<Completion>,
     index: IndexHandle,
-) -> std::io::Result<(RouterHandle, Vital)> {
-    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let server = inventory.server;
+) -> std::io::Result<Running<RouterHandle>> {
+    let handle = RouterHandle { address: address.clone(), server: inventory.server };
     let router = Router::new(inventory, store, PresenceOutbox::new(index));
-    let thread = spawn_vital("router", move || run(router, &mailbox, &completions))?;
-    Ok((RouterHandle { address, server }, thread))
+    start_actor("router", (address, mailbox), handle, router, RouterShell { out: () })
 }
 
-fn run(
-    mut router: Router<SessionPort, StoreHandle, PresenceOutbox>,
-    mailbox: &Mailbox<Command>,
-    completions: &Receiver<Completion>,
-) {
-    let commands = mailbox.receiver();
-    loop {
-        let behind = if router.catch_up() { crossbeam_channel::never() } else { after(RETRY) };
-        select! {
-            recv(commands) -> command => match command {
-                Ok(Command::Stop) | Err(_) => return router.handle(Instant::now(), Command::Stop),
-                Ok(command) => router.handle(Instant::now(), command),
-            },
-            recv(completions) -> completion => if let Ok(completion) = completion {
-                router.complete(completion);
-            },
-            recv(behind) -> _ => {}
-        }
-        let now = Instant::now();
-        for command in commands.try_iter().take(BATCH_COMMANDS_MAX) {
-            let is_last = matches!(command, Command::Stop);
-            router.handle(now, command);
-            if is_last {
-                return;
-            }
-        }
-        for completion in completions.try_iter() {
-            router.complete(completion);
-        }
+struct RouterShell {
+    out: (),
+}
+
+impl Shell for RouterShell {
+    type Core = Router<SessionPort, StoreHandle, PresenceOutbox>;
+
+    fn out(&mut self) -> &mut () {
+        &mut self.out
+    }
+
+    fn settle(&mut self, router: &mut Self::Core, now: Now) -> Option<Instant> {
+        (!router.catch_up()).then(|| now.instant + RETRY)
+    }
+
+    fn end(&mut self, router: &mut Self::Core) {
+        router.end();
     }
 }

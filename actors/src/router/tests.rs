@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ use super::*;
 use crate::commands::router::{Command, JoinRefused, Member, PresencePort, Run};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use crate::commands::store::{self, Completion, Frames, Inventory, Mail, Ordinal, StorePort};
-use crate::runtime::reply;
+use crate::runtime::{Core as _, Now, reply};
 use wire::protocol::Outcome;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -179,7 +179,7 @@ impl World {
     }
 
     fn handle(&mut self, command: Command<FakePort>) {
-        self.router.handle(Instant::now(), command);
+        self.router.handle(Now::read(), command, &mut ());
     }
 
     fn join(&mut self, at: usize) {
@@ -277,7 +277,7 @@ impl World {
             let Some(completion) = self.store.0.borrow_mut().completions.pop_front() else {
                 return;
             };
-            self.router.complete(completion);
+            self.handle(Command::Completed(completion));
         }
     }
 

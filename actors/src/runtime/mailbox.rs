@@ -1,9 +1,8 @@
-//! Bounded mailboxes, drained in batches.
+//! Mailboxes: bounded, drained in batches, with a second lane for what an actor has asked others to do.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use std::time::Instant;
 
-/// Most commands that one wake takes out of a mailbox, so that effects are flushed and time is read in between.
-const BATCH_COMMANDS_MAX: usize = 1024;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select, unbounded};
 
 /// The actor behind an address has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +18,26 @@ pub enum Unsent<C> {
     Closed(C),
 }
 
-/// Where commands for one actor are sent. Dropping the last one closes the mailbox, which ends the actor.
+impl<C> Unsent<C> {
+    /// The command.
+    pub fn into_command(self) -> C {
+        match self {
+            Self::Full(command) | Self::Closed(command) => command,
+        }
+    }
+}
+
+/// What lies in a mailbox.
 #[derive(Debug)]
-pub struct Address<C>(Sender<C>);
+enum Letter<C> {
+    Command(C),
+    /// The owner of the actor wants it to end, whoever still has an address.
+    End,
+}
+
+/// Where commands for one actor are sent.
+#[derive(Debug)]
+pub struct Address<C>(Sender<Letter<C>>);
 
 impl<C> Clone for Address<C> {
     fn clone(&self) -> Self {
@@ -35,10 +51,49 @@ impl<C> Address<C> {
     /// # Errors
     /// [`Closed`] when the actor has ended; the command is dropped, and with it any [`super::Reply`] inside.
     pub fn send(&self, command: C) -> Result<(), Closed> {
-        self.0.send(command).map_err(|_| Closed)
+        self.0.send(Letter::Command(command)).map_err(|_| Closed)
     }
 
     /// Puts a command into the mailbox if there is room, and never waits.
+    ///
+    /// # Errors
+    /// [`Unsent`] with the command.
+    pub fn offer(&self, command: C) -> Result<(), Unsent<C>> {
+        self.0.try_send(Letter::Command(command)).map_err(|e| match e {
+            TrySendError::Full(Letter::Command(command)) => Unsent::Full(command),
+            TrySendError::Disconnected(Letter::Command(command)) => Unsent::Closed(command),
+            _ => unreachable!("the channel hands back what it was offered"),
+        })
+    }
+
+    /// Lets the actor end after what is in its mailbox now.
+    pub(super) fn end(&self) {
+        // Fails when it has ended already.
+        let _ = self.0.send(Letter::End);
+    }
+}
+
+/// Where those whom an actor has asked for something tell it what came of it. It has room of its own, so that they never wait
+/// for an actor that may be waiting for them.
+#[derive(Debug)]
+pub struct Answers<C>(Sender<C>);
+
+impl<C> Clone for Answers<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C> Answers<C> {
+    /// Tells it, and waits while a bounded lane is full.
+    ///
+    /// # Errors
+    /// [`Closed`] when the actor has ended.
+    pub fn send(&self, command: C) -> Result<(), Closed> {
+        self.0.send(command).map_err(|_| Closed)
+    }
+
+    /// Tells it if there is room, and never waits.
     ///
     /// # Errors
     /// [`Unsent`] with the command.
@@ -50,56 +105,122 @@ impl<C> Address<C> {
     }
 }
 
-/// The receiving end of a mailbox.
+/// The receiving end of a mailbox. `P` is what others can post; answers may be more than that, so the actor takes in `C`.
 #[derive(Debug)]
-pub struct Mailbox<C>(Receiver<C>);
-
-/// Makes a mailbox with room for `capacity` commands.
-pub fn mailbox<C>(capacity: usize) -> (Address<C>, Mailbox<C>) {
-    let (sender, receiver) = bounded(capacity);
-    (Address(sender), Mailbox(receiver))
+pub struct Mailbox<P, C = P> {
+    letters: Receiver<Letter<P>>,
+    answers: Receiver<C>,
 }
 
-impl<C> Mailbox<C> {
-    /// Waits for at least one command and moves all that are there, up to a bound, into `batch`.
-    /// Returns false once the mailbox is closed and empty.
-    pub fn drain(&self, batch: &mut Vec<C>) -> bool {
-        match self.0.recv() {
-            Ok(command) => self.take_rest(command, batch),
-            Err(_) => false,
-        }
+/// Makes a mailbox with room for `capacity` commands.
+pub fn mailbox<P, C: From<P>>(capacity: usize) -> (Address<P>, Mailbox<P, C>) {
+    let (sender, letters) = bounded(capacity);
+    (Address(sender), Mailbox { letters, answers: never() })
+}
+
+impl<P, C: From<P>> Mailbox<P, C> {
+    /// Adds the lane for answers, with room for so many, or for as many as come.
+    pub fn answers(&mut self, capacity: Option<usize>) -> Answers<C> {
+        let (sender, answers) = capacity.map_or_else(unbounded, bounded);
+        self.answers = answers;
+        Answers(sender)
     }
 
-    fn take_rest(&self, first: C, batch: &mut Vec<C>) -> bool {
-        batch.push(first);
-        batch.extend(self.0.try_iter().take(BATCH_COMMANDS_MAX - 1));
+    /// Waits for a command or an answer, or until a time, and moves what is there into `batch`: all answers, and at most
+    /// `commands_max` commands. Returns false once the actor is to end; what was sent before is in the batch then.
+    pub fn wait(&mut self, until: Option<Instant>, commands_max: usize, batch: &mut Vec<C>) -> bool {
+        batch.extend(self.answers.try_iter().take(self.answers.len()));
+        if !batch.is_empty() {
+            return self.take_commands(commands_max, batch);
+        }
+        // The usual case, without the cost of waiting for two channels.
+        let letter = match self.letters.try_recv() {
+            Ok(letter) => Some(letter),
+            Err(_) => {
+                let alarm = until.map_or_else(never, crossbeam_channel::at);
+                select! {
+                    recv(self.letters) -> letter => Some(letter.unwrap_or(Letter::End)),
+                    recv(self.answers) -> answer => {
+                        match answer {
+                            Ok(answer) => batch.push(answer),
+                            // Nobody is left who could answer.
+                            Err(_) => self.answers = never(),
+                        }
+                        None
+                    }
+                    recv(alarm) -> _ => None,
+                }
+            }
+        };
+        match letter {
+            Some(Letter::Command(command)) => batch.push(command.into()),
+            Some(Letter::End) => return false,
+            None => return true,
+        }
+        batch.len() >= commands_max || self.take_commands(commands_max - 1, batch)
+    }
+
+    fn take_commands(&self, commands_max: usize, batch: &mut Vec<C>) -> bool {
+        for letter in self.letters.try_iter().take(commands_max) {
+            match letter {
+                Letter::Command(command) => batch.push(command.into()),
+                Letter::End => return false,
+            }
+        }
         true
     }
 
-    /// The channel itself, for actors that wait for several things at once.
-    pub fn receiver(&self) -> &Receiver<C> {
-        &self.0
+    /// The next command, if there is one. For mailboxes that something else wakes, and for tests.
+    pub fn try_next(&self) -> Option<P> {
+        command_of(self.letters.try_recv().ok())
+    }
+
+    /// The next command, if there is one by `deadline`.
+    pub fn next_by(&self, deadline: Instant) -> Option<P> {
+        command_of(self.letters.recv_deadline(deadline).ok())
+    }
+
+    /// The next command; none when all addresses are gone.
+    pub fn next(&self) -> Option<P> {
+        command_of(self.letters.recv().ok())
+    }
+
+    /// Whether no command is there.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+}
+
+fn command_of<P>(letter: Option<Letter<P>>) -> Option<P> {
+    match letter? {
+        Letter::Command(command) => Some(command),
+        Letter::End => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn one_wake_takes_all_that_is_there() {
-        let (address, mailbox) = mailbox(8);
+    fn one_wake_takes_all_that_is_there_up_to_the_bound() {
+        let (address, mut mailbox) = mailbox::<i32, i32>(8);
         for n in 0..5 {
             address.send(n).expect("the mailbox is open");
         }
         let mut batch = Vec::new();
-        assert!(mailbox.drain(&mut batch));
-        assert_eq!(batch, [0, 1, 2, 3, 4]);
+        assert!(mailbox.wait(None, 3, &mut batch));
+        assert_eq!(batch, [0, 1, 2]);
+        batch.clear();
+        assert!(mailbox.wait(None, 3, &mut batch));
+        assert_eq!(batch, [3, 4]);
     }
 
     #[test]
     fn a_full_mailbox_hands_the_command_back() {
-        let (address, mailbox) = mailbox(1);
+        let (address, mailbox) = mailbox::<char, char>(1);
         address.offer('a').expect("there is room for one");
         assert_eq!(address.offer('b'), Err(Unsent::Full('b')));
         drop(mailbox);
@@ -107,13 +228,40 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_the_end_is_still_taken() {
-        let (address, mailbox) = mailbox(4);
+    fn what_was_sent_before_the_end_is_still_taken_whoever_has_an_address() {
+        let (address, mut mailbox) = mailbox::<i32, i32>(4);
+        let kept = address.clone();
         address.send(1).expect("the mailbox is open");
-        drop(address);
+        address.end();
+        kept.send(2).expect("the mailbox is open");
         let mut batch = Vec::new();
-        assert!(mailbox.drain(&mut batch));
-        assert!(!mailbox.drain(&mut batch));
+        assert!(!mailbox.wait(None, 4, &mut batch));
         assert_eq!(batch, [1]);
+    }
+
+    #[test]
+    fn answers_have_room_of_their_own_and_come_first() {
+        let (address, mut mailbox) = mailbox::<i32, i32>(1);
+        let answers = mailbox.answers(None);
+        address.send(1).expect("the mailbox is open");
+        answers.send(2).expect("the mailbox is open");
+        answers.send(3).expect("the mailbox is open");
+        let mut batch = Vec::new();
+        assert!(mailbox.wait(None, 4, &mut batch));
+        assert_eq!(batch, [2, 3, 1]);
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_time_and_with_an_answer() {
+        let (_address, mut mailbox) = mailbox::<u8, u8>(1);
+        let answers = mailbox.answers(Some(1));
+        let mut batch = Vec::new();
+        assert!(mailbox.wait(Some(Instant::now() + Duration::from_millis(1)), 4, &mut batch));
+        assert!(batch.is_empty());
+        std::thread::scope(|scope| {
+            scope.spawn(|| answers.send(7));
+            assert!(mailbox.wait(None, 4, &mut batch));
+        });
+        assert_eq!(batch, [7]);
     }
 }

@@ -1,5 +1,6 @@
-//! What every actor is made of: a bounded mailbox, one-shot replies, and a thread that ends with its mailbox.
+//! What every actor is made of: a core and a shell, a bounded mailbox, one-shot replies, and a thread that its handle ends.
 
+mod actor;
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 }
@@ -7,10 +8,9 @@ mod bell;
 mod mailbox;
 mod poll_mailbox;
 mod reply;
-mod thread;
 
-pub use mailbox::{Address, Closed, Mailbox, Unsent, mailbox};
+pub use actor::{Core, Now, Running, Shell, start};
+pub(crate) use actor::{isolated, spawn_vital};
+pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};
-pub(crate) use thread::isolated;
-pub use thread::{Vital, spawn_vital};

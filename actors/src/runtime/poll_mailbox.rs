@@ -74,12 +74,12 @@ impl<C, R> PollAddress<C, R> {
 impl<C, R: Copy> PollMailbox<C, R> {
     /// The next command, without waiting.
     pub fn next(&self) -> Option<C> {
-        self.mailbox.receiver().try_recv().ok()
+        self.mailbox.try_next()
     }
 
     /// The next command, if there is one by `deadline`.
     pub fn next_by(&self, deadline: Instant) -> Option<C> {
-        self.mailbox.receiver().recv_deadline(deadline).ok()
+        self.mailbox.next_by(deadline)
     }
 
     /// Why the sender has closed the mailbox, if it has.
@@ -95,7 +95,7 @@ impl<C, R: Copy> PollMailbox<C, R> {
     /// Announces that the owner is about to wait on [`PollMailbox::event`]. False if a command has come in between, or was
     /// refused: then it must not wait.
     pub fn park(&self) -> bool {
-        self.shared.bell.park(|| self.mailbox.receiver().is_empty())
+        self.shared.bell.park(|| self.mailbox.is_empty())
     }
 
     /// The owner waits no more.
@@ -115,7 +115,6 @@ impl<C, R: Copy> PollMailbox<C, R> {
 
     /// All commands that are still in the mailbox; ends when the sender has closed it.
     pub fn into_rest(self) -> impl Iterator<Item = C> {
-        let receiver = self.mailbox.receiver().clone();
-        std::iter::from_fn(move || receiver.recv().ok())
+        std::iter::from_fn(move || self.mailbox.next())
     }
 }

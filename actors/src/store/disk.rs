@@ -9,6 +9,7 @@ use redb::{ReadableTable, TableDefinition};
 use wire::PeerName;
 use wire::protocol::ServerId;
 
+use super::core::Write;
 use crate::commands::store::{Frames, Inventory, Mail, MailboxSize, Ordinal};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -23,17 +24,6 @@ const OPTIONS: Options = Options {
     cache_bytes: 64 << 20,
     lost: "all names and stored mail, after which anybody can join under any name",
 };
-
-/// What one transaction does.
-#[derive(Debug)]
-pub enum Write<'a> {
-    /// Keeps a card under a folded name.
-    Card(&'a PeerName, &'a [u8]),
-    /// Keeps envelopes from a place on.
-    Mail(&'a PeerName, Ordinal, &'a Frames),
-    /// Drops what is before a place.
-    Forget(&'a PeerName, Ordinal),
-}
 
 /// The open database.
 pub struct Disk(Database);
@@ -61,7 +51,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`StoreError`]; then none of it is done.
-    pub fn commit(&self, writes: &[Write<'_>]) -> Result<(), StoreError> {
+    pub fn write(&self, writes: &[Write<'_>]) -> Result<(), StoreError> {
         self.0.write(|write| {
             let mut cards = write.open_table(CARDS)?;
             let mut mail = write.open_table(MAIL)?;
@@ -88,7 +78,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn fetch(
+    pub fn read(
         &self,
         name: &PeerName,
         places: Range<Ordinal>,

@@ -6,33 +6,27 @@ use std::time::{Duration, Instant};
 
 use wire::http::{Coding, SitePath};
 
+use super::super::core::Input;
 use super::super::watch::{self, Report};
 use super::super::{FileServerConfig, start};
 use super::bench::{SOON, text};
 use super::disk::write;
 use crate::commands::asset::Asset;
-use crate::commands::file_server::{FileServerHandle, Found};
-use crate::runtime::Vital;
+use crate::commands::file_server::{FileServerHandle, Find, Found};
+use crate::runtime::{Running, mailbox};
 use crate::site::SiteConfig;
 
-/// Dropped in this order, also when a test fails: the thread ends with the last handle.
-struct Served {
-    files: FileServerHandle,
-    _vital: Vital,
-}
-
-fn serve(site: SiteConfig) -> Served {
+fn serve(site: SiteConfig) -> Running<FileServerHandle> {
     let config = FileServerConfig { site: Arc::new(site), ..FileServerConfig::default() };
-    let (files, vital) = start(&config).expect("the root is there");
-    Served { files, _vital: vital }
+    start(&config).expect("the root is there")
 }
 
 fn site(root: &Path) -> SiteConfig {
     SiteConfig { root: root.to_owned(), ..SiteConfig::default() }
 }
 
-fn find(served: &Served, path: &str) -> Arc<Asset> {
-    match served.files.find(Some(SitePath::decode(path, false).expect("the path is good"))) {
+fn find(served: &FileServerHandle, path: &str) -> Arc<Asset> {
+    match served.find(Some(SitePath::decode(path, false).expect("the path is good"))) {
         Ok(Found::Asset(asset)) => asset,
         other => panic!("no asset but {other:?}"),
     }
@@ -102,16 +96,25 @@ fn files_are_compressed_and_neighbours_found() {
         assert!(find(&served, path).has(Coding::Gzip));
     }
     assert!(find(&served, "/b.css").has(Coding::Zstd));
-    assert_eq!(served.files.counts().compressed(), 2);
+    assert_eq!(served.counts().compressed(), 2);
 }
 
 #[test]
 fn what_cannot_be_watched_is_said() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let watched = watch::start(folder.path()).recv_timeout(SOON).expect("there is a report");
-    assert!(matches!(watched, Report::Watching(_)), "{watched:?}");
-    let missing = watch::start(&folder.path().join("missing")).recv_timeout(SOON).expect("there is a report");
-    assert!(matches!(missing, Report::NotWatching), "{missing:?}");
+    let (_address, mut mailbox) = mailbox::<Find, Input>(1);
+    let answers = mailbox.answers(None);
+    let mut next = || {
+        let mut batch = Vec::new();
+        assert!(mailbox.wait(Some(Instant::now() + SOON), 1, &mut batch), "it is not ended");
+        batch.pop().expect("there is a report")
+    };
+    let _watch = watch::start(folder.path(), 1, answers.clone());
+    let watched = next();
+    assert!(matches!(watched, Input::Reported(1, Report::Watching)), "{watched:?}");
+    let _watch = watch::start(&folder.path().join("missing"), 2, answers);
+    let missing = next();
+    assert!(matches!(missing, Input::Reported(2, Report::NotWatching)), "{missing:?}");
 }
 
 #[test]

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use wire::http::SitePath;
 
 use super::super::cache::Limits;
-use super::super::core::{Core, Effect, Now};
+use super::super::core::{Core, Effect};
 use super::super::disk::{Disk, DiskError, Entry, Stamp};
 use super::super::{compressor, listing};
 use crate::commands::absence::Absence;
 use crate::commands::asset::{Asset, Body};
 use crate::commands::cache_counts::CacheCounts;
 use crate::commands::file_server::{Find, Found};
+use crate::runtime::Now;
 use crate::runtime::reply;
 use crate::site::SiteConfig;
 
@@ -179,6 +180,7 @@ impl Bench {
             Now { instant: Instant::now(), time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) };
         let counts = Arc::new(CacheCounts::default());
         let mut core = Core::new(disk.clone(), Arc::new(site), limits, Arc::clone(&counts), now);
+        core.effects.clear();
         core.note_watched(true);
         Self { core, disk, now, counts }
     }
@@ -186,7 +188,9 @@ impl Bench {
     pub(super) fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         self.now.time += time;
-        self.core.look_if_due(self.now);
+        let mut out = Vec::new();
+        self.core.look_if_due(self.now, &mut out);
+        self.core.effects = out;
     }
 
     /// Time passes, and whatever is due is done when it is due.
@@ -205,7 +209,7 @@ impl Bench {
     pub(super) fn find(&mut self, path: &str) -> Found {
         let (reply, pending) = reply();
         let path = SitePath::decode(path, false).expect("the test gives a good path");
-        self.core.handle(self.now, Find { path: Some(path), asked: self.now.instant, reply });
+        self.core.answer(self.now, Find { path: Some(path), asked: self.now.instant, reply });
         pending.wait(SOON).expect("the core answers at once")
     }
 
@@ -220,7 +224,7 @@ impl Bench {
     pub(super) fn compress(&mut self) -> usize {
         let mut jobs = 0;
         loop {
-            let effects = self.core.take_effects();
+            let effects = std::mem::take(&mut self.core.effects);
             if effects.is_empty() {
                 return jobs;
             }

@@ -77,7 +77,7 @@ fn another_compressor_gives_other_tags() {
         let mut bench = compressing(LIMITS);
         bench.disk.write("a.html", page("word"));
         bench.asset("/a.html");
-        let effects = bench.core.take_effects();
+        let effects = std::mem::take(&mut bench.core.effects);
         let Some(Effect::Compress(Job { key, stamp, .. })) = effects.into_iter().next() else {
             panic!("nothing is compressed");
         };
@@ -185,9 +185,9 @@ fn no_more_than_two_are_compressed_at_once_and_all_in_the_end() {
         bench.disk.write(&format!("{n}.html"), page("word"));
         bench.asset(&format!("/{n}.html"));
     }
-    let first = bench.core.take_effects();
+    let first = std::mem::take(&mut bench.core.effects);
     assert_eq!(first.len(), 2);
-    assert!(bench.core.take_effects().is_empty());
+    assert!(std::mem::take(&mut bench.core.effects).is_empty());
     for effect in first {
         if let Effect::Compress(job) = effect {
             bench.core.note_compressed(&super::super::compressor::compress(job));

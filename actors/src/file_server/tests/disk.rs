@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::super::Body;
-use super::super::core::Now;
 use super::super::disk::{Disk, DiskError, Entry, RootDirectory};
 use super::super::keep::validators_of;
 use super::super::listing::EntryKind;
+use crate::runtime::Now;
 
 pub(super) fn write(path: &Path, content: &str) {
     if let Some(folder) = path.parent() {

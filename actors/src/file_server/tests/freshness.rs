@@ -161,8 +161,8 @@ fn another_root_ends_all_leases() {
     bench.pass_in_steps(Duration::from_secs(5));
     assert!(page.is_revoked() && built_in.is_revoked());
     assert_eq!(text(&bench.asset("/")), "new");
-    let effects = bench.core.take_effects();
-    assert!(matches!(effects[..], [Effect::Watch]), "{effects:?}");
+    let effects = std::mem::take(&mut bench.core.effects);
+    assert!(matches!(effects[..], [Effect::Watch(1)]), "{effects:?}");
     // Nobody reports changes in the new one yet.
     let lease = bench.asset("/");
     bench.disk.write("index.html", "newer");

@@ -183,7 +183,7 @@ fn who_asked_long_ago_is_not_answered() {
     let path = SitePath::decode("/a.txt", false).expect("it is a path");
     let asked = bench.now.instant;
     bench.pass(Duration::from_secs(11));
-    bench.core.handle(bench.now, Find { path: Some(path), asked, reply });
+    bench.core.answer(bench.now, Find { path: Some(path), asked, reply });
     assert!(pending.wait(Duration::ZERO).is_err(), "he does not wait any more");
     assert_eq!(text(&bench.asset("/a.txt")), "a");
 }

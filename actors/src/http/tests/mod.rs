@@ -25,10 +25,14 @@ use super::{Services, Sites};
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::commands::connection::Door;
 use crate::commands::file_server::FileServerHandle;
+use crate::commands::index::IndexHandle;
+use crate::commands::router::RouterHandle;
+use crate::commands::store::StoreHandle;
 use crate::config::Limits;
 use crate::file_server::{self, FileServerConfig};
-use crate::index::{self, IndexThreads};
-use crate::runtime::Vital;
+use crate::index;
+use crate::router::RouterMailbox;
+use crate::runtime::Running;
 use crate::site::SiteConfig;
 use crate::{router, session, store};
 
@@ -55,10 +59,10 @@ struct Site {
 
 /// What a session could ask for, and does not in these tests.
 struct Others {
-    _router: Vital,
-    _index: IndexThreads,
-    _store: Vital,
-    _files: Vec<Vital>,
+    _router: Running<RouterHandle>,
+    _index: Running<IndexHandle>,
+    _store: Running<StoreHandle>,
+    _files: Vec<Running<FileServerHandle>>,
     _data: TempDir,
 }
 
@@ -77,50 +81,48 @@ impl Site {
 
     /// Serves each folder as its configuration says.
     fn start(limits: Limits, sites: Vec<(TempDir, SiteConfig)>) -> Self {
-        let (mut served, mut vitals, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut served, mut running, mut folders) = (Vec::new(), Vec::new(), Vec::new());
         for (folder, config) in sites {
             let config = Arc::new(SiteConfig { root: folder.path().to_owned(), ..config });
             let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
-            let (files, vital) = file_server::start(&given).expect("the root is there");
-            served.push(super::Site::new(config, files, None));
-            vitals.push(vital);
+            let files = file_server::start(&given).expect("the root is there");
+            served.push(super::Site::new(config, (*files).clone(), None));
+            running.push(files);
             folders.push(folder);
         }
-        Self::with_sites(limits, served, vitals, folders)
+        Self::with_sites(limits, served, running, folders)
     }
 
     fn with_sites(
         limits: Limits,
         sites: Vec<super::Site>,
-        vitals: Vec<Vital>,
+        running: Vec<Running<FileServerHandle>>,
         folders: Vec<TempDir>,
     ) -> Self {
         let data = tempfile::tempdir().expect("there is a place for temporary files");
-        let store = store::start(&data.path().join("store")).expect("the folder can be written to");
-        let (index, index_threads) = index::start(data.path()).expect("the folder can be written to");
-        let (router, router_thread) =
-            router::start(store.inventory, store.handle, store.completions, index.clone())
-                .expect("there are threads");
+        let mailbox = RouterMailbox::default();
+        let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed())
+            .expect("the folder can be written to");
+        let index = index::start(data.path()).expect("the folder can be written to");
+        let router =
+            router::start(mailbox, inventory, store.clone(), index.clone()).expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();
         let http = Services { sites, access_log: None, stopping: Arc::clone(&stopping) };
-        let services = session::Services { router: router.clone(), index, stopping: Arc::clone(&stopping) };
+        let services = session::Services {
+            router: (*router).clone(),
+            index: (*index).clone(),
+            stopping: Arc::clone(&stopping),
+        };
         let workers = {
             let (http, limits) = (http.clone(), limits.clone());
             move |admin, counts| session::workers(services, http, limits, admin, counts)
         };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
-        let acceptor =
-            acceptor::start(vec![listener], limits, router, &http, workers).expect("there are threads");
-        let others = Others {
-            _router: router_thread,
-            _index: index_threads,
-            _store: store.thread,
-            _files: vitals,
-            _data: data,
-        };
+        let acceptor = acceptor::start(vec![listener], limits, &http, workers).expect("there are threads");
+        let others = Others { _router: router, _index: index, _store: store, _files: running, _data: data };
         Self {
             address: acceptor.addresses[0],
             files,

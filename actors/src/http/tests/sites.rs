@@ -206,7 +206,7 @@ fn a_site_has_its_own_page_for_when_it_fails() {
     // A FileServer whose disk fails.
     let (files, mailbox) = detached(8);
     let failing = std::thread::spawn(move || {
-        while let Ok(command) = mailbox.receiver().recv() {
+        while let Some(command) = mailbox.next() {
             let Find { path, reply, .. } = command;
             reply.answer(match path.expect("it has a name").as_bytes() {
                 b"failed" => Found::Failed(Some(Arc::clone(&failed))),

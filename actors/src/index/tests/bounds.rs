@@ -177,7 +177,7 @@ fn a_slow_disk_puts_publishers_off_and_not_searches() {
     assert_eq!(answered(&mut core, "late", 0, true, late.clone()), Err(PublishRefused::Busy));
     let found = search(&mut core, &keywords(&["k"]), 1, FAR);
     assert_eq!(found.total, KEEPS_IN_FLIGHT_MAX as u64);
-    core.kept(held.pop().expect("many are held"));
+    kept(&mut core, held.pop().expect("many are held"));
     publish(&mut core, "late", late);
 }
 

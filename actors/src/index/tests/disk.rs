@@ -8,10 +8,10 @@ use proptest::sample::{Index, select};
 use tempfile::TempDir;
 
 use super::super::format::{Texts, read_list, render};
-use super::super::keeper;
+use super::super::keeper::{KeeperShell, Newest};
 use super::super::shelf::Shelf;
 use super::*;
-use crate::runtime::mailbox;
+use crate::runtime::{Shell as _, mailbox};
 
 fn shelf(folder: &Path) -> Shelf {
     Shelf::open(folder.to_owned()).expect("a temporary folder can be used")
@@ -107,25 +107,28 @@ fn the_first_share_of_a_peer_may_be_cut_off_anywhere() {
 #[test]
 fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
     let folder = TempDir::new().expect("a temporary folder");
-    let (to_keeper, keeps) = mailbox(8);
-    let (to_index, kept) = mailbox(8);
+    let (_index, mut told) = mailbox::<Command, Command>(1);
+    let mut keeper = KeeperShell { shelf: shelf(folder.path()), kept: told.answers(None), out: () };
+    let mut newest = Newest::default();
     let mut core = Core::default();
     let mut answers = Vec::new();
     for (owner, word) in [("A", "first"), ("B", "other"), ("a", "second"), ("A", "third")] {
         let Outcome::ToKeep(keep, answer) = publish_part(&mut core, owner, 0, true, tides(word)) else {
             panic!("a share goes to the keeper");
         };
-        to_keeper.send(keep).expect("the mailbox is open");
+        newest.handle(Now::read(), keep, &mut ());
         answers.push(answer);
     }
-    drop(to_keeper);
-    keeper::run(&keeps, &shelf(folder.path()), &to_index);
+    keeper.settle(&mut newest, Now::read());
     assert_eq!(load(&shelf(folder.path())), [share("A", tides("third")), share("B", tides("other"))]);
     for answer in answers {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 3, pairs: 3 })));
     }
-    drop(to_index);
-    kept.receiver().iter().for_each(|held| core.kept(held));
+    let mut batch = Vec::new();
+    assert!(told.wait(None, 1, &mut batch));
+    for command in batch {
+        assert!(effect(&mut core, command).is_none(), "nobody is told");
+    }
     for owner in ["A", "B"] {
         publish(&mut core, owner, Vec::new());
     }

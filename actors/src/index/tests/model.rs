@@ -107,7 +107,7 @@ fn in_parts(core: &mut Core, name: &PeerName, files: &[PublishedFile], size: usi
         part += 1;
     }
     match publish_part(core, name.as_str(), part, true, Vec::new()) {
-        Outcome::ToKeep(keep, _) => core.kept(keep.held),
+        Outcome::ToKeep(keep, _) => kept(core, keep.held),
         Outcome::Answered(answer) => panic!("a good share was not taken: {answer:?}"),
     }
 }

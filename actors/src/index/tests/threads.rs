@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::super::keeper::Keep;
-use super::super::shell;
+use super::super::shell::{self, IndexShell};
 use super::*;
 use crate::commands::index::{IndexHandle, PublishRefused};
-use crate::runtime::{NoAnswer, mailbox};
+use crate::runtime::{NoAnswer, mailbox, start as start_actor};
 
 /// Long enough for any machine; nothing waits that long unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ fn found(index: &IndexHandle, word: &str) -> Found {
 #[test]
 fn a_restart_keeps_everything_but_who_is_online() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path()).expect("the index starts");
     let a = vec![file("tides.md", &["Sea"]), file("low water.txt", &["sea", "poem"])];
     let b = vec![file("low water.txt", &["SEA"])];
     let published = index.publish(peer("Alice"), 0, true, a, DEADLINE);
@@ -32,21 +32,19 @@ fn a_restart_keeps_everything_but_who_is_online() {
     let before = found(&index, "sea");
     assert_eq!(names(&before), [("bob", "low water.txt"), ("Alice", "low water.txt"), ("Alice", "tides.md")]);
     drop(index);
-    drop(threads);
 
-    let (index, threads) = shell::start(data.path()).expect("the index starts again");
+    let index = shell::start(data.path()).expect("the index starts again");
     let after = found(&index, "sea");
     assert_eq!(names(&after), [("Alice", "low water.txt"), ("bob", "low water.txt"), ("Alice", "tides.md")]);
     assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
     assert_eq!(after.hits[0].file, before.hits[1].file);
     drop(index);
-    drop(threads);
 }
 
 #[test]
 fn what_was_sent_before_the_end_is_kept() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path()).expect("the index starts");
     let mut pending = Vec::new();
     for n in 0..100 {
         let (reply, answer) = reply();
@@ -58,35 +56,32 @@ fn what_was_sent_before_the_end_is_kept() {
         pending.push(answer);
     }
     drop(index);
-    drop(threads);
     for answer in pending {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
     }
-    let (index, threads) = shell::start(data.path()).expect("the index starts again");
+    let index = shell::start(data.path()).expect("the index starts again");
     let kept: Vec<_> = found(&index, "k").hits.into_iter().map(|hit| hit.file.name).collect();
     let last: Vec<wire::FileName> =
         (93..100).map(|n| format!("f{n}").parse().expect("a good name")).collect();
     assert_eq!(kept, last);
     drop(index);
-    drop(threads);
 }
 
 #[test]
 fn a_search_does_not_wait_for_the_disk() {
-    let (address, commands) = mailbox(8);
-    let index = IndexHandle(address);
     // A keeper that never gets round to writing.
-    let (to_keeper, keeps) = mailbox::<Keep>(8);
-    let (to_index, kept) = mailbox(8);
-    let thread = std::thread::spawn(move || shell::run(Core::default(), &commands, &to_keeper, &kept));
+    let (to_keeper, keeps) = mailbox::<Keep, Keep>(8);
+    let (address, commands) = mailbox(8);
+    let shell = IndexShell { effects: Vec::new(), keeper: Box::new(to_keeper) };
+    let handle = IndexHandle(address.clone());
+    let index =
+        start_actor("index", (address, commands), handle, Core::default(), shell).expect("there is a thread");
     let (reply, publisher) = reply();
     let files = vec![file("f", &["k"])];
     let command = Command::Publish { peer: peer("A"), part: 0, last: true, files, reply };
     index.send(command).expect("the index runs");
     assert_eq!(found(&index, "k").total, 1);
-    assert!(to_index.offer(Default::default()).is_ok(), "nothing was reported as kept");
     drop(index);
-    thread.join().expect("the index ends in peace");
     drop(keeps);
     assert_eq!(publisher.wait(DEADLINE), Err(NoAnswer::Dropped));
 }
@@ -94,12 +89,11 @@ fn a_search_does_not_wait_for_the_disk() {
 #[test]
 fn a_disk_that_fails_is_told_to_the_publisher() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let (index, threads) = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path()).expect("the index starts");
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
     let files = vec![file("f", &["k"])];
     let published = index.publish(peer("A"), 0, true, files, DEADLINE);
     assert!(matches!(published, Ok(Err(PublishRefused::NotKept(_)))), "{published:?}");
     assert_eq!(found(&index, "k").total, 1);
     drop(index);
-    drop(threads);
 }

@@ -1,0 +1,258 @@
+//! The one shape of an actor: a core that decides, a shell that carries out, and the loop that joins them.
+//!
+//! A core is a plain struct. It takes commands and hands out what is to be done; it has no channel, socket, file, clock or
+//! randomness of its own, so a test can drive it by hand and a simulation can drive many of them in one thread. A shell has
+//! what the core must not have. [`start`] runs both on a thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+
+use super::{Address, Mailbox};
+
+/// Exit status of the process after a panic in an actor: the one Rust itself uses for a panic.
+const EXIT_PANIC: i32 = 101;
+
+/// Most commands between two times that a shell carries out what they led to.
+const BATCH_COMMANDS_MAX: usize = 256;
+
+/// The two clocks, read once a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For deadlines.
+    pub instant: Instant,
+    /// What is shown and compared with the times of files.
+    pub time: SystemTime,
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+}
+
+/// The state and decisions of an actor.
+pub trait Core {
+    /// What it can be told.
+    type Command;
+    /// Where it puts what is to be done: a list of effects, or ports that say at once whether they have room.
+    type Out;
+
+    /// Takes a command in.
+    fn handle(&mut self, now: Now, command: Self::Command, out: &mut Self::Out);
+}
+
+/// What an actor has beside its core: files, sockets, addresses of others.
+pub trait Shell: Send + 'static {
+    /// What decides.
+    type Core: Core<Command: Send> + Send + 'static;
+
+    /// Most commands of one batch.
+    const BATCH_COMMANDS_MAX: usize = BATCH_COMMANDS_MAX;
+
+    /// Where the core puts what is to be done.
+    fn out(&mut self) -> &mut <Self::Core as Core>::Out;
+
+    /// Carries out what was put there by a batch of commands, and what is due. Says when to call it again if no command
+    /// comes before.
+    fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant>;
+
+    /// The last call, after the last batch.
+    fn end(&mut self, _core: &mut Self::Core) {}
+}
+
+/// A running actor: the handle that others get clones of, and its thread. Dropping it lets the actor take what is in its
+/// mailbox, ends it, and waits for that, whoever still has a clone.
+pub struct Running<H> {
+    handle: H,
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<H: std::fmt::Debug> std::fmt::Debug for Running<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl<H> std::ops::Deref for Running<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        &self.handle
+    }
+}
+
+impl<H> Drop for Running<H> {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs an actor until its [`Running`] is dropped. If it panics the process ends with a non-zero status: what was acknowledged
+/// is on disk, and a server that has lost its Router or store must not seem to be alive.
+///
+/// `address` and `mailbox` belong together; `handle` is what others see of the address.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start<P, S, H>(
+    name: &'static str,
+    (address, mailbox): (Address<P>, Mailbox<P, <S::Core as Core>::Command>),
+    handle: H,
+    core: S::Core,
+    shell: S,
+) -> std::io::Result<Running<H>>
+where
+    P: Send + 'static,
+    S: Shell<Core: Core<Command: From<P> + 'static>>,
+{
+    let thread = spawn_vital(name, move || run(core, shell, mailbox))?;
+    Ok(Running { handle, end: Some(Box::new(move || address.end())), thread: Some(thread) })
+}
+
+fn run<P, S: Shell<Core: Core<Command: From<P>>>>(
+    mut core: S::Core,
+    mut shell: S,
+    mut mailbox: Mailbox<P, <S::Core as Core>::Command>,
+) {
+    let mut batch = Vec::new();
+    let mut wake_at = shell.settle(&mut core, Now::read());
+    let mut goes_on = true;
+    while goes_on {
+        goes_on = mailbox.wait(wake_at, S::BATCH_COMMANDS_MAX, &mut batch);
+        let now = Now::read();
+        for command in batch.drain(..) {
+            core.handle(now, command, shell.out());
+        }
+        wake_at = shell.settle(&mut core, now);
+    }
+    shell.end(&mut core);
+}
+
+/// Runs a thread without which the server has no meaning. If it panics the process ends.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn spawn_vital(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        if !isolated(run) {
+            tracing::error!(target: "runtime", actor = name, "an actor panicked; the server ends");
+            std::process::exit(EXIT_PANIC);
+        }
+    })
+}
+
+/// Runs what belongs to one connection. A panic in it ends it alone: then this is false.
+pub(crate) fn isolated(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::{Reply, mailbox, reply};
+
+    /// Adds up numbers; a shell that counts how often it was called.
+    #[derive(Default)]
+    struct Sum(u64);
+
+    enum Command {
+        Add(u64),
+        Total(Reply<(u64, u32)>),
+    }
+
+    #[derive(Default)]
+    struct Settled {
+        answers: Vec<(Reply<(u64, u32)>, u64)>,
+        count: u32,
+    }
+
+    impl Core for Sum {
+        type Command = Command;
+        type Out = Vec<(Reply<(u64, u32)>, u64)>;
+
+        fn handle(&mut self, _now: Now, command: Command, out: &mut Self::Out) {
+            match command {
+                Command::Add(number) => self.0 += number,
+                Command::Total(reply) => out.push((reply, self.0)),
+            }
+        }
+    }
+
+    impl Shell for Settled {
+        type Core = Sum;
+
+        fn out(&mut self) -> &mut Vec<(Reply<(u64, u32)>, u64)> {
+            &mut self.answers
+        }
+
+        fn settle(&mut self, _core: &mut Sum, now: Now) -> Option<Instant> {
+            self.count += 1;
+            for (reply, total) in self.answers.drain(..) {
+                reply.answer((total, self.count));
+            }
+            Some(now.instant + Duration::from_millis(1))
+        }
+    }
+
+    fn running() -> Running<Address<Command>> {
+        let (address, mailbox) = mailbox(64);
+        start("sum", (address.clone(), mailbox), address, Sum::default(), Settled::default())
+            .expect("there is a thread")
+    }
+
+    fn total(address: &Address<Command>) -> (u64, u32) {
+        let (reply, pending) = reply();
+        address.send(Command::Total(reply)).expect("it runs");
+        pending.wait(Duration::from_secs(20)).expect("it answers")
+    }
+
+    #[test]
+    fn commands_are_taken_in_order_and_time_passes_without_any() {
+        let sum = running();
+        for number in 1..=10 {
+            sum.send(Command::Add(number)).expect("it runs");
+        }
+        let (first, settled) = total(&sum);
+        assert_eq!(first, 55);
+        let since = Instant::now();
+        while total(&sum).1 < settled + 20 {
+            assert!(since.elapsed() < Duration::from_secs(20), "it is never woken");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn dropping_it_ends_and_joins_it_whoever_keeps_an_address() {
+        let sum = running();
+        let kept = (*sum).clone();
+        let (reply, pending) = reply();
+        kept.send(Command::Add(2)).expect("it runs");
+        kept.send(Command::Total(reply)).expect("it runs");
+        drop(sum);
+        assert_eq!(
+            pending.wait(Duration::ZERO).map(|(total, _)| total),
+            Ok(2),
+            "what was sent before was done"
+        );
+        assert!(kept.send(Command::Add(1)).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn a_panic_in_isolated_work_ends_alone() {
+        assert!(isolated(|| {}));
+        assert!(!isolated(|| panic!("this panic is part of a test")));
+    }
+}
