@@ -5,7 +5,6 @@
 
 mod binaries;
 pub mod http;
-pub mod measure;
 mod place;
 mod process;
 mod proxy;

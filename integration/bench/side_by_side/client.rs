@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use integration::measure::{Latency, percentile};
+use measure::{Latency, percentile};
 
 use crate::interrupt::Interrupt;
 

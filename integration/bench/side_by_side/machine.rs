@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use integration::measure::Machine;
+use measure::Machine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const KIB_PER_GIB: f64 = 1024.0 * 1024.0;

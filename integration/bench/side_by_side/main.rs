@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{CommandFactory as _, Parser, ValueEnum};
-use integration::measure::{Report, chart, table};
 use integration::repository;
+use measure::{Report, chart, table};
 
 use interrupt::Interrupt;
 

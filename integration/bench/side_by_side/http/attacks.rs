@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use integration::measure::Attack;
+use measure::Attack;
 
 use super::servers::Server;
 use super::site;

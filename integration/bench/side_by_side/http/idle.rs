@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use integration::measure::Idle;
+use measure::Idle;
 
 use super::servers::Server;
 use super::site;

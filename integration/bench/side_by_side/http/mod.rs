@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use integration::measure::Report;
 use integration::{Place, repository};
+use measure::Report;
 
 use crate::interrupt::Interrupt;
 use crate::{Extent, machine, tools};

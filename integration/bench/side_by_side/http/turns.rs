@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use integration::Place;
-use integration::measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
+use measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
 
 use super::servers::Server;
 use super::site;

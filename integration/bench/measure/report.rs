@@ -264,7 +264,7 @@ pub(super) mod tests {
         })
     }
 
-    pub(in crate::measure) fn shape(ours: [f64; 3], rival: [f64; 3], our_p99_us: f64) -> Shape {
+    pub(crate) fn shape(ours: [f64; 3], rival: [f64; 3], our_p99_us: f64) -> Shape {
         let turns = |values: [f64; 3], p99_us| values.map(|value| turn(value, p99_us)).to_vec();
         Shape {
             name: "keep-alive-16".to_owned(),
@@ -278,7 +278,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::measure) fn report(shapes: Vec<Shape>) -> Report {
+    pub(crate) fn report(shapes: Vec<Shape>) -> Report {
         let latency = |p50_us| Latency { requests: 1000, p50_us, p99_us: p50_us * 3.0 };
         Report {
             suite: "http",
