@@ -1,127 +1,143 @@
-//! The report as a picture: an SVG by hand, light or dark as its reader likes it.
+//! The report as a picture: an SVG in light or dark colours, as its reader's browser prefers.
 
-use std::fmt::Write as _;
+use anyhow::Result;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::report::{Attack, Idle, Report, Shape, Verdict};
-use super::table::{duration, per_second, times};
+use super::report::{Attack, Figures, Idle, Report, Shape, Verdict};
+use super::table::{duration, machine, per_second, times, versions};
 
-/// Measures of the picture, in pixels.
-const WIDTH: f64 = 980.0;
-const MARGIN: f64 = 24.0;
-const BARS_LEFT: f64 = 262.0;
-const BARS_WIDTH: f64 = 358.0;
+// All measures are pixels.
+const WIDTH: i32 = 1080;
+const MARGIN: i32 = 24;
+const BARS_LEFT: i32 = 290;
+const BARS_WIDTH: i32 = 350;
 /// Where the columns of figures end.
-const COLUMNS: [f64; 4] = [724.0, 808.0, 882.0, 956.0];
-const ROW: f64 = 28.0;
-const BAR: f64 = 14.0;
-const HEAD: f64 = 146.0;
-const PANEL_GAP: f64 = 64.0;
-const AXIS: f64 = 22.0;
+const COLUMNS: [i32; 6] = [732, 814, 878, 940, 998, 1056];
+const COLUMNS_LEFT: i32 = 664;
+const ROW: i32 = 28;
+const BAR: i32 = 14;
+/// What the title and the lines below it take.
+const HEAD: i32 = 146;
+const PANEL_GAP: i32 = 64;
+const AXIS: i32 = 22;
 /// About as wide as a character of a bar's label.
-const CHARACTER: f64 = 7.0;
+const CHARACTER: i32 = 8;
 
-const STYLE: &str = "
-text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2328}
-.title{font-size:18px;font-weight:600}
-.heading,.value{font-weight:600}
-.note,.column,.axis{font-size:12px;fill:#59636e}
-.figure{font-size:12px;font-variant-numeric:tabular-nums}
-.column,.figure{text-anchor:end}
-.axis{text-anchor:middle}
-.page{fill:#fff}
-.grid{stroke:#d8dee4}
-.base{stroke:#59636e;stroke-width:1.5}
-.met{fill:#2f7fd6}
-.missed{fill:#d9822b}
-.target,.spread{stroke:#1f2328;fill:none}
-.target{stroke-width:2.5}
-.spread{stroke-width:1.2}
-@media (prefers-color-scheme:dark){
-text{fill:#f0f6fc}
-.note,.column,.axis{fill:#9198a1}
-.page{fill:#0d1117}
-.grid{stroke:#30363d}
-.base{stroke:#9198a1}
-.met{fill:#3b82d0}
-.missed{fill:#bf6d16}
-.target,.spread{stroke:#f0f6fc}
-}
-";
+const FONT: &str = "system-ui, -apple-system, sans-serif";
+const TEXT: RGBColor = RGBColor(0x1f, 0x23, 0x28);
+const NOTE: RGBColor = RGBColor(0x59, 0x63, 0x6e);
+const PAGE: RGBColor = RGBColor(0xff, 0xff, 0xff);
+const GRID: RGBColor = RGBColor(0xd8, 0xde, 0xe4);
+const MET: RGBColor = RGBColor(0x2f, 0x7f, 0xd6);
+const MISSED: RGBColor = RGBColor(0xd9, 0x82, 0x2b);
+const INFORMATIVE: RGBColor = RGBColor(0x8c, 0x95, 0x9f);
+/// Each colour, and what it becomes where dark pages are preferred.
+const DARK: [(RGBColor, &str); 7] = [
+    (TEXT, "#f0f6fc"),
+    (NOTE, "#9198a1"),
+    (PAGE, "#0d1117"),
+    (GRID, "#30363d"),
+    (MET, "#3b82d0"),
+    (MISSED, "#bf6d16"),
+    (INFORMATIVE, "#6e7681"),
+];
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// One bar.
 struct Row {
     title: String,
     value: Option<f64>,
     spread: Option<(f64, f64)>,
-    target: f64,
-    is_met: bool,
-    /// Behind the bar.
+    target: Option<f64>,
+    color: RGBColor,
+    /// Beside the bar.
     label: String,
-    /// In the columns.
-    figures: [String; 4],
+    /// In the columns, from the left.
+    figures: Vec<String>,
 }
 
-/// Bars that share an axis.
+/// Bars with an axis in common.
 struct Panel<'a> {
     heading: &'a str,
-    columns: [&'a str; 4],
-    /// The value of the strong line: as much as the rival, or all that is allowed.
-    base: f64,
-    /// The value at the right end.
+    columns: &'a [&'a str],
+    /// The value at the right end of the axis.
     end: f64,
-    step: f64,
-    /// What stands under a grid line.
-    tick: &'a dyn Fn(f64) -> String,
+    tick: fn(f64) -> String,
     rows: Vec<Row>,
 }
 
 /// The report as an SVG.
-pub fn chart(report: &Report) -> String {
-    let rival = report.shapes.first().map_or("nginx", |shape| shape.rival.name);
-    let mut drawing = Drawing::default();
-    drawing.heading(report, rival);
-    let mut top = HEAD;
-    let ratios: Vec<Row> = report.shapes.iter().map(ratio_row).collect();
-    if !ratios.is_empty() {
-        let columns = ["switchboard", rival, "p99", &format!("{rival} p99")];
-        let tick = |at: f64| if at == 1.0 { format!("1x = {rival}") } else { format!("{at}x") };
-        let heading = format!("Ratio to {rival} (more is better)");
-        // Labels of smaller steps would run into each other.
-        let step = if end_of(&ratios, 0.5) > 4.0 { 1.0 } else { 0.5 };
-        let end = end_of(&ratios, step);
-        top = drawing.panel(
-            top,
-            &Panel { heading: &heading, columns, base: 1.0, end, step, tick: &tick, rows: ratios },
-        );
-        top += PANEL_GAP;
+///
+/// # Errors
+/// As the library, which has none for a text.
+pub fn chart(report: &Report) -> Result<String> {
+    let panels = panels(report);
+    let heights = panels.iter().map(|panel| panel.height() + PANEL_GAP).sum::<i32>();
+    let size = (WIDTH.unsigned_abs(), (HEAD + heights - PANEL_GAP + MARGIN).unsigned_abs());
+    let mut svg = String::new();
+    {
+        let canvas = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        canvas.fill(&PAGE)?;
+        draw_head(&canvas, report)?;
+        let mut top = HEAD;
+        for panel in &panels {
+            panel.draw(&canvas, top)?;
+            top += panel.height() + PANEL_GAP;
+        }
+        canvas.present()?;
     }
-    let shares: Vec<Row> =
-        report.idle.iter().filter_map(idle_row).chain(report.attacks.iter().filter_map(attack_row)).collect();
-    if !shares.is_empty() {
-        let columns = ["measured", "allowed", "p50", "p50 before"];
-        let tick = |at: f64| format!("{:.0} %", at * 100.0);
-        let heading = "Share of what is allowed (less is better)";
-        // Something that is far beyond would make everything else invisible.
-        let end = end_of(&shares, 0.25).min(2.0);
-        top = drawing
-            .panel(top, &Panel { heading, columns, base: 1.0, end, step: 0.25, tick: &tick, rows: shares });
-        top += PANEL_GAP;
-    }
-    let height = top - PANEL_GAP + MARGIN;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Switchboard and {rival} side by side\">\n\
-         <style>{STYLE}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n{}</svg>\n",
-        drawing.body
+    Ok(with_dark_colors(&svg))
+}
+
+/// The library writes colours as attributes; a style sheet has precedence over these.
+fn with_dark_colors(svg: &str) -> String {
+    let rules: String = DARK
+        .iter()
+        .map(|(RGBColor(red, green, blue), dark)| {
+            let light = format!("#{red:02X}{green:02X}{blue:02X}");
+            format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}\n")
+        })
+        .collect();
+    let style = format!("<style>\n@media (prefers-color-scheme:dark){{\n{rules}}}\n</style>\n");
+    svg.replacen("<svg ", "<svg role=\"img\" aria-label=\"Switchboard and nginx side by side\" ", 1).replacen(
+        ">\n",
+        &format!(">\n{style}"),
+        1,
     )
 }
 
-/// A whole step beyond all that is drawn, with room for the label of the longest bar.
-fn end_of(rows: &[Row], step: f64) -> f64 {
+fn panels(report: &Report) -> Vec<Panel<'static>> {
+    let ratios: Vec<Row> = report.shapes.iter().map(ratio_row).collect();
+    let idle = report.idle.iter().filter_map(idle_row);
+    let shares: Vec<Row> = idle.chain(report.attacks.iter().filter_map(attack_row)).collect();
+    let ratios = Panel {
+        heading: "Ratio to nginx at its best setting, which is 1x (more is better)",
+        columns: &["switchboard", "nginx", "p99", "nginx", "cpu/req", "nginx"],
+        end: end_of(&ratios),
+        tick: |at| format!("{at}x"),
+        rows: ratios,
+    };
+    let shares = Panel {
+        heading: "Share of what is allowed (less is better)",
+        columns: &["measured", "allowed", "p50", "before"],
+        // One that is far beyond would make the others invisible.
+        end: end_of(&shares).min(2.0),
+        tick: |at| format!("{:.0} %", at * 100.0),
+        rows: shares,
+    };
+    [ratios, shares].into_iter().filter(|panel| !panel.rows.is_empty()).collect()
+}
+
+/// The end of an axis, beyond all that is drawn and with room for a label.
+fn end_of(rows: &[Row]) -> f64 {
     let drawn = rows.iter().flat_map(|row| {
-        [row.target, row.value.unwrap_or_default(), row.spread.map_or(0.0, |(_, highest)| highest)]
+        let highest = row.spread.map_or(0.0, |(_, highest)| highest);
+        [row.target.unwrap_or_default(), row.value.unwrap_or_default(), highest]
     });
-    (drawn.fold(1.0, f64::max) * 1.15 / step).ceil() * step
+    drawn.fold(1.0, f64::max) * 1.2
 }
 
 fn ratio_row(shape: &Shape) -> Row {
@@ -131,201 +147,252 @@ fn ratio_row(shape: &Shape) -> Row {
         (Some(ratio), _) => times(ratio),
         (None, _) => "no valid turn".to_owned(),
     };
-    let both = [comparison.ours, comparison.rival];
-    let [ours, rival] = both.map(|of| of.map(|of| per_second(of.per_second, shape.unit)).unwrap_or_default());
-    let [our_p99, rival_p99] = both.map(|of| of.map(|of| duration(of.p99_us)).unwrap_or_default());
+    let both = |text: &dyn Fn(Figures) -> Option<String>| {
+        [comparison.ours, comparison.rival].map(|figures| figures.and_then(text).unwrap_or_default())
+    };
+    let figures = [
+        both(&|figures| Some(per_second(figures.per_second, shape.unit))),
+        both(&|figures| Some(duration(figures.p99_us))),
+        both(&|figures| figures.cpu_us_per_request.map(duration)),
+    ];
     Row {
         title: shape.title.clone(),
         value: comparison.ratio,
         spread: comparison.spread.map(|spread| (spread.lowest, spread.highest)),
         target: shape.target,
-        is_met: comparison.verdict == Verdict::Met,
+        color: match comparison.verdict {
+            Verdict::Met => MET,
+            Verdict::NoTarget => INFORMATIVE,
+            Verdict::TooSlow | Verdict::TailWorse | Verdict::NotMeasured => MISSED,
+        },
         label,
-        figures: [ours, rival, our_p99, rival_p99],
+        figures: figures.concat(),
     }
 }
 
 fn idle_row(idle: &Idle) -> Option<Row> {
     let limit = idle.limit_kib?;
     let each = idle.per_connection_kib();
-    let figures = [format!("{each:.1} KiB"), format!("{limit:.0} KiB"), String::new(), String::new()];
+    let figures = vec![format!("{each:.1} KiB"), format!("{limit:.0} KiB")];
     Some(share_row(format!("Memory, {} idle connections", idle.connections), each / limit, figures))
 }
 
 fn attack_row(attack: &Attack) -> Option<Row> {
     let ratio = attack.ratio()?;
-    let figures =
-        [times(ratio), times(attack.limit), duration(attack.during?.p50_us), duration(attack.before.p50_us)];
+    let figures = vec![
+        times(ratio),
+        times(attack.limit),
+        duration(attack.during?.p50_us),
+        duration(attack.before.p50_us),
+    ];
     Some(share_row(format!("A client's wait, {}", attack.title), ratio / attack.limit, figures))
 }
 
-fn share_row(title: String, share: f64, figures: [String; 4]) -> Row {
+fn share_row(title: String, share: f64, figures: Vec<String>) -> Row {
     let label = format!("{:.0} %", share * 100.0);
-    Row { title, value: Some(share), spread: None, target: 1.0, is_met: share <= 1.0, label, figures }
+    let color = if share <= 1.0 { MET } else { MISSED };
+    Row { title, value: Some(share), spread: None, target: Some(1.0), color, label, figures }
 }
 
-/// The elements so far.
-#[derive(Default)]
-struct Drawing {
-    body: String,
+impl Panel<'_> {
+    /// Without the heading, which stands above.
+    fn height(&self) -> i32 {
+        ROW * row_number(self.rows.len()) + AXIS
+    }
+
+    /// Draws the panel with its first row at `top`.
+    fn draw(&self, canvas: &Canvas<'_>, top: i32) -> Result<()> {
+        text(canvas, (MARGIN, top - 18), self.heading, bold(13))?;
+        for (column, right) in self.columns.iter().zip(COLUMNS) {
+            text(canvas, (right, top - 18), column, right_aligned(&note()))?;
+        }
+        let size = (BARS_WIDTH.unsigned_abs(), self.height().unsigned_abs());
+        let area = canvas.clone().shrink((BARS_LEFT, top), size);
+        let bottom = f64::from(row_number(self.rows.len()));
+        let mut bars =
+            ChartBuilder::on(&area).x_label_area_size(AXIS).build_cartesian_2d(0.0..self.end, bottom..0.0)?;
+        bars.configure_mesh()
+            .disable_y_axis()
+            .disable_y_mesh()
+            .x_labels(6)
+            .x_max_light_lines(1)
+            .x_label_formatter(&|at| (self.tick)(*at))
+            .bold_line_style(GRID)
+            .light_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(note())
+            .draw()?;
+        bars.draw_series([PathElement::new([(1.0, 0.0), (1.0, bottom)], NOTE.stroke_width(2))])?;
+        for (number, row) in self.rows.iter().enumerate() {
+            let middle = f64::from(row_number(number)) + 0.5;
+            let at = |value: f64| bars.backend_coord(&(value.clamp(0.0, self.end), middle));
+            row.draw(canvas, at)?;
+        }
+        Ok(())
+    }
 }
 
-impl Drawing {
-    fn heading(&mut self, report: &Report, rival: &str) {
-        let machine = &report.machine;
-        let versions: Vec<String> =
-            report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let lines = [
-            format!(
-                "{}, {} cores, {:.0} GiB, Linux {}",
-                machine.cpu, machine.cores, machine.memory_gib, machine.kernel
-            ),
-            format!("{}; {}", versions.join(", "), report.date),
-            format!(
-                "Medians of {} turns of {} s each, one after the other.",
-                report.turns, report.seconds_per_turn
-            ),
-        ];
-        self.text("title", MARGIN, 36.0, &format!("Switchboard and {rival}, side by side"));
-        for (line, y) in lines.iter().zip([58.0, 75.0, 92.0]) {
-            self.text("note", MARGIN, y, line);
+impl Row {
+    /// Draws the bar with what belongs to it. `at` is where a value lies, in the middle of the row.
+    fn draw(&self, canvas: &Canvas<'_>, at: impl Fn(f64) -> (i32, i32)) -> Result<()> {
+        let (left, middle) = at(0.0);
+        text(canvas, (MARGIN, middle), &self.title, font(13))?;
+        let (mut free, _) = at(self.value.unwrap_or_default());
+        let bar = [(left, middle - BAR / 2), (free, middle + BAR / 2)];
+        canvas.draw(&Rectangle::new(bar, self.color.filled()))?;
+        if let Some((lowest, highest)) = self.spread {
+            let (from, to) = (at(lowest).0, at(highest).0);
+            line(canvas, (from, middle), (to, middle), 1)?;
+            for end in [from, to] {
+                line(canvas, (end, middle - 4), (end, middle + 4), 1)?;
+            }
+            free = free.max(to);
         }
-        self.legend(565.0, 36.0);
-    }
-
-    fn legend(&mut self, left: f64, baseline: f64) {
-        let middle = baseline - 4.0;
-        for (class, text, x) in [("met", "target met", left), ("missed", "missed", left + 96.0)] {
-            self.bar(class, x, middle, 12.0);
-            self.text("note", x + 18.0, baseline, text);
+        if let Some(target) = self.target {
+            let (x, _) = at(target);
+            line(canvas, (x, middle - 10), (x, middle + 10), 2)?;
+            free = free.max(x);
         }
-        self.line("target", (left + 176.0, middle - 8.0), (left + 176.0, middle + 8.0));
-        self.text("note", left + 184.0, baseline, "target");
-        self.whisker(left + 238.0, left + 260.0, middle);
-        self.text("note", left + 268.0, baseline, "all turns");
-    }
-
-    /// Draws a panel whose first row begins at `top`, and returns where its axis ends.
-    fn panel(&mut self, top: f64, panel: &Panel<'_>) -> f64 {
-        let x = |value: f64| BARS_LEFT + (value / panel.end).clamp(0.0, 1.0) * BARS_WIDTH;
-        let bottom = top + ROW * panel.rows.len() as f64;
-        self.text("heading", MARGIN, top - 12.0, panel.heading);
-        for (column, right) in panel.columns.iter().zip(COLUMNS) {
-            self.text("column", right, top - 12.0, column);
+        // A long label of a long bar must not run into the columns.
+        let width = CHARACTER * row_number(self.label.chars().count());
+        text(canvas, ((free + 7).min(COLUMNS_LEFT - width), middle), &self.label, bold(13))?;
+        for (figure, right) in self.figures.iter().zip(COLUMNS) {
+            text(canvas, (right, middle), figure, right_aligned(&font(12)))?;
         }
-        let mut at = 0.0;
-        while at <= panel.end {
-            self.line("grid", (x(at), top), (x(at), bottom));
-            self.text("axis", x(at), bottom + 16.0, &(panel.tick)(at));
-            at += panel.step;
-        }
-        for (row, place) in panel.rows.iter().zip(0_u16..) {
-            let middle = top + ROW * (f64::from(place) + 0.5);
-            self.row(row, middle, x);
-        }
-        self.line("base", (x(panel.base), top), (x(panel.base), bottom));
-        bottom + AXIS
+        Ok(())
     }
+}
 
-    fn row(&mut self, row: &Row, middle: f64, x: impl Fn(f64) -> f64) {
-        let baseline = middle + 4.5;
-        self.text("row", MARGIN, baseline, &row.title);
-        let end = x(row.value.unwrap_or_default());
-        self.bar(if row.is_met { "met" } else { "missed" }, BARS_LEFT, middle, end - BARS_LEFT);
-        let mut free = end.max(x(row.target));
-        if let Some((lowest, highest)) = row.spread {
-            self.whisker(x(lowest), x(highest), middle);
-            free = free.max(x(highest));
-        }
-        self.line("target", (x(row.target), middle - 10.0), (x(row.target), middle + 10.0));
-        // A long label of a long bar stands before the columns all the same.
-        let first_column = COLUMNS[0] - 64.0;
-        let width = row.label.chars().count() as f64 * CHARACTER;
-        self.text("value", (free + 7.0).min(first_column - width), baseline, &row.label);
-        for (figure, right) in row.figures.iter().zip(COLUMNS) {
-            self.text("figure", right, baseline, figure);
-        }
+fn draw_head(canvas: &Canvas<'_>, report: &Report) -> Result<()> {
+    text(canvas, (MARGIN, 30), "Switchboard and nginx, side by side", bold(18))?;
+    let turns = format!(
+        "Medians of {} turns of {} s each, one after the other; cpu/req: processor time of the server for each request.",
+        report.turns, report.seconds_per_turn
+    );
+    let origin = format!("{}; {}", versions(report), report.date);
+    for (line, y) in [machine(report), origin, turns].iter().zip([54, 71, 88]) {
+        text(canvas, (MARGIN, y), line, note())?;
     }
+    let (left, middle) = (610, 30);
+    for (color, meaning, x) in
+        [(MET, "target met", left), (MISSED, "missed", left + 96), (INFORMATIVE, "no target", left + 170)]
+    {
+        let bar = [(x, middle - BAR / 2), (x + 12, middle + BAR / 2)];
+        canvas.draw(&Rectangle::new(bar, color.filled()))?;
+        text(canvas, (x + 18, middle), meaning, note())?;
+    }
+    line(canvas, (left + 264, middle - 8), (left + 264, middle + 8), 2)?;
+    text(canvas, (left + 272, middle), "target", note())?;
+    line(canvas, (left + 328, middle), (left + 350, middle), 1)?;
+    for end in [left + 328, left + 350] {
+        line(canvas, (end, middle - 4), (end, middle + 4), 1)?;
+    }
+    text(canvas, (left + 358, middle), "all turns", note())
+}
 
-    fn bar(&mut self, class: &str, x: f64, middle: f64, width: f64) {
-        let y = middle - BAR / 2.0;
-        self.element(&format!(
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\"/>"
-        ));
-    }
+fn line(canvas: &Canvas<'_>, from: (i32, i32), to: (i32, i32), width: u32) -> Result<()> {
+    Ok(canvas.draw(&PathElement::new([from, to], TEXT.stroke_width(width)))?)
+}
 
-    fn whisker(&mut self, left: f64, right: f64, middle: f64) {
-        let (above, below) = (middle - 4.0, middle + 4.0);
-        self.element(&format!(
-            "<path class=\"spread\" d=\"M{left:.1} {above:.1}V{below:.1}M{left:.1} {middle:.1}H{right:.1}M{right:.1} \
-             {above:.1}V{below:.1}\"/>"
-        ));
-    }
+fn text(canvas: &Canvas<'_>, at: (i32, i32), text: &str, style: TextStyle<'_>) -> Result<()> {
+    Ok(canvas.draw(&Text::new(text, at, style))?)
+}
 
-    fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
-        self.element(&format!(
-            "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
-            from.0, from.1, to.0, to.1
-        ));
-    }
+fn font(pixels: i32) -> TextStyle<'static> {
+    // The library divides what it is given by this when it writes an SVG.
+    let size = f64::from(pixels) * 1.24;
+    let style = TextStyle::from((FONT, size).into_font()).color(&TEXT);
+    style.pos(Pos::new(HPos::Left, VPos::Center))
+}
 
-    fn text(&mut self, class: &str, x: f64, y: f64, text: &str) {
-        // The name of a processor or a version may contain anything.
-        let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        self.element(&format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"));
-    }
+fn bold(pixels: i32) -> TextStyle<'static> {
+    let style = font(pixels);
+    TextStyle { font: style.font.style(FontStyle::Bold), ..style }
+}
 
-    fn element(&mut self, element: &str) {
-        // A string takes everything.
-        let _ = writeln!(self.body, "{element}");
-    }
+fn note() -> TextStyle<'static> {
+    font(12).color(&NOTE)
+}
+
+fn right_aligned(style: &TextStyle<'static>) -> TextStyle<'static> {
+    style.pos(Pos::new(HPos::Right, VPos::Center))
+}
+
+/// A number of rows or characters, of which there are few.
+fn row_number(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Contestant;
     use super::super::report::tests::{report, shape};
     use super::*;
 
-    fn count(svg: &str, what: &str) -> usize {
-        svg.matches(what).count()
+    fn drawn(shapes: Vec<Shape>) -> String {
+        chart(&report(shapes)).expect("a text takes everything")
+    }
+
+    fn bars(svg: &str, RGBColor(red, green, blue): RGBColor) -> usize {
+        let fill = format!("fill=\"#{red:02X}{green:02X}{blue:02X}\" stroke=\"none\"");
+        svg.lines().filter(|line| line.starts_with("<rect ") && line.contains(&fill)).count()
     }
 
     #[test]
-    fn each_shape_has_a_bar_a_target_and_a_whisker() {
-        let shapes = vec![shape([160.0; 3], [100.0; 3], 90.0), shape([120.0; 3], [100.0; 3], 90.0)];
-        let svg = chart(&report(shapes));
-        // With those of the legend; memory and attack have no whisker.
-        assert_eq!(count(&svg, "<rect class=\"met\""), 4);
-        assert_eq!(count(&svg, "<rect class=\"missed\""), 2);
-        assert_eq!(count(&svg, "<line class=\"target\""), 5);
-        assert_eq!(count(&svg, "<path class=\"spread\""), 3);
-        for text in [">1.60x<", ">1.20x<", ">50 %<", ">75 %<", ">12.0 KiB<", ">75 us<"] {
-            assert!(svg.contains(text), "{text}");
+    fn each_shape_has_a_bar_in_the_colour_of_its_verdict() {
+        let informative = Shape { target: None, ..shape([70.0; 3], [100.0; 3], 90.0) };
+        let svg = drawn(vec![
+            shape([160.0; 3], [100.0; 3], 90.0),
+            shape([120.0; 3], [100.0; 3], 90.0),
+            informative,
+        ]);
+        // Each has one in the legend. Memory and the attack are within their limits.
+        assert_eq!((bars(&svg, MET), bars(&svg, MISSED), bars(&svg, INFORMATIVE)), (4, 2, 2));
+        for text in ["1.60x", "1.20x", "0.70x", "50 %", "75 %", "12.0 KiB", "75.0 us", "9.0 us", "1x"] {
+            assert!(svg.contains(&format!(">\n{text}\n</text>")), "{text} is not in {svg}");
         }
     }
 
     #[test]
     fn a_bar_ends_where_its_value_is_on_the_axis() {
-        let svg = chart(&report(vec![shape([150.0; 3], [100.0; 3], 90.0)]));
-        // 1.5 of 2.0: three quarters of what there is.
-        assert!(svg.contains(&format!("x=\"{BARS_LEFT:.1}\" y=\"153.0\" width=\"268.5\"")), "{svg}");
+        let svg = drawn(vec![shape([150.0; 3], [100.0; 3], 90.0)]);
+        // The axis ends at 1.8: 1.5 is at five sixths of its 349 pixels.
+        let bar = format!("<rect x=\"{BARS_LEFT}\" y=\"153\" width=\"290\" height=\"{BAR}\"");
+        assert!(svg.contains(&bar), "{svg}");
+    }
+
+    #[test]
+    fn the_kept_results_can_be_drawn_again() {
+        let report: Report =
+            serde_json::from_str(include_str!("../results/http.json")).expect("the results are a report");
+        let svg = chart(&report).expect("a text takes everything");
+        assert!(report.shapes.iter().all(|shape| svg.contains(&shape.title)), "{svg}");
     }
 
     #[test]
     fn names_cannot_break_the_picture() {
         let mut report = report(Vec::new());
         report.machine.cpu = "<script>A & B</script>".to_owned();
-        let svg = chart(&report);
-        assert!(svg.contains("&lt;script&gt;A &amp; B&lt;/script&gt;"));
+        let svg = chart(&report).expect("a text takes everything");
+        assert!(svg.contains("&lt;script&gt;A &amp; B&lt;/script&gt;"), "{svg}");
         assert!(!svg.contains("<script>"));
+    }
+
+    #[test]
+    fn every_colour_has_a_dark_one() {
+        let svg = drawn(vec![shape([150.0; 3], [100.0; 3], 90.0)]);
+        let (style, picture) = svg.split_once("</style>").expect("there is a style sheet");
+        for part in picture.split(['"', ' ']).filter(|part| part.starts_with('#')) {
+            assert!(style.contains(&format!("[fill=\"{part}\"]")), "{part}");
+        }
     }
 
     #[test]
     fn a_shape_without_a_valid_turn_is_named_all_the_same() {
         let mut shape = shape([150.0; 3], [100.0; 3], 90.0);
-        shape.ours.turns = vec![None; 3];
-        let svg = chart(&report(vec![shape]));
-        assert!(svg.contains(">no valid turn<"));
+        shape.ours = Contestant { turns: vec![None; 3], ..shape.ours };
+        let svg = drawn(vec![shape]);
+        assert!(svg.contains("no valid turn"));
         assert!(!svg.contains("NaN"));
     }
 }

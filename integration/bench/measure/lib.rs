@@ -1,5 +1,8 @@
-//! What the measurements in `bench/` have in common and what needs no clock and no process: reading what wrk says,
-//! medians and ratios, and the report as a table, as JSON and as a chart.
+//! The part of the benchmarks that needs no clock and no process: parsing the output of wrk, medians and ratios, and the
+//! report as a table, as JSON and as a chart.
+
+// Nobody but the benchmark beside this library uses it; what is not plain from the names has a comment.
+#![allow(missing_docs)]
 
 mod chart;
 mod report;
@@ -9,8 +12,8 @@ mod wrk;
 
 pub use chart::chart;
 pub use report::{
-    Attack, Comparison, Contestant, Figures, Idle, Latency, Machine, Report, Shape, Unit, Verdict,
+    Attack, Comparison, Contestant, Figures, Idle, Latency, Machine, Report, Shape, Turn, Unit, Verdict,
 };
-pub use statistics::{Spread, median, paired, percentile};
+pub use statistics::{Spread, percentile};
 pub use table::{per_second, table};
-pub use wrk::{Invalid, SAY_RESULT, Turn, parse};
+pub use wrk::{Invalid, SAY_RESULT, parse};

@@ -1,126 +1,118 @@
 //! What was measured, and what follows from it.
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::statistics::{Spread, median, paired};
-use super::wrk::Turn;
 
-/// Everything that one run of a suite has measured.
-#[derive(Debug, Clone, Serialize)]
+/// Everything that one run of a suite has measured. It is kept as JSON, and can be drawn again from that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The suite.
-    pub suite: &'static str,
-    /// When it began.
+    pub suite: String,
+    /// When the run began.
     pub date: String,
-    /// Where it ran.
     pub machine: Machine,
-    /// The programs that took part, each with its version.
-    pub versions: Vec<(&'static str, String)>,
-    /// How many turns each contestant has had.
+    /// The programs that took part and their versions.
+    pub versions: BTreeMap<String, String>,
+    /// How many turns each contestant had.
     pub turns: usize,
-    /// How long each turn was.
     pub seconds_per_turn: u64,
-    /// What was measured against a rival.
     pub shapes: Vec<Shape>,
     /// Memory of idle connections; ours first.
     pub idle: Vec<Idle>,
-    /// A client while somebody attacks.
     pub attacks: Vec<Attack>,
     /// What was not measured, and why.
     pub skipped: Vec<String>,
 }
 
 /// Where a measurement ran.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The model of its processor.
     pub cpu: String,
-    /// How many cores it has.
     pub cores: usize,
-    /// The release of its kernel.
     pub kernel: String,
-    /// Its memory in GiB.
     pub memory_gib: f64,
 }
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What is counted in a shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Requests in a second.
     Requests,
-    /// Bytes in a second.
     Bytes,
 }
 
-/// One kind of work, done in turns by us and a rival.
-#[derive(Debug, Clone, Serialize)]
+/// One kind of work, done in turns by our server and by a rival in several settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// What `--only` calls it.
     pub name: String,
     /// What people call it.
     pub title: String,
-    /// What is counted.
     pub unit: Unit,
-    /// The ratio that we want to reach.
-    pub target: f64,
+    /// The ratio to reach; `None` for a shape that is shown for information.
+    pub target: Option<f64>,
     /// Whether our p99 must not be worse either.
     pub is_tail_counted: bool,
-    /// We.
     pub ours: Contestant,
-    /// Who we are compared with.
-    pub rival: Contestant,
-    /// Who ran with us for information only.
-    pub other: Option<Contestant>,
+    /// The rival in each of its settings; the fastest counts.
+    pub rivals: Vec<Contestant>,
 }
 
 /// One of those that took turns.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contestant {
-    /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Its turns in their order; `None` for one that did not count.
     pub turns: Vec<Option<Turn>>,
 }
 
-/// A contestant's figures over all turns.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Figures {
-    /// The median of what it did in a second.
-    pub per_second: f64,
-    /// The median of its p99, in microseconds.
+/// The figures of a turn in which nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    pub requests: u64,
+    pub requests_per_second: f64,
+    /// Heads included.
+    pub bytes_per_second: f64,
+    pub p50_us: f64,
     pub p99_us: f64,
+    /// Processor time of all processes of the server, in user and system mode, for each request.
+    pub cpu_us_per_request: Option<f64>,
 }
 
-/// Whether a target is met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// The medians of a contestant's turns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    pub per_second: f64,
+    pub p99_us: f64,
+    pub cpu_us_per_request: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
     Met,
-    /// The ratio is lower.
+    /// The ratio is below the target.
     TooSlow,
     /// The ratio is reached, but our p99 is worse.
     TailWorse,
+    NoTarget,
     /// No turn counted.
     NotMeasured,
 }
 
 /// What follows from the turns of a shape.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Our figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison<'a> {
     pub ours: Option<Figures>,
-    /// The rival's.
+    /// The rival's figures in its fastest setting.
     pub rival: Option<Figures>,
-    /// Of the one that ran for information.
-    pub other: Option<Figures>,
-    /// Our median through the rival's.
+    /// That setting.
+    pub setting: &'a str,
+    /// Our median divided by the rival's.
     pub ratio: Option<f64>,
     /// Of the ratios turn by turn.
     pub spread: Option<Spread>,
-    /// Whether the target is met.
     pub verdict: Verdict,
 }
 
@@ -129,95 +121,90 @@ impl Contestant {
         self.turns.iter().map(|turn| turn.as_ref().map(&value)).collect()
     }
 
+    fn per_second(&self, unit: Unit) -> Vec<Option<f64>> {
+        self.values(|turn| match unit {
+            Unit::Requests => turn.requests_per_second,
+            Unit::Bytes => turn.bytes_per_second,
+        })
+    }
+
     fn figures(&self, unit: Unit) -> Option<Figures> {
         let middle = |values: Vec<Option<f64>>| median(&values.into_iter().flatten().collect::<Vec<_>>());
-        let per_second = middle(self.values(|turn| turn.per_second(unit)))?;
-        Some(Figures { per_second, p99_us: middle(self.values(|turn| turn.p99_us))? })
-    }
-}
-
-impl Turn {
-    /// What was done in a second.
-    pub fn per_second(&self, unit: Unit) -> f64 {
-        match unit {
-            Unit::Requests => self.requests_per_second,
-            Unit::Bytes => self.bytes_per_second,
-        }
+        let cpu = self.turns.iter().map(|turn| turn.as_ref().and_then(|turn| turn.cpu_us_per_request));
+        Some(Figures {
+            per_second: middle(self.per_second(unit))?,
+            p99_us: middle(self.values(|turn| turn.p99_us))?,
+            cpu_us_per_request: middle(cpu.collect()),
+        })
     }
 }
 
 impl Shape {
-    /// What follows from its turns.
-    pub fn comparison(&self) -> Comparison {
-        let per_second = |who: &Contestant| who.values(|turn| turn.per_second(self.unit));
-        let ratios = paired(&per_second(&self.ours), &per_second(&self.rival));
-        let (ours, rival) = (self.ours.figures(self.unit), self.rival.figures(self.unit));
+    /// Compares our turns with those of the rival's fastest setting.
+    pub fn comparison(&self) -> Comparison<'_> {
+        let settings = self.rivals.iter().map(|rival| (rival, rival.figures(self.unit)));
+        let speed = |figures: &Option<Figures>| figures.map_or(0.0, |figures| figures.per_second);
+        let best = settings.max_by(|(_, a), (_, b)| speed(a).total_cmp(&speed(b)));
+        let (setting, rival) = best.map_or(("", None), |(rival, figures)| (rival.name.as_str(), figures));
+        let theirs = best.map(|(rival, _)| rival.per_second(self.unit)).unwrap_or_default();
+        let ratios = paired(&self.ours.per_second(self.unit), &theirs);
+        let ours = self.ours.figures(self.unit);
         let both = ours.zip(rival).filter(|_| !ratios.is_empty());
         let ratio = both.map(|(ours, rival)| ours.per_second / rival.per_second);
-        let verdict = match (both, ratio) {
-            (Some((ours, rival)), Some(ratio)) => {
-                if ratio < self.target {
-                    Verdict::TooSlow
-                } else if self.is_tail_counted && ours.p99_us > rival.p99_us {
-                    Verdict::TailWorse
-                } else {
-                    Verdict::Met
-                }
+        let verdict = match (both.zip(ratio), self.target) {
+            (None, _) => Verdict::NotMeasured,
+            (_, None) => Verdict::NoTarget,
+            (Some((_, ratio)), Some(target)) if ratio < target => Verdict::TooSlow,
+            (Some(((ours, rival), _)), _) if self.is_tail_counted && ours.p99_us > rival.p99_us => {
+                Verdict::TailWorse
             }
-            _ => Verdict::NotMeasured,
+            _ => Verdict::Met,
         };
-        let other = self.other.as_ref().and_then(|other| other.figures(self.unit));
-        Comparison { ours, rival, other, ratio, spread: Spread::of(&ratios), verdict }
+        Comparison { ours, rival, setting, ratio, spread: Spread::of(&ratios), verdict }
     }
 }
 
 /// Connections that have had their answer and now wait.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idle {
     /// Whose memory it is.
-    pub server: &'static str,
-    /// How many were open.
+    pub server: String,
     pub connections: usize,
-    /// Resident memory before the first, in KiB, of all its processes.
+    /// Resident memory of all processes before the first connection.
     pub before_kib: u64,
-    /// Resident memory with all of them open, in KiB.
+    /// The same with all connections open.
     pub after_kib: u64,
-    /// Threads of all its processes with all of them open.
+    /// Threads of all processes with all connections open.
     pub threads: u64,
-    /// What a connection may take, in KiB; nothing for a rival.
+    /// What a connection may take; `None` for a rival.
     pub limit_kib: Option<f64>,
 }
 
 impl Idle {
-    /// Resident memory for each connection, in KiB.
     pub fn per_connection_kib(&self) -> f64 {
         (self.after_kib as f64 - self.before_kib as f64) / self.connections.max(1) as f64
     }
 }
 
-/// How long a client's requests took, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// How long a client's requests took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// How many requests.
     pub requests: usize,
-    /// Half of them took at most this.
     pub p50_us: f64,
-    /// 99 of 100 took at most this.
     pub p99_us: f64,
 }
 
-/// A client with one connection, before and during an attack.
-#[derive(Debug, Clone, Serialize)]
+/// A client with one connection, before and during an attack on our server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attack {
     /// What `--only` calls it.
-    pub name: &'static str,
+    pub name: String,
     /// What people call it.
-    pub title: &'static str,
-    /// How many of the attacker's connections the server had at most, looked at from time to time.
+    pub title: String,
+    /// The most connections of the attacker that were seen open at once.
     pub connections: usize,
-    /// Before.
     pub before: Latency,
-    /// During; `None` when the attack was over too soon.
+    /// `None` when the attack was over too soon.
     pub during: Option<Latency>,
     /// How many times longer the median may get.
     pub limit: f64,
@@ -230,66 +217,49 @@ impl Attack {
     }
 }
 
-impl Report {
-    /// The report with what follows from it.
-    ///
-    /// # Panics
-    /// Never: it consists of numbers, strings and lists.
-    pub fn to_json(&self) -> Value {
-        let mut value = serde_json::to_value(self).expect("a report is numbers, strings and lists");
-        for (shape, place) in self.shapes.iter().zip(0..) {
-            value["shapes"][place]["comparison"] = json!(shape.comparison());
-        }
-        for (idle, place) in self.idle.iter().zip(0..) {
-            value["idle"][place]["per_connection_kib"] = json!(idle.per_connection_kib());
-        }
-        for (attack, place) in self.attacks.iter().zip(0..) {
-            value["attacks"][place]["ratio"] = json!(attack.ratio());
-        }
-        value["versions"] = self.versions.iter().map(|(name, version)| (*name, version.as_str())).collect();
-        value
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn turn(per_second: f64, p99_us: f64) -> Option<Turn> {
         Some(Turn {
+            requests: 3000,
             requests_per_second: per_second,
             bytes_per_second: per_second * 1000.0,
             p50_us: p99_us / 2.0,
             p99_us,
+            cpu_us_per_request: Some(p99_us / 10.0),
         })
     }
 
+    fn contestant(name: &str, per_second: [f64; 3], p99_us: f64) -> Contestant {
+        Contestant { name: name.to_owned(), turns: per_second.map(|value| turn(value, p99_us)).to_vec() }
+    }
+
     pub(crate) fn shape(ours: [f64; 3], rival: [f64; 3], our_p99_us: f64) -> Shape {
-        let turns = |values: [f64; 3], p99_us| values.map(|value| turn(value, p99_us)).to_vec();
         Shape {
             name: "keep-alive-16".to_owned(),
             title: "Small file, 16 connections".to_owned(),
             unit: Unit::Requests,
-            target: 1.5,
+            target: Some(1.5),
             is_tail_counted: true,
-            ours: Contestant { name: "switchboard", turns: turns(ours, our_p99_us) },
-            rival: Contestant { name: "nginx", turns: turns(rival, 100.0) },
-            other: None,
+            ours: contestant("switchboard", ours, our_p99_us),
+            rivals: vec![contestant("slow", [1.0; 3], 1.0), contestant("sendfile", rival, 100.0)],
         }
     }
 
     pub(crate) fn report(shapes: Vec<Shape>) -> Report {
         let latency = |p50_us| Latency { requests: 1000, p50_us, p99_us: p50_us * 3.0 };
         Report {
-            suite: "http",
+            suite: "http".to_owned(),
             date: "Sat, 21 Nov 2026 00:29:58 GMT".to_owned(),
             machine: Machine { cpu: "A & B".to_owned(), cores: 2, kernel: "6.1".to_owned(), memory_gib: 8.0 },
-            versions: vec![("nginx", "1.22.1".to_owned())],
+            versions: BTreeMap::from([("nginx".to_owned(), "1.22.1".to_owned())]),
             turns: 3,
             seconds_per_turn: 1,
             shapes,
             idle: vec![Idle {
-                server: "switchboard",
+                server: "switchboard".to_owned(),
                 connections: 10,
                 before_kib: 1000,
                 after_kib: 1120,
@@ -297,8 +267,8 @@ pub(super) mod tests {
                 limit_kib: Some(24.0),
             }],
             attacks: vec![Attack {
-                name: "slow-read",
-                title: "Slow reads",
+                name: "slow-read".to_owned(),
+                title: "Slow reads".to_owned(),
                 connections: 500,
                 before: latency(50.0),
                 during: Some(latency(75.0)),
@@ -310,11 +280,22 @@ pub(super) mod tests {
 
     #[test]
     fn the_ratio_is_of_the_medians_and_the_spread_of_the_pairs() {
-        let comparison = shape([160.0, 200.0, 180.0], [100.0, 100.0, 120.0], 90.0).comparison();
+        let shape = shape([160.0, 200.0, 180.0], [100.0, 100.0, 120.0], 90.0);
+        let comparison = shape.comparison();
         assert_eq!(comparison.ratio, Some(1.8));
         assert_eq!(comparison.spread, Some(Spread { lowest: 1.5, highest: 2.0 }));
         assert_eq!(comparison.verdict, Verdict::Met);
-        assert_eq!(comparison.ours, Some(Figures { per_second: 180.0, p99_us: 90.0 }));
+        let ours = Figures { per_second: 180.0, p99_us: 90.0, cpu_us_per_request: Some(9.0) };
+        assert_eq!(comparison.ours, Some(ours));
+    }
+
+    #[test]
+    fn the_fastest_setting_of_the_rival_counts() {
+        let mut shape = shape([160.0; 3], [100.0; 3], 90.0);
+        assert_eq!(shape.comparison().setting, "sendfile");
+        shape.rivals.push(contestant("reuseport", [128.0; 3], 100.0));
+        shape.rivals.push(Contestant { name: "fails".to_owned(), turns: vec![None; 3] });
+        assert_eq!((shape.comparison().setting, shape.comparison().ratio), ("reuseport", Some(1.25)));
     }
 
     #[test]
@@ -323,15 +304,22 @@ pub(super) mod tests {
         assert_eq!(verdict(149.0, 90.0), Verdict::TooSlow);
         assert_eq!(verdict(150.0, 101.0), Verdict::TailWorse);
         assert_eq!(verdict(150.0, 100.0), Verdict::Met);
+        let informative = Shape { target: None, ..shape([50.0; 3], [100.0; 3], 500.0) };
+        assert_eq!(informative.comparison().verdict, Verdict::NoTarget);
     }
 
     #[test]
     fn a_shape_without_a_good_pair_is_not_measured() {
         let mut shape = shape([150.0; 3], [100.0; 3], 90.0);
         shape.ours.turns = vec![None, None, turn(150.0, 90.0)];
-        shape.rival.turns = vec![turn(100.0, 90.0), turn(100.0, 90.0), None];
+        shape.rivals = vec![Contestant {
+            name: "sendfile".to_owned(),
+            turns: vec![turn(100.0, 90.0), turn(100.0, 90.0), None],
+        }];
         let comparison = shape.comparison();
         assert_eq!((comparison.ratio, comparison.verdict), (None, Verdict::NotMeasured));
+        shape.rivals.clear();
+        assert_eq!(shape.comparison().verdict, Verdict::NotMeasured);
     }
 
     #[test]
@@ -342,12 +330,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_json_has_the_turns_and_what_follows_from_them() {
-        let json = report(vec![shape([150.0; 3], [100.0; 3], 90.0)]).to_json();
-        assert_eq!(json["shapes"][0]["comparison"]["verdict"], "met");
-        assert_eq!(json["shapes"][0]["rival"]["turns"][2]["p99_us"], 100.0);
-        assert_eq!(json["idle"][0]["per_connection_kib"], 12.0);
-        assert_eq!(json["attacks"][0]["ratio"], 1.5);
-        assert_eq!(json["versions"]["nginx"], "1.22.1");
+    fn a_report_is_read_back_from_its_json() {
+        let report = report(vec![shape([150.0; 3], [100.0; 3], 90.0)]);
+        let json = serde_json::to_string_pretty(&report).expect("a report has a JSON form");
+        assert_eq!(serde_json::from_str::<Report>(&json).expect("it is read back"), report);
     }
 }

@@ -1,13 +1,11 @@
 //! Medians, ratios and percentiles.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The lowest and the highest of some ratios.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The lowest.
     pub lowest: f64,
-    /// The highest.
     pub highest: f64,
 }
 
@@ -20,8 +18,8 @@ impl Spread {
     }
 }
 
-/// The middle of `values`, or the mean of the two in the middle; `None` when there are none.
-pub fn median(values: &[f64]) -> Option<f64> {
+/// The median of `values`; of an even number, the mean of the two in the middle. `None` when there are none.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -32,14 +30,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some((sorted[middle - 1] + upper) / 2.0)
 }
 
-/// The smallest of `sorted` that `percent` per cent of them do not exceed (nearest rank); `None` when there are none.
+/// The percentile of `sorted` by nearest rank; `None` when there are no values.
 pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// `ours / theirs` turn by turn; a turn that failed on either side is left out.
-pub fn paired(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Vec<f64> {
+/// `ours / theirs` turn by turn, without the turns that failed on either side.
+pub(crate) fn paired(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Vec<f64> {
     let both = ours.iter().zip(theirs);
     both.filter_map(|(&ours, &theirs)| Some(ours? / theirs.filter(|&theirs| theirs > 0.0)?)).collect()
 }

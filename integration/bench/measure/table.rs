@@ -9,12 +9,25 @@ pub fn table(report: &Report) -> String {
         report.suite,
         report.turns,
         report.seconds_per_turn,
-        whence(report)
+        provenance(report)
     );
     if !report.shapes.is_empty() {
-        let heading =
-            ["", "switchboard", "nginx", "ratio", "spread", "target", "", "p99", "nginx p99", "sendfile off"];
+        let heading = [
+            "",
+            "switchboard",
+            "nginx",
+            "ratio",
+            "spread",
+            "target",
+            "",
+            "p99",
+            "nginx p99",
+            "cpu",
+            "nginx cpu",
+            "nginx at its best with",
+        ];
         add(&mut text, heading, report.shapes.iter().map(shape_cells).collect());
+        text.push_str("(cpu: processor time of all processes of the server for each request)\n");
     }
     if !report.idle.is_empty() {
         let heading =
@@ -42,22 +55,25 @@ pub fn table(report: &Report) -> String {
 }
 
 /// The machine, the programs and the date, in one line.
-fn whence(report: &Report) -> String {
+fn provenance(report: &Report) -> String {
+    format!("{}; {}; {}", machine(report), versions(report), report.date)
+}
+
+pub(super) fn machine(report: &Report) -> String {
     let machine = &report.machine;
-    let versions: Vec<String> =
-        report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!(
-        "{}, {} cores, {:.0} GiB, Linux {}; {}; {}",
-        machine.cpu,
-        machine.cores,
-        machine.memory_gib,
-        machine.kernel,
-        versions.join(", "),
-        report.date
+        "{}, {} cores, {:.0} GiB, Linux {}",
+        machine.cpu, machine.cores, machine.memory_gib, machine.kernel
     )
 }
 
-/// A figure for people: `142,310/s` or `2.31 GB/s`.
+pub(super) fn versions(report: &Report) -> String {
+    let versions: Vec<String> =
+        report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    versions.join(", ")
+}
+
+/// `142,310/s` or `2.31 GB/s`.
 pub fn per_second(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Requests => format!("{}/s", grouped(value)),
@@ -65,16 +81,17 @@ pub fn per_second(value: f64, unit: Unit) -> String {
     }
 }
 
-/// A duration for people, from microseconds.
+/// `8.4 us`, `999 us`, `1.25 ms` or `372 ms`.
 pub(super) fn duration(us: f64) -> String {
     match us {
+        ..100.0 => format!("{us:.1} us"),
         ..1000.0 => format!("{us:.0} us"),
         ..100_000.0 => format!("{:.2} ms", us / 1000.0),
         _ => format!("{:.0} ms", us / 1000.0),
     }
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with a comma between thousands.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
@@ -87,12 +104,12 @@ fn grouped(value: f64) -> String {
     text
 }
 
-/// One word for a verdict.
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Met => "met",
         Verdict::TooSlow => "missed",
         Verdict::TailWorse => "p99 worse",
+        Verdict::NoTarget => "",
         Verdict::NotMeasured => "invalid",
     }
 }
@@ -101,6 +118,7 @@ fn shape_cells(shape: &Shape) -> Vec<String> {
     let comparison = shape.comparison();
     let figure = |figures: Option<Figures>| cell(figures.map(|of| per_second(of.per_second, shape.unit)));
     let tail = |figures: Option<Figures>| cell(figures.map(|of| duration(of.p99_us)));
+    let cpu = |figures: Option<Figures>| cell(figures.and_then(|of| of.cpu_us_per_request).map(duration));
     let spread = comparison.spread.map(|spread| format!("{:.2}..{:.2}", spread.lowest, spread.highest));
     vec![
         shape.title.clone(),
@@ -108,11 +126,13 @@ fn shape_cells(shape: &Shape) -> Vec<String> {
         figure(comparison.rival),
         cell(comparison.ratio.map(times)),
         cell(spread),
-        format!("{:.1}x", shape.target),
+        cell(shape.target.map(|target| format!("{target:.1}x"))),
         word(comparison.verdict).to_owned(),
         tail(comparison.ours),
         tail(comparison.rival),
-        comparison.other.map(|of| per_second(of.per_second, shape.unit)).unwrap_or_default(),
+        cpu(comparison.ours),
+        cpu(comparison.rival),
+        comparison.setting.to_owned(),
     ]
 }
 
@@ -120,7 +140,7 @@ fn idle_cells(idle: &Idle) -> Vec<String> {
     let each = idle.per_connection_kib();
     let limit = idle.limit_kib;
     vec![
-        idle.server.to_owned(),
+        idle.server.clone(),
         format!("{each:.1} KiB"),
         limit.map(|limit| format!("{limit:.0} KiB")).unwrap_or_default(),
         limit.map(|limit| within(each <= limit)).unwrap_or_default(),
@@ -134,7 +154,7 @@ fn idle_cells(idle: &Idle) -> Vec<String> {
 fn attack_cells(attack: &Attack) -> Vec<String> {
     let ratio = attack.ratio();
     vec![
-        attack.title.to_owned(),
+        attack.title.clone(),
         cell(attack.during.map(|during| duration(during.p50_us))),
         duration(attack.before.p50_us),
         cell(ratio.map(times)),
@@ -159,7 +179,7 @@ fn cell(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-/// Adds an empty line, the heading and the rows; the first column begins at the left, the others end at the right.
+/// Adds an empty line, the heading and the rows. The first column is aligned to the left, the others to the right.
 fn add<const COLUMNS: usize>(text: &mut String, heading: [&str; COLUMNS], mut rows: Vec<Vec<String>>) {
     rows.insert(0, heading.map(str::to_owned).to_vec());
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -190,6 +210,7 @@ mod tests {
         assert_eq!(grouped(999.6), "1,000");
         assert_eq!(grouped(1_234_567.0), "1,234,567");
         assert_eq!(per_second(2.314e9, Unit::Bytes), "2.31 GB/s");
+        assert_eq!(duration(8.44), "8.4 us");
         assert_eq!(duration(999.0), "999 us");
         assert_eq!(duration(1250.0), "1.25 ms");
         assert_eq!(duration(371_540.0), "372 ms");
@@ -204,15 +225,16 @@ mod tests {
 http: 3 turns of 1 s each, one after the other
 A & B, 2 cores, 8 GiB, Linux 6.1; nginx 1.22.1; Sat, 21 Nov 2026 00:29:58 GMT
 
-                            switchboard      nginx  ratio      spread  target            p99  nginx p99  sendfile off
-Small file, 16 connections        150/s      100/s  1.50x  1.50..1.50    1.5x     met  90 us     100 us
-Small file, 16 connections         50/s  100,000/s  0.00x  0.00..0.00    1.5x  missed  90 us     100 us
+                            switchboard      nginx  ratio      spread  target              p99  nginx p99     cpu  nginx cpu  nginx at its best with
+Small file, 16 connections        150/s      100/s  1.50x  1.50..1.50    1.5x     met  90.0 us     100 us  9.0 us    10.0 us                sendfile
+Small file, 16 connections         50/s  100,000/s  0.00x  0.00..0.00    1.5x  missed  90.0 us     100 us  9.0 us    10.0 us                sendfile
+(cpu: processor time of all processes of the server for each request)
 
 memory of an idle connection      each   limit       open     before      after  threads
 switchboard                   12.0 KiB  24 KiB  met    10  1,000 KiB  1,120 KiB       12
 
-a client during an attack    p50  before  ratio  limit          p99  before  attackers
-Slow reads                 75 us   50 us  1.50x   2.0x  met  225 us  150 us        500
+a client during an attack      p50   before  ratio  limit          p99  before  attackers
+Slow reads                 75.0 us  50.0 us  1.50x   2.0x  met  225 us  150 us        500
 
 not measured: message
 ";

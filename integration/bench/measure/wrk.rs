@@ -1,16 +1,18 @@
-//! What wrk says about a turn.
+//! Parses the output of wrk.
 //!
-//! wrk's own summary is rounded for people ("1.23k", "99.9us"). So each turn is given a Lua function that wrk calls at
-//! its end, and that writes one line with the exact figures. It does not run during the turn: without a `request`
-//! function wrk sends the same bytes each time and never enters Lua.
+//! The summary that wrk prints is rounded ("1.23k", "99.9us"). So a Lua function that wrk calls after the turn prints one
+//! line with the exact figures. It costs nothing during the turn: without a `request` function wrk sends the same bytes
+//! each time and never enters Lua.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use thiserror::Error;
 
-/// Starts the line with the figures.
+use super::report::Turn;
+
+/// The line with the figures starts with this.
 const MARK: &str = "side_by_side ";
 
-/// The Lua that writes that line.
+/// The Lua function that prints the line.
 pub const SAY_RESULT: &str = r#"
 done = function(summary, latency, requests)
     local e = summary.errors
@@ -22,44 +24,18 @@ done = function(summary, latency, requests)
 end
 "#;
 
-/// The figures of a turn in which nothing failed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Turn {
-    /// Answers in a second.
-    pub requests_per_second: f64,
-    /// Bytes in a second, heads included.
-    pub bytes_per_second: f64,
-    /// Half of the answers took at most this, in microseconds.
-    pub p50_us: f64,
-    /// 99 of 100 answers took at most this, in microseconds.
-    pub p99_us: f64,
-}
-
 /// Why a turn does not count.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Invalid {
-    /// wrk was stopped, or is another program.
+    /// wrk was stopped, or the program is another one.
     #[error("wrk gave no figures")]
     NoFigures,
-    /// Not a single answer came.
     #[error("there was no answer")]
     NoAnswers,
-    /// Some requests failed.
     #[error(
         "{connect} connections failed, {read} reads, {write} writes, {timeout} took too long, {status} not 2xx or 3xx"
     )]
-    Errors {
-        /// Connections that could not be made.
-        connect: u64,
-        /// Reads that failed.
-        read: u64,
-        /// Writes that failed.
-        write: u64,
-        /// Answers that took too long.
-        timeout: u64,
-        /// Answers with another status than 2xx or 3xx.
-        status: u64,
-    },
+    Errors { connect: u64, read: u64, write: u64, timeout: u64, status: u64 },
 }
 
 /// The line, as [`SAY_RESULT`] writes it.
@@ -77,10 +53,10 @@ struct Line {
     timeout: u64,
 }
 
-/// Reads what wrk has written to standard output.
+/// The figures in the output of wrk, still without processor time.
 ///
 /// # Errors
-/// When something failed during the turn, however little: a server that drops requests is fast for the others.
+/// If any request failed: a server that drops requests is fast for the others.
 pub fn parse(output: &str) -> Result<Turn, Invalid> {
     let line = output.lines().find_map(|line| line.strip_prefix(MARK)).ok_or(Invalid::NoFigures)?;
     let line: Line = serde_json::from_str(line).map_err(|_| Invalid::NoFigures)?;
@@ -93,10 +69,12 @@ pub fn parse(output: &str) -> Result<Turn, Invalid> {
     }
     let seconds = line.microseconds as f64 / 1e6;
     Ok(Turn {
+        requests: line.requests,
         requests_per_second: line.requests as f64 / seconds,
         bytes_per_second: line.bytes as f64 / seconds,
         p50_us: line.p50 as f64,
         p99_us: line.p99 as f64,
+        cpu_us_per_request: None,
     })
 }
 
@@ -117,8 +95,14 @@ mod tests {
     #[test]
     fn a_good_turn_gives_its_figures() {
         let turn = parse(&said(100, 0, 0)).expect("nothing failed");
-        let expected =
-            Turn { requests_per_second: 50.0, bytes_per_second: 58_650.0, p50_us: 121.0, p99_us: 433.0 };
+        let expected = Turn {
+            requests: 100,
+            requests_per_second: 50.0,
+            bytes_per_second: 58_650.0,
+            p50_us: 121.0,
+            p99_us: 433.0,
+            cpu_us_per_request: None,
+        };
         assert_eq!(turn, expected);
     }
 

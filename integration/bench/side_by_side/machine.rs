@@ -1,9 +1,11 @@
 //! What Linux says about this machine and about processes.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use measure::Machine;
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const KIB_PER_GIB: f64 = 1024.0 * 1024.0;
@@ -35,6 +37,17 @@ pub(crate) fn resident_kib(id: u32) -> Result<u64> {
         return Ok(rss);
     }
     kib(&status(id)?, "VmRSS").with_context(|| format!("process {id} has no resident memory"))
+}
+
+/// Processor time of a process so far, in user and system mode; that of ended children does not count.
+pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
+    let stat =
+        fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id} has ended"))?;
+    // The second field, the name of the program, is in parentheses and may contain anything.
+    let (_, fields) = stat.rsplit_once(") ").context("a process has a name")?;
+    // utime and stime are fields 14 and 15 of proc_pid_stat(5); what follows the name begins with field 3.
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(clock_ticks_per_second())?)
 }
 
 /// How many threads a process has.

@@ -7,7 +7,7 @@ mod interrupt;
 mod machine;
 mod tools;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
@@ -30,6 +30,9 @@ struct Arguments {
     suite: Option<Suite>,
     #[command(flatten)]
     extent: Extent,
+    /// Measure nothing: read the results that were kept, print them, and draw their chart again
+    #[arg(long, conflicts_with_all = ["turns", "seconds", "only", "quick"])]
+    redraw: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -113,33 +116,53 @@ fn run(arguments: &Arguments) -> Result<()> {
         let is_known = names.iter().any(|name| has_words(name, only));
         ensure!(is_known, "no shape of {name} is called {only}; there are {}", names.join(", "));
     }
-    let report = match suite {
-        Suite::Http => http::measure(&arguments.extent, &interrupt)?,
+    let report = if arguments.redraw {
+        read(name, &arguments.folder())?
+    } else {
+        match suite {
+            Suite::Http => http::measure(&arguments.extent, &interrupt)?,
+        }
     };
     if arguments.json {
-        println!("{:#}", report.to_json());
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{}", table(&report));
+    }
+    if arguments.redraw {
+        return write(&arguments.folder().join(name).with_extension("svg"), &chart(&report)?);
     }
     keep(&report, arguments)
 }
 
-/// Writes the results down. What does not stand for the suite must not replace what does.
+impl Arguments {
+    fn folder(&self) -> PathBuf {
+        self.results.clone().unwrap_or_else(|| repository().join("integration/bench/results"))
+    }
+}
+
+/// The report of a suite that was kept.
+fn read(suite: &str, folder: &Path) -> Result<Report> {
+    let path = folder.join(suite).with_extension("json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))
+}
+
+/// Writes the results down. Those of a part of the suite must not replace those of the whole.
 fn keep(report: &Report, arguments: &Arguments) -> Result<()> {
     let is_complete = arguments.extent.is_full() && report.skipped.is_empty();
-    let folder = match &arguments.results {
-        Some(folder) => folder.clone(),
-        None if is_complete => repository().join("integration/bench/results"),
-        None => {
-            eprintln!("Not everything was measured, so the results were not kept; --results DIR keeps them.");
-            return Ok(());
-        }
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for (ending, text) in [("json", format!("{:#}\n", report.to_json())), ("svg", chart(report))] {
-        let path = folder.join(report.suite).with_extension(ending);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("Written: {}", path.display());
+    if arguments.results.is_none() && !is_complete {
+        eprintln!("Not everything was measured, so the results were not kept; --results DIR keeps them.");
+        return Ok(());
     }
+    let folder = arguments.folder();
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(&report.suite);
+    write(&path.with_extension("json"), &format!("{}\n", serde_json::to_string_pretty(report)?))?;
+    write(&path.with_extension("svg"), &chart(report)?)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("Written: {}", path.display());
     Ok(())
 }

@@ -90,5 +90,6 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
         attacker.has_ended()
     };
     let during = client.latency(site::SMALL, DURING, interrupt, is_over)?;
-    Ok(Attack { name: mode.name, title: mode.title, connections, before, during, limit: LIMIT })
+    let (name, title) = (mode.name.to_owned(), mode.title.to_owned());
+    Ok(Attack { name, title, connections, before, during, limit: LIMIT })
 }

@@ -17,7 +17,7 @@ const CONNECTIONS_QUICK: usize = 1000;
 /// What both ends need beside the connections.
 const OTHER_DESCRIPTORS: usize = 256;
 /// What a connection of ours may take.
-const LIMIT_KIB: f64 = 24.0;
+pub(super) const LIMIT_KIB: f64 = 24.0;
 /// For what a server does after its last answer.
 const REST: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,13 @@ pub(super) fn connections(descriptors: usize, is_quick: bool) -> usize {
 }
 
 /// Opens `connections` to a server that has just started, one request on each.
-pub(super) fn measure(server: &Server, connections: usize, interrupt: &Interrupt) -> Result<Idle> {
+pub(super) fn measure(
+    server: &Server,
+    name: &str,
+    limit_kib: Option<f64>,
+    connections: usize,
+    interrupt: &Interrupt,
+) -> Result<Idle> {
     // The first fills the caches.
     Client::connect(server.address)?.get(site::SMALL)?;
     std::thread::sleep(REST);
@@ -48,7 +54,7 @@ pub(super) fn measure(server: &Server, connections: usize, interrupt: &Interrupt
             Ok(client) => open.push(client),
             // A limit of the system on threads or ports; what is open can be measured.
             Err(e) if place > 0 => {
-                eprintln!("  {}: only {place} connections: {e:#}", server.name);
+                eprintln!("  {name}: only {place} connections: {e:#}");
                 break;
             }
             Err(e) => bail!(e),
@@ -57,12 +63,12 @@ pub(super) fn measure(server: &Server, connections: usize, interrupt: &Interrupt
     std::thread::sleep(REST);
     let ids = server.processes()?;
     Ok(Idle {
-        server: server.name,
+        server: name.to_owned(),
         connections: open.len(),
         before_kib,
         after_kib: resident_kib(server)?,
         threads: ids.iter().map(|&id| machine::threads(id)).sum::<Result<u64>>()?,
-        limit_kib: (server.name == "switchboard").then_some(LIMIT_KIB),
+        limit_kib,
     })
 }
 

@@ -6,6 +6,7 @@ mod servers;
 mod site;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -16,10 +17,11 @@ use measure::Report;
 
 use crate::interrupt::Interrupt;
 use crate::{Extent, machine, tools};
-use servers::Server;
-use turns::{Work, Wrk};
+use servers::{Server, Setting};
+use turns::{Plan, Wrk};
 
 const IDLE: &str = "idle";
+const THREADS_OPTION: &str = "--http-threads";
 
 /// What `--only` can choose from.
 pub(crate) fn names() -> Vec<String> {
@@ -58,16 +60,16 @@ impl<'a> Suite<'a> {
         let root = place.path("site");
         site::make(&root)?;
         let [nginx, wrk, slowhttptest] = ["nginx", "wrk", "slowhttptest"].map(tools::find);
-        let mut versions = vec![("switchboard", revision())];
+        let mut versions = BTreeMap::from([("switchboard".to_owned(), revision())]);
         for (name, program, argument) in
             [("nginx", &nginx, "-v"), ("wrk", &wrk, "-v"), ("slowhttptest", &slowhttptest, "-h")]
         {
             if let Some(program) = program {
-                versions.push((name, tools::version_in(&tools::say(program, &[argument]))));
+                versions.insert(name.to_owned(), tools::version_in(&tools::say(program, &[argument])));
             }
         }
         let report = Report {
-            suite: "http",
+            suite: "http".to_owned(),
             date: httpdate::fmt_http_date(SystemTime::now()),
             machine: machine::this(),
             versions,
@@ -90,18 +92,43 @@ impl<'a> Suite<'a> {
         }
         let (Some(nginx), Some(wrk)) = (self.nginx.clone(), self.wrk.clone()) else {
             let missing = if self.nginx.is_none() { "nginx" } else { "wrk" };
-            self.skip("every comparison with nginx", missing);
+            self.skip_for_lack("every comparison with nginx", missing);
             return Ok(());
         };
         let wrk = Wrk::new(wrk, &self.place)?;
-        let ours = self.start_ours()?;
-        let rival = self.start_nginx(&nginx, true)?;
-        let other = self.start_nginx(&nginx, false)?;
+        let rivals = servers::SETTINGS
+            .iter()
+            .map(|setting| self.start_nginx(&nginx, setting))
+            .collect::<Result<Vec<_>>>()?;
+        let (with_threads, without): (Vec<Plan>, Vec<Plan>) =
+            plans.into_iter().partition(|plan| plan.with_threads);
+        self.compare(&without, &wrk, &[], &rivals, interrupt)?;
+        if servers::has_option(&self.program, THREADS_OPTION) {
+            self.compare(&with_threads, &wrk, &[THREADS_OPTION], &rivals, interrupt)?;
+        } else {
+            for plan in with_threads {
+                self.skip(format!("{}: this server has no option {THREADS_OPTION}", plan.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures some shapes with a server of ours that has these options.
+    fn compare(
+        &mut self,
+        plans: &[Plan],
+        wrk: &Wrk,
+        options: &[&str],
+        rivals: &[Server],
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let ours = self.start_ours(options)?;
         for plan in plans {
             eprintln!("{} ...", plan.name());
-            let all = [&ours, &rival, &other];
-            let servers = if plan.work == Work::KeepAlive { &all[..] } else { &all[..2] };
-            let shape = turns::measure(&plan, &wrk, servers, &self.root, self.extent, interrupt)?;
+            let shape = turns::measure(plan, wrk, &ours, rivals, &self.root, self.extent, interrupt)?;
             self.report.shapes.push(shape);
         }
         Ok(())
@@ -113,14 +140,20 @@ impl<'a> Suite<'a> {
         }
         eprintln!("{IDLE} ...");
         let connections = idle::connections(self.descriptors, self.extent.quick);
-        let ours = self.start_ours()?;
-        self.report.idle.push(idle::measure(&ours, connections, interrupt)?);
+        let ours = self.start_ours(&[])?;
+        self.report.idle.push(idle::measure(
+            &ours,
+            "switchboard",
+            Some(idle::LIMIT_KIB),
+            connections,
+            interrupt,
+        )?);
         drop(ours);
         if let Some(nginx) = self.nginx.clone() {
-            let rival = self.start_nginx(&nginx, true)?;
-            self.report.idle.push(idle::measure(&rival, connections, interrupt)?);
+            let rival = self.start_nginx(&nginx, &servers::SETTINGS[0])?;
+            self.report.idle.push(idle::measure(&rival, "nginx", None, connections, interrupt)?);
         } else {
-            self.skip("memory of nginx", "nginx");
+            self.skip_for_lack("memory of nginx", "nginx");
         }
         Ok(())
     }
@@ -131,33 +164,36 @@ impl<'a> Suite<'a> {
             return Ok(());
         }
         let Some(program) = self.slowhttptest.clone() else {
-            self.skip("a client during attacks", "slowhttptest");
+            self.skip_for_lack("a client during attacks", "slowhttptest");
             return Ok(());
         };
         for mode in modes {
             eprintln!("{} ...", mode.name);
             // A fresh one each: what an attack leaves behind is not the next one's.
-            let server = self.start_ours()?;
+            let server = self.start_ours(&[])?;
             self.report.attacks.push(attacks::measure(mode, &program, &server, interrupt)?);
         }
         Ok(())
     }
 
-    fn skip(&mut self, what: &str, missing: &str) {
+    fn skip_for_lack(&mut self, what: &str, missing: &str) {
         let package = if missing == "nginx" { "nginx-light" } else { missing };
-        let text = format!("{what}: {missing} is not installed (Debian, Ubuntu: apt install {package})");
+        self.skip(format!("{what}: {missing} is not installed (Debian, Ubuntu: apt install {package})"));
+    }
+
+    fn skip(&mut self, text: String) {
         eprintln!("Not measured: {text}");
         self.report.skipped.push(text);
     }
 
-    fn start_ours(&mut self) -> Result<Server> {
+    fn start_ours(&mut self, options: &[&str]) -> Result<Server> {
         let data = self.fresh_folder();
-        Server::ours(&self.program, &self.root, &data)
+        Server::ours(&self.program, &self.root, &data, options)
     }
 
-    fn start_nginx(&mut self, program: &PathBuf, sendfile: bool) -> Result<Server> {
+    fn start_nginx(&mut self, program: &PathBuf, setting: &Setting) -> Result<Server> {
         let folder = self.fresh_folder();
-        Server::nginx(program, &self.root, &folder, sendfile)
+        Server::nginx(program, &self.root, &folder, setting)
     }
 
     fn fresh_folder(&mut self) -> PathBuf {

@@ -26,10 +26,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts ours.
-    pub(super) fn ours(program: &Path, root: &Path, data: &Path) -> Result<Self> {
+    /// Starts ours, with further options.
+    pub(super) fn ours(program: &Path, root: &Path, data: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
+        command.args(options);
         let process = Process::start("server", command);
         let said = process.wait("listening on", |lines| {
             lines.iter().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
@@ -38,19 +39,18 @@ impl Server {
         Ok(Self { name: "switchboard", address, process })
     }
 
-    /// Starts nginx with `sendfile` on or off; `folder` must not exist yet.
-    pub(super) fn nginx(program: &PathBuf, root: &Path, folder: &Path, sendfile: bool) -> Result<Self> {
+    /// Starts nginx in one of its settings; `folder` must not exist yet.
+    pub(super) fn nginx(program: &PathBuf, root: &Path, folder: &Path, setting: &Setting) -> Result<Self> {
         fs::create_dir(folder).context("cannot make a folder for nginx")?;
         let address = free_address()?;
         let configuration = folder.join("nginx.conf");
         let built = tools::say(program, &["-V"]);
-        fs::write(&configuration, nginx_configuration(address, root, folder, sendfile, &built))?;
+        fs::write(&configuration, nginx_configuration(address, root, folder, setting, &built))?;
         let mut command = Command::new(program);
         command.arg("-c").arg(&configuration).arg("-p").arg(folder);
         let mut process = Process::start("nginx", command);
         process.end_input();
-        let name = if sendfile { "nginx" } else { "nginx, sendfile off" };
-        let server = Self { name, address, process };
+        let server = Self { name: setting.name, address, process };
         let deadline = Instant::now() + START_WAIT;
         while TcpStream::connect(address).is_err() {
             let said = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
@@ -67,6 +67,11 @@ impl Server {
         Ok(ids)
     }
 
+    /// Processor time of all its processes so far.
+    pub(super) fn cpu_time(&self) -> Result<Duration> {
+        self.processes()?.iter().map(|&id| machine::cpu_time(id)).sum()
+    }
+
     /// The id of its first process.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
@@ -80,6 +85,11 @@ impl Drop for Server {
         self.process.signal(Signal::TERM);
         self.process.wait_end(START_WAIT);
     }
+}
+
+/// Whether the server has an option.
+pub(super) fn has_option(program: &PathBuf, option: &str) -> bool {
+    tools::say(program, &["--help"]).split_whitespace().any(|word| word == option)
 }
 
 /// Our server as it is installed. `cargo bench` builds only this benchmark, and with a profile of its own.
@@ -110,19 +120,41 @@ fn free_address() -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// nginx as it is usually tuned: what it serves stays open, nothing is logged, no connection is ended early.
-/// `built` is what it says about how it was built.
+/// A setting of nginx that may be its best for a shape.
+pub(super) struct Setting {
+    name: &'static str,
+    /// How it sends files.
+    sending: &'static str,
+    /// What `listen` has beside the address.
+    listen: &'static str,
+}
+
+const SENDFILE_OFF: &str = "sendfile off;";
+const SENDFILE_ON: &str = "sendfile on; tcp_nopush on;";
+const REUSEPORT: &str = " reuseport";
+
+/// Without sendfile small files are faster, large ones slower. With a listening socket for each worker new connections are
+/// faster, but few connections may all end up with one worker.
+pub(super) const SETTINGS: [Setting; 4] = [
+    Setting { name: "sendfile off", sending: SENDFILE_OFF, listen: "" },
+    Setting { name: "sendfile off, reuseport", sending: SENDFILE_OFF, listen: REUSEPORT },
+    Setting { name: "sendfile on", sending: SENDFILE_ON, listen: "" },
+    Setting { name: "sendfile on, reuseport", sending: SENDFILE_ON, listen: REUSEPORT },
+];
+
+/// The rest as it is usually tuned: files stay open, nothing is logged, and connections are not closed early. `built` is the
+/// output of `nginx -V`.
 fn nginx_configuration(
     address: SocketAddr,
     root: &Path,
     folder: &Path,
-    sendfile: bool,
+    setting: &Setting,
     built: &str,
 ) -> String {
     let folder = folder.display();
     // Only the administrator's workers change their user, to one who may not read a temporary folder.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let sendfile = if sendfile { "on" } else { "off" };
+    let Setting { sending, listen, .. } = setting;
     let modules = ["proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: Vec<String> = modules
         .iter()
@@ -142,7 +174,7 @@ events {{
 http {{
     types {{ text/html html; application/octet-stream bin; }}
     access_log off;
-    sendfile {sendfile};
+    {sending}
     tcp_nodelay on;
     open_file_cache max=20000 inactive=60s;
     open_file_cache_valid 30s;
@@ -152,7 +184,7 @@ http {{
     client_body_temp_path {folder}/body;
     {}
     server {{
-        listen {address} backlog=4096;
+        listen {address} backlog=4096{listen};
         root {};
     }}
 }}

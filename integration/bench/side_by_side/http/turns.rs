@@ -1,6 +1,6 @@
 //! One shape: all contestants, one turn after the other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,22 +34,24 @@ pub(super) enum Work {
 /// A shape that is to be measured.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    /// What is asked for.
     pub(super) work: Work,
-    /// On how many connections.
     pub(super) connections: usize,
+    /// Whether our server runs with `--http-threads`.
+    pub(super) with_threads: bool,
 }
 
-/// All of them.
 pub(super) fn plans() -> Vec<Plan> {
-    let plans = |work, connections: &[usize]| {
-        connections.iter().map(|&connections| Plan { work, connections }).collect::<Vec<_>>()
+    let plans = |with_threads, work, connections: &[usize]| {
+        let plan = |&connections| Plan { work, connections, with_threads };
+        connections.iter().map(plan).collect::<Vec<_>>()
     };
     [
-        plans(Work::KeepAlive, &[1, 16, 64, 256, 1000]),
-        plans(Work::ConnectionEach, &[16]),
-        plans(Work::Large, &[4]),
-        plans(Work::Random, &[64, 256]),
+        plans(false, Work::KeepAlive, &[1, 16, 64, 256, 1000]),
+        plans(false, Work::ConnectionEach, &[16]),
+        plans(false, Work::Large, &[4]),
+        plans(false, Work::Random, &[64, 256]),
+        plans(true, Work::KeepAlive, &[64]),
+        plans(true, Work::ConnectionEach, &[16]),
     ]
     .concat()
 }
@@ -58,32 +60,35 @@ impl Plan {
     /// What `--only` calls it.
     pub(super) fn name(&self) -> String {
         let connections = self.connections;
-        match self.work {
+        let work = match self.work {
             Work::KeepAlive => format!("keep-alive-{connections}"),
             Work::ConnectionEach => "connection-each".to_owned(),
             Work::Large => "large-file".to_owned(),
             Work::Random => format!("random-files-{connections}"),
-        }
+        };
+        if self.with_threads { format!("http-threads-{work}") } else { work }
     }
 
     fn title(&self) -> String {
         let connections = self.connections;
-        match self.work {
+        let work = match self.work {
             Work::KeepAlive if connections == 1 => "1 kB, 1 connection".to_owned(),
             Work::KeepAlive => format!("1 kB, {connections} connections"),
             Work::ConnectionEach => format!("1 kB, connection each, {connections} at once"),
             Work::Large => format!("100 MiB, {connections} connections"),
             Work::Random => format!("10,000 files, {connections} connections"),
-        }
+        };
+        if self.with_threads { format!("{work}, --http-threads") } else { work }
     }
 
-    /// From the table in the design: what we want to reach.
-    fn target(&self) -> f64 {
-        match self.work {
+    /// From the table in the design. A thread for each connection is shown for comparison and has no target.
+    fn target(&self) -> Option<f64> {
+        let target = match self.work {
             Work::KeepAlive | Work::Random => 1.5,
             Work::ConnectionEach => 1.1,
             Work::Large => 1.0,
-        }
+        };
+        (!self.with_threads).then_some(target)
     }
 
     fn path(&self) -> &'static str {
@@ -134,8 +139,14 @@ impl Wrk {
             command.args(["--header", "Connection: close"]);
         }
         command.arg(format!("http://{}{}", server.address, plan.path()));
-        match parse(&tools::output(&mut command, interrupt)?) {
-            Ok(turn) => Ok(Some(turn)),
+        let cpu_before = server.cpu_time()?;
+        let output = tools::output(&mut command, interrupt)?;
+        let cpu = server.cpu_time()?.saturating_sub(cpu_before);
+        match parse(&output) {
+            Ok(turn) => {
+                let cpu_us_per_request = Some(cpu.as_secs_f64() * 1e6 / turn.requests as f64);
+                Ok(Some(Turn { cpu_us_per_request, ..turn }))
+            }
             Err(why) => {
                 eprintln!("  a turn of {} does not count: {why}", server.name);
                 Ok(None)
@@ -172,49 +183,48 @@ end
     )
 }
 
-/// Measures a shape; `servers` are ours, the rival and perhaps one more for information.
+/// Measures a shape with our server and with the rival in each of its settings.
 pub(super) fn measure(
     plan: &Plan,
     wrk: &Wrk,
-    servers: &[&Server],
-    root: &std::path::Path,
+    ours: &Server,
+    rivals: &[Server],
+    root: &Path,
     extent: &Extent,
     interrupt: &Interrupt,
 ) -> Result<Shape> {
-    for server in servers {
+    let servers: Vec<&Server> = std::iter::once(ours).chain(rivals).collect();
+    for server in &servers {
         check(plan, server, root).with_context(|| format!("{} answers wrongly", server.name))?;
-        // What counts is how they work, not how they begin.
+        // The first requests fill caches and start threads.
         wrk.turn(plan, server, WARM_UP_SECONDS, interrupt)?;
     }
     let mut contestants: Vec<Contestant> =
-        servers.iter().map(|server| Contestant { name: server.name, turns: Vec::new() }).collect();
+        servers.iter().map(|server| Contestant { name: server.name.to_owned(), turns: Vec::new() }).collect();
     for _ in 0..extent.turns() {
-        for (contestant, server) in contestants.iter_mut().zip(servers) {
+        for (contestant, server) in contestants.iter_mut().zip(&servers) {
             contestant.turns.push(wrk.turn(plan, server, extent.seconds(), interrupt)?);
         }
     }
-    let mut contestants = contestants.into_iter();
-    let (ours, rival) = contestants.next().zip(contestants.next()).context("there is a rival")?;
     let shape = Shape {
         name: plan.name(),
         title: plan.title(),
         unit: if plan.work == Work::Large { Unit::Bytes } else { Unit::Requests },
         target: plan.target(),
         is_tail_counted: plan.work == Work::KeepAlive,
-        ours,
-        rival,
-        other: contestants.next(),
+        ours: contestants.remove(0),
+        rivals: contestants,
     };
     let comparison = shape.comparison();
     if let (Some(ours), Some(rival)) = (comparison.ours, comparison.rival) {
         let [ours, rival] = [ours, rival].map(|of| per_second(of.per_second, shape.unit));
-        eprintln!("  {ours} to {rival}");
+        eprintln!("  {ours} to {rival} (nginx with {})", comparison.setting);
     }
     Ok(shape)
 }
 
 /// Checks that a server answers with what is on disk: a wrong answer can be fast.
-fn check(plan: &Plan, server: &Server, root: &std::path::Path) -> Result<()> {
+fn check(plan: &Plan, server: &Server, root: &Path) -> Result<()> {
     let mut client = Client::connect(server.address)?;
     let paths = match plan.work {
         // All of them: that also fills the server's cache.
