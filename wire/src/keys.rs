@@ -61,16 +61,16 @@ pub enum BadKey {
     #[error("not an RSA public key in SubjectPublicKeyInfo form")]
     Public,
     /// Not a PKCS#8 private key, or the passphrase is wrong.
-    #[error("not an RSA private key in PKCS#8 PEM form, or the passphrase does not open it")]
+    #[error("not an RSA private key in PKCS#8 PEM form, or the passphrase is wrong")]
     Private,
     /// The key is encrypted and no passphrase was given.
-    #[error("the key is under a passphrase and none was given")]
+    #[error("the key is encrypted and no passphrase was given")]
     PassphraseMissing,
     /// The modulus is outside 2048 to 4096 bits.
     #[error("an RSA key must have 2048 to 4096 bits, this one has {0}")]
     Size(u32),
     /// Key generation failed.
-    #[error("an RSA key could not be made")]
+    #[error("the generation of an RSA key has failed")]
     Generation,
 }
 

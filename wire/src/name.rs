@@ -16,7 +16,7 @@ pub enum BadName {
     #[error("a name has 1 to 32 characters, this one has {0}")]
     Length(usize),
     /// A character outside `A-Z a-z 0-9 . _ -`.
-    #[error("a name is made of A-Z a-z 0-9 . _ - and {0:?} is none of them")]
+    #[error("a name must not contain {0:?}; allowed are A-Z a-z 0-9 . _ -")]
     Character(char),
 }
 

@@ -161,13 +161,13 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The recipient's mailbox on the server is full.
-    #[error("the recipient's mailbox on the server is full; try again when they have been here")]
+    #[error("the recipient's mailbox on the server is full; try again after the recipient has connected")]
     MailboxFull,
     /// The server is overloaded.
     #[error("the server is busy; try again")]
     Busy,
     /// The recipient is not connected, and this kind is not stored.
-    #[error("the recipient is not here")]
+    #[error("the recipient is not connected")]
     Absent,
 }
 

@@ -39,16 +39,16 @@ pub enum Receipt {
 #[serde(rename_all = "snake_case")]
 pub enum Complaint {
     /// Its opening has not arrived, or was not accepted.
-    #[error("the conversation is not known to the recipient")]
+    #[error("the recipient does not know the conversation")]
     UnknownConversation,
     /// The private key for which the secret was wrapped has been destroyed.
-    #[error("the recipient no longer has the key it was encrypted to")]
+    #[error("the recipient no longer has the key to open it")]
     KeyDestroyed,
     /// Earlier messages are missing.
-    #[error("messages before it never arrived")]
+    #[error("earlier messages have not arrived")]
     Gap,
     /// A message is not authentic.
-    #[error("it did not verify at the recipient")]
+    #[error("the recipient could not verify it")]
     NotAuthentic,
 }
 

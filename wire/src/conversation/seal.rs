@@ -28,7 +28,7 @@ pub enum Refused {
     #[error("it was opened before")]
     Again,
     /// Messages before it are missing.
-    #[error("messages before it are missing; place {expected} is next")]
+    #[error("earlier messages are missing; place {expected} is next")]
     Gap {
         /// The place of the next message.
         expected: u64,

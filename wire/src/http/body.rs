@@ -23,13 +23,13 @@ pub enum BodyLength {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
     /// The line in front of a chunk is too long, or is not a hexadecimal number of at most 64 bits and extensions.
-    #[error("the size of a chunk is malformed")]
+    #[error("the line in front of a chunk is malformed")]
     ChunkSize,
     /// A chunk, or the line in front of it, does not end with CR LF.
-    #[error("a chunk does not end where it should")]
+    #[error("a chunk does not end with CR LF")]
     ChunkEnd,
     /// A trailer field is malformed, or there are too many.
-    #[error("the fields after the last chunk are malformed")]
+    #[error("a trailer field is malformed, or the trailers are too long")]
     Trailer,
     /// The connection ended before the body did.
     #[error("the connection ended in the middle of the body")]

@@ -60,7 +60,10 @@ impl Method {
             return Err(BadRequest::malformed("the method is not a token"));
         }
         if name.len() > NAME_BYTES_MAX {
-            return Err(BadRequest::new(Status::NotImplemented, "the method is longer than any"));
+            return Err(BadRequest::new(
+                Status::NotImplemented,
+                "the method is longer than any registered one",
+            ));
         }
         let registered = REGISTERED.split_ascii_whitespace().find(|known| known.as_bytes() == name);
         Ok(registered.map_or(Self::Unknown, Self::Other))

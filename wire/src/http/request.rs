@@ -118,7 +118,10 @@ fn parse_window(window: &[u8]) -> Result<Option<RequestHead<'_>>, BadRequest> {
     let (target, target_host) = Target::parse(line.target, line.method)?;
     let body = gathered.body_length(line.version)?;
     if gathered.expects_the_unknown {
-        return Err(BadRequest::new(Status::ExpectationFailed, "only 100-continue can be expected"));
+        return Err(BadRequest::new(
+            Status::ExpectationFailed,
+            "only the expectation 100-continue is supported",
+        ));
     }
     Ok(Some(RequestHead {
         method: line.method,
@@ -190,7 +193,7 @@ fn parse_version(text: &[u8]) -> Result<Version, BadRequest> {
         b"HTTP/1.0" => Ok(Version::Http10),
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(Version::Http11),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(BadRequest::new(Status::VersionNotSupported, "only HTTP/1.0 and HTTP/1.1 are spoken here"))
+            Err(BadRequest::new(Status::VersionNotSupported, "only HTTP/1.0 and HTTP/1.1 are supported"))
         }
         _ => Err(BadRequest::malformed("the request line does not end with HTTP/1.1")),
     }
@@ -239,7 +242,7 @@ impl<'b> Gathered<'b> {
     fn add_host(&mut self, value: &'b [u8]) -> Result<(), BadRequest> {
         match self.host.replace(value) {
             None => Ok(()),
-            Some(_) => Err(BadRequest::malformed("there is more than one Host")),
+            Some(_) => Err(BadRequest::malformed("there is more than one Host field")),
         }
     }
 
@@ -263,9 +266,9 @@ impl<'b> Gathered<'b> {
     fn checked_host(&self, version: Version) -> Result<Option<&'b str>, BadRequest> {
         match self.host {
             None if version == Version::Http10 => Ok(None),
-            None => Err(BadRequest::malformed("there is no Host")),
+            None => Err(BadRequest::malformed("the Host field is missing")),
             Some(host) => match std::str::from_utf8(host).ok().and_then(host_of) {
-                None => Err(BadRequest::malformed("the Host is not a host name")),
+                None => Err(BadRequest::malformed("the Host field is malformed")),
                 host => Ok(host),
             },
         }
@@ -296,10 +299,12 @@ impl<'b> Gathered<'b> {
 impl From<BadFraming> for BadRequest {
     fn from(bad: BadFraming) -> Self {
         match bad {
-            BadFraming::Length => Self::malformed("Content-Length is not one number"),
-            BadFraming::Coding => Self::malformed("Transfer-Encoding does not end with one chunked"),
+            BadFraming::Length => Self::malformed("Content-Length is not a single number"),
+            BadFraming::Coding => {
+                Self::malformed("Transfer-Encoding must end with chunked, and name it once")
+            }
             BadFraming::UnknownCoding => {
-                Self::new(Status::NotImplemented, "no Transfer-Encoding but chunked is understood")
+                Self::new(Status::NotImplemented, "only the transfer coding chunked is supported")
             }
         }
     }

@@ -15,16 +15,16 @@ const HEADER_COUNT_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadResponse {
     /// Another major version than HTTP/1, or a malformed line.
-    #[error("the answer is not HTTP/1.1")]
+    #[error("the response is not valid HTTP/1.1")]
     Malformed,
     /// More than [`RESPONSE_HEAD_BYTES_MAX`] bytes, or too many fields.
-    #[error("the head of the answer has more than 64 KiB or 256 fields")]
+    #[error("the head of the response has more than 64 KiB or 256 fields")]
     TooLarge,
     /// `Content-Length` or `Transfer-Encoding` is malformed.
-    #[error("the answer does not say clearly how long it is")]
+    #[error("the response has an invalid Content-Length or Transfer-Encoding")]
     Framing,
     /// A transfer coding other than chunked.
-    #[error("the answer is in a coding that is not understood")]
+    #[error("the response has an unknown transfer coding")]
     UnknownCoding,
 }
 

@@ -21,7 +21,7 @@ impl<'b> Target<'b> {
     /// also asterisk-form (`*`), for CONNECT only authority-form (RFC 9112, section 3.2). Also returns the host in
     /// it, if there is one.
     pub(super) fn parse(target: &'b [u8], method: Method) -> Result<(Self, Option<&'b str>), BadRequest> {
-        let bad = BadRequest::malformed("the target is not a path");
+        let bad = BadRequest::malformed("the request target is malformed");
         // RFC 3986 has only ASCII, but people type and link other letters as UTF-8, and other servers accept that.
         if !target.iter().all(|byte| (byte.is_ascii_graphic() || !byte.is_ascii()) && *byte != b'#') {
             return Err(bad);

@@ -186,27 +186,24 @@ fn message_content(written_at: u64, words: &str) -> Vec<u8> {
     [written_at.to_le_bytes().as_slice(), &Digest::of(words.as_bytes()).0, words.as_bytes()].concat()
 }
 
-/// Appends a conversation from A to B and one from B to A.
-pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
-    text.push_str("\n## A conversation from A to B\n");
-    let (a, b) = (&people.a, &people.b);
-    let mut there = Outgoing::open(&a.identity, &a.card, &b.card, 1, OPENED_AT, &mut people.rng);
-    let opening = Opening::from_bytes(there.opening().as_bytes()).expect("what was issued reads");
-    let by_hand = ByHand::open(text, "the opening from A to B", &opening, a, b);
-    let mut at_b =
-        Incoming::accept(&opening, &b.encryption, None, &mut people.rng).expect("it is for this key");
-
+/// Appends two messages. Returns the first one, sealed, and the running hash after both.
+fn describe_messages(
+    text: &mut String,
+    outgoing: &mut Outgoing,
+    incoming: &mut Incoming,
+    by_hand: &ByHand,
+) -> (Vec<u8>, Digest) {
     let mut hash = by_hand.id;
     let mut first = Vec::new();
     for (title, number, words) in [("the first message", 1, "Hello, B!"), ("the second message", 2, "é")] {
         let written_at = OPENED_AT + number;
-        let sealed = there.seal_message(number, written_at, words);
+        let sealed = outgoing.seal_message(number, written_at, words);
         let content = message_content(written_at, words);
         let what = Sealed { title, kind: Kind::Message, number, place: number - 1, content: &content };
         by_hand.show(text, &what, &sealed.bytes);
         hash = Digest::of(&[hash.0.as_slice(), &sealed.bytes].concat());
         assert_eq!(hash, sealed.running_hash, "the running hash after {title}");
-        let opened = at_b.open_message(number, &sealed.bytes).expect("it opens");
+        let opened = incoming.open_message(number, &sealed.bytes).expect("it opens");
         assert_eq!((opened.text.as_str(), opened.sent_at), (words, written_at));
         values(
             text,
@@ -226,6 +223,20 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
             first = sealed.bytes;
         }
     }
+    (first, hash)
+}
+
+/// Appends a conversation from A to B and one from B to A.
+pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
+    text.push_str("\n## A conversation from A to B\n");
+    let (a, b) = (&people.a, &people.b);
+    let mut there = Outgoing::open(&a.identity, &a.card, &b.card, 1, OPENED_AT, &mut people.rng);
+    let opening = Opening::from_bytes(there.opening().as_bytes()).expect("what was issued reads");
+    let by_hand = ByHand::open(text, "the opening from A to B", &opening, a, b);
+    let mut at_b =
+        Incoming::accept(&opening, &b.encryption, None, &mut people.rng).expect("it is for this key");
+
+    let (first, hash) = describe_messages(text, &mut there, &mut at_b, &by_hand);
     let answer_content = signal::encode(&FileAnswer {
         transfer: TRANSFER,
         verdict: Verdict::Ready { bytes: FILE.len() as u64, salt: TRANSFER_SALT },

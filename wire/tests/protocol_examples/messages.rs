@@ -225,7 +225,7 @@ fn describe_searches(text: &mut String) {
     }
 }
 
-fn describe_to_peer(people: &People, text: &mut String) {
+fn describe_routed(text: &mut String) {
     let outcomes = [
         (Outcome::Relayed, Layout::new().variant(0, "outcome: Relayed")),
         (Outcome::Stored, Layout::new().variant(1, "outcome: Stored")),
@@ -239,6 +239,10 @@ fn describe_to_peer(people: &People, text: &mut String) {
         let layout = Layout::new().variant(3, "Routed").number(0, "first").number(2, "count").then(layout);
         to_peer(text, &title, layout, &ToPeer::Routed { first: 0, count: 2, outcome });
     }
+}
+
+fn describe_to_peer(people: &People, text: &mut String) {
+    describe_routed(text);
     let card = people.b.card.as_bytes().to_vec();
     to_peer(
         text,

@@ -42,11 +42,19 @@ fn reads_responses_and_how_long_they_are() {
     ] {
         assert_eq!(length(text, to_head), expected, "{text:?}");
     }
+}
+
+#[test]
+fn a_folded_field_is_read_as_one_line() {
     let folded = parse_response(b"HTTP/1.1 100 Continue\r\nX: a\r\n b\r\n\r\nrest")
         .expect("the response is good")
         .expect("the response is whole");
     assert!(folded.is_interim());
     assert_eq!(folded.fields, [("X".to_owned(), b"a   b".to_vec())]);
+}
+
+#[test]
+fn refuses_malformed_and_endless_responses() {
     for bad in [
         "HTTP/2 200\r\n\r\n",
         "HTTP/2.1 200\r\n\r\n",
