@@ -242,12 +242,27 @@ pub(crate) mod tests {
         rand::rng()
     }
 
+    // Fixed keys, because generating them takes seconds.
     pub(crate) static ALICE: LazyLock<IdentityKey> =
-        LazyLock::new(|| IdentityKey::generate(2048, &mut rng()).expect("a good size"));
+        LazyLock::new(|| fixture(include_str!("../tests/fixtures/a-identity.pem")));
+    pub(crate) static ALICE_ENCRYPTION: LazyLock<EncryptionKey> =
+        LazyLock::new(|| fixture(include_str!("../tests/fixtures/a-encryption.pem")));
     pub(crate) static BOB: LazyLock<IdentityKey> =
-        LazyLock::new(|| IdentityKey::generate(2048, &mut rng()).expect("a good size"));
+        LazyLock::new(|| fixture(include_str!("../tests/fixtures/b-identity.pem")));
     pub(crate) static BOB_ENCRYPTION: LazyLock<EncryptionKey> =
-        LazyLock::new(|| EncryptionKey::generate(2048, &mut rng()).expect("a good size"));
+        LazyLock::new(|| fixture(include_str!("../tests/fixtures/b-encryption.pem")));
+
+    fn fixture<Use>(pem: &str) -> PrivateKey<Use> {
+        PrivateKey::from_pem(pem, None).expect("the fixture is a key")
+    }
+
+    #[test]
+    fn a_generated_key_can_be_used() {
+        let key = IdentityKey::generate(2048, &mut rng()).expect("a good size");
+        let signature = key.sign(Purpose::Join, b"message", &mut rng());
+        assert_eq!(key.public().verify(Purpose::Join, b"message", &signature), Ok(()));
+        assert_ne!(key.public().fingerprint(), ALICE.public().fingerprint());
+    }
 
     #[test]
     fn a_signature_holds_for_its_key_message_and_purpose_only() {

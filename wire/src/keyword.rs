@@ -154,13 +154,17 @@ impl Parsed {
 /// Reads a `keyword.txt`. Broken entries are reported, and the others are used. A byte order mark at the start and carriage
 /// returns are allowed.
 pub fn parse(text: &str) -> Parsed {
+    parse_at_most(PAIRS_MAX, text)
+}
+
+fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     if text.len() > KEYWORD_TEXT_BYTES_MAX {
         parsed.report(1, "", BadEntry::TooLarge(text.len()));
         return parsed;
     }
     let entries = text.bytes().filter(|b| *b == b';').count() + 1;
-    let mut seen = HashSet::with_capacity(entries.min(PAIRS_MAX));
+    let mut seen = HashSet::with_capacity(entries.min(pairs_max));
     let mut line = 1;
     for piece in text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).split(';') {
         let entry = piece.trim();
@@ -181,7 +185,7 @@ pub fn parse(text: &str) -> Parsed {
         if !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
         }
-        if parsed.pairs.len() == PAIRS_MAX {
+        if parsed.pairs.len() == pairs_max {
             parsed.report(starts_at, entry, BadEntry::TooManyPairs);
             break;
         }

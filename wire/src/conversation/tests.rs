@@ -3,13 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::card::Card;
 use crate::card::tests::bobs_card;
-use crate::keys::tests::{ALICE, BOB, BOB_ENCRYPTION, rng};
-use crate::keys::{EncryptionKey, NotAuthentic};
+use crate::keys::NotAuthentic;
+use crate::keys::tests::{ALICE, ALICE_ENCRYPTION, BOB, BOB_ENCRYPTION, rng};
 use crate::protocol::Kind;
 
 fn alices_card() -> Card {
-    // No test seals for Alice, so her card can have Bob's encryption key.
-    Card::issue("A".parse().expect("a good name"), &ALICE, BOB_ENCRYPTION.public(), 1, &mut rng())
+    Card::issue("A".parse().expect("a good name"), &ALICE, ALICE_ENCRYPTION.public(), 1, &mut rng())
 }
 
 fn outgoing() -> Outgoing {
@@ -95,10 +94,9 @@ fn every_changed_byte_of_an_opening_is_noticed() {
 #[test]
 fn only_the_named_key_unwraps() {
     let out = outgoing();
-    let other = EncryptionKey::generate(2048, &mut rng()).expect("a good size");
     assert_eq!(out.opening().recipient, BOB.public().fingerprint());
     assert_eq!(out.opening().recipient_key, BOB_ENCRYPTION.public().fingerprint());
-    assert_eq!(out.opening().unwrap_key(&other, &mut rng()).err(), Some(NotAuthentic));
+    assert_eq!(out.opening().unwrap_key(&ALICE_ENCRYPTION, &mut rng()).err(), Some(NotAuthentic));
 }
 
 #[test]

@@ -82,15 +82,11 @@ fn a_binary_file_does_not_become_a_million_problems() {
 
 #[test]
 fn pairs_and_bytes_are_bounded() {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for n in 0..=PAIRS_MAX {
-        write!(text, "k,{n};").expect("writing to a string cannot fail");
-    }
-    text.push_str("k,0;");
-    let parsed = parse(&text);
-    assert_eq!(parsed.pairs.len(), PAIRS_MAX);
-    assert_eq!(parsed.problems[0].reason, BadEntry::TooManyPairs);
+    let all = parse_at_most(3, "k,0; k,1; k,2; k,0;");
+    assert_eq!((all.pairs.len(), all.problems.len()), (3, 0));
+    let too_many = parse_at_most(3, "k,0; k,1; k,2; k,0; k,3; k,4;");
+    assert_eq!((too_many.pairs.len(), too_many.problems.len()), (3, 1));
+    assert_eq!(too_many.problems[0].reason, BadEntry::TooManyPairs);
 
     let too_large = parse(&" ".repeat(KEYWORD_TEXT_BYTES_MAX + 1));
     assert_eq!(too_large.problems[0].reason, BadEntry::TooLarge(KEYWORD_TEXT_BYTES_MAX + 1));
