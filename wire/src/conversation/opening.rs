@@ -155,3 +155,47 @@ impl Opening {
 fn commitment(secret: &Secret) -> Digest {
     Digest::of_parts(&[COMMITMENT_DOMAIN, secret.as_slice()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::tests::bobs_card;
+    use crate::keys::tests::{ALICE, ALICE_ENCRYPTION, BOB, BOB_ENCRYPTION, rng};
+
+    /// An opening from Alice to Bob that is signed, but whose body `change` has made wrong.
+    fn forged(change: impl FnOnce(&mut Body<'_>)) -> Vec<u8> {
+        let card =
+            Card::issue("A".parse().expect("a good name"), &ALICE, ALICE_ENCRYPTION.public(), 1, &mut rng());
+        let secret = Secret::new([7; SECRET_BYTES]);
+        let mut body = Body {
+            sender_card: card.as_bytes(),
+            sender: card.fingerprint(),
+            recipient: BOB.public().fingerprint(),
+            recipient_key: BOB_ENCRYPTION.public().fingerprint(),
+            wrapped_key: &bobs_card().encryption.wrap(&secret, &mut rng()),
+            commitment: commitment(&secret),
+            opened_at: 1,
+            first_number: 1,
+        };
+        change(&mut body);
+        signed::sign(&body, &ALICE, Purpose::Opening, &mut rng()).1
+    }
+
+    #[test]
+    fn the_sender_must_be_the_owner_of_the_card() {
+        assert!(Opening::from_bytes(&forged(|_| {})).is_ok());
+        let opening = Opening::from_bytes(&forged(|body| body.sender = BOB.public().fingerprint()));
+        assert!(matches!(opening, Err(BadOpening::NotAuthentic)));
+    }
+
+    #[test]
+    fn the_secret_must_match_the_commitment() {
+        let unwrapped = |bytes: &[u8]| {
+            let opening = Opening::from_bytes(bytes).expect("it is signed");
+            opening.unwrap_key(&BOB_ENCRYPTION, &mut rng())
+        };
+        assert!(unwrapped(&forged(|_| {})).is_ok());
+        let other = commitment(&Secret::new([8; SECRET_BYTES]));
+        assert_eq!(unwrapped(&forged(|body| body.commitment = other)), Err(NotAuthentic));
+    }
+}

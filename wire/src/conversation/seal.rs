@@ -100,10 +100,18 @@ fn next_running_hash(hash: Digest, sealed: &[u8]) -> Digest {
     Digest::of_parts(&[&hash.0, sealed])
 }
 
-/// Pads to a power of two, so that the length of a ciphertext says little about the text.
-fn pad(content: &mut Vec<u8>) {
-    content.push(PADDING_MARK);
-    content.resize(content.len().next_power_of_two().max(PLAINTEXT_BYTES_MIN), 0);
+/// Concatenates the parts and pads them to a power of two, so that the length of a ciphertext says little about the text.
+fn padded(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let content_bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let padded_bytes = (content_bytes + 1).next_power_of_two().max(PLAINTEXT_BYTES_MIN);
+    // The capacity is exact, because a Vec that grows leaves a copy of the plaintext that is not zeroized.
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(padded_bytes));
+    for part in parts {
+        plaintext.extend_from_slice(part);
+    }
+    plaintext.push(PADDING_MARK);
+    plaintext.resize(padded_bytes, 0);
+    plaintext
 }
 
 fn unpad(padded: &[u8]) -> Result<&[u8], NotAuthentic> {
@@ -163,11 +171,7 @@ impl Outgoing {
     /// Seals a text that was written at `sent_at` (seconds since 1970), at most [`TEXT_BYTES_MAX`] bytes long.
     pub fn seal_message(&mut self, number: u64, sent_at: u64, text: &str) -> SealedMessage {
         let digest = Digest::of(text.as_bytes());
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(2 * (MESSAGE_HEAD_BYTES + text.len() + 1)));
-        plaintext.extend_from_slice(&sent_at.to_le_bytes());
-        plaintext.extend_from_slice(&digest.0);
-        plaintext.extend_from_slice(text.as_bytes());
-        pad(&mut plaintext);
+        let plaintext = padded(&[&sent_at.to_le_bytes(), &digest.0, text.as_bytes()]);
         let place = self.messages_sealed;
         let bytes = self.keys.seal(Kind::Message, number, place, &plaintext);
         self.messages_sealed += 1;
@@ -178,14 +182,9 @@ impl Outgoing {
     /// Seals a receipt, a request or an answer.
     pub fn seal_signal(&mut self, kind: Kind, number: u64, content: &[u8]) -> Vec<u8> {
         debug_assert!(kind != Kind::Message, "messages have a key of their own");
-        // With enough room that padding does not move the plaintext and leave a copy that is not zeroized.
-        let mut plaintext =
-            Zeroizing::new(Vec::with_capacity(2 * (content.len() + 1).max(PLAINTEXT_BYTES_MIN)));
-        plaintext.extend_from_slice(content);
-        pad(&mut plaintext);
         let place = self.signals_sealed;
         self.signals_sealed += 1;
-        self.keys.seal(kind, number, place, &plaintext)
+        self.keys.seal(kind, number, place, &padded(&[content]))
     }
 }
 

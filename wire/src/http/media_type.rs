@@ -169,6 +169,8 @@ fn is_quoted_string(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -262,6 +264,18 @@ mod tests {
             "text/plain; x=\"\r\nX: y\"",
         ] {
             assert_eq!(bad.parse::<MediaType>(), Err(NotAMediaType), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_media_type_is_safe_in_a_header_field(
+            text in "(text|a)/[a-z]{1,3}(; ?[a-z]=(\"[ -~\r\n\u{e9}]{0,5}\"|[ -~\r\n]{0,4})){0,2}",
+        ) {
+            if let Ok(media_type) = text.parse::<MediaType>() {
+                prop_assert!(media_type.as_str().bytes().all(|byte| matches!(byte, b' '..=b'~')));
+                prop_assert_eq!(media_type.as_str().parse(), Ok(media_type.clone()));
+            }
         }
     }
 

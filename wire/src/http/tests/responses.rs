@@ -91,3 +91,34 @@ fn a_later_minor_version_is_read_as_1_1() {
     let head = parse_response(b"HTTP/1.0 200 OK\r\n\r\n").expect("the response is good");
     assert_eq!(head.expect("the response is whole").version, Version::Http10);
 }
+
+#[test]
+fn statuses_have_their_registered_numbers_and_phrases() {
+    for (status, line) in [
+        (Status::Ok, "200 OK"),
+        (Status::NoContent, "204 No Content"),
+        (Status::PartialContent, "206 Partial Content"),
+        (Status::MovedPermanently, "301 Moved Permanently"),
+        (Status::Found, "302 Found"),
+        (Status::NotModified, "304 Not Modified"),
+        (Status::TemporaryRedirect, "307 Temporary Redirect"),
+        (Status::PermanentRedirect, "308 Permanent Redirect"),
+        (Status::BadRequest, "400 Bad Request"),
+        (Status::Unauthorized, "401 Unauthorized"),
+        (Status::Forbidden, "403 Forbidden"),
+        (Status::NotFound, "404 Not Found"),
+        (Status::MethodNotAllowed, "405 Method Not Allowed"),
+        (Status::RequestTimeout, "408 Request Timeout"),
+        (Status::PreconditionFailed, "412 Precondition Failed"),
+        (Status::UriTooLong, "414 URI Too Long"),
+        (Status::RangeNotSatisfiable, "416 Range Not Satisfiable"),
+        (Status::ExpectationFailed, "417 Expectation Failed"),
+        (Status::HeaderFieldsTooLarge, "431 Request Header Fields Too Large"),
+        (Status::InternalServerError, "500 Internal Server Error"),
+        (Status::NotImplemented, "501 Not Implemented"),
+        (Status::ServiceUnavailable, "503 Service Unavailable"),
+        (Status::VersionNotSupported, "505 HTTP Version Not Supported"),
+    ] {
+        assert_eq!(status.to_string(), line);
+    }
+}
