@@ -11,9 +11,9 @@
 //! A package of its own, because the server (`actors`) and the peers use it, and neither may depend on the other.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,8 +25,11 @@ use redb::{
     WriteTransaction,
 };
 
+mod private;
 #[cfg(test)]
 mod tests;
+
+pub use private::{private_directory, private_file};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const FORMAT: &str = "format";
@@ -38,7 +41,6 @@ const FORMAT_VERSION: &[u8] = b"1";
 const CHECKED_BYTES_MAX: u64 = 256 << 20;
 /// redb's header, which it changes when it opens a file.
 const HEADER_BYTES: usize = 4096;
-const PRIVATE_FILE_MODE: u32 = 0o600;
 /// The extension of the marker.
 const MARKER: &str = "made";
 
@@ -243,7 +245,7 @@ impl Database {
         if length == 0 && self.marker().exists() {
             return Err(Error::Missing { path: self.path.clone(), lost: self.options.lost });
         }
-        let file = open_private(&self.path).map_err(io)?;
+        let file = private_file(&self.path).map_err(io)?;
         let mut header = vec![0; HEADER_BYTES];
         let header_bytes = file.read_at(&mut header, 0).map_err(io)?;
         let was_repaired = Rc::new(Cell::new(false));
@@ -281,7 +283,7 @@ impl Database {
         }
         let directory = File::open(self.path.parent().unwrap_or(Path::new(".")))?;
         directory.sync_all()?;
-        open_private(&marker)?;
+        private_file(&marker)?;
         directory.sync_all()
     }
 }
@@ -299,8 +301,11 @@ fn close(database: redb::Database) {
     let _ = catch_quietly(|| drop(database));
 }
 
-/// Runs `work`. If it panics, returns the message instead of printing it, because the caller reports the error.
-fn catch_quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs `work`, which reads a damaged database. If it panics, returns the message instead of printing it.
+///
+/// # Errors
+/// The message of the panic.
+pub fn catch_quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     thread_local! {
         static IS_QUIET: Cell<bool> = const { Cell::new(false) };
     }
@@ -320,12 +325,4 @@ fn catch_quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         let message = payload.downcast_ref::<&str>().copied();
         message.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic").to_owned()
     })
-}
-
-fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE_MODE).open(path)?;
-    file.set_permissions(Permissions::from_mode(PRIVATE_FILE_MODE))?;
-    Ok(file)
 }
