@@ -13,12 +13,14 @@ use super::core::Write;
 use crate::commands::store::{Frames, Inventory, Mail, MailboxSize, Ordinal};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
-const MAIL: TableDefinition<(&str, Ordinal), &[u8]> = TableDefinition::new("mail");
+pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
+/// The folded name of the recipient, and the place in their mailbox.
+pub(super) type MailKey = (&'static str, Ordinal);
+pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
 
 const SERVER_ID: &str = "server";
 
-const OPTIONS: Options = Options {
+pub(super) const OPTIONS: Options = Options {
     // Mail is written once and read at most once, so a cache of reads gains nothing. Half of this bounds the pages of a
     // commit that wait in memory, of at most STORING_BYTES_MAX (64 MiB); more are written early.
     cache_bytes: 64 << 20,
@@ -132,7 +134,7 @@ struct Size {
     end: Ordinal,
 }
 
-fn read_cards(
+pub(super) fn read_cards(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
 ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
     let mut cards = Vec::new();
@@ -144,7 +146,7 @@ fn read_cards(
 }
 
 fn read_sizes(
-    table: &impl ReadableTable<(&'static str, Ordinal), &'static [u8]>,
+    table: &impl ReadableTable<MailKey, &'static [u8]>,
 ) -> Result<BTreeMap<String, Size>, redb::Error> {
     let mut sizes: BTreeMap<String, Size> = BTreeMap::new();
     for entry in table.iter()? {

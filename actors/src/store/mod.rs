@@ -5,6 +5,7 @@
 
 mod core;
 mod disk;
+mod recovery;
 mod shell;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use wire::PeerName;
 
 use super::core::{MailDisk, Store, Write};
-use super::{Disk, StoreError};
+use super::{Disk, StoreError, recovery};
 use crate::commands::router;
 use crate::commands::store::{Inventory, Mail, Ordinal, StoreHandle};
 use crate::runtime::{Answers, Now, Running, Shell, mailbox, start as start_actor};
@@ -23,8 +23,7 @@ pub fn start(
     path: &Path,
     completed: Answers<router::Command>,
 ) -> Result<(Running<StoreHandle>, Inventory), StoreError> {
-    let disk = Disk::open(path, rand::random())?;
-    let inventory = disk.inventory()?;
+    let (disk, inventory) = recovery::open(path, rand::random())?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let shell = StoreShell { disk, completed, out: () };
     let handle = StoreHandle(address.clone());

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::core::Write;
@@ -10,6 +11,7 @@ use crate::commands::store::{
 use crate::runtime::{mailbox, reply};
 use wire::PeerName;
 
+const PAGE_BYTES: usize = 4096;
 const SOON: Duration = Duration::from_secs(10);
 
 fn name(text: &str) -> PeerName {
@@ -122,4 +124,142 @@ fn what_is_said_to_be_stored_is_on_disk() {
     drop(running);
     let inventory = Disk::open(&path, [2; 16]).expect("it is let go of").inventory().expect("it reads");
     assert_eq!((inventory.cards.len(), inventory.mailboxes.len()), (1, 1));
+}
+
+/// A small store. Returns its file and what is in it.
+fn small_store(path: &Path) -> (Vec<u8>, Cards, Vec<(PeerName, Vec<(Ordinal, String)>)>) {
+    let disk = Disk::open(path, [1; 16]).expect("it opens");
+    let cards: Cards = (0..12).map(|n| (name(&format!("peer{n:02}")), vec![n; 1000])).collect();
+    let mut mail = Vec::new();
+    for (owner, card) in &cards {
+        let letters: Vec<String> = (0..4).map(|n| format!("{owner} {n} ").repeat(100)).collect();
+        let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+        disk.write(&[Write::Card(owner, card), Write::Mail(owner, 5, &frames(&letters))])
+            .expect("it commits");
+        mail.push((owner.clone(), (5..).zip(letters.iter().map(ToString::to_string)).collect()));
+    }
+    drop(disk);
+    (std::fs::read(path).expect("it reads"), cards, mail)
+}
+
+type Cards = Vec<(PeerName, Vec<u8>)>;
+
+#[test]
+fn a_store_with_a_zeroed_page_is_recovered_or_refused_and_never_loses_a_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.redb");
+    let (whole, cards, mail) = small_store(&path);
+    let (mut unharmed, mut recovered, mut refused, mut lost) = (0, 0, 0, 0);
+    for at in (0..whole.len()).step_by(PAGE_BYTES) {
+        let mut damaged = whole.clone();
+        damaged[at..at + PAGE_BYTES].fill(0);
+        if damaged == whole {
+            continue;
+        }
+        std::fs::write(&path, &damaged).expect("it can be written");
+        let kept = folder.path().join("store.damaged-1");
+        match recovery::open(&path, [2; 16]) {
+            Ok((disk, inventory)) => {
+                assert_eq!(inventory.cards, cards, "page {at}");
+                let is_recovered = inventory.server == [2; 16];
+                for (owner, sent) in &mail {
+                    let (found, _) = disk.read(owner, 0..99, usize::MAX).expect("it reads");
+                    let found = texts(&found);
+                    assert!(found.iter().all(|letter| sent.contains(letter)), "page {at}");
+                    assert!(
+                        is_recovered || found == *sent,
+                        "page {at}: the store stays who it is, and lost mail"
+                    );
+                    lost += sent.len() - found.len();
+                }
+                assert_eq!(std::fs::read(&kept).ok(), is_recovered.then_some(damaged), "page {at}");
+                if is_recovered { recovered += 1 } else { unharmed += 1 }
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("store.redb is damaged"), "page {at}: {error}");
+                assert!(
+                    std::fs::read(&path).expect("it reads") == damaged,
+                    "page {at}: the file was changed"
+                );
+            }
+        }
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .expect("it lists")
+            .map(|e| e.expect("it reads").file_name())
+            .collect();
+        left.retain(|name| name != "store.damaged-1");
+        left.sort();
+        assert_eq!(left, ["store.made", "store.redb"], "page {at}");
+        let _ = std::fs::remove_file(&kept);
+    }
+    println!("{unharmed} unharmed, {recovered} recovered with {lost} envelopes lost, {refused} refused");
+    assert!(recovered > 10 && refused > 3 && unharmed > 0, "{recovered} {refused} {unharmed}");
+    assert!(lost < recovered * 8, "one page holds few envelopes, but {lost} are lost by {recovered} pages");
+}
+
+#[test]
+fn a_store_that_is_damaged_twice_is_recovered_twice_and_both_files_are_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.redb");
+    let (whole, cards, _) = small_store(&path);
+    let recover = |at: usize| {
+        let mut damaged = whole.clone();
+        damaged[at..at + PAGE_BYTES].fill(0);
+        std::fs::write(&path, &damaged).expect("it can be written");
+        let recovered = recovery::open(&path, [2; 16]).ok().filter(|(_, found)| found.server == [2; 16]);
+        recovered.map(|(_, inventory)| (damaged, inventory.cards))
+    };
+    let mut pages = (0..whole.len()).step_by(PAGE_BYTES);
+    let (at, first) = pages.find_map(|at| Some((at, recover(at)?))).expect("a page of mail");
+    let second = recover(at).expect("it is recovered again");
+    for (number, (damaged, found)) in [(1, first), (2, second)] {
+        assert_eq!(found, cards);
+        let kept = folder.path().join(format!("store.damaged-{number}"));
+        assert!(std::fs::read(kept).expect("it is kept") == damaged);
+    }
+}
+
+/// Runs a test again in a process that can write at most 4 or 8 MiB to a file. Returns whether this is that process.
+fn with_small_files(test: &str) -> bool {
+    const CHILD: &str = "SWITCHBOARD_TEST_SMALL_FILES";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    // Writing over the limit is an error, not the end of the process, while the signal for it is ignored.
+    let script = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\"";
+    let executable = std::env::current_exe().expect("it has a path");
+    let status = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(executable)
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .status();
+    assert!(status.expect("a shell is there").success());
+    false
+}
+
+#[test]
+fn a_store_goes_on_when_a_full_disk_has_room_again() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if !with_small_files("store::tests::a_store_goes_on_when_a_full_disk_has_room_again") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = Disk::open(&folder.path().join("store.redb"), [1; 16]).expect("it opens");
+    let b = name("b");
+    let letter = "x".repeat(20_000);
+    let put = |ordinal| disk.write(&[Write::Mail(&b, ordinal, &frames(&[&letter]))]);
+    let full = (0..1000).find(|ordinal| put(*ordinal).is_err()).expect("the disk is full at some time");
+    assert!(full > 10, "only {full}");
+    assert!(put(full).is_err(), "it is still full");
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, ..limit }).expect("it is allowed");
+    put(full).expect("there is room again");
+    let (mail, _) = disk.read(&b, 0..2000, usize::MAX).expect("it reads");
+    assert_eq!(texts(&mail).len() as u64, full + 1);
+    drop(disk);
+    let disk = Disk::open(&folder.path().join("store.redb"), [1; 16]).expect("it opens again");
+    let inventory = disk.inventory().expect("it reads");
+    assert_eq!(inventory.mailboxes[0].envelopes, full + 1);
 }
