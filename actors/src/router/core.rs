@@ -66,6 +66,8 @@ struct Peer<P> {
     name: PeerName,
     folded: PeerName,
     owner: Option<Owner>,
+    /// It has an owner whose card cannot be read: if it were free, a stranger could take it and receive its mail.
+    is_reserved: bool,
     presence: Option<Presence<P>>,
     /// Sessions that have left or were superseded and have not yet handed back what was not taken.
     parting: u32,
@@ -85,6 +87,7 @@ impl<P> Peer<P> {
             folded: name.folded(),
             name,
             owner: None,
+            is_reserved: false,
             presence: None,
             parting: 0,
             next: 0,
@@ -175,7 +178,13 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                     router.peer(key).owner = Some(Owner { is_written: true, ..Owner::of(&card) });
                 }
                 Err(error) => {
-                    tracing::error!(target: "router", %name, %error, "a stored card does not verify; the name stays free");
+                    tracing::error!(
+                        target: "router", %name, %error,
+                        "the stored card is damaged, so the owner is unknown: nobody can join under this name, and \
+                         its mail is kept, until store.redb is put back from a backup"
+                    );
+                    let key = router.insert(name);
+                    router.peer(key).is_reserved = true;
                 }
             }
         }
@@ -186,7 +195,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             (peer.envelopes, peer.bytes, peer.next, peer.stored_end) =
                 (size.envelopes, size.bytes, size.end, size.end);
         }
-        router.strangers = router.peers.iter().filter(|p| p.owner.is_none()).count();
+        router.strangers = router.peers.iter().filter(|p| p.owner.is_none() && !p.is_reserved).count();
         router
     }
 
@@ -261,7 +270,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Forgets a name that nobody owns, waits for or has mail for.
     fn forget_stranger(&mut self, key: PeerKey) {
         let peer = self.peer(key);
-        let is_unused = peer.owner.is_none() && peer.watchers.is_empty() && peer.envelopes == 0;
+        let is_stranger = peer.owner.is_none() && !peer.is_reserved;
+        let is_unused = is_stranger && peer.watchers.is_empty() && peer.envelopes == 0;
         let folded = peer.folded.clone();
         if is_unused && self.names.get(folded.as_str()) == Some(&key) {
             self.names.remove(folded.as_str());
@@ -279,6 +289,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 self.insert(card.name.clone())
             }
         };
+        if self.peer(key).is_reserved {
+            return Err(JoinRefused::NameTaken);
+        }
         let known = self.peer(key).owner.as_ref();
         if known.is_some_and(|owner| owner.fingerprint != card.fingerprint()) {
             return Err(JoinRefused::NameTaken);

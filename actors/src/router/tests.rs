@@ -398,6 +398,34 @@ fn a_name_has_one_owner_whatever_the_case() {
 }
 
 #[test]
+fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
+    let mailbox =
+        store::MailboxSize { name: "b".parse().expect("a good name"), envelopes: 2, bytes: 20, end: 2 };
+    let inventory = Inventory {
+        cards: vec![("b".parse().expect("a good name"), b"not a card".to_vec())],
+        mailboxes: vec![mailbox],
+        ..Inventory::default()
+    };
+    let mut world = World::new();
+    world.router = Router::new(inventory, world.store.clone(), Deaf);
+    for card in [card_of("B"), card_of_another("b")] {
+        let (reply, pending) = reply();
+        let port = FakePort::default();
+        world.handle(Command::Join { session: 9, card: Box::new(card), port, reply });
+        assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
+    }
+    // Its mail still comes behind what is there, and a message that cannot be stored does not free the name.
+    world.join(0);
+    world.send(0, 1, 1);
+    let mail: Vec<_> = world.store.0.borrow().mail.keys().cloned().collect();
+    assert_eq!(mail, [("b".to_owned(), 2)]);
+    let (reply, pending) = reply();
+    let card = Box::new(card_of_another("B"));
+    world.handle(Command::Join { session: 10, card, port: FakePort::default(), reply });
+    assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
+}
+
+#[test]
 fn the_newest_join_takes_over() {
     let mut world = World::new();
     world.join(0);
