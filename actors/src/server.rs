@@ -232,8 +232,13 @@ fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     let path = &config.data;
     let fail = |source| StartError::Data { path: path.clone(), source };
-    std::fs::create_dir_all(path).map_err(fail)?;
-    let lock = std::fs::File::create(path.join("lock")).map_err(fail)?;
+    // A directory that somebody else uses too, such as /tmp, keeps its mode; the files in it are private all the same.
+    let is_shared =
+        !path.join("lock").exists() && path.read_dir().is_ok_and(|mut names| names.next().is_some());
+    if !is_shared {
+        durable::private_directory(path).map_err(fail)?;
+    }
+    let lock = durable::private_file(&path.join("lock")).map_err(fail)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::DataInUse { path: path.clone() }),

@@ -1,8 +1,8 @@
-//! The folder `index/` of the server's data: the only place of the Index that touches the disk.
+//! The directory `index/` of the server's data. Only this module of the Index uses the disk.
 //!
-//! A share is two files, and both must change together. They are written beside the old ones as `*.tmp` first. Renaming
-//! the list of files is what commits: it holds the digest of its keywords, so if the machine stops before the keywords
-//! are renamed too, the next start finds them under their temporary name and finishes the work.
+//! A share is two files that must change together. Both are first written as `*.tmp` beside the old ones. Renaming the
+//! list of files commits the change: the list has the digest of its keywords, so if the machine stops before the
+//! keywords file is renamed too, the next start finds it under its temporary name and renames it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use super::format::{self, Damage, List};
 use super::staging::Share;
 use crate::commands::index::SHARE_TEXT_BYTES_MAX;
 
-/// Room for the lines of a list that do not name a file.
+/// Room for the header and the end of a list.
 const HEADER_BYTES_MAX: u64 = 1024;
 
 const KEYWORDS: &str = ".txt";
@@ -33,23 +33,23 @@ enum NotLoaded {
     Unreadable(#[from] io::Error),
 }
 
-/// The folder in which shares are kept.
+/// The directory of the shares.
 #[derive(Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
 }
 
 impl Shelf {
-    /// Makes the folder unless it is there.
+    /// Makes the directory if it does not exist.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+        durable::private_directory(&folder)?;
         Ok(Self { folder })
     }
 
-    /// Reads all shares. One that is damaged is logged and moved aside; one that cannot be read now is logged and left.
+    /// Reads all shares. A damaged one is logged and renamed; one that cannot be read is logged and left.
     ///
     /// # Errors
-    /// When the folder cannot be listed.
+    /// When the directory cannot be listed.
     pub(super) fn load(&self, mut take: impl FnMut(Share)) -> io::Result<()> {
         let (owners, temporary) = self.list()?;
         for owner in owners {
@@ -58,7 +58,7 @@ impl Shelf {
                 Err(reason) => self.report(&owner, &reason),
             }
         }
-        // What was not needed to finish a commit was never acknowledged.
+        // The rest belongs to shares that were not committed, so they were not acknowledged either.
         for path in temporary.iter().filter(|path| path.exists()) {
             if let Err(error) = fs::remove_file(path) {
                 tracing::warn!(target: "index", path = %path.display(), %error, "cannot remove a temporary file");
@@ -81,6 +81,8 @@ impl Shelf {
             } else if let Some(stem) = name.strip_suffix(KEYWORDS).or(name.strip_suffix(LIST)) {
                 match stem.parse::<PeerName>() {
                     Ok(owner) if owner == owner.folded() => {
+                        // Corrects the mode: older versions let everybody read the files.
+                        durable::private_file(&path)?;
                         owners.insert(owner);
                     }
                     _ => {
@@ -103,7 +105,7 @@ impl Shelf {
         Ok(list.with_keywords(&keywords)?)
     }
 
-    /// Gives keywords their name if the machine stopped after the list had got its own.
+    /// Renames the keywords file if the machine stopped after the list was renamed.
     fn finish_commit(&self, owner: &PeerName, list: &List) -> Result<(), NotLoaded> {
         let path = self.temporary(owner, KEYWORDS);
         match read(&path) {
@@ -111,7 +113,7 @@ impl Shelf {
                 fs::rename(path, self.path(owner, KEYWORDS))?;
                 Ok(self.sync()?)
             }
-            // Nothing there, or part of a share that was never committed.
+            // No file, or a part of a share that was not committed.
             Ok(_) | Err(NotLoaded::Damaged(_)) => Ok(()),
             Err(unreadable) => Err(unreadable),
         }
@@ -137,8 +139,8 @@ impl Shelf {
         );
     }
 
-    /// Keeps shares, each of another owner. It costs three flushes of the folder however many there are, and a share that
-    /// fails does not hinder the others.
+    /// Writes shares, each of another owner. The number of flushes of the directory is three, however many shares there
+    /// are. An error of one share does not affect the others.
     pub(super) fn keep(&self, shares: &[Share]) -> Vec<io::Result<()>> {
         let mut results: Vec<_> = shares.iter().map(|_| Ok(())).collect();
         self.step(shares, &mut results, |share| self.prepare(share));
@@ -147,7 +149,7 @@ impl Shelf {
         results
     }
 
-    /// Takes one step for each share that has not failed, and then makes the steps durable.
+    /// Does one step for each share that has not failed, then makes it durable.
     fn step(
         &self,
         shares: &[Share],
@@ -166,14 +168,14 @@ impl Shelf {
         }
     }
 
-    /// First step: both texts are on disk under temporary names.
+    /// First step: writes both files under temporary names.
     pub(super) fn prepare(&self, share: &Share) -> io::Result<()> {
         let texts = format::render(share);
         let texts = [(KEYWORDS, texts.keywords), (LIST, texts.list)];
         let written =
             texts.iter().try_for_each(|(kind, text)| write(&self.temporary(&share.owner, kind), text));
         if written.is_err() {
-            // The disk may be full; at the latest the next start would remove them.
+            // Frees the room at once, because the disk may be full.
             for (kind, _) in texts {
                 let _ = fs::remove_file(self.temporary(&share.owner, kind));
             }
@@ -181,12 +183,12 @@ impl Shelf {
         written
     }
 
-    /// Second step: the share is the new one from here on.
+    /// Second step: renames the list. The new share is valid from here on.
     pub(super) fn commit(&self, share: &Share) -> io::Result<()> {
         fs::rename(self.temporary(&share.owner, LIST), self.path(&share.owner, LIST))
     }
 
-    /// Third step: the keywords get their name.
+    /// Third step: renames the keywords file.
     pub(super) fn finish(&self, share: &Share) -> io::Result<()> {
         let to = self.path(&share.owner, KEYWORDS);
         fs::rename(self.temporary(&share.owner, KEYWORDS), to)
@@ -197,7 +199,7 @@ impl Shelf {
     }
 
     fn path(&self, owner: &PeerName, kind: &str) -> PathBuf {
-        // A name has no separator, and with the kind behind it is neither `.` nor `..`.
+        // A peer name has no separator, and with the suffix it is neither `.` nor `..`.
         self.folder.join(format!("{}{kind}", owner.folded()))
     }
 
@@ -213,12 +215,13 @@ fn appended(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = durable::private_file(path)?;
+    file.set_len(0)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// Reads a text that is not longer than a share can be, or nothing if it is not there.
+/// Reads a text file; `None` if it does not exist. A file that is longer than a share can be is damaged.
 fn read(path: &Path) -> Result<Option<String>, NotLoaded> {
     const BYTES_MAX: u64 = SHARE_TEXT_BYTES_MAX + HEADER_BYTES_MAX;
     let file = match File::open(path) {
