@@ -1,18 +1,19 @@
-//! All files of all owners, and the ways to find them. It knows neither who is online nor who asks: this is the seam at
-//! which a faster structure can take its place.
+//! All files of all owners, and the ways to find them. The catalog knows neither who is online nor who asks, so a
+//! faster structure can replace it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use slab::Slab;
 use wire::share::PublishedFile;
 use wire::{Digest, FileName, Keyword, Query};
 
 use super::interner::{Interner, TextId};
 
-/// Names a file in the catalog until its share is replaced.
+/// The id of a file in the catalog. It is valid until the share is replaced.
 pub(super) type FileId = u32;
 
-/// Names an owner, see [`super::peers`].
+/// The id of an owner, see [`super::peers`].
 pub(super) type OwnerId = u32;
 
 #[derive(Debug)]
@@ -28,45 +29,48 @@ struct Entry {
 /// An inverted index: for each keyword in lower case, the sorted list of the files that have it.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    names: Interner,
-    /// Keywords as their owners write them. Each holds one use of its term.
-    spellings: Interner,
-    /// Keywords in lower case.
-    terms: Interner,
-    /// The term of each spelling.
-    term_of: Vec<TextId>,
-    /// The files of each term, in ascending order, each once.
-    postings: Vec<Vec<FileId>>,
-    files: Vec<Option<Entry>>,
-    free: Vec<FileId>,
+    names: Interner<()>,
+    /// Keywords as their owners write them, each with its term. Each holds one use of its term.
+    spellings: Interner<TextId>,
+    /// Keywords in lower case, each with its posting list: its files in ascending order, each once.
+    terms: Interner<Vec<FileId>>,
+    files: Slab<Entry>,
     by_name: BTreeSet<(TextId, FileId)>,
     by_digest: BTreeSet<(Digest, FileId)>,
 }
 
 impl Catalog {
-    /// Enters the files of an owner. Within one file no keyword may occur twice, whatever its case.
+    /// Adds the files of an owner. Within one file no keyword may occur twice, whatever its case.
     pub(super) fn insert(&mut self, owner: OwnerId, files: &[PublishedFile]) -> Vec<FileId> {
         let mut unsorted = Vec::new();
         let ids = files.iter().map(|file| self.insert_one(owner, file, &mut unsorted)).collect();
         unsorted.sort_unstable();
         unsorted.dedup();
         for term in unsorted {
-            // Two ascending runs, mostly, which the stable sort merges in one pass.
-            self.postings[term as usize].sort();
+            // Mostly two ascending runs, which the stable sort merges in one pass.
+            self.terms.value_mut(term).sort();
         }
         ids
     }
 
     fn insert_one(&mut self, owner: OwnerId, file: &PublishedFile, unsorted: &mut Vec<TextId>) -> FileId {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.files.push(None);
-            u32::try_from(self.files.len() - 1).expect("the index holds fewer than 2^32 files")
-        });
-        let name = self.names.acquire(file.name.as_str());
-        let keywords: Box<[TextId]> = file.keywords.iter().map(|k| self.spell(k)).collect();
-        for spelling in &keywords {
-            let term = self.term_of[*spelling as usize];
-            let posting = &mut self.postings[term as usize];
+        let name = self.names.acquire(file.name.as_str(), || ());
+        let terms = &mut self.terms;
+        let keywords: Box<[TextId]> = file
+            .keywords
+            .iter()
+            .map(|keyword| {
+                let term = || terms.acquire(&keyword.folded(), Vec::new);
+                self.spellings.acquire(keyword.as_str(), term)
+            })
+            .collect();
+        let entry = Entry { owner, name, bytes: file.bytes, sha256: file.sha256, keywords };
+        let id = self.files.insert(entry);
+        let keywords = &self.files[id].keywords;
+        let id = u32::try_from(id).expect("the index holds fewer than 2^32 files");
+        for spelling in keywords {
+            let term = *self.spellings.value(*spelling);
+            let posting = self.terms.value_mut(term);
             if posting.last().is_some_and(|last| *last > id) {
                 unsorted.push(term);
             }
@@ -74,54 +78,41 @@ impl Catalog {
         }
         self.by_name.insert((name, id));
         self.by_digest.insert((file.sha256, id));
-        self.files[id as usize] =
-            Some(Entry { owner, name, bytes: file.bytes, sha256: file.sha256, keywords });
         id
     }
 
-    /// Counts one more use of a spelling, and enters its term when it is a new one.
-    fn spell(&mut self, keyword: &Keyword) -> TextId {
-        let known = self.spellings.find(keyword.as_str()).is_some();
-        let spelling = self.spellings.acquire(keyword.as_str());
-        if !known {
-            let term = self.terms.acquire(&keyword.folded());
-            put(&mut self.term_of, spelling, term);
-            if self.postings.len() <= term as usize {
-                self.postings.push(Vec::new());
-            }
-        }
-        spelling
-    }
-
-    /// Forgets files.
+    /// Removes files that are in the catalog.
     pub(super) fn remove(&mut self, ids: &[FileId]) {
         let mut touched = Vec::new();
-        for id in ids {
-            let Some(entry) = self.files[*id as usize].take() else {
-                continue;
-            };
+        // Backwards, because the id that is freed last is used first: new files then get ascending ids, and their
+        // posting lists need no sorting.
+        for id in ids.iter().rev() {
+            let entry = self.files.remove(*id as usize);
             self.by_name.remove(&(entry.name, *id));
             self.by_digest.remove(&(entry.sha256, *id));
             self.names.release(entry.name);
             for spelling in &entry.keywords {
-                let term = self.term_of[*spelling as usize];
-                touched.push(term);
-                if self.spellings.release(*spelling) {
-                    self.terms.release(term);
+                let term = *self.spellings.value(*spelling);
+                let is_forgotten =
+                    self.spellings.release(*spelling).is_some() && self.terms.release(term).is_some();
+                if !is_forgotten {
+                    touched.push(term);
                 }
             }
         }
         touched.sort_unstable();
         touched.dedup();
         for term in touched {
-            let posting = &mut self.postings[term as usize];
-            posting.retain(|id| self.files[*id as usize].is_some());
+            if !self.terms.contains(term) {
+                // Another file of these had its last use.
+                continue;
+            }
+            let posting = self.terms.value_mut(term);
+            posting.retain(|id| self.files.contains(*id as usize));
             if posting.len() < posting.capacity() / 4 {
                 posting.shrink_to_fit();
             }
         }
-        // Only now, so that no posting could have met a number that is in use again.
-        self.free.extend(ids.iter().rev());
     }
 
     /// The files that match, in ascending order of their numbers, each once.
@@ -140,7 +131,7 @@ impl Catalog {
         let mut postings = Vec::with_capacity(keywords.len());
         for keyword in keywords {
             match self.terms.find(&keyword.folded()) {
-                Some(term) => postings.push(self.postings[term as usize].as_slice()),
+                Some(term) => postings.push(self.terms.value(term).as_slice()),
                 None => return Cow::default(),
             }
         }
@@ -177,25 +168,16 @@ impl Catalog {
     }
 
     fn entry(&self, id: FileId) -> &Entry {
-        self.files[id as usize].as_ref().expect("file numbers are handed out and taken back with the entry")
+        &self.files[id as usize]
     }
 
     /// Whether nothing is left of anything that was ever entered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.names.len() + self.spellings.len() + self.terms.len() == 0
-            && self.postings.iter().all(Vec::is_empty)
+            && self.files.is_empty()
             && self.by_name.is_empty()
             && self.by_digest.is_empty()
-    }
-}
-
-/// Sets a place in a table that grows by one place at a time.
-fn put(table: &mut Vec<TextId>, at: TextId, value: TextId) {
-    if table.len() <= at as usize {
-        table.push(value);
-    } else {
-        table[at as usize] = value;
     }
 }
 
@@ -219,8 +201,8 @@ fn intersect(short: &[FileId], long: &[FileId]) -> Vec<FileId> {
     common
 }
 
-/// How many numbers at the start of an ascending list are below `id`. Doubling the step first makes it cheap both when the
-/// place is near and when the list is much longer than the other one.
+/// How many ids at the start of an ascending list are below `id`. A galloping search: cheap when the place is near, and
+/// when the list is much longer than the other one.
 fn count_below(ascending: &[FileId], id: FileId) -> usize {
     let mut bound = 1;
     while bound < ascending.len() && ascending[bound] < id {

@@ -1,4 +1,4 @@
-//! What the Index decides. No thread, no disk, no clock: commands in, effects out.
+//! The Index's state and decisions, without thread, disk or clock: commands in, effects out.
 
 use std::cmp::Ordering;
 
@@ -15,21 +15,21 @@ use crate::commands::index::{
 };
 use crate::runtime::{self, Now, Reply};
 
-/// Most shares on their way to the disk: as many peers as may join at once without one of them being put off. What they
-/// hold in memory has a limit of its own.
+/// Most shares that wait for the disk: as many peers can publish at once without being told `busy`. Their memory has a
+/// limit of its own.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
 
-/// What a hit takes beside its texts: digest, length, address, and the lengths of the texts.
+/// The size of a hit without its texts: digest, length, address, and the lengths of the texts.
 const HIT_BYTES: usize = 96;
 
-/// What the shell has to do.
+/// An action for the shell.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Answer a publisher.
     AnswerPublish(Reply<PublishAnswer>, PublishAnswer),
     /// Answer a search.
     AnswerSearch(Reply<Found>, Found),
-    /// Hand a share to the keeper. There is a place for it.
+    /// Hand a share to the keeper, whose mailbox has room for it.
     Keep(Keep),
 }
 
@@ -69,7 +69,7 @@ impl runtime::Core for Core {
 }
 
 impl Core {
-    /// Takes over a share that was found on disk at the start.
+    /// Adds a share that was loaded from the disk.
     ///
     /// # Errors
     /// [`PublishRefused::IndexFull`].
@@ -103,7 +103,7 @@ impl Core {
         });
     }
 
-    /// Puts a share in the place of what its owner shared before.
+    /// Replaces the share of an owner.
     fn replace(&mut self, share: &Share, published: Published) -> Result<(), PublishRefused> {
         let owner = self.peers.enter(&share.owner);
         let peer = self.peers.get_mut(owner);
@@ -128,7 +128,7 @@ impl Core {
         peer.online = presence.online;
         peer.address = presence.address.filter(|_| presence.online);
         if !presence.online {
-            // Its connection is gone, so the missing parts cannot come any more.
+            // The missing parts would have come on the connection that has ended.
             self.staging.forget(&presence.peer);
             self.peers.forget_if_idle(id);
         }
@@ -151,7 +151,7 @@ impl Core {
         Found { hits, total }
     }
 
-    /// The first `limit` of some files, in the order in which hits are given.
+    /// The first `limit` of some files in the order of hits.
     fn first(&self, limit: usize, mut ids: Vec<FileId>) -> Vec<FileId> {
         if ids.len() > limit {
             ids.select_nth_unstable_by(limit, |a, b| self.order(*a, *b));
@@ -161,7 +161,7 @@ impl Core {
         ids
     }
 
-    /// Online before offline, then by name of file, then by name of peer, which together are unique.
+    /// Online before offline, then by name of the file, then by name of the peer. The two names together are unique.
     fn order(&self, a: FileId, b: FileId) -> Ordering {
         let peer_a = self.peers.get(self.catalog.owner(a));
         let peer_b = self.peers.get(self.catalog.owner(b));
@@ -182,13 +182,13 @@ impl Core {
         }
     }
 
-    /// Makes it believe that all peers together share so much.
+    /// Sets the total of all peers.
     #[cfg(test)]
     pub(super) fn pretend(&mut self, total: Published) {
         self.total = total;
     }
 
-    /// Whether nothing is left of anything that was ever told.
+    /// Whether nothing is left of all shares and peers.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.catalog.is_empty()

@@ -1,5 +1,5 @@
-//! The two texts that keep one share: `<name>.txt` in exactly the grammar of `keyword.txt`, and beside it
-//! `<name>.files`, which says what each file is:
+//! The two text files of one share: `<name>.txt` in the grammar of `keyword.txt`, and `<name>.files` with the digest
+//! and length of each file:
 //!
 //! ```text
 //! # switchboard files 1
@@ -9,7 +9,7 @@
 //! # end sha256 HEX of all lines above
 //! ```
 //!
-//! The digests tell a share that was kept whole from one that is damaged, and which `<name>.txt` belongs to the list.
+//! The digests reveal damage, and say which `<name>.txt` belongs to the list.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ const OWNER: &str = "# owner ";
 const KEYWORDS: &str = "# keywords sha256 ";
 const END: &str = "# end sha256 ";
 
-/// Why a kept share cannot be used.
+/// Why a share on the disk cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
     #[error("the list of files is missing")]
@@ -59,15 +59,15 @@ pub(super) struct Texts {
     pub(super) list: String,
 }
 
-/// A list of files that is whole, still without keywords.
+/// A list of files that has been verified, still without keywords.
 #[derive(Debug)]
 pub(super) struct List {
     share: Share,
-    /// The digest of the keywords that belong to it.
+    /// The digest of the keywords file that belongs to it.
     pub(super) keywords_sha256: Digest,
 }
 
-/// Writes a share.
+/// Formats a share.
 pub(super) fn render(share: &Share) -> Texts {
     let pairs =
         share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
@@ -83,7 +83,7 @@ pub(super) fn render(share: &Share) -> Texts {
     Texts { keywords, list }
 }
 
-/// Reads a list of files, which names the keywords that belong to it.
+/// Parses and verifies a list of files.
 pub(super) fn read_list(text: &str) -> Result<List, Damage> {
     let (body, end) = text
         .strip_suffix('\n')
@@ -127,7 +127,7 @@ impl List {
         &self.share.owner
     }
 
-    /// Adds the keywords to the files.
+    /// Verifies the keywords and adds them to the files.
     pub(super) fn with_keywords(self, text: &str) -> Result<Share, Damage> {
         if Digest::of(text.as_bytes()) != self.keywords_sha256 {
             return Err(Damage::KeywordsDigest);

@@ -1,66 +1,82 @@
-//! Texts that occur many times, held once and named by a number.
+//! Texts that occur many times. Each is stored once, under an id, with a value of type `V`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Names an interned text. Valid until it has been released as often as it was acquired.
+use slab::Slab;
+
+/// The id of an interned text. It is valid until the text has been released as often as it was acquired.
 pub(super) type TextId = u32;
 
 /// Counts the uses of each text, and forgets a text with its last use.
-#[derive(Debug, Default)]
-pub(super) struct Interner {
+#[derive(Debug)]
+pub(super) struct Interner<V> {
     ids: HashMap<Arc<str>, TextId>,
-    slots: Vec<Slot>,
-    free: Vec<TextId>,
+    slots: Slab<Slot<V>>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<V> {
     text: Arc<str>,
     uses: u32,
+    value: V,
 }
 
-impl Interner {
-    /// Finds or enters a text and counts one more use of it.
-    pub(super) fn acquire(&mut self, text: &str) -> TextId {
+impl<V> Default for Interner<V> {
+    fn default() -> Self {
+        Self { ids: HashMap::new(), slots: Slab::new() }
+    }
+}
+
+impl<V> Interner<V> {
+    /// Counts one more use of a text. `value` makes the value of a text that is new.
+    pub(super) fn acquire(&mut self, text: &str, value: impl FnOnce() -> V) -> TextId {
         if let Some(id) = self.ids.get(text) {
             self.slots[*id as usize].uses += 1;
             return *id;
         }
         let text: Arc<str> = text.into();
-        let slot = Slot { text: Arc::clone(&text), uses: 1 };
-        let id = if let Some(id) = self.free.pop() {
-            self.slots[id as usize] = slot;
-            id
-        } else {
-            self.slots.push(slot);
-            u32::try_from(self.slots.len() - 1).expect("the index holds fewer than 2^32 pairs")
-        };
+        let slot = Slot { text: Arc::clone(&text), uses: 1, value: value() };
+        let id = u32::try_from(self.slots.insert(slot)).expect("the index holds fewer than 2^32 pairs");
         self.ids.insert(text, id);
         id
     }
 
-    /// Counts one use less. Returns whether it was the last.
-    pub(super) fn release(&mut self, id: TextId) -> bool {
+    /// Counts one use less. Returns the value if it was the last use.
+    pub(super) fn release(&mut self, id: TextId) -> Option<V> {
         let slot = &mut self.slots[id as usize];
         slot.uses -= 1;
         if slot.uses > 0 {
-            return false;
+            return None;
         }
-        let text = std::mem::take(&mut slot.text);
-        self.ids.remove(&text);
-        self.free.push(id);
-        true
+        let slot = self.slots.remove(id as usize);
+        self.ids.remove(&slot.text);
+        Some(slot.value)
     }
 
-    /// The number of a text that is in use.
+    /// The id of a text that is in use.
     pub(super) fn find(&self, text: &str) -> Option<TextId> {
         self.ids.get(text).copied()
     }
 
-    /// The text of a number that is in use.
+    /// Whether an id is in use.
+    pub(super) fn contains(&self, id: TextId) -> bool {
+        self.slots.contains(id as usize)
+    }
+
+    /// A text that is in use.
     pub(super) fn text(&self, id: TextId) -> &str {
         &self.slots[id as usize].text
+    }
+
+    /// The value of a text that is in use.
+    pub(super) fn value(&self, id: TextId) -> &V {
+        &self.slots[id as usize].value
+    }
+
+    /// The value of a text that is in use, to be changed.
+    pub(super) fn value_mut(&mut self, id: TextId) -> &mut V {
+        &mut self.slots[id as usize].value
     }
 
     /// How many texts are in use.

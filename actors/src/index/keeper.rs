@@ -1,4 +1,4 @@
-//! The keeper: an actor that writes shares to disk, so that no search waits for it.
+//! The keeper: an actor that writes shares to the disk, so that searches do not wait for the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use super::staging::Share;
 use crate::commands::index::{Command, Held, PublishAnswer, PublishRefused, Published};
 use crate::runtime::{Address, Answers, Core, Now, Reply, Running, Shell, mailbox, start as start_actor};
 
-/// A share to be written. The keeper answers the publisher.
+/// A share to write. The keeper answers the publisher.
 #[derive(Debug)]
 pub(super) struct Keep {
     pub(super) share: Share,
@@ -21,7 +21,7 @@ pub(super) struct Keep {
     pub(super) reply: Reply<PublishAnswer>,
 }
 
-/// Everybody who waits for the same share to be on disk.
+/// The publishers that wait for the same share.
 type Waiting = Vec<(Published, Reply<PublishAnswer>)>;
 
 /// The shares to be written: the newest of each owner. Whoever published an older one is answered with it, since it is
@@ -82,7 +82,7 @@ impl Shell for KeeperShell {
             }
         }
         for held in newest.held.drain(..) {
-            // There is room for every share that can be in flight. When the Index has ended, nobody counts any more.
+            // There is room for every share that can be in flight. It fails only when the Index has ended.
             let _ = self.kept.offer(Command::Kept(held));
         }
         None

@@ -1,12 +1,12 @@
 //! The Index actor: the keywords and files of all peers, answered from memory, and the text files that keep them.
 //!
-//! Who waits for whom:
-//! - A Session sends its commands and waits for the answer. The Index itself waits for nobody, so that is short.
-//! - The Router never waits: it tells presence through an outbox, which holds what did not fit into the
-//!   mailbox, at most one entry a peer and always the newest, until it is taken. So nothing is lost and nobody waits.
-//! - The Index hands a complete share to its keeper, which writes it to disk and answers the publisher itself. There is
-//!   one place for each of [`KEEPS_IN_FLIGHT_MAX`] shares; with none left, publishers are told [`Busy`](crate::commands::index::PublishRefused::Busy).
-//!   So a search never waits behind an fsync.
+//! Blocking:
+//! - A session sends a command and waits for the answer. The Index never blocks, so the wait is short.
+//! - The Router never waits: it reports presence through an outbox, which keeps the newest report of each peer while the
+//!   mailbox is full.
+//! - The Index hands a complete share to its keeper, which writes it to the disk and answers the publisher. At most
+//!   [`KEEPS_IN_FLIGHT_MAX`] shares wait; beyond that publishers are told [`Busy`](crate::commands::index::PublishRefused::Busy).
+//!   So searches never wait for an fsync.
 //!
 //! The keeper belongs to the Index: it ends after it, and writes what it still has.
 
@@ -30,12 +30,12 @@ mod tests;
 
 pub use core::KEEPS_IN_FLIGHT_MAX;
 
-/// Loads what is kept under `<data_dir>/index/`, with all peers offline, and starts the Index.
+/// Loads all shares from `<data_dir>/index/`, with all peers offline, and starts the Index.
 ///
-/// A damaged share is logged, moved aside to `*.damaged` and loses nothing of the others.
+/// A damaged share is logged and renamed to `*.damaged`. The others are not affected.
 ///
 /// # Errors
-/// When the folder cannot be made or listed, or the system gives no thread.
+/// When the directory cannot be made or listed, or the system provides no thread.
 pub fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {
     shell::start(data_dir)
 }

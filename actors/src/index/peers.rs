@@ -1,18 +1,19 @@
-//! The peers that the Index knows: those that share something, and those that are online.
+//! The peers that share something or are online.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use slab::Slab;
 use wire::PeerName;
 
 use super::catalog::{FileId, OwnerId};
 
-/// What the Index knows of a peer beside its files.
+/// A peer.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// As its owner writes it.
     pub(super) name: PeerName,
-    /// In lower case, by which hits are ordered.
+    /// In lower case; hits are ordered by it.
     pub(super) folded: PeerName,
     pub(super) online: bool,
     pub(super) address: Option<SocketAddr>,
@@ -21,62 +22,47 @@ pub(super) struct Peer {
     pub(super) pairs: u64,
 }
 
-/// All peers, each under a number that stays the same while it is known.
+/// All peers, each under an id that stays the same while the peer is known.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     ids: HashMap<PeerName, OwnerId>,
-    slots: Vec<Option<Peer>>,
-    free: Vec<OwnerId>,
+    peers: Slab<Peer>,
 }
 
 impl Peers {
-    /// Finds a peer by its name, whatever the case.
-    pub(super) fn find(&self, name: &PeerName) -> Option<OwnerId> {
-        self.ids.get(&name.folded()).copied()
-    }
-
-    /// Finds or enters a peer; a new one is offline and shares nothing.
+    /// Finds a peer by its name in any case, or adds it. A new peer is offline and shares nothing.
     pub(super) fn enter(&mut self, name: &PeerName) -> OwnerId {
-        if let Some(id) = self.find(name) {
-            return id;
-        }
         let folded = name.folded();
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 peers fit into memory")
-        });
-        self.slots[id as usize] = Some(Peer {
-            name: name.clone(),
-            folded: folded.clone(),
-            online: false,
-            address: None,
-            files: Vec::new(),
-            pairs: 0,
-        });
-        self.ids.insert(folded, id);
-        id
+        *self.ids.entry(folded.clone()).or_insert_with(|| {
+            let id = self.peers.insert(Peer {
+                name: name.clone(),
+                folded,
+                online: false,
+                address: None,
+                files: Vec::new(),
+                pairs: 0,
+            });
+            u32::try_from(id).expect("fewer than 2^32 peers fit into memory")
+        })
     }
 
     /// Forgets a peer that is offline and shares nothing.
     pub(super) fn forget_if_idle(&mut self, id: OwnerId) {
         let peer = self.get(id);
-        if peer.online || !peer.files.is_empty() {
-            return;
-        }
-        if let Some(peer) = self.slots[id as usize].take() {
+        if !peer.online && peer.files.is_empty() {
+            let peer = self.peers.remove(id as usize);
             self.ids.remove(&peer.folded);
-            self.free.push(id);
         }
     }
 
     /// A peer that is known.
     pub(super) fn get(&self, id: OwnerId) -> &Peer {
-        self.slots[id as usize].as_ref().expect(KNOWN)
+        &self.peers[id as usize]
     }
 
     /// A peer that is known, to be changed.
     pub(super) fn get_mut(&mut self, id: OwnerId) -> &mut Peer {
-        self.slots[id as usize].as_mut().expect(KNOWN)
+        &mut self.peers[id as usize]
     }
 
     /// How many peers are known.
@@ -85,5 +71,3 @@ impl Peers {
         self.ids.len()
     }
 }
-
-const KNOWN: &str = "a peer keeps its number while it has files or is online";

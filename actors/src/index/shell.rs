@@ -10,7 +10,7 @@ use super::shelf::Shelf;
 use crate::commands::index::IndexHandle;
 use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Commands that may wait. A part of a share can be as long as a frame, 1 MiB, so this is also 256 MiB at the worst.
+/// Commands that may wait. A part of a share can have the size of a frame, 1 MiB, so at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
 
 pub(super) fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {

@@ -1,4 +1,4 @@
-//! Shares that are still arriving, part by part, and how much of that the server puts up with.
+//! Shares that are still arriving, part by part, and the limits of their size and memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +9,12 @@ use crate::commands::index::{
     Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
 };
 
-/// Most memory for shares that are unfinished or on their way to the disk: some of the largest, or thousands of usual ones.
-/// Without it, peers that each start a large share and never finish could fill the memory of the server. So that they
-/// cannot keep others from publishing either, the largest unfinished share yields when there is no room for a part.
+/// Most memory for shares that are unfinished or wait for the disk: four of the largest, or thousands of usual ones.
+/// Without a limit, peers that start large shares and never finish them could fill the server's memory. They cannot block
+/// other publishers either: when there is no room for a part, the largest unfinished share is dropped.
 const HELD_BYTES_MAX: u64 = 4 * SHARE_TEXT_BYTES_MAX;
 
-/// What a keyword takes in memory beside its text: a pointer, a length, and the rounding up of the allocation.
+/// The memory of a keyword without its text: a pointer, a length, and the rounding of the allocation.
 const PAIR_HELD_BYTES: u64 = 48;
 
 /// A share that is complete.
@@ -22,7 +22,7 @@ const PAIR_HELD_BYTES: u64 = 48;
 pub(super) struct Share {
     /// As its owner writes it.
     pub(super) owner: PeerName,
-    /// In order of their names, each name once.
+    /// Ordered by name; each name occurs once.
     pub(super) files: Vec<PublishedFile>,
 }
 
@@ -36,7 +36,7 @@ struct Parts {
     held_bytes: u64,
 }
 
-/// All shares that are unfinished, and the memory that they and those on their way to the disk hold.
+/// All unfinished shares, and the memory of these and of the shares that wait for the disk.
 #[derive(Debug)]
 pub(super) struct Staging {
     unfinished: HashMap<PeerName, Parts>,
@@ -51,14 +51,14 @@ impl Default for Staging {
 }
 
 impl Staging {
-    /// Puts up with as much at a time.
+    /// With another limit of memory.
     pub(super) fn with_room(held_bytes_max: u64) -> Self {
         let unfinished = HashMap::new();
         Self { unfinished, held_bytes: 0, held_bytes_max }
     }
 
-    /// Takes one part, and forgets unfinished shares of others if there is no room else: their owners are told with their
-    /// next part that they have to start again. Refusing a part forgets the parts before it.
+    /// Adds one part. If there is no room, drops unfinished shares of other peers, who learn with their next part that they
+    /// must start again. If a part is refused, the parts before it are dropped too.
     pub(super) fn add(
         &mut self,
         peer: &PeerName,
@@ -82,8 +82,8 @@ impl Staging {
         Ok(published)
     }
 
-    /// Forgets the largest unfinished shares until so much fits, or none if that would not help: what is on its way to
-    /// the disk cannot be forgotten.
+    /// Drops the largest unfinished shares until `bytes` fit. Drops none if that is not enough, because shares that wait
+    /// for the disk cannot be dropped.
     fn make_room(&mut self, bytes: u64) -> Result<(), PublishRefused> {
         let forgettable: u64 = self.unfinished.values().map(|parts| parts.held_bytes).sum();
         if self.held_bytes - forgettable + bytes > self.held_bytes_max {
@@ -99,7 +99,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Takes out a share that has all its parts. What it holds stays counted until it is released.
+    /// Removes a complete share. Its memory stays counted until it is released.
     pub(super) fn finish(&mut self, peer: &PeerName) -> Result<(Share, Published, Held), PublishRefused> {
         let parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
         let held = Held(parts.held_bytes);
@@ -113,19 +113,19 @@ impl Staging {
         Ok((share, parts.published, held))
     }
 
-    /// Forgets an unfinished share.
+    /// Drops an unfinished share.
     pub(super) fn forget(&mut self, peer: &PeerName) {
         if let Some(parts) = self.unfinished.remove(&peer.folded()) {
             self.held_bytes -= parts.held_bytes;
         }
     }
 
-    /// Counts memory as free again.
+    /// Subtracts memory that is free again.
     pub(super) fn release(&mut self, Held(bytes): Held) {
         self.held_bytes -= bytes;
     }
 
-    /// How much is held now.
+    /// The memory that is counted.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
@@ -165,20 +165,20 @@ impl Parts {
     }
 }
 
-/// A repeated pair counts once, in the spelling that came first.
+/// Keeps the first spelling of each keyword.
 fn drop_repeated_keywords(file: &mut PublishedFile) {
     let mut seen = HashSet::with_capacity(file.keywords.len());
     file.keywords.retain(|keyword| seen.insert(keyword.folded().into_owned()));
 }
 
-/// What a file takes in memory.
+/// The memory of a file, in bytes.
 fn held_bytes(file: &PublishedFile) -> u64 {
     let keywords: usize = file.keywords.iter().map(|keyword| keyword.as_str().len()).sum();
     let own = size_of::<PublishedFile>() + file.name.as_str().len() + keywords;
     own as u64 + file.keywords.len() as u64 * PAIR_HELD_BYTES
 }
 
-/// What a file takes on disk at most: its line in the list of files, and a line in `keyword.txt` for each keyword.
+/// The most bytes of a file on the disk: its line in the list of files, and a line of keywords for each keyword.
 fn text_bytes(file: &PublishedFile) -> u64 {
     const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
     const PAIR_LINE: usize = ", ;\n".len();
