@@ -14,15 +14,15 @@ use crate::commands::store::{Frames, Inventory, Mail, MailboxSize, Ordinal};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
-/// The folded name of the recipient, and the place in their mailbox.
+/// The folded name of the recipient, and the place in the mailbox.
 pub(super) type MailKey = (&'static str, Ordinal);
 pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
 
 const SERVER_ID: &str = "server";
 
 pub(super) const OPTIONS: Options = Options {
-    // Mail is written once and read at most once, so a cache of reads gains nothing. Half of this bounds the pages of a
-    // commit that wait in memory, of at most STORING_BYTES_MAX (64 MiB); more are written early.
+    // Mail is written once and read at most once, so a larger cache of pages that were read gains nothing. redb uses up
+    // to half of this for the pages of a commit; a larger commit writes pages early.
     cache_bytes: 64 << 20,
     lost: "all names and stored mail, after which anybody can join under any name",
 };
@@ -31,7 +31,7 @@ pub(super) const OPTIONS: Options = Options {
 pub struct Disk(Database);
 
 impl Disk {
-    /// Opens or creates the database at `path`; `new_server_id` names the server if it is created.
+    /// Opens or creates the database at `path`. A new one gets the identity `new_server_id`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -49,10 +49,10 @@ impl Disk {
         Ok(Self(database))
     }
 
-    /// Does all of it in one transaction and returns when it is on disk.
+    /// Makes all changes in one transaction, which is on the disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError`]; then none of it is done.
+    /// [`StoreError`]; see [`Database::write`].
     pub fn write(&self, writes: &[Write<'_>]) -> Result<(), StoreError> {
         self.0.write(|write| {
             let mut cards = write.open_table(CARDS)?;
@@ -76,7 +76,7 @@ impl Disk {
         })
     }
 
-    /// Reads places of a mailbox until `bytes_max` are passed. The second value says from where on to read next.
+    /// Reads envelopes of a mailbox until their size reaches `bytes_max`. The second value is the place to continue at.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -102,7 +102,7 @@ impl Disk {
         })
     }
 
-    /// All that the Router has to know when the server starts.
+    /// What the Router needs when the server starts.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -163,7 +163,7 @@ fn read_sizes(
     Ok(sizes)
 }
 
-/// Puts envelopes whose places follow one another behind each other.
+/// Collects envelopes; those with consecutive places become one group.
 #[derive(Default)]
 struct Gathered {
     done: Mail,

@@ -1,7 +1,6 @@
-//! The store: cards and mailboxes on disk. One writer, group commit; it knows nothing of sessions or presence.
+//! The store: cards and mailboxes on disk. One writer, group commit. It does not know sessions or presence.
 //!
-//! Its only customer is the Router, which numbers what is put into a mailbox (ordinals) and learns what has become of
-//! it from [`Completion`](crate::commands::store::Completion)s. The store never waits for the Router.
+//! Only the Router uses it. The Router numbers the envelopes of a mailbox (ordinals) and learns the outcome from [`Completion`](crate::commands::store::Completion)s. The store never waits for the Router.
 
 mod core;
 mod disk;

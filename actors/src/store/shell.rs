@@ -12,7 +12,7 @@ use crate::commands::router;
 use crate::commands::store::{Inventory, Mail, Ordinal, StoreHandle};
 use crate::runtime::{Answers, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Room for commands that wait while a commit is on its way to the disk. Beyond it senders are told `busy`.
+/// Commands that may wait during a commit. If there are more, senders are told `busy`.
 const MAILBOX_COMMANDS: usize = 4096;
 
 /// Opens the store at `path` and starts it; `completed` is where it says what it has done. Also gives what is on disk.
@@ -51,7 +51,7 @@ impl Shell for StoreShell {
     fn settle(&mut self, core: &mut Store, _now: Now) -> Option<Instant> {
         let completed = &self.completed;
         core.flush(&mut self.disk, |completion| {
-            // Fails only when the Router is gone, and with it whoever would want to know.
+            // Fails only when the Router has ended; then nobody waits for the outcome.
             let _ = completed.send(router::Command::Completed(completion));
         });
         None
