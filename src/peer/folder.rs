@@ -1,4 +1,5 @@
-//! A directory held open, so that what is done in it cannot be led elsewhere by a link.
+//! A directory that is held open. All operations are relative to the open handle and follow no symbolic link, so nobody
+//! can redirect them to another directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,11 +10,30 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use wire::escape::Escaped;
 
-/// Around the name of a file that is not whole yet.
+/// Prefix and suffix of the name of a file that is being written.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
-/// A directory held open. Names given to its methods are single components.
+/// An operation on a file or directory that has failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot {doing}: {source}", Escaped(&path.to_string_lossy()))]
+pub struct FileError {
+    /// The operation, as a verb and its object.
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FileError {
+    /// Adds operation and path to an I/O error.
+    pub(crate) fn of(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self { doing, path, source }
+    }
+}
+
+/// A directory that is held open. The names given to its methods are single path components.
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
@@ -21,7 +41,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens a directory; links on the way to it are followed.
+    /// Opens a directory. Follows symbolic links in `path`.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
@@ -29,7 +49,7 @@ impl Folder {
         Ok(Self { handle, path })
     }
 
-    /// Opens a directory inside this one that only its owner may enter; makes it, or narrows its mode, if need be.
+    /// Opens a directory inside this one. Makes it if it does not exist. Its mode is 0700 afterwards.
     pub(crate) fn private_child(&self, name: &str) -> io::Result<Self> {
         match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
             Ok(()) => self.sync()?,
@@ -50,17 +70,17 @@ impl Folder {
         Ok(Self { handle: self.handle.try_clone()?, path: self.path.clone() })
     }
 
-    /// Where it was when it was opened.
+    /// The path with which it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a regular file for reading. Does not follow a link, and does not wait for the other end of a pipe.
+    /// Opens a regular file for reading. Follows no symbolic link, and does not block on a named pipe.
     pub(crate) fn open_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.open_regular(name.as_ref(), OFlags::RDONLY)
     }
 
-    /// Like [`Folder::open_file`]; takes away what others may do with the file, if it is more than nothing.
+    /// Like [`Folder::open_file`]. Removes all permissions of group and others.
     pub(crate) fn open_private_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let file = self.open_file(name)?;
         if rustix::fs::fstat(&file)?.st_mode & 0o077 != 0 {
@@ -74,35 +94,34 @@ impl Folder {
         let file: File = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
             Ok(handle) => handle.into(),
             Err(Errno::LOOP) => return Err(unsuitable("it is a symbolic link")),
-            // A socket, or a pipe that nobody reads when opened for writing.
+            // A socket, or a named pipe without a reader that is opened for writing.
             Err(Errno::NXIO) => return Err(unsuitable("it is not a regular file")),
             Err(error) => return Err(error.into()),
         };
         if file.metadata()?.is_file() { Ok(file) } else { Err(unsuitable("it is not a regular file")) }
     }
 
-    /// Opens a file of the given mode for writing that must not exist yet.
+    /// Creates a file of the given mode; fails with `AlreadyExists` if it exists.
     pub(crate) fn create_new(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, name.as_ref(), flags, Mode::from_raw_mode(mode))?;
         Ok(handle.into())
     }
 
-    /// Opens a private file for locking; makes it if need be.
+    /// Opens a file for locking. Creates it with mode 0600 if it does not exist.
     pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(handle.into())
     }
 
-    /// Writes a whole file so that after a crash there is either what was there before or all of `bytes`, and after
-    /// this returns there is `bytes`.
+    /// Replaces the content of a file atomically and durably: after a crash it is either the old content or `bytes`,
+    /// and once this has returned it is `bytes`.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         self.write_with(name, bytes, mode, |_| Ok(()))
     }
 
-    /// Like [`Folder::write`], but a file that is there keeps its mode, whatever the user's mask; only a new one gets
-    /// `new_mode`.
+    /// Like [`Folder::write`], but an existing file keeps its mode, whatever the umask. A new one gets `new_mode`.
     pub(crate) fn rewrite(&self, name: &str, bytes: &[u8], new_mode: u32) -> io::Result<()> {
         let mode = match self.open_file(name) {
             Ok(there) => rustix::fs::fstat(&there)?.st_mode & 0o777,
@@ -131,14 +150,14 @@ impl Folder {
         };
         let written = prepare(&file).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
         if let Err(error) = written.and_then(|()| self.rename(&unfinished, name)) {
-            // What failed is what is worth telling; the leftover is cleared by the next write.
+            // The first error is the one to report; the next write removes the temporary file.
             let _ = self.destroy(&unfinished);
             return Err(error);
         }
         self.sync()
     }
 
-    /// Destroys what writes that were cut off have left behind.
+    /// Destroys the temporary files of interrupted writes.
     pub(crate) fn clear_unfinished(&self) -> io::Result<()> {
         for name in self.names()? {
             let bytes = name.as_bytes();
@@ -149,16 +168,16 @@ impl Folder {
         Ok(())
     }
 
-    /// Renames inside this directory, over what is there.
+    /// Renames a file inside this directory and replaces an existing one.
     pub(crate) fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.handle, from.as_ref(), &self.handle, to.as_ref())?)
     }
 
-    /// Renames inside this directory; fails with `AlreadyExists` when the new name is taken, be it by a link.
+    /// Renames a file inside this directory; fails with `AlreadyExists` when the new name exists, also as a link.
     pub(crate) fn rename_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.handle, from, &self.handle, to, flags) {
-            // Not every file system has it.
+            // Not every file system supports the flag.
             Err(Errno::INVAL | Errno::NOSYS) => self.rename_by_link(from, to),
             other => Ok(other?),
         }
@@ -169,7 +188,7 @@ impl Folder {
         self.remove(from)
     }
 
-    /// Removes a file. It is no error that it is not there.
+    /// Removes a file, if it exists.
     pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.handle, name.as_ref(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -177,8 +196,8 @@ impl Folder {
         }
     }
 
-    /// Overwrites a file on the disk, then removes it, durably. A disk that writes elsewhere (flash, snapshots) may
-    /// keep the old bytes all the same; there is no portable way around that.
+    /// Overwrites a file with zeros, then removes it, durably. Flash and file systems with snapshots may keep the old
+    /// content all the same; there is no portable remedy.
     pub(crate) fn destroy(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
         let mut file = self.open_regular(name, OFlags::WRONLY)?;
@@ -189,7 +208,7 @@ impl Folder {
         self.sync()
     }
 
-    /// The names in it, in no order.
+    /// The names in it, in no particular order.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.handle)? {
@@ -202,13 +221,13 @@ impl Folder {
         Ok(names)
     }
 
-    /// Makes what was created, renamed and removed in it durable.
+    /// Makes all creations, renames and removals in it durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
 }
 
-/// Reads a whole file of at most `bytes_max` bytes; a longer one is an error of the kind `InvalidData`.
+/// Reads a file of at most `bytes_max` bytes; a longer one is an error of the kind `InvalidData`.
 pub(crate) fn read_whole(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     if length > bytes_max {

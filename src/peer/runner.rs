@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use wire::PeerName;
+use wire::card::Card;
 use wire::protocol::{ServerId, Side};
+use wire::{Fingerprint, PeerName};
 
 use super::command::{Command, EXIT_FAILED, Update};
 use super::connection::{Connection, Writer};
@@ -63,6 +63,8 @@ pub struct Config {
     pub options: Options,
     /// What the private keys are under, if they are.
     pub passphrase: Option<String>,
+    /// Whose key the user trusts with the command that starts the peer: it may be missing in `known_peers`.
+    pub trusts: Option<PeerName>,
 }
 
 /// Why a peer does not start.
@@ -134,7 +136,13 @@ impl Runner {
         let keys =
             home.keys(config.passphrase.as_deref(), wire::keys::KEY_BITS, now.unix, &mut rand::rng())?;
         let store = Store::open(&home.private_path().join("store.redb"))?;
-        let engine = Engine::new(config.name, keys, home.pins()?, store, config.options, now)?;
+        let mut pins = home.pins()?;
+        pins.check_accepted(
+            accepted_keys(&store, &keys.identity.public().fingerprint())?,
+            config.trusts.as_ref(),
+            now.unix,
+        )?;
+        let engine = Engine::new(config.name, keys, pins, store, config.options, now)?;
         let (messages, waiting) = bounded(MESSAGES_MAX);
         let shell = Shell {
             home,
@@ -166,6 +174,17 @@ impl Drop for Runner {
             let _ = thread.join();
         }
     }
+}
+
+/// The identity keys that were accepted for others: each card in the store was pinned before it was written there. The
+/// own card is there as well.
+fn accepted_keys(store: &Store, own: &Fingerprint) -> Result<Vec<(PeerName, Fingerprint)>, StoreError> {
+    let accepted = store.contacts()?.into_iter().filter_map(|contact| {
+        // A card that no longer reads is asked for again.
+        let key = Card::from_bytes(&contact.card?).ok()?.fingerprint();
+        (key != *own).then_some((contact.name, key))
+    });
+    Ok(accepted.collect())
 }
 
 fn now() -> Now {
@@ -411,8 +430,7 @@ fn send(home: &Home, server: &str, job: SendJob) -> TransferOutcome {
         Some(stream) => Ok(stream),
         None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
     };
-    let sent = stream
-        .and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key, &AtomicBool::new(false)));
+    let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key));
     TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
 }
 

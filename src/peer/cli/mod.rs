@@ -83,6 +83,10 @@ fn start(arguments: &Arguments) -> Result<Peer, String> {
                     full_trace: arguments.trace == TraceDetail::Full,
                 },
                 passphrase: arguments.passphrase_file.as_deref().map(passphrase).transpose()?,
+                trusts: match &arguments.command {
+                    Some(Sub::Trust { name, .. }) => Some(name.clone()),
+                    _ => None,
+                },
             };
             let home = Arc::new(home);
             let runner = Runner::start(Arc::clone(&home), lock, config).map_err(|e| e.to_string())?;

@@ -1,7 +1,8 @@
-//! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption pair, named by when it
-//! was made.
+//! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption pair, named after the
+//! time at which it was made.
 //!
-//! A pair is retired when the next one is made, so the names alone tell what is current and whose time is over.
+//! A pair is retired when the next one is made, so the file names alone say which pair is current and which are
+//! overdue.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use wire::keys::{BadKey, EncryptionKey, IdentityKey};
 use zeroize::Zeroizing;
 
 use super::{HomeError, PRIVATE_FILE_MODE, read_private};
-use crate::peer::folder::Folder;
+use crate::peer::folder::{FileError, Folder};
 
 /// Age at which the current encryption pair is replaced.
 pub const ENCRYPTION_RENEWED_SECONDS: u64 = 7 * 24 * 60 * 60;
@@ -23,7 +24,7 @@ const IDENTITY: &str = "identity.pem";
 const ENCRYPTION: &str = "encryption";
 const SUFFIX: &str = ".pem";
 
-/// Largest key file; one of 4096 bits under a passphrase takes 3.5 KB.
+/// Largest key file. A key of 4096 bits under a passphrase takes 3.5 KB.
 const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 
 const ADVICE_IDENTITY: &str =
@@ -38,29 +39,29 @@ pub struct EncryptionPair {
     pub key: EncryptionKey,
     /// When it was made, in seconds since 1970.
     pub made_at: u64,
-    /// When a newer one took its place, in seconds since 1970.
+    /// When a newer pair replaced it, in seconds since 1970.
     pub retired_at: Option<u64>,
 }
 
 /// The keys of a peer.
 pub struct Keys {
-    /// Signs for this peer.
+    /// The identity key, for signatures.
     pub identity: IdentityKey,
-    /// Opens what was written to this peer: the current pair, and those kept for late mail, newest first.
+    /// The encryption pairs, newest first: the current one, and those kept for late mail.
     pub encryption: Vec<EncryptionPair>,
-    /// Whether the identity was made just now, which means that this is the first run.
+    /// Whether the identity key was made by this call: the first run.
     pub made_identity: bool,
 }
 
 impl Keys {
-    /// The pair that the card shows.
+    /// The pair on the card.
     pub fn current(&self) -> &EncryptionPair {
         self.encryption
             .first()
             .expect("keys are only made by load_or_make, which makes a pair if there is none")
     }
 
-    /// The key with this fingerprint, unless it was never here or has been destroyed.
+    /// The key with this fingerprint; `None` if it is unknown or destroyed.
     pub fn by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&EncryptionKey> {
         let mut keys = self.encryption.iter().map(|pair| &pair.key);
         keys.find(|key| key.public().fingerprint() == *fingerprint)
@@ -76,12 +77,12 @@ pub(super) fn load_or_make(
 ) -> Result<Keys, HomeError> {
     let pairs = private
         .private_child(ENCRYPTION)
-        .map_err(HomeError::io("open the folder", private.path().join(ENCRYPTION)))?;
+        .map_err(FileError::of("open the folder", private.path().join(ENCRYPTION)))?;
     let shelf = Shelf { pairs, passphrase };
     let mut made = shelf.dates()?;
     let (identity, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
     shelf.redate_if_from_the_future(&mut made, now)?;
-    // Destroyed before anything is read, so that a damaged file that is not needed stands in nobody's way.
+    // Before the others are read: a damaged key that is overdue must not be an error.
     shelf.destroy_overdue(&mut made, now)?;
     let due = |newest: &u64| now.saturating_sub(*newest) >= ENCRYPTION_RENEWED_SECONDS;
     if made.last().is_none_or(due) {
@@ -106,7 +107,7 @@ fn identity(
     rng: &mut impl CryptoRng,
 ) -> Result<(IdentityKey, bool), HomeError> {
     let path = private.path().join(IDENTITY);
-    private.clear_unfinished().map_err(HomeError::io("clear what a crash left", private.path()))?;
+    private.clear_unfinished().map_err(FileError::of("clear what a crash left", private.path()))?;
     if let Some(pem) = read_pem(private, IDENTITY, &path)? {
         let key = IdentityKey::from_pem(&pem, passphrase).map_err(unusable(&path, ADVICE_IDENTITY))?;
         return Ok((key, false));
@@ -120,7 +121,7 @@ fn identity(
     Ok((key, true))
 }
 
-/// The folder with the encryption pairs.
+/// The directory of the encryption pairs.
 struct Shelf<'a> {
     pairs: Folder,
     passphrase: Option<&'a str>,
@@ -131,17 +132,18 @@ impl Shelf<'_> {
         self.pairs.path().join(file_name(made_at))
     }
 
-    /// When the pairs were made, oldest first. Files that are not named like a pair are left alone.
+    /// The times at which the pairs were made, oldest first. Files with other names are ignored.
     fn dates(&self) -> Result<Vec<u64>, HomeError> {
-        let doing = HomeError::io("list the keys", self.pairs.path());
+        let doing = FileError::of("list the keys", self.pairs.path());
         let names = self.pairs.clear_unfinished().and_then(|()| self.pairs.names()).map_err(doing)?;
         let mut dates: Vec<u64> = names.iter().filter_map(|name| date(name.to_str()?)).collect();
         dates.sort_unstable();
         Ok(dates)
     }
 
-    /// A pair that was made while the clock was far ahead would be current until that day: it counts from now on. Only
-    /// where it stays the newest; a clock that is behind must not destroy what is still needed.
+    /// A pair that was made while the clock was far ahead would stay current until that day, so it is renamed to now.
+    /// This is done only if it stays the newest: if the clock is behind, renaming could retire pairs that are still
+    /// used.
     fn redate_if_from_the_future(&self, made: &mut [u64], now: u64) -> Result<(), HomeError> {
         let [older @ .., newest] = made else {
             return Ok(());
@@ -153,19 +155,19 @@ impl Shelf<'_> {
         self.pairs
             .rename(file_name(*newest), file_name(now))
             .and_then(|()| self.pairs.sync())
-            .map_err(HomeError::io("rename the key", self.path(*newest)))?;
+            .map_err(FileError::of("rename the key", self.path(*newest)))?;
         *newest = now;
         Ok(())
     }
 
     fn destroy_overdue(&self, made: &mut Vec<u64>, now: u64) -> Result<(), HomeError> {
         let is_overdue = |pair: &[u64]| now.saturating_sub(pair[1]) >= ENCRYPTION_KEPT_SECONDS;
-        // Dates ascend, so those whose successor is old enough stand in front.
+        // In ascending order, so the overdue pairs come first.
         let overdue = made.windows(2).take_while(|pair| is_overdue(pair)).count();
         for made_at in made.drain(..overdue) {
             self.pairs
                 .destroy(file_name(made_at))
-                .map_err(HomeError::io("destroy the old key", self.path(made_at)))?;
+                .map_err(FileError::of("destroy the old key", self.path(made_at)))?;
         }
         Ok(())
     }
@@ -179,7 +181,8 @@ impl Shelf<'_> {
 
     fn load(&self, made_at: u64) -> Result<EncryptionKey, HomeError> {
         let path = self.path(made_at);
-        let missing = || HomeError::io("read the key", &path)(io::ErrorKind::NotFound.into());
+        let missing =
+            || HomeError::from(FileError::of("read the key", &path)(io::ErrorKind::NotFound.into()));
         let pem = read_pem(&self.pairs, &file_name(made_at), &path)?.ok_or_else(missing)?;
         EncryptionKey::from_pem(&pem, self.passphrase).map_err(unusable(&path, ADVICE_ENCRYPTION))
     }
@@ -189,16 +192,16 @@ fn file_name(made_at: u64) -> String {
     format!("{made_at}{SUFFIX}")
 }
 
-/// The date in the name of a pair's file, if it is written as [`file_name`] writes it.
+/// The inverse of [`file_name`].
 fn date(name: &str) -> Option<u64> {
     let made_at = name.strip_suffix(SUFFIX)?.parse().ok()?;
     (file_name(made_at) == name).then_some(made_at)
 }
 
-/// A file that is not text reads as an empty one: as a key it is damaged either way.
+/// A file that is not UTF-8 reads as an empty one: either way it is not a key.
 fn read_pem(folder: &Folder, name: &str, path: &Path) -> Result<Option<Zeroizing<String>>, HomeError> {
     let bytes =
-        read_private(folder, name, KEY_FILE_BYTES_MAX).map_err(HomeError::io("read the key", path))?;
+        read_private(folder, name, KEY_FILE_BYTES_MAX).map_err(FileError::of("read the key", path))?;
     let text = |bytes: Vec<u8>| {
         let bytes = Zeroizing::new(bytes);
         Zeroizing::new(std::str::from_utf8(&bytes).unwrap_or_default().to_owned())
@@ -207,7 +210,7 @@ fn read_pem(folder: &Folder, name: &str, path: &Path) -> Result<Option<Zeroizing
 }
 
 fn write_pem(folder: &Folder, name: &str, path: &Path, pem: &str) -> Result<(), HomeError> {
-    folder.write(name, pem.as_bytes(), PRIVATE_FILE_MODE).map_err(HomeError::io("write the key", path))
+    Ok(folder.write(name, pem.as_bytes(), PRIVATE_FILE_MODE).map_err(FileError::of("write the key", path))?)
 }
 
 fn unusable(path: &Path, advice: &'static str) -> impl FnOnce(BadKey) -> HomeError {

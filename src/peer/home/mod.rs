@@ -1,7 +1,7 @@
-//! A peer's directory: the files it shares, and `.switchboard/`, the private folder with keys, pins and the lock.
+//! A peer's directory: the files it shares, and `.switchboard/`, the private directory with keys, pins and the lock.
 //!
-//! Whatever is private has mode 0600 in a folder of mode 0700, and is written so that a crash leaves either the old or
-//! the new, never a part.
+//! Private files have mode 0600 in a directory of mode 0700. They are replaced atomically, so a crash leaves either the
+//! old or the new content.
 
 use std::fs::File;
 use std::io;
@@ -13,13 +13,14 @@ use wire::PeerName;
 use wire::keys::BadKey;
 use wire::name::BadName;
 
+pub use crate::peer::folder::FileError;
 use crate::peer::folder::{Folder, read_whole};
 
 mod keys;
 mod pins;
 
 pub use keys::{ENCRYPTION_KEPT_SECONDS, ENCRYPTION_RENEWED_SECONDS, EncryptionPair, Keys};
-pub use pins::{Pin, PinProblem, Pins};
+pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";
 const DOWNLOADS: &str = "downloads";
@@ -29,23 +30,16 @@ pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Why a peer's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// The disk said no.
-    #[error("{}: cannot {doing}: {source}", path.display())]
-    Io {
-        /// What was tried, as a verb and its object.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The directory is not there, and neither is the one it would be made in.
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// Neither the directory nor its parent exists.
     #[error("{}: no such directory, and none to make it in; make its parent directory first", .0.display())]
     NoParent(PathBuf),
-    /// Something else than a directory is there.
+    /// The path does not name a directory.
     #[error("{}: not a directory; give --dir the peer's own directory", .0.display())]
     NotADirectory(PathBuf),
-    /// The directory's name cannot be a peer's name.
+    /// The directory's name is not a valid peer name.
     #[error("{}: the directory's name cannot be the peer's name ({source}); choose one with --name", path.display())]
     Name {
         /// Which directory.
@@ -53,7 +47,7 @@ pub enum HomeError {
         /// Why not.
         source: BadName,
     },
-    /// A key file cannot be read as what it should be.
+    /// A key file does not contain a usable key.
     #[error("{}: the key cannot be used: {source}; {advice}", path.display())]
     Key {
         /// Which file.
@@ -63,14 +57,38 @@ pub enum HomeError {
         /// What to do.
         advice: &'static str,
     },
-    /// Encryption keys are there and the identity that they belong to is not.
+    /// Encryption keys exist, but the identity key they belong to is missing.
     #[error(
         "{}: the identity key is missing although the peer has been used before; \
          put it back from a backup, or remove .switchboard to start as somebody new", .0.display()
     )]
     IdentityMissing(PathBuf),
-    /// Somebody is pinned with another key.
-    #[error("{name} is known with another key, {pinned}; it stays so until the new one is trusted")]
+    /// A line of `known_peers` cannot be read.
+    #[error(
+        "{} line {line}: {reason}; correct the line or put the file back from a backup; if you remove the line, the \
+         peer that it pinned has to be trusted again", path.display()
+    )]
+    PinDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Peers whose keys have been accepted are not in `known_peers`.
+    #[error(
+        "{} lacks {}, whose keys this peer has accepted before; put the file back from a backup, or trust each again: {}",
+        path.display(), names_of(missing), trust_commands(missing)
+    )]
+    PinsMissing {
+        /// The file.
+        path: PathBuf,
+        /// Who is missing, and with which key. Not empty.
+        missing: Vec<(PeerName, wire::Fingerprint)>,
+    },
+    /// Another key is pinned for the name.
+    #[error("another key of {name} is pinned, {pinned}, until the new one is trusted")]
     PinnedOtherwise {
         /// Who.
         name: PeerName,
@@ -79,11 +97,20 @@ pub enum HomeError {
     },
 }
 
-impl HomeError {
-    fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { doing, path, source }
+/// Most peers that an error names.
+const NAMED_MAX: usize = 3;
+
+fn names_of(missing: &[(PeerName, wire::Fingerprint)]) -> String {
+    let mut names: Vec<String> = missing.iter().take(NAMED_MAX).map(|(name, _)| name.to_string()).collect();
+    if missing.len() > NAMED_MAX {
+        names.push(format!("{} more", missing.len() - NAMED_MAX));
     }
+    names.join(", ")
+}
+
+fn trust_commands(missing: &[(PeerName, wire::Fingerprint)]) -> String {
+    let commands = missing.iter().take(NAMED_MAX).map(|(name, key)| format!("trust {name} {key}"));
+    commands.collect::<Vec<_>>().join(", ")
 }
 
 /// A peer's directory, held open.
@@ -94,7 +121,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// Opens a peer's directory; makes it if its parent exists, and the private folder in it.
+    /// Opens a peer's directory and the private directory in it. Makes both if the parent exists.
     ///
     /// # Errors
     /// [`HomeError`] when it is no directory or may not be read or written.
@@ -105,40 +132,40 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(HomeError::NoParent(dir.to_owned()));
             }
-            // A root directory or one on a disk that is read-only may be there all the same: opening it tells.
+            // For the root and on a read-only file system the error is another one although the directory exists.
             Err(_) if dir.is_dir() => {}
-            Err(error) => return Err(HomeError::io("make the directory", dir)(error)),
+            Err(error) => return Err(FileError::of("make the directory", dir)(error).into()),
         }
-        let path = dir.canonicalize().map_err(HomeError::io("find the directory", dir))?;
+        let path = dir.canonicalize().map_err(FileError::of("find the directory", dir))?;
         let folder = Folder::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory => HomeError::NotADirectory(path.clone()),
-            _ => HomeError::io("open the directory", &path)(error),
+            _ => FileError::of("open the directory", &path)(error).into(),
         })?;
         let private = folder
             .private_child(PRIVATE)
-            .map_err(HomeError::io("open the private folder", path.join(PRIVATE)))?;
+            .map_err(FileError::of("open the private folder", path.join(PRIVATE)))?;
         Ok(Self { folder, private })
     }
 
-    /// The directory itself, without links in its path.
+    /// The directory as a canonical path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The private folder `.switchboard`.
+    /// The path of the private directory `.switchboard`.
     pub fn private_path(&self) -> &Path {
         self.private.path()
     }
 
-    /// Where received files go unless told otherwise. It may not exist yet.
+    /// The default directory for received files. It may not exist yet.
     pub fn downloads_path(&self) -> PathBuf {
         self.path().join(DOWNLOADS)
     }
 
-    /// The peer's name unless another is given: the last component of the directory's path.
+    /// The peer's default name: the last component of the directory's path.
     ///
     /// # Errors
-    /// [`HomeError::Name`] when it cannot be one.
+    /// [`HomeError::Name`] when it is not a valid name.
     pub fn default_name(&self) -> Result<PeerName, HomeError> {
         let name = self.path().file_name().unwrap_or_default();
         name.to_string_lossy()
@@ -146,8 +173,8 @@ impl Home {
             .map_err(|source| HomeError::Name { path: self.path().to_owned(), source })
     }
 
-    /// Takes the directory for this process; `None` when another process has it. The system gives it back when the
-    /// [`Lock`] is dropped or the process ends in whatever way.
+    /// Locks the directory for this process; `None` when another process holds the lock. The system releases it when
+    /// the [`Lock`] is dropped or the process ends.
     ///
     /// # Errors
     /// [`HomeError::Io`].
@@ -155,19 +182,21 @@ impl Home {
         let file = self
             .private
             .open_or_create(LOCK)
-            .map_err(HomeError::io("open the lock", self.private_path().join(LOCK)))?;
+            .map_err(FileError::of("open the lock", self.private_path().join(LOCK)))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
-            Err(error) => Err(HomeError::io("take the lock", self.private_path().join(LOCK))(error.into())),
+            Err(error) => {
+                Err(FileError::of("take the lock", self.private_path().join(LOCK))(error.into()).into())
+            }
         }
     }
 
-    /// Loads the keys; makes those that are missing or due and destroys those whose time is over. Only for the process
+    /// Loads the keys. Makes those that are missing or due, and destroys those that are overdue. Only for the process
     /// that holds the [`Lock`].
     ///
-    /// `key_bits` is the size of keys that are made, `now` is in seconds since 1970. With a passphrase, keys that are
-    /// made are kept under it; keys are read with or without it, as they were written.
+    /// `key_bits` is the size of new keys; `now` is in seconds since 1970. New keys are encrypted under the passphrase, if
+    /// there is one. Existing keys may be encrypted or not.
     ///
     /// # Errors
     /// [`HomeError`], which names the file that cannot be read, written or used.
@@ -181,34 +210,35 @@ impl Home {
         keys::load_or_make(&self.private, passphrase, key_bits, now, rng)
     }
 
-    /// Loads whose identity keys are known.
+    /// Loads the identity keys of other peers.
     ///
     /// # Errors
-    /// [`HomeError::Io`]; a damaged line is none, see [`Pins::problems`].
+    /// [`HomeError::Io`]; [`HomeError::PinDamaged`] for the first line that cannot be read.
     pub fn pins(&self) -> Result<Pins, HomeError> {
         let doing = "open the private folder";
-        let private = self.private.try_clone().map_err(HomeError::io(doing, self.private_path()))?;
+        let private = self.private.try_clone().map_err(FileError::of(doing, self.private_path()))?;
         Pins::load(private)
     }
 
-    /// The directory with what is shared.
+    /// The directory of the shared files.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// The private folder.
+    /// The private directory.
     pub(crate) fn private(&self) -> &Folder {
         &self.private
     }
 }
 
-/// The right to work in a peer's directory; see [`Home::try_lock`].
+/// The lock on a peer's directory; see [`Home::try_lock`].
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Reads a private file whole if it is there and has at most `bytes_max` bytes; mends a mode that lets others read it.
+/// Reads a private file of at most `bytes_max` bytes; `None` if it does not exist. Corrects a mode that lets others
+/// read it.
 pub(crate) fn read_private(folder: &Folder, name: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match folder.open_private_file(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

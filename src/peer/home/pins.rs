@@ -1,4 +1,5 @@
-//! Whose identity key is which: `known_peers`, a line `NAME FINGERPRINT SINCE` for each, as ssh keeps its known hosts.
+//! The pinned identity keys: the file `known_peers` with a line `NAME FINGERPRINT SINCE` for each peer, similar to the
+//! `known_hosts` of ssh.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,34 +7,24 @@ use std::fmt;
 use wire::{Fingerprint, PeerName};
 
 use super::{HomeError, PRIVATE_FILE_MODE, read_private};
-use crate::peer::folder::Folder;
+use crate::peer::folder::{FileError, Folder};
 
 const KNOWN_PEERS: &str = "known_peers";
-/// Largest file: room for 100,000 peers with a name of full length each, and a little.
+/// Largest file: room for more than 100,000 peers with names of full length.
 const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;
 
-/// What is known of the key that somebody shows.
+/// A key compared with the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
-    /// Nobody of that name is known yet.
+    /// No key is pinned for the name.
     New,
-    /// It is the key that is known.
+    /// It is the pinned key.
     Same,
-    /// Another key is known.
+    /// Another key is pinned.
     Changed {
-        /// The fingerprint that is known.
+        /// The fingerprint of the pinned key.
         pinned: Fingerprint,
     },
-}
-
-/// A line of `known_peers` that says nothing one could use. It stays in the file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("known_peers line {line}: {reason}")]
-pub struct PinProblem {
-    /// Counted from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub reason: &'static str,
 }
 
 enum Line {
@@ -42,58 +33,73 @@ enum Line {
         fingerprint: Fingerprint,
         since: u64,
     },
-    /// A comment, an empty line, or one that is damaged: kept as it is.
+    /// A comment or an empty line, kept as it is.
     Other(Vec<u8>),
 }
 
-/// The identity keys that are known, by name.
+/// The pinned identity keys, by name.
 pub struct Pins {
     private: Folder,
     lines: Vec<Line>,
-    /// Where in `lines` a name stands, by the folded name.
+    /// Positions in `lines`, by folded name.
     places: HashMap<PeerName, usize>,
-    problems: Vec<PinProblem>,
 }
 
 impl Pins {
     pub(super) fn load(private: Folder) -> Result<Self, HomeError> {
         let path = private.path().join(KNOWN_PEERS);
         let text = read_private(&private, KNOWN_PEERS, KNOWN_PEERS_BYTES_MAX)
-            .map_err(HomeError::io("read the known peers", path))?
+            .map_err(FileError::of("read the known peers", &path))?
             .unwrap_or_default();
-        let mut pins = Self { private, lines: Vec::new(), places: HashMap::new(), problems: Vec::new() };
+        let mut pins = Self { private, lines: Vec::new(), places: HashMap::new() };
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
-        if !text.is_empty() {
-            for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-                pins.take_line(index + 1, line);
+        if text.is_empty() {
+            return Ok(pins);
+        }
+        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let damaged = |reason| HomeError::PinDamaged { path: path.clone(), line: index + 1, reason };
+            match parse(line).map_err(damaged)? {
+                Some((name, ..)) if pins.find(&name).is_some() => {
+                    return Err(damaged("the name has a line already"));
+                }
+                Some((name, fingerprint, since)) => pins.append(name, fingerprint, since),
+                None => pins.lines.push(Line::Other(line.to_vec())),
             }
         }
         Ok(pins)
     }
 
-    fn take_line(&mut self, number: usize, bytes: &[u8]) {
-        let read = match parse(bytes) {
-            Ok(Some((name, ..))) if self.find(&name).is_some() => {
-                Err("a second line for the same name; the first one holds")
-            }
-            other => other,
-        };
-        match read {
-            Ok(Some((name, fingerprint, since))) => self.append(name, fingerprint, since),
-            Ok(None) => self.lines.push(Line::Other(bytes.to_vec())),
-            Err(reason) => {
-                self.lines.push(Line::Other(bytes.to_vec()));
-                self.problems.push(PinProblem { line: number, reason });
-            }
+    /// Checks that a key is pinned for every peer whose key has been accepted before. Without a pin any key would be
+    /// accepted, as at the first contact.
+    ///
+    /// `accepted` are the keys of the cards in the store. `trusted` is the peer whose key the user is about to trust: its
+    /// pin is restored from `accepted`, so that `trust` can tell whether the key has changed. `now` is in seconds since
+    /// 1970.
+    ///
+    /// # Errors
+    /// [`HomeError::PinsMissing`], [`HomeError::Io`].
+    pub fn check_accepted(
+        &mut self,
+        accepted: impl IntoIterator<Item = (PeerName, Fingerprint)>,
+        trusted: Option<&PeerName>,
+        now: u64,
+    ) -> Result<(), HomeError> {
+        let mut missing: Vec<_> =
+            accepted.into_iter().filter(|(name, _)| self.find(name).is_none()).collect();
+        if let Some(trusted) = trusted
+            && let Some(at) = missing.iter().position(|(name, _)| name.folded() == trusted.folded())
+        {
+            let (name, fingerprint) = missing.swap_remove(at);
+            self.pin(&name, &fingerprint, now)?;
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort();
+        Err(HomeError::PinsMissing { path: self.private.path().join(KNOWN_PEERS), missing })
     }
 
-    /// The lines that could not be read. Whoever stood there counts as unknown.
-    pub fn problems(&self) -> &[PinProblem] {
-        &self.problems
-    }
-
-    /// Compares the key that somebody shows with the one that is known. Names are the same whatever their case.
+    /// Compares a key with the pinned one. The case of the name does not matter.
     pub fn check(&self, name: &PeerName, fingerprint: &Fingerprint) -> Pin {
         match self.find(name).map(|at| &self.lines[at]) {
             Some(Line::Pinned { fingerprint: pinned, .. }) if pinned == fingerprint => Pin::Same,
@@ -102,7 +108,7 @@ impl Pins {
         }
     }
 
-    /// Everybody who is known, the key's fingerprint, and since when, in seconds since 1970.
+    /// All pins: the name, the key's fingerprint, and when it was pinned, in seconds since 1970.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerName, &Fingerprint, u64)> {
         self.lines.iter().filter_map(|line| match line {
             Line::Pinned { name, fingerprint, since } => Some((name, fingerprint, *since)),
@@ -110,10 +116,10 @@ impl Pins {
         })
     }
 
-    /// Pins the key of somebody who is new; `now` is in seconds since 1970. It is on the disk when this returns.
+    /// Pins the first key of a peer. It is on the disk when this returns. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// [`HomeError::PinnedOtherwise`] when another key is known, [`HomeError::Io`].
+    /// [`HomeError::PinnedOtherwise`] when another key is pinned, [`HomeError::Io`].
     pub fn pin(&mut self, name: &PeerName, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
         match self.check(name, fingerprint) {
             Pin::New => self.replace(name, fingerprint, now),
@@ -122,10 +128,10 @@ impl Pins {
         }
     }
 
-    /// Pins a key, whatever was known before; `now` is in seconds since 1970. It is on the disk when this returns.
+    /// Pins a key in place of any other. It is on the disk when this returns. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// [`HomeError::Io`]; what was known before then still holds.
+    /// [`HomeError::Io`]; then the pins are unchanged.
     pub fn replace(&mut self, name: &PeerName, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
         let Some(at) = self.find(name) else {
             self.append(name.clone(), *fingerprint, now);
@@ -163,9 +169,8 @@ impl Pins {
             }
             text.push(b'\n');
         }
-        self.private
-            .write(KNOWN_PEERS, &text, PRIVATE_FILE_MODE)
-            .map_err(HomeError::io("write the known peers", self.private.path().join(KNOWN_PEERS)))
+        let failed = FileError::of("write the known peers", self.private.path().join(KNOWN_PEERS));
+        Ok(self.private.write(KNOWN_PEERS, &text, PRIVATE_FILE_MODE).map_err(failed)?)
     }
 }
 
@@ -175,7 +180,7 @@ impl fmt::Debug for Pins {
     }
 }
 
-/// Reads a line; `None` for one that says nothing.
+/// Reads a line; `None` for a comment or an empty line.
 fn parse(line: &[u8]) -> Result<Option<(PeerName, Fingerprint, u64)>, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_| "not text")?.trim();
     if text.is_empty() || text.starts_with('#') {

@@ -224,21 +224,57 @@ fn a_key_is_pinned_on_first_use_and_changed_only_on_request() {
 }
 
 #[test]
-fn damaged_lines_are_named_and_kept_and_lose_nothing() {
+fn a_damaged_line_is_an_error_that_names_it_and_nothing_is_changed() {
     let (_dir, home) = home();
     let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
     let file = home.private_path().join("known_peers");
-    let mut text = format!("# mine\nBob {one} 1\nCarl abc 2\n\nbob {two} 3\nDora {two}\n").into_bytes();
-    text.extend_from_slice(b"\xff\xff\nEve ");
-    text.extend_from_slice(format!("{two} 4 more\nFay {two} 5\n").as_bytes());
-    std::fs::write(&file, &text).expect("it can be written");
+    let good = format!("# mine\nBob {one} 1\n\nFay {two} 5\n");
+    let bad: [&[u8]; 5] = [
+        b"Carl abc 2",
+        format!("bob {two} 3").as_bytes(),
+        format!("Dora {two}").as_bytes(),
+        b"\xff\xff",
+        b"Eve ",
+    ]
+    .map(|line: &[u8]| line.to_vec().leak() as &[u8]);
+    for line in bad {
+        let text = [good.as_bytes(), line, b"\n"].concat();
+        std::fs::write(&file, &text).expect("it can be written");
+        let error = home.pins().expect_err("it is damaged").to_string();
+        assert!(error.contains("known_peers line 5: ") && error.lines().count() == 1, "{error}");
+        assert_eq!(std::fs::read(&file).ok(), Some(text));
+    }
+    std::fs::write(&file, &good).expect("it can be written");
     let mut pins = home.pins().expect("they read");
-    let lines: Vec<_> = pins.problems().iter().map(|problem| problem.line).collect();
-    assert_eq!(lines, [3, 5, 6, 7, 8]);
-    assert_eq!(pins.problems()[4].to_string().lines().count(), 1);
-    assert_eq!(pins.check(&name("Bob"), &one), Pin::Same, "the first line holds");
     assert_eq!(pins.check(&name("Fay"), &two), Pin::Same);
     pins.pin(&name("Gus"), &one, 6).expect("it is new");
-    text.extend_from_slice(format!("Gus {one} 6\n").as_bytes());
-    assert_eq!(std::fs::read(&file).ok(), Some(text));
+    assert_eq!(std::fs::read_to_string(&file).ok(), Some(format!("{good}Gus {one} 6\n")), "comments stay");
+}
+
+#[test]
+fn a_peer_whose_key_was_accepted_must_be_pinned() {
+    let (_dir, home) = home();
+    let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+    let accepted = || [(name("Bob"), one), (name("Carl"), two)];
+    let mut pins = home.pins().expect("they read");
+    pins.pin(&name("bob"), &one, 1).expect("it is new");
+    pins.pin(&name("CARL"), &one, 1).expect("it is new");
+    pins.check_accepted(accepted(), None, 2).expect("both are pinned; another key is not its business");
+
+    // The file is emptied.
+    std::fs::write(home.private_path().join("known_peers"), "").expect("it can be written");
+    let error =
+        home.pins().expect("they read").check_accepted(accepted(), None, 2).expect_err("none is pinned");
+    let error = error.to_string();
+    assert!(error.contains("known_peers lacks Bob, Carl"), "{error}");
+    assert!(error.contains(&format!("trust Bob {one}, trust Carl {two}")), "{error}");
+    let mut pins = home.pins().expect("they read");
+    let error = pins.check_accepted(accepted(), Some(&name("bob")), 2).expect_err("Carl is missing");
+    assert!(error.to_string().contains("known_peers lacks Carl,"), "{error}");
+    let mut pins = home.pins().expect("they read");
+    pins.check_accepted(accepted(), Some(&name("Carl")), 2).expect("all are pinned again");
+    assert_eq!(home.pins().expect("they read").check(&name("Bob"), &one), Pin::Same, "it is on the disk");
+    let many = (0..9).map(|n| (name(&format!("peer{n}")), one));
+    let error = pins.check_accepted(many, None, 2).expect_err("none is pinned").to_string();
+    assert!(error.contains("lacks peer0, peer1, peer2, 6 more,"), "{error}");
 }

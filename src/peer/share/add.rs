@@ -1,4 +1,4 @@
-//! `/share FILE KEYWORD...`: one more file in `keyword.txt`, by whose side everything stays as it was written.
+//! `/share FILE KEYWORD...`: adds a file to `keyword.txt` and leaves the rest of the text unchanged.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,17 +7,18 @@ use wire::FileName;
 use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
 
 use super::{KEYWORD_FILE, ShareError, read_keyword_file};
+use crate::peer::folder::FileError;
 use crate::peer::home::Home;
 
-/// Of a new file, what the user's mask leaves of it: what is shared is no secret.
+/// The mode of a new file, before the umask: the list of shared files is not secret.
 const KEYWORD_FILE_MODE: u32 = 0o666;
 
-/// Adds a file of the peer's directory under each keyword to `keyword.txt`, durably, and keeps all that is there.
-/// Returns how many pairs are new; those that were there already are not written again.
+/// Adds a file of the peer's directory to `keyword.txt` under each keyword. The change is on the disk when this
+/// returns. Returns how many pairs were added; pairs that exist already are not written again.
 ///
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
-/// [`ShareError::Io`]; then `keyword.txt` is as it was.
+/// [`ShareError::Io`]; then `keyword.txt` is unchanged.
 pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
     let keywords = checked_keywords(keywords)?;
@@ -31,10 +32,10 @@ pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Resul
     }
     close_last_entry(&mut text);
     text.extend_from_slice(keyword::write(new.iter().map(|keyword| (keyword, &name))).as_bytes());
-    let doing = ShareError::io("write what is shared", home.path().join(KEYWORD_FILE));
+    let doing = FileError::of("write what is shared", home.path().join(KEYWORD_FILE));
     if text.len() > KEYWORD_TEXT_BYTES_MAX {
         let full = io::Error::new(io::ErrorKind::FileTooLarge, "it is full; remove entries first");
-        return Err(doing(full));
+        return Err(doing(full).into());
     }
     home.folder().rewrite(KEYWORD_FILE, &text, KEYWORD_FILE_MODE).map_err(doing)?;
     Ok(new.len())
@@ -47,7 +48,7 @@ fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
     match home.folder().open_file(name.as_str()) {
         Ok(_) => Ok(name),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ShareError::Missing(path)),
-        Err(error) => Err(ShareError::io("share it", path)(error)),
+        Err(error) => Err(FileError::of("share it", path)(error).into()),
     }
 }
 
@@ -76,7 +77,7 @@ fn missing_from(text: &[u8], name: &FileName, keywords: Vec<Keyword>) -> Vec<Key
     keywords.into_iter().filter(|keyword| !there.contains(&*keyword.folded())).collect()
 }
 
-/// The `;` behind the last entry may be left out by a person, and the line break too.
+/// Completes the last entry: people may leave out its `;` and the line break.
 fn close_last_entry(text: &mut Vec<u8>) {
     match text.trim_ascii_end().last() {
         None | Some(b';') => {}

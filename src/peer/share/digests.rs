@@ -1,7 +1,7 @@
-//! Digests of shared files that are known from last time, so that a start does not read gigabytes again.
+//! A cache of the digests of shared files, so that a start does not read gigabytes again.
 //!
-//! `.switchboard/digests`, a line for each file: digest, length, the two times, inode, name. It only saves time: a line
-//! that does not read, or that does not fit the file any more, counts for nothing.
+//! The file `.switchboard/digests` has a line for each file: digest, length, the two times, inode, name. It only saves
+//! time, so lines that cannot be parsed or that no longer match the file are ignored.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,10 +14,10 @@ use crate::peer::folder::Folder;
 use crate::peer::home::{PRIVATE_FILE_MODE, read_private};
 
 const DIGESTS: &str = "digests";
-/// Largest file that is read: room for a million files with names of usual length.
+/// Largest cache that is read: room for a million files with names of usual length.
 const DIGESTS_BYTES_MAX: u64 = 256 << 20;
 
-/// What is known, and which of it was of use this time.
+/// The cached digests, and those that were used since they were loaded.
 pub(super) struct Digests {
     known: HashMap<FileName, (Stamp, Digest)>,
     used: HashMap<FileName, (Stamp, Digest)>,
@@ -32,7 +32,7 @@ impl Digests {
         Self { known, used: HashMap::new(), is_new: false }
     }
 
-    /// The digest of a file in this state.
+    /// The cached digest of a file, if the file is in the same state.
     pub(super) fn get(&mut self, name: &FileName, stamp: &Stamp) -> Option<Digest> {
         let (_, digest) = *self.known.get(name).filter(|(known, _)| known == stamp)?;
         self.used.insert(name.clone(), (*stamp, digest));
@@ -44,7 +44,7 @@ impl Digests {
         self.used.insert(name, (stamp, digest));
     }
 
-    /// Writes down what was of use, if that is not what is there.
+    /// Writes the digests that were used, unless the file has exactly these already.
     pub(super) fn save(self, private: &Folder) -> io::Result<()> {
         if !self.is_new && self.used.len() == self.known.len() {
             return Ok(());

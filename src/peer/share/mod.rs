@@ -1,4 +1,4 @@
-//! What this peer shares: the files that `keyword.txt` in its directory names, with their digests.
+//! The files that this peer shares: those that `keyword.txt` in its directory names, with their digests.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -14,7 +14,7 @@ use wire::keyword::{self, BadKeyword, KEYWORD_TEXT_BYTES_MAX, Keyword, Parsed, P
 use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
 use wire::{Digest, FileName};
 
-use crate::peer::folder::read_whole;
+use crate::peer::folder::{FileError, read_whole};
 use crate::peer::home::Home;
 
 mod add;
@@ -23,27 +23,20 @@ mod digests;
 pub use add::add_entry;
 use digests::Digests;
 
-/// The file that says what is shared.
+/// The file that lists the shared files and their keywords.
 pub const KEYWORD_FILE: &str = "keyword.txt";
 
-/// A digest is remembered only if the file had rested this long when it was read: what changes again within one tick of
-/// the file system's clock has the same times as before.
+/// A digest is cached only if the file was unchanged for this long before it was read. A file that changes twice within
+/// one tick of the file system's clock keeps its times, so the second change could not be detected.
 const AT_REST: Duration = Duration::from_secs(2);
 
-/// Why a file cannot be shared, or what is shared cannot be told.
+/// Why a file cannot be shared or the shared files cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
-    /// The disk said no.
-    #[error("{}: cannot {doing}: {source}", Escaped(&path.to_string_lossy()))]
-    Io {
-        /// What was tried, as a verb and its object.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The name cannot be that of a shared file.
+    /// A file or directory cannot be used.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// The name is not valid for a shared file.
     #[error("{}: {source}; only files directly in the peer's directory are shared", Escaped(name))]
     FileName {
         /// As it was given.
@@ -51,7 +44,7 @@ pub enum ShareError {
         /// Why not.
         source: BadFileName,
     },
-    /// Not a keyword.
+    /// A keyword is not valid.
     #[error("{}: {source}", Escaped(keyword))]
     Keyword {
         /// As it was given.
@@ -59,37 +52,31 @@ pub enum ShareError {
         /// Why not.
         source: BadKeyword,
     },
-    /// Nothing to find the file by.
+    /// No keyword was given.
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
-    /// The file is not there.
+    /// The file does not exist.
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
-    /// The shared file is no longer there.
+    /// The shared file no longer exists.
     #[error("{}: no longer there", Escaped(.0.as_str()))]
     Vanished(FileName),
-    /// The shared file is no longer what was published.
+    /// The shared file has changed since it was published.
     #[error("{}: changed since it was shared", Escaped(.0.as_str()))]
     Changed(FileName),
 }
 
-impl ShareError {
-    fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { doing, path, source }
-    }
-}
-
-/// What tells one state of a file from another without reading it.
+/// The metadata of a file that change with its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The length.
+    /// The length in bytes.
     pub bytes: u64,
-    /// When the content was changed, in seconds and nanoseconds since 1970, or what somebody has set it to.
+    /// The modification time, in seconds and nanoseconds since 1970. Programs can set it.
     pub modified: (i64, i64),
-    /// When anything about it was changed, in seconds and nanoseconds since 1970; nobody can set this.
+    /// The time of the last change of content or metadata, in seconds and nanoseconds since 1970. Programs cannot set
+    /// it.
     pub changed: (i64, i64),
-    /// Which file of its file system it is.
+    /// The inode number.
     pub inode: u64,
 }
 
@@ -103,7 +90,7 @@ impl Stamp {
         }
     }
 
-    /// Whether the content is the same as far as one can tell: another mode or a second name makes no difference.
+    /// Whether the content is probably the same. A change of the mode or a hard link makes no difference.
     fn has_content_of(&self, other: &Self) -> bool {
         (self.bytes, self.modified, self.inode) == (other.bytes, other.modified, other.inode)
     }
@@ -123,18 +110,18 @@ impl Stamp {
 pub struct SharedFile {
     /// Its name in the peer's directory.
     pub name: FileName,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of all of it.
+    /// The digest of its content.
     pub sha256: Digest,
-    /// What it is found by, as it is written in `keyword.txt`.
+    /// Its keywords, as written in `keyword.txt`.
     pub keywords: Vec<Keyword>,
-    /// The state in which it was read.
+    /// Its metadata when it was read.
     pub stamp: Stamp,
 }
 
 impl SharedFile {
-    /// The file as it is published.
+    /// The file as it is published to the server.
     pub fn published(&self) -> PublishedFile {
         PublishedFile {
             name: self.name.clone(),
@@ -145,12 +132,12 @@ impl SharedFile {
     }
 }
 
-/// Something in `keyword.txt` that cannot be shared; the rest is.
+/// An entry of `keyword.txt` that cannot be shared. The others are shared all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareProblem {
-    /// The line of `keyword.txt`, from 1, where it is a matter of one line.
+    /// The line of `keyword.txt`, counted from 1, if the problem is in one line.
     pub line: Option<usize>,
-    /// The entry, or the name of the file, as written: escape it before showing it, as `Display` does.
+    /// The entry or the name of the file, as written. Escape it before showing it, as `Display` does.
     pub entry: String,
     /// What is wrong.
     pub reason: String,
@@ -175,12 +162,12 @@ impl From<Problem> for ShareProblem {
     }
 }
 
-/// What a peer shares.
+/// The files that a peer shares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share {
-    /// The files, in the order in which `keyword.txt` names them first.
+    /// The files, in the order of their first entries in `keyword.txt`.
     pub files: Vec<SharedFile>,
-    /// What cannot be shared, and why.
+    /// The entries that cannot be shared.
     pub problems: Vec<ShareProblem>,
 }
 
@@ -225,7 +212,7 @@ impl Share {
         self.files.iter().find(|file| file.sha256 == *sha256)
     }
 
-    /// The files that a text names, each with its keywords; what cannot be read of the text is reported.
+    /// The files that a text names, each with its keywords. Entries that cannot be parsed are reported.
     fn files_named_in(&mut self, text: &[u8]) -> Vec<(FileName, Vec<Keyword>)> {
         let (text, is_text) = match std::str::from_utf8(text) {
             Ok(text) => (text.into(), true),
@@ -276,15 +263,15 @@ impl Share {
 }
 
 fn read_keyword_file(home: &Home) -> Result<Option<Vec<u8>>, ShareError> {
-    let doing = ShareError::io("read what is shared", home.path().join(KEYWORD_FILE));
+    let doing = FileError::of("read what is shared", home.path().join(KEYWORD_FILE));
     match home.folder().open_file(KEYWORD_FILE) {
-        Ok(file) => read_whole(file, KEYWORD_TEXT_BYTES_MAX as u64).map(Some).map_err(doing),
+        Ok(file) => Ok(Some(read_whole(file, KEYWORD_TEXT_BYTES_MAX as u64).map_err(doing)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(doing(error)),
+        Err(error) => Err(doing(error).into()),
     }
 }
 
-/// Looks at one file, and reads it unless its digest is known.
+/// Takes the digest of one file from the cache, or reads the file.
 fn share_file(
     home: &Home,
     digests: &mut Digests,
@@ -313,24 +300,25 @@ fn share_file(
     Ok(SharedFile { name, bytes, sha256, keywords, stamp })
 }
 
-/// Opens a shared file to be sent, if it is still the one that was published.
+/// Opens a shared file for sending, if it has not changed since it was published.
 ///
 /// # Errors
-/// [`ShareError::Vanished`] when no regular file has the name any more, [`ShareError::Changed`], [`ShareError::Io`].
+/// [`ShareError::Vanished`] when the name is no longer that of a regular file, [`ShareError::Changed`],
+/// [`ShareError::Io`].
 pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError> {
-    let doing = || ShareError::io("open the shared file", home.path().join(shared.name.as_str()));
+    let doing = || FileError::of("open the shared file", home.path().join(shared.name.as_str()));
     let file = match home.folder().open_file(shared.name.as_str()) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
             return Err(ShareError::Vanished(shared.name.clone()));
         }
-        Err(error) => return Err(doing()(error)),
+        Err(error) => return Err(doing()(error).into()),
     };
     let stamp = Stamp::of(&file.metadata().map_err(doing())?);
     if stamp.has_content_of(&shared.stamp) { Ok(file) } else { Err(ShareError::Changed(shared.name.clone())) }
 }
 
-/// The digest of a file from where it stands to its end.
+/// The digest of a file from its current position to its end.
 pub(crate) fn digest_of(mut file: &File) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];

@@ -1,7 +1,7 @@
-//! What a peer keeps on disk: the outbox, the conversations it takes part in, what it knows of others, and the history.
+//! The peer's store: outbox, conversations, contacts and history, in one redb file in the private directory.
 //!
-//! One redb file in the private folder. Everything of one step of the engine is written in one transaction, which is on
-//! disk when [`Store::commit`] returns; only then is anything sent or acknowledged.
+//! All changes of one step of the engine are one transaction, which is on the disk when [`Store::commit`] returns. Only
+//! then are messages sent or acknowledged.
 
 mod tables;
 #[cfg(test)]

@@ -22,16 +22,16 @@ const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
 const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
 const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
 const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incoming");
-/// By other peer, direction, which of their identity keys it was (numbers start again with a new one), and number.
+/// The key is: the other peer, the direction, the generation of their identity key (numbers start again with a new
+/// key), the number.
 const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
-/// Messages of the outbox that a server has on its disk, with that server's identity.
+/// The messages of the outbox that a server has stored, with the id of that server.
 const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
-/// Messages received that nobody has seen yet, in the order of their arrival.
+/// Received messages that have not been shown yet, in the order of their arrival.
 const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
 
 const OPTIONS: Options = Options {
-    // The engine keeps in memory what it needs often. This is enough for the pages of the largest commit: a batch of
-    // messages, or of the history.
+    // The engine keeps the records that it needs often, so the cache only serves the pages of one commit.
     cache_bytes: 8 << 20,
     lost: "the outbox, the history and the message numbers",
 };
@@ -48,7 +48,7 @@ impl Store {
         Self::prepare(Database::open(path, OPTIONS)?)
     }
 
-    /// A store that is gone when it is dropped.
+    /// A store in memory, for tests.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -56,7 +56,7 @@ impl Store {
         Self::prepare(Database::with_backend(OPTIONS, redb::backends::InMemoryBackend::new)?)
     }
 
-    /// Makes the tables, so that reading finds them.
+    /// Creates the tables, because reading a table that does not exist is an error.
     fn prepare(database: Database) -> Result<Self, StoreError> {
         database.write(|write| Tables::open(write).map(drop))?;
         Ok(Self(database))
@@ -67,8 +67,8 @@ impl Store {
             .map_err(|_| self.0.damaged(format!("a record of {table} cannot be decoded")))
     }
 
-    /// Makes all changes in one transaction and returns when it is on the disk. After an error, for example of a full
-    /// disk, it can be called again.
+    /// Makes all changes in one transaction, which is on the disk when this returns. After an error, for example on a
+    /// full disk, it can be called again.
     ///
     /// # Errors
     /// [`StoreError`]; see [`Database::write`].
@@ -82,7 +82,7 @@ impl Store {
         })
     }
 
-    /// All that is known of others.
+    /// All contacts.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -90,7 +90,7 @@ impl Store {
         Ok(self.all(CONTACTS, |_| ())?.into_iter().map(|(_, record)| record).collect())
     }
 
-    /// The conversations of ours under which messages are still on their way.
+    /// The conversations that this peer has opened and that have messages in the outbox.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -98,7 +98,7 @@ impl Store {
         self.all(OUTGOING, |key| Digest(*key))
     }
 
-    /// A conversation of somebody else's.
+    /// A conversation that another peer has opened.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -106,7 +106,7 @@ impl Store {
         self.one(INCOMING, &id.0)
     }
 
-    /// The messages on their way out, by folded name and number.
+    /// The outbox, by folded name of the recipient and number.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -114,7 +114,7 @@ impl Store {
         self.all(OUTBOX, |(name, number)| (name.to_owned(), number))
     }
 
-    /// The messages of the outbox that the given server has on its disk, by folded name and number.
+    /// The messages of the outbox that a server has stored, by folded name of the recipient and number.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,7 +133,7 @@ impl Store {
         })
     }
 
-    /// One message on its way out.
+    /// One message of the outbox.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -141,7 +141,7 @@ impl Store {
         self.one(OUTBOX, (to.folded().as_str(), number))
     }
 
-    /// All messages with one peer, or with everybody, by the time at which they were written.
+    /// All messages with one peer, or with all, ordered by the time at which they were written.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -162,7 +162,7 @@ impl Store {
         Ok(records)
     }
 
-    /// A message that was received.
+    /// A received message.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -175,7 +175,7 @@ impl Store {
         self.one(HISTORY, (from.folded().as_str(), Direction::Received as u8, generation, number))
     }
 
-    /// The messages that were received while nobody was looking, in the order of their arrival.
+    /// The received messages that have not been shown yet, in the order of their arrival.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -266,7 +266,7 @@ impl<'t> Tables<'t> {
                 self.contacts.insert(record.name.folded().as_str(), encode(record).as_slice())?;
             }
             Write::Outbox(to, number, record) => {
-                // A record is written again when it is sealed anew: then no server has it.
+                // The record is written again when the message is sealed again; no server has stored that.
                 self.stored.remove((to.folded().as_str(), *number))?;
                 self.outbox.insert((to.folded().as_str(), *number), encode(record).as_slice())?;
             }

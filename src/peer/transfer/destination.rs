@@ -1,4 +1,4 @@
-//! Where a received file goes, and how it gets there: under a temporary name until it is whole and verified.
+//! The destination of a received file. The file has a temporary name until it is complete and verified.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,26 +11,26 @@ use rustix::fs::FlockOperation;
 use wire::{Digest, FileName};
 
 use super::TransferError;
-use crate::peer::folder::Folder;
+use crate::peer::folder::{FileError, Folder};
 use crate::peer::home::Home;
 use crate::peer::share::digest_of;
 
 const DOWNLOADS_MODE: u32 = 0o755;
-/// What the user's mask leaves of it, like any file that a program writes for its user.
+/// Before the umask, as for any file that a program writes for its user.
 const RECEIVED_MODE: u32 = 0o666;
-/// Around the temporary name of a file that is being received.
+/// Prefix and suffix of the name of a file that is being received.
 const TEMPORARY: (&str, &str) = (".switchboard-", ".part");
-/// A temporary file is left alone this long, so that one is never taken for a leftover before it is locked.
+/// A younger temporary file is not removed: its owner may not have locked it yet.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(60);
 
-/// A file that is here, whole and verified.
+/// A file that is complete and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Where.
+    /// Its path.
     pub path: PathBuf,
-    /// How long.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of all of it.
+    /// The digest of its content.
     pub sha256: Digest,
 }
 
@@ -39,25 +39,25 @@ pub struct Received {
 pub struct Destination {
     /// An existing directory.
     pub directory: PathBuf,
-    /// The file's name in it: one component.
+    /// The file's name in it: one path component.
     pub name: OsString,
-    /// Whether what has that name may be replaced.
+    /// Whether an existing file may be replaced.
     pub overwrite: bool,
 }
 
 impl Destination {
-    /// The folder for received files in a peer's directory, which is made if it is not there.
+    /// The directory for received files in a peer's directory. Makes it if it does not exist.
     ///
     /// # Errors
     /// [`TransferError::Disk`] when it cannot be made.
     pub fn downloads(home: &Home, name: &FileName, overwrite: bool) -> Result<Self, TransferError> {
         let directory = home.downloads_path();
         let made = std::fs::DirBuilder::new().mode(DOWNLOADS_MODE).recursive(true).create(&directory);
-        made.map_err(TransferError::disk("make the folder", &directory))?;
+        made.map_err(FileError::of("make the folder", &directory))?;
         Ok(Self { directory, name: name.as_str().into(), overwrite })
     }
 
-    /// The path that a person gave: a directory, where the file keeps its name, or the path of the file to be.
+    /// A path that the user gave: either a directory, where the file keeps its name, or the path of the new file.
     ///
     /// # Errors
     /// [`TransferError::BadPath`] when it is neither.
@@ -66,7 +66,7 @@ impl Destination {
             return Ok(Self { directory: path.to_owned(), name: name.as_str().into(), overwrite });
         }
         let bad = || TransferError::BadPath(path.to_owned());
-        // `file_name` would take `new/` for `new`, though it can only mean a directory that is not there.
+        // `file_name` of `new/` is `new`, but the user means a directory, which does not exist.
         if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(bad());
         }
@@ -78,16 +78,16 @@ impl Destination {
         Ok(Self { directory, name, overwrite })
     }
 
-    /// The whole path.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
 
-    /// Looks whether the name is free for this file: `None` when it is, or what is there when it is that very file.
-    /// Worth asking before the file is asked for.
+    /// Checks that the file can be created: `None` if so, or the existing file if it has the wanted content already.
+    /// Call it before requesting the file.
     ///
     /// # Errors
-    /// [`TransferError::Exists`] when something else is there and must not be replaced, [`TransferError::Disk`].
+    /// [`TransferError::Exists`] when another file exists and must not be replaced, [`TransferError::Disk`].
     pub fn check(&self, bytes: u64, sha256: &Digest) -> Result<Option<Received>, TransferError> {
         self.check_in(&self.open()?, bytes, sha256)
     }
@@ -106,10 +106,10 @@ impl Destination {
         let there = match folder.open_file(&self.name) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // Something that is no regular file, or none that we may read.
+            // Not a regular file, or not readable.
             Err(_) => return exists(),
         };
-        let read_error = TransferError::disk("read what is there", &path);
+        let read_error = FileError::of("read what is there", &path);
         let is_same = there
             .metadata()
             .and_then(|metadata| Ok(metadata.len() == bytes && digest_of(&there)? == *sha256))
@@ -119,11 +119,11 @@ impl Destination {
     }
 
     pub(super) fn open(&self) -> Result<Folder, TransferError> {
-        Folder::open(&self.directory).map_err(TransferError::disk("open the directory", &self.directory))
+        Ok(Folder::open(&self.directory).map_err(FileError::of("open the directory", &self.directory))?)
     }
 }
 
-/// A file that has no name yet; it is removed unless [`Unnamed::name`] gives it one.
+/// A file under a temporary name. It is removed unless [`Unnamed::name`] gives it its final name.
 pub(super) struct Unnamed<'a> {
     folder: &'a Folder,
     temporary: OsString,
@@ -131,21 +131,21 @@ pub(super) struct Unnamed<'a> {
 }
 
 impl<'a> Unnamed<'a> {
-    /// Clears away what processes that were killed have left, then makes a new one.
+    /// Removes the temporary files of processes that were killed, then creates a new one.
     pub(super) fn create(folder: &'a Folder) -> io::Result<(Self, File)> {
-        // A leftover that stays is a nuisance, no reason to refuse a file.
+        // A temporary file that stays does no harm.
         let _ = remove_leftovers(folder);
         let (prefix, suffix) = TEMPORARY;
         let temporary = OsString::from(format!("{prefix}{:016x}{suffix}", rand::random::<u64>()));
         let file = folder.create_new(&temporary, RECEIVED_MODE)?;
-        // Held as long as the file is open: by this, a file that is still being received is known. On a file system
-        // without locks nothing can be locked by those who look for leftovers either.
+        // The lock marks a file that is still being received. On a file system without locks `remove_leftovers` cannot
+        // lock it either, and so does not remove it.
         let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         let unnamed = Self { folder, temporary, is_named: false };
         Ok((unnamed, file))
     }
 
-    /// Gives it its name, durably. Fails with `AlreadyExists` when the name is taken and must not be.
+    /// Gives it its final name, durably. Fails with `AlreadyExists` when the name exists and must not be replaced.
     pub(super) fn name(mut self, name: &OsStr, overwrite: bool) -> io::Result<()> {
         if overwrite {
             self.folder.rename(&self.temporary, name)?;
@@ -160,13 +160,13 @@ impl<'a> Unnamed<'a> {
 impl Drop for Unnamed<'_> {
     fn drop(&mut self) {
         if !self.is_named {
-            // Nothing more can be done; why the file did not come is what is told.
+            // The caller reports why the file was not received; a file that stays is removed later.
             let _ = self.folder.remove(&self.temporary);
         }
     }
 }
 
-/// Removes the temporary files that nobody is writing any more.
+/// Removes the temporary files of transfers that have ended.
 fn remove_leftovers(folder: &Folder) -> io::Result<()> {
     let (prefix, suffix) = TEMPORARY;
     for name in folder.names()? {

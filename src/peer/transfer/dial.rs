@@ -1,4 +1,4 @@
-//! The dialling side of a transfer: straight to the holder, or through the server.
+//! The connecting side of a transfer: directly to the holder, or through the server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -9,7 +9,7 @@ use wire::protocol::{Side, ToPeer, ToServer, TransferId};
 
 use super::TransferError;
 
-/// Connects straight to the holder of a file and says which transfer this is; the file message follows.
+/// Connects directly to the holder of a file and names the transfer. The file message follows on the stream.
 ///
 /// # Errors
 /// [`TransferError::Connect`], [`TransferError::TimedOut`] after `timeout` in all.
@@ -25,8 +25,8 @@ pub fn dial_direct(
     link.into_stream()
 }
 
-/// Connects to the server (`HOST:PORT`) as one end of a transfer and waits for the other end; the file message follows,
-/// and nothing of it has been read.
+/// Connects to the server (`HOST:PORT`) as one end of a transfer and waits for the other end. The file message follows
+/// on the stream; none of it has been read.
 ///
 /// # Errors
 /// [`TransferError::Connect`], [`TransferError::Server`] when the server refuses, [`TransferError::TimedOut`] when the
@@ -53,7 +53,7 @@ fn unreachable(to: &str, source: io::Error) -> TransferError {
     TransferError::Connect { to, source }
 }
 
-/// Tries each address that the name has until one answers.
+/// Tries each address of the name until one accepts.
 fn resolve_and_connect(server: &str, deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in server.to_socket_addrs()? {
@@ -71,13 +71,13 @@ fn connect(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The time until the deadline, which is never zero.
+/// The time until the deadline, never zero.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// A connection that has to be made ready before a deadline.
+/// A connection on which the handshake must be complete before a deadline.
 struct Link {
     stream: TcpStream,
     deadline: Instant,
@@ -91,7 +91,7 @@ impl Link {
             .map_err(TransferError::connection)
     }
 
-    /// Reads one frame and not a byte more; anything but what is expected ends it.
+    /// Reads exactly one frame. Any other than the expected one is an error.
     fn expect(&mut self, is_expected: impl FnOnce(&ToPeer) -> bool) -> Result<(), TransferError> {
         let body = self.read_frame()?;
         match ToPeer::decode(&body)? {
@@ -104,7 +104,7 @@ impl Link {
     fn read_frame(&mut self) -> Result<Vec<u8>, TransferError> {
         let mut length = [0; LENGTH_BYTES];
         self.read(&mut length)?;
-        // Tells whether the length is allowed; the body is not there yet.
+        // Checks the length; the body has not been read yet.
         frame::split(&length, BODY_BYTES_MAX_BEFORE_JOIN)?;
         let mut body = vec![0; u32::from_le_bytes(length) as usize];
         self.read(&mut body)?;

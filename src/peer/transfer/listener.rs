@@ -1,7 +1,7 @@
-//! The socket by which other peers, and the server that checks the address, reach this peer.
+//! The socket on which other peers connect for files, and the server for checking the address.
 //!
-//! One thread waits for all connections that have not said what they are; none of them can hold it up, and all of them
-//! together cannot hold more than [`UNDECIDED_MAX`] descriptors.
+//! One thread polls all connections whose kind is not known yet. It never blocks on one of them, and they use at most
+//! [`UNDECIDED_MAX`] descriptors.
 
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,30 +14,31 @@ use socket2::{Domain, Protocol, Socket, Type};
 use wire::frame::{CALLBACK_PREFACE, FILE_PREFACE};
 use wire::protocol::TransferId;
 
-/// How long a connection may take to say what it is.
+/// A connection that has not sent its preface and its id within this time is closed.
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
-/// Most connections that have not said what they are; more wait in the system's queue.
+/// Most connections whose kind is not known yet; more wait in the system's accept queue.
 const UNDECIDED_MAX: usize = 32;
-/// How long nothing is accepted when the system has no descriptor left.
+/// The pause in accepting when the system has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 64;
 
 const ECHO_BYTES: usize = 32;
 const PREFACE_BYTES: usize = 4;
 
-/// Who has connected.
+/// A connection whose kind is known.
 #[derive(Debug)]
 pub enum ListenerEvent {
-    /// The server (or somebody who pretends to be it) called back; the echo has to go to it over the joined connection.
+    /// The server, or somebody who claims to be it, called back. The echo must be sent to the server over the joined
+    /// connection.
     CalledBack {
-        /// What it said.
+        /// The 32 bytes that it sent.
         echo: [u8; ECHO_BYTES],
     },
-    /// Another peer wants the file that was agreed on under this transfer. The stream blocks and has no timeouts.
+    /// Another peer connected for the file of a transfer. The stream is blocking and has no timeouts.
     Fetch {
-        /// Which transfer.
+        /// The transfer.
         transfer: TransferId,
-        /// Where the file message goes.
+        /// The stream for the file message.
         stream: TcpStream,
     },
 }
@@ -46,7 +47,7 @@ pub enum ListenerEvent {
 #[derive(Debug)]
 pub struct Listener {
     port: u16,
-    /// Closing it ends the thread. Declared before the thread that `drop` joins.
+    /// The writing end of a pipe; closing it ends the thread.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,7 +57,7 @@ impl Listener {
     /// listener's own thread, so it must not block.
     ///
     /// # Errors
-    /// When the system gives no socket or no thread.
+    /// When the system provides no socket or no thread.
     pub fn start(on_event: impl Fn(ListenerEvent) + Send + Sync + 'static) -> io::Result<Self> {
         Self::start_with(DECIDE_WITHIN, on_event)
     }
@@ -90,7 +91,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the callback has been reported on the thread where it happened.
+            // A panic of the callback has been reported by that thread.
             let _ = thread.join();
         }
     }
@@ -112,7 +113,7 @@ fn bind_to(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A connection that has not said all of what it is.
+/// A connection whose kind is not known yet.
 struct Undecided {
     stream: TcpStream,
     deadline: Instant,
@@ -120,7 +121,7 @@ struct Undecided {
     length: usize,
 }
 
-/// What a look at an undecided connection gave.
+/// The result of reading from an undecided connection.
 enum Look {
     Later,
     Close,
@@ -129,7 +130,7 @@ enum Look {
 }
 
 impl Undecided {
-    /// How many bytes it has to say, as far as one knows; `None` when it is nothing for us.
+    /// How many bytes it must send in all, as far as is known; `None` when the preface is unknown.
     fn wanted(&self) -> Option<usize> {
         match self.said[..self.length].first_chunk() {
             None => Some(PREFACE_BYTES),
@@ -139,7 +140,7 @@ impl Undecided {
         }
     }
 
-    /// Reads what is there, and never beyond what it has to say.
+    /// Reads what is available, but not beyond the preface and the id: the file message follows.
     fn look(&mut self) -> Look {
         loop {
             let Some(wanted) = self.wanted() else {
@@ -168,7 +169,7 @@ impl Undecided {
     }
 }
 
-/// What the listener's thread waits for.
+/// The state of the listener's thread.
 struct Waiting {
     socket: TcpListener,
     stopped: OwnedFd,
@@ -198,7 +199,7 @@ impl Waiting {
         }
     }
 
-    /// Waits until there is something to do; `false` when the listener is to end.
+    /// Waits until there is something to do; `false` when the listener must end.
     fn wait(&self) -> bool {
         let mut watched = vec![PollFd::new(&self.stopped, PollFlags::empty())];
         let readable = |connection| PollFd::new(connection, PollFlags::IN);
@@ -208,7 +209,7 @@ impl Waiting {
         }
         let deadlines = self.undecided.iter().map(|waits| waits.deadline);
         let timeout = deadlines.chain(self.accept_after).min().map(until);
-        // An interrupted or failed wait is followed by a look at everything, which never blocks.
+        // After an interrupted or failed poll everything is tried, without blocking.
         let _ = rustix::event::poll(&mut watched, timeout.as_ref());
         watched[0].revents().is_empty()
     }
@@ -242,7 +243,7 @@ impl Waiting {
     }
 }
 
-/// The time until `deadline`, rounded up so that waiting that long reaches it.
+/// The time until `deadline`, rounded up so that a wait of this length reaches it.
 fn until(deadline: Instant) -> Timespec {
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
     Timespec {

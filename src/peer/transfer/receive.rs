@@ -1,4 +1,4 @@
-//! The receiver's end of the file message.
+//! The receiving end of a file message.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -13,28 +13,29 @@ use wire::{Digest, FileName};
 
 use super::destination::Unnamed;
 use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
+use crate::peer::folder::FileError;
 
 const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
-/// Longest record with a header: the longest name, two numbers, a digest and the tag take 328 bytes.
+/// Longest record with a header. The longest name, two numbers, a digest and the tag take 328 bytes.
 const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
-/// What was asked for and agreed on.
+/// The file that was requested.
 pub struct Expected {
-    /// What the transfer's key is derived from.
+    /// The material from which the transfer's key is derived.
     pub key: TransferKey,
     /// The file's name at its holder.
     pub name: FileName,
-    /// Its whole length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of all of it, as it was published.
+    /// The published digest of its content.
     pub sha256: Digest,
 }
 
 /// Receives a file until its total length has arrived, checks its SHA-256 and only then gives it its name. Until then
-/// it is a hidden file in the same directory, which is removed when anything goes wrong.
+/// it is a hidden file in the same directory, which is removed after an error.
 ///
-/// Hashing and writing go on in a second thread while the caller's reads and opens what comes next. `progress` is told
-/// how many bytes have arrived, and how many there are, after each chunk.
+/// A second thread hashes and writes while this one reads and opens the next chunks. `progress` is called after each
+/// chunk with the number of bytes that have arrived, and the total.
 ///
 /// # Errors
 /// [`TransferError::Exists`] when another file has the name (the same content counts as received),
@@ -55,25 +56,25 @@ pub fn receive_file(
     let mut incoming = Incoming::new(stream, expected);
     incoming.header(expected)?;
     let path = destination.path();
-    let create_error = TransferError::disk("create a file beside", &path);
+    let create_error = FileError::of("create a file beside", &path);
     let (unnamed, file) = Unnamed::create(&folder).map_err(create_error)?;
     let got = take_content(&mut incoming, &file, &path, progress)?;
     if got != expected.sha256 {
         let expected = expected.sha256;
         return Err(TransferError::WrongDigest { expected, got });
     }
-    file.sync_all().map_err(TransferError::disk("write", &path))?;
+    file.sync_all().map_err(FileError::of("write", &path))?;
     match unnamed.name(&destination.name, destination.overwrite) {
         Ok(()) => Ok(Received { path, bytes: expected.bytes, sha256: got }),
-        // Somebody made it in the meantime: the same file is as good as ours.
+        // It was created in the meantime; that is fine if it has the same content.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => destination
             .check_in(&folder, expected.bytes, &expected.sha256)?
             .ok_or(TransferError::Exists(path)),
-        Err(error) => Err(TransferError::disk("give the received file its name", path)(error)),
+        Err(error) => Err(FileError::of("give the received file its name", path)(error).into()),
     }
 }
 
-/// Takes all chunks and returns the digest of what was written.
+/// Receives and writes all chunks. Returns the digest of the content.
 fn take_content(
     incoming: &mut Incoming,
     file: &File,
@@ -87,13 +88,13 @@ fn take_content(
             .spawn_scoped(scope, || write_and_hash(file, opened))
             .map_err(TransferError::Thread)?;
         let taken = incoming.chunks(&chunks, progress);
-        // The writer ends when no more can come.
+        // The writer ends when the channel is closed.
         drop(chunks);
         let written = match writer.join() {
-            Ok(written) => written.map_err(TransferError::disk("write", path)),
+            Ok(written) => written.map_err(|error| FileError::of("write", path)(error).into()),
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        // Where writing failed, the taking ended early and without a failure of its own.
+        // If writing failed, receiving ended early without an error.
         taken.and(written)
     })
 }
@@ -107,7 +108,7 @@ fn write_and_hash(mut file: &File, opened: Receiver<Vec<u8>>) -> io::Result<Dige
     Ok(Digest(hash.finalize().into()))
 }
 
-/// The connection that the file comes over.
+/// The connection with the file message.
 struct Incoming {
     stream: TcpStream,
     opener: FileOpener,
@@ -127,7 +128,7 @@ impl Incoming {
         }
     }
 
-    /// Takes the header and checks that the right file follows, from its start.
+    /// Receives the header and checks that it is that of the requested file, from its start.
     fn header(&mut self, expected: &Expected) -> Result<(), TransferError> {
         self.read_record(HEADER_RECORD_BYTES_MAX, |length| length <= HEADER_RECORD_BYTES_MAX)?;
         let header = self.opener.header(&self.record).map_err(|_| TransferError::NotAuthentic)?;
@@ -138,7 +139,7 @@ impl Incoming {
         if is_right { Ok(()) } else { Err(TransferError::OtherFile) }
     }
 
-    /// Hands on the chunks until the total has arrived, or until nobody takes them any more.
+    /// Receives chunks and sends them to the channel, until the total has arrived or the channel is closed.
     fn chunks(
         &mut self,
         chunks: &Sender<Vec<u8>>,
@@ -159,8 +160,8 @@ impl Incoming {
         }
     }
 
-    /// Reads the next record into `self.record`. A length that cannot be right is one more way of not verifying, and
-    /// is refused before anything is read or allocated for it.
+    /// Reads the next record into `self.record`. A wrong length is refused before anything is allocated, with the same
+    /// error as a record that does not verify.
     fn read_record(
         &mut self,
         bytes_max: usize,

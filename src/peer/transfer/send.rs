@@ -1,32 +1,31 @@
-//! The holder's end of the file message.
+//! The sending end of a file message.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::{CHUNKS_UNDERWAY, IDLE_MAX, TransferError};
+use crate::peer::folder::FileError;
 
-/// Sends a file from `header.offset` on. Returns how many of its bytes were sent; that they arrived only the receiver
-/// can say.
+/// Sends a file from `header.offset` on. Returns how many of its bytes were sent; only the receiver knows whether they
+/// arrived.
 ///
-/// Reading and sealing go on in a second thread while the caller's writes. `cancel` is looked at between chunks.
+/// A second thread reads and seals the next chunks while this one writes to the connection.
 ///
 /// # Errors
-/// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::Cancelled`],
-/// [`TransferError::TimedOut`] when the receiver takes nothing for [`IDLE_MAX`].
+/// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::TimedOut`] when the
+/// receiver takes nothing for [`IDLE_MAX`], [`TransferError::Connection`], [`TransferError::Disk`].
 pub fn send_file(
     mut stream: TcpStream,
     mut file: File,
     header: &FileHeader,
     key: &TransferKey,
-    cancel: &AtomicBool,
 ) -> Result<u64, TransferError> {
     let bytes = header.total_bytes.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
-    let read_error = TransferError::disk("read the file that is shared", header.name.as_str());
+    let read_error = FileError::of("read the file that is shared", header.name.as_str());
     file.seek(SeekFrom::Start(header.offset)).map_err(read_error)?;
     stream.set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut sealer = FileSealer::new(key);
@@ -38,20 +37,20 @@ pub fn send_file(
             .name("sealing".into())
             .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records))
             .map_err(TransferError::Thread)?;
-        let written = write_records(&mut stream, sealed, cancel);
+        let written = write_records(&mut stream, sealed);
         let read = match reader.join() {
             Ok(read) => read.map_err(|error| failed_read(header, error)),
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        // Where writing failed, that is why reading ended.
+        // If writing failed, reading ended because of it.
         written.and(read)
     })?;
-    // The receiver may have closed already, content with what it has.
+    // The receiver has all it needs and may have closed the connection already.
     let _ = stream.shutdown(Shutdown::Write);
     Ok(bytes)
 }
 
-/// Reads and seals chunk by chunk until all are sealed or nobody takes them any more.
+/// Reads and seals chunk by chunk, until all are sealed or the channel is closed.
 fn seal_chunks(
     mut file: File,
     mut left: u64,
@@ -69,16 +68,9 @@ fn seal_chunks(
     }
 }
 
-/// Writes the records as they come. Returning closes the channel, which ends the one who seals.
-fn write_records(
-    stream: &mut TcpStream,
-    sealed: Receiver<Vec<u8>>,
-    cancel: &AtomicBool,
-) -> Result<(), TransferError> {
+/// Writes the records as they come. Returning closes the channel, which ends the sealing thread.
+fn write_records(stream: &mut TcpStream, sealed: Receiver<Vec<u8>>) -> Result<(), TransferError> {
     for record in sealed {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(TransferError::Cancelled);
-        }
         stream.write_all(&record).map_err(TransferError::connection)?;
     }
     Ok(())
@@ -87,6 +79,6 @@ fn write_records(
 fn failed_read(header: &FileHeader, error: io::Error) -> TransferError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => TransferError::FileChanged,
-        _ => TransferError::disk("read the file that is shared", header.name.as_str())(error),
+        _ => FileError::of("read the file that is shared", header.name.as_str())(error).into(),
     }
 }

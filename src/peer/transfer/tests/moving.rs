@@ -1,11 +1,10 @@
-//! The file message, whole, damaged, cut off and cancelled, and where the file goes.
+//! The file message, whole, damaged, cut off, and where the file goes.
 
 use super::*;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use wire::FileName;
@@ -46,10 +45,6 @@ fn file_with(content: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(content).expect("it can be written");
     file
-}
-
-fn no_cancel() -> AtomicBool {
-    AtomicBool::new(false)
 }
 
 fn destination(dir: &Path) -> Destination {
@@ -113,7 +108,7 @@ fn a_file_of_any_length_arrives_whole() {
         let content = content(length);
         let (near, far) = pair();
         let (head, file) = (header(&content), file_with(&content));
-        let sender = thread::spawn(move || send_file(near, file, &head, &key(), &no_cancel()));
+        let sender = thread::spawn(move || send_file(near, file, &head, &key()));
         let mut steps = Vec::new();
         let mut progress = |done, total| steps.push((done, total));
         let received = receive_file(far, &expected(&content), &destination(dir.path()), &mut progress);
@@ -299,28 +294,11 @@ fn a_receiver_that_vanishes_ends_the_sending() {
     let content = content(64 * CHUNK_BYTES);
     let (near, mut far) = pair();
     let (head, file) = (header(&content), file_with(&content));
-    let sender = thread::spawn(move || send_file(near, file, &head, &key(), &no_cancel()));
+    let sender = thread::spawn(move || send_file(near, file, &head, &key()));
     far.read_exact(&mut [0; 100]).expect("it starts");
     drop(far);
     let sent = sender.join().expect("the sender does not panic");
     assert!(matches!(sent, Err(TransferError::Connection(_))), "{sent:?}");
-}
-
-#[test]
-fn a_cancelled_sending_ends_and_the_receiver_keeps_nothing() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let content = content(64 * CHUNK_BYTES);
-    let (near, far) = pair();
-    let (head, file) = (header(&content), file_with(&content));
-    let cancel: &'static AtomicBool = Box::leak(Box::new(no_cancel()));
-    let sender = thread::spawn(move || send_file(near, file, &head, &key(), cancel));
-    let mut progress = |_, _| cancel.store(true, Ordering::Relaxed);
-    // What lies between the two ends is less than what is left to send.
-    let received = receive_file(far, &expected(&content), &destination(dir.path()), &mut progress);
-    let sent = sender.join().expect("the sender does not panic");
-    assert!(matches!(sent, Err(TransferError::Cancelled)), "{sent:?}");
-    assert!(matches!(received, Err(TransferError::CutOff { missing }) if missing > 0), "{received:?}");
-    assert!(entries(dir.path()).is_empty());
 }
 
 #[test]
@@ -331,7 +309,7 @@ fn a_file_that_has_become_shorter_is_noticed_while_it_is_sent() {
         let (head, file) = (header(&content), file_with(&content));
         file.set_len(left as u64).expect("it is ours");
         let drain = thread::spawn(move || std::io::copy(&mut far, &mut std::io::sink()));
-        let sent = send_file(near, file, &head, &key(), &no_cancel());
+        let sent = send_file(near, file, &head, &key());
         assert!(matches!(sent, Err(TransferError::FileChanged)), "{left}: {sent:?}");
         drain.join().expect("it does not panic").expect("it reads to the end");
     }
@@ -350,7 +328,7 @@ fn sending_starts_where_the_header_says() {
         let mut all = Vec::new();
         far.read_to_end(&mut all).map(|_| all)
     });
-    let sent = send_file(near, file, &head, &key(), &no_cancel());
+    let sent = send_file(near, file, &head, &key());
     assert_eq!(sent.ok(), Some(CHUNK_BYTES as u64 + 10));
     let all = reader.join().expect("it does not panic").expect("it reads");
     assert_eq!(all.len(), expected_bytes);
@@ -359,7 +337,7 @@ fn sending_starts_where_the_header_says() {
     assert_eq!(all[..first.len()], first);
     head.offset = head.total_bytes + 1;
     let (near, _far) = pair();
-    let sent = send_file(near, file_with(&content), &head, &key(), &no_cancel());
+    let sent = send_file(near, file_with(&content), &head, &key());
     assert!(matches!(sent, Err(TransferError::FileChanged)), "{sent:?}");
 }
 
