@@ -7,6 +7,7 @@ mod configuration;
 mod control;
 mod crashes;
 mod crowd;
+mod damage;
 mod endurance;
 mod files;
 mod identity;
