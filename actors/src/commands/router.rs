@@ -73,49 +73,8 @@ pub enum Command<P = SessionPort> {
         /// Answered at once.
         reply: Reply<Result<Joined, JoinRefused>>,
     },
-    /// Envelopes to be handed on.
-    Route {
-        /// From whom.
-        from: Member,
-        /// What, in the order in which they came.
-        runs: Vec<Run>,
-    },
-    /// The session has room again after a command could not be handed to it.
-    Drained(Member),
-    /// The recipient has taken stored envelopes; the store may drop them.
-    Taken {
-        /// Who.
-        by: Member,
-        /// The first place that stays.
-        before: Ordinal,
-        /// How many stored envelopes were taken.
-        envelopes: u64,
-        /// Their size in bytes.
-        bytes: u64,
-    },
-    /// The session ends; its port is closed, and it hands back what comes out of its mailbox.
-    Leave(Member),
-    /// The last command of a session: what its peer has not taken.
-    HandBack {
-        /// Whose.
-        from: Member,
-        /// In order.
-        untaken: Vec<Delivery>,
-    },
-    /// Asks for a card, now and whenever there is a newer one.
-    Lookup {
-        /// Who asks.
-        by: Member,
-        /// Whose.
-        name: PeerName,
-    },
-    /// Where the peer can be dialled, as the server has itself tried.
-    Reachable {
-        /// Who.
-        peer: Member,
-        /// Where.
-        address: SocketAddr,
-    },
+    /// From a session that has joined.
+    From(Member, MemberCommand),
     /// Asks who is known.
     Who(Reply<Vec<KnownPeer>>),
     /// What the store has done.
@@ -127,17 +86,50 @@ pub enum Command<P = SessionPort> {
         /// Which end.
         side: Side,
         /// The connection.
-        stream: Arc<TcpStream>,
+        stream: SpliceStream,
         /// Answered when the other end is there.
         reply: Reply<Partner>,
     },
 }
 
+/// What a session that has joined tells the Router.
+#[derive(Debug)]
+pub enum MemberCommand {
+    /// Envelopes to be handed on, in the order in which they came.
+    Route(Vec<Run>),
+    /// There is room again after a command could not be handed over.
+    Drained,
+    /// The peer has taken stored envelopes; the store may drop them.
+    Taken(TakenStored),
+    /// Asks for a card, now and whenever there is a newer one.
+    Lookup(PeerName),
+    /// Where the peer can be dialled, as the server has itself tried.
+    Reachable(SocketAddr),
+    /// The session ends; its port is closed, and it hands back what comes out of its mailbox.
+    Leave,
+    /// The last command of a session: what its peer has not taken, in order.
+    HandBack(Vec<Delivery>),
+}
+
+/// Stored envelopes that their recipient has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenStored {
+    /// The first place that stays.
+    pub before: Ordinal,
+    /// How many.
+    pub envelopes: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
+/// A connection whose bytes are carried to another one.
+pub type SpliceStream = Arc<TcpStream>;
+
 /// What becomes of one end of a transfer.
 #[derive(Debug)]
 pub enum Partner {
     /// The other end; this session carries the bytes.
-    Here(Arc<TcpStream>),
+    Here(SpliceStream),
     /// The other end's session carries the bytes, and has this connection.
     CarriesOn,
     /// The same end is already there.

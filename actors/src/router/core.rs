@@ -5,9 +5,7 @@
 //! until it has caught up. So each recipient sees the envelopes of each sender in the order in which they were sent.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::Instant;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use wire::PeerName;
@@ -17,7 +15,9 @@ use wire::name::NAME_BYTES_MAX;
 use wire::protocol::{KnownPeer, Outcome, Refusal};
 
 use super::splice::Splices;
-use crate::commands::router::{Command, JoinRefused, Joined, Member, Partner, PeerKey, PresencePort, Run};
+use crate::commands::router::{
+    Command, JoinRefused, Joined, Member, MemberCommand, PeerKey, PresencePort, Run, TakenStored,
+};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Completion, Frames, Inventory, MAILBOX_BYTES_MAX, MAILBOX_ENVELOPES_MAX, Mail, Ordinal, Origin,
@@ -140,17 +140,11 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
                     self.join_undone(joined.peer);
                 }
             }
-            Command::Route { from, runs } => self.route(from, runs),
-            Command::Drained(member) => self.drained(member),
-            Command::Taken { by, before, envelopes, bytes } => self.taken(by, before, envelopes, bytes),
-            Command::Leave(member) => self.leave(member),
-            Command::HandBack { from, untaken } => self.hand_back(from, untaken),
-            Command::Lookup { by, name } => self.lookup(by, name),
-            Command::Reachable { peer, address } => self.reachable(peer, address),
+            Command::From(member, command) => self.from_member(member, command),
             Command::Who(reply) => self.who(reply),
             Command::Completed(completion) => self.complete(completion),
             Command::Splice { transfer, side, stream, reply } => {
-                self.splice(now.instant, transfer, side, stream, reply);
+                self.splices.meet(now.instant, transfer, side, stream, reply);
             }
         }
     }
@@ -197,6 +191,18 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
         router.strangers = router.peers.iter().filter(|p| p.owner.is_none() && !p.is_reserved).count();
         router
+    }
+
+    fn from_member(&mut self, member: Member, command: MemberCommand) {
+        match command {
+            MemberCommand::Route(runs) => self.route(member, runs),
+            MemberCommand::Drained => self.drained(member),
+            MemberCommand::Taken(taken) => self.taken(member, taken),
+            MemberCommand::Lookup(name) => self.lookup(member, name),
+            MemberCommand::Reachable(address) => self.reachable(member, address),
+            MemberCommand::Leave => self.leave(member),
+            MemberCommand::HandBack(untaken) => self.hand_back(member, untaken),
+        }
     }
 
     /// Takes note of what the store has done.
@@ -531,7 +537,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         self.fetch(member.peer);
     }
 
-    fn taken(&mut self, by: Member, before: Ordinal, envelopes: u64, bytes: u64) {
+    fn taken(&mut self, by: Member, TakenStored { before, envelopes, bytes }: TakenStored) {
         self.account(by.peer, envelopes, bytes);
         let name = self.peer(by.peer).folded.clone();
         if self.store.offer(store::Command::Forget { name, before }).is_err() {
@@ -623,17 +629,6 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         known.sort_by(|a, b| (!a.online, &a.name).cmp(&(!b.online, &b.name)));
         known.truncate(KNOWN_MAX);
         reply.answer(known);
-    }
-
-    fn splice(
-        &mut self,
-        now: Instant,
-        transfer: wire::protocol::TransferId,
-        side: wire::protocol::Side,
-        stream: Arc<TcpStream>,
-        reply: Reply<Partner>,
-    ) {
-        self.splices.meet(now, transfer, side, stream, reply);
     }
 }
 

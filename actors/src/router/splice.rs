@@ -1,13 +1,11 @@
 //! Transfers of files through the server: the two connections find each other here.
 
 use std::collections::HashMap;
-use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Instant;
 
 use wire::protocol::{Side, TransferId};
 
-use crate::commands::router::{Partner, SPLICE_WAIT};
+use crate::commands::router::{Partner, SPLICE_WAIT, SpliceStream};
 use crate::runtime::Reply;
 
 /// Most ends that wait at once: each holds a session thread and a socket.
@@ -28,7 +26,7 @@ impl Splices {
         now: Instant,
         transfer: TransferId,
         side: Side,
-        stream: Arc<TcpStream>,
+        stream: SpliceStream,
         reply: Reply<Partner>,
     ) {
         match self.0.remove(&transfer) {

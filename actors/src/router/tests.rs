@@ -15,7 +15,7 @@ use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::Refusal;
 
 use super::*;
-use crate::commands::router::{Command, JoinRefused, Member, PresencePort, Run};
+use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run, TakenStored};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use crate::commands::store::{self, Completion, Frames, Inventory, Mail, Ordinal, StorePort};
 use crate::runtime::{Core as _, Now, reply};
@@ -210,7 +210,7 @@ impl World {
         let run = Run { to: to.parse().expect("a good name"), kept: true, first: joint.sent, frames };
         let from = joint.member;
         (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
-        self.handle(Command::Route { from, runs: vec![run] });
+        self.handle(Command::From(from, MemberCommand::Route(vec![run])));
     }
 
     /// A session looks into its mailbox.
@@ -228,7 +228,7 @@ impl World {
         if session.mailbox.is_empty() && std::mem::take(&mut session.overflowed) {
             let member = joint.member;
             drop(session);
-            self.handle(Command::Drained(member));
+            self.handle(Command::From(member, MemberCommand::Drained));
         }
     }
 
@@ -252,7 +252,7 @@ impl World {
         }
         if let Some((before, envelopes, bytes)) = stored {
             let by = joint.member;
-            self.handle(Command::Taken { by, before, envelopes, bytes });
+            self.handle(Command::From(by, MemberCommand::Taken(TakenStored { before, envelopes, bytes })));
         }
     }
 
@@ -263,13 +263,13 @@ impl World {
     }
 
     fn part(&mut self, mut joint: Joint) {
-        self.handle(Command::Leave(joint.member));
+        self.handle(Command::From(joint.member, MemberCommand::Leave));
         let rest: Vec<SessionCommand> = joint.port.0.borrow_mut().mailbox.drain(..).collect();
         for command in rest {
             joint.take_in(command, &mut self.accepted);
         }
         let untaken = joint.untaken.into();
-        self.handle(Command::HandBack { from: joint.member, untaken });
+        self.handle(Command::From(joint.member, MemberCommand::HandBack(untaken)));
     }
 
     fn complete(&mut self, most: usize) {
@@ -441,7 +441,7 @@ fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (by, port) = (joint.member, joint.port.clone());
     let name: PeerName = "B".parse().expect("a good name");
-    world.handle(Command::Lookup { by, name: name.clone() });
+    world.handle(Command::From(by, MemberCommand::Lookup(name.clone())));
     assert_eq!(port.0.borrow_mut().mailbox.pop_front(), Some(SessionCommand::Unknown(name)));
     world.join(1);
     let shown = port.0.borrow_mut().mailbox.pop_front();
@@ -456,7 +456,7 @@ fn requests_are_of_the_moment() {
     let (from, port) = (joint.member, joint.port.clone());
     let frames = one(Bytes::from_static(b"request"));
     let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, frames };
-    world.handle(Command::Route { from, runs: vec![run] });
+    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
     let outcome = Outcome::Refused(Refusal::Absent);
     let told = port.0.borrow_mut().mailbox.pop_front();
     assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: 1, outcome }));
@@ -472,7 +472,7 @@ fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
     let count = usize::try_from(store::MAILBOX_ENVELOPES_MAX).expect("it fits") + 1;
     let frames = Frames { lengths: vec![1; count], bytes: vec![0; count].into() };
     let run = Run { to: "B".parse().expect("a good name"), kept: true, first: 0, frames };
-    world.handle(Command::Route { from, runs: vec![run] });
+    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
     let outcome = Outcome::Refused(Refusal::MailboxFull);
     let told = port.0.borrow_mut().mailbox.pop_front();
     assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: count as u64, outcome }));
@@ -488,7 +488,7 @@ fn requests_to_made_up_names_leave_nothing_behind() {
     let route = |world: &mut World, first: u64, kept: bool| {
         let to = format!("made-up-{first}").parse().expect("a good name");
         let run = Run { to, kept, first, frames: one(Bytes::from_static(b"x")) };
-        world.handle(Command::Route { from, runs: vec![run] });
+        world.handle(Command::From(from, MemberCommand::Route(vec![run])));
         let told = port.0.borrow_mut().mailbox.pop_front();
         told.map(|command| match command {
             SessionCommand::Routed { outcome, .. } => outcome,

@@ -1,31 +1,30 @@
 //! Sessions: one connection each, on a thread of its own.
 
+mod buffers;
 mod callback;
-mod greeting;
-mod inbound;
-mod link;
-mod member;
+mod core;
+mod runs;
+mod shell;
 mod splice;
+#[cfg(test)]
+mod tests;
 mod transmissions;
 mod untaken;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use wire::frame::PREFACE;
-
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::config::Limits;
-use crate::handover::{AnswerJob, Job, NewWorker, PeerJob, Returned};
+use crate::handover::{AnswerJob, Job, NewWorker, Returned};
 use crate::http::{self, Admin, Responder};
 use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
-use greeting::Wish;
-use link::Link;
+pub use self::buffers::{Incoming, Outgoing};
+pub use self::core::{Answer, Effect, Input, Question, Session};
 
 /// What a session of a peer can ask for.
 #[derive(Debug, Clone)]
@@ -68,21 +67,11 @@ fn run(job: Job, services: &Services, limits: &Limits, responder: &mut Responder
             let _span =
                 tracing::info_span!(target: "session", "session", id = job.id, address = %job.address);
             let _entered = _span.enter();
-            if let Err(error) = serve_peer(job, services) {
+            if let Err(error) = shell::serve(job, services) {
                 tracing::debug!(target: "session", %error, "ended");
             }
         }
         Job::Answer(job) => answer(*job, limits, responder),
-    }
-}
-
-fn serve_peer(job: PeerJob, services: &Services) -> io::Result<()> {
-    let PeerJob { id, stream, address, read, place: _place } = job;
-    let mut link = Link::new(stream, read.strip_prefix(&PREFACE).unwrap_or(&read));
-    match greeting::greet(&mut link, services.router.server)? {
-        Wish::Join(card) => member::serve(id, link, card, address, services),
-        Wish::Splice(transfer, side) => splice::serve(link, transfer, side, services),
-        Wish::Nothing => Ok(()),
     }
 }
 

@@ -10,8 +10,8 @@ use wire::frame::frame;
 use wire::protocol::{ErrorCode, Side, ToPeer, TransferId};
 
 use super::Services;
-use super::greeting::refuse;
-use super::link::Link;
+use super::buffers::Outgoing;
+use super::shell::linger;
 use crate::commands::router::{Command, Partner, SPLICE_WAIT};
 use crate::linux;
 use crate::runtime::{NoAnswer, Pending, reply};
@@ -21,30 +21,47 @@ const STALL: Duration = Duration::from_secs(30);
 /// How often an end that waits for the other looks whether the server ends.
 const STOP_LOOK: Duration = Duration::from_millis(500);
 
+/// Which end of which transfer a connection is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) transfer: TransferId,
+    pub(super) side: Side,
+}
+
 /// Waits for the other end, and if this is the session that carries the bytes, carries them.
-pub(super) fn serve(mut link: Link, transfer: TransferId, side: Side, services: &Services) -> io::Result<()> {
+pub(super) fn serve(
+    stream: &Arc<TcpStream>,
+    End { transfer, side }: End,
+    services: &Services,
+) -> io::Result<()> {
     let (router, stopping) = (&services.router, &services.stopping);
     let (reply, pending) = reply();
-    let stream = Arc::clone(link.stream());
-    let asked = router.send(Command::Splice { transfer, side, stream, reply });
+    let asked = router.send(Command::Splice { transfer, side, stream: Arc::clone(stream), reply });
     let partner = match asked.ok().map(|()| wait(&pending, stopping)) {
         Some(Ok(Partner::Here(partner))) => partner,
         Some(Ok(Partner::CarriesOn)) => return Ok(()),
         Some(Ok(Partner::Occupied)) => {
-            return refuse(&mut link, ErrorCode::OutOfPlace, "this end of the transfer is already here");
+            return refuse(stream, ErrorCode::OutOfPlace, "this end of the transfer is already here");
         }
         Some(Ok(Partner::Busy)) => {
-            return refuse(&mut link, ErrorCode::Busy, "too many transfers wait; try again");
+            return refuse(stream, ErrorCode::Busy, "too many transfers wait; try again");
         }
         _ => {
-            return refuse(&mut link, ErrorCode::TimedOut, "the other end of the transfer did not come");
+            return refuse(stream, ErrorCode::TimedOut, "the other end of the transfer did not come");
         }
     };
     let (sender, receiver) = match side {
-        Side::Sender => (&**link.stream(), &*partner),
-        Side::Receiver => (&*partner, &**link.stream()),
+        Side::Sender => (&**stream, &*partner),
+        Side::Receiver => (&*partner, &**stream),
     };
     carry(sender, receiver)
+}
+
+fn refuse(stream: &TcpStream, code: ErrorCode, detail: &str) -> io::Result<()> {
+    tracing::info!(target: "session", ?code, detail, "refused");
+    let mut outgoing = Outgoing::default();
+    outgoing.push_message(&ToPeer::Error { code, detail: detail.into() });
+    linger(stream, &mut outgoing)
 }
 
 /// Waits for the other end, but not when the server ends.

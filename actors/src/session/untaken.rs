@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::commands::router::TakenStored;
 use crate::commands::session::Delivery;
-use crate::commands::store::{Ordinal, Origin};
+use crate::commands::store::Origin;
 
 /// What a delivery costs besides its bytes: so many small ones are bounded too.
 const DELIVERY_COST_BYTES: usize = 256;
@@ -15,14 +16,6 @@ pub(super) struct Untaken {
     delivered: u64,
     taken: u64,
     bytes: usize,
-}
-
-/// Stored envelopes that may be dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TakenStored {
-    pub(super) before: Ordinal,
-    pub(super) envelopes: u64,
-    pub(super) bytes: u64,
 }
 
 /// The peer says that it has taken more than it was given, or less than before.
@@ -84,7 +77,7 @@ impl Untaken {
 mod tests {
     use super::*;
     use crate::commands::router::PeerKey;
-    use crate::commands::store::Frames;
+    use crate::commands::store::{Frames, Ordinal};
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
         let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();

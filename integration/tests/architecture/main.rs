@@ -151,7 +151,6 @@ fn cores_know_no_socket_file_thread_clock_or_randomness() {
             || draws_randomness(path)
     };
     let known = [
-        ("actors/src/router", "std::net::TcpStream"),
         ("src/peer/engine", "std::net::TcpStream"),
         ("src/peer/engine", "rand::rng"),
     ];

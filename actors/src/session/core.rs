@@ -1,0 +1,530 @@
+//! What the session of a peer decides: from the first frame, through joining, to what is handed back at the end.
+//!
+//! Frames, commands and the passing of time go in; frames for the peer, commands for the Router and questions come out. No
+//! socket, thread, clock or randomness: the shell has them, and a simulation does without.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use wire::PeerName;
+use wire::card::Card;
+use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, BadFrame, LENGTH_BYTES};
+use wire::keys::Purpose;
+use wire::protocol::{ErrorCode, KnownPeer, ServerId, Side, ToPeer, ToServer, TransferId, join_proof_text};
+use wire::share::PublishedFile;
+
+use super::buffers::{Incoming, Outgoing};
+use super::runs;
+use super::transmissions::Transmissions;
+use super::untaken::Untaken;
+use crate::commands::index::{Found, PublishAnswer};
+use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey};
+use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
+use crate::runtime::{Core, Now};
+
+/// How long a connection has from its first byte until it has said what it wants.
+const GREETING_WAIT: Duration = Duration::from_secs(10);
+/// Beyond this nothing more is taken out of the mailbox, which then fills, and what follows goes to the store.
+const UNTAKEN_BYTES_MAX: usize = 4 << 20;
+/// Beyond this a peer that does not read is not read from either.
+const OUTGOING_BYTES_MAX: usize = 4 << 20;
+/// With so many envelopes on their way whose outcome the Router has not said, a peer is not read from: they would only queue
+/// up, and so would the answers.
+const UNHEARD_MAX: u64 = 8_192;
+/// How long a peer may let what is written to it stand before its connection ends.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// What a session takes in.
+#[derive(Debug)]
+pub enum Input {
+    /// So many bytes were read into the room of [`Session::incoming`].
+    Received(usize),
+    /// The peer sends nothing more. Said is whether that is because the server ends.
+    Closed {
+        /// The server ends.
+        is_stopping: bool,
+    },
+    /// The peer has taken some of [`Session::outgoing`].
+    Written,
+    /// The Router's answer to [`Effect::Join`]; none if there was none in time.
+    Joined(Option<Result<PeerKey, JoinRefused>>),
+    /// Whether the card is on the disk, which has to be known before the peer is welcomed.
+    CardWritten(bool),
+    /// From the Router.
+    Command(SessionCommand),
+    /// There is room again in the mailbox after a command was refused.
+    HasRoom,
+    /// The Router has let go of this session.
+    Released(EndReason),
+    /// The answer to an [`Effect::Ask`]; none if there was none in time.
+    Answered(Option<Answer>),
+    /// The call back has been confirmed at an address, or has failed.
+    Called(Option<SocketAddr>),
+    /// Nothing but time has passed.
+    Tick,
+}
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask the Router to let the peer in; [`Input::Joined`] and [`Input::CardWritten`] follow.
+    Join(Box<Card>),
+    /// Tell the Router.
+    Tell(MemberCommand),
+    /// Ask; [`Input::Answered`] follows before anything else.
+    Ask(Question),
+    /// Call the peer back on this port; [`Input::Called`] follows some time.
+    Call(u16),
+    /// The peer has heard this in a call; compare it with what was said.
+    Heard([u8; 32]),
+    /// This connection is one end of a transfer, and no peer's session.
+    Splice(TransferId, Side),
+    /// Write what waits, and end the connection. If an error is the last thing, the peer must be able to read it.
+    End {
+        /// Whether the last thing is an error.
+        is_refused: bool,
+    },
+}
+
+/// What has to be asked of others before the next frame is looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Who is known.
+    Who,
+    /// Who has which file.
+    Search(wire::Query, u32),
+    /// Take a part of a share.
+    Publish {
+        /// Counts from 0.
+        part: u32,
+        /// Whether the share is complete with it.
+        last: bool,
+        /// Its files.
+        files: Vec<PublishedFile>,
+    },
+}
+
+/// An answer to a [`Question`] of the same kind.
+#[derive(Debug)]
+pub enum Answer {
+    /// Who is known.
+    Known(Vec<KnownPeer>),
+    /// What was found.
+    Found(Found),
+    /// What became of the part.
+    Published(PublishAnswer),
+}
+
+/// Why a session ends, as the peer is told.
+pub(super) type Ended = (ErrorCode, String);
+
+#[derive(Debug)]
+enum State {
+    /// The peer has until then to say what it wants.
+    Greeting(Instant),
+    /// The Router was asked.
+    Joining(Box<Card>),
+    /// The Router has let it in, and its card is on its way to the disk.
+    Writing,
+    Joined,
+    /// Nothing more is taken in.
+    Ended,
+}
+
+/// A question that is being asked.
+#[derive(Debug)]
+struct Asked {
+    /// What the peer calls it.
+    id: u32,
+    /// Whether the peer is told of success: of a publication only once it is complete.
+    is_last: bool,
+}
+
+/// The session of a peer.
+#[derive(Debug)]
+pub struct Session {
+    /// What comes from the peer.
+    pub incoming: Incoming,
+    /// What goes to the peer.
+    pub outgoing: Outgoing,
+    id: SessionId,
+    server: ServerId,
+    nonce: [u8; 32],
+    seen_at: IpAddr,
+    state: State,
+    name: Option<PeerName>,
+    member: Option<Member>,
+    /// How many envelopes have come from the peer.
+    sent: u64,
+    /// What became of envelopes is known up to this one.
+    heard: u64,
+    untaken: Untaken,
+    transmissions: Option<Transmissions>,
+    asked: Option<Asked>,
+    /// Since when the peer has taken nothing of what waits for it.
+    stalled_since: Option<Instant>,
+}
+
+impl Core for Session {
+    type Command = Input;
+    type Out = Vec<Effect>;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        if let Err((code, detail)) = self.take(now.instant, input, out) {
+            self.refuse(code, detail, out);
+        }
+        if self.outgoing.bytes() == 0 {
+            self.stalled_since = None;
+        } else {
+            self.stalled_since.get_or_insert(now.instant);
+        }
+    }
+}
+
+impl Session {
+    /// A session that greets: `already` was read behind the preface, `nonce` was drawn for this session.
+    pub fn new(
+        id: SessionId,
+        server: ServerId,
+        nonce: [u8; 32],
+        seen_at: IpAddr,
+        already: &[u8],
+        now: Now,
+    ) -> Self {
+        let mut outgoing = Outgoing::default();
+        outgoing.push_message(&ToPeer::Hello { nonce, server });
+        Self {
+            incoming: Incoming::new(already),
+            outgoing,
+            id,
+            server,
+            nonce,
+            seen_at: seen_at.to_canonical(),
+            state: State::Greeting(now.instant + GREETING_WAIT),
+            name: None,
+            member: None,
+            sent: 0,
+            heard: 0,
+            untaken: Untaken::default(),
+            transmissions: None,
+            asked: None,
+            stalled_since: None,
+        }
+    }
+
+    /// From where the peer is seen to connect, which decides which addresses it is told and where it is called back.
+    pub fn seen_at(&self) -> IpAddr {
+        self.seen_at
+    }
+
+    /// As whom the Router knows the session, once it has joined.
+    pub fn member(&self) -> Option<Member> {
+        self.member
+    }
+
+    /// Whether more may come from the peer: it reads what it is told, and knows what became of what it has sent.
+    pub fn may_read(&self) -> bool {
+        self.asked.is_none()
+            && self.outgoing.bytes() < OUTGOING_BYTES_MAX
+            && self.sent.saturating_sub(self.heard) < UNHEARD_MAX
+    }
+
+    /// Whether commands may be taken out of the mailbox.
+    pub fn has_room(&self) -> bool {
+        self.untaken.cost() < UNTAKEN_BYTES_MAX && self.outgoing.bytes() < OUTGOING_BYTES_MAX
+    }
+
+    /// When an [`Input::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let greeting = match self.state {
+            State::Greeting(until) => Some(until),
+            _ => None,
+        };
+        let stall = self.stalled_since.map(|since| since + WRITE_STALL);
+        greeting.into_iter().chain(stall).min()
+    }
+
+    /// Under which name, once it has joined.
+    pub fn name(&self) -> Option<&PeerName> {
+        self.name.as_ref()
+    }
+
+    /// Takes note of what comes from the Router after the connection has ended.
+    pub fn hear(&mut self, command: SessionCommand) {
+        self.command(command);
+    }
+
+    /// Whether an outcome is still to be printed.
+    pub fn has_open_transmissions(&self) -> bool {
+        self.transmissions.as_ref().is_some_and(|open| !open.is_empty())
+    }
+
+    /// What the Router gets back at the end: all that the peer has not taken, with what is left in the mailbox.
+    pub fn part(&mut self, rest: impl IntoIterator<Item = SessionCommand>) -> Vec<Delivery> {
+        let mut untaken: Vec<Delivery> = std::mem::take(&mut self.untaken).into_rest().collect();
+        for command in rest {
+            match command {
+                SessionCommand::Deliver(delivery) => untaken.push(delivery),
+                SessionCommand::Routed { first, count, outcome } => {
+                    if let Some(transmissions) = &mut self.transmissions {
+                        transmissions.routed(first, count, outcome);
+                    }
+                }
+                SessionCommand::Card(_) | SessionCommand::Unknown(_) => {}
+            }
+        }
+        untaken
+    }
+
+    fn take(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        match (input, &self.state) {
+            (_, State::Ended) => Ok(()),
+            (Input::Received(count), _) => {
+                self.incoming.fill(count);
+                self.take_frames(out)
+            }
+            (Input::Closed { is_stopping: true }, State::Joined) => Err(server_ends()),
+            (Input::Closed { .. }, _) => {
+                self.end(false, out);
+                Ok(())
+            }
+            (Input::Written, _) => {
+                self.stalled_since = None;
+                Ok(())
+            }
+            (Input::Joined(answer), State::Joining(_)) => self.joined(answer),
+            (Input::CardWritten(true), State::Writing) => self.welcome(out),
+            (Input::CardWritten(false), State::Writing) => {
+                Err(busy("the server could not write your card to its disk; tell whoever runs it"))
+            }
+            (Input::Command(command), _) => {
+                self.command(command);
+                Ok(())
+            }
+            (Input::HasRoom, _) => {
+                out.push(Effect::Tell(MemberCommand::Drained));
+                Ok(())
+            }
+            (Input::Released(reason), _) => Err(explain(reason)),
+            (Input::Answered(answer), _) => {
+                self.answered(answer);
+                self.take_frames(out)
+            }
+            (Input::Called(address), _) => {
+                if let Some(address) = address {
+                    out.push(Effect::Tell(MemberCommand::Reachable(address)));
+                }
+                self.outgoing.push_message(&ToPeer::Reachable { address });
+                Ok(())
+            }
+            (Input::Tick, State::Greeting(until)) if *until <= now => {
+                Err((ErrorCode::TimedOut, "nobody joined".into()))
+            }
+            (Input::Tick, _) if self.stalled_since.is_some_and(|since| now - since >= WRITE_STALL) => {
+                Err((ErrorCode::TimedOut, "you do not read what is sent to you".into()))
+            }
+            (Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
+        }
+    }
+
+    /// Says why the connection ends.
+    fn refuse(&mut self, code: ErrorCode, detail: String, out: &mut Vec<Effect>) {
+        tracing::info!(target: "session", ?code, detail, "refused");
+        self.outgoing.push_message(&ToPeer::Error { code, detail });
+        self.end(true, out);
+    }
+
+    fn end(&mut self, is_refused: bool, out: &mut Vec<Effect>) {
+        self.state = State::Ended;
+        out.push(Effect::End { is_refused });
+    }
+
+    /// Takes all frames that have been read whole, up to one that has to be answered by somebody else first.
+    fn take_frames(&mut self, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        loop {
+            match self.state {
+                State::Greeting(_) => {
+                    let Some(frame) = self.next_frame(BODY_BYTES_MAX_BEFORE_JOIN)? else { return Ok(()) };
+                    self.first_message(&decode(&frame)?, out)?;
+                }
+                State::Joined if self.asked.is_none() => {
+                    if self.take_envelopes(out)? {
+                        continue;
+                    }
+                    let Some(frame) = self.next_frame(BODY_BYTES_MAX)? else { return Ok(()) };
+                    self.message(decode(&frame)?, out)?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn next_frame(&mut self, body_bytes_max: usize) -> Result<Option<bytes::Bytes>, Ended> {
+        let body = self.incoming.first_frame(body_bytes_max).map_err(blame)?;
+        let used = body.map(|body| body.len() + LENGTH_BYTES);
+        Ok(used.map(|used| self.incoming.split(used)))
+    }
+
+    fn first_message(&mut self, message: &ToServer<'_>, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        match message {
+            ToServer::Join { card, proof } => {
+                let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
+                let text = join_proof_text(&self.nonce, &self.server, card);
+                card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
+                    (ErrorCode::BadProof, "the proof of the card's key does not verify".to_owned())
+                })?;
+                self.state = State::Joining(Box::new(card_read.clone()));
+                out.push(Effect::Join(Box::new(card_read)));
+            }
+            ToServer::Splice { transfer, side } => {
+                self.state = State::Ended;
+                out.push(Effect::Splice(*transfer, *side));
+            }
+            _ => return Err((ErrorCode::OutOfPlace, "join first".into())),
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, answer: Option<Result<PeerKey, JoinRefused>>) -> Result<(), Ended> {
+        let State::Joining(card) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(()) };
+        match answer {
+            Some(Ok(peer)) => {
+                tracing::info!(target: "session", name = %card.name, key = %card.fingerprint(), "joined");
+                self.member = Some(Member { peer, session: self.id });
+                self.transmissions = Transmissions::new(card.name.clone());
+                self.name = Some(card.name);
+                self.state = State::Writing;
+                Ok(())
+            }
+            Some(Err(JoinRefused::NameTaken)) => Err((
+                ErrorCode::NameTaken,
+                format!("the name {} belongs to another key here; choose another with --name", card.name),
+            )),
+            Some(Err(JoinRefused::Busy)) | None => {
+                Err(busy("the server cannot take anybody on now; try again"))
+            }
+        }
+    }
+
+    fn welcome(&mut self, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        self.state = State::Joined;
+        if let Some(name) = &self.name {
+            self.outgoing.push_message(&ToPeer::Welcome { name: name.clone() });
+        }
+        // Frames may have come together with the join.
+        self.take_frames(out)
+    }
+
+    /// Takes the envelopes up to the first frame that is none, and hands them to the Router in one command. True if there
+    /// were any.
+    fn take_envelopes(&mut self, out: &mut Vec<Effect>) -> Result<bool, Ended> {
+        let Some(name) = &self.name else { return Ok(false) };
+        let runs = runs::take(&mut self.incoming, name, &mut self.sent, self.transmissions.as_mut())?;
+        let are_any = !runs.is_empty();
+        if are_any {
+            out.push(Effect::Tell(MemberCommand::Route(runs)));
+        }
+        Ok(are_any)
+    }
+
+    fn message(&mut self, message: ToServer<'_>, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        match message {
+            ToServer::Taken { count } => self.taken(count, out)?,
+            ToServer::Lookup { name } => out.push(Effect::Tell(MemberCommand::Lookup(name))),
+            // A publication is 0 on the wire.
+            ToServer::Publish { part, last, files } => {
+                self.ask(0, last, Question::Publish { part, last, files }, out);
+            }
+            ToServer::Search { id, query, limit } => self.ask(id, true, Question::Search(query, limit), out),
+            ToServer::Who { id } => self.ask(id, true, Question::Who, out),
+            ToServer::Listening { port } => out.push(Effect::Call(port)),
+            ToServer::CalledBack { echo } => out.push(Effect::Heard(echo)),
+            ToServer::Join { .. } | ToServer::Splice { .. } => {
+                let detail = "you have joined already; use another connection";
+                return Err((ErrorCode::OutOfPlace, detail.into()));
+            }
+            ToServer::Envelope(_) => unreachable!("envelopes are taken before other messages are looked at"),
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, id: u32, is_last: bool, question: Question, out: &mut Vec<Effect>) {
+        self.asked = Some(Asked { id, is_last });
+        out.push(Effect::Ask(question));
+    }
+
+    fn answered(&mut self, answer: Option<Answer>) {
+        let Some(Asked { id, is_last }) = self.asked.take() else { return };
+        let message = match answer {
+            Some(Answer::Known(peers)) => ToPeer::Known { id, peers },
+            Some(Answer::Found(Found { hits, total })) => ToPeer::Found { id, hits, total },
+            Some(Answer::Published(Ok(published))) if is_last => {
+                let files = u32::try_from(published.files).unwrap_or(u32::MAX);
+                let pairs = u32::try_from(published.pairs).unwrap_or(u32::MAX);
+                ToPeer::Published { files, pairs }
+            }
+            Some(Answer::Published(Ok(_))) => return,
+            Some(Answer::Published(Err(refused))) => ToPeer::Failed { id, detail: refused.to_string() },
+            None => ToPeer::Failed { id, detail: "the server is busy; try again".into() },
+        };
+        self.outgoing.push_message(&message);
+    }
+
+    fn taken(&mut self, count: u64, out: &mut Vec<Effect>) -> Result<(), Ended> {
+        let taken = self.untaken.take(count).map_err(|_| {
+            (ErrorCode::Malformed, format!("{count} envelopes cannot have been taken on this connection"))
+        })?;
+        out.extend(taken.map(|stored| Effect::Tell(MemberCommand::Taken(stored))));
+        Ok(())
+    }
+
+    fn command(&mut self, command: SessionCommand) {
+        match command {
+            SessionCommand::Deliver(delivery) => {
+                self.outgoing.push(delivery.frames.bytes.clone());
+                self.untaken.delivered(delivery);
+            }
+            SessionCommand::Routed { first, count, outcome } => {
+                self.heard = self.heard.max(first + count);
+                if let Some(transmissions) = &mut self.transmissions {
+                    transmissions.routed(first, count, outcome);
+                }
+                self.outgoing.push_message(&ToPeer::Routed { first, count, outcome });
+            }
+            SessionCommand::Card(card) => self.outgoing.push_message(&ToPeer::Card { card: card.to_vec() }),
+            SessionCommand::Unknown(name) => self.outgoing.push_message(&ToPeer::Unknown { name }),
+        }
+    }
+}
+
+fn decode(frame: &[u8]) -> Result<ToServer<'_>, Ended> {
+    ToServer::decode(&frame[LENGTH_BYTES..]).map_err(blame)
+}
+
+/// The one place that turns a bad frame into what goes on the wire.
+pub(super) fn blame(bad: BadFrame) -> Ended {
+    let code = match bad {
+        BadFrame::TooLong { .. } => ErrorCode::TooLong,
+        BadFrame::UnknownKind(_) => ErrorCode::UnknownKind,
+        BadFrame::Malformed => ErrorCode::Malformed,
+    };
+    (code, bad.to_string())
+}
+
+fn busy(detail: &str) -> Ended {
+    (ErrorCode::Busy, detail.into())
+}
+
+fn server_ends() -> Ended {
+    (ErrorCode::ShuttingDown, "the server ends".into())
+}
+
+fn explain(reason: EndReason) -> Ended {
+    match reason {
+        EndReason::Superseded => {
+            (ErrorCode::Superseded, "the same identity has joined from another place".into())
+        }
+        EndReason::Busy => busy("more waits for you than you take"),
+        EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
+    }
+}

@@ -1,0 +1,95 @@
+//! Envelopes that a peer sends, gathered into runs for the Router. Their bytes stay where they were read.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use wire::PeerName;
+use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
+use wire::protocol::{Envelope, ErrorCode, decode_envelope};
+
+use super::buffers::Incoming;
+use super::core::{Ended, blame};
+use super::transmissions::Transmissions;
+use crate::commands::router::Run;
+use crate::commands::store::Frames;
+
+/// Up to this size a part of what was read is copied: a quarter of the largest read, so that what is kept is at most four
+/// times what is counted.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// A run as it is found in the buffer.
+struct Found {
+    to: PeerName,
+    kept: bool,
+    first: u64,
+    place: Range<usize>,
+    lengths: Vec<u32>,
+}
+
+/// Takes the envelopes of `name` up to the first frame that is none; `sent` counts them.
+pub(super) fn take(
+    incoming: &mut Incoming,
+    name: &PeerName,
+    sent: &mut u64,
+    mut transmissions: Option<&mut Transmissions>,
+) -> Result<Vec<Run>, Ended> {
+    let (mut found, mut at): (Vec<Found>, usize) = (Vec::new(), 0);
+    let received = incoming.received();
+    while let Some(body) = frame::split(&received[at..], BODY_BYTES_MAX).map_err(blame)? {
+        let Some(envelope) = decode_envelope(body) else { break };
+        let envelope = envelope.map_err(blame)?;
+        let length = body.len() + LENGTH_BYTES;
+        extend(&mut found, name.as_str(), &envelope, at..at + length, *sent)?;
+        if let (Some(transmissions), Some(run)) = (&mut transmissions, found.last()) {
+            transmissions.sent(*sent, &run.to, &envelope);
+        }
+        *sent += 1;
+        at += length;
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bytes = incoming.split(at);
+    let run = |found: Found| Run {
+        to: found.to,
+        kept: found.kept,
+        first: found.first,
+        frames: Frames { lengths: found.lengths, bytes: part(&bytes, found.place) },
+    };
+    Ok(found.into_iter().map(run).collect())
+}
+
+/// A part of what was read. A small one is copied, because it may be kept for long, and a slice keeps all that was read.
+fn part(bytes: &Bytes, place: Range<usize>) -> Bytes {
+    if place.len() < COPIED_BYTES_MAX { Bytes::copy_from_slice(&bytes[place]) } else { bytes.slice(place) }
+}
+
+/// Adds an envelope to the last run, or starts another.
+fn extend(
+    runs: &mut Vec<Found>,
+    name: &str,
+    envelope: &Envelope<'_>,
+    place: Range<usize>,
+    first: u64,
+) -> Result<(), Ended> {
+    if envelope.from != name {
+        let detail = format!("you joined as {name} and may not send in another name");
+        return Err((ErrorCode::BadEnvelope, detail));
+    }
+    let kept = envelope.kind.is_kept();
+    let length = u32::try_from(place.len()).expect("a frame is at most 1 MiB and its length");
+    match runs.last_mut() {
+        Some(run) if run.to.as_str() == envelope.to && run.kept == kept => {
+            run.place.end = place.end;
+            run.lengths.push(length);
+        }
+        _ => {
+            let to = envelope
+                .to
+                .parse()
+                .map_err(|e| (ErrorCode::BadEnvelope, format!("the recipient's name: {e}")))?;
+            runs.push(Found { to, kept, first, place, lengths: vec![length] });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! The thread of a peer's session: one socket, one mailbox, one `poll(2)`.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use wire::card::Card;
+use wire::frame::PREFACE;
+
+use super::buffers::Outgoing;
+use super::callback::Callback;
+use super::core::{Answer, Effect, Input, Question, Session};
+use super::{Services, splice};
+use crate::commands::index::AskerSees;
+use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};
+use crate::commands::session::{MAILBOX_COMMANDS, SessionId, SessionMailbox};
+use crate::handover::PeerJob;
+use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
+
+/// How long to wait for the outcome of a peer's last envelopes: a commit of the store.
+const OUTCOME_WAIT: Duration = Duration::from_secs(1);
+/// How long joining may take: the card is on disk by then.
+const JOIN_WAIT: Duration = Duration::from_secs(10);
+/// How long a question to the Router or the Index may take. Both answer from memory.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How long a publication may take, which is answered when it is on disk.
+const PUBLISH_WAIT: Duration = Duration::from_secs(15);
+/// How long a peer that is refused has to read why.
+const LINGER_WAIT: Duration = Duration::from_secs(1);
+/// Most reads of what it still sends meanwhile: one frame of the largest size.
+const LINGER_READS_MAX: usize = 256;
+/// Slices given to one `writev(2)`.
+const WRITE_SLICES_MAX: usize = 64;
+
+/// How the loop goes on.
+enum Next {
+    /// It ends: whether an error is the last thing that the peer is told.
+    End { is_refused: bool },
+    /// The connection is one end of a transfer.
+    Splice(splice::End),
+}
+
+/// A session with what its core must not have. Dropping it leaves in order, also when the session panics: what the peer has
+/// not taken is handed back.
+struct SessionShell<'a> {
+    services: &'a Services,
+    session: Session,
+    stream: Arc<TcpStream>,
+    id: SessionId,
+    /// From when the Router was asked to let the peer in.
+    mailbox: Option<SessionMailbox>,
+    callback: Option<Callback>,
+    effects: Vec<Effect>,
+}
+
+/// Serves a peer until it leaves, or one end of a transfer until that is through.
+///
+/// # Errors
+/// Those of the socket.
+pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
+    let PeerJob { id, stream, address, read, place: _place } = job;
+    stream.set_nonblocking(true)?;
+    let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
+    let (server, nonce) = (services.router.server, rand::random());
+    let session = Session::new(id, server, nonce, address.ip(), already, Now::read());
+    let effects = Vec::new();
+    let mut shell = SessionShell { services, session, stream, id, mailbox: None, callback: None, effects };
+    let next = match shell.run() {
+        Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            return Ok(());
+        }
+        next => next?,
+    };
+    match next {
+        Next::End { is_refused: false } => Ok(()),
+        Next::End { is_refused: true } => linger(&shell.stream, &mut shell.session.outgoing),
+        Next::Splice(end) => splice::serve(&shell.stream, end, services),
+    }
+}
+
+impl SessionShell<'_> {
+    fn run(&mut self) -> io::Result<Next> {
+        let mut readable = true;
+        // What was read together with the preface.
+        let mut next = self.take_in(Input::Received(0));
+        loop {
+            if let Some(next) = next {
+                return Ok(next);
+            }
+            next = self.take_commands();
+            if next.is_some() {
+                continue;
+            }
+            if self.flush()? {
+                next = self.take_in(Input::Written);
+            } else if readable && self.session.may_read() {
+                (next, readable) = self.read()?;
+            } else {
+                readable |= self.wait()?;
+                next = self.take_in(Input::Tick);
+            }
+        }
+    }
+
+    /// Gives the core an input and carries out what comes of it, with whatever follows from that.
+    fn take_in(&mut self, input: Input) -> Option<Next> {
+        self.session.handle(Now::read(), input, &mut self.effects);
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut next = None;
+        for effect in effects.drain(..) {
+            // What follows from an effect comes before the effects that are left, of which there are none then: a core that
+            // asks something waits for the answer.
+            next = next.or(self.carry_out(effect));
+        }
+        self.effects = effects;
+        next
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Next> {
+        match effect {
+            Effect::Join(card) => self.join(card),
+            Effect::Tell(command) => {
+                self.tell(command);
+                None
+            }
+            Effect::Ask(question) => {
+                let answer = self.ask(question);
+                self.take_in(Input::Answered(answer))
+            }
+            Effect::Call(port) => {
+                self.callback = Callback::dial(self.session.seen_at(), port, Instant::now());
+                if self.callback.is_some() { None } else { self.take_in(Input::Called(None)) }
+            }
+            Effect::Heard(echo) => match self.callback.as_ref().and_then(|call| call.confirm(&echo)) {
+                Some(address) => self.end_call(Some(address)),
+                None => None,
+            },
+            Effect::Splice(transfer, side) => Some(Next::Splice(splice::End { transfer, side })),
+            Effect::End { is_refused } => Some(Next::End { is_refused }),
+        }
+    }
+
+    fn join(&mut self, card: Box<Card>) -> Option<Next> {
+        let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
+            return self.take_in(Input::Joined(None));
+        };
+        let (reply, pending) = reply();
+        let join = Command::Join { session: self.id, card, port, reply };
+        self.mailbox = Some(mailbox);
+        let answer: Option<Result<Joined, JoinRefused>> =
+            self.services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok());
+        let (answer, written) = match answer {
+            Some(Ok(Joined { peer, written })) => (Some(Ok(peer)), written),
+            Some(Err(refused)) => (Some(Err(refused)), None),
+            None => (None, None),
+        };
+        let is_written = |written: Pending<()>| written.wait(JOIN_WAIT).is_ok();
+        self.take_in(Input::Joined(answer))
+            .or_else(|| self.take_in(Input::CardWritten(written.is_none_or(is_written))))
+    }
+
+    fn tell(&self, command: MemberCommand) {
+        if let Some(member) = self.session.member() {
+            // Fails only when the server ends, which ends this session as well.
+            let _ = self.services.router.send(Command::From(member, command));
+        }
+    }
+
+    fn ask(&self, question: Question) -> Option<Answer> {
+        let index = &self.services.index;
+        match question {
+            Question::Who => {
+                let (reply, pending) = reply();
+                self.services.router.send(Command::Who(reply)).ok()?;
+                pending.wait(ANSWER_WAIT).ok().map(Answer::Known)
+            }
+            Question::Search(query, limit) => {
+                let asker = AskerSees { from: self.session.seen_at() };
+                index.search(query, limit, asker, ANSWER_WAIT).ok().map(Answer::Found)
+            }
+            Question::Publish { part, last, files } => {
+                let peer = self.session.name()?.clone();
+                index.publish(peer, part, last, files, PUBLISH_WAIT).ok().map(Answer::Published)
+            }
+        }
+    }
+
+    /// A call has been confirmed, or has failed.
+    fn end_call(&mut self, address: Option<SocketAddr>) -> Option<Next> {
+        self.callback = None;
+        self.take_in(Input::Called(address))
+    }
+
+    fn take_commands(&mut self) -> Option<Next> {
+        while self.session.has_room() {
+            let command = self.mailbox.as_ref()?.next();
+            let next = match command {
+                Some(command) => self.take_in(Input::Command(command)),
+                None if self.mailbox.as_ref()?.take_refused() => self.take_in(Input::HasRoom),
+                None => break,
+            };
+            if next.is_some() {
+                return next;
+            }
+        }
+        let released = self.mailbox.as_ref()?.closed()?;
+        self.take_in(Input::Released(released))
+    }
+
+    /// Reads once. Also says whether more can be read at once.
+    fn read(&mut self) -> io::Result<(Option<Next>, bool)> {
+        let room = self.session.incoming.room();
+        let room_bytes = room.len();
+        match (&*self.stream).read(room) {
+            Ok(0) => {
+                let is_stopping = self.services.stopping.load(Ordering::Relaxed);
+                Ok((self.take_in(Input::Closed { is_stopping }), false))
+            }
+            Ok(count) => Ok((self.take_in(Input::Received(count)), count == room_bytes)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok((None, true)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok((None, false)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes what the connection takes. Returns whether anything was written.
+    fn flush(&mut self) -> io::Result<bool> {
+        flush(&self.stream, &mut self.session.outgoing)
+    }
+
+    /// Waits until there is something to do. Returns whether the connection can be read.
+    fn wait(&mut self) -> io::Result<bool> {
+        let takes_commands = self.session.has_room();
+        if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {
+            return Ok(false);
+        }
+        let ready = self.poll();
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.unpark();
+        }
+        let [stream, bell, call] = ready?;
+        if let Some(mailbox) = &self.mailbox
+            && !bell.is_empty()
+        {
+            mailbox.clear_event();
+        }
+        let has_failed = !call.is_empty() && !self.callback.as_mut().is_some_and(Callback::advance);
+        if has_failed || self.callback.as_ref().is_some_and(|call| call.deadline() <= Instant::now()) {
+            // It says so to the peer, and goes on.
+            let _ = self.end_call(None);
+        }
+        Ok(stream.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
+    }
+
+    fn poll(&self) -> io::Result<[PollFlags; 3]> {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, self.session.may_read());
+        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
+        let stream = PollFd::new(&*self.stream, wanted);
+        // A place that is not needed repeats the stream and is not polled.
+        let mut fds = [stream.clone(), stream.clone(), stream];
+        let mut polled = 1;
+        let bell = self.mailbox.as_ref().map(SessionMailbox::event);
+        let bell_at =
+            bell.as_ref().map(|bell| place(&mut fds, &mut polled, PollFd::new(bell, PollFlags::IN)));
+        let call = self.callback.as_ref().and_then(Callback::waits_on);
+        let call_at =
+            call.as_ref().map(|call| place(&mut fds, &mut polled, PollFd::new(call, PollFlags::OUT)));
+        match rustix::event::poll(&mut fds[..polled], self.patience().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {
+                Ok([Some(0), bell_at, call_at]
+                    .map(|at| at.map_or(PollFlags::empty(), |at| fds[at].revents())))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// How long to wait at most.
+    fn patience(&self) -> Option<Timespec> {
+        let call = self.callback.as_ref().map(Callback::deadline);
+        let due = self.session.deadline().into_iter().chain(call).min()?;
+        // A millisecond more, so that the time has come when the wait is over.
+        (due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).try_into().ok()
+    }
+
+    /// Waits a little for what became of the peer's last envelopes, so that each transmission is printed with its outcome.
+    fn hear_outcomes(&mut self) {
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        while self.session.has_open_transmissions() {
+            let Some(command) = self.mailbox.as_ref().and_then(|mailbox| mailbox.next_by(deadline)) else {
+                return;
+            };
+            self.session.hear(command);
+        }
+    }
+}
+
+impl Drop for SessionShell<'_> {
+    fn drop(&mut self) {
+        let Some(member) = self.session.member() else { return };
+        self.hear_outcomes();
+        let router = &self.services.router;
+        if router.send(Command::From(member, MemberCommand::Leave)).is_err() {
+            return;
+        }
+        let rest = self.mailbox.take().into_iter().flat_map(SessionMailbox::into_rest);
+        let untaken = self.session.part(rest);
+        // Fails only when the Router is gone; then the process ends and the senders keep what was not acknowledged.
+        let _ = router.send(Command::From(member, MemberCommand::HandBack(untaken)));
+        if let Some(name) = self.session.name() {
+            tracing::info!(target: "session", %name, "left");
+        }
+    }
+}
+
+/// Puts a descriptor behind the others and says where.
+fn place<'a>(fds: &mut [PollFd<'a>; 3], polled: &mut usize, fd: PollFd<'a>) -> usize {
+    fds[*polled] = fd;
+    *polled += 1;
+    *polled - 1
+}
+
+/// Writes what the connection takes. Returns whether anything was written.
+fn flush(mut stream: &TcpStream, outgoing: &mut Outgoing) -> io::Result<bool> {
+    let mut wrote = false;
+    while outgoing.bytes() > 0 {
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+        let count = outgoing.slices(&mut slices);
+        match stream.write_vectored(&slices[..count]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                outgoing.advance(written);
+                wrote = true;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(wrote),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(wrote)
+}
+
+/// Writes what waits, and sees to it that the peer can read it: closing while unread bytes are here would reset the connection
+/// and take the error with it.
+pub(super) fn linger(mut stream: &TcpStream, outgoing: &mut Outgoing) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(LINGER_WAIT))?;
+    flush(stream, outgoing)?;
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(LINGER_WAIT))?;
+    let deadline = Instant::now() + LINGER_WAIT;
+    let mut rest = [0; 4096];
+    for _ in 0..LINGER_READS_MAX {
+        if Instant::now() > deadline || stream.read(&mut rest)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}

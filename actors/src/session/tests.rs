@@ -1,0 +1,351 @@
+//! The core of a session, driven by hand: no socket, no thread.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use wire::card::Card;
+use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
+use wire::keys::{EncryptionKey, IdentityKey, Purpose};
+use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, ServerId, Side, ToPeer, ToServer, join_proof_text};
+
+use super::core::{Answer, Effect, Input, Question, Session};
+use crate::commands::index::{Found, Published};
+use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, TakenStored};
+use crate::commands::session::{Delivery, EndReason, SessionCommand};
+use crate::commands::store::{Frames, Origin};
+use crate::runtime::{Core as _, Now};
+
+const SERVER: ServerId = [7; 16];
+const NONCE: [u8; 32] = [9; 32];
+
+static KEYS: LazyLock<(IdentityKey, Card)> = LazyLock::new(|| {
+    let rng = &mut rand::rng();
+    let identity = IdentityKey::generate(2048, rng).expect("a good size");
+    let encryption = EncryptionKey::generate(2048, rng).expect("a good size");
+    let card = Card::issue("A".parse().expect("a good name"), &identity, encryption.public(), 1, rng);
+    (identity, card)
+});
+
+/// A session and what it has handed out.
+struct Bench {
+    session: Session,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(already: &[u8]) -> Self {
+        let now = Now::read();
+        let seen_at = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { session: Session::new(3, SERVER, NONCE, seen_at, already, now), now, effects: Vec::new() }
+    }
+
+    /// One that has been welcomed, with nothing left to write.
+    fn joined() -> Self {
+        let mut bench = Self::new(&join());
+        bench.take(Input::Received(0));
+        assert!(matches!(bench.effects[..], [Effect::Join(_)]), "{:?}", bench.effects);
+        bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
+        bench.take(Input::CardWritten(true));
+        assert!(matches!(bench.told()[..], [ToPeer::Hello { .. }, ToPeer::Welcome { .. }]));
+        bench.effects.clear();
+        bench
+    }
+
+    fn take(&mut self, input: Input) {
+        self.session.handle(self.now, input, &mut self.effects);
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        let room = self.session.incoming.room();
+        room[..bytes.len()].copy_from_slice(bytes);
+        self.take(Input::Received(bytes.len()));
+    }
+
+    /// What the peer has been told since this was last asked.
+    fn told(&mut self) -> Vec<ToPeer<'static>> {
+        let bytes = self.written();
+        let (mut at, mut told) = (0, Vec::new());
+        while let Ok(Some(body)) = frame::split(&bytes[at..], BODY_BYTES_MAX) {
+            at += LENGTH_BYTES + body.len();
+            if let Ok(message) = ToPeer::decode(body.to_vec().leak()) {
+                told.push(message);
+            }
+        }
+        told
+    }
+
+    fn written(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.session.outgoing.bytes() > 0 {
+            let mut slices = [std::io::IoSlice::new(&[]); 8];
+            let count = self.session.outgoing.slices(&mut slices);
+            let some: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            bytes.extend_from_slice(&some);
+            self.session.outgoing.advance(some.len());
+        }
+        self.take(Input::Written);
+        bytes
+    }
+
+    /// The error that the session has ended with.
+    fn refusal(&mut self) -> ErrorCode {
+        assert!(matches!(self.effects.last(), Some(Effect::End { is_refused: true })), "{:?}", self.effects);
+        match self.told().pop() {
+            Some(ToPeer::Error { code, .. }) => code,
+            other => panic!("no error but {other:?}"),
+        }
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+}
+
+fn join() -> Vec<u8> {
+    let (identity, card) = &*KEYS;
+    let text = join_proof_text(&NONCE, &SERVER, card.as_bytes());
+    let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
+    frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof })
+}
+
+fn envelope(from: &str, to: &str, kind: Kind, number: u64) -> Vec<u8> {
+    frame::frame(&ToServer::Envelope(Envelope { from, to, kind, number, sealed: b"sealed" }))
+}
+
+fn delivery(first: u64, is_stored: bool, count: usize) -> Delivery {
+    let frame = envelope("B", "A", Kind::Message, first);
+    let lengths = vec![u32::try_from(frame.len()).expect("a short frame"); count];
+    let frames = Frames { lengths, bytes: frame.repeat(count).into() };
+    let origin = Origin { peer: PeerKey(1), session: 1, first: 0 };
+    Delivery { first, is_stored, is_kept: true, origin, frames }
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_ended_in_time() {
+    let mut bench = Bench::new(&[]);
+    let deadline = bench.session.deadline().expect("there is one");
+    bench.written();
+    bench.now.instant = deadline - Duration::from_nanos(1);
+    bench.take(Input::Tick);
+    assert!(bench.effects.is_empty());
+    bench.now.instant = deadline;
+    bench.take(Input::Tick);
+    assert_eq!(bench.refusal(), ErrorCode::TimedOut);
+    bench.take(Input::Received(0));
+    bench.take(Input::Tick);
+    assert_eq!(bench.effects.len(), 1, "it ends once");
+}
+
+#[test]
+fn only_a_good_join_or_a_splice_comes_first() {
+    let mut bad_proof = join();
+    *bad_proof.last_mut().expect("it is not empty") ^= 1;
+    let cases = [
+        (bad_proof, ErrorCode::BadProof),
+        (frame::frame(&ToServer::Who { id: 1 }), ErrorCode::OutOfPlace),
+        (vec![1, 0, 0, 0, 250], ErrorCode::UnknownKind),
+        (vec![255, 255, 0, 0], ErrorCode::TooLong),
+        (vec![2, 0, 0, 0, 1, 0], ErrorCode::Malformed),
+    ];
+    for (bytes, code) in cases {
+        let mut bench = Bench::new(&[]);
+        bench.receive(&bytes);
+        assert_eq!(bench.refusal(), code, "{bytes:?}");
+    }
+    let mut bench = Bench::new(&[]);
+    bench.receive(&frame::frame(&ToServer::Splice { transfer: [1; 16], side: Side::Sender }));
+    assert!(matches!(bench.effects()[..], [Effect::Splice(_, Side::Sender)]));
+}
+
+#[test]
+fn a_join_that_fails_says_why() {
+    let cases = [
+        (Some(Err(JoinRefused::NameTaken)), ErrorCode::NameTaken),
+        (Some(Err(JoinRefused::Busy)), ErrorCode::Busy),
+        (None, ErrorCode::Busy),
+    ];
+    for (answer, code) in cases {
+        let mut bench = Bench::new(&join());
+        bench.take(Input::Received(0));
+        bench.take(Input::Joined(answer));
+        assert_eq!(bench.refusal(), code);
+        assert_eq!(bench.session.member(), None, "nothing is to be handed back");
+    }
+    let mut bench = Bench::new(&join());
+    bench.take(Input::Received(0));
+    bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
+    assert!(
+        !bench.told().iter().any(|told| matches!(told, ToPeer::Welcome { .. })),
+        "its card is not on disk"
+    );
+    bench.take(Input::CardWritten(false));
+    assert_eq!(bench.refusal(), ErrorCode::Busy);
+    assert!(bench.session.member().is_some(), "the Router has to be told");
+}
+
+#[test]
+fn what_came_with_the_join_waits_until_the_peer_is_in() {
+    let together = [join(), envelope("A", "B", Kind::Message, 1)].concat();
+    let mut bench = Bench::new(&together);
+    bench.take(Input::Received(0));
+    bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
+    assert!(matches!(bench.effects()[..], [Effect::Join(_)]));
+    bench.take(Input::CardWritten(true));
+    assert!(matches!(&bench.effects()[..], [Effect::Tell(MemberCommand::Route(runs))] if runs.len() == 1));
+}
+
+#[test]
+fn envelopes_for_one_recipient_go_as_one_run_and_are_counted() {
+    let mut bench = Bench::joined();
+    let bytes = [
+        envelope("A", "B", Kind::Message, 1),
+        envelope("A", "B", Kind::Receipt, 2),
+        envelope("A", "C", Kind::Message, 1),
+        envelope("A", "C", Kind::Request, 2),
+    ]
+    .concat();
+    bench.receive(&bytes[..bytes.len() - 1]);
+    let runs = match bench.effects().pop() {
+        Some(Effect::Tell(MemberCommand::Route(runs))) => runs,
+        other => panic!("{other:?}"),
+    };
+    let seen: Vec<_> = runs.iter().map(|run| (run.to.as_str(), run.first, run.frames.count())).collect();
+    assert_eq!(seen, [("B", 0, 2), ("C", 2, 1)]);
+    bench.receive(&bytes[bytes.len() - 1..]);
+    let Some(Effect::Tell(MemberCommand::Route(runs))) = bench.effects().pop() else { panic!("no run") };
+    assert_eq!((runs[0].first, runs[0].kept), (3, false), "a request is not kept for somebody who is away");
+    bench.receive(&envelope("Z", "B", Kind::Message, 1));
+    assert_eq!(bench.refusal(), ErrorCode::BadEnvelope);
+}
+
+#[test]
+fn answers_come_in_the_order_of_their_questions() {
+    let mut bench = Bench::joined();
+    let publish = |part, last| frame::frame(&ToServer::Publish { part, last, files: Vec::new() });
+    let bytes = [
+        frame::frame(&ToServer::Who { id: 8 }),
+        publish(0, false),
+        publish(1, true),
+        frame::frame(&ToServer::Search {
+            id: 9,
+            query: wire::Query::File("f".parse().expect("a good name")),
+            limit: 1,
+        }),
+        envelope("A", "B", Kind::Message, 1),
+    ]
+    .concat();
+    bench.receive(&bytes);
+    assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Who)]));
+    assert!(!bench.session.may_read(), "nothing more is read until it is answered");
+    bench.take(Input::Answered(None));
+    assert!(matches!(bench.told()[..], [ToPeer::Failed { id: 8, .. }]));
+    assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Publish { part: 0, last: false, .. })]));
+    let published = Published { files: 1, pairs: 2 };
+    bench.take(Input::Answered(Some(Answer::Published(Ok(published)))));
+    assert!(bench.told().is_empty(), "only the last part is answered");
+    bench.effects.clear();
+    bench.take(Input::Answered(Some(Answer::Published(Ok(published)))));
+    assert!(matches!(bench.told()[..], [ToPeer::Published { files: 1, pairs: 2 }]));
+    assert!(matches!(bench.effects()[..], [Effect::Ask(Question::Search(_, 1))]));
+    bench.take(Input::Answered(Some(Answer::Found(Found::default()))));
+    assert!(matches!(bench.told()[..], [ToPeer::Found { id: 9, total: 0, .. }]));
+    assert!(matches!(bench.effects()[..], [Effect::Tell(MemberCommand::Route(_))]));
+}
+
+#[test]
+fn what_was_taken_is_told_and_the_rest_is_handed_back() {
+    let mut bench = Bench::joined();
+    bench.take(Input::Command(SessionCommand::Deliver(delivery(4, true, 2))));
+    bench.take(Input::Command(SessionCommand::Deliver(delivery(6, false, 2))));
+    let frame_bytes = bench.written().len() as u64 / 4;
+    bench.receive(&frame::frame(&ToServer::Taken { count: 3 }));
+    let Some(Effect::Tell(MemberCommand::Taken(taken))) = bench.effects().pop() else {
+        panic!("nothing told")
+    };
+    assert_eq!(taken, TakenStored { before: 6, envelopes: 2, bytes: 2 * frame_bytes });
+    bench.receive(&frame::frame(&ToServer::Taken { count: 9 }));
+    assert_eq!(bench.refusal(), ErrorCode::Malformed);
+    // What comes after the end is handed back as well.
+    bench.session.hear(SessionCommand::Deliver(delivery(8, false, 1)));
+    let rest = bench.session.part([SessionCommand::Deliver(delivery(9, false, 1))]);
+    assert_eq!(
+        rest.iter().map(|d| (d.first, d.frames.count())).collect::<Vec<_>>(),
+        [(7, 1), (8, 1), (9, 1)]
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_not_read_from_and_then_ended() {
+    let mut bench = Bench::joined();
+    assert_eq!(bench.session.deadline(), None);
+    while bench.session.has_room() {
+        bench.take(Input::Command(SessionCommand::Deliver(delivery(0, false, 1000))));
+    }
+    assert!(bench.session.outgoing.bytes() < 16 << 20, "that is bounded");
+    let due = bench.session.deadline().expect("it has to read by then");
+    bench.now.instant = due - Duration::from_secs(1);
+    bench.session.outgoing.advance(delivery(0, false, 1).frames.bytes.len());
+    bench.take(Input::Written);
+    bench.now.instant = due;
+    bench.take(Input::Tick);
+    assert!(bench.effects.is_empty(), "it has read something meanwhile");
+    bench.now.instant = due + Duration::from_secs(60);
+    bench.take(Input::Tick);
+    assert_eq!(bench.refusal(), ErrorCode::TimedOut);
+}
+
+#[test]
+fn with_many_outcomes_unheard_nothing_more_is_read() {
+    let mut bench = Bench::joined();
+    let frame = envelope("A", "B", Kind::Message, 1);
+    let mut sent = 0;
+    while bench.session.may_read() {
+        bench.receive(&frame);
+        sent += 1;
+        assert!(sent <= 8_192, "it never ends");
+    }
+    let outcome = Outcome::Relayed;
+    bench.take(Input::Command(SessionCommand::Routed { first: 0, count: 1, outcome }));
+    assert!(bench.session.may_read());
+}
+
+#[test]
+fn the_router_lets_go_of_a_session_with_a_reason() {
+    let cases = [
+        (Input::Released(EndReason::Superseded), ErrorCode::Superseded),
+        (Input::Released(EndReason::Busy), ErrorCode::Busy),
+        (Input::Released(EndReason::Left), ErrorCode::ShuttingDown),
+        (Input::Closed { is_stopping: true }, ErrorCode::ShuttingDown),
+    ];
+    for (input, code) in cases {
+        let mut bench = Bench::joined();
+        bench.take(input);
+        assert_eq!(bench.refusal(), code);
+    }
+    let mut bench = Bench::joined();
+    bench.take(Input::HasRoom);
+    bench.take(Input::Closed { is_stopping: false });
+    assert!(matches!(
+        bench.effects()[..],
+        [Effect::Tell(MemberCommand::Drained), Effect::End { is_refused: false }]
+    ));
+}
+
+#[test]
+fn a_call_back_is_asked_for_and_its_outcome_told() {
+    let mut bench = Bench::joined();
+    bench.receive(&frame::frame(&ToServer::Listening { port: 4000 }));
+    bench.receive(&frame::frame(&ToServer::CalledBack { echo: [3; 32] }));
+    assert!(matches!(bench.effects()[..], [Effect::Call(4000), Effect::Heard([3, ..])]));
+    bench.take(Input::Called(None));
+    assert!(bench.effects().is_empty(), "the Router is not told of a call that failed");
+    let address = "192.0.2.1:4000".parse().expect("an address");
+    bench.take(Input::Called(Some(address)));
+    assert!(matches!(bench.effects()[..], [Effect::Tell(MemberCommand::Reachable(at))] if at == address));
+    assert!(matches!(
+        bench.told()[..],
+        [ToPeer::Reachable { address: None }, ToPeer::Reachable { address: Some(_) }]
+    ));
+}
