@@ -5,19 +5,19 @@
 
 mod binaries;
 pub mod http;
-mod place;
 mod process;
 mod proxy;
 mod raw;
+mod sandbox;
 mod server;
 
 use std::time::Duration;
 
 pub use binaries::{binary, repository};
-pub use place::{Peer, Place};
 pub use process::{Finished, Process, numbered, sha256_hex};
 pub use proxy::{Passing, Proxy};
 pub use raw::{Character, RawConnection};
+pub use sandbox::{Peer, Sandbox};
 pub use server::Server;
 
 /// How long anything may take before a scenario gives up: far longer than it takes on a busy machine.

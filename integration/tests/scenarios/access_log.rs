@@ -6,22 +6,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use integration::http::{HttpConnection, until};
-use integration::{Place, Process, Server};
+use integration::{Process, Sandbox, Server};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// Every byte that a field may carry and that may mean something in a log.
 const HOSTILE_AGENT: &[u8] = b"User-Agent: a\"b\\c\t\xff\x9b31m 127.0.0.1 - - \"GET /forged HTTP/1.1\" 200 0";
 
-fn place() -> Place {
-    let place = Place::new();
-    place.put_site(&[("index.html", "here")]);
-    place
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "here")]);
+    sandbox
 }
 
-fn server(place: &Place, log: &Path, format: &str) -> Server {
+fn server(sandbox: &Sandbox, log: &Path, format: &str) -> Server {
     let log = log.to_str().expect("temporary folders have plain names");
-    place.site_server(&["--quiet", "--access-log", log, "--access-log-format", format])
+    sandbox.site_server(&["--quiet", "--access-log", log, "--access-log-format", format])
 }
 
 /// Several requests, of which the last is none.
@@ -52,9 +52,9 @@ fn lines(log: &Path) -> Vec<String> {
 
 #[test]
 fn combined_lines_say_what_was_asked_and_answered() {
-    let place = place();
-    let log = place.path("access.log");
-    let server = server(&place, &log, "combined");
+    let sandbox = sandbox();
+    let log = sandbox.path("access.log");
+    let server = server(&sandbox, &log, "combined");
     visit(server.address());
     server.stop();
     let lines = lines(&log);
@@ -83,9 +83,9 @@ fn combined_lines_say_what_was_asked_and_answered() {
 
 #[test]
 fn json_lines_say_the_same() {
-    let place = place();
-    let log = place.path("access.log");
-    let server = server(&place, &log, "json");
+    let sandbox = sandbox();
+    let log = sandbox.path("access.log");
+    let server = server(&sandbox, &log, "json");
     visit(server.address());
     server.stop();
     let lines: Vec<Value> =
@@ -120,12 +120,12 @@ fn a_log_that_is_moved_goes_on_in_a_new_file_and_no_line_is_lost() {
     const CLIENTS: usize = 4;
     const REQUESTS: usize = 1000;
     const MOVES: usize = 5;
-    let place = place();
-    let log = place.path("access.log");
-    let server = server(&place, &log, "json");
+    let sandbox = sandbox();
+    let log = sandbox.path("access.log");
+    let server = server(&sandbox, &log, "json");
     let address = server.address();
     let asked = AtomicUsize::new(0);
-    let moved = |number| place.path(&format!("access.log.{number}"));
+    let moved = |number| sandbox.path(&format!("access.log.{number}"));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let asked = &asked;
@@ -161,10 +161,10 @@ fn a_log_that_is_moved_goes_on_in_a_new_file_and_no_line_is_lost() {
 
 #[test]
 fn a_second_run_adds_to_the_log() {
-    let place = place();
-    let log = place.path("access.log");
+    let sandbox = sandbox();
+    let log = sandbox.path("access.log");
     for count in 1..=2 {
-        let server = server(&place, &log, "combined");
+        let server = server(&sandbox, &log, "combined");
         HttpConnection::open(server.address()).get("/", &[]);
         server.stop();
         assert_eq!(lines(&log).len(), count);
@@ -173,10 +173,10 @@ fn a_second_run_adds_to_the_log() {
 
 #[test]
 fn a_log_that_cannot_be_written_is_said_at_the_start() {
-    let place = place();
-    std::fs::create_dir(place.path("folder")).expect("the place can be written");
-    for path in [place.path("none").join("access.log"), place.path("folder"), "/dev/null/a".into()] {
-        let mut command = Server::site_command(&place.path("data"), &place.path("site"));
+    let sandbox = sandbox();
+    std::fs::create_dir(sandbox.path("folder")).expect("the sandbox can be written");
+    for path in [sandbox.path("none").join("access.log"), sandbox.path("folder"), "/dev/null/a".into()] {
+        let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
         command.args(["--listen", "127.0.0.1:0", "--access-log"]).arg(&path);
         let path = path.to_str().expect("temporary folders have plain names");
         let finished = Process::start("server", command).finish().expect(1);

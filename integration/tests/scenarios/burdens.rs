@@ -1,6 +1,6 @@
 //! Peers that do not do their part: the server bears them, and goes on serving everybody else.
 
-use integration::{Character, Place, RawConnection};
+use integration::{Character, RawConnection, Sandbox};
 use wire::frame;
 use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, Side, ToPeer, ToServer};
 
@@ -40,8 +40,8 @@ fn numbers(reader: &mut RawConnection, count: usize) -> Vec<u64> {
 #[test]
 fn somebody_who_never_takes_and_leaves_with_thousands_of_deliveries_holds_up_nobody() {
     const PAIRS: u64 = 8_000;
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut reader = RawConnection::join(server.address(), &Character::new("reader"));
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
     // A kept kind and one that is not, in turns, so that each is a delivery of its own.
@@ -67,8 +67,8 @@ fn somebody_who_never_takes_and_leaves_with_thousands_of_deliveries_holds_up_nob
 #[test]
 fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
     const COUNT: u64 = 129;
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut reader = RawConnection::join(server.address(), &Character::new("reader"));
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
     let sealed = vec![7; LONG_BYTES];
@@ -90,8 +90,8 @@ fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
 #[test]
 fn stored_mail_is_handed_over_once_on_a_connection_while_more_comes() {
     const COUNT: u64 = 2_000;
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let owner = Character::new("reader");
     drop(RawConnection::join(server.address(), &owner));
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
@@ -116,8 +116,8 @@ fn stored_mail_is_handed_over_once_on_a_connection_while_more_comes() {
 
 #[test]
 fn a_frame_that_is_announced_with_the_join_is_refused_before_it_is_waited_for() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let culprit = Character::new("culprit");
     let mut connection = RawConnection::open(server.address());
     let join = culprit.join(&connection.nonce, &connection.server);
@@ -130,8 +130,8 @@ fn a_frame_that_is_announced_with_the_join_is_refused_before_it_is_waited_for() 
 
 #[test]
 fn a_transfer_through_the_server_does_not_keep_it_from_ending() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let end = |side, transfer| {
         let mut connection = RawConnection::open(server.address());
         connection.say(&ToServer::Splice { transfer, side });

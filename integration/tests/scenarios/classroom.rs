@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use integration::{Finished, Peer, Place, numbered, sha256_hex};
+use integration::{Finished, Peer, Sandbox, numbered, sha256_hex};
 use serde_json::Value;
 
 const MESSAGES: u64 = 50;
@@ -81,10 +81,10 @@ fn one<'a>(conversations: &'a [Value], direction: &str) -> &'a Value {
 
 #[test]
 fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.ready_peer("A", server.address());
-    let b = place.ready_peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
+    let b = sandbox.ready_peer("B", server.address());
     let texts = |from: &str| -> Vec<String> { (1..=MESSAGES).map(|n| text(from, n)).collect() };
 
     // A writes to B, who has never been here, and waits.

@@ -4,23 +4,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use integration::{Finished, Place, Process, binary};
+use integration::{Finished, Process, Sandbox, binary};
 
-/// A place with a page in each of three folders that says the folder's name, and a file `server.toml`.
-fn place(text: &str) -> Place {
-    let place = Place::new();
+/// A sandbox with a page in each of three folders that says the folder's name, and a file `server.toml`.
+fn sandbox(text: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
     for folder in ["one", "two", "three"] {
-        std::fs::create_dir(place.path(folder)).expect("the place can be written");
-        std::fs::write(place.path(folder).join("index.html"), folder).expect("the place can be written");
+        std::fs::create_dir(sandbox.path(folder)).expect("the sandbox can be written");
+        std::fs::write(sandbox.path(folder).join("index.html"), folder).expect("the sandbox can be written");
     }
-    std::fs::write(place.path("server.toml"), text).expect("the place can be written");
-    place
+    std::fs::write(sandbox.path("server.toml"), text).expect("the sandbox can be written");
+    sandbox
 }
 
-/// A server of the place, which starts elsewhere, so that paths of the file are not relative to where it starts.
-fn server(place: &Place, arguments: &[&str], variables: &[(&str, &Path)]) -> Process {
+/// A server of the sandbox that starts in another directory, so that paths of the file are not relative to where it starts.
+fn server(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &Path)]) -> Process {
     let mut command = Command::new(binary("server"));
-    command.arg("--config").arg(place.path("server.toml")).args(arguments).current_dir("/");
+    command.arg("--config").arg(sandbox.path("server.toml")).args(arguments).current_dir("/");
     command.envs(variables.iter().copied());
     Process::start(format!("server {}", arguments.join(" ")), command)
 }
@@ -42,24 +42,24 @@ fn page(server: &Process) -> String {
 
 #[test]
 fn the_command_line_counts_more_than_the_environment_and_that_more_than_the_file() {
-    let place = place("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n");
-    let (two, three) = (place.path("two"), place.path("three"));
-    let first = server(&place, &[], &[]);
+    let sandbox = sandbox("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n");
+    let (two, three) = (sandbox.path("two"), sandbox.path("three"));
+    let first = server(&sandbox, &[], &[]);
     assert_eq!(page(&first), "one");
-    assert!(place.path("kept").join("store.redb").is_file(), "what is kept is beside the file");
+    assert!(sandbox.path("kept").join("store.redb").is_file(), "what is kept is beside the file");
     first.kill();
-    let second = server(&place, &[], &[("SWITCHBOARD_ROOT", &two)]);
+    let second = server(&sandbox, &[], &[("SWITCHBOARD_ROOT", &two)]);
     assert_eq!(page(&second), "two");
     second.kill();
-    let third = server(&place, &["--root", text_of(&three)], &[("SWITCHBOARD_ROOT", &two)]);
+    let third = server(&sandbox, &["--root", text_of(&three)], &[("SWITCHBOARD_ROOT", &two)]);
     assert_eq!(page(&third), "three");
 }
 
 #[test]
 fn the_log_is_as_the_file_says() {
     for (text, is_json) in [("log_format = \"json\"", true), ("log_format = \"text\"", false)] {
-        let place = place(&format!("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n{text}"));
-        let server = server(&place, &[], &[]);
+        let sandbox = sandbox(&format!("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n{text}"));
+        let server = server(&sandbox, &[], &[]);
         page(&server);
         server.signal(rustix::process::Signal::TERM);
         let finished: Finished = server.finish().expect(0);
@@ -75,27 +75,28 @@ fn the_log_is_as_the_file_says() {
 
 #[test]
 fn check_says_what_would_be_served_and_starts_nothing() {
-    let place = place(
+    let sandbox = sandbox(
         "listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n[[site]]\nhosts = \"b.example\"\nroot = \"two\"",
     );
-    let finished = server(&place, &["--check"], &[]).finish().expect(0);
+    let finished = server(&sandbox, &["--check"], &[]).finish().expect(0);
     assert_eq!(finished.stderr, "");
     for words in
-        ["127.0.0.1:0", text_of(&place.path("one")), "site for b.example", text_of(&place.path("two"))]
+        ["127.0.0.1:0", text_of(&sandbox.path("one")), "site for b.example", text_of(&sandbox.path("two"))]
     {
         assert!(finished.lines.iter().any(|line| line.contains(words)), "{words}: {:?}", finished.lines);
     }
     assert!(!finished.lines.iter().any(|line| line.starts_with("listening on")));
-    assert!(!place.path("kept").exists(), "nothing was started");
+    assert!(!sandbox.path("kept").exists(), "nothing was started");
 }
 
 #[test]
 fn what_is_wrong_is_said_at_once_with_its_places_and_nothing_starts() {
-    let place = place("listen = \"127.0.0.1:0\"\nlisen = 1\nroot = \"none\"\ndata = \"kept\"\n\n  spa = 1");
-    let file = place.path("server.toml");
+    let sandbox =
+        sandbox("listen = \"127.0.0.1:0\"\nlisen = 1\nroot = \"none\"\ndata = \"kept\"\n\n  spa = 1");
+    let file = sandbox.path("server.toml");
     let variables = [("SWITCHBOARD_HEAD_TIMEOUT", Path::new("30"))];
     for (arguments, count) in [(&["--check"][..], 4), (&[], 3)] {
-        let finished = server(&place, arguments, &variables).finish().expect(1);
+        let finished = server(&sandbox, arguments, &variables).finish().expect(1);
         let said: Vec<&str> = finished.stderr.lines().collect();
         assert_eq!(said.len(), count, "{said:?}");
         assert!(finished.lines.is_empty(), "{:?}", finished.lines);
@@ -109,12 +110,12 @@ fn what_is_wrong_is_said_at_once_with_its_places_and_nothing_starts() {
             assert!(found.is_some_and(|line| line.contains(words)), "{start}: {said:?}");
         }
     }
-    assert!(!place.path("kept").exists(), "nothing was started");
+    assert!(!sandbox.path("kept").exists(), "nothing was started");
 }
 
 #[test]
 fn a_command_line_that_is_wrong_is_a_mistake_in_usage() {
-    let place = place("");
+    let sandbox = sandbox("");
     for (argument, words) in [
         ("--head-timeout=30", "unit"),
         ("--header=Date: a", "the server sends the field Date itself"),
@@ -122,7 +123,7 @@ fn a_command_line_that_is_wrong_is_a_mistake_in_usage() {
         ("--log-format=xml", "possible values: text, json"),
         ("--lisen=systemd", "--listen"),
     ] {
-        let finished = server(&place, &[argument], &[]).finish().expect(2);
+        let finished = server(&sandbox, &[argument], &[]).finish().expect(2);
         assert!(finished.stderr.contains(words), "{argument}: {}", finished.stderr);
     }
 }

@@ -1,13 +1,13 @@
 //! A directory that another process runs: commands go through its control socket.
 
-use integration::Place;
+use integration::Sandbox;
 
 #[test]
 fn commands_beside_a_listening_process_are_carried_out_by_it() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.ready_peer("A", server.address());
-    let b = place.ready_peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
+    let b = sandbox.ready_peer("B", server.address());
     let at_b = b.start(&["listen"]);
     at_b.event("joined", |_| true);
     let mut at_a = a.start(&["listen"]);

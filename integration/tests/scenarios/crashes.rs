@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use integration::{Peer, Place, Process, Server, numbered};
+use integration::{Peer, Process, Sandbox, Server, numbered};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
@@ -17,8 +17,8 @@ fn texts(events: &[Value]) -> Vec<&str> {
 }
 
 /// Makes two peers known to the server.
-fn acquaint(place: &Place, server: std::net::SocketAddr) -> (Peer, Peer) {
-    let (a, b) = (place.peer("A", server), place.peer("B", server));
+fn acquaint(sandbox: &Sandbox, server: std::net::SocketAddr) -> (Peer, Peer) {
+    let (a, b) = (sandbox.peer("A", server), sandbox.peer("B", server));
     a.run(&["who"]).expect(0);
     b.run(&["who"]).expect(0);
     (a, b)
@@ -26,9 +26,9 @@ fn acquaint(place: &Place, server: std::net::SocketAddr) -> (Peer, Peer) {
 
 #[test]
 fn messages_stored_on_a_server_that_restarts_arrive_once() {
-    let place = Place::new();
-    let mut server = place.server_to_restart();
-    let (a, b) = acquaint(&place, server.address());
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.server_to_restart();
+    let (a, b) = acquaint(&sandbox, server.address());
     let stored = a.run_with_input(&["send", "B", "-"], &lines(1..=20)).expect(0);
     assert_eq!(stored.events("stored").len(), 20);
     server = server.restart();
@@ -48,9 +48,9 @@ fn messages_stored_on_a_server_that_restarts_arrive_once() {
 
 #[test]
 fn a_sender_gets_all_receipts_although_the_server_is_killed_meanwhile() {
-    let place = Place::new();
-    let mut server = place.server_to_restart();
-    let (a, b) = acquaint(&place, server.address());
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.server_to_restart();
+    let (a, b) = acquaint(&sandbox, server.address());
     let listening = b.start(&["listen", "--count", "160"]);
     listening.event("joined", |_| true);
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
@@ -73,9 +73,9 @@ fn a_sender_gets_all_receipts_although_the_server_is_killed_meanwhile() {
 
 #[test]
 fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwhile() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = acquaint(&place, server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = acquaint(&sandbox, server.address());
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
     let mut shown = Vec::new();
     for round in 0..4_u64 {
@@ -131,9 +131,9 @@ const LINES_A_ROUND: u64 = 15;
 #[test]
 fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
     let mut random = StdRng::seed_from_u64(20_260_801);
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = acquaint(&place, server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = acquaint(&sandbox, server.address());
     let peers = [(&a, "B"), (&b, "A")];
     let mut said = [Said::default(), Said::default()];
     let mut running = vec![a.start(&[]), b.start(&[])];
@@ -194,9 +194,9 @@ fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
 
 #[test]
 fn messages_queued_without_a_server_go_when_there_is_one() {
-    let place = Place::new();
-    let server = place.server_to_restart();
-    let (a, b) = acquaint(&place, server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (a, b) = acquaint(&sandbox, server.address());
     let address = server.address();
     let data = server.data().to_owned();
     server.stop();

@@ -1,6 +1,6 @@
 //! Many peers at the same time.
 
-use integration::{Place, Process, numbered};
+use integration::{Process, Sandbox, numbered};
 use serde_json::Value;
 
 const PEERS: usize = 20;
@@ -12,10 +12,10 @@ fn name(at: usize) -> String {
 
 #[test]
 fn twenty_peers_write_around_a_ring_at_the_same_time() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut peers: Vec<Process> =
-        (0..PEERS).map(|at| place.peer(&name(at), server.address()).start(&["--wait", "60"])).collect();
+        (0..PEERS).map(|at| sandbox.peer(&name(at), server.address()).start(&["--wait", "60"])).collect();
     for number in 1..=MESSAGES {
         for (at, peer) in peers.iter_mut().enumerate() {
             peer.type_line(&format!("/msg {} number {number} from {}", name(at + 1), name(at)));

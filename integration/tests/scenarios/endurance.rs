@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use integration::http::{HttpConnection, get};
-use integration::{PATIENCE, Place, Server};
+use integration::{PATIENCE, Sandbox, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// More lines than the queue in front of standard output and the pipe behind it have room for.
@@ -27,9 +27,9 @@ impl Drop for Ended {
 
 #[test]
 fn nobody_has_to_read_what_the_server_prints() {
-    let place = Place::new();
-    place.put_site(&[("index.html", "here")]);
-    let mut command = Server::site_command(&place.path("data"), &place.path("site"));
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "here")]);
+    let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
     command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
     let mut server = Ended(command.spawn().expect("the server can be started"));
     let mut output = BufReader::new(server.0.stdout.take().expect("it is piped"));
@@ -66,9 +66,9 @@ fn nobody_has_to_read_what_the_server_prints() {
 
 #[test]
 fn requests_that_are_here_when_the_server_ends_are_answered() {
-    let place = Place::new();
-    place.put_site(&[("index.html", "here")]);
-    let server = place.site_server(&["--quiet"]);
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "here")]);
+    let server = sandbox.site_server(&["--quiet"]);
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| HttpConnection::open(server.address())).collect();
     for connection in &mut connections {
         assert_eq!(connection.get("/", &[]).text(), "here");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use integration::{Finished, Passing, Peer, Place, Process, Proxy, sha256_hex};
+use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -91,7 +91,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
     search_and_fetch(b, a, "night", "lighthouse.svg", route);
     search_and_fetch(a, b, "noise", "big noise.bin", route);
 
-    // By digest, to a place of one's own.
+    // By digest, to a chosen path.
     let sunset = std::fs::read(a.dir.join("sunset.png")).expect("A has it");
     let output = b.dir.join("evening.png");
     let path = output.to_str().expect("temporary folders have plain names");
@@ -106,10 +106,10 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
 
 #[test]
 fn search_and_fetch_both_ways_straight_from_the_holder() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.ready_peer("A", server.address());
-    let b = place.ready_peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
+    let b = sandbox.ready_peer("B", server.address());
     both_ways(&a, &b, "direct");
     let log = server.stop().lines;
     assert!(!log.iter().any(|line| line.contains("kind=\"file\"")), "no file passed the server");
@@ -117,12 +117,12 @@ fn search_and_fetch_both_ways_straight_from_the_holder() {
 
 #[test]
 fn search_and_fetch_both_ways_through_the_server() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     // The server never hears at which port the peers could be dialled.
     let firewall = Proxy::start(server.address(), Passing::WithoutPorts);
-    let a = place.ready_peer("A", firewall.address());
-    let b = place.ready_peer("B", firewall.address());
+    let a = sandbox.ready_peer("A", firewall.address());
+    let b = sandbox.ready_peer("B", firewall.address());
     both_ways(&a, &b, "server");
     // What passed is ciphertext.
     let recorded = firewall.recorded();
@@ -141,15 +141,15 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[test]
 fn a_file_that_is_there_is_not_overwritten() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.ready_peer("A", server.address());
-    let b = place.ready_peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
+    let b = sandbox.ready_peer("B", server.address());
     let _sharing = share(&b);
     let expected = std::fs::read(b.dir.join("wind.csv")).expect("B has it");
     std::fs::create_dir(a.dir.join("downloads")).expect("it is not there yet");
     let path = a.dir.join("downloads").join("wind.csv");
-    std::fs::write(&path, "mine").expect("the place can be written");
+    std::fs::write(&path, "mine").expect("the sandbox can be written");
 
     a.run(&["get", "wind.csv"]).expect(1).says(&["wind.csv"]);
     assert_eq!(std::fs::read(&path).expect("it is still there"), b"mine");

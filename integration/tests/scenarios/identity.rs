@@ -1,15 +1,15 @@
 //! Who is who: one identity in two places, cards by file, keys that change.
 
-use integration::Place;
+use integration::Sandbox;
 
 #[test]
 fn the_newest_of_two_places_with_one_identity_takes_over() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
-    let b = place.peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
     a.run(&["who"]).expect(0);
-    let elsewhere = a.copy_into(&place.path("elsewhere"));
+    let elsewhere = a.copy_into(&sandbox.path("elsewhere"));
 
     let first = a.start(&["listen"]);
     first.event("joined", |_| true);
@@ -28,15 +28,15 @@ fn the_newest_of_two_places_with_one_identity_takes_over() {
 
 #[test]
 fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
-    let b = place.peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
     let card = b.run(&["card"]).expect(0).answers("card");
     let text = card[0]["card"].as_str().expect("a card is text");
-    let file = place.path("B.card");
+    let file = sandbox.path("B.card");
     let letter = format!("Dear A, this is my card:\n\n{text}\nYours, B\n");
-    std::fs::write(&file, letter).expect("the place can be written");
+    std::fs::write(&file, letter).expect("the sandbox can be written");
     let path = file.to_str().expect("temporary folders have plain names");
     let trusted = a.run(&["import", path]).expect(0).answers("trusted");
     assert_eq!(trusted[0]["name"], "B");
@@ -53,9 +53,9 @@ fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
 
 #[test]
 fn a_damaged_or_foreign_card_is_not_taken_in() {
-    let place = Place::new();
-    let a = place.peer("A", place.nobodys_address());
-    let b = place.peer("B", place.nobodys_address());
+    let sandbox = Sandbox::new();
+    let a = sandbox.peer("A", sandbox.nobodys_address());
+    let b = sandbox.peer("B", sandbox.nobodys_address());
     let card = b.run(&["card"]).expect(0).answers("card");
     let text = card[0]["card"].as_str().expect("a card is text");
     // A digit in the middle of the block.
@@ -63,14 +63,14 @@ fn a_damaged_or_foreign_card_is_not_taken_in() {
     let at = damaged.len() / 2;
     damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
     for (name, bytes) in [("damaged", damaged), ("none", b"hello".to_vec())] {
-        let file = place.path(name);
-        std::fs::write(&file, bytes).expect("the place can be written");
+        let file = sandbox.path(name);
+        std::fs::write(&file, bytes).expect("the sandbox can be written");
         let path = file.to_str().expect("temporary folders have plain names");
         a.run(&["import", path]).expect(1).says(&["card"]);
     }
     a.run(&["import", "/nowhere/B.card"]).expect(2).says(&["/nowhere/B.card"]);
     let own = a.run(&["card"]).expect(0).answers("card");
-    let file = place.path("own");
+    let file = sandbox.path("own");
     std::fs::write(&file, own[0]["card"].as_str().expect("a card is text")).expect("it can be written");
     let path = file.to_str().expect("temporary folders have plain names");
     a.run(&["import", path]).expect(1).says(&["own card"]);
@@ -78,10 +78,10 @@ fn a_damaged_or_foreign_card_is_not_taken_in() {
 
 #[test]
 fn a_changed_key_is_refused_until_it_is_trusted() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
-    let b = place.peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
     let listening = b.start(&["listen", "--count", "1"]);
     a.run(&["send", "B", "to the first B", "--wait", "60"]).expect(0);
     listening.finish().expect(0);
@@ -90,7 +90,7 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
 
     // Another B at another server.
     std::fs::remove_dir_all(&b.dir).expect("it is there");
-    let server = integration::Server::start(&place.path("other_server_data"));
+    let server = integration::Server::start(&sandbox.path("other_server_data"));
     let (a, b) = (a.at(server.address()), b.at(server.address()));
     let new = b.fingerprint();
     assert_ne!(old, new);

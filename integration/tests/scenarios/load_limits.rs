@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integration::http::{Answer, HttpConnection, get, until};
-use integration::{PATIENCE, Place, Process, Server, binary};
+use integration::{PATIENCE, Process, Sandbox, Server, binary};
 use rustix::process::Signal;
 
 /// Far longer than a timeout of a second takes to act on a busy machine, and shorter than the timeouts that are the default.
@@ -25,26 +25,27 @@ const PAGES: usize = 64;
 const FILES: u32 = 10_000;
 const BIG_BYTES: u64 = 64 << 20;
 
-fn place() -> Place {
-    let place = Place::new();
-    place.put_site(&[
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[
         ("index.html", "here"),
         ("50x.html", "<p>Later"),
         ("new.txt", "new"),
         ("newer.txt", "newer"),
     ]);
-    place
+    sandbox
 }
 
 /// A file too large for all buffers on the way to a client that does not read.
-fn put_big(place: &Place) {
-    let file = std::fs::File::create(place.path("site").join("big.bin")).expect("the place can be written");
+fn put_big(sandbox: &Sandbox) {
+    let file =
+        std::fs::File::create(sandbox.path("site").join("big.bin")).expect("the sandbox can be written");
     file.set_len(BIG_BYTES).expect("it has holes only");
 }
 
 /// A server that also answers questions about itself, there.
-fn server_with_admin(place: &Place, arguments: &[&str]) -> (Server, SocketAddr) {
-    let server = place.site_server(&[&["--quiet", "--admin", "127.0.0.1:0"], arguments].concat());
+fn server_with_admin(sandbox: &Sandbox, arguments: &[&str]) -> (Server, SocketAddr) {
+    let server = sandbox.site_server(&[&["--quiet", "--admin", "127.0.0.1:0"], arguments].concat());
     let admin = server.process().line("metrics and health on ");
     (server, admin.parse().expect("it is an address"))
 }
@@ -55,7 +56,7 @@ fn metric(admin: SocketAddr, name: &str) -> u64 {
     value.expect("it is there").parse().expect("it is a number")
 }
 
-/// A connection that has its place: it has been answered.
+/// A connection that counts against the limit: it has been answered.
 fn served(address: SocketAddr) -> HttpConnection {
     let mut connection = HttpConnection::open(address);
     assert_eq!(connection.get("/", &[]).text(), "here");
@@ -67,7 +68,7 @@ fn greeting(address: SocketAddr) -> Answer {
     HttpConnection::open(address).answer().expect("it is told why it is turned away")
 }
 
-/// Waits until a new connection is answered: a place is free some time after its connection was closed.
+/// Waits until a new connection is answered: the server notices some time later that another was closed.
 fn wait_for_room(address: SocketAddr) {
     until("there is room again", || {
         let mut connection = HttpConnection::open(address);
@@ -78,8 +79,8 @@ fn wait_for_room(address: SocketAddr) {
 
 #[test]
 fn connections_over_the_limit_are_turned_away_until_there_is_room() {
-    let place = place();
-    let (server, admin) = server_with_admin(&place, &["--sessions-max=4", "--connections-per-address=4"]);
+    let sandbox = sandbox();
+    let (server, admin) = server_with_admin(&sandbox, &["--sessions-max=4", "--connections-per-address=4"]);
     let mut kept: Vec<_> = (0..4).map(|_| served(server.address())).collect();
     let refused = greeting(server.address());
     assert_eq!(refused.status, 503);
@@ -99,8 +100,8 @@ fn connections_over_the_limit_are_turned_away_until_there_is_room() {
 
 #[test]
 fn one_address_does_not_take_all_places() {
-    let place = place();
-    let server = place.site_server(&["--sessions-max=100", "--connections-per-address=3"]);
+    let sandbox = sandbox();
+    let server = sandbox.site_server(&["--sessions-max=100", "--connections-per-address=3"]);
     let mut kept: Vec<_> = (0..3).map(|_| served(server.address())).collect();
     assert_eq!(greeting(server.address()).status, 503);
     let mut other = HttpConnection::open_from([127, 0, 0, 2], server.address());
@@ -112,17 +113,17 @@ fn one_address_does_not_take_all_places() {
 
 #[test]
 fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
-    let place = place();
+    let sandbox = sandbox();
     // What was written a moment ago is read twice, and the second time there would be no descriptor.
-    let page = std::fs::metadata(place.path("site").join("index.html")).expect("it is there");
+    let page = std::fs::metadata(sandbox.path("site").join("index.html")).expect("it is there");
     until("the page is old enough to be believed", || {
         let age = page.modified().ok()?.elapsed().ok()?;
         (age > Duration::from_millis(100)).then_some(())
     });
-    let data = place.path("data");
+    let data = sandbox.path("data");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(binary("server"));
-    command.arg("--data").arg(&data).arg("--root").arg(place.path("site"));
+    command.arg("--data").arg(&data).arg("--root").arg(sandbox.path("site"));
     command.args(["--listen", "127.0.0.1:0"]);
     let server = Server::launch(&data, command);
     let mut kept = served(server.address());
@@ -142,8 +143,8 @@ fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
 
 #[test]
 fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
-    let place = place();
-    let (server, admin) = server_with_admin(&place, &["--head-timeout=1s"]);
+    let sandbox = sandbox();
+    let (server, admin) = server_with_admin(&sandbox, &["--head-timeout=1s"]);
     let start = Instant::now();
     let mut half = HttpConnection::open(server.address());
     half.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-");
@@ -174,8 +175,8 @@ fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
 
 #[test]
 fn a_connection_without_a_request_ends_in_time() {
-    let place = place();
-    let server = place.site_server(&["--idle-timeout=1s"]);
+    let sandbox = sandbox();
+    let server = sandbox.site_server(&["--idle-timeout=1s"]);
     let start = Instant::now();
     let mut idle = served(server.address());
     assert_eq!(idle.answer(), None);
@@ -185,9 +186,9 @@ fn a_connection_without_a_request_ends_in_time() {
 
 #[test]
 fn a_client_that_takes_nothing_is_cut_off() {
-    let place = place();
-    put_big(&place);
-    let (server, admin) = server_with_admin(&place, &["--write-timeout=2s"]);
+    let sandbox = sandbox();
+    put_big(&sandbox);
+    let (server, admin) = server_with_admin(&sandbox, &["--write-timeout=2s"]);
     let open = || metric(admin, "switchboard_connections_open");
     // It takes so little that there is no room for more between two looks of the server, but it takes something.
     let mut slow = HttpConnection::open_narrow(server.address());
@@ -219,12 +220,12 @@ fn a_client_that_takes_nothing_is_cut_off() {
 
 #[test]
 fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
-    let place = place();
-    put_big(&place);
+    let sandbox = sandbox();
+    put_big(&sandbox);
     // Larger than what a socket holds, in memory.
     let page = "x".repeat(256 << 10);
-    place.put_site(&[("page.txt", &page)]);
-    let (server, admin) = server_with_admin(&place, &[]);
+    sandbox.put_site(&[("page.txt", &page)]);
+    let (server, admin) = server_with_admin(&sandbox, &[]);
     let mut pausing: Vec<_> = (0..SLOW_READERS).map(|_| HttpConnection::open(server.address())).collect();
     for reader in &mut pausing {
         reader.ask("GET", "/big.bin", &[]);
@@ -254,8 +255,8 @@ fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
 
 #[test]
 fn slow_clients_do_not_keep_others_waiting() {
-    let place = place();
-    let server = place.site_server(&["--quiet"]);
+    let sandbox = sandbox();
+    let server = sandbox.site_server(&["--quiet"]);
     let mut slow: Vec<_> = (0..SLOW_CLIENTS).map(|_| HttpConnection::open(server.address())).collect();
     for connection in &mut slow {
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ");
@@ -276,12 +277,12 @@ fn slow_clients_do_not_keep_others_waiting() {
 
 #[test]
 fn each_of_ten_thousand_files_in_any_order_is_itself() {
-    let place = place();
+    let sandbox = sandbox();
     let content = |number: u32| format!("{number}-{}\n", "x".repeat(number as usize % 300));
     for number in 0..FILES {
-        place.put_site(&[(&format!("many/{number}.txt"), &content(number))]);
+        sandbox.put_site(&[(&format!("many/{number}.txt"), &content(number))]);
     }
-    let (server, admin) = server_with_admin(&place, &["--cache-bytes=1M"]);
+    let (server, admin) = server_with_admin(&sandbox, &["--cache-bytes=1M"]);
     let (first, address) = (rand::random_range(0..FILES), server.address());
     println!("starts with {first}");
     std::thread::scope(|scope| {
@@ -290,8 +291,8 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
                 let mut connection = HttpConnection::open(address);
                 for step in 0..FILES {
                     // Coprime to their number, so each comes once; the other half goes the other way round.
-                    let place = if half == 0 { step } else { FILES - 1 - step };
-                    let number = (first + place * 7919) % FILES;
+                    let position = if half == 0 { step } else { FILES - 1 - step };
+                    let number = (first + position * 7919) % FILES;
                     let answer = connection.get(&format!("/many/{number}.txt"), &[]);
                     assert_eq!((answer.status, answer.text()), (200, content(number).as_str()));
                 }
@@ -306,9 +307,9 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
 
 #[test]
 fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
-    let place = place();
-    put_big(&place);
-    let (server, admin) = server_with_admin(&place, &[]);
+    let sandbox = sandbox();
+    put_big(&sandbox);
+    let (server, admin) = server_with_admin(&sandbox, &[]);
     let mut connection = HttpConnection::open(server.address());
     let paths = [("/", 200), ("/missing", 404), ("/missing/", 404), ("/.env", 404), ("/big.bin", 304)];
     // Written a moment ago, what is there may be read more than once.
@@ -326,9 +327,9 @@ fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
 
 #[test]
 fn an_end_in_order_lets_answers_come_to_theirs() {
-    let place = place();
-    put_big(&place);
-    let server = place.site_server(&[]);
+    let sandbox = sandbox();
+    put_big(&sandbox);
+    let server = sandbox.site_server(&[]);
     let mut readers: Vec<_> = (0..4).map(|_| HttpConnection::open(server.address())).collect();
     for reader in &mut readers {
         reader.ask("GET", "/big.bin", &[]);
@@ -369,12 +370,12 @@ fn slowhttptest_does_not_keep_others_waiting() {
         eprintln!("skipped: slowhttptest is not installed");
         return;
     }
-    let place = place();
-    put_big(&place);
-    let server = place.site_server(&["--quiet"]);
+    let sandbox = sandbox();
+    put_big(&sandbox);
+    let server = sandbox.site_server(&["--quiet"]);
     let address = server.address();
     for mode in [&["-H"][..], &["-B"], &["-R"], &["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32"]] {
-        let mut attack = slowhttptest(address, mode, &place.path(""));
+        let mut attack = slowhttptest(address, mode, &sandbox.path(""));
         attack.end_input();
         let (start, mut count) = (Instant::now(), 0);
         while !attack.has_ended() {

@@ -1,4 +1,4 @@
-//! The scenarios: each starts real processes in a temporary place and is named for what it shows.
+//! The scenarios: each starts real processes in a temporary folder and is named for what it shows.
 
 mod access_log;
 mod burdens;

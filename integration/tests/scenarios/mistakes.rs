@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use integration::{Finished, Peer, Place, Process, Server, binary};
+use integration::{Finished, Peer, Process, Sandbox, Server, binary};
 
 fn run(name: &str, arguments: &[&str]) -> Finished {
     let mut command = Command::new(binary(name));
@@ -42,9 +42,9 @@ fn arguments_that_make_no_sense_are_usage_errors() {
 
 #[test]
 fn without_a_server_commands_say_so_and_exit_with_2() {
-    let place = Place::new();
-    let nobody = place.nobodys_address();
-    let a = place.peer("A", nobody);
+    let sandbox = Sandbox::new();
+    let nobody = sandbox.nobodys_address();
+    let a = sandbox.peer("A", nobody);
     for command in [&["who"][..], &["search", "sea"], &["get", "x.txt"], &["share"], &["listen"]] {
         a.run(command).expect(2).says(&[&nobody.to_string()]);
     }
@@ -57,10 +57,10 @@ fn without_a_server_commands_say_so_and_exit_with_2() {
 
 #[test]
 fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
-    let b = place.peer("B", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
     for name in ["good.txt", "also good.txt"] {
         b.put(name, name.as_bytes());
     }
@@ -109,9 +109,9 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
 
 #[test]
 fn a_file_that_nobody_has_is_not_got() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
     a.run(&["get", "unheard-of.txt"]).expect(1).says(&["unheard-of.txt"]);
     let digest = format!("sha256:{}", "0".repeat(64));
     a.run(&["get", &digest]).expect(1).says(&["000000"]);
@@ -121,32 +121,32 @@ fn a_file_that_nobody_has_is_not_got() {
 
 #[test]
 fn directories_that_are_none_are_named() {
-    let place = Place::new();
-    let file = place.path("file");
-    std::fs::write(&file, "not a directory").expect("the place can be written");
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("file");
+    std::fs::write(&file, "not a directory").expect("the sandbox can be written");
     let text = file.to_str().expect("temporary folders have plain names");
-    let peer = |dir: &Path| Peer { dir: dir.to_owned(), server: place.nobodys_address().to_string() };
+    let peer = |dir: &Path| Peer { dir: dir.to_owned(), server: sandbox.nobodys_address().to_string() };
     peer(&file).run(&["card"]).expect(1).says(&[text]);
-    let deep = place.path("no").join("such").join("A");
+    let deep = sandbox.path("no").join("such").join("A");
     peer(&deep).run(&["card"]).expect(1).says(&["no such directory"]);
     refused(&file, "127.0.0.1:0").expect(1).says(&[text]);
     run(
         "server",
-        &["--listen", "127.0.0.1:0", "--root", text, "--data", place.path("d").to_str().expect("plain")],
+        &["--listen", "127.0.0.1:0", "--root", text, "--data", sandbox.path("d").to_str().expect("plain")],
     )
     .expect(1)
     .says(&[text]);
     // Its private folder is a file.
-    let a = peer(&place.path("A"));
+    let a = peer(&sandbox.path("A"));
     a.put(".switchboard", b"");
     a.run(&["card"]).expect(1).says(&[".switchboard"]);
 }
 
 #[test]
 fn a_damaged_identity_is_named_and_left_alone() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.peer("A", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
     a.run(&["who"]).expect(0);
     let path = a.private().join("identity.pem");
     let good = std::fs::read(&path).expect("it was made");
@@ -165,28 +165,29 @@ fn a_damaged_identity_is_named_and_left_alone() {
 
 #[test]
 fn a_second_server_on_the_same_port_or_data_does_not_start() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let address = server.address().to_string();
-    refused(&place.path("other_data"), &address).expect(1).says(&[&address]);
+    refused(&sandbox.path("other_data"), &address).expect(1).says(&[&address]);
     let text = server.data().to_str().expect("temporary folders have plain names").to_owned();
     refused(server.data(), "127.0.0.1:0").expect(1).says(&[&text, "another server"]);
     // The first goes on.
-    place.peer("A", server.address()).run(&["who"]).expect(0);
+    sandbox.peer("A", server.address()).run(&["who"]).expect(0);
     server.stop();
 }
 
 #[test]
 fn a_server_whose_start_fails_halfway_ends_and_says_why() {
-    let place = Place::new();
-    place.put_site(&[("index.html", "")]);
-    let path = |name: &str| place.path(name).to_str().expect("temporary folders have plain names").to_owned();
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "")]);
+    let path =
+        |name: &str| sandbox.path(name).to_str().expect("temporary folders have plain names").to_owned();
     let (site, missing, log) = (path("site"), path("missing"), path("access.log"));
     let two = path("two.toml");
     std::fs::write(&two, format!("root = {site:?}\n[[site]]\nhosts = [\"b.test\"]\nroot = {missing:?}\n"))
-        .expect("the place can be written");
-    std::fs::create_dir(place.path("junk")).expect("the place can be written");
-    std::fs::write(place.path("junk/store.redb"), "junk").expect("the place can be written");
+        .expect("the sandbox can be written");
+    std::fs::create_dir(sandbox.path("junk")).expect("the sandbox can be written");
+    std::fs::write(sandbox.path("junk/store.redb"), "junk").expect("the sandbox can be written");
     // What is started before waits for others, and must not wait for ever.
     for (data, arguments, said) in [
         ("a", &["--access-log", &log, "--root", &missing][..], &missing),

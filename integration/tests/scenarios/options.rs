@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use integration::{Finished, Peer, Place, Process, binary};
+use integration::{Finished, Peer, Process, Sandbox, binary};
 
 /// Runs a peer without `--json`.
 fn for_people(peer: &Peer, server: std::net::SocketAddr, arguments: &[&str]) -> Process {
@@ -19,9 +19,9 @@ fn value<'a>(finished: &'a Finished, words: &str) -> &'a str {
 
 #[test]
 fn with_rekey_1_every_message_has_a_conversation_of_its_own() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     let listening = b.start(&["listen", "--count", "3"]);
     listening.event("joined", |_| true);
     let texts = ["one", "two", "three"].map(str::to_owned);
@@ -35,11 +35,11 @@ fn with_rekey_1_every_message_has_a_conversation_of_its_own() {
 
 #[test]
 fn keys_under_a_passphrase_need_it() {
-    let place = Place::new();
-    let a = place.peer("A", place.nobodys_address());
-    let (right, wrong) = (place.path("right"), place.path("wrong"));
-    std::fs::write(&right, "open sesame\n").expect("the place can be written");
-    std::fs::write(&wrong, "open barley\n").expect("the place can be written");
+    let sandbox = Sandbox::new();
+    let a = sandbox.peer("A", sandbox.nobodys_address());
+    let (right, wrong) = (sandbox.path("right"), sandbox.path("wrong"));
+    std::fs::write(&right, "open sesame\n").expect("the sandbox can be written");
+    std::fs::write(&wrong, "open barley\n").expect("the sandbox can be written");
     let with = |file: &std::path::Path| {
         let path = file.to_str().expect("temporary folders have plain names");
         a.run(&["--passphrase-file", path, "card"])
@@ -54,9 +54,9 @@ fn keys_under_a_passphrase_need_it() {
 
 #[test]
 fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_terminal_obeys() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     let listening = for_people(&b, server.address(), &["listen", "--count", "1"]);
     listening.wait("joined", |lines| lines.iter().any(|l| l.starts_with("joined")).then_some(()));
     let sent = for_people(&a, server.address(), &["send", "B", "red \u{1b}[31malert", "--wait", "60"])
@@ -76,11 +76,11 @@ fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_te
 
 #[test]
 fn a_sender_restored_from_an_older_copy_gets_its_receipts_from_a_recipient_that_stayed() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     a.run(&["who"]).expect(0);
-    let restored = a.copy_into(&place.path("restored"));
+    let restored = a.copy_into(&sandbox.path("restored"));
     let listening = b.start(&["listen"]);
     listening.event("joined", |_| true);
     a.run(&["send", "B", "before the disk broke", "--wait", "60"]).expect(0);

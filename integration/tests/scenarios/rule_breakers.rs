@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use integration::{Character, PATIENCE, Place, RawConnection, Server};
+use integration::{Character, PATIENCE, RawConnection, Sandbox, Server};
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, PREFACE};
 use wire::protocol::{Envelope, ErrorCode, Kind, Side, ToPeer, ToServer};
 
@@ -40,8 +40,8 @@ fn length_only(length: usize) -> [u8; 4] {
 
 #[test]
 fn bad_frames_get_an_error_before_and_after_joining() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
     let good = wire::frame::frame(&ToServer::Who { id: 1 });
@@ -77,8 +77,8 @@ fn bad_frames_get_an_error_before_and_after_joining() {
 
 #[test]
 fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
     for part in [&[][..], &[100], &[100, 0, 0, 0], &[100, 0, 0, 0, 1, 2, 3]] {
@@ -117,8 +117,8 @@ fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
 
 #[test]
 fn nobody_joins_with_another_proof_card_or_name() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
     let join = |connection: &RawConnection| match culprit.join(&connection.nonce, &connection.server) {
@@ -167,8 +167,8 @@ fn envelope<'a>(from: &'a str, to: &'a str) -> ToServer<'a> {
 
 #[test]
 fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use integration::{Passing, Place, Proxy};
+use integration::{Passing, Proxy, Sandbox};
 
 /// In every text and in the file's bytes, and nowhere else.
 const SECRET: &str = "the-treasure-lies-under-the-third-oak";
@@ -24,11 +24,11 @@ fn files_below(folder: &Path, visit: &mut impl FnMut(&Path)) {
 
 #[test]
 fn plaintext_is_never_on_the_wire_in_the_log_or_on_the_servers_disk() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let wire = Proxy::start(server.address(), Passing::WithoutPorts);
-    let a = place.peer("A", wire.address());
-    let b = place.peer("B", wire.address());
+    let a = sandbox.peer("A", wire.address());
+    let b = sandbox.peer("B", wire.address());
     b.put("map.txt", format!("{SECRET}\n").repeat(3_000).as_bytes());
     b.put("keyword.txt", b"visible-keyword, map.txt;");
 

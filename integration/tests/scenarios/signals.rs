@@ -1,14 +1,14 @@
 //! How processes are ended by a person.
 
-use integration::Place;
+use integration::Sandbox;
 use rustix::process::Signal;
 
 #[test]
 fn an_interrupted_server_drains_and_exits_with_0() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for signal in [Signal::INT, Signal::TERM] {
-        let server = place.server();
-        let a = place.peer("A", server.address());
+        let server = sandbox.server();
+        let a = sandbox.peer("A", server.address());
         let listening = a.start(&["listen"]);
         listening.event("joined", |_| true);
         server.end(signal);
@@ -17,9 +17,9 @@ fn an_interrupted_server_drains_and_exits_with_0() {
 
 #[test]
 fn an_interrupted_share_or_listen_exits_with_0_and_an_unfinished_one_with_1() {
-    let place = Place::new();
-    let server = place.server();
-    let a = place.ready_peer("A", server.address());
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
     for (command, signal, code) in [
         (&["share"][..], Signal::INT, 0),
         (&["share"], Signal::TERM, 0),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use integration::http::{Answer, HttpConnection, cut, get, until};
-use integration::{Finished, Place, Process, Server, binary};
+use integration::{Finished, Process, Sandbox, Server, binary};
 use serde_json::Value;
 
 /// Names that would do harm if they were taken for markup, an address or a script.
@@ -18,10 +18,10 @@ const NASTY: [&str; 6] = [
     "\u{202e}gpj.exe",
 ];
 
-fn place(files: &[(&str, &str)]) -> Place {
-    let place = Place::new();
-    place.put_site(files);
-    place
+fn sandbox(files: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(files);
+    sandbox
 }
 
 fn webclient(server: SocketAddr, file: &str, options: &[&str]) -> Finished {
@@ -38,12 +38,12 @@ fn method(server: &Server, method: &str, path: &str, fields: &[&str]) -> Answer 
 
 #[test]
 fn a_list_shows_every_name_as_a_name_and_its_link_leads_there() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (index, name) in NASTY.iter().enumerate() {
-        place.put_site(&[(&format!("files/{name}"), &format!("file {index}"))]);
+        sandbox.put_site(&[(&format!("files/{name}"), &format!("file {index}"))]);
     }
-    place.put_site(&[("files/.hidden", "hidden"), ("files/deep/a.txt", "deep")]);
-    let server = place.site_server(&["--listing"]);
+    sandbox.put_site(&[("files/.hidden", "hidden"), ("files/deep/a.txt", "deep")]);
+    let server = sandbox.site_server(&["--listing"]);
     let page = get(server.address(), "/files/", &["Accept: text/html"]);
     assert_eq!((page.status, page.field("Content-Type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.field("Content-Security-Policy").expect("it has one");
@@ -89,19 +89,19 @@ fn a_list_shows_every_name_as_a_name_and_its_link_leads_there() {
 
 #[test]
 fn without_being_told_nothing_is_listed_or_hidden_or_guessed() {
-    let place = place(&[
+    let sandbox = sandbox(&[
         ("index.html", "index"),
         ("files/a.txt", "a"),
         (".env", "secret"),
         (".git/config", "secret"),
         ("about.html", "about"),
     ]);
-    let server = place.site_server(&[]);
+    let server = sandbox.site_server(&[]);
     for path in ["/files/", "/.env", "/.git/config", "/about", "/some/route"] {
         assert_eq!(get(server.address(), path, &[]).status, 404, "{path}");
     }
     server.stop();
-    let server = place.site_server(&["--hidden-files", "--listing"]);
+    let server = sandbox.site_server(&["--hidden-files", "--listing"]);
     assert_eq!(get(server.address(), "/.env", &[]).text(), "secret");
     let list = get(server.address(), "/.git/", &["Accept: application/json"]);
     assert!(list.text().contains("\"config\""), "{}", list.text());
@@ -113,14 +113,14 @@ fn without_being_told_nothing_is_listed_or_hidden_or_guessed() {
 
 #[test]
 fn what_is_not_there_has_the_page_of_the_site() {
-    let place = place(&[("404.html", "<p>Nothing here"), ("a.txt", "a")]);
-    let server = place.site_server(&[]);
+    let sandbox = sandbox(&[("404.html", "<p>Nothing here"), ("a.txt", "a")]);
+    let server = sandbox.site_server(&[]);
     for path in ["/none", "/none/", "/a.txt/b", "/.hidden"] {
         let answer = get(server.address(), path, &[]);
         assert_eq!((answer.status, answer.text()), (404, "<p>Nothing here"), "{path}");
         assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"), "{path}");
     }
-    place.put_site(&[("404.html", "<p>Still nothing")]);
+    sandbox.put_site(&[("404.html", "<p>Still nothing")]);
     until("the new page", || {
         (get(server.address(), "/none", &[]).text() == "<p>Still nothing").then_some(())
     });
@@ -128,8 +128,8 @@ fn what_is_not_there_has_the_page_of_the_site() {
 
 #[test]
 fn an_application_of_one_page_gets_its_page_for_routes_and_not_for_files() {
-    let place = place(&[("index.html", "application"), ("app.js", "js"), ("docs/index.html", "docs")]);
-    let server = place.site_server(&["--spa"]);
+    let sandbox = sandbox(&[("index.html", "application"), ("app.js", "js"), ("docs/index.html", "docs")]);
+    let server = sandbox.site_server(&["--spa"]);
     for (path, expected) in
         [("/", "application"), ("/users/7", "application"), ("/app.js", "js"), ("/docs/", "docs")]
     {
@@ -143,20 +143,20 @@ fn an_application_of_one_page_gets_its_page_for_routes_and_not_for_files() {
     for _ in 0..10 {
         assert_eq!(connection.get("/users/7", &[]).text(), "application");
     }
-    place.put_site(&[("users/7", "a file")]);
+    sandbox.put_site(&[("users/7", "a file")]);
     assert_eq!(connection.get("/users/7", &[]).text(), "a file");
 }
 
 #[test]
 fn clean_addresses_lead_to_their_pages() {
-    let place = place(&[
+    let sandbox = sandbox(&[
         ("about.html", "about"),
         ("blog.html", "list of posts"),
         ("blog/first.html", "first"),
         ("plain", "plain"),
         ("plain.html", "not this"),
     ]);
-    let server = place.site_server(&["--clean-urls"]);
+    let server = sandbox.site_server(&["--clean-urls"]);
     for (path, expected) in [
         ("/about", "about"),
         ("/about.html", "about"),
@@ -174,9 +174,9 @@ fn clean_addresses_lead_to_their_pages() {
 
 #[test]
 fn fields_are_added_where_their_pattern_fits() {
-    let place =
-        place(&[("index.html", "i"), ("a.pdf", "p"), ("assets/a.js", "j"), ("assets/deep/b.js", "j")]);
-    let server = place.site_server(&[
+    let sandbox =
+        sandbox(&[("index.html", "i"), ("a.pdf", "p"), ("assets/a.js", "j"), ("assets/deep/b.js", "j")]);
+    let server = sandbox.site_server(&[
         "--header=X-Frame-Options: DENY",
         "--header=*.pdf X-Robots-Tag: noindex",
         "--cache-control=public, max-age=60",
@@ -201,8 +201,8 @@ fn fields_are_added_where_their_pattern_fits() {
 
 #[test]
 fn only_the_origins_that_may_read_the_site_are_told_so() {
-    let place = place(&[("data.json", "{}")]);
-    let server = place.site_server(&["--cors", "https://app.example", "--cors", "http://localhost:5173"]);
+    let sandbox = sandbox(&[("data.json", "{}")]);
+    let server = sandbox.site_server(&["--cors", "https://app.example", "--cors", "http://localhost:5173"]);
     let allowed = |origin: &str| {
         let answer = get(server.address(), "/data.json", &[&format!("Origin: {origin}")]);
         assert_eq!(answer.status, 200);
@@ -223,19 +223,19 @@ fn only_the_origins_that_may_read_the_site_are_told_so() {
     assert!(methods.contains("GET") && !methods.contains("PUT"), "{methods}");
     server.stop();
 
-    let server = place.site_server(&["--cors", "*"]);
+    let server = sandbox.site_server(&["--cors", "*"]);
     let answer = get(server.address(), "/data.json", &["Origin: https://any.example"]);
     assert_eq!(answer.field("Access-Control-Allow-Origin"), Some("*"));
     server.stop();
-    let server = place.site_server(&[]);
+    let server = sandbox.site_server(&[]);
     let answer = get(server.address(), "/data.json", &["Origin: https://any.example"]);
     assert_eq!(answer.field("Access-Control-Allow-Origin"), None);
 }
 
 #[test]
 fn redirections_are_followed_by_our_client_to_the_end() {
-    let place = place(&[("new.html", "it is here"), ("posts/a b.html", "a post")]);
-    let server = place.site_server(&[
+    let sandbox = sandbox(&[("new.html", "it is here"), ("posts/a b.html", "a post")]);
+    let server = sandbox.site_server(&[
         "--redirect=/old /newer",
         "--redirect=/newer /new.html 302",
         "--redirect=/blog/* /posts/* 308",
@@ -262,18 +262,18 @@ fn redirections_are_followed_by_our_client_to_the_end() {
 
 #[test]
 fn each_host_of_the_file_has_its_own_site() {
-    let place = place(&[("index.html", "default")]);
+    let sandbox = sandbox(&[("index.html", "default")]);
     for (folder, page) in [("docs", "documents"), ("shop", "things")] {
-        std::fs::create_dir(place.path(folder)).expect("the place can be written");
-        std::fs::write(place.path(folder).join("index.html"), page).expect("the place can be written");
+        std::fs::create_dir(sandbox.path(folder)).expect("the sandbox can be written");
+        std::fs::write(sandbox.path(folder).join("index.html"), page).expect("the sandbox can be written");
     }
     let text = "listen = \"127.0.0.1:0\"\nroot = \"site\"\ndata = \"kept\"\nheader = [\"X-Site: default\"]\n\
         [[site]]\nhosts = [\"docs.example\", \"[::1]\"]\nroot = \"docs\"\nlisting = true\n\
         [[site]]\nhosts = \"shop.example\"\nroot = \"shop\"\nredirect = [\"/old /\"]\n";
-    std::fs::write(place.path("server.toml"), text).expect("the place can be written");
+    std::fs::write(sandbox.path("server.toml"), text).expect("the sandbox can be written");
     let mut command = Command::new(binary("server"));
-    command.arg("--config").arg(place.path("server.toml")).current_dir("/");
-    let server = Server::launch(&place.path("kept"), command);
+    command.arg("--config").arg(sandbox.path("server.toml")).current_dir("/");
+    let server = Server::launch(&sandbox.path("kept"), command);
     for (host, page) in [
         ("docs.example", "documents"),
         ("DOCS.example:8080", "documents"),
@@ -297,8 +297,8 @@ fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
     let script: String = (0..2000).map(|line| format!("const name{line} = 'value';\n")).collect();
     // It would become smaller, but is not worth it.
     let tiny = "tiny ".repeat(40);
-    let place = place(&[("tiny.js", &tiny), ("app.js", &script)]);
-    let server = place.site_server(&[]);
+    let sandbox = sandbox(&[("tiny.js", &tiny), ("app.js", &script)]);
+    let server = sandbox.site_server(&[]);
     let coded = |coding: &str| {
         until(&format!("the coding {coding}"), || {
             // Asked for first, so that it would be compressed first.
@@ -341,8 +341,8 @@ fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
 #[test]
 fn files_that_lie_compressed_beside_the_original_are_sent_at_once() {
     // Not what the file would be compressed to, so that it is known where it comes from.
-    let place = place(&[("a.css", "the plain file"), ("a.css.br", "by br"), ("a.css.gz", "by gzip")]);
-    let server = place.site_server(&["--compression=off"]);
+    let sandbox = sandbox(&[("a.css", "the plain file"), ("a.css.br", "by br"), ("a.css.gz", "by gzip")]);
+    let server = sandbox.site_server(&["--compression=off"]);
     for (accepted, coding, body) in [
         ("br, gzip", Some("br"), "by br"),
         ("gzip", Some("gzip"), "by gzip"),
@@ -357,10 +357,10 @@ fn files_that_lie_compressed_beside_the_original_are_sent_at_once() {
 
 #[test]
 fn our_client_gets_ranges_and_goes_on_where_it_was_cut_off() {
-    let place = place(&[("letters.txt", &"abcdefghijklmnopqrstuvwxyz".repeat(100))]);
+    let sandbox = sandbox(&[("letters.txt", &"abcdefghijklmnopqrstuvwxyz".repeat(100))]);
     let big: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-    std::fs::write(place.path("site").join("big.bin"), &big).expect("the place can be written");
-    let server = place.site_server(&[]);
+    std::fs::write(sandbox.path("site").join("big.bin"), &big).expect("the sandbox can be written");
+    let server = sandbox.site_server(&[]);
     let range = |range| webclient(server.address(), "letters.txt", &["--range", range]);
     let first = range("2-4").expect(0);
     assert_eq!(first.lines[0], "HTTP/1.1 206 Partial Content");
@@ -375,14 +375,14 @@ fn our_client_gets_ranges_and_goes_on_where_it_was_cut_off() {
     );
     assert_eq!(range("9999-").expect(1).lines[0], "HTTP/1.1 416 Range Not Satisfiable");
 
-    let output = place.path("big.bin");
+    let output = sandbox.path("big.bin");
     let path = output.to_str().expect("temporary folders have plain names");
     let options = ["--output", path, "--resume"];
     // The rest is less than what comes through the second time, and the whole file is more.
     let cut = cut(server.address(), &[1_000_000, 2_900_000]);
     let first = webclient(cut, "big.bin", &options).expect(2);
     assert!(first.stderr.contains("not whole"), "{}", first.stderr);
-    let part = std::fs::metadata(place.path("big.bin.part")).expect("what has come is kept").len();
+    let part = std::fs::metadata(sandbox.path("big.bin.part")).expect("what has come is kept").len();
     assert!((900_000..1_000_000).contains(&part), "{part}");
     assert!(!output.exists());
     let rest = webclient(cut, "big.bin", &options).expect(0);

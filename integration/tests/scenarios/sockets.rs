@@ -1,4 +1,4 @@
-//! Where the server listens: Unix sockets, several places at once, what systemd has opened, and the door for questions
+//! Where the server listens: Unix sockets, several addresses at once, what systemd has opened, and the door for questions
 //! about the server itself.
 
 use std::cell::Cell;
@@ -11,22 +11,22 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use integration::http::{HttpConnection, get};
-use integration::{Place, Process, Server, binary};
+use integration::{Process, Sandbox, Server, binary};
 use rustix::process::Signal;
 
 const HEALTH: &str = "/.well-known/switchboard/health";
 /// Connections that are open at once, each with a descriptor.
 const CROWD: u32 = 50;
 
-fn place() -> Place {
-    let place = Place::new();
-    place.put_site(&[("index.html", "here")]);
-    place
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "here")]);
+    sandbox
 }
 
-/// A server of the place that keeps what it keeps in the folder `data`.
-fn server(place: &Place, data: &str, arguments: &[&str]) -> Process {
-    let mut command = Server::site_command(&place.path(data), &place.path("site"));
+/// A server of the sandbox, with its data in the folder `data`.
+fn server(sandbox: &Sandbox, data: &str, arguments: &[&str]) -> Process {
+    let mut command = Server::site_command(&sandbox.path(data), &sandbox.path("site"));
     command.args(arguments);
     Process::start(format!("server {}", arguments.join(" ")), command)
 }
@@ -47,10 +47,10 @@ fn stop(server: Process) {
 
 #[test]
 fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
-    let place = place();
-    let socket = place.path("web.socket");
+    let sandbox = sandbox();
+    let socket = sandbox.path("web.socket");
     for (suffix, mode) in [("", 0o660), (",mode=0666", 0o666), (",mode=0600", 0o600)] {
-        let server = server(&place, "data", &["--listen", &(listen_unix(&socket) + suffix)]);
+        let server = server(&sandbox, "data", &["--listen", &(listen_unix(&socket) + suffix)]);
         assert_eq!(server.line("listening on "), listen_unix(&socket));
         let metadata = std::fs::symlink_metadata(&socket).expect("it is there");
         assert!(metadata.file_type().is_socket());
@@ -63,23 +63,23 @@ fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
 
 #[test]
 fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
-    let place = place();
-    let socket = place.path("web.socket");
-    drop(UnixListener::bind(&socket).expect("the place can be written"));
+    let sandbox = sandbox();
+    let socket = sandbox.path("web.socket");
+    drop(UnixListener::bind(&socket).expect("the sandbox can be written"));
     assert!(socket.exists(), "nobody has removed it");
     let listen = listen_unix(&socket);
-    let first = server(&place, "data", &["--listen", &listen]);
+    let first = server(&sandbox, "data", &["--listen", &listen]);
     first.line("listening on ");
     assert_eq!(page_at(&socket), "here");
 
-    let refused = server(&place, "other_data", &["--listen", &listen]).finish().expect(1);
+    let refused = server(&sandbox, "other_data", &["--listen", &listen]).finish().expect(1);
     refused.says(&[&listen, "in use", "--listen"]);
     assert_eq!(page_at(&socket), "here", "the first is not disturbed");
 
     // A server that was killed leaves its socket behind.
     first.kill();
     assert!(socket.exists());
-    let again = server(&place, "data", &["--listen", &listen]);
+    let again = server(&sandbox, "data", &["--listen", &listen]);
     again.line("listening on ");
     assert_eq!(page_at(&socket), "here");
     stop(again);
@@ -87,20 +87,20 @@ fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
 
 #[test]
 fn what_is_no_socket_is_not_replaced() {
-    let place = place();
-    let file = place.path("precious");
-    std::fs::write(&file, "precious").expect("the place can be written");
+    let sandbox = sandbox();
+    let file = sandbox.path("precious");
+    std::fs::write(&file, "precious").expect("the sandbox can be written");
     let listen = listen_unix(&file);
-    server(&place, "data", &["--listen", &listen]).finish().expect(1).says(&[&listen, "--listen"]);
+    server(&sandbox, "data", &["--listen", &listen]).finish().expect(1).says(&[&listen, "--listen"]);
     assert_eq!(std::fs::read(&file).expect("it is still there"), b"precious");
-    let nowhere = listen_unix(&place.path("none").join("socket"));
-    server(&place, "data", &["--listen", &nowhere]).finish().expect(1).says(&[&nowhere, "--listen"]);
+    let nowhere = listen_unix(&sandbox.path("none").join("socket"));
+    server(&sandbox, "data", &["--listen", &nowhere]).finish().expect(1).says(&[&nowhere, "--listen"]);
 }
 
 #[test]
 fn a_server_listens_at_several_places_at_once() {
-    let place = place();
-    let socket = place.path("web.socket");
+    let sandbox = sandbox();
+    let socket = sandbox.path("web.socket");
     let unix = listen_unix(&socket);
     let mut listen = vec!["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", &unix];
     let mut count = 3;
@@ -110,47 +110,47 @@ fn a_server_listens_at_several_places_at_once() {
     } else {
         eprintln!("skipped: [::1], which this machine does not have");
     }
-    let server = server(&place, "data", &listen);
-    let places: HashSet<String> = server.wait("all places", |lines| {
-        let places = lines.iter().filter_map(|line| line.strip_prefix("listening on "));
-        let places: Vec<String> = places.map(str::to_owned).collect();
-        (places.len() == count).then(|| places.into_iter().collect())
+    let server = server(&sandbox, "data", &listen);
+    let addresses: HashSet<String> = server.wait("all addresses", |lines| {
+        let addresses = lines.iter().filter_map(|line| line.strip_prefix("listening on "));
+        let addresses: Vec<String> = addresses.map(str::to_owned).collect();
+        (addresses.len() == count).then(|| addresses.into_iter().collect())
     });
-    assert_eq!(places.len(), count, "each is a place of its own: {places:?}");
-    assert_eq!(places.iter().filter(|place| place.starts_with("[::1]:")).count(), count - 3);
-    for place in &places {
-        let page = match place.strip_prefix("unix:") {
+    assert_eq!(addresses.len(), count, "each is another address: {addresses:?}");
+    assert_eq!(addresses.iter().filter(|address| address.starts_with("[::1]:")).count(), count - 3);
+    for address in &addresses {
+        let page = match address.strip_prefix("unix:") {
             Some(path) => page_at(Path::new(path)),
-            None => get(place.parse().expect("it is an address"), "/", &[]).text().to_owned(),
+            None => get(address.parse().expect("it is an address"), "/", &[]).text().to_owned(),
         };
-        assert_eq!(page, "here", "{place}");
+        assert_eq!(page, "here", "{address}");
     }
     stop(server);
 }
 
 /// Runs the server as systemd does: with `stdin` as its descriptor 3, which `pid` is told about.
-fn activated(place: &Place, stdin: OwnedFd, pid: &str, arguments: &[&str]) -> Process {
+fn activated(sandbox: &Sandbox, stdin: OwnedFd, pid: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("LISTEN_PID={pid} LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null")]);
-    command.arg(binary("server")).arg("--data").arg(place.path("data"));
-    command.arg("--root").arg(place.path("site")).args(arguments);
+    command.arg(binary("server")).arg("--data").arg(sandbox.path("data"));
+    command.arg("--root").arg(sandbox.path("site")).args(arguments);
     Process::start_with_stdin("server of systemd", command, Stdio::from(stdin))
 }
 
 #[test]
 fn sockets_of_systemd_are_taken_over() {
-    let place = place();
+    let sandbox = sandbox();
     let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
     let address = listener.local_addr().expect("it is bound");
-    let server = activated(&place, listener.into(), "$$", &["--listen", "systemd"]);
+    let server = activated(&sandbox, listener.into(), "$$", &["--listen", "systemd"]);
     assert_eq!(server.line("listening on "), address.to_string());
     assert_eq!(get(address, "/", &[]).text(), "here");
     stop(server);
 
-    let socket = place.path("theirs.socket");
-    let listener = UnixListener::bind(&socket).expect("the place can be written");
+    let socket = sandbox.path("theirs.socket");
+    let listener = UnixListener::bind(&socket).expect("the sandbox can be written");
     let also = ["--listen", "systemd", "--listen", "127.0.0.1:0"];
-    let server = activated(&place, listener.into(), "$$", &also);
+    let server = activated(&sandbox, listener.into(), "$$", &also);
     let own = server.line("listening on ").parse().expect("it is an address");
     assert_eq!(get(own, "/", &[]).text(), "here");
     assert_eq!(page_at(&socket), "here");
@@ -160,12 +160,12 @@ fn sockets_of_systemd_are_taken_over() {
 
 #[test]
 fn without_sockets_of_systemd_the_server_says_so() {
-    let place = place();
+    let sandbox = sandbox();
     let words = ["cannot listen", "service manager", "--listen systemd"];
-    server(&place, "data", &["--listen", "systemd"]).finish().expect(1).says(&words);
+    server(&sandbox, "data", &["--listen", "systemd"]).finish().expect(1).says(&words);
     // Those that are for another process are none.
     let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
-    activated(&place, listener.into(), "1", &["--listen", "systemd"]).finish().expect(1).says(&words);
+    activated(&sandbox, listener.into(), "1", &["--listen", "systemd"]).finish().expect(1).says(&words);
 }
 
 /// The samples of a page in the text format of Prometheus, checked line by line.
@@ -210,9 +210,9 @@ fn samples(page: &str) -> Vec<(String, f64)> {
 
 #[test]
 fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
-    let place = place();
-    place.put_site(&[("metrics.txt", "of the site")]);
-    let server = server(&place, "data", &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let sandbox = sandbox();
+    sandbox.put_site(&[("metrics.txt", "of the site")]);
+    let server = server(&sandbox, "data", &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let public: SocketAddr = server.line("listening on ").parse().expect("it is an address");
     let admin: SocketAddr = server.line("metrics and health on ").parse().expect("it is an address");
     assert_ne!(public, admin);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
 use integration::http::{HttpConnection, get, until};
-use integration::{Place, binary};
+use integration::{Sandbox, binary};
 
 /// A line of the users file, made by the server itself.
 fn line(name: &str, password: &str) -> String {
@@ -43,14 +43,14 @@ fn metric(admin: SocketAddr, name: &str) -> u64 {
 
 #[test]
 fn only_users_who_prove_who_they_are_see_the_site() {
-    let place = Place::new();
-    place.put_site(&[("index.html", "for users"), ("old.txt", "old"), ("list/a.txt", "a")]);
-    let users = place.path("users");
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "for users"), ("old.txt", "old"), ("list/a.txt", "a")]);
+    let users = sandbox.path("users");
     std::fs::write(&users, line("ada", "lovelace") + &line("bob", "builder")).expect("it can be written");
-    let log = place.path("access.log");
+    let log = sandbox.path("access.log");
     let users_option = users.to_str().expect("it is text");
     let log_option = log.to_str().expect("it is text");
-    let server = place.site_server(&[
+    let server = sandbox.site_server(&[
         "--quiet",
         "--users",
         users_option,

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
 
-use integration::{Finished, PATIENCE, Place, Process, binary, repository};
+use integration::{Finished, PATIENCE, Process, Sandbox, binary, repository};
 
 fn webclient(server: SocketAddr, file: &str, options: &[&str]) -> Finished {
     let mut command = Command::new(binary("webclient"));
@@ -19,8 +19,8 @@ fn page(name: &str) -> String {
 
 #[test]
 fn our_client_gets_pages_and_says_what_is_missing() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
 
     let whole = webclient(server.address(), "HelloWorld.html", &[]).expect(0);
     assert_eq!(whole.lines[0], "HTTP/1.1 200 OK");
@@ -36,7 +36,7 @@ fn our_client_gets_pages_and_says_what_is_missing() {
     assert!(head.lines.contains(&length), "{:?}", head.lines);
     assert!(!head.lines.join("\n").contains("<html"), "a HEAD has no body");
 
-    let output = place.path("saved.html");
+    let output = sandbox.path("saved.html");
     let path = output.to_str().expect("temporary folders have plain names");
     webclient(server.address(), "HelloWorld.html", &["--output", path]).expect(0);
     let saved = std::fs::read_to_string(output).expect("it was saved");
@@ -55,8 +55,8 @@ fn our_client_gets_pages_and_says_what_is_missing() {
 
 #[test]
 fn curl_gets_the_same() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let url = |path: &str| format!("http://{}/{path}", server.address());
     let curl = |arguments: &[&str]| -> std::io::Result<Output> {
         Command::new("curl").args(["--silent", "--show-error", "--max-time", "30"]).args(arguments).output()
@@ -83,8 +83,8 @@ fn curl_gets_the_same() {
 
 #[test]
 fn sixteen_clients_get_fifty_pages_each_on_one_connection() {
-    let place = Place::new();
-    let server = place.server();
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
     let (address, expected) = (server.address(), page("HelloWorld.html"));
     std::thread::scope(|scope| {
         for _ in 0..16 {

@@ -44,7 +44,7 @@ pub(super) fn measure(
     std::thread::sleep(REST);
     let before_kib = resident_kib(server)?;
     let mut open = Vec::with_capacity(connections);
-    for place in 0..connections {
+    for number in 0..connections {
         interrupt.check()?;
         let client = Client::connect(server.address).and_then(|mut client| {
             client.get(site::SMALL)?;
@@ -53,8 +53,8 @@ pub(super) fn measure(
         match client {
             Ok(client) => open.push(client),
             // A limit of the system on threads or ports; what is open can be measured.
-            Err(e) if place > 0 => {
-                eprintln!("  {name}: only {place} connections: {e:#}");
+            Err(e) if number > 0 => {
+                eprintln!("  {name}: only {number} connections: {e:#}");
                 break;
             }
             Err(e) => bail!(e),

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use integration::{Place, repository};
+use integration::{Sandbox, repository};
 use measure::Report;
 
 use crate::interrupt::Interrupt;
@@ -41,7 +41,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
 
 struct Suite<'a> {
     extent: &'a Extent,
-    place: Place,
+    sandbox: Sandbox,
     root: PathBuf,
     program: PathBuf,
     nginx: Option<PathBuf>,
@@ -56,8 +56,8 @@ struct Suite<'a> {
 impl<'a> Suite<'a> {
     fn new(extent: &'a Extent) -> Result<Self> {
         let program = servers::build_ours()?;
-        let place = Place::new();
-        let root = place.path("site");
+        let sandbox = Sandbox::new();
+        let root = sandbox.path("site");
         site::make(&root)?;
         let [nginx, wrk, slowhttptest] = ["nginx", "wrk", "slowhttptest"].map(tools::find);
         let mut versions = BTreeMap::from([("switchboard".to_owned(), revision())]);
@@ -81,7 +81,7 @@ impl<'a> Suite<'a> {
             skipped: Vec::new(),
         };
         let descriptors = machine::raise_descriptor_limit();
-        Ok(Self { extent, place, root, program, nginx, wrk, slowhttptest, descriptors, servers: 0, report })
+        Ok(Self { extent, sandbox, root, program, nginx, wrk, slowhttptest, descriptors, servers: 0, report })
     }
 
     /// What is done in turns.
@@ -95,7 +95,7 @@ impl<'a> Suite<'a> {
             self.skip_for_lack("every comparison with nginx", missing);
             return Ok(());
         };
-        let wrk = Wrk::new(wrk, &self.place)?;
+        let wrk = Wrk::new(wrk, &self.sandbox)?;
         let rivals = servers::SETTINGS
             .iter()
             .map(|setting| self.start_nginx(&nginx, setting))
@@ -198,7 +198,7 @@ impl<'a> Suite<'a> {
 
     fn fresh_folder(&mut self) -> PathBuf {
         self.servers += 1;
-        self.place.path(&format!("server-{}", self.servers))
+        self.sandbox.path(&format!("server-{}", self.servers))
     }
 }
 

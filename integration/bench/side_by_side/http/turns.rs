@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use integration::Place;
+use integration::Sandbox;
 use measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
 
 use super::servers::Server;
@@ -110,9 +110,9 @@ pub(super) struct Wrk {
 }
 
 impl Wrk {
-    /// Writes the scripts to `place`.
-    pub(super) fn new(program: PathBuf, place: &Place) -> Result<Self> {
-        let (plain, random) = (place.path("plain.lua"), place.path("random.lua"));
+    /// Writes the scripts to `sandbox`.
+    pub(super) fn new(program: PathBuf, sandbox: &Sandbox) -> Result<Self> {
+        let (plain, random) = (sandbox.path("plain.lua"), sandbox.path("random.lua"));
         std::fs::write(&plain, SAY_RESULT).context("cannot write a script for wrk")?;
         std::fs::write(&random, format!("{SAY_RESULT}{}", random_script()))?;
         Ok(Self { program, plain, random })

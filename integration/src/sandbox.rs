@@ -13,11 +13,11 @@ use crate::{Server, binary, repository};
 
 /// A temporary folder; gone when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Sandbox {
     folder: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     /// A fresh one.
     ///
     /// # Panics
@@ -50,9 +50,9 @@ impl Place {
     pub fn put_site(&self, files: &[(&str, &str)]) {
         for (name, content) in files {
             let path = self.path("site").join(name);
-            let folder = path.parent().expect("it is below the place");
-            std::fs::create_dir_all(folder).expect("the place can be written");
-            std::fs::write(path, content).expect("the place can be written");
+            let folder = path.parent().expect("it is below the sandbox");
+            std::fs::create_dir_all(folder).expect("the sandbox can be written");
+            std::fs::write(path, content).expect("the sandbox can be written");
         }
     }
 
@@ -80,7 +80,7 @@ impl Place {
     /// When the directory cannot be copied.
     pub fn ready_peer(&self, name: &str, server: SocketAddr) -> Peer {
         let peer = self.peer(name, server);
-        std::fs::create_dir(&peer.dir).expect("the place is empty");
+        std::fs::create_dir(&peer.dir).expect("the sandbox is empty");
         let from = repository().join("client_data").join(name);
         for entry in std::fs::read_dir(from).expect("the repository has this peer") {
             let entry = entry.expect("a folder can be listed");
@@ -169,8 +169,8 @@ impl Peer {
     /// # Panics
     /// When that is impossible.
     pub fn put(&self, name: &str, bytes: &[u8]) {
-        std::fs::create_dir_all(&self.dir).expect("the place can be written");
-        std::fs::write(self.dir.join(name), bytes).expect("the place can be written");
+        std::fs::create_dir_all(&self.dir).expect("the sandbox can be written");
+        std::fs::write(self.dir.join(name), bytes).expect("the sandbox can be written");
     }
 
     /// Its private folder.
@@ -178,7 +178,7 @@ impl Peer {
         self.dir.join(".switchboard")
     }
 
-    /// A second place with the same identity: copies the directory of a peer that does not run into `folder`.
+    /// A second directory with the same identity: copies the directory of a peer that does not run into `folder`.
     ///
     /// # Panics
     /// When that is impossible.
@@ -190,7 +190,7 @@ impl Peer {
 }
 
 fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("the place can be written");
+    std::fs::create_dir_all(to).expect("the sandbox can be written");
     for entry in std::fs::read_dir(from).expect("the folder is there") {
         let entry = entry.expect("a folder can be listed");
         let kind = entry.file_type().expect("an entry has a type");
