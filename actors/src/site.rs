@@ -34,21 +34,37 @@ pub struct SiteConfig {
     pub users_file: Option<PathBuf>,
 }
 
-/// What frames an answer or is made for each file anew: a rule of the site that sets it would make answers unreadable.
-const OURS: [&str; 9] = [
+/// Fields that the server computes for each response. A rule that sets one would make responses wrong or unreadable.
+const RESERVED_FIELDS: [&str; 19] = [
     "Accept-Ranges",
+    "Allow",
     "Connection",
     "Content-Encoding",
     "Content-Length",
     "Content-Range",
+    "Content-Type",
     "Date",
     "ETag",
+    "Keep-Alive",
     "Last-Modified",
+    "Location",
+    "Retry-After",
+    "Trailer",
     "Transfer-Encoding",
+    "Upgrade",
+    "Vary",
+    "WWW-Authenticate",
+    "X-Content-Type-Options",
 ];
 
-/// A header field for the answers whose path fits.
+/// A rule for a field that the server computes itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server sends the field {0} itself")]
+pub struct ReservedField(String);
+
+/// A header field for the responses whose path matches.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FieldRule {
     /// Which paths below the root, decoded and without the slash at the start (`assets/app.css`); all if there is none.
     pub paths: Option<globset::GlobMatcher>,
@@ -59,9 +75,19 @@ pub struct FieldRule {
 }
 
 impl FieldRule {
-    /// Whether the field is the server's own, so that the rule says nothing.
-    pub(crate) fn is_reserved(&self) -> bool {
-        OURS.iter().any(|name| name.eq_ignore_ascii_case(&self.name))
+    /// A rule for a field that the server does not compute itself.
+    ///
+    /// # Errors
+    /// [`ReservedField`]
+    pub fn new(
+        paths: Option<globset::GlobMatcher>,
+        name: &str,
+        value: String,
+    ) -> Result<Self, ReservedField> {
+        if RESERVED_FIELDS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+            return Err(ReservedField(name.to_owned()));
+        }
+        Ok(Self { paths, name: name.to_owned(), value })
     }
 }
 

@@ -21,16 +21,11 @@ pub(super) struct FieldRules(Arc<SiteConfig>);
 
 impl FieldRules {
     pub(super) fn new(site: Arc<SiteConfig>) -> Self {
-        for rule in &site.fields {
-            if rule.is_reserved() {
-                tracing::warn!(target: "file_server", name = rule.name, "the server sets this field itself; the rule is ignored");
-            }
-        }
         Self(site)
     }
 
-    /// What is said of the file at `path` below the root. Of rules with the same name the last that fits decides. How
-    /// long a page is good, and what type it has, is not said of a page that stands for an error.
+    /// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules for
+    /// caching do not apply to error pages.
     pub(super) fn said(&self, path: &Path, status: Status) -> Said<'_> {
         let media_type = self.0.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
         let mut said = Said {
@@ -43,16 +38,10 @@ impl FieldRules {
         };
         for rule in self.0.fields.iter().filter(|rule| fits(rule, path)) {
             let is = |name: &str| rule.name.eq_ignore_ascii_case(name);
-            let is_about_content = is("Content-Type") || is("Cache-Control") || is("Expires");
-            if is_about_content && status != Status::Ok {
-                continue;
-            }
-            if is("Content-Type") {
-                said.content_type = rule.value.as_str().into();
-            } else if is_about_content {
-                replace(&mut said.caching, &rule.name, &rule.value);
-            } else {
+            if !is("Cache-Control") && !is("Expires") {
                 replace(&mut said.policy, &rule.name, &rule.value);
+            } else if status == Status::Ok {
+                replace(&mut said.caching, &rule.name, &rule.value);
             }
         }
         said
@@ -60,7 +49,7 @@ impl FieldRules {
 }
 
 fn fits(rule: &FieldRule, path: &Path) -> bool {
-    rule.paths.as_ref().is_none_or(|paths| paths.is_match(path)) && !rule.is_reserved()
+    rule.paths.as_ref().is_none_or(|paths| paths.is_match(path))
 }
 
 /// Adds a line to others, or puts it in the place of the one with the same name.

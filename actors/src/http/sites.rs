@@ -18,16 +18,14 @@ pub struct Site {
 }
 
 /// Fields of which a rule that is for all files says nothing about other answers.
-const OF_FILES: [&str; 4] = ["Cache-Control", "Content-Type", "Expires", "X-Content-Type-Options"];
+const OF_FILES: [&str; 2] = ["Cache-Control", "Expires"];
 
 impl Site {
     /// `files` is where its files are asked for, `users` where passwords are checked; everybody may see the site if there is
     /// none.
     pub fn new(config: Arc<SiteConfig>, files: FileServerHandle, users: Option<CredentialsHandle>) -> Self {
         let is_general = |rule: &&FieldRule| {
-            rule.paths.is_none()
-                && !rule.is_reserved()
-                && !OF_FILES.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
+            rule.paths.is_none() && !OF_FILES.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
         };
         let mut fields = String::new();
         for (index, rule) in config.fields.iter().enumerate().filter(|(_, rule)| is_general(rule)) {

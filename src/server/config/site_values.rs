@@ -6,28 +6,6 @@ use actors::site::{FieldRule, MediaTypeRule, RedirectRule};
 use globset::{GlobBuilder, GlobMatcher};
 use wire::http::{MediaType, Status, is_token};
 
-/// Fields whose value depends on the answer: the server sends them itself.
-const OWN_FIELDS: [&str; 19] = [
-    "Accept-Ranges",
-    "Allow",
-    "Connection",
-    "Content-Encoding",
-    "Content-Length",
-    "Content-Range",
-    "Content-Type",
-    "Date",
-    "ETag",
-    "Keep-Alive",
-    "Last-Modified",
-    "Location",
-    "Retry-After",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-    "Vary",
-    "WWW-Authenticate",
-    "X-Content-Type-Options",
-];
 /// Fields that have an option of their own.
 const FIELDS_OF_OPTIONS: [(&str, &str); 5] = [
     ("Cache-Control", "cache-control"),
@@ -72,13 +50,10 @@ pub(super) fn header_from(paths: Option<GlobMatcher>, name: &str, value: &str) -
     if !is_token(name.as_bytes()) {
         return Err(format!("{name:?} is not the name of a header field"));
     }
-    if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return Err(format!("the server sends the field {name} itself"));
-    }
     if let Some((_, option)) = FIELDS_OF_OPTIONS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
         return Err(format!("the field {name} has an option of its own: {option}"));
     }
-    Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
+    FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
 }
 
 /// `VALUE` or `PATTERN=VALUE`. What stands before the first `=` is a pattern if it has a character that no directive
@@ -95,7 +70,7 @@ pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
 /// The same from its parts.
 pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, String> {
     let name = "Cache-Control";
-    Ok(FieldRule { paths, name: name.to_owned(), value: field_value(name, value)? })
+    FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
 }
 
 /// `PATTERN=TYPE`. A pattern cannot have an `=` here, a media type can.

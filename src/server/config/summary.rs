@@ -22,7 +22,7 @@ pub(super) fn of_site(matches: &ArgMatches, site: &SiteOptions, hosts: &[String]
     let mut lines = format!("site for {hosts}\n");
     values(&SiteOptions::augment_args(Command::new("")), matches, &mut lines);
     let Rules { header, cache_control, redirect } = &site.rules;
-    for FieldRule { paths, name, value } in header.iter().chain(cache_control) {
+    for FieldRule { paths, name, value, .. } in header.iter().chain(cache_control) {
         let paths = paths.as_ref().map(|paths| format!("{} ", paths.glob())).unwrap_or_default();
         line("header", format_args!("{paths}{name}: {value}"), &mut lines);
     }
