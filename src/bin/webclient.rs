@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use switchboard::webclient::cli::{self, Arguments};
+use switchboard::webclient::{self, Arguments};
 
 fn main() -> ExitCode {
-    cli::run(Arguments::parse())
+    webclient::run(Arguments::parse())
 }

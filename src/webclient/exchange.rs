@@ -4,18 +4,16 @@ use super::part::Source;
 use super::redirect;
 use super::{Journal, Request, Response, Timeouts, Wanted, WebClientError, fetch};
 
-/// A request and its response.
 #[derive(Debug)]
 pub(super) struct Exchange {
     /// The last request, without the range of [`Request::continued`].
     pub(super) request: Request,
     pub(super) response: Response,
-    /// Whether only what follows a part was asked for.
+    /// Whether the request asked only for what follows a part.
     pub(super) continues: bool,
 }
 
-/// Asks, and asks again where the server says that the file is, as often as wanted. Where `have` is from, only what follows
-/// its first bytes is asked for.
+/// Sends the request and follows redirections. At the URL that `have` is from, it asks only for what follows those bytes.
 pub(super) fn exchange(
     request: &Request,
     wanted: &Wanted,

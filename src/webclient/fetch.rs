@@ -1,4 +1,4 @@
-//! The conversation with the server.
+//! One HTTP exchange: connect, send the request, read the response.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -11,10 +11,9 @@ use wire::http::{BadBody, BadResponse, BodyDecoder, BodyLength, Method, Response
 use super::interrupt::{Interrupt, Waited, exit_status};
 use super::{Journal, Request, WebClientError};
 
-/// Room for what is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Most interim responses before the real one; more are a way to keep us waiting for ever.
+/// A server could send interim responses (status 1xx) without end; after this many the client gives up.
 const INTERIM_RESPONSES_MAX: usize = 16;
 
 const HTTPS_PORT: u16 = 443;
@@ -22,13 +21,12 @@ const HTTPS_PORT: u16 = 443;
 const NO_WEB_SERVER: &str = "check that it is a web server";
 const HTTP_ONLY: &str = "webclient speaks http only; use its http port, or another client";
 
-/// How long to wait for what.
 #[derive(Debug, Clone)]
-pub struct Timeouts {
-    /// For a connection to each address of the host.
-    pub connect: Duration,
-    /// For any bytes to be sent or to arrive.
-    pub idle: Duration,
+pub(super) struct Timeouts {
+    /// For each address of the host.
+    pub(super) connect: Duration,
+    /// Without any byte sent or received.
+    pub(super) idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -37,32 +35,25 @@ impl Default for Timeouts {
     }
 }
 
-/// The answer of a server, its body still to be read.
+/// A response whose body is still to be read.
 #[derive(Debug)]
-pub struct Response {
-    /// Status line and header fields.
-    pub head: ResponseHead,
-    /// The body.
-    pub body: BodyReader,
+pub(super) struct Response {
+    pub(super) head: ResponseHead,
+    pub(super) body: BodyReader,
 }
 
-/// A body that is on its way.
 #[derive(Debug)]
-pub struct BodyReader {
+pub(super) struct BodyReader {
     incoming: Incoming,
     decoder: BodyDecoder,
     length: BodyLength,
-    /// How much of it has been handed out.
     read_bytes: u64,
-    /// How long it has to be if the head says so beside its framing, and what to say of a longer one.
+    /// The length that Content-Range gives, and the error text for a longer body.
     expected: Option<(u64, String)>,
 }
 
-/// Sends a request and reads the head of the answer. Interim answers are skipped.
-///
-/// # Errors
-/// [`WebClientError`]
-pub fn fetch(
+/// Sends a request and reads the head of the response. Skips interim responses.
+pub(super) fn fetch(
     request: &Request,
     method: Method,
     timeouts: &Timeouts,
@@ -113,10 +104,7 @@ fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClien
 
 impl BodyReader {
     /// The next piece of the body; none at its end.
-    ///
-    /// # Errors
-    /// The body is damaged or ends too early, is longer than expected, or the connection is lost.
-    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, WebClientError> {
+    pub(super) fn next_piece(&mut self) -> Result<Option<&[u8]>, WebClientError> {
         let range = self.next_range()?;
         self.read_bytes += range.len() as u64;
         match &self.expected {
@@ -150,29 +138,27 @@ impl BodyReader {
         Ok(0..0)
     }
 
-    /// From now on a body of another length is an error; `too_long` says what is wrong with a longer one.
+    /// From now on a body of another length is an error, with the text `too_long` for a longer one.
     pub(super) fn expect_bytes(&mut self, bytes: u64, too_long: String) {
         self.expected = Some((bytes, too_long));
     }
 
-    /// How many bytes there have been so far.
-    pub fn read_bytes(&self) -> u64 {
+    pub(super) fn read_bytes(&self) -> u64 {
         self.read_bytes
     }
 
-    /// The error of a body that has ended before what it is a part of.
+    /// The error for a body that ends before the file does.
     pub(super) fn truncated(&self) -> WebClientError {
         self.incoming.bad_body(BadBody::Truncated)
     }
 
-    /// From now on SIGINT and SIGTERM end the wait for the rest with an error.
+    /// From now on SIGINT and SIGTERM make reading fail, so that the caller can clean up.
     pub(super) fn catch_signals(&mut self) -> io::Result<()> {
         self.incoming.interrupt = Some(Interrupt::catch()?);
         Ok(())
     }
 
-    /// How many bytes the server has announced, if it has.
-    pub fn announced_bytes(&self) -> Option<u64> {
+    pub(super) fn announced_bytes(&self) -> Option<u64> {
         match self.length {
             BodyLength::Exact(bytes) => Some(bytes),
             BodyLength::Chunked | BodyLength::UntilClose => None,
@@ -180,13 +166,12 @@ impl BodyReader {
     }
 }
 
-/// What comes from the server: `buffer[used..]` is yet to be looked at.
+/// The receiving side of the connection. `buffer[used..]` is not parsed yet.
 #[derive(Debug)]
 struct Incoming {
     server: String,
     port: u16,
     stream: TcpStream,
-    /// How long to wait for bytes.
     idle: Duration,
     interrupt: Option<Interrupt>,
     buffer: Vec<u8>,
@@ -237,7 +222,7 @@ impl Incoming {
         }
     }
 
-    /// Reads once behind what is there. Returns 0 at the end.
+    /// Appends what one read brings. Returns 0 at the end of the connection.
     fn read(&mut self) -> Result<usize, WebClientError> {
         self.wait()?;
         self.buffer.drain(..self.used);
@@ -254,7 +239,7 @@ impl Incoming {
         read.map_err(|cause| self.lost(cause))
     }
 
-    /// Waits for bytes and signals, if signals are caught; else reading itself waits.
+    /// Waits for bytes or a signal. If no signals are caught, the read itself waits.
     fn wait(&self) -> Result<(), WebClientError> {
         let Some(interrupt) = &self.interrupt else {
             return Ok(());
@@ -286,7 +271,7 @@ impl Incoming {
     }
 }
 
-/// The error for a connection that ends without a byte. Servers that expect TLS often end it so.
+/// The error for a connection that ends without a byte, as servers that expect TLS often end it.
 fn no_answer(server: &str, port: u16) -> WebClientError {
     let what = format!("{server} closed the connection without an answer");
     if port != HTTPS_PORT {

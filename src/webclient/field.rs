@@ -1,11 +1,11 @@
-//! Header fields that a person adds to a request.
+//! Header fields that the user adds to a request.
 
 use std::str::FromStr;
 
 use wire::http::is_token;
 
-/// Fields that say where a message ends or what becomes of the connection. Both ends would disagree on that if a person
-/// changed one of them, and the client itself reads answers to a plain request only.
+/// Fields that frame the message or control the connection. If the user changed one, client and server could disagree on
+/// where the message ends, and the client understands only responses to plain requests.
 const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
@@ -19,8 +19,8 @@ const FRAMING: [&str; 10] = [
     "upgrade",
 ];
 
-/// Fields that go along to another server. Any other may hold a secret (`Authorization`, `Cookie`, `X-Api-Key`), or
-/// mean something to the first server only (`Host`).
+/// Fields that are sent to another origin after a redirection. Others may be secret (`Authorization`, `Cookie`,
+/// `X-Api-Key`) or apply only to the first server (`Host`).
 const HARMLESS: [&str; 7] = [
     "accept",
     "accept-charset",
@@ -31,80 +31,57 @@ const HARMLESS: [&str; 7] = [
     "user-agent",
 ];
 
-/// Why a text is no header field that can be added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadField {
-    /// There is no colon behind a name.
-    #[error("a header field is NAME: VALUE, its name of letters, digits and !#$%&'*+-.^_`|~ only")]
-    Name,
-    /// A line break or another control character is in the value.
-    #[error("the value of a header field is one line without control characters")]
-    Value,
-    /// It would break the framing of the message.
-    #[error("{0} says how the connection is used, which webclient decides itself; leave it out")]
-    Framing(String),
-    /// There are options for it.
-    #[error("{0} is sent by --range and --resume; use one of them")]
-    Range(String),
-    /// It is no host.
-    #[error("the value of Host is one name or address, with a port or without")]
-    Host,
-    /// No server takes two.
-    #[error("a request has one Host; leave the others out")]
-    HostTwice,
-}
-
-/// A header field that can be sent as it is (RFC 9110, section 5).
+/// A valid header field (RFC 9110, section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
+pub(super) struct Field {
     name: String,
     value: String,
 }
 
 impl FromStr for Field {
-    type Err = BadField;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, BadField> {
-        let (name, value) = text.split_once(':').ok_or(BadField::Name)?;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').unwrap_or_default();
         if !is_token(name.as_bytes()) {
-            return Err(BadField::Name);
+            return Err(
+                "a header field is NAME: VALUE, its name of letters, digits and !#$%&'*+-.^_`|~ only"
+                    .to_owned(),
+            );
         }
         let value = value.trim_matches([' ', '\t']);
         if value.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(BadField::Value);
+            return Err("the value of a header field is one line without control characters".to_owned());
         }
         let field = Self { name: name.to_owned(), value: value.to_owned() };
         if field.is_one_of(&FRAMING) {
-            return Err(BadField::Framing(field.name));
+            return Err(format!("{name} controls the connection, which is up to webclient; leave it out"));
         }
         if field.is_one_of(&["range", "if-range"]) {
-            return Err(BadField::Range(field.name));
+            return Err(format!("{name} is sent by --range and --resume; use one of them"));
         }
         let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%[]:".contains(&byte);
         if field.is_called("host") && (value.is_empty() || !value.bytes().all(is_host_byte)) {
-            return Err(BadField::Host);
+            return Err("the value of Host is one name or address, with or without a port".to_owned());
         }
         Ok(field)
     }
 }
 
 impl Field {
-    /// The name as it was written.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The value without white space around it.
-    pub fn value(&self) -> &str {
+    pub(super) fn value(&self) -> &str {
         &self.value
     }
 
-    /// Whether this is the field `name`, whatever the case.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// Whether another server than the one that it was given for may see it.
+    /// Whether it may be sent to another origin than that of the first request.
     pub(super) fn may_travel(&self) -> bool {
         self.is_one_of(&HARMLESS)
     }
@@ -132,21 +109,26 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn refuses(text: &str, words: &str) {
+        let message = text.parse::<Field>().expect_err(text);
+        assert!(message.contains(words), "{text:?}: {message}");
+    }
+
     #[test]
     fn refuses_what_would_be_read_as_something_else() {
         for text in ["", "X-A", ": b", "X A: b", "X-A : b", " X-A: b", "X\r\nY: b", "Ü: b"] {
-            assert_eq!(text.parse::<Field>(), Err(BadField::Name), "{text:?}");
+            refuses(text, "a header field is NAME: VALUE");
         }
         for text in ["X: a\r\nY: b", "X: a\nY: b", "X: a\r", "X: \0", "X: \u{7f}", "X: \u{85}"] {
-            assert_eq!(text.parse::<Field>(), Err(BadField::Value), "{text:?}");
+            refuses(text, "one line without control characters");
         }
         for name in ["Content-Length", "transfer-encoding", "CONNECTION", "Upgrade", "TE", "Expect"] {
-            let refused = format!("{name}: 5").parse::<Field>();
-            assert_eq!(refused, Err(BadField::Framing(name.to_owned())));
+            refuses(&format!("{name}: 5"), &format!("{name} controls the connection"));
         }
-        assert_eq!("Range: bytes=0-".parse::<Field>(), Err(BadField::Range("Range".to_owned())));
+        refuses("Range: bytes=0-", "Range is sent by --range");
         for text in ["Host:", "Host: a b", "Host: a/b", "Host: u@a"] {
-            assert_eq!(text.parse::<Field>(), Err(BadField::Host), "{text:?}");
+            refuses(text, "the value of Host");
         }
     }
 

@@ -11,24 +11,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// From when on SIGINT and SIGTERM no longer end the process but a wait for the server, so that what is there can be
-/// tidied up. A second one ends the process.
+/// While this exists, the first SIGINT or SIGTERM ends the wait for the server instead of the process, so that temporary
+/// files can be removed. A second one ends the process.
 #[derive(Debug)]
 pub(super) struct Interrupt {
-    /// The signal that has come; 0 before.
+    /// The number of the signal that was received; 0 before.
     signal: Arc<AtomicUsize>,
-    /// Readable as soon as one has.
+    /// Becomes readable with the signal.
     wake: UnixStream,
 }
 
-/// What a wait has ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waited {
-    /// Bytes, or the end of the connection.
+    /// The socket has bytes or has reached its end.
     Readable,
-    /// A signal, by its number.
     Signal(i32),
-    /// Nothing for so long.
     TimedOut,
 }
 
@@ -39,7 +36,7 @@ impl Interrupt {
         let signal = Arc::new(AtomicUsize::new(0));
         let is_second = Arc::new(AtomicBool::new(false));
         for number in [SIGINT, SIGTERM] {
-            // The order is that in which they run: the first signal finds the flag still down.
+            // Handlers run in the order of registration, so the first signal finds the flag not yet set.
             flag::register_conditional_shutdown(number, exit_status(number).into(), Arc::clone(&is_second))?;
             flag::register(number, Arc::clone(&is_second))?;
             flag::register_usize(number, Arc::clone(&signal), usize::try_from(number).unwrap_or(1))?;
@@ -61,7 +58,7 @@ impl Interrupt {
             match poll(&mut watched, Some(&left)) {
                 Ok(0) => return Ok(Waited::TimedOut),
                 Ok(_) if watched[1].revents().is_empty() => return Ok(Waited::Readable),
-                // The signal is looked at first, in the next round.
+                // The next round checks the signal first.
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -1,35 +1,31 @@
-//! What a person is told beside the response itself, on standard error.
+//! Messages to the user on standard error.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use wire::escape::Escaped;
 
-/// Prints remarks on standard error, and if wanted all that is sent and received. Everything is escaped that could control a
-/// terminal.
+/// Prints remarks, and with `--verbose` also what is sent and received. Control characters are escaped.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Journal {
-    /// Whether to print what is sent and received.
-    pub is_verbose: bool,
+pub(super) struct Journal {
+    pub(super) is_verbose: bool,
 }
 
 impl Journal {
-    /// What a person should know though nothing has failed.
-    pub fn remark(self, remark: impl Display) {
+    /// Something that the user should know although nothing has failed.
+    pub(super) fn remark(self, remark: impl Display) {
         write("webclient: ", &remark.to_string());
     }
 
-    /// The head of a request.
     pub(super) fn sent(self, head: &[u8]) {
         self.lines("> ", head);
     }
 
-    /// The head of a response.
     pub(super) fn received(self, head: &[u8]) {
         self.lines("< ", head);
     }
 
-    /// Something about the connection.
+    /// A detail of the connection, for `--verbose`.
     pub(super) fn detail(self, detail: impl Display) {
         if self.is_verbose {
             write("* ", &detail.to_string());

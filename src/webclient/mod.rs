@@ -1,8 +1,8 @@
-//! The web client: fetches one file from any HTTP/1.1 server and shows it or saves it.
+//! The web client: fetches one file from any HTTP/1.1 server and prints or saves it.
 //!
-//! [`fetch()`] has a conversation with the server, [`transfer()`] does with the answer what a person asked for.
+//! `fetch` performs one HTTP exchange, `exchange` follows redirections, and `transfer` prints or saves the response.
 
-pub mod cli;
+mod cli;
 mod error;
 mod exchange;
 mod fetch;
@@ -23,11 +23,13 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub use error::WebClientError;
-pub use fetch::{BodyReader, Response, Timeouts, fetch};
-pub use field::{BadField, Field};
-pub use journal::Journal;
-pub use range::{BadRange, Ranges};
-pub use request::{BadHost, Request};
-pub use show::Screen;
-pub use transfer::{Outcome, Wanted, transfer};
+pub use cli::{Arguments, run};
+
+use error::WebClientError;
+use fetch::{BodyReader, Response, Timeouts, fetch};
+use field::Field;
+use journal::Journal;
+use range::Ranges;
+use request::Request;
+use show::Screen;
+use transfer::{Outcome, Wanted, transfer};

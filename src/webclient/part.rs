@@ -1,8 +1,8 @@
-//! The part of a file that has come so far, kept from one call to the next.
+//! The start of a file that could not be fetched as a whole, kept from one call to the next.
 //!
-//! Beside the file to be there is its start, `NAME.part`, and `NAME.part.source`, which says from where it is and which version
-//! of what. No crash leaves bytes of one version under the name of another: a part is emptied, and that is on the disk,
-//! before its source is replaced, and that is on the disk before the first byte of the new version is written.
+//! `NAME.part` has the bytes, `NAME.part.source` has their URL and version. A crash must not leave bytes of one version with
+//! the source of another. So a new version first empties the part, then replaces the source, and only then writes bytes;
+//! each step is synced to the disk before the next.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom};
@@ -15,29 +15,27 @@ use serde::{Deserialize, Serialize};
 use super::save::{create_beside, directory, rename};
 use super::version::Version;
 
-/// What a part is a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Source {
-    /// The address of the file. The same version of another file is something else.
+    /// The URL is part of the identity: another file may have the same entity tag.
     pub(super) url: String,
-    /// Which version of it.
     pub(super) version: Version,
-    /// How long the whole file is, if the server has said so.
+    /// Length of the whole file, if the server has sent it.
     pub(super) total_bytes: Option<u64>,
 }
 
-/// The start of a file, ours alone until it is dropped.
+/// The start of a file, locked until it is dropped.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) file: File,
     path: PathBuf,
     target: PathBuf,
-    /// None if nothing is known about what is in it, or nothing is.
+    /// None while the part is empty.
     source: Option<Source>,
 }
 
 impl Part {
-    /// The part of `target` that is there; none if none is.
+    /// The part of `target`, if there is one.
     pub(super) fn find(target: &Path) -> io::Result<Option<Self>> {
         match Self::open(target, false) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -45,14 +43,14 @@ impl Part {
         }
     }
 
-    /// The part of `target`, empty if none is there.
+    /// The part of `target`; a new, empty one if there is none.
     pub(super) fn find_or_create(target: &Path) -> io::Result<Self> {
         Self::open(target, true)
     }
 
     fn open(target: &Path, create: bool) -> io::Result<Self> {
         let path = with_suffix(target, ".part");
-        // Neither through a link that somebody else has put there, nor waiting for the other end of a pipe.
+        // Do not follow a link that somebody else may have created, and do not wait for the other end of a pipe.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(create).custom_flags(flags).open(&path)?;
@@ -61,7 +59,7 @@ impl Part {
             return Err(io::Error::new(ErrorKind::InvalidInput, format!("{} is no file", path.display())));
         }
         file.try_lock().map_err(|_| in_use(&path))?;
-        // Its last owner may have given it its final name in the meantime.
+        // Another process may have renamed the file between our open and our lock.
         match fs::symlink_metadata(&path) {
             Ok(named) if (named.dev(), named.ino()) == (opened.dev(), opened.ino()) => {}
             _ => return Err(in_use(&path)),
@@ -83,23 +81,21 @@ impl Part {
         serde_json::from_slice(&text).map_err(|e| foreign(e.into()))
     }
 
-    /// Its name.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How long it is now.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// What it is a part of, and how long it is; none if that is not known or it is empty.
+    /// The source and the length of the part; none if it is empty.
     pub(super) fn have(&self) -> Option<(&Source, u64)> {
         let bytes = self.bytes().ok()?;
         self.source.as_ref().map(|source| (source, bytes))
     }
 
-    /// Empties it, to become a part of `source`.
+    /// Empties the part and makes it a part of `source`.
     pub(super) fn start(&mut self, source: Source) -> io::Result<()> {
         self.cut(0)?;
         self.file.sync_all()?;
@@ -112,22 +108,22 @@ impl Part {
         Ok(())
     }
 
-    /// Keeps the first `bytes` only; what is written next comes behind them.
+    /// Keeps only the first `bytes`; the next write appends to them.
     pub(super) fn cut(&mut self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)?;
         self.file.seek(SeekFrom::Start(bytes)).map(drop)
     }
 
-    /// Gives it the name of the whole file once all of it is on the disk.
+    /// Syncs the file, then renames it to the target.
     pub(super) fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.path, &self.target)?;
-        // Alone it means nothing and is in nobody's way.
+        // A source without a part has no effect, so a failure here does not matter.
         let _ = fs::remove_file(source_path(&self.path));
         Ok(())
     }
 
-    /// Removes it: what it is a part of has come in another way, or there is nothing in it.
+    /// Removes the part and its source.
     pub(super) fn discard(self) {
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(source_path(&self.path));

@@ -1,40 +1,36 @@
-//! Parts of a file: which ones are asked for, and which one an answer brings (RFC 9110, section 14).
+//! Byte ranges in requests and responses (RFC 9110, section 14).
 
 use std::fmt;
 use std::str::FromStr;
 
 use wire::http::ResponseHead;
 
-/// A text that names no bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a range is FIRST-LAST, FIRST- or -LENGTH in bytes from 0, several with commas between them")]
-pub struct BadRange;
+const BAD_RANGE: &str =
+    "a range is FIRST-LAST, FIRST- or -LENGTH in bytes from 0, several with commas between them";
 
-/// Some bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Range {
-    /// The first and the last of them, both included.
+    /// From the first to the last byte, inclusive.
     Between(u64, u64),
-    /// All from here on.
+    /// From this byte to the end.
     From(u64),
-    /// So many at the end.
+    /// This many bytes at the end.
     Last(u64),
 }
 
 /// One or more ranges of bytes, as `--range` and a `Range` field have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranges(Vec<Range>);
+pub(super) struct Ranges(Vec<Range>);
 
 impl Ranges {
-    /// All bytes from `first` on.
     pub(super) fn from(first: u64) -> Self {
         Self(vec![Range::From(first)])
     }
 }
 
 impl Ranges {
-    /// Whether a response with status 206 brings what these ranges ask for (RFC 9110, section 15.3.7), as far as its head
-    /// tells: the length that its body has to have, if there is one.
+    /// Checks that a response with status 206 has what these ranges ask for (RFC 9110, section 15.3.7). Returns the length
+    /// that its body must have; none for several parts, which carry their own lengths.
     ///
     /// # Errors
     /// What was asked for and what came.
@@ -55,7 +51,7 @@ impl Ranges {
             };
         };
         let asked: Vec<(u64, u64)> = self.0.iter().filter_map(|range| range.within(total, last)).collect();
-        // A server may leave out ranges that are beyond the end, and put together those that touch.
+        // A server may omit ranges beyond the end and may coalesce several into one.
         let is_whole = asked.iter().map(|range| range.0).min() == Some(first)
             && asked.iter().map(|range| range.1).max() == Some(last);
         if !is_whole && !asked.contains(&(first, last)) {
@@ -72,8 +68,8 @@ impl Ranges {
 }
 
 impl Range {
-    /// The first and the last of these bytes in a file of `total` bytes; `last` is the end of what has come, for a file of
-    /// unknown length. None if the file has none of them.
+    /// The first and the last byte of this range in a file of `total` bytes. If the length is unknown, the `last` byte of the
+    /// response stands for the end. None if the range is beyond the end.
     fn within(self, total: Option<u64>, last: u64) -> Option<(u64, u64)> {
         let end = total.map_or(last, |total| total.saturating_sub(1));
         match (self, total) {
@@ -87,34 +83,34 @@ impl Range {
 }
 
 impl FromStr for Ranges {
-    type Err = BadRange;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, BadRange> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         text.split(',').map(|range| parse_range(range.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn parse_range(text: &str) -> Result<Range, BadRange> {
-    let (first, last) = text.split_once('-').ok_or(BadRange)?;
+fn parse_range(text: &str) -> Result<Range, &'static str> {
+    let (first, last) = text.split_once('-').ok_or(BAD_RANGE)?;
     match (first, last) {
         ("", length) => match number(length)? {
-            0 => Err(BadRange),
+            0 => Err(BAD_RANGE),
             length => Ok(Range::Last(length)),
         },
         (first, "") => Ok(Range::From(number(first)?)),
         (first, last) => match (number(first)?, number(last)?) {
             (first, last) if first <= last => Ok(Range::Between(first, last)),
-            _ => Err(BadRange),
+            _ => Err(BAD_RANGE),
         },
     }
 }
 
-/// Digits only: `parse` alone would take a sign too.
-fn number(text: &str) -> Result<u64, BadRange> {
+/// Only digits; `parse` alone would also accept a sign.
+fn number(text: &str) -> Result<u64, &'static str> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().map_err(|_| BadRange)
+        text.parse().map_err(|_| BAD_RANGE)
     } else {
-        Err(BadRange)
+        Err(BAD_RANGE)
     }
 }
 
@@ -132,12 +128,12 @@ impl fmt::Display for Ranges {
     }
 }
 
-/// What a `Content-Range` says.
+/// The value of `Content-Range`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentRange {
-    /// The body is these bytes, both ends included, of a file of `total` bytes, if the server knows.
+    /// The body has these bytes, inclusive, of a file of `total` bytes, if the server knows the length.
     Part { first: u64, last: u64, total: Option<u64> },
-    /// The file has so many bytes, and none of those that were asked for.
+    /// None of the ranges is in the file, which has `total` bytes.
     Unsatisfied { total: u64 },
 }
 
@@ -152,7 +148,7 @@ impl fmt::Display for ContentRange {
 }
 
 impl ContentRange {
-    /// None unless there is exactly one that makes sense.
+    /// None unless the response has exactly one valid `Content-Range`.
     pub(super) fn of(head: &ResponseHead) -> Option<Self> {
         let mut values = head.values("content-range");
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -175,8 +171,8 @@ impl ContentRange {
     }
 }
 
-fn number_given(text: &str) -> Result<u64, BadRange> {
-    if text.is_empty() { Err(BadRange) } else { number(text) }
+fn number_given(text: &str) -> Result<u64, &'static str> {
+    if text.is_empty() { Err(BAD_RANGE) } else { number(text) }
 }
 
 #[cfg(test)]
@@ -201,7 +197,7 @@ mod tests {
             "18446744073709551616-",
             "0-1\r\nX: y",
         ] {
-            assert_eq!(text.parse::<Ranges>(), Err(BadRange), "{text:?}");
+            assert_eq!(text.parse::<Ranges>(), Err(BAD_RANGE), "{text:?}");
         }
     }
 

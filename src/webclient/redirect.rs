@@ -1,4 +1,4 @@
-//! Where a redirection leads.
+//! The target of a redirection.
 
 use fluent_uri::{Uri, UriRef};
 use wire::http::ResponseHead;
@@ -6,45 +6,45 @@ use wire::http::ResponseHead;
 use super::request::encode_reference;
 use super::{Request, WebClientError};
 
-/// The port of `http` when an address names none.
+/// The default port of `http`.
 const HTTP_PORT: u16 = 80;
 
-/// Where the server says that the file is, if it does so with a status that can be followed (RFC 9110, section 15.4).
+/// The `Location` of a response whose status is a redirection that can be followed (RFC 9110, section 15.4).
 pub(super) fn location(head: &ResponseHead) -> Option<String> {
     let location = head.values("location").next()?;
     let can_be_followed = matches!(head.status, 301 | 302 | 303 | 307 | 308);
     can_be_followed.then(|| String::from_utf8_lossy(location).into_owned())
 }
 
-/// The request to send to `location`, which the answer to `request` has named. It may be relative (RFC 3986, section 5), and
-/// its fragment is left out: that is for who reads the file.
+/// The request for `location`, which may be relative to the URL of `request` (RFC 3986, section 5). The fragment is dropped,
+/// because it is not part of a request.
 ///
 /// # Errors
-/// It is no address, or of another scheme than http.
+/// `location` is no URL, or its scheme is not http.
 pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<Request, WebClientError> {
     let refuse = |why| {
         let what = format!("{} answered {status} and has the file at {location}", request.server());
         WebClientError::refused(what, why)
     };
-    let is_no_address = || refuse("that is no address that could be followed; ask for the file where it is");
-    let reference = UriRef::parse(encode_reference(location)).map_err(|_| is_no_address())?;
-    let base = Uri::parse(request.url()).map_err(|_| is_no_address())?;
-    let uri = reference.resolve_against(&base).map_err(|_| is_no_address())?;
+    let is_no_url = || refuse("that is no URL that can be followed; ask for the file where it is");
+    let reference = UriRef::parse(encode_reference(location)).map_err(|_| is_no_url())?;
+    let base = Uri::parse(request.url()).map_err(|_| is_no_url())?;
+    let uri = reference.resolve_against(&base).map_err(|_| is_no_url())?;
     if !uri.scheme().as_str().eq_ignore_ascii_case("http") {
         return Err(refuse("webclient speaks http only; use another client for that"));
     }
-    let authority = uri.authority().ok_or_else(is_no_address)?;
+    let authority = uri.authority().ok_or_else(is_no_url)?;
     let port = match authority.port_to_u16() {
         Ok(None) => HTTP_PORT,
         Ok(Some(port)) if port > 0 => port,
-        _ => return Err(is_no_address()),
+        _ => return Err(is_no_url()),
     };
     let mut file = uri.path().as_str().to_owned();
     if let Some(query) = uri.query() {
         file.push('?');
         file.push_str(query.as_str());
     }
-    request.redirected(authority.host(), port, &file).map_err(|_| is_no_address())
+    request.redirected(authority.host(), port, &file).map_err(|_| is_no_url())
 }
 
 #[cfg(test)]
@@ -90,11 +90,11 @@ mod tests {
             ("https://a/", "speaks http only"),
             ("ftp://a/", "speaks http only"),
             ("mailto:a@b", "speaks http only"),
-            ("http://a:99999/", "no address"),
-            ("http://a:0/", "no address"),
-            ("http:///x", "no address"),
-            ("http://a%0d%0ab/", "no address"),
-            ("http://[zz]/", "no address"),
+            ("http://a:99999/", "no URL"),
+            ("http://a:0/", "no URL"),
+            ("http:///x", "no URL"),
+            ("http://a%0d%0ab/", "no URL"),
+            ("http://[zz]/", "no URL"),
         ] {
             let refused = follow(&request, 301, location).expect_err(location);
             assert!(refused.to_string().contains(why), "{refused}");

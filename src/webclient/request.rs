@@ -1,80 +1,68 @@
-//! What is asked for, from whom.
+//! The request and the URL that it is for.
 
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
 use wire::http::Method;
 
-use super::field::{BadField, Field};
+use super::field::Field;
 use super::range::Ranges;
 
-/// A text that is no host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a host is a name, an IPv4 address or an IPv6 address, without http:// and path")]
-pub struct BadHost;
-
-/// One file of one server.
+/// A request for one file of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(super) struct Request {
     host: String,
     port: u16,
     target: String,
     fields: Vec<Field>,
     ranges: Option<Ranges>,
-    /// What the version of the file must be called for the ranges to count.
+    /// The validator of `If-Range`: if the file has another one, the server ignores the ranges.
     if_range: Option<String>,
 }
 
 impl Request {
     /// `host` is a name or an address, an IPv6 address with or without brackets. `file` is a path, with or without a
     /// slash at its start; see [`Request::target`].
-    ///
-    /// # Errors
-    /// [`BadHost`] if no request could be sent to such a host.
-    pub fn new(host: &str, port: u16, file: &str) -> Result<Self, BadHost> {
+    pub(super) fn new(host: &str, port: u16, file: &str) -> Result<Self, &'static str> {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let is_name = |text: &str| {
             let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
             !text.is_empty() && text.bytes().all(is_name_byte)
         };
         if !is_name(bare) && without_zone(bare).parse::<Ipv6Addr>().is_err() {
-            return Err(BadHost);
+            return Err("a host is a name, an IPv4 address or an IPv6 address, without http:// and path");
         }
         let (host, target) = (bare.to_owned(), encode_target(file));
         Ok(Self { host, port, target, fields: Vec::new(), ranges: None, if_range: None })
     }
 
-    /// Adds header fields. They replace what is sent under their names otherwise.
-    ///
-    /// # Errors
-    /// [`BadField::HostTwice`]
-    pub fn with_fields(mut self, fields: Vec<Field>) -> Result<Self, BadField> {
+    /// Adds header fields, which replace the default ones of the same name.
+    pub(super) fn with_fields(mut self, fields: Vec<Field>) -> Result<Self, &'static str> {
         if fields.iter().filter(|field| field.is_called("host")).count() > 1 {
-            return Err(BadField::HostTwice);
+            return Err("a request has one Host; leave the others out");
         }
         self.fields = fields;
         Ok(self)
     }
 
-    /// Asks for parts of the file only.
     #[must_use]
-    pub fn with_ranges(mut self, ranges: Option<Ranges>) -> Self {
+    pub(super) fn with_ranges(mut self, ranges: Option<Ranges>) -> Self {
         self.ranges = ranges;
         self
     }
 
-    /// The parts of the file that are asked for; none for all of it.
+    /// The ranges asked for; none for the whole file.
     pub(super) fn ranges(&self) -> Option<&Ranges> {
         self.ranges.as_ref()
     }
 
-    /// Whether the person asks for content codings.
+    /// Whether the user has sent an `Accept-Encoding`.
     pub(super) fn accepts_codings(&self) -> bool {
         self.fields.iter().any(|field| field.is_called("accept-encoding"))
     }
 
-    /// Asks for what comes behind the first `have` bytes if the file is still the version that `validator` stands for, and
-    /// for all of it if not (RFC 9110, section 13.1.5).
+    /// Asks for what follows the first `have` bytes if the file still has this `validator`, and for the whole file if not (RFC
+    /// 9110, section 13.1.5).
     #[must_use]
     pub(super) fn continued(mut self, have: u64, validator: &str) -> Self {
         self.ranges = Some(Ranges::from(have));
@@ -82,17 +70,14 @@ impl Request {
         self
     }
 
-    /// The same question to the place that a server has named. Another origin (host and port) sees no header fields that
-    /// may be secret, and none of them comes back if it sends us on to the first.
-    ///
-    /// # Errors
-    /// [`BadHost`], like [`Request::new`].
-    pub(super) fn redirected(&self, host: &str, port: u16, file: &str) -> Result<Self, BadHost> {
+    /// The same request to the target of a redirection. To another origin (host and port) it carries no header fields that
+    /// may be secret. They stay dropped if that origin redirects back, since it would choose the path.
+    pub(super) fn redirected(&self, host: &str, port: u16, file: &str) -> Result<Self, &'static str> {
         let mut next = Self::new(host, port, file)?;
         let is_same_host = next.host.eq_ignore_ascii_case(without_zone(&self.host));
         let is_same_origin = is_same_host && next.port == self.port;
         if is_same_origin {
-            // With its zone, which no server knows.
+            // Keeps the zone of an IPv6 address, which the server cannot know.
             next.host.clone_from(&self.host);
         }
         next.fields = self.fields.iter().filter(|f| is_same_origin || f.may_travel()).cloned().collect();
@@ -100,24 +85,23 @@ impl Request {
         Ok(next)
     }
 
-    /// The host, without brackets.
-    pub fn host(&self) -> &str {
+    /// Without brackets.
+    pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port.
-    pub fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path as it is sent: it starts with a slash, and what a request cannot carry is percent-encoded. A query
-    /// after `?` and what is percent-encoded already are left as they are.
-    pub fn target(&self) -> &str {
+    /// The request target: starts with a slash. Characters that a request cannot carry are percent-encoded; a query after `?`
+    /// and existing percent-encodings stay.
+    pub(super) fn target(&self) -> &str {
         &self.target
     }
 
-    /// Host and port, to tell people.
-    pub fn server(&self) -> String {
+    /// Host and port, for messages.
+    pub(super) fn server(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -125,14 +109,13 @@ impl Request {
         }
     }
 
-    /// The address of the file as a server has to understand it.
     pub(super) fn url(&self) -> String {
         format!("http://{}{}", self.authority(), self.target)
     }
 
     fn authority(&self) -> String {
         let mut authority = if self.host.contains(':') {
-            // A zone means something only on this machine (RFC 6874, section 4).
+            // A zone is local to this machine (RFC 6874, section 4).
             format!("[{}]", without_zone(&self.host))
         } else {
             self.host.clone()
@@ -200,14 +183,14 @@ fn encode_target(file: &str) -> String {
     target
 }
 
-/// A reference as servers write it, which often has spaces and letters in it that no URI has, made one that can be parsed.
+/// Percent-encodes what servers often put into `Location` although it is not allowed in a URI, such as spaces.
 pub(super) fn encode_reference(text: &str) -> String {
     let mut reference = String::with_capacity(text.len());
     encode(text, b"/?#[]-._~!$&'()*+,;=:@", &mut reference);
     reference
 }
 
-/// Adds `text` with everything percent-encoded but letters, digits, `plain`, and what is encoded already.
+/// Appends `text`, percent-encoded except for letters, digits, `plain` and existing encodings.
 fn encode(text: &str, plain: &[u8], target: &mut String) {
     let bytes = text.as_bytes();
     for (at, &byte) in bytes.iter().enumerate() {

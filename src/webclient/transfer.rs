@@ -1,66 +1,60 @@
-//! From what a person wants to what is printed and saved.
+//! Fetching a file and printing or saving it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use wire::http::{Method, ResponseHead};
 
 use super::exchange::Exchange;
 use super::part::Part;
-use super::save::{Place, save};
+use super::save::{Target, save};
 use super::text::{self, Kind};
 use super::{Journal, Request, Response, Screen, Timeouts, WebClientError, redirect, resume};
 
-/// What to do with an answer.
+/// What to do with the response.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// Print the status line and the header fields.
-    pub head: bool,
+    pub(super) head: bool,
     /// Print the body, or save it.
-    pub body: bool,
-    /// Where to save the body instead of printing it.
-    pub output: Option<PathBuf>,
-    /// Go on where an earlier call with this `output` has ended, and leave what the next can go on with.
-    pub resume: bool,
-    /// How many redirections to follow.
-    pub redirects_max: usize,
+    pub(super) body: bool,
+    /// Save the body here instead of printing it.
+    pub(super) output: Option<PathBuf>,
+    /// Continue an earlier call with the same `output`, and keep an incomplete body for the next call.
+    pub(super) resume: bool,
+    pub(super) redirects_max: usize,
 }
 
 impl Wanted {
-    /// The method that fetches no more than what is wanted.
-    pub fn method(&self) -> Method {
+    pub(super) fn method(&self) -> Method {
         if self.body { Method::Get } else { Method::Head }
     }
 }
 
-/// What came of it.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The request that was answered last; another one than was given if there were redirections.
-    pub request: Request,
-    /// The status of the answer.
-    pub status: u16,
-    /// Whether the file was wanted, there already and only not under its name yet; the status is 416 then.
-    pub was_complete: bool,
+pub(super) struct Outcome {
+    /// The last request; differs from the first after redirections.
+    pub(super) request: Request,
+    pub(super) status: u16,
+    /// Whether the part from earlier calls was already the whole file. The status is 416 then.
+    pub(super) was_complete: bool,
 }
 
 impl Outcome {
-    /// Whether the answer is what was asked for.
-    pub fn is_success(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         self.status < 400 || self.was_complete
     }
 }
 
-/// Fetches a file and prints or saves it, as wanted.
+/// Fetches a file and prints or saves it.
 ///
-/// A body goes to its file only with a status from 200 to 299, so that no page about an error or a new address is taken for
-/// the file; and the file gets its name only when it is whole. A reader of `screen` that has gone away is no error.
+/// Only a status from 200 to 299 saves a body, so that an error page or a redirection never replaces the file, and the file
+/// gets its name only when the body is complete. A closed pipe behind `screen` is no error.
 ///
 /// # Errors
-/// A redirection that is not followed is an error only if there is something to save. What was printed before an error stays
-/// printed.
-pub fn transfer<W: Write>(
+/// A redirection that is not followed is an error only with `output`. What was printed before an error stays printed.
+pub(super) fn transfer<W: Write>(
     request: &Request,
     wanted: &Wanted,
     timeouts: &Timeouts,
@@ -68,9 +62,9 @@ pub fn transfer<W: Write>(
     journal: Journal,
 ) -> Result<Outcome, WebClientError> {
     let started_at = Instant::now();
-    let place = wanted.output.as_deref().filter(|_| wanted.body).map(Place::of).transpose()?;
-    let target = match &place {
-        Some(Place::File(target)) if wanted.resume => Some(target),
+    let output = wanted.output.as_deref().filter(|_| wanted.body).map(Target::of).transpose()?;
+    let target = match &output {
+        Some(Target::File(target)) if wanted.resume => Some(target),
         _ => None,
     };
     let part = match target {
@@ -86,21 +80,21 @@ pub fn transfer<W: Write>(
         check_range(request, &mut exchange).inspect_err(|_| drop(screen.finish()))?;
         remark_on_body(request, &exchange.response.head, journal);
     }
-    match &place {
+    match &output {
         _ if was_complete => {
-            let finished = part.map_or(Ok(()), Part::finish);
-            let target = target.map_or(Path::new(""), PathBuf::as_path);
-            finished.map_err(|cause| WebClientError::save(target, &cause))?;
+            if let (Some(part), Some(target)) = (part, target) {
+                part.finish().map_err(|cause| WebClientError::save(target, &cause))?;
+            }
         }
         Some(_) if (300..400).contains(&status) => {
             screen.finish()?;
             return Err(elsewhere(&exchange));
         }
         Some(_) if status >= 400 => {}
-        Some(Place::File(target)) if wanted.resume => {
+        Some(Target::File(target)) if wanted.resume => {
             resume::save_resumable(target, part, &mut exchange, journal)?;
         }
-        Some(place) => save(&mut exchange.response.body, place)?,
+        Some(output) => save(&mut exchange.response.body, output)?,
         None => {
             if wanted.body {
                 print_body(&mut exchange.response, wanted, screen, journal)?;
@@ -124,7 +118,7 @@ pub fn transfer<W: Write>(
 fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClientError> {
     let Exchange { request: last, response: Response { head, body }, continues } = exchange;
     match request.ranges() {
-        // The answer to a question for the rest of a part is looked at where it is saved.
+        // The rest of a part is checked where it is saved.
         _ if head.status != 206 || *continues => {}
         Some(ranges) => {
             let checked = ranges.check(head, body.announced_bytes());
@@ -137,7 +131,7 @@ fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClie
     Ok(())
 }
 
-/// Says what a person may not expect of a body.
+/// Tells the user about a body that is not what they may expect.
 fn remark_on_body(request: &Request, head: &ResponseHead, journal: Journal) {
     if request.ranges().is_some() && head.status == 200 {
         journal.remark("the server does not support ranges, or not these, and sends the whole file");
@@ -170,7 +164,7 @@ fn elsewhere(exchange: &Exchange) -> WebClientError {
     }
 }
 
-/// Prints a body as it comes; on a terminal only as long as it is text.
+/// Prints the body as it arrives; on a terminal only while it is text.
 fn print_body<W: Write>(
     response: &mut Response,
     wanted: &Wanted,

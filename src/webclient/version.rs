@@ -1,25 +1,24 @@
-//! Which version of a file an answer brings.
+//! The version of a file that a response carries.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::http::ResponseHead;
 
-/// How much later than a file's last change an answer must be made for the time of that change to stand for one version
-/// only. The two times may come from different clocks (RFC 9110, section 8.8.2.2).
+/// `Last-Modified` is a strong validator only if `Date` is this much later: a file can change twice within a second, and the
+/// two times may come from different clocks (RFC 9110, section 8.8.2.2).
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Something that is different for any two versions of a file that differ in a byte: a strong entity tag or the time of the
-/// last change, as the server has written it (RFC 9110, section 8.8).
+/// A strong validator as the server has sent it: a strong entity tag or the time of the last change (RFC 9110, section 8.8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Version(String);
 
 impl Version {
-    /// None if the server names no version, or one that stands for files that only look alike.
+    /// None if the response has no validator or only a weak one.
     pub(super) fn of(head: &ResponseHead) -> Option<Self> {
         if let Some(tag) = single(head, "etag") {
-            // A weak tag is the last word too: next to it the time must not be used (RFC 9110, section 13.1.5).
+            // If there is an entity tag, even a weak one, the time must not be used (RFC 9110, section 13.1.5).
             return is_strong_tag(tag).then(|| Self(tag.to_owned()));
         }
         let (modified, date) = (single(head, "last-modified")?, single(head, "date")?);
@@ -28,12 +27,12 @@ impl Version {
         (age >= CLOCK_TOLERANCE).then(|| Self(modified.to_owned()))
     }
 
-    /// As `If-Range` has it.
+    /// The value for `If-Range`.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether an answer says of itself that it is about another version.
+    /// Whether the response carries another validator.
     pub(super) fn is_contradicted_by(&self, head: &ResponseHead) -> bool {
         let name = if is_strong_tag(&self.0) { "etag" } else { "last-modified" };
         head.values(name).any(|value| value != self.0.as_bytes())
@@ -45,7 +44,7 @@ impl TryFrom<String> for Version {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let is_version = is_strong_tag(&text) || httpdate::parse_http_date(&text).is_ok();
-        // The time may be in a form with anything around it; what is no visible ASCII could end the line of a field.
+        // The date parser accepts surrounding text, and a control character could end the line of the field.
         let is_line = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if is_version && is_line { Ok(Self(text)) } else { Err("neither a strong entity tag nor a time") }
     }
@@ -57,7 +56,7 @@ impl From<Version> for String {
     }
 }
 
-/// The value of a field that is there once, and ASCII.
+/// The value of a field that occurs once and is ASCII.
 fn single<'h>(head: &'h ResponseHead, name: &str) -> Option<&'h str> {
     let mut values = head.values(name);
     match (values.next(), values.next()) {
