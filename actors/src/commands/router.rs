@@ -76,7 +76,7 @@ pub enum Command<P = SessionPort> {
     /// From a session that has joined.
     From(Member, MemberCommand),
     /// Asks who is known.
-    Who(Reply<Vec<KnownPeer>>),
+    Who(Reply<Arc<[KnownPeer]>>),
     /// What the store has done.
     Completed(Completion),
     /// One end of a transfer of a file through the server.

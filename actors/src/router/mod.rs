@@ -7,6 +7,7 @@ mod core;
 mod presence;
 mod shell;
 mod splice;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use wire::PeerName;
 use wire::card::Card;
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::Refusal;
+use wire::protocol::{KnownPeer, Refusal};
 
 use super::*;
 use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run, TakenStored};
@@ -501,4 +501,34 @@ fn requests_to_made_up_names_leave_nothing_behind() {
     assert_eq!(route(&mut world, 20_000, true), None, "mail for somebody new goes to the store");
     world.complete(1);
     assert_eq!(world.store.0.borrow().mail.len(), 1);
+}
+
+#[test]
+fn who_is_known_is_kept_in_order_and_shared_until_something_changes() {
+    let mut world = World::new();
+    let who = |world: &mut World| {
+        let (reply, pending) = reply();
+        world.handle(Command::Who(reply));
+        pending.wait(SOON).expect("it is answered at once")
+    };
+    let told = |known: &[KnownPeer]| -> Vec<(String, bool)> {
+        known.iter().map(|peer| (peer.name.to_string(), peer.online)).collect()
+    };
+    assert!(who(&mut world).is_empty());
+    for at in [2, 0, 1] {
+        world.join(at);
+    }
+    world.leave(0);
+    let first = who(&mut world);
+    assert_eq!(told(&first), [("B".into(), true), ("C".into(), true), ("A".into(), false)]);
+    assert!(Arc::ptr_eq(&first, &who(&mut world)), "asking again makes no new list");
+    world.leave(1);
+    world.join(0);
+    assert_eq!(told(&who(&mut world)), [("A".into(), true), ("C".into(), true), ("B".into(), false)]);
+    // Superseded by a newer session of the same peer.
+    world.join(2);
+    assert_eq!(told(&who(&mut world)), [("A".into(), true), ("C".into(), true), ("B".into(), false)]);
+    // Somebody who is only written to is not known.
+    world.send(0, 1, 1);
+    assert_eq!(who(&mut world).len(), 3);
 }

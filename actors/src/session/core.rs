@@ -4,6 +4,7 @@
 //! socket, thread, clock or randomness: the shell has them, and a simulation does without.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
@@ -108,7 +109,7 @@ pub enum Question {
 #[derive(Debug)]
 pub enum Answer {
     /// Who is known.
-    Known(Vec<KnownPeer>),
+    Known(Arc<[KnownPeer]>),
     /// What was found.
     Found(Found),
     /// What became of the part.
@@ -456,7 +457,7 @@ impl Session {
     fn answered(&mut self, answer: Option<Answer>) {
         let Some(Asked { id, is_last }) = self.asked.take() else { return };
         let message = match answer {
-            Some(Answer::Known(peers)) => ToPeer::Known { id, peers },
+            Some(Answer::Known(peers)) => ToPeer::Known { id, peers: peers.to_vec() },
             Some(Answer::Found(Found { hits, total })) => ToPeer::Found { id, hits, total },
             Some(Answer::Published(Ok(published))) if is_last => {
                 let files = u32::try_from(published.files).unwrap_or(u32::MAX);

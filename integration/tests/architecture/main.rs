@@ -150,10 +150,7 @@ fn cores_know_no_socket_file_thread_clock_or_randomness() {
             || reads_the_clock(path)
             || draws_randomness(path)
     };
-    let known = [
-        ("src/peer/engine", "std::net::TcpStream"),
-        ("src/peer/engine", "rand::rng"),
-    ];
+    let known = [("src/peer/engine", "std::net::TcpStream"), ("src/peer/engine", "rand::rng")];
     forbid("a core decides and does nothing else", &cores(), is_forbidden, &known);
 }
 
