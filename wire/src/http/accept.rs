@@ -7,36 +7,21 @@ use super::fields::{Fields, Weight, list_items, split_weight};
 /// The greater weight decides. Between equal weights the type that is named more specifically wins, because programs send
 /// `application/json, */*`. Otherwise the answer is HTML, for example for `*/*`.
 pub fn prefers_json(fields: Fields<'_>) -> bool {
-    let mut json = Preference::default();
-    let mut html = Preference::default();
-    for (range, weight) in fields.values("accept").flat_map(list_items).filter_map(split_weight) {
-        json.add(range, weight, [b"*/*", b"application/*", b"application/json"]);
-        html.add(range, weight, [b"*/*", b"text/*", b"text/html"]);
-    }
-    json.rank() > html.rank()
+    let json = preference(fields, [b"*/*", b"application/*", b"application/json"]);
+    json > preference(fields, [b"*/*", b"text/*", b"text/html"])
 }
 
-/// What `Accept` says of one media type.
-#[derive(Debug, Clone, Copy, Default)]
-struct Preference {
-    /// How specific the media range is that matches the type, 1 to 3; 0 if none does.
-    specificity: usize,
-    weight: Weight,
-}
-
-impl Preference {
-    /// Applies `range` if it is one of the matching `ranges`, which are given with the most specific one last. The most
-    /// specific matching range gives the weight (RFC 9110, section 12.5.1).
-    fn add(&mut self, range: &[u8], weight: Weight, ranges: [&[u8]; 3]) {
-        let Some(index) = ranges.iter().position(|matching| range.eq_ignore_ascii_case(matching)) else {
-            return;
-        };
-        if index + 1 >= self.specificity {
-            *self = Self { specificity: index + 1, weight };
-        }
-    }
-
-    fn rank(self) -> (Weight, usize) {
-        (self.weight, if self.weight == Weight::ZERO { 0 } else { self.specificity })
-    }
+/// The weight of a media type, and how specific the media range is that gives it: 1 to 3, or 0 if the type is not
+/// acceptable. `ranges` are those that match the type, the most specific one last; the most specific one in the
+/// request decides.
+fn preference(fields: Fields<'_>, ranges: [&[u8]; 3]) -> (Weight, usize) {
+    let specificity = |range: &[u8]| ranges.iter().position(|matching| range.eq_ignore_ascii_case(matching));
+    fields
+        .values("accept")
+        .flat_map(list_items)
+        .filter_map(split_weight)
+        .filter_map(|(range, weight)| Some((specificity(range)? + 1, weight)))
+        .max_by_key(|&(specificity, _)| specificity)
+        .filter(|&(_, weight)| weight > Weight::ZERO)
+        .map_or((Weight::ZERO, 0), |(specificity, weight)| (weight, specificity))
 }

@@ -88,24 +88,14 @@ impl Weight {
     const FULL: Self = Self(1000);
 
     fn parse(text: &[u8]) -> Option<Self> {
-        let (&whole, fraction) = text.split_first()?;
-        let digits = match fraction {
-            [] => fraction,
-            [b'.', digits @ ..] if digits.len() <= 3 => digits,
-            _ => return None,
-        };
-        if !digits.iter().all(u8::is_ascii_digit) {
+        let text = std::str::from_utf8(text).ok()?;
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if !matches!(whole, "0" | "1") || fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit())
+        {
             return None;
         }
-        let thousandths = (0..3).fold(0, |sum, at| {
-            let digit = digits.get(at).map_or(0, |digit| digit - b'0');
-            sum * 10 + u16::from(digit)
-        });
-        match (whole, thousandths) {
-            (b'0', _) => Some(Self(thousandths)),
-            (b'1', 0) => Some(Self::FULL),
-            _ => None,
-        }
+        let thousandths = format!("{whole}{fraction:0<3}").parse().ok()?;
+        (thousandths <= Self::FULL.0).then_some(Self(thousandths))
     }
 }
 

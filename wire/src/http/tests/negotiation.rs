@@ -24,6 +24,8 @@ fn chooses_the_coding_with_the_greatest_weight() {
         ("gzip;q=0.9, br;q=0.8", &[Brotli, Gzip], Some(Gzip)),
         ("gzip;q=0.9, br;q=0.8", &[Brotli], Some(Brotli)),
         ("gzip;q=0.801, br;q=0.8", &[Brotli, Gzip], Some(Gzip)),
+        ("gzip;q=0.25, br;q=0.3", &[Brotli, Gzip], Some(Brotli)),
+        ("gzip;q=0., br;q=0.0", &[Brotli, Gzip], None),
         ("br;q=0.001", &[Brotli], Some(Brotli)),
         ("br;q=0", &[Brotli], None),
         ("br;q=0.000, gzip;q=1.000", &[Brotli, Gzip], Some(Gzip)),
