@@ -4,15 +4,15 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use integration::{Peer, Place, Server, http};
+use integration::{Peer, Sandbox, Server, http};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
 }
 
 /// A and B, who have exchanged a message.
-fn acquainted(place: &Place, server: &Server) -> (Peer, Peer) {
-    let (a, b) = (place.peer("A", server.address()), place.peer("B", server.address()));
+fn acquainted(sandbox: &Sandbox, server: &Server) -> (Peer, Peer) {
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     b.run(&["who"]).expect(0);
     a.run(&["send", "B", "first"]).expect(0);
     b.run(&["listen", "--count", "1", "--timeout", "60"]).expect(0);
@@ -21,9 +21,9 @@ fn acquainted(place: &Place, server: &Server) -> (Peer, Peer) {
 
 #[test]
 fn a_peer_that_lost_pins_does_not_start_until_the_keys_are_trusted_again() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = acquainted(&place, &server);
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = acquainted(&sandbox, &server);
     let pins = a.private().join("known_peers");
     let whole = std::fs::read_to_string(&pins).expect("it reads");
     let key = b.fingerprint();
@@ -47,9 +47,9 @@ fn a_peer_that_lost_pins_does_not_start_until_the_keys_are_trusted_again() {
 
 #[test]
 fn a_lost_pin_does_not_let_another_key_pass_for_the_known_one() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, _) = acquainted(&place, &server);
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, _) = acquainted(&sandbox, &server);
     std::fs::write(a.private().join("known_peers"), "").expect("it can be written");
     let other = "ab".repeat(32);
     // The user trusts another key: numbers start again, as for each change of a key.
@@ -60,9 +60,9 @@ fn a_lost_pin_does_not_let_another_key_pass_for_the_known_one() {
 
 #[test]
 fn a_peer_whose_store_is_gone_or_damaged_says_so_and_begins_anew_only_when_told() {
-    let place = Place::new();
-    let server = place.server();
-    let (a, b) = acquainted(&place, &server);
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = acquainted(&sandbox, &server);
     let store = a.private().join("store.redb");
     let zeros = vec![0; std::fs::read(&store).expect("it reads").len()];
     for content in [None, Some(Vec::new()), Some(zeros)] {
@@ -83,9 +83,9 @@ fn a_peer_whose_store_is_gone_or_damaged_says_so_and_begins_anew_only_when_told(
 
 #[test]
 fn the_server_keeps_its_files_to_its_owner_also_those_of_older_versions() {
-    let place = Place::new();
-    let server = place.server_to_restart();
-    let (a, _) = acquainted(&place, &server);
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (a, _) = acquainted(&sandbox, &server);
     a.put("keyword.txt", b"color, a.txt");
     a.put("a.txt", b"red");
     let sharing = a.start(&["share"]);
