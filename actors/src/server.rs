@@ -131,7 +131,7 @@ impl Server {
         let router = router::start(router_mailbox, inventory, store.clone(), index.clone())?;
         let actors = Actors { router, index, sites, access_log, _store: store };
         let acceptor = actors.accept(listeners, &config.limits)?;
-        Ok(Self { acceptor, actors: actors, _lock: lock })
+        Ok(Self { acceptor, actors, _lock: lock })
     }
 
     /// Where it listens for TCP; none if only Unix sockets lead to it.

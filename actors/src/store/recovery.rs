@@ -106,7 +106,7 @@ fn fill(new: &Disk, damaged: &Database) -> Result<u64, StoreError> {
             let _ = catch_quietly(|| copier.copy(read.open_table(MAIL)?.iter()?, None));
             copier.flush()?;
             let last = copier.last.clone();
-            let _ = catch_quietly(|| copier.copy(read.open_table(MAIL)?.iter()?.rev(), last));
+            let _ = catch_quietly(|| copier.copy(read.open_table(MAIL)?.iter()?.rev(), last.as_ref()));
             copier.flush()?;
             Ok(copier.envelopes)
         }))
@@ -137,14 +137,14 @@ impl Copier<'_> {
     fn copy<'e>(
         &mut self,
         entries: impl Iterator<Item = Entry<'e>>,
-        end: Option<(PeerName, Ordinal)>,
+        end: Option<&(PeerName, Ordinal)>,
     ) -> Result<(), redb::Error> {
         for entry in entries {
             let (key, frame) = entry?;
             let (name, ordinal) = key.value();
             let Ok(name) = name.parse::<PeerName>() else { continue };
             let place = (name.clone(), ordinal);
-            if end.as_ref() == Some(&place) {
+            if end == Some(&place) {
                 break;
             }
             let frame = frame.value();

@@ -92,11 +92,11 @@ fn what_is_said_to_be_stored_is_on_disk() {
     let path = folder.path().join("store");
     let (_router, mut told) = mailbox::<router::Command, router::Command>(1);
     let (running, _) = start(&path, told.answers(None)).expect("it starts");
-    let mut next = || loop {
+    let mut next = || {
         let mut batch = Vec::new();
         assert!(told.wait(Some(Instant::now() + SOON), 1, &mut batch), "the Router is not ended");
         match batch.pop().expect("it completes") {
-            router::Command::Completed(completion) => return completion,
+            router::Command::Completed(completion) => completion,
             other => panic!("{other:?}"),
         }
     };
@@ -127,7 +127,7 @@ fn what_is_said_to_be_stored_is_on_disk() {
 }
 
 /// A small store. Returns its file and what is in it.
-fn small_store(path: &Path) -> (Vec<u8>, Cards, Vec<(PeerName, Vec<(Ordinal, String)>)>) {
+fn small_store(path: &Path) -> (Vec<u8>, Cards, Letters) {
     let disk = Disk::open(path, [1; 16]).expect("it opens");
     let cards: Cards = (0..12).map(|n| (name(&format!("peer{n:02}")), vec![n; 1000])).collect();
     let mut mail = Vec::new();
@@ -143,6 +143,7 @@ fn small_store(path: &Path) -> (Vec<u8>, Cards, Vec<(PeerName, Vec<(Ordinal, Str
 }
 
 type Cards = Vec<(PeerName, Vec<u8>)>;
+type Letters = Vec<(PeerName, Vec<(Ordinal, String)>)>;
 
 #[test]
 fn a_store_with_a_zeroed_page_is_recovered_or_refused_and_never_loses_a_name() {
