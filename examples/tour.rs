@@ -12,7 +12,7 @@ use actors::config::Listen;
 use actors::site::SiteConfig;
 use actors::{Config as ServerConfig, Server};
 use anyhow::{Context, ensure};
-use switchboard::peer::command::{Command, Update, Wanted};
+use switchboard::peer::command::{Command, Ending, Update, Wanted};
 use switchboard::peer::engine::Options;
 use switchboard::peer::event::Event;
 use switchboard::peer::home::Home;
@@ -100,14 +100,14 @@ fn send(to: &str, from: &str) -> Command {
 }
 
 /// Gives a command, and shows what comes of it on a thread of its own.
-fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command) -> JoinHandle<u8> {
+fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command) -> JoinHandle<Ending> {
     let client = switch.client(id);
     client.command(command);
     std::thread::spawn(move || {
         let (mut trace, mut quiet) = (Renderer::new(Style::Trace), Renderer::new(Style::Quiet));
         for update in &client.updates {
             match update {
-                Update::Done(code) => return code,
+                Update::Done(ending) => return ending,
                 Update::Event(event) => {
                     let renderer = if all || number(&event) <= SHOWN { &mut trace } else { &mut quiet };
                     if let Some(text) = renderer.text(&event) {
@@ -116,7 +116,7 @@ fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command
                 }
             }
         }
-        1
+        Ending::Failed
     })
 }
 
@@ -130,9 +130,9 @@ fn number(event: &Event) -> u64 {
     }
 }
 
-fn finish(playing: JoinHandle<u8>) -> anyhow::Result<()> {
-    let code = playing.join().ok().context("a thread of the tour panicked")?;
-    ensure!(code == 0, "a command of the tour failed with status {code}");
+fn finish(playing: JoinHandle<Ending>) -> anyhow::Result<()> {
+    let ending = playing.join().ok().context("a thread of the tour panicked")?;
+    ensure!(ending == Ending::Done, "a command of the tour has ended with {ending:?}");
     Ok(())
 }
 

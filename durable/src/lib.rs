@@ -81,6 +81,22 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the disk is full: the same call succeeds once there is room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => matches!(&**source, redb::Error::Io(e) if is_disk_full(e)),
+            _ => false,
+        }
+    }
+}
+
+/// Whether an error says that there is no room: on the disk, in the user's quota, or below the process's file size limit.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 fn way_out(path: &Path, lost: &str) -> String {
     format!(
         "put it back from a backup, or give up {lost}: move it away, if it is there, and remove {}",

@@ -1,4 +1,4 @@
-//! What a peer can be told to do, from its command line, its prompt or its control socket.
+//! Commands for a peer, from its command line, its prompt or its control socket, and what they lead to.
 
 use std::path::PathBuf;
 
@@ -11,73 +11,73 @@ use super::event::Event;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Shows all that happens, until the client goes.
+    /// Shows everything that happens, until the client disconnects.
     View,
     /// Queues messages and sends them.
     Send {
-        /// For whom.
+        /// The recipient.
         to: PeerName,
         /// One message each.
         texts: Vec<String>,
-        /// Done only when all receipts are verified, at most after so many seconds. Without it: when all are relayed or
-        /// stored, or wait for a recipient who has never joined.
+        /// Ends when all receipts are verified, and fails after this many seconds. Without it the command ends when every
+        /// message is relayed or stored, or waits for a recipient who has never joined.
         wait: Option<u64>,
     },
     /// Shows messages as they come.
     Listen {
-        /// Done after so many.
+        /// Ends after this many messages.
         count: Option<u64>,
-        /// Done, and failed, after so many seconds.
+        /// Fails after this many seconds.
         timeout: Option<u64>,
     },
-    /// Looks for files.
+    /// Searches for files.
     Search(Query),
     /// Fetches a file.
     Get {
-        /// Which.
+        /// Which file.
         wanted: Wanted,
-        /// From whom; anybody who has it if it is left out.
+        /// The holder; any peer that has the file if there is none.
         from: Option<PeerName>,
-        /// Where to; the downloads folder if it is left out.
+        /// Where the file goes; the downloads folder if there is none.
         output: Option<PathBuf>,
-        /// Whether a file that is there may be replaced.
+        /// Whether an existing file may be replaced.
         overwrite: bool,
     },
-    /// Serves the shared files until the client goes.
+    /// Serves the shared files until the client disconnects.
     Share,
     /// Adds a file to `keyword.txt` and shares it.
     AddShare {
         /// Its name in the peer's directory.
         file: String,
-        /// What it is found by.
+        /// The keywords that it is found by.
         keywords: Vec<String>,
     },
-    /// Lists what this peer shares.
+    /// Lists the files that this peer shares.
     Files,
-    /// Lists who is known to the server.
+    /// Lists the peers that the server knows.
     Who,
-    /// Shows the own contact card.
+    /// Shows this peer's contact card.
     Card,
-    /// Takes in a contact card.
+    /// Takes in another peer's contact card.
     Import {
-        /// As text.
+        /// The card as text.
         card: String,
     },
-    /// Accepts an identity key, also in place of another.
+    /// Pins an identity key, also in place of another.
     Trust {
-        /// Whose.
+        /// The peer.
         name: PeerName,
-        /// Which.
+        /// Its identity key.
         fingerprint: Fingerprint,
     },
-    /// Lists messages of the past.
+    /// Lists the messages of the past.
     History {
-        /// With whom; everybody if it is left out.
+        /// The other peer; all peers if there is none.
         with: Option<PeerName>,
     },
-    /// Done when everything is delivered or stored, at most after so many seconds.
+    /// Ends when every message is delivered, relayed or stored.
     Drain {
-        /// Seconds.
+        /// Fails after this many seconds.
         wait: u64,
     },
 }
@@ -86,14 +86,14 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// By name.
+    /// By its name.
     Name(FileName),
     /// By the SHA-256 digest of its content.
     Digest(Digest),
 }
 
 impl Command {
-    /// Whether it needs a server.
+    /// Whether it needs a connection to a server.
     pub fn needs_server(&self) -> bool {
         !matches!(
             self,
@@ -101,25 +101,30 @@ impl Command {
         )
     }
 
-    /// Whether it goes on long enough for others to fetch files meanwhile.
+    /// Whether it usually lasts long enough for other peers to fetch files meanwhile.
     pub fn serves_files(&self) -> bool {
         matches!(self, Self::View | Self::Listen { .. } | Self::Share | Self::Send { wait: Some(_), .. })
     }
 }
 
-/// What a client hears of its commands.
+/// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
-    /// Something happened.
+    /// Something has happened.
     Event(Event),
-    /// A command is done, with this exit status.
-    Done(u8),
+    /// A command has ended.
+    Done(Ending),
 }
 
-/// Done.
-pub const EXIT_DONE: u8 = 0;
-/// Refused or failed.
-pub const EXIT_FAILED: u8 = 1;
-/// Wrong usage, or no connection.
-pub const EXIT_NO_CONNECTION: u8 = 2;
+/// How a command has ended. The worse ending is the greater one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It has succeeded.
+    Done,
+    /// It was refused or has failed.
+    Failed,
+    /// It was wrong, or there was no connection to a server.
+    NoConnection,
+}

@@ -1,4 +1,4 @@
-//! The connection to the server: dials, joins, reads and writes, and dials again when it breaks.
+//! The connection to the server: it is dialled, joined, read and written, and dialled again when it breaks.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -18,39 +18,39 @@ use super::engine::Net;
 use super::runner::Message;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// How long the server may take to let a peer in.
+/// How long joining may take.
 const JOIN_WAIT: Duration = Duration::from_secs(15);
 const WRITE_WAIT: Duration = Duration::from_secs(30);
-/// How long to wait before dialling again, doubled each time up to the longest.
+/// How long to wait before dialling again. Each failure doubles it, up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(3);
-/// How long the server has to take what was still on its way when this peer ends.
+/// How long the server may take to read the last bytes when this peer ends.
 const FINISH_WAIT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 64 << 10;
-/// Batches of frames on their way to the writer.
+/// Batches of frames that wait for the writer.
 const OUTGOING_MAX: usize = 1024;
 
 /// Why there is no session.
 enum NoSession {
-    /// It may be there later.
+    /// The server cannot be reached. It is tried again.
     Unreachable(String),
-    /// The server has said no.
+    /// The server has refused this peer.
     Refused(ErrorCode, String),
     /// This peer ends.
     Stopped,
 }
 
-/// The thread that keeps the connection.
+/// The thread that keeps a connection to the server.
 pub(super) struct Connection {
     stop: Arc<AtomicBool>,
-    /// Dropped to end a wait between two attempts.
+    /// Dropping it ends the wait between two attempts.
     wake: Option<Sender<()>>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One session's way out.
+/// Writes to one connection, on a thread of its own.
 pub(super) struct Writer {
     frames: Option<Sender<Vec<u8>>>,
     stream: Arc<TcpStream>,
@@ -64,7 +64,7 @@ impl Writer {
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             for bytes in waiting {
                 if (&*out).write_all(&bytes).is_err() {
-                    // The reader sees it too, and says that the connection is lost.
+                    // The reader notices it and reports that the connection is lost.
                     let _ = out.shutdown(Shutdown::Both);
                     return;
                 }
@@ -73,7 +73,7 @@ impl Writer {
         Ok(Self { frames: Some(frames), stream, thread: Some(thread) })
     }
 
-    /// Hands bytes to the writer. If the connection is gone they are gone with it.
+    /// Queues bytes. If the connection is lost, they are lost with it.
     pub(super) fn send(&self, bytes: Vec<u8>) {
         if let Some(frames) = &self.frames {
             let _ = frames.send(bytes);
@@ -82,7 +82,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Writes what is still to be written, and tells the server that nothing more comes.
+    /// Writes what is queued, then tells the server that nothing more comes.
     fn drop(&mut self) {
         self.frames = None;
         if let Some(thread) = self.thread.take() {
@@ -105,7 +105,7 @@ impl Connection {
         Ok(Self { stop, wake: Some(wake), ended, thread: Some(thread) })
     }
 
-    /// Ends the connection in order: what was handed to the writer reaches the server, unless it takes too long.
+    /// Ends the connection. Bytes that are queued still reach the server, unless that takes too long.
     pub(super) fn finish(mut self, writer: Option<Writer>) {
         self.stop.store(true, Ordering::SeqCst);
         self.wake = None;
@@ -113,7 +113,7 @@ impl Connection {
             return;
         }
         drop(writer);
-        // Nothing is ever sent: this ends when the thread does.
+        // Nothing is ever sent over this channel. It closes when the thread ends.
         let in_time =
             self.ended.recv_timeout(FINISH_WAIT) != Err(crossbeam_channel::RecvTimeoutError::Timeout);
         if let (Some(thread), true) = (self.thread.take(), in_time) {
@@ -164,7 +164,7 @@ impl Dialler {
         let _ = self.runner.send(Message::net(net));
     }
 
-    /// One session from dialling to its end.
+    /// One connection, from dialling to its end.
     fn session(&self) -> Result<(), NoSession> {
         let unreachable = |e: io::Error| {
             NoSession::Unreachable(format!(
@@ -177,8 +177,11 @@ impl Dialler {
         let server = self.join(&stream, &mut reader)?;
         let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
         let address = stream.peer_addr().map_or_else(|_| self.server.clone(), |a| a.to_string());
-        self.runner.send(Message::Joined { server, address, writer }).map_err(|_| NoSession::Stopped)?;
-        // From here on silence is no error; TCP notices when the server is gone.
+        let local = stream.local_addr().map_err(unreachable)?.ip();
+        self.runner
+            .send(Message::Joined { server, address, local, writer })
+            .map_err(|_| NoSession::Stopped)?;
+        // From here on silence is no error. TCP keep-alive notices when the server is gone.
         stream.set_read_timeout(None).map_err(unreachable)?;
         loop {
             let mut bodies = Vec::new();
@@ -216,7 +219,7 @@ impl Dialler {
     fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<ServerId, NoSession> {
         let not_joined = |why: String| {
             NoSession::Unreachable(format!(
-                "{} does not let this peer in: {why}; is it a Switchboard server?",
+                "{} does not let this peer in: {why}; check that it is a Switchboard server",
                 self.server
             ))
         };
@@ -237,12 +240,12 @@ impl Dialler {
                     server = Some(id);
                 }
                 Ok(ToPeer::Welcome { .. }) => {
-                    return server.ok_or_else(|| not_joined("it skipped the proof".into()));
+                    return server.ok_or_else(|| not_joined("it did not ask for a proof of the key".into()));
                 }
                 Ok(ToPeer::Error { code, detail }) => {
                     return Err(NoSession::Refused(code, Escaped(&detail).to_string()));
                 }
-                _ => return Err(not_joined("it speaks something else".into())),
+                _ => return Err(not_joined("it does not speak this protocol".into())),
             }
         }
     }
@@ -252,10 +255,10 @@ fn malformed(bad: frame::BadFrame) -> NoSession {
     NoSession::Unreachable(format!("the server sent a bad frame: {bad}"))
 }
 
-/// Cuts the stream into bodies of frames without copying them.
+/// Splits the stream into the bodies of frames, without copying them.
 struct Reader {
     stream: Arc<TcpStream>,
-    /// All of it is initialised; the first `filled` bytes have been read.
+    /// The first `filled` bytes have been read; the rest is zeros.
     buffer: BytesMut,
     filled: usize,
 }
@@ -296,7 +299,7 @@ impl Reader {
         }
     }
 
-    /// The next body, by a deadline.
+    /// Waits for the next body.
     fn wait(&mut self, deadline: Instant) -> io::Result<Bytes> {
         loop {
             if let Some(body) = self.next().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {

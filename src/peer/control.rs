@@ -1,6 +1,7 @@
-//! The control socket: a command given while another process runs a peer's directory is carried out by that process.
+//! The control socket. While a process runs a peer, it also carries out the commands of other processes for the same
+//! directory, because only one may use the keys, the store and the connection.
 //!
-//! One JSON value a line in both directions: [`Command`]s in, [`Update`]s out. The socket is in the private folder, which
+//! Each line is a JSON value: [`Command`]s to the peer, [`Update`]s from it. The socket is in the private folder, which
 //! only its owner can enter.
 
 use std::fs::File;
@@ -17,27 +18,23 @@ use super::engine::ClientId;
 use super::home::Home;
 use super::runner::{Switch, control_path};
 
-/// Longest line: a batch of the longest texts.
+/// Longest line: a command with many long texts.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// How long a client may leave what is written to it unread.
+/// A client that does not read for this long is disconnected.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-
-/// How long to let clients be after the system had no descriptor for one.
+/// How long to wait when the system has no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The socket's address: through a descriptor of its folder, because the path of a socket may have 107 bytes only.
+/// The socket's path, by way of a descriptor of its folder: the path of a socket may have 107 bytes only.
 fn address(home: &Home) -> io::Result<(File, PathBuf)> {
     let folder = File::open(home.private_path())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/control", folder.as_raw_fd()));
     Ok((folder, path))
 }
 
-/// Accepts clients until the process ends.
-///
-/// # Errors
-/// When the socket cannot be made.
-pub fn serve(home: &Home, switch: Switch) -> io::Result<()> {
-    // Left by a process that was killed; this one has the lock.
+/// Accepts clients on a thread of its own, until the process ends.
+pub(super) fn serve(home: &Home, switch: Switch) -> io::Result<()> {
+    // A socket that is there is left from a process that was killed: this process has the lock.
     match std::fs::remove_file(control_path(home)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -48,11 +45,11 @@ pub fn serve(home: &Home, switch: Switch) -> io::Result<()> {
         // The process's own command line is client 0.
         for (id, stream) in (1..).zip(listener.incoming()) {
             let (Ok(stream), switch) = (stream, switch.clone()) else {
-                // Out of descriptors, most likely.
+                // Most likely the system has no descriptor left.
                 std::thread::sleep(ACCEPT_PAUSE);
                 continue;
             };
-            // Without a thread the client sees its connection end.
+            // If there is no thread, the client sees its connection end.
             let _ =
                 std::thread::Builder::new().name("client".into()).spawn(move || attend(id, &stream, &switch));
         }
@@ -67,15 +64,19 @@ fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
         return;
     };
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let writer = std::thread::Builder::new().name("client".into()).spawn_scoped(scope, move || {
             for update in updates {
                 if write_line(&mut out, &update).is_err() {
                     break;
                 }
             }
-            // The reading side ends with it.
+            // Ends the reading side as well.
             let _ = out.shutdown(std::net::Shutdown::Both);
         });
+        if writer.is_err() {
+            // There is no thread: the client sees its connection end.
+            return;
+        }
         let mut reader = BufReader::new(stream);
         while let Ok(Some(command)) = read_line::<Command>(&mut reader) {
             client.command(command);
@@ -98,19 +99,16 @@ fn read_line<T: serde::de::DeserializeOwned>(reader: &mut impl BufRead) -> io::R
     Ok(Some(serde_json::from_str(&line)?))
 }
 
-/// A client in another process than the peer.
-pub struct RemoteClient {
+/// A client of a peer that another process runs.
+pub(super) struct RemoteClient {
     stream: UnixStream,
-    /// What comes of its commands.
-    pub updates: Receiver<Update>,
+    /// What comes of the commands. It ends when the connection does.
+    pub(super) updates: Receiver<Update>,
 }
 
 impl RemoteClient {
-    /// Connects to the process that runs the directory.
-    ///
-    /// # Errors
-    /// Those of the socket; `NotFound` and `ConnectionRefused` while that process starts or ends.
-    pub fn connect(home: &Home) -> io::Result<Self> {
+    /// Connects to the process that runs a directory.
+    pub(super) fn connect(home: &Home) -> io::Result<Self> {
         let (_folder, path) = address(home)?;
         let stream = UnixStream::connect(path)?;
         let (sender, updates) = bounded(1024);
@@ -127,10 +125,7 @@ impl RemoteClient {
     }
 
     /// Gives a command.
-    ///
-    /// # Errors
-    /// When the other process is gone.
-    pub fn command(&mut self, command: &Command) -> io::Result<()> {
+    pub(super) fn command(&mut self, command: &Command) -> io::Result<()> {
         write_line(&mut self.stream, command)
     }
 }

@@ -1,108 +1,109 @@
-//! What happens in a peer, as its user is told: the same for `--json`, for people, and through the control socket.
+//! What a peer tells its user: the same events for `--json`, for people, and over the control socket.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use wire::conversation::ConversationId;
-use wire::share::Hit;
+use wire::protocol::KnownPeer;
+use wire::share::{Hit, PublishedFile};
 use wire::signal::Complaint;
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
-use super::records::Direction;
+use super::records::{Direction, HistoryRecord};
 
-/// Something that happened. With `--json` each is one object on a line, its kind in the field `event`.
+/// Something that has happened. With `--json` each event is one object on a line, its kind in the field `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The server has let this peer in.
     Joined {
-        /// The name here.
+        /// This peer's name.
         name: PeerName,
         /// The server's address.
         server: String,
-        /// Of the own identity key.
+        /// This peer's identity key.
         fingerprint: Fingerprint,
     },
-    /// Messages wait for something that is not there yet.
+    /// Messages wait.
     Waiting {
-        /// For whom they are.
+        /// Their recipient.
         to: PeerName,
         /// What they wait for.
         reason: String,
     },
-    /// A conversation was opened towards somebody, or accepted from them.
+    /// A conversation was opened with another peer, or accepted from it.
     Conversation(Box<ConversationEvent>),
     /// A message is on this peer's disk.
     Queued {
-        /// For whom.
+        /// The recipient.
         to: PeerName,
         /// Its number.
         number: u64,
-        /// What was written.
+        /// The text.
         text: String,
         /// SHA-256 of the text.
         sha256: Digest,
     },
-    /// A message was handed to the recipient, who is here; its receipt is still to come.
+    /// The server has handed a message to its recipient, who is connected. The receipt is still to come.
     Relayed(SentEvent),
-    /// A message is on the server's disk, for a recipient who is not here.
+    /// A message is on the server's disk, because its recipient is not connected.
     Stored(SentEvent),
     /// The recipient's receipt for a message was verified.
     Delivered {
-        /// By whom.
+        /// The recipient.
         to: PeerName,
-        /// Which.
+        /// The number of the message.
         number: u64,
-        /// In which conversation.
+        /// The conversation that the receipt is for.
         conversation: ConversationId,
-        /// How many messages the receipt covers.
+        /// How many of its messages the receipt covers.
         count: u64,
         /// The running hash over them, equal at both ends.
         running_hash: Digest,
     },
     /// A message was decrypted and verified.
     Message(Box<MessageEvent>),
-    /// Something was not accepted, here or by somebody else.
+    /// Something was not accepted, by this peer, another peer or the server.
     Refused {
-        /// Whose it is.
+        /// The other peer.
         with: PeerName,
-        /// The number of the message, if it is about one.
+        /// The number of the message, if it concerns one.
         number: Option<u64>,
         /// Why, and what to do.
         reason: String,
     },
-    /// An answer to what was asked.
+    /// An answer to a command.
     Result(Answer),
-    /// A file is on its way.
+    /// A file is being received.
     FileProgress {
-        /// Which.
+        /// Its name.
         name: FileName,
         /// Bytes that have arrived.
         done: u64,
         /// Bytes in all.
         total: u64,
     },
-    /// A file has arrived, is verified and has its name.
+    /// A file has been received and verified, and is in its place.
     FileDone {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
         /// Its length.
         bytes: u64,
-        /// SHA-256 of all of it, as it was published.
+        /// SHA-256 of its content, as published.
         sha256: Digest,
-        /// From whom; none if it was here already.
+        /// The holder; none if the file was here already.
         from: Option<PeerName>,
-        /// How it came.
+        /// The route it took.
         route: FileRoute,
     },
-    /// Something could not be done.
+    /// Something has failed.
     Error {
-        /// What happened, to what, and what to do.
+        /// What has happened, to what, and what to do.
         message: String,
     },
 }
 
-/// How a file came.
+/// The route of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileRoute {
@@ -119,32 +120,32 @@ pub enum FileRoute {
 pub struct ConversationEvent {
     /// The other peer.
     pub with: PeerName,
-    /// Sent: this peer has opened it. Received: the other has.
+    /// Sent if this peer has opened it, received if the other has.
     pub direction: Direction,
-    /// Names the conversation: SHA-256 of the signed body.
+    /// Its id: SHA-256 of the signed body of the opening.
     pub conversation: ConversationId,
-    /// The opener's identity key, which signs.
+    /// The identity key of the opener, which signs.
     pub sender_key: Fingerprint,
-    /// The recipient's identity key.
+    /// The identity key of the recipient.
     pub recipient_key: Fingerprint,
-    /// The encryption key that the conversation's key is wrapped for.
+    /// The encryption key that the conversation key is wrapped for.
     pub wrapped_for: Fingerprint,
-    /// The conversation's key under RSAES-OAEP, in hexadecimal.
+    /// The conversation key under RSAES-OAEP, in hexadecimal, shortened unless the full trace is asked for.
     pub wrapped_key: String,
-    /// The commitment to the key.
+    /// The commitment to the conversation key.
     pub commitment: Digest,
-    /// The whole opening in hexadecimal, with the card and the signature, shortened unless the whole trace is asked for.
+    /// The opening in hexadecimal, with card and signature, shortened unless the full trace is asked for.
     pub opening: String,
     /// The opener has verified receipts for all its messages with smaller numbers.
     pub first_number: u64,
-    /// Whether the other's identity key was seen for the first time and is pinned now.
+    /// Whether the other peer's identity key was seen for the first time and is pinned now.
     pub pinned_now: bool,
 }
 
-/// A message on its way.
+/// A message that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentEvent {
-    /// For whom.
+    /// The recipient.
     pub to: PeerName,
     /// Its number.
     pub number: u64,
@@ -153,125 +154,96 @@ pub struct SentEvent {
     pub sealed: Sealed,
 }
 
-/// A message that has arrived.
+/// A message that was received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageEvent {
-    /// By whom.
+    /// The sender.
     pub from: PeerName,
-    /// What was written.
+    /// The text.
     pub text: String,
     /// Its number.
     pub number: u64,
-    /// Always true: what does not verify is no message.
+    /// Always true: a message that does not verify is not shown.
     pub verified: bool,
-    /// When it was written, by the writer's clock, in seconds since 1970.
+    /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
-    /// SHA-256 of the text, computed here and equal to the one that came inside.
+    /// SHA-256 of the text, computed here and equal to the digest sealed with it.
     pub sha256: Digest,
-    /// How it came; none if it came earlier and is only shown now.
+    /// How it was sealed; none if it arrived earlier and is only shown now.
     pub arrival: Option<Sealed>,
 }
 
 /// How a message was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// Under which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
     /// Its place there, which is its nonce.
     pub place: u64,
-    /// Length of what was sealed.
+    /// Length of the ciphertext.
     pub bytes: u64,
-    /// SHA-256 of what was sealed: what the server prints.
+    /// SHA-256 of the ciphertext, which the server prints as well.
     pub ciphertext_sha256: Digest,
-    /// The ciphertext in hexadecimal, shortened unless the whole trace is asked for.
+    /// The ciphertext in hexadecimal, shortened unless the full trace is asked for.
     pub ciphertext: String,
-    /// The running hash with this message.
+    /// The running hash over the conversation up to this message.
     pub running_hash: Digest,
 }
 
-/// An answer to what was asked.
+/// An answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
     /// A file that was found.
     File(Hit),
-    /// How many files were found in all.
+    /// The end of a search.
     Found {
-        /// That many.
+        /// How many files were found.
         total: u64,
     },
-    /// Somebody known to the server.
-    Peer {
-        /// Who.
-        name: PeerName,
-        /// Of their identity key.
-        fingerprint: Fingerprint,
-        /// Whether they are here now.
-        online: bool,
-    },
+    /// A peer that the server knows.
+    Peer(KnownPeer),
     /// A contact card.
     Card {
-        /// Whose.
+        /// Its owner.
         name: PeerName,
-        /// Of the identity key.
+        /// The owner's identity key.
         fingerprint: Fingerprint,
-        /// As text to mail or print.
+        /// The card as text to mail or print.
         card: String,
     },
-    /// Somebody's identity key is trusted from now on.
+    /// An identity key is trusted from now on.
     Trusted {
-        /// Whose.
+        /// Its owner.
         name: PeerName,
-        /// Which.
+        /// The key.
         fingerprint: Fingerprint,
     },
     /// A message of the past.
-    History {
-        /// The other peer.
-        with: PeerName,
-        /// Which way it went.
-        direction: Direction,
-        /// Its number.
-        number: u64,
-        /// When it was written, in seconds since 1970.
-        written_at: u64,
-        /// What was written.
-        text: String,
-        /// For a sent one: whether the receipt was verified.
-        delivered: bool,
-    },
+    History(HistoryRecord),
     /// A file that this peer shares.
-    Sharing {
-        /// Its name.
-        name: FileName,
-        /// Its length.
-        bytes: u64,
-        /// SHA-256 of all of it.
-        sha256: Digest,
-        /// What it is found by.
-        keywords: Vec<String>,
-    },
-    /// What this peer shares is on the server and can be found.
+    Sharing(PublishedFile),
+    /// The server has what this peer shares; it can be found.
     Published {
         /// How many files.
         files: u32,
         /// How many pairs of keyword and file.
         pairs: u32,
     },
-    /// Something in `keyword.txt` is not shared.
+    /// An entry of `keyword.txt` is not shared.
     Problem {
-        /// Where and why.
+        /// Which entry, and why.
         problem: String,
     },
 }
 
 impl Event {
-    /// A shorthand for [`Event::Error`].
+    /// An [`Event::Error`].
     pub fn error(message: impl Into<String>) -> Self {
         Self::Error { message: message.into() }
     }
 
-    /// The peer that it is about, if it is about one.
+    /// The other peer that it concerns, if it concerns one.
     pub fn peer(&self) -> Option<&PeerName> {
         match self {
             Self::Waiting { to, .. } | Self::Queued { to, .. } | Self::Delivered { to, .. } => Some(to),
@@ -284,7 +256,7 @@ impl Event {
     }
 }
 
-/// A complaint as a sentence for the sender.
+/// A complaint as a sentence for the sender of the message.
 pub fn explain(complaint: Complaint) -> String {
     format!("{complaint}; it is sealed anew and sent again")
 }

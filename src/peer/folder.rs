@@ -22,7 +22,7 @@ pub struct FileError {
     /// The operation, as a verb and its object.
     doing: &'static str,
     path: PathBuf,
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl FileError {

@@ -1,15 +1,15 @@
-//! A peer: its directory and keys, the engine that writes and receives messages, what it shares, how a file moves, and
-//! how it is told what to do.
+//! A peer: the engine that decides, the shell around it, the peer's directory and keys, shared files and transfers, and the
+//! command line.
 
 pub mod cli;
 pub mod command;
 mod connection;
-pub mod control;
+mod control;
 pub mod engine;
 pub mod event;
 mod folder;
 pub mod home;
-pub mod prompt;
+mod prompt;
 pub mod records;
 pub mod render;
 pub mod runner;

@@ -1,4 +1,4 @@
-//! The prompt: lines that start with a slash are commands.
+//! The commands of the prompt. The same lines are read from standard input when it is no terminal.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use wire::{FileName, PeerName};
 use super::command::{Command, Wanted};
 
 /// What `/help` prints.
-pub const HELP: &str = "\
-/msg NAME TEXT            write to somebody
-/search KEYWORD...        look for files that have all these keywords
+pub(super) const HELP: &str = "\
+/msg NAME TEXT            send a message
+/search KEYWORD...        search for files with all these keywords
 /get FILE [from NAME]     fetch a file; FILE may be sha256:HEX
-/who                      who is known to the server, and who is here
-/files                    what this peer shares
-/share FILE KEYWORD...    share a file of this peer's directory
-/trust NAME FINGERPRINT   accept somebody's (new) identity key
-/card                     your contact card as text
-/history [NAME]           messages of the past
-/trace on|off             show every step, or messages only
-/help                     this list
-/quit                     end";
+/who                      list the peers that the server knows
+/files                    list the files that this peer shares
+/share FILE KEYWORD...    share a file in this peer's directory
+/trust NAME FINGERPRINT   accept a peer's new identity key
+/card                     print your contact card
+/history [NAME]           list the messages of the past
+/trace on|off             print every step, or messages only
+/help                     print this list
+/quit                     end the program";
 
 /// The commands, for completion.
 const COMMANDS: [&str; 12] = [
@@ -29,26 +29,23 @@ const COMMANDS: [&str; 12] = [
     "/help", "/quit",
 ];
 
-/// What a line asks for.
+/// What a line means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
-    /// Something for the engine.
+pub(super) enum Line {
+    /// A command for the peer.
     Command(Command),
-    /// To change what is shown.
+    /// Turn the trace on or off.
     Trace(bool),
-    /// The list of commands.
+    /// Print the list of commands.
     Help,
-    /// The end.
+    /// End the program.
     Quit,
-    /// Nothing.
+    /// An empty line.
     Empty,
 }
 
 /// Reads a line of the prompt.
-///
-/// # Errors
-/// What is wrong with it and what would be right.
-pub fn parse(line: &str) -> Result<Line, String> {
+pub(super) fn parse(line: &str) -> Result<Line, String> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
@@ -72,7 +69,7 @@ pub fn parse(line: &str) -> Result<Line, String> {
         "/trust" => trust(rest)?,
         "/card" => Command::Card,
         "/history" => Command::History { with: if rest.is_empty() { None } else { Some(name(rest)?) } },
-        _ if word.starts_with('/') => return Err(format!("{word} is no command; /help lists them")),
+        _ if word.starts_with('/') => return Err(format!("{word} is not a command; /help lists them")),
         _ => return Err("write /msg NAME TEXT to send a message; /help lists all commands".into()),
     };
     Ok(Line::Command(command))
@@ -91,11 +88,8 @@ fn message(rest: &str) -> Result<Command, String> {
     }
 }
 
-/// Reads what is to be fetched: a file name or `sha256:HEX`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn wanted(text: &str) -> Result<Wanted, String> {
+/// Reads which file is to be fetched: a file name or `sha256:HEX`.
+pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     if text.starts_with("sha256:") {
         return text.parse().map(Wanted::Digest).map_err(|e| format!("{text}: {e}"));
     }
@@ -107,7 +101,7 @@ fn get(rest: &str) -> Result<Command, String> {
         Some((file, from)) => (file.trim(), Some(name(from.trim())?)),
         None => (rest, None),
     };
-    // A name with spaces needs no quotes here, and may have them.
+    // Quotes around a name with spaces are optional here.
     let file = file.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(file);
     if file.is_empty() {
         return Err("usage: /get FILE [from NAME]".into());
@@ -116,7 +110,7 @@ fn get(rest: &str) -> Result<Command, String> {
 }
 
 fn share(rest: &str) -> Result<Command, String> {
-    let usage = "usage: /share FILE KEYWORD...; what has spaces goes in double quotes";
+    let usage = "usage: /share FILE KEYWORD...; put names and keywords with spaces in double quotes";
     let mut words = words(rest).ok_or(usage)?.into_iter();
     let file = words.next().ok_or(usage)?;
     let keywords: Vec<String> = words.collect();
@@ -126,7 +120,7 @@ fn share(rest: &str) -> Result<Command, String> {
     Ok(Command::AddShare { file, keywords })
 }
 
-/// The words of a line; double quotes hold one with spaces together. `None` if a quote is left open.
+/// Splits a line into words. A word in double quotes may have spaces. `None` if a quote is not closed.
 fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
@@ -147,9 +141,9 @@ fn trust(rest: &str) -> Result<Command, String> {
     Ok(Command::Trust { name: name(who)?, fingerprint })
 }
 
-/// Completes commands.
+/// Completes the names of commands.
 #[derive(Helper, Hinter, Highlighter, Validator)]
-pub struct Completion;
+pub(super) struct Completion;
 
 impl Completer for Completion {
     type Candidate = Pair;

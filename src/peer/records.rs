@@ -6,39 +6,39 @@ use wire::conversation::ConversationId;
 use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
-/// A message on its way out; kept until the recipient's receipt.
+/// A message to another peer, kept until its receipt is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxRecord {
-    /// What was written.
+    /// The text.
     pub text: String,
-    /// When, in seconds since 1970.
+    /// When it was queued, in seconds since 1970.
     pub queued_at: u64,
-    /// As it travels, once it is sealed.
+    /// Its ciphertext, once it is sealed.
     pub sealed: Option<SealedRecord>,
 }
 
 /// A sealed message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedRecord {
-    /// Under which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
     /// Its place there.
     pub place: u64,
-    /// The running hash with it.
+    /// The running hash over the conversation up to this message.
     pub running_hash: Digest,
-    /// The sealed bytes.
+    /// The ciphertext.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
-/// A conversation that this peer has opened and under which messages are still on their way.
+/// A conversation that this peer has opened, kept while messages under it have no receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingRecord {
-    /// Towards whom.
+    /// The recipient.
     pub to: PeerName,
     /// The number of the first message under it.
     pub first_number: u64,
-    /// The opening as it travels.
+    /// The opening as it was sent.
     #[serde(with = "serde_bytes")]
     pub opening: Vec<u8>,
 }
@@ -46,12 +46,12 @@ pub struct OutgoingRecord {
 /// A conversation that another peer has opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncomingRecord {
-    /// By whom.
+    /// The opener.
     pub from: PeerName,
-    /// The opening as it came: its key stays wrapped, so that it goes when the encryption key goes.
+    /// The opening as it was received. Its key stays wrapped, so it is lost when the encryption key is destroyed.
     #[serde(with = "serde_bytes")]
     pub opening: Vec<u8>,
-    /// How many messages have been opened.
+    /// How many messages of it have arrived.
     pub count: u64,
     /// The running hash over them.
     pub running_hash: Digest,
@@ -60,19 +60,19 @@ pub struct IncomingRecord {
 /// What is known of another peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactRecord {
-    /// As its owner writes it.
+    /// The name as its owner writes it.
     pub name: PeerName,
-    /// The newest card seen.
+    /// The newest card.
     pub card: Option<Vec<u8>>,
-    /// The number of the next message to it.
+    /// The number of the next message to this peer.
     pub next_number: u64,
-    /// The highest number of a message from it.
+    /// The highest number of a message from this peer.
     pub last_number: u64,
-    /// How often another identity key was trusted in place of the one before.
+    /// How often the numbers of its messages have started again, for example with a new identity key.
     pub generation: u64,
 }
 
-/// Which way a message went.
+/// The direction of a message or conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -87,44 +87,44 @@ pub enum Direction {
 pub struct HistoryRecord {
     /// The other peer.
     pub with: PeerName,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
-    /// For a received one: which of the other's identity keys it came under, see [`ContactRecord::generation`]. Else 0.
+    /// For a received message: the sender's [`ContactRecord::generation`] when it arrived. Otherwise 0.
     pub generation: u64,
     /// Its number.
     pub number: u64,
-    /// When it was written, by the writer's clock, in seconds since 1970.
+    /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
-    /// What was written.
+    /// The text.
     pub text: String,
-    /// For a sent one: whether the recipient's receipt was verified.
+    /// For a sent message: whether its receipt was verified.
     pub delivered: bool,
 }
 
 /// The folded name of the recipient and the message's number.
 pub type OutboxKey = (String, u64);
 
-/// One change; changes are collected and committed together.
+/// A change of the store. All changes of a step are committed together.
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// What is known of a peer.
+    /// Replaces what is known of a peer.
     Contact(ContactRecord),
-    /// A message on its way out.
+    /// Replaces a message of the outbox.
     Outbox(PeerName, u64, OutboxRecord),
     /// A message of the outbox that a server has on its disk.
     Stored(PeerName, u64, ServerId),
-    /// A message that has arrived, and needs to be kept no longer.
+    /// Removes a message from the outbox, and marks it as delivered in the history.
     Delivered(PeerName, u64),
-    /// A conversation of ours.
+    /// Adds a conversation that this peer has opened.
     Outgoing(ConversationId, OutgoingRecord),
-    /// A conversation of ours under which nothing is on its way any more.
+    /// Removes a conversation that this peer has opened.
     OutgoingDone(ConversationId),
-    /// A conversation of somebody else's.
+    /// Replaces a conversation that another peer has opened.
     Incoming(ConversationId, IncomingRecord),
-    /// A message for the history.
+    /// Adds a message to the history.
     History(HistoryRecord),
-    /// A message that was received while nobody was looking: from whom, under which of their keys, its number.
+    /// A received message that no client has seen: its sender, generation and number.
     Unshown(PeerName, u64, u64),
-    /// All that was received is shown now.
+    /// All received messages have been seen.
     AllShown,
 }

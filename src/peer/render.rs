@@ -1,28 +1,30 @@
-//! Events for people and for programs.
+//! Shows events to people and to programs.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wire::escape::Escaped;
+use wire::escape::{Escaped, EscapedJson};
+use wire::protocol::KnownPeer;
+use wire::share::PublishedFile;
 
 use super::event::{Answer, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent};
-use super::records::Direction;
+use super::records::{Direction, HistoryRecord};
 use crate::terminal;
 
-/// How events are shown.
+/// How events are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people, with every step of encryption, transmission and decryption.
+    /// Text, with every step of encryption, transmission and decryption.
     Trace,
-    /// For people, messages and answers only.
+    /// Text, with messages and answers only.
     Quiet,
 }
 
-/// Shows events on standard output, and errors on standard error.
+/// Prints events on standard output, and errors on standard error.
 pub struct Renderer {
     style: Style,
     colour: bool,
@@ -35,14 +37,14 @@ impl Renderer {
         Self { style, colour: terminal::wants_colour(), bar: None }
     }
 
-    /// Changes what is shown from now on; `--json` stays as it is.
+    /// Turns the trace on or off. With `--json` it changes nothing.
     pub fn trace(&mut self, on: bool) {
         if self.style != Style::Json {
             self.style = if on { Style::Trace } else { Style::Quiet };
         }
     }
 
-    /// Shows an event.
+    /// Prints an event.
     ///
     /// # Errors
     /// Those of standard output.
@@ -57,10 +59,12 @@ impl Renderer {
         }
     }
 
-    /// An event as text, without the end of its last line; `None` if this style leaves it out.
+    /// An event as text, without the last line break. None if this style does not show it.
     pub fn text(&mut self, event: &Event) -> Option<String> {
         if self.style == Style::Json {
-            return Some(serde_json::to_string(event).expect("events are plain data with text keys"));
+            let json = serde_json::to_string(event).expect("events are plain data with text keys");
+            // Standard output may be a terminal. A program that reads the JSON sees the same value.
+            return Some(EscapedJson(&json).to_string());
         }
         if let Event::FileProgress { done, total, .. } = event {
             self.progress(*done, *total);
@@ -76,7 +80,7 @@ impl Renderer {
         (!out.is_empty()).then_some(out)
     }
 
-    /// A bar on standard error, if that is a terminal.
+    /// Shows a progress bar on standard error, if that is a terminal.
     fn progress(&mut self, done: u64, total: u64) {
         let bar = self.bar.get_or_insert_with(|| {
             let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -95,21 +99,23 @@ impl Renderer {
             Event::Waiting { reason, .. } => write!(out, "{} {}", self.mark("waiting", 33), Escaped(reason)),
             Event::Conversation(event) if trace => self.conversation(event, out),
             Event::Queued { to, number, text, sha256 } if trace => {
-                writeln!(out, "{} #{number} to {to}: {}", self.mark("queued", 36), Escaped(text))?;
-                write!(out, "    SHA-256 of the text  {sha256}")
+                write!(out, "{} #{number} to {to}: {}", self.mark("queued", 36), Escaped(text))?;
+                step(out, "SHA-256 of the text", sha256)
             }
-            Event::Relayed(sent) if trace => self.sent("relayed", "handed to them, who is here", sent, out),
-            Event::Stored(sent) if trace => {
-                self.sent("stored", "on the server's disk until they come", sent, out)
+            Event::Relayed(sent) if trace => {
+                self.sent("relayed", format_args!("handed to {}, who is connected", sent.to), sent, out)
             }
+            Event::Stored(sent) if trace => self.sent(
+                "stored",
+                format_args!("on the server's disk until {} connects", sent.to),
+                sent,
+                out,
+            ),
             Event::Delivered { to, number, conversation, count, running_hash } if trace => {
-                writeln!(out, "{} #{number} to {to}", self.mark("delivered", 32))?;
-                writeln!(
-                    out,
-                    "    receipt verified     {count} message(s) of conversation {}",
-                    conversation.short()
-                )?;
-                write!(out, "    running hash         {running_hash}, equal at both ends")
+                write!(out, "{} #{number} to {to}", self.mark("delivered", 32))?;
+                let receipt = format_args!("{count} message(s) of conversation {}", conversation.short());
+                step(out, "receipt verified", receipt)?;
+                step(out, "running hash", format_args!("{running_hash}, equal at both ends"))
             }
             Event::Relayed(sent) => write!(out, "#{} to {} relayed", sent.number, sent.to),
             Event::Stored(sent) => write!(out, "#{} to {} stored on the server", sent.number, sent.to),
@@ -128,8 +134,8 @@ impl Renderer {
                     FileRoute::Here => "was here already",
                 };
                 let path = path.display().to_string();
-                writeln!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
-                write!(out, "    SHA-256 verified     {sha256}")
+                write!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
+                step(out, "SHA-256 verified", sha256)
             }
             _ => Ok(()),
         }
@@ -137,78 +143,64 @@ impl Renderer {
 
     fn conversation(&self, event: &ConversationEvent, out: &mut String) -> fmt::Result {
         let ConversationEvent { with, conversation, sender_key, wrapped_for, .. } = event;
-        let id = conversation.short();
+        let (word, id) = (self.mark("conversation", 35), conversation.short());
         match event.direction {
             Direction::Sent => {
-                writeln!(out, "{} {id} opened towards {with}", self.mark("conversation", 35))?;
-                writeln!(out, "    drawn                a 32-byte key for this conversation")?;
-                writeln!(
-                    out,
-                    "    wrapped              RSAES-OAEP (SHA-256) for {with}'s encryption key {wrapped_for}"
-                )?;
-                writeln!(out, "    wrapped key          {}", event.wrapped_key)?;
-                writeln!(out, "    commitment           {}", event.commitment)?;
-                writeln!(
-                    out,
-                    "    signed               RSASSA-PSS (SHA-256) by our identity key {sender_key}"
-                )?;
-                write!(out, "    opening              {}", event.opening)
+                write!(out, "{word} {id} opened towards {with}")?;
+                step(out, "drawn", "a 32-byte key for this conversation")?;
+                let wrapped = format_args!("RSAES-OAEP (SHA-256) for {with}'s encryption key {wrapped_for}");
+                step(out, "wrapped", wrapped)?;
+                step(out, "wrapped key", &event.wrapped_key)?;
+                step(out, "commitment", event.commitment)?;
+                let signed = format_args!("RSASSA-PSS (SHA-256) by our identity key {sender_key}");
+                step(out, "signed", signed)?;
             }
             Direction::Received => {
-                writeln!(out, "{} {id} accepted from {with}", self.mark("conversation", 35))?;
+                write!(out, "{word} {id} accepted from {with}")?;
                 if event.pinned_now {
-                    writeln!(out, "    pinned               {with}'s identity key, seen for the first time")?;
+                    step(out, "pinned", format_args!("{with}'s identity key, seen for the first time"))?;
                 }
-                writeln!(
-                    out,
-                    "    signature verified   RSASSA-PSS (SHA-256) by {with}'s identity key {sender_key}"
-                )?;
-                writeln!(out, "    wrapped key          {}", event.wrapped_key)?;
-                writeln!(
-                    out,
-                    "    unwrapped            RSAES-OAEP (SHA-256) with our encryption key {wrapped_for}"
-                )?;
-                writeln!(out, "    commitment verified  {}", event.commitment)?;
-                write!(out, "    opening              {}", event.opening)
+                let signed = format_args!("RSASSA-PSS (SHA-256) by {with}'s identity key {sender_key}");
+                step(out, "signature verified", signed)?;
+                step(out, "wrapped key", &event.wrapped_key)?;
+                let unwrapped = format_args!("RSAES-OAEP (SHA-256) with our encryption key {wrapped_for}");
+                step(out, "unwrapped", unwrapped)?;
+                step(out, "commitment verified", event.commitment)?;
             }
         }
+        step(out, "opening", &event.opening)
     }
 
-    fn sent(&self, word: &str, meaning: &str, sent: &SentEvent, out: &mut String) -> fmt::Result {
-        let SentEvent { to, number, sealed: Sealed { conversation, place, bytes, .. } } = sent;
-        writeln!(out, "{} #{number} to {to}: {meaning}", self.mark(word, 34))?;
-        writeln!(
-            out,
-            "    sealed               AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes",
-            conversation.short()
-        )?;
-        writeln!(out, "    ciphertext           {}", sent.sealed.ciphertext)?;
-        writeln!(out, "    SHA-256 of it        {}", sent.sealed.ciphertext_sha256)?;
-        write!(out, "    running hash         {}", sent.sealed.running_hash)
+    fn sent(
+        &self,
+        word: &str,
+        meaning: fmt::Arguments<'_>,
+        sent: &SentEvent,
+        out: &mut String,
+    ) -> fmt::Result {
+        write!(out, "{} #{} to {}: {meaning}", self.mark(word, 34), sent.number, sent.to)?;
+        step(out, "sealed", how_sealed(&sent.sealed))?;
+        step(out, "ciphertext", &sent.sealed.ciphertext)?;
+        step(out, "SHA-256 of it", sent.sealed.ciphertext_sha256)?;
+        step(out, "running hash", sent.sealed.running_hash)
     }
 
     fn message(&self, message: &MessageEvent, trace: bool, out: &mut String) -> fmt::Result {
         let MessageEvent { from, number, text, sha256, .. } = message;
-        let text = Escaped(text);
-        let (true, Some(arrival)) = (trace, &message.arrival) else {
-            return write!(out, "{}: {text}", self.mark(&format!("{from} #{number}"), 1));
-        };
-        let Sealed { conversation, place, bytes, ciphertext, ciphertext_sha256, running_hash } = arrival;
-        writeln!(out, "{} #{number} from {from}", self.mark("received", 34))?;
-        writeln!(out, "    ciphertext           {ciphertext}")?;
-        writeln!(out, "    SHA-256 of it        {ciphertext_sha256}")?;
-        writeln!(
-            out,
-            "    opened               AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes",
-            conversation.short()
-        )?;
-        writeln!(out, "    SHA-256 of the text  {sha256}, equal to the one sealed inside")?;
-        writeln!(
-            out,
-            "    in order             place {place} of its conversation, running hash {running_hash}"
-        )?;
-        writeln!(out, "    acknowledged         a receipt over this running hash goes back to {from}")?;
-        write!(out, "{}: {text}", self.mark(&format!("{from} #{number}"), 1))
+        if let (true, Some(arrival)) = (trace, &message.arrival) {
+            write!(out, "{} #{number} from {from}", self.mark("received", 34))?;
+            step(out, "ciphertext", &arrival.ciphertext)?;
+            step(out, "SHA-256 of it", arrival.ciphertext_sha256)?;
+            step(out, "opened", how_sealed(arrival))?;
+            step(out, "SHA-256 of the text", format_args!("{sha256}, equal to the one sealed inside"))?;
+            let Sealed { place, running_hash, .. } = arrival;
+            let order = format_args!("place {place} of its conversation, running hash {running_hash}");
+            step(out, "in order", order)?;
+            let receipt = format_args!("a receipt over this running hash goes back to {from}");
+            step(out, "acknowledged", receipt)?;
+            out.push('\n');
+        }
+        write!(out, "{}: {}", self.mark(&format!("{from} #{number}"), 1), Escaped(text))
     }
 
     fn mark(&self, word: &str, colour: u8) -> String {
@@ -216,22 +208,32 @@ impl Renderer {
     }
 }
 
+/// One step below an event, on a line of its own.
+fn step(out: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result {
+    write!(out, "\n    {label:<20} {value}")
+}
+
+fn how_sealed(sealed: &Sealed) -> String {
+    let Sealed { conversation, place, bytes, .. } = sealed;
+    format!("AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes", conversation.short())
+}
+
 fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
     match answer {
         Answer::File(hit) => {
-            let keywords: Vec<String> = hit.file.keywords.iter().map(ToString::to_string).collect();
+            let keywords = keywords(&hit.file);
             let online = if hit.online { "here" } else { "away" };
             let name = hit.file.name.as_str();
             write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
-            write!(out, "[{}]  sha256:{}", Escaped(&keywords.join(", ")), hit.file.sha256)
+            write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
         }
         Answer::Found { total } => write!(out, "{total} found"),
-        Answer::Peer { name, fingerprint, online } => {
+        Answer::Peer(KnownPeer { name, fingerprint, online }) => {
             write!(out, "{name:<32}  {}  {fingerprint}", if *online { "here" } else { "away" })
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
-        Answer::History { with, direction, number, written_at, text, delivered } => {
+        Answer::History(HistoryRecord { with, direction, number, written_at, text, delivered, .. }) => {
             let when = date(*written_at);
             let text = Escaped(text);
             match direction {
@@ -242,8 +244,9 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
                 }
             }
         }
-        Answer::Sharing { name, bytes, keywords, .. } => {
-            write!(out, "{}  {bytes} bytes  [{}]", Escaped(name.as_str()), Escaped(&keywords.join(", ")))
+        Answer::Sharing(file) => {
+            let (name, keywords) = (Escaped(file.name.as_str()), keywords(file));
+            write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))
         }
         Answer::Published { files, pairs } => {
             write!(out, "sharing {files} file(s) under {pairs} pair(s) of keyword and file")
@@ -252,9 +255,43 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
     }
 }
 
-/// A time as people write it, in UTC.
+fn keywords(file: &PublishedFile) -> String {
+    file.keywords.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A time in UTC.
 fn date(unix: u64) -> String {
     UNIX_EPOCH
         .checked_add(Duration::from_secs(unix.min(253_402_300_799)))
         .map_or_else(|| unix.to_string(), httpdate::fmt_http_date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_event_steers_a_terminal_in_any_style() {
+        let hostile = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}b";
+        let message = MessageEvent {
+            from: "B".parse().expect("a good name"),
+            text: hostile.into(),
+            number: 1,
+            verified: true,
+            written_at: 0,
+            sha256: wire::Digest::of(hostile.as_bytes()),
+            arrival: None,
+        };
+        let event = Event::Message(Box::new(message));
+        for style in [Style::Json, Style::Trace, Style::Quiet] {
+            let text = Renderer::new(style).text(&event).expect("messages are always shown");
+            assert!(text.is_ascii() && !text.contains('\u{1b}'), "{style:?}: {text:?}");
+        }
+        let json = Renderer::new(Style::Json).text(&event).expect("messages are always shown");
+        assert_eq!(
+            serde_json::from_str::<Event>(&json).ok(),
+            Some(event),
+            "a program reads what was written"
+        );
+    }
 }

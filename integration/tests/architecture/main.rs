@@ -150,8 +150,7 @@ fn cores_know_no_socket_file_thread_clock_or_randomness() {
             || reads_the_clock(path)
             || draws_randomness(path)
     };
-    let known = [("src/peer/engine", "std::net::TcpStream"), ("src/peer/engine", "rand::rng")];
-    forbid("a core decides and does nothing else", &cores(), is_forbidden, &known);
+    forbid("a core decides and does nothing else", &cores(), is_forbidden, &[]);
 }
 
 /// The modules of `actors`, lowest layer first. A module imports only from layers below its own, so there is no circle, and
@@ -210,6 +209,16 @@ fn commands_of_the_root_package_know_nothing_of_each_other() {
         );
     }
     check("a client has no part of the server, nor the other way round", &files, arrow, &[]);
+}
+
+#[test]
+fn the_engine_of_a_peer_knows_records_keys_and_messages_only() {
+    let may_use = ["command", "engine", "event", "records"].map(|module| format!("crate::peer::{module}"));
+    let is_forbidden = |path: &str| {
+        is_in(path, "crate") && path != "crate::peer::home::Keys" && !may_use.iter().any(|m| is_in(path, m))
+    };
+    let rule = "no store, share, transfer, pins or shell inside the engine";
+    forbid(rule, &below(root(), "src/peer/engine/"), is_forbidden, &[]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a person types.
+//! The command line of `peer`.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use wire::{Fingerprint, PeerName};
 use crate::peer::command::Command;
 use crate::peer::prompt;
 
-/// Writes to other peers through a Switchboard server, shares files and fetches them.
+/// Sends messages to other peers through a Switchboard server, and shares and fetches files.
 ///
-/// Messages are encrypted for their recipient only; each one's receipt is verified; every step is printed. Without a
-/// command there is a prompt; /help lists what it understands.
+/// Messages are encrypted from end to end, and the recipient's receipt for each is verified. Every step is printed. Without
+/// a command there is a prompt; /help lists its commands.
 #[derive(Debug, Parser)]
 #[command(
     name = "peer",
@@ -19,34 +19,35 @@ use crate::peer::prompt;
     after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or no connection."
 )]
 pub struct Arguments {
-    /// The peer's directory: its shared files, its keyword.txt, and its keys in the private folder .switchboard
+    /// The peer's directory, with its shared files, keyword.txt, and the private folder .switchboard
     #[arg(long, value_name = "DIR", global = true)]
     pub dir: Option<PathBuf>,
-    /// The name to join under [default: the last part of DIR]
+    /// The peer's name [default: the last component of DIR]
     #[arg(long, value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
-    /// The server
+    /// The server to connect to
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6789", global = true)]
     pub server: String,
-    /// Print one JSON object a line
+    /// Print events as JSON, one object per line
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print messages and answers only, not every step
+    /// Print only messages and answers, not every step
     #[arg(long, global = true)]
     pub quiet: bool,
-    /// How much of ciphertexts and wrapped keys to print
+    /// How much of each ciphertext and wrapped key to print
     #[arg(long, value_enum, default_value_t = TraceDetail::Short, global = true)]
     pub trace: TraceDetail,
-    /// send: exit only when every receipt is verified, after so many seconds at most; prompt: wait so long at the end
+    /// For send: exit with 0 once every receipt is verified, and with 1 after this time. For the prompt: how long to wait at
+    /// the end until everything is delivered or stored
     #[arg(long, value_name = "SECONDS", global = true)]
     pub wait: Option<u64>,
-    /// Open a new conversation after so many messages; 1 gives every message its own RSA operation
+    /// Open a new conversation after this many messages; with 1, every message has its own RSA operation
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..), global = true)]
     pub rekey: u64,
-    /// A file with the passphrase of the private keys; on the first run they are put under it
+    /// A file with the passphrase of the private keys; the first run encrypts them with it
     #[arg(long, value_name = "FILE", global = true)]
     pub passphrase_file: Option<PathBuf>,
-    /// Print a completion script for a shell and exit
+    /// Print a completion script for this shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,
     #[command(subcommand)]
@@ -58,33 +59,33 @@ pub struct Arguments {
 pub enum TraceDetail {
     /// The first bytes
     Short,
-    /// All of them: enough to redo every step
+    /// All bytes: enough to repeat every step by hand
     Full,
-    /// No steps at all
+    /// No steps, as with --quiet
     Off,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sub {
-    /// Write to somebody; a text of - reads lines from standard input, one message each
+    /// Send a message; with - as the text, each line of standard input is a message
     Send {
-        /// To whom
+        /// The recipient
         #[arg(value_name = "NAME")]
         to: PeerName,
-        /// What
+        /// The text
         #[arg(required = true)]
         text: Vec<String>,
     },
     /// Print messages as they come
     Listen {
-        /// Exit with 0 after so many messages
+        /// Exit with 0 after this many messages
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         count: Option<u64>,
-        /// Exit with 1 after so many seconds
+        /// Exit with 1 after this time
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
     },
-    /// Look for files that have all the given keywords; "in quotes" a keyword may have spaces
+    /// Search for files that have all the given keywords; a keyword "in quotes" may have spaces
     Search {
         /// Keywords, file:NAME or sha256:HEX
         #[arg(required = true)]
@@ -94,49 +95,46 @@ pub(super) enum Sub {
     Get {
         /// Its name, or sha256:HEX
         file: String,
-        /// From whom [default: anybody who has it]
+        /// The peer to fetch it from [default: any peer that has it]
         #[arg(long, value_name = "NAME")]
         from: Option<PeerName>,
-        /// Where to [default: the folder downloads in the peer's directory]
+        /// Where to put it [default: the folder downloads in the peer's directory]
         #[arg(long, value_name = "PATH")]
         output: Option<PathBuf>,
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(long)]
         overwrite: bool,
     },
     /// Serve the shared files until Ctrl-C
     Share,
-    /// List what this peer shares
+    /// List the files that this peer shares
     Files,
-    /// List who is known to the server
+    /// List the peers that the server knows
     Who,
-    /// Print the own contact card, to give to somebody who has not met this peer on a server
+    /// Print this peer's contact card, for peers that have not met it on a server
     Card,
-    /// Take in somebody's contact card
+    /// Import the contact card of another peer
     Import {
         /// The file with the card
         #[arg(value_name = "CARD_FILE")]
         file: PathBuf,
     },
-    /// Accept somebody's identity key, also in place of another
+    /// Accept an identity key of a peer, also in place of another
     Trust {
-        /// Whose
+        /// The peer
         name: PeerName,
-        /// Which: 64 hexadecimal digits
+        /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
-    /// List messages of the past
+    /// List the messages of the past
     History {
-        /// With whom [default: everybody]
+        /// The other peer [default: all peers]
         name: Option<PeerName>,
     },
 }
 
 impl Sub {
-    /// The command for the engine.
-    ///
-    /// # Errors
-    /// What is wrong with what was typed.
+    /// The command for the peer, or what is wrong with the arguments.
     pub(super) fn command(self, wait: Option<u64>) -> Result<Command, String> {
         Ok(match self {
             Self::Send { to, text } => Command::Send { to, texts: vec![text.join(" ")], wait },

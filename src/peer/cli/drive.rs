@@ -1,4 +1,4 @@
-//! Gives commands to a peer and shows what comes of them.
+//! Gives the user's commands to a peer, and shows what comes of them.
 
 use std::thread::JoinHandle;
 
@@ -6,22 +6,22 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Peer;
-use crate::peer::command::{Command, EXIT_DONE, EXIT_FAILED, EXIT_NO_CONNECTION, Update};
+use super::{Peer, start_thread};
+use crate::peer::command::{Command, Ending, Update};
 use crate::peer::event::Event;
 use crate::peer::prompt::{HELP, Line};
 use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
 use crate::terminal;
 
-/// What the user wants next.
+/// What the user asks for.
 pub(super) enum FromUser {
     Command(Command),
     Trace(bool),
     Help,
     Quit,
     Nothing,
-    /// What was typed is wrong.
+    /// The input is wrong.
     Error(String),
 }
 
@@ -37,26 +37,28 @@ impl From<Line> for FromUser {
     }
 }
 
-/// What happens when the user wants nothing more.
+/// What happens at the end of the user's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// It ends when all commands are done.
+    /// Wait for all commands.
     End,
-    /// It ends when everything is delivered or stored, after so many seconds at most.
+    /// Wait until everything is delivered or stored, at most this many seconds.
     Drain(u64),
 }
 
-/// Where shown text goes, if not to standard output: a prompt moves aside for it.
+/// Prints text above the prompt.
 pub(super) type Printer = Box<dyn FnMut(String)>;
 
-/// Exit status after a second signal, as shells have it for SIGINT.
+/// Exit status after a second signal: the one that shells use for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Commands on their way to the peer. More are not read from the user, so none is ever waited for here.
+/// Most commands that are not done. The user's input is not read beyond it, so giving a command never waits.
 const COMMANDS_MAX: usize = 256;
 
-/// The way to a peer and back. Commands go through a thread of their own: whoever gave one must go on hearing what
-/// comes of the others, or both sides would wait for each other.
+/// A peer, and the thread that gives it commands.
+///
+/// Commands need a thread of their own: a peer that is busy takes none until its updates are taken, so whoever gives them
+/// must not stop taking updates.
 struct Attached {
     commands: Sender<Command>,
     updates: Receiver<Update>,
@@ -67,30 +69,30 @@ struct Attached {
 }
 
 impl Attached {
-    fn new(peer: Peer) -> Self {
+    fn new(peer: Peer) -> Result<Self, String> {
         let (commands, given) = bounded::<Command>(2 * COMMANDS_MAX);
-        match peer {
+        let (updates, runner, feeder) = match peer {
             Peer::Local(client, runner) => {
                 let updates = client.updates.clone();
-                let feeder =
-                    std::thread::spawn(move || given.iter().for_each(|command| client.command(command)));
-                Self { commands, updates, is_remote: false, feeder: Some(feeder), runner: Some(runner) }
+                let feed = move || given.iter().for_each(|command| client.command(command));
+                (updates, Some(runner), start_thread("commands", feed)?)
             }
             Peer::Remote(mut client) => {
                 let updates = client.updates.clone();
-                let feeder = std::thread::spawn(move || {
+                let feed = move || {
                     // If the other process is gone, the updates end.
                     given.iter().try_for_each(|command| client.command(&command)).ok();
-                });
-                Self { commands, updates, is_remote: true, feeder: Some(feeder), runner: None }
+                };
+                (updates, None, start_thread("commands", feed)?)
             }
-        }
+        };
+        Ok(Self { commands, updates, is_remote: runner.is_none(), feeder: Some(feeder), runner })
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Nothing is heard any more, so nobody waits for it to be heard.
+        // Updates are not taken any more; without a receiver the peer does not wait for that.
         self.updates = never();
         self.commands = bounded(0).0;
         if let (Some(feeder), false) = (self.feeder.take(), self.is_remote) {
@@ -100,41 +102,53 @@ impl Drop for Attached {
     }
 }
 
-/// Finds the peer again when the process that ran it has ended.
+/// Finds the peer again after the process that ran it has ended.
 pub(super) type Restart = Box<dyn Fn() -> Result<Peer, String>>;
 
 /// One process's use of a peer.
-pub(super) struct Session {
+pub(super) struct Session<'r> {
     peer: Attached,
     restart: Restart,
-    renderer: Renderer,
+    renderer: &'r mut Renderer,
     pub(super) printer: Option<Printer>,
-    /// Commands that are not done.
+    /// How many commands are not done.
     open: usize,
-    /// Of them, those that go on for as long as the user likes; another process can take them over.
+    /// Those of them that last until the user ends them. Another process can take them over.
     standing: Vec<Command>,
-    code: u8,
+    /// The worst ending so far.
+    ending: Ending,
 }
 
-impl Session {
-    pub(super) fn new(peer: Peer, restart: Restart, renderer: Renderer) -> Self {
-        let peer = Attached::new(peer);
-        Self { peer, restart, renderer, printer: None, open: 0, standing: Vec::new(), code: EXIT_DONE }
+impl<'r> Session<'r> {
+    pub(super) fn new(peer: Peer, restart: Restart, renderer: &'r mut Renderer) -> Result<Self, String> {
+        let peer = Attached::new(peer)?;
+        Ok(Self {
+            peer,
+            restart,
+            renderer,
+            printer: None,
+            open: 0,
+            standing: Vec::new(),
+            ending: Ending::Done,
+        })
     }
 
-    /// Runs until the user wants nothing more and all is done. Returns the exit status.
-    pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> u8 {
-        let signals = signals();
-        // A prompt's view stands until the user wants nothing more; what was given as the only command is waited for.
+    /// Runs until the user wants nothing more and all is done. Returns how the commands have ended, the worst of them.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or the peer cannot be taken over from a process that has ended.
+    pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
+        let signals = signals()?;
+        // The view of a prompt lasts until the end of the input. A single command is waited for.
         let drains = matches!(tail, Tail::Drain(_));
         let mut tail = Some(tail);
         loop {
             let busy = self.open.saturating_sub(self.standing.len());
             let is_done = if drains { busy == 0 } else { self.open == 0 };
             if tail.is_none() && is_done {
-                return self.code;
+                return Ok(self.ending);
             }
-            // The next line is looked at when the one before is done, as in a shell; a prompt does not wait.
+            // The next line waits for the one before, as in a shell. A prompt does not wait.
             let waits = drains && busy > 0 && self.printer.is_none();
             let takes_no_more = tail.is_none() || waits || busy >= COMMANDS_MAX;
             let closed = never();
@@ -146,49 +160,44 @@ impl Session {
                 },
                 recv(updates) -> update => match update {
                     Ok(update) => self.update(update),
-                    Err(_) => {
-                        if let Err(why) = self.take_over() {
-                            self.show(&Event::error(why));
-                            return EXIT_FAILED;
-                        }
-                    }
+                    Err(_) => self.take_over()?,
                 },
-                recv(signals) -> _ => return self.interrupted(),
+                recv(signals) -> _ => return Ok(self.interrupted()),
             }
             if self.open < self.standing.len() {
-                // What stands has ended by itself: it is done, or the server or the store has failed, and that was said.
-                return if drains { self.code.max(EXIT_FAILED) } else { self.code };
+                // A command that lasts has ended by itself, or because the server or the store has failed. That was shown.
+                return Ok(if drains { self.ending.max(Ending::Failed) } else { self.ending });
             }
         }
     }
 
-    /// The process that ran the peer has ended: what stands is taken over, by this process or by another that was faster.
+    /// The process that ran the peer has ended. Commands that last are given again, to a peer in this process or in another
+    /// one that was faster.
     fn take_over(&mut self) -> Result<(), String> {
         if !self.peer.is_remote || self.open > self.standing.len() {
             return Err("the process that runs this peer has ended; try again".into());
         }
-        self.peer = Attached::new((self.restart)()?);
+        self.peer = Attached::new((self.restart)()?)?;
         for command in &self.standing {
             let _ = self.peer.commands.send(command.clone());
         }
         Ok(())
     }
 
-    /// The user wants nothing more.
     fn tail(&mut self, tail: &mut Option<Tail>) {
         if let Some(Tail::Drain(wait)) = tail.take() {
             self.command(Command::Drain { wait });
         }
     }
 
-    fn interrupted(&self) -> u8 {
-        // Who listens or shares without an end in mind ends it this way.
+    fn interrupted(&self) -> Ending {
+        // This is how a user ends commands that have no end of their own.
         let has_no_end = |command: &Command| match command {
             Command::Listen { count, timeout } => count.is_none() && timeout.is_none(),
             _ => true,
         };
         let is_idle = self.open == self.standing.len() && !self.standing.is_empty();
-        if is_idle && self.standing.iter().all(has_no_end) { EXIT_DONE } else { EXIT_FAILED }
+        if is_idle && self.standing.iter().all(has_no_end) { Ending::Done } else { Ending::Failed }
     }
 
     fn user(&mut self, user: FromUser) {
@@ -198,9 +207,9 @@ impl Session {
             FromUser::Help => self.print(HELP.to_owned()),
             FromUser::Error(error) => {
                 self.show(&Event::error(error));
-                // At a prompt a slip of the fingers is put right in the next line.
+                // At a prompt the user corrects a mistake in the next line.
                 if self.printer.is_none() {
-                    self.code = self.code.max(EXIT_NO_CONNECTION);
+                    self.ending = self.ending.max(Ending::NoConnection);
                 }
             }
             FromUser::Quit | FromUser::Nothing => {}
@@ -212,7 +221,7 @@ impl Session {
         if matches!(command, Command::View | Command::Share | Command::Listen { .. }) {
             self.standing.push(command.clone());
         }
-        // There is room, see `COMMANDS_MAX`; and if the peer is gone, the updates end.
+        // There is room, see `COMMANDS_MAX`. If the peer is gone, the updates end.
         let _ = self.peer.commands.send(command);
     }
 
@@ -224,14 +233,14 @@ impl Session {
                 }
                 self.show(&event);
             }
-            Update::Done(code) => {
+            Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
-                self.code = self.code.max(code);
+                self.ending = self.ending.max(ending);
             }
         }
     }
 
-    /// What is taken over waits only for the messages that are still to come.
+    /// A `listen` that is given again must wait only for the messages that are missing.
     fn count_message(&mut self) {
         for command in &mut self.standing {
             if let Command::Listen { count: Some(count), .. } = command {
@@ -250,10 +259,10 @@ impl Session {
         }
     }
 
-    /// What could not be printed has not been said: that is a failure, but for a reader that has gone.
+    /// An event that could not be printed is a failure, unless the reader has closed the pipe.
     fn note(&mut self, printed: &std::io::Result<()>) {
         if printed.is_err() {
-            self.code = self.code.max(EXIT_FAILED);
+            self.ending = self.ending.max(Ending::Failed);
         }
     }
 
@@ -273,18 +282,18 @@ impl Session {
     }
 }
 
-/// Says that a signal has come. The second ends the process at once: what was acknowledged is on disk.
-fn signals() -> Receiver<()> {
+/// Tells of SIGINT and SIGTERM. The second one ends the process at once: what was acknowledged is on disk.
+fn signals() -> Result<Receiver<()>, String> {
     let (sender, receiver) = bounded(1);
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
-        return never();
+        return Ok(never());
     };
-    std::thread::spawn(move || {
+    start_thread("signals", move || {
         for (earlier, _) in signals.forever().enumerate() {
             if earlier > 0 || sender.try_send(()).is_err() {
                 std::process::exit(EXIT_INTERRUPTED);
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }

@@ -1,6 +1,6 @@
 //! The prompt on a terminal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Sender, bounded};
 use rustyline::error::ReadlineError;
@@ -8,48 +8,47 @@ use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor, ExternalPrinter};
 
 use super::drive::{FromUser, Session, Tail};
-use crate::peer::command::{Command, EXIT_FAILED};
+use super::start_thread;
+use crate::peer::command::{Command, Ending};
 use crate::peer::prompt::{self, Completion};
 
-/// How long everything may take to be delivered or stored after `/quit`.
+/// How long the messages may take to be delivered or stored after `/quit`.
 const DRAIN_SECONDS: u64 = 2;
 const HISTORY_LINES: usize = 1000;
 
 type Lines = Editor<Completion, DefaultHistory>;
 
 /// Reads commands from the terminal until `/quit` or Ctrl-D.
-pub(super) fn run(mut session: Session, dir: &Option<PathBuf>) -> u8 {
-    let history = dir.as_ref().map(|dir| dir.join(".switchboard").join("prompt_history"));
-    let mut editor = match editor(history.as_ref()) {
-        Ok(editor) => editor,
-        Err(e) => {
-            eprintln!("peer: the terminal cannot be used: {e}; give a command, see --help");
-            return EXIT_FAILED;
-        }
-    };
+///
+/// # Errors
+/// When the terminal cannot be used, and those of [`Session::run`].
+pub(super) fn run(mut session: Session<'_>, dir: Option<&Path>) -> Result<Ending, String> {
+    let history = dir.map(|dir| dir.join(".switchboard").join("prompt_history"));
+    let mut editor = editor(history.as_ref())
+        .map_err(|e| format!("the terminal cannot be used: {e}; give a command, see --help"))?;
     match editor.create_external_printer() {
         Ok(mut printer) => {
             session.printer = Some(Box::new(move |text| {
-                // If the terminal is gone the prompt ends too.
+                // If the terminal is gone, the prompt ends as well.
                 let _ = printer.print(format!("{text}\n"));
             }));
         }
-        Err(e) => eprintln!("peer: messages may cut into what you type: {e}"),
+        Err(e) => eprintln!("peer: messages may interrupt the line that you type: {e}"),
     }
     let (sender, from_user) = bounded(1);
-    let reader = std::thread::spawn(move || {
+    let reader = start_thread("prompt", move || {
         read(&mut editor, &sender);
         if let Some(path) = history {
-            // Without it the next prompt starts with an empty history.
+            // If it fails, the next prompt starts without a history.
             let _ = editor.save_history(&path);
         }
-    });
-    let code = session.run(&from_user, Tail::Drain(DRAIN_SECONDS));
+    })?;
+    let ending = session.run(&from_user, Tail::Drain(DRAIN_SECONDS));
     drop(from_user);
     if reader.is_finished() {
         let _ = reader.join();
     }
-    code
+    ending
 }
 
 fn editor(history: Option<&PathBuf>) -> rustyline::Result<Lines> {
@@ -57,7 +56,7 @@ fn editor(history: Option<&PathBuf>) -> rustyline::Result<Lines> {
     let mut editor = Lines::with_config(config)?;
     editor.set_helper(Some(Completion));
     if let Some(path) = history {
-        // There is none before the first time.
+        // The first time there is none.
         let _ = editor.load_history(path);
     }
     Ok(editor)

@@ -7,6 +7,7 @@ mod interactive;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use arguments::Arguments;
@@ -16,24 +17,25 @@ use clap::error::ErrorKind;
 use crossbeam_channel::{Receiver, bounded};
 use drive::{FromUser, Session, Tail};
 
-use super::command::{Command, EXIT_FAILED};
+use super::command::{Command, Ending};
 use super::control::{self, RemoteClient};
 use super::engine::Options;
 use super::event::Event;
 use super::home::Home;
+use super::prompt;
 use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
 use crate::terminal;
 
-/// How long to wait for a process that runs the directory and is just starting or ending.
+/// How long to wait for a process that runs the directory and is about to start or to end.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 const TAKEOVER_PAUSE: Duration = Duration::from_millis(20);
-/// How long everything may take to be delivered or stored at the end of piped input, unless `--wait` says otherwise.
+/// How long the messages may take to be delivered or stored at the end of piped input, unless `--wait` says otherwise.
 const DRAIN_SECONDS: u64 = 30;
-/// Lines of standard input on their way.
+/// Lines of standard input that wait.
 const LINES_MAX: usize = 16;
 
-/// Runs a peer as its command line says. Returns the exit status.
+/// Runs `peer`. Returns the exit status.
 pub fn run(arguments: Arguments) -> u8 {
     if let Some(shell) = arguments.completions {
         terminal::print_completions::<Arguments>(shell, "peer");
@@ -49,13 +51,19 @@ pub fn run(arguments: Arguments) -> u8 {
         (false, false) => Style::Trace,
     };
     let mut renderer = Renderer::new(style);
-    match start(&arguments) {
-        Ok(peer) => serve(arguments, peer, renderer),
-        Err(error) => {
-            // Nothing can be done if even this cannot be shown.
-            let _ = renderer.show(&Event::error(error));
-            EXIT_FAILED
-        }
+    let ending = start(&arguments).and_then(|peer| serve(arguments, peer, &mut renderer));
+    exit_status(ending.unwrap_or_else(|error| {
+        // Nothing can be done if even this cannot be shown.
+        let _ = renderer.show(&Event::error(error));
+        Ending::Failed
+    }))
+}
+
+fn exit_status(ending: Ending) -> u8 {
+    match ending {
+        Ending::Done => 0,
+        Ending::Failed => 1,
+        Ending::NoConnection => 2,
     }
 }
 
@@ -96,7 +104,7 @@ fn start(arguments: &Arguments) -> Result<Peer, String> {
         }
         match RemoteClient::connect(&home) {
             Ok(client) => return Ok(Peer::Remote(client)),
-            // It is starting or ending.
+            // The other process is about to start or to end.
             Err(_) if Instant::now() < deadline => std::thread::sleep(TAKEOVER_PAUSE),
             Err(e) => {
                 let dir = dir.display();
@@ -114,60 +122,55 @@ fn passphrase(path: &Path) -> Result<String, String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn serve(mut arguments: Arguments, peer: Peer, renderer: Renderer) -> u8 {
+/// Runs what the command line asks for.
+fn serve(mut arguments: Arguments, peer: Peer, renderer: &mut Renderer) -> Result<Ending, String> {
     let command = arguments.command.take();
-    let arguments = Arc::new(arguments);
-    let again = Arc::clone(&arguments);
-    let session = Session::new(peer, Box::new(move || start(&again)), renderer);
-    let wait = arguments.wait;
+    let (wait, dir) = (arguments.wait, arguments.dir.clone());
+    let session = Session::new(peer, Box::new(move || start(&arguments)), renderer)?;
     let command = match command {
-        None if std::io::stdin().is_terminal() => return interactive::run(session, &arguments.dir),
-        None => return session.run(&lines(), Tail::Drain(wait.unwrap_or(DRAIN_SECONDS))),
-        Some(Sub::Send { to, text }) if text == ["-"] => return session.run(&messages(to, wait), Tail::End),
+        None if std::io::stdin().is_terminal() => return interactive::run(session, dir.as_deref()),
+        None => {
+            let view = FromUser::Command(Command::View);
+            let lines = read_stdin(Some(view), |line| prompt::parse(&line).map(FromUser::from))?;
+            return session.run(&lines, Tail::Drain(wait.unwrap_or(DRAIN_SECONDS)));
+        }
+        Some(Sub::Send { to, text }) if text == ["-"] => {
+            let send = move |line| Command::Send { to: to.clone(), texts: vec![line], wait };
+            let messages = read_stdin(None, move |line| Ok(FromUser::Command(send(line))))?;
+            return session.run(&messages, Tail::End);
+        }
         Some(sub) => sub.command(wait),
     };
     let (sender, commands) = bounded(1);
     let first = command.map_or_else(FromUser::Error, FromUser::Command);
-    // The receiver is right here, so it is taken.
+    // There is room for one, and the receiver is still here.
     let _ = sender.send(first);
     drop(sender);
     session.run(&commands, Tail::End)
 }
 
-/// The lines of standard input as commands of the prompt.
-fn lines() -> Receiver<FromUser> {
-    let (sender, receiver) = bounded(LINES_MAX);
-    std::thread::spawn(move || {
-        let view = FromUser::Command(Command::View);
-        if sender.send(view).is_err() {
-            return;
-        }
-        for line in std::io::stdin().lines() {
-            let line = line.map_err(|e| e.to_string());
-            let user = line
-                .and_then(|line| super::prompt::parse(&line))
-                .map_or_else(FromUser::Error, FromUser::from);
-            if sender.send(user).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+/// Starts a thread that this process cannot do without.
+fn start_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, String> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+    thread.map_err(|e| format!("cannot start a thread: {e}; end other programs and try again"))
 }
 
-/// The lines of standard input as messages, one each.
-fn messages(to: wire::PeerName, wait: Option<u64>) -> Receiver<FromUser> {
+/// Reads standard input line by line on a thread of its own. `first` comes before the lines.
+fn read_stdin(
+    first: Option<FromUser>,
+    meaning: impl Fn(String) -> Result<FromUser, String> + Send + 'static,
+) -> Result<Receiver<FromUser>, String> {
     let (sender, receiver) = bounded(LINES_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
-            let user = match line {
-                Ok(line) => FromUser::Command(Command::Send { to: to.clone(), texts: vec![line], wait }),
-                Err(e) => FromUser::Error(format!("standard input cannot be read: {e}")),
-            };
-            if sender.send(user).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+    start_thread("stdin", move || {
+        let lines = std::io::stdin().lines().map(|line| {
+            let line = line.map_err(|e| format!("standard input cannot be read: {e}"));
+            line.and_then(&meaning).unwrap_or_else(FromUser::Error)
+        });
+        // Ends early when nobody takes the lines any more.
+        let _ = first.into_iter().chain(lines).try_for_each(|user| sender.send(user));
+    })?;
+    Ok(receiver)
 }

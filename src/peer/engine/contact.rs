@@ -1,6 +1,7 @@
 //! What the engine knows of another peer, and the messages on their way to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Values, ValuesMut};
 use std::time::{Duration, Instant};
 
 use wire::Digest;
@@ -10,33 +11,37 @@ use wire::conversation::{ConversationId, Outgoing};
 use wire::protocol::ServerId;
 use wire::signal::Complaint;
 
-use super::Fatal;
-use crate::peer::records::{ContactRecord, OutboxRecord};
-use crate::peer::store::Store;
+use super::interface::Loaded;
+use crate::peer::records::{ContactRecord, OutboxRecord, Write};
 
-/// How often at most a stored message is sent again on a new connection.
+/// A stored message is sent again, to ask for its receipt, at most this often.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
-/// A message that its recipient has refused more often is not sent again by this process.
+/// A message that its recipient has refused more often is not sent again on this connection.
 const REFUSALS_MAX: u32 = 3;
 
-/// Whether the server has been asked for somebody's card on this connection.
+/// Whether two names have the same owner: case does not count.
+pub(super) fn same_name(a: &PeerName, b: &PeerName) -> bool {
+    a.as_str().eq_ignore_ascii_case(b.as_str())
+}
+
+/// Whether the server has been asked for a peer's card on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lookup {
     NotAsked,
     Asked,
-    /// The card is the newest that the server has.
+    /// The server has sent its newest card.
     Known,
-    /// Nobody of that name has joined there.
+    /// No peer of that name has joined there.
     Unknown,
-    /// The card shows another key than the pinned one.
+    /// The card shows another identity key than the pinned one.
     Untrusted,
 }
 
-/// A message on its way.
+/// A message without a receipt.
+#[derive(Default)]
 pub(super) struct Unacked {
-    /// Where it is sealed.
     pub(super) sealed: Option<Place>,
-    /// Sealed bytes, if they were sealed since the process started; else they are on disk.
+    /// The ciphertext until it is first sent; after that it is only on disk.
     pub(super) bytes: Option<Vec<u8>>,
     pub(super) stored_at: Option<ServerId>,
     /// Relayed to the recipient on this connection.
@@ -45,7 +50,7 @@ pub(super) struct Unacked {
     pub(super) refusals: u32,
 }
 
-/// Where a message is sealed.
+/// Under which conversation a message is sealed, and where in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) conversation: ConversationId,
@@ -53,11 +58,11 @@ pub(super) struct Place {
     pub(super) running_hash: Digest,
 }
 
-/// A conversation opened since the process started.
+/// A conversation that this process has opened.
 pub(super) struct Current {
     pub(super) outgoing: Outgoing,
     pub(super) opened_at: Instant,
-    /// Whether it is in the store, so that its messages can be sent again after a restart.
+    /// Whether its opening is in the store. It is written with the first message under it.
     pub(super) is_kept: bool,
 }
 
@@ -68,35 +73,37 @@ pub(super) struct Contact {
     pub(super) card: Option<Card>,
     pub(super) next_number: u64,
     pub(super) last_number: u64,
-    /// How often another identity key was trusted in place of the one before; numbers start again then.
+    /// How often the numbers of its messages have started again.
     pub(super) generation: u64,
+    /// Whether the record of it is to be written.
+    pub(super) is_changed: bool,
     pub(super) current: Option<Current>,
-    /// Openings of conversations under which messages are on their way, as they travel.
+    /// Openings of conversations under which messages are on their way: first number, and bytes.
     pub(super) openings: BTreeMap<ConversationId, (u64, Vec<u8>)>,
     pub(super) unacked: BTreeMap<u64, Unacked>,
-    /// The numbers to be sent on this connection.
+    /// The numbers of the messages to be sent on this connection.
     pub(super) unsent: BTreeSet<u64>,
     pub(super) lookup: Lookup,
-    /// Conversations whose opening went out on this connection.
+    /// Conversations whose opening was sent on this connection.
     pub(super) opened_here: BTreeSet<ConversationId>,
-    /// Conversations of theirs that were complained about on this connection.
+    /// Conversations of the other peer that were complained about on this connection.
     pub(super) complained: BTreeSet<ConversationId>,
-    /// Complaints that wait for a card to seal them for.
+    /// Complaints that cannot be sealed before the card is here.
     pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
-    /// Another identity key than the pinned one was shown for this name, and is not trusted.
+    /// Another identity key than the pinned one was shown for this name.
     pub(super) is_distrusted: bool,
-    /// Conversations of theirs for which a receipt could not be handed on; due again after `retry_at`.
+    /// Conversations whose receipt the server has refused. They are due again after `retry_at`.
     pub(super) receipts_refused: BTreeSet<ConversationId>,
-    /// When a message that is stored was last sent again, to make the recipient repeat a receipt that was lost.
+    /// When a message was last sent again to make the recipient repeat a lost receipt.
     pub(super) probed_at: Option<Instant>,
     /// When a message was last sent again because a receipt could not be read.
     pub(super) unread_at: Option<Instant>,
-    /// Not to be tried again before.
+    /// Nothing is sent before this time.
     pub(super) retry_at: Option<Instant>,
 }
 
 impl Contact {
-    pub(super) fn new(name: PeerName) -> Self {
+    fn new(name: PeerName) -> Self {
         let record = ContactRecord { name, card: None, next_number: 1, last_number: 0, generation: 0 };
         Self::from_record(record)
     }
@@ -109,6 +116,7 @@ impl Contact {
             next_number: record.next_number,
             last_number: record.last_number,
             generation: record.generation,
+            is_changed: false,
             current: None,
             openings: BTreeMap::new(),
             unacked: BTreeMap::new(),
@@ -125,7 +133,7 @@ impl Contact {
         }
     }
 
-    pub(super) fn record(&self) -> ContactRecord {
+    fn record(&self) -> ContactRecord {
         ContactRecord {
             name: self.name.clone(),
             card: self.card.as_ref().map(|card| card.as_bytes().to_vec()),
@@ -135,10 +143,27 @@ impl Contact {
         }
     }
 
-    /// A new connection to a server: everything that it does not have is to be sent again, in order.
+    /// The number of the next message to it.
+    pub(super) fn take_number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.is_changed = true;
+        self.unacked.insert(number, Unacked::default());
+        self.unsent.insert(number);
+        number
+    }
+
+    /// The other peer counts its messages from 1 again.
+    pub(super) fn number_again(&mut self) {
+        self.generation += 1;
+        self.last_number = 0;
+        self.is_changed = true;
+    }
+
+    /// A new connection to a server: every message that this server does not have is sent again, in order.
     ///
-    /// Of what it has stored the oldest goes once more if it has not lately: the receipt may have been lost with the
-    /// server's memory, and a recipient that has the message repeats it.
+    /// The oldest of those that it has is sent again as well, unless that was done recently: its receipt may have been lost
+    /// with the server's memory, and a recipient that already has the message repeats the receipt.
     pub(super) fn reconnected(&mut self, server: &ServerId, now: Instant) {
         self.lookup = Lookup::NotAsked;
         self.opened_here.clear();
@@ -156,7 +181,7 @@ impl Contact {
         }
     }
 
-    /// Something never arrived: everything without a receipt goes once more, in order, with its openings.
+    /// A message never arrived: everything without a receipt is sent again, in order, with its openings.
     pub(super) fn send_all_again(&mut self) {
         self.opened_here.clear();
         for (number, message) in &mut self.unacked {
@@ -169,7 +194,7 @@ impl Contact {
         }
     }
 
-    /// The oldest message without a receipt goes once more: whoever has it repeats the receipt.
+    /// Sends the oldest message without a receipt again: a recipient that has it repeats the receipt.
     pub(super) fn send_oldest_again(&mut self, now: Instant) {
         if let Some(number) = self.unacked.keys().next() {
             self.probed_at = Some(now);
@@ -177,25 +202,24 @@ impl Contact {
         }
     }
 
-    /// When to ask for the receipt of a message that was relayed and never acknowledged, if there is one.
+    /// When to send a message again that was relayed and has no receipt.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         let (_, oldest) = self.unacked.first_key_value()?;
         self.probed_at.filter(|_| oldest.is_relayed).map(|at| at + PROBE_EVERY)
     }
 
-    /// Asks for it if it is time to.
     pub(super) fn probe(&mut self, now: Instant) {
         if self.probe_at().is_some_and(|at| at <= now) {
             self.send_oldest_again(now);
         }
     }
 
-    /// Whether something is to be said to it on this connection.
+    /// Whether something is to be sent to it on this connection.
     pub(super) fn wants_to_send(&self) -> bool {
         !self.unsent.is_empty() || !self.complaints_due.is_empty() || !self.receipts_refused.is_empty()
     }
 
-    /// Conversations of ours under which nothing is on its way any more and nothing will be.
+    /// Forgets the openings of conversations under which no message is on its way and none will be. Returns their ids.
     pub(super) fn finished(&mut self) -> Vec<ConversationId> {
         let mut used: BTreeSet<ConversationId> =
             self.unacked.values().filter_map(|m| m.sealed.map(|s| s.conversation)).collect();
@@ -209,37 +233,75 @@ impl Contact {
     }
 }
 
-impl Unacked {
-    pub(super) fn new() -> Self {
-        Self { sealed: None, bytes: None, stored_at: None, is_relayed: false, refusals: 0 }
+/// All other peers, by folded name.
+#[derive(Default)]
+pub(super) struct Contacts(BTreeMap<PeerName, Contact>);
+
+impl Contacts {
+    pub(super) fn load(loaded: &mut Loaded) -> Self {
+        let records = std::mem::take(&mut loaded.contacts);
+        let mut contacts =
+            Self(records.into_iter().map(|r| (r.name.folded(), Contact::from_record(r))).collect());
+        // A contact is written in the same transaction as the first message to it, so it is there.
+        for ((name, number), record) in std::mem::take(&mut loaded.outbox) {
+            if let Some(contact) = contacts.of_folded(&name) {
+                contact.unacked.insert(number, Unacked::from_record(&record));
+            }
+        }
+        for ((name, number), server) in &loaded.stored {
+            let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
+            if let Some(message) = message {
+                message.stored_at = Some(*server);
+            }
+        }
+        for (id, record) in std::mem::take(&mut loaded.outgoing) {
+            if let Some(contact) = contacts.get_mut(&record.to) {
+                contact.openings.insert(id, (record.first_number, record.opening));
+            }
+        }
+        contacts
     }
 
+    fn of_folded(&mut self, name: &str) -> Option<&mut Contact> {
+        self.0.get_mut(&name.parse::<PeerName>().ok()?)
+    }
+
+    pub(super) fn get(&self, name: &PeerName) -> Option<&Contact> {
+        self.0.get(&name.folded())
+    }
+
+    pub(super) fn get_mut(&mut self, name: &PeerName) -> Option<&mut Contact> {
+        self.0.get_mut(&name.folded())
+    }
+
+    /// The contact of a name; a new one if the name is not known.
+    pub(super) fn of(&mut self, name: &PeerName) -> &mut Contact {
+        self.0.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
+    }
+
+    pub(super) fn iter(&self) -> Values<'_, PeerName, Contact> {
+        self.0.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> ValuesMut<'_, PeerName, Contact> {
+        self.0.values_mut()
+    }
+
+    /// The records that have changed since the last call.
+    pub(super) fn changes(&mut self) -> impl Iterator<Item = Write> {
+        self.iter_mut().filter_map(|contact| {
+            std::mem::take(&mut contact.is_changed).then(|| Write::Contact(contact.record()))
+        })
+    }
+}
+
+impl Unacked {
     fn from_record(record: &OutboxRecord) -> Self {
         let sealed = record.sealed.as_ref().map(|s| Place {
             conversation: s.conversation,
             place: s.place,
             running_hash: s.running_hash,
         });
-        Self { sealed, ..Self::new() }
+        Self { sealed, ..Self::default() }
     }
-}
-
-/// All contacts, with what is on its way to them.
-pub(super) fn load(store: &Store) -> Result<BTreeMap<PeerName, Contact>, Fatal> {
-    let mut contacts: BTreeMap<PeerName, Contact> = BTreeMap::new();
-    for record in store.contacts()? {
-        contacts.insert(record.name.folded(), Contact::from_record(record));
-    }
-    for ((name, number), record) in store.outbox()? {
-        // A contact is written with the first message to it, so it is there.
-        if let Some(contact) = name.parse().ok().and_then(|name: PeerName| contacts.get_mut(&name)) {
-            contact.unacked.insert(number, Unacked::from_record(&record));
-        }
-    }
-    for (id, record) in store.outgoing()? {
-        if let Some(contact) = contacts.get_mut(&record.to.folded()) {
-            contact.openings.insert(id, (record.first_number, record.opening));
-        }
-    }
-    Ok(contacts)
 }

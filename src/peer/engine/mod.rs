@@ -1,370 +1,208 @@
-//! The peer's engine: what it knows, and what it decides.
+//! The peer's engine: what a peer knows and what it decides.
 //!
-//! It has no thread, socket or clock: inputs go into [`Engine::handle`], and [`Engine::settle`] writes everything that
-//! has changed to the store in one transaction and hands out the effects, so nothing is sent, acknowledged or shown
-//! before it is on disk. `runner` feeds it and carries the effects out.
+//! Records, keys and randomness go in, writes and effects come out. The engine has no thread, socket, file, clock or
+//! source of randomness of its own, so the same seed and the same inputs give the same outputs. [`Engine::handle`] takes
+//! all inputs that wait and hands out what they result in as one step: the shell ([`super::runner`]) commits the writes
+//! of the step, and only then sends, acknowledges or shows anything of it.
 
+mod cards;
+mod commands;
+mod connection;
 mod contact;
-mod files;
+mod conversations;
+mod fetch;
 mod inbound;
-mod outbound;
+mod interface;
+mod link;
+mod local;
+mod overlay;
 mod receipts;
+mod requests;
+mod sealing;
+mod sharing;
 mod tasks;
-#[cfg(test)]
-mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::TcpStream;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use bytes::Bytes;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::card::Card;
-use wire::conversation::{ConversationId, Opening};
+use wire::conversation::ConversationId;
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, ServerId, TransferId, join_proof_text};
+use wire::protocol::{ServerId, ToServer, join_proof_text};
 
-use super::command::{Command, Update};
-use super::event::{ConversationEvent, Event, Sealed};
-use super::home::{HomeError, Keys, Pins};
-use super::records::{Direction, Write};
-use super::share::Share;
-use super::store::{Store, StoreError};
-use contact::Contact;
-pub use files::{FileJob, ReceiveJob, SendJob, TransferOutcome};
-use inbound::Accepted;
-use outbound::Link;
+use contact::Contacts;
+use conversations::Conversations;
+use fetch::Fetches;
+pub use interface::{
+    ClientId, Download, Effect, Input, Loaded, Net, Now, Options, Out, ReceiveJob, Records, SendJob, Shared,
+    Start, TaskId, TransferOutcome, Unreadable,
+};
+use local::Local;
+use overlay::Overlay;
+use sharing::Sharing;
 use tasks::Task;
 
-/// Names a client of the engine: the process's own command line, or a connection to its control socket.
-pub type ClientId = u64;
-
-/// The time of an input.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Seconds since 1970, for what others see.
-    pub unix: u64,
-    /// For deadlines.
-    pub instant: Instant,
-}
-
-/// What can be chosen when a peer starts.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// A new conversation is opened after so many messages.
-    pub rekey_messages: u64,
-    /// Whether events carry all of a ciphertext.
-    pub full_trace: bool,
-}
-
-/// Something for the engine to take note of.
-pub enum Input {
-    /// A client wants something done.
-    Command(ClientId, Command),
-    /// A client has gone.
-    Gone(ClientId),
-    /// From the connection to the server.
-    Net(Net),
-    /// What this peer shares was read.
-    Shared(Result<Share, String>),
-    /// Others can dial this peer on a port, if the server can.
-    Listening(u16),
-    /// The server has called back on that port.
-    CalledBack([u8; 32]),
-    /// Somebody has dialled this peer for a file.
-    Fetch(TransferId, TcpStream),
-    /// A transfer has gone on or ended.
-    Transfer(TransferId, TransferOutcome),
-    /// Time has passed.
-    Tick,
-}
-
-/// From the connection to the server.
-pub enum Net {
-    /// The server has let this peer in.
-    Joined {
-        /// Which server.
-        server: ServerId,
-        /// Where.
-        address: String,
-    },
-    /// Bodies of frames, in order.
-    Frames(Vec<Bytes>),
-    /// The server cannot be reached; it is tried again.
-    Unreachable(String),
-    /// The server has refused this peer or ended its session; there is no point in trying again.
-    Refused(ErrorCode, String),
-    /// The connection is gone; it is tried again.
-    Lost,
-}
-
-/// Something for the runner to carry out.
-pub enum Effect {
-    /// Bytes for the server.
-    ToServer(Vec<u8>),
-    /// Something for a client.
-    Tell(ClientId, Update),
-    /// A file to be sent or received.
-    Transfer(Box<FileJob>),
-    /// What this peer shares is to be read and a port to be opened, if that has not been done.
-    Serve,
-    /// What this peer shares is to be read again.
-    ReadShare,
-    /// A file is to be added to `keyword.txt` for a client; what comes of it is an [`Input::Shared`].
-    AddShare(String, Vec<String>),
-    /// A connection is wanted.
-    Connect,
-    /// The connection is not wanted any more: the server does not want this peer.
-    Disconnect,
-}
-
-/// Why the engine cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Fatal {
-    /// The store fails.
-    #[error("the peer's own store: {0}")]
-    Store(#[from] StoreError),
-    /// The private folder fails.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-}
-
-/// The peer itself.
-struct Me {
-    name: PeerName,
-    keys: Keys,
-    card: Card,
-}
+/// The id of a publication in the server's answers; tasks count from 1.
+const PUBLICATION: TaskId = 0;
 
 /// The engine.
 pub struct Engine {
-    me: Me,
-    options: Options,
-    store: Store,
-    pins: Pins,
-    rng: StdRng,
-    now: Now,
-    contacts: BTreeMap<PeerName, Contact>,
-    accepted: HashMap<ConversationId, Accepted>,
-    link: Option<Link>,
+    local: Local,
+    contacts: Contacts,
+    conversations: Conversations,
+    sharing: Sharing,
+    fetches: Fetches,
     has_joined: bool,
+    /// Why there is no connection, if clients have been told.
+    trouble: Option<String>,
     /// Why the server does not want this peer, if it has said so.
     unwanted: Option<String>,
-    tasks: Vec<Task>,
-    next_task: u64,
     /// Clients that know, or will hear, that this peer has joined.
     greeted: BTreeSet<ClientId>,
-    files: files::Files,
-    /// What the next transaction writes.
-    writes: Vec<Write>,
-    /// Contacts and conversations of others to be written with it.
-    changed_contacts: BTreeSet<PeerName>,
-    changed_accepted: BTreeSet<ConversationId>,
-    /// Whom receipts are due to, for which conversations.
+    /// Received messages that no client has seen: sender, generation and number.
+    unshown: VecDeque<(PeerName, u64, u64)>,
+    /// Folded names of the peers that receipts are due to, and for which conversations.
     receipts_due: BTreeSet<(PeerName, ConversationId)>,
-    /// Frames for the server.
-    frames: Vec<u8>,
-    effects: Vec<Effect>,
 }
 
 impl Engine {
     /// An engine over what is on disk.
-    ///
-    /// # Errors
-    /// [`Fatal`].
-    pub fn new(
-        name: PeerName,
-        keys: Keys,
-        pins: Pins,
-        store: Store,
-        options: Options,
-        now: Now,
-    ) -> Result<Self, Fatal> {
-        let mut rng = StdRng::from_rng(&mut rand::rng());
-        let mut contacts = contact::load(&store)?;
-        let (card, is_new) = own_card(&name, &keys, &mut contacts, &mut rng);
-        let changed_contacts = is_new.then(|| name.folded()).into_iter().collect();
-        Ok(Self {
-            me: Me { name, keys, card },
+    pub fn new(start: Start, now: Now) -> Self {
+        let Start { name, keys, options, mut loaded, records, mut rng } = start;
+        let mut contacts = Contacts::load(&mut loaded);
+        let me = contacts.of(&name);
+        // A new card each time would be news to every peer that has the old one.
+        let kept = me.card.take().filter(|card| {
+            card.name == name
+                && card.fingerprint() == keys.identity.public().fingerprint()
+                && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
+        });
+        me.is_changed = kept.is_none();
+        let card = kept.unwrap_or_else(|| {
+            let current = keys.current();
+            let encryption = current.key.public();
+            Card::issue(name.clone(), &keys.identity, encryption, current.made_at, &mut rng)
+        });
+        me.card = Some(card.clone());
+        let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
+        let unshown = loaded.unshown.into_iter().map(|r| (r.with, r.generation, r.number)).collect();
+        let local = Local {
+            name,
+            keys,
+            card,
             options,
-            store,
-            pins,
             rng,
             now,
-            contacts,
-            accepted: HashMap::new(),
+            pins,
             link: None,
-            has_joined: false,
-            unwanted: None,
             tasks: Vec::new(),
-            // A publication is 0 on the wire.
-            next_task: 1,
-            greeted: BTreeSet::new(),
-            files: files::Files::default(),
-            writes: Vec::new(),
-            changed_contacts,
-            changed_accepted: BTreeSet::new(),
-            receipts_due: BTreeSet::new(),
-            frames: Vec::new(),
+            next_task: PUBLICATION + 1,
+            records: Overlay::new(records),
+            new_pins: Vec::new(),
+            to_server: Vec::new(),
             effects: Vec::new(),
-        })
-    }
-
-    /// The own card, to join with.
-    pub fn card(&self) -> &Card {
-        &self.me.card
-    }
-
-    /// Proves the own key to a server: signs its nonce, its identity and the card.
-    pub fn prove(&mut self, nonce: &[u8; 32], server: &ServerId) -> Vec<u8> {
-        let text = join_proof_text(nonce, server, self.me.card.as_bytes());
-        self.me.keys.identity.sign(Purpose::Join, &text, &mut self.rng)
-    }
-
-    /// Takes an input in. Nothing is sent or shown before [`Engine::settle`].
-    ///
-    /// # Errors
-    /// [`Fatal`].
-    pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Fatal> {
-        self.now = now;
-        match input {
-            Input::Command(client, command) => self.command(client, command)?,
-            Input::Gone(client) => {
-                self.tasks.retain(|task| task.client != client);
-                self.greeted.remove(&client);
-            }
-            Input::Net(net) => self.net(net)?,
-            Input::Shared(share) => self.shared(share),
-            Input::Listening(port) => self.listening(port),
-            Input::CalledBack(echo) => self.called_back(echo),
-            Input::Fetch(transfer, stream) => self.fetched(transfer, stream),
-            Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome)?,
-            Input::Tick => self.tick(),
+        };
+        Self {
+            local,
+            contacts,
+            conversations: Conversations::default(),
+            sharing: Sharing::default(),
+            fetches: Fetches::default(),
+            has_joined: false,
+            trouble: None,
+            unwanted: None,
+            greeted: BTreeSet::new(),
+            unshown,
+            receipts_due: BTreeSet::new(),
         }
-        Ok(())
     }
 
-    /// Sends what can be sent, seals what receipts are due, writes all changes in one transaction, and hands out the
-    /// effects in their order.
+    /// This peer's own card, to join with.
+    pub fn card(&self) -> &Card {
+        &self.local.card
+    }
+
+    /// Proves the identity key to a server: signs the server's nonce and identity, and the card.
+    pub fn prove(&mut self, nonce: &[u8; 32], server: &ServerId) -> Vec<u8> {
+        let text = join_proof_text(nonce, server, self.local.card.as_bytes());
+        self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng)
+    }
+
+    /// Takes in everything that has happened by `now`, in order, and hands out what results from it. A call without
+    /// inputs tells it that time has passed.
     ///
     /// # Errors
-    /// [`Fatal`]; then nothing of it must be carried out.
-    pub fn settle(&mut self) -> Result<Vec<Effect>, Fatal> {
-        self.pump_all()?;
+    /// [`Unreadable`] when a record could not be read. Nothing is handed out then, and the engine must not be used again.
+    pub fn handle(
+        &mut self,
+        now: Now,
+        inputs: impl IntoIterator<Item = Input>,
+        out: &mut Out,
+    ) -> Result<(), Unreadable> {
+        self.local.now = now;
+        for input in inputs {
+            self.take(input);
+        }
+        self.pass_time();
+        self.pump();
         self.send_receipts();
         self.end_listeners();
-        self.check_drained();
+        self.end_drains();
         self.acknowledge();
-        self.collect_changes();
-        self.store.commit(&self.writes)?;
-        self.writes.clear();
-        let mut effects = std::mem::take(&mut self.effects);
-        if !self.frames.is_empty() {
-            effects.insert(0, Effect::ToServer(std::mem::take(&mut self.frames)));
+        for write in self.contacts.changes().chain(self.conversations.changes()) {
+            self.local.records.write(write);
         }
-        Ok(effects)
+        self.local.take(out)
     }
 
-    fn collect_changes(&mut self) {
-        for name in std::mem::take(&mut self.changed_contacts) {
-            if let Some(contact) = self.contacts.get(&name) {
-                self.writes.push(Write::Contact(contact.record()));
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Command(client, command) => self.command(client, command),
+            Input::Gone(client) => {
+                self.local.tasks.retain(|task| task.client != client);
+                self.greeted.remove(&client);
             }
-        }
-        for id in std::mem::take(&mut self.changed_accepted) {
-            if let Some(accepted) = self.accepted.get(&id) {
-                self.writes.push(Write::Incoming(id, accepted.record()));
-            }
-        }
-    }
-
-    /// The contact of a name, made if nothing is known of it.
-    fn contact(&mut self, name: &PeerName) -> &mut Contact {
-        self.contacts.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
-    }
-
-    /// Shows an event to every client that it concerns.
-    fn emit(&mut self, event: &Event) {
-        let mut told: Vec<ClientId> = Vec::new();
-        for task in &self.tasks {
-            if task.concerns(event) && !told.contains(&task.client) {
-                told.push(task.client);
-                self.effects.push(Effect::Tell(task.client, Update::Event(event.clone())));
-            }
+            Input::Net(net) => self.net(net),
+            Input::Shared(shared) => self.shared(shared),
+            Input::Listening(port) => self.listening(port),
+            Input::CalledBack(echo) => self.local.say(&ToServer::CalledBack { echo }),
+            Input::Dialled(transfer) => self.dialled(transfer),
+            Input::Prepared(task, prepared) => self.prepared(task, prepared),
+            Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome),
         }
     }
 
-    /// Shows an event to one client.
-    fn tell(&mut self, client: ClientId, event: Event) {
-        self.effects.push(Effect::Tell(client, Update::Event(event)));
+    fn pass_time(&mut self) {
+        let now = self.local.now.instant;
+        for contact in self.contacts.iter_mut() {
+            contact.retry_at = contact.retry_at.filter(|at| *at > now);
+            contact.probe(now);
+        }
+        self.end_late_tasks();
+        self.publish_again();
+        self.end_late_fetches();
     }
 
-    /// The opening of a conversation as it is shown.
-    fn describe_opening(
-        &self,
-        opening: &Opening,
-        with: &PeerName,
-        direction: Direction,
-    ) -> ConversationEvent {
-        ConversationEvent {
-            with: with.clone(),
-            direction,
-            conversation: opening.id,
-            sender_key: opening.sender.fingerprint(),
-            recipient_key: opening.recipient,
-            wrapped_for: opening.recipient_key,
-            wrapped_key: self.shorten(&opening.wrapped_key),
-            commitment: opening.commitment,
-            opening: self.shorten(opening.as_bytes()),
-            first_number: opening.first_number,
-            pinned_now: false,
+    /// Acknowledges the envelopes that have arrived. They are on disk once the writes of this step are.
+    fn acknowledge(&mut self) {
+        if let Some(count) = self.local.link.as_mut().and_then(link::Link::unacknowledged) {
+            self.local.say(&ToServer::Taken { count });
         }
     }
 
-    /// A sealed message as it is shown.
-    fn describe_sealed(&self, bytes: &[u8], place: contact::Place) -> Sealed {
-        Sealed {
-            conversation: place.conversation,
-            place: place.place,
-            bytes: bytes.len() as u64,
-            ciphertext_sha256: wire::Digest::of(bytes),
-            ciphertext: self.shorten(bytes),
-            running_hash: place.running_hash,
-        }
+    /// When [`Engine::handle`] is to be called at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
+        let retries = self.contacts.iter().filter_map(|contact| contact.retry_at);
+        let probes = self.contacts.iter().filter_map(contact::Contact::probe_at);
+        let probes = probes.filter(|_| self.local.link.is_some());
+        let files = self.fetches.deadlines().chain(self.sharing.publish_again_at);
+        tasks.chain(retries).chain(probes).chain(files).min()
     }
 
-    fn shorten(&self, hex_of: &[u8]) -> String {
-        const SHOWN_BYTES: usize = 24;
-        let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-        if self.options.full_trace || hex_of.len() <= SHOWN_BYTES {
-            hex(hex_of)
-        } else {
-            format!("{}...", hex(&hex_of[..SHOWN_BYTES]))
-        }
+    /// Whether a command is being carried out that ends by itself.
+    pub fn has_work(&self) -> bool {
+        self.local.tasks.iter().any(Task::ends_by_itself)
     }
-}
-
-/// The own card: the one that is kept, unless the name or a key has changed. A new one each time would be news to
-/// everybody who has the old one. Also says whether it is a new one, to be kept.
-fn own_card(
-    name: &PeerName,
-    keys: &Keys,
-    contacts: &mut BTreeMap<PeerName, Contact>,
-    rng: &mut StdRng,
-) -> (Card, bool) {
-    let current = keys.current();
-    let me = contacts.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()));
-    let kept = me.card.take().filter(|card| {
-        card.name == *name
-            && card.fingerprint() == keys.identity.public().fingerprint()
-            && card.encryption.fingerprint() == current.key.public().fingerprint()
-    });
-    let is_new = kept.is_none();
-    let card = kept.unwrap_or_else(|| {
-        Card::issue(name.clone(), &keys.identity, current.key.public(), current.made_at, rng)
-    });
-    me.card = Some(card.clone());
-    (card, is_new)
 }

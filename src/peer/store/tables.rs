@@ -114,20 +114,18 @@ impl Store {
         self.all(OUTBOX, |(name, number)| (name.to_owned(), number))
     }
 
-    /// The messages of the outbox that a server has stored, by folded name of the recipient and number.
+    /// The messages of the outbox that a server has stored, by folded name of the recipient and number, and which server.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn stored_at(&self, server: &ServerId) -> Result<Vec<(String, u64)>, StoreError> {
+    pub fn stored(&self) -> Result<Vec<(OutboxKey, ServerId)>, StoreError> {
         self.0.read(|read| {
             let table = read.open_table(STORED)?;
             let mut found = Vec::new();
             for entry in table.iter()? {
-                let (key, value) = entry?;
-                if value.value() == server {
-                    let (name, number) = key.value();
-                    found.push((name.to_owned(), number));
-                }
+                let (key, server) = entry?;
+                let (name, number) = key.value();
+                found.push(((name.to_owned(), number), *server.value()));
             }
             Ok(found)
         })

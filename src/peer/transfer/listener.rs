@@ -4,7 +4,7 @@
 //! [`UNDECIDED_MAX`] descriptors.
 
 use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,28 +46,32 @@ pub enum ListenerEvent {
 /// Listens until it is dropped.
 #[derive(Debug)]
 pub struct Listener {
-    port: u16,
+    address: SocketAddr,
     /// The writing end of a pipe; closing it ends the thread.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
-    /// Listens on a free port of all addresses, IPv6 and IPv4 where the system has both. `on_event` runs on the
-    /// listener's own thread, so it must not block.
+    /// Listens on a free port of one of this machine's addresses. `on_event` runs on the listener's own thread, so it must
+    /// not block.
     ///
     /// # Errors
     /// When the system provides no socket or no thread.
-    pub fn start(on_event: impl Fn(ListenerEvent) + Send + Sync + 'static) -> io::Result<Self> {
-        Self::start_with(DECIDE_WITHIN, on_event)
+    pub fn start(
+        address: IpAddr,
+        on_event: impl Fn(ListenerEvent) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::start_with(address, DECIDE_WITHIN, on_event)
     }
 
     pub(super) fn start_with(
+        address: IpAddr,
         decide_within: Duration,
         on_event: impl Fn(ListenerEvent) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let socket = bind()?;
-        let port = socket.local_addr()?.port();
+        let socket = bind(address)?;
+        let address = socket.local_addr()?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let mut waiting = Waiting {
             socket,
@@ -78,12 +82,12 @@ impl Listener {
         };
         let thread =
             std::thread::Builder::new().name("listener".into()).spawn(move || waiting.run(&on_event))?;
-        Ok(Self { port, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -97,16 +101,9 @@ impl Drop for Listener {
     }
 }
 
-fn bind() -> io::Result<TcpListener> {
-    bind_to(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, 0).into())
-        .or_else(|_| bind_to(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, 0).into()))
-}
-
-fn bind_to(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    if domain == Domain::IPV6 {
-        socket.set_only_v6(false)?;
-    }
+fn bind(address: IpAddr) -> io::Result<TcpListener> {
+    let address = SocketAddr::new(address, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

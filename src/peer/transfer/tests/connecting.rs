@@ -2,21 +2,28 @@
 
 use super::*;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, PREFACE};
 use wire::protocol::{Side, ToPeer, ToServer};
 
 fn listener(decide_within: Duration) -> (Listener, crossbeam_channel::Receiver<ListenerEvent>) {
+    listener_at(Ipv4Addr::LOCALHOST.into(), decide_within)
+}
+
+fn listener_at(
+    address: IpAddr,
+    decide_within: Duration,
+) -> (Listener, crossbeam_channel::Receiver<ListenerEvent>) {
     let (events, seen) = crossbeam_channel::unbounded();
     let tell = move |event| drop(events.send(event));
-    let listener = Listener::start_with(decide_within, tell).expect("a free port");
+    let listener = Listener::start_with(address, decide_within, tell).expect("a free port");
     (listener, seen)
 }
 
 fn dial_raw(listener: &Listener, said: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, listener.port())).expect("it listens");
+    let mut stream = TcpStream::connect(listener.address()).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("it is open");
     stream.write_all(said).expect("it is open");
     stream
@@ -39,7 +46,7 @@ fn the_listener_tells_who_has_connected() {
     }
     assert!(is_closed(&mut server));
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port()));
+    let address = listener.address();
     let mut receiver = dial_direct(address, &TRANSFER, DEADLINE).expect("it listens");
     let Ok(ListenerEvent::Fetch { transfer, mut stream }) = seen.recv_timeout(DEADLINE) else {
         panic!("a transfer was named");
@@ -85,7 +92,7 @@ fn silent_connections_hold_nobody_up_for_long() {
     let (listener, seen) = listener(Duration::from_millis(50));
     // More than may be undecided at once, and none of them says anything.
     let mut silent: Vec<_> = (0..40).map(|_| dial_raw(&listener, b"")).collect();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port()));
+    let address = listener.address();
     let _receiver = dial_direct(address, &TRANSFER, DEADLINE).expect("the system takes it");
     let event = seen.recv_timeout(DEADLINE);
     assert!(matches!(event, Ok(ListenerEvent::Fetch { .. })), "{event:?}");
@@ -97,10 +104,19 @@ fn the_listener_takes_ipv6_where_the_system_has_it() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return;
     }
-    let (listener, seen) = listener(DEADLINE);
-    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, listener.port()));
-    let _stream = dial_direct(address, &TRANSFER, DEADLINE).expect("it listens");
+    let (listener, seen) = listener_at(Ipv6Addr::LOCALHOST.into(), DEADLINE);
+    let _stream = dial_direct(listener.address(), &TRANSFER, DEADLINE).expect("it listens");
     assert!(seen.recv_timeout(DEADLINE).is_ok());
+}
+
+#[test]
+fn the_listener_is_reached_at_its_own_address_only() {
+    let (listener, _) = listener(DEADLINE);
+    // All of 127.0.0.0/8 is this machine.
+    let other = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), listener.address().port()));
+    let refused = TcpStream::connect(other).expect_err("nothing listens there");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    TcpStream::connect(listener.address()).expect("it listens");
 }
 
 /// A server that says `hello` first and `answer` after it has been asked; returns what it was asked.

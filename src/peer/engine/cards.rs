@@ -1,0 +1,180 @@
+//! Contact cards and the identity keys in them: which key is pinned to which name.
+
+use wire::card::Card;
+use wire::{Fingerprint, PeerName};
+
+use super::Engine;
+use super::contact::{Contact, Lookup};
+use super::interface::ClientId;
+use crate::peer::command::Ending;
+use crate::peer::event::{Answer, Event};
+
+/// What has become of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CardVerdict {
+    /// The name had no pinned key; the card's key is pinned now.
+    PinnedNow,
+    /// The card's key is the pinned one.
+    Known,
+    /// Another key is pinned; the card is not used.
+    Changed,
+    /// It is this peer's own.
+    Mine,
+}
+
+impl Engine {
+    /// Takes in a card from the server, from an opening, or from a file.
+    pub(super) fn take_card(&mut self, card: Card) -> CardVerdict {
+        if card.name.folded() == self.local.name.folded() {
+            return CardVerdict::Mine;
+        }
+        let fingerprint = card.fingerprint();
+        let verdict = match self.local.pins.get(&card.name.folded()) {
+            None => {
+                self.local.pin(&card.name, fingerprint);
+                CardVerdict::PinnedNow
+            }
+            Some(pinned) if *pinned == fingerprint => CardVerdict::Known,
+            Some(pinned) => {
+                let name = &card.name;
+                let reason = format!(
+                    "the identity key of {name} has changed: pinned is {pinned}, shown is {fingerprint}; ask them, and \
+                     if it is right: trust {name} {fingerprint}"
+                );
+                self.contacts.of(name).is_distrusted = true;
+                self.local.refuse(name, None, &reason);
+                return CardVerdict::Changed;
+            }
+        };
+        let contact = self.contacts.of(&card.name);
+        contact.is_distrusted = false;
+        let is_newer = contact.card.as_ref().is_none_or(|known| {
+            (known.issued_at <= card.issued_at || known.fingerprint() != fingerprint)
+                && known.as_bytes() != card.as_bytes()
+        });
+        if is_newer {
+            contact.name = card.name.clone();
+            contact.card = Some(card);
+            contact.is_changed = true;
+        }
+        verdict
+    }
+
+    /// The server has sent a card.
+    pub(super) fn card_came(&mut self, bytes: &[u8]) {
+        let card = match Card::from_bytes(bytes) {
+            Ok(card) => card,
+            Err(bad) => return self.local.emit(&Event::error(format!("the server sent a bad card: {bad}"))),
+        };
+        let name = card.name.clone();
+        if self.contacts.get(&name).is_none_or(|contact| contact.lookup == Lookup::NotAsked) {
+            // A card that was not asked for must not be pinned.
+            return;
+        }
+        let verdict = self.take_card(card);
+        let Some(contact) = self.contacts.get_mut(&name) else {
+            return;
+        };
+        match verdict {
+            CardVerdict::Mine => {}
+            CardVerdict::Changed => {
+                // Nothing is sealed for the old key either: its owner is not the one who has joined.
+                contact.lookup = Lookup::Untrusted;
+                self.local.end_hasty_sends(&name, Ending::Failed);
+            }
+            CardVerdict::PinnedNow | CardVerdict::Known => {
+                contact.lookup = Lookup::Known;
+                if contact.card.as_ref().is_some_and(|card| !card.is_valid_at(self.local.now.unix)) {
+                    let to = contact.name.clone();
+                    let reason = format!("the card of {to} has expired; messages go when {to} joins again");
+                    self.local.emit(&Event::Waiting { to, reason });
+                }
+                self.card_for_fetches(&name);
+            }
+        }
+    }
+
+    /// The server says that no peer of this name has joined.
+    pub(super) fn nobody_of_that_name(&mut self, name: &PeerName) {
+        let Some(contact) = self.contacts.get_mut(name) else {
+            return;
+        };
+        contact.lookup = Lookup::Unknown;
+        if contact.card.is_some() {
+            return;
+        }
+        if !contact.unacked.is_empty() {
+            let event = stranger(contact);
+            self.local.emit(&event);
+        }
+        self.local.end_hasty_sends(name, Ending::Done);
+    }
+
+    pub(super) fn import(&mut self, client: ClientId, text: &str) {
+        let card = match Card::from_text(text) {
+            Ok(card) => card,
+            Err(bad) => return self.local.fail(client, format!("the card cannot be taken in: {bad}")),
+        };
+        let (name, fingerprint) = (card.name.clone(), card.fingerprint());
+        match self.take_card(card) {
+            CardVerdict::Changed => {
+                let error = format!(
+                    "another identity key of {name} is pinned; if the card is right: trust {name} {fingerprint}, and \
+                     import it again"
+                );
+                self.local.fail(client, error);
+            }
+            CardVerdict::Mine => self.local.fail(client, "this is your own card"),
+            CardVerdict::PinnedNow | CardVerdict::Known => {
+                self.local.tell(client, Event::Result(Answer::Trusted { name, fingerprint }));
+                self.local.done(client, Ending::Done);
+            }
+        }
+    }
+
+    /// Pins an identity key, also in place of another.
+    pub(super) fn trust(&mut self, client: ClientId, name: &PeerName, fingerprint: Fingerprint) {
+        let pinned = self.local.pins.get(&name.folded()).copied();
+        self.local.pin(name, fingerprint);
+        let contact = self.contacts.of(name);
+        // The pins are written before the records. If a crash came between, the pin is new and the card still the old one.
+        let is_other_card = contact.card.as_ref().is_some_and(|card| card.fingerprint() != fingerprint);
+        if is_other_card || pinned.is_some_and(|pinned| pinned != fingerprint) {
+            self.key_has_changed(name);
+        }
+        let contact = self.contacts.of(name);
+        // A card that was refused is asked for again.
+        contact.lookup = Lookup::NotAsked;
+        contact.is_distrusted = false;
+        contact.is_changed = true;
+        self.local.tell(client, Event::Result(Answer::Trusted { name: name.clone(), fingerprint }));
+        self.local.done(client, Ending::Done);
+    }
+
+    /// A name has another identity key: its numbers start again, its conversations end, and what was sealed for it is sealed
+    /// again.
+    fn key_has_changed(&mut self, name: &PeerName) {
+        self.conversations.forget(name);
+        let contact = self.contacts.of(name);
+        contact.number_again();
+        (contact.card, contact.current) = (None, None);
+        contact.send_all_again();
+        let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
+        self.local.unseal(contact, &numbers);
+    }
+
+    pub(super) fn show_card(&mut self, client: ClientId) {
+        let card = &self.local.card;
+        let answer =
+            Answer::Card { name: card.name.clone(), fingerprint: card.fingerprint(), card: card.to_text() };
+        self.local.tell(client, Event::Result(answer));
+        self.local.done(client, Ending::Done);
+    }
+}
+
+/// What is said of messages to a peer that has never joined.
+pub(super) fn stranger(contact: &Contact) -> Event {
+    let to = contact.name.clone();
+    let reason = format!("{to} has never joined this server; the server says when they do");
+    Event::Waiting { to, reason }
+}

@@ -1,0 +1,234 @@
+//! The commands of clients: how each is started, and what is said when its time is over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use wire::PeerName;
+use wire::conversation::TEXT_BYTES_MAX;
+
+use super::Engine;
+use super::cards::stranger;
+use super::contact::{Lookup, Unacked};
+use super::interface::{ClientId, Effect};
+use super::tasks::{Task, TaskKind};
+use crate::peer::command::{Command, Ending};
+use crate::peer::event::{Event, MessageEvent};
+use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
+
+/// How long a request to the server may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// How long a message may take to be relayed or stored, for a client that does not wait for its receipt.
+const SEND_WAIT: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub(super) fn command(&mut self, client: ClientId, command: Command) {
+        if let (Some(why), true) = (&self.unwanted, command.needs_server()) {
+            return self.local.fail(client, why.clone());
+        }
+        if command.needs_server() && self.local.link.is_none() {
+            self.local.effects.push(Effect::Connect);
+        }
+        if command.serves_files() {
+            self.local.effects.push(Effect::Serve);
+        }
+        let local = &mut self.local;
+        match command {
+            Command::View => self.show_messages(client, TaskKind::View, None),
+            Command::Listen { count, timeout } => {
+                let wait = timeout.map(Duration::from_secs);
+                self.show_messages(client, TaskKind::Listen { left: count }, wait);
+            }
+            Command::Share => {
+                local.start(client, TaskKind::Share, None);
+                self.greet(client);
+                self.say_published(client);
+            }
+            Command::Send { to, texts, wait } => self.start_send(client, &to, texts, wait),
+            Command::Search(query) => {
+                local.start(client, TaskKind::Search { query, is_asked: false }, Some(ANSWER_WAIT));
+                self.ask();
+            }
+            Command::Who => {
+                local.start(client, TaskKind::Who { is_asked: false }, Some(ANSWER_WAIT));
+                self.ask();
+            }
+            Command::Get { wanted, from, output, overwrite } => {
+                let task = local.start(client, TaskKind::Get, None);
+                self.start_get(client, task, wanted, from, output, overwrite);
+            }
+            Command::AddShare { file, keywords } => {
+                local.start(client, TaskKind::AddShare, Some(ANSWER_WAIT));
+                local.effects.push(Effect::AddShare(file, keywords));
+            }
+            Command::Drain { wait } => {
+                local.start(client, TaskKind::Drain, Some(Duration::from_secs(wait)));
+            }
+            Command::Files => {
+                local.start(client, TaskKind::Files, None);
+                local.effects.push(Effect::ReadShare);
+            }
+            Command::Card => self.show_card(client),
+            Command::Import { card } => self.import(client, &card),
+            Command::Trust { name, fingerprint } => self.trust(client, &name, fingerprint),
+            Command::History { with } => local.effects.push(Effect::ShowHistory(client, with)),
+        }
+    }
+
+    /// A client that comes after this peer has joined is told so.
+    fn greet(&mut self, client: ClientId) {
+        let is_first = self.greeted.insert(client);
+        if let (Some(link), true) = (&self.local.link, is_first) {
+            let joined = self.local.joined_event(link.address.clone());
+            self.local.tell(client, joined);
+        }
+    }
+
+    fn show_messages(&mut self, client: ClientId, kind: TaskKind, wait: Option<Duration>) {
+        self.local.start(client, kind, wait);
+        self.greet(client);
+        self.show_unshown(client);
+    }
+
+    /// Shows what came while no client was looking.
+    fn show_unshown(&mut self, client: ClientId) {
+        if self.unshown.is_empty() {
+            return;
+        }
+        while self.local.has_viewer() {
+            let Some((from, generation, number)) = self.unshown.pop_front() else {
+                break;
+            };
+            let Some(record) = self.local.records.received(&from, generation, number) else {
+                continue;
+            };
+            let message = MessageEvent {
+                from: record.with,
+                sha256: wire::Digest::of(record.text.as_bytes()),
+                text: record.text,
+                number: record.number,
+                verified: true,
+                written_at: record.written_at,
+                arrival: None,
+            };
+            self.local.tell(client, Event::Message(Box::new(message)));
+            self.local.message_shown();
+        }
+        self.local.records.write(Write::AllShown);
+        for (from, generation, number) in &self.unshown {
+            self.local.records.write(Write::Unshown(from.clone(), *generation, *number));
+        }
+    }
+
+    fn start_send(&mut self, client: ClientId, to: &PeerName, texts: Vec<String>, wait: Option<u64>) {
+        if to.folded() == self.local.name.folded() {
+            return self.local.fail(client, "a peer does not write to itself; name somebody else");
+        }
+        if let Some(text) = texts.iter().find(|text| text.len() > TEXT_BYTES_MAX) {
+            let error = format!(
+                "a message has at most {TEXT_BYTES_MAX} bytes, this one has {}; share it as a file",
+                text.len()
+            );
+            return self.local.fail(client, error);
+        }
+        let numbers = texts.iter().map(|_| self.contacts.of(to).take_number()).collect::<BTreeSet<u64>>();
+        let kind =
+            TaskKind::Send { to: to.clone(), open: numbers.clone(), waits_for_receipts: wait.is_some() };
+        self.local.start(client, kind, Some(wait.map_or(SEND_WAIT, Duration::from_secs)));
+        self.greet(client);
+        for (number, text) in numbers.into_iter().zip(texts) {
+            self.queue(to, number, text);
+        }
+        let contact = self.contacts.of(to);
+        match contact.lookup {
+            Lookup::Unknown if contact.card.is_none() => {
+                let event = stranger(contact);
+                self.local.emit(&event);
+                self.local.end_hasty_sends(to, Ending::Done);
+            }
+            Lookup::Untrusted => {
+                let error = format!(
+                    "{to} shows another identity key than the pinned one; the message is kept, and goes if you trust it"
+                );
+                self.local.tell(client, Event::error(error));
+                self.local.end_hasty_sends(to, Ending::Failed);
+            }
+            _ => {}
+        }
+        self.local.end_tasks(
+            Ending::Done,
+            |task| matches!(&task.kind, TaskKind::Send { open, .. } if open.is_empty()),
+        );
+    }
+
+    /// Writes a message to the outbox and to the history.
+    fn queue(&mut self, to: &PeerName, number: u64, text: String) {
+        let (name, now) = (self.contacts.of(to).name.clone(), self.local.now.unix);
+        let sha256 = wire::Digest::of(text.as_bytes());
+        self.local.emit(&Event::Queued { to: name.clone(), number, text: text.clone(), sha256 });
+        self.local.records.write(Write::History(HistoryRecord {
+            with: name.clone(),
+            direction: Direction::Sent,
+            generation: 0,
+            number,
+            written_at: now,
+            text: text.clone(),
+            delivered: false,
+        }));
+        let record = OutboxRecord { text, queued_at: now, sealed: None };
+        self.local.records.write(Write::Outbox(name, number, record));
+    }
+
+    /// Ends the tasks whose time is over.
+    pub(super) fn end_late_tasks(&mut self) {
+        let now = self.local.now.instant;
+        let late: Vec<_> = self
+            .local
+            .tasks
+            .iter()
+            .filter(|task| task.is_late(now))
+            .map(|task| (task.client, self.lateness(task)))
+            .collect();
+        for (client, why) in late {
+            self.local.tell(client, Event::error(why));
+        }
+        let ending = if self.has_joined { Ending::Failed } else { Ending::NoConnection };
+        self.local.end_tasks(ending, |task| task.is_late(now));
+    }
+
+    fn lateness(&self, task: &Task) -> String {
+        match &task.kind {
+            TaskKind::Send { to, open, .. } => {
+                let what = if self.has_joined { "has not acknowledged" } else { "could not be sent" };
+                format!("{to} {what} {} message(s) in time; they stay queued on disk", open.len())
+            }
+            TaskKind::Listen { left: Some(left) } => format!("{left} message(s) have not come in time"),
+            TaskKind::Listen { left: None } => "the time to listen is over".into(),
+            TaskKind::Drain => {
+                let queued = self.undelivered().count();
+                format!("{queued} message(s) stay queued on disk; they go when this peer runs again")
+            }
+            _ => match &self.trouble {
+                Some(trouble) => format!("{trouble}; try again"),
+                None => "the server did not answer in time; try again".into(),
+            },
+        }
+    }
+
+    /// The messages that are neither delivered nor relayed nor stored.
+    fn undelivered(&self) -> impl Iterator<Item = &Unacked> {
+        let unacked = self.contacts.iter().flat_map(|contact| contact.unacked.values());
+        unacked.filter(|message| !message.is_relayed && message.stored_at.is_none())
+    }
+
+    pub(super) fn end_drains(&mut self) {
+        let is_drain = |task: &Task| matches!(task.kind, TaskKind::Drain);
+        if self.local.tasks.iter().any(is_drain) && self.undelivered().next().is_none() {
+            self.local.end_tasks(Ending::Done, |task| is_drain(task));
+        }
+    }
+
+    /// Ends the listeners that have seen enough.
+    pub(super) fn end_listeners(&mut self) {
+        self.local.end_tasks(Ending::Done, |task| matches!(task.kind, TaskKind::Listen { left: Some(0) }));
+    }
+}

@@ -1,0 +1,379 @@
+//! Fetching files of other peers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+use wire::PeerName;
+use wire::protocol::{Kind, Refusal, ToServer, TransferId};
+use wire::query::Query;
+use wire::share::Hit;
+use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
+use wire::transfer::{TransferKey, TransferSalt};
+use zeroize::Zeroizing;
+
+use super::Engine;
+use super::contact::{Lookup, same_name};
+use super::interface::{ClientId, Download, Effect, ReceiveJob, TaskId, TransferOutcome};
+use super::link::About;
+use crate::peer::command::{Ending, Wanted};
+use crate::peer::event::{Event, FileRoute};
+
+/// How long each step of a fetch may take before the file is being received.
+const STEP_WAIT: Duration = Duration::from_secs(15);
+/// Most hits of a search for a holder.
+const HOLDERS_WANTED: u32 = 1000;
+
+/// How far a fetch is.
+enum Stage {
+    /// The server is asked who has the file.
+    Searching,
+    /// This peer's disk is checked, before anything is asked of the holder.
+    Preparing(Hit),
+    /// The server is asked for the holder's card.
+    Card(Hit),
+    /// The holder is asked for the file.
+    Asked(Hit, Asked),
+    /// The file is being received.
+    Moving(Hit, Asked),
+}
+
+struct Asked {
+    transfer: TransferId,
+    secret: Zeroizing<[u8; 32]>,
+    route: Route,
+}
+
+struct Fetch {
+    client: ClientId,
+    wanted: Wanted,
+    from: Option<PeerName>,
+    output: Option<PathBuf>,
+    overwrite: bool,
+    stage: Stage,
+    deadline: Option<Instant>,
+}
+
+impl Fetch {
+    fn download(&self, hit: &Hit) -> Download {
+        Download {
+            name: hit.file.name.clone(),
+            bytes: hit.file.bytes,
+            sha256: hit.file.sha256,
+            output: self.output.clone(),
+            overwrite: self.overwrite,
+        }
+    }
+}
+
+/// The fetches of this peer's clients.
+#[derive(Default)]
+pub(super) struct Fetches {
+    fetches: BTreeMap<TaskId, Fetch>,
+    next_request: u64,
+}
+
+impl Fetches {
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
+        self.fetches.values().filter_map(|fetch| fetch.deadline)
+    }
+
+    /// The fetch that a transfer belongs to.
+    fn of(&self, transfer: TransferId) -> Option<TaskId> {
+        let mut fetches = self.fetches.iter();
+        let found = fetches.find(|(_, fetch)| match &fetch.stage {
+            Stage::Asked(_, asked) | Stage::Moving(_, asked) => asked.transfer == transfer,
+            _ => false,
+        });
+        found.map(|(task, _)| *task)
+    }
+
+    fn tasks(&self, of: impl Fn(&Fetch) -> bool) -> Vec<TaskId> {
+        self.fetches.iter().filter(|(_, fetch)| of(fetch)).map(|(task, _)| *task).collect()
+    }
+}
+
+impl Engine {
+    pub(super) fn start_get(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        wanted: Wanted,
+        from: Option<PeerName>,
+        output: Option<PathBuf>,
+        overwrite: bool,
+    ) {
+        let deadline = Some(self.local.now.instant + STEP_WAIT);
+        let fetch = Fetch { client, wanted, from, output, overwrite, stage: Stage::Searching, deadline };
+        self.fetches.fetches.insert(task, fetch);
+        self.search_for(task);
+    }
+
+    /// The connection is new: the searches are sent again.
+    pub(super) fn resume_fetches(&mut self) {
+        for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
+            self.search_for(task);
+        }
+    }
+
+    fn search_for(&mut self, task: TaskId) {
+        let Some(fetch) = self.fetches.fetches.get(&task) else {
+            return;
+        };
+        let query = match &fetch.wanted {
+            Wanted::Name(name) => Query::File(name.clone()),
+            Wanted::Digest(digest) => Query::Digest(*digest),
+        };
+        self.local.say(&ToServer::Search { id: task, query, limit: HOLDERS_WANTED });
+    }
+
+    /// The server has answered a search for a holder.
+    pub(super) fn found_for_fetch(&mut self, task: TaskId, hits: Vec<Hit>) {
+        let fetch = self.fetches.fetches.get_mut(&task);
+        let Some(fetch) = fetch.filter(|fetch| matches!(fetch.stage, Stage::Searching)) else {
+            return;
+        };
+        match choose(fetch, hits, &self.local.name) {
+            Ok(hit) => {
+                self.local.effects.push(Effect::Prepare(task, fetch.download(&hit)));
+                // Comparing with a file that is there takes as long as reading it.
+                fetch.deadline = None;
+                fetch.stage = Stage::Preparing(hit);
+            }
+            Err(why) => self.fail_fetch(task, why),
+        }
+    }
+
+    /// The disk was checked. A fetch that fails here has asked nothing of the holder.
+    pub(super) fn prepared(&mut self, task: TaskId, prepared: Result<Option<PathBuf>, String>) {
+        let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
+            return;
+        };
+        let Stage::Preparing(hit) = &fetch.stage else { return };
+        let hit = hit.clone();
+        match prepared {
+            Err(why) => self.fail_fetch(task, why),
+            Ok(Some(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
+            Ok(None) if self.local.link.is_none() => {
+                self.fail_fetch(task, "the connection to the server broke; try again".into());
+            }
+            Ok(None) => {
+                let holder = hit.peer.clone();
+                fetch.stage = Stage::Card(hit);
+                fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
+                self.contacts.of(&holder).lookup = Lookup::Asked;
+                self.local.say(&ToServer::Lookup { name: holder });
+            }
+        }
+    }
+
+    /// The card of a peer has come.
+    pub(super) fn card_for_fetches(&mut self, name: &PeerName) {
+        let waits = |fetch: &Fetch| matches!(&fetch.stage, Stage::Card(hit) if same_name(&hit.peer, name));
+        for task in self.fetches.tasks(waits) {
+            self.ask_holder(task, None);
+        }
+    }
+
+    /// Asks the holder for the file: straight if the server has reached the holder, unless a route is given.
+    fn ask_holder(&mut self, task: TaskId, route: Option<Route>) {
+        let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
+            return;
+        };
+        let (Stage::Card(hit) | Stage::Moving(hit, _)) = &fetch.stage else {
+            return;
+        };
+        let hit = hit.clone();
+        let route = route.unwrap_or(if hit.address.is_some() { Route::Direct } else { Route::Server });
+        let mut transfer = TransferId::default();
+        let mut secret = Zeroizing::new([0; 32]);
+        self.local.rng.fill_bytes(&mut transfer);
+        self.local.rng.fill_bytes(secret.as_mut_slice());
+        let request = FileRequest {
+            transfer,
+            secret: *secret,
+            name: hit.file.name.clone(),
+            sha256: hit.file.sha256,
+            offset: 0,
+            route,
+        };
+        let number = self.fetches.next_request;
+        self.fetches.next_request += 1;
+        let content = Zeroizing::new(signal::encode(&request));
+        let contact = self.contacts.of(&hit.peer);
+        fetch.stage = Stage::Asked(hit, Asked { transfer, secret, route });
+        fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
+        let about = About::Transfer(transfer);
+        self.local.send_signal(contact, Kind::Request, number, &content, about);
+    }
+
+    /// The server could not hand a request on.
+    pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
+        if let Some(task) = self.fetches.of(transfer) {
+            self.fail_fetch(task, refusal.to_string());
+        }
+    }
+
+    /// A holder has answered.
+    pub(super) fn answer(&mut self, from: &PeerName, content: &[u8]) {
+        let Ok(answer) = signal::decode::<FileAnswer>(content) else {
+            return;
+        };
+        let Some(task) = self.fetches.of(answer.transfer) else {
+            return;
+        };
+        let fetch = self.fetches.fetches.get(&task);
+        let Some(Stage::Asked(hit, _)) = fetch.map(|fetch| &fetch.stage) else {
+            return;
+        };
+        if !same_name(&hit.peer, from) {
+            return;
+        }
+        let (peer, name) = (&hit.peer, &hit.file.name);
+        let why = match answer.verdict {
+            Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => return self.receive(task, salt),
+            Verdict::Ready { .. } | Verdict::Changed => {
+                format!("{name} has changed at {peer} since it was published; search again")
+            }
+            Verdict::NotShared => format!("{peer} no longer shares {name}; search again"),
+            Verdict::Busy => format!("{peer} sends too many files at once; try again"),
+        };
+        self.fail_fetch(task, why);
+    }
+
+    fn receive(&mut self, task: TaskId, salt: TransferSalt) {
+        let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
+            return;
+        };
+        let Stage::Asked(hit, asked) = std::mem::replace(&mut fetch.stage, Stage::Searching) else {
+            return;
+        };
+        let job = ReceiveJob {
+            key: TransferKey { transfer: asked.transfer, secret: asked.secret.clone(), salt },
+            download: fetch.download(&hit),
+            address: hit.address.filter(|_| asked.route == Route::Direct),
+        };
+        // The transfer itself notices when nothing arrives.
+        fetch.deadline = None;
+        fetch.stage = Stage::Moving(hit, asked);
+        self.local.effects.push(Effect::Receive(Box::new(job)));
+    }
+
+    /// What has become of a transfer, of this peer's own files or of a fetch.
+    pub(super) fn transfer(&mut self, transfer: TransferId, outcome: TransferOutcome) {
+        match outcome {
+            TransferOutcome::Sent(sent) => self.sent(transfer, sent),
+            TransferOutcome::Outdated(error) => {
+                // The file that is there now is shared instead.
+                self.local.effects.push(Effect::ReadShare);
+                self.sent(transfer, Err(error));
+            }
+            outcome => self.moved(transfer, outcome),
+        }
+    }
+
+    fn moved(&mut self, transfer: TransferId, outcome: TransferOutcome) {
+        let Some(task) = self.fetches.of(transfer) else {
+            return;
+        };
+        let Some(Fetch { client, stage: Stage::Moving(hit, asked), .. }) = self.fetches.fetches.get(&task)
+        else {
+            return;
+        };
+        let route = asked.route;
+        match outcome {
+            TransferOutcome::Progress { done, total } => {
+                let name = hit.file.name.clone();
+                self.local.tell(*client, Event::FileProgress { name, done, total });
+            }
+            TransferOutcome::CannotDial(_) if route == Route::Direct => {
+                self.ask_holder(task, Some(Route::Server));
+            }
+            TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
+                self.fail_fetch(task, why);
+            }
+            TransferOutcome::Received(Ok(path)) => {
+                let hit = hit.clone();
+                let how = if route == Route::Direct { FileRoute::Direct } else { FileRoute::Server };
+                self.end_fetch(task, path, &hit, how);
+            }
+            TransferOutcome::Sent(_) | TransferOutcome::Outdated(_) => {}
+        }
+    }
+
+    fn end_fetch(&mut self, task: TaskId, path: PathBuf, hit: &Hit, route: FileRoute) {
+        if let Some(fetch) = self.fetches.fetches.remove(&task) {
+            let (bytes, sha256) = (hit.file.bytes, hit.file.sha256);
+            let from = (route != FileRoute::Here).then(|| hit.peer.clone());
+            self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, route });
+            self.local.end_task(task, Ending::Done);
+        }
+    }
+
+    /// Ends a fetch; does nothing if the task is none.
+    pub(super) fn fail_fetch(&mut self, task: TaskId, why: String) {
+        if let Some(fetch) = self.fetches.fetches.remove(&task) {
+            self.local.tell(fetch.client, Event::error(why));
+            self.local.end_task(task, Ending::Failed);
+        }
+    }
+
+    /// The connection is lost: fails the fetches that have something on its way over it.
+    pub(super) fn fail_fetches(&mut self, why: &str) {
+        for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
+            self.fail_fetch(task, format!("{why}; try again"));
+        }
+    }
+
+    /// Fails the fetches of which a step has taken too long, and drops those whose client has gone.
+    pub(super) fn end_late_fetches(&mut self) {
+        let now = self.local.now.instant;
+        let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
+        for task in self.fetches.tasks(is_late) {
+            let why = match self.fetches.fetches.get(&task).map(|fetch| &fetch.stage) {
+                Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
+                _ => match &self.trouble {
+                    Some(trouble) => format!("{trouble}; try again"),
+                    None => "the server did not answer in time; try again".to_owned(),
+                },
+            };
+            self.fail_fetch(task, why);
+        }
+        let tasks: Vec<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
+        self.fetches.fetches.retain(|task, _| tasks.contains(task));
+    }
+}
+
+/// Chooses the holder to fetch a file from.
+fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Hit, String> {
+    let what = match &fetch.wanted {
+        Wanted::Name(name) => name.to_string(),
+        Wanted::Digest(digest) => format!("sha256:{digest}"),
+    };
+    let mut holders: Vec<Hit> = hits
+        .into_iter()
+        .filter(|hit| !same_name(&hit.peer, me))
+        .filter(|hit| fetch.from.as_ref().is_none_or(|from| same_name(from, &hit.peer)))
+        .collect();
+    if holders.is_empty() {
+        let whom = match &fetch.from {
+            Some(from) => format!("{from} does not share"),
+            None => "nobody else shares".to_owned(),
+        };
+        return Err(format!("{whom} {what}; look for it with search"));
+    }
+    if holders.iter().any(|hit| hit.file.sha256 != holders[0].file.sha256) {
+        let whose: Vec<String> =
+            holders.iter().map(|h| format!("{} (sha256:{})", h.peer, h.file.sha256)).collect();
+        let whose = whose.join(", ");
+        return Err(format!("different files are called {what}: {whose}; say --from NAME or get sha256:HEX"));
+    }
+    holders.sort_by_key(|hit| (!hit.online, hit.address.is_none()));
+    let best = holders.swap_remove(0);
+    if best.online {
+        Ok(best)
+    } else {
+        Err(format!("{} has {what} but is not here now; try again when they are", best.peer))
+    }
+}

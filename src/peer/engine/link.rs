@@ -1,0 +1,238 @@
+//! The joined connection: which envelopes are in flight, and what the server says became of them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use wire::PeerName;
+use wire::conversation::ConversationId;
+use wire::frame;
+use wire::protocol::{Envelope, Kind, Outcome, Refusal, ServerId, ToServer, TransferId};
+use wire::signal::Complaint;
+
+use super::Engine;
+use super::contact::{Contact, Unacked};
+use super::local::Local;
+use crate::peer::event::{Event, SentEvent};
+use crate::peer::records::Write;
+
+/// Most envelopes in flight: sent, and the server has not said what became of them.
+const IN_FLIGHT_MAX: usize = 1024;
+/// Most bytes of them.
+const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
+/// How long nothing is sent to a recipient whose mailbox on the server is full.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A connection that has joined.
+pub(super) struct Link {
+    pub(super) server: ServerId,
+    pub(super) address: String,
+    /// Envelopes that have arrived, and how many of them were acknowledged to the server.
+    pub(super) received: u64,
+    acknowledged: u64,
+    /// Envelopes that were sent; each is known by its position.
+    sent: u64,
+    in_flight: BTreeMap<u64, Sent>,
+    in_flight_bytes: usize,
+    /// Messages that were relayed: the server may still report that they came back and are stored.
+    relayed: BTreeMap<u64, Sent>,
+}
+
+/// What has to be known of an envelope when the server refuses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Nothing,
+    /// The transfer that a request is for.
+    Transfer(TransferId),
+    /// The conversation that a receipt is for.
+    Receipt(ConversationId),
+    /// The conversation that a complaint is about, how many messages of it have arrived, and why.
+    Complaint(ConversationId, u64, Complaint),
+}
+
+/// What is known of an envelope apart from its content.
+pub(super) struct Parcel {
+    pub(super) kind: Kind,
+    pub(super) number: u64,
+    pub(super) conversation: ConversationId,
+    pub(super) about: About,
+    pub(super) trace: Option<SentEvent>,
+}
+
+impl Parcel {
+    pub(super) fn new(kind: Kind, number: u64, conversation: ConversationId) -> Self {
+        Self { kind, number, conversation, about: About::Nothing, trace: None }
+    }
+}
+
+/// An envelope that was sent.
+struct Sent {
+    /// Folded.
+    to: PeerName,
+    bytes: usize,
+    parcel: Parcel,
+}
+
+impl Link {
+    pub(super) fn new(server: ServerId, address: String) -> Self {
+        Self {
+            server,
+            address,
+            received: 0,
+            acknowledged: 0,
+            sent: 0,
+            in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
+            relayed: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    /// How many envelopes have arrived, if the server has not been told.
+    pub(super) fn unacknowledged(&mut self) -> Option<u64> {
+        let before = std::mem::replace(&mut self.acknowledged, self.received);
+        (before < self.received).then_some(self.received)
+    }
+
+    pub(super) fn forget_relayed(&mut self, to: &PeerName, numbers: &[u64]) {
+        self.relayed.retain(|_, sent| sent.to != *to || !numbers.contains(&sent.parcel.number));
+    }
+
+    /// The positions in a range of which something is known.
+    fn known(&self, positions: Range<u64>) -> Vec<u64> {
+        let in_flight = self.in_flight.range(positions.clone()).map(|(position, _)| *position);
+        in_flight.chain(self.relayed.range(positions).map(|(position, _)| *position)).collect()
+    }
+}
+
+impl Local {
+    /// Sends an envelope.
+    pub(super) fn send(&mut self, to: &PeerName, sealed: &[u8], parcel: Parcel) {
+        let Some(link) = &mut self.link else { return };
+        let Parcel { kind, number, .. } = parcel;
+        let envelope = Envelope { from: self.name.as_str(), to: to.as_str(), kind, number, sealed };
+        let bytes = frame::encode(&ToServer::Envelope(envelope), &mut self.to_server);
+        link.in_flight.insert(link.sent, Sent { to: to.folded(), bytes, parcel });
+        link.in_flight_bytes += bytes;
+        link.sent += 1;
+    }
+}
+
+impl Engine {
+    /// The server says what became of envelopes.
+    pub(super) fn routed(&mut self, first: u64, count: u64, outcome: Outcome) {
+        let Some(link) = &self.local.link else { return };
+        for position in link.known(first..first.saturating_add(count)) {
+            let Some(link) = &mut self.local.link else { return };
+            if let Some(mut sent) = link.in_flight.remove(&position) {
+                link.in_flight_bytes -= sent.bytes;
+                let trace = sent.parcel.trace.take();
+                self.routed_first(&sent, trace, outcome);
+                let is_relayed = outcome == Outcome::Relayed && sent.parcel.kind == Kind::Message;
+                if let (Some(link), true) = (&mut self.local.link, is_relayed) {
+                    link.relayed.insert(position, sent);
+                }
+            } else if let Some(sent) = link.relayed.remove(&position) {
+                self.routed_again(&sent, outcome);
+            }
+        }
+    }
+
+    fn routed_first(&mut self, sent: &Sent, trace: Option<SentEvent>, outcome: Outcome) {
+        match (outcome, sent.parcel.kind) {
+            (Outcome::Refused(refusal), _) => self.refused(sent, refusal),
+            (_, Kind::Message) => self.message_went_out(sent, trace, outcome),
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, sent: &Sent, refusal: Refusal) {
+        let Parcel { kind, number, conversation, about, .. } = sent.parcel;
+        if let About::Transfer(transfer) = about {
+            return self.fetch_refused(transfer, refusal);
+        }
+        let Some(contact) = self.contacts.get_mut(&sent.to) else {
+            return;
+        };
+        let retry_at = Some(self.local.now.instant + RETRY_AFTER);
+        if kind == Kind::Opening {
+            contact.opened_here.remove(&conversation);
+        }
+        match about {
+            About::Receipt(conversation) => {
+                contact.receipts_refused.insert(conversation);
+                contact.retry_at = retry_at;
+            }
+            About::Complaint(conversation, count, reason) => {
+                contact.complaints_due.insert(conversation, (count, reason));
+                contact.retry_at = retry_at;
+            }
+            About::Nothing | About::Transfer(_) => {}
+        }
+        if kind == Kind::Message && contact.unacked.contains_key(&number) {
+            let is_first = contact.retry_at.is_none();
+            contact.unsent.insert(number);
+            contact.retry_at = retry_at;
+            if is_first {
+                let reason = format!("{refusal}; it stays queued on this peer's disk");
+                self.local.refuse(&contact.name, Some(number), &reason);
+            }
+            self.local.message_refused(&sent.to, number);
+        }
+    }
+
+    fn message_went_out(&mut self, sent: &Sent, trace: Option<SentEvent>, outcome: Outcome) {
+        let Some(link) = &self.local.link else { return };
+        let Some(contact) = self.contacts.get_mut(&sent.to) else {
+            return;
+        };
+        let Parcel { number, conversation, .. } = sent.parcel;
+        let mut is_news = true;
+        if let Some(message) = sealed_under(contact, number, conversation) {
+            // A stored message that is sent again only asks for its receipt.
+            is_news = message.stored_at.is_none();
+            if outcome == Outcome::Stored {
+                message.stored_at = Some(link.server);
+                if is_news {
+                    self.local.records.write(Write::Stored(contact.name.clone(), number, link.server));
+                }
+            } else {
+                message.is_relayed = true;
+                contact.probed_at.get_or_insert(self.local.now.instant);
+            }
+        }
+        if let (Some(trace), true) = (trace, is_news) {
+            let event = if outcome == Outcome::Stored { Event::Stored(trace) } else { Event::Relayed(trace) };
+            self.local.emit(&event);
+        }
+        self.local.message_done(&sent.to, number, false);
+    }
+
+    /// A relayed message came back to the server, which has stored it or could not.
+    fn routed_again(&mut self, sent: &Sent, outcome: Outcome) {
+        let Some(link) = &self.local.link else { return };
+        let Some(contact) = self.contacts.get_mut(&sent.to) else {
+            return;
+        };
+        let Parcel { number, conversation, .. } = sent.parcel;
+        let Some(message) = sealed_under(contact, number, conversation) else {
+            return;
+        };
+        message.is_relayed = false;
+        if outcome == Outcome::Stored {
+            message.stored_at = Some(link.server);
+            self.local.records.write(Write::Stored(contact.name.clone(), number, link.server));
+        } else {
+            contact.unsent.insert(number);
+        }
+    }
+}
+
+/// A message, unless it has a receipt or has been sealed again under another conversation.
+fn sealed_under(contact: &mut Contact, number: u64, conversation: ConversationId) -> Option<&mut Unacked> {
+    let message = contact.unacked.get_mut(&number)?;
+    message.sealed.is_some_and(|place| place.conversation == conversation).then_some(message)
+}

@@ -1,0 +1,161 @@
+//! The records as they will be once the current step is written.
+
+use std::collections::HashMap;
+
+use wire::PeerName;
+use wire::conversation::ConversationId;
+
+use super::interface::{Records, Unreadable};
+use crate::peer::records::{Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
+
+/// Collects the writes of a step and reads through them to the disk.
+///
+/// A read that fails finds nothing, and the step that it belongs to is discarded as a whole by [`Overlay::take`]. So the
+/// functions that read need not pass errors on.
+pub(super) struct Overlay {
+    disk: Box<dyn Records>,
+    writes: Vec<Write>,
+    /// Where in `writes` a message of the outbox is, by folded name and number.
+    outbox: HashMap<(PeerName, u64), usize>,
+    /// Where in `writes` a received message is, by folded name, generation and number.
+    received: HashMap<(PeerName, u64, u64), usize>,
+    unreadable: Option<Unreadable>,
+}
+
+impl Overlay {
+    pub(super) fn new(disk: Box<dyn Records>) -> Self {
+        Self { disk, writes: Vec::new(), outbox: HashMap::new(), received: HashMap::new(), unreadable: None }
+    }
+
+    /// Adds a write. A second write of the same outbox record replaces the first: most messages are queued and sealed in
+    /// the same step.
+    pub(super) fn write(&mut self, write: Write) {
+        match &write {
+            Write::Outbox(to, number, _) => {
+                let at = *self.outbox.entry((to.folded(), *number)).or_insert(self.writes.len());
+                if let Some(pending) = self.writes.get_mut(at) {
+                    *pending = write;
+                    return;
+                }
+            }
+            Write::History(HistoryRecord {
+                direction: Direction::Received,
+                with,
+                generation,
+                number,
+                ..
+            }) => {
+                self.received.insert((with.folded(), *generation, *number), self.writes.len());
+            }
+            _ => {}
+        }
+        self.writes.push(write);
+    }
+
+    pub(super) fn outbox(&mut self, to: &PeerName, number: u64) -> Option<OutboxRecord> {
+        let pending = self.outbox.get(&(to.folded(), number)).map(|at| &self.writes[*at]);
+        if let Some(Write::Outbox(_, _, record)) = pending {
+            return Some(record.clone());
+        }
+        let read = self.disk.outbox(to, number);
+        self.found(read)
+    }
+
+    /// Conversations that are not written yet are in memory, so this looks at the disk only.
+    pub(super) fn incoming(&mut self, id: ConversationId) -> Option<IncomingRecord> {
+        let read = self.disk.incoming(id);
+        self.found(read)
+    }
+
+    pub(super) fn received(
+        &mut self,
+        from: &PeerName,
+        generation: u64,
+        number: u64,
+    ) -> Option<HistoryRecord> {
+        let pending = self.received.get(&(from.folded(), generation, number)).map(|at| &self.writes[*at]);
+        if let Some(Write::History(record)) = pending {
+            return Some(record.clone());
+        }
+        let read = self.disk.received(from, generation, number);
+        self.found(read)
+    }
+
+    fn found<T>(&mut self, read: Result<Option<T>, Unreadable>) -> Option<T> {
+        read.unwrap_or_else(|unreadable| {
+            self.unreadable.get_or_insert(unreadable);
+            None
+        })
+    }
+
+    /// The writes of this step.
+    ///
+    /// # Errors
+    /// The first read of the step that failed.
+    pub(super) fn take(&mut self) -> Result<Vec<Write>, Unreadable> {
+        self.outbox.clear();
+        self.received.clear();
+        match self.unreadable.take() {
+            Some(unreadable) => Err(unreadable),
+            None => Ok(std::mem::take(&mut self.writes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with one message for B, under number 1; number 9 cannot be read.
+    struct OneMessage;
+
+    fn record(text: &str) -> OutboxRecord {
+        OutboxRecord { text: text.into(), queued_at: 1, sealed: None }
+    }
+
+    fn b() -> PeerName {
+        "B".parse().expect("a good name")
+    }
+
+    impl Records for OneMessage {
+        fn outbox(&self, _: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Unreadable> {
+            match number {
+                9 => Err(Unreadable("damaged".into())),
+                number => Ok((number == 1).then(|| record("on disk"))),
+            }
+        }
+
+        fn incoming(&self, _: ConversationId) -> Result<Option<IncomingRecord>, Unreadable> {
+            Ok(None)
+        }
+
+        fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<HistoryRecord>, Unreadable> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn pending_writes_are_read_before_the_disk() {
+        let mut overlay = Overlay::new(Box::new(OneMessage));
+        assert_eq!(overlay.outbox(&b(), 1), Some(record("on disk")));
+        overlay.write(Write::Outbox(b(), 1, record("pending")));
+        overlay.write(Write::AllShown);
+        overlay.write(Write::Outbox("b".parse().expect("a good name"), 1, record("again")));
+        assert_eq!(overlay.outbox(&b(), 1), Some(record("again")));
+        let writes = overlay.take().expect("everything could be read");
+        assert_eq!(writes.len(), 2, "the second write of a record replaces the first: {writes:?}");
+        assert_eq!(
+            overlay.outbox(&b(), 1),
+            Some(record("on disk")),
+            "what was taken is not pending any more"
+        );
+    }
+
+    #[test]
+    fn a_read_that_fails_discards_the_step() {
+        let mut overlay = Overlay::new(Box::new(OneMessage));
+        overlay.write(Write::AllShown);
+        assert_eq!(overlay.outbox(&b(), 9), None);
+        assert!(overlay.take().is_err());
+    }
+}

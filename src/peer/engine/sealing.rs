@@ -1,0 +1,186 @@
+//! Sealing what goes to other peers, and sending it.
+
+use std::time::Duration;
+
+use wire::conversation::{ConversationId, Outgoing};
+use wire::protocol::{Kind, ToServer};
+use wire::signal::Receipt;
+
+use super::Engine;
+use super::contact::{Contact, Current, Lookup, Place};
+use super::link::{About, Link, Parcel};
+use super::local::Local;
+use crate::peer::event::{Event, SentEvent};
+use crate::peer::records::{Direction, OutboxRecord, OutgoingRecord, SealedRecord, Write};
+
+/// A conversation is replaced by a new one after this time.
+const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
+
+impl Engine {
+    /// Sends what can be sent to every contact.
+    pub(super) fn pump(&mut self) {
+        if self.local.link.is_none() {
+            return;
+        }
+        for contact in self.contacts.iter_mut().filter(|contact| contact.wants_to_send()) {
+            if !self.local.may_send(contact) {
+                continue;
+            }
+            let again = std::mem::take(&mut contact.receipts_refused);
+            self.receipts_due.extend(again.into_iter().map(|id| (contact.name.folded(), id)));
+            self.local.send_messages(contact);
+            self.local.send_complaints(contact);
+        }
+    }
+}
+
+impl Local {
+    /// Whether anything may be sent to a contact now. Asks the server for the contact's card if that was not done on this
+    /// connection.
+    fn may_send(&mut self, contact: &mut Contact) -> bool {
+        if contact.lookup == Lookup::NotAsked {
+            contact.lookup = Lookup::Asked;
+            self.say(&ToServer::Lookup { name: contact.name.clone() });
+        }
+        let waits = contact.retry_at.is_some_and(|at| at > self.now.instant);
+        if waits || !matches!(contact.lookup, Lookup::Known | Lookup::Unknown) {
+            return false;
+        }
+        contact.retry_at = None;
+        true
+    }
+
+    fn send_messages(&mut self, contact: &mut Contact) {
+        while self.link.as_ref().is_some_and(Link::has_room) {
+            let Some(&number) = contact.unsent.first() else {
+                return;
+            };
+            if !self.seal(contact, number) {
+                return;
+            }
+            self.send_message(contact, number);
+            contact.unsent.remove(&number);
+        }
+    }
+
+    /// Seals a message that is not sealed yet. False if there is no valid card to seal it for.
+    fn seal(&mut self, contact: &mut Contact, number: u64) -> bool {
+        if contact.unacked.get(&number).is_none_or(|message| message.sealed.is_some()) {
+            return true;
+        }
+        if !contact.card.as_ref().is_some_and(|card| card.is_valid_at(self.now.unix)) {
+            return false;
+        }
+        let Some(record) = self.records.outbox(&contact.name, number) else {
+            return true;
+        };
+        let Some(current) = self.conversation_to(contact) else {
+            return false;
+        };
+        let opening = current.outgoing.opening();
+        let conversation = opening.id;
+        let is_kept = std::mem::replace(&mut current.is_kept, true);
+        let opened = (!is_kept).then(|| (opening.first_number, opening.as_bytes().to_vec()));
+        let sealed = current.outgoing.seal_message(number, record.queued_at, &record.text);
+        let place = Place { conversation, place: sealed.place, running_hash: sealed.running_hash };
+        if let Some((first_number, opening)) = opened {
+            contact.openings.insert(conversation, (first_number, opening.clone()));
+            let record = OutgoingRecord { to: contact.name.clone(), first_number, opening };
+            self.records.write(Write::Outgoing(conversation, record));
+        }
+        let kept = SealedRecord {
+            conversation,
+            place: place.place,
+            running_hash: place.running_hash,
+            bytes: sealed.bytes.clone(),
+        };
+        let record = OutboxRecord { sealed: Some(kept), ..record };
+        self.records.write(Write::Outbox(contact.name.clone(), number, record));
+        if let Some(message) = contact.unacked.get_mut(&number) {
+            (message.sealed, message.bytes) = (Some(place), Some(sealed.bytes));
+        }
+        true
+    }
+
+    /// The conversation towards a contact; opens one if there is none that may still be used. None without a card.
+    fn conversation_to<'c>(&mut self, contact: &'c mut Contact) -> Option<&'c mut Current> {
+        let card = contact.card.as_ref()?;
+        let is_usable = contact.current.as_ref().is_some_and(|current| {
+            current.outgoing.messages_sealed() < self.options.rekey_messages
+                && self.now.instant.saturating_duration_since(current.opened_at) < REKEY_AFTER
+                && current.outgoing.opening().recipient_key == card.encryption.fingerprint()
+        });
+        if !is_usable {
+            let first_number = contact.unacked.keys().next().copied().unwrap_or(contact.next_number);
+            let (identity, now) = (&self.keys.identity, self.now);
+            let outgoing = Outgoing::open(identity, &self.card, card, first_number, now.unix, &mut self.rng);
+            let event = self.describe_opening(outgoing.opening(), &contact.name, Direction::Sent);
+            self.emit(&Event::Conversation(Box::new(event)));
+            contact.current = Some(Current { outgoing, opened_at: now.instant, is_kept: false });
+        }
+        contact.current.as_mut()
+    }
+
+    fn send_message(&mut self, contact: &mut Contact, number: u64) {
+        let Some(message) = contact.unacked.get_mut(&number) else {
+            return;
+        };
+        let Some(place) = message.sealed else { return };
+        let bytes = message.bytes.take().or_else(|| {
+            let record = self.records.outbox(&contact.name, number)?;
+            record.sealed.map(|sealed| sealed.bytes)
+        });
+        let Some(bytes) = bytes else { return };
+        self.send_opening(contact, place.conversation);
+        let sealed = self.describe_sealed(&bytes, place);
+        let mut parcel = Parcel::new(Kind::Message, number, place.conversation);
+        parcel.trace = Some(SentEvent { to: contact.name.clone(), number, sealed });
+        self.send(&contact.name, &bytes, parcel);
+    }
+
+    /// Sends the opening of a conversation unless that was done on this connection.
+    fn send_opening(&mut self, contact: &mut Contact, id: ConversationId) {
+        if !contact.opened_here.insert(id) {
+            return;
+        }
+        let current = contact.current.as_ref().map(|c| c.outgoing.opening()).filter(|o| o.id == id);
+        let kept = || contact.openings.get(&id).map(|(number, bytes)| (*number, bytes.as_slice()));
+        let opening = current.map(|opening| (opening.first_number, opening.as_bytes())).or_else(kept);
+        if let Some((first_number, bytes)) = opening {
+            self.send(&contact.name, bytes, Parcel::new(Kind::Opening, first_number, id));
+        }
+    }
+
+    /// Seals a receipt, a request or an answer and sends it. Without a connection or a card nothing is sent.
+    pub(super) fn send_signal(
+        &mut self,
+        contact: &mut Contact,
+        kind: Kind,
+        number: u64,
+        content: &[u8],
+        about: About,
+    ) {
+        if self.link.is_none() {
+            return;
+        }
+        let Some(current) = self.conversation_to(contact) else {
+            return;
+        };
+        let id = current.outgoing.opening().id;
+        let sealed = current.outgoing.seal_signal(kind, number, content);
+        self.send_opening(contact, id);
+        self.send(&contact.name, &sealed, Parcel { about, ..Parcel::new(kind, number, id) });
+    }
+
+    /// Seals and sends a receipt or a complaint.
+    pub(super) fn send_receipt(&mut self, contact: &mut Contact, receipt: &Receipt) {
+        let about = match receipt {
+            Receipt::Received { conversation, .. } => About::Receipt(*conversation),
+            Receipt::Refused { conversation, count, reason } => {
+                About::Complaint(*conversation, *count, *reason)
+            }
+        };
+        let number = contact.last_number;
+        self.send_signal(contact, Kind::Receipt, number, &wire::signal::encode(receipt), about);
+    }
+}

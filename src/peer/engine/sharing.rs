@@ -1,0 +1,237 @@
+//! The files that this peer shares: publishing them, and sending them to peers that ask for one.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use wire::PeerName;
+use wire::escape::Escaped;
+use wire::protocol::{Kind, ToServer, TransferId};
+use wire::share::PublishedFile;
+use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
+use wire::transfer::{FileHeader, TransferKey, TransferSalt};
+use zeroize::Zeroizing;
+
+use super::Engine;
+use super::interface::{ClientId, Effect, SendJob, Shared};
+use super::link::About;
+use super::tasks::{Task, TaskKind};
+use crate::peer::command::Ending;
+use crate::peer::event::{Answer, Event};
+
+/// How long a promised file waits for the receiver to dial.
+const OFFER_WAIT: Duration = Duration::from_secs(30);
+/// Most files that are promised or being sent at once.
+const OFFERS_MAX: usize = 32;
+/// Most of them for one peer.
+const OFFERS_EACH_MAX: usize = 4;
+/// How long to wait before publishing again when the server was busy.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
+/// Most bytes of names and keywords in one part of a publication, well below the longest frame.
+const PART_BYTES_MAX: usize = 256 << 10;
+
+/// A file that was promised to a peer.
+struct Offer {
+    to: PeerName,
+    request: FileRequest,
+    salt: TransferSalt,
+    expires: Instant,
+    /// Whether it is being sent.
+    is_underway: bool,
+}
+
+/// What the engine knows of this peer's own files.
+#[derive(Default)]
+pub(super) struct Sharing {
+    files: Vec<PublishedFile>,
+    /// Whether `files` was read: until then nothing is published.
+    is_read: bool,
+    port: Option<u16>,
+    /// How many files, and pairs of keyword and file, the server has.
+    published: Option<(u32, u32)>,
+    pub(super) publish_again_at: Option<Instant>,
+    offers: BTreeMap<TransferId, Offer>,
+}
+
+impl Sharing {
+    fn file(&self, request: &FileRequest) -> Option<&PublishedFile> {
+        self.files.iter().find(|file| file.name == request.name)
+    }
+}
+
+impl Engine {
+    /// What this peer shares was read.
+    pub(super) fn shared(&mut self, shared: Result<Shared, String>) {
+        let waits = |task: &mut Task| matches!(task.kind, TaskKind::AddShare | TaskKind::Files);
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => {
+                self.local.tell_sharers(&Event::error(error));
+                return self.local.end_tasks(Ending::Failed, waits);
+            }
+        };
+        for problem in shared.problems {
+            self.local.tell_sharers(&Event::Result(Answer::Problem { problem }));
+        }
+        self.sharing.files = shared.files;
+        self.sharing.is_read = true;
+        let lists = |task: &Task| matches!(task.kind, TaskKind::Files);
+        if self.local.tasks.iter().any(lists) {
+            for file in &self.sharing.files {
+                self.local.tell_all(&Event::Result(Answer::Sharing(file.clone())), lists);
+            }
+            self.local.end_tasks(Ending::Done, |task| lists(task));
+        }
+        self.publish();
+    }
+
+    pub(super) fn listening(&mut self, port: u16) {
+        self.sharing.port = Some(port);
+        self.local.say(&ToServer::Listening { port });
+    }
+
+    /// Tells a server that was just joined what is shared and where.
+    pub(super) fn announce_files(&mut self) {
+        self.sharing.published = None;
+        self.sharing.publish_again_at = None;
+        if let Some(port) = self.sharing.port {
+            self.local.say(&ToServer::Listening { port });
+        }
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        if self.local.link.is_none() || !self.sharing.is_read {
+            return;
+        }
+        let mut parts: Vec<Vec<PublishedFile>> = Vec::new();
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for file in &self.sharing.files {
+            let keywords = file.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
+            let size = 64 + file.name.as_str().len() + keywords;
+            if bytes + size > PART_BYTES_MAX && bytes > 0 {
+                parts.push(std::mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(file.clone());
+        }
+        // An empty share is published as well: as one empty part.
+        parts.push(part);
+        let count = parts.len();
+        for (part, files) in (0u32..).zip(parts) {
+            let last = part as usize + 1 == count;
+            self.local.say(&ToServer::Publish { part, last, files });
+        }
+    }
+
+    pub(super) fn publish_again(&mut self) {
+        if self.sharing.publish_again_at.take_if(|at| *at <= self.local.now.instant).is_some() {
+            self.publish();
+        }
+    }
+
+    /// The server has refused a publication. It refuses each part, and this is said once.
+    pub(super) fn not_published(&mut self, detail: &str) {
+        let at = self.local.now.instant + PUBLISH_AGAIN;
+        if self.sharing.publish_again_at.replace(at).is_none() {
+            self.local.tell_sharers(&Event::error(format!(
+                "the server has not taken what is shared: {detail}; trying again"
+            )));
+            self.end_add_share(Ending::Failed);
+        }
+    }
+
+    pub(super) fn published(&mut self, files: u32, pairs: u32) {
+        self.sharing.published = Some((files, pairs));
+        self.local.tell_sharers(&Event::Result(Answer::Published { files, pairs }));
+        self.end_add_share(Ending::Done);
+    }
+
+    fn end_add_share(&mut self, ending: Ending) {
+        self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::AddShare));
+    }
+
+    /// A client that comes after the publication is told of it.
+    pub(super) fn say_published(&mut self, client: ClientId) {
+        if let (Some((files, pairs)), true) = (self.sharing.published, self.local.link.is_some()) {
+            self.local.tell(client, Event::Result(Answer::Published { files, pairs }));
+        }
+    }
+
+    /// A peer asks for a file.
+    pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
+        let Ok(request) = signal::decode::<FileRequest>(content) else {
+            return;
+        };
+        let transfer = request.transfer;
+        let verdict = self.judge(from, &request);
+        let answer = signal::encode(&FileAnswer { transfer, verdict });
+        if let Some(contact) = self.contacts.get_mut(from) {
+            self.local.send_signal(contact, Kind::Answer, number, &answer, About::Nothing);
+        }
+        let Verdict::Ready { salt, .. } = verdict else {
+            return;
+        };
+        let expires = self.local.now.instant + OFFER_WAIT;
+        let through_server = request.route == Route::Server;
+        let offer = Offer { to: from.clone(), request, salt, expires, is_underway: false };
+        self.sharing.offers.insert(transfer, offer);
+        if through_server {
+            self.send_file(transfer);
+        }
+    }
+
+    fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
+        let now = self.local.now.instant;
+        // A peer that could not dial asks again through the server. It does not come for the first offer.
+        let is_replaced = |offer: &Offer| {
+            request.route == Route::Server && offer.to == *from && offer.request.sha256 == request.sha256
+        };
+        let sharing = &mut self.sharing;
+        sharing.offers.retain(|_, o| o.is_underway || (o.expires > now && !is_replaced(o)));
+        let offered = sharing.offers.values().filter(|offer| offer.to == *from).count();
+        match sharing.file(request) {
+            None => Verdict::NotShared,
+            Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
+            Some(_) if sharing.offers.len() >= OFFERS_MAX || offered >= OFFERS_EACH_MAX => Verdict::Busy,
+            // The same transfer twice would use a key and a nonce twice.
+            Some(_) if sharing.offers.contains_key(&request.transfer) => Verdict::Busy,
+            Some(file) => Verdict::Ready { bytes: file.bytes, salt: self.local.rng.random() },
+        }
+    }
+
+    /// A peer has dialled for a file that was promised.
+    pub(super) fn dialled(&mut self, transfer: TransferId) {
+        self.send_file(transfer);
+    }
+
+    fn send_file(&mut self, transfer: TransferId) {
+        let Some(offer) = self.sharing.offers.get_mut(&transfer) else {
+            return;
+        };
+        if std::mem::replace(&mut offer.is_underway, true) {
+            return;
+        }
+        let request = &offer.request;
+        let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt: offer.salt };
+        let (offset, sha256, route) = (request.offset, request.sha256, request.route);
+        let Some(file) =
+            self.sharing.files.iter().find(|file| file.sha256 == sha256 && file.name == request.name)
+        else {
+            self.sharing.offers.remove(&transfer);
+            return;
+        };
+        let header = FileHeader { name: file.name.clone(), total_bytes: file.bytes, offset, sha256 };
+        self.local.effects.push(Effect::Send(Box::new(SendJob { key, header, route })));
+    }
+
+    pub(super) fn sent(&mut self, transfer: TransferId, sent: Result<(), String>) {
+        let offer = self.sharing.offers.remove(&transfer);
+        if let (Some(offer), Err(error)) = (offer, sent) {
+            let name = Escaped(offer.request.name.as_str()).to_string();
+            self.local.tell_sharers(&Event::error(format!("{name} could not be sent: {error}")));
+        }
+    }
+}

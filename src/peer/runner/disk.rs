@@ -1,0 +1,106 @@
+//! What the engine reads and writes, on disk: the store, and the pinned identity keys.
+
+use std::rc::Rc;
+
+use wire::card::Card;
+use wire::conversation::ConversationId;
+use wire::{Fingerprint, PeerName};
+
+use super::PeerError;
+use crate::peer::engine::{Loaded, Out, Records, Unreadable};
+use crate::peer::home::{Home, HomeError, Pins};
+use crate::peer::records::{HistoryRecord, IncomingRecord, OutboxRecord};
+use crate::peer::store::{Store, StoreError};
+
+/// The disk of a peer.
+pub(super) struct Disk {
+    store: Rc<Store>,
+    pins: Pins,
+}
+
+impl Disk {
+    /// Opens the store and the pins, and checks that they agree. `own_key` is this peer's own identity key; `trusted` is the
+    /// peer whose key the user is about to trust. `now` is in seconds since 1970.
+    pub(super) fn open(
+        home: &Home,
+        own_key: &Fingerprint,
+        trusted: Option<&PeerName>,
+        now: u64,
+    ) -> Result<Self, PeerError> {
+        let store = Store::open(&home.private_path().join("store.redb"))?;
+        let mut pins = home.pins()?;
+        // Each card was pinned before it was written to the store. This peer's own card is there as well.
+        let accepted = store.contacts()?.into_iter().filter_map(|contact| {
+            // A card that cannot be read is asked for again.
+            let key = Card::from_bytes(&contact.card?).ok()?.fingerprint();
+            (key != *own_key).then_some((contact.name, key))
+        });
+        pins.check_accepted(accepted, trusted, now)?;
+        Ok(Self { store: Rc::new(store), pins })
+    }
+
+    pub(super) fn load(&self) -> Result<Loaded, StoreError> {
+        Ok(Loaded {
+            contacts: self.store.contacts()?,
+            outbox: self.store.outbox()?,
+            stored: self.store.stored()?,
+            outgoing: self.store.outgoing()?,
+            unshown: self.store.unshown()?,
+            pins: self.pins.iter().map(|(name, key, _)| (name.clone(), *key)).collect(),
+        })
+    }
+
+    /// What the engine may read while it runs.
+    pub(super) fn records(&self) -> Box<dyn Records> {
+        Box::new(StoredRecords(Rc::clone(&self.store)))
+    }
+
+    pub(super) fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
+        self.store.history(with)
+    }
+
+    /// Writes what a step of the engine has decided; it is on disk when this returns. Pins first: a contact on disk is
+    /// always pinned. May be called again after an error.
+    pub(super) fn write(&mut self, out: &Out, now: u64) -> Result<(), PeerError> {
+        for (name, fingerprint) in &out.pins {
+            self.pins.replace(name, fingerprint, now)?;
+        }
+        Ok(self.store.commit(&out.writes)?)
+    }
+}
+
+/// Whether an error says that there is no room on the disk.
+pub(super) fn is_disk_full(error: &PeerError) -> bool {
+    match error {
+        PeerError::Store(error) => error.is_disk_full(),
+        PeerError::Home(HomeError::Io(error)) => durable::is_disk_full(&error.source),
+        _ => false,
+    }
+}
+
+struct StoredRecords(Rc<Store>);
+
+impl From<StoreError> for Unreadable {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Records for StoredRecords {
+    fn outbox(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Unreadable> {
+        Ok(self.0.outbox_entry(to, number)?)
+    }
+
+    fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, Unreadable> {
+        Ok(self.0.incoming(id)?)
+    }
+
+    fn received(
+        &self,
+        from: &PeerName,
+        generation: u64,
+        number: u64,
+    ) -> Result<Option<HistoryRecord>, Unreadable> {
+        Ok(self.0.received(from, generation, number)?)
+    }
+}

@@ -1,0 +1,96 @@
+//! What runs on threads of its own because it takes long: reading what is shared, and moving files.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wire::protocol::Side;
+
+use crate::peer::engine::{Download, ReceiveJob, SendJob, TransferOutcome};
+use crate::peer::home::Home;
+use crate::peer::share::{self, Share, ShareError, SharedFile};
+use crate::peer::transfer::{self, Destination, Expected, TransferError};
+
+const DIAL_WAIT: Duration = Duration::from_secs(5);
+
+/// Reads what is shared, after adding a file under keywords if one is given.
+pub(super) fn read_share(home: &Home, add: Option<(String, Vec<String>)>) -> Result<Share, ShareError> {
+    if let Some((file, keywords)) = add {
+        share::add_entry(home, &file, &keywords)?;
+    }
+    Share::read(home)
+}
+
+fn destination(home: &Home, download: &Download) -> Result<Destination, TransferError> {
+    match &download.output {
+        Some(path) => Destination::output(path, &download.name, download.overwrite),
+        None => Destination::downloads(home, &download.name, download.overwrite),
+    }
+}
+
+/// Checks that a file can be received. Returns its path if it is there already.
+pub(super) fn prepare(home: &Home, download: &Download) -> Result<Option<PathBuf>, String> {
+    let here = destination(home, download).and_then(|to| to.check(download.bytes, &download.sha256));
+    here.map(|received| received.map(|received| received.path)).map_err(|e| e.to_string())
+}
+
+pub(super) fn receive(
+    home: &Home,
+    server: &str,
+    job: &ReceiveJob,
+    progress: &mut dyn FnMut(u64, u64),
+) -> TransferOutcome {
+    let download = &job.download;
+    let destination = match destination(home, download) {
+        Ok(destination) => destination,
+        Err(e) => return TransferOutcome::Received(Err(e.to_string())),
+    };
+    let stream = match job.address {
+        Some(address) => transfer::dial_direct(address, &job.key.transfer, DIAL_WAIT),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Receiver, DIAL_WAIT),
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(e) => return TransferOutcome::CannotDial(e.to_string()),
+    };
+    let expected = Expected {
+        key: job.key.clone(),
+        name: download.name.clone(),
+        bytes: download.bytes,
+        sha256: download.sha256,
+    };
+    let mut has_begun = false;
+    let received = transfer::receive_file(stream, &expected, &destination, &mut |done, total| {
+        has_begun = true;
+        progress(done, total);
+    });
+    match received {
+        // Nothing has come over the connection: the other route may still work.
+        Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
+            if !has_begun =>
+        {
+            TransferOutcome::CannotDial(e.to_string())
+        }
+        received => TransferOutcome::Received(received.map(|r| r.path).map_err(|e| e.to_string())),
+    }
+}
+
+/// Sends a file over the connection that its receiver has dialled, or through the server.
+pub(super) fn send(
+    home: &Home,
+    server: &str,
+    job: &SendJob,
+    file: &SharedFile,
+    stream: Option<TcpStream>,
+) -> TransferOutcome {
+    let file = match share::open_shared(home, file) {
+        Ok(file) => file,
+        Err(e) => return TransferOutcome::Outdated(e.to_string()),
+    };
+    let stream = match stream {
+        Some(stream) => Ok(stream),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
+    };
+    let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key));
+    TransferOutcome::Sent(sent.map(|_| ()).map_err(|e| e.to_string()))
+}

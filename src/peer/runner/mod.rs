@@ -1,0 +1,197 @@
+//! A running peer: the threads around its engine, and how commands reach it.
+
+mod disk;
+mod jobs;
+mod shell;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use wire::PeerName;
+use wire::protocol::ServerId;
+
+use super::command::{Command, Update};
+use super::connection::Writer;
+use super::engine::{ClientId, Engine, Input, Net, Options, Start, Unreadable};
+use super::home::{Home, HomeError, Lock};
+use super::share::{Share, ShareError};
+use super::store::StoreError;
+use super::transfer::ListenerEvent;
+use disk::Disk;
+use shell::Shell;
+
+/// Messages for the engine that wait. Who sends one waits while it is full, so the connection is not read meanwhile.
+const MESSAGES_MAX: usize = 256;
+/// Updates that a client has not taken.
+const UPDATES_MAX: usize = 4096;
+
+/// To the thread of the engine.
+pub(super) enum Message {
+    Input(Box<Input>),
+    Attach(ClientId, Sender<Update>),
+    Joined { server: ServerId, address: String, local: IpAddr, writer: Writer },
+    Prove { nonce: [u8; 32], server: ServerId, reply: Sender<Vec<u8>> },
+    Shared(Result<Share, ShareError>),
+    Listener(ListenerEvent),
+    Stop,
+}
+
+impl Message {
+    pub(super) fn net(net: Net) -> Self {
+        Self::input(Input::Net(net))
+    }
+
+    fn input(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
+}
+
+/// Where and under which name a peer runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name that it joins under.
+    pub name: PeerName,
+    /// The server, as `HOST:PORT`.
+    pub server: String,
+    /// See [`Options`].
+    pub options: Options,
+    /// The passphrase of the private keys, if they have one.
+    pub passphrase: Option<String>,
+    /// The peer that the command which starts this one trusts: its key may be missing in `known_peers`.
+    pub trusts: Option<PeerName>,
+}
+
+/// Why a peer does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Its directory cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its store cannot be used.
+    #[error("the peer's own store: {0}")]
+    Store(#[from] StoreError),
+    /// A record in its store cannot be read.
+    #[error("the peer's own store: {0}")]
+    Unreadable(#[from] Unreadable),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running peer. Dropping it ends it in order: what was decided is sent.
+pub struct Runner {
+    messages: Sender<Message>,
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Gives commands to a running peer and hears what comes of them.
+pub struct Client {
+    id: ClientId,
+    messages: Sender<Message>,
+    /// What comes of the commands. It ends when the peer ends.
+    pub updates: Receiver<Update>,
+}
+
+impl Client {
+    /// Gives a command.
+    pub fn command(&self, command: Command) {
+        // If the peer has ended, `updates` says so.
+        let _ = self.messages.send(Message::input(Input::Command(self.id, command)));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.messages.send(Message::input(Input::Gone(self.id)));
+    }
+}
+
+/// Makes clients of a running peer.
+#[derive(Clone)]
+pub struct Switch {
+    messages: Sender<Message>,
+}
+
+impl Switch {
+    /// A new client; its id must not be used by another one.
+    pub fn client(&self, id: ClientId) -> Client {
+        let (sender, updates) = bounded(UPDATES_MAX);
+        let _ = self.messages.send(Message::Attach(id, sender));
+        Client { id, messages: self.messages.clone(), updates }
+    }
+}
+
+impl Runner {
+    /// Starts the peer of a directory that this process has locked.
+    ///
+    /// # Errors
+    /// [`PeerError`]
+    pub fn start(home: Arc<Home>, lock: Lock, config: Config) -> Result<Self, PeerError> {
+        let (messages, waiting) = bounded(MESSAGES_MAX);
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let (started, starting) = bounded(1);
+        let (own, stop) = (messages.clone(), Arc::clone(&is_stopping));
+        // The store and the engine that reads it never leave this thread.
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || match open(&home, &config) {
+                Ok((engine, disk)) => {
+                    let shell = Shell::new(home, lock, config.server, engine, disk, own, stop);
+                    let _ = started.send(Ok(()));
+                    shell.run(&waiting);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            })
+            .map_err(PeerError::Thread)?;
+        starting.recv().expect("the thread sends one answer")?;
+        Ok(Self { messages, is_stopping, thread: Some(thread) })
+    }
+
+    /// Makes clients of this peer.
+    pub fn switch(&self) -> Switch {
+        Switch { messages: self.messages.clone() }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        // Wakes the engine's thread.
+        let _ = self.messages.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens what is on disk, and makes an engine over it.
+fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
+    let now = shell::now();
+    let mut rng = StdRng::from_rng(&mut rand::rng());
+    let keys = home.keys(config.passphrase.as_deref(), wire::keys::KEY_BITS, now.unix, &mut rng)?;
+    let own_key = keys.identity.public().fingerprint();
+    let disk = Disk::open(home, &own_key, config.trusts.as_ref(), now.unix)?;
+    let start = Start {
+        name: config.name.clone(),
+        keys,
+        options: config.options.clone(),
+        loaded: disk.load()?,
+        records: disk.records(),
+        rng,
+    };
+    Ok((Engine::new(start, now), disk))
+}
+
+/// Where a peer's control socket is, in its private folder.
+pub(super) fn control_path(home: &Home) -> PathBuf {
+    home.private_path().join("control")
+}

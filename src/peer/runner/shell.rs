@@ -1,0 +1,413 @@
+//! The thread of the engine: takes what waits, writes what the engine decides, then carries it out.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use wire::PeerName;
+use wire::protocol::TransferId;
+use wire::signal::Route;
+
+use super::disk::{Disk, is_disk_full};
+use super::{MESSAGES_MAX, Message, PeerError, jobs};
+use crate::peer::command::{Ending, Update};
+use crate::peer::connection::{Connection, Writer};
+use crate::peer::engine::{
+    ClientId, Effect, Engine, Input, Net, Now, Out, ReceiveJob, SendJob, Shared, TransferOutcome,
+};
+use crate::peer::event::{Answer, Event};
+use crate::peer::home::{Home, Lock};
+use crate::peer::share::{Share, SharedFile};
+use crate::peer::transfer::{Listener, ListenerEvent};
+
+/// Most messages that one step takes in.
+const BATCH_MESSAGES_MAX: usize = 64;
+/// A client that takes no update for this long is dropped.
+const CLIENT_WAIT: Duration = Duration::from_secs(30);
+/// How often a transfer reports its progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// How often a full disk is tried again.
+const DISK_RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How often the end of the peer is noticed while the disk is full.
+const STOP_CHECK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Now { unix, instant: Instant::now() }
+}
+
+pub(super) struct Shell {
+    home: Arc<Home>,
+    server: String,
+    engine: Engine,
+    disk: Disk,
+    messages: Sender<Message>,
+    /// Messages that this thread has taken or sent to itself; they come before those in the mailbox.
+    backlog: VecDeque<Message>,
+    clients: HashMap<ClientId, Sender<Update>>,
+    connection: Option<Connection>,
+    writer: Option<Writer>,
+    /// This peer's own address on the connection to the server.
+    local: Option<IpAddr>,
+    listener: Option<Listener>,
+    is_serving: bool,
+    share: Share,
+    /// Connections of other peers that have dialled this one, until the end of the step.
+    callers: HashMap<TransferId, TcpStream>,
+    is_stopping: Arc<AtomicBool>,
+    _lock: Lock,
+}
+
+impl Shell {
+    pub(super) fn new(
+        home: Arc<Home>,
+        lock: Lock,
+        server: String,
+        engine: Engine,
+        disk: Disk,
+        messages: Sender<Message>,
+        is_stopping: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            home,
+            server,
+            engine,
+            disk,
+            messages,
+            backlog: VecDeque::new(),
+            clients: HashMap::new(),
+            connection: None,
+            writer: None,
+            local: None,
+            listener: None,
+            is_serving: false,
+            share: Share::default(),
+            callers: HashMap::new(),
+            is_stopping,
+            _lock: lock,
+        }
+    }
+
+    pub(super) fn run(mut self, waiting: &Receiver<Message>) {
+        let mut running = Ok(true);
+        while matches!(running, Ok(true)) {
+            running = self.step(waiting);
+        }
+        if let Err(error) = running {
+            self.tell_all(&format!("{error}; nothing that was not written was acknowledged"));
+            for client in self.clients.values() {
+                let _ = client.send(Update::Done(Ending::Failed));
+            }
+        }
+        self.clients.clear();
+        if let Some(connection) = self.connection.take() {
+            connection.finish(self.writer.take());
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+
+    fn tell_all(&self, error: &str) {
+        for client in self.clients.values() {
+            // A client that does not take its updates hears it from the step that drops it.
+            let _ = client.try_send(Update::Event(Event::error(error)));
+        }
+    }
+
+    /// Waits for something to do and does it. False when the peer ends.
+    fn step(&mut self, waiting: &Receiver<Message>) -> Result<bool, PeerError> {
+        let Some(inputs) = self.gather(waiting) else {
+            return Ok(false);
+        };
+        let mut out = Out::default();
+        self.engine.handle(now(), inputs, &mut out)?;
+        if !self.write(&out, waiting)? {
+            return Ok(false);
+        }
+        if let (Some(writer), false) = (&self.writer, out.to_server.is_empty()) {
+            writer.send(out.to_server);
+        }
+        for effect in out.effects {
+            self.carry_out(effect)?;
+        }
+        self.callers.clear();
+        // Commands of other processes are finished; what they merely watch, they take over.
+        Ok(!self.is_stopping() || self.engine.has_work())
+    }
+
+    /// Waits for messages, at most until the engine's next deadline. None if there can be no more.
+    fn gather(&mut self, waiting: &Receiver<Message>) -> Option<Vec<Input>> {
+        let first = match (self.backlog.pop_front(), self.engine.next_deadline()) {
+            (Some(message), _) => Some(message),
+            (None, None) => Some(waiting.recv().ok()?),
+            (None, Some(deadline)) => match waiting.recv_deadline(deadline) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            },
+        };
+        let mut inputs = Vec::new();
+        let mut message = first;
+        while let Some(next) = message {
+            inputs.extend(self.take(next));
+            if inputs.len() >= BATCH_MESSAGES_MAX {
+                break;
+            }
+            message = self.backlog.pop_front().or_else(|| waiting.try_recv().ok());
+        }
+        Some(inputs)
+    }
+
+    /// What a message means to the engine.
+    fn take(&mut self, message: Message) -> Option<Input> {
+        match message {
+            Message::Input(input) => {
+                if let Input::Gone(client) = &*input {
+                    self.clients.remove(client);
+                }
+                if let Input::Net(Net::Lost | Net::Refused(..) | Net::Unreachable(_)) = &*input {
+                    self.writer = None;
+                }
+                return Some(*input);
+            }
+            Message::Attach(id, updates) => {
+                self.clients.insert(id, updates);
+            }
+            Message::Joined { server, address, local, writer } => {
+                self.writer = Some(writer);
+                self.local = Some(local);
+                self.listen();
+                return Some(Input::Net(Net::Joined { server, address }));
+            }
+            Message::Prove { nonce, server, reply } => {
+                let _ = reply.send(self.engine.prove(&nonce, &server));
+            }
+            Message::Shared(share) => {
+                return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));
+            }
+            Message::Listener(ListenerEvent::CalledBack { echo }) => return Some(Input::CalledBack(echo)),
+            Message::Listener(ListenerEvent::Fetch { transfer, stream }) => {
+                self.callers.entry(transfer).or_insert(stream);
+                return Some(Input::Dialled(transfer));
+            }
+            Message::Stop => {}
+        }
+        None
+    }
+
+    fn shared(&mut self, share: Result<Share, String>) -> Result<Shared, String> {
+        self.share = share?;
+        Ok(Shared {
+            files: self.share.files.iter().map(SharedFile::published).collect(),
+            problems: self.share.problems.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Writes what a step has decided. While the disk is full, the step waits, and with it everything that comes after. False
+    /// if the peer ends meanwhile.
+    fn write(&mut self, out: &Out, waiting: &Receiver<Message>) -> Result<bool, PeerError> {
+        let mut is_full = false;
+        loop {
+            match self.disk.write(out, now().unix) {
+                Ok(()) => {
+                    if is_full {
+                        self.tell_all("there is room on the disk again");
+                    }
+                    return Ok(true);
+                }
+                Err(error) if is_disk_full(&error) => {
+                    if !std::mem::replace(&mut is_full, true) {
+                        self.tell_all(&format!(
+                            "disk full: nothing is sent or acknowledged until there is room ({error})"
+                        ));
+                    }
+                    if !self.wait_for_room(waiting) {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until it is time to try again. Messages are put aside. False if the peer ends meanwhile.
+    fn wait_for_room(&mut self, waiting: &Receiver<Message>) -> bool {
+        let until = Instant::now() + DISK_RETRY_EVERY;
+        while Instant::now() < until {
+            if self.is_stopping() {
+                return false;
+            }
+            if self.backlog.len() >= MESSAGES_MAX {
+                // Those who send messages wait from here on.
+                std::thread::sleep(STOP_CHECK_EVERY);
+                continue;
+            }
+            match waiting.recv_timeout(STOP_CHECK_EVERY) {
+                Ok(Message::Attach(id, updates)) => {
+                    let error = "disk full: nothing is sent or acknowledged until there is room";
+                    let _ = updates.try_send(Update::Event(Event::error(error)));
+                    self.clients.insert(id, updates);
+                }
+                Ok(message) => self.backlog.push_back(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), PeerError> {
+        match effect {
+            Effect::Tell(client, update) => self.tell(client, update),
+            Effect::ShowHistory(client, with) => self.show_history(client, with.as_ref())?,
+            Effect::Connect => self.connect(),
+            Effect::Disconnect => {
+                self.writer = None;
+                if let Some(connection) = self.connection.take() {
+                    connection.finish(None);
+                }
+            }
+            Effect::Serve => {
+                if !std::mem::replace(&mut self.is_serving, true) {
+                    self.read_share(None);
+                    self.listen();
+                }
+            }
+            Effect::ReadShare => self.read_share(None),
+            Effect::AddShare(file, keywords) => self.read_share(Some((file, keywords))),
+            Effect::Prepare(task, download) => {
+                let home = Arc::clone(&self.home);
+                self.spawn(
+                    move |_| Message::input(Input::Prepared(task, jobs::prepare(&home, &download))),
+                    move |e| Message::input(Input::Prepared(task, Err(e))),
+                );
+            }
+            Effect::Receive(job) => self.receive(job),
+            Effect::Send(job) => self.send(job),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, client: ClientId, update: Update) {
+        let Some(updates) = self.clients.get(&client) else {
+            return;
+        };
+        if updates.send_timeout(update, CLIENT_WAIT).is_err() {
+            self.clients.remove(&client);
+            self.later(Input::Gone(client));
+        }
+    }
+
+    fn show_history(&mut self, client: ClientId, with: Option<&PeerName>) -> Result<(), PeerError> {
+        for record in self.disk.history(with)? {
+            self.tell(client, Update::Event(Event::Result(Answer::History(record))));
+        }
+        self.tell(client, Update::Done(Ending::Done));
+        Ok(())
+    }
+
+    /// An input for the next step.
+    fn later(&mut self, input: Input) {
+        self.backlog.push_back(Message::input(input));
+    }
+
+    /// Does work on a thread of its own and sends what comes of it to this one; `failed` says it when there is no thread.
+    fn spawn(
+        &mut self,
+        work: impl FnOnce(&Sender<Message>) -> Message + Send + 'static,
+        failed: impl FnOnce(String) -> Message,
+    ) {
+        let messages = self.messages.clone();
+        let spawned = std::thread::Builder::new().name("job".into()).spawn(move || {
+            let message = work(&messages);
+            // Fails only when the peer has ended.
+            let _ = messages.send(message);
+        });
+        if let Err(e) = spawned {
+            self.backlog.push_back(failed(format!("cannot start a thread: {e}; try again")));
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.connection.is_some() {
+            return;
+        }
+        let card = self.engine.card().as_bytes().to_vec();
+        match Connection::start(self.server.clone(), card, self.messages.clone()) {
+            Ok(connection) => self.connection = Some(connection),
+            Err(e) => self.later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}")))),
+        }
+    }
+
+    /// Accepts connections of other peers on the address that the server has seen this peer at. That is loopback if the
+    /// server is on this machine; other interfaces need not be open for peers that the server cannot know.
+    fn listen(&mut self) {
+        let Some(address) = self.local.filter(|_| self.is_serving) else {
+            return;
+        };
+        if self.listener.as_ref().is_some_and(|listener| listener.address().ip() == address) {
+            return;
+        }
+        self.listener = None;
+        let messages = self.messages.clone();
+        let listener = Listener::start(address, move |event| {
+            let _ = messages.send(Message::Listener(event));
+        });
+        // Without a listener files go through the server.
+        if let Ok(listener) = listener {
+            self.later(Input::Listening(listener.address().port()));
+            self.listener = Some(listener);
+        }
+    }
+
+    fn read_share(&mut self, add: Option<(String, Vec<String>)>) {
+        let home = Arc::clone(&self.home);
+        self.spawn(
+            move |_| Message::Shared(jobs::read_share(&home, add)),
+            |e| Message::input(Input::Shared(Err(e))),
+        );
+    }
+
+    fn receive(&mut self, job: Box<ReceiveJob>) {
+        let (home, server) = (Arc::clone(&self.home), self.server.clone());
+        let id = job.key.transfer;
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        self.spawn(
+            move |messages| {
+                let mut last = Instant::now();
+                outcome(jobs::receive(&home, &server, &job, &mut |done, total| {
+                    if done == total || last.elapsed() >= PROGRESS_EVERY {
+                        last = Instant::now();
+                        let _ = messages.send(outcome(TransferOutcome::Progress { done, total }));
+                    }
+                }))
+            },
+            move |e| outcome(TransferOutcome::Received(Err(e))),
+        );
+    }
+
+    fn send(&mut self, job: Box<SendJob>) {
+        let id = job.key.transfer;
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        let (name, sha256) = (&job.header.name, &job.header.sha256);
+        let Some(file) = self.share.by_name(name).filter(|file| file.sha256 == *sha256).cloned() else {
+            let why = "it is no longer shared".to_owned();
+            return self.backlog.push_back(outcome(TransferOutcome::Outdated(why)));
+        };
+        let stream = self.callers.remove(&id);
+        if stream.is_none() && job.route == Route::Direct {
+            let why = "the connection is gone".to_owned();
+            return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
+        }
+        let (home, server) = (Arc::clone(&self.home), self.server.clone());
+        self.spawn(
+            move |_| outcome(jobs::send(&home, &server, &job, &file, stream)),
+            move |e| outcome(TransferOutcome::Sent(Err(e))),
+        );
+    }
+}
