@@ -152,6 +152,7 @@ impl PublicKey<Wrapping> {
 }
 
 /// A private RSA key with its public half.
+#[derive(Clone)]
 pub struct PrivateKey<Use> {
     key: RsaPrivateKey,
     public: PublicKey<Use>,

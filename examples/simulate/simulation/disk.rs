@@ -1,0 +1,139 @@
+//! The disk of a simulated peer: it survives crashes, and may be full.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use switchboard::peer::engine::{Loaded, Out, Records, Unreadable};
+use switchboard::peer::records::{
+    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+};
+use wire::conversation::ConversationId;
+use wire::protocol::ServerId;
+use wire::{Fingerprint, PeerName};
+
+/// What is on the disk.
+#[derive(Default)]
+pub(super) struct Content {
+    pub(super) contacts: BTreeMap<PeerName, ContactRecord>,
+    pub(super) outbox: BTreeMap<OutboxKey, OutboxRecord>,
+    pub(super) stored: BTreeMap<OutboxKey, ServerId>,
+    pub(super) outgoing: BTreeMap<ConversationId, OutgoingRecord>,
+    pub(super) incoming: BTreeMap<ConversationId, IncomingRecord>,
+    /// By folded name, direction, generation and number.
+    pub(super) history: BTreeMap<(String, u8, u64, u64), HistoryRecord>,
+    pub(super) unshown: Vec<(PeerName, u64, u64)>,
+    pub(super) pins: BTreeMap<PeerName, Fingerprint>,
+    pub(super) is_full: bool,
+}
+
+/// A handle on the disk: one for the engine, one for the simulation.
+#[derive(Clone, Default)]
+pub(super) struct Disk(Rc<RefCell<Content>>);
+
+fn key(name: &PeerName, number: u64) -> OutboxKey {
+    (name.folded().to_string(), number)
+}
+
+fn received(name: &PeerName, generation: u64, number: u64) -> (String, u8, u64, u64) {
+    (name.folded().to_string(), Direction::Received as u8, generation, number)
+}
+
+impl Disk {
+    pub(super) fn content(&self) -> RefMut<'_, Content> {
+        self.0.borrow_mut()
+    }
+
+    pub(super) fn load(&self) -> Loaded {
+        let content = self.content();
+        let unshown = content
+            .unshown
+            .iter()
+            .map(|(from, generation, number)| content.history[&received(from, *generation, *number)].clone());
+        Loaded {
+            contacts: content.contacts.values().cloned().collect(),
+            outbox: content.outbox.iter().map(|(key, record)| (key.clone(), record.clone())).collect(),
+            stored: content.stored.iter().map(|(key, server)| (key.clone(), *server)).collect(),
+            outgoing: content.outgoing.iter().map(|(id, record)| (*id, record.clone())).collect(),
+            unshown: unshown.collect(),
+            pins: content.pins.iter().map(|(name, key)| (name.clone(), *key)).collect(),
+        }
+    }
+
+    /// Writes all that a step has decided, in one transaction.
+    pub(super) fn write(&self, out: &Out) {
+        let mut content = self.content();
+        for (name, fingerprint) in &out.pins {
+            content.pins.insert(name.folded(), *fingerprint);
+        }
+        for write in &out.writes {
+            content.apply(write.clone());
+        }
+    }
+}
+
+impl Content {
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Contact(record) => {
+                self.contacts.insert(record.name.folded(), record);
+            }
+            Write::Outbox(to, number, record) => {
+                self.stored.remove(&key(&to, number));
+                self.outbox.insert(key(&to, number), record);
+            }
+            Write::Stored(to, number, server) => {
+                self.stored.insert(key(&to, number), server);
+            }
+            Write::Delivered(to, number) => {
+                self.outbox.remove(&key(&to, number));
+                self.stored.remove(&key(&to, number));
+                let sent = (to.folded().to_string(), Direction::Sent as u8, 0, number);
+                if let Some(record) = self.history.get_mut(&sent) {
+                    record.delivered = true;
+                }
+            }
+            Write::Outgoing(id, record) => {
+                self.outgoing.insert(id, record);
+            }
+            Write::OutgoingDone(id) => {
+                self.outgoing.remove(&id);
+            }
+            Write::Incoming(id, record) => {
+                self.incoming.insert(id, record);
+            }
+            Write::History(record) => {
+                let name = record.with.folded().to_string();
+                let key = (name, record.direction as u8, record.generation, record.number);
+                self.history.insert(key, record);
+            }
+            Write::Unshown(from, generation, number) => self.unshown.push((from, generation, number)),
+            Write::AllShown => self.unshown.clear(),
+        }
+    }
+
+    /// The messages with one peer in one direction, in the order of their numbers.
+    pub(super) fn messages(&self, with: &PeerName, direction: Direction) -> Vec<&HistoryRecord> {
+        let matches = |r: &&HistoryRecord| r.with.folded() == with.folded() && r.direction == direction;
+        self.history.values().filter(matches).collect()
+    }
+}
+
+impl Records for Disk {
+    fn outbox(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Unreadable> {
+        Ok(self.content().outbox.get(&key(to, number)).cloned())
+    }
+
+    fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, Unreadable> {
+        Ok(self.content().incoming.get(&id).cloned())
+    }
+
+    fn received(
+        &self,
+        from: &PeerName,
+        generation: u64,
+        number: u64,
+    ) -> Result<Option<HistoryRecord>, Unreadable> {
+        Ok(self.content().history.get(&received(from, generation, number)).cloned())
+    }
+}

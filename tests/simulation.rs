@@ -1,0 +1,41 @@
+//! A few hundred seeds of the simulation; `cargo run --release --example simulate` runs as many as you like.
+
+#[path = "../examples/simulate/simulation/mod.rs"]
+mod simulation;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// At least this many seeds are run, and more while there is time.
+const SEEDS_MIN: u64 = 40;
+const SEEDS_MAX: u64 = 400;
+const TIME: Duration = Duration::from_secs(15);
+
+#[test]
+fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {
+    let (next, start) = (AtomicU64::new(0), Instant::now());
+    let run = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= SEEDS_MAX || (seed >= SEEDS_MIN && start.elapsed() > TIME) {
+                return;
+            }
+            if let Err(why) = simulation::run(seed, false) {
+                panic!("seed {seed}: {why}; cargo run --example simulate -- 1 --from {seed} --trace");
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(run);
+        }
+    });
+}
+
+#[test]
+fn a_seed_always_leads_to_the_same_run() {
+    for seed in 0..3 {
+        assert_eq!(simulation::run(seed, false), simulation::run(seed, false), "seed {seed}");
+    }
+}
