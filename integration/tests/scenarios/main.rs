@@ -14,6 +14,7 @@ mod identity;
 mod load_limits;
 mod mistakes;
 mod options;
+mod peer_troubles;
 mod rule_breakers;
 mod secrecy;
 mod signals;

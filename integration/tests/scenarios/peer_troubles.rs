@@ -1,0 +1,174 @@
+//! Troubles on a peer's own machine, or at its server: it says what is wrong, harms nobody else, and goes on afterwards.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+
+use integration::{Peer, Process, Sandbox, binary};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
+use wire::protocol::{ErrorCode, ToPeer, ToServer};
+
+/// More than a holder serves at once for one peer.
+const FAILED_FETCHES: usize = 6;
+/// Below what a message needs in the store.
+const TINY_FILE_BYTES: u64 = 4096;
+
+/// The addresses that a process listens on.
+fn listens_on(process: &Process) -> Vec<IpAddr> {
+    let proc = format!("/proc/{}", process.id());
+    let links = std::fs::read_dir(format!("{proc}/fd")).expect("the process runs");
+    let sockets: Vec<String> = links
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.to_str()?.to_owned()))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let mut addresses = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("{proc}/net/{table}")).expect("the process runs");
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_listening = fields[3] == "0A";
+            if is_listening && sockets.iter().any(|inode| inode == fields[9]) {
+                let (address, _) = fields[1].split_once(':').expect("an address has a port");
+                addresses.push(parse(address));
+            }
+        }
+    }
+    addresses
+}
+
+/// An address as the system lists it: words of 32 bits in the machine's own order.
+fn parse(hex: &str) -> IpAddr {
+    let word = |at: usize| u32::from_str_radix(&hex[at..at + 8], 16).expect("it is hexadecimal");
+    let bytes: Vec<u8> = (0..hex.len()).step_by(8).flat_map(|at| word(at).to_ne_bytes()).collect();
+    match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(v4) => IpAddr::from(v4),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes).expect("an address has 4 or 16 bytes")),
+    }
+}
+
+#[test]
+fn a_peer_of_a_server_on_loopback_listens_on_loopback_only() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let peer = sandbox.ready_peer("A", server.address());
+    let sharing = peer.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    let addresses = loop {
+        let addresses = listens_on(&sharing);
+        if !addresses.is_empty() {
+            break addresses;
+        }
+    };
+    assert!(addresses.iter().all(IpAddr::is_loopback), "{addresses:?}");
+}
+
+#[test]
+fn fetches_that_fail_on_this_machine_leave_the_holder_free() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let holder = sandbox.ready_peer("A", server.address());
+    let sharing = holder.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    let peer = sandbox.peer("C", server.address());
+    peer.put("there.png", b"something else");
+    let path = |name: &str| peer.dir().join(name).to_str().expect("a plain path").to_owned();
+    for at in 0..FAILED_FETCHES {
+        let (output, reason) = match at % 3 {
+            0 => (path("there.png"), "already exists"),
+            1 => (path("no folder/"), "not a path"),
+            _ => ("/proc/self/new.png".to_owned(), "/proc/self"),
+        };
+        peer.run(&["get", "sunset.png", "--output", &output]).expect(1).says(&[reason]);
+    }
+    peer.run(&["get", "sunset.png", "--output", &path("sunset.png")]).expect(0);
+}
+
+#[test]
+fn the_reason_of_a_server_that_is_busy_is_told() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A peer that has ended reads no answer.
+            let _ = stream.and_then(|stream| refuse(&stream));
+        }
+    });
+    let sandbox = Sandbox::new();
+    let peer = sandbox.peer("A", address);
+    let asking = peer.start(&["who"]);
+    asking.event("error", |e| e["message"].as_str().is_some_and(|m| m.contains("a thousand peers too many")));
+}
+
+/// Lets a peer show its card, and says that there is no room for it.
+fn refuse(mut stream: &TcpStream) -> std::io::Result<()> {
+    stream.read_exact(&mut [0; PREFACE.len()])?;
+    stream.write_all(&frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] }))?;
+    let mut length = [0; LENGTH_BYTES];
+    stream.read_exact(&mut length)?;
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    assert!(body.len() <= BODY_BYTES_MAX);
+    stream.read_exact(&mut body)?;
+    assert!(matches!(ToServer::decode(&body), Ok(ToServer::Join { .. })));
+    let detail = "a thousand peers too many".into();
+    stream.write_all(&frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail }))?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    // Closing while something is unread would take the answer back.
+    stream.read(&mut [0]).map(|_| ())
+}
+
+/// Starts a peer that gets an error, and is not ended, when it writes a file beyond its limit.
+fn start_with_limits(peer: &Peer, arguments: &[&str]) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(binary("peer"));
+    command.arg("--dir").arg(&peer.dir).args(["--server", &peer.server, "--json"]).args(arguments);
+    Process::start(format!("peer {} with limits", peer.name()), command)
+}
+
+fn limit_file_bytes(process: &Process, limit: Option<u64>) {
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    let limits = Rlimit { current: limit, maximum: None };
+    prlimit(Some(pid), Resource::Fsize, limits).expect("the process is ours");
+}
+
+#[test]
+fn a_peer_whose_disk_is_full_goes_on_when_there_is_room() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let listening = start_with_limits(&b, &["listen", "--count", "4"]);
+    listening.event("joined", |_| true);
+    a.run(&["send", "B", "before", "--wait", "30"]).expect(0);
+    listening.events("message", 1);
+
+    limit_file_bytes(&listening, Some(TINY_FILE_BYTES));
+    a.run(&["send", "B", "one", "--wait", "2"]).expect(1);
+    a.run(&["send", "B", "two", "--wait", "2"]).expect(1);
+    let said = listening.event("error", |_| true);
+    assert!(said["message"].as_str().is_some_and(|m| m.contains("disk full")), "{said}");
+    assert_eq!(listening.events("message", 1).len(), 1, "nothing is shown that is not on disk");
+
+    limit_file_bytes(&listening, None);
+    a.run(&["send", "B", "after", "--wait", "30"]).expect(0);
+    let seen = listening.finish().expect(0).events("message");
+    let texts: Vec<&str> = seen.iter().filter_map(|e| e["text"].as_str()).collect();
+    assert_eq!(texts, ["before", "one", "two", "after"]);
+    let sent = a.history("B", "sent");
+    assert!(sent.iter().all(|record| record["delivered"] == true), "{sent:?}");
+}
+
+#[test]
+fn a_peer_whose_disk_is_full_can_be_ended() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let listening = start_with_limits(&b, &["listen"]);
+    listening.event("joined", |_| true);
+    limit_file_bytes(&listening, Some(TINY_FILE_BYTES));
+    a.run(&["send", "B", "one", "--wait", "1"]).expect(1);
+    listening.event("error", |_| true);
+    listening.signal(Signal::INT);
+    listening.finish();
+    assert_eq!(b.history("A", "received").len(), 0, "nothing was written");
+    b.run(&["listen", "--count", "1"]).expect(0);
+}
