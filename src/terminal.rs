@@ -1,17 +1,17 @@
-//! Standard output as people and pipes expect it.
+//! How the commands print on standard output.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Whether to colour what goes to standard output: it is a terminal, and nobody has asked not to (no-color.org).
+/// Whether to use colours: standard output is a terminal, and `NO_COLOR` is not set (no-color.org).
 pub fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stdout().is_terminal()
 }
 
-/// Prints a line at once, also into a pipe.
+/// Prints a line and flushes it, because standard output may be a pipe.
 ///
 /// # Errors
-/// Those of standard output; a pipe that nobody reads any more is none.
+/// Standard output cannot be written. A closed pipe is no error.
 pub fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! The command: from its arguments to the end of the server.
+//! The server's process: arguments, log, signals and shutdown.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// How long whoever reads the log may take for what is left of it.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Does what the command line says.
+/// Runs the command; `command_line` starts with the name of the program.
 pub fn run(command_line: &[OsString]) -> ExitCode {
     let arguments = Arguments::parse_from(command_line);
     if let Some(shell) = arguments.completions {
@@ -120,14 +120,14 @@ fn exit_after(time: Duration) {
     });
 }
 
-/// Log lines go to standard output through threads of their own. Every transmission between peers is printed: when nobody
-/// reads, their sessions wait. Nobody else does; all other lines are lost then.
+/// Two threads write the log to standard output. Each transmission between peers must be printed, so if nobody reads standard
+/// output, the sessions of peers wait. All other lines are dropped then, so that nothing else waits for a reader.
 fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
     let (waiting, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
     let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
-    // What it has to say about folders that have gone is no news: we say what follows from it.
+    // notify warns about removed directories, which the server handles and reports itself.
     let what = Targets::new().with_default(level).with_target("notify", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(writer));
     let log = tracing_subscriber::registry();

@@ -1,4 +1,4 @@
-//! The values of options that belong to a web site, from their text or their parts.
+//! The grammar of values for a web site, as one text or in parts. Errors are texts for whoever has written the value.
 
 use std::net::Ipv6Addr;
 
@@ -18,7 +18,7 @@ const FIELDS_OF_OPTIONS: [(&str, &str); 5] = [
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// A pattern of paths: `*.css` fits at every depth, `/assets/*.js` directly in there, `/assets/**` all below.
+/// A pattern of paths: `*.css` matches at every depth, `/assets/*.js` directly in there, `/assets/**` everything below.
 pub(super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
     let bad = |why: &str| format!("{text:?} is not a pattern of paths: {why}");
     if text.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn header(text: &str) -> Result<FieldRule, String> {
     }
 }
 
-/// The same from its parts.
+/// [`header`] in parts.
 pub(super) fn header_from(paths: Option<GlobMatcher>, name: &str, value: &str) -> Result<FieldRule, String> {
     if !is_token(name.as_bytes()) {
         return Err(format!("{name:?} is not the name of a header field"));
@@ -56,8 +56,8 @@ pub(super) fn header_from(paths: Option<GlobMatcher>, name: &str, value: &str) -
     FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
 }
 
-/// `VALUE` or `PATTERN=VALUE`. What stands before the first `=` is a pattern if it has a character that no directive
-/// has, so that `max-age=60` is none.
+/// `VALUE` or `PATTERN=VALUE`. The text before the first `=` is a pattern only if it has a character that no directive has:
+/// `max-age=60` has no pattern.
 pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
     match text.split_once('=') {
         Some((paths, value)) if paths.contains(['*', '?', '[', '{', '/', '.']) => {
@@ -67,7 +67,7 @@ pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
     }
 }
 
-/// The same from its parts.
+/// [`cache_control`] in parts.
 pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, String> {
     let name = "Cache-Control";
     FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
@@ -82,7 +82,7 @@ pub(super) fn media_type(text: &str) -> Result<MediaTypeRule, String> {
     Ok(MediaTypeRule { paths: pattern(paths.trim())?, media_type })
 }
 
-/// RFC 9110, section 5.5, without the bytes that are there for old software only.
+/// A field value (RFC 9110, section 5.5) without obs-text.
 fn field_value(name: &str, text: &str) -> Result<String, String> {
     let value = text.trim_matches([' ', '\t']);
     if value.is_empty() {
@@ -127,7 +127,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     let bad = |why: &str| format!("{text:?} is not a host name: {why}");
     if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {
-            // As browsers write it.
+            // In the canonical form, which browsers send.
             Ok(address) => Ok(format!("[{address}]")),
             Err(_) => Err(bad("what is in brackets is not an IPv6 address")),
         };
@@ -136,7 +136,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         return Err(bad("leave out the port, and put an IPv6 address in brackets"));
     }
     if !text.is_ascii() {
-        return Err(bad("write it in ASCII, with xn--"));
+        return Err(bad("write it in ASCII (xn--...)"));
     }
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(bad(&format!("write it in lower case, {}", text.to_ascii_lowercase())));
@@ -163,7 +163,6 @@ pub(super) fn redirect(text: &str) -> Result<RedirectRule, String> {
     }
 }
 
-/// The status of a redirect.
 pub(super) fn redirect_status(text: &str) -> Result<Status, String> {
     match text {
         "301" => Ok(Status::MovedPermanently),
@@ -174,7 +173,7 @@ pub(super) fn redirect_status(text: &str) -> Result<Status, String> {
     }
 }
 
-/// The same from its parts; without a status it has moved for good.
+/// [`redirect`] in parts; permanent unless there is a status.
 pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Result<RedirectRule, String> {
     let bad = |why: &str| Err(format!("the redirect from {from:?} to {to:?} {why}"));
     let (from_start, from_star) = split_star(from);
@@ -183,7 +182,7 @@ pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Res
         return bad("does not start from a path with a slash at its start");
     }
     if !from.bytes().chain(to.bytes()).all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
-        // Browsers take a backslash for a slash, and `/\host` for another host.
+        // Browsers treat a backslash as a slash, so `/\host` would lead to another host.
         return bad("has characters that are not in an address; write them with %");
     }
     if from.contains(['?', '#']) {
@@ -205,7 +204,7 @@ pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Res
             return bad("leads to an address without a proper host");
         }
         if to_star && end.is_none() {
-            // What is put there could be the rest of another host's name.
+            // The rest of the path could otherwise extend the name of the host.
             return bad("needs a slash between the host and the *");
         }
     } else if !to.starts_with('/') || to.starts_with("//") {
@@ -224,7 +223,7 @@ fn split_star(text: &str) -> (&str, bool) {
     text.strip_suffix('*').map_or((text, false), |start| (start, true))
 }
 
-/// The port of an authority, behind the last colon that is not within brackets.
+/// Host and port of an authority; the port follows the last colon outside of brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
