@@ -231,6 +231,49 @@ fn nobody_but_a_store_uses_redb() {
     forbid("databases belong to the stores", &files, |path| is_in(path, "redb"), &[]);
 }
 
+/// The Router passes on bytes: it knows names, places and lengths.
+#[test]
+fn the_router_never_looks_into_an_envelope() {
+    let files = below(actors(), "actors/src/router/");
+    let parses = |path: &str| {
+        let parsers = ["Envelope", "ToServer", "ToPeer", "decode_envelope"];
+        is_in(path, "wire::frame")
+            || is_in(path, "wire::conversation")
+            || is_in(path, "wire::signal")
+            || parsers.iter().any(|name| is_in(path, &format!("wire::protocol::{name}")))
+    };
+    forbid("the Router hands on envelopes unread", &files, parses, &[]);
+}
+
+/// What would wait is given to a session: a poller serves a thousand others.
+#[test]
+fn a_poller_asks_no_actor_and_opens_no_file() {
+    let mut files = below(actors(), "actors/src/acceptor/");
+    // It removes the name of a Unix socket at the end.
+    files.retain(|file| !file.path.ends_with("/listener.rs"));
+    let waits = |path: &str| {
+        let asks = [".find", ".verify", ".publish", ".search", ".wait_once"];
+        touches_files(path)
+            || is_in(path, "crate::runtime::Pending")
+            || path == "std::thread::sleep"
+            || asks.contains(&path)
+    };
+    forbid("a poller waits for readiness only", &files, waits, &[]);
+}
+
+/// Paths of requests are opened beneath the web root, by the one actor that does it with `openat2`.
+#[test]
+fn only_file_server_opens_what_requests_name() {
+    let mut files = actors();
+    files.retain(|file| {
+        ["actors/src/http/", "actors/src/session/", "actors/src/handover"]
+            .iter()
+            .any(|place| file.path.starts_with(place))
+    });
+    let opens = |path: &str| touches_files(path) || path.ends_with("open_beneath");
+    forbid("files of the web root are FileServer's", &files, opens, &[]);
+}
+
 #[test]
 fn there_is_no_lock_beside_the_actors() {
     let locks = ["Mutex", "RwLock", "Condvar", "ReentrantLock"];
