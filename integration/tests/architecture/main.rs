@@ -86,6 +86,14 @@ fn draws_randomness(path: &str) -> bool {
     sources.iter().chain(&generators).any(|source| is_in(path, source))
 }
 
+fn touches_the_world(path: &str) -> bool {
+    opens_sockets(path)
+        || touches_files(path)
+        || uses_threads(path)
+        || reads_the_clock(path)
+        || draws_randomness(path)
+}
+
 /// Fails unless the uses that are forbidden are exactly those that are known, as pairs of place and path.
 fn check(
     rule: &str,
@@ -127,11 +135,7 @@ fn forbid(rule: &str, files: &[SourceFile], is_forbidden: impl Fn(&str) -> bool,
 #[test]
 fn wire_does_no_io_starts_no_thread_and_reads_no_clock() {
     let is_forbidden = |path: &str| {
-        opens_sockets(path)
-            || touches_files(path)
-            || uses_threads(path)
-            || reads_the_clock(path)
-            || draws_randomness(path)
+        touches_the_world(path)
             || ["std::process", "std::env", "std::io::stdin", "std::io::stdout", "std::io::stderr"]
                 .iter()
                 .any(|module| is_in(path, module))
@@ -143,14 +147,7 @@ fn wire_does_no_io_starts_no_thread_and_reads_no_clock() {
 
 #[test]
 fn cores_know_no_socket_file_thread_clock_or_randomness() {
-    let is_forbidden = |path: &str| {
-        opens_sockets(path)
-            || touches_files(path)
-            || uses_threads(path)
-            || reads_the_clock(path)
-            || draws_randomness(path)
-    };
-    forbid("a core decides and does nothing else", &cores(), is_forbidden, &[]);
+    forbid("a core decides and does nothing else", &cores(), touches_the_world, &[]);
 }
 
 /// The modules of `actors`, lowest layer first. A module imports only from layers below its own, so there is no circle, and
