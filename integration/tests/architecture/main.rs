@@ -274,6 +274,14 @@ fn only_file_server_opens_what_requests_name() {
 }
 
 #[test]
+fn the_state_of_an_http_connection_does_no_io_and_reads_no_clock() {
+    let io = [".read", ".write", ".write_all", ".recv", ".send", ".peek"];
+    let is_forbidden = |path: &str| reads_the_clock(path) || touches_files(path) || io.contains(&path);
+    let files = below(actors(), "actors/src/http/connection.rs");
+    forbid("pollers and sessions run the same code on bytes", &files, is_forbidden, &[]);
+}
+
+#[test]
 fn there_is_no_lock_beside_the_actors() {
     let locks = ["Mutex", "RwLock", "Condvar", "ReentrantLock"];
     let is_lock = |path: &str| path.split("::").any(|segment| locks.contains(&segment));
