@@ -57,7 +57,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
                     self.join_undone(joined.peer);
                 }
             }
-            Command::From(member, command) => self.from_member(member, command),
+            Command::From(member, command) => self.member(member, command),
             Command::Who(reply) => self.who(reply),
             Command::Completed(completion) => self.complete(completion),
             Command::Splice { transfer, side, stream, reply } => {
@@ -106,7 +106,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         router
     }
 
-    fn from_member(&mut self, member: Member, command: MemberCommand) {
+    fn member(&mut self, member: Member, command: MemberCommand) {
         match command {
             MemberCommand::Route(runs) => self.route(member, runs),
             MemberCommand::Drained => self.drained(member),

@@ -148,7 +148,7 @@ impl<P> Peer<P> {
         let is_ready =
             self.parting == 0 && presence.fetching.is_none() && !presence.full && presence.owed.is_empty();
         (is_ready && presence.handed < self.stored_end)
-            .then(|| (presence.session, presence.handed..self.stored_end))
+            .then_some((presence.session, presence.handed..self.stored_end))
     }
 
     fn known(&self) -> Option<KnownPeer> {
