@@ -1,27 +1,23 @@
-//! The server: the real Router over a model of the store, and a session for each connection.
+//! The server: the real Router and the real sessions, over a model of the store.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
 
-use actors::commands::router::{Command, Member, MemberCommand, PresencePort, Run, TakenStored};
+use actors::commands::router::{Command, MemberCommand, PresencePort, Run};
 use actors::commands::session::SessionCommand;
-use actors::commands::store::Frames;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
-use bytes::Bytes;
+use actors::session::{Effect, Input, Session};
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::card::Card;
-use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
-use wire::keys::Purpose;
-use wire::protocol::{
-    Envelope, ErrorCode, Outcome, Refusal, ToPeer, ToServer, decode_envelope, join_proof_text,
-};
+use wire::protocol::{Outcome, Refusal};
 
 use super::SERVER;
 use super::network::{End, LinkId};
-use super::session::{MailboxPort, Session, Stage};
+use super::session::{Connection, MailboxPort};
 use super::store::{ServerDisk, Waiting};
 use super::world::{Event, Fault, World};
 
@@ -47,7 +43,7 @@ pub(super) struct Process {
     waiting: Waiting,
     is_committing: bool,
     is_catching_up: bool,
-    sessions: BTreeMap<LinkId, Session>,
+    connections: BTreeMap<LinkId, Connection>,
 }
 
 /// The server, whether it runs or not.
@@ -85,7 +81,7 @@ impl World {
             waiting,
             is_committing: false,
             is_catching_up: false,
-            sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
         });
     }
 
@@ -100,7 +96,7 @@ impl World {
             let batch = process.waiting.0.take();
             self.server.disk.commit(batch.into());
         }
-        for link in process.sessions.into_keys() {
+        for link in process.connections.into_keys() {
             self.end_link(link, End::Server);
         }
     }
@@ -109,119 +105,101 @@ impl World {
     pub(super) fn accepted(&mut self, link: LinkId) {
         let mut nonce = [0; 32];
         self.dice.fill_bytes(&mut nonce);
+        let now = self.router_now();
         let Some(process) = &mut self.server.process else {
             return self.end_link(link, End::Server);
         };
-        let mut session = Session::new(link, nonce);
-        session.outgoing.push_back(frame::frame(&ToPeer::Hello { nonce, server: SERVER }));
-        process.sessions.insert(link, session);
+        let session = Session::new(link, SERVER, nonce, Ipv4Addr::LOCALHOST.into(), &[], now);
+        let connection = Connection { session, mailbox: MailboxPort::default(), written: None };
+        process.connections.insert(link, connection);
         self.serve();
     }
 
     /// Bytes of a peer have arrived.
-    pub(super) fn server_reads(&mut self, link: LinkId, bytes: &[u8]) {
-        let Some(session) = self.session(link) else { return };
-        session.buffer.extend_from_slice(bytes);
-        while let Some(session) = self.session(link) {
-            let Ok(Some(body)) = frame::split(&session.buffer, BODY_BYTES_MAX) else {
-                break;
-            };
-            let length = LENGTH_BYTES + body.len();
-            let whole: Vec<u8> = session.buffer.drain(..length).collect();
-            self.server_takes(link, &whole.into());
+    pub(super) fn server_reads(&mut self, link: LinkId, mut bytes: &[u8]) {
+        while let Some(connection) = self.connection(link).filter(|_| !bytes.is_empty()) {
+            let room = connection.session.incoming.room();
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.session_takes(link, Input::Received(count));
         }
         self.serve();
     }
 
-    fn session(&mut self, link: LinkId) -> Option<&mut Session> {
-        self.server.process.as_mut()?.sessions.get_mut(&link)
+    fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
+        self.server.process.as_mut()?.connections.get_mut(&link)
     }
 
-    fn server_takes(&mut self, link: LinkId, frame: &Bytes) {
-        let body = &frame[LENGTH_BYTES..];
-        if let Some(Ok(envelope)) = decode_envelope(body) {
-            return self.route(link, &envelope, frame);
-        }
+    /// Gives the session of a connection an input, and carries out what comes of it.
+    fn session_takes(&mut self, link: LinkId, input: Input) {
         let now = self.router_now();
-        let Some(process) = &mut self.server.process else { return };
-        let Some(session) = process.sessions.get_mut(&link) else { return };
-        match ToServer::decode(body).expect("the engine speaks the protocol") {
-            ToServer::Join { card, proof } => self.join(link, &card, &proof),
-            ToServer::Taken { count } => {
-                let by = session.member().expect("only peers that have joined take mail");
-                if let Some((before, envelopes, bytes)) = session.take(count) {
-                    tell(
-                        &mut process.router,
-                        now,
-                        Command::From(by, MemberCommand::Taken(TakenStored { before, envelopes, bytes })),
-                    );
-                }
+        let Some(connection) = self.connection(link) else { return };
+        let mut effects = Vec::new();
+        connection.session.handle(now, input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Join(card) => self.join(link, card),
+                Effect::Tell(MemberCommand::Route(runs)) => self.route(link, runs),
+                Effect::Tell(command) => self.tell_router(link, command),
+                Effect::End { .. } => self.close_session(link),
+                other => panic!("no simulated peer leads to {other:?}"),
             }
-            ToServer::Lookup { name } => {
-                let by = session.member().expect("only peers that have joined ask for cards");
-                tell(&mut process.router, now, Command::From(by, MemberCommand::Lookup(name)));
-            }
-            other => panic!("no simulated peer sends {other:?}"),
         }
     }
 
-    fn join(&mut self, link: LinkId, card: &[u8], proof: &[u8]) {
+    fn tell_router(&mut self, link: LinkId, command: MemberCommand) {
+        let now = self.router_now();
+        if let Some(process) = &mut self.server.process
+            && let Some(member) = process.connections.get(&link).and_then(|c| c.session.member())
+        {
+            tell(&mut process.router, now, Command::From(member, command));
+        }
+    }
+
+    fn join(&mut self, link: LinkId, card: Box<Card>) {
         let now = self.router_now();
         let Some(process) = &mut self.server.process else { return };
-        let Some(session) = process.sessions.get_mut(&link) else { return };
-        let Stage::Greeted { nonce } = session.stage else {
-            panic!("a peer joins twice");
-        };
-        let card = Card::from_bytes(card).expect("the card is good");
-        let text = join_proof_text(&nonce, &SERVER, card.as_bytes());
-        card.identity.verify(Purpose::Join, &text, proof).expect("the proof is good");
-        let (name, port) = (card.name.clone(), session.mailbox.clone());
+        let Some(connection) = process.connections.get_mut(&link) else { return };
         let (reply, joined) = reply();
-        tell(
-            &mut process.router,
-            now,
-            Command::Join { session: session.id, card: Box::new(card), port, reply },
-        );
+        let port = connection.mailbox.clone();
+        tell(&mut process.router, now, Command::Join { session: link, card, port, reply });
         match joined.wait_once(Duration::ZERO).expect("the Router answers at once") {
             Ok(joined) => {
-                let member = Member { peer: joined.peer, session: session.id };
-                match joined.written {
-                    Some(written) => session.stage = Stage::Joining { member, name, written },
-                    None => session.welcome(member, name),
+                let is_written = joined.written.is_none();
+                connection.written = joined.written;
+                self.session_takes(link, Input::Joined(Some(Ok(joined.peer))));
+                if is_written {
+                    self.session_takes(link, Input::CardWritten(true));
                 }
             }
-            Err(refused) => {
-                let detail = format!("{refused:?}");
-                session.outgoing.push_back(frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail }));
-                self.close_session(link);
-            }
+            Err(refused) => self.session_takes(link, Input::Joined(Some(Err(refused)))),
         }
     }
 
-    fn route(&mut self, link: LinkId, envelope: &Envelope<'_>, frame: &Bytes) {
-        let fault = self.fault.filter(|_| self.dice.random_range(0..8) == 0);
-        let now = self.router_now();
-        let Some(process) = &mut self.server.process else { return };
-        let Some(session) = process.sessions.get_mut(&link) else { return };
-        let first = session.sent;
-        session.sent += 1;
-        let from = session.member().expect("only peers that have joined send");
-        let lengths = vec![u32::try_from(frame.len()).expect("frames are short")];
-        let run = Run {
-            to: envelope.to.parse().expect("the engine sends to names"),
-            kept: envelope.kind.is_kept(),
-            first,
-            frames: Frames { lengths, bytes: frame.clone() },
-        };
-        let mut say =
-            |outcome| session.outgoing.push_back(frame::frame(&ToPeer::Routed { first, count: 1, outcome }));
-        let runs = match fault {
-            None => vec![run],
-            Some(Fault::Doubles) => vec![run.clone(), run],
-            Some(Fault::Swallows) => return say(Outcome::Relayed),
-            Some(Fault::IsBusy) => return say(Outcome::Refused(Refusal::Busy)),
-        };
-        tell(&mut process.router, now, Command::From(from, MemberCommand::Route(runs)));
+    /// Hands envelopes to the Router, unless the server misbehaves.
+    fn route(&mut self, link: LinkId, runs: Vec<Run>) {
+        let mut routed = Vec::new();
+        for run in runs {
+            let (first, count) = (run.first, run.frames.count());
+            let outcome = match self.fault.filter(|_| self.dice.random_range(0..8) == 0) {
+                None => None,
+                Some(Fault::Doubles) => {
+                    routed.push(run.clone());
+                    None
+                }
+                Some(Fault::Swallows) => Some(Outcome::Relayed),
+                Some(Fault::IsBusy) => Some(Outcome::Refused(Refusal::Busy)),
+            };
+            match outcome {
+                None => routed.push(run),
+                Some(outcome) => {
+                    let command = SessionCommand::Routed { first, count, outcome };
+                    self.session_takes(link, Input::Command(command));
+                }
+            }
+        }
+        self.tell_router(link, MemberCommand::Route(routed));
     }
 
     /// Lets all sessions do what they can, and the store commit what waits.
@@ -229,7 +207,7 @@ impl World {
         let mut again = true;
         while std::mem::take(&mut again) {
             let links: Vec<LinkId> =
-                self.server.process.iter().flat_map(|process| process.sessions.keys().copied()).collect();
+                self.server.process.iter().flat_map(|process| process.connections.keys().copied()).collect();
             for link in links {
                 again |= self.serve_one(link);
             }
@@ -239,64 +217,59 @@ impl World {
 
     /// True if it has changed anything for others.
     fn serve_one(&mut self, link: LinkId) -> bool {
-        let now = self.router_now();
-        let mut has_changed = false;
-        let Some(process) = &mut self.server.process else { return false };
-        let Some(session) = process.sessions.get_mut(&link) else { return false };
-        let joining = match &session.stage {
-            Stage::Joining { member, name, written } => {
-                Some((*member, name.clone(), written.wait_once(Duration::ZERO)))
+        let Some(connection) = self.connection(link) else { return false };
+        match connection.written.as_ref().map(|written| written.wait_once(Duration::ZERO)) {
+            None | Some(Err(NoAnswer::TimedOut)) => {}
+            Some(answer) => {
+                connection.written = None;
+                self.session_takes(link, Input::CardWritten(answer.is_ok()));
             }
-            _ => None,
-        };
-        match joining {
-            Some((member, name, Ok(()))) => session.welcome(member, name),
-            Some((.., Err(NoAnswer::Dropped))) => {
-                let detail = "the card could not be written".into();
-                let error = ToPeer::Error { code: ErrorCode::Busy, detail };
-                session.outgoing.push_back(frame::frame(&error));
-                self.close_session(link);
-                return true;
-            }
-            _ => {}
         }
+        self.session_takes(link, Input::Tick);
         self.flush(link);
-        while let Some(session) = self.session(link) {
-            if !matches!(session.stage, Stage::Joined { .. }) || !session.has_room() {
+        let mut has_changed = false;
+        while self.has_socket_room(link)
+            && let Some(connection) = self.connection(link)
+            && connection.written.is_none()
+            && connection.session.has_room()
+        {
+            if let Some(command) = connection.mailbox.next() {
+                self.session_takes(link, Input::Command(command));
+                self.flush(link);
+            } else if connection.mailbox.take_was_full() {
+                self.session_takes(link, Input::HasRoom);
+                has_changed = true;
+            } else {
                 break;
             }
-            let Some(command) = session.mailbox.next() else {
-                let member = session.member().filter(|_| session.mailbox.take_was_full());
-                if let (Some(member), Some(process)) = (member, &mut self.server.process) {
-                    tell(&mut process.router, now, Command::From(member, MemberCommand::Drained));
-                    has_changed = true;
-                    continue;
-                }
-                break;
-            };
-            session.carry_out(command);
-            self.flush(link);
         }
-        if self.session(link).is_some_and(|session| session.mailbox.closed().is_some()) {
-            self.close_session(link);
-            return true;
+        if let Some(reason) = self.connection(link).and_then(|connection| connection.mailbox.closed()) {
+            self.session_takes(link, Input::Released(reason));
+            has_changed = true;
         }
         has_changed
     }
 
+    fn has_socket_room(&self, link: LinkId) -> bool {
+        self.net.links.get(&link).is_some_and(|link| link.unread <= SOCKET_BYTES_MAX)
+    }
+
     /// Writes to the connection what it has room for.
     fn flush(&mut self, link: LinkId) {
-        loop {
-            if self.net.links.get(&link).is_some_and(|link| link.unread > SOCKET_BYTES_MAX) {
+        while self.has_socket_room(link) {
+            let Some(connection) = self.connection(link) else { return };
+            let outgoing = &mut connection.session.outgoing;
+            let mut slices = [IoSlice::new(&[])];
+            if outgoing.slices(&mut slices) == 0 {
                 return;
             }
-            let Some(bytes) = self.session(link).and_then(|session| session.outgoing.pop_front()) else {
-                return;
-            };
+            let bytes = slices[0].to_vec();
+            outgoing.advance(bytes.len());
             if let Some(link) = self.net.links.get_mut(&link) {
                 link.unread += bytes.len();
             }
             self.transmit(link, End::Peer, bytes);
+            self.session_takes(link, Input::Written);
         }
     }
 
@@ -305,11 +278,13 @@ impl World {
         self.flush(link);
         let now = self.router_now();
         if let Some(process) = &mut self.server.process
-            && let Some(session) = process.sessions.remove(&link)
-            && let Some(from) = session.member()
+            && let Some(mut connection) = process.connections.remove(&link)
+            && let Some(member) = connection.session.member()
         {
-            tell(&mut process.router, now, Command::From(from, MemberCommand::Leave));
-            tell(&mut process.router, now, Command::From(from, MemberCommand::HandBack(session.into_rest())));
+            tell(&mut process.router, now, Command::From(member, MemberCommand::Leave));
+            let mailbox = connection.mailbox;
+            let rest = connection.session.part(std::iter::from_fn(|| mailbox.next()));
+            tell(&mut process.router, now, Command::From(member, MemberCommand::HandBack(rest)));
         }
         self.end_link(link, End::Server);
     }
@@ -347,22 +322,5 @@ impl World {
             process.is_catching_up = false;
             self.serve();
         }
-    }
-}
-
-impl Session {
-    fn welcome(&mut self, member: Member, name: PeerName) {
-        self.stage = Stage::Joined { member };
-        self.outgoing.push_back(frame::frame(&ToPeer::Welcome { name }));
-    }
-
-    fn carry_out(&mut self, command: SessionCommand) {
-        let message = match command {
-            SessionCommand::Deliver(delivery) => return self.deliver(&delivery),
-            SessionCommand::Routed { first, count, outcome } => ToPeer::Routed { first, count, outcome },
-            SessionCommand::Card(card) => ToPeer::Card { card: card.to_vec() },
-            SessionCommand::Unknown(name) => ToPeer::Unknown { name },
-        };
-        self.outgoing.push_back(frame::frame(&message));
     }
 }
