@@ -21,8 +21,12 @@ use crate::runtime::Now;
 /// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
 pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The same while the system reports changes.
+/// The same while the system reports changes and there are many entries.
 const BELIEF_WATCHED: Duration = Duration::from_secs(5);
+
+/// Up to so many slots everything is compared every second even while changes are reported, because writes through a memory
+/// map or another hard link are not: a comparison takes about 10 us, so this is a hundredth of a processor.
+const QUICK_SLOTS_MAX: usize = 1024;
 
 /// Shortest time between two slices of a round, and between two rounds, so that a busy writer below the root cannot keep
 /// us from answering.
@@ -102,19 +106,20 @@ impl Freshness {
         belief.round == self.round && now.instant.saturating_duration_since(belief.since) < BELIEF_UNWATCHED
     }
 
-    fn belief_max(&self) -> Duration {
-        if self.is_watched { BELIEF_WATCHED } else { BELIEF_UNWATCHED }
+    /// How long what is leased is believed without a report, when there are so many slots.
+    fn belief_max(&self, slots: usize) -> Duration {
+        if self.is_watched && slots > QUICK_SLOTS_MAX { BELIEF_WATCHED } else { BELIEF_UNWATCHED }
     }
 
     /// Between two slices when nothing is reported, so that all `slots` are passed within the time of belief.
     fn idle_interval(&self, slots: usize) -> Duration {
         let slices = u32::try_from(slots.div_ceil(SLICE_LOOKS_MAX)).unwrap_or(u32::MAX);
-        (self.belief_max() / slices.max(1)).max(SLICE_INTERVAL_MIN)
+        (self.belief_max(slots) / slices.max(1)).max(SLICE_INTERVAL_MIN)
     }
 
     /// How many slots such a slice passes.
     fn idle_slice(&self, slots: usize) -> usize {
-        let slices = self.belief_max().as_millis() / self.idle_interval(slots).as_millis().max(1);
+        let slices = self.belief_max(slots).as_millis() / self.idle_interval(slots).as_millis().max(1);
         slots.div_ceil(usize::try_from(slices).unwrap_or(1).max(1))
     }
 }
