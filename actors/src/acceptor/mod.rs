@@ -4,6 +4,7 @@
 //! It has one poller a processor (`poller.rs`). They share the listening sockets and, without a lock, the counts of the
 //! gate; every connection belongs to one poller or to one session at a time and is sent from the one to the other.
 
+mod capacity;
 mod inbox;
 mod listener;
 mod poller;
@@ -19,6 +20,7 @@ use std::thread::JoinHandle;
 
 pub use self::listener::Listener;
 
+use self::capacity::Capacity;
 use self::inbox::Inbox;
 use self::poller::{Poller, Shared};
 use self::pool::Pool;
@@ -35,8 +37,6 @@ use crate::runtime::spawn_vital;
 const POLLERS_MAX: usize = 64;
 /// Most connections that ask about the server itself; they are few, and do not count as those of the web.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Most connections that have been turned away and are kept until their client has read why, or for a moment.
-const LEAVING_CONNECTIONS_MAX: usize = 256;
 
 /// A running Acceptor. Dropping it stops accepting, ends the sessions, and waits for them up to a deadline.
 #[derive(Debug)]
@@ -83,9 +83,10 @@ pub(crate) fn start(
     for cpu in poller_cpus(cpus.as_ref()) {
         inboxes.push((cpu, Inbox::new()?, Arc::<WebCounts>::default()));
     }
-    let gate = Arc::new(Gate::new(limits.connections, limits.connections_per_address));
-    let admin_gate = Arc::new(Gate::new(ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_MAX));
-    let leaving_gate = Arc::new(Gate::new(LEAVING_CONNECTIONS_MAX, LEAVING_CONNECTIONS_MAX));
+    let capacity = Capacity::of_this_process(&limits, services.sites.all().len());
+    let gate = Arc::new(Gate::new(capacity.connections, capacity.per_address, capacity.descriptors));
+    let admin_gate = Arc::new(Gate::unshared(ADMIN_CONNECTIONS_MAX));
+    let leaving_gate = Arc::new(Gate::unshared(capacity.leaving));
     let of_sessions = Arc::<WebCounts>::default();
     let web = inboxes.iter().map(|(_, _, counts)| counts).chain([&of_sessions]).cloned().collect();
     let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web });

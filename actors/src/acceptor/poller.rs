@@ -252,6 +252,10 @@ impl Poller {
                 self.rest(connection);
             }
         }
+        self.note_turned_away(&visitor, full);
+    }
+
+    fn note_turned_away(&mut self, visitor: &Visitor, full: Full) {
         if is_due(&mut self.turned_away_notice, self.now) {
             let open = self.shared.gate.open();
             tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are turned away");
@@ -343,7 +347,13 @@ impl Poller {
         self.pool.start(Job::Answer(Box::new(AnswerJob { connection, unsent, known, home })));
     }
 
-    fn hand_over_peer(&mut self, connection: Connection) {
+    fn hand_over_peer(&mut self, mut connection: Connection) {
+        // Its session waits on an eventfd as well. The peer comes back later, as after any lost connection.
+        if !connection.place.take_second() {
+            self.count(|counts| &counts.turned_away);
+            self.note_turned_away(&connection.visitor, Full::InAll);
+            return;
+        }
         match PeerJob::new(connection) {
             Some(job) => {
                 self.note_away(job.id, &job.stream, true);

@@ -13,6 +13,9 @@ use crate::runtime::{Address, NoAnswer, Reply, Unsent, reply};
 /// How long a session waits for an answer before it tells its client to come back later.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Most large files that one FileServer keeps open to be sent again, each with a descriptor.
+pub(crate) const OPEN_FILES_MAX: usize = 64;
+
 /// The command that FileServer takes: find what a path names.
 #[derive(Debug)]
 pub(crate) struct Find {

@@ -16,6 +16,9 @@ const IPV6_NETWORK_BITS: u32 = 64;
 pub(crate) struct Gate {
     open: AtomicUsize,
     open_max: usize,
+    /// How many connections take a second descriptor.
+    seconds: AtomicUsize,
+    descriptors_max: usize,
     per_address_max: u32,
     by_address: Box<[AtomicU32]>,
     hasher: RandomState,
@@ -37,19 +40,39 @@ pub(crate) enum Full {
 pub(crate) struct Place {
     gate: Arc<Gate>,
     count: Option<usize>,
+    has_second: bool,
+}
+
+impl Place {
+    /// Takes a second descriptor for the connection: false if too few are left.
+    #[must_use]
+    pub(crate) fn take_second(&mut self) -> bool {
+        debug_assert!(!self.has_second);
+        self.has_second = true;
+        let seconds = self.gate.seconds.fetch_add(1, Ordering::Relaxed);
+        self.gate.open() + seconds < self.gate.descriptors_max
+    }
 }
 
 impl Gate {
-    pub(crate) fn new(open_max: usize, per_address_max: usize) -> Self {
+    /// `descriptors_max`: how many descriptors all connections may take together.
+    pub(crate) fn new(open_max: usize, per_address_max: usize, descriptors_max: usize) -> Self {
         // One address may have them all: then there is nothing to count.
         let counts = if per_address_max < open_max { ADDRESS_COUNTS } else { 0 };
         Self {
             open: AtomicUsize::new(0),
             open_max,
+            seconds: AtomicUsize::new(0),
+            descriptors_max,
             per_address_max: u32::try_from(per_address_max).unwrap_or(u32::MAX),
             by_address: std::iter::repeat_with(AtomicU32::default).take(counts).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// One that lets in so many connections, from wherever they come.
+    pub(crate) fn unshared(open_max: usize) -> Self {
+        Self::new(open_max, open_max, open_max)
     }
 
     /// How many connections are open.
@@ -60,12 +83,16 @@ impl Gate {
     /// Takes a place for a connection from `address`; none for a Unix socket, which has no limit of its own.
     pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         // The place is taken first, so that leaving undoes whatever was done.
-        let place =
-            Place { gate: Arc::clone(self), count: address.and_then(|address| self.count_of(address)) };
+        let count = address.and_then(|address| self.count_of(address));
+        let place = Place { gate: Arc::clone(self), count, has_second: false };
         let in_all = self.open.fetch_add(1, Ordering::Relaxed);
+        let descriptors = in_all + self.seconds.load(Ordering::Relaxed);
         let from_address =
             place.count.map_or(0, |count| self.by_address[count].fetch_add(1, Ordering::Relaxed));
-        match (in_all < self.open_max, from_address < self.per_address_max) {
+        match (
+            in_all < self.open_max && descriptors < self.descriptors_max,
+            from_address < self.per_address_max,
+        ) {
             (true, true) => Ok(place),
             (false, _) => Err(Full::InAll),
             (true, false) => Err(Full::FromAddress),
@@ -87,6 +114,9 @@ impl Drop for Place {
         if let Some(count) = self.count {
             self.gate.by_address[count].fetch_sub(1, Ordering::Relaxed);
         }
+        if self.has_second {
+            self.gate.seconds.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -100,7 +130,7 @@ mod tests {
 
     #[test]
     fn both_limits_hold_and_leaving_makes_room() {
-        let gate = Arc::new(Gate::new(3, 2));
+        let gate = Arc::new(Gate::new(3, 2, 3));
         let first = gate.enter(address("10.0.0.1")).expect("there is room");
         let _second = gate.enter(address("::ffff:10.0.0.1")).expect("there is room");
         assert_eq!(gate.enter(address("10.0.0.1")).err(), Some(Full::FromAddress), "both spellings are one");
@@ -112,8 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_takes_two_descriptors() {
+        let gate = Arc::new(Gate::new(4, 4, 4));
+        let mut peers: Vec<_> = (0..2).map(|_| gate.enter(None).expect("there is room")).collect();
+        assert!(peers.iter_mut().all(Place::take_second));
+        assert_eq!(gate.enter(None).err(), Some(Full::InAll));
+        assert_eq!(gate.open(), 2);
+        peers.pop();
+        let _browser = gate.enter(None).expect("there is room again");
+        let mut other = gate.enter(None).expect("there is room again");
+        assert!(!other.take_second());
+    }
+
+    #[test]
     fn an_ipv6_network_counts_as_one_address() {
-        let gate = Arc::new(Gate::new(9, 1));
+        let gate = Arc::new(Gate::new(9, 1, 9));
         let _one = gate.enter(address("2001:db8::1")).expect("there is room");
         assert_eq!(gate.enter(address("2001:db8::2:3")).err(), Some(Full::FromAddress));
         let _unix = gate.enter(None).expect("there is room");

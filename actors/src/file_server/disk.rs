@@ -181,6 +181,10 @@ impl Disk for RootDirectory {
     fn reopen_if_replaced(&mut self) -> bool {
         // While there is none, as in the middle of an exchange, the old one goes on.
         let opened = open_root(&self.path);
+        // Without a descriptor nothing is known about it.
+        if matches!(opened, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
+            return false;
+        }
         let was_gone = std::mem::replace(&mut self.is_gone, opened.is_err());
         let directory = match opened {
             Ok(directory) => directory,

@@ -11,7 +11,7 @@ use super::disk::RootDirectory;
 use super::watch::{self, Watch};
 use super::{FileServerConfig, StartError};
 use crate::commands::cache_counts::CacheCounts;
-use crate::commands::file_server::{FileServerHandle, Find};
+use crate::commands::file_server::{FileServerHandle, Find, OPEN_FILES_MAX};
 use crate::runtime::{Address, Answers, Now, Running, Shell, mailbox, start as start_actor};
 
 /// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this
@@ -24,9 +24,6 @@ const ANSWERS_MAX: usize = 1024;
 
 /// Files up to this size are kept in memory.
 const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
-
-/// How many descriptors are kept.
-const OPEN_FILES_MAX: usize = 64;
 
 pub(super) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
     let root = config.site.root.clone();

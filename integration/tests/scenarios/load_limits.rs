@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use integration::http::{Answer, HttpConnection, get, until};
 use integration::{PATIENCE, Process, Sandbox, Server, binary};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 
 /// Far longer than a timeout of a second takes to act on a busy machine, and shorter than the timeouts that are the default.
 const SOON: Duration = Duration::from_secs(20);
@@ -111,6 +111,35 @@ fn one_address_does_not_take_all_places() {
     server.stop();
 }
 
+/// Starts a server that may have so many descriptors.
+fn server_with_descriptors(sandbox: &Sandbox, descriptors: u64) -> Server {
+    let data = sandbox.path("server_data");
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")).arg(binary("server"));
+    command.arg("--data").arg(&data).arg("--root").arg(sandbox.path("site"));
+    command.args(["--listen", "127.0.0.1:0"]);
+    Server::launch(&data, command)
+}
+
+#[test]
+fn a_crowd_of_silent_connections_leaves_descriptors_for_others_and_for_files() {
+    let sandbox = sandbox();
+    let server = server_with_descriptors(&sandbox, 1024);
+    let line = server.process().wait("it says what it can do", |lines| {
+        lines.iter().find(|line| line.contains("--sessions-max")).cloned()
+    });
+    assert!(line.contains("sessions_max=16384") && line.contains("descriptors=1024"), "{line}");
+    let _crowd: Vec<_> = (0..1100).map(|_| HttpConnection::open(server.address())).collect();
+    let start = Instant::now();
+    let mut other = HttpConnection::open_from([127, 0, 0, 2], server.address());
+    for path in ["/", "/new.txt", "/newer.txt"] {
+        assert_eq!(other.get(path, &[]).status, 200, "{path}");
+    }
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    let lines = server.stop().lines.join("\n");
+    assert!(!lines.contains("web root") && !lines.contains("cannot accept"), "{lines}");
+}
+
 #[test]
 fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
     let sandbox = sandbox();
@@ -120,13 +149,14 @@ fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
         let age = page.modified().ok()?.elapsed().ok()?;
         (age > Duration::from_millis(100)).then_some(())
     });
-    let data = sandbox.path("data");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(binary("server"));
-    command.arg("--data").arg(&data).arg("--root").arg(sandbox.path("site"));
-    command.args(["--listen", "127.0.0.1:0"]);
-    let server = Server::launch(&data, command);
+    let server = sandbox.site_server(&[]);
     let mut kept = served(server.address());
+    // Nobody is let in whom the limit does not allow, so it has to become lower later.
+    let pid =
+        rustix::process::Pid::from_raw(server.process().id().try_into().expect("it fits")).expect("it runs");
+    let limit = |current| rustix::process::Rlimit { current: Some(current), maximum: Some(1024) };
+    let set_limit = |current| rustix::process::prlimit(Some(pid), Resource::Nofile, limit(current));
+    set_limit(64).expect("it is our process");
     let crowd: Vec<_> = (0..80).map(|_| HttpConnection::open(server.address())).collect();
     server.process().wait("there are no descriptors", |lines| {
         lines.iter().any(|line| line.contains("cannot accept")).then_some(())
@@ -138,7 +168,8 @@ fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
     wait_for_room(server.address());
     assert_eq!(get(server.address(), "/new.txt", &[]).text(), "new");
     assert_eq!(kept.get("/newer.txt", &[]).text(), "newer");
-    server.stop();
+    let lines = server.stop().lines.join("\n");
+    assert!(!lines.contains("web root"), "what cannot be looked at is not gone: {lines}");
 }
 
 #[test]
