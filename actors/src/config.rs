@@ -71,8 +71,13 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a connection may be without a further request, from when the last answer was taken.
     pub idle_timeout: Duration,
-    /// Over how long a client must take at least 1 KiB a second of what is sent to it.
+    /// A client that reads slower than 1 KiB/s over this time is disconnected, though not before it could have read
+    /// `unreported_bytes` at that rate.
     pub write_timeout: Duration,
+    /// How much a client may have read without this being visible to the server: its system announces room only in steps
+    /// (RFC 9293, section 3.8.6.2.2). Linux frees its receive buffer a packet at a time, and what it calls a packet has up to
+    /// 64 KiB.
+    pub unreported_bytes: u64,
     /// How much of a body that nobody wants is read, to get at the next request; it may take as long as a head. A longer one
     /// ends the connection.
     pub unread_body_bytes: u64,
@@ -96,6 +101,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            unreported_bytes: 64 << 10,
             unread_body_bytes: 64 << 10,
             linger: Duration::from_secs(2),
         }

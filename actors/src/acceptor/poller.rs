@@ -375,7 +375,7 @@ impl Poller {
     fn sweep(&mut self) {
         let (now, limits, reader) = (self.now, &self.shared.limits, &mut self.reader);
         self.resting.retain(|_, connection| {
-            let is_late = connection.deadline(limits) <= now && !connection.note_progress(now);
+            let is_late = connection.deadline(limits) <= now && !connection.note_progress(now, limits);
             if is_late {
                 reader.end_late(connection);
             }

@@ -11,7 +11,7 @@ use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
 use super::respond::{Answered, Responder};
-use super::unsent::{Progress, Unsent};
+use super::unsent::{Pace, Progress, Unsent};
 use super::writer::After;
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::gate::Place;
@@ -135,7 +135,7 @@ impl Connection {
 
     /// Looks how far the client has come with reading. True if it is too early to end the connection although its deadline
     /// has passed: until the client has taken what was answered, its own time has not begun.
-    pub(crate) fn note_progress(&mut self, now: Instant) -> bool {
+    pub(crate) fn note_progress(&mut self, now: Instant, limits: &Limits) -> bool {
         let pending = match (&self.unsent, &self.waiting) {
             (Some(unsent), _) => unsent.outbox.pending_bytes(),
             (None, Waiting::Request | Waiting::End { .. }) => 0,
@@ -147,7 +147,19 @@ impl Connection {
             self.since = now;
             return self.progress.take().is_some();
         }
-        self.progress.replace(progress).is_none_or(|before| before.is_enough(&progress))
+        let Some(before) = self.progress else {
+            self.progress = Some(progress);
+            return true;
+        };
+        match before.pace(&progress, limits.unreported_bytes) {
+            Pace::Enough => {
+                self.progress = Some(progress);
+                true
+            }
+            // Counted from the same moment on: if it did read, that shows in time.
+            Pace::Unknown => true,
+            Pace::TooSlow => false,
+        }
     }
 
     /// What has been written and the client's system has not taken, in bytes.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::connection::Next;
 use super::outbox::Outbox;
 
-/// A client that takes less than this a second, on average over the time that it may take nothing at all, is not reading.
+/// A client that reads less than this a second is not reading.
 const READER_BYTES_PER_SECOND_MIN: u128 = 1024;
 
 /// What has been answered on a connection and not been written. It comes before all else there.
@@ -31,10 +31,26 @@ pub(super) struct Progress {
     pub(super) left: u64,
 }
 
+/// Whether a client reads fast enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Enough,
+    /// It may have read enough without its system having said so.
+    Unknown,
+    TooSlow,
+}
+
 impl Progress {
-    /// Whether it has taken enough until `later`.
-    pub(super) fn is_enough(&self, later: &Self) -> bool {
+    /// How fast it has read until `later`. Its system may hold back the news of `unreported` bytes.
+    pub(super) fn pace(&self, later: &Self, unreported: u64) -> Pace {
+        let expected = (later.since - self.since).as_millis() * READER_BYTES_PER_SECOND_MIN;
         let taken = self.left.saturating_sub(later.left);
-        u128::from(taken) * 1000 >= (later.since - self.since).as_millis() * READER_BYTES_PER_SECOND_MIN
+        if u128::from(taken) * 1000 >= expected {
+            Pace::Enough
+        } else if u128::from(taken + unreported) * 1000 >= expected {
+            Pace::Unknown
+        } else {
+            Pace::TooSlow
+        }
     }
 }

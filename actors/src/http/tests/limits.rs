@@ -1,6 +1,6 @@
 //! How long and how much a client may take.
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
 
@@ -9,7 +9,14 @@ const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(3600);
 
 fn patient() -> Limits {
-    Limits { head_timeout: LONG, idle_timeout: LONG, write_timeout: LONG, linger: LONG, ..Limits::default() }
+    Limits {
+        head_timeout: LONG,
+        idle_timeout: LONG,
+        write_timeout: LONG,
+        unreported_bytes: 0,
+        linger: LONG,
+        ..Limits::default()
+    }
 }
 
 /// Sends a byte now and then until the server has had enough: it answers, or ends the connection.
@@ -119,6 +126,23 @@ fn a_reader_that_stops_is_given_up() {
         // Whether it is a reset or not: there is less than was promised.
         let _ = stopped.read_to_end(&mut rest);
         assert!(rest.len() < huge, "{}", rest.len());
+    }
+}
+
+#[test]
+fn a_reader_above_the_least_rate_is_not_cut_off_though_its_system_reports_in_steps() {
+    const PAUSE: Duration = Duration::from_millis(125);
+    let limits = Limits { write_timeout: SHORT, unreported_bytes: 64 << 10, ..patient() };
+    let site = Site::with_limits(limits);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+    socket.set_recv_buffer_size(1).expect("it is a socket");
+    socket.connect(&site.address.into()).expect("somebody listens");
+    let mut client = TcpStream::from(socket);
+    send(&mut client, &get("/large.bin"));
+    // 2 KiB/s, for longer than what has come already lasts.
+    for _ in 0..40 {
+        client.read_exact(&mut [0; 256]).expect("nobody is cut off who reads");
+        std::thread::sleep(PAUSE);
     }
 }
 
