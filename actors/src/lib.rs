@@ -19,4 +19,4 @@ pub mod site;
 pub mod store;
 
 pub use config::Config;
-pub use server::{Server, StartError};
+pub use server::{NotEnded, Server, StartError};

@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use rustix::fs::FlockOperation;
 
 use crate::acceptor::{self, Acceptor, Listener};
@@ -84,8 +87,19 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// What did not end when the server was stopped. What was acknowledged is on disk all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} did not end in time; what was acknowledged is on disk")]
+pub struct NotEnded(&'static str);
+
+/// How long the Acceptor has to end: longer than the deadlines of its sessions together.
+const ACCEPTOR_PATIENCE: Duration = Duration::from_secs(15);
+/// How long each of the other actors has.
+const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running server. Dropping it ends it: no more connections are accepted, sessions are drained to a deadline, then
-/// Router, Index and FileServers end, and last the store.
+/// Router, Index and FileServers end, then the store, and last the access log. Where something may hang, use
+/// [`Server::stop`].
 #[derive(Debug)]
 pub struct Server {
     // Dropped in this order.
@@ -101,8 +115,9 @@ struct Actors {
     router: Running<RouterHandle>,
     index: Running<IndexHandle>,
     sites: Vec<SiteActors>,
+    store: Running<StoreHandle>,
+    /// Last, because it may be a pipe that nobody reads.
     access_log: Option<Running<AccessLogHandle>>,
-    _store: Running<StoreHandle>,
 }
 
 /// The actors of one site.
@@ -129,9 +144,54 @@ impl Server {
         let index = index::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let router = router::start(router_mailbox, inventory, store.clone(), index.clone())?;
-        let actors = Actors { router, index, sites, access_log, _store: store };
+        let actors = Actors { router, index, sites, store, access_log };
         let acceptor = actors.accept(listeners, &config.limits)?;
         Ok(Self { acceptor, actors, _lock: lock })
+    }
+
+    /// Ends it in order, as dropping it does, but does not wait for ever.
+    ///
+    /// # Errors
+    /// What has not ended. The threads of that go on; the process should end.
+    pub fn stop(self) -> Result<(), NotEnded> {
+        let (begun, steps) = crossbeam_channel::unbounded();
+        let stopper =
+            thread::Builder::new().name("stop".into()).spawn(move || self.stop_step_by_step(&begun));
+        // Without a thread for it the server was dropped, and has ended.
+        let Ok(stopper) = stopper else { return Ok(()) };
+        let (mut step, mut patience) = ("the server", ACCEPTOR_PATIENCE);
+        loop {
+            match steps.recv_timeout(patience) {
+                Ok(begun) => (step, patience) = begun,
+                Err(RecvTimeoutError::Timeout) => return Err(NotEnded(step)),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // It has let go of the channel, so it has come to its end, or has panicked.
+        stopper.join().unwrap_or(Err(NotEnded(step)))
+    }
+
+    /// Says what is ended next, and how long that may take.
+    fn stop_step_by_step(self, begun: &Sender<(&'static str, Duration)>) -> Result<(), NotEnded> {
+        let begin = |step, patience| {
+            // Nobody waits any longer; it goes on all the same.
+            let _ = begun.send((step, patience));
+        };
+        let Self { acceptor, actors, _lock } = self;
+        let Actors { router, index, sites, store, access_log } = actors;
+        begin("some session", ACCEPTOR_PATIENCE);
+        let have_sessions_ended = acceptor.stop();
+        begin("the Router", ACTOR_PATIENCE);
+        drop(router);
+        begin("the Index", ACTOR_PATIENCE);
+        drop(index);
+        begin("the file server of a site", ACTOR_PATIENCE);
+        drop(sites);
+        begin("the store", ACTOR_PATIENCE);
+        drop(store);
+        begin("the access log", ACTOR_PATIENCE);
+        drop(access_log);
+        if have_sessions_ended { Ok(()) } else { Err(NotEnded("some session")) }
     }
 
     /// Where it listens for TCP; none if only Unix sockets lead to it.

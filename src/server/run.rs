@@ -22,8 +22,6 @@ use crate::terminal;
 
 /// Exit status after a second signal, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
-/// How long ending may take, with the deadlines of all actors; a session that ignores them all does not hold it up.
-const PATIENCE: Duration = Duration::from_secs(12);
 /// How long whoever reads the log may take for what is left of it.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -104,20 +102,15 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED.into());
     });
-    exit_after(PATIENCE);
     tracing::info!(target: "server", "stopping");
-    drop(server);
+    let ended = server.stop();
     // The last lines of the log are being written, if anybody reads them.
-    exit_after(LOG_PATIENCE);
-    Ok(())
-}
-
-/// Ends the process in good order after a while, whatever still waits for something then.
-fn exit_after(time: Duration) {
+    let status = i32::from(ended.is_err());
     std::thread::spawn(move || {
-        std::thread::sleep(time);
-        std::process::exit(0);
+        std::thread::sleep(LOG_PATIENCE);
+        std::process::exit(status);
     });
+    Ok(ended?)
 }
 
 /// Two threads write the log to standard output. Each transmission between peers must be printed, so if nobody reads standard

@@ -18,12 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use crossbeam_channel::TryRecvError;
+
 pub use self::listener::Listener;
 
 use self::capacity::Capacity;
 use self::inbox::Inbox;
 use self::poller::{Poller, Shared};
-use self::pool::Pool;
+use self::pool::{AllEnded, Pool};
 use crate::commands::connection::Door;
 use crate::commands::gate::Gate;
 use crate::config::Limits;
@@ -48,6 +50,18 @@ pub struct Acceptor {
     stopping: Arc<AtomicBool>,
     pollers: Vec<PollerHandle>,
     threads: Vec<JoinHandle<()>>,
+    all_ended: AllEnded,
+}
+
+impl Acceptor {
+    /// Ends it as dropping it does, and says whether all sessions have ended.
+    #[must_use]
+    pub(crate) fn stop(self) -> bool {
+        let all_ended = self.all_ended.clone();
+        // Waits for the pollers, which wait for the sessions.
+        drop(self);
+        all_ended.try_recv() != Err(TryRecvError::Empty)
+    }
 }
 
 impl Drop for Acceptor {
@@ -97,10 +111,19 @@ pub(crate) fn start(
         inboxes.iter().map(|(_, _, counts)| services.responder(&admin, Arc::clone(counts), false)).collect();
     let next_id = AtomicU64::new(1);
     let (pool, all_ended) = Pool::new(new_worker(admin, of_sessions), cpus);
-    let shared =
-        Arc::new(Shared { listeners, gate, admin_gate, leaving_gate, limits, next_id, by_cpu, all_ended });
+    let shared = Arc::new(Shared {
+        listeners,
+        gate,
+        admin_gate,
+        leaving_gate,
+        limits,
+        next_id,
+        by_cpu,
+        all_ended: all_ended.clone(),
+    });
     // From here on, dropping it ends the pollers that have been started.
-    let mut acceptor = Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new() };
+    let mut acceptor =
+        Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new(), all_ended };
     for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {
         let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder)?;
         acceptor.threads.push(spawn_vital("poller", move || poller.run())?);

@@ -1,6 +1,8 @@
 //! How processes are ended by a person.
 
 use integration::Sandbox;
+use integration::http::HttpConnection;
+use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
 
 #[test]
@@ -31,4 +33,25 @@ fn an_interrupted_share_or_listen_exits_with_0_and_an_unfinished_one_with_1() {
         running.signal(signal);
         running.finish().expect(code);
     }
+}
+
+#[test]
+fn a_server_that_cannot_end_says_what_hangs_and_exits_with_1() {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "here")]);
+    // Nobody reads the access log, so writing it waits for ever.
+    let log = sandbox.path("log");
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &log, FileType::Fifo, mode, 0).expect("pipes can be made");
+    let _reader = std::fs::File::options().read(true).write(true).open(&log).expect("it is there");
+    let server = sandbox.site_server(&["--access-log", log.to_str().expect("it has a plain name")]);
+    let mut connection = HttpConnection::open(server.address());
+    let agent = format!("User-Agent: {}", "a".repeat(8_000));
+    for _ in 0..40 {
+        // More than a pipe holds.
+        assert_eq!(connection.get("/", &[&agent]).status, 200);
+    }
+    drop(connection);
+    server.process().signal(Signal::TERM);
+    server.finish().expect(1).says(&["server:", "access log", "did not end"]);
 }
