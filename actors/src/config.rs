@@ -22,6 +22,8 @@ pub struct Config {
     pub limits: Limits,
     /// What it may keep of the sites in memory.
     pub cache: CacheConfig,
+    /// Whether each HTTP connection has a thread of its own from its first byte to its last.
+    pub http_threads: bool,
     /// Where each request is written down.
     pub access_log: Option<AccessLogConfig>,
     /// Where it answers questions about itself.
@@ -37,6 +39,7 @@ impl Default for Config {
             sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
             limits: Limits::default(),
             cache: CacheConfig::default(),
+            http_threads: false,
             access_log: None,
             admin: None,
         }

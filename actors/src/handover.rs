@@ -1,6 +1,6 @@
 //! What pollers and session threads hand to each other: connections, with what is to be done for them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,9 @@ use crossbeam_channel::Sender;
 
 use crate::commands::gate::Place;
 use crate::commands::session::SessionId;
-use crate::http::{Connection, Learned, Next, Unsent};
+use crate::http::{Connection, Learned};
 use crate::linux;
+use crate::transport::Transport;
 
 /// What a session is for.
 pub(crate) enum Job {
@@ -18,12 +19,14 @@ pub(crate) enum Job {
     Peer(PeerJob),
     /// To give an answer that has to wait for something.
     Answer(Box<AnswerJob>),
+    /// To serve a connection until it ends, whatever it waits for: HTTP, or a peer.
+    Connection(Box<Connection>),
 }
 
 /// A connection that has begun with the preface of a peer.
 pub(crate) struct PeerJob {
     pub(crate) id: SessionId,
-    pub(crate) stream: Arc<TcpStream>,
+    pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
     /// What has been read, with the preface.
     pub(crate) read: Vec<u8>,
@@ -32,21 +35,22 @@ pub(crate) struct PeerJob {
 }
 
 impl PeerJob {
-    /// None if the peer has no address that others could reach it at.
-    pub(crate) fn new(connection: Connection) -> Option<Self> {
-        let address = connection.visitor.address?;
-        let Connection { id, stream, held: read, place, .. } = connection;
-        Some(Self { id, stream, address, read, place })
+    /// # Errors
+    /// Why the peer cannot be served: it has no address that others could reach it at, or there is no descriptor for the
+    /// mailbox of its session.
+    pub(crate) fn new(connection: Connection) -> Result<Self, &'static str> {
+        let Connection { id, visitor, transport, held: read, mut place, .. } = connection;
+        let address = visitor.address.ok_or("it came through a Unix socket, and a peer needs TCP")?;
+        if !place.take_second() {
+            return Err("too few file descriptors are left for it");
+        }
+        Ok(Self { id, transport, address, read, place })
     }
 }
 
 /// An HTTP connection whose poller must not wait.
 pub(crate) struct AnswerJob {
     pub(crate) connection: Connection,
-    /// What comes first.
-    pub(crate) unsent: Unsent,
-    /// What the poller knows of the request.
-    pub(crate) known: Vec<Learned>,
     /// Where the connection rests afterwards.
     pub(crate) home: PollerHandle,
 }
@@ -59,11 +63,9 @@ pub(crate) enum Arrival {
     Moved(Box<Connection>),
 }
 
-/// A connection after a session has answered.
+/// A connection after a session has waited for what it needed.
 pub(crate) struct Returned {
     pub(crate) connection: Connection,
-    /// What it is to do now: read, linger or close.
-    pub(crate) next: Next,
     pub(crate) learned: Vec<Learned>,
 }
 

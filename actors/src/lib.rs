@@ -17,6 +17,7 @@ pub mod server;
 pub mod session;
 pub mod site;
 pub mod store;
+mod transport;
 
 pub use config::Config;
 pub use server::{NotEnded, Server, StartError};

@@ -34,12 +34,16 @@ pub(crate) struct WebCounts {
 }
 
 impl WebCounts {
-    /// Counts one response.
-    pub(crate) fn count_answer(&self, status: u16, body_bytes: u64) {
+    /// Counts one response, when it begins.
+    pub(crate) fn count_answer(&self, status: u16) {
         if let Some(requests) = self.requests.get(usize::from(status / 100)) {
             requests.fetch_add(1, Ordering::Relaxed);
         }
-        self.body_bytes.fetch_add(body_bytes, Ordering::Relaxed);
+    }
+
+    /// Counts the bytes of a body that were sent, when it ends.
+    pub(crate) fn count_body(&self, bytes: u64) {
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -129,9 +133,10 @@ mod tests {
     #[test]
     fn threads_are_summed() {
         let counts = [Arc::new(WebCounts::default()), Arc::new(WebCounts::default())];
-        counts[0].count_answer(200, 5);
-        counts[1].count_answer(206, 7);
-        counts[1].count_answer(404, 1);
+        for (thread, status, bytes) in [(0, 200, 5), (1, 206, 7), (1, 404, 1)] {
+            counts[thread].count_answer(status);
+            counts[thread].count_body(bytes);
+        }
         assert_eq!(sum(&counts, |counts| &counts.requests[2]), 2);
         assert_eq!(sum(&counts, |counts| &counts.requests[4]), 1);
         assert_eq!(sum(&counts, |counts| &counts.body_bytes), 13);

@@ -19,7 +19,7 @@ use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
-use crate::config::{CacheConfig, Config, Limits, Listen};
+use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
 use crate::file_server::{self, FileServerConfig};
 use crate::http::{self, Site, Sites};
@@ -145,7 +145,7 @@ impl Server {
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let router = router::start(router_mailbox, inventory, store.clone(), index.clone())?;
         let actors = Actors { router, index, sites, store, access_log };
-        let acceptor = actors.accept(listeners, &config.limits)?;
+        let acceptor = actors.accept(listeners, config)?;
         Ok(Self { acceptor, actors, _lock: lock })
     }
 
@@ -211,7 +211,7 @@ impl Server {
 }
 
 impl Actors {
-    fn accept(&self, listeners: Vec<Listener>, limits: &Limits) -> Result<Acceptor, StartError> {
+    fn accept(&self, listeners: Vec<Listener>, config: &Config) -> Result<Acceptor, StartError> {
         let sites = self.sites.iter().map(|site| {
             Site::new(Arc::clone(&site.config), (*site.files).clone(), site.users.as_deref().cloned())
         });
@@ -225,10 +225,9 @@ impl Actors {
             index: (*self.index).clone(),
             stopping: Arc::clone(&http.stopping),
         };
-        let (of_sessions, limits_of_sessions) = (http.clone(), limits.clone());
-        let workers =
-            move |admin, counts| session::workers(services, of_sessions, limits_of_sessions, admin, counts);
-        Ok(acceptor::start(listeners, limits.clone(), &http, workers)?)
+        let (of_sessions, limits) = (http.clone(), config.limits.clone());
+        let workers = move |admin, counts| session::workers(services, of_sessions, limits, admin, counts);
+        Ok(acceptor::start(listeners, config.limits.clone(), config.http_threads, &http, workers)?)
     }
 }
 

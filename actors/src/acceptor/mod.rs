@@ -9,7 +9,6 @@ mod inbox;
 mod listener;
 mod poller;
 mod pool;
-mod reader;
 
 use std::collections::HashMap;
 use std::io;
@@ -84,6 +83,7 @@ impl Drop for Acceptor {
 pub(crate) fn start(
     listeners: Vec<Listener>,
     limits: Limits,
+    http_threads: bool,
     services: &http::Services,
     new_worker: impl FnOnce(Arc<Admin>, Arc<WebCounts>) -> NewWorker,
 ) -> io::Result<Acceptor> {
@@ -107,8 +107,10 @@ pub(crate) fn start(
     let pollers: Vec<PollerHandle> = inboxes.iter().map(|(_, inbox, _)| inbox.handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
         inboxes.iter().filter_map(|(cpu, inbox, _)| Some(((*cpu)?, inbox.handle.clone()))).collect();
-    let responders: Vec<Responder> =
-        inboxes.iter().map(|(_, _, counts)| services.responder(&admin, Arc::clone(counts), false)).collect();
+    let responders: Vec<Responder> = inboxes
+        .iter()
+        .map(|(_, _, counts)| Responder::new(services, Arc::clone(&admin), Arc::clone(counts)))
+        .collect();
     let next_id = AtomicU64::new(1);
     let (pool, all_ended) = Pool::new(new_worker(admin, of_sessions), cpus);
     let shared = Arc::new(Shared {
@@ -117,6 +119,7 @@ pub(crate) fn start(
         admin_gate,
         leaving_gate,
         limits,
+        http_threads,
         next_id,
         by_cpu,
         all_ended: all_ended.clone(),

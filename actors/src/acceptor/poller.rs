@@ -19,15 +19,15 @@ use slab::Slab;
 use super::inbox::Inbox;
 use super::listener::Listener;
 use super::pool::{AllEnded, Pool};
-use super::reader::{Reader, Verdict};
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::gate::{Full, Gate};
 use crate::commands::session::SessionId;
 use crate::config::Limits;
 use crate::handover::{AnswerJob, Arrival, Job, PeerJob, PollerHandle, Returned};
-use crate::http::{Connection, Next, Responder, Unsent};
+use crate::http::{Connection, Driver, Responder, Verdict};
 use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::WebCounts;
+use crate::transport::Transport;
 
 /// Connections accepted in one go, so that those that are here already get their turn.
 const ACCEPTS_MAX: usize = 64;
@@ -64,6 +64,8 @@ pub(super) struct Shared {
     /// For those who have been turned away and do not know it yet.
     pub(super) leaving_gate: Arc<Gate>,
     pub(super) limits: Limits,
+    /// Whether each connection has a session from its first byte to its last.
+    pub(super) http_threads: bool,
     pub(super) next_id: AtomicU64,
     /// The pollers by their processor.
     pub(super) by_cpu: HashMap<usize, PollerHandle>,
@@ -76,7 +78,7 @@ pub(super) struct Poller {
     cpu: Option<usize>,
     inbox: Inbox,
     pool: Pool,
-    reader: Reader,
+    driver: Driver,
     epoll: Epoll,
     resting: Slab<Connection>,
     /// Connections that sessions have, to be ended when the server ends.
@@ -98,13 +100,13 @@ impl Poller {
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&inbox.wake, WAKE, ReadyFor::Reading)?;
-        let reader = Reader::new(responder, shared.limits.clone());
+        let driver = Driver::new(responder, shared.limits.clone());
         let poller = Self {
             shared,
             cpu,
             inbox,
             pool,
-            reader,
+            driver,
             epoll,
             resting: Slab::new(),
             away: HashMap::new(),
@@ -132,7 +134,7 @@ impl Poller {
         }
         let mut ready = Vec::with_capacity(linux::EVENTS_MAX);
         let mut next_sweep = self.now + SWEEP;
-        while !self.reader.responder.is_stopping() {
+        while !self.driver.responder.is_stopping() {
             let wake_at = self.paused_until.map_or(next_sweep, |until| until.min(next_sweep));
             self.round(wake_at.saturating_duration_since(Instant::now()), &mut ready);
             if self.now >= next_sweep {
@@ -152,7 +154,7 @@ impl Poller {
         self.epoll.wait(wait, ready);
         let count = ready.len();
         self.now = Instant::now();
-        self.reader.responder.set_time(SystemTime::now());
+        self.driver.responder.set_time(SystemTime::now());
         for token in ready.drain(..) {
             match token {
                 WAKE => self.take_arrivals(),
@@ -160,7 +162,7 @@ impl Poller {
                 key => self.go_on_with(usize::try_from(key).unwrap_or(usize::MAX)),
             }
         }
-        self.reader.responder.flush_log();
+        self.driver.responder.flush_log();
         self.inbox.handle.count_resting(self.resting.len());
         count
     }
@@ -176,17 +178,14 @@ impl Poller {
     }
 
     fn take_back(&mut self, returned: Returned) {
-        let Returned { mut connection, next, learned } = returned;
+        let Returned { mut connection, learned } = returned;
         self.away.remove(&connection.id);
-        self.reader.responder.learn(learned);
-        let is_stopping = self.reader.responder.is_stopping();
-        let goes_on = match next {
-            _ if connection.unsent.is_some() => true,
-            Next::Close => !connection.end(self.now),
-            Next::Linger => connection.linger(self.now),
-            _ => !is_stopping || connection.linger(self.now),
-        };
-        if goes_on {
+        self.driver.responder.learn(learned);
+        if connection.can_go_on() {
+            self.serve_new(connection);
+        } else if !self.driver.responder.is_stopping() || !connection.is_idle() || connection.linger(self.now)
+        {
+            // In the end its client may be sending already, which would turn closing it into a reset.
             self.rest(connection);
         }
     }
@@ -204,7 +203,7 @@ impl Poller {
                     continue;
                 }
                 // The sockets refuse already.
-                Err(_) if self.reader.responder.is_stopping() => return,
+                Err(_) if self.driver.responder.is_stopping() => return,
                 Err(error) => {
                     if is_due(&mut self.cannot_accept_notice, self.now) {
                         tracing::warn!(target: "acceptor", %error, "cannot accept; trying again");
@@ -222,8 +221,13 @@ impl Poller {
                 Ok(place) => {
                     self.count(|counts| &counts.accepted);
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                    let stream = Arc::new(stream);
-                    self.serve_new(Connection::new(id, stream, visitor, place, self.now));
+                    let transport = Transport::plain(stream);
+                    let connection = Connection::new(id, transport, visitor, place, self.now);
+                    if shared.http_threads {
+                        self.hand_over_whole(connection);
+                    } else {
+                        self.serve_new(connection);
+                    }
                 }
                 Err(full) => self.turn_away(stream, visitor, full),
             }
@@ -237,25 +241,22 @@ impl Poller {
     }
 
     fn count(&self, of: impl Fn(&WebCounts) -> &AtomicU64) {
-        of(self.reader.responder.counts()).fetch_add(1, Ordering::Relaxed);
+        of(self.driver.responder.counts()).fetch_add(1, Ordering::Relaxed);
     }
 
     fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {
         self.count(|counts| &counts.turned_away);
+        let transport = Transport::plain(stream);
         // A request that comes after the answer would turn the closing into a reset; for some there is room to wait for it.
-        if self.reader.turn_away(&stream, visitor)
+        if self.driver.turn_away(&transport, visitor)
             && let Ok(place) = self.shared.leaving_gate.enter(None)
         {
             let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-            let mut connection = Connection::new(id, Arc::new(stream), visitor, place, self.now);
+            let mut connection = Connection::new(id, transport, visitor, place, self.now);
             if connection.linger(self.now) {
                 self.rest(connection);
             }
         }
-        self.note_turned_away(&visitor, full);
-    }
-
-    fn note_turned_away(&mut self, visitor: &Visitor, full: Full) {
         if is_due(&mut self.turned_away_notice, self.now) {
             let open = self.shared.gate.open();
             tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are turned away");
@@ -263,13 +264,13 @@ impl Poller {
     }
 
     fn serve_new(&mut self, mut connection: Connection) {
-        match self.reader.go_on(&mut connection, self.now) {
+        match self.driver.go_on(&mut connection, self.now) {
             Verdict::Rest => match self.better_poller(&connection) {
                 Some(poller) => poller.send(Arrival::Moved(Box::new(connection))),
                 None => self.rest(connection),
             },
             Verdict::Close => {}
-            Verdict::Session(unsent) => self.hand_over(connection, unsent),
+            Verdict::Wait => self.hand_over(connection),
             Verdict::Peer => self.hand_over_peer(connection),
         }
     }
@@ -278,11 +279,11 @@ impl Poller {
         // A connection that has ended a moment ago is not here any more.
         let Some(connection) = self.resting.get_mut(key) else { return };
         let watched_for = connection.ready_for();
-        match self.reader.go_on(connection, self.now) {
+        match self.driver.go_on(connection, self.now) {
             Verdict::Rest => {
                 let ready_for = connection.ready_for();
                 if ready_for != watched_for {
-                    if self.epoll.change(&connection.stream, key as u64, ready_for).is_err() {
+                    if self.epoll.change(&connection.transport, key as u64, ready_for).is_err() {
                         self.resting.remove(key);
                     }
                 } else if connection.requests % STEER_REQUESTS == 0 {
@@ -292,9 +293,9 @@ impl Poller {
             Verdict::Close => {
                 self.resting.remove(key);
             }
-            Verdict::Session(unsent) => {
+            Verdict::Wait => {
                 let connection = self.leave(key);
-                self.hand_over(connection, unsent);
+                self.hand_over(connection);
             }
             Verdict::Peer => {
                 let connection = self.leave(key);
@@ -307,14 +308,14 @@ impl Poller {
     fn rest(&mut self, connection: Connection) {
         let entry = self.resting.vacant_entry();
         // Without memory for one more it is closed.
-        if self.epoll.add(&connection.stream, entry.key() as u64, connection.ready_for()).is_ok() {
+        if self.epoll.add(&connection.transport, entry.key() as u64, connection.ready_for()).is_ok() {
             entry.insert(connection);
         }
     }
 
     fn leave(&mut self, key: usize) -> Connection {
         let connection = self.resting.remove(key);
-        self.epoll.delete(&connection.stream);
+        self.epoll.delete(&connection.transport);
         connection
     }
 
@@ -328,67 +329,67 @@ impl Poller {
     /// The poller on the processor that handles the packets of a connection, unless that is this one, or has more
     /// than twice its share: a network card may send all packets to one processor.
     fn better_poller(&self, connection: &Connection) -> Option<PollerHandle> {
-        if self.reader.responder.is_stopping() {
+        if self.driver.responder.is_stopping() {
             return None;
         }
-        let cpu =
-            linux::incoming_cpu(&connection.stream).filter(|cpu| self.cpu.is_some_and(|own| own != *cpu))?;
+        let cpu = linux::incoming_cpu(&connection.transport)
+            .filter(|cpu| self.cpu.is_some_and(|own| own != *cpu))?;
         let poller = self.shared.by_cpu.get(&cpu)?;
         let resting = poller.resting.load(Ordering::Relaxed);
         let share = self.shared.gate.open() / self.shared.by_cpu.len();
         (resting <= 2 * share + STEER_FREELY).then(|| poller.clone())
     }
 
-    fn hand_over(&mut self, connection: Connection, unsent: Unsent) {
+    /// Has a session wait for what a connection needs.
+    fn hand_over(&mut self, connection: Connection) {
         self.count(|counts| &counts.waited);
-        self.note_away(connection.id, &connection.stream, false);
+        self.note_away(connection.id, &connection.transport, false);
         let home = self.inbox.handle.clone();
-        let known = self.reader.responder.take_learned();
-        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, unsent, known, home })));
+        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, home })));
     }
 
-    fn hand_over_peer(&mut self, mut connection: Connection) {
-        // Its session waits on an eventfd as well. The peer comes back later, as after any lost connection.
-        if !connection.place.take_second() {
-            self.count(|counts| &counts.turned_away);
-            self.note_turned_away(&connection.visitor, Full::InAll);
-            return;
-        }
+    /// Gives a new connection a session for as long as it lasts.
+    fn hand_over_whole(&mut self, connection: Connection) {
+        self.note_away(connection.id, &connection.transport, true);
+        self.pool.start(Job::Connection(Box::new(connection)));
+    }
+
+    fn hand_over_peer(&mut self, connection: Connection) {
+        let (id, transport) = (connection.id, connection.transport.clone());
         match PeerJob::new(connection) {
-            Some(job) => {
-                self.note_away(job.id, &job.stream, true);
+            Ok(job) => {
+                self.note_away(id, &transport, true);
                 self.pool.start(Job::Peer(job));
             }
-            None => tracing::warn!(target: "acceptor", "a peer came through a Unix socket; it needs TCP"),
+            Err(reason) => {
+                self.count(|counts| &counts.turned_away);
+                if is_due(&mut self.turned_away_notice, self.now) {
+                    tracing::warn!(target: "acceptor", reason, "a peer is turned away");
+                }
+            }
         }
     }
 
     /// Remembers a connection, and forgets those that are closed whenever they have become the greater part.
-    fn note_away(&mut self, id: SessionId, stream: &Arc<TcpStream>, is_peer: bool) {
+    fn note_away(&mut self, id: SessionId, transport: &Transport, stays: bool) {
         if self.away.len() > 2 * self.shared.gate.open() + 64 {
             self.away.retain(|_, away| away.stream.strong_count() > 0);
         }
-        self.away.insert(id, Away { stream: Arc::downgrade(stream), is_peer });
+        self.away.insert(id, Away { stream: Arc::downgrade(transport.socket()), stays });
     }
 
     /// Ends what has waited for too long, and lets go of what is of no use any more.
     fn sweep(&mut self) {
-        let (now, limits, reader) = (self.now, &self.shared.limits, &mut self.reader);
-        self.resting.retain(|_, connection| {
-            let is_late = connection.deadline(limits) <= now && !connection.note_progress(now, limits);
-            if is_late {
-                reader.end_late(connection);
-            }
-            !is_late
-        });
+        let (now, driver) = (self.now, &mut self.driver);
+        self.resting.retain(|_, connection| !driver.end_if_late(connection, now));
         self.resting.shrink_to_fit();
-        reader.responder.drop_revoked();
+        self.driver.responder.drop_revoked();
     }
 
     /// Lets what has been begun come to its end: peers see the end of their connection, answers at work are the last.
     fn drain(&mut self, ready: &mut Vec<u64>) {
         let deadline = Instant::now() + DRAIN;
-        self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));
+        self.away.values().filter(|away| away.stays).for_each(|away| away.shut_down(Shutdown::Read));
         // Requests and connections that are here already would be lost to a reset.
         while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
         self.stop_listening();
@@ -407,9 +408,11 @@ impl Poller {
 
     /// Ends the threads of sessions, by force if need be.
     fn end(self) {
-        let Self { shared, inbox, pool, reader, resting, away, .. } = self;
+        let Self { shared, inbox, pool, mut driver, mut resting, away, .. } = self;
+        resting.iter_mut().for_each(|(_, connection)| driver.cut(connection));
+        driver.responder.flush_log();
         // What sessions give back from now on is closed.
-        drop((inbox, pool, reader, resting));
+        drop((inbox, pool, driver, resting));
         let have_ended = |wait| shared.all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
         if away.values().all(|away| away.stream.strong_count() == 0) && have_ended(DRAIN) {
             return;
@@ -435,7 +438,7 @@ fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
 struct Away {
     stream: Weak<TcpStream>,
     /// Whether it stays with its session until the end.
-    is_peer: bool,
+    stays: bool,
 }
 
 impl Away {

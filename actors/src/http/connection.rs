@@ -1,23 +1,20 @@
 //! What is known of an HTTP connection between two reads, and what the bytes of one read lead to. No byte is read or
 //! written and no clock looked at in here; the system is told about ends, and asked what is still on its way.
 
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use socket2::SockRef;
+use std::time::Instant;
 
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
-use super::respond::{Answered, Responder};
+use super::respond::{Deferred, Responder};
 use super::unsent::{Pace, Progress, Unsent};
-use super::writer::After;
+use super::writer::{After, Ask};
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::gate::Place;
 use crate::commands::session::SessionId;
 use crate::config::Limits;
-use crate::linux::{ReadyFor, untaken_bytes};
+use crate::linux::ReadyFor;
+use crate::transport::Transport;
 
 /// What is read and dropped at most from a client that has been answered for the last time.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
@@ -47,7 +44,7 @@ enum Waiting {
 pub(crate) enum Next {
     /// Read when there is more.
     Read,
-    /// The answer to the request at the start of what is left has to wait for something.
+    /// Write what is gathered; then the next answer has to wait for something.
     Wait,
     /// Write what is gathered, and go on.
     Flush,
@@ -63,13 +60,14 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: SessionId,
-    /// Also stands for a Unix socket: the calls that are made on it are the same for both.
-    pub(crate) stream: Arc<TcpStream>,
+    pub(crate) transport: Transport,
     pub(crate) visitor: Visitor,
     /// What has been read and not been used yet: a part of a head, or what waits behind an answer.
     pub(crate) held: Vec<u8>,
     /// What has to be written before more is read.
     pub(crate) unsent: Option<Box<Unsent>>,
+    /// What comes behind that, and has to wait for something else than the client.
+    pub(super) deferred: Option<Box<Deferred>>,
     /// How many requests have been answered.
     pub(crate) requests: u32,
     waiting: Waiting,
@@ -83,7 +81,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         id: SessionId,
-        stream: Arc<TcpStream>,
+        transport: Transport,
         visitor: Visitor,
         place: Place,
         now: Instant,
@@ -91,10 +89,11 @@ impl Connection {
         let (held, waiting) = (Vec::new(), Waiting::First);
         Self {
             id,
-            stream,
+            transport,
             visitor,
             held,
             unsent: None,
+            deferred: None,
             requests: 0,
             waiting,
             since: now,
@@ -164,7 +163,7 @@ impl Connection {
 
     /// What has been written and the client's system has not taken, in bytes.
     fn untaken_bytes(&self) -> u64 {
-        untaken_bytes(&self.stream)
+        self.transport.untaken_bytes()
     }
 
     /// Whether the client has got its last answer and nothing is left to be done for it.
@@ -194,13 +193,12 @@ impl Connection {
     pub(crate) fn linger(&mut self, now: Instant) -> bool {
         self.held = Vec::new();
         self.wait_for(Waiting::End { dropped: 0 }, now);
-        self.stream.shutdown(Shutdown::Write).is_ok()
+        self.transport.end_writing()
     }
 
-    /// Lets the system drop what the client has not taken, when the connection is closed.
-    pub(crate) fn abort(&self) {
-        // Where it does not it keeps that for some minutes more.
-        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
+    /// Whether there is something to do at once: nothing has to be written, or be read by the client, first.
+    pub(crate) fn can_go_on(&self) -> bool {
+        self.unsent.as_ref().is_some_and(|unsent| unsent.outbox.is_empty())
     }
 
     fn wait_for(&mut self, waiting: Waiting, now: Instant) {
@@ -296,11 +294,25 @@ impl Connection {
         now: Instant,
     ) -> Option<Next> {
         let keep_alive = may_keep_alive(head, limits) && !responder.is_stopping();
-        if responder.answer(head, &self.visitor, After::new(keep_alive, head.version)) == Answered::MustWait {
-            return Some(Next::Wait);
-        }
+        let after = After::new(keep_alive, head.version);
+        let need = responder.answer(Ask { head, visitor: &self.visitor, after });
         self.requests = self.requests.saturating_add(1);
         *rest = &rest[head.head_bytes..];
+        let next = self.note_answer(head, keep_alive, rest, now);
+        let Some(need) = need else { return next };
+        let next = next.unwrap_or(Next::Flush);
+        self.deferred = Some(Box::new(Deferred { head: head.keep(), after, need, next }));
+        Some(Next::Wait)
+    }
+
+    /// Returns what comes behind the answer to a request unless that is the next one.
+    fn note_answer(
+        &mut self,
+        head: &RequestHead<'_>,
+        keep_alive: bool,
+        rest: &[u8],
+        now: Instant,
+    ) -> Option<Next> {
         if !keep_alive {
             // A client that wanted to go on may have sent more already.
             let is_clean = head.body == BodyLength::Exact(0) && rest.is_empty() && !head.keep_alive;

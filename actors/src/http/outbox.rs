@@ -3,15 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use crate::commands::asset::Body;
-use crate::linux::send_file;
+use crate::transport::{Patience, Transport};
 
 /// Bodies up to this size are copied behind their head; for larger ones another entry in a `writev` costs less.
 const COPY_BYTES_MAX: usize = 4 * 1024;
@@ -62,7 +59,20 @@ enum Content {
     },
 }
 
-/// What is to be written.
+/// An answer that is not written to its end yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// How many bytes its body has.
+    pub(super) body_bytes: u64,
+    /// How many of them the client has been sent.
+    pub(super) body_sent: u64,
+    /// Where its line for the access log begins, where the number of bytes belongs in it, and where it ends.
+    pub(super) line: [usize; 3],
+    /// Where it ends among all bytes that were gathered.
+    end: u64,
+}
+
+/// What is to be written, and which answers that is.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     copied: Vec<u8>,
@@ -71,6 +81,12 @@ pub(crate) struct Outbox {
     bodies: VecDeque<Reference>,
     /// Of the bodies in memory, as they were gathered.
     referred_bytes: usize,
+    /// Of all bodies that were gathered beside the copied bytes, and how many of these are written.
+    bodies_bytes: u64,
+    bodies_sent: u64,
+    answers: VecDeque<Answer>,
+    /// The lines of these answers for the access log, each without the number of bytes.
+    lines: Vec<u8>,
 }
 
 impl Outbox {
@@ -104,36 +120,64 @@ impl Outbox {
                     return;
                 }
                 self.referred_bytes += range.len();
+                self.bodies_bytes += end - from;
                 Content::Memory(content.slice(range))
             }
             Body::File { .. } if from == end => return,
-            Body::File { file, .. } => Content::File { file: Arc::clone(file), offset: from, end },
+            Body::File { file, .. } => {
+                self.bodies_bytes += end - from;
+                Content::File { file: Arc::clone(file), offset: from, end }
+            }
         };
         self.bodies.push_back(Reference { after, content });
     }
 
-    /// Writes as much as the socket takes at once, and no file.
-    pub(crate) fn write_now(&mut self, stream: &TcpStream) -> io::Result<Written> {
-        while !self.is_empty() {
-            if self.next_is_file() {
-                return Ok(Written::OnDisk);
-            }
-            match self.write_some(stream, SendFlags::DONTWAIT) {
-                Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Written::Full),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(Written::All)
+    /// The buffer for log lines: the line of the next answer belongs at its end.
+    pub(super) fn lines(&mut self) -> &mut Vec<u8> {
+        &mut self.lines
     }
 
-    /// Writes until all is on its way, or the client has taken nothing for as long as the socket's write timeout.
-    pub(crate) fn write_waiting(&mut self, stream: &TcpStream) -> io::Result<Written> {
+    /// Notes that an answer with a body of so many bytes ends here. Its line has been added to the lines unless nobody keeps
+    /// any; `bytes_at` is where in them the number of bytes belongs.
+    pub(super) fn end_answer(&mut self, body_bytes: u64, bytes_at: usize) {
+        let begin = self.answers.back().map_or(0, |answer| answer.line[2]);
+        let end = self.copied.len() as u64 + self.bodies_bytes;
+        let line = [begin, bytes_at, self.lines.len()];
+        self.answers.push_back(Answer { body_bytes, body_sent: body_bytes, line, end });
+    }
+
+    /// Hands over each answer that has been written to its end, with the buffer that its line is in.
+    pub(super) fn settle(&mut self, mut written: impl FnMut(&Answer, &[u8])) {
+        let sent = if self.is_empty() { u64::MAX } else { self.copied_sent as u64 + self.bodies_sent };
+        while let Some(answer) = self.answers.pop_front_if(|answer| answer.end <= sent) {
+            written(&answer, &self.lines);
+        }
+        if self.answers.is_empty() {
+            self.lines.clear();
+        }
+    }
+
+    /// Forgets all that is left, and hands over its answers. The client has not taken the last `untaken` bytes of what was
+    /// written.
+    pub(super) fn cut(&mut self, untaken: u64, mut cut: impl FnMut(&Answer, &[u8])) {
+        let sent = (self.copied_sent as u64 + self.bodies_sent).saturating_sub(untaken);
+        for mut answer in std::mem::take(&mut self.answers) {
+            answer.body_sent = answer.body_bytes.saturating_sub(answer.end - sent.min(answer.end));
+            cut(&answer, &self.lines);
+        }
+        *self = Self::default();
+    }
+
+    /// Writes until all is on its way, the client has to read first, or a file comes next and there is no patience for the
+    /// disk.
+    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
         while !self.is_empty() {
-            let step = if self.next_is_file() {
-                self.send_file(stream).map(|()| std::thread::yield_now())
-            } else {
-                self.write_some(stream, SendFlags::empty())
+            let step = match (self.next_is_file(), patience) {
+                (true, Patience::None) => return Ok(Written::OnDisk),
+                (true, Patience::UntilTimeout) => {
+                    self.send_file(transport).map(|()| std::thread::yield_now())
+                }
+                (false, _) => self.write_some(transport, patience),
             };
             match step {
                 Ok(()) => {}
@@ -148,6 +192,8 @@ impl Outbox {
     pub(super) fn shrink(&mut self) {
         self.copied.shrink_to_fit();
         self.bodies.shrink_to_fit();
+        self.answers.shrink_to_fit();
+        self.lines.shrink_to_fit();
     }
 
     /// How much has not been written.
@@ -166,12 +212,11 @@ impl Outbox {
     }
 
     /// One write of all that comes before the next file.
-    fn write_some(&mut self, stream: &TcpStream, flags: SendFlags) -> io::Result<()> {
-        let flags = flags | SendFlags::NOSIGNAL;
+    fn write_some(&mut self, transport: &Transport, patience: Patience) -> io::Result<()> {
         let sent = if self.bodies.is_empty() {
-            rustix::net::send(stream, &self.copied[self.copied_sent..], flags)
+            transport.write(&[IoSlice::new(&self.copied[self.copied_sent..])], patience, false)
         } else {
-            self.write_vectored(stream, flags)
+            self.write_vectored(transport, patience)
         };
         match sent {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -179,12 +224,13 @@ impl Outbox {
                 self.advance(bytes);
                 Ok(())
             }
-            Err(Errno::INTR) => Ok(()),
-            Err(e) => Err(e.into()),
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(e) => Err(e),
         }
     }
 
-    fn write_vectored(&self, stream: &TcpStream, mut flags: SendFlags) -> rustix::io::Result<usize> {
+    fn write_vectored(&self, transport: &Transport, patience: Patience) -> io::Result<usize> {
+        let mut more_follows = false;
         let mut slices = [IoSlice::new(&[]); 2 * BODIES_MAX + 1];
         let (mut used, mut from) = (0, self.copied_sent);
         let mut bodies = self.bodies.iter();
@@ -192,7 +238,7 @@ impl Outbox {
             let Some(body) = bodies.next() else { break self.copied.len() };
             let Content::Memory(content) = &body.content else {
                 // It shares packets with what follows.
-                flags |= SendFlags::MORE;
+                more_follows = true;
                 break body.after;
             };
             if used + 2 >= slices.len() {
@@ -203,18 +249,22 @@ impl Outbox {
             (used, from) = (used + 2, body.after);
         };
         slices[used] = IoSlice::new(&self.copied[from..end]);
-        rustix::net::sendmsg(stream, &slices[..=used], &mut SendAncillaryBuffer::default(), flags)
+        transport.write(&slices[..=used], patience, more_follows)
     }
 
-    fn send_file(&mut self, stream: &TcpStream) -> io::Result<()> {
+    fn send_file(&mut self, transport: &Transport) -> io::Result<()> {
         let Some(Reference { content: Content::File { file, offset, end }, .. }) = self.bodies.front_mut()
         else {
             return Ok(());
         };
         let count = usize::try_from((*end - *offset).min(SEND_FILE_BYTES_MAX)).unwrap_or(usize::MAX);
-        if count > 0 && send_file(stream, &**file, offset, count)? == 0 {
-            // The file has become shorter than its head says; only an early end tells the client.
-            return Err(ErrorKind::UnexpectedEof.into());
+        if count > 0 {
+            let sent = transport.send_file(file, offset, count)?;
+            if sent == 0 {
+                // The file has become shorter than its head says; only an early end tells the client.
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            self.bodies_sent += sent as u64;
         }
         if offset == end {
             self.bodies.pop_front();
@@ -235,6 +285,7 @@ impl Outbox {
             }
             let referred = content.len().min(bytes);
             content.advance(referred);
+            self.bodies_sent += referred as u64;
             bytes -= referred;
             if !content.is_empty() {
                 break;
@@ -251,6 +302,8 @@ impl Outbox {
             self.copied.shrink_to(KEPT_BYTES);
             self.copied_sent = 0;
             self.referred_bytes = 0;
+            self.bodies_bytes = 0;
+            self.bodies_sent = 0;
         }
     }
 }

@@ -58,8 +58,6 @@ pub(crate) struct Record<'a> {
     pub(crate) version: &'a str,
     pub(crate) host: Option<&'a str>,
     pub(crate) status: u16,
-    /// Of the body.
-    pub(crate) bytes: u64,
     pub(crate) referer: Option<&'a [u8]>,
     pub(crate) user_agent: Option<&'a [u8]>,
 }
@@ -76,7 +74,6 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
     status: u16,
-    bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     referer: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,16 +81,18 @@ struct Line<'a> {
 }
 
 impl Record<'_> {
-    /// Adds a line. Whatever the client sent, it is one.
-    pub(crate) fn append_to(&self, lines: &mut Vec<u8>, format: AccessLogFormat, clock: &Clock) {
-        match format {
+    /// Adds a line without the number of bytes, which is known only when the answer has been sent, and returns where that
+    /// belongs: for [`append_bytes`]. Whatever the client sent, it is one line.
+    pub(crate) fn append_to(&self, lines: &mut Vec<u8>, format: AccessLogFormat, clock: &Clock) -> usize {
+        let bytes_at = match format {
             AccessLogFormat::Combined => self.append_combined(lines, clock),
             AccessLogFormat::Json => self.append_json(lines, clock),
-        }
+        };
         lines.push(b'\n');
+        bytes_at
     }
 
-    fn append_combined(&self, lines: &mut Vec<u8>, clock: &Clock) {
+    fn append_combined(&self, lines: &mut Vec<u8>, clock: &Clock) -> usize {
         match self.address {
             // Writing into a Vec cannot fail, here and below.
             Some(address) => drop(write!(lines, "{}", address.to_canonical())),
@@ -104,14 +103,17 @@ impl Record<'_> {
         push_escaped(lines, self.user.map(str::as_bytes), |byte| byte == b' ');
         let _ = write!(lines, " [{}] \"{} ", clock.combined, self.method);
         push_escaped(lines, Some(self.target.as_bytes()), |_| false);
-        let _ = write!(lines, " {}\" {} {} \"", self.version, self.status, self.bytes);
+        let _ = write!(lines, " {}\" {} ", self.version, self.status);
+        let bytes_at = lines.len();
+        lines.extend_from_slice(b" \"");
         push_escaped(lines, self.referer, |_| false);
         lines.extend_from_slice(b"\" \"");
         push_escaped(lines, self.user_agent, |_| false);
         lines.push(b'"');
+        bytes_at
     }
 
-    fn append_json(&self, lines: &mut Vec<u8>, clock: &Clock) {
+    fn append_json(&self, lines: &mut Vec<u8>, clock: &Clock) -> usize {
         let line = Line {
             time: &clock.rfc3339,
             address: self.address.map(|address| address.to_canonical()),
@@ -121,13 +123,24 @@ impl Record<'_> {
             version: self.version,
             host: self.host,
             status: self.status,
-            bytes: self.bytes,
             referer: self.referer.map(String::from_utf8_lossy),
             user_agent: self.user_agent.map(String::from_utf8_lossy),
         };
         // All of it can be said in JSON.
-        let _ = serde_json::to_writer(lines, &line);
+        let _ = serde_json::to_writer(&mut *lines, &line);
+        // In front of the closing brace.
+        lines.len() - 1
     }
+}
+
+/// Adds how many bytes of a body were sent, and in JSON whether that is not all of it.
+pub(crate) fn append_bytes(lines: &mut Vec<u8>, format: AccessLogFormat, bytes: u64, is_cut: bool) {
+    // Writing into a Vec cannot fail.
+    let _ = match format {
+        AccessLogFormat::Combined => write!(lines, "{bytes}"),
+        AccessLogFormat::Json if is_cut => write!(lines, ",\"bytes\":{bytes},\"cut\":true"),
+        AccessLogFormat::Json => write!(lines, ",\"bytes\":{bytes}"),
+    };
 }
 
 /// Quotation marks, backslashes and all that is not printable ASCII become `\xHH`; nothing becomes a hyphen.
@@ -163,16 +176,18 @@ mod tests {
             version: "HTTP/1.1",
             host: Some("example.org"),
             status: 200,
-            bytes: 2326,
             referer: Some(b"http://example.org/\"start\""),
             user_agent: None,
         }
     }
 
     fn line(record: Record<'_>, format: AccessLogFormat) -> String {
-        let mut lines = Vec::new();
-        record.append_to(&mut lines, format, &clock());
-        String::from_utf8(lines).expect("a line is text")
+        let mut line = Vec::new();
+        let bytes_at = record.append_to(&mut line, format, &clock());
+        let rest = line.split_off(bytes_at);
+        append_bytes(&mut line, format, 2326, false);
+        line.extend_from_slice(&rest);
+        String::from_utf8(line).expect("a line is text")
     }
 
     #[test]

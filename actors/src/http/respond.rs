@@ -1,34 +1,34 @@
 //! What each request is answered with.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use wire::http::{BadRequest, RequestHead, SitePath, Status, prefers_json};
+use wire::http::{BadRequest, KeptHead, RequestHead, SitePath, Status, prefers_json};
 
 use super::access::{self, Access, Proof};
 use super::admin::Admin;
 use super::brief::Brief;
-use super::cors;
+use super::connection::Next;
 use super::leases::{Lease, Leases};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Written};
 use super::sites::{Site, Sites, redirected};
 use super::verified::Verified;
-use super::writer::{After, Request, Writer};
+use super::writer::{After, Ask, Request, Writer};
+use super::{Services, cors};
 use crate::commands::absence::Absence;
-use crate::commands::access_log::AccessLogHandle;
 use crate::commands::asset::Asset;
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::file_server::Found;
 use crate::metrics::WebCounts;
+use crate::transport::{Patience, Transport};
 
-/// Answers requests: those of all connections of a poller, or the one that a session waits for.
+/// Answers requests: those of all connections of a poller, or of a session thread.
 pub(crate) struct Responder {
     sites: Arc<Sites>,
     admin: Arc<Admin>,
     stopping: Arc<AtomicBool>,
-    /// Whether answers may wait, or are to be [`Answered::MustWait`].
-    may_wait: bool,
     /// For each site.
     leases: Vec<Leases>,
     /// For each site, who has proved who they are.
@@ -37,7 +37,7 @@ pub(crate) struct Responder {
     writer: Writer,
 }
 
-/// What has been found out about a request, for the thread that answers it or the next one like it.
+/// What was found out while an answer waited, so that the next one like it need not wait.
 #[derive(Debug)]
 pub(crate) struct Learned {
     site: usize,
@@ -49,36 +49,52 @@ enum Fact {
     /// What a path names.
     Lease(Lease),
     /// Who somebody is.
-    Proof(String, Proof),
+    Proof(Proof),
 }
 
-/// Whether a request has its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// It is in the outbox.
-    Done,
-    /// It has to wait for something. Nothing has been done yet.
-    MustWait,
+/// What an answer has to wait for. `site` is a place in [`Sites::all`].
+#[derive(Debug)]
+pub(super) enum Need {
+    /// All counts are added up.
+    Metrics,
+    /// A password is checked.
+    Password { site: usize },
+    /// FileServer says what the path names.
+    File { site: usize, user: Option<String> },
+}
+
+/// A request whose answer has to wait.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    pub(super) head: KeptHead,
+    pub(super) after: After,
+    pub(super) need: Need,
+    /// What the connection does behind the answer.
+    pub(super) next: Next,
 }
 
 impl Responder {
-    pub(crate) fn new(
-        sites: Arc<Sites>,
-        admin: Arc<Admin>,
-        stopping: Arc<AtomicBool>,
-        counts: Arc<WebCounts>,
-        log: Option<AccessLogHandle>,
-        may_wait: bool,
-    ) -> Self {
+    pub(crate) fn new(services: &Services, admin: Arc<Admin>, counts: Arc<WebCounts>) -> Self {
+        let Services { sites, access_log, stopping } = services.clone();
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
         let verified = sites.all().iter().map(|_| Verified::default()).collect();
-        let writer = Writer::new(counts, log);
-        Self { sites, admin, stopping, may_wait, leases, verified, learned: Vec::new(), writer }
+        let writer = Writer::new(counts, access_log);
+        Self { sites, admin, stopping, leases, verified, learned: Vec::new(), writer }
     }
 
     /// What has been answered and not been written.
-    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
         &mut self.writer.outbox
+    }
+
+    /// Writes what is in the outbox.
+    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
+        self.writer.write(transport, patience)
+    }
+
+    /// Forgets what is in the outbox because its connection ends.
+    pub(super) fn cut(&mut self, visitor: &Visitor, transport: &Transport) {
+        self.writer.cut(visitor, transport);
     }
 
     /// Forgets what belongs to a connection that has failed.
@@ -106,12 +122,12 @@ impl Responder {
         std::mem::take(&mut self.learned)
     }
 
-    /// Takes over what another thread has found out.
+    /// Takes over what was found out, here or by another thread.
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for Learned { site, fact } in learned {
             match fact {
                 Fact::Lease(lease) => self.leases[site].keep(lease),
-                Fact::Proof(user, proof) => proof.note(&mut self.verified[site], &user),
+                Fact::Proof(proof) => proof.note(&mut self.verified[site]),
             }
         }
     }
@@ -131,78 +147,120 @@ impl Responder {
         self.writer.push_bad_request(visitor, bad, !begins_with_head_method(bytes));
     }
 
-    /// Answers a request, into the outbox.
-    pub(crate) fn answer(&mut self, head: &RequestHead<'_>, visitor: &Visitor, after: After) -> Answered {
-        if visitor.door == Door::Admin {
-            // Adding up takes a while.
-            if !self.may_wait {
-                return Answered::MustWait;
-            }
-            let request = Request { head, visitor, after, user: None, fields: "", site_fields: "" };
-            match self.admin.page(head) {
-                Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
-                Err(brief) => self.writer.push_brief(&request, &brief),
-            }
-            return Answered::Done;
+    /// Answers a request, into the outbox, unless that has to wait for something: then [`Responder::answer_deferred`] gives
+    /// the answer.
+    pub(super) fn answer(&mut self, ask: Ask<'_>) -> Option<Need> {
+        let head = ask.head;
+        if ask.visitor.door == Door::Admin {
+            return Some(Need::Metrics);
         }
         let index = self.sites.index_of(head.host);
         let site = &self.sites.all()[index];
-        let cors = site.config.cors.as_ref();
-        let fields = cors::fields(cors, head);
-        let mut request =
-            Request { head, visitor, after, user: None, fields: &fields, site_fields: site.fields() };
         if let Some(mut brief) = Brief::for_method(head.method) {
-            brief.fields.to_mut().push_str(cors::preflight_fields(cors, head));
-            self.writer.push_brief(&request, &brief);
-            return Answered::Done;
+            brief.fields.to_mut().push_str(cors::preflight_fields(site.config.cors.as_ref(), head));
+            push_brief(&mut self.writer, site, None, ask, &brief);
+            return None;
         }
-        let mut granted = None;
-        if let Some(users) = &site.users {
-            match access::check(users, &mut self.verified[index], head, self.may_wait) {
-                Access::Granted { user, proof, is_new } => {
-                    if is_new {
-                        self.learned.push(Learned { site: index, fact: Fact::Proof(user.clone(), proof) });
-                    }
-                    granted = Some((user, proof));
-                }
+        let user = match &site.users {
+            None => None,
+            Some(users) => match access::known(users, &mut self.verified[index], head) {
+                Access::Granted(user) => Some(user),
+                Access::Unknown => return Some(Need::Password { site: index }),
                 Access::Refused(brief) => {
-                    self.writer.push_brief(&request, &brief);
-                    return Answered::Done;
+                    push_brief(&mut self.writer, site, None, ask, &brief);
+                    return None;
                 }
-                Access::MustWait => return Answered::MustWait,
-            }
-            request.user = granted.as_ref().map(|(user, _)| user.as_str());
-        }
-        let path = head.target.path;
+            },
+        };
+        self.answer_user(index, user, ask)
+    }
+
+    /// Answers a request of somebody who may see the site, from what is known, or says what that needs.
+    fn answer_user(&mut self, index: usize, user: Option<String>, ask: Ask<'_>) -> Option<Need> {
+        let site = &self.sites.all()[index];
+        let target = &ask.head.target;
         if !site.config.redirects.is_empty()
-            && let Some((rule, location)) = redirected(&site.config.redirects, path)
+            && let Some((rule, location)) = redirected(&site.config.redirects, target.path)
         {
-            self.writer.push_brief(&request, &Brief::redirect(rule.status, &location, head.target.query));
-            return Answered::Done;
+            let brief = Brief::redirect(rule.status, &location, target.query);
+            push_brief(&mut self.writer, site, user.as_deref(), ask, &brief);
+            return None;
         }
-        if let Some(asset) = self.leases[index].get(path) {
-            asset.touch();
-            self.writer.push_asset(&request, asset);
-            return Answered::Done;
+        let Some(asset) = self.leases[index].get(target.path) else {
+            return Some(Need::File { site: index, user });
+        };
+        asset.touch();
+        push_asset(&mut self.writer, site, user.as_deref(), ask, asset);
+        None
+    }
+
+    /// Waits for what an answer needs, and gives it, into the outbox. Returns what the connection does then.
+    pub(super) fn answer_deferred(&mut self, deferred: Deferred, visitor: &Visitor) -> Next {
+        let Deferred { head, after, mut need, next: then } = deferred;
+        let ask = Ask { head: &head.head(), visitor, after };
+        loop {
+            let next = match need {
+                Need::Metrics => self.answer_admin(ask),
+                Need::Password { site } => self.check_password(site, ask),
+                Need::File { site, user } => self.answer_file(site, user.as_deref(), ask),
+            };
+            match next {
+                Some(next) => need = next,
+                None => return then,
+            }
         }
-        if !self.may_wait {
-            // The session need not check the password again.
-            let proof = granted.map(|(user, proof)| Learned { site: index, fact: Fact::Proof(user, proof) });
-            self.learned.extend(proof);
-            return Answered::MustWait;
+    }
+
+    fn answer_admin(&mut self, ask: Ask<'_>) -> Option<Need> {
+        let request = Request { ask, user: None, fields: "", site_fields: "" };
+        match self.admin.page(ask.head) {
+            Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
+            Err(brief) => self.writer.push_brief(&request, &brief),
         }
-        match find(site, &request) {
+        None
+    }
+
+    fn check_password(&mut self, index: usize, ask: Ask<'_>) -> Option<Need> {
+        let site = &self.sites.all()[index];
+        let checked = site.users.as_ref().map(|users| access::check(users, ask.head)).transpose();
+        match checked {
+            Ok(checked) => {
+                let (user, proof) = checked.unzip();
+                self.learned.extend(proof.map(|proof| Learned { site: index, fact: Fact::Proof(proof) }));
+                self.answer_user(index, user, ask)
+            }
+            Err(brief) => {
+                push_brief(&mut self.writer, site, None, ask, &brief);
+                None
+            }
+        }
+    }
+
+    fn answer_file(&mut self, index: usize, user: Option<&str>, ask: Ask<'_>) -> Option<Need> {
+        let site = &self.sites.all()[index];
+        match find(site, ask.head) {
             Ok(Answer { asset, is_lease, absence }) => {
-                self.writer.push_asset(&request, &asset);
+                push_asset(&mut self.writer, site, user, ask, &asset);
+                let path = ask.head.target.path;
                 if is_lease && Leases::keeps(path) {
                     let lease = Lease { path: path.into(), asset, absence };
                     self.learned.push(Learned { site: index, fact: Fact::Lease(lease) });
                 }
             }
-            Err(brief) => self.writer.push_brief(&request, &brief),
+            Err(brief) => push_brief(&mut self.writer, site, user, ask, &brief),
         }
-        Answered::Done
+        None
     }
+}
+
+fn push_asset(writer: &mut Writer, site: &Site, user: Option<&str>, ask: Ask<'_>, asset: &Asset) {
+    let fields = cors::fields(site.config.cors.as_ref(), ask.head);
+    writer.push_asset(&Request { ask, user, fields: &fields, site_fields: site.fields() }, asset);
+}
+
+fn push_brief(writer: &mut Writer, site: &Site, user: Option<&str>, ask: Ask<'_>, brief: &Brief<'_>) {
+    let fields = cors::fields(site.config.cors.as_ref(), ask.head);
+    writer.push_brief(&Request { ask, user, fields: &fields, site_fields: site.fields() }, brief);
 }
 
 /// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
@@ -223,8 +281,8 @@ struct Answer {
 }
 
 /// Asks FileServer, and waits for it.
-fn find(site: &Site, request: &Request<'_>) -> Result<Answer, Brief<'static>> {
-    let target = &request.head.target;
+fn find(site: &Site, head: &RequestHead<'_>) -> Result<Answer, Brief<'static>> {
+    let target = &head.target;
     let path = match SitePath::decode(target.path, site.config.hidden_files) {
         Ok(path) => Some(path),
         Err(bad) if bad.status() == Status::NotFound => None,
@@ -235,7 +293,7 @@ fn find(site: &Site, request: &Request<'_>) -> Result<Answer, Brief<'static>> {
     match site.files.find(path).map_err(|_| Brief::busy())? {
         Found::Asset(asset) => lease(asset, None),
         Found::Nothing { page, absence } => lease(page, Some(absence)),
-        Found::Listing { html, json } => once(if prefers_json(request.head.fields) { json } else { html }),
+        Found::Listing { html, json } => once(if prefers_json(head.fields) { json } else { html }),
         Found::Busy(Some(page)) | Found::Failed(Some(page)) => once(page),
         Found::Redirect(location) => Err(Brief::redirect(Status::PermanentRedirect, &location, target.query)),
         Found::Refused => Err(Brief::new(Status::Forbidden, "this is not for the web")),

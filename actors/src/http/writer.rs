@@ -1,6 +1,6 @@
 //! How answers are written down: heads, parts, bodies, and the lines about them.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,12 +11,13 @@ use wire::http::{
 };
 
 use super::brief::Brief;
-use super::outbox::Outbox;
-use super::record::{Clock, Record};
+use super::outbox::{Answer, Outbox, Written};
+use super::record::{Clock, Record, append_bytes};
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::asset::{Asset, Representation};
 use crate::commands::connection::{Door, Visitor};
 use crate::metrics::WebCounts;
+use crate::transport::{Patience, Transport};
 
 /// Gathered lines of the access log above which they are handed over.
 const LOG_BYTES_MAX: usize = 32 << 10;
@@ -43,11 +44,17 @@ impl After {
     }
 }
 
-/// A request, and what has been found out about it before its answer is written.
-pub(super) struct Request<'r> {
+/// What is asked, by whom, and what becomes of the connection then.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'r> {
     pub(super) head: &'r RequestHead<'r>,
     pub(super) visitor: &'r Visitor,
     pub(super) after: After,
+}
+
+/// A request, and what has been found out about it before its answer is written.
+pub(super) struct Request<'r> {
+    pub(super) ask: Ask<'r>,
     /// The name that somebody has proved to have.
     pub(super) user: Option<&'r str>,
     /// Fields that the answer gets whatever it is, each with its CRLF.
@@ -85,6 +92,27 @@ impl Writer {
         }
     }
 
+    /// Writes what is in the outbox, and notes which answers are sent.
+    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
+        let written = self.outbox.write(transport, patience)?;
+        let Self { outbox, counts, log, .. } = self;
+        outbox.settle(|answer, lines| note_sent(counts, log.as_mut(), answer, lines));
+        if self.log.as_ref().is_some_and(|log| log.lines.len() > LOG_BYTES_MAX) {
+            self.flush_log();
+        }
+        Ok(written)
+    }
+
+    /// Forgets what is in the outbox because its connection ends, and notes how much of it the client has taken.
+    pub(super) fn cut(&mut self, visitor: &Visitor, transport: &Transport) {
+        let Self { outbox, counts, log, .. } = self;
+        outbox.cut(transport.untaken_bytes(), |answer, lines| {
+            let (sent, of) = (answer.body_sent, answer.body_bytes);
+            tracing::info!(target: "web", %visitor, sent, of, "the connection ended in the middle of an answer");
+            note_sent(counts, log.as_mut(), answer, lines);
+        });
+    }
+
     /// Hands over the lines of the access log that have been gathered.
     pub(super) fn flush_log(&mut self) {
         if let Some(log) = self.log.as_mut().filter(|log| !log.lines.is_empty()) {
@@ -109,7 +137,7 @@ impl Writer {
 
     /// Answers with an asset, or as the conditions and ranges of the request demand (RFC 9110, section 13.2.2).
     pub(super) fn push_asset(&mut self, request: &Request<'_>, asset: &Asset) {
-        let head = request.head;
+        let head = request.ask.head;
         let chosen = Self::choose(head, asset);
         if let Some(validators) = chosen.validators() {
             if head.is_conditional {
@@ -210,9 +238,9 @@ impl Writer {
 
     /// Answers without a file.
     pub(super) fn push_brief(&mut self, request: &Request<'_>, brief: &Brief<'_>) {
-        let has_body = request.head.method != Method::Head;
+        let has_body = request.ask.head.method != Method::Head;
         let fields = [request.fields, if brief.is_of_resource { "" } else { request.site_fields }];
-        let bytes = self.push_brief_head(brief, fields, request.after, has_body);
+        let bytes = self.push_brief_head(brief, fields, request.ask.after, has_body);
         self.note(request, brief.status, bytes);
     }
 
@@ -225,7 +253,7 @@ impl Writer {
             text.len()
         );
         self.end_head(request);
-        let bytes = if request.head.method == Method::Head { 0 } else { text.len() };
+        let bytes = if request.ask.head.method == Method::Head { 0 } else { text.len() };
         self.outbox.copied().extend_from_slice(&text.as_bytes()[..bytes]);
         self.note(request, Status::Ok, bytes as u64);
     }
@@ -236,19 +264,21 @@ impl Writer {
             self.push_brief_head(&Brief::new(bad.status, bad.reason), [""; 2], After::Close, has_body);
         let status = bad.status.code();
         tracing::info!(target: "web", %visitor, status, bytes, reason = bad.reason, "refused");
-        self.counts.count_answer(status, bytes);
-        self.log_line(&Record {
-            address: visitor.address.map(|address| address.ip()),
-            user: None,
-            method: "-",
-            target: "-",
-            version: "-",
-            host: None,
-            status,
+        self.counts.count_answer(status);
+        self.end_answer(
             bytes,
-            referer: None,
-            user_agent: None,
-        });
+            &Record {
+                address: visitor.address.map(|address| address.ip()),
+                user: None,
+                method: "-",
+                target: "-",
+                version: "-",
+                host: None,
+                status,
+                referer: None,
+                user_agent: None,
+            },
+        );
     }
 
     /// Returns the length of the body.
@@ -279,15 +309,16 @@ impl Writer {
     fn end_head(&mut self, request: &Request<'_>) {
         let out = self.outbox.copied();
         out.extend_from_slice(request.fields.as_bytes());
-        push_head_end(out, &self.date, request.after);
+        push_head_end(out, &self.date, request.ask.after);
     }
 
-    /// Writes down that a request has its answer, whose body has so many bytes.
+    /// Notes that a request has its answer, whose body has so many bytes.
     fn note(&mut self, request: &Request<'_>, status: Status, bytes: u64) {
-        let Request { head, visitor, user, .. } = request;
-        self.counts.count_answer(status.code(), bytes);
-        // Who watches the server asks every few seconds, and not for the site.
+        let Request { ask: Ask { head, visitor, .. }, user, .. } = request;
+        self.counts.count_answer(status.code());
+        // Monitoring asks every few seconds, and not for the site.
         if visitor.door == Door::Admin {
+            self.outbox.end_answer(bytes, 0);
             return;
         }
         tracing::info!(
@@ -300,35 +331,50 @@ impl Writer {
             "request"
         );
         if self.log.is_none() {
+            self.outbox.end_answer(bytes, 0);
             return;
         }
         let target = match head.target.query {
             Some(query) => format!("{}?{query}", head.target.path).into(),
             None => std::borrow::Cow::Borrowed(head.target.path),
         };
-        self.log_line(&Record {
-            address: visitor.address.map(|address| address.ip()),
-            user: *user,
-            method: head.method.as_str(),
-            target: &target,
-            version: match head.version {
-                Version::Http10 => "HTTP/1.0",
-                Version::Http11 => "HTTP/1.1",
-            },
-            host: head.host,
-            status: status.code(),
+        self.end_answer(
             bytes,
-            referer: head.fields.values("referer").next(),
-            user_agent: head.fields.values("user-agent").next(),
-        });
+            &Record {
+                address: visitor.address.map(|address| address.ip()),
+                user: *user,
+                method: head.method.as_str(),
+                target: &target,
+                version: match head.version {
+                    Version::Http10 => "HTTP/1.0",
+                    Version::Http11 => "HTTP/1.1",
+                },
+                host: head.host,
+                status: status.code(),
+                referer: head.fields.values("referer").next(),
+                user_agent: head.fields.values("user-agent").next(),
+            },
+        );
     }
 
-    fn log_line(&mut self, record: &Record<'_>) {
-        let Some(log) = &mut self.log else { return };
-        record.append_to(&mut log.lines, log.handle.format(), &log.clock);
-        if log.lines.len() > LOG_BYTES_MAX {
-            self.flush_log();
-        }
+    fn end_answer(&mut self, bytes: u64, record: &Record<'_>) {
+        let bytes_at = match &self.log {
+            Some(log) => record.append_to(self.outbox.lines(), log.handle.format(), &log.clock),
+            None => 0,
+        };
+        self.outbox.end_answer(bytes, bytes_at);
+    }
+}
+
+/// Notes how much of a body was sent. `lines` has the line of the answer, unless it has none.
+fn note_sent(counts: &WebCounts, log: Option<&mut Log>, answer: &Answer, lines: &[u8]) {
+    counts.count_body(answer.body_sent);
+    let [begin, bytes_at, end] = answer.line;
+    if let Some(log) = log.filter(|_| begin < end) {
+        log.lines.extend_from_slice(&lines[begin..bytes_at]);
+        let is_cut = answer.body_sent < answer.body_bytes;
+        append_bytes(&mut log.lines, log.handle.format(), answer.body_sent, is_cut);
+        log.lines.extend_from_slice(&lines[bytes_at..end]);
     }
 }
 

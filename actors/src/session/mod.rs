@@ -18,8 +18,8 @@ use std::time::SystemTime;
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::config::Limits;
-use crate::handover::{AnswerJob, Job, NewWorker, Returned};
-use crate::http::{self, Admin, Responder};
+use crate::handover::{AnswerJob, Job, NewWorker, PeerJob, Returned};
+use crate::http::{self, Admin, Driver, Responder};
 use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
@@ -46,45 +46,44 @@ pub(crate) fn workers(
     counts: Arc<WebCounts>,
 ) -> NewWorker {
     Arc::new(move || {
-        let (services, limits, counts) = (services.clone(), limits.clone(), Arc::clone(&counts));
-        let mut responder = http.responder(&admin, Arc::clone(&counts), true);
+        let (services, counts) = (services.clone(), Arc::clone(&counts));
+        let responder = Responder::new(&http, Arc::clone(&admin), Arc::clone(&counts));
+        let mut driver = Driver::new(responder, limits.clone());
         Box::new(move |job| {
             counts.sessions.fetch_add(1, Ordering::Relaxed);
-            if !isolated(|| run(job, &services, &limits, &mut responder)) {
+            if !isolated(|| run(job, &services, &mut driver)) {
                 tracing::error!(target: "session", "a session panicked; the others go on");
-                responder.reset();
+                driver.responder.reset();
             }
-            responder.flush_log();
+            driver.responder.flush_log();
             counts.sessions.fetch_sub(1, Ordering::Relaxed);
         })
     })
 }
 
 /// Does what a session is for. Whatever goes wrong is logged here and goes no further.
-fn run(job: Job, services: &Services, limits: &Limits, responder: &mut Responder) {
+fn run(job: Job, services: &Services, driver: &mut Driver) {
     match job {
-        Job::Peer(job) => {
-            let _span =
-                tracing::info_span!(target: "session", "session", id = job.id, address = %job.address);
-            let _entered = _span.enter();
-            if let Err(error) = shell::serve(job, services) {
-                tracing::debug!(target: "session", %error, "ended");
+        Job::Peer(job) => run_peer(job, services),
+        Job::Answer(job) => {
+            let AnswerJob { mut connection, home } = *job;
+            driver.responder.set_time(SystemTime::now());
+            if driver.wait(&mut connection) {
+                home.take_back(Returned { connection, learned: driver.take_learned() });
             }
         }
-        Job::Answer(job) => answer(*job, limits, responder),
+        Job::Connection(connection) => match driver.serve(*connection).map(PeerJob::new) {
+            None => {}
+            Some(Ok(job)) => run_peer(job, services),
+            Some(Err(reason)) => tracing::warn!(target: "session", reason, "a peer is turned away"),
+        },
     }
 }
 
-fn answer(job: AnswerJob, limits: &Limits, responder: &mut Responder) {
-    let AnswerJob { mut connection, unsent, known, home } = job;
-    responder.learn(known);
-    responder.set_time(SystemTime::now());
-    match http::serve(&mut connection, unsent, responder, limits) {
-        Ok(next) => home.take_back(Returned { connection, next, learned: responder.take_learned() }),
-        Err(error) => {
-            tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
-            connection.abort();
-            responder.reset();
-        }
+fn run_peer(job: PeerJob, services: &Services) {
+    let _span = tracing::info_span!(target: "session", "session", id = job.id, address = %job.address);
+    let _entered = _span.enter();
+    if let Err(error) = shell::serve(job, services) {
+        tracing::debug!(target: "session", %error, "ended");
     }
 }

@@ -1,8 +1,7 @@
 //! The thread of a peer's session: one socket, one mailbox, one `poll(2)`.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionId, SessionMailbox};
 use crate::handover::PeerJob;
 use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
+use crate::transport::{Patience, Transport};
 
 /// How long to wait for the outcome of a peer's last envelopes: a commit of the store.
 const OUTCOME_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ enum Next {
 struct SessionShell<'a> {
     services: &'a Services,
     session: Session,
-    stream: Arc<TcpStream>,
+    transport: Transport,
     id: SessionId,
     /// From when the Router was asked to let the peer in.
     mailbox: Option<SessionMailbox>,
@@ -62,13 +62,13 @@ struct SessionShell<'a> {
 /// # Errors
 /// Those of the socket.
 pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
-    let PeerJob { id, stream, address, read, place: _place } = job;
-    stream.set_nonblocking(true)?;
+    let PeerJob { id, transport, address, read, place: _place } = job;
+    transport.socket().set_nonblocking(true)?;
     let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
     let (server, nonce) = (services.router.server, rand::random());
     let session = Session::new(id, server, nonce, address.ip(), already, Now::read());
     let effects = Vec::new();
-    let mut shell = SessionShell { services, session, stream, id, mailbox: None, callback: None, effects };
+    let mut shell = SessionShell { services, session, transport, id, mailbox: None, callback: None, effects };
     let next = match shell.run() {
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             return Ok(());
@@ -77,8 +77,8 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     };
     match next {
         Next::End { is_refused: false } => Ok(()),
-        Next::End { is_refused: true } => linger(&shell.stream, &mut shell.session.outgoing),
-        Next::Splice(end) => splice::serve(&shell.stream, end, services),
+        Next::End { is_refused: true } => linger(&shell.transport, &mut shell.session.outgoing),
+        Next::Splice(end) => splice::serve(&shell.transport, end, services),
     }
 }
 
@@ -215,7 +215,7 @@ impl SessionShell<'_> {
     fn read(&mut self) -> io::Result<(Option<Next>, bool)> {
         let room = self.session.incoming.room();
         let room_bytes = room.len();
-        match (&*self.stream).read(room) {
+        match self.transport.read(room, Patience::UntilTimeout) {
             Ok(0) => {
                 let is_stopping = self.services.stopping.load(Ordering::Relaxed);
                 Ok((self.take_in(Input::Closed { is_stopping }), false))
@@ -229,7 +229,7 @@ impl SessionShell<'_> {
 
     /// Writes what the connection takes. Returns whether anything was written.
     fn flush(&mut self) -> io::Result<bool> {
-        flush(&self.stream, &mut self.session.outgoing)
+        flush(&self.transport, &mut self.session.outgoing)
     }
 
     /// Waits until there is something to do. Returns whether the connection can be read.
@@ -260,7 +260,7 @@ impl SessionShell<'_> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.session.may_read());
         wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
-        let stream = PollFd::new(&*self.stream, wanted);
+        let stream = PollFd::new(&self.transport, wanted);
         // A place that is not needed repeats the stream and is not polled.
         let mut fds = [stream.clone(), stream.clone(), stream];
         let mut polled = 1;
@@ -325,12 +325,12 @@ fn place<'a>(fds: &mut [PollFd<'a>; 3], polled: &mut usize, fd: PollFd<'a>) -> u
 }
 
 /// Writes what the connection takes. Returns whether anything was written.
-fn flush(mut stream: &TcpStream, outgoing: &mut Outgoing) -> io::Result<bool> {
+fn flush(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
     let mut wrote = false;
     while outgoing.bytes() > 0 {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
         let count = outgoing.slices(&mut slices);
-        match stream.write_vectored(&slices[..count]) {
+        match transport.write(&slices[..count], Patience::UntilTimeout, false) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 outgoing.advance(written);
@@ -346,16 +346,18 @@ fn flush(mut stream: &TcpStream, outgoing: &mut Outgoing) -> io::Result<bool> {
 
 /// Writes what waits, and sees to it that the peer can read it: closing while unread bytes are here would reset the connection
 /// and take the error with it.
-pub(super) fn linger(mut stream: &TcpStream, outgoing: &mut Outgoing) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(LINGER_WAIT))?;
-    flush(stream, outgoing)?;
-    stream.shutdown(Shutdown::Write)?;
-    stream.set_read_timeout(Some(LINGER_WAIT))?;
+pub(super) fn linger(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<()> {
+    transport.socket().set_nonblocking(false)?;
+    transport.set_write_timeout(LINGER_WAIT)?;
+    flush(transport, outgoing)?;
+    if !transport.end_writing() {
+        return Ok(());
+    }
+    transport.socket().set_read_timeout(Some(LINGER_WAIT))?;
     let deadline = Instant::now() + LINGER_WAIT;
     let mut rest = [0; 4096];
     for _ in 0..LINGER_READS_MAX {
-        if Instant::now() > deadline || stream.read(&mut rest)? == 0 {
+        if Instant::now() > deadline || transport.read(&mut rest, Patience::UntilTimeout)? == 0 {
             break;
         }
     }

@@ -15,6 +15,7 @@ use super::shell::linger;
 use crate::commands::router::{Command, Partner, SPLICE_WAIT};
 use crate::linux;
 use crate::runtime::{NoAnswer, Pending, reply};
+use crate::transport::Transport;
 
 /// How long a transfer may stand still.
 const STALL: Duration = Duration::from_secs(30);
@@ -30,10 +31,12 @@ pub(super) struct End {
 
 /// Waits for the other end, and if this is the session that carries the bytes, carries them.
 pub(super) fn serve(
-    stream: &Arc<TcpStream>,
+    transport: &Transport,
     End { transfer, side }: End,
     services: &Services,
 ) -> io::Result<()> {
+    // Encrypted inside already, the bytes go from socket to socket.
+    let stream = transport.socket();
     let (router, stopping) = (&services.router, &services.stopping);
     let (reply, pending) = reply();
     let asked = router.send(Command::Splice { transfer, side, stream: Arc::clone(stream), reply });
@@ -41,13 +44,13 @@ pub(super) fn serve(
         Some(Ok(Partner::Here(partner))) => partner,
         Some(Ok(Partner::CarriesOn)) => return Ok(()),
         Some(Ok(Partner::Occupied)) => {
-            return refuse(stream, ErrorCode::OutOfPlace, "this end of the transfer is already here");
+            return refuse(transport, ErrorCode::OutOfPlace, "this end of the transfer is already here");
         }
         Some(Ok(Partner::Busy)) => {
-            return refuse(stream, ErrorCode::Busy, "too many transfers wait; try again");
+            return refuse(transport, ErrorCode::Busy, "too many transfers wait; try again");
         }
         _ => {
-            return refuse(stream, ErrorCode::TimedOut, "the other end of the transfer did not come");
+            return refuse(transport, ErrorCode::TimedOut, "the other end of the transfer did not come");
         }
     };
     let (sender, receiver) = match side {
@@ -57,11 +60,11 @@ pub(super) fn serve(
     carry(sender, receiver)
 }
 
-fn refuse(stream: &TcpStream, code: ErrorCode, detail: &str) -> io::Result<()> {
+fn refuse(transport: &Transport, code: ErrorCode, detail: &str) -> io::Result<()> {
     tracing::info!(target: "session", ?code, detail, "refused");
     let mut outgoing = Outgoing::default();
     outgoing.push_message(&ToPeer::Error { code, detail: detail.into() });
-    linger(stream, &mut outgoing)
+    linger(transport, &mut outgoing)
 }
 
 /// Waits for the other end, but not when the server ends.

@@ -154,7 +154,7 @@ fn cores_know_no_socket_file_thread_clock_or_randomness() {
 /// no actor knows another.
 const LAYERS: [&[&str]; 7] = [
     &["linux", "metrics", "site"],
-    &["config", "runtime"],
+    &["config", "runtime", "transport"],
     &["commands"],
     &["http"],
     &["handover"],

@@ -1,11 +1,12 @@
 //! The access log: what its lines say, that nobody can write a line of their own, and that it is moved without loss.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use integration::http::{HttpConnection, until};
+use integration::http::{HttpConnection, get, until};
 use integration::{Process, Sandbox, Server};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -182,5 +183,50 @@ fn a_log_that_cannot_be_written_is_said_at_the_start() {
         let finished = Process::start("server", command).finish().expect(1);
         assert!(finished.lines.is_empty(), "{:?}", finished.lines);
         finished.says(&["cannot write the access log", path, "--access-log"]);
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_logged_and_counted_as_far_as_it_was_sent() {
+    const BYTES: u64 = 64 << 20;
+    for format in ["combined", "json"] {
+        let sandbox = sandbox();
+        let big =
+            std::fs::File::create(sandbox.path("site").join("big.bin")).expect("the place can be written");
+        big.set_len(BYTES).expect("it has holes only");
+        let log = sandbox.path("access.log");
+        let path = log.to_str().expect("temporary folders have plain names");
+        let server = sandbox.site_server(&[
+            "--quiet",
+            "--admin=127.0.0.1:0",
+            "--access-log",
+            path,
+            "--access-log-format",
+            format,
+        ]);
+        let admin = server.process().line("metrics and health on ").parse().expect("it is an address");
+        let mut connection = HttpConnection::open_narrow(server.address());
+        connection.ask("GET", "/big.bin", &[]);
+        let mut taken = vec![0; 1 << 20];
+        connection.stream().read_exact(&mut taken).expect("the answer has begun");
+        drop(connection);
+        let line = until("the answer is logged", || lines(&log).pop());
+        let sent = if format == "json" {
+            let line: Value = serde_json::from_str(&line).expect("it is JSON");
+            assert_eq!((line["status"].as_u64(), line["cut"].as_bool()), (Some(200), Some(true)), "{line}");
+            line["bytes"].as_u64()
+        } else {
+            let rest = line.split("HTTP/1.1\" 200 ").nth(1).expect("the status is that of its head");
+            rest.split(' ').next().and_then(|bytes| bytes.parse().ok())
+        };
+        let sent: u64 = sent.expect("it is a number");
+        assert!((taken.len() as u64 / 2..BYTES / 2).contains(&sent), "{line}");
+        let metrics = get(admin, "/metrics", &[]);
+        let metrics = metrics.text();
+        let counted =
+            metrics.lines().find_map(|line| line.strip_prefix("switchboard_http_body_bytes_total "));
+        let counted: u64 = counted.and_then(|bytes| bytes.parse().ok()).expect("it is counted");
+        assert!((sent..BYTES / 2).contains(&counted), "{counted} of which {sent}");
+        server.stop();
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<
         data: server.data,
         sites: sites.map(|site| build_site(site.options, site.hosts, problems)).collect(),
         cache: CacheConfig { bytes: server.cache_bytes, entries: server.cache_entries },
+        http_threads: server.http_threads,
         access_log: access_log(log, problems),
         admin: server.admin,
     };

@@ -73,9 +73,13 @@ pub(super) struct ServerOptions {
     /// Close a connection that sends no further request for this time
     #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "75s")]
     pub(super) idle_timeout: Duration,
-    /// Close a connection whose client reads less than 1 KiB/s over this time
+    /// Close a connection whose client reads less than 1 KiB/s over this time, but not before 64 s
     #[arg(long, value_name = "TIME", value_parser = timeout, default_value = "30s")]
     pub(super) write_timeout: Duration,
+    /// Give each HTTP connection a thread from its first byte to its last, instead of only while it waits for the disk or a
+    /// password
+    #[arg(long, value_name = "on|off", value_parser = switch, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) http_threads: bool,
     /// Cache at most this many bytes of files in memory, all sites together
     #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "64M")]
     pub(super) cache_bytes: u64,

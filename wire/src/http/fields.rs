@@ -21,6 +21,11 @@ impl<'b> Fields<'b> {
         Self(lines)
     }
 
+    /// The lines as they were received.
+    pub(super) fn as_bytes(self) -> &'b [u8] {
+        self.0
+    }
+
     /// The values of all fields called `name`, in order and trimmed. A list can be spread over several fields (RFC 9110,
     /// section 5.3).
     pub fn values(self, name: &str) -> impl Iterator<Item = &'b [u8]> {

@@ -30,7 +30,7 @@ pub use media_type::{MediaType, NotAMediaType, content_type, is_compressible};
 pub use method::Method;
 pub use range::{Multipart, Part, Wanted, unsatisfied_content_range, wanted_parts};
 pub use request::{
-    BadRequest, HEAD_BYTES_MAX, HEADER_COUNT_MAX, RequestHead, TARGET_BYTES_MAX, parse_request,
+    BadRequest, HEAD_BYTES_MAX, HEADER_COUNT_MAX, KeptHead, RequestHead, TARGET_BYTES_MAX, parse_request,
 };
 pub use response::{BadResponse, RESPONSE_HEAD_BYTES_MAX, ResponseHead, parse_response};
 pub use status::Status;

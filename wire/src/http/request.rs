@@ -76,6 +76,59 @@ pub struct RequestHead<'b> {
     pub head_bytes: usize,
 }
 
+/// A [`RequestHead`] with what it refers to, for a request that is answered after its buffer is used for something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptHead {
+    /// With nothing that is borrowed.
+    rest: RequestHead<'static>,
+    path: Box<str>,
+    query: Option<Box<str>>,
+    host: Option<Box<str>>,
+    fields: Box<[u8]>,
+}
+
+impl RequestHead<'_> {
+    /// Copies what the head refers to.
+    pub fn keep(&self) -> KeptHead {
+        let nothing = Target { path: "", query: None };
+        let Self { method, version, body, keep_alive, expects_continue, is_conditional, .. } = *self;
+        let Self { has_range, accepts_codings, has_origin, head_bytes, .. } = *self;
+        KeptHead {
+            rest: RequestHead {
+                method,
+                version,
+                target: nothing,
+                host: None,
+                fields: Fields::checked(&[]),
+                body,
+                keep_alive,
+                expects_continue,
+                is_conditional,
+                has_range,
+                accepts_codings,
+                has_origin,
+                head_bytes,
+            },
+            path: self.target.path.into(),
+            query: self.target.query.map(Into::into),
+            host: self.host.map(Into::into),
+            fields: self.fields.as_bytes().into(),
+        }
+    }
+}
+
+impl KeptHead {
+    /// The head as it was.
+    pub fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            target: Target { path: &self.path, query: self.query.as_deref() },
+            host: self.host.as_deref(),
+            fields: Fields::checked(&self.fields),
+            ..self.rest.clone()
+        }
+    }
+}
+
 /// Reads the head of the request at the start of `buffer`; `None` if more bytes are needed.
 ///
 /// Bytes after the first [`HEAD_BYTES_MAX`] are ignored, so that the result does not depend on how many have arrived.

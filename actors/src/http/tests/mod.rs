@@ -121,7 +121,8 @@ impl Site {
         };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
-        let acceptor = acceptor::start(vec![listener], limits, &http, workers).expect("there are threads");
+        let acceptor = acceptor::start(vec![listener], limits, has_http_threads(), &http, workers)
+            .expect("there are threads");
         let others = Others { _router: router, _index: index, _store: store, _files: running, _data: data };
         Self {
             address: acceptor.addresses[0],
@@ -286,6 +287,11 @@ fn pattern(bytes: usize) -> Vec<u8> {
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// Whether these are the tests of connections with a thread each: this module is there once for each mode.
+fn has_http_threads() -> bool {
+    module_path!().ends_with("with_threads")
 }
 
 /// Reads up to the end of one head, byte by byte.

@@ -97,6 +97,7 @@ sessions-max             8
 head-timeout             30s
 idle-timeout             75s
 write-timeout            30s
+http-threads             off
 cache-bytes              64M
 cache-entries            65536
 admin                    [::1]:81

@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 26] = [
+const VALUES: [(&str, [&str; 3]); 27] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
@@ -17,6 +17,7 @@ const VALUES: [(&str, [&str; 3]); 26] = [
     ("head-timeout", ["1s", "2s", "3s"]),
     ("idle-timeout", ["1s", "2s", "3s"]),
     ("write-timeout", ["1s", "2s", "3s"]),
+    ("http-threads", ["on", "off", "on"]),
     ("cache-bytes", ["1", "2K", "3M"]),
     ("cache-entries", ["1", "2", "3"]),
     ("admin", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),

@@ -1,0 +1,278 @@
+//! The loop of an HTTP connection: read, answer, write. Pollers and session threads run the same loop. They differ in who
+//! waits: a poller keeps a connection that waits for its client and hands it to a session when it needs the disk or a
+//! password; a session thread of `--http-threads` waits for all of these itself.
+
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use wire::frame::PREFACE;
+use wire::http::{BadRequest, Status};
+
+use super::connection::{Connection, Next};
+use super::outbox::{Outbox, Written};
+use super::respond::{Learned, Responder};
+use super::unsent::Unsent;
+use crate::commands::connection::Visitor;
+use crate::config::Limits;
+use crate::runtime::isolated;
+use crate::transport::{Patience, Transport};
+
+/// Room for one read: a request of a browser, or many small ones.
+const READ_BYTES: usize = 16 << 10;
+
+/// Writes of one connection in a row, beside the first, before the others of the thread get their turn.
+const WRITES_MAX: u32 = 3;
+
+/// How long a session waits for a client that takes nothing. Then its connection goes back to rest until there is room.
+const STALL: Duration = Duration::from_millis(10);
+
+/// How long a thread with a connection of its own waits at least and at most before it looks at deadlines and leases.
+const REST: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It waits for its client.
+    Rest,
+    /// It has ended.
+    Close,
+    /// It needs something that has to be waited for: [`Driver::wait`].
+    Wait,
+    /// It is a peer's.
+    Peer,
+}
+
+/// Serves the HTTP connections of one thread.
+pub(crate) struct Driver {
+    pub(crate) responder: Responder,
+    limits: Limits,
+    buffer: Box<[u8]>,
+}
+
+impl Driver {
+    pub(crate) fn new(responder: Responder, limits: Limits) -> Self {
+        Self { responder, limits, buffer: vec![0; READ_BYTES].into() }
+    }
+
+    /// Writes what is unsent, or else reads once, and works on what has come, without waiting for anything. If that panics
+    /// the connection ends, and nothing else.
+    pub(crate) fn go_on(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+        let mut verdict = Verdict::Close;
+        if !isolated(|| verdict = self.turn(connection, now)) {
+            tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
+            self.responder.reset();
+        }
+        verdict
+    }
+
+    fn turn(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+        let Self { responder, limits, buffer } = self;
+        if let Some(unsent) = connection.unsent.take() {
+            *responder.outbox() = unsent.outbox;
+            let held = std::mem::take(&mut connection.held);
+            return work(connection, &held, Some(unsent.next), responder, limits, now);
+        }
+        let count = match connection.transport.read(buffer, Patience::None) {
+            Ok(0) => return Verdict::Close,
+            Ok(count) => count,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Verdict::Rest;
+            }
+            Err(_) => return Verdict::Close,
+        };
+        if connection.held.is_empty() {
+            return work(connection, &buffer[..count], None, responder, limits, now);
+        }
+        let mut held = std::mem::take(&mut connection.held);
+        held.extend_from_slice(&buffer[..count]);
+        work(connection, &held, None, responder, limits, now)
+    }
+
+    /// Gives the answer that has to wait for something, and writes what has to come from the disk. A client that takes
+    /// nothing is not waited for. False if the connection has ended.
+    pub(crate) fn wait(&mut self, connection: &mut Connection) -> bool {
+        let responder = &mut self.responder;
+        let mut next = Next::Wait;
+        if let Some(unsent) = connection.unsent.take() {
+            *responder.outbox() = unsent.outbox;
+            next = unsent.next;
+        }
+        if next == Next::Wait
+            && let Some(deferred) = connection.deferred.take()
+        {
+            next = responder.answer_deferred(*deferred, &connection.visitor);
+        }
+        let timeout = connection.transport.set_write_timeout(STALL);
+        let written = timeout.and_then(|()| responder.write(&connection.transport, Patience::UntilTimeout));
+        match written {
+            Ok(Written::All) => {
+                connection.note_written(Instant::now());
+                connection.unsent =
+                    (next != Next::Read).then(|| Box::new(Unsent::new(Outbox::default(), next)));
+                true
+            }
+            Ok(Written::Full | Written::OnDisk) => {
+                let unsent = Unsent::new(std::mem::take(responder.outbox()), next);
+                connection.park(unsent, Instant::now());
+                true
+            }
+            Err(error) => {
+                tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
+                responder.cut(&connection.visitor, &connection.transport);
+                connection.transport.reset_at_close();
+                false
+            }
+        }
+    }
+
+    /// Serves a connection on a thread of its own until it ends. One that turns out to be a peer's is returned.
+    pub(crate) fn serve(&mut self, mut connection: Connection) -> Option<Connection> {
+        loop {
+            self.responder.set_time(SystemTime::now());
+            let goes_on = match self.go_on(&mut connection, Instant::now()) {
+                Verdict::Rest => true,
+                Verdict::Close => false,
+                Verdict::Peer => return Some(connection),
+                Verdict::Wait => {
+                    let goes_on = self.wait(&mut connection);
+                    let learned = self.responder.take_learned();
+                    self.responder.learn(learned);
+                    goes_on
+                }
+            };
+            if !goes_on || !(connection.can_go_on() || self.rest(&mut connection)) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits until the client has written, or has read. False if the connection has ended.
+    fn rest(&mut self, connection: &mut Connection) -> bool {
+        self.responder.flush_log();
+        let [rest_min, rest_max] = REST;
+        loop {
+            let now = Instant::now();
+            // Its client may be sending, which would turn closing it into a reset.
+            if self.responder.is_stopping() && connection.is_idle() && !connection.linger(now) {
+                return false;
+            }
+            if self.end_if_late(connection, now) {
+                return false;
+            }
+            let wait = connection.deadline(&self.limits).saturating_duration_since(now);
+            match connection.transport.wait_for(connection.ready_for(), wait.clamp(rest_min, rest_max)) {
+                Ok(true) => return true,
+                Ok(false) => self.responder.drop_revoked(),
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Ends a connection whose client has taken too long: true if it has.
+    pub(crate) fn end_if_late(&mut self, connection: &mut Connection, now: Instant) -> bool {
+        let is_late =
+            connection.deadline(&self.limits) <= now && !connection.note_progress(now, &self.limits);
+        if is_late && !connection.is_answered_for_good() {
+            self.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
+            if connection.unsent.is_some() {
+                self.cut(connection);
+            } else {
+                connection.refuse_as_late(&mut self.responder);
+                // It is closed whether or not the client takes the answer.
+                let _ = self.responder.write(&connection.transport, Patience::None);
+                self.responder.cut(&connection.visitor, &connection.transport);
+            }
+        }
+        is_late
+    }
+
+    /// Gives up a connection with what is unsent.
+    pub(crate) fn cut(&mut self, connection: &mut Connection) {
+        if let Some(unsent) = connection.unsent.take() {
+            *self.responder.outbox() = unsent.outbox;
+            self.responder.cut(&connection.visitor, &connection.transport);
+            connection.transport.reset_at_close();
+        }
+    }
+
+    /// Tells somebody for whom there is no room to come back. False if the connection is to be closed at once: a peer
+    /// understands that.
+    pub(crate) fn turn_away(&mut self, transport: &Transport, visitor: Visitor) -> bool {
+        // Unread bytes would turn the closing into a reset.
+        let count = transport.read(&mut self.buffer, Patience::None).unwrap_or(0);
+        let begun = &self.buffer[..count];
+        if begun.starts_with(&PREFACE) {
+            return false;
+        }
+        let full =
+            BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
+        self.responder.refuse(&visitor, full, begun);
+        let written = self.responder.write(transport, Patience::None);
+        self.responder.cut(&visitor, transport);
+        written.is_ok()
+    }
+
+    /// What was found out while answers waited.
+    pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
+        self.responder.take_learned()
+    }
+}
+
+/// Answers what `bytes` ask for, as far as that needs no waiting; what is `known` to come next comes first.
+fn work(
+    connection: &mut Connection,
+    bytes: &[u8],
+    mut known: Option<Next>,
+    responder: &mut Responder,
+    limits: &Limits,
+    now: Instant,
+) -> Verdict {
+    let mut rest = bytes;
+    let mut is_resumed = known.is_some();
+    let mut writes_left = WRITES_MAX;
+    loop {
+        let next = match known.take() {
+            Some(next) => next,
+            None => connection.advance(&mut rest, responder, limits, now),
+        };
+        let Ok(written) = responder.write(&connection.transport, Patience::None) else {
+            responder.cut(&connection.visitor, &connection.transport);
+            return Verdict::Close;
+        };
+        if std::mem::take(&mut is_resumed) && written == Written::All {
+            connection.note_written(now);
+        }
+        match (next, written) {
+            (Next::Peer, _) => {
+                connection.hold(rest);
+                return Verdict::Peer;
+            }
+            (next, Written::Full | Written::OnDisk) => {
+                connection.hold(rest);
+                connection.park(Unsent::new(std::mem::take(responder.outbox()), next), now);
+                return if written == Written::Full { Verdict::Rest } else { Verdict::Wait };
+            }
+            (Next::Flush, Written::All) if writes_left > 0 => writes_left -= 1,
+            (Next::Flush, Written::All) => {
+                connection.hold(rest);
+                connection.park(Unsent::new(Outbox::default(), Next::Flush), now);
+                return Verdict::Rest;
+            }
+            (Next::Wait, Written::All) => {
+                connection.hold(rest);
+                return Verdict::Wait;
+            }
+            (Next::Read, Written::All) => {
+                connection.hold(rest);
+                return Verdict::Rest;
+            }
+            (Next::Linger, Written::All) => {
+                return if connection.linger(now) { Verdict::Rest } else { Verdict::Close };
+            }
+            (Next::Close, Written::All) => {
+                return if connection.end(now) { Verdict::Close } else { Verdict::Rest };
+            }
+        }
+    }
+}
