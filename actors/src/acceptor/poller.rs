@@ -183,9 +183,7 @@ impl Poller {
         self.driver.responder.learn(learned);
         if connection.can_go_on() {
             self.serve_new(connection);
-        } else if !self.driver.responder.is_stopping() || !connection.is_idle() || connection.linger(self.now)
-        {
-            // In the end its client may be sending already, which would turn closing it into a reset.
+        } else if self.may_rest(&mut connection) {
             self.rest(connection);
         }
     }
@@ -265,6 +263,7 @@ impl Poller {
 
     fn serve_new(&mut self, mut connection: Connection) {
         match self.driver.go_on(&mut connection, self.now) {
+            Verdict::Rest if !self.may_rest(&mut connection) => {}
             Verdict::Rest => match self.better_poller(&connection) {
                 Some(poller) => poller.send(Arrival::Moved(Box::new(connection))),
                 None => self.rest(connection),
@@ -279,7 +278,12 @@ impl Poller {
         // A connection that has ended a moment ago is not here any more.
         let Some(connection) = self.resting.get_mut(key) else { return };
         let watched_for = connection.ready_for();
-        match self.driver.go_on(connection, self.now) {
+        let verdict = self.driver.go_on(connection, self.now);
+        let is_ending = self.driver.responder.is_stopping() && connection.is_idle();
+        match verdict {
+            Verdict::Rest if is_ending && !connection.linger(self.now) => {
+                self.resting.remove(key);
+            }
             Verdict::Rest => {
                 let ready_for = connection.ready_for();
                 if ready_for != watched_for {
@@ -302,6 +306,12 @@ impl Poller {
                 self.hand_over_peer(connection);
             }
         }
+    }
+
+    /// Whether a connection that was served a moment ago rests. While the server ends it only does until its client has seen
+    /// the end: the client may be sending the next request, which would turn closing the connection into a reset.
+    fn may_rest(&self, connection: &mut Connection) -> bool {
+        !self.driver.responder.is_stopping() || !connection.is_idle() || connection.linger(self.now)
     }
 
     /// Waits until the client of a connection has written, or has read.
@@ -350,7 +360,7 @@ impl Poller {
 
     /// Gives a new connection a session for as long as it lasts.
     fn hand_over_whole(&mut self, connection: Connection) {
-        self.note_away(connection.id, &connection.transport, true);
+        self.note_away(connection.id, &connection.transport, false);
         self.pool.start(Job::Connection(Box::new(connection)));
     }
 
@@ -371,11 +381,11 @@ impl Poller {
     }
 
     /// Remembers a connection, and forgets those that are closed whenever they have become the greater part.
-    fn note_away(&mut self, id: SessionId, transport: &Transport, stays: bool) {
+    fn note_away(&mut self, id: SessionId, transport: &Transport, is_peer: bool) {
         if self.away.len() > 2 * self.shared.gate.open() + 64 {
             self.away.retain(|_, away| away.stream.strong_count() > 0);
         }
-        self.away.insert(id, Away { stream: Arc::downgrade(transport.socket()), stays });
+        self.away.insert(id, Away { stream: Arc::downgrade(transport.socket()), is_peer });
     }
 
     /// Ends what has waited for too long, and lets go of what is of no use any more.
@@ -389,7 +399,7 @@ impl Poller {
     /// Lets what has been begun come to its end: peers see the end of their connection, answers at work are the last.
     fn drain(&mut self, ready: &mut Vec<u64>) {
         let deadline = Instant::now() + DRAIN;
-        self.away.values().filter(|away| away.stays).for_each(|away| away.shut_down(Shutdown::Read));
+        self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));
         // Requests and connections that are here already would be lost to a reset.
         while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
         self.stop_listening();
@@ -437,8 +447,8 @@ fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
 /// A connection that a session has.
 struct Away {
     stream: Weak<TcpStream>,
-    /// Whether it stays with its session until the end.
-    stays: bool,
+    /// Whether its session ends when nothing more can be read. An HTTP session looks by itself whether the server ends.
+    is_peer: bool,
 }
 
 impl Away {
