@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 const SEEDS_MIN: u64 = 40;
 const SEEDS_MAX: u64 = 400;
 const TIME: Duration = Duration::from_secs(15);
-/// Seeds that show liveness defects which are known and not mended yet. 262: a message is not delivered within the bound.
-/// 430: a join of a process that was killed arrives late, supersedes the session of the new process, and the peer gives up.
+/// Seeds that fail and whose cause is not mended yet; both are about liveness. 262: a message is not delivered within ten
+/// minutes of virtual time. 430: a peer is sent away for good, perhaps because a join of its killed process arrives late and
+/// supersedes the session of the new one.
 const KNOWN_TO_FAIL: [u64; 2] = [262, 430];
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
 const BELIEF_WATCHED: Duration = Duration::from_secs(5);
 
 /// Up to so many slots everything is compared every second even while changes are reported, because writes through a memory
-/// map or another hard link are not: a comparison takes about 10 us, so this is a hundredth of a processor.
+/// map or another hard link are not: so many comparisons, each a few system calls, are little work for a second.
 const QUICK_SLOTS_MAX: usize = 1024;
 
 /// Shortest time between two slices of a round, and between two rounds, so that a busy writer below the root cannot keep
