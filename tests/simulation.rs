@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 const SEEDS_MIN: u64 = 40;
 const SEEDS_MAX: u64 = 400;
 const TIME: Duration = Duration::from_secs(15);
-/// Seeds that fail and whose cause is not mended yet; both are about liveness. 262: a message is not delivered within ten
-/// minutes of virtual time. 430: a peer is sent away for good, perhaps because a join of its killed process arrives late and
-/// supersedes the session of the new one.
-const KNOWN_TO_FAIL: [u64; 2] = [262, 430];
+/// A seed that shows a liveness defect that is known and not mended yet: after its fourth refusal a message is not sent again
+/// before the peer connects anew, and the connection holds.
+const KNOWN_TO_FAIL: [u64; 1] = [262];
 
 #[test]
 fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {

@@ -45,6 +45,10 @@ pub(super) struct Process {
     /// What a step has decided and the disk has not written yet.
     writing: Option<Out>,
     connection: Option<Connection>,
+    /// The connections whose joining waits among the inputs.
+    joining: VecDeque<LinkId>,
+    /// The connection that the engine knows of, to which its frames go: a later one may stand already.
+    known: Option<LinkId>,
     has_view: bool,
 }
 
@@ -105,6 +109,8 @@ impl World {
             inputs: VecDeque::new(),
             writing: None,
             connection: None,
+            joining: VecDeque::new(),
+            known: None,
             has_view: false,
         });
         self.trace(|| format!("peer {at} starts"));
@@ -186,6 +192,13 @@ impl World {
         let count = process.inputs.len().min(BATCH_MAX);
         let inputs: Vec<Input> = process.inputs.drain(..count).collect();
         let has_frames = inputs.iter().any(|input| matches!(input, Input::Net(Net::Frames(_))));
+        for input in &inputs {
+            match input {
+                Input::Net(Net::Joined { .. }) => process.known = process.joining.pop_front(),
+                Input::Net(Net::Lost | Net::Unreachable(_) | Net::Refused(..)) => process.known = None,
+                _ => {}
+            }
+        }
         let mut out = Out::default();
         if let Err(unreadable) = process.engine.handle(now, inputs, &mut out) {
             return self.fail(|| format!("peer {at}: {unreadable}"));
@@ -237,8 +250,10 @@ impl World {
 
     fn carry_out(&mut self, at: usize, out: Out) {
         let process = self.peers[at].process.as_ref();
-        let connection = process.and_then(|process| process.connection.as_ref());
-        if let Some(link) = connection.filter(|c| c.has_joined).map(|c| c.link)
+        let connection =
+            process.and_then(|process| process.connection.as_ref().map(|c| (c.link, process.known)));
+        if let Some((link, known)) = connection
+            && known == Some(link)
             && !out.to_server.is_empty()
         {
             self.transmit(link, End::Server, out.to_server);
@@ -333,6 +348,7 @@ impl World {
                 ToPeer::Welcome { .. } => {
                     connection.has_joined = true;
                     let server = connection.greeted.expect("the server has greeted");
+                    process.joining.push_back(connection.link);
                     process.inputs.push_back(Input::Net(Net::Joined { server, address: "here".into() }));
                 }
                 ToPeer::Error { code, detail } => {
