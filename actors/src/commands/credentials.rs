@@ -57,7 +57,7 @@ impl CredentialsHandle {
     /// Asks whether this is the password of this user, and waits for the answer.
     ///
     /// A user who is not in the file takes as long as one who is. Passwords that bcrypt cannot tell apart from others,
-    /// those of more than [`PASSWORD_BYTES_MAX`] bytes or with a NUL, are wrong for everybody.
+    /// those of more than 72 bytes or with a NUL, are wrong for everybody.
     ///
     /// # Errors
     /// [`Unavailable`], at once when the mailbox is full.

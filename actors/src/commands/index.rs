@@ -203,7 +203,7 @@ impl IndexHandle {
         pending.wait(timeout)
     }
 
-    /// Tells presence if there is room, and never waits. [`PresenceOutbox`] also keeps what did not fit.
+    /// Tells presence if there is room, and never waits. The Router keeps what did not fit and tells it later.
     ///
     /// # Errors
     /// [`Unsent`] with what was to be told.

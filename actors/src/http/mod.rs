@@ -2,9 +2,9 @@
 //!
 //! A connection that waits for its client rests with a poller of the Acceptor, which answers what can be answered at once: a
 //! warm GET is one read and one write and wakes nobody. An answer that has to wait for something else (the disk, or a
-//! password to be checked) gets the thread of a session ([`Driver::wait`]), and then the connection goes back to rest. So
+//! password to be checked) gets the thread of a session (`Driver::wait`), and then the connection goes back to rest. So
 //! does one whose reader is slow, with what is unsent. With `--http-threads` a connection has a session thread from its first
-//! byte to its last ([`Driver::serve`]).
+//! byte to its last (`Driver::serve`).
 
 mod access;
 mod admin;
