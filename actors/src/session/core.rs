@@ -3,22 +3,21 @@
 //! Frames, commands and the passing of time go in; frames for the peer, commands for the Router and questions come out. No
 //! socket, thread, clock or randomness: the shell has them, and a simulation does without.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, BadFrame, LENGTH_BYTES};
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, KnownPeer, ServerId, Side, ToPeer, ToServer, TransferId, join_proof_text};
-use wire::share::PublishedFile;
+use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer, join_proof_text};
 
 use super::buffers::{Incoming, Outgoing};
+use super::interface::{Answer, Effect, Input, Question};
 use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
-use crate::commands::index::{Found, PublishAnswer};
+use crate::commands::index::Found;
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey};
 use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
@@ -34,87 +33,6 @@ const OUTGOING_BYTES_MAX: usize = 4 << 20;
 const UNHEARD_MAX: u64 = 8_192;
 /// How long a peer may let what is written to it stand before its connection ends.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-
-/// What a session takes in.
-#[derive(Debug)]
-pub enum Input {
-    /// So many bytes were read into the room of [`Session::incoming`].
-    Received(usize),
-    /// The peer sends nothing more. Said is whether that is because the server ends.
-    Closed {
-        /// The server ends.
-        is_stopping: bool,
-    },
-    /// The peer has taken some of [`Session::outgoing`].
-    Written,
-    /// The Router's answer to [`Effect::Join`]; none if there was none in time.
-    Joined(Option<Result<PeerKey, JoinRefused>>),
-    /// Whether the card is on the disk, which has to be known before the peer is welcomed.
-    CardWritten(bool),
-    /// From the Router.
-    Command(SessionCommand),
-    /// There is room again in the mailbox after a command was refused.
-    HasRoom,
-    /// The Router has let go of this session.
-    Released(EndReason),
-    /// The answer to an [`Effect::Ask`]; none if there was none in time.
-    Answered(Option<Answer>),
-    /// The call back has been confirmed at an address, or has failed.
-    Called(Option<SocketAddr>),
-    /// Nothing but time has passed.
-    Tick,
-}
-
-/// What the shell has to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Ask the Router to let the peer in; [`Input::Joined`] and [`Input::CardWritten`] follow.
-    Join(Box<Card>),
-    /// Tell the Router.
-    Tell(MemberCommand),
-    /// Ask; [`Input::Answered`] follows before anything else.
-    Ask(Question),
-    /// Call the peer back on this port; [`Input::Called`] follows some time.
-    Call(u16),
-    /// The peer has heard this in a call; compare it with what was said.
-    Heard([u8; 32]),
-    /// This connection is one end of a transfer, and no peer's session.
-    Splice(TransferId, Side),
-    /// Write what waits, and end the connection. If an error is the last thing, the peer must be able to read it.
-    End {
-        /// Whether the last thing is an error.
-        is_refused: bool,
-    },
-}
-
-/// What has to be asked of others before the next frame is looked at.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Who is known.
-    Who,
-    /// Who has which file.
-    Search(wire::Query, u32),
-    /// Take a part of a share.
-    Publish {
-        /// Counts from 0.
-        part: u32,
-        /// Whether the share is complete with it.
-        last: bool,
-        /// Its files.
-        files: Vec<PublishedFile>,
-    },
-}
-
-/// An answer to a [`Question`] of the same kind.
-#[derive(Debug)]
-pub enum Answer {
-    /// Who is known.
-    Known(Arc<[KnownPeer]>),
-    /// What was found.
-    Found(Found),
-    /// What became of the part.
-    Published(PublishAnswer),
-}
 
 /// Why a session ends, as the peer is told.
 pub(super) type Ended = (ErrorCode, String);

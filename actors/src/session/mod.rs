@@ -3,6 +3,7 @@
 mod buffers;
 mod callback;
 mod core;
+mod interface;
 mod runs;
 mod shell;
 mod splice;
@@ -24,7 +25,8 @@ use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
 pub use self::buffers::{Incoming, Outgoing};
-pub use self::core::{Answer, Effect, Input, Question, Session};
+pub use self::core::Session;
+pub use self::interface::{Answer, Effect, Input, Question};
 
 /// What a session of a peer can ask for.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use wire::frame::PREFACE;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
-use super::core::{Answer, Effect, Input, Question, Session};
+use super::core::Session;
+use super::interface::{Answer, Effect, Input, Question};
 use super::{Services, splice};
 use crate::commands::index::AskerSees;
 use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};

@@ -9,7 +9,8 @@ use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, ServerId, Side, ToPeer, ToServer, join_proof_text};
 
-use super::core::{Answer, Effect, Input, Question, Session};
+use super::core::Session;
+use super::interface::{Answer, Effect, Input, Question};
 use crate::commands::index::{Found, Published};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, TakenStored};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
