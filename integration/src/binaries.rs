@@ -34,9 +34,12 @@ fn build() -> PathBuf {
         .args([
             "build",
             "--quiet",
-            // With the features that `cargo test --workspace` has just built everything with.
+            // With the features that `cargo test --workspace` has just built everything with: those that only tests need
+            // count as soon as one test is asked for. With others all dependencies would be built again.
             "--workspace",
             "--bins",
+            "--test",
+            "architecture",
             "--profile",
             profile,
         ])

@@ -24,7 +24,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Displays a JSON text (RFC 8259) with the same characters escaped as in [`Escaped`], as `\uXXXX`.
+/// Displays a JSON text (RFC 8259) with the same characters escaped as in [`Escaped`], as `\u` and four hex digits.
 ///
 /// The result is valid JSON with the same value, because outside its strings a JSON text has none of these characters
 /// except for line breaks and tabs, which stay. JSON serializers escape C0 controls, but neither DEL, C1 controls
