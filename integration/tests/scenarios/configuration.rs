@@ -80,9 +80,12 @@ fn check_says_what_would_be_served_and_starts_nothing() {
     );
     let finished = server(&sandbox, &["--check"], &[]).finish().expect(0);
     assert_eq!(finished.stderr, "");
-    for words in
-        ["127.0.0.1:0", text_of(&sandbox.path("one")), "site for b.example", text_of(&sandbox.path("two"))]
-    {
+    for words in [
+        "127.0.0.1:0",
+        text_of(&sandbox.path("one")),
+        "hosts = [\"b.example\"]",
+        text_of(&sandbox.path("two")),
+    ] {
         assert!(finished.lines.iter().any(|line| line.contains(words)), "{words}: {:?}", finished.lines);
     }
     assert!(!finished.lines.iter().any(|line| line.starts_with("listening on")));
@@ -104,7 +107,7 @@ fn what_is_wrong_is_said_at_once_with_its_places_and_nothing_starts() {
         for (start, words) in [
             ("server: SWITCHBOARD_HEAD_TIMEOUT: ".to_owned(), "\"30\" is not a time"),
             (place_of(2, 1), "did you mean listen?"),
-            (place_of(6, 9), "true or false"),
+            (place_of(6, 9), "expected a boolean"),
         ] {
             let found = said.iter().find(|line| line.starts_with(&start));
             assert!(found.is_some_and(|line| line.contains(words)), "{start}: {said:?}");

@@ -1,77 +1,75 @@
-//! From the options of all sources to what the actors are told.
+//! From the options to the configuration of the actors.
 
 use std::collections::HashSet;
 
 use actors::Config;
 use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen};
-use actors::site::{Cors, FieldRule, SiteConfig};
+use actors::site::{Cors, SiteConfig};
 
-use super::file::{NamedSite, SiteTable};
-use super::options::{LogOptions, Options, ServerOptions, SiteOptions};
+use super::options::{Options, ServerOptions, SiteOptions};
 use super::shown;
-use super::values::is_unix_path_short_enough;
+use super::site_values::Origin;
+use super::values::{Setting, is_unix_path_short_enough};
 
-/// Adds what contradicts itself to `problems`.
-pub(super) fn build(options: Options, named: Vec<NamedSite>, problems: &mut Vec<String>) -> Config {
-    let Options { server, site, log } = options;
-    let default = SiteTable { hosts: Vec::new(), options: site };
-    let sites = std::iter::once(default).chain(named.into_iter().map(|site| site.table));
+/// Adds options that contradict each other to `problems`.
+pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
+    let Options { server, site, sites } = options;
     let config = Config {
         limits: limits(&server),
-        listen: server.listen,
+        access_log: access_log(&server, problems),
+        listen: values(server.listen),
         data: server.data,
-        sites: sites.map(|site| build_site(site.options, site.hosts, problems)).collect(),
-        cache: CacheConfig { bytes: server.cache_bytes, entries: server.cache_entries },
+        sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
+        cache: CacheConfig { bytes: server.cache_bytes.value, entries: server.cache_entries.get() },
         http_threads: server.http_threads,
-        access_log: access_log(log, problems),
         admin: server.admin,
     };
     check_listen(&config, problems);
     config
 }
 
+fn values<T>(settings: Vec<Setting<T>>) -> Vec<T> {
+    settings.into_iter().map(|setting| setting.value).collect()
+}
+
 fn limits(options: &ServerOptions) -> Limits {
-    let connections = options.sessions_max;
+    let connections = options.sessions_max.get();
     let share = Limits::share_of_one_address(connections);
     Limits {
         connections,
-        connections_per_address: options.connections_per_address.unwrap_or(share),
-        head_timeout: options.head_timeout,
-        idle_timeout: options.idle_timeout,
-        write_timeout: options.write_timeout,
+        connections_per_address: options.connections_per_address.map_or(share, usize::from),
+        head_timeout: options.head_timeout.value,
+        idle_timeout: options.idle_timeout.value,
+        write_timeout: options.write_timeout.value,
         ..Limits::default()
     }
 }
 
-fn build_site(options: SiteOptions, hosts: Vec<String>, problems: &mut Vec<String>) -> SiteConfig {
+fn build_site(options: SiteOptions, problems: &mut Vec<String>) -> SiteConfig {
+    // Of the rules for one field the last that matches decides, so a Cache-Control for all paths goes first.
+    let cache_control = options.cache_control.into_iter().map(|rule| rule.value.0);
+    let (some, all): (Vec<_>, Vec<_>) = cache_control.partition(|rule| rule.paths.is_some());
+    let header = options.header.into_iter().map(|rule| rule.value.0);
     SiteConfig {
         root: options.root,
-        hosts,
+        hosts: options.hosts.into_iter().map(|host| host.value.0).collect(),
         listing: options.listing,
         hidden_files: options.hidden_files,
         clean_urls: options.clean_urls,
         spa: options.spa,
         compression: options.compression,
-        fields: fields(options.rules.header, options.rules.cache_control),
+        fields: header.chain(all).chain(some).collect(),
         cors: cors(options.cors, problems),
-        media_types: options.media_type,
-        redirects: options.rules.redirect,
+        media_types: values(options.media_type),
+        redirects: values(options.redirect),
         users_file: options.users,
     }
 }
 
-/// Of the rules for one field the last that matches decides, so a `Cache-Control` for all paths goes first.
-fn fields(header: Vec<FieldRule>, cache_control: Vec<FieldRule>) -> Vec<FieldRule> {
-    let (some, all): (Vec<_>, Vec<_>) = cache_control.into_iter().partition(|rule| rule.paths.is_some());
-    header.into_iter().chain(all).chain(some).collect()
-}
-
-fn cors(origins: Vec<String>, problems: &mut Vec<String>) -> Option<Cors> {
-    if origins.is_empty() {
-        return None;
-    }
+fn cors(origins: Vec<Setting<Origin>>, problems: &mut Vec<String>) -> Option<Cors> {
+    let origins: Vec<String> = origins.into_iter().map(|origin| origin.value.0).collect();
     if !origins.iter().any(|origin| origin == "*") {
-        return Some(Cors::Origins(origins));
+        return (!origins.is_empty()).then_some(Cors::Origins(origins));
     }
     if origins.len() > 1 {
         problems.push("cors: * allows every origin; leave out the others".to_owned());
@@ -79,12 +77,12 @@ fn cors(origins: Vec<String>, problems: &mut Vec<String>) -> Option<Cors> {
     Some(Cors::Any)
 }
 
-fn access_log(options: LogOptions, problems: &mut Vec<String>) -> Option<AccessLogConfig> {
-    if options.access_log.is_none() && options.access_log_format.is_some() {
+fn access_log(options: &ServerOptions, problems: &mut Vec<String>) -> Option<AccessLogConfig> {
+    let format = options.access_log_format.as_ref().map(|format| format.value);
+    if options.access_log.is_none() && format.is_some() {
         problems.push("access_log_format has no effect without access_log".to_owned());
     }
-    let format = options.access_log_format.unwrap_or_default();
-    options.access_log.map(|path| AccessLogConfig { path, format })
+    options.access_log.clone().map(|path| AccessLogConfig { path, format: format.unwrap_or_default() })
 }
 
 /// Addresses to listen on, with that of the metrics, have to be different. Port 0 is a different port each time.

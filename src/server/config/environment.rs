@@ -2,49 +2,34 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Args, Command, CommandFactory};
 use wire::escape::Escaped;
 
-use super::options::{Arguments, Options};
-use super::{Layer, check_value, is_list, nearest};
+use super::options::{Options, keys};
+use super::{did_you_mean, explain};
 
 const PREFIX: &str = "SWITCHBOARD_";
 
-/// Reads the variables that start with [`PREFIX`].
-pub(super) fn read(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-    problems: &mut Vec<String>,
-) -> Layer {
-    let mut command = Arguments::command().no_binary_name(true);
-    let options = Options::augment_args(Command::new("server"));
-    let ids = options.get_arguments().map(|option| option.get_id().as_str()).chain(["config"]);
-    let known: Vec<(String, &str)> = ids.map(|id| (id.to_ascii_uppercase(), id)).collect();
-    let mut layer = Layer::new();
+/// Sets `options` to what the variables that start with [`PREFIX`] say.
+pub(super) fn apply(options: &mut Options, variables: &[(OsString, OsString)], problems: &mut Vec<String>) {
+    let keys: Vec<String> = keys::<Options>().chain(["config".to_owned()]).collect();
+    let known: Vec<String> = keys.iter().map(|key| key.to_ascii_uppercase()).collect();
     for (name, value) in variables {
         let name = name.to_string_lossy();
         let Some(suffix) = name.strip_prefix(PREFIX).filter(|suffix| !is_of_kubernetes(suffix)) else {
             continue;
         };
-        let Some(&(_, id)) = known.iter().find(|(variable, _)| variable == suffix) else {
-            let hint = nearest(suffix, known.iter().map(|(variable, _)| &**variable));
-            let hint =
-                hint.map_or_else(String::new, |variable| format!("; did you mean {PREFIX}{variable}?"));
+        let Some(index) = known.iter().position(|variable| variable == suffix) else {
+            let hint = did_you_mean(PREFIX, suffix, &known);
             problems.push(format!("{}: the server has no such variable{hint}", Escaped(&name)));
             continue;
         };
-        let mut values = values(&value);
-        if values.len() > 1 && !options.get_arguments().any(|option| option.get_id() == id && is_list(option))
+        // Settings::load has read the file already.
+        if keys[index] != "config"
+            && let Err(error) = options.set(&keys[index], &values(value))
         {
-            problems.push(format!("{name}: this option has one value only"));
-            continue;
+            problems.push(format!("{name}: {}", explain(&error)));
         }
-        values.retain(|value| {
-            let checked = check_value(&mut command, id, value);
-            checked.map_err(|message| problems.push(format!("{name}: {message}"))).is_ok()
-        });
-        layer.push((id.to_owned(), values));
     }
-    layer
 }
 
 /// Whether Kubernetes sets this variable for a service with the name `switchboard`.
@@ -53,8 +38,8 @@ fn is_of_kubernetes(suffix: &str) -> bool {
         || ["SERVICE_PORT_", "PORT_"].iter().any(|start| suffix.starts_with(start))
 }
 
-/// The lines of a variable: commas and semicolons can be part of a value. Empty lines, and so an empty variable, set
-/// nothing.
+/// The lines of a variable, because commas and semicolons can be part of a value. Empty lines, and so an empty variable,
+/// set nothing.
 fn values(value: &OsStr) -> Vec<OsString> {
     match value.to_str() {
         Some(text) => text.lines().filter(|line| !line.trim().is_empty()).map(OsString::from).collect(),

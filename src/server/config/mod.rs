@@ -1,9 +1,8 @@
 //! The server's configuration: command line, environment and a TOML file, in this order of precedence, over defaults.
 //!
-//! clap defines each option once: its name, its default and the grammar of its value. The environment and the file are
-//! translated to arguments. Those that a stronger source does not give are put before the command line, and clap parses all
-//! of them together. Each value is also parsed on its own, so that every mistake is reported with its variable or with its
-//! line and column.
+//! `options.rs` defines each option once, for clap and for serde. The sources are applied one after the other, the weakest
+//! first. serde reads a whole file; where it fails, each value is read alone, so that every mistake is reported with its line
+//! and column.
 
 mod build;
 mod check;
@@ -11,31 +10,25 @@ mod environment;
 mod file;
 mod options;
 mod site_values;
-mod summary;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use actors::Config;
 use clap::error::{ContextKind, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
-use wire::escape::Escaped;
+use clap::{CommandFactory, FromArgMatches};
+use wire::escape::{Escaped, EscapedJson};
 
-use self::file::File;
 pub use self::options::{Arguments, LogFormat};
+use self::options::{Options, SiteOptions, defaults, without_defaults};
 
 /// How similar an unknown name has to be to a known one to be taken for a misspelling; `lisen` and `listen` are 0.95.
 const SIMILARITY_MIN: f64 = 0.85;
-
-/// What one source sets: option names with `_` for `-`, and their values as on the command line.
-type Layer = Vec<(String, Vec<OsString>)>;
 
 /// The complete configuration.
 #[derive(Debug, Clone)]
@@ -46,7 +39,7 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Whether it prints only its addresses and warnings.
     pub quiet: bool,
-    /// All options in effect, one a line.
+    /// All options in effect, as a configuration file.
     pub summary: String,
 }
 
@@ -60,27 +53,27 @@ impl Settings {
         command_line: &[OsString],
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Problems> {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let only = |error: clap::Error| Problems(vec![explain(&error)]);
+        let typed = without_defaults(Arguments::command_for_update())
+            .try_get_matches_from(command_line)
+            .map_err(only)?;
+        let in_environment =
+            variables.iter().find(|(name, value)| *name == "SWITCHBOARD_CONFIG" && !value.is_empty());
+        let in_environment = in_environment.map(|(_, path)| PathBuf::from(path));
         let mut problems = Vec::new();
-        let environment = environment::read(variables, &mut problems);
-        let arguments = overlay(command_line, &[&environment]).map_err(|e| Problems(vec![e]))?;
-        let file = match Arguments::from_arg_matches(&arguments).map(|arguments| arguments.config) {
-            Ok(Some(path)) => file::read(&path, &mut problems),
-            _ => Some(File::default()),
+        let options = match typed.get_one("config").cloned().or(in_environment) {
+            Some(path) => file::read(&path, &mut problems),
+            None => Some(defaults()),
         };
         // Without the file, most of what else is wrong would be guesswork.
-        let Some(File { layer, rules, sites }) = file else { return Err(Problems(problems)) };
-        let matches = overlay(command_line, &[&environment, &layer]).map_err(|e| Problems(vec![e]))?;
-        let Arguments { mut options, check, .. } =
-            Arguments::from_arg_matches(&matches).map_err(|e| Problems(vec![explain(&e)]))?;
-        options.site.rules = options.site.rules.or(rules);
-        let (log_format, quiet) = (options.log.log_format, options.log.quiet);
-        let mut summary = summary::of_server(&matches);
-        let named = sites.iter().map(|site| (&site.matches, &site.table.options, &site.table.hosts[..]));
-        for (matches, site, hosts) in std::iter::once((&matches, &options.site, &[][..])).chain(named) {
-            summary.push_str(&summary::of_site(matches, site, hosts));
-        }
-        let config = build::build(options, sites, &mut problems);
-        if check {
+        let Some(mut options) = options else { return Err(Problems(problems)) };
+        environment::apply(&mut options, &variables, &mut problems);
+        options.update_from_arg_matches(&typed).map_err(only)?;
+        let (log_format, quiet) = (options.server.log_format, options.server.quiet);
+        let summary = summary(&options);
+        let config = build::build(options, &mut problems);
+        if typed.get_flag("check") {
             problems.append(&mut check::check(&config));
         }
         if problems.is_empty() {
@@ -89,6 +82,17 @@ impl Settings {
             Err(Problems(problems))
         }
     }
+}
+
+/// All options as a configuration file that is safe to print.
+fn summary(options: &Options) -> String {
+    // TOML cannot express paths that are not UTF-8.
+    let server = toml::to_string(&options.server).unwrap_or_else(|_| format!("{:#?}", options.server));
+    let site = |site: &SiteOptions| toml::to_string(site).unwrap_or_else(|_| format!("{site:#?}"));
+    let sites = options.sites.iter().map(|options| format!("[[site]]\n{}", site(options)));
+    let text: String = [server, site(&options.site)].into_iter().chain(sites).collect();
+    // Strings of TOML have the escapes of JSON.
+    EscapedJson(&text).to_string()
 }
 
 /// Everything that is wrong with a configuration: where it is, if it is in one place, and what would be right.
@@ -101,35 +105,11 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Parses the command line over `layers`, of which the first has precedence over those after it.
-fn overlay(command_line: &[OsString], layers: &[&Layer]) -> Result<ArgMatches, String> {
-    let parse = |arguments: &[OsString]| {
-        Arguments::command().try_get_matches_from(arguments).map_err(|error| explain(&error))
-    };
-    let (program, typed) = command_line.split_at(command_line.len().min(1));
-    let matches = parse(command_line)?;
-    let is_typed = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let mut given: HashSet<&str> = matches.ids().map(clap::Id::as_str).filter(is_typed).collect();
-    let mut arguments = program.to_vec();
-    for (id, values) in layers.iter().copied().flatten() {
-        // A list replaces a list: whoever names one redirect does not want those of the file as well.
-        if !values.is_empty() && given.insert(id) {
-            arguments.extend(values.iter().map(|value| argument(id, value)));
-        }
-    }
-    arguments.extend_from_slice(typed);
-    parse(&arguments)
-}
-
-fn argument(id: &str, value: &OsStr) -> OsString {
-    let mut argument = OsString::from(format!("--{}=", id.replace('_', "-")));
+/// The argument of the command line that gives `value` to an option.
+fn argument(key: &str, value: &OsStr) -> OsString {
+    let mut argument = OsString::from(format!("--{}=", key.replace('_', "-")));
     argument.push(value);
     argument
-}
-
-/// Why `value` is not a value of the option `id` of `command`, which expects no name of a program, if it is not.
-fn check_value(command: &mut Command, id: &str, value: &OsStr) -> Result<(), String> {
-    command.try_get_matches_from_mut([argument(id, value)]).map(drop).map_err(|error| explain(&error))
 }
 
 /// The reason without the name of the option, which the reader may not have typed.
@@ -145,16 +125,11 @@ fn explain(error: &clap::Error) -> String {
     }
 }
 
-/// The most similar of the names that are known, if one is similar enough.
-fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let similar = known.map(|known| (strsim::jaro_winkler(name, known), known));
+/// A hint at the most similar of the known names, if one is similar enough. `prefix` is what all of them start with.
+fn did_you_mean(prefix: &str, name: &str, known: &[String]) -> String {
+    let similar = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
     let nearest = similar.filter(|(value, _)| *value >= SIMILARITY_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
-    nearest.map(|(_, known)| known)
-}
-
-/// Whether the option can be repeated.
-fn is_list(option: &Arg) -> bool {
-    matches!(option.get_action(), ArgAction::Append)
+    nearest.map_or_else(String::new, |(_, known)| format!("; did you mean {prefix}{known}?"))
 }
 
 fn shown(path: &Path) -> String {

@@ -1,10 +1,17 @@
-//! The grammar of values for a web site, as one text or in parts. Errors are texts for whoever has written the value.
+//! The grammar of values for a web site.
 
 use std::net::Ipv6Addr;
 
 use actors::site::{FieldRule, MediaTypeRule, RedirectRule};
+use fluent_uri::Uri;
+use fluent_uri::component::Authority;
 use globset::{GlobBuilder, GlobMatcher};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess};
 use wire::http::{MediaType, Status, is_token};
+
+use super::values::{Grammar, Setting};
 
 /// Fields that have an option of their own.
 const FIELDS_OF_OPTIONS: [(&str, &str); 5] = [
@@ -14,11 +21,38 @@ const FIELDS_OF_OPTIONS: [(&str, &str); 5] = [
     ("Access-Control-Allow-Headers", "cors"),
     ("Access-Control-Max-Age", "cors"),
 ];
-/// RFC 1035, section 2.3.4, as text.
-const HOST_BYTES_MAX: usize = 253;
+/// Longest label of a host name (RFC 1035, section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
+/// A rule of `--header`: `NAME: VALUE` or `PATTERN NAME: VALUE`.
+#[derive(Debug, Clone)]
+pub(super) struct Header(pub(super) FieldRule);
+
+/// A rule of `--cache-control`: `VALUE` or `PATTERN=VALUE`.
+#[derive(Debug, Clone)]
+pub(super) struct CacheControl(pub(super) FieldRule);
+
+/// `*`, or an origin as browsers send it: `scheme://host` or `scheme://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) String);
+
+/// A host name in lower case, or an address (IPv6 in brackets), without port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host(pub(super) String);
+
 /// A pattern of paths: `*.css` matches at every depth, `/assets/*.js` directly in there, `/assets/**` everything below.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct Pattern(GlobMatcher);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        pattern(&text).map(Self)
+    }
+}
+
 pub(super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
     let bad = |why: &str| format!("{text:?} is not a pattern of paths: {why}");
     if text.is_empty() {
@@ -33,57 +67,84 @@ pub(super) fn pattern(text: &str) -> Result<GlobMatcher, String> {
     glob.map(|glob| glob.compile_matcher()).map_err(|e| bad(&e.kind().to_string()))
 }
 
-/// `NAME: VALUE` or `PATTERN NAME: VALUE`.
-pub(super) fn header(text: &str) -> Result<FieldRule, String> {
-    let Some((before, value)) = text.split_once(':') else {
-        return Err(format!("{text:?} is not a field such as 'X-Robots-Tag: noindex'"));
-    };
-    let before = before.trim_start();
-    match before.rsplit_once(char::is_whitespace) {
-        Some((paths, name)) => header_from(Some(pattern(paths.trim())?), name, value),
-        None => header_from(None, before, value),
-    }
+/// `paths` and what follows, as one text.
+fn with_pattern(paths: Option<&GlobMatcher>, separator: char, rest: &str) -> String {
+    paths.map_or_else(|| rest.to_owned(), |paths| format!("{}{separator}{rest}", paths.glob()))
 }
 
-/// [`header`] in parts.
-pub(super) fn header_from(paths: Option<GlobMatcher>, name: &str, value: &str) -> Result<FieldRule, String> {
-    if !is_token(name.as_bytes()) {
-        return Err(format!("{name:?} is not the name of a header field"));
-    }
-    if let Some((_, option)) = FIELDS_OF_OPTIONS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-        return Err(format!("the field {name} has an option of its own: {option}"));
-    }
-    FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
-}
+impl Grammar for Header {
+    const EXPECTED: &str = "a field such as 'X-Robots-Tag: noindex', or a table";
 
-/// `VALUE` or `PATTERN=VALUE`. The text before the first `=` is a pattern only if it has a character that no directive has:
-/// `max-age=60` has no pattern.
-pub(super) fn cache_control(text: &str) -> Result<FieldRule, String> {
-    match text.split_once('=') {
-        Some((paths, value)) if paths.contains(['*', '?', '[', '{', '/', '.']) => {
-            cache_control_from(Some(pattern(paths.trim())?), value)
+    fn parse(text: &str) -> Result<Self, String> {
+        let Some((before, value)) = text.split_once(':') else {
+            return Err(format!("{text:?} is not {}", Self::EXPECTED));
+        };
+        let before = before.trim_start();
+        match before.rsplit_once(char::is_whitespace) {
+            Some((paths, name)) => Self::new(Some(pattern(paths.trim())?), name, value),
+            None => Self::new(None, before, value),
         }
-        _ => cache_control_from(None, text),
+    }
+
+    fn from_table<'de, A: MapAccess<'de>>(table: A) -> Result<Setting<Self>, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            paths: Option<Pattern>,
+            name: String,
+            value: String,
+        }
+        let Table { paths, name, value } = Table::deserialize(MapAccessDeserializer::new(table))?;
+        let paths = paths.map(|pattern| pattern.0);
+        let text = with_pattern(paths.as_ref(), ' ', &format!("{name}: {value}"));
+        Self::new(paths, &name, &value).map(|value| Setting { text, value }).map_err(A::Error::custom)
     }
 }
 
-/// [`cache_control`] in parts.
-pub(super) fn cache_control_from(paths: Option<GlobMatcher>, value: &str) -> Result<FieldRule, String> {
-    let name = "Cache-Control";
-    FieldRule::new(paths, name, field_value(name, value)?).map_err(|error| error.to_string())
+impl Header {
+    pub(super) fn new(paths: Option<GlobMatcher>, name: &str, value: &str) -> Result<Self, String> {
+        if !is_token(name.as_bytes()) {
+            return Err(format!("{name:?} is not the name of a header field"));
+        }
+        if let Some((_, option)) = FIELDS_OF_OPTIONS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
+            return Err(format!("the field {name} has an option of its own: {option}"));
+        }
+        field_rule(paths, name, value).map(Self)
+    }
 }
 
-/// `PATTERN=TYPE`. A pattern cannot have an `=` here, a media type can.
-pub(super) fn media_type(text: &str) -> Result<MediaTypeRule, String> {
-    let (paths, media_type) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} is not a rule such as '*.go=text/plain'"))?;
-    let parsed: Result<MediaType, _> = media_type.trim().parse();
-    let media_type = parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?;
-    Ok(MediaTypeRule { paths: pattern(paths.trim())?, media_type })
+impl Grammar for CacheControl {
+    const EXPECTED: &str = "a value such as 'max-age=60', or a table";
+
+    /// The text before the first `=` is a pattern only if it has a character that no directive has: `max-age=60` has no
+    /// pattern.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (paths, value) = match text.split_once('=') {
+            Some((paths, value)) if paths.contains(['*', '?', '[', '{', '/', '.']) => {
+                (Some(pattern(paths.trim())?), value)
+            }
+            _ => (None, text),
+        };
+        field_rule(paths, "Cache-Control", value).map(Self)
+    }
+
+    fn from_table<'de, A: MapAccess<'de>>(table: A) -> Result<Setting<Self>, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            paths: Option<Pattern>,
+            value: String,
+        }
+        let Table { paths, value } = Table::deserialize(MapAccessDeserializer::new(table))?;
+        let paths = paths.map(|pattern| pattern.0);
+        let text = with_pattern(paths.as_ref(), '=', &value);
+        let rule = field_rule(paths, "Cache-Control", &value).map_err(A::Error::custom)?;
+        Ok(Setting { text, value: Self(rule) })
+    }
 }
 
-/// A field value (RFC 9110, section 5.5) without obs-text.
-fn field_value(name: &str, text: &str) -> Result<String, String> {
+/// Checks a field value (RFC 9110, section 5.5), which must be without obs-text.
+fn field_rule(paths: Option<GlobMatcher>, name: &str, text: &str) -> Result<FieldRule, String> {
     let value = text.trim_matches([' ', '\t']);
     if value.is_empty() {
         return Err(format!("the field {name} has no value"));
@@ -93,77 +154,119 @@ fn field_value(name: &str, text: &str) -> Result<String, String> {
             "the value {value:?} of the field {name} is not all visible ASCII, spaces and tabs"
         ));
     }
-    Ok(value.to_owned())
+    FieldRule::new(paths, name, value.to_owned()).map_err(|error| error.to_string())
 }
 
-/// `*`, or an origin as browsers send it: `scheme://host` or `scheme://host:port`, without a slash at the end.
-pub(super) fn origin(text: &str) -> Result<String, String> {
-    let bad = |why: &str| format!("{text:?} is not an origin: {why}");
-    if text == "*" {
-        return Ok(text.to_owned());
-    }
-    let (scheme, authority) =
-        text.split_once("://").ok_or_else(|| bad("it is like https://example.org, or *"))?;
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
-    if !is_scheme {
-        return Err(bad("its scheme is not one in lower case"));
-    }
-    if authority.contains(['/', '?', '#']) {
-        return Err(bad("nothing comes after the host and its port, not even a slash"));
-    }
-    let (name, port) = split_port(authority);
-    host(name).map_err(|e| bad(&e.to_string()))?;
-    match port {
-        Some("80") if scheme == "http" => Err(bad("browsers leave out :80")),
-        Some("443") if scheme == "https" => Err(bad("browsers leave out :443")),
-        Some(port) if !is_port(port) => Err(bad("its port is not a number up to 65535")),
-        _ => Ok(text.to_owned()),
+impl Grammar for MediaTypeRule {
+    const EXPECTED: &str = "a rule such as '*.go=text/plain'";
+
+    /// A pattern cannot have an `=` here, a media type can.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (paths, media_type) =
+            text.split_once('=').ok_or_else(|| format!("{text:?} is not {}", Self::EXPECTED))?;
+        let parsed: Result<MediaType, _> = media_type.trim().parse();
+        let media_type = parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?;
+        Ok(Self { paths: pattern(paths.trim())?, media_type })
     }
 }
 
-/// A host name in lower case, or an address (IPv6 in brackets), without port.
-pub(super) fn host(text: &str) -> Result<String, String> {
-    let bad = |why: &str| format!("{text:?} is not a host name: {why}");
-    if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return match inside.parse::<Ipv6Addr>() {
-            // In the canonical form, which browsers send.
-            Ok(address) => Ok(format!("[{address}]")),
-            Err(_) => Err(bad("what is in brackets is not an IPv6 address")),
+impl Grammar for Origin {
+    const EXPECTED: &str = "an origin such as https://example.org, or *";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self(text.to_owned()));
+        }
+        let bad = || format!("{text:?} is not {}", Self::EXPECTED);
+        let uri = Uri::parse(text).map_err(|_| bad())?;
+        let scheme = uri.scheme().as_str().to_ascii_lowercase();
+        let (host, port) = host_and_port(uri.authority().ok_or_else(bad)?)?;
+        let port = match (port, &*scheme) {
+            (None, _) | (Some(80), "http") | (Some(443), "https") => String::new(),
+            (Some(port), _) => format!(":{port}"),
         };
-    }
-    if text.contains(':') {
-        return Err(bad("leave out the port, and put an IPv6 address in brackets"));
-    }
-    if !text.is_ascii() {
-        return Err(bad("write it in ASCII (xn--...)"));
-    }
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(bad(&format!("write it in lower case, {}", text.to_ascii_lowercase())));
-    }
-    let is_label = |label: &str| {
-        (1..=LABEL_BYTES_MAX).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if text.len() > HOST_BYTES_MAX || !text.split('.').all(is_label) {
-        return Err(bad("it is letters, digits and hyphens between dots"));
-    }
-    Ok(text.to_owned())
-}
-
-/// `FROM TO [STATUS]`.
-pub(super) fn redirect(text: &str) -> Result<RedirectRule, String> {
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    match parts[..] {
-        [from, to] => redirect_from(from, to, None),
-        [from, to, status] => redirect_from(from, to, Some(redirect_status(status)?)),
-        _ => Err(format!("{text:?} is not a redirect such as '/old /new 301'")),
+        let sent = format!("{scheme}://{}{port}", host.0);
+        if text != sent {
+            return Err(format!("{text:?} is not an origin; browsers send {sent:?}"));
+        }
+        Ok(Self(sent))
     }
 }
 
-pub(super) fn redirect_status(text: &str) -> Result<Status, String> {
+impl Grammar for Host {
+    const EXPECTED: &str = "a host name";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
+            && let Ok(address) = inside.parse::<Ipv6Addr>()
+        {
+            // In the canonical form, which browsers send.
+            return Ok(Self(format!("[{address}]")));
+        }
+        let is_label = |label: &str| {
+            (1..=LABEL_BYTES_MAX).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if !text.split('.').all(is_label) {
+            return Err(format!(
+                "{text:?} is not a host name: letters, digits and hyphens between dots, without port; xn--... for other \
+                 letters; an IPv6 address in brackets"
+            ));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+fn host_and_port(authority: Authority<'_>) -> Result<(Host, Option<u16>), String> {
+    if authority.has_userinfo() {
+        return Err("a user name has no effect here; leave it out".to_owned());
+    }
+    let port = authority.port_to_u16().map_err(|_| "the port is not a number up to 65535".to_owned())?;
+    Ok((Host::parse(authority.host())?, port))
+}
+
+impl Grammar for RedirectRule {
+    const EXPECTED: &str = "a redirect such as '/old /new 301', or a table";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        match parts[..] {
+            [from, to] => redirect(from, to, Status::MovedPermanently),
+            [from, to, status] => redirect(from, to, redirect_status(status)?),
+            _ => Err(format!("{text:?} is not {}", Self::EXPECTED)),
+        }
+    }
+
+    fn from_table<'de, A: MapAccess<'de>>(table: A) -> Result<Setting<Self>, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            from: String,
+            to: String,
+            status: Option<RedirectStatus>,
+        }
+        let Table { from, to, status } = Table::deserialize(MapAccessDeserializer::new(table))?;
+        let status = status.map_or(Status::MovedPermanently, |status| status.0);
+        let value = redirect(&from, &to, status).map_err(A::Error::custom)?;
+        Ok(Setting { text: format!("{from} {to} {}", status.code()), value })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "u16")]
+struct RedirectStatus(Status);
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = String;
+
+    fn try_from(code: u16) -> Result<Self, String> {
+        redirect_status(&code.to_string()).map(Self)
+    }
+}
+
+fn redirect_status(text: &str) -> Result<Status, String> {
     match text {
         "301" => Ok(Status::MovedPermanently),
         "302" => Ok(Status::Found),
@@ -173,8 +276,7 @@ pub(super) fn redirect_status(text: &str) -> Result<Status, String> {
     }
 }
 
-/// [`redirect`] in parts; permanent unless there is a status.
-pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Result<RedirectRule, String> {
+fn redirect(from: &str, to: &str, status: Status) -> Result<RedirectRule, String> {
     let bad = |why: &str| Err(format!("the redirect from {from:?} to {to:?} {why}"));
     let (from_start, from_star) = split_star(from);
     let (to_start, to_star) = split_star(to);
@@ -194,16 +296,13 @@ pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Res
     if to_star && !from_star {
         return bad("has a * at its target that stands for nothing");
     }
-    if let Some(authority) = to.strip_prefix("http://").or_else(|| to.strip_prefix("https://")) {
-        let end = authority.find(['/', '?', '#']);
-        let (name, port) = split_port(&authority[..end.unwrap_or(authority.len())]);
-        let name = name.trim_end_matches('*');
-        if host(&name.to_ascii_lowercase()).is_err()
-            || port.is_some_and(|p| !is_port(p.trim_end_matches('*')))
-        {
+    if let Some((scheme @ ("http" | "https"), rest)) = to_start.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let origin = Uri::parse(&to_start[..scheme.len() + "://".len() + authority.len()]);
+        if !origin.is_ok_and(|origin| origin.authority().is_some_and(|a| host_and_port(a).is_ok())) {
             return bad("leads to an address without a proper host");
         }
-        if to_star && end.is_none() {
+        if to_star && rest == authority {
             // The rest of the path could otherwise extend the name of the host.
             return bad("needs a slash between the host and the *");
         }
@@ -215,22 +314,9 @@ pub(super) fn redirect_from(from: &str, to: &str, status: Option<Status>) -> Res
             return bad("leads to itself");
         }
     }
-    let status = status.unwrap_or(Status::MovedPermanently);
     Ok(RedirectRule { from: from.to_owned(), to: to.to_owned(), status })
 }
 
 fn split_star(text: &str) -> (&str, bool) {
     text.strip_suffix('*').map_or((text, false), |start| (start, true))
-}
-
-/// Host and port of an authority; the port follows the last colon outside of brackets.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, Some(port)),
-        _ => (authority, None),
-    }
-}
-
-fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }

@@ -1,12 +1,14 @@
-//! The grammar of values for the server as a whole. Errors are texts for whoever has written the value.
+//! The grammar of values for the server as a whole, and how a value is read from text or from TOML.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-use actors::config::Listen;
+use actors::config::{AccessLogFormat, Listen};
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Mode of a Unix socket without `,mode=`: its owner and its group may connect.
 const UNIX_SOCKET_MODE: u32 = 0o660;
@@ -15,69 +17,137 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 /// A longer timeout is a mistake in the unit.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" | "true" | "yes" | "1" => Ok(true),
-        "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(format!("{text:?} is neither on nor off")),
+/// A value of an option, and the text that it was read from, which `--check` prints.
+#[derive(Debug, Clone)]
+pub(super) struct Setting<T> {
+    pub(super) text: String,
+    pub(super) value: T,
+}
+
+/// The grammar of a value, which is the same on the command line, in the environment and in the file.
+pub(super) trait Grammar: Sized {
+    /// What a value is, as in "expected a string".
+    const EXPECTED: &str;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// What is wrong with `text`, for whoever has written it.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// Reads a value from a table in the file.
+    ///
+    /// # Errors
+    /// What is wrong with the table, or that this value cannot be a table.
+    fn from_table<'de, A: MapAccess<'de>>(_: A) -> Result<Setting<Self>, A::Error> {
+        Err(A::Error::invalid_type(Unexpected::Map, &Self::EXPECTED))
     }
 }
 
-/// A number of things, at least one.
-pub(super) fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|&count| count > 0);
-    count.ok_or_else(|| format!("{text:?} is not a number of at least 1"))
-}
+impl<T: Grammar> FromStr for Setting<T> {
+    type Err = String;
 
-/// `512`, `64K`, `64M`, `2G`, in powers of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| format!("{text:?} is not a size such as 500K, 64M or 2G"))
-}
-
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
-        .map_err(|e| format!("{text:?} is not a time such as 500ms, 30s or 2m: {e}"))?;
-    if time.is_zero() || time > TIMEOUT_MAX {
-        return Err(format!("{text:?} is not a time over zero and up to a day"));
+    fn from_str(text: &str) -> Result<Self, String> {
+        T::parse(text).map(|value| Self { text: text.to_owned(), value })
     }
-    Ok(time)
 }
 
-pub(super) fn path(text: OsString) -> Result<PathBuf, String> {
-    if text.is_empty() || text.as_bytes().contains(&0) {
-        return Err(format!("{text:?} is not a path"));
+impl<T> Serialize for Setting<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
-    Ok(text.into())
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse();
-    address.map_err(|_| format!("{text:?} is not an address and port such as 127.0.0.1:6789 or [::1]:6789"))
+impl<'de, T: Grammar> Deserialize<'de> for Setting<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SettingVisitor(PhantomData))
+    }
 }
 
-/// `ADDR:PORT`, `unix:PATH`, `unix:PATH,mode=0660`, or `systemd`.
-pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    if text == "systemd" {
-        return Ok(Listen::Inherited);
+struct SettingVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Grammar> Visitor<'de> for SettingVisitor<T> {
+    type Value = Setting<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
     }
-    let Some(rest) = text.strip_prefix("unix:") else {
-        return address(text).map(Listen::Address).map_err(|e| format!("{e}, nor unix:PATH or systemd"));
-    };
-    let (path, mode) = match rest.rsplit_once(",mode=") {
-        Some((path, mode)) => (path, unix_mode(mode)?),
-        None => (rest, UNIX_SOCKET_MODE),
-    };
-    if path.is_empty() || path.contains('\0') {
-        return Err(format!("{text:?} has no path of a socket after unix:"));
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map_err(E::custom)
     }
-    Ok(Listen::Unix { path: path.into(), mode })
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
+        T::from_table(table)
+    }
+}
+
+impl Grammar for u64 {
+    const EXPECTED: &str = "a size such as 65536, 500K, 64M or 2G";
+
+    /// In powers of 1024.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (number, shift) = match text.as_bytes().last() {
+            Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+            Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+            Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let bytes = number.parse().ok().and_then(|number: Self| number.checked_mul(1 << shift));
+        bytes.ok_or_else(|| format!("{text:?} is not {}", Self::EXPECTED))
+    }
+}
+
+impl Grammar for Duration {
+    const EXPECTED: &str = "a time such as 500ms, 30s or 2m";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text)
+            .map_err(|e| format!("{text:?} is not {}: {e}", Self::EXPECTED))?;
+        if time.is_zero() || time > TIMEOUT_MAX {
+            return Err(format!("{text:?} is not a time over zero and up to a day"));
+        }
+        Ok(time)
+    }
+}
+
+impl Grammar for AccessLogFormat {
+    const EXPECTED: &str = "combined or json";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "combined" => Ok(Self::Combined),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl Grammar for Listen {
+    const EXPECTED: &str =
+        "an address and port such as 127.0.0.1:6789 or [::1]:6789, unix:PATH[,mode=0660], or systemd";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not {}", Self::EXPECTED);
+        if text == "systemd" {
+            return Ok(Self::Inherited);
+        }
+        let Some(rest) = text.strip_prefix("unix:") else {
+            return text.parse().map(Self::Address).map_err(|_| bad());
+        };
+        let (path, mode) = match rest.rsplit_once(",mode=") {
+            Some((path, mode)) => (path, unix_mode(mode)?),
+            None => (rest, UNIX_SOCKET_MODE),
+        };
+        if path.is_empty() || path.contains('\0') {
+            return Err(bad());
+        }
+        Ok(Self::Unix { path: path.into(), mode })
+    }
 }
 
 /// Whether the system can give a Unix socket this name.

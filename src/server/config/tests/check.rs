@@ -84,46 +84,53 @@ fn the_summary_tells_what_would_be_served() {
     let folder = folder(
         "listen = [\"127.0.0.1:80\", \"unix:/s,mode=0606\", \"systemd\"]\nadmin = \"[::1]:81\"\ndata = \"/d\"\n\
          sessions_max = 8\naccess_log = \"/l\"\naccess_log_format = \"json\"\nroot = \"/r\"\ncompression = false\n\
-         [[site]]\nhosts = [\"a\", \"b\"]\nroot = \"/e\\u001b\"\nspa = true\nusers = \"/u\"\ncors = \"*\"\n\
-         header = [\"X-A: a\", \"*.css X-B: b\"]\nredirect = \"/a /b 302\"\n",
+         [[site]]\nhosts = [\"a\", \"b\"]\nroot = \"/e\\u001b\\u0085\"\nspa = true\nusers = \"/u\"\ncors = \"*\"\n\
+         header = [\"X-A: a\", { paths = \"*.css\", name = \"X-B\", value = \"b\" }]\nredirect = \"/a /b 302\"\n",
     );
     let settings = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good");
-    let expected = "\
-listen                   127.0.0.1:80
-listen                   unix:/s,mode=0606
-listen                   systemd
-data                     /d
-sessions-max             8
-head-timeout             30s
-idle-timeout             75s
-write-timeout            30s
-http-threads             off
-cache-bytes              64M
-cache-entries            65536
-admin                    [::1]:81
-log-format               text
-quiet                    off
-access-log               /l
-access-log-format        json
-site for all other hosts
-root                     /r
-listing                  off
-hidden-files             off
-clean-urls               off
-spa                      off
-compression              false
-site for a, b
-root                     /e\\u{1b}
-listing                  off
-hidden-files             off
-clean-urls               off
-spa                      true
-compression              on
-cors                     *
-users                    /u
-header                   X-A: a
-header                   **/*.css X-B: b
-redirect                 /a /b 302
-";
+    let expected = r#"listen = ["127.0.0.1:80", "unix:/s,mode=0606", "systemd"]
+data = "/d"
+sessions_max = 8
+head_timeout = "30s"
+idle_timeout = "75s"
+write_timeout = "30s"
+http_threads = false
+cache_bytes = "64M"
+cache_entries = 65536
+admin = "[::1]:81"
+log_format = "text"
+quiet = false
+access_log = "/l"
+access_log_format = "json"
+root = "/r"
+listing = false
+hidden_files = false
+clean_urls = false
+spa = false
+compression = false
+header = []
+cache_control = []
+redirect = []
+media_type = []
+cors = []
+[[site]]
+hosts = ["a", "b"]
+root = "/e\u001B\u0085"
+listing = false
+hidden_files = false
+clean_urls = false
+spa = true
+compression = true
+header = ["X-A: a", "**/*.css X-B: b"]
+cache_control = []
+redirect = ["/a /b 302"]
+media_type = []
+cors = ["*"]
+users = "/u"
+"#;
     assert_eq!(settings.summary, expected);
+    // It is a configuration file itself.
+    let again = self::folder(&settings.summary);
+    let again = load(&["--config", &path_in(&again, "server.toml")], &[]).expect("it is good");
+    assert_eq!(again.summary, expected);
 }

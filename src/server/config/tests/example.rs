@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use super::{folder, load, loaded, path_in, text_of};
 use crate::server::config::Arguments;
 use crate::server::config::file;
+use crate::server::config::options::SiteOptions;
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("server.example.toml")
@@ -59,10 +60,9 @@ fn all_its_examples_are_good() {
     let mut problems = Vec::new();
     let file = file::parse(&example(), &text, &mut problems).expect("it is TOML");
     assert_eq!(problems, [""; 0]);
-    assert_eq!((file.rules.header.len(), file.rules.redirect.len()), (2, 2));
-    let listen = file.layer.iter().find(|(id, _)| id == "listen").expect("it has several");
-    assert_eq!((listen.1.len(), file.sites.len()), (4, 1));
-    assert_eq!(file.sites[0].table.options.rules.header.len(), 1);
+    assert_eq!((file.site.header.len(), file.site.redirect.len()), (2, 2));
+    assert_eq!((file.server.listen.len(), file.sites.len()), (4, 1));
+    assert_eq!(file.sites[0].header.len(), 1);
     let folder = folder(&text);
     load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("what it says goes together");
     // Each line that stands in the text for one in a table says the same.
@@ -71,14 +71,14 @@ fn all_its_examples_are_good() {
         let end = start + text[start..].find(']').expect("the list ends");
         let line = &text[start..=end];
         let mut problems = Vec::new();
-        let short = file::parse(Path::new("f"), line, &mut problems).expect("it is TOML").rules;
+        let short = file::parse(Path::new("f"), line, &mut problems).expect("it is TOML").site;
         assert_eq!(problems, [""; 0], "{line}");
         assert_eq!(short.header.len() + short.redirect.len(), count);
-        let full = if short.header.is_empty() {
-            (format!("{:?}", short.redirect), format!("{:?}", file.rules.redirect))
-        } else {
-            (format!("{:?}", short.header), format!("{:?}", file.rules.header))
+        let rules = |site: &SiteOptions| {
+            let header: Vec<_> = site.header.iter().map(|rule| &rule.value).collect();
+            let redirect: Vec<_> = site.redirect.iter().map(|rule| &rule.value).collect();
+            if short.header.is_empty() { format!("{redirect:?}") } else { format!("{header:?}") }
         };
-        assert_eq!(full.0, full.1);
+        assert_eq!(rules(&short), rules(&file.site));
     }
 }

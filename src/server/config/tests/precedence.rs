@@ -44,6 +44,7 @@ fn line(option: &str, value: &str) -> String {
     let value = match value {
         "on" => "true".to_owned(),
         "off" => "false".to_owned(),
+        _ if value.bytes().all(|byte| byte.is_ascii_digit()) => value.to_owned(),
         _ => format!("{value:?}"),
     };
     format!("{} = {value}\n", option.replace('-', "_"))
@@ -147,7 +148,7 @@ fn what_is_wrong_in_the_environment_is_named_by_its_variables() {
         ("SWITCHBOARD_HEAD_TIMEOUT: ", "unit"),
         ("SWITCHBOARD_LOG_FORMAT: ", "\"xml\" is not one of text, json"),
         ("SWITCHBOARD_HEADER: ", "the server sends the field Date itself"),
-        ("SWITCHBOARD_ROOT: ", "one value only"),
+        ("SWITCHBOARD_ROOT: ", "cannot be used multiple times"),
     ] {
         let line = lines.iter().find(|line| line.starts_with(name)).expect(name);
         assert!(line.contains(words), "{line}");
