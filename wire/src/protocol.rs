@@ -54,6 +54,9 @@ impl Kind {
     }
 }
 
+/// Most names in one [`ToServer::Ping`].
+pub const PING_NAMES_MAX: usize = 64;
+
 /// Sealed content from one peer to another. The server reads everything but the content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<'a> {
@@ -143,6 +146,13 @@ pub enum ToServer<'a> {
         transfer: TransferId,
         /// The end.
         side: Side,
+    },
+    /// Asks whether the server still answers, and which of some peers are connected.
+    Ping {
+        /// Repeated in the answer.
+        id: u32,
+        /// At most [`PING_NAMES_MAX`] names.
+        names: Vec<PeerName>,
     },
 }
 
@@ -294,12 +304,19 @@ pub enum ToPeer<'a> {
         /// The cause, for people.
         detail: String,
     },
+    /// Answers a ping.
+    Pong {
+        /// The id of the ping.
+        id: u32,
+        /// Those of its names whose peers are connected.
+        present: Vec<PeerName>,
+    },
 }
 
 /// Number of variants of [`ToServer`].
-const TO_SERVER_KINDS: u8 = 10;
+const TO_SERVER_KINDS: u8 = 11;
 /// Number of variants of [`ToPeer`].
-const TO_PEER_KINDS: u8 = 13;
+const TO_PEER_KINDS: u8 = 14;
 
 impl<'a> ToServer<'a> {
     /// Decodes the body of a frame.
@@ -355,9 +372,9 @@ mod tests {
 
     #[test]
     fn the_kinds_are_counted_right() {
-        let last = frame::frame(&ToServer::Splice { transfer: [0; 16], side: Side::Sender });
+        let last = frame::frame(&ToServer::Ping { id: 0, names: Vec::new() });
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
-        let last = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: String::new() });
+        let last = frame::frame(&ToPeer::Pong { id: 0, present: Vec::new() });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);
         assert_eq!(ToServer::decode(&[TO_SERVER_KINDS]), Err(BadFrame::UnknownKind(TO_SERVER_KINDS)));
         assert_eq!(ToServer::decode(&[]), Err(BadFrame::Malformed));

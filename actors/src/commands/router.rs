@@ -103,6 +103,13 @@ pub enum MemberCommand {
     Taken(TakenStored),
     /// Asks for a card, now and whenever there is a newer one.
     Lookup(PeerName),
+    /// Asks which of these peers are connected.
+    Ping {
+        /// Repeated in the answer.
+        id: u32,
+        /// Their names.
+        names: Vec<PeerName>,
+    },
     /// Where the peer can be dialled, as the server has itself tried.
     Reachable(SocketAddr),
     /// The session ends; its port is closed, and it hands back what comes out of its mailbox.

@@ -54,6 +54,13 @@ pub enum SessionCommand {
     Card(Bytes),
     /// Nobody has joined under a name that its peer asked for.
     Unknown(PeerName),
+    /// Answers a ping of its peer.
+    Pong {
+        /// The id of the ping.
+        id: u32,
+        /// Which of the peers in it are connected.
+        present: Vec<PeerName>,
+    },
 }
 
 /// Where the Router puts commands for a session; a test puts a model there.

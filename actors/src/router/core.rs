@@ -112,6 +112,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             MemberCommand::Drained => self.drained(member),
             MemberCommand::Taken(taken) => self.taken(member, taken),
             MemberCommand::Lookup(name) => self.lookup(member, name),
+            MemberCommand::Ping { id, names } => self.ping(member, id, names),
             MemberCommand::Reachable(address) => self.reachable(member, address),
             MemberCommand::Leave => self.leave(member),
             MemberCommand::HandBack(untaken) => self.hand_back(member, untaken),
@@ -435,6 +436,13 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             self.table.peer(key).watchers.push(by);
         }
         self.tell(by, answer);
+    }
+
+    fn ping(&mut self, by: Member, id: u32, mut present: Vec<PeerName>) {
+        present.retain(|name| {
+            self.table.find(name.as_str()).is_some_and(|key| self.table.peer(key).presence().is_some())
+        });
+        self.tell(by, SessionCommand::Pong { id, present });
     }
 
     fn reachable(&mut self, member: Member, address: SocketAddr) {

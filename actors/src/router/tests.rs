@@ -449,6 +449,25 @@ fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
 }
 
 #[test]
+fn a_pong_names_the_peers_that_are_connected() {
+    let mut world = World::new();
+    world.join(0);
+    world.join(1);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (by, port) = (joint.member, joint.port.clone());
+    let name = |name: &str| -> PeerName { name.parse().expect("a good name") };
+    let names = vec![name("b"), name("C"), name("never-seen")];
+    let ping = |id| Command::From(by, MemberCommand::Ping { id, names: names.clone() });
+    world.handle(ping(7));
+    let answer = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(answer, Some(SessionCommand::Pong { id: 7, present: vec![name("b")] }));
+    world.leave(1);
+    world.handle(ping(8));
+    let answer = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(answer, Some(SessionCommand::Pong { id: 8, present: vec![] }));
+}
+
+#[test]
 fn requests_are_of_the_moment() {
     let mut world = World::new();
     world.join(0);

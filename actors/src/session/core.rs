@@ -10,7 +10,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, BadFrame, LENGTH_BYTES};
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{ErrorCode, PING_NAMES_MAX, ServerId, ToPeer, ToServer, join_proof_text};
 
 use super::buffers::{Incoming, Outgoing};
 use super::interface::{Answer, Effect, Input, Question};
@@ -189,7 +189,7 @@ impl Session {
                         transmissions.routed(first, count, outcome);
                     }
                 }
-                SessionCommand::Card(_) | SessionCommand::Unknown(_) => {}
+                SessionCommand::Card(_) | SessionCommand::Unknown(_) | SessionCommand::Pong { .. } => {}
             }
         }
         untaken
@@ -350,6 +350,13 @@ impl Session {
         match message {
             ToServer::Taken { count } => self.taken(count, out)?,
             ToServer::Lookup { name } => out.push(Effect::Tell(MemberCommand::Lookup(name))),
+            ToServer::Ping { names, .. } if names.len() > PING_NAMES_MAX => {
+                let detail = format!("a ping has at most {PING_NAMES_MAX} names, this one {}", names.len());
+                return Err((ErrorCode::Malformed, detail));
+            }
+            ToServer::Ping { id, names } => {
+                out.push(Effect::Tell(MemberCommand::Ping { id, names }));
+            }
             // A publication is 0 on the wire.
             ToServer::Publish { part, last, files } => {
                 self.ask(0, last, Question::Publish { part, last, files }, out);
@@ -412,6 +419,9 @@ impl Session {
             }
             SessionCommand::Card(card) => self.outgoing.push_message(&ToPeer::Card { card: card.to_vec() }),
             SessionCommand::Unknown(name) => self.outgoing.push_message(&ToPeer::Unknown { name }),
+            SessionCommand::Pong { id, present } => {
+                self.outgoing.push_message(&ToPeer::Pong { id, present });
+            }
         }
     }
 }

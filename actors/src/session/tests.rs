@@ -7,7 +7,9 @@ use std::time::Duration;
 use wire::card::Card;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
-use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, ServerId, Side, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{
+    Envelope, ErrorCode, Kind, Outcome, PING_NAMES_MAX, ServerId, Side, ToPeer, ToServer, join_proof_text,
+};
 
 use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
@@ -253,6 +255,23 @@ fn answers_come_in_the_order_of_their_questions() {
     bench.take(Input::Answered(Some(Answer::Found(Found::default()))));
     assert!(matches!(bench.told()[..], [ToPeer::Found { id: 9, total: 0, .. }]));
     assert!(matches!(bench.effects()[..], [Effect::Tell(MemberCommand::Route(_))]));
+}
+
+#[test]
+fn a_ping_is_answered_by_the_router_and_is_bounded() {
+    let mut bench = Bench::joined();
+    let names = |count: usize| vec!["B".parse::<wire::PeerName>().expect("a good name"); count];
+    let ping = |count| frame::frame(&ToServer::Ping { id: 3, names: names(count) });
+    bench.receive(&ping(PING_NAMES_MAX));
+    let asked = bench.effects().pop();
+    assert!(
+        matches!(&asked, Some(Effect::Tell(MemberCommand::Ping { id: 3, names })) if names.len() == PING_NAMES_MAX),
+        "{asked:?}"
+    );
+    bench.take(Input::Command(SessionCommand::Pong { id: 3, present: names(1) }));
+    assert!(matches!(&bench.told()[..], [ToPeer::Pong { id: 3, present }] if present.len() == 1));
+    bench.receive(&ping(PING_NAMES_MAX + 1));
+    assert_eq!(bench.refusal(), ErrorCode::Malformed);
 }
 
 #[test]

@@ -28,7 +28,11 @@ impl Engine {
             Ok(ToPeer::Known { id, peers }) => self.known(id, peers),
             Ok(ToPeer::Failed { id, detail }) => self.failed(id, &detail),
             Ok(
-                ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
+                ToPeer::Reachable { .. }
+                | ToPeer::Hello { .. }
+                | ToPeer::Welcome { .. }
+                | ToPeer::Spliced
+                | ToPeer::Pong { .. },
             ) => {}
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
             Err(bad) => {
