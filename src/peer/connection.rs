@@ -21,9 +21,11 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long joining may take.
 const JOIN_WAIT: Duration = Duration::from_secs(15);
 const WRITE_WAIT: Duration = Duration::from_secs(30);
-/// How long to wait before dialling again. Each failure doubles it, up to the longest.
+/// About how long to wait before dialling again. Each failure doubles it, up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LONGEST: Duration = Duration::from_secs(3);
+const RETRY_LONGEST: Duration = Duration::from_millis(1600);
+/// A session that ends sooner counts as a failure: it may end for the same reason each time.
+const SESSION_SHORT: Duration = Duration::from_secs(10);
 /// How long the server may take to read the last bytes when this peer ends.
 const FINISH_WAIT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -71,6 +73,11 @@ impl Writer {
             }
         })?;
         Ok(Self { frames: Some(frames), stream, thread: Some(thread) })
+    }
+
+    /// Ends the connection without waiting for what is queued. The reader then reports that it is lost.
+    pub(super) fn abort(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Queues bytes. If the connection is lost, they are lost with it.
@@ -134,15 +141,17 @@ impl Dialler {
     fn run(&self) {
         let mut pause = RETRY_FIRST;
         while !self.stop.load(Ordering::SeqCst) {
+            let begun = Instant::now();
             let net = match self.session() {
                 Ok(()) => {
-                    pause = RETRY_FIRST;
+                    if begun.elapsed() >= SESSION_SHORT {
+                        pause = RETRY_FIRST;
+                    }
                     Net::Lost
                 }
                 Err(NoSession::Unreachable(why)) => Net::Unreachable(why),
                 Err(NoSession::Refused(code, detail)) => {
-                    let passes =
-                        matches!(code, ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::TimedOut);
+                    let passes = !matches!(code, ErrorCode::NameTaken | ErrorCode::Superseded);
                     self.say(Net::Refused(code, detail));
                     if !passes {
                         return;
@@ -152,7 +161,9 @@ impl Dialler {
                 Err(NoSession::Stopped) => return,
             };
             self.say(net);
-            if self.woken.recv_timeout(pause) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            // Peers that were interrupted together do not come back together.
+            let jittered = pause.mul_f64(rand::random_range(0.75..1.25));
+            if self.woken.recv_timeout(jittered) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 return;
             }
             pause = (pause * 2).min(RETRY_LONGEST);

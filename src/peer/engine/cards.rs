@@ -8,6 +8,7 @@ use super::contact::{Contact, Lookup};
 use super::interface::ClientId;
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
+use crate::peer::records::Write;
 
 /// What has become of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +42,14 @@ impl Engine {
                     "the identity key of {name} has changed: pinned is {pinned}, shown is {fingerprint}; ask them, and \
                      if it is right: trust {name} {fingerprint}"
                 );
-                self.contacts.of(name).is_distrusted = true;
-                self.local.refuse(name, None, &reason);
+                if self.contacts.of(name).distrust(fingerprint) {
+                    self.local.refuse(name, None, &reason);
+                }
                 return CardVerdict::Changed;
             }
         };
         let contact = self.contacts.of(&card.name);
-        contact.is_distrusted = false;
+        contact.distrusted = None;
         let is_newer = contact.card.as_ref().is_none_or(|known| {
             (known.issued_at <= card.issued_at || known.fingerprint() != fingerprint)
                 && known.as_bytes() != card.as_bytes()
@@ -145,7 +147,7 @@ impl Engine {
         let contact = self.contacts.of(name);
         // A card that was refused is asked for again.
         contact.lookup = Lookup::NotAsked;
-        contact.is_distrusted = false;
+        contact.distrusted = None;
         contact.is_changed = true;
         self.local.tell(client, Event::Result(Answer::Trusted { name: name.clone(), fingerprint }));
         self.local.done(client, Ending::Done);
@@ -160,7 +162,10 @@ impl Engine {
         (contact.card, contact.current) = (None, None);
         contact.send_all_again();
         let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
-        self.local.unseal(contact, &numbers);
+        contact.unseal(&numbers);
+        for id in contact.finished() {
+            self.local.records.write(Write::OutgoingDone(id));
+        }
     }
 
     pub(super) fn show_card(&mut self, client: ClientId) {

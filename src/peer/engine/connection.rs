@@ -39,13 +39,21 @@ impl Engine {
         }
     }
 
+    /// Gives the connection up and makes a new one.
+    pub(super) fn reconnect(&mut self, why: String) {
+        self.disconnected();
+        self.say_trouble(why);
+        self.local.effects.push(Effect::Reconnect);
+    }
+
     fn joined(&mut self, server: ServerId, address: String) {
         self.local.to_server.clear();
-        self.local.link = Some(Link::new(server, address.clone()));
+        // The first ping asks at once for those that stored messages wait for.
+        self.local.link = Some(Link::new(server, address.clone(), self.local.now.instant));
         self.has_joined = true;
         self.trouble = None;
         for contact in self.contacts.iter_mut() {
-            contact.reconnected(&server, self.local.now.instant);
+            contact.reconnected(&server);
         }
         let joined = self.local.joined_event(address);
         self.local.emit(&joined);
@@ -98,7 +106,15 @@ impl Engine {
             ErrorCode::Busy | ErrorCode::TimedOut => {
                 self.say_trouble(format!("the server does not let this peer in: {detail}"));
             }
-            _ => {
+            // A frame may have been damaged on its way. The next attempt tells.
+            ErrorCode::Malformed
+            | ErrorCode::UnknownKind
+            | ErrorCode::TooLong
+            | ErrorCode::OutOfPlace
+            | ErrorCode::BadEnvelope
+            | ErrorCode::BadCard
+            | ErrorCode::BadProof => self.unreachable(format!("the server ends the session: {detail}")),
+            ErrorCode::NameTaken | ErrorCode::Superseded => {
                 let why = format!("the server ends the session: {detail}");
                 self.local.emit(&Event::error(why.clone()));
                 self.unwanted = Some(why);

@@ -2,22 +2,33 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Values, ValuesMut};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use wire::Digest;
-use wire::PeerName;
+use rand::rngs::StdRng;
 use wire::card::Card;
 use wire::conversation::{ConversationId, Outgoing};
 use wire::protocol::ServerId;
 use wire::signal::Complaint;
+use wire::{Digest, Fingerprint, PeerName};
 
 use super::interface::Loaded;
+use super::pace::{Backoff, Credit, jittered};
 use crate::peer::records::{ContactRecord, OutboxRecord, Write};
 
-/// A stored message is sent again, to ask for its receipt, at most this often.
-pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
-/// A message that its recipient has refused more often is not sent again on this connection.
-const REFUSALS_MAX: u32 = 3;
+/// How long a receipt may take. Then the oldest message without one is sent again: it or its receipt was lost.
+const RECEIPT_WAIT: Duration = Duration::from_secs(2);
+/// How long the next receipt may take after one that had to be asked for. Then everything without a receipt is sent
+/// again: where one message was lost, those after it were most likely lost as well.
+const NEXT_RECEIPT_WAIT: Duration = Duration::from_secs(1);
+/// How often another peer is complained to about the same conversation.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+/// About how many of its conversations in that time.
+const COMPLAINTS_MAX: usize = 16;
+/// How often the opening of this peer's conversation is sent again to a peer that seems to have lost it.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+/// How often the oldest message is sent again because a receipt could not be read.
+const HEAR_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether two names have the same owner: case does not count.
 pub(super) fn same_name(a: &PeerName, b: &PeerName) -> bool {
@@ -46,8 +57,17 @@ pub(super) struct Unacked {
     pub(super) stored_at: Option<ServerId>,
     /// Relayed to the recipient on this connection.
     pub(super) is_relayed: bool,
-    /// How often the recipient has refused it.
-    pub(super) refusals: u32,
+}
+
+/// What is being done about a receipt that does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Nothing yet.
+    Nothing,
+    /// The oldest message was sent again, and nothing has come since.
+    Oldest,
+    /// The receipt for the oldest has come; those for the rest may be missing as well.
+    Rest,
 }
 
 /// Under which conversation a message is sealed, and where in it.
@@ -86,20 +106,31 @@ pub(super) struct Contact {
     pub(super) lookup: Lookup,
     /// Conversations whose opening was sent on this connection.
     pub(super) opened_here: BTreeSet<ConversationId>,
-    /// Conversations of the other peer that were complained about on this connection.
-    pub(super) complained: BTreeSet<ConversationId>,
+    /// Conversations of the other peer that were complained about a short time ago, and when.
+    complained: BTreeMap<ConversationId, Instant>,
     /// Complaints that cannot be sealed before the card is here.
     pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
-    /// Another identity key than the pinned one was shown for this name.
-    pub(super) is_distrusted: bool,
-    /// Conversations whose receipt the server has refused. They are due again after `retry_at`.
+    /// Another identity key than the pinned one, which was shown for this name.
+    pub(super) distrusted: Option<Fingerprint>,
+    /// Conversations whose receipt the server has refused. They are due again after the pause.
     pub(super) receipts_refused: BTreeSet<ConversationId>,
-    /// When a message was last sent again to make the recipient repeat a lost receipt.
-    pub(super) probed_at: Option<Instant>,
+    /// Whether it is connected to the server, as far as is known.
+    pub(super) is_present: bool,
+    /// When something is done about a receipt that has not come.
+    receipt_due: Option<Instant>,
+    missing: Missing,
+    /// When the server is asked again for the card.
+    pub(super) lookup_again_at: Option<Instant>,
     /// When a message was last sent again because a receipt could not be read.
-    pub(super) unread_at: Option<Instant>,
-    /// Nothing is sent before this time.
-    pub(super) retry_at: Option<Instant>,
+    heard_again_at: Option<Instant>,
+    /// When the openings were last sent again because the other peer seems to have lost them.
+    reopened_at: Option<Instant>,
+    /// Nothing is sent during this pause.
+    pub(super) pause: Backoff,
+    /// How many messages may be sent before the server accepts one.
+    pub(super) acceptance: Credit,
+    /// How many messages may be sent before the recipient acknowledges one.
+    pub(super) reception: Credit,
 }
 
 impl Contact {
@@ -123,13 +154,19 @@ impl Contact {
             unsent: BTreeSet::new(),
             lookup: Lookup::NotAsked,
             opened_here: BTreeSet::new(),
-            complained: BTreeSet::new(),
+            complained: BTreeMap::new(),
             complaints_due: BTreeMap::new(),
-            is_distrusted: false,
+            distrusted: None,
             receipts_refused: BTreeSet::new(),
-            probed_at: None,
-            unread_at: None,
-            retry_at: None,
+            is_present: false,
+            receipt_due: None,
+            missing: Missing::Nothing,
+            lookup_again_at: None,
+            heard_again_at: None,
+            reopened_at: None,
+            pause: Backoff::default(),
+            acceptance: Credit::default(),
+            reception: Credit::default(),
         }
     }
 
@@ -161,62 +198,158 @@ impl Contact {
     }
 
     /// A new connection to a server: every message that this server does not have is sent again, in order.
-    ///
-    /// The oldest of those that it has is sent again as well, unless that was done recently: its receipt may have been lost
-    /// with the server's memory, and a recipient that already has the message repeats the receipt.
-    pub(super) fn reconnected(&mut self, server: &ServerId, now: Instant) {
-        self.lookup = Lookup::NotAsked;
+    pub(super) fn reconnected(&mut self, server: &ServerId) {
+        (self.lookup, self.lookup_again_at) = (Lookup::NotAsked, None);
+        self.distrusted = None;
         self.opened_here.clear();
-        self.complained.clear();
-        self.retry_at = None;
+        (self.is_present, self.receipt_due, self.missing) = (false, None, Missing::Nothing);
+        self.acceptance.try_one();
+        self.reception.try_one();
         self.unsent.clear();
         for (number, message) in &mut self.unacked {
-            (message.is_relayed, message.refusals) = (false, 0);
+            message.is_relayed = false;
             if message.stored_at != Some(*server) {
                 self.unsent.insert(*number);
             }
-        }
-        if self.probed_at.is_none_or(|at| now.saturating_duration_since(at) > PROBE_EVERY) {
-            self.send_oldest_again(now);
         }
     }
 
     /// A message never arrived: everything without a receipt is sent again, in order, with its openings.
     pub(super) fn send_all_again(&mut self) {
         self.opened_here.clear();
-        for (number, message) in &mut self.unacked {
+        for message in self.unacked.values_mut() {
             (message.stored_at, message.is_relayed) = (None, false);
-            if message.refusals <= REFUSALS_MAX {
-                self.unsent.insert(*number);
-            } else {
-                self.unsent.remove(number);
+        }
+        self.unsent.extend(self.unacked.keys());
+    }
+
+    /// Discards the ciphertexts of messages, so that they are sealed again when it is their turn. Those on disk stay until
+    /// then: without its opening, which is gone, no ciphertext is used after a restart either.
+    pub(super) fn unseal(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            if let Some(message) = self.unacked.get_mut(number) {
+                (message.sealed, message.bytes) = (None, None);
             }
         }
     }
 
     /// Sends the oldest message without a receipt again: a recipient that has it repeats the receipt.
-    pub(super) fn send_oldest_again(&mut self, now: Instant) {
-        if let Some(number) = self.unacked.keys().next() {
-            self.probed_at = Some(now);
-            self.unsent.insert(*number);
+    fn send_oldest_again(&mut self) {
+        self.unsent.extend(self.unacked.keys().next());
+        self.acceptance.try_one();
+        self.reception.try_one();
+    }
+
+    /// A message was sent, so its receipt is awaited.
+    pub(super) fn await_receipt(&mut self, now: Instant, rng: &mut StdRng) {
+        self.receipt_due.get_or_insert_with(|| now + jittered(RECEIPT_WAIT, rng));
+    }
+
+    /// The server says that this peer is connected: receipts for what is stored there are to come soon.
+    pub(super) fn is_there(&mut self, now: Instant, rng: &mut StdRng) {
+        if !std::mem::replace(&mut self.is_present, true) && !self.unacked.is_empty() {
+            self.receipt_due.get_or_insert_with(|| now + jittered(NEXT_RECEIPT_WAIT, rng));
         }
     }
 
-    /// When to send a message again that was relayed and has no receipt.
-    pub(super) fn probe_at(&self) -> Option<Instant> {
-        let (_, oldest) = self.unacked.first_key_value()?;
-        self.probed_at.filter(|_| oldest.is_relayed).map(|at| at + PROBE_EVERY)
+    /// The server has stored a message, so the recipient is away, or behind. Returns whether it counts as away from now on.
+    ///
+    /// If it was away before, there is no receipt to wait for. If it was there, the message that asks for a missing receipt
+    /// finds out.
+    pub(super) fn message_stored(&mut self) -> bool {
+        if self.is_present && self.missing != Missing::Oldest {
+            return false;
+        }
+        (self.is_present, self.receipt_due, self.missing) = (false, None, Missing::Nothing);
+        true
     }
 
-    pub(super) fn probe(&mut self, now: Instant) {
-        if self.probe_at().is_some_and(|at| at <= now) {
-            self.send_oldest_again(now);
+    /// A receipt has come for messages that had none.
+    pub(super) fn receipt_came(&mut self, now: Instant, rng: &mut StdRng) {
+        self.acceptance.grow();
+        self.reception.grow();
+        if self.unacked.is_empty() {
+            (self.receipt_due, self.missing) = (None, Missing::Nothing);
+        } else if self.receipt_due.is_some() {
+            let wait = match self.missing {
+                Missing::Nothing => RECEIPT_WAIT,
+                Missing::Oldest | Missing::Rest => {
+                    self.missing = Missing::Rest;
+                    NEXT_RECEIPT_WAIT
+                }
+            };
+            self.receipt_due = Some(now + jittered(wait, rng));
         }
+    }
+
+    /// Does something about a receipt that has not come in time.
+    pub(super) fn pass_time(&mut self, now: Instant, rng: &mut StdRng) {
+        if self.receipt_due.is_none_or(|due| due > now) {
+            return;
+        }
+        if self.missing == Missing::Rest {
+            self.unsent.extend(self.unacked.keys());
+            self.missing = Missing::Nothing;
+        } else {
+            self.send_oldest_again();
+            self.missing = Missing::Oldest;
+        }
+        self.receipt_due = (!self.unacked.is_empty()).then(|| now + jittered(RECEIPT_WAIT, rng));
+    }
+
+    /// A signal could not be read, because its conversation is not known here. If it was a receipt, the other peer repeats
+    /// it, and the opening before it, when the oldest message comes again.
+    pub(super) fn hear_again(&mut self, now: Instant) {
+        if self.heard_again_at.is_none_or(|at| now.saturating_duration_since(at) >= HEAR_AGAIN_EVERY) {
+            self.heard_again_at = Some(now);
+            self.send_oldest_again();
+        }
+    }
+
+    /// The other peer may have lost the openings of this peer's conversations: they are sent again before what is sent
+    /// next.
+    pub(super) fn reopen(&mut self, now: Instant) {
+        if self.reopened_at.is_none_or(|at| now.saturating_duration_since(at) >= REOPEN_EVERY) {
+            self.reopened_at = Some(now);
+            self.opened_here.clear();
+        }
+    }
+
+    /// Whether a conversation of the other peer may be complained about now. Complaints are limited by time: a peer that
+    /// floods with bad conversations gets few answers, and one whose complaint was lost gets another.
+    pub(super) fn may_complain(&mut self, conversation: ConversationId, now: Instant) -> bool {
+        self.complained.retain(|_, at| now.saturating_duration_since(*at) < COMPLAIN_EVERY);
+        let is_due = self.complained.len() < COMPLAINTS_MAX
+            && self.complaints_due.len() < COMPLAINTS_MAX
+            && !self.complained.contains_key(&conversation);
+        if is_due {
+            self.complained.insert(conversation, now);
+        }
+        is_due
+    }
+
+    /// A card with another key than the pinned one was shown. Returns whether that is news on this connection.
+    pub(super) fn distrust(&mut self, shown: Fingerprint) -> bool {
+        self.distrusted.replace(shown) != Some(shown)
+    }
+
+    /// The next message to send, if one may be sent now.
+    pub(super) fn next_unsent(&self) -> Option<u64> {
+        let may_send = self.acceptance.has_some() && self.reception.has_some();
+        self.unsent.first().copied().filter(|_| may_send)
     }
 
     /// Whether something is to be sent to it on this connection.
     pub(super) fn wants_to_send(&self) -> bool {
         !self.unsent.is_empty() || !self.complaints_due.is_empty() || !self.receipts_refused.is_empty()
+    }
+
+    /// When something is to be done for it at the latest, while there is a connection.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let is_asked = matches!(self.lookup, Lookup::Asked | Lookup::Untrusted);
+        let lookup = self.lookup_again_at.filter(|_| is_asked);
+        let to_send = self.pause.until(now).into_iter().chain(lookup).filter(|_| self.wants_to_send());
+        self.receipt_due.into_iter().chain(to_send).min()
     }
 
     /// Forgets the openings of conversations under which no message is on its way and none will be. Returns their ids.
@@ -242,21 +375,24 @@ impl Contacts {
         let records = std::mem::take(&mut loaded.contacts);
         let mut contacts =
             Self(records.into_iter().map(|r| (r.name.folded(), Contact::from_record(r))).collect());
+        for (id, record) in std::mem::take(&mut loaded.outgoing) {
+            if let Some(contact) = contacts.get_mut(&record.to) {
+                contact.openings.insert(id, (record.first_number, record.opening));
+            }
+        }
         // A contact is written in the same transaction as the first message to it, so it is there.
         for ((name, number), record) in std::mem::take(&mut loaded.outbox) {
             if let Some(contact) = contacts.of_folded(&name) {
-                contact.unacked.insert(number, Unacked::from_record(&record));
+                let mut message = Unacked::from_record(&record);
+                // After a complaint the opening is dropped, and each message is sealed again when it is its turn.
+                message.sealed = message.sealed.filter(|s| contact.openings.contains_key(&s.conversation));
+                contact.unacked.insert(number, message);
             }
         }
         for ((name, number), server) in &loaded.stored {
             let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
             if let Some(message) = message {
                 message.stored_at = Some(*server);
-            }
-        }
-        for (id, record) in std::mem::take(&mut loaded.outgoing) {
-            if let Some(contact) = contacts.get_mut(&record.to) {
-                contact.openings.insert(id, (record.first_number, record.opening));
             }
         }
         contacts
@@ -277,6 +413,11 @@ impl Contacts {
     /// The contact of a name; a new one if the name is not known.
     pub(super) fn of(&mut self, name: &PeerName) -> &mut Contact {
         self.0.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
+    }
+
+    /// The contacts after a folded name, in the order of their folded names.
+    pub(super) fn after(&self, name: Bound<&PeerName>) -> impl Iterator<Item = &Contact> {
+        self.0.range((name, Bound::Unbounded)).map(|(_, contact)| contact)
     }
 
     pub(super) fn iter(&self) -> Values<'_, PeerName, Contact> {

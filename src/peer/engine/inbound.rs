@@ -1,10 +1,8 @@
 //! What comes from the server: answers, and envelopes of other peers.
 
-use std::time::Duration;
-
 use wire::PeerName;
 use wire::conversation::{ConversationId, OpenedMessage, Opening, Refused, sealed_parts};
-use wire::protocol::{Envelope, ErrorCode, Kind, ToPeer};
+use wire::protocol::{Envelope, Kind, ToPeer};
 use wire::signal::Complaint;
 
 use super::Engine;
@@ -13,11 +11,11 @@ use super::contact::Place;
 use crate::peer::event::{Event, MessageEvent, Sealed};
 use crate::peer::records::{Direction, HistoryRecord, Write};
 
-/// A message is sent again because a receipt could not be read at most this often.
-const HEAR_AGAIN_EVERY: Duration = Duration::from_secs(1);
-
 impl Engine {
     pub(super) fn frame(&mut self, body: &[u8]) {
+        // What came behind a frame that ended the connection is not looked at.
+        let Some(link) = &mut self.local.link else { return };
+        link.heard();
         match ToPeer::decode(body) {
             Ok(ToPeer::Envelope(envelope)) => self.envelope(&envelope),
             Ok(ToPeer::Routed { first, count, outcome }) => self.routed(first, count, outcome),
@@ -28,15 +26,15 @@ impl Engine {
             Ok(ToPeer::Known { id, peers }) => self.known(id, peers),
             Ok(ToPeer::Failed { id, detail }) => self.failed(id, &detail),
             Ok(
-                ToPeer::Reachable { .. }
-                | ToPeer::Hello { .. }
-                | ToPeer::Welcome { .. }
-                | ToPeer::Spliced
-                | ToPeer::Pong { .. },
+                ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
             ) => {}
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
+            Ok(ToPeer::Pong { present, .. }) => self.pong(&present),
             Err(bad) => {
-                self.refused_by_server(ErrorCode::Malformed, &format!("the server sent a bad frame: {bad}"));
+                let bytes = body.len();
+                self.reconnect(format!(
+                    "the server sent a frame of {bytes} bytes that cannot be read: {bad}"
+                ));
             }
         }
     }
@@ -193,7 +191,7 @@ impl Engine {
 
     /// Repeats a receipt, and the opening before it: the sender may have lost either.
     fn receipt_again(&mut self, to: &PeerName, id: ConversationId) {
-        self.contacts.of(to).opened_here.clear();
+        self.contacts.of(to).reopen(self.local.now.instant);
         self.receipts_due.insert((to.folded(), id));
     }
 
@@ -206,7 +204,9 @@ impl Engine {
         let accepted = match found {
             Ok(accepted) => accepted,
             Err(complaint) => {
-                self.hear_again(from);
+                if let Some(contact) = self.contacts.get_mut(from) {
+                    contact.hear_again(self.local.now.instant);
+                }
                 let reason = format!("a {} could not be read: {complaint}", kind.as_str());
                 return self.local.refuse(from, None, &reason);
             }
@@ -221,17 +221,6 @@ impl Engine {
             // The server may deliver a signal twice.
             Err(Refused::Again) => {}
             Err(refused) => self.local.refuse(&name, None, &format!("a {}: {refused}", kind.as_str())),
-        }
-    }
-
-    /// A signal could not be read, because its conversation is not known here. If it was a receipt, the oldest message is
-    /// sent again: then the other peer sends its opening and the receipt again.
-    fn hear_again(&mut self, from: &PeerName) {
-        let now = self.local.now.instant;
-        let Some(contact) = self.contacts.get_mut(from) else { return };
-        if contact.unread_at.is_none_or(|at| now.saturating_duration_since(at) > HEAR_AGAIN_EVERY) {
-            contact.unread_at = Some(now);
-            contact.send_oldest_again(now);
         }
     }
 }

@@ -213,6 +213,8 @@ pub enum Effect {
     AddShare(String, Vec<String>),
     /// Connect to the server.
     Connect,
+    /// Close the connection to the server and make a new one.
+    Reconnect,
     /// Close the connection to the server and do not connect again.
     Disconnect,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::PeerName;
 use wire::conversation::ConversationId;
@@ -13,6 +13,8 @@ use wire::signal::Complaint;
 use super::Engine;
 use super::contact::{Contact, Unacked};
 use super::local::Local;
+use super::pace::jittered;
+use super::presence::PING_WHILE_AWAY;
 use crate::peer::event::{Event, SentEvent};
 use crate::peer::records::Write;
 
@@ -20,8 +22,10 @@ use crate::peer::records::Write;
 const IN_FLIGHT_MAX: usize = 1024;
 /// Most bytes of them.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
-/// How long nothing is sent to a recipient whose mailbox on the server is full.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long the server may take to say what became of an envelope. Longer than a slow disk takes.
+const ROUTED_WAIT: Duration = Duration::from_secs(30);
+/// How long the server may be silent after a ping.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// A connection that has joined.
 pub(super) struct Link {
@@ -36,6 +40,11 @@ pub(super) struct Link {
     in_flight_bytes: usize,
     /// Messages that were relayed: the server may still report that they came back and are stored.
     relayed: BTreeMap<u64, Sent>,
+    /// When the next ping is due.
+    pub(super) ping_at: Instant,
+    pub(super) pings: u32,
+    /// When the first ping was sent since anything has come from the server.
+    unheard_since: Option<Instant>,
 }
 
 /// What has to be known of an envelope when the server refuses it.
@@ -70,11 +79,12 @@ struct Sent {
     /// Folded.
     to: PeerName,
     bytes: usize,
+    sent_at: Instant,
     parcel: Parcel,
 }
 
 impl Link {
-    pub(super) fn new(server: ServerId, address: String) -> Self {
+    pub(super) fn new(server: ServerId, address: String, ping_at: Instant) -> Self {
         Self {
             server,
             address,
@@ -84,7 +94,39 @@ impl Link {
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
             relayed: BTreeMap::new(),
+            ping_at,
+            pings: 0,
+            unheard_since: None,
         }
+    }
+
+    /// Something has come from the server.
+    pub(super) fn heard(&mut self) {
+        self.unheard_since = None;
+    }
+
+    /// A ping was sent, and the next is due at `next`.
+    pub(super) fn pinged(&mut self, now: Instant, next: Instant) {
+        self.pings = self.pings.wrapping_add(1);
+        self.unheard_since.get_or_insert(now);
+        self.ping_at = next;
+    }
+
+    /// Why the connection is of no use any more, although TCP has not noticed.
+    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
+        if self.unheard_since.is_some_and(|since| since + SILENCE_MAX <= now) {
+            return Some(format!("the server has been silent for {} s", SILENCE_MAX.as_secs()));
+        }
+        self.in_flight.first_key_value().filter(|(_, sent)| sent.sent_at + ROUTED_WAIT <= now)?;
+        let (count, wait) = (self.in_flight.len(), ROUTED_WAIT.as_secs());
+        Some(format!("the server has not said for {wait} s what became of {count} envelope(s)"))
+    }
+
+    /// When [`Link::trouble`] and the next ping are to be looked at.
+    pub(super) fn deadline(&self) -> Instant {
+        let routed = self.in_flight.values().next().map(|sent| sent.sent_at + ROUTED_WAIT);
+        let heard = self.unheard_since.map(|since| since + SILENCE_MAX);
+        routed.into_iter().chain(heard).fold(self.ping_at, Instant::min)
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -97,8 +139,14 @@ impl Link {
         (before < self.received).then_some(self.received)
     }
 
-    pub(super) fn forget_relayed(&mut self, to: &PeerName, numbers: &[u64]) {
-        self.relayed.retain(|_, sent| sent.to != *to || !numbers.contains(&sent.parcel.number));
+    /// Messages have a receipt: it does not matter any more what the server says of them.
+    pub(super) fn forget(&mut self, to: &PeerName, numbers: &[u64]) {
+        let is_done = |sent: &Sent| {
+            sent.parcel.kind == Kind::Message && sent.to == *to && numbers.contains(&sent.parcel.number)
+        };
+        self.relayed.retain(|_, sent| !is_done(sent));
+        let freed = self.in_flight.extract_if(.., |_, sent| is_done(sent)).map(|(_, sent)| sent.bytes);
+        self.in_flight_bytes -= freed.sum::<usize>();
     }
 
     /// The positions in a range of which something is known.
@@ -115,7 +163,8 @@ impl Local {
         let Parcel { kind, number, .. } = parcel;
         let envelope = Envelope { from: self.name.as_str(), to: to.as_str(), kind, number, sealed };
         let bytes = frame::encode(&ToServer::Envelope(envelope), &mut self.to_server);
-        link.in_flight.insert(link.sent, Sent { to: to.folded(), bytes, parcel });
+        let sent = Sent { to: to.folded(), bytes, sent_at: self.now.instant, parcel };
+        link.in_flight.insert(link.sent, sent);
         link.in_flight_bytes += bytes;
         link.sent += 1;
     }
@@ -157,26 +206,28 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
             return;
         };
-        let retry_at = Some(self.local.now.instant + RETRY_AFTER);
+        // One pause for all that was refused together.
+        let now = self.local.now.instant;
+        let failures = match contact.pause.until(now) {
+            None => contact.pause.failed(now, &mut self.local.rng),
+            Some(_) => 0,
+        };
+        contact.acceptance.cut();
         if kind == Kind::Opening {
             contact.opened_here.remove(&conversation);
         }
         match about {
             About::Receipt(conversation) => {
                 contact.receipts_refused.insert(conversation);
-                contact.retry_at = retry_at;
             }
             About::Complaint(conversation, count, reason) => {
                 contact.complaints_due.insert(conversation, (count, reason));
-                contact.retry_at = retry_at;
             }
             About::Nothing | About::Transfer(_) => {}
         }
         if kind == Kind::Message && contact.unacked.contains_key(&number) {
-            let is_first = contact.retry_at.is_none();
             contact.unsent.insert(number);
-            contact.retry_at = retry_at;
-            if is_first {
+            if failures == 1 {
                 let reason = format!("{refusal}; it stays queued on this peer's disk");
                 self.local.refuse(&contact.name, Some(number), &reason);
             }
@@ -185,11 +236,22 @@ impl Engine {
     }
 
     fn message_went_out(&mut self, sent: &Sent, trace: Option<SentEvent>, outcome: Outcome) {
-        let Some(link) = &self.local.link else { return };
+        let Some(link) = &mut self.local.link else { return };
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
             return;
         };
         let Parcel { number, conversation, .. } = sent.parcel;
+        contact.acceptance.grow();
+        if outcome == Outcome::Relayed {
+            contact.is_present = true;
+        } else {
+            // The receipt may take days. What may be sent meanwhile is limited by the server.
+            contact.reception.grow();
+            if contact.message_stored() {
+                let next = self.local.now.instant + jittered(PING_WHILE_AWAY, &mut self.local.rng);
+                link.ping_at = link.ping_at.min(next);
+            }
+        }
         let mut is_news = true;
         if let Some(message) = sealed_under(contact, number, conversation) {
             // A stored message that is sent again only asks for its receipt.
@@ -201,7 +263,6 @@ impl Engine {
                 }
             } else {
                 message.is_relayed = true;
-                contact.probed_at.get_or_insert(self.local.now.instant);
             }
         }
         if let (Some(trace), true) = (trace, is_news) {
@@ -213,7 +274,7 @@ impl Engine {
 
     /// A relayed message came back to the server, which has stored it or could not.
     fn routed_again(&mut self, sent: &Sent, outcome: Outcome) {
-        let Some(link) = &self.local.link else { return };
+        let Some(link) = &mut self.local.link else { return };
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
             return;
         };
@@ -225,6 +286,9 @@ impl Engine {
         if outcome == Outcome::Stored {
             message.stored_at = Some(link.server);
             self.local.records.write(Write::Stored(contact.name.clone(), number, link.server));
+            // It came back because its recipient has left.
+            contact.is_present = false;
+            link.ping_at = link.ping_at.min(self.local.now.instant + PING_WHILE_AWAY);
         } else {
             contact.unsent.insert(number);
         }

@@ -16,6 +16,8 @@ mod interface;
 mod link;
 mod local;
 mod overlay;
+mod pace;
+mod presence;
 mod receipts;
 mod requests;
 mod sealing;
@@ -62,6 +64,8 @@ pub struct Engine {
     greeted: BTreeSet<ClientId>,
     /// Received messages that no client has seen: sender, generation and number.
     unshown: VecDeque<(PeerName, u64, u64)>,
+    /// The folded name of the last peer that the server was asked about because messages wait for it.
+    last_missed: Option<PeerName>,
     /// Folded names of the peers that receipts are due to, and for which conversations.
     receipts_due: BTreeSet<(PeerName, ConversationId)>,
 }
@@ -114,6 +118,7 @@ impl Engine {
             unwanted: None,
             greeted: BTreeSet::new(),
             unshown,
+            last_missed: None,
             receipts_due: BTreeSet::new(),
         }
     }
@@ -175,9 +180,11 @@ impl Engine {
 
     fn pass_time(&mut self) {
         let now = self.local.now.instant;
-        for contact in self.contacts.iter_mut() {
-            contact.retry_at = contact.retry_at.filter(|at| *at > now);
-            contact.probe(now);
+        if self.local.link.is_some() {
+            for contact in self.contacts.iter_mut() {
+                contact.pass_time(now, &mut self.local.rng);
+            }
+            self.keep_alive();
         }
         self.end_late_tasks();
         self.publish_again();
@@ -194,11 +201,13 @@ impl Engine {
     /// When [`Engine::handle`] is to be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
-        let retries = self.contacts.iter().filter_map(|contact| contact.retry_at);
-        let probes = self.contacts.iter().filter_map(contact::Contact::probe_at);
-        let probes = probes.filter(|_| self.local.link.is_some());
         let files = self.fetches.deadlines().chain(self.sharing.publish_again_at);
-        tasks.chain(retries).chain(probes).chain(files).min()
+        let link = self.local.link.iter().flat_map(|link| {
+            let contacts =
+                self.contacts.iter().filter_map(|contact| contact.deadline(self.local.now.instant));
+            contacts.chain([link.deadline()])
+        });
+        tasks.chain(files).chain(link).min()
     }
 
     /// Whether a command is being carried out that ends by itself.

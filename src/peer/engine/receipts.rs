@@ -7,13 +7,10 @@ use wire::signal::{self, Complaint, Receipt};
 use wire::{Digest, PeerName};
 
 use super::Engine;
-use super::contact::{Contact, Lookup, PROBE_EVERY};
+use super::contact::{Contact, Lookup};
 use super::local::Local;
 use crate::peer::event::{self, Event};
-use crate::peer::records::{OutboxRecord, Write};
-
-/// Most conversations of one peer that are complained about on one connection.
-const COMPLAINTS_MAX: usize = 64;
+use crate::peer::records::Write;
 
 impl Engine {
     /// Seals the receipts that are due. They leave with the transaction that holds what they acknowledge.
@@ -26,8 +23,7 @@ impl Engine {
         }
     }
 
-    /// Tells a sender, once on a connection, that one of its conversations cannot be continued. Without the sender's card
-    /// it waits for the card.
+    /// Tells a sender that one of its conversations cannot be continued. Without the sender's card it waits for the card.
     pub(super) fn complain(
         &mut self,
         to: &PeerName,
@@ -35,11 +31,13 @@ impl Engine {
         count: u64,
         reason: Complaint,
     ) {
-        let contact = self.contacts.of(to);
-        if contact.complained.len() >= COMPLAINTS_MAX || !contact.complained.insert(conversation) {
+        let (contact, now) = (self.contacts.of(to), self.local.now.instant);
+        if !contact.may_complain(conversation, now) {
             return;
         }
-        if contact.card.is_some() && !contact.is_distrusted {
+        // The complaint travels under a conversation of this peer, which the other one may not know any more either.
+        contact.reopen(now);
+        if contact.card.is_some() && contact.distrusted.is_none() {
             self.local.send_receipt(contact, &Receipt::Refused { conversation, count, reason });
         } else {
             contact.complaints_due.insert(conversation, (count, reason));
@@ -85,17 +83,12 @@ impl Engine {
             contact.unsent.remove(number);
             self.local.records.write(Write::Delivered(name.clone(), *number));
         }
-        // If one receipt was lost, others may be lost as well: the next stored message asks for its own.
-        let now = self.local.now.instant;
-        let was_asked = contact.probed_at.is_some_and(|at| now.saturating_duration_since(at) < PROBE_EVERY);
-        if was_asked && contact.unacked.values().next().is_some_and(|message| message.stored_at.is_some()) {
-            contact.send_oldest_again(now);
-        }
+        contact.receipt_came(self.local.now.instant, &mut self.local.rng);
         for id in contact.finished() {
             self.local.records.write(Write::OutgoingDone(id));
         }
         if let Some(link) = &mut self.local.link {
-            link.forget_relayed(&name.folded(), &numbers);
+            link.forget(&name.folded(), &numbers);
         }
         for number in numbers {
             let to = name.clone();
@@ -112,6 +105,11 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(from) else {
             return;
         };
+        if contact.openings.remove(&id).is_none() {
+            // Nothing is on its way under it, or it was complained about before.
+            return;
+        }
+        self.local.records.write(Write::OutgoingDone(id));
         let sealed = numbers(covered(contact, id, 0..u64::MAX));
         let refused = numbers(covered(contact, id, count..u64::MAX));
         // Under a new conversation all that is sent again keeps its order, also relative to what was sealed since.
@@ -121,39 +119,29 @@ impl Engine {
         };
         // The recipient's card is fetched again, in case its encryption key has changed.
         contact.lookup = Lookup::NotAsked;
-        for number in &refused {
-            if let Some(message) = contact.unacked.get_mut(number) {
-                // A missing message says nothing against those that follow it.
-                message.refusals += u32::from(reason != Complaint::Gap);
-            }
-        }
         contact.send_all_again();
-        self.local.unseal(contact, &sealed);
-        self.local.refuse(&contact.name, Some(first), &event::explain(reason));
+        contact.unseal(&sealed);
+        let failures = contact.pause.failed(self.local.now.instant, &mut self.local.rng);
+        if failures == 1 {
+            // Most complaints come after a restart or a restored copy, and the first answer to them is right.
+            contact.pause.end();
+        } else {
+            contact.reception.cut();
+        }
+        if failures.is_power_of_two() {
+            self.local.refuse(&contact.name, Some(first), &event::explain(reason));
+        }
     }
 }
 
 impl Local {
     /// Sends the complaints that have waited for a card.
     pub(super) fn send_complaints(&mut self, contact: &mut Contact) {
-        if contact.card.is_none() || contact.is_distrusted || contact.lookup != Lookup::Known {
+        if contact.card.is_none() || contact.distrusted.is_some() || contact.lookup != Lookup::Known {
             return;
         }
         for (conversation, (count, reason)) in std::mem::take(&mut contact.complaints_due) {
             self.send_receipt(contact, &Receipt::Refused { conversation, count, reason });
-        }
-    }
-
-    /// Discards the ciphertexts of messages, so that they are sealed again.
-    pub(super) fn unseal(&mut self, contact: &mut Contact, numbers: &[u64]) {
-        for number in numbers {
-            if let Some(message) = contact.unacked.get_mut(number) {
-                (message.sealed, message.bytes) = (None, None);
-            }
-            if let Some(record) = self.records.outbox(&contact.name, *number) {
-                let record = OutboxRecord { sealed: None, ..record };
-                self.records.write(Write::Outbox(contact.name.clone(), *number, record));
-            }
         }
     }
 }

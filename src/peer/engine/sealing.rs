@@ -10,9 +10,12 @@ use super::Engine;
 use super::contact::{Contact, Current, Lookup, Place};
 use super::link::{About, Link, Parcel};
 use super::local::Local;
+use super::pace::jittered;
 use crate::peer::event::{Event, SentEvent};
 use crate::peer::records::{Direction, OutboxRecord, OutgoingRecord, SealedRecord, Write};
 
+/// How long an answer to a lookup may take before the server is asked again.
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 /// A conversation is replaced by a new one after this time.
 const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -35,24 +38,28 @@ impl Engine {
 }
 
 impl Local {
-    /// Whether anything may be sent to a contact now. Asks the server for the contact's card if that was not done on this
-    /// connection.
+    /// Whether anything may be sent to a contact now. Asks the server for the contact's card until it has answered, and
+    /// while it answers with a card of another key.
     fn may_send(&mut self, contact: &mut Contact) -> bool {
-        if contact.lookup == Lookup::NotAsked {
-            contact.lookup = Lookup::Asked;
+        let now = self.now.instant;
+        let is_to_ask = match contact.lookup {
+            Lookup::NotAsked => true,
+            Lookup::Asked | Lookup::Untrusted => contact.lookup_again_at.is_none_or(|at| at <= now),
+            Lookup::Known | Lookup::Unknown => false,
+        };
+        if is_to_ask {
+            if contact.lookup == Lookup::NotAsked {
+                contact.lookup = Lookup::Asked;
+            }
+            contact.lookup_again_at = Some(now + jittered(LOOKUP_WAIT, &mut self.rng));
             self.say(&ToServer::Lookup { name: contact.name.clone() });
         }
-        let waits = contact.retry_at.is_some_and(|at| at > self.now.instant);
-        if waits || !matches!(contact.lookup, Lookup::Known | Lookup::Unknown) {
-            return false;
-        }
-        contact.retry_at = None;
-        true
+        contact.pause.until(now).is_none() && matches!(contact.lookup, Lookup::Known | Lookup::Unknown)
     }
 
     fn send_messages(&mut self, contact: &mut Contact) {
         while self.link.as_ref().is_some_and(Link::has_room) {
-            let Some(&number) = contact.unsent.first() else {
+            let Some(number) = contact.next_unsent() else {
                 return;
             };
             if !self.seal(contact, number) {
@@ -136,6 +143,9 @@ impl Local {
         let mut parcel = Parcel::new(Kind::Message, number, place.conversation);
         parcel.trace = Some(SentEvent { to: contact.name.clone(), number, sealed });
         self.send(&contact.name, &bytes, parcel);
+        contact.acceptance.spend();
+        contact.reception.spend();
+        contact.await_receipt(self.now.instant, &mut self.rng);
     }
 
     /// Sends the opening of a conversation unless that was done on this connection.

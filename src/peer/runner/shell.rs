@@ -266,6 +266,11 @@ impl Shell {
             Effect::Tell(client, update) => self.tell(client, update),
             Effect::ShowHistory(client, with) => self.show_history(client, with.as_ref())?,
             Effect::Connect => self.connect(),
+            Effect::Reconnect => {
+                if let Some(writer) = self.writer.take() {
+                    writer.abort();
+                }
+            }
             Effect::Disconnect => {
                 self.writer = None;
                 if let Some(connection) = self.connection.take() {

@@ -1,0 +1,148 @@
+//! How soon, and how much of it, something is sent again. Whatever others do, and however often, what it makes this peer
+//! send is limited here by time: so that nobody can make it flood a server, and nothing stays stuck.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+/// The first pause after failures that follow one another. Each further failure doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause: what is held back goes this long after the end of the trouble.
+const PAUSE_LONGEST: Duration = Duration::from_secs(2);
+/// A failure that comes this long after the one before is the first of its kind again.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(15);
+
+/// A duration that varies by a quarter either way, so that many peers that were interrupted together do not come back
+/// together.
+pub(super) fn jittered(time: Duration, rng: &mut StdRng) -> Duration {
+    time.mul_f64(rng.random_range(0.75..1.25))
+}
+
+/// The pause after something has failed.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    failed_at: Option<Instant>,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Something has failed again. Returns how often it has failed in a row.
+    ///
+    /// Success does not reset the count, only time does: otherwise another peer could acknowledge one message and complain
+    /// about the next, and never be slowed down.
+    pub(super) fn failed(&mut self, now: Instant, rng: &mut StdRng) -> u32 {
+        let is_forgiven = self.failed_at.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVEN_AFTER);
+        self.failures = if is_forgiven { 1 } else { self.failures.saturating_add(1) };
+        self.failed_at = Some(now);
+        let doublings = self.failures.min(16) - 1;
+        let pause = PAUSE_FIRST.saturating_mul(1 << doublings).min(PAUSE_LONGEST);
+        self.until = Some(now + jittered(pause, rng));
+        self.failures
+    }
+
+    /// When the pause ends, if it has not ended by `now`.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+
+    /// What has failed works again: the pause ends.
+    pub(super) fn end(&mut self) {
+        self.until = None;
+    }
+}
+
+/// How many messages may be sent before something gets through: unlimited until something fails, then one, and twice as
+/// many each time that something has got through (the slow start of RFC 5681, 3.1).
+#[derive(Debug, Default)]
+pub(super) struct Credit(Option<Limited>);
+
+#[derive(Debug)]
+struct Limited {
+    granted: u32,
+    left: u32,
+}
+
+/// From this many on the number is not limited any more: the connection's own limit is as large.
+const GRANTED_MAX: u32 = 1024;
+
+impl Credit {
+    pub(super) fn has_some(&self) -> bool {
+        self.0.as_ref().is_none_or(|limited| limited.left > 0)
+    }
+
+    /// One was sent.
+    pub(super) fn spend(&mut self) {
+        if let Some(limited) = &mut self.0 {
+            limited.left = limited.left.saturating_sub(1);
+        }
+    }
+
+    /// Something has failed.
+    pub(super) fn cut(&mut self) {
+        self.0 = Some(Limited { granted: 1, left: 1 });
+    }
+
+    /// Something has got through.
+    pub(super) fn grow(&mut self) {
+        if let Some(limited) = self.0.take() {
+            let granted = limited.granted * 2;
+            self.0 = (granted < GRANTED_MAX).then_some(Limited { granted, left: granted });
+        }
+    }
+
+    /// Nothing has come for a while of what was sent: one more may be tried.
+    pub(super) fn try_one(&mut self) {
+        if let Some(limited) = &mut self.0 {
+            limited.left = limited.left.max(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+
+    #[test]
+    fn pauses_double_up_to_a_longest_and_are_forgotten_after_a_while() {
+        let (mut rng, start) = (StdRng::seed_from_u64(1), Instant::now());
+        let mut backoff = Backoff::default();
+        let mut now = start;
+        let mut pauses = Vec::new();
+        for time in 1..=8 {
+            assert_eq!(backoff.failed(now, &mut rng), time);
+            let until = backoff.until(now).expect("it pauses");
+            pauses.push(until - now);
+            assert_eq!(backoff.until(until), None, "then the pause is over");
+            now = until;
+        }
+        assert!(pauses[0] <= PAUSE_FIRST * 5 / 4, "{pauses:?}");
+        assert!(pauses[7] >= PAUSE_LONGEST * 3 / 4 && pauses[7] <= PAUSE_LONGEST * 5 / 4, "{pauses:?}");
+        assert_eq!(backoff.failed(now + FORGIVEN_AFTER, &mut rng), 1);
+        backoff.end();
+        assert_eq!(backoff.until(now), None);
+    }
+
+    #[test]
+    fn after_a_failure_as_many_go_as_have_proved_to_get_through() {
+        let mut credit = Credit::default();
+        (0..5000).for_each(|_| credit.spend());
+        assert!(credit.has_some(), "without a failure there is no limit");
+        credit.cut();
+        let mut sent = Vec::new();
+        for _ in 0..11 {
+            let mut count = 0;
+            while credit.has_some() && count < 5000 {
+                credit.spend();
+                count += 1;
+            }
+            sent.push(count);
+            credit.try_one();
+            assert!(credit.has_some());
+            credit.grow();
+        }
+        assert_eq!(sent, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 5000]);
+    }
+}

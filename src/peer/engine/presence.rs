@@ -1,0 +1,77 @@
+//! Whether the server still answers, and whether the peers that messages wait for are there.
+//!
+//! TCP alone does not tell: a proxy or a server that hangs keeps a connection open for ever. And a server that says it has
+//! stored a message may have lost it since, for example because its disk was restored from a backup. So a peer asks.
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use wire::PeerName;
+use wire::protocol::{PING_NAMES_MAX, ToServer};
+
+use super::Engine;
+use super::contact::{Contact, Lookup};
+use super::pace::jittered;
+
+/// How often the server is asked whether it still answers. With the time that it may be silent after that, a dead
+/// connection is noticed within 30 seconds.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
+/// How often it is asked while messages wait for peers that are away.
+pub(super) const PING_WHILE_AWAY: Duration = Duration::from_secs(2);
+
+impl Contact {
+    /// Whether messages wait for it, and it is not known to be there.
+    fn is_missed(&self) -> bool {
+        !self.is_present && !self.unacked.is_empty()
+    }
+}
+
+impl Engine {
+    /// Asks the server whether it still answers, and gives a connection up that is of no use any more.
+    pub(super) fn keep_alive(&mut self) {
+        let now = self.local.now.instant;
+        let Some(link) = &self.local.link else { return };
+        if let Some(trouble) = link.trouble(now) {
+            return self.reconnect(trouble);
+        }
+        if link.ping_at > now {
+            return;
+        }
+        let names = self.missed();
+        let pause = if names.is_empty() { PING_EVERY } else { PING_WHILE_AWAY };
+        let next = now + jittered(pause, &mut self.local.rng);
+        if let Some(link) = &mut self.local.link {
+            link.pinged(now, next);
+            let id = link.pings;
+            self.local.say(&ToServer::Ping { id, names });
+        }
+    }
+
+    /// Peers that messages wait for: as many as one ping can name, each ping going on where the one before has ended.
+    fn missed(&mut self) -> Vec<PeerName> {
+        let last = self.last_missed.take();
+        let after = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let missed = self.contacts.after(after).filter(|contact| contact.is_missed());
+        let mut names: Vec<PeerName> = missed.take(PING_NAMES_MAX).map(|c| c.name.clone()).collect();
+        if last.is_some() && names.len() < PING_NAMES_MAX {
+            let rest = self.contacts.iter().filter(|contact| contact.is_missed());
+            let rest = rest.take_while(|contact| Some(contact.name.folded()) <= last);
+            let room = PING_NAMES_MAX - names.len();
+            names.extend(rest.take(room).map(|contact| contact.name.clone()));
+        }
+        self.last_missed = names.last().map(PeerName::folded);
+        names
+    }
+
+    /// The server says which of the peers in a ping are there.
+    pub(super) fn pong(&mut self, present: &[PeerName]) {
+        for name in present {
+            let Some(contact) = self.contacts.get_mut(name) else { continue };
+            contact.is_there(self.local.now.instant, &mut self.local.rng);
+            if contact.lookup == Lookup::Unknown {
+                // It has joined meanwhile, and the server has not said so.
+                contact.lookup = Lookup::NotAsked;
+            }
+        }
+    }
+}
