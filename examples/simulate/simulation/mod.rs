@@ -27,9 +27,8 @@ pub(super) const PEERS_MAX: usize = 3;
 const NAMES: [&str; PEERS_MAX] = ["A", "B", "C"];
 const SERVER: ServerId = [7; 16];
 
-/// How much virtual time everything may take to be delivered once nothing goes wrong any more. It covers an engine's
-/// longest wait, of a minute for a receipt that was lost, a few times over.
-pub(super) const DELIVERED_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How much virtual time everything may take to be delivered once nothing goes wrong any more.
+pub(super) const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A run that went well.
 #[derive(Debug, Clone, PartialEq, Eq)]

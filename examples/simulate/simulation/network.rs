@@ -34,6 +34,13 @@ pub(super) struct Network {
     pub(super) links: BTreeMap<LinkId, Link>,
 }
 
+impl Link {
+    /// Whether something that was sent arrives only after a second or more.
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.last_arrival.iter().any(|arrival| *arrival > now + Duration::from_secs(1))
+    }
+}
+
 impl Network {
     pub(super) fn connect(&mut self, peer: usize, latency: Duration) -> LinkId {
         let id = self.next;

@@ -262,6 +262,7 @@ impl World {
             match effect {
                 Effect::Tell(client, Update::Event(event)) => self.told(at, client, event),
                 Effect::Connect => self.redial(at, Duration::ZERO),
+                Effect::Reconnect => self.abort(at),
                 Effect::Disconnect => self.fail(|| format!("peer {at} was sent away")),
                 _ => {}
             }
@@ -306,7 +307,7 @@ impl World {
         }
         if self.server.process.is_none() {
             self.input(at, Input::Net(Net::Unreachable("no server".into())));
-            let wait = Duration::from_millis(self.dice.random_range(100..3_000));
+            let wait = Duration::from_millis(self.dice.random_range(100..2_000));
             return self.redial(at, wait);
         }
         let latency = Duration::from_micros(self.dice.random_range(50..50_000));
@@ -360,6 +361,17 @@ impl World {
         self.input(at, Input::Net(Net::Frames(bodies)));
     }
 
+    /// A peer gives its connection up.
+    fn abort(&mut self, at: usize) {
+        let Some(process) = &self.peers[at].process else { return };
+        let Some(link) = process.connection.as_ref().map(|connection| connection.link) else { return };
+        self.trace(|| format!("peer {at} gives connection {link} up"));
+        if let Some(arrival) = self.net.arrival(link, End::Server, self.schedule.elapsed()) {
+            self.schedule.at(arrival, Event::Ends { link, at: End::Server });
+        }
+        self.peer_loses(link);
+    }
+
     /// A peer notices that its connection is gone, and dials again.
     pub(super) fn peer_loses(&mut self, link: LinkId) {
         let Some(at) = self.net.links.get(&link).map(|link| link.peer) else {
@@ -373,7 +385,7 @@ impl World {
             process.connection = None;
             self.trace(|| format!("peer {at} loses its connection"));
             self.input(at, Input::Net(Net::Lost));
-            let wait = Duration::from_millis(self.dice.random_range(100..3_000));
+            let wait = Duration::from_millis(self.dice.random_range(100..2_000));
             self.redial(at, wait);
         }
     }

@@ -177,18 +177,50 @@ impl World {
         }
     }
 
+    /// The fault of this server, if it shows now.
+    fn misbehaves(&mut self) -> Option<Fault> {
+        self.fault.filter(|_| self.dice.random_range(0..8) == 0)
+    }
+
+    /// Gives a session a command of the Router, unless the server misbehaves.
+    fn session_hears(&mut self, link: LinkId, command: SessionCommand) {
+        let is_dropped = match self.misbehaves() {
+            Some(Fault::KeepsQuiet) => matches!(command, SessionCommand::Routed { .. }),
+            Some(Fault::HidesCards) => {
+                matches!(command, SessionCommand::Card(_) | SessionCommand::Unknown(_))
+            }
+            Some(Fault::SendsGarbage) => {
+                self.flush(link);
+                // With room left, everything before it was whole frames.
+                if self.has_socket_room(link) {
+                    self.transmit(link, End::Peer, vec![2, 0, 0, 0, 250, 1]);
+                }
+                false
+            }
+            _ => false,
+        };
+        if !is_dropped {
+            self.session_takes(link, Input::Command(command));
+        }
+    }
+
     /// Hands envelopes to the Router, unless the server misbehaves.
     fn route(&mut self, link: LinkId, runs: Vec<Run>) {
         let mut routed = Vec::new();
         for run in runs {
             let (first, count) = (run.first, run.frames.count());
-            let outcome = match self.fault.filter(|_| self.dice.random_range(0..8) == 0) {
-                None => None,
+            let outcome = match self.misbehaves() {
+                None | Some(Fault::KeepsQuiet | Fault::HidesCards | Fault::SendsGarbage) => None,
+                Some(Fault::Alters) => {
+                    routed.push(altered(run));
+                    continue;
+                }
                 Some(Fault::Doubles) => {
                     routed.push(run.clone());
                     None
                 }
                 Some(Fault::Swallows) => Some(Outcome::Relayed),
+                Some(Fault::Forgets) => Some(Outcome::Stored),
                 Some(Fault::IsBusy) => Some(Outcome::Refused(Refusal::Busy)),
             };
             match outcome {
@@ -234,7 +266,7 @@ impl World {
             && connection.session.has_room()
         {
             if let Some(command) = connection.mailbox.next() {
-                self.session_takes(link, Input::Command(command));
+                self.session_hears(link, command);
                 self.flush(link);
             } else if connection.mailbox.take_was_full() {
                 self.session_takes(link, Input::HasRoom);
@@ -323,4 +355,14 @@ impl World {
             self.serve();
         }
     }
+}
+
+/// A run of which the last byte is another one: it belongs to what is sealed.
+fn altered(mut run: Run) -> Run {
+    let mut bytes = run.frames.bytes.to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    run.frames.bytes = bytes.into();
+    run
 }

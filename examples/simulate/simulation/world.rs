@@ -13,7 +13,7 @@ use super::schedule::Schedule;
 use super::server::Server;
 use super::{DELIVERED_WITHIN, PEERS_MAX, Report};
 
-/// What a bad server does with one envelope in eight.
+/// What a bad server does with one in eight of what passes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It says that it has relayed it, and drops it.
@@ -22,7 +22,28 @@ pub(super) enum Fault {
     IsBusy,
     /// It delivers it twice.
     Doubles,
+    /// It says that it has stored it, and drops it.
+    Forgets,
+    /// It changes a byte of it.
+    Alters,
+    /// It does not say what became of it.
+    KeepsQuiet,
+    /// It does not answer a lookup.
+    HidesCards,
+    /// It sends a frame that cannot be read.
+    SendsGarbage,
 }
+
+const FAULTS: [Fault; 8] = [
+    Fault::Swallows,
+    Fault::IsBusy,
+    Fault::Doubles,
+    Fault::Forgets,
+    Fault::Alters,
+    Fault::KeepsQuiet,
+    Fault::HidesCards,
+    Fault::SendsGarbage,
+];
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -87,8 +108,7 @@ impl World {
     pub(super) fn new(seed: u64, prints: bool) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let rekey = *[1, 3, 1024].choose(&mut dice).expect("it is not empty");
-        let faults = [None, None, None, Some(Fault::Swallows), Some(Fault::IsBusy), Some(Fault::Doubles)];
-        let fault = *faults.choose(&mut dice).expect("it is not empty");
+        let fault = dice.random_bool(0.6).then(|| *FAULTS.choose(&mut dice).expect("it is not empty"));
         let peers = (0..dice.random_range(2..=PEERS_MAX)).map(|at| Peer::new(at, rekey)).collect();
         let troubles = dice.random_range(4..40);
         Self {
@@ -299,8 +319,17 @@ impl World {
         self.trace(|| "all is mended".into());
         self.fault = None;
         self.server.disk.is_full = false;
-        for link in self.net.links.values_mut() {
+        let now = self.schedule.elapsed();
+        for id in self.net.links.keys().copied().collect::<Vec<_>>() {
+            let Some(link) = self.net.links.get_mut(&id) else { continue };
             link.latency = Duration::from_millis(1);
+            if link.is_cut || link.is_late(now) {
+                // What is on its way would come long after the trouble: the connection breaks instead.
+                link.is_cut = true;
+                for at in [End::Peer, End::Server] {
+                    self.schedule.after(Duration::ZERO, Event::Ends { link: id, at });
+                }
+            }
         }
         self.start_server();
         for peer in 0..self.peers.len() {
