@@ -2,13 +2,15 @@
 //! postcard. A room of its own, so that the engine need not know of the store.
 
 use serde::{Deserialize, Serialize};
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
 /// A message to another peer, kept until its receipt is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxRecord {
+    /// Its id.
+    pub id: MessageId,
     /// The text.
     pub text: String,
     /// When it was queued, in seconds since 1970.
@@ -68,7 +70,8 @@ pub struct ContactRecord {
     pub next_number: u64,
     /// The highest number of a message from this peer.
     pub last_number: u64,
-    /// How often the numbers of its messages have started again, for example with a new identity key.
+    /// How often it has given numbers a second time: because its identity key is another one, or because its directory was
+    /// restored from a copy.
     pub generation: u64,
 }
 
@@ -93,6 +96,8 @@ pub struct HistoryRecord {
     pub generation: u64,
     /// Its number.
     pub number: u64,
+    /// Its id.
+    pub id: MessageId,
     /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
     /// The text.

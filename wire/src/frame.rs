@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// First bytes of a connection from a peer to the server, protocol version 1.
-pub const PREFACE: [u8; 4] = *b"SWB1";
+/// First bytes of a connection from a peer to the server, protocol version 2.
+pub const PREFACE: [u8; 4] = *b"SWB2";
 /// First bytes of a connection by which the server calls a peer back. PROTOCOL.md, section 15.2.
 pub const CALLBACK_PREFACE: [u8; 4] = *b"SWBC";
 /// First bytes of a connection by which a peer fetches a file directly from another. PROTOCOL.md, section 15.3.
@@ -28,7 +28,7 @@ pub enum BadFrame {
         max: usize,
     },
     /// The first byte is not a message kind of this version.
-    #[error("message kind {0} is not known in version 1")]
+    #[error("message kind {0} is not known in version 2")]
     UnknownKind(u8),
     /// The body does not decode as the kind in its first byte, or bytes are left over.
     #[error("a frame's body is malformed")]

@@ -22,6 +22,9 @@ pub enum Receipt {
         count: u64,
         /// The running hash over these messages.
         running_hash: Digest,
+        /// The highest number of a message from the opener that has ever arrived. A sender whose directory was restored from
+        /// a copy learns from it which numbers it has given before.
+        last_number: u64,
     },
     /// The messages from place `count` on cannot be opened. The opener must send them again in a new conversation.
     Refused {

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use integration::{Finished, Peer, Process, Sandbox, binary};
+use serde_json::Value;
 
 /// Runs a peer without `--json`.
 fn for_people(peer: &Peer, server: std::net::SocketAddr, arguments: &[&str]) -> Process {
@@ -75,7 +76,7 @@ fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_te
 }
 
 #[test]
-fn a_sender_restored_from_an_older_copy_gets_its_receipts_from_a_recipient_that_stayed() {
+fn a_sender_restored_from_an_older_copy_gives_no_number_twice_in_silence() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
@@ -83,9 +84,23 @@ fn a_sender_restored_from_an_older_copy_gets_its_receipts_from_a_recipient_that_
     let restored = a.copy_into(&sandbox.path("restored"));
     let listening = b.start(&["listen"]);
     listening.event("joined", |_| true);
-    a.run(&["send", "B", "before the disk broke", "--wait", "60"]).expect(0);
-    restored.run(&["send", "B", "after it was restored", "--wait", "60"]).expect(0);
-    let received = listening.events("message", 2);
-    assert_eq!(received[0]["text"], "before the disk broke");
-    assert_eq!(received[1]["text"], "after it was restored");
+    a.run(&["send", "B", "the same", "--wait", "60"]).expect(0);
+    a.run(&["send", "B", "another", "--wait", "60"]).expect(0);
+    // The same number and the same text, and yet another message.
+    let sent = restored.run(&["send", "B", "the same", "--wait", "60"]).expect(0);
+    assert_eq!(sent.events("delivered")[0]["number"], 1);
+    restored.run(&["send", "B", "the next", "--wait", "60"]).expect(0);
+    let received = listening.events("message", 4);
+    let received: Vec<_> =
+        received.iter().map(|event| (event["number"].as_u64(), event["text"].as_str())).collect();
+    let expected = [(1, "the same"), (2, "another"), (1, "the same"), (3, "the next")];
+    assert_eq!(received, expected.map(|(number, text)| (Some(number), Some(text))));
+    let says_so = |events: Vec<Value>| {
+        events
+            .iter()
+            .any(|event| event["message"].as_str().is_some_and(|m| m.contains("restored from an older copy")))
+    };
+    assert!(says_so(sent.events("error")), "the sender is told");
+    assert!(says_so(listening.events("error", 1)), "the recipient is told");
+    assert_eq!(b.history("A", "received").len(), 4);
 }

@@ -268,7 +268,7 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
     assert_eq!(post.answer().expect("it is answered").status, 405);
     // Nor is it a door for peers.
     let mut peer = HttpConnection::open(admin);
-    peer.send(b"SWB1\r\n\r\n");
+    peer.send(b"SWB2\r\n\r\n");
     assert_eq!(peer.answer().map(|answer| answer.status), Some(400));
     stop(server);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use wire::PeerName;
 use wire::conversation::TEXT_BYTES_MAX;
 
@@ -163,18 +164,19 @@ impl Engine {
     /// Writes a message to the outbox and to the history.
     fn queue(&mut self, to: &PeerName, number: u64, text: String) {
         let (name, now) = (self.contacts.of(to).name.clone(), self.local.now.unix);
-        let sha256 = wire::Digest::of(text.as_bytes());
+        let (sha256, id) = (wire::Digest::of(text.as_bytes()), self.local.rng.random());
         self.local.emit(&Event::Queued { to: name.clone(), number, text: text.clone(), sha256 });
         self.local.records.write(Write::History(HistoryRecord {
             with: name.clone(),
             direction: Direction::Sent,
             generation: 0,
             number,
+            id,
             written_at: now,
             text: text.clone(),
             delivered: false,
         }));
-        let record = OutboxRecord { text, queued_at: now, sealed: None };
+        let record = OutboxRecord { id, text, queued_at: now, sealed: None };
         self.local.records.write(Write::Outbox(name, number, record));
     }
 

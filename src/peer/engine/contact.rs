@@ -93,7 +93,7 @@ pub(super) struct Contact {
     pub(super) card: Option<Card>,
     pub(super) next_number: u64,
     pub(super) last_number: u64,
-    /// How often the numbers of its messages have started again.
+    /// See [`ContactRecord::generation`].
     pub(super) generation: u64,
     /// Whether the record of it is to be written.
     pub(super) is_changed: bool,
@@ -392,7 +392,8 @@ impl Contacts {
         for ((name, number), server) in &loaded.stored {
             let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
             if let Some(message) = message {
-                message.stored_at = Some(*server);
+                // What is to be sealed again is not what the server has stored.
+                message.stored_at = message.sealed.map(|_| *server);
             }
         }
         contacts

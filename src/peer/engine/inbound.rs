@@ -1,7 +1,7 @@
 //! What comes from the server: answers, and envelopes of other peers.
 
 use wire::PeerName;
-use wire::conversation::{ConversationId, OpenedMessage, Opening, Refused, sealed_parts};
+use wire::conversation::{ConversationId, MessageId, OpenedMessage, Opening, Refused, sealed_parts};
 use wire::protocol::{Envelope, Kind, ToPeer};
 use wire::signal::Complaint;
 
@@ -10,6 +10,10 @@ use super::cards::CardVerdict;
 use super::contact::Place;
 use crate::peer::event::{Event, MessageEvent, Sealed};
 use crate::peer::records::{Direction, HistoryRecord, Write};
+
+/// A message that comes again is looked for under its number in so many generations of the sender's numbers: few, so that a
+/// sender who gives one number again and again costs no more with each.
+const GENERATIONS_SEARCHED: u64 = 8;
 
 impl Engine {
     pub(super) fn frame(&mut self, body: &[u8]) {
@@ -142,17 +146,10 @@ impl Engine {
         let id = arrival.conversation;
         self.conversations.changed(id);
         self.receipts_due.insert((from.folded(), id));
-        let contact = self.contacts.of(&from);
-        if number <= contact.last_number {
-            match self.local.records.received(&from, contact.generation, number) {
-                // It has arrived before, under an earlier conversation.
-                Some(record) if record.text == opened.text => return self.receipt_again(&from, id),
-                // Another message under the same number: the sender's directory was restored from an older copy.
-                Some(_) => contact.number_again(),
-                None => {}
-            }
+        if number <= self.contacts.of(&from).last_number && self.has_arrived(&from, number, opened.id) {
+            return self.receipt_again(&from, id);
         }
-        self.show(MessageEvent {
+        let message = MessageEvent {
             from,
             number,
             verified: true,
@@ -160,11 +157,32 @@ impl Engine {
             sha256: opened.digest,
             text: opened.text,
             arrival: Some(arrival),
-        });
+        };
+        self.show(opened.id, message);
+    }
+
+    /// Whether a message has arrived before, under an earlier conversation. If another message has arrived under its number,
+    /// a new generation of numbers begins, so that both are kept.
+    fn has_arrived(&mut self, from: &PeerName, number: u64, id: MessageId) -> bool {
+        let newest = self.contacts.of(from).generation;
+        let generations = newest.saturating_sub(GENERATIONS_SEARCHED)..=newest;
+        let mut known = |generation| self.local.records.received(from, generation, number);
+        if generations.clone().filter_map(&mut known).any(|record| record.id == id) {
+            return true;
+        }
+        if known(newest).is_some() {
+            let contact = self.contacts.of(from);
+            (contact.generation, contact.is_changed) = (newest + 1, true);
+            self.local.emit(&Event::error(format!(
+                "{from} has sent another message #{number} than the one that came before, so its directory was restored from an \
+                 older copy; both are kept"
+            )));
+        }
+        false
     }
 
     /// Writes a message to the history, and shows it if a client looks.
-    fn show(&mut self, message: MessageEvent) {
+    fn show(&mut self, id: MessageId, message: MessageEvent) {
         let contact = self.contacts.of(&message.from);
         contact.last_number = contact.last_number.max(message.number);
         contact.is_changed = true;
@@ -173,6 +191,7 @@ impl Engine {
             direction: Direction::Received,
             generation: contact.generation,
             number: message.number,
+            id,
             written_at: message.written_at,
             text: message.text.clone(),
             delivered: true,

@@ -110,7 +110,7 @@ mod tests {
     struct OneMessage;
 
     fn record(text: &str) -> OutboxRecord {
-        OutboxRecord { text: text.into(), queued_at: 1, sealed: None }
+        OutboxRecord { id: [1; 16], text: text.into(), queued_at: 1, sealed: None }
     }
 
     fn b() -> PeerName {

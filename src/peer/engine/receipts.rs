@@ -12,13 +12,18 @@ use super::local::Local;
 use crate::peer::event::{self, Event};
 use crate::peer::records::Write;
 
+/// Most numbers that are skipped at once: another peer must not use all of them up.
+const NUMBERS_SKIPPED_MAX: u64 = 1 << 20;
+
 impl Engine {
     /// Seals the receipts that are due. They leave with the transaction that holds what they acknowledge.
     pub(super) fn send_receipts(&mut self) {
         for (name, conversation) in std::mem::take(&mut self.receipts_due) {
             let received = self.conversations.received(conversation);
             if let (Some((count, running_hash)), Some(contact)) = (received, self.contacts.get_mut(&name)) {
-                self.local.send_receipt(contact, &Receipt::Received { conversation, count, running_hash });
+                let last_number = contact.last_number;
+                let receipt = Receipt::Received { conversation, count, running_hash, last_number };
+                self.local.send_receipt(contact, &receipt);
             }
         }
     }
@@ -47,7 +52,9 @@ impl Engine {
     /// A receipt has come and was opened.
     pub(super) fn receipt(&mut self, from: &PeerName, content: &[u8]) {
         match signal::decode(content) {
-            Ok(Receipt::Received { conversation, count, running_hash }) => {
+            Ok(Receipt::Received { conversation, count, running_hash, last_number }) => {
+                // The client of the last message hears it only before it is told that the message was delivered.
+                self.skip_numbers(from, last_number);
                 self.received(from, conversation, count, running_hash);
             }
             Ok(Receipt::Refused { conversation, count, reason }) => {
@@ -95,6 +102,23 @@ impl Engine {
             self.local.emit(&Event::Delivered { to, number, conversation: id, count, running_hash });
             self.local.message_done(&name, number, true);
         }
+    }
+
+    /// The recipient has messages up to this number. If it was not given here, this directory was restored from an older
+    /// copy: the numbers that were given after the copy was made are skipped.
+    fn skip_numbers(&mut self, to: &PeerName, last_number: u64) {
+        let Some(contact) = self.contacts.get_mut(to) else { return };
+        let next = contact.next_number;
+        if !(next..next.saturating_add(NUMBERS_SKIPPED_MAX)).contains(&last_number) {
+            return;
+        }
+        contact.next_number = last_number + 1;
+        contact.is_changed = true;
+        let (to, next) = (contact.name.clone(), contact.next_number);
+        self.local.emit(&Event::error(format!(
+            "{to} has messages of this peer up to #{last_number}, which this directory does not know of: it was restored from \
+             an older copy; the next message is #{next}"
+        )));
     }
 
     /// The recipient cannot continue a conversation: the messages under it are sealed again under a new one.

@@ -88,7 +88,7 @@ impl Local {
         let conversation = opening.id;
         let is_kept = std::mem::replace(&mut current.is_kept, true);
         let opened = (!is_kept).then(|| (opening.first_number, opening.as_bytes().to_vec()));
-        let sealed = current.outgoing.seal_message(number, record.queued_at, &record.text);
+        let sealed = current.outgoing.seal_message(number, &record.id, record.queued_at, &record.text);
         let place = Place { conversation, place: sealed.place, running_hash: sealed.running_hash };
         if let Some((first_number, opening)) = opened {
             contact.openings.insert(conversation, (first_number, opening.clone()));

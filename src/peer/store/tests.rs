@@ -7,12 +7,21 @@ fn name(text: &str) -> PeerName {
 }
 
 fn outbox(text: &str) -> OutboxRecord {
-    OutboxRecord { text: text.into(), queued_at: 7, sealed: None }
+    OutboxRecord { id: [1; 16], text: text.into(), queued_at: 7, sealed: None }
 }
 
 fn history(direction: Direction, number: u64, text: &str) -> HistoryRecord {
     let (with, text) = (name("Bob"), text.to_owned());
-    HistoryRecord { with, direction, generation: 0, number, written_at: number, text, delivered: false }
+    HistoryRecord {
+        with,
+        direction,
+        generation: 0,
+        number,
+        id: [1; 16],
+        written_at: number,
+        text,
+        delivered: false,
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::opening::{BadOpening, Opening};
 use crate::card::Card;
 use crate::cipher::{Cipher, Nonce, TAG_BYTES};
-use crate::conversation::ConversationId;
+use crate::conversation::{ConversationId, MessageId};
 use crate::digest::{DIGEST_BYTES, Digest};
 use crate::keys::{EncryptionKey, IdentityKey, NotAuthentic, Secret};
 use crate::protocol::Kind;
@@ -16,8 +16,8 @@ pub const TEXT_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - MESSAGE_HEAD_BYTES - 1;
 
 const PLAINTEXT_BYTES_MAX: usize = 64 << 10;
 const PLAINTEXT_BYTES_MIN: usize = 64;
-/// In front of a text: the time at which it was written, and its digest.
-const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES;
+/// In front of a text: the time at which it was written, its digest, and the message's id.
+const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES + size_of::<MessageId>();
 /// Ends the content; zeros follow (ISO/IEC 7816-4).
 const PADDING_MARK: u8 = 0x80;
 
@@ -169,9 +169,9 @@ impl Outgoing {
     }
 
     /// Seals a text that was written at `sent_at` (seconds since 1970), at most [`TEXT_BYTES_MAX`] bytes long.
-    pub fn seal_message(&mut self, number: u64, sent_at: u64, text: &str) -> SealedMessage {
+    pub fn seal_message(&mut self, number: u64, id: &MessageId, sent_at: u64, text: &str) -> SealedMessage {
         let digest = Digest::of(text.as_bytes());
-        let plaintext = padded(&[&sent_at.to_le_bytes(), &digest.0, text.as_bytes()]);
+        let plaintext = padded(&[&sent_at.to_le_bytes(), &digest.0, id, text.as_bytes()]);
         let place = self.messages_sealed;
         let bytes = self.keys.seal(Kind::Message, number, place, &plaintext);
         self.messages_sealed += 1;
@@ -191,6 +191,8 @@ impl Outgoing {
 /// A message that was opened and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedMessage {
+    /// Its id.
+    pub id: MessageId,
     /// The text.
     pub text: String,
     /// When it was written, by the sender's clock, in seconds since 1970.
@@ -276,9 +278,10 @@ impl Incoming {
 
 fn read_message(plaintext: &[u8], place: u64) -> Option<OpenedMessage> {
     let (sent_at, rest) = unpad(plaintext).ok()?.split_first_chunk::<8>()?;
-    let (digest, text) = rest.split_first_chunk::<DIGEST_BYTES>()?;
+    let (digest, rest) = rest.split_first_chunk::<DIGEST_BYTES>()?;
+    let (id, text) = rest.split_first_chunk::<{ size_of::<MessageId>() }>()?;
     let digest = Digest(*digest);
     let text = std::str::from_utf8(text).ok()?.to_owned();
     let sent_at = u64::from_le_bytes(*sent_at);
-    (Digest::of(text.as_bytes()) == digest).then_some(OpenedMessage { text, sent_at, digest, place })
+    (Digest::of(text.as_bytes()) == digest).then_some(OpenedMessage { id: *id, text, sent_at, digest, place })
 }

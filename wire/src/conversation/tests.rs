@@ -24,8 +24,8 @@ fn accept(out: &Outgoing) -> Incoming {
 fn what_was_sealed_opens_once_and_in_order() {
     let mut out = outgoing();
     let mut incoming = accept(&out);
-    let first = out.seal_message(1, 77, "hello");
-    let second = out.seal_message(2, 78, "");
+    let first = out.seal_message(1, &[9; 16], 77, "hello");
+    let second = out.seal_message(2, &[9; 16], 78, "");
     assert_eq!(incoming.open_message(2, &second.bytes), Err(Refused::Gap { expected: 0 }));
     let opened = incoming.open_message(1, &first.bytes).expect("the first opens");
     assert_eq!((opened.text.as_str(), opened.sent_at, opened.digest), ("hello", 77, first.digest));
@@ -39,7 +39,7 @@ fn what_was_sealed_opens_once_and_in_order() {
 fn every_changed_byte_number_and_kind_is_noticed() {
     let mut out = outgoing();
     let mut incoming = accept(&out);
-    let sealed = out.seal_message(1, 77, "hello").bytes;
+    let sealed = out.seal_message(1, &[9; 16], 77, "hello").bytes;
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
@@ -69,13 +69,13 @@ fn signals_may_be_lost_but_not_repeated() {
 fn a_conversation_is_taken_up_where_it_was_left() {
     let mut out = outgoing();
     let mut before = accept(&out);
-    let first = out.seal_message(1, 1, "one").bytes;
+    let first = out.seal_message(1, &[9; 16], 1, "one").bytes;
     before.open_message(1, &first).expect("the first opens");
     let resume = Some((before.messages_opened(), before.running_hash()));
     let mut after =
         Incoming::accept(out.opening(), &BOB_ENCRYPTION, resume, &mut rng()).expect("the key is still there");
     assert_eq!(after.open_message(1, &first), Err(Refused::Again));
-    let second = out.seal_message(2, 2, "two");
+    let second = out.seal_message(2, &[9; 16], 2, "two");
     assert!(after.open_message(2, &second.bytes).is_ok());
     assert_eq!(after.running_hash(), second.running_hash);
 }
@@ -102,8 +102,9 @@ fn only_the_named_key_unwraps() {
 #[test]
 fn lengths_say_little() {
     let mut out = outgoing();
-    let lengths: Vec<usize> =
-        ["", "a", "a short one", &"x".repeat(23)].map(|t| out.seal_message(1, 1, t).bytes.len()).to_vec();
+    let lengths: Vec<usize> = ["", "a", "a short one", &"x".repeat(23)]
+        .map(|t| out.seal_message(1, &[9; 16], 1, t).bytes.len())
+        .to_vec();
     assert!(lengths.iter().all(|l| *l == lengths[0]), "{lengths:?}");
 }
 
@@ -115,7 +116,7 @@ proptest! {
         let mut out = outgoing();
         let mut incoming = accept(&out);
         for (number, text) in (1..).zip(&texts) {
-            let sealed = out.seal_message(number, 5, text);
+            let sealed = out.seal_message(number, &[9; 16], 5, text);
             let opened = incoming.open_message(number, &sealed.bytes)?;
             prop_assert_eq!(&opened.text, text);
             prop_assert_eq!(incoming.running_hash(), sealed.running_hash);
@@ -134,7 +135,7 @@ fn the_longest_text_fits() {
     let mut out = outgoing();
     let mut incoming = accept(&out);
     let text = "x".repeat(TEXT_BYTES_MAX);
-    let sealed = out.seal_message(1, 1, &text);
+    let sealed = out.seal_message(1, &[9; 16], 1, &text);
     assert_eq!(sealed.bytes.len(), 40 + (64 << 10) + 16);
     assert_eq!(incoming.open_message(1, &sealed.bytes).map(|m| m.text), Ok(text));
 }

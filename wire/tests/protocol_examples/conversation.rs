@@ -6,7 +6,7 @@ use hkdf::Hkdf;
 use rsa::Oaep;
 use sha2::Sha256;
 use wire::Digest;
-use wire::conversation::{Incoming, Opening, Outgoing};
+use wire::conversation::{Incoming, MessageId, Opening, Outgoing};
 use wire::protocol::{Kind, TransferId};
 use wire::signal::{self, Complaint, FileAnswer, FileRequest, Receipt, Route, Verdict};
 
@@ -182,8 +182,8 @@ struct Sealed<'a> {
     content: &'a [u8],
 }
 
-fn message_content(written_at: u64, words: &str) -> Vec<u8> {
-    [written_at.to_le_bytes().as_slice(), &Digest::of(words.as_bytes()).0, words.as_bytes()].concat()
+fn message_content(written_at: u64, id: &MessageId, words: &str) -> Vec<u8> {
+    [written_at.to_le_bytes().as_slice(), &Digest::of(words.as_bytes()).0, id, words.as_bytes()].concat()
 }
 
 /// Appends two messages. Returns the first one, sealed, and the running hash after both.
@@ -197,8 +197,9 @@ fn describe_messages(
     let mut first = Vec::new();
     for (title, number, words) in [("the first message", 1, "Hello, B!"), ("the second message", 2, "é")] {
         let written_at = OPENED_AT + number;
-        let sealed = outgoing.seal_message(number, written_at, words);
-        let content = message_content(written_at, words);
+        let id = [u8::try_from(number).expect("there are two"); 16];
+        let sealed = outgoing.seal_message(number, &id, written_at, words);
+        let content = message_content(written_at, &id, words);
         let what = Sealed { title, kind: Kind::Message, number, place: number - 1, content: &content };
         by_hand.show(text, &what, &sealed.bytes);
         hash = Digest::of(&[hash.0.as_slice(), &sealed.bytes].concat());
@@ -215,6 +216,7 @@ fn describe_messages(
             &[
                 ("time, 8 bytes, little-endian", &written_at.to_le_bytes()),
                 ("SHA-256 of the text", &Digest::of(words.as_bytes()).0),
+                ("id", &id),
                 ("text", words.as_bytes()),
                 ("running hash", &hash.0),
             ],
@@ -288,7 +290,7 @@ type Signal = (&'static str, Kind, u64, Layout, Vec<u8>);
 
 /// The signals of B: a receipt for both messages, a complaint, and a request for a file.
 fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
-    let receipt = Receipt::Received { conversation, count: 2, running_hash };
+    let receipt = Receipt::Received { conversation, count: 2, running_hash, last_number: 2 };
     let complaint = Receipt::Refused { conversation, count: 2, reason: Complaint::Gap };
     let request = FileRequest {
         transfer: TRANSFER,
@@ -311,7 +313,8 @@ fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
                 .variant(0, "Received")
                 .fixed(&conversation.0, "conversation: the one from A to B")
                 .number(2, "count")
-                .fixed(&running_hash.0, "running_hash"),
+                .fixed(&running_hash.0, "running_hash")
+                .number(2, "last_number"),
             made.0,
         ),
         (

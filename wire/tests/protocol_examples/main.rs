@@ -14,7 +14,7 @@ use std::path::Path;
 use people::People;
 
 const HEAD: &str = "\
-# Switchboard protocol, version 1: worked examples
+# Switchboard protocol, version 2: worked examples
 
 [PROTOCOL.md](PROTOCOL.md) explains the structures on this page. The test `wire/tests/protocol_examples` generates the page and
 fails if the code does not match it. `UPDATE_EXAMPLES=1 cargo test -p wire --test protocol_examples` writes it again.

@@ -49,7 +49,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
         "First bytes of connections",
         "The last two are followed by a challenge and by a transfer.",
         &[
-            ("from a peer to a server: SWB1", &PREFACE),
+            ("from a peer to a server: SWB2", &PREFACE),
             (
                 "from a server that calls back: SWBC, challenge",
                 &[CALLBACK_PREFACE.as_slice(), &ECHO].concat(),
@@ -198,6 +198,12 @@ fn describe_to_server(text: &mut String) {
         Layout::new().variant(9, "Splice").fixed(&TRANSFER, "transfer").variant(1, "side: Receiver"),
         &ToServer::Splice { transfer: TRANSFER, side: Side::Receiver },
     );
+    to_server(
+        text,
+        "10, Ping",
+        Layout::new().variant(10, "Ping").number(8, "id").number(1, "number of names").text("B", "name"),
+        &ToServer::Ping { id: 8, names: vec!["B".parse().expect("a good name")] },
+    );
 }
 
 fn describe_searches(text: &mut String) {
@@ -292,6 +298,12 @@ fn describe_to_peer(people: &People, text: &mut String) {
         "12, Error",
         Layout::new().variant(12, "Error").variant(3, "code: OutOfPlace").text("join first", "detail"),
         &ToPeer::Error { code: ErrorCode::OutOfPlace, detail: "join first".into() },
+    );
+    to_peer(
+        text,
+        "13, Pong",
+        Layout::new().variant(13, "Pong").number(8, "id").number(1, "number of names").text("B", "name"),
+        &ToPeer::Pong { id: 8, present: vec!["B".parse().expect("a good name")] },
     );
 }
 

@@ -72,7 +72,7 @@ fn the_listener_tells_who_has_connected() {
 fn the_listener_waits_for_the_slow_and_closes_on_strangers() {
     let (listener, seen) = listener(DEADLINE);
     let mut slow = dial_raw(&listener, &FILE_PREFACE[..2]);
-    for said in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"SWB1", b"SWBX"] {
+    for said in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"SWB2", b"SWBX"] {
         assert!(is_closed(&mut dial_raw(&listener, said)), "{said:?}");
     }
     let gone = dial_raw(&listener, &[FILE_PREFACE.as_slice(), &[1; 15]].concat());
