@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -32,11 +32,11 @@ impl Shared {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is more, at most until `deadline`.
-    fn more<'a>(&self, output: MutexGuard<'a, Output>, deadline: Instant) -> MutexGuard<'a, Output> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.changed.wait_timeout(output, left);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+    /// Waits until `is_it` is true of the output, for at most `time`. Returns the output, and whether it is true.
+    fn wait(&self, time: Duration, mut is_it: impl FnMut(&Output) -> bool) -> (MutexGuard<'_, Output>, bool) {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |output| !is_it(output));
+        let (output, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        (output, !result.timed_out())
     }
 }
 
@@ -127,22 +127,15 @@ impl Process {
     /// # Panics
     /// When the process ends or the time is up before.
     pub fn wait<T>(&self, wanted: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        let mut output = self.shared.lock();
-        loop {
-            if let Some(found) = look(&output.lines) {
-                return found;
-            }
-            let is_late = Instant::now() >= deadline;
-            assert!(
-                !output.is_closed && !is_late,
-                "{} {} before {wanted}:\n{}",
-                self.what,
-                if output.is_closed { "ended" } else { "had no time left" },
-                output.lines.join("\n")
-            );
-            output = self.shared.more(output, deadline);
-        }
+        let mut found = None;
+        let (output, _) = self.shared.wait(PATIENCE, |output| {
+            found = look(&output.lines);
+            found.is_some() || output.is_closed
+        });
+        found.unwrap_or_else(|| {
+            let why = if output.is_closed { "ended" } else { "had no time left" };
+            panic!("{} {why} before {wanted}:\n{}", self.what, output.lines.join("\n"))
+        })
     }
 
     /// Waits for the first line that starts with `start`, and returns what follows it.
@@ -174,23 +167,18 @@ impl Process {
     }
 
     /// Waits until it has written `count` lines, or has ended.
+    ///
+    /// # Panics
+    /// When it does neither.
     pub fn lines_or_end(&self, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut output = self.shared.lock();
-        while output.lines.len() < count && !output.is_closed {
-            let is_late = Instant::now() >= deadline;
-            assert!(!is_late, "{} says nothing more", self.what);
-            output = self.shared.more(output, deadline);
-        }
+        let is_it = |output: &Output| output.lines.len() >= count || output.is_closed;
+        assert!(self.shared.wait(PATIENCE, is_it).1, "{} says nothing more", self.what);
     }
 
-    /// Waits until it has closed its standard output, with all that it has started, for at most `time`.
-    pub fn wait_end(&self, time: Duration) {
-        let deadline = Instant::now() + time;
-        let mut output = self.shared.lock();
-        while !output.is_closed && Instant::now() < deadline {
-            output = self.shared.more(output, deadline);
-        }
+    /// Waits until it has closed its standard output, with all that it has started, for at most `time`. Returns whether it
+    /// has.
+    pub fn wait_end(&self, time: Duration) -> bool {
+        self.shared.wait(time, |output| output.is_closed).1
     }
 
     /// Whether it has closed its standard output.
@@ -217,13 +205,8 @@ impl Process {
     /// # Panics
     /// When it does not.
     pub fn finish(mut self) -> Finished {
-        let deadline = Instant::now() + PATIENCE;
-        let mut output = self.shared.lock();
-        while !output.is_closed {
-            let is_late = Instant::now() >= deadline;
-            assert!(!is_late, "{} does not end:\n{}", self.what, output.lines.join("\n"));
-            output = self.shared.more(output, deadline);
-        }
+        let (mut output, has_ended) = self.shared.wait(PATIENCE, |output| output.is_closed);
+        assert!(has_ended, "{} does not end:\n{}", self.what, output.lines.join("\n"));
         let lines = std::mem::take(&mut output.lines);
         drop(output);
         let status = self.child.wait().expect("a child can be waited for");

@@ -89,15 +89,6 @@ impl RawConnection {
         self.say_bytes(&frame::frame(message));
     }
 
-    /// Sends a frame with any body.
-    ///
-    /// # Panics
-    /// When the body is over 4 GiB.
-    pub fn say_body(&mut self, body: &[u8]) {
-        let length = u32::try_from(body.len()).expect("scenarios use short bodies");
-        self.say_bytes(&[&length.to_le_bytes(), body].concat());
-    }
-
     /// Sends any bytes. A server that has had enough does not read them, and says why.
     pub fn say_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -35,12 +35,12 @@ impl Sandbox {
 
     /// Starts a server that keeps its data here.
     pub fn server(&self) -> Server {
-        Server::start(&self.path("server_data"))
+        Server::start_at(&self.path("server_data"), "127.0.0.1:0")
     }
 
-    /// The same, for a scenario that starts it again.
+    /// Starts a server on a port that stays free for it between a stop and the next start.
     pub fn server_to_restart(&self) -> Server {
-        Server::start_on_own_port(&self.path("server_data"))
+        Server::start_at(&self.path("server_data"), &self.nobodys_address().to_string())
     }
 
     /// Puts files into the folder `site`, in the order given; folders in their names are made.
@@ -116,11 +116,6 @@ impl Peer {
     pub fn name(&self) -> &str {
         let name = self.dir.file_name().and_then(|name| name.to_str());
         name.expect("scenarios give their peers names")
-    }
-
-    /// Its directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Starts `peer --dir ... --json` with `arguments`; its standard input stays open.

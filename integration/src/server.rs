@@ -23,34 +23,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port, with what it keeps in `data`, and waits until it listens.
-    pub fn start(data: &Path) -> Self {
-        Self::start_at(data, "127.0.0.1:0")
-    }
-
-    /// Starts one on a port that stays free for it between a stop and the next start.
-    pub fn start_on_own_port(data: &Path) -> Self {
-        Self::start_at(data, &format!("127.0.0.1:{}", own_port()))
-    }
-
-    /// Starts one where another was before.
-    pub fn start_again(data: &Path, address: SocketAddr) -> Self {
-        Self::start_at(data, &address.to_string())
-    }
-
-    fn start_at(data: &Path, listen: &str) -> Self {
-        Self::launch(data, Self::command(data, listen))
+    /// Starts one at an address, with what it keeps in `data`, and waits until it listens.
+    pub fn start_at(data: &Path, address: &str) -> Self {
+        Self::launch(data, Self::command(data, address))
     }
 
     /// Starts the server of a command line that keeps what it keeps in `data`, and waits until it listens.
     pub fn launch(data: &Path, command: Command) -> Self {
         let process = Process::start("server", command);
-        let address = process.wait("listening on", |lines| {
-            let line = lines.iter().find_map(|line| line.strip_prefix("listening on "))?;
-            Some(line.parse().expect("what follows is an address"))
-        });
-        let data = data.to_owned();
-        Self { process, address, data }
+        let address = process.line("listening on ").parse().expect("what follows is an address");
+        Self { process, address, data: data.to_owned() }
     }
 
     /// The command line of a server.

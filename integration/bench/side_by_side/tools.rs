@@ -1,17 +1,17 @@
 //! The programs of others that take part.
 
-use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use integration::Process;
 
 use crate::interrupt::Interrupt;
 
 /// Where a system keeps what only its administrator calls; often not in PATH.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
-/// How often a running program is asked whether it has ended; nothing beside turns of seconds.
+/// How often Ctrl-C is looked for while a program runs.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The program `name`, if the system has it.
@@ -37,49 +37,13 @@ pub(crate) fn version_in(text: &str) -> String {
     version.unwrap_or("of unknown version").to_owned()
 }
 
-/// A program that runs beside; killed when dropped.
-#[derive(Debug)]
-pub(crate) struct Running(Child);
-
-impl Running {
-    /// Starts `command`; its output goes where the command says.
-    pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-        Ok(Self(child.with_context(|| format!("cannot start {name}"))?))
+/// Runs `command` to its end, and returns its standard output.
+pub(crate) fn output(name: &str, command: Command, interrupt: &Interrupt) -> Result<String> {
+    let process = Process::start(name, command);
+    while !process.wait_end(LOOK) {
+        interrupt.check()?;
     }
-
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.0.try_wait()?.is_some())
-    }
-
-    /// Waits until it has ended by itself.
-    pub(crate) fn wait(&mut self, interrupt: &Interrupt) -> Result<()> {
-        while !self.has_ended()? {
-            interrupt.check()?;
-            std::thread::sleep(LOOK);
-        }
-        // Ctrl-C at a terminal ends it too.
-        interrupt.check()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Harmless when it has ended and was waited for: then std knows.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Runs `command`, which must not say more than a pipe holds, to its end, and returns its standard output.
-pub(crate) fn output(command: &mut Command, interrupt: &Interrupt) -> Result<String> {
-    let mut running = Running::start(command.stdout(Stdio::piped()))?;
-    running.wait(interrupt)?;
-    let mut text = String::new();
-    if let Some(mut stdout) = running.0.stdout.take() {
-        stdout.read_to_string(&mut text).context("a program says what is not text")?;
-    }
-    Ok(text)
+    // Ctrl-C at a terminal ends it too.
+    interrupt.check()?;
+    Ok(process.finish().lines.join("\n"))
 }

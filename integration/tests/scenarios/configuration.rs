@@ -31,10 +31,7 @@ fn text_of(path: &Path) -> &str {
 
 /// What the server answers for `/`.
 fn page(server: &Process) -> String {
-    let address: SocketAddr = server.wait("listening on", |lines| {
-        let line = lines.iter().find_map(|line| line.strip_prefix("listening on "))?;
-        Some(line.parse().expect("what follows is an address"))
-    });
+    let address: SocketAddr = server.line("listening on ").parse().expect("what follows is an address");
     let mut command = Command::new(binary("webclient"));
     command.args([&address.ip().to_string(), &address.port().to_string(), "/", "--body"]);
     Process::start("webclient", command).finish().expect(0).lines.join("\n")

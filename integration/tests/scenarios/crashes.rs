@@ -209,7 +209,7 @@ fn messages_queued_without_a_server_go_when_there_is_one() {
     sending.events("queued", 1);
     // It has no server, says so once, and tries again until there is one.
     sending.event("error", |_| true);
-    let server = Server::start_again(&data, address);
+    let server = Server::start_at(&data, &address.to_string());
     let received = b.run(&["listen", "--count", "4", "--timeout", "60"]).expect(0);
     sending.finish().expect(0);
     assert_eq!(texts(&received.events("message")), lines(1..=4));

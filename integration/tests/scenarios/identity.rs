@@ -90,7 +90,7 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
 
     // Another B at another server.
     std::fs::remove_dir_all(&b.dir).expect("it is there");
-    let server = integration::Server::start(&sandbox.path("other_server_data"));
+    let server = integration::Server::start_at(&sandbox.path("other_server_data"), "127.0.0.1:0");
     let (a, b) = (a.at(server.address()), b.at(server.address()));
     let new = b.fingerprint();
     assert_ne!(old, new);

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Runs a peer without `--json`.
 fn for_people(peer: &Peer, server: std::net::SocketAddr, arguments: &[&str]) -> Process {
     let mut command = Command::new(binary("peer"));
-    command.arg("--dir").arg(peer.dir()).args(["--server", &server.to_string()]).args(arguments);
+    command.arg("--dir").arg(&peer.dir).args(["--server", &server.to_string()]).args(arguments);
     Process::start(format!("peer {} {}", peer.name(), arguments.join(" ")), command)
 }
 

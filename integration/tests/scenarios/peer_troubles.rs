@@ -72,7 +72,7 @@ fn fetches_that_fail_on_this_machine_leave_the_holder_free() {
     sharing.event("result", |e| e["kind"] == "published");
     let peer = sandbox.peer("C", server.address());
     peer.put("there.png", b"something else");
-    let path = |name: &str| peer.dir().join(name).to_str().expect("a plain path").to_owned();
+    let path = |name: &str| peer.dir.join(name).to_str().expect("a plain path").to_owned();
     for at in 0..FAILED_FETCHES {
         let (output, reason) = match at % 3 {
             0 => (path("there.png"), "already exists"),

@@ -1,10 +1,11 @@
 //! What a client notices while slowhttptest attacks our server.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use integration::Process;
 use measure::Attack;
 
 use super::servers::Server;
@@ -12,7 +13,6 @@ use super::site;
 use crate::client::Client;
 use crate::interrupt::Interrupt;
 use crate::machine;
-use crate::tools::Running;
 
 const CONNECTIONS: usize = 500;
 const CONNECTIONS_PER_SECOND: usize = 500;
@@ -71,14 +71,13 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
     let before =
         client.latency(site::SMALL, BEFORE, interrupt, || Ok(false))?.context("the server answers")?;
     let descriptors = machine::descriptors(server.id())?;
-    let mut attacker = Running::start(
-        Command::new(program)
-            .args(mode.arguments)
-            .args(["-c", &CONNECTIONS.to_string(), "-r", &CONNECTIONS_PER_SECOND.to_string()])
-            .args(["-l", &SECONDS.to_string(), "-p", "3", "-v", "0"])
-            .args(["-u", &format!("http://{}{}", server.address, mode.path)])
-            .stdout(Stdio::null()),
-    )?;
+    let mut command = Command::new(program);
+    command
+        .args(mode.arguments)
+        .args(["-c", &CONNECTIONS.to_string(), "-r", &CONNECTIONS_PER_SECOND.to_string()])
+        .args(["-l", &SECONDS.to_string(), "-p", "3", "-v", "0"])
+        .args(["-u", &format!("http://{}{}", server.address, mode.path)]);
+    let attacker = Process::start("slowhttptest", command);
     // From its first connection on: a server that ends them at once never has them all, and the attack is over soon.
     let mut connections = 0;
     let mut next_look = Instant::now();
@@ -87,7 +86,7 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
             connections = connections.max(machine::descriptors(server.id())?.saturating_sub(descriptors));
             next_look = Instant::now() + LOOK;
         }
-        attacker.has_ended()
+        Ok(attacker.has_ended())
     };
     let during = client.latency(site::SMALL, DURING, interrupt, is_over)?;
     let (name, title) = (mode.name.to_owned(), mode.title.to_owned());

@@ -32,9 +32,7 @@ impl Server {
         command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
         command.args(options);
         let process = Process::start("server", command);
-        let said = process.wait("listening on", |lines| {
-            lines.iter().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
-        });
+        let said = process.line("listening on ");
         let address = said.parse().with_context(|| format!("the server listens on {said:?}"))?;
         Ok(Self { name: "switchboard", address, process })
     }
@@ -83,7 +81,7 @@ impl Drop for Server {
         // The workers of an nginx that is killed would stay, so it is asked first; what does not listen is killed when
         // `process` is dropped.
         self.process.signal(Signal::TERM);
-        self.process.wait_end(START_WAIT);
+        let _ = self.process.wait_end(START_WAIT);
     }
 }
 

@@ -140,7 +140,7 @@ impl Wrk {
         }
         command.arg(format!("http://{}{}", server.address, plan.path()));
         let cpu_before = server.cpu_time()?;
-        let output = tools::output(&mut command, interrupt)?;
+        let output = tools::output("wrk", command, interrupt)?;
         let cpu = server.cpu_time()?.saturating_sub(cpu_before);
         match parse(&output) {
             Ok(turn) => {
