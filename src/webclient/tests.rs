@@ -2,8 +2,6 @@
 
 use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -160,111 +158,6 @@ fn says_what_is_wrong_with_an_answer() {
     let error =
         fetch(&request, Method::Get, &Timeouts::default(), Journal::default()).expect_err("nobody listens");
     assert!(error.to_string().contains("cannot connect to 127.0.0.1:"), "{error}");
-}
-
-/// The names in a folder, hidden ones too.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("the folder can be read");
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.expect("the folder can be read").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn a_file_gets_its_name_only_when_it_is_whole() {
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let path = folder.path().join("out.bin");
-    let wanted = Wanted { output: Some(path.clone()), ..all() };
-    let truncated = print("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &wanted, false).1;
-    let error = truncated.expect_err("the rest is missing").to_string();
-    assert!(error.contains("is not whole: ") && error.ends_with("; try again"), "{error}");
-    assert_eq!(names(folder.path()), [""; 0]);
-    let refused = print("HTTP/1.1 404 x\r\nContent-Length: 4\r\n\r\ngone", &wanted, false).1;
-    assert_eq!(refused.ok(), Some(404));
-    assert_eq!(names(folder.path()), [""; 0]);
-    let (printed, saved) = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false);
-    assert_eq!(saved.ok(), Some(200));
-    assert_eq!(printed, "HTTP/1.1 200 OK\nContent-Length: 5\n");
-    assert_eq!(names(folder.path()), ["out.bin"]);
-    assert_eq!(std::fs::read(&path).expect("it is there"), b"whole");
-    // An older file stays until the new one is whole.
-    let truncated = print("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", &wanted, false).1;
-    assert!(truncated.is_err());
-    assert_eq!(std::fs::read(&path).expect("it is there"), b"whole");
-}
-
-#[test]
-fn a_name_may_be_as_long_as_names_can_be() {
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    for name in ["x".repeat(250), "x".repeat(255)] {
-        let wanted = Wanted { output: Some(folder.path().join(&name)), ..all() };
-        let saved = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false).1;
-        assert_eq!(saved.map_err(|e| e.to_string()), Ok(200));
-        assert!(names(folder.path()).contains(&name));
-    }
-}
-
-#[test]
-fn a_saved_file_has_the_permissions_of_any_new_file() {
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let (path, other) = (folder.path().join("out"), folder.path().join("other"));
-    let wanted = Wanted { output: Some(path.clone()), ..all() };
-    let saved = print("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", &wanted, false).1;
-    assert_eq!(saved.ok(), Some(200));
-    std::fs::write(&other, "").expect("the folder can be written to");
-    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode();
-    assert_eq!(mode(&path), mode(&other));
-}
-
-#[test]
-fn only_success_replaces_a_file() {
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let path = folder.path().join("good");
-    std::fs::write(&path, "good").expect("the folder can be written to");
-    let wanted = Wanted { output: Some(path.clone()), ..all() };
-    for (answer, exit_status, says) in [
-        (
-            "HTTP/1.1 308 x\r\nLocation: /dir/\r\nContent-Length: 4\r\n\r\npage",
-            1,
-            &["308", "/dir/", "nothing is saved"][..],
-        ),
-        ("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", 1, &["301", "nothing is saved"]),
-        ("HTTP/1.1 304 x\r\n\r\n", 1, &["304", "nothing is saved"]),
-        ("HTTP/1.1 101 x\r\nUpgrade: y\r\n\r\n", 2, &["101"]),
-        (&"HTTP/1.1 103 x\r\n\r\n".repeat(17), 2, &["103"]),
-    ] {
-        let error = print(answer, &wanted, false).1.expect_err(answer);
-        assert_eq!(error.exit_status(), exit_status, "{error}");
-        let said = error.to_string();
-        assert!(says.iter().all(|part| said.contains(part)), "{said}");
-        assert_eq!(std::fs::read(&path).expect("it is there"), b"good", "{answer}");
-        assert_eq!(names(folder.path()), ["good"]);
-    }
-    // Without anything to save, a redirection is an answer to look at.
-    let (printed, result) = print("HTTP/1.1 301 x\r\nContent-Length: 4\r\n\r\npage", &all(), false);
-    assert_eq!(result.ok(), Some(301));
-    assert!(printed.ends_with("\n\npage"), "{printed}");
-    let announced = format!("{}HTTP/1.1 200 OK\r\n\r\nHello", "HTTP/1.1 103 x\r\n\r\n".repeat(16));
-    assert_eq!(print(&announced, &all(), false).1.ok(), Some(200));
-}
-
-#[test]
-fn what_is_no_file_is_written_to_and_not_replaced() {
-    let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let wanted = |path: &Path| Wanted { output: Some(path.to_owned()), ..all() };
-    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole";
-    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
-    std::fs::write(&real, "old").expect("the folder can be written to");
-    std::os::unix::fs::symlink("real", &link).expect("links can be made");
-    assert!(print(answer, &wanted(&link), false).1.is_ok());
-    assert!(link.is_symlink());
-    assert_eq!(std::fs::read(&real).expect("it is there"), b"whole");
-    assert!(print(answer, &wanted(Path::new("/dev/null")), false).1.is_ok());
-    assert!(!Path::new("/dev/null").is_file());
-    let error = print(answer, &wanted(folder.path()), false).1;
-    assert_eq!(error.map_err(|e| e.exit_status()), Err(1), "a folder is no place");
 }
 
 /// A reader that goes away at once.

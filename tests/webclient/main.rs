@@ -5,6 +5,7 @@ mod mistaken;
 mod options;
 mod redirect;
 mod resume;
+mod save;
 mod server;
 mod terminal;
 
