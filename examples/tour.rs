@@ -109,9 +109,13 @@ fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command
             match update {
                 Update::Done(ending) => return ending,
                 Update::Event(event) => {
+                    let is_message = matches!(event, Event::Message(_));
                     let renderer = if all || number(&event) <= SHOWN { &mut trace } else { &mut quiet };
                     if let Some(text) = renderer.text(&event) {
                         print_prefixed(who, &text);
+                    }
+                    if is_message {
+                        client.shown(1);
                     }
                 }
             }

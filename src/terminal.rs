@@ -8,13 +8,22 @@ pub fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stdout().is_terminal()
 }
 
-/// Prints a line and flushes it, because standard output may be a pipe.
+/// Writes a line to standard output and flushes it, because that may be a pipe.
+///
+/// # Errors
+/// Standard output cannot be written, or is a pipe that its reader has closed.
+pub fn write_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Writes a line as [`write_line`], for text that nobody misses who has closed the pipe.
 ///
 /// # Errors
 /// Standard output cannot be written. A closed pipe is no error.
 pub fn print_line(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match write_line(line) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -82,6 +82,16 @@ pub enum Command {
     },
 }
 
+/// What a client sends to the process that runs the peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Carry out a command.
+    Command(Command),
+    /// The client has written the next messages that it was sent: so many.
+    Shown(u64),
+}
+
 /// A file to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,7 @@
 //! The control socket. While a process runs a peer, it also carries out the commands of other processes for the same
 //! directory, because only one may use the keys, the store and the connection.
 //!
-//! Each line is a JSON value: [`Command`]s to the peer, [`Update`]s from it. The socket is in the private folder, which
+//! Each line is a JSON value: [`Request`]s to the peer, [`Update`]s from it. The socket is in the private folder, which
 //! only its owner can enter.
 
 use std::fs::File;
@@ -13,15 +13,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::command::{Command, Update};
+use super::command::{Request, Update};
 use super::engine::ClientId;
 use super::home::Home;
 use super::runner::{Switch, control_path};
 
 /// Longest line: a command with many long texts.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// A client that does not read for this long is disconnected.
-const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,11 +58,10 @@ pub(super) fn serve(home: &Home, switch: Switch) -> io::Result<()> {
 fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
     let client = switch.client(id);
     let updates = client.updates.clone();
-    let (Ok(()), Ok(mut out)) = (stream.set_write_timeout(Some(WRITE_WAIT)), stream.try_clone()) else {
-        return;
-    };
+    let Ok(mut out) = stream.try_clone() else { return };
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new().name("client".into()).spawn_scoped(scope, move || {
+            // A client that does not read makes this thread wait, and nobody else.
             for update in updates {
                 if write_line(&mut out, &update).is_err() {
                     break;
@@ -78,8 +75,8 @@ fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
             return;
         }
         let mut reader = BufReader::new(stream);
-        while let Ok(Some(command)) = read_line::<Command>(&mut reader) {
-            client.command(command);
+        while let Ok(Some(request)) = read_line::<Request>(&mut reader) {
+            client.request(request);
         }
         drop(client);
     });
@@ -124,8 +121,7 @@ impl RemoteClient {
         Ok(Self { stream, updates })
     }
 
-    /// Gives a command.
-    pub(super) fn command(&mut self, command: &Command) -> io::Result<()> {
-        write_line(&mut self.stream, command)
+    pub(super) fn request(&mut self, request: &Request) -> io::Result<()> {
+        write_line(&mut self.stream, request)
     }
 }

@@ -128,8 +128,13 @@ pub enum Write {
     Incoming(ConversationId, IncomingRecord),
     /// Adds a message to the history.
     History(HistoryRecord),
-    /// A received message that no client has seen: its sender, generation and number.
-    Unshown(PeerName, u64, u64),
-    /// All received messages have been seen.
-    AllShown,
+    /// The next received message in the order of arrival: its place there, its sender, generation and number.
+    Arrived(u64, PeerName, u64, u64),
+    /// Received messages have been shown.
+    Shown {
+        /// All before this place in the order of arrival.
+        before: u64,
+        /// Those before this place are removed from the order of arrival; at most `before`.
+        forget: u64,
+    },
 }

@@ -47,14 +47,14 @@ impl Renderer {
     /// Prints an event.
     ///
     /// # Errors
-    /// Those of standard output.
+    /// Those of [`terminal::write_line`].
     pub fn show(&mut self, event: &Event) -> io::Result<()> {
         let text = self.text(event);
         if let Event::Error { message } = event {
             writeln!(io::stderr(), "peer: {message}")?;
         }
         match text {
-            Some(text) => terminal::print_line(&text),
+            Some(text) => terminal::write_line(&text),
             None => Ok(()),
         }
     }

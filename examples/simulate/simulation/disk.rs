@@ -22,7 +22,9 @@ pub(super) struct Content {
     pub(super) incoming: BTreeMap<ConversationId, IncomingRecord>,
     /// By folded name, direction, generation and number.
     pub(super) history: BTreeMap<(String, u8, u64, u64), HistoryRecord>,
-    pub(super) unshown: Vec<(PeerName, u64, u64)>,
+    /// By the place in the order of arrival: sender, generation and number.
+    pub(super) arrived: BTreeMap<u64, (PeerName, u64, u64)>,
+    pub(super) shown: u64,
     pub(super) pins: BTreeMap<PeerName, Fingerprint>,
     pub(super) is_full: bool,
 }
@@ -46,16 +48,15 @@ impl Disk {
 
     pub(super) fn load(&self) -> Loaded {
         let content = self.content();
-        let unshown = content
-            .unshown
-            .iter()
-            .map(|(from, generation, number)| content.history[&received(from, *generation, *number)].clone());
+        let next_arrival =
+            content.arrived.last_key_value().map_or(content.shown, |(place, _)| content.shown.max(place + 1));
         Loaded {
             contacts: content.contacts.values().cloned().collect(),
             outbox: content.outbox.iter().map(|(key, record)| (key.clone(), record.clone())).collect(),
             stored: content.stored.iter().map(|(key, server)| (key.clone(), *server)).collect(),
             outgoing: content.outgoing.iter().map(|(id, record)| (*id, record.clone())).collect(),
-            unshown: unshown.collect(),
+            next_arrival,
+            shown: content.shown,
             pins: content.pins.iter().map(|(name, key)| (name.clone(), *key)).collect(),
         }
     }
@@ -107,9 +108,20 @@ impl Content {
                 let key = (name, record.direction as u8, record.generation, record.number);
                 self.history.insert(key, record);
             }
-            Write::Unshown(from, generation, number) => self.unshown.push((from, generation, number)),
-            Write::AllShown => self.unshown.clear(),
+            Write::Arrived(place, from, generation, number) => {
+                self.arrived.insert(place, (from, generation, number));
+            }
+            Write::Shown { before, forget } => {
+                self.shown = before;
+                self.arrived.retain(|place, _| *place >= forget);
+            }
         }
+    }
+
+    /// The messages that count as not shown: folded name of the sender and number.
+    pub(super) fn unshown(&self) -> Vec<(PeerName, u64)> {
+        let places = self.arrived.range(self.shown..);
+        places.map(|(_, (from, _, number))| (from.folded(), *number)).collect()
     }
 
     /// The messages with one peer in one direction, in the order of their numbers.
@@ -135,5 +147,13 @@ impl Records for Disk {
         number: u64,
     ) -> Result<Option<HistoryRecord>, Unreadable> {
         Ok(self.content().history.get(&received(from, generation, number)).cloned())
+    }
+
+    fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {
+        let content = self.content();
+        let first = content.arrived.range(place..).next();
+        Ok(first.map(|(place, (from, generation, number))| {
+            (*place, content.history[&received(from, *generation, *number)].clone())
+        }))
     }
 }

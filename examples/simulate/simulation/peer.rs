@@ -18,9 +18,8 @@ use super::network::{End, LinkId};
 use super::world::{Event, World};
 use super::{NAMES, keys};
 
-/// The client that looks at messages, and the one that sends them.
-const VIEWER: u64 = 0;
-const SENDER: u64 = 1;
+/// The client that sends messages. Those that look at them count from here, one for each time that the user looks.
+const SENDER: u64 = 0;
 /// Longer than any run.
 const WAIT_SECONDS: u64 = 10_000_000;
 /// How often a full disk is tried again.
@@ -50,6 +49,10 @@ pub(super) struct Process {
     /// The connection that the engine knows of, to which its frames go: a later one may stand already.
     known: Option<LinkId>,
     has_view: bool,
+    /// The client that looks at messages, or the last one that did.
+    viewer: u64,
+    /// Messages that it has seen and not confirmed.
+    seen: u64,
 }
 
 /// A peer, whether its process runs or not.
@@ -64,8 +67,8 @@ pub(super) struct Peer {
     pub(super) pause: Duration,
     /// Messages that the user has seen: from whom, number and text.
     pub(super) shown: Vec<(PeerName, u64, String)>,
-    /// Messages that were written down when a crash came before they could be shown.
-    pub(super) unlucky: Vec<(PeerName, u64)>,
+    /// The last number from each peer that the present viewer has seen.
+    pub(super) last_in_view: BTreeMap<PeerName, u64>,
     /// The texts that the user was told are queued, by recipient.
     pub(super) queued: BTreeMap<PeerName, Vec<String>>,
 }
@@ -80,7 +83,7 @@ impl Peer {
             life: 0,
             pause: Duration::ZERO,
             shown: Vec::new(),
-            unlucky: Vec::new(),
+            last_in_view: BTreeMap::new(),
             queued: BTreeMap::new(),
         }
     }
@@ -112,6 +115,8 @@ impl World {
             joining: VecDeque::new(),
             known: None,
             has_view: false,
+            viewer: SENDER,
+            seen: 0,
         });
         self.trace(|| format!("peer {at} starts"));
         if self.dice.random_range(0..4) > 0 {
@@ -128,11 +133,6 @@ impl World {
         let Some(process) = peer.process.take() else { return };
         if let Some(out) = process.writing.filter(|_| is_written && !peer.disk.content().is_full) {
             peer.disk.write(&out);
-            for effect in out.effects {
-                if let Effect::Tell(_, Update::Event(PeerEvent::Message(message))) = effect {
-                    peer.unlucky.push((message.from.folded(), message.number));
-                }
-            }
         }
         self.trace(|| format!("peer {at} crashes; a write that is under way is kept: {is_written}"));
         if let Some(connection) = process.connection {
@@ -143,16 +143,21 @@ impl World {
     pub(super) fn open_view(&mut self, at: usize) {
         let Some(process) = &mut self.peers[at].process else { return };
         if !std::mem::replace(&mut process.has_view, true) {
+            process.viewer += 1;
+            let viewer = process.viewer;
             self.trace(|| format!("the user of {at} looks"));
-            self.input(at, Input::Command(VIEWER, Command::View));
+            self.peers[at].last_in_view.clear();
+            self.input(at, Input::Command(viewer, Command::View));
         }
     }
 
     pub(super) fn close_view(&mut self, at: usize) {
         let Some(process) = &mut self.peers[at].process else { return };
         if std::mem::replace(&mut process.has_view, false) {
+            process.seen = 0;
+            let viewer = process.viewer;
             self.trace(|| format!("the user of {at} looks away"));
-            self.input(at, Input::Gone(VIEWER));
+            self.input(at, Input::Gone(viewer));
         }
     }
 
@@ -170,6 +175,16 @@ impl World {
         let wait = self.dice.random::<bool>().then_some(WAIT_SECONDS);
         let to = self.peers[to].name.clone();
         self.input(at, Input::Command(SENDER, Command::Send { to, texts, wait }));
+    }
+
+    /// The viewer of a peer confirms what it has seen.
+    pub(super) fn confirm(&mut self, at: usize, life: u64) {
+        let peer = &mut self.peers[at];
+        let Some(process) = peer.process.as_mut().filter(|_| life == peer.life) else { return };
+        let (viewer, seen) = (process.viewer, std::mem::take(&mut process.seen));
+        if seen > 0 {
+            self.input(at, Input::Shown(viewer, seen));
+        }
     }
 
     /// Something has happened to a peer.
@@ -271,11 +286,18 @@ impl World {
 
     fn told(&mut self, at: usize, client: u64, event: PeerEvent) {
         match event {
-            PeerEvent::Message(message) if client == VIEWER => {
+            PeerEvent::Message(message) if self.looks(at, client) => {
                 self.trace(|| format!("the user of {at} sees #{} of {}", message.number, message.from));
                 self.check_shown(at, &message);
                 let seen = (message.from.folded(), message.number, message.text.clone());
-                self.peers[at].shown.push(seen);
+                let peer = &mut self.peers[at];
+                peer.last_in_view.insert(seen.0.clone(), seen.1);
+                peer.shown.push(seen);
+                if let Some(process) = &mut peer.process {
+                    process.seen += 1;
+                }
+                let (life, wait) = (peer.life, Duration::from_millis(self.dice.random_range(0..500)));
+                self.schedule.after(wait, Event::Confirm { peer: at, life });
             }
             PeerEvent::Queued { to, number, text, .. } if client == SENDER => {
                 self.trace(|| format!("#{number} of {at} to {to} is queued"));
@@ -290,6 +312,11 @@ impl World {
             PeerEvent::Error { message } => self.trace(|| format!("at {at}, error: {message}")),
             _ => {}
         }
+    }
+
+    /// Whether the user of a peer looks at what this client is told.
+    fn looks(&self, at: usize, client: u64) -> bool {
+        self.peers[at].process.as_ref().is_some_and(|process| process.has_view && process.viewer == client)
     }
 
     fn redial(&mut self, at: usize, wait: Duration) {

@@ -55,6 +55,10 @@ pub(super) enum Event {
         peer: usize,
         life: u64,
     },
+    Confirm {
+        peer: usize,
+        life: u64,
+    },
     /// A peer's disk has written what a step has decided, or is still full.
     PeerWrites {
         peer: usize,
@@ -183,6 +187,7 @@ impl World {
         match event {
             Event::Trouble => self.trouble(),
             Event::Wake { peer, life } => self.wake(peer, life),
+            Event::Confirm { peer, life } => self.confirm(peer, life),
             Event::PeerWrites { peer, life } => self.peer_writes(peer, life),
             Event::Dial { peer, life } => self.dial(peer, life),
             Event::Accepted { link } => {

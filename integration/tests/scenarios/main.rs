@@ -17,6 +17,7 @@ mod options;
 mod peer_troubles;
 mod rule_breakers;
 mod secrecy;
+mod showing;
 mod signals;
 mod site;
 mod sockets;

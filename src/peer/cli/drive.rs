@@ -1,13 +1,15 @@
 //! Gives the user's commands to a peer, and shows what comes of them.
 
+use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Peer, start_thread};
-use crate::peer::command::{Command, Ending, Update};
+use crate::peer::command::{Command, Ending, Request, Update};
 use crate::peer::event::Event;
 use crate::peer::prompt::{HELP, Line};
 use crate::peer::render::Renderer;
@@ -54,39 +56,51 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Most commands that are not done. The user's input is not read beyond it, so giving a command never waits.
 const COMMANDS_MAX: usize = 256;
+/// Messages are confirmed when no more updates wait, and after this many at the latest.
+const CONFIRM_AFTER: u64 = 256;
+/// How long the process that runs the peer may take to read the last confirmation.
+const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A peer, and the thread that gives it commands.
 ///
 /// Commands need a thread of their own: a peer that is busy takes none until its updates are taken, so whoever gives them
 /// must not stop taking updates.
 struct Attached {
-    commands: Sender<Command>,
+    requests: Sender<Request>,
     updates: Receiver<Update>,
     is_remote: bool,
     feeder: Option<JoinHandle<()>>,
+    /// It closes when the feeder ends.
+    feeding: Receiver<()>,
     /// Ended last.
     runner: Option<Runner>,
 }
 
 impl Attached {
     fn new(peer: Peer) -> Result<Self, String> {
-        let (commands, given) = bounded::<Command>(2 * COMMANDS_MAX);
+        let (requests, given) = bounded::<Request>(2 * COMMANDS_MAX);
+        let (fed, feeding) = bounded(0);
         let (updates, runner, feeder) = match peer {
             Peer::Local(client, runner) => {
                 let updates = client.updates.clone();
-                let feed = move || given.iter().for_each(|command| client.command(command));
+                let feed = move || {
+                    given.iter().for_each(|request| client.request(request));
+                    drop((client, fed));
+                };
                 (updates, Some(runner), start_thread("commands", feed)?)
             }
             Peer::Remote(mut client) => {
                 let updates = client.updates.clone();
                 let feed = move || {
                     // If the other process is gone, the updates end.
-                    given.iter().try_for_each(|command| client.command(&command)).ok();
+                    given.iter().try_for_each(|request| client.request(&request)).ok();
+                    drop(fed);
                 };
                 (updates, None, start_thread("commands", feed)?)
             }
         };
-        Ok(Self { commands, updates, is_remote: runner.is_none(), feeder: Some(feeder), runner })
+        let is_remote = runner.is_none();
+        Ok(Self { requests, updates, is_remote, feeder: Some(feeder), feeding, runner })
     }
 }
 
@@ -94,8 +108,11 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // Updates are not taken any more; without a receiver the peer does not wait for that.
         self.updates = never();
-        self.commands = bounded(0).0;
-        if let (Some(feeder), false) = (self.feeder.take(), self.is_remote) {
+        self.requests = bounded(0).0;
+        if self.is_remote {
+            // The other process may have stopped reading.
+            let _ = self.feeding.recv_timeout(LAST_REQUEST_WAIT);
+        } else if let Some(feeder) = self.feeder.take() {
             let _ = feeder.join();
         }
         self.runner = None;
@@ -115,6 +132,10 @@ pub(super) struct Session<'r> {
     open: usize,
     /// Those of them that last until the user ends them. Another process can take them over.
     standing: Vec<Command>,
+    /// How many messages were written and are not confirmed to the peer.
+    unconfirmed: u64,
+    /// Why standard output cannot be written. Messages that come after that are not confirmed.
+    output_error: Option<io::ErrorKind>,
     /// The worst ending so far.
     ending: Ending,
 }
@@ -129,6 +150,8 @@ impl<'r> Session<'r> {
             printer: None,
             open: 0,
             standing: Vec::new(),
+            unconfirmed: 0,
+            output_error: None,
             ending: Ending::Done,
         })
     }
@@ -138,7 +161,17 @@ impl<'r> Session<'r> {
     /// # Errors
     /// When the system gives no thread, or the peer cannot be taken over from a process that has ended.
     pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
+        let ending = self.follow(from_user, tail);
+        if self.unconfirmed > 0 {
+            // There is room, see `COMMANDS_MAX`.
+            let _ = self.peer.requests.try_send(Request::Shown(self.unconfirmed));
+        }
+        ending
+    }
+
+    fn follow(&mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
         let signals = signals()?;
+        let (nobody, _never_ready) = bounded(0);
         // The view of a prompt lasts until the end of the input. A single command is waited for.
         let drains = matches!(tail, Tail::Drain(_));
         let mut tail = Some(tail);
@@ -152,8 +185,13 @@ impl<'r> Session<'r> {
             let waits = drains && busy > 0 && self.printer.is_none();
             let takes_no_more = tail.is_none() || waits || busy >= COMMANDS_MAX;
             let closed = never();
-            let updates = self.peer.updates.clone();
+            let (updates, requests) = (self.peer.updates.clone(), self.peer.requests.clone());
+            let confirms = self.unconfirmed > 0 && (updates.is_empty() || self.unconfirmed >= CONFIRM_AFTER);
             select! {
+                // If the peer is gone, the updates end.
+                send(if confirms { &requests } else { &nobody }, Request::Shown(self.unconfirmed)) -> _ => {
+                    self.unconfirmed = 0;
+                }
                 recv(if takes_no_more { &closed } else { from_user }) -> user => match user {
                     Ok(FromUser::Quit) | Err(_) => self.tail(&mut tail),
                     Ok(user) => self.user(user),
@@ -163,6 +201,13 @@ impl<'r> Session<'r> {
                     Err(_) => self.take_over()?,
                 },
                 recv(signals) -> _ => return Ok(self.interrupted()),
+            }
+            if !drains
+                && self.output_error == Some(io::ErrorKind::BrokenPipe)
+                && self.open == self.standing.len()
+            {
+                // Nobody reads what is still to come.
+                return Ok(self.ending);
             }
             if self.open < self.standing.len() {
                 // A command that lasts has ended by itself, or because the server or the store has failed. That was shown.
@@ -178,8 +223,10 @@ impl<'r> Session<'r> {
             return Err("the process that runs this peer has ended; try again".into());
         }
         self.peer = Attached::new((self.restart)()?)?;
+        // Messages that were not confirmed to the process before are shown again.
+        self.unconfirmed = 0;
         for command in &self.standing {
-            let _ = self.peer.commands.send(command.clone());
+            let _ = self.peer.requests.send(Request::Command(command.clone()));
         }
         Ok(())
     }
@@ -222,16 +269,16 @@ impl<'r> Session<'r> {
             self.standing.push(command.clone());
         }
         // There is room, see `COMMANDS_MAX`. If the peer is gone, the updates end.
-        let _ = self.peer.commands.send(command);
+        let _ = self.peer.requests.send(Request::Command(command));
     }
 
     fn update(&mut self, update: Update) {
         match update {
             Update::Event(event) => {
+                self.show(&event);
                 if matches!(event, Event::Message(_)) {
                     self.count_message();
                 }
-                self.show(&event);
             }
             Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
@@ -242,6 +289,9 @@ impl<'r> Session<'r> {
 
     /// A `listen` that is given again must wait only for the messages that are missing.
     fn count_message(&mut self) {
+        if self.output_error.is_none() {
+            self.unconfirmed += 1;
+        }
         for command in &mut self.standing {
             if let Command::Listen { count: Some(count), .. } = command {
                 *count = count.saturating_sub(1);
@@ -253,15 +303,17 @@ impl<'r> Session<'r> {
         match &mut self.printer {
             Some(printer) => printer(text),
             None => {
-                let printed = terminal::print_line(&text);
-                self.note(&printed);
+                let printed = terminal::write_line(&text);
+                self.note(printed);
             }
         }
     }
 
     /// An event that could not be printed is a failure, unless the reader has closed the pipe.
-    fn note(&mut self, printed: &std::io::Result<()>) {
-        if printed.is_err() {
+    fn note(&mut self, printed: io::Result<()>) {
+        let Err(error) = printed else { return };
+        self.output_error = Some(error.kind());
+        if error.kind() != io::ErrorKind::BrokenPipe {
             self.ending = self.ending.max(Ending::Failed);
         }
     }
@@ -277,7 +329,7 @@ impl<'r> Session<'r> {
             }
         } else {
             let printed = self.renderer.show(event);
-            self.note(&printed);
+            self.note(printed);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::contact::{Lookup, Unacked};
 use super::interface::{ClientId, Effect};
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::{Command, Ending};
-use crate::peer::event::{Event, MessageEvent};
+use crate::peer::event::Event;
 use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
 
 /// How long a request to the server may take.
@@ -76,47 +76,11 @@ impl Engine {
     }
 
     /// A client that comes after this peer has joined is told so.
-    fn greet(&mut self, client: ClientId) {
+    pub(super) fn greet(&mut self, client: ClientId) {
         let is_first = self.greeted.insert(client);
         if let (Some(link), true) = (&self.local.link, is_first) {
             let joined = self.local.joined_event(link.address.clone());
             self.local.tell(client, joined);
-        }
-    }
-
-    fn show_messages(&mut self, client: ClientId, kind: TaskKind, wait: Option<Duration>) {
-        self.local.start(client, kind, wait);
-        self.greet(client);
-        self.show_unshown(client);
-    }
-
-    /// Shows what came while no client was looking.
-    fn show_unshown(&mut self, client: ClientId) {
-        if self.unshown.is_empty() {
-            return;
-        }
-        while self.local.has_viewer() {
-            let Some((from, generation, number)) = self.unshown.pop_front() else {
-                break;
-            };
-            let Some(record) = self.local.records.received(&from, generation, number) else {
-                continue;
-            };
-            let message = MessageEvent {
-                from: record.with,
-                sha256: wire::Digest::of(record.text.as_bytes()),
-                text: record.text,
-                number: record.number,
-                verified: true,
-                written_at: record.written_at,
-                arrival: None,
-            };
-            self.local.tell(client, Event::Message(Box::new(message)));
-            self.local.message_shown();
-        }
-        self.local.records.write(Write::AllShown);
-        for (from, generation, number) in &self.unshown {
-            self.local.records.write(Write::Unshown(from.clone(), *generation, *number));
         }
     }
 
@@ -227,10 +191,5 @@ impl Engine {
         if self.local.tasks.iter().any(is_drain) && self.undelivered().next().is_none() {
             self.local.end_tasks(Ending::Done, |task| is_drain(task));
         }
-    }
-
-    /// Ends the listeners that have seen enough.
-    pub(super) fn end_listeners(&mut self) {
-        self.local.end_tasks(Ending::Done, |task| matches!(task.kind, TaskKind::Listen { left: Some(0) }));
     }
 }

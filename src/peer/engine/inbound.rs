@@ -9,7 +9,7 @@ use super::Engine;
 use super::cards::CardVerdict;
 use super::contact::Place;
 use crate::peer::event::{Event, MessageEvent, Sealed};
-use crate::peer::records::{Direction, HistoryRecord, Write};
+use crate::peer::records::Direction;
 
 /// A message that comes again is looked for under its number in so many generations of the sender's numbers: few, so that a
 /// sender who gives one number again and again costs no more with each.
@@ -158,7 +158,7 @@ impl Engine {
             text: opened.text,
             arrival: Some(arrival),
         };
-        self.show(opened.id, message);
+        self.show(opened.id, &message);
     }
 
     /// Whether a message has arrived before, under an earlier conversation. If another message has arrived under its number,
@@ -179,33 +179,6 @@ impl Engine {
             )));
         }
         false
-    }
-
-    /// Writes a message to the history, and shows it if a client looks.
-    fn show(&mut self, id: MessageId, message: MessageEvent) {
-        let contact = self.contacts.of(&message.from);
-        contact.last_number = contact.last_number.max(message.number);
-        contact.is_changed = true;
-        let record = HistoryRecord {
-            with: message.from.clone(),
-            direction: Direction::Received,
-            generation: contact.generation,
-            number: message.number,
-            id,
-            written_at: message.written_at,
-            text: message.text.clone(),
-            delivered: true,
-        };
-        let key = (message.from.clone(), record.generation, record.number);
-        self.local.records.write(Write::History(record));
-        if self.local.has_viewer() {
-            self.local.emit(&Event::Message(Box::new(message)));
-            self.local.message_shown();
-        } else {
-            let (from, generation, number) = key.clone();
-            self.local.records.write(Write::Unshown(from, generation, number));
-            self.unshown.push_back(key);
-        }
     }
 
     /// Repeats a receipt, and the opening before it: the sender may have lost either.

@@ -70,8 +70,10 @@ pub struct Loaded {
     pub stored: Vec<(OutboxKey, ServerId)>,
     /// This peer's conversations under which messages are on their way.
     pub outgoing: Vec<(ConversationId, OutgoingRecord)>,
-    /// Received messages that no client has seen, in the order of their arrival.
-    pub unshown: Vec<HistoryRecord>,
+    /// The place of the next received message in the order of arrival.
+    pub next_arrival: u64,
+    /// The received messages before this place have been shown.
+    pub shown: u64,
     /// The identity key that each name is pinned to.
     pub pins: Vec<(PeerName, Fingerprint)>,
 }
@@ -103,6 +105,12 @@ pub trait Records {
         generation: u64,
         number: u64,
     ) -> Result<Option<HistoryRecord>, Unreadable>;
+
+    /// The first received message at this place in the order of arrival or behind it, and its place.
+    ///
+    /// # Errors
+    /// [`Unreadable`]
+    fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable>;
 }
 
 /// A record could not be read. The engine cannot go on.
@@ -116,6 +124,8 @@ pub enum Input {
     Command(ClientId, Command),
     /// A client has disconnected.
     Gone(ClientId),
+    /// A client has written the next messages that it was sent: so many.
+    Shown(ClientId, u64),
     /// From the connection to the server.
     Net(Net),
     /// Answers [`Effect::ReadShare`], [`Effect::AddShare`] and [`Effect::Serve`].

@@ -22,9 +22,10 @@ mod receipts;
 mod requests;
 mod sealing;
 mod sharing;
+mod showing;
 mod tasks;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use wire::PeerName;
@@ -43,6 +44,7 @@ pub use interface::{
 use local::Local;
 use overlay::Overlay;
 use sharing::Sharing;
+use showing::Showing;
 use tasks::Task;
 
 /// The id of a publication in the server's answers; tasks count from 1.
@@ -62,10 +64,9 @@ pub struct Engine {
     unwanted: Option<String>,
     /// Clients that know, or will hear, that this peer has joined.
     greeted: BTreeSet<ClientId>,
-    /// Received messages that no client has seen: sender, generation and number.
-    unshown: VecDeque<(PeerName, u64, u64)>,
     /// The folded name of the last peer that the server was asked about because messages wait for it.
     last_missed: Option<PeerName>,
+    showing: Showing,
     /// Folded names of the peers that receipts are due to, and for which conversations.
     receipts_due: BTreeSet<(PeerName, ConversationId)>,
 }
@@ -74,6 +75,7 @@ impl Engine {
     /// An engine over what is on disk.
     pub fn new(start: Start, now: Now) -> Self {
         let Start { name, keys, options, mut loaded, records, mut rng } = start;
+        let showing = Showing::load(&loaded);
         let mut contacts = Contacts::load(&mut loaded);
         let me = contacts.of(&name);
         // A new card each time would be news to every peer that has the old one.
@@ -90,7 +92,6 @@ impl Engine {
         });
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
-        let unshown = loaded.unshown.into_iter().map(|r| (r.with, r.generation, r.number)).collect();
         let local = Local {
             name,
             keys,
@@ -117,8 +118,8 @@ impl Engine {
             trouble: None,
             unwanted: None,
             greeted: BTreeSet::new(),
-            unshown,
             last_missed: None,
+            showing,
             receipts_due: BTreeSet::new(),
         }
     }
@@ -152,9 +153,11 @@ impl Engine {
         self.pass_time();
         self.pump();
         self.send_receipts();
+        self.show_earlier();
         self.end_listeners();
         self.end_drains();
         self.acknowledge();
+        self.write_shown();
         for write in self.contacts.changes().chain(self.conversations.changes()) {
             self.local.records.write(write);
         }
@@ -167,7 +170,9 @@ impl Engine {
             Input::Gone(client) => {
                 self.local.tasks.retain(|task| task.client != client);
                 self.greeted.remove(&client);
+                self.showing.gone(client, self.local.now.instant);
             }
+            Input::Shown(client, count) => self.showing.confirmed(client, count),
             Input::Net(net) => self.net(net),
             Input::Shared(shared) => self.shared(shared),
             Input::Listening(port) => self.listening(port),
@@ -207,7 +212,17 @@ impl Engine {
                 self.contacts.iter().filter_map(|contact| contact.deadline(self.local.now.instant));
             contacts.chain([link.deadline()])
         });
-        tasks.chain(files).chain(link).min()
+        tasks.chain(files).chain(link).chain(self.showing.write_at()).min()
+    }
+
+    /// The peer is about to end: messages are not sent to viewers any more, but kept for the next process.
+    pub fn stop_showing(&mut self) {
+        self.showing.close();
+    }
+
+    /// Whether a client has still to confirm messages that it was sent.
+    pub fn awaits_confirmation(&self) -> bool {
+        self.showing.awaits_confirmation()
     }
 
     /// Whether a command is being carried out that ends by itself.

@@ -1,6 +1,6 @@
 //! The records as they will be once the current step is written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wire::PeerName;
 use wire::conversation::ConversationId;
@@ -19,12 +19,21 @@ pub(super) struct Overlay {
     outbox: HashMap<(PeerName, u64), usize>,
     /// Where in `writes` a received message is, by folded name, generation and number.
     received: HashMap<(PeerName, u64, u64), usize>,
+    /// The messages that have arrived in this step, by their place in the order of arrival: sender, generation and number.
+    arrived: BTreeMap<u64, (PeerName, u64, u64)>,
     unreadable: Option<Unreadable>,
 }
 
 impl Overlay {
     pub(super) fn new(disk: Box<dyn Records>) -> Self {
-        Self { disk, writes: Vec::new(), outbox: HashMap::new(), received: HashMap::new(), unreadable: None }
+        Self {
+            disk,
+            writes: Vec::new(),
+            outbox: HashMap::new(),
+            received: HashMap::new(),
+            arrived: BTreeMap::new(),
+            unreadable: None,
+        }
     }
 
     /// Adds a write. A second write of the same outbox record replaces the first: most messages are queued and sealed in
@@ -46,6 +55,9 @@ impl Overlay {
                 ..
             }) => {
                 self.received.insert((with.folded(), *generation, *number), self.writes.len());
+            }
+            Write::Arrived(place, from, generation, number) => {
+                self.arrived.insert(*place, (from.clone(), *generation, *number));
             }
             _ => {}
         }
@@ -81,6 +93,22 @@ impl Overlay {
         self.found(read)
     }
 
+    pub(super) fn arrived(&mut self, place: u64) -> Option<(u64, HistoryRecord)> {
+        let read = self.disk.arrived(place);
+        // Places on disk come before those of this step.
+        if let Some(found) = self.found(read) {
+            return Some(found);
+        }
+        let (place, (from, generation, number)) =
+            self.arrived.range(place..).next().map(|(place, message)| (*place, message.clone()))?;
+        Some((place, self.received(&from, generation, number)?))
+    }
+
+    /// Whether this step writes anything so far.
+    pub(super) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     fn found<T>(&mut self, read: Result<Option<T>, Unreadable>) -> Option<T> {
         read.unwrap_or_else(|unreadable| {
             self.unreadable.get_or_insert(unreadable);
@@ -95,6 +123,7 @@ impl Overlay {
     pub(super) fn take(&mut self) -> Result<Vec<Write>, Unreadable> {
         self.outbox.clear();
         self.received.clear();
+        self.arrived.clear();
         match self.unreadable.take() {
             Some(unreadable) => Err(unreadable),
             None => Ok(std::mem::take(&mut self.writes)),
@@ -132,6 +161,10 @@ mod tests {
         fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<HistoryRecord>, Unreadable> {
             Ok(None)
         }
+
+        fn arrived(&self, _: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {
+            Ok(None)
+        }
     }
 
     #[test]
@@ -139,7 +172,7 @@ mod tests {
         let mut overlay = Overlay::new(Box::new(OneMessage));
         assert_eq!(overlay.outbox(&b(), 1), Some(record("on disk")));
         overlay.write(Write::Outbox(b(), 1, record("pending")));
-        overlay.write(Write::AllShown);
+        overlay.write(Write::Shown { before: 1, forget: 1 });
         overlay.write(Write::Outbox("b".parse().expect("a good name"), 1, record("again")));
         assert_eq!(overlay.outbox(&b(), 1), Some(record("again")));
         let writes = overlay.take().expect("everything could be read");
@@ -154,7 +187,7 @@ mod tests {
     #[test]
     fn a_read_that_fails_discards_the_step() {
         let mut overlay = Overlay::new(Box::new(OneMessage));
-        overlay.write(Write::AllShown);
+        overlay.write(Write::Shown { before: 1, forget: 1 });
         assert_eq!(overlay.outbox(&b(), 9), None);
         assert!(overlay.take().is_err());
     }

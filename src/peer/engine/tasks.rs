@@ -49,11 +49,13 @@ impl Task {
     fn concerns(&self, event: &Event) -> bool {
         match (&self.kind, event) {
             (_, Event::Joined { .. } | Event::Error { .. }) => true,
-            (_, Event::Result(_) | Event::FileProgress { .. } | Event::FileDone { .. }) => false,
+            // Messages are sent by `showing`.
+            (
+                _,
+                Event::Message(_) | Event::Result(_) | Event::FileProgress { .. } | Event::FileDone { .. },
+            ) => false,
             (TaskKind::View | TaskKind::Listen { .. }, _) => true,
-            (TaskKind::Send { to, .. }, event) => {
-                !matches!(event, Event::Message(_)) && event.peer().is_some_and(|peer| same_name(peer, to))
-            }
+            (TaskKind::Send { to, .. }, event) => event.peer().is_some_and(|peer| same_name(peer, to)),
             _ => false,
         }
     }
@@ -61,7 +63,7 @@ impl Task {
     fn shows_messages(&self) -> bool {
         match self.kind {
             TaskKind::View => true,
-            // A listener that has seen enough leaves the next message to the next listener.
+            // A listener that has shown enough leaves the next message to the next listener.
             TaskKind::Listen { left } => left != Some(0),
             _ => false,
         }
@@ -78,7 +80,8 @@ impl Task {
     }
 
     pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
+        let has_all = matches!(self.kind, TaskKind::Listen { left: Some(0) });
+        !has_all && self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// A send to this peer that does not wait for receipts.
@@ -167,14 +170,18 @@ impl Local {
         });
     }
 
-    /// Whether a client sees messages as they come.
-    pub(super) fn has_viewer(&self) -> bool {
-        self.tasks.iter().any(Task::shows_messages)
+    /// The clients that show messages.
+    pub(super) fn viewers(&self) -> BTreeSet<ClientId> {
+        self.tasks.iter().filter(|task| task.shows_messages()).map(|task| task.client).collect()
     }
 
-    /// Counts a message that was shown to everyone who listens.
-    pub(super) fn message_shown(&mut self) {
-        for task in &mut self.tasks {
+    pub(super) fn is_viewer(&self, client: ClientId) -> bool {
+        self.tasks.iter().any(|task| task.client == client && task.shows_messages())
+    }
+
+    /// Counts a message that a client was sent.
+    pub(super) fn count_shown(&mut self, client: ClientId) {
+        for task in self.tasks.iter_mut().filter(|task| task.client == client) {
             if let TaskKind::Listen { left: Some(left) } = &mut task.kind {
                 *left = left.saturating_sub(1);
             }

@@ -40,12 +40,14 @@ impl Disk {
     }
 
     pub(super) fn load(&self) -> Result<Loaded, StoreError> {
+        let (next_arrival, shown) = self.store.arrivals()?;
         Ok(Loaded {
             contacts: self.store.contacts()?,
             outbox: self.store.outbox()?,
             stored: self.store.stored()?,
             outgoing: self.store.outgoing()?,
-            unshown: self.store.unshown()?,
+            next_arrival,
+            shown,
             pins: self.pins.iter().map(|(name, key, _)| (name.clone(), *key)).collect(),
         })
     }
@@ -102,5 +104,9 @@ impl Records for StoredRecords {
         number: u64,
     ) -> Result<Option<HistoryRecord>, Unreadable> {
         Ok(self.0.received(from, generation, number)?)
+    }
+
+    fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {
+        Ok(self.0.arrived(place)?)
     }
 }

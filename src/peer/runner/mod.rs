@@ -2,6 +2,7 @@
 
 mod disk;
 mod jobs;
+mod outlet;
 mod shell;
 
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::protocol::ServerId;
 
-use super::command::{Command, Update};
+use super::command::{Command, Request, Update};
 use super::connection::Writer;
 use super::engine::{ClientId, Engine, Input, Net, Options, Start, Unreadable};
 use super::home::{Home, HomeError, Lock};
@@ -104,6 +105,19 @@ impl Client {
     pub fn command(&self, command: Command) {
         // If the peer has ended, `updates` says so.
         let _ = self.messages.send(Message::input(Input::Command(self.id, command)));
+    }
+
+    /// Confirms that the next `count` messages among the updates have been written where the user sees them. What a client
+    /// does not confirm is shown again by the next one.
+    pub fn shown(&self, count: u64) {
+        let _ = self.messages.send(Message::input(Input::Shown(self.id, count)));
+    }
+
+    pub(super) fn request(&self, request: Request) {
+        match request {
+            Request::Command(command) => self.command(command),
+            Request::Shown(count) => self.shown(count),
+        }
     }
 }
 

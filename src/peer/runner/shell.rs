@@ -12,6 +12,7 @@ use wire::protocol::TransferId;
 use wire::signal::Route;
 
 use super::disk::{Disk, is_disk_full};
+use super::outlet::Outlet;
 use super::{MESSAGES_MAX, Message, PeerError, jobs};
 use crate::peer::command::{Ending, Update};
 use crate::peer::connection::{Connection, Writer};
@@ -25,8 +26,10 @@ use crate::peer::transfer::{Listener, ListenerEvent};
 
 /// Most messages that one step takes in.
 const BATCH_MESSAGES_MAX: usize = 64;
-/// A client that takes no update for this long is dropped.
-const CLIENT_WAIT: Duration = Duration::from_secs(30);
+/// How often updates are offered to a client that reads slowly.
+const OFFER_EVERY: Duration = Duration::from_millis(20);
+/// How long clients may take at the end to read what is left and to confirm the messages that they have shown.
+const CLIENTS_END_WAIT: Duration = Duration::from_secs(2);
 /// How often a transfer reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// How often a full disk is tried again.
@@ -47,7 +50,7 @@ pub(super) struct Shell {
     messages: Sender<Message>,
     /// Messages that this thread has taken or sent to itself; they come before those in the mailbox.
     backlog: VecDeque<Message>,
-    clients: HashMap<ClientId, Sender<Update>>,
+    clients: HashMap<ClientId, Outlet>,
     connection: Option<Connection>,
     writer: Option<Writer>,
     /// This peer's own address on the connection to the server.
@@ -58,6 +61,8 @@ pub(super) struct Shell {
     /// Connections of other peers that have dialled this one, until the end of the step.
     callers: HashMap<TransferId, TcpStream>,
     is_stopping: Arc<AtomicBool>,
+    /// Set when the peer is to end: how long clients may still confirm messages.
+    ends_at: Option<Instant>,
     _lock: Lock,
 }
 
@@ -87,6 +92,7 @@ impl Shell {
             share: Share::default(),
             callers: HashMap::new(),
             is_stopping,
+            ends_at: None,
             _lock: lock,
         }
     }
@@ -98,11 +104,14 @@ impl Shell {
         }
         if let Err(error) = running {
             self.tell_all(&format!("{error}; nothing that was not written was acknowledged"));
-            for client in self.clients.values() {
-                let _ = client.send(Update::Done(Ending::Failed));
+            for client in self.clients.values_mut() {
+                client.send(Update::Done(Ending::Failed));
             }
         }
-        self.clients.clear();
+        let deadline = Instant::now() + CLIENTS_END_WAIT;
+        for (_, client) in self.clients.drain() {
+            client.finish(deadline);
+        }
         if let Some(connection) = self.connection.take() {
             connection.finish(self.writer.take());
         }
@@ -112,10 +121,9 @@ impl Shell {
         self.is_stopping.load(Ordering::SeqCst)
     }
 
-    fn tell_all(&self, error: &str) {
-        for client in self.clients.values() {
-            // A client that does not take its updates hears it from the step that drops it.
-            let _ = client.try_send(Update::Event(Event::error(error)));
+    fn tell_all(&mut self, error: &str) {
+        for client in self.clients.values_mut() {
+            client.send(Update::Event(Event::error(error)));
         }
     }
 
@@ -136,13 +144,24 @@ impl Shell {
             self.carry_out(effect)?;
         }
         self.callers.clear();
+        self.clients.values_mut().filter(|client| client.is_behind()).for_each(Outlet::flush);
         // Commands of other processes are finished; what they merely watch, they take over.
-        Ok(!self.is_stopping() || self.engine.has_work())
+        let is_done =
+            self.ends_at.is_some_and(|at| !self.engine.awaits_confirmation() || at <= Instant::now());
+        Ok(!is_done || self.engine.has_work())
     }
 
-    /// Waits for messages, at most until the engine's next deadline. None if there can be no more.
+    /// When to go on although no message has come.
+    fn next_deadline(&self) -> Option<Instant> {
+        let is_behind = self.clients.values().any(Outlet::is_behind);
+        let offer = is_behind.then(|| Instant::now() + OFFER_EVERY);
+        let end = self.ends_at.filter(|_| self.engine.awaits_confirmation());
+        self.engine.next_deadline().into_iter().chain(offer).chain(end).min()
+    }
+
+    /// Waits for messages, at most until the next deadline. None if there can be no more.
     fn gather(&mut self, waiting: &Receiver<Message>) -> Option<Vec<Input>> {
-        let first = match (self.backlog.pop_front(), self.engine.next_deadline()) {
+        let first = match (self.backlog.pop_front(), self.next_deadline()) {
             (Some(message), _) => Some(message),
             (None, None) => Some(waiting.recv().ok()?),
             (None, Some(deadline)) => match waiting.recv_deadline(deadline) {
@@ -176,7 +195,7 @@ impl Shell {
                 return Some(*input);
             }
             Message::Attach(id, updates) => {
-                self.clients.insert(id, updates);
+                self.clients.insert(id, Outlet::new(updates));
             }
             Message::Joined { server, address, local, writer } => {
                 self.writer = Some(writer);
@@ -195,7 +214,10 @@ impl Shell {
                 self.callers.entry(transfer).or_insert(stream);
                 return Some(Input::Dialled(transfer));
             }
-            Message::Stop => {}
+            Message::Stop => {
+                self.engine.stop_showing();
+                self.ends_at = Some(Instant::now() + CLIENTS_END_WAIT);
+            }
         }
         None
     }
@@ -250,8 +272,9 @@ impl Shell {
             match waiting.recv_timeout(STOP_CHECK_EVERY) {
                 Ok(Message::Attach(id, updates)) => {
                     let error = "disk full: nothing is sent or acknowledged until there is room";
-                    let _ = updates.try_send(Update::Event(Event::error(error)));
-                    self.clients.insert(id, updates);
+                    let mut outlet = Outlet::new(updates);
+                    outlet.send(Update::Event(Event::error(error)));
+                    self.clients.insert(id, outlet);
                 }
                 Ok(message) => self.backlog.push_back(message),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -299,12 +322,8 @@ impl Shell {
     }
 
     fn tell(&mut self, client: ClientId, update: Update) {
-        let Some(updates) = self.clients.get(&client) else {
-            return;
-        };
-        if updates.send_timeout(update, CLIENT_WAIT).is_err() {
-            self.clients.remove(&client);
-            self.later(Input::Gone(client));
+        if let Some(outlet) = self.clients.get_mut(&client) {
+            outlet.send(update);
         }
     }
 

@@ -27,8 +27,10 @@ const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incomi
 const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
 /// The messages of the outbox that a server has stored, with the id of that server.
 const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
-/// Received messages that have not been shown yet, in the order of their arrival.
+/// Received messages by their place in the order of arrival: the folded name of the sender, generation and number. Those
+/// before the place in [`SHOWN`] have been shown.
 const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
+const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown");
 
 const OPTIONS: Options = Options {
     // The engine keeps the records that it needs often, so the cache only serves the pages of one commit.
@@ -173,24 +175,35 @@ impl Store {
         self.one(HISTORY, (from.folded().as_str(), Direction::Received as u8, generation, number))
     }
 
-    /// The received messages that have not been shown yet, in the order of their arrival.
+    /// The place of the next received message in the order of arrival, and the place of the first that was not shown.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn unshown(&self) -> Result<Vec<HistoryRecord>, StoreError> {
+    pub fn arrivals(&self) -> Result<(u64, u64), StoreError> {
+        self.0.read(|read| {
+            let shown = read.open_table(SHOWN)?.get(())?.map_or(0, |place| place.value());
+            let last = read.open_table(UNSHOWN)?.last()?.map(|(place, _)| place.value());
+            Ok((last.map_or(shown, |last| shown.max(last + 1)), shown))
+        })
+    }
+
+    /// The first received message at this place in the order of arrival or behind it, and its place.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, StoreError> {
         let found = self.0.read(|read| {
             let (unshown, history) = (read.open_table(UNSHOWN)?, read.open_table(HISTORY)?);
-            let mut found = Vec::new();
-            for entry in unshown.iter()? {
-                let (_, value) = entry?;
+            for entry in unshown.range(place..)? {
+                let (place, value) = entry?;
                 let (name, generation, number) = value.value();
                 if let Some(record) = history.get((name, Direction::Received as u8, generation, number))? {
-                    found.push(record.value().to_vec());
+                    return Ok(Some((place.value(), record.value().to_vec())));
                 }
             }
-            Ok(found)
+            Ok(None)
         })?;
-        found.iter().map(|bytes| self.decode(HISTORY.name(), bytes)).collect()
+        found.map(|(place, bytes)| Ok((place, self.decode(HISTORY.name(), &bytes)?))).transpose()
     }
 
     fn one<'k, K, T>(
@@ -242,6 +255,7 @@ struct Tables<'t> {
     incoming: redb::Table<'t, &'static [u8; 32], Bytes>,
     history: redb::Table<'t, HistoryKey, Bytes>,
     unshown: redb::Table<'t, u64, (&'static str, u64, u64)>,
+    shown: redb::Table<'t, (), u64>,
     stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
 }
 
@@ -254,6 +268,7 @@ impl<'t> Tables<'t> {
             incoming: write.open_table(INCOMING)?,
             history: write.open_table(HISTORY)?,
             unshown: write.open_table(UNSHOWN)?,
+            shown: write.open_table(SHOWN)?,
             stored: write.open_table(STORED)?,
         })
     }
@@ -286,11 +301,13 @@ impl<'t> Tables<'t> {
                 let key = (name.as_str(), record.direction as u8, record.generation, record.number);
                 self.history.insert(key, encode(record).as_slice())?;
             }
-            Write::Unshown(from, generation, number) => {
-                let next = self.unshown.last()?.map_or(0, |(key, _)| key.value() + 1);
-                self.unshown.insert(next, (from.folded().as_str(), *generation, *number))?;
+            Write::Arrived(place, from, generation, number) => {
+                self.unshown.insert(place, (from.folded().as_str(), *generation, *number))?;
             }
-            Write::AllShown => self.unshown.retain(|_, _| false)?,
+            Write::Shown { before, forget } => {
+                self.shown.insert((), before)?;
+                self.unshown.retain_in::<u64, _>(..forget, |_, _| false)?;
+            }
         }
         Ok(())
     }

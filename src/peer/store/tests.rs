@@ -68,12 +68,19 @@ fn messages_wait_to_be_shown_in_the_order_of_their_arrival() {
     let store = Store::in_memory().expect("it opens");
     for number in [1, 2, 3] {
         let record = history(Direction::Received, number, "hello");
-        store.commit(&[Write::History(record), Write::Unshown(name("Bob"), 0, number)]).expect("it commits");
+        let arrived = Write::Arrived(number + 6, name("Bob"), 0, number);
+        store.commit(&[Write::History(record), arrived]).expect("it commits");
     }
-    let numbers: Vec<u64> = store.unshown().expect("it reads").iter().map(|r| r.number).collect();
-    assert_eq!(numbers, [1, 2, 3]);
-    store.commit(&[Write::AllShown]).expect("it commits");
-    assert_eq!(store.unshown().expect("it reads"), []);
+    let number_at =
+        |place| store.arrived(place).expect("it reads").map(|(place, record)| (place, record.number));
+    assert_eq!([number_at(0), number_at(8), number_at(10)], [Some((7, 1)), Some((8, 2)), None]);
+    assert_eq!(store.arrivals().expect("it reads"), (10, 0));
+    store.commit(&[Write::Shown { before: 9, forget: 8 }]).expect("it commits");
+    assert_eq!([number_at(0), number_at(9)], [Some((8, 2)), Some((9, 3))], "one is kept for a slow reader");
+    assert_eq!(store.arrivals().expect("it reads"), (10, 9));
+    store.commit(&[Write::Shown { before: 10, forget: 10 }]).expect("it commits");
+    assert_eq!(number_at(0), None);
+    assert_eq!(store.arrivals().expect("it reads"), (10, 10), "no place is used again");
 }
 
 /// Runs a test again in a process that can write at most 4 or 8 MiB to a file. Returns whether this is that process.

@@ -1,0 +1,127 @@
+//! The updates for one client, which may read slowly.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::peer::command::Update;
+use crate::peer::event::Event;
+
+/// Maximum number of waiting updates before events that can be left out are left out.
+const WAITING_MAX: usize = 4096;
+
+/// Sends updates to a client without ever waiting for it.
+///
+/// Updates that the channel has no room for wait here. Their number is limited: the engine sends messages only as they are
+/// confirmed, news are left out beyond [`WAITING_MAX`], and the rest are answers to what the client itself has asked.
+pub(super) struct Outlet {
+    updates: Sender<Update>,
+    waiting: VecDeque<Update>,
+    left_out: u64,
+}
+
+impl Outlet {
+    pub(super) fn new(updates: Sender<Update>) -> Self {
+        Self { updates, waiting: VecDeque::new(), left_out: 0 }
+    }
+
+    pub(super) fn send(&mut self, update: Update) {
+        if self.waiting.len() >= WAITING_MAX && can_be_left_out(&update) {
+            self.left_out += 1;
+            return;
+        }
+        self.waiting.push_back(update);
+        self.flush();
+    }
+
+    /// Hands on what there is room for.
+    pub(super) fn flush(&mut self) {
+        while let Some(update) = self.waiting.pop_front() {
+            match self.updates.try_send(update) {
+                Ok(()) => {}
+                Err(TrySendError::Full(update)) => return self.waiting.push_front(update),
+                // The client has disconnected; its `Gone` is on the way.
+                Err(TrySendError::Disconnected(_)) => return self.waiting.clear(),
+            }
+            if self.waiting.is_empty() && self.left_out > 0 {
+                let count = std::mem::take(&mut self.left_out);
+                let error = format!("{count} events are left out here, because they were not read in time");
+                self.waiting.push_back(Update::Event(Event::error(error)));
+            }
+        }
+    }
+
+    /// Whether updates wait for the client to read.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Hands on the rest, as far as the client takes it by this time.
+    pub(super) fn finish(self, deadline: Instant) {
+        for update in self.waiting {
+            if self.updates.send_deadline(update, deadline).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether it only tells of something that also shows elsewhere, or that is told again. Messages are not left out, because
+/// the engine waits for their confirmation.
+fn can_be_left_out(update: &Update) -> bool {
+    match update {
+        Update::Done(_) => false,
+        Update::Event(event) => !matches!(
+            event,
+            Event::Message(_) | Event::Result(_) | Event::FileDone { .. } | Event::Joined { .. }
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::peer::command::Ending;
+    use crate::peer::event::Answer;
+
+    #[test]
+    fn a_client_that_does_not_read_loses_news_but_no_answers() {
+        let (sender, updates) = bounded(8);
+        let mut outlet = Outlet::new(sender);
+        let count = WAITING_MAX + 1000;
+        for _ in 0..count {
+            outlet.send(Update::Event(Event::error("news")));
+        }
+        outlet.send(Update::Event(Event::Result(Answer::Found { total: 0 })));
+        outlet.send(Update::Done(Ending::Done));
+        assert!(outlet.is_behind() && outlet.waiting.len() <= WAITING_MAX + 2);
+        let mut read = Vec::new();
+        while outlet.is_behind() || !updates.is_empty() {
+            read.extend(updates.try_iter());
+            outlet.flush();
+        }
+        let news = read.iter().filter(|update| **update == Update::Event(Event::error("news"))).count();
+        let Some([Update::Event(Event::Result(_)), Update::Done(_), Update::Event(Event::Error { message })]) =
+            read.last_chunk()
+        else {
+            panic!("the answers and the note come last: {:?}", read.last());
+        };
+        assert!(message.starts_with(&(count - news).to_string()), "{message}: {news} of {count} were read");
+    }
+
+    #[test]
+    fn a_client_that_has_disconnected_costs_nothing() {
+        let (sender, updates) = bounded(1);
+        let mut outlet = Outlet::new(sender);
+        for _ in 0..10 {
+            outlet.send(Update::Done(Ending::Done));
+        }
+        assert!(outlet.is_behind());
+        drop(updates);
+        outlet.flush();
+        assert!(!outlet.is_behind());
+    }
+}
