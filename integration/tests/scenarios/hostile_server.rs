@@ -1,0 +1,115 @@
+//! A server that lies for a while: nothing is lost, doubled, altered or out of order, no process ends, and soon after the lies
+//! have ended everything has arrived, without anybody doing anything.
+
+use std::time::{Duration, Instant};
+
+use integration::{Character, Liar, Lie, Sandbox};
+
+/// How often the server lies before it says the truth again.
+const TIMES: u64 = 4;
+/// In how many seconds everything has arrived after that. It takes at most 5 on a machine that is not busy; a hanging connection
+/// is noticed within 30.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+const HANG_ENDS_WITHIN: Duration = Duration::from_secs(45);
+
+/// A writes to B while the server lies, and everything arrives afterwards. With `from_the_start`, it lies already when A
+/// connects.
+fn recovers(lie: Lie, from_the_start: bool, within: Duration) {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let liar = Liar::start(server.address(), &Character::new("B"));
+    let (a, b) = (sandbox.peer("A", liar.address()), sandbox.peer("B", liar.address()));
+    let listening = b.start(&["listen"]);
+    listening.event("joined", |_| true);
+    a.run(&["send", "B", "before", "--wait", "60"]).expect(0);
+
+    if from_the_start {
+        liar.tells(lie);
+    }
+    let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
+    if !from_the_start {
+        sending.type_line("still before");
+        sending.event("delivered", |_| true);
+        liar.tells(lie);
+    }
+    let lines = ["one", "two", "three", "four", "five", "six"];
+    lines.iter().for_each(|line| sending.type_line(line));
+    sending.end_input();
+    liar.wait_for(if lie == Lie::Hangs { 1 } else { TIMES });
+
+    liar.tells(Lie::None);
+    let honest = Instant::now();
+    let sent = sending.finish().expect(0);
+    let took = honest.elapsed();
+    println!("{lie:?}: everything was delivered {took:.1?} after the server had become honest");
+    let expected: Vec<&str> =
+        ["before"].into_iter().chain((!from_the_start).then_some("still before")).chain(lines).collect();
+    let received = listening.events("message", expected.len());
+    let texts: Vec<_> = received.iter().filter_map(|event| event["text"].as_str()).collect();
+    assert_eq!(texts, expected, "once, and in order");
+    let numbers: Vec<_> = received.iter().filter_map(|event| event["number"].as_u64()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a + 1 == *b), "{numbers:?}");
+    assert_eq!(sent.events("delivered").len() + 1, expected.len(), "each is delivered once");
+    assert!(took < within, "{lie:?}: it took {took:?}");
+    server.stop();
+}
+
+#[test]
+fn contents_that_are_altered_arrive_whole_in_the_end() {
+    recovers(Lie::Alters, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn contents_that_are_dropped_are_sent_again() {
+    recovers(Lie::Drops, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn contents_that_are_replayed_count_once() {
+    recovers(Lie::Replays, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn what_was_never_stored_is_asked_about() {
+    recovers(Lie::ClaimsStored, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn refusals_are_not_believed_for_ever() {
+    recovers(Lie::Refuses, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn outcomes_that_are_withheld_hold_nothing_up() {
+    recovers(Lie::WithholdsOutcomes, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn a_lookup_without_an_answer_is_repeated() {
+    recovers(Lie::WithholdsCards, true, ARRIVES_WITHIN);
+}
+
+#[test]
+fn a_card_of_somebody_else_is_passed_over() {
+    recovers(Lie::ShowsOtherCards, true, ARRIVES_WITHIN);
+}
+
+#[test]
+fn garbage_costs_the_connection_and_not_the_process() {
+    recovers(Lie::SendsGarbage, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn damaged_frames_cost_the_connection_and_not_the_process() {
+    recovers(Lie::DamagesFrames, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn connections_that_end_at_once_are_made_again() {
+    recovers(Lie::Disconnects, false, ARRIVES_WITHIN);
+}
+
+#[test]
+fn a_connection_that_hangs_is_given_up() {
+    recovers(Lie::Hangs, false, HANG_ENDS_WITHIN);
+}
