@@ -1,8 +1,8 @@
-//! The tour: a server and two peers in one terminal, in a temporary place. It plays the classroom test (A writes before
-//! B has ever joined), a search and a fetch, and prints every step at all three.
+//! The tour: a server and two peers in one terminal and a temporary directory. A writes before B has ever joined, then B
+//! answers, and A searches for a file and fetches it. Every step is printed at all three.
 //!
 //! `cargo run --release --example tour` shows all steps of the first two messages each way and one line of the others;
-//! with `-- --all` every step of every message.
+//! with `-- --all`, every step of every message.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use switchboard::peer::render::{Renderer, Style};
 use switchboard::peer::runner::{Client, Config, Runner, Switch};
 
 const MESSAGES: u64 = 50;
-/// Messages of which every step is shown.
+/// Every step is shown of this many messages.
 const SHOWN: u64 = 2;
 const WAIT_SECONDS: u64 = 30;
 
@@ -76,7 +76,7 @@ fn heading(text: &str) {
     println!("\n== {text}");
 }
 
-/// Starts a peer in a copy of one of the ready directories.
+/// Starts a peer in a copy of a directory of `client_data/`.
 fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<Runner> {
     let dir = place.join(name);
     std::fs::create_dir(&dir)?;
@@ -99,7 +99,7 @@ fn send(to: &str, from: &str) -> Command {
     Command::Send { to: to.parse().expect("a good name"), texts, wait: Some(WAIT_SECONDS) }
 }
 
-/// Gives a command, and shows what comes of it on a thread of its own.
+/// Sends a command, and prints its events on a new thread.
 fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command) -> JoinHandle<Ending> {
     let client = switch.client(id);
     client.command(command);
@@ -124,7 +124,7 @@ fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command
     })
 }
 
-/// The number of the message that an event is about; 0 if it is about something else.
+/// The number of the message of an event; 0 for other events.
 fn number(event: &Event) -> u64 {
     match event {
         Event::Queued { number, .. } | Event::Delivered { number, .. } => *number,
@@ -159,7 +159,7 @@ fn print_prefixed(who: &str, text: &str) {
     print!("{text}");
 }
 
-/// Puts the server's name in front of its log lines.
+/// Writes log lines with a name in front of each.
 struct Prefixed(&'static str);
 
 impl std::io::Write for Prefixed {

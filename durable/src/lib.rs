@@ -35,9 +35,9 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const FORMAT: &str = "format";
 const FORMAT_VERSION: &[u8] = b"1";
 
-/// A file up to this size is checked each time it is opened. The check reads and hashes all of it, which took 5 to
-/// 8 seconds for 1 GiB on a busy machine. In a larger file damage is found when it is read. After an unclean end redb checks a file of any
-/// size.
+/// A file up to this size is checked each time it is opened. The check reads and hashes all of it, which took 5 to 8
+/// seconds for 1 GiB on a busy machine. In a larger file, damage is found when it is read. After an unclean end, redb
+/// checks a file of any size.
 const CHECKED_BYTES_MAX: u64 = 256 << 20;
 /// redb's header, which it changes when it opens a file.
 const HEADER_BYTES: usize = 4096;
@@ -61,7 +61,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The content of the file is not what was written to it.
+    /// The content of the file is damaged.
     #[error("{} is damaged ({what}); {}", path.display(), way_out(path, lost))]
     Damaged {
         /// The file.
@@ -71,7 +71,7 @@ pub enum Error {
         /// See [`Options::lost`].
         lost: &'static str,
     },
-    /// The file has been there, and is not there any more or is empty.
+    /// The file existed once, and is now missing or empty.
     #[error("{} is missing or empty although it has been used; {}", path.display(), way_out(path, lost))]
     Missing {
         /// The file.
@@ -104,16 +104,16 @@ fn way_out(path: &Path, lost: &str) -> String {
     )
 }
 
-/// How a database is opened.
+/// Options for opening a database.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Most memory that redb may use for pages, in bytes.
+    /// Maximum size of the page cache of redb, in bytes.
     pub cache_bytes: usize,
     /// What is lost without the file, as the object of "give up"; for error texts.
     pub lost: &'static str,
 }
 
-/// Opens the backend anew each time.
+/// Opens the backend; called again after each error.
 type Source = Box<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send>;
 
 /// An open database. Each transaction is on the disk when it returns.
@@ -122,12 +122,12 @@ pub struct Database {
     options: Options,
     /// Instead of the file at `path`.
     source: Option<Source>,
-    /// None after an error: the next transaction opens it again.
+    /// None after an error; the next transaction opens it again.
     open: RefCell<Option<redb::Database>>,
 }
 
 impl Database {
-    /// Opens or creates the file at `path`, with mode 0600 whatever mode it has.
+    /// Opens or creates the file at `path`, and sets its mode to 0600.
     ///
     /// # Errors
     /// [`Error`]. A file that is damaged is left as it is.

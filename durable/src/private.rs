@@ -8,10 +8,10 @@ use std::path::Path;
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Opens a file for reading and writing, and makes it if it is not there. Its mode is 0600 afterwards.
+/// Opens a file for reading and writing, and creates it if it is missing. Sets its mode to 0600.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
@@ -19,10 +19,10 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a directory, and those above it, if it is not there. Its mode is 0700 afterwards.
+/// Creates a directory and its parents if they are missing. Sets its mode to 0700.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))

@@ -93,7 +93,7 @@ fn a_zeroed_page_is_an_error_or_does_no_harm() {
 #[test]
 fn a_page_that_goes_bad_while_the_file_is_open_is_an_error() {
     let (_folder, path) = folder();
-    // So small a cache keeps no page.
+    // The cache is too small for a page.
     let database = Database::open(&path, Options { cache_bytes: 0, ..OPTIONS }).expect("it opens");
     put(&database, 0..200).expect("it is written");
     let length = path.metadata().expect("it is there").len();
@@ -145,7 +145,7 @@ fn only_the_owner_can_read_the_file() {
     assert_eq!(mode(&path), 0o600);
 }
 
-/// A file whose calls that change it fail from a given one on, until it is mended.
+/// A backend whose writes fail from a given call on, until it is repaired.
 #[derive(Debug, Clone)]
 struct Failing {
     file: Arc<FileBackend>,
@@ -201,7 +201,7 @@ fn it_goes_on_after_a_failure_of_any_call() {
         let while_full = put(&database, 40..60);
         calls_left.store(u64::MAX, Ordering::SeqCst);
         let found = rows(&database).expect("it reads again");
-        // A commit that fails in its last flush may be on the disk all the same, but never in part.
+        // A commit whose last flush fails may still be on the disk, but only as a whole.
         let found: Vec<u64> = found.into_keys().collect();
         let outcomes = |is_ok: bool| if is_ok { &[true][..] } else { &[false, true] };
         let is_possible = outcomes(result.is_ok()).iter().any(|first| {

@@ -1,4 +1,4 @@
-//! Where the binaries are: cargo tells only the tests of their own package.
+//! Builds and finds the binaries, because cargo gives their paths only to tests of their own package.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,21 +7,21 @@ use std::sync::OnceLock;
 /// The root of the repository.
 ///
 /// # Panics
-/// Never in a checkout: this package is one folder below the root.
+/// Never: this package is one directory below the root.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the repository")
 }
 
-/// The binary `name` of the root package, built once for this process in the profile of the test that asks.
+/// The binary `name` of the root package, built once for this process, with the profile of the test.
 ///
 /// # Panics
-/// When it cannot be built.
+/// The build fails.
 pub fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).join(name)
 }
 
-/// A test is at `<target>/<profile>/deps/<name>`; its siblings one folder up are the binaries.
+/// A test is `<target>/<profile>/deps/<name>`; the binaries are one directory above it.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the system knows where this test is");
     let folder = test.ancestors().nth(2).expect("a test is in deps/ of its profile's folder").to_owned();

@@ -1,5 +1,5 @@
-//! An HTTP client that sends what it is told to and reads answers without any of the server's code; and a wire that is
-//! cut in the middle of an answer.
+//! An HTTP client that can send anything and shares no code with the server, and a proxy that cuts connections in the
+//! middle of a response.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,25 +12,25 @@ use rustix::net::{AddressFamily, SocketType};
 
 use crate::PATIENCE;
 
-/// Room in a socket for what has come.
+/// Size of the receive buffer of a narrow connection.
 const NARROW_BYTES: usize = 64 << 10;
 
-/// An answer as it came.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The lines between status and body.
+    /// The lines of the header fields.
     pub fields: Vec<String>,
-    /// As long as the answer says.
+    /// The body, whose length is that of Content-Length.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The value of a field that comes once.
+    /// The value of a field.
     ///
     /// # Panics
-    /// When it comes twice.
+    /// There are several such fields.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.values(name);
         let value = values.next();
@@ -38,7 +38,7 @@ impl Answer {
         value
     }
 
-    /// The values of a field, one a line.
+    /// The values of all fields with this name.
     pub fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.fields.iter().filter_map(move |line| {
             let (found, value) = line.split_once(':')?;
@@ -49,7 +49,7 @@ impl Answer {
     /// The body.
     ///
     /// # Panics
-    /// When it is no text.
+    /// The body is not UTF-8.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body is text")
     }
@@ -65,16 +65,16 @@ impl HttpConnection {
     /// Connects.
     ///
     /// # Panics
-    /// When nobody listens.
+    /// Nobody listens.
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts");
         Self::of(stream)
     }
 
-    /// Connects from an address of this machine's own.
+    /// Connects from the given local address.
     ///
     /// # Panics
-    /// When nobody listens, or the address is none of this machine's.
+    /// Nobody listens, or the address is not local.
     pub fn open_from(from: [u8; 4], address: SocketAddr) -> Self {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
         let socket = socket.expect("there is a descriptor left");
@@ -83,10 +83,10 @@ impl HttpConnection {
         Self::of(socket.into())
     }
 
-    /// Connects with so little room for what comes that it waits at the server until it is read.
+    /// Connects with a small receive buffer, so that unread bytes wait at the server.
     ///
     /// # Panics
-    /// When nobody listens.
+    /// Nobody listens.
     pub fn open_narrow(address: SocketAddr) -> Self {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
         let socket = socket.expect("there is a descriptor left");
@@ -101,7 +101,7 @@ impl HttpConnection {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// The socket itself.
+    /// The socket.
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }
@@ -111,7 +111,7 @@ impl HttpConnection<UnixStream> {
     /// Connects to a Unix socket.
     ///
     /// # Panics
-    /// When nobody listens.
+    /// Nobody listens.
     pub fn open_unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
@@ -120,7 +120,7 @@ impl HttpConnection<UnixStream> {
 }
 
 impl<S: Read + Write> HttpConnection<S> {
-    /// Sends any bytes. A server that has had enough does not read them, and says why.
+    /// Sends any bytes. Ignores errors, because a server may refuse a request before it has read all of it.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.get_mut().write_all(bytes);
     }
@@ -133,20 +133,20 @@ impl<S: Read + Write> HttpConnection<S> {
         self.send(format!("{method} {path} HTTP/1.1\r\n{host}{fields}\r\n").as_bytes());
     }
 
-    /// Asks for a path.
+    /// Sends a GET request and reads the response.
     ///
     /// # Panics
-    /// When there is no whole answer.
+    /// There is no complete response.
     #[track_caller]
     pub fn get(&mut self, path: &str, fields: &[&str]) -> Answer {
         self.ask("GET", path, fields);
         self.answer().expect("the server answers")
     }
 
-    /// The next answer to anything but a HEAD; none at the end of the connection, even if that is a reset.
+    /// Reads the next response, which must not be to a HEAD. None at the end of the connection, also if it is reset.
     ///
     /// # Panics
-    /// When nothing comes, or a part of an answer.
+    /// Nothing arrives, or only a part of a response.
     pub fn answer(&mut self) -> Option<Answer> {
         let mut lines = Vec::new();
         loop {
@@ -176,7 +176,7 @@ impl<S: Read + Write> HttpConnection<S> {
         Some(answer)
     }
 
-    /// Reads to the end of the connection, and returns how many bytes that were.
+    /// Reads to the end of the connection and returns the number of bytes.
     pub fn drain(&mut self) -> u64 {
         let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
         loop {
@@ -190,19 +190,19 @@ impl<S: Read + Write> HttpConnection<S> {
     }
 }
 
-/// The answer to a single request.
+/// The response to a single request.
 ///
 /// # Panics
-/// When there is none.
+/// There is no response.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str, fields: &[&str]) -> Answer {
     HttpConnection::open(address).get(path, fields)
 }
 
-/// Asks again and again until `look` finds what it looks for.
+/// Calls `look` until it returns something.
 ///
 /// # Panics
-/// When the time is up before.
+/// The deadline is over before.
 #[track_caller]
 pub fn until<T>(wanted: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -211,16 +211,16 @@ pub fn until<T>(wanted: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "there was no time left before {wanted}");
-        // So that the look does not keep from happening what is looked for.
+        // So that polling does not slow down what it waits for.
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
-/// Stands in front of `server` for as many connections as there are `bytes`, one after the other, and cuts each after so
-/// many bytes of the answer.
+/// Starts a proxy in front of `server` for as many connections as there are `bytes`, one after the other. It cuts each
+/// connection after that many bytes of the response.
 ///
 /// # Panics
-/// When the system gives no port.
+/// There is no free port.
 pub fn cut(server: SocketAddr, bytes: &'static [u64]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
     let address = listener.local_addr().expect("it is bound");

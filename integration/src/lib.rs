@@ -1,7 +1,8 @@
-//! What the scenarios in `tests/` need to drive the real Switchboard binaries from outside: processes that end with
-//! their scenario, their events, a server to restart, a wire to listen in on, a server that lies, and a client that breaks the rules.
+//! The harness of the scenarios in `tests/`, which run the real Switchboard binaries: processes that are killed with
+//! their scenario, their events, a server that can be restarted, a recording proxy, a server that lies, and a raw protocol
+//! client.
 //!
-//! Everything waits for an event with a deadline; nothing sleeps and hopes. Everything happens in temporary folders.
+//! All waits are for an event and have a deadline. All files are in temporary directories.
 
 mod binaries;
 pub mod http;
@@ -22,5 +23,5 @@ pub use raw::{Character, RawConnection};
 pub use sandbox::{Peer, Sandbox};
 pub use server::Server;
 
-/// How long anything may take before a scenario gives up: far longer than it takes on a busy machine.
+/// Deadline of every wait; far longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! A process of a scenario: its lines are collected as they come, and it ends with the scenario.
+//! A process of a scenario. Its output is collected while it runs, and it is killed when the scenario ends.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -27,7 +27,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// A scenario that fails while it looks leaves the lines as they are.
+    /// Ignores poisoning: a scenario that panics while it looks does not change the lines.
     fn lock(&self) -> MutexGuard<'_, Output> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,18 +63,18 @@ pub struct Finished {
 }
 
 impl Process {
-    /// Starts `command`; `what` names it when a scenario fails.
+    /// Starts `command`; `what` is its name in messages of a failed scenario.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// It cannot be started.
     pub fn start(what: impl Into<String>, command: Command) -> Self {
         Self::start_with_stdin(what, command, Stdio::piped())
     }
 
-    /// The same with a standard input that is something else than a pipe.
+    /// As [`Process::start`], with the given standard input instead of a pipe.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// It cannot be started.
     pub fn start_with_stdin(what: impl Into<String>, mut command: Command, stdin: Stdio) -> Self {
         let what = what.into();
         let mut child = command
@@ -97,7 +97,7 @@ impl Process {
         let mut stderr = child.stderr.take().expect("standard error is piped");
         let stderr = std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // A process that was killed has said what it has said.
+            // The output of a killed process may end anywhere.
             let _ = stderr.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
@@ -105,27 +105,27 @@ impl Process {
         Self { what, child, stdin, shared, stderr: Some(stderr) }
     }
 
-    /// Its process id, which stays its own as long as this exists.
+    /// Its process id, which is not reused while this value exists.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Writes a line to its standard input. A process that has ended reads nothing more, and says why elsewhere.
+    /// Writes a line to its standard input. Ignores errors, because the process may have ended.
     pub fn type_line(&mut self, line: &str) {
         if let Some(stdin) = &mut self.stdin {
             let _ = writeln!(stdin, "{line}");
         }
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub fn end_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Waits until `look` finds what it looks for in the lines so far, and returns that.
+    /// Waits until `look` finds something in the lines so far, and returns it.
     ///
     /// # Panics
-    /// When the process ends or the time is up before.
+    /// The process ends or the deadline is over before.
     pub fn wait<T>(&self, wanted: &str, mut look: impl FnMut(&[String]) -> Option<T>) -> T {
         let mut found = None;
         let (output, _) = self.shared.wait(PATIENCE, |output| {
@@ -138,7 +138,7 @@ impl Process {
         })
     }
 
-    /// Waits for the first line that starts with `start`, and returns what follows it.
+    /// Waits for the first line that starts with `start`, and returns the rest of it.
     ///
     /// # Panics
     /// As [`Process::wait`].
@@ -154,7 +154,7 @@ impl Process {
         self.wait(kind, |lines| parsed(lines).into_iter().find(|e| e["event"] == kind && is_it(e)))
     }
 
-    /// Waits until there are `count` events of this kind, and returns all that are there.
+    /// Waits for `count` events of this kind, and returns all there are.
     ///
     /// # Panics
     /// As [`Process::wait`].
@@ -169,7 +169,7 @@ impl Process {
     /// Waits until it has written `count` lines, or has ended.
     ///
     /// # Panics
-    /// When it does neither.
+    /// It does neither.
     pub fn lines_or_end(&self, count: usize) {
         let is_it = |output: &Output| output.lines.len() >= count || output.is_closed;
         assert!(self.shared.wait(PATIENCE, is_it).1, "{} says nothing more", self.what);
@@ -190,20 +190,20 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id of Linux is positive");
         let pid = Pid::from_raw(id).expect("a process id is not 0");
-        // It has not been waited for, so the id is still its own.
+        // The process was not waited for, so its id is not reused.
         let _ = kill_process(pid, signal);
     }
 
-    /// Ends it at once (SIGKILL), and returns what it has said.
+    /// Kills it (SIGKILL), and returns its output.
     pub fn kill(self) -> Finished {
         self.signal(Signal::KILL);
         self.finish()
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended.
     ///
     /// # Panics
-    /// When it does not.
+    /// It does not.
     pub fn finish(mut self) -> Finished {
         let (mut output, has_ended) = self.shared.wait(PATIENCE, |output| output.is_closed);
         assert!(has_ended, "{} does not end:\n{}", self.what, output.lines.join("\n"));
@@ -222,7 +222,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Harmless when it has ended and was waited for: then std knows.
+        // This does nothing if the process was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -232,7 +232,7 @@ impl Finished {
     /// Checks the exit status.
     ///
     /// # Panics
-    /// When it is another.
+    /// It is another.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.lines.join("\n"), self.stderr);
@@ -249,10 +249,10 @@ impl Finished {
         self.events("result").into_iter().filter(|e| e["kind"] == kind).collect()
     }
 
-    /// Checks that standard error is exactly one line and says all of `words`.
+    /// Checks that standard error is exactly one line that contains all of `words`.
     ///
     /// # Panics
-    /// When it does not.
+    /// It does not.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
         assert_eq!(self.stderr.lines().count(), 1, "{}: {:?}", self.what, self.stderr);
@@ -267,10 +267,10 @@ fn parsed(lines: &[String]) -> Vec<Value> {
     lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Events by their number; each number must come once.
+/// Events by their number; each number must occur once.
 ///
 /// # Panics
-/// When one comes twice or an event has none.
+/// A number occurs twice or is missing.
 #[track_caller]
 pub fn numbered(events: Vec<Value>) -> BTreeMap<u64, Value> {
     let mut by_number = BTreeMap::new();
@@ -282,7 +282,7 @@ pub fn numbered(events: Vec<Value>) -> BTreeMap<u64, Value> {
     by_number
 }
 
-/// The SHA-256 digest of `bytes` in hexadecimal, computed here and not by the code under test.
+/// The SHA-256 digest of `bytes` in hexadecimal, computed without the code under test.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }

@@ -1,4 +1,4 @@
-//! A wire that is listened in on: it stands between peers and their server and records what passes, both ways.
+//! A proxy between peers and their server that records all bytes in both directions.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use wire::protocol::ToServer;
 
 const READ_BYTES: usize = 64 << 10;
 
-/// What passes.
+/// What the proxy forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passing {
     /// Everything.
     All,
-    /// All but what a peer says about the port at which others reach it: so files go through the server, as they do for
+    /// Everything except the message in which a peer names its listening port, so that files go through the server, as for
     /// a peer behind a firewall.
     WithoutPorts,
 }
@@ -35,10 +35,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Stands in front of `server`.
+    /// Starts a proxy in front of `server`.
     ///
     /// # Panics
-    /// When the system gives no port.
+    /// There is no free port.
     pub fn start(server: SocketAddr, passing: Passing) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -62,10 +62,10 @@ impl Proxy {
         self.address
     }
 
-    /// All that has passed so far, both directions.
+    /// All bytes so far, of both directions.
     ///
     /// # Panics
-    /// Never: whoever holds the lock only copies.
+    /// Never: no code panics while it holds the lock.
     pub fn recorded(&self) -> Vec<u8> {
         self.record.bytes.lock().expect("nobody panics while holding it").clone()
     }
@@ -74,10 +74,10 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.record.is_over.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the thread from `accept`.
         let _ = TcpStream::connect(self.address);
         for stream in self.record.streams.lock().iter().flat_map(|streams| streams.iter()) {
-            // Those that are closed already are.
+            // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -97,7 +97,7 @@ impl Record {
         let (out, back) = (Arc::clone(self), Arc::clone(self));
         std::thread::spawn(move || {
             let _ = out.carry(&client, &server, passing);
-            // If it is gone, the other direction knows.
+            // The other direction notices a closed connection.
             let _ = server.shutdown(Shutdown::Write);
         });
         std::thread::spawn(move || {
@@ -124,12 +124,12 @@ impl Record {
     }
 }
 
-/// Leaves out what a peer says about its port.
+/// Removes the message in which a peer names its port.
 #[derive(Default)]
 struct Filter {
     waiting: Vec<u8>,
     has_passed_preface: bool,
-    /// What follows is a file.
+    /// The rest of the connection is a file.
     is_raw: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A client without manners: it speaks the protocol byte by byte, and may say what no peer would.
+//! A raw protocol client, which can send messages that a real peer never would.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,22 +10,22 @@ use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer, join_proof_text};
 
 use crate::PATIENCE;
 
-/// Small, so that they are made quickly; the server accepts them.
+/// Small, because generating larger keys takes long; the server accepts this size.
 const KEY_BITS: usize = 2048;
 
-/// Somebody with keys and a card.
+/// An identity with its card.
 pub struct Character {
-    /// Signs for them.
+    /// The identity key.
     pub identity: IdentityKey,
-    /// Their card.
+    /// The contact card.
     pub card: Card,
 }
 
 impl Character {
-    /// Somebody new called `name`.
+    /// A new identity with this name.
     ///
     /// # Panics
-    /// When `name` is no name.
+    /// `name` is not a valid name.
     pub fn new(name: &str) -> Self {
         let mut rng = rand::rng();
         let identity = IdentityKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
@@ -35,7 +35,7 @@ impl Character {
         Self { identity, card }
     }
 
-    /// The message with which they join the server that has said this hello.
+    /// The `Join` message for the server that has sent this `Hello`.
     pub fn join(&self, nonce: &[u8; 32], server: &ServerId) -> ToServer<'static> {
         let card = self.card.as_bytes().to_vec();
         let text = join_proof_text(nonce, server, &card);
@@ -48,17 +48,17 @@ impl Character {
 pub struct RawConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What the server wants signed.
+    /// The nonce from the server's `Hello`.
     pub nonce: [u8; 32],
-    /// Which server it is.
+    /// The id of the server.
     pub server: ServerId,
 }
 
 impl RawConnection {
-    /// Connects, says the preface and hears the hello.
+    /// Connects, sends the preface and reads the `Hello`.
     ///
     /// # Panics
-    /// When there is no server, or it says something else.
+    /// There is no server, or it sends something else.
     pub fn open(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
@@ -75,7 +75,7 @@ impl RawConnection {
     /// Connects and joins.
     ///
     /// # Panics
-    /// When the server does not let them in.
+    /// The server refuses the join.
     pub fn join(address: SocketAddr, character: &Character) -> Self {
         let mut raw = Self::open(address);
         raw.say(&character.join(&raw.nonce, &raw.server));
@@ -89,21 +89,21 @@ impl RawConnection {
         self.say_bytes(&frame::frame(message));
     }
 
-    /// Sends any bytes. A server that has had enough does not read them, and says why.
+    /// Sends any bytes. Ignores errors, because a server may refuse before it has read everything.
     pub fn say_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Says nothing more.
+    /// Closes the sending direction.
     pub fn end(&mut self) {
-        // A server that is gone hears nothing.
+        // The server may have closed the connection already.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The body of the next frame, or `None` at the end of the connection.
     ///
     /// # Panics
-    /// When nothing comes, or a part of a frame.
+    /// Nothing arrives, or only a part of a frame.
     #[expect(clippy::should_implement_trait, reason = "it blocks and panics")]
     pub fn next(&mut self) -> Option<Vec<u8>> {
         loop {
@@ -124,10 +124,10 @@ impl RawConnection {
         }
     }
 
-    /// Checks that the server ends the connection with this error, as its last frame.
+    /// Checks that the last frame before the end of the connection is this error.
     ///
     /// # Panics
-    /// When it does not.
+    /// It is not.
     #[track_caller]
     pub fn expect_error(&mut self, expected: ErrorCode) {
         let mut last = None;

@@ -1,4 +1,4 @@
-//! Where a scenario happens: a temporary folder with the directories of its peers.
+//! A temporary directory for a scenario, with the directories of its servers and peers.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use crate::process::{Finished, Process};
 use crate::server::own_port;
 use crate::{Server, binary, repository};
 
-/// A temporary folder; gone when dropped.
+/// A temporary directory, removed when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     folder: TempDir,
 }
 
 impl Sandbox {
-    /// A fresh one.
+    /// Creates a directory.
     ///
     /// # Panics
-    /// When the system gives none.
+    /// It cannot be created.
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("switchboard-").tempdir();
@@ -33,7 +33,7 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
-    /// Starts a server that keeps its data here.
+    /// Starts a server with its data in this directory.
     pub fn server(&self) -> Server {
         Server::start_at(&self.path("server_data"), "127.0.0.1:0")
     }
@@ -43,10 +43,10 @@ impl Sandbox {
         Server::start_at(&self.path("server_data"), &self.nobodys_address().to_string())
     }
 
-    /// Puts files into the folder `site`, in the order given; folders in their names are made.
+    /// Writes files below the directory `site`, in the given order, and creates the directories in their names.
     ///
     /// # Panics
-    /// When that is impossible.
+    /// They cannot be written.
     pub fn put_site(&self, files: &[(&str, &str)]) {
         for (name, content) in files {
             let path = self.path("site").join(name);
@@ -56,7 +56,7 @@ impl Sandbox {
         }
     }
 
-    /// Starts a server of the folder `site` with these arguments.
+    /// Starts a server of the directory `site` with these arguments.
     pub fn site_server(&self, arguments: &[&str]) -> Server {
         let data = self.path("server_data");
         let mut command = Server::site_command(&data, &self.path("site"));
@@ -64,20 +64,20 @@ impl Sandbox {
         Server::launch(&data, command)
     }
 
-    /// An address where nobody listens.
+    /// An address at which nobody listens.
     pub fn nobodys_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], own_port()).into()
     }
 
-    /// The peer `name` of the server at `server`, with an empty directory.
+    /// A peer of the server at `server`, with an empty directory.
     pub fn peer(&self, name: &str, server: SocketAddr) -> Peer {
         Peer { dir: self.path(name), server: server.to_string() }
     }
 
-    /// The peer `name` with a copy of its directory in `client_data/`.
+    /// A peer with a copy of its directory in `client_data/`.
     ///
     /// # Panics
-    /// When the directory cannot be copied.
+    /// The directory cannot be copied.
     pub fn ready_peer(&self, name: &str, server: SocketAddr) -> Peer {
         let peer = self.peer(name, server);
         std::fs::create_dir(&peer.dir).expect("the sandbox is empty");
@@ -93,7 +93,7 @@ impl Sandbox {
     }
 }
 
-/// A peer's directory and the server that it uses.
+/// The directory of a peer and its server.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The directory.
@@ -109,16 +109,16 @@ impl Peer {
         Self { dir: self.dir.clone(), server: server.to_string() }
     }
 
-    /// The last part of the directory, which is the peer's name.
+    /// The name of the peer, which is the last component of its directory.
     ///
     /// # Panics
-    /// Never: scenarios give their peers names.
+    /// Never: scenarios name their peers.
     pub fn name(&self) -> &str {
         let name = self.dir.file_name().and_then(|name| name.to_str());
         name.expect("scenarios give their peers names")
     }
 
-    /// Starts `peer --dir ... --json` with `arguments`; its standard input stays open.
+    /// Starts `peer --dir ... --json` with `arguments` and an open standard input.
     pub fn start(&self, arguments: &[&str]) -> Process {
         let mut command = Command::new(binary("peer"));
         command.arg("--dir").arg(&self.dir);
@@ -141,10 +141,10 @@ impl Peer {
         process.finish()
     }
 
-    /// The fingerprint of its identity key; made if there is none yet.
+    /// The fingerprint of its identity key, which is made if there is none.
     ///
     /// # Panics
-    /// When the peer does not say.
+    /// The peer prints none.
     pub fn fingerprint(&self) -> String {
         let card = self.run(&["card"]).expect(0);
         let answers = card.answers("card");
@@ -152,31 +152,31 @@ impl Peer {
         fingerprint.expect("a card has a fingerprint").to_owned()
     }
 
-    /// Its history with `with` in one direction (`sent` or `received`), in the order in which it is told.
+    /// Its history with `with` in one direction (`sent` or `received`), in the order of the output.
     pub fn history(&self, with: &str, direction: &str) -> Vec<Value> {
         let mut history = self.run(&["history", with]).expect(0).answers("history");
         history.retain(|record| record["direction"] == direction);
         history
     }
 
-    /// Puts a file into its directory.
+    /// Writes a file into its directory.
     ///
     /// # Panics
-    /// When that is impossible.
+    /// They cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         std::fs::create_dir_all(&self.dir).expect("the sandbox can be written");
         std::fs::write(self.dir.join(name), bytes).expect("the sandbox can be written");
     }
 
-    /// Its private folder.
+    /// Its private directory.
     pub fn private(&self) -> PathBuf {
         self.dir.join(".switchboard")
     }
 
-    /// A second directory with the same identity: copies the directory of a peer that does not run into `folder`.
+    /// Copies the directory into `folder`, for a second peer with the same identity. The peer must not be running.
     ///
     /// # Panics
-    /// When that is impossible.
+    /// They cannot be written.
     pub fn copy_into(&self, folder: &Path) -> Self {
         let copy = Self { dir: folder.join(self.name()), server: self.server.clone() };
         copy_folder(&self.dir, &copy.dir);

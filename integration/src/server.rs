@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::process::{Finished, Process};
 use crate::{binary, repository};
 
-/// Ports that the system gives to nobody who asks for any port, so that a server finds its own again after a restart.
+/// Outside of the ephemeral ports, so that no other process gets the port of a server while it is restarted.
 const PORTS_FIRST: u16 = 20_000;
 const PORTS: u16 = 12_000;
 
@@ -28,28 +28,28 @@ impl Server {
         Self::launch(data, Self::command(data, address))
     }
 
-    /// Starts the server of a command line that keeps what it keeps in `data`, and waits until it listens.
+    /// Starts the server with this command line, which names `data`, and waits until it listens.
     pub fn launch(data: &Path, command: Command) -> Self {
         let process = Process::start("server", command);
         let address = process.line("listening on ").parse().expect("what follows is an address");
         Self { process, address, data: data.to_owned() }
     }
 
-    /// The command line of a server.
+    /// The command line of a server of `www/`.
     pub fn command(data: &Path, listen: &str) -> Command {
         let mut command = Self::site_command(data, &repository().join("www"));
         command.args(["--listen", listen]);
         command
     }
 
-    /// The command line of a server of the site in `root`, without where it listens.
+    /// The command line of a server of the site in `root`, without `--listen`.
     pub fn site_command(data: &Path, root: &Path) -> Command {
         let mut command = Command::new(binary("server"));
         command.arg("--data").arg(data).arg("--root").arg(root);
         command
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -59,30 +59,30 @@ impl Server {
         &self.process
     }
 
-    /// Where it keeps what it keeps.
+    /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// Waits until it has ended, as it was told to.
+    /// Waits until it has ended.
     pub fn finish(self) -> Finished {
         self.process.finish()
     }
 
-    /// Ends it with `signal`, and checks that it drains and exits with 0.
+    /// Sends `signal`, and checks that it exits with 0.
     #[track_caller]
     pub fn end(self, signal: Signal) -> Finished {
         self.process.signal(signal);
         self.process.finish().expect(0)
     }
 
-    /// Ends it in order.
+    /// Ends it with SIGTERM, and checks that it exits with 0.
     #[track_caller]
     pub fn stop(self) -> Finished {
         self.end(Signal::TERM)
     }
 
-    /// Ends it in order and starts it again on the same data and port.
+    /// Ends it with SIGTERM and starts it again with the same data and port.
     #[track_caller]
     #[must_use]
     pub fn restart(self) -> Self {
@@ -91,7 +91,7 @@ impl Server {
         Self::start_at(&data, &address)
     }
 
-    /// Kills it (SIGKILL) and starts it again on the same data and port.
+    /// Kills it (SIGKILL) and starts it again with the same data and port.
     #[must_use]
     pub fn crash_and_restart(self) -> Self {
         let (data, address) = (self.data.clone(), self.address.to_string());
@@ -100,10 +100,10 @@ impl Server {
     }
 }
 
-/// A port that is free now and outside of what the system hands out.
+/// A port that is free now and is not an ephemeral port.
 pub(crate) fn own_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Two runs of the tests at the same time start at different places.
+    // So that two test runs at the same time use different ports.
     let start = std::process::id() % u32::from(PORTS);
     let start = u16::try_from(start).expect("it is less than PORTS");
     for _ in 0..PORTS {

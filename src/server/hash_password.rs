@@ -10,10 +10,10 @@ use signal_hook::consts::SIGINT;
 use wire::escape::Escaped;
 use zeroize::Zeroizing;
 
-/// At most this much of a line is read: more than a password can have, so that the error can say how long it is.
+/// Longest line that is read, in bytes. It is longer than any valid password, so that the error can name the length.
 const LINE_BYTES_MAX: usize = 4096;
 
-/// Why there is no line.
+/// Why the line cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("{0}")]
@@ -57,9 +57,9 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
     }
 }
 
-/// Reads a line without its end.
+/// Reads a line, without its line ending.
 fn read_line(input: impl BufRead) -> io::Result<Zeroizing<Vec<u8>>> {
-    // With all its room from the start, so that no copy is left behind when it grows.
+    // The full capacity from the start: growing would leave a copy of the password in memory.
     let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES_MAX));
     input.take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
     if line.last() == Some(&b'\n') {

@@ -22,7 +22,7 @@ use crate::terminal;
 
 /// Exit status after a second signal, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
-/// How long whoever reads the log may take for what is left of it.
+/// How long the process waits at its end for a reader of the log.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command; `command_line` starts with the name of the program.
@@ -77,7 +77,7 @@ fn print(summary: &str) -> ExitCode {
 }
 
 fn serve(config: &Config) -> anyhow::Result<()> {
-    // Before the threads start, so that no signal ends the process on the way.
+    // Before the threads start, so that no signal kills the process while it starts.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let server = Server::start(config)?;
     for address in server.addresses() {
@@ -98,13 +98,13 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         }
     }
     std::thread::spawn(move || {
-        // A second signal asks for an end without draining. What was acknowledged is on disk.
+        // A second signal ends the process without draining. Acknowledged messages are on disk.
         signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED.into());
     });
     tracing::info!(target: "server", "stopping");
     let ended = server.stop();
-    // The last lines of the log are being written, if anybody reads them.
+    // The log threads are still writing. If nobody reads their output, the process must end anyway.
     let status = i32::from(ended.is_err());
     std::thread::spawn(move || {
         std::thread::sleep(LOG_PATIENCE);

@@ -1,4 +1,4 @@
-//! `--hash-password`: from a pipe, and on a terminal, which shows nothing of it.
+//! `--hash-password`: from a pipe, and on a terminal, which must not show the password.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use zeroize::Zeroizing;
 
-/// Longest wait for the terminal to hide what is typed.
+/// Longest wait for the terminal to turn its echo off.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn command(name: &str) -> Command {
@@ -21,15 +21,15 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Calls the command with this standard input.
+/// Runs the command with this standard input.
 fn call(name: &str, input: &[u8]) -> Output {
     let mut child = command(name).stdin(Stdio::piped()).spawn().expect("the command can be started");
-    // One that wants no input has ended, and says why.
+    // A command that needs no input has ended already, and its output says why.
     let _ = child.stdin.take().expect("it is a pipe").write_all(input);
     child.wait_with_output().expect("it was started")
 }
 
-/// Whether what the command printed, as a file of users, lets `name` in with `password`.
+/// Whether the line that the command printed lets `name` in with `password`.
 fn lets_in(printed: &[u8], name: &str, password: &str) -> bool {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let path = folder.path().join("users");
@@ -67,7 +67,7 @@ fn what_cannot_be_a_password_or_a_name_is_refused() {
     }
 }
 
-/// Both ends of a terminal: ours and the one for the command.
+/// A pseudo-terminal: our end and the end for the command.
 fn terminal() -> (File, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a terminal left");
     grantpt(&ours).expect("it is ours");
@@ -81,7 +81,7 @@ fn shows(terminal: &OwnedFd) -> bool {
     tcgetattr(terminal).expect("it is a terminal").local_modes.contains(LocalModes::ECHO)
 }
 
-/// Waits for a prompt, and until what is typed is not shown.
+/// Waits for a prompt, and until the echo is off.
 fn wait_for_prompt(child: &mut Child, prompt: &str, theirs: &OwnedFd) {
     let mut shown = vec![0; prompt.len()];
     child.stderr.as_mut().expect("it is a pipe").read_exact(&mut shown).expect("it asks");
@@ -93,7 +93,7 @@ fn wait_for_prompt(child: &mut Child, prompt: &str, theirs: &OwnedFd) {
     }
 }
 
-/// Types two lines, each when it is asked for: what is typed before could be shown.
+/// Types two lines, each after its prompt, because the terminal could show what is typed before.
 fn type_in(child: &mut Child, ours: &mut File, theirs: &OwnedFd, lines: [&str; 2]) {
     for (prompt, line) in ["password for ann: ", "\nonce more: "].iter().zip(lines) {
         wait_for_prompt(child, prompt, theirs);
@@ -114,7 +114,7 @@ fn a_terminal_does_not_show_the_password_and_is_left_as_it_was() {
     assert!(shows(&theirs));
     drop(theirs);
     let mut shown = Vec::new();
-    // Once the other end is closed there is an error instead of an end.
+    // Reading fails (EIO) once the other end is closed.
     let _ = ours.read_to_end(&mut shown);
     assert!(shown.is_empty(), "{:?}", String::from_utf8_lossy(&shown));
 }

@@ -1,4 +1,4 @@
-//! The `server` command where it ends by itself.
+//! The `server` command: password hashing and signals.
 
 mod hash_password;
 mod signals;

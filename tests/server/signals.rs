@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A server of an empty site, the lines that it prints, and its address.
+/// Starts a server of an empty site; returns also its output and its address.
 fn start(folder: &tempfile::TempDir) -> (Child, Lines<BufReader<ChildStdout>>, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_server"))
         .args(["--listen=127.0.0.1:0", "--root=.", "--data=data"])
@@ -38,7 +38,7 @@ fn sighup_without_an_access_log_changes_nothing() {
         kill_process(pid, Signal::HUP).expect("it runs");
         assert!(ask(address).starts_with("HTTP/1."), "it answers");
     }
-    // It reads its signals in order, so that it would have ended by now.
+    // The server handles signals in order, so it would have ended by now.
     kill_process(pid, Signal::TERM).expect("it runs");
     assert_eq!(child.wait().expect("it was started").code(), Some(0));
     let stopping = lines.map_while(Result::ok).filter(|line| line.contains("stopping")).count();

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a file.
+//! Ctrl-C during a download.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::server::{Server, answer};
 use super::{command, folder, names, plain, text};
 
-/// Longest wait for a file to have its first bytes.
+/// Longest wait for the first bytes of a file.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts a download that the server does not finish, and waits until all that it has sent is in a file.
+/// Starts a download that the server does not complete, and waits until all bytes that it sent are in a file.
 fn start(server: &Server, folder: &Path, options: &[&str]) -> Child {
     let path = folder.join("out");
     let port = server.port.to_string();
@@ -72,7 +72,7 @@ fn two_calls_do_not_write_one_part() {
     assert!(text(&second.stderr).contains("another process"), "{}", text(&second.stderr));
     first.kill().expect("it runs");
     first.wait().expect("it was started");
-    // Not even this has harmed the part.
+    // The second signal has not damaged the part.
     assert_eq!(names(folder.path()), ["out.part", "out.part.source"]);
     server.finish();
 }

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 
 use server::Server;
 
-/// Calls the command against a server that sends `answer`.
+/// Runs the command against a server that sends `answer`.
 fn call(answer: &str, options: &[&str]) -> Output {
     let server = Server::answering([answer]);
     let output = server.call("HelloWorld.html", options);
@@ -91,7 +91,7 @@ fn exit_status_says_how_it_went_and_one_line_says_why() {
     for output in [missing, truncated, unwritable, moved, unknown] {
         assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
     }
-    // Nobody listens there, which has the same exit status: only what is said tells that nobody was asked.
+    // A refused connection has the same exit status, so only the message shows that no connection was tried.
     for usage in [&["localhost"][..], &["localhost", "0", "x"], &["localhost", "99999", "x"]] {
         let refused = webclient(usage);
         assert_eq!(refused.status.code(), Some(2), "{usage:?}");

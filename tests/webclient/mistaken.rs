@@ -1,4 +1,4 @@
-//! Servers that send something else than was asked for.
+//! Servers whose response does not match the request.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ fn a_part_may_be_as_long_as_the_file_allows() {
         ("2-4", &["Content-Range: bytes 2-4/*"], b"abc"),
         ("5-", &["Content-Range: bytes 5-8/9"], b"abcd"),
         ("-9", &["Content-Range: bytes 0-2/3"], b"abc"),
-        // One of two is beyond the end, or both were put together.
+        // One of two ranges is beyond the end, or the server has coalesced both.
         ("0-1,50-60", &["Content-Range: bytes 0-1/9"], b"ab"),
         ("0-1,2-3", &["Content-Range: bytes 0-3/9"], b"abcd"),
         ("0-1,5-6", &["Content-Type: Multipart/ByteRanges; boundary=b"], b"--b--"),
@@ -129,7 +129,7 @@ fn a_compressed_body_that_nobody_asked_for_is_said_to_be_one() {
 
 #[test]
 fn a_port_that_speaks_tls_is_recognised() {
-    // An alert as OpenSSL sends it for a plain request, and the start of a handshake.
+    // A TLS alert as OpenSSL sends it for a plain request, and the start of a handshake.
     for reply in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b"\x16\x03\x03\x00\x7a\x02\x00"] {
         let server = Server::answering([reply]);
         let output = server.call("x", &[]);

@@ -1,4 +1,4 @@
-//! What else can be asked for, and what is shown of it.
+//! Options for the request, and --verbose.
 
 use super::server::{Server, answer};
 use super::{GOOD, call, folder, names, text, webclient};
@@ -76,7 +76,7 @@ fn ranges_are_asked_for_and_shown_as_they_come() {
     for range in ["5", "5-1", "-0", "a-b", "0-1\r\nX: y"] {
         let refused = webclient(&["localhost", "1", "x", "--range", range]);
         assert_eq!(refused.status.code(), Some(2), "{range}");
-        // Nobody listens there, which has the same exit status.
+        // A refused connection has the same exit status.
         let said = text(&refused.stderr);
         assert!(said.contains("a range is FIRST-LAST"), "{range}: {said}");
     }

@@ -1,4 +1,4 @@
-//! Files that are elsewhere.
+//! Redirections.
 
 use super::server::{Server, answer};
 use super::{folder, plain, text};
@@ -97,7 +97,7 @@ fn secrets_are_not_sent_to_another_origin() {
         assert!(request.contains("\r\nUser-Agent: mine\r\n"), "{request}");
         sent > 0
     };
-    // There and back again: who sends us back must not choose what is done with our secrets.
+    // To another server and back. The other server chooses the path, so the secrets must stay dropped.
     let mut other = None;
     let first = Server::answering_with_port(|port| {
         let back = format!("http://127.0.0.1:{port}/chosen");

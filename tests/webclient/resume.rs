@@ -1,4 +1,4 @@
-//! Downloads that are cut off and go on.
+//! Interrupted downloads that --resume continues.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use super::{folder, names, plain, text};
 
 const FILE_BYTES: usize = 300_000;
 
-/// How much comes before the first cut.
+/// The number of bytes before the connection ends for the first time.
 const CUT: usize = 123_457;
 
-/// A file that is nowhere like itself or another.
+/// Pseudo-random content; each seed gives another.
 fn file(seed: u32) -> Vec<u8> {
     let mut state = seed;
     let next = || {
@@ -20,14 +20,14 @@ fn file(seed: u32) -> Vec<u8> {
     std::iter::repeat_with(next).take(FILE_BYTES).collect()
 }
 
-/// The whole file, of which only the first bytes arrive.
+/// A response for the whole file, of which only the first bytes arrive.
 fn cut(body: &[u8], bytes: usize, version: &str) -> Vec<u8> {
     let mut answer = answer(200, &[version], body);
     answer.truncate(answer.len() - (body.len() - bytes));
     answer
 }
 
-/// The rest of a file.
+/// A 206 response with the rest of a file.
 fn rest(body: &[u8], from: usize, version: &str) -> Vec<u8> {
     let range = format!("Content-Range: bytes {from}-{}/{}", body.len() - 1, body.len());
     answer(206, &[version, &range], &body[from..])
@@ -40,7 +40,7 @@ const V2: &str = "ETag: \"v2\"";
 fn a_download_that_was_cut_off_goes_on() {
     let (folder, body) = (folder(), file(1));
     let path = folder.path().join("out");
-    // Cut off twice, and the second time in the middle of a rest.
+    // Two interruptions; the second is within a 206 response.
     let mut second = rest(&body, CUT, V1);
     second.truncate(second.len() - 1000);
     let server = Server::answering([cut(&body, CUT, V1), second, rest(&body, FILE_BYTES - 1000, V1)]);
@@ -97,7 +97,7 @@ fn a_file_that_has_changed_comes_again_from_its_start() {
 fn a_part_that_is_whole_only_gets_its_name() {
     let (folder, body) = (folder(), file(1));
     let path = folder.path().join("out");
-    // Every byte arrives, but not the end of the last chunk, so that nobody knows that it was the last.
+    // Every byte arrives, but not the last chunk, so the client cannot know that the body is complete.
     let head = format!("HTTP/1.1 200 x\r\n{V1}\r\nTransfer-Encoding: chunked\r\n\r\n{FILE_BYTES:x}\r\n");
     let first = [head.as_bytes(), &body].concat();
     let satisfied = answer(416, &[V1, &format!("Content-Range: bytes */{FILE_BYTES}")], b"");

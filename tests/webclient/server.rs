@@ -1,4 +1,4 @@
-//! A server that sends prepared bytes, one answer a connection.
+//! A server that sends prepared bytes, one response for each connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -20,12 +20,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Sends each answer once, in order, and closes the connection behind it.
+    /// Sends each answer once, in order, and then closes the connection.
     pub(crate) fn answering<A: Into<Vec<u8>>>(answers: impl IntoIterator<Item = A>) -> Self {
         Self::start(|_| answers.into_iter().map(Into::into).collect(), false)
     }
 
-    /// The same, for answers that must know the port.
+    /// As [`Server::answering`], for answers that contain the port.
     pub(crate) fn answering_with_port(answers: impl FnOnce(u16) -> Vec<Vec<u8>>) -> Self {
         Self::start(answers, false)
     }
@@ -46,15 +46,15 @@ impl Server {
         Self { port, is_over, thread }
     }
 
-    /// Calls the command for a file of this server.
+    /// Runs the command for a file of this server.
     pub(crate) fn call(&self, file: &str, options: &[&str]) -> Output {
         webclient(&[&["127.0.0.1", &self.port.to_string(), file], options].concat())
     }
 
-    /// The heads of all requests. Every answer must have been asked for, and none more.
+    /// Ends the server and returns the heads of all requests. There must have been one request for each answer.
     pub(crate) fn finish(self) -> Vec<String> {
         self.is_over.store(true, Ordering::SeqCst);
-        // Wakes it from waiting for the next client.
+        // Wakes the thread from `accept`.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.thread.join().expect("the clients ask as often as expected")
     }
@@ -78,7 +78,7 @@ fn serve(listener: &TcpListener, answers: Vec<Vec<u8>>, holds: bool, is_over: &A
         }
         requests.push(String::from_utf8(request).expect("a request is text"));
         let answer = answers.next().expect("there is an answer for each request");
-        // Who does not want it all may go.
+        // A client may close the connection before it has read everything.
         let _ = stream.write_all(&answer);
         if holds {
             held.push(stream);
@@ -86,7 +86,7 @@ fn serve(listener: &TcpListener, answers: Vec<Vec<u8>>, holds: bool, is_over: &A
     }
 }
 
-/// An answer with a body.
+/// A response with a body.
 pub(crate) fn answer(status: u16, lines: &[&str], body: &[u8]) -> Vec<u8> {
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let head = format!("HTTP/1.1 {status} x\r\n{lines}Content-Length: {}\r\n\r\n", body.len());

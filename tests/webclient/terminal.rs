@@ -1,4 +1,4 @@
-//! What appears on a terminal and what goes into a pipe.
+//! Output on a terminal, compared with a pipe.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use super::server::{Server, answer};
 use super::{command, text};
 
-/// Both ends of a terminal: ours and the one for the command.
+/// A pseudo-terminal: our end and the end for the command.
 fn terminal() -> (File, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a terminal left");
     grantpt(&ours).expect("it is ours");
@@ -33,7 +33,7 @@ fn call_on_terminal(answer: Vec<u8>, options: &[&str]) -> Output {
         .expect("the command can be started");
     let mut shown = Vec::new();
     let mut buffer = [0; 4096];
-    // Once the other end is closed there is an error instead of an end.
+    // Reading fails (EIO) once the other end is closed.
     while let Ok(read @ 1..) = ours.read(&mut buffer) {
         shown.extend_from_slice(&buffer[..read]);
     }

@@ -1,4 +1,4 @@
-//! The report as a picture: an SVG in light or dark colours, as its reader's browser prefers.
+//! The report as an SVG chart, with a light and a dark colour scheme.
 
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -13,16 +13,16 @@ const WIDTH: i32 = 1080;
 const MARGIN: i32 = 24;
 const BARS_LEFT: i32 = 290;
 const BARS_WIDTH: i32 = 350;
-/// Where the columns of figures end.
+/// The right edges of the columns of figures.
 const COLUMNS: [i32; 6] = [732, 814, 878, 940, 998, 1056];
 const COLUMNS_LEFT: i32 = 664;
 const ROW: i32 = 28;
 const BAR: i32 = 14;
-/// What the title and the lines below it take.
+/// Height of the title and the lines below it.
 const HEAD: i32 = 146;
 const PANEL_GAP: i32 = 64;
 const AXIS: i32 = 22;
-/// About as wide as a character of a bar's label.
+/// Approximate width of a character in the label of a bar.
 const CHARACTER: i32 = 8;
 
 const FONT: &str = "system-ui, -apple-system, sans-serif";
@@ -33,7 +33,7 @@ const GRID: RGBColor = RGBColor(0xd8, 0xde, 0xe4);
 const MET: RGBColor = RGBColor(0x2f, 0x7f, 0xd6);
 const MISSED: RGBColor = RGBColor(0xd9, 0x82, 0x2b);
 const INFORMATIVE: RGBColor = RGBColor(0x8c, 0x95, 0x9f);
-/// Each colour, and what it becomes where dark pages are preferred.
+/// Each colour and its counterpart in the dark scheme.
 const DARK: [(RGBColor, &str); 7] = [
     (TEXT, "#f0f6fc"),
     (NOTE, "#9198a1"),
@@ -53,13 +53,13 @@ struct Row {
     spread: Option<(f64, f64)>,
     target: Option<f64>,
     color: RGBColor,
-    /// Beside the bar.
+    /// The text beside the bar.
     label: String,
-    /// In the columns, from the left.
+    /// The texts in the columns, from the left.
     figures: Vec<String>,
 }
 
-/// Bars with an axis in common.
+/// Bars with a common axis.
 struct Panel<'a> {
     heading: &'a str,
     columns: &'a [&'a str],
@@ -72,7 +72,7 @@ struct Panel<'a> {
 /// The report as an SVG.
 ///
 /// # Errors
-/// As the library, which has none for a text.
+/// An error of the library; it has none when it writes to a string.
 pub fn chart(report: &Report) -> Result<String> {
     let panels = panels(report);
     let heights = panels.iter().map(|panel| panel.height() + PANEL_GAP).sum::<i32>();
@@ -123,7 +123,7 @@ fn panels(report: &Report) -> Vec<Panel<'static>> {
     let shares = Panel {
         heading: "Share of what is allowed (less is better)",
         columns: &["measured", "allowed", "p50", "before"],
-        // One that is far beyond would make the others invisible.
+        // So that one value far beyond the limit does not make the others invisible.
         end: end_of(&shares).min(2.0),
         tick: |at| format!("{:.0} %", at * 100.0),
         rows: shares,
@@ -131,7 +131,7 @@ fn panels(report: &Report) -> Vec<Panel<'static>> {
     [ratios, shares].into_iter().filter(|panel| !panel.rows.is_empty()).collect()
 }
 
-/// The end of an axis, beyond all that is drawn and with room for a label.
+/// The end of an axis: the largest value that is drawn, and room for a label.
 fn end_of(rows: &[Row]) -> f64 {
     let drawn = rows.iter().flat_map(|row| {
         let highest = row.spread.map_or(0.0, |(_, highest)| highest);
@@ -195,7 +195,7 @@ fn share_row(title: String, share: f64, figures: Vec<String>) -> Row {
 }
 
 impl Panel<'_> {
-    /// Without the heading, which stands above.
+    /// The height without the heading, which is drawn above `top`.
     fn height(&self) -> i32 {
         ROW * row_number(self.rows.len()) + AXIS
     }
@@ -233,7 +233,8 @@ impl Panel<'_> {
 }
 
 impl Row {
-    /// Draws the bar with what belongs to it. `at` is where a value lies, in the middle of the row.
+    /// Draws the bar, the spread, the target, the label and the figures. `at` gives the position of a value in the middle of
+    /// the row.
     fn draw(&self, canvas: &Canvas<'_>, at: impl Fn(f64) -> (i32, i32)) -> Result<()> {
         let (left, middle) = at(0.0);
         text(canvas, (MARGIN, middle), &self.title, font(13))?;
@@ -253,7 +254,7 @@ impl Row {
             line(canvas, (x, middle - 10), (x, middle + 10), 2)?;
             free = free.max(x);
         }
-        // A long label of a long bar must not run into the columns.
+        // A label must not overlap the columns.
         let width = CHARACTER * row_number(self.label.chars().count());
         text(canvas, ((free + 7).min(COLUMNS_LEFT - width), middle), &self.label, bold(13))?;
         for (figure, right) in self.figures.iter().zip(COLUMNS) {
@@ -299,7 +300,7 @@ fn text(canvas: &Canvas<'_>, at: (i32, i32), text: &str, style: TextStyle<'_>) -
 }
 
 fn font(pixels: i32) -> TextStyle<'static> {
-    // The library divides what it is given by this when it writes an SVG.
+    // The SVG backend divides font sizes by this factor.
     let size = f64::from(pixels) * 1.24;
     let style = TextStyle::from((FONT, size).into_font()).color(&TEXT);
     style.pos(Pos::new(HPos::Left, VPos::Center))
@@ -318,7 +319,7 @@ fn right_aligned(style: &TextStyle<'static>) -> TextStyle<'static> {
     style.pos(Pos::new(HPos::Right, VPos::Center))
 }
 
-/// A number of rows or characters, of which there are few.
+/// Converts a number of rows or characters, which is small.
 fn row_number(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -1,7 +1,7 @@
-//! The part of the benchmarks that needs no clock and no process: parsing the output of wrk, medians and ratios, and the
+//! The pure part of the benchmarks, which has tests: parsing the output of wrk, medians and ratios, and the
 //! report as a table, as JSON and as a chart.
 
-// Nobody but the benchmark beside this library uses it; what is not plain from the names has a comment.
+// Only the benchmark beside this library uses it.
 #![allow(missing_docs)]
 
 mod chart;

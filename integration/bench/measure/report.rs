@@ -1,4 +1,4 @@
-//! What was measured, and what follows from it.
+//! The results of a run, and their comparison.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::{Spread, median, paired};
 
-/// Everything that one run of a suite has measured. It is kept as JSON, and can be drawn again from that.
+/// The results of one run of a suite. They are stored as JSON, from which the chart can be drawn again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub suite: String,
-    /// When the run began.
+    /// The start of the run.
     pub date: String,
     pub machine: Machine,
-    /// The programs that took part and their versions.
+    /// The programs and their versions.
     pub versions: BTreeMap<String, String>,
-    /// How many turns each contestant had.
+    /// The number of turns of each contestant.
     pub turns: usize,
     pub seconds_per_turn: u64,
     pub shapes: Vec<Shape>,
     /// Memory of idle connections; ours first.
     pub idle: Vec<Idle>,
     pub attacks: Vec<Attack>,
-    /// What was not measured, and why.
+    /// The parts that were not measured, and why.
     pub skipped: Vec<String>,
 }
 
-/// Where a measurement ran.
+/// The machine of a measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub cpu: String,
@@ -35,7 +35,7 @@ pub struct Machine {
     pub memory_gib: f64,
 }
 
-/// What is counted in a shape.
+/// The unit of throughput of a shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -43,37 +43,37 @@ pub enum Unit {
     Bytes,
 }
 
-/// One kind of work, done in turns by our server and by a rival in several settings.
+/// One kind of load, which our server and a rival in several settings serve in turns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub name: String,
-    /// What people call it.
+    /// Its name in the report.
     pub title: String,
     pub unit: Unit,
-    /// The ratio to reach; `None` for a shape that is shown for information.
+    /// The minimum ratio; `None` if the shape is only informative.
     pub target: Option<f64>,
-    /// Whether our p99 must not be worse either.
+    /// Whether our p99 must not be worse than that of the rival.
     pub is_tail_counted: bool,
     pub ours: Contestant,
-    /// The rival in each of its settings; the fastest counts.
+    /// The rival in each of its settings; the fastest one is compared.
     pub rivals: Vec<Contestant>,
 }
 
-/// One of those that took turns.
+/// A server in one setting, and its turns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contestant {
     pub name: String,
-    /// Its turns in their order; `None` for one that did not count.
+    /// The turns in order; `None` for one with errors.
     pub turns: Vec<Option<Turn>>,
 }
 
-/// The figures of a turn in which nothing failed.
+/// The figures of a turn without errors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     pub requests: u64,
     pub requests_per_second: f64,
-    /// Heads included.
+    /// Including the heads of the responses.
     pub bytes_per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
@@ -97,21 +97,21 @@ pub enum Verdict {
     /// The ratio is reached, but our p99 is worse.
     TailWorse,
     NoTarget,
-    /// No turn counted.
+    /// No turn was without errors.
     NotMeasured,
 }
 
-/// What follows from the turns of a shape.
+/// The comparison of the turns of a shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison<'a> {
     pub ours: Option<Figures>,
     /// The rival's figures in its fastest setting.
     pub rival: Option<Figures>,
-    /// That setting.
+    /// The name of that setting.
     pub setting: &'a str,
     /// Our median divided by the rival's.
     pub ratio: Option<f64>,
-    /// Of the ratios turn by turn.
+    /// The spread of the ratios of each turn.
     pub spread: Option<Spread>,
     pub verdict: Verdict,
 }
@@ -164,10 +164,10 @@ impl Shape {
     }
 }
 
-/// Connections that have had their answer and now wait.
+/// The memory of idle connections, each after one response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idle {
-    /// Whose memory it is.
+    /// The name of the server.
     pub server: String,
     pub connections: usize,
     /// Resident memory of all processes before the first connection.
@@ -176,7 +176,7 @@ pub struct Idle {
     pub after_kib: u64,
     /// Threads of all processes with all connections open.
     pub threads: u64,
-    /// What a connection may take; `None` for a rival.
+    /// The limit for a connection; `None` for a rival.
     pub limit_kib: Option<f64>,
 }
 
@@ -186,7 +186,7 @@ impl Idle {
     }
 }
 
-/// How long a client's requests took.
+/// The latency of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub requests: usize,
@@ -197,21 +197,21 @@ pub struct Latency {
 /// A client with one connection, before and during an attack on our server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attack {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub name: String,
-    /// What people call it.
+    /// Its name in the report.
     pub title: String,
-    /// The most connections of the attacker that were seen open at once.
+    /// The largest number of connections of the attacker that was observed.
     pub connections: usize,
     pub before: Latency,
-    /// `None` when the attack was over too soon.
+    /// `None` if the attack was over too early.
     pub during: Option<Latency>,
-    /// How many times longer the median may get.
+    /// The limit of [`Attack::ratio`].
     pub limit: f64,
 }
 
 impl Attack {
-    /// How many times longer the median has got.
+    /// The median during the attack divided by the median before.
     pub fn ratio(&self) -> Option<f64> {
         self.during.filter(|_| self.before.p50_us > 0.0).map(|during| during.p50_us / self.before.p50_us)
     }

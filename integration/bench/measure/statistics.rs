@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The lowest and the highest of some ratios.
+/// The lowest and the highest ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub lowest: f64,
@@ -10,7 +10,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of `values`; `None` when there are none.
+    /// The spread of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let lowest = values.iter().copied().reduce(f64::min)?;
         let highest = values.iter().copied().reduce(f64::max)?;
@@ -18,7 +18,7 @@ impl Spread {
     }
 }
 
-/// The median of `values`; of an even number, the mean of the two in the middle. `None` when there are none.
+/// The median of `values`; the mean of the two middle ones if their number is even. `None` if there are none.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -30,13 +30,13 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((sorted[middle - 1] + upper) / 2.0)
 }
 
-/// The percentile of `sorted` by nearest rank; `None` when there are no values.
+/// The percentile of `sorted` by nearest rank; `None` if there are no values.
 pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// `ours / theirs` turn by turn, without the turns that failed on either side.
+/// `ours / theirs` for each turn without errors on either side.
 pub(crate) fn paired(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Vec<f64> {
     let both = ours.iter().zip(theirs);
     both.filter_map(|(&ours, &theirs)| Some(ours? / theirs.filter(|&theirs| theirs > 0.0)?)).collect()

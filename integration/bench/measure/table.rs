@@ -1,4 +1,4 @@
-//! The report for a terminal.
+//! The report as a text table.
 
 use super::report::{Attack, Figures, Idle, Report, Shape, Unit, Verdict};
 
@@ -170,7 +170,7 @@ fn within(is_within: bool) -> String {
     word(if is_within { Verdict::Met } else { Verdict::TooSlow }).to_owned()
 }
 
-/// A ratio for people.
+/// A ratio with two decimals.
 pub(super) fn times(ratio: f64) -> String {
     format!("{ratio:.2}x")
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::report::Turn;
 
-/// The line with the figures starts with this.
+/// The start of the line with the figures.
 const MARK: &str = "side_by_side ";
 
 /// The Lua function that prints the line.
@@ -24,10 +24,10 @@ done = function(summary, latency, requests)
 end
 "#;
 
-/// Why a turn does not count.
+/// Why a turn is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Invalid {
-    /// wrk was stopped, or the program is another one.
+    /// wrk was killed, or the program is not wrk.
     #[error("wrk gave no figures")]
     NoFigures,
     #[error("there was no answer")]
@@ -38,7 +38,7 @@ pub enum Invalid {
     Errors { connect: u64, read: u64, write: u64, timeout: u64, status: u64 },
 }
 
-/// The line, as [`SAY_RESULT`] writes it.
+/// The line that [`SAY_RESULT`] writes.
 #[derive(Deserialize)]
 struct Line {
     requests: u64,
@@ -53,10 +53,10 @@ struct Line {
     timeout: u64,
 }
 
-/// The figures in the output of wrk, still without processor time.
+/// The figures in the output of wrk, without processor time.
 ///
 /// # Errors
-/// If any request failed: a server that drops requests is fast for the others.
+/// A request failed. A server that drops requests is fast for the others, so such a turn is invalid.
 pub fn parse(output: &str) -> Result<Turn, Invalid> {
     let line = output.lines().find_map(|line| line.strip_prefix(MARK)).ok_or(Invalid::NoFigures)?;
     let line: Line = serde_json::from_str(line).map_err(|_| Invalid::NoFigures)?;

@@ -1,4 +1,4 @@
-//! A client that does as little as possible, so that what it waits for is the server.
+//! A client that does as little as possible, so that its latency is that of the server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,12 +9,12 @@ use measure::{Latency, percentile};
 
 use crate::interrupt::Interrupt;
 
-/// How long an answer may take: far longer than it does during any attack that leaves the server usable.
+/// Timeout for a response; far longer than one takes during an attack that leaves the server usable.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 64 << 10;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// A connection that is kept.
+/// A persistent connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
@@ -31,12 +31,12 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
-    /// Asks for `path` and returns the body.
+    /// Requests `path` and returns the body.
     pub(crate) fn get(&mut self, path: &str) -> Result<Vec<u8>> {
         self.send(&request(path))
     }
 
-    /// Sends the bytes of a request and returns the body of the answer, which must have status 200 and a length.
+    /// Sends a request and returns the body of the response, which must have status 200 and a Content-Length.
     fn send(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         self.stream.write_all(request).context("cannot send a request")?;
         let head_bytes = loop {
@@ -64,7 +64,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for `path` over and over for `time`, or until `is_over`.
+    /// Requests `path` repeatedly for `time`, or until `is_over`.
     pub(crate) fn latency(
         &mut self,
         path: &str,
@@ -76,7 +76,7 @@ impl Client {
         let mut took = Vec::new();
         let start = Instant::now();
         while start.elapsed() < time {
-            // Asking each time would be measured as well.
+            // Not each time, because the check itself takes time.
             if took.len() % 64 == 0 && is_over()? {
                 break;
             }
@@ -96,7 +96,7 @@ fn request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
-/// What the head of an answer says about the length of its body.
+/// The length of the body, from the head of a response.
 fn body_bytes(head: &[u8]) -> Result<usize> {
     let head = std::str::from_utf8(head).context("the head of an answer is not text")?;
     let mut lines = head.lines();

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Whether somebody wants this to end.
+/// A flag that SIGINT, SIGTERM and SIGHUP set.
 #[derive(Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Catches the signals from now on.
     pub(crate) fn listen() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -21,7 +21,7 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    /// An error when somebody wants this to end.
+    /// An error after a signal.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(!self.0.load(Ordering::Relaxed), "interrupted");
         Ok(())

@@ -1,4 +1,4 @@
-//! What Linux says about this machine and about processes.
+//! Reads data about this machine and about processes from /proc.
 
 use std::fs;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn this() -> Machine {
     }
 }
 
-/// Lets this process, and those it starts, have as many descriptors as the system allows; returns how many.
+/// Raises the limit of descriptors of this process and its children to the hard limit, and returns it.
 pub(crate) fn raise_descriptor_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -31,7 +31,7 @@ pub(crate) fn raise_descriptor_limit() -> usize {
 
 /// Resident memory of a process, in KiB.
 pub(crate) fn resident_kib(id: u32) -> Result<u64> {
-    // The counters in `status` may lag behind by some pages for each thread; kernels without the other have them.
+    // The counters in `status` can be some pages per thread off, but old kernels have only these.
     let exact = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
     if let Some(rss) = kib(&exact, "Rss") {
         return Ok(rss);
@@ -39,30 +39,30 @@ pub(crate) fn resident_kib(id: u32) -> Result<u64> {
     kib(&status(id)?, "VmRSS").with_context(|| format!("process {id} has no resident memory"))
 }
 
-/// Processor time of a process so far, in user and system mode; that of ended children does not count.
+/// User and system time of a process so far, without its children.
 pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
     let stat =
         fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id} has ended"))?;
-    // The second field, the name of the program, is in parentheses and may contain anything.
+    // The second field, the name of the program, is in parentheses and can contain any character.
     let (_, fields) = stat.rsplit_once(") ").context("a process has a name")?;
-    // utime and stime are fields 14 and 15 of proc_pid_stat(5); what follows the name begins with field 3.
+    // utime and stime are fields 14 and 15 of proc_pid_stat(5); the first field after the name is field 3.
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(clock_ticks_per_second())?)
 }
 
-/// How many threads a process has.
+/// The number of threads of a process.
 pub(crate) fn threads(id: u32) -> Result<u64> {
     let status = status(id)?;
     let threads = field(&status, "Threads").context("a process has threads")?;
     Ok(threads.parse()?)
 }
 
-/// How many descriptors a process has open.
+/// The number of open descriptors of a process.
 pub(crate) fn descriptors(id: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count())
 }
 
-/// The processes that process `id` has started and that still run.
+/// The running children of a process.
 pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
     let parent = id.to_string();
     let mut children = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) fn children(id: u32) -> Result<Vec<u32>> {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // Others end while we look.
+        // A process can end between the two reads.
         if status(id).is_ok_and(|status| field(&status, "PPid") == Some(&parent)) {
             children.push(id);
         }

@@ -1,5 +1,5 @@
-//! Measures Switchboard and what people use otherwise, one after the other on the same machine, so that the ratio says
-//! something wherever it runs: `cargo bench --bench side_by_side -- http`.
+//! Measures Switchboard and other programs in alternating turns on the same machine, so that the ratio means
+//! something on any machine: `cargo bench --bench side_by_side -- http`.
 
 mod client;
 mod http;
@@ -17,7 +17,7 @@ use measure::{Report, chart, table};
 
 use interrupt::Interrupt;
 
-/// Turns of each contestant, and their length in seconds. With less nothing is written down that stands for the suite.
+/// The number of turns and their length in seconds. Results of shorter runs do not replace those of the suite.
 const TURNS: u16 = 5;
 const SECONDS: u64 = 3;
 
@@ -30,7 +30,7 @@ struct Arguments {
     suite: Option<Suite>,
     #[command(flatten)]
     extent: Extent,
-    /// Measure nothing: read the results that were kept, print them, and draw their chart again
+    /// Measure nothing: read the stored results, print them, and draw their chart again
     #[arg(long, conflicts_with_all = ["turns", "seconds", "only", "quick"])]
     redraw: bool,
     /// Print JSON instead of a table
@@ -39,24 +39,24 @@ struct Arguments {
     /// Where to write the results [default: integration/bench/results for a full run, nowhere with --only or --quick]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
-    /// What cargo says to every benchmark
+    /// cargo passes this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// How much to measure.
+/// The extent of the measurement.
 #[derive(Debug, clap::Args)]
 struct Extent {
-    /// How many turns each contestant has
+    /// The number of turns of each contestant
     #[arg(long, value_name = "N", default_value_t = TURNS, value_parser = clap::value_parser!(u16).range(1..))]
     turns: u16,
-    /// How long a turn is
+    /// The length of a turn in seconds
     #[arg(long, value_name = "N", default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Only what has this word or these words in its name, as in `slow` or `keep-alive-64`; may be given several times
+    /// Measure only shapes with this word or these words in their name, such as `slow` or `keep-alive-64`; may be repeated
     #[arg(long, value_name = "SHAPE")]
     only: Vec<String>,
-    /// Two turns of one second and fewer connections: to see that it works, not to quote
+    /// Two turns of one second and fewer connections, only to see that everything works
     #[arg(long)]
     quick: bool,
 }
@@ -76,18 +76,18 @@ impl Extent {
         if self.quick { 1 } else { self.seconds }
     }
 
-    /// Whether this is to be measured.
+    /// Whether to measure this shape.
     fn has(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| has_words(name, only))
     }
 
-    /// Whether the results stand for the suite.
+    /// Whether the results can replace those of the suite.
     fn is_full(&self) -> bool {
         self.only.is_empty() && !self.quick && self.turns >= TURNS && self.seconds >= SECONDS
     }
 }
 
-/// Whether `words` are words of `name`: `keep-alive-1` is not meant by who says `keep-alive-16`, nor the other way round.
+/// Whether `words` are words of `name`: `keep-alive-1` does not match `keep-alive-16`.
 fn has_words(name: &str, words: &str) -> bool {
     format!("-{name}-").contains(&format!("-{words}-"))
 }
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let Some(suite) = arguments.suite else {
-        // A plain `cargo bench` comes here, and so does `cargo test --benches`.
+        // A plain `cargo bench` or `cargo test --benches` gives no suite.
         println!("Say what to measure.\n\n{}", Arguments::command().render_help());
         return Ok(());
     };
@@ -140,14 +140,14 @@ impl Arguments {
     }
 }
 
-/// The report of a suite that was kept.
+/// Reads the stored report of a suite.
 fn read(suite: &str, folder: &Path) -> Result<Report> {
     let path = folder.join(suite).with_extension("json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))
 }
 
-/// Writes the results down. Those of a part of the suite must not replace those of the whole.
+/// Stores the results. Those of a part of the suite must not replace those of the whole.
 fn keep(report: &Report, arguments: &Arguments) -> Result<()> {
     let is_complete = arguments.extent.is_full() && report.skipped.is_empty();
     if arguments.results.is_none() && !is_complete {

@@ -1,4 +1,4 @@
-//! The programs of others that take part.
+//! External programs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,24 +9,24 @@ use integration::Process;
 
 use crate::interrupt::Interrupt;
 
-/// Where a system keeps what only its administrator calls; often not in PATH.
+/// Directories of system programs, which are often not in PATH.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
-/// How often Ctrl-C is looked for while a program runs.
+/// Interval of the checks for Ctrl-C while a program runs.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The program `name`, if the system has it.
+/// The path of the program `name`, if it is installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(MORE_FOLDERS.map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// All that a program says when it is asked for its version.
+/// The output of a program that prints its version.
 pub(crate) fn say(program: &PathBuf, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else {
         return String::new();
     };
-    // nginx says it on standard error, and wrk fails after it.
+    // nginx prints it to standard error, and wrk exits with an error.
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn output(name: &str, command: Command, interrupt: &Interrupt) -> Res
     while !process.wait_end(LOOK) {
         interrupt.check()?;
     }
-    // Ctrl-C at a terminal ends it too.
+    // Ctrl-C on a terminal also ends the program.
     interrupt.check()?;
     Ok(process.finish().lines.join("\n"))
 }

@@ -1,4 +1,4 @@
-//! Holds the arrows and absences of ARCHITECTURE.md: reads the source tree and fails on a use that is not allowed.
+//! Verifies the dependency rules of ARCHITECTURE.md: reads the source tree and fails on a use that is not allowed.
 //!
 //! Some rules are broken today. Each such use is listed beside its rule. The test fails on a use that is not listed, and
 //! also on a listed one that is gone: delete its line then. No line may be added.
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use source::{SourceFile, Use, product_files};
 
-/// Each of these has a thread and a mailbox of its own.
+/// The actors: each has its own thread and mailbox.
 const ACTORS: [&str; 8] =
     ["acceptor", "access_log", "credentials", "file_server", "index", "router", "session", "store"];
 
@@ -38,7 +38,7 @@ fn below(files: Vec<SourceFile>, folder: &str) -> Vec<SourceFile> {
     found
 }
 
-/// The structs that decide, without a thread of their own.
+/// The cores: structs that decide, without a thread.
 fn cores() -> Vec<SourceFile> {
     let mut cores: Vec<_> = actors().into_iter().filter(|file| file.path.ends_with("/core.rs")).collect();
     assert!(cores.len() >= 4, "cores are missing: {cores:?}");
@@ -56,7 +56,7 @@ fn is_in(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Sockets; addresses are plain values and do not count.
+/// Sockets. Addresses are plain values, so they are allowed.
 fn opens_sockets(path: &str) -> bool {
     let sockets = ["TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs", "*"];
     sockets.iter().any(|name| is_in(path, &format!("std::net::{name}")))
@@ -79,7 +79,7 @@ fn reads_the_clock(path: &str) -> bool {
     path.ends_with("Instant::now") || path.ends_with("SystemTime::now") || path == ".elapsed"
 }
 
-/// Sources of randomness; generators that are handed in do not count.
+/// Sources of randomness. Generators that are passed in are allowed.
 fn draws_randomness(path: &str) -> bool {
     let sources = ["rand::rng", "rand::random", "rand::random_range", "rand::fill", "getrandom"];
     let generators = ["rand::rngs::ThreadRng", "rand::rngs::SysRng", "rand::rngs::OsRng"];
@@ -124,7 +124,7 @@ fn check(
     assert!(report.is_empty(), "{rule}{report}");
 }
 
-/// Forbids paths, whoever uses them; known ones are given by folder.
+/// Forbids paths in all files; known uses are listed by directory.
 fn forbid(rule: &str, files: &[SourceFile], is_forbidden: impl Fn(&str) -> bool, known: &[(&str, &str)]) {
     let pair = |file: &SourceFile, used: &Use| {
         is_forbidden(&used.path).then(|| (folder(&file.path), used.path.clone()))
@@ -173,7 +173,7 @@ fn modules_of_the_server_import_only_from_layers_below() {
     let arrow_up = |file: &SourceFile, used: &Use| {
         let from = file.path.strip_prefix("actors/src/")?.split(['/', '.']).next()?;
         let to = used.path.strip_prefix("crate::")?.split("::").next()?;
-        // What is at the root comes from `server` or `config`, by way of `lib.rs`.
+        // Items at the root are re-exports of `server` or `config`.
         let is_up = !is_module_name(to) || (from != to && layer(to) >= layer(from));
         is_up.then(|| (from.to_owned(), to.to_owned()))
     };
@@ -228,7 +228,7 @@ fn nobody_but_a_store_uses_redb() {
     forbid("databases belong to the stores", &files, |path| is_in(path, "redb"), &[]);
 }
 
-/// The Router passes on bytes: it knows names, places and lengths.
+/// The Router forwards bytes; it knows only names, places and lengths.
 #[test]
 fn the_router_never_looks_into_an_envelope() {
     let files = below(actors(), "actors/src/router/");
@@ -242,11 +242,11 @@ fn the_router_never_looks_into_an_envelope() {
     forbid("the Router hands on envelopes unread", &files, parses, &[]);
 }
 
-/// What would wait is given to a session: a poller serves a thousand others.
+/// A poller serves thousands of connections, so everything that may block goes to a session.
 #[test]
 fn a_poller_asks_no_actor_and_opens_no_file() {
     let mut files = below(actors(), "actors/src/acceptor/");
-    // It removes the name of a Unix socket at the end.
+    // The listener removes the name of a Unix socket at the end.
     files.retain(|file| !file.path.ends_with("/listener.rs"));
     let waits = |path: &str| {
         let asks = [".find", ".verify", ".publish", ".search", ".wait_once"];
@@ -258,7 +258,7 @@ fn a_poller_asks_no_actor_and_opens_no_file() {
     forbid("a poller waits for readiness only", &files, waits, &[]);
 }
 
-/// Paths of requests are opened beneath the web root, by the one actor that does it with `openat2`.
+/// Only FileServer opens paths from requests, beneath the web root with `openat2`.
 #[test]
 fn only_file_server_opens_what_requests_name() {
     let mut files = actors();
@@ -267,7 +267,7 @@ fn only_file_server_opens_what_requests_name() {
             .iter()
             .any(|place| file.path.starts_with(place))
     });
-    // An open file is what FileServer gives them.
+    // These use files that FileServer has opened.
     let opens =
         |path: &str| (touches_files(path) && path != "std::fs::File") || path.ends_with("open_beneath");
     forbid("files of the web root are FileServer's", &files, opens, &[]);
@@ -301,7 +301,7 @@ fn unsafe_code_is_where_the_system_is_called() {
     assert_eq!((all, linux), (2, 2), "all, and those in linux.rs");
 }
 
-/// What the parser of these tests has to find, and what it must leave out.
+/// Paths that the parser of these tests must find, and paths that it must ignore.
 #[test]
 fn uses_are_found_wherever_they_are() {
     let text = r#"

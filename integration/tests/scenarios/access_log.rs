@@ -1,4 +1,4 @@
-//! The access log: what its lines say, that nobody can write a line of their own, and that it is moved without loss.
+//! The access log: the content of its lines, that clients cannot inject lines, and rotation without loss.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use integration::{Process, Sandbox, Server};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Every byte that a field may carry and that may mean something in a log.
+/// Every byte that a field value may have and that could have a meaning in a log.
 const HOSTILE_AGENT: &[u8] = b"User-Agent: a\"b\\c\t\xff\x9b31m 127.0.0.1 - - \"GET /forged HTTP/1.1\" 200 0";
 
 fn sandbox() -> Sandbox {
@@ -25,7 +25,7 @@ fn server(sandbox: &Sandbox, log: &Path, format: &str) -> Server {
     sandbox.site_server(&["--quiet", "--access-log", log, "--access-log-format", format])
 }
 
-/// Several requests, of which the last is none.
+/// Several requests; the last is malformed.
 fn visit(address: SocketAddr) {
     let mut connection = HttpConnection::open(address);
     let fields = ["Host: site.example", "Referer: http://a.example/?q=1", "User-Agent: tester/1.0"];
@@ -63,13 +63,13 @@ fn combined_lines_say_what_was_asked_and_answered() {
     for line in &lines {
         assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
         assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "no terminal is moved: {line}");
-        // Quotes of clients are escaped, so those that are left are in pairs around three texts.
+        // Quotation marks from clients are escaped, so the remaining ones enclose the three quoted texts.
         let quotes = line.replace("\\\\", "").replace("\\\"", "").matches('"').count();
         assert_eq!(quotes, 6, "{line}");
         let time = &line["127.0.0.1 - - [".len()..][..26];
         assert!(time.ends_with(" +0000") && time.as_bytes()[2] == b'/', "{line}");
     }
-    // Threads hand over their lines on their own, so these may be in another order than their requests.
+    // Each thread sends its own lines, so lines can be in another order than their requests.
     for wanted in [
         "] \"GET / HTTP/1.1\" 200 4 \"http://a.example/?q=1\" \"tester/1.0\"",
         "] \"GET /none?x=%22%0d%0a&y=\\x22quoted\\x22 HTTP/1.1\" 404 ",

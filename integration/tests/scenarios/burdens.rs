@@ -1,17 +1,17 @@
-//! Peers that do not do their part: the server bears them, and goes on serving everybody else.
+//! Peers that do not read or do not acknowledge: the server limits what they cost, and serves everybody else.
 
 use integration::{Character, RawConnection, Sandbox};
 use wire::frame;
 use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, Side, ToPeer, ToServer};
 
-/// Of one envelope with the longest text.
+/// The size of an envelope with the longest text.
 const LONG_BYTES: usize = 65_592;
 
 fn message<'a>(to: &'a str, number: u64, sealed: &'a [u8]) -> ToServer<'a> {
     ToServer::Envelope(Envelope { from: "writer", to, kind: Kind::Message, number, sealed })
 }
 
-/// What became of `count` envelopes, in the order in which the server said it.
+/// The outcomes of `count` envelopes, in the order in which the server reports them.
 fn outcomes(writer: &mut RawConnection, count: u64) -> Vec<(u64, Outcome)> {
     let mut said = Vec::new();
     let mut known = 0;
@@ -25,7 +25,7 @@ fn outcomes(writer: &mut RawConnection, count: u64) -> Vec<(u64, Outcome)> {
     said
 }
 
-/// The numbers of the next envelopes that somebody gets.
+/// The numbers of the next envelopes that a peer receives.
 fn numbers(reader: &mut RawConnection, count: usize) -> Vec<u64> {
     let mut numbers = Vec::new();
     while numbers.len() < count {
@@ -44,7 +44,7 @@ fn somebody_who_never_takes_and_leaves_with_thousands_of_deliveries_holds_up_nob
     let server = sandbox.server();
     let mut reader = RawConnection::join(server.address(), &Character::new("reader"));
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
-    // A kept kind and one that is not, in turns, so that each is a delivery of its own.
+    // Alternately a kind that is stored and one that is not, so that each is a delivery of its own.
     let mut bytes = Vec::new();
     for number in 0..PAIRS {
         frame::encode(&message("reader", number, b"x"), &mut bytes);
@@ -73,12 +73,12 @@ fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
     let sealed = vec![7; LONG_BYTES];
     for number in 0..COUNT {
-        // One read, one run, one delivery each; the last ones find the reader's mailbox full.
+        // Each is one read, one run and one delivery. The last ones find the mailbox of the reader full.
         writer.say(&message("reader", number, &sealed));
         outcomes(&mut writer, 1);
     }
     let mut taken = Vec::new();
-    // What the session holds, then what its mailbox held, which fills the session again; then what was stored.
+    // First what the session holds, then what was in its mailbox, then what the store kept.
     for count in [64, 64, 1] {
         taken.extend(numbers(&mut reader, count));
         reader.say(&ToServer::Taken { count: taken.len() as u64 });

@@ -1,4 +1,4 @@
-//! The classroom: A writes to somebody who has never been here, B comes later, and both can account for every message.
+//! The classroom: A writes to B, who has never joined; B joins later; both verify every message.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ fn text(from: &str, number: u64) -> String {
     format!("Message {number} from {from}: the tide comes in at {number} o'clock, høyvann ⚓")
 }
 
-/// All that was sent arrived whole and in order, and both ends have computed the same.
+/// Checks that all messages arrived unchanged and in order, and that both ends computed the same hashes.
 fn check_both_ends(from: &Peer, to: &Peer, sent: &Finished, received: &Finished) {
     let numbers: Vec<u64> = (1..=MESSAGES).collect();
 
@@ -65,7 +65,7 @@ fn check_both_ends(from: &Peer, to: &Peer, sent: &Finished, received: &Finished)
     assert_eq!(opened["recipient_key"], to.fingerprint());
 }
 
-/// What became of each message at the server; one that is sent again is told again.
+/// The outcome of each message at the server; a message that is sent again is reported again.
 fn went_out(sent: &Finished) -> BTreeMap<u64, Value> {
     let events = sent.events("relayed").into_iter().chain(sent.events("stored"));
     events.filter_map(|event| Some((event["number"].as_u64()?, event))).collect()
@@ -87,7 +87,7 @@ fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
     let b = sandbox.ready_peer("B", server.address());
     let texts = |from: &str| -> Vec<String> { (1..=MESSAGES).map(|n| text(from, n)).collect() };
 
-    // A writes to B, who has never been here, and waits.
+    // A writes to B, who has never joined, and waits.
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
     texts("A").iter().for_each(|line| sending.type_line(line));
     sending.end_input();
@@ -99,7 +99,7 @@ fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
     let sent = sending.finish().expect(0);
     check_both_ends(&a, &b, &sent, &received);
 
-    // And back, while A is away: the server keeps them.
+    // B answers while A is away, so the server stores the messages.
     let mut sending = b.start(&["send", "A", "-", "--wait", "60"]);
     texts("B").iter().for_each(|line| sending.type_line(line));
     sending.end_input();
@@ -108,7 +108,7 @@ fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
     let sent = sending.finish().expect(0);
     check_both_ends(&b, &a, &sent, &received);
 
-    // Both remember all of it, and nothing is on its way any more.
+    // Both have the whole history, and nothing is pending.
     for (peer, other) in [(&a, &b), (&b, &a)] {
         for (direction, from) in [("sent", peer), ("received", other)] {
             let history = peer.history(other.name(), direction);

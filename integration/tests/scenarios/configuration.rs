@@ -6,7 +6,7 @@ use std::process::Command;
 
 use integration::{Finished, Process, Sandbox, binary};
 
-/// A sandbox with a page in each of three folders that says the folder's name, and a file `server.toml`.
+/// A sandbox with `server.toml` and three directories, each with a page that contains the directory's name.
 fn sandbox(text: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     for folder in ["one", "two", "three"] {
@@ -17,7 +17,7 @@ fn sandbox(text: &str) -> Sandbox {
     sandbox
 }
 
-/// A server of the sandbox that starts in another directory, so that paths of the file are not relative to where it starts.
+/// Starts a server with the working directory `/`, so that paths in the file are not relative to the working directory.
 fn server(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &Path)]) -> Process {
     let mut command = Command::new(binary("server"));
     command.arg("--config").arg(sandbox.path("server.toml")).args(arguments).current_dir("/");
@@ -29,7 +29,7 @@ fn text_of(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
 
-/// What the server answers for `/`.
+/// The body of the response for `/`.
 fn page(server: &Process) -> String {
     let address: SocketAddr = server.line("listening on ").parse().expect("what follows is an address");
     let mut command = Command::new(binary("webclient"));

@@ -1,4 +1,4 @@
-//! A directory that another process runs: commands go through its control socket.
+//! A peer directory that another process has locked: commands go through the control socket of that process.
 
 use integration::Sandbox;
 

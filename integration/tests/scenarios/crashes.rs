@@ -1,4 +1,4 @@
-//! Ends without warning: nothing is lost, nothing comes twice, and everything stays in order.
+//! Crashes (SIGKILL): no message is lost or doubled, and the order stays.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn texts(events: &[Value]) -> Vec<&str> {
     events.iter().filter_map(|event| event["text"].as_str()).collect()
 }
 
-/// Makes two peers known to the server.
+/// Lets two peers join once, so that the server knows them.
 fn acquaint(sandbox: &Sandbox, server: std::net::SocketAddr) -> (Peer, Peer) {
     let (a, b) = (sandbox.peer("A", server), sandbox.peer("B", server));
     a.run(&["who"]).expect(0);
@@ -38,7 +38,7 @@ fn messages_stored_on_a_server_that_restarts_arrive_once() {
 
     let listening = b.start(&["listen", "--count", "41"]);
     listening.events("message", 40);
-    // What comes next is the next message and nothing else.
+    // The next message is the next in order, and nothing comes twice.
     a.run(&["send", "B", "line 41", "--wait", "60"]).expect(0);
     let received = listening.finish().expect(0);
     assert_eq!(texts(&received.events("message")), lines(1..=41));
@@ -57,7 +57,7 @@ fn a_sender_gets_all_receipts_although_the_server_is_killed_meanwhile() {
     for round in 0..4_u64 {
         let first = round * 40 + 1;
         lines(first..=first + 39).iter().for_each(|line| sending.type_line(line));
-        // In the middle of it: some are delivered, some relayed, some on their way.
+        // Kill in the middle: some messages are delivered, some relayed, some in flight.
         let begun = usize::try_from(first + 4).expect("it is small");
         sending.events("delivered", begun);
         server = server.crash_and_restart();
@@ -86,7 +86,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
         if before > 0 {
             listening.event("message", |m| m["number"] == before);
         }
-        // It stands still, so the server hands it what it does not take; then it is gone.
+        // The recipient is stopped (SIGSTOP), so the server sends messages that it does not take. Then it is killed.
         listening.signal(Signal::STOP);
         lines(before + 1..=after).iter().for_each(|line| sending.type_line(line));
         sending.event("relayed", |e| e["number"] == after);
@@ -107,7 +107,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
     server.stop();
 }
 
-/// What a peer has said to be safe on its disk, over all its lives.
+/// What a peer has reported as written to its disk, over all its runs.
 #[derive(Default)]
 struct Said {
     queued: BTreeMap<u64, String>,
@@ -148,10 +148,10 @@ fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
             }
         }
         let victim = usize::from(random.random_bool(0.5));
-        // From before it has joined to after all of it is delivered.
+        // At a random moment between the start and the last delivery.
         running[victim].lines_or_end(random.random_range(0..60));
         said[victim].hear(running.remove(victim));
-        // Both at once, now and then.
+        // Sometimes kill both at once.
         if round % 3 == 2 {
             let other = 1 - victim;
             said[other].hear(running.remove(0));
@@ -163,7 +163,7 @@ fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
         said.hear(process);
     }
 
-    // Now without violence: one more from each, and all receipts.
+    // Now without kills: one more message from each, and all receipts.
     let at_b = b.start(&["listen"]);
     a.run(&["send", "B", "the last", "--wait", "60"]).expect(0);
     at_b.signal(Signal::TERM);
@@ -216,7 +216,7 @@ fn messages_queued_without_a_server_go_when_there_is_one() {
     sending.type_line("line 4");
     sending.end_input();
     sending.events("queued", 1);
-    // It has no server, says so once, and tries again until there is one.
+    // The peer has no server: it reports that once, and retries until there is one.
     sending.event("error", |_| true);
     let server = Server::start_at(&data, &address.to_string());
     let received = b.run(&["listen", "--count", "4", "--timeout", "60"]).expect(0);

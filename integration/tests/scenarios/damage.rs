@@ -1,4 +1,4 @@
-//! Files that are damaged, gone, or readable for others when a peer or the server starts.
+//! Files that are damaged, missing, or readable by others when a peer or the server starts.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ fn mode(path: &Path) -> u32 {
     path.metadata().unwrap_or_else(|e| panic!("{}: {e}", path.display())).permissions().mode() & 0o777
 }
 
-/// A and B, who have exchanged a message.
+/// The peers A and B, after they have exchanged a message.
 fn acquainted(sandbox: &Sandbox, server: &Server) -> (Peer, Peer) {
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     b.run(&["who"]).expect(0);
@@ -52,7 +52,7 @@ fn a_lost_pin_does_not_let_another_key_pass_for_the_known_one() {
     let (a, _) = acquainted(&sandbox, &server);
     std::fs::write(a.private().join("known_peers"), "").expect("it can be written");
     let other = "ab".repeat(32);
-    // The user trusts another key: numbers start again, as for each change of a key.
+    // The user trusts another key, so the numbers start again.
     a.run(&["trust", "B", &other]).expect(0);
     let queued = a.run(&["send", "B", "for another"]);
     assert!(queued.events("relayed").is_empty() && queued.events("stored").is_empty(), "{:?}", queued.lines);

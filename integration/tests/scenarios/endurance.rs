@@ -1,4 +1,4 @@
-//! The server goes on when nobody reads what it prints, and ends in order with requests that it has not read yet.
+//! The server keeps serving when nobody reads its output, and drains requests that it has not read yet when it stops.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,17 +9,17 @@ use integration::http::{HttpConnection, get};
 use integration::{PATIENCE, Sandbox, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// More lines than the queue in front of standard output and the pipe behind it have room for.
+/// More lines than fit into the log queue and the pipe behind it.
 const LINES: usize = 160_000;
-/// More connections than one wait of a poller brings.
+/// More connections than one `epoll_wait` of a poller returns.
 const CONNECTIONS: usize = 1_200;
 
-/// Ends a process even if the test fails.
+/// Kills a process even if the test fails.
 struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // It fails when it has ended already.
+        // This fails if the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -50,7 +50,7 @@ fn nobody_has_to_read_what_the_server_prints() {
     while answers < LINES {
         let count = stream.read(&mut buffer).expect("it goes on answering");
         assert_ne!(count, 0, "it goes on answering");
-        // Each head ends with an empty line, however it is cut.
+        // Counts the empty lines that end the heads, however the reads split them.
         for &byte in &buffer[..count] {
             last = last << 8 | u32::from(byte);
             answers += usize::from(last == u32::from_be_bytes(*b"\r\n\r\n"));

@@ -1,4 +1,4 @@
-//! Files: found by keyword, fetched straight from their holder or through the server, the same to the byte.
+//! Files: found by keyword, fetched from the holder directly or through the server, and equal to the original.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const BIG_BYTES: usize = 20 << 20;
 
-/// Bytes that nothing can shorten, the same in every run.
+/// Pseudo-random bytes, the same in every run.
 fn noise(count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     StdRng::seed_from_u64(7).fill_bytes(&mut bytes);
@@ -24,14 +24,14 @@ fn names(search: &Finished) -> Vec<(String, String)> {
     found
 }
 
-/// Starts to share, and waits until it can be found.
+/// Starts to share, and waits until the server has published it.
 fn share(peer: &Peer) -> Process {
     let sharing = peer.start(&["share"]);
     sharing.event("result", |e| e["kind"] == "published");
     sharing
 }
 
-/// Searches until the holder can be dialled: the server calls it back first.
+/// Searches until the holder can be dialled. The server calls it back first to verify its address.
 fn wait_until_reachable(asker: &Peer, query: &str) {
     loop {
         let search = asker.run(&["search", query]).expect(0);
@@ -55,7 +55,7 @@ fn check_done(got: &Finished, holder: &str, route: &str, expected: &[u8], path: 
     assert!(std::fs::read(path).expect("it can be read") == expected, "the bytes differ");
 }
 
-/// Everybody finds and fetches from everybody; `route` is how the bytes came.
+/// Each peer finds and fetches the files of the other; `route` is the expected route of the bytes.
 fn search_and_fetch(asker: &Peer, holder: &Peer, keyword: &str, file: &str, route: &str) {
     let search = asker.run(&["search", keyword]).expect(0);
     let found = names(&search);
@@ -66,7 +66,7 @@ fn search_and_fetch(asker: &Peer, holder: &Peer, keyword: &str, file: &str, rout
     check_done(&got, holder.name(), route, &expected, &path);
 }
 
-/// Both peers share; `route` is what is expected of the way between them.
+/// Both peers share; `route` is the expected route between them.
 fn both_ways(a: &Peer, b: &Peer, route: &str) {
     let big = noise(BIG_BYTES);
     b.put("big noise.bin", &big);
@@ -77,7 +77,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
         wait_until_reachable(a, "picture");
     }
 
-    // One keyword of many files at both, in any case; many keywords narrow it down.
+    // One keyword with many files at both peers, case-insensitive; more keywords narrow the result.
     let pictures = a.run(&["search", "PICTURE"]).expect(0);
     let expected = [("A", "lighthouse.svg"), ("A", "sunset.png"), ("B", "compass.svg"), ("B", "waves.png")];
     assert_eq!(names(&pictures), expected.map(|(p, f)| (p.to_owned(), f.to_owned())));
@@ -91,7 +91,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
     search_and_fetch(b, a, "night", "lighthouse.svg", route);
     search_and_fetch(a, b, "noise", "big noise.bin", route);
 
-    // By digest, to a chosen path.
+    // By digest, to a given path.
     let sunset = std::fs::read(a.dir.join("sunset.png")).expect("A has it");
     let output = b.dir.join("evening.png");
     let path = output.to_str().expect("temporary folders have plain names");
@@ -119,12 +119,12 @@ fn search_and_fetch_both_ways_straight_from_the_holder() {
 fn search_and_fetch_both_ways_through_the_server() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    // The server never hears at which port the peers could be dialled.
+    // The proxy removes the ports at which the peers could be dialled.
     let firewall = Proxy::start(server.address(), Passing::WithoutPorts);
     let a = sandbox.ready_peer("A", firewall.address());
     let b = sandbox.ready_peer("B", firewall.address());
     both_ways(&a, &b, "server");
-    // What passed is ciphertext.
+    // The proxy saw only ciphertext.
     let recorded = firewall.recorded();
     assert!(recorded.len() > BIG_BYTES, "the big file passed");
     let big = noise(BIG_BYTES);
@@ -157,7 +157,7 @@ fn a_file_that_is_there_is_not_overwritten() {
     a.run(&["get", "wind.csv", "--overwrite"]).expect(0);
     assert_eq!(std::fs::read(&path).expect("it is there"), expected);
 
-    // The same file again is no reason to complain.
+    // Fetching the same file again is not an error.
     let again = a.run(&["get", "wind.csv"]).expect(0);
     assert_eq!(again.events("file_done")[0]["route"], "here");
     let left: Vec<_> = std::fs::read_dir(a.dir.join("downloads"))

@@ -1,4 +1,4 @@
-//! Who is who: one identity in two places, cards by file, keys that change.
+//! Identities: one identity in two places, contact cards from files, keys that change.
 
 use integration::Sandbox;
 
@@ -58,7 +58,7 @@ fn a_damaged_or_foreign_card_is_not_taken_in() {
     let b = sandbox.peer("B", sandbox.nobodys_address());
     let card = b.run(&["card"]).expect(0).answers("card");
     let text = card[0]["card"].as_str().expect("a card is text");
-    // A digit in the middle of the block.
+    // A character in the middle of the block.
     let mut damaged = text.to_owned().into_bytes();
     let at = damaged.len() / 2;
     damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
@@ -88,7 +88,7 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
     let old = b.fingerprint();
     server.stop();
 
-    // Another B at another server.
+    // Another peer with the name B, at another server.
     std::fs::remove_dir_all(&b.dir).expect("it is there");
     let server = integration::Server::start_at(&sandbox.path("other_server_data"), "127.0.0.1:0");
     let (a, b) = (a.at(server.address()), b.at(server.address()));
@@ -100,7 +100,7 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
     let refused = a.run(&["send", "B", "to whom"]).expect(1);
     let reason = refused.events("refused")[0]["reason"].to_string();
     assert!(reason.contains(&new) && reason.contains("trust"), "it says what to do: {reason}");
-    // One who waits for the receipt waits for the trust, too; another is told at once, again.
+    // `send --wait` also waits until the user trusts the key. Without --wait the error comes at once, as before.
     let waiting = a.start(&["send", "B", "to you", "--wait", "60"]);
     waiting.event("refused", |e| e["with"] == "B");
     a.run(&["send", "B", "and one more"]).expect(1).says(&["B", "identity key", "trust"]);

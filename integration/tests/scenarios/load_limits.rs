@@ -13,14 +13,14 @@ use rustix::process::{Resource, Signal};
 
 /// Far longer than a timeout of a second takes to act on a busy machine, and shorter than the timeouts that are the default.
 const SOON: Duration = Duration::from_secs(20);
-/// How often a client that drips says something.
+/// The pause between two bytes of a client that sends slowly.
 const DRIP: Duration = Duration::from_millis(100);
-/// How much a client that reads slowly takes at once, and how long it pauses then: no session waits that long for it.
+/// How much a slow reader takes at a time, and its pause between two reads, which is longer than a session waits.
 const SLOW_PART_BYTES: usize = 64 << 10;
 const SLOW_PAUSE: Duration = Duration::from_millis(200);
 const SLOW_CLIENTS: usize = 300;
 const SLOW_READERS: usize = 40;
-/// Of a quarter of a megabyte, and so far more than sockets hold.
+/// A page of a quarter of a megabyte, far more than the socket buffers.
 const PAGES: usize = 64;
 const FILES: u32 = 10_000;
 const BIG_BYTES: u64 = 64 << 20;
@@ -36,14 +36,14 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// A file too large for all buffers on the way to a client that does not read.
+/// A file larger than all buffers between the server and a client that does not read.
 fn put_big(sandbox: &Sandbox) {
     let file =
         std::fs::File::create(sandbox.path("site").join("big.bin")).expect("the sandbox can be written");
     file.set_len(BIG_BYTES).expect("it has holes only");
 }
 
-/// A server that also answers questions about itself, there.
+/// A server with an admin address, which is returned too.
 fn server_with_admin(sandbox: &Sandbox, arguments: &[&str]) -> (Server, SocketAddr) {
     let server = sandbox.site_server(&[&["--quiet", "--admin", "127.0.0.1:0"], arguments].concat());
     let admin = server.process().line("metrics and health on ");
@@ -56,19 +56,19 @@ fn metric(admin: SocketAddr, name: &str) -> u64 {
     value.expect("it is there").parse().expect("it is a number")
 }
 
-/// A connection that counts against the limit: it has been answered.
+/// Opens a connection that counts against the limit, because it has had a response.
 fn served(address: SocketAddr) -> HttpConnection {
     let mut connection = HttpConnection::open(address);
     assert_eq!(connection.get("/", &[]).text(), "here");
     connection
 }
 
-/// What a connection hears that says nothing itself.
+/// The response on a connection that sends nothing.
 fn greeting(address: SocketAddr) -> Answer {
     HttpConnection::open(address).answer().expect("it is told why it is turned away")
 }
 
-/// Waits until a new connection is answered: the server notices some time later that another was closed.
+/// Waits until a new connection is accepted; the server notices a closed one only after some time.
 fn wait_for_room(address: SocketAddr) {
     until("there is room again", || {
         let mut connection = HttpConnection::open(address);
@@ -111,7 +111,7 @@ fn one_address_does_not_take_all_places() {
     server.stop();
 }
 
-/// Starts a server that may have so many descriptors.
+/// Starts a server with this limit of descriptors.
 fn server_with_descriptors(sandbox: &Sandbox, descriptors: u64) -> Server {
     let data = sandbox.path("server_data");
     let mut command = Command::new("sh");
@@ -143,7 +143,7 @@ fn a_crowd_of_silent_connections_leaves_descriptors_for_others_and_for_files() {
 #[test]
 fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
     let sandbox = sandbox();
-    // What was written a moment ago is read twice, and the second time there would be no descriptor.
+    // The server reads a file twice if it was written a moment ago, and would have no descriptor the second time.
     let page = std::fs::metadata(sandbox.path("site").join("index.html")).expect("it is there");
     until("the page is old enough to be believed", || {
         let age = page.modified().ok()?.elapsed().ok()?;
@@ -151,7 +151,7 @@ fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
     });
     let server = sandbox.site_server(&[]);
     let mut kept = served(server.address());
-    // Nobody is let in whom the limit does not allow, so it has to become lower later.
+    // The server accepts no more than the limit allows, so the test lowers the limit afterwards.
     let pid =
         rustix::process::Pid::from_raw(server.process().id().try_into().expect("it fits")).expect("it runs");
     let limit = |current| rustix::process::Rlimit { current: Some(current), maximum: Some(1024) };
@@ -183,7 +183,7 @@ fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
     let mut drip = HttpConnection::open(server.address());
     drip.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Drip: ");
     drip.stream().set_read_timeout(Some(DRIP)).expect("it is not zero");
-    // The wait for an answer is what lets the time pass between two bytes.
+    // The read timeout is the pause between two bytes.
     let first = loop {
         match drip.stream().read(&mut [0; 1]) {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => drip.send(b"x"),
@@ -191,7 +191,7 @@ fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
         }
         assert!(start.elapsed() < SOON, "one byte now and then keeps a connection");
     };
-    // What is still sent after the answer may reset the connection.
+    // Bytes that arrive after the response may reset the connection.
     assert!(first.is_ok() || first.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
     let refused = half.answer().expect("it is told why");
     assert_eq!((refused.status, refused.field("Connection")), (408, Some("close")));
@@ -220,7 +220,7 @@ fn a_client_that_takes_something_is_not_cut_off() {
     let sandbox = sandbox();
     put_big(&sandbox);
     let (server, admin) = server_with_admin(&sandbox, &["--write-timeout=1s"]);
-    // It takes so little that there is no room for more between two looks of the server, but it takes something.
+    // It reads too little for the socket to become writable between two checks, but it does read.
     let mut slow = HttpConnection::open_narrow(server.address());
     slow.ask("GET", "/big.bin", &[]);
     let mut part = vec![0; SLOW_PART_BYTES];
@@ -239,7 +239,7 @@ fn a_client_that_takes_something_is_not_cut_off() {
 fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
     let sandbox = sandbox();
     put_big(&sandbox);
-    // Larger than what a socket holds, in memory.
+    // A cached file that is larger than the socket buffers.
     let page = "x".repeat(256 << 10);
     sandbox.put_site(&[("page.txt", &page)]);
     let (server, admin) = server_with_admin(&sandbox, &[]);
@@ -264,7 +264,7 @@ fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
     let answer = reader.answer().expect("it is whole");
     assert!(answer.body.len() as u64 == BIG_BYTES && answer.body.iter().all(|&byte| byte == 0));
     assert_eq!(reader.get("/", &[]).text(), "here");
-    // The others are gone, and are not missed.
+    // The server notices that the others are closed.
     drop(pausing);
     until("their places are free", || (metric(admin, "switchboard_connections_open") == 2).then_some(()));
     server.stop();
@@ -307,7 +307,7 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
             scope.spawn(move || {
                 let mut connection = HttpConnection::open(address);
                 for step in 0..FILES {
-                    // Coprime to their number, so each comes once; the other half goes the other way round.
+                    // The step is coprime to the number of files, so each file comes once. Half of them go the other way.
                     let position = if half == 0 { step } else { FILES - 1 - step };
                     let number = (first + position * 7919) % FILES;
                     let answer = connection.get(&format!("/many/{number}.txt"), &[]);
@@ -329,14 +329,14 @@ fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
     let (server, admin) = server_with_admin(&sandbox, &[]);
     let mut connection = HttpConnection::open(server.address());
     let paths = [("/", 200), ("/missing", 404), ("/missing/", 404), ("/.env", 404), ("/big.bin", 304)];
-    // Written a moment ago, what is there may be read more than once.
+    // The files were written a moment ago, so the server may read them more than once.
     let conditional = ["If-None-Match: *"];
     until("pollers answer", || {
         let before = metric(admin, "switchboard_http_waited_total");
         for (path, status) in paths {
             assert_eq!(connection.get(path, &conditional[..usize::from(status == 304)]).status, status);
         }
-        // The second question of these waits as well.
+        // The second scrape of the metrics waits as well.
         (metric(admin, "switchboard_http_waited_total") == before + 1).then_some(())
     });
     server.stop();

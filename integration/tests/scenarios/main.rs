@@ -1,4 +1,4 @@
-//! The scenarios: each starts real processes in a temporary folder and is named for what it shows.
+//! The scenarios. Each starts real processes in a temporary directory; its name says what it tests.
 
 mod access_log;
 mod burdens;

@@ -1,4 +1,4 @@
-//! Mistakes of people and of disks: each gives one clear line and the right exit status, and loses nothing.
+//! Wrong usage and damaged files: each gives one clear line and the right exit status, and nothing is lost.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn run(name: &str, arguments: &[&str]) -> Finished {
     process.finish()
 }
 
-/// Starts a server that is not expected to start.
+/// Runs a server that is expected to refuse to start.
 fn refused(data: &Path, listen: &str) -> Finished {
     Process::start("second server", Server::command(data, listen)).finish()
 }
@@ -50,7 +50,7 @@ fn without_a_server_commands_say_so_and_exit_with_2() {
     }
     let queued = a.run(&["send", "B", "hello"]).expect(2).says(&[&nobody.to_string(), "queued on disk"]);
     assert_eq!(queued.events("queued").len(), 1);
-    // What was queued is there, and what needs no server works.
+    // The message is in the queue, and commands that need no server work.
     assert_eq!(a.history("B", "sent").len(), 1);
     a.run(&["card"]).expect(0);
 }
@@ -86,7 +86,7 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
             "line {line} with {word} is not in {problems:#?}"
         );
     }
-    // A file that is named and not there is found out only after the text was read: the name has to do.
+    // A missing file is noticed after keyword.txt was parsed, so the problem has no line number.
     assert!(problems.iter().any(|p| p.contains("vanished.txt: No such file")), "{problems:#?}");
     assert_eq!(problems.len(), 5, "{problems:#?}");
     assert_eq!(listed.answers("sharing").len(), 2);
@@ -98,7 +98,7 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
         assert_eq!(found.answers("found")[0]["total"], count, "{query}");
     }
 
-    // A file that vanishes after it was published.
+    // A file that is removed after it was published.
     std::fs::remove_file(b.dir.join("good.txt")).expect("it is there");
     let failed = a.run(&["get", "good.txt"]).expect(1);
     assert_eq!(failed.stderr.lines().count(), 1, "{}", failed.stderr);
@@ -136,7 +136,7 @@ fn directories_that_are_none_are_named() {
     )
     .expect(1)
     .says(&[text]);
-    // Its private folder is a file.
+    // The private directory is a regular file.
     let a = peer(&sandbox.path("A"));
     a.put(".switchboard", b"");
     a.run(&["card"]).expect(1).says(&[".switchboard"]);
@@ -156,7 +156,7 @@ fn a_damaged_identity_is_named_and_left_alone() {
     std::fs::write(&path, &bad).expect("it can be written");
     a.run(&["who"]).expect(1).says(&["identity.pem"]);
     assert_eq!(std::fs::read(&path).expect("it is there"), bad);
-    // Without it nobody becomes somebody else by accident.
+    // A missing identity is not replaced by a new one.
     std::fs::remove_file(&path).expect("it is there");
     a.run(&["who"]).expect(1).says(&["identity"]);
     std::fs::write(&path, good).expect("it can be written");
@@ -171,7 +171,7 @@ fn a_second_server_on_the_same_port_or_data_does_not_start() {
     refused(&sandbox.path("other_data"), &address).expect(1).says(&[&address]);
     let text = server.data().to_str().expect("temporary folders have plain names").to_owned();
     refused(server.data(), "127.0.0.1:0").expect(1).says(&[&text, "another server"]);
-    // The first goes on.
+    // The first server is not affected.
     sandbox.peer("A", server.address()).run(&["who"]).expect(0);
     server.stop();
 }
@@ -188,7 +188,7 @@ fn a_server_whose_start_fails_halfway_ends_and_says_why() {
         .expect("the sandbox can be written");
     std::fs::create_dir(sandbox.path("junk")).expect("the sandbox can be written");
     std::fs::write(sandbox.path("junk/store.redb"), "junk").expect("the sandbox can be written");
-    // What is started before waits for others, and must not wait for ever.
+    // Actors that were started before the failure wait for others. They must end too.
     for (data, arguments, said) in [
         ("a", &["--access-log", &log, "--root", &missing][..], &missing),
         ("b", &["--access-log", &log, "--root", &site, "--users", &missing], &missing),

@@ -1,4 +1,4 @@
-//! What can be chosen: a key for every message, keys under a passphrase, output for people.
+//! Options of the peer: --rekey 1, a passphrase for the keys, and the trace for people.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn for_people(peer: &Peer, server: std::net::SocketAddr, arguments: &[&str]) -> 
     Process::start(format!("peer {} {}", peer.name(), arguments.join(" ")), command)
 }
 
-/// The value behind the words that start a line of a trace.
+/// The value in the line of a trace that starts with `words`.
 fn value<'a>(finished: &'a Finished, words: &str) -> &'a str {
     let line = finished.lines.iter().find_map(|line| line.trim_start().strip_prefix(words));
     line.unwrap_or_else(|| panic!("no line starts with {words}: {:?}", finished.lines)).trim()
@@ -86,7 +86,7 @@ fn a_sender_restored_from_an_older_copy_gives_no_number_twice_in_silence() {
     listening.event("joined", |_| true);
     a.run(&["send", "B", "the same", "--wait", "60"]).expect(0);
     a.run(&["send", "B", "another", "--wait", "60"]).expect(0);
-    // The same number and the same text, and yet another message.
+    // The same number and text in two lives of the sender are still two messages.
     let sent = restored.run(&["send", "B", "the same", "--wait", "60"]).expect(0);
     assert_eq!(sent.events("delivered")[0]["number"], 1);
     restored.run(&["send", "B", "the next", "--wait", "60"]).expect(0);

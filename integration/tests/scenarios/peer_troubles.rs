@@ -1,4 +1,4 @@
-//! Troubles on a peer's own machine, or at its server: it says what is wrong, harms nobody else, and goes on afterwards.
+//! Faults on the machine of a peer or at its server: the peer reports them, other peers are not affected, and it recovers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -9,12 +9,12 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::protocol::{ErrorCode, ToPeer, ToServer};
 
-/// More than a holder serves at once for one peer.
+/// More transfers than a holder serves at a time for one peer.
 const FAILED_FETCHES: usize = 6;
-/// Below what a message needs in the store.
+/// Less than the store needs for a message.
 const TINY_FILE_BYTES: u64 = 4096;
 
-/// The addresses that a process listens on.
+/// The addresses on which a process listens.
 fn listens_on(process: &Process) -> Vec<IpAddr> {
     let proc = format!("/proc/{}", process.id());
     let links = std::fs::read_dir(format!("{proc}/fd")).expect("the process runs");
@@ -37,7 +37,7 @@ fn listens_on(process: &Process) -> Vec<IpAddr> {
     addresses
 }
 
-/// An address as the system lists it: words of 32 bits in the machine's own order.
+/// An address as /proc/net/tcp lists it: 32-bit words in the byte order of the machine.
 fn parse(hex: &str) -> IpAddr {
     let word = |at: usize| u32::from_str_radix(&hex[at..at + 8], 16).expect("it is hexadecimal");
     let bytes: Vec<u8> = (0..hex.len()).step_by(8).flat_map(|at| word(at).to_ne_bytes()).collect();
@@ -90,7 +90,7 @@ fn the_reason_of_a_server_that_is_busy_is_told() {
     let address = listener.local_addr().expect("it is bound");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // A peer that has ended reads no answer.
+            // A peer that has ended does not read the answer.
             let _ = stream.and_then(|stream| refuse(&stream));
         }
     });
@@ -100,7 +100,7 @@ fn the_reason_of_a_server_that_is_busy_is_told() {
     asking.event("error", |e| e["message"].as_str().is_some_and(|m| m.contains("a thousand peers too many")));
 }
 
-/// Lets a peer show its card, and says that there is no room for it.
+/// Reads a join, and refuses it as a busy server does.
 fn refuse(mut stream: &TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut [0; PREFACE.len()])?;
     stream.write_all(&frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] }))?;
@@ -113,11 +113,11 @@ fn refuse(mut stream: &TcpStream) -> std::io::Result<()> {
     let detail = "a thousand peers too many".into();
     stream.write_all(&frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail }))?;
     stream.shutdown(std::net::Shutdown::Write)?;
-    // Closing while something is unread would take the answer back.
+    // Closing a socket with unread bytes would reset the connection, and the peer would lose the answer.
     stream.read(&mut [0]).map(|_| ())
 }
 
-/// Starts a peer that gets an error, and is not ended, when it writes a file beyond its limit.
+/// Starts a peer with a limit on file sizes and SIGXFSZ ignored, so that writing beyond the limit is an error.
 fn start_with_limits(peer: &Peer, arguments: &[&str]) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(binary("peer"));

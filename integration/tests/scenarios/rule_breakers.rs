@@ -1,4 +1,4 @@
-//! Connections that break the protocol: each is told what was wrong, and the server goes on serving everybody else.
+//! Connections that violate the protocol: each gets an error frame, and the server keeps serving everybody else.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use integration::{Character, PATIENCE, RawConnection, Sandbox, Server};
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, PREFACE};
 use wire::protocol::{Envelope, ErrorCode, Kind, Side, ToPeer, ToServer};
 
-/// Somebody who has joined and is served all the time.
+/// A peer that has joined and must be served all the time.
 struct Witness {
     connection: RawConnection,
     asked: u32,
@@ -46,7 +46,7 @@ fn bad_frames_get_an_error_before_and_after_joining() {
     let culprit = Character::new("culprit");
     let good = wire::frame::frame(&ToServer::Who { id: 1 });
     let with_more = [&length_only(good.len() - 3)[..], &good[4..], &[0]].concat();
-    // What is sent, and the error that it gets from a stranger and from somebody who has joined.
+    // What is sent, and the error code for a connection that has not joined and for one that has.
     let cases: Vec<(&str, Vec<u8>, ErrorCode)> = vec![
         ("an empty body", length_only(0).to_vec(), ErrorCode::Malformed),
         ("a kind and nothing else", vec![1, 0, 0, 0, 3], ErrorCode::Malformed),
@@ -67,7 +67,7 @@ fn bad_frames_get_an_error_before_and_after_joining() {
         member.expect_error(*code);
         witness.is_served();
     }
-    // A stranger may say less than a member.
+    // Before joining, fewer messages are allowed.
     let mut stranger = RawConnection::open(server.address());
     stranger.say_bytes(&length_only(BODY_BYTES_MAX_BEFORE_JOIN + 1));
     stranger.expect_error(ErrorCode::TooLong);
@@ -94,7 +94,7 @@ fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
     for first in [&b"SWB2"[..], b"SW", b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n\r\n", &[0xff; 5000]] {
         let mut stream = TcpStream::connect(server.address()).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
-        // It may have had enough before the end.
+        // The server may close the connection before all is sent.
         let _ = stream.write_all(first);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
@@ -105,7 +105,7 @@ fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
         assert!(answer.is_empty() || is_refused, "{shown:?} gets {answer}");
         witness.is_served();
     }
-    // The preface in pieces is still the preface.
+    // The preface may arrive in pieces.
     let mut stream = TcpStream::connect(server.address()).expect("the server accepts");
     for byte in PREFACE {
         stream.write_all(&[byte]).expect("the server reads");
@@ -145,7 +145,7 @@ fn nobody_joins_with_another_proof_card_or_name() {
     forged.expect_error(ErrorCode::BadCard);
     witness.is_served();
 
-    // Somebody else's name, whatever the case; also when its owner is away.
+    // Another peer's name in any case, also while its owner is away.
     for name in ["witness", "WITNESS", "Witness"] {
         let mut thief = RawConnection::open(server.address());
         let second = Character::new(name);
@@ -197,13 +197,13 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
         witness.is_served();
     }
 
-    // One end of a transfer can be taken once.
+    // Each end of a transfer can be claimed only once.
     let mut first = RawConnection::open(server.address());
     let mut second = RawConnection::open(server.address());
     let splice = ToServer::Splice { transfer: [2; 16], side: Side::Receiver };
     first.say(&splice);
     second.say(&splice);
-    // Whichever comes second.
+    // Whichever comes second is refused.
     let told = std::thread::scope(|scope| {
         let (sender, told) = std::sync::mpsc::channel();
         for connection in [&mut first, &mut second] {
@@ -213,12 +213,12 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
                     Ok(ToPeer::Error { code, .. }) => Some(code),
                     _ => None,
                 });
-                // Only the first answer is wanted.
+                // The test needs only the first response.
                 let _ = sender.send(code);
             });
         }
         let told = told.recv_timeout(PATIENCE).expect("one of them is told");
-        // The other end comes, so that nobody waits for it any longer.
+        // The other end connects, so that no thread waits for it any longer.
         let mut sender = RawConnection::open(server.address());
         sender.say(&ToServer::Splice { transfer: [2; 16], side: Side::Sender });
         sender.end();
@@ -227,7 +227,7 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
     assert_eq!(told, Some(Some(ErrorCode::OutOfPlace)));
     witness.is_served();
 
-    // Envelopes of the witness are still its own: what it sends arrives at a member who behaves.
+    // The witness can still send: its envelope arrives at another peer.
     let mut member = RawConnection::join(server.address(), &culprit);
     witness.connection.say(&envelope("witness", "culprit"));
     let body = member.next().expect("the envelope arrives");

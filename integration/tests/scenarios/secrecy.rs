@@ -1,10 +1,10 @@
-//! What the server and the wire get to see.
+//! What the server and an eavesdropper on the wire can see.
 
 use std::path::Path;
 
 use integration::{Passing, Proxy, Sandbox};
 
-/// In every text and in the file's bytes, and nowhere else.
+/// A marker in each text and in the file; it occurs nowhere else.
 const SECRET: &str = "the-treasure-lies-under-the-third-oak";
 
 fn contains(bytes: &[u8], part: &str) -> bool {
@@ -32,7 +32,7 @@ fn plaintext_is_never_on_the_wire_in_the_log_or_on_the_servers_disk() {
     b.put("map.txt", format!("{SECRET}\n").repeat(3_000).as_bytes());
     b.put("keyword.txt", b"visible-keyword, map.txt;");
 
-    // To somebody who has never joined, relayed, and stored.
+    // Messages to a peer that has never joined, relayed messages, and stored ones.
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
     sending.type_line(&format!("first: {SECRET}"));
     sending.event("waiting", |_| true);
@@ -43,13 +43,13 @@ fn plaintext_is_never_on_the_wire_in_the_log_or_on_the_servers_disk() {
     let sharing = b.start(&["listen"]);
     sharing.event("message", |m| m["text"] == format!("second: {SECRET}"));
     sending.finish().expect(0);
-    // Another is kept on the server's disk to the end.
+    // This message stays in the server's store until the end of the test.
     b.run(&["send", "A", &format!("third: {SECRET}")]).expect(0);
 
-    // And a file through the server.
+    // A file that is transferred through the server.
     let got = loop {
         let got = a.run(&["get", "map.txt"]);
-        // Until what B shares is published.
+        // Try again until the server has published what B shares.
         if got.code == Some(0) {
             break got;
         }

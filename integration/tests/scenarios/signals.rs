@@ -1,4 +1,4 @@
-//! How processes are ended by a person.
+//! Ending processes with signals.
 
 use integration::Sandbox;
 use integration::http::HttpConnection;
@@ -39,7 +39,7 @@ fn an_interrupted_share_or_listen_exits_with_0_and_an_unfinished_one_with_1() {
 fn a_server_that_cannot_end_says_what_hangs_and_exits_with_1() {
     let sandbox = Sandbox::new();
     sandbox.put_site(&[("index.html", "here")]);
-    // Nobody reads the access log, so writing it waits for ever.
+    // The access log is a pipe that nobody reads, so writing it blocks for ever.
     let log = sandbox.path("log");
     let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &log, FileType::Fifo, mode, 0).expect("pipes can be made");
@@ -48,7 +48,7 @@ fn a_server_that_cannot_end_says_what_hangs_and_exits_with_1() {
     let mut connection = HttpConnection::open(server.address());
     let agent = format!("User-Agent: {}", "a".repeat(8_000));
     for _ in 0..40 {
-        // More than a pipe holds.
+        // More than the buffer of a pipe.
         assert_eq!(connection.get("/", &[&agent]).status, 200);
     }
     drop(connection);

@@ -1,4 +1,4 @@
-//! What a site can be told: lists, error pages, clean addresses, fields, redirections, hosts, codings and ranges.
+//! Options of a site: listings, error pages, clean URLs, header fields, redirections, hosts, codings and ranges.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use integration::http::{Answer, HttpConnection, cut, get, until};
 use integration::{Finished, Process, Sandbox, Server, binary};
 use serde_json::Value;
 
-/// Names that would do harm if they were taken for markup, an address or a script.
+/// File names that would be an injection if they were not escaped in HTML, URLs or scripts.
 const NASTY: [&str; 6] = [
     "<img src=x onerror=alert(1)>.txt",
     "\"quoted'&amp;.txt",
@@ -138,7 +138,7 @@ fn an_application_of_one_page_gets_its_page_for_routes_and_not_for_files() {
     }
     assert_eq!(get(server.address(), "/none.js", &[]).status, 404);
     assert_eq!(get(server.address(), "/.env", &[]).status, 404);
-    // A file that appears counts more, and at once, also for those who have been given the page before.
+    // A new file takes precedence at once, also on connections that have a lease of the fallback page.
     let mut connection = HttpConnection::open(server.address());
     for _ in 0..10 {
         assert_eq!(connection.get("/users/7", &[]).text(), "application");
@@ -295,13 +295,13 @@ fn each_host_of_the_file_has_its_own_site() {
 #[test]
 fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
     let script: String = (0..2000).map(|line| format!("const name{line} = 'value';\n")).collect();
-    // It would become smaller, but is not worth it.
+    // Too small to be worth compressing.
     let tiny = "tiny ".repeat(40);
     let sandbox = sandbox(&[("tiny.js", &tiny), ("app.js", &script)]);
     let server = sandbox.site_server(&[]);
     let coded = |coding: &str| {
         until(&format!("the coding {coding}"), || {
-            // Asked for first, so that it would be compressed first.
+            // Requested first, so that it would be compressed first.
             let not_worth_it = get(server.address(), "/tiny.js", &[&format!("Accept-Encoding: {coding}")]);
             assert_eq!((not_worth_it.field("Content-Encoding"), not_worth_it.text()), (None, tiny.as_str()));
             let answer = get(server.address(), "/app.js", &[&format!("Accept-Encoding: {coding}")]);
@@ -340,7 +340,7 @@ fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
 
 #[test]
 fn files_that_lie_compressed_beside_the_original_are_sent_at_once() {
-    // Not what the file would be compressed to, so that it is known where it comes from.
+    // Different from what the server would make, so that the test can tell where it comes from.
     let sandbox = sandbox(&[("a.css", "the plain file"), ("a.css.br", "by br"), ("a.css.gz", "by gzip")]);
     let server = sandbox.site_server(&["--compression=off"]);
     for (accepted, coding, body) in [
@@ -378,7 +378,7 @@ fn our_client_gets_ranges_and_goes_on_where_it_was_cut_off() {
     let output = sandbox.path("big.bin");
     let path = output.to_str().expect("temporary folders have plain names");
     let options = ["--output", path, "--resume"];
-    // The rest is less than what comes through the second time, and the whole file is more.
+    // The second connection carries more than the rest of the file, but less than the whole file.
     let cut = cut(server.address(), &[1_000_000, 2_900_000]);
     let first = webclient(cut, "big.bin", &options).expect(2);
     assert!(first.stderr.contains("not whole"), "{}", first.stderr);

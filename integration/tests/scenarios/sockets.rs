@@ -15,7 +15,7 @@ use integration::{Process, Sandbox, Server, binary};
 use rustix::process::Signal;
 
 const HEALTH: &str = "/.well-known/switchboard/health";
-/// Connections that are open at once, each with a descriptor.
+/// The number of connections that are open at once, each with a descriptor.
 const CROWD: u32 = 50;
 
 fn sandbox() -> Sandbox {
@@ -24,7 +24,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// A server of the sandbox, with its data in the folder `data`.
+/// Starts a server of the sandbox, with its data in the directory `data`.
 fn server(sandbox: &Sandbox, data: &str, arguments: &[&str]) -> Process {
     let mut command = Server::site_command(&sandbox.path(data), &sandbox.path("site"));
     command.args(arguments);
@@ -39,7 +39,7 @@ fn page_at(socket: &Path) -> String {
     HttpConnection::open_unix(socket).get("/", &[]).text().to_owned()
 }
 
-/// Asks the server to end, and waits until it has.
+/// Sends SIGTERM, and waits until the server has ended.
 fn stop(server: Process) {
     server.signal(Signal::TERM);
     server.finish().expect(0);
@@ -76,7 +76,7 @@ fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
     refused.says(&[&listen, "in use", "--listen"]);
     assert_eq!(page_at(&socket), "here", "the first is not disturbed");
 
-    // A server that was killed leaves its socket behind.
+    // A killed server leaves the name of its Unix socket behind.
     first.kill();
     assert!(socket.exists());
     let again = server(&sandbox, "data", &["--listen", &listen]);
@@ -128,7 +128,7 @@ fn a_server_listens_at_several_places_at_once() {
     stop(server);
 }
 
-/// Runs the server as systemd does: with `stdin` as its descriptor 3, which `pid` is told about.
+/// Runs the server as systemd does: with `stdin` as descriptor 3, and LISTEN_PID set to `pid`.
 fn activated(sandbox: &Sandbox, stdin: OwnedFd, pid: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("LISTEN_PID={pid} LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null")]);
@@ -163,12 +163,12 @@ fn without_sockets_of_systemd_the_server_says_so() {
     let sandbox = sandbox();
     let words = ["cannot listen", "service manager", "--listen systemd"];
     server(&sandbox, "data", &["--listen", "systemd"]).finish().expect(1).says(&words);
-    // Those that are for another process are none.
+    // Sockets for another process id are ignored.
     let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
     activated(&sandbox, listener.into(), "1", &["--listen", "systemd"]).finish().expect(1).says(&words);
 }
 
-/// The samples of a page in the text format of Prometheus, checked line by line.
+/// The samples of a page in the text format of Prometheus; checks each line.
 fn samples(page: &str) -> Vec<(String, f64)> {
     let is_name = |name: &str| {
         let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
@@ -231,7 +231,7 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
     };
     let (good, missing) = ("requests_total{status=\"2xx\"}", "requests_total{status=\"4xx\"}");
     let (good, missing) = (format!("switchboard_http_{good}"), format!("switchboard_http_{missing}"));
-    // Each look is a request and a connection too, and sees those before it.
+    // Each scrape is itself a request and a connection, and counts those before it.
     let (missing_before, good_before) = (metrics(&missing), metrics(&good));
     let connections = metrics("switchboard_connections_total");
     let looks_before = looks.get();
@@ -245,7 +245,7 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
         assert!(!answer.text().contains("switchboard_") && !answer.text().contains("well"));
     }
     assert_eq!(metrics(&missing) - missing_before, 3.0);
-    // The two looks at what is good and at connections, and the one at what is missing.
+    // The scrapes in between count too, because they are requests.
     assert_eq!(metrics(&good) - good_before, 23.0);
     let all = metrics("switchboard_connections_total") - connections;
     assert_eq!(all, f64::from(looks.get() - looks_before + 1), "the looks, and the one for the public");
@@ -254,7 +254,7 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
     for connection in &mut crowd {
         assert_eq!(connection.get("/", &[]).text(), "here");
     }
-    // Some that have ended may have been counted before.
+    // Connections that have ended may have been counted before.
     assert!(metrics("process_open_fds") - descriptors > f64::from(CROWD / 2));
     drop(crowd);
 
@@ -266,7 +266,7 @@ fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
     let mut post = HttpConnection::open(admin);
     post.ask("POST", "/metrics", &["Content-Length: 0"]);
     assert_eq!(post.answer().expect("it is answered").status, 405);
-    // Nor is it a door for peers.
+    // The admin address does not accept peers.
     let mut peer = HttpConnection::open(admin);
     peer.send(b"SWB2\r\n\r\n");
     assert_eq!(peer.answer().map(|answer| answer.status), Some(400));

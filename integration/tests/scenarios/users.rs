@@ -1,4 +1,4 @@
-//! A site that only its users may see.
+//! A site with a users file.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use integration::http::{HttpConnection, get, until};
 use integration::{Sandbox, binary};
 
-/// A line of the users file, made by the server itself.
+/// A line of the users file, made by `server --hash-password`.
 fn line(name: &str, password: &str) -> String {
     let mut command = Command::new(binary("server"));
     command.args(["--hash-password", name]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -25,12 +25,12 @@ fn says(name: &str, password: &str) -> String {
     format!("Authorization: Basic {}", BASE64.encode(format!("{name}:{password}").as_bytes()))
 }
 
-/// How many answers have had to wait so far, for the disk or a password.
+/// How many responses have had to wait so far, for the disk or a password check.
 fn waited(admin: SocketAddr) -> u64 {
     metric(admin, "switchboard_http_waited_total ")
 }
 
-/// How many passwords have been checked so far, which takes long.
+/// How many passwords have been checked with bcrypt so far.
 fn checked(admin: SocketAddr) -> u64 {
     metric(admin, "switchboard_passwords_checked_total ")
 }
@@ -83,21 +83,21 @@ fn only_users_who_prove_who_they_are_see_the_site() {
         assert!(refused.field("WWW-Authenticate").is_some_and(|asks| asks.starts_with("Basic realm=")));
         assert!(!refused.text().contains("for users"), "{path} {fields:?}");
     }
-    // The first time the password is checked, after that it is known; on other connections too.
+    // The first request checks the password with bcrypt; later ones use the cached result, also on other connections.
     let mut known = Vec::new();
     for _ in 0..2 {
         let mut connection = HttpConnection::open(address);
-        // The page, written a moment ago, may be read more than once.
+        // The page was written a moment ago, so the server may read it more than once.
         until("nothing has to wait", || {
             let before = waited(admin);
             assert_eq!(connection.get("/", &[&ada]).text(), "for users");
             assert_eq!(connection.get("/", &[]).status, 401, "a connection is nobody's");
             assert_eq!(connection.get("/", &[&bob]).text(), "for users");
-            // The second question waits as well.
+            // The second scrape of the metrics waits as well.
             (waited(admin) == before + 1).then_some(())
         });
         assert_eq!(connection.get("/moved", &[&ada]).status, 301);
-        // A list is made for each who asks, by a thread that has not seen the password before.
+        // A listing is made on a session thread, which has not seen the password before.
         let before = checked(admin);
         for _ in 0..5 {
             assert_eq!(connection.get("/list/", &[&ada]).status, 200);
@@ -105,12 +105,12 @@ fn only_users_who_prove_who_they_are_see_the_site() {
         assert_eq!(checked(admin), before, "the poller says who it is");
         known.push(connection);
     }
-    // Browsers ask without a name whether they may ask.
+    // Browsers send a CORS preflight without credentials.
     let mut preflight = HttpConnection::open(address);
     preflight.ask("OPTIONS", "/", &["Origin: http://other.test", "Access-Control-Request-Method: GET"]);
     assert_eq!(preflight.answer().expect("it is answered").status, 204);
 
-    // Who is taken out of the file is locked out, though his password was known.
+    // A user who is removed from the file is locked out, although the password was cached.
     std::fs::write(&users, line("ada", "lovelace") + &line("cyd", "charisse")).expect("it can be written");
     let cyd = says("cyd", "charisse");
     until("the file is read again", || (get(address, "/", &[&cyd]).status == 200).then_some(()));

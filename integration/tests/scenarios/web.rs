@@ -1,4 +1,4 @@
-//! The web site, by our own client, by curl, and by many at a time.
+//! The web site, fetched with `webclient`, with curl, and by many clients at a time.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -102,7 +102,7 @@ fn sixteen_clients_get_fifty_pages_each_on_one_connection() {
     });
 }
 
-/// The status line and the body of an answer that says its length.
+/// The status line and the body of a response with a Content-Length.
 fn answer(reader: &mut impl std::io::BufRead) -> (String, String) {
     let mut head = reader.by_ref().lines().map(|line| line.expect("the server answers in text"));
     let status = head.next().expect("the server answers");

@@ -1,4 +1,4 @@
-//! What only the disk can tell about a configuration.
+//! Checks a configuration against the file system.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use actors::site::SiteConfig;
 
 use super::shown;
 
-/// Everything that would keep the server from starting, or from serving what it was told to.
+/// Returns everything that would prevent the server from starting or from serving its sites.
 pub(super) fn check(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     let mut add = |option: &str, path: &Path, found: Result<(), String>| {
@@ -30,7 +30,7 @@ pub(super) fn check(config: &Config) -> Vec<String> {
         add("access_log", &log.path, file_to_write(&log.path));
     }
     for SiteConfig { root, spa, users_file, .. } in &config.sites {
-        // Reading the directory also tells whether the server may.
+        // Listing the directory also checks the permission.
         let listed = fs::read_dir(root);
         if listed.is_ok() && *spa && !root.join("index.html").is_file() {
             add("spa", root, Err("there is no index.html in it to answer with".to_owned()));

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::options::{Options, ServerOptions, SiteOptions, defaults, keys};
 use super::{did_you_mean, shown};
 
-/// Larger files are no configurations; a device or a disk image named by mistake is not read to its end.
+/// Larger files are refused, so that a device or a disk image is not read by mistake.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Keys that are no options of the command line, and that can have several values.
 const SITE: &str = "site";

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const UNIX_SOCKET_MODE: u32 = 0o660;
 /// `sun_path` of `unix(7)` has 108 bytes, and the last one is NUL.
 const UNIX_PATH_BYTES_MAX: usize = 107;
-/// A longer timeout is a mistake in the unit.
+/// A longer timeout is most likely a wrong unit.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A value of an option, and the text that it was read from, which `--check` prints.

@@ -1,4 +1,4 @@
-//! What a client notices while slowhttptest attacks our server.
+//! The latency of a client while slowhttptest attacks our server.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,25 +17,25 @@ use crate::machine;
 const CONNECTIONS: usize = 500;
 const CONNECTIONS_PER_SECOND: usize = 500;
 const SECONDS: u64 = 8;
-/// How many times longer a client's median may get.
+/// Maximum ratio of the client's median during and before the attack.
 const LIMIT: f64 = 2.0;
-/// How long the client asks, before and during. The attacker needs a second to open its connections.
+/// How long the latency is measured before and during the attack. The attacker needs a second to open its connections.
 const BEFORE: Duration = Duration::from_secs(2);
 const DURING: Duration = Duration::from_secs(6);
-/// How often the connections are counted.
+/// Interval between counts of the connections.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// One of slowhttptest's modes.
+/// A mode of slowhttptest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mode {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub(super) name: &'static str,
     title: &'static str,
     path: &'static str,
     arguments: &'static [&'static str],
 }
 
-/// All of them, each about as its manual shows it.
+/// All modes, with options similar to those in the manual.
 pub(super) const MODES: [Mode; 4] = [
     Mode {
         name: "slow-headers",
@@ -63,10 +63,10 @@ pub(super) const MODES: [Mode; 4] = [
     },
 ];
 
-/// Measures one mode against a server that has just started.
+/// Measures one mode with a freshly started server.
 pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &Interrupt) -> Result<Attack> {
     let mut client = Client::connect(server.address)?;
-    // The first answers fill the caches.
+    // The first responses fill the caches.
     client.latency(site::SMALL, LOOK, interrupt, || Ok(false))?;
     let before =
         client.latency(site::SMALL, BEFORE, interrupt, || Ok(false))?.context("the server answers")?;
@@ -78,7 +78,8 @@ pub(super) fn measure(mode: &Mode, program: &Path, server: &Server, interrupt: &
         .args(["-l", &SECONDS.to_string(), "-p", "3", "-v", "0"])
         .args(["-u", &format!("http://{}{}", server.address, mode.path)]);
     let attacker = Process::start("slowhttptest", command);
-    // From its first connection on: a server that ends them at once never has them all, and the attack is over soon.
+    // Measure from the first connection on. A server that closes the connections at once never has all of them, and the
+    // attack ends early.
     let mut connections = 0;
     let mut next_look = Instant::now();
     let is_over = || {

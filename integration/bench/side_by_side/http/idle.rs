@@ -1,4 +1,4 @@
-//! What a connection takes that has had its answer and waits.
+//! The memory of a connection that is idle after a response.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::client::Client;
 use crate::interrupt::Interrupt;
 use crate::machine;
 
-/// How many are opened, where the system has descriptors for them.
+/// The number of connections, if the limit of descriptors allows it.
 const CONNECTIONS: usize = 10_000;
 const CONNECTIONS_QUICK: usize = 1000;
-/// What both ends need beside the connections.
+/// Descriptors that both ends need beside the connections.
 const OTHER_DESCRIPTORS: usize = 256;
-/// What a connection of ours may take.
+/// Limit for a connection of our server.
 pub(super) const LIMIT_KIB: f64 = 24.0;
-/// For what a server does after its last answer.
+/// Time for work that a server does after its last response.
 const REST: Duration = Duration::from_secs(1);
 
-/// How many connections there can be; says so when that is fewer than wanted.
+/// The number of connections that is possible; prints a note if it is less than wanted.
 pub(super) fn connections(descriptors: usize, is_quick: bool) -> usize {
     let wanted = if is_quick { CONNECTIONS_QUICK } else { CONNECTIONS };
     let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS);
@@ -31,7 +31,7 @@ pub(super) fn connections(descriptors: usize, is_quick: bool) -> usize {
     wanted.min(possible)
 }
 
-/// Opens `connections` to a server that has just started, one request on each.
+/// Opens `connections` to a freshly started server, and sends one request on each.
 pub(super) fn measure(
     server: &Server,
     name: &str,
@@ -39,7 +39,7 @@ pub(super) fn measure(
     connections: usize,
     interrupt: &Interrupt,
 ) -> Result<Idle> {
-    // The first fills the caches.
+    // The first request fills the caches.
     Client::connect(server.address)?.get(site::SMALL)?;
     std::thread::sleep(REST);
     let before_kib = resident_kib(server)?;
@@ -52,7 +52,7 @@ pub(super) fn measure(
         });
         match client {
             Ok(client) => open.push(client),
-            // A limit of the system on threads or ports; what is open can be measured.
+            // A limit of the system on threads or ports. The open connections can still be measured.
             Err(e) if number > 0 => {
                 eprintln!("  {name}: only {number} connections: {e:#}");
                 break;

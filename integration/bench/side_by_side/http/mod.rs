@@ -1,4 +1,4 @@
-//! The web site, against nginx.
+//! The web site, compared with nginx.
 
 mod attacks;
 mod idle;
@@ -23,14 +23,14 @@ use turns::{Plan, Wrk};
 const IDLE: &str = "idle";
 const THREADS_OPTION: &str = "--http-threads";
 
-/// What `--only` can choose from.
+/// The names for `--only`.
 pub(crate) fn names() -> Vec<String> {
     let shapes = turns::plans().into_iter().map(|plan| plan.name());
     let attacks = attacks::MODES.iter().map(|mode| mode.name.to_owned());
     shapes.chain([IDLE.to_owned()]).chain(attacks).collect()
 }
 
-/// Measures what `extent` says.
+/// Measures the shapes, the memory and the attacks that `extent` selects.
 pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
     let mut suite = Suite::new(extent)?;
     suite.shapes(interrupt)?;
@@ -48,7 +48,7 @@ struct Suite<'a> {
     wrk: Option<PathBuf>,
     slowhttptest: Option<PathBuf>,
     descriptors: usize,
-    /// How many servers there have been: each has a folder of its own.
+    /// The number of servers so far; each has its own directory.
     servers: usize,
     report: Report,
 }
@@ -84,7 +84,7 @@ impl<'a> Suite<'a> {
         Ok(Self { extent, sandbox, root, program, nginx, wrk, slowhttptest, descriptors, servers: 0, report })
     }
 
-    /// What is done in turns.
+    /// The shapes, which are measured in turns.
     fn shapes(&mut self, interrupt: &Interrupt) -> Result<()> {
         let plans: Vec<_> = turns::plans().into_iter().filter(|plan| self.extent.has(&plan.name())).collect();
         if plans.is_empty() {
@@ -113,7 +113,7 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    /// Measures some shapes with a server of ours that has these options.
+    /// Measures shapes with our server and these options of it.
     fn compare(
         &mut self,
         plans: &[Plan],
@@ -169,7 +169,7 @@ impl<'a> Suite<'a> {
         };
         for mode in modes {
             eprintln!("{} ...", mode.name);
-            // A fresh one each: what an attack leaves behind is not the next one's.
+            // A new server for each mode, so that no attack affects the next one.
             let server = self.start_ours(&[])?;
             self.report.attacks.push(attacks::measure(mode, &program, &server, interrupt)?);
         }
@@ -202,7 +202,7 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// Which Switchboard this is, as git knows it.
+/// The revision of this repository.
 fn revision() -> String {
     let described = Command::new("git")
         .args(["describe", "--always", "--dirty", "--exclude", "*"])

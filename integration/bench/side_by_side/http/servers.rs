@@ -1,4 +1,4 @@
-//! The servers: ours and nginx, each in a folder of its own and on a port of its own.
+//! Starts our server and nginx, each with its own directory and port.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,18 +15,18 @@ use crate::{machine, tools};
 const START_WAIT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A running server; it ends when dropped.
+/// A running server; ended when dropped.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// What the tables call it.
+    /// Its name in the tables.
     pub(super) name: &'static str,
-    /// Where it listens.
+    /// The address at which it listens.
     pub(super) address: SocketAddr,
     process: Process,
 }
 
 impl Server {
-    /// Starts ours, with further options.
+    /// Starts our server with these additional options.
     pub(super) fn ours(program: &Path, root: &Path, data: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
@@ -58,14 +58,14 @@ impl Server {
         Ok(server)
     }
 
-    /// The ids of all its processes.
+    /// The ids of its process and its children.
     pub(super) fn processes(&self) -> Result<Vec<u32>> {
         let mut ids = machine::children(self.process.id())?;
         ids.push(self.process.id());
         Ok(ids)
     }
 
-    /// Processor time of all its processes so far.
+    /// User and system time of all its processes so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         self.processes()?.iter().map(|&id| machine::cpu_time(id)).sum()
     }
@@ -78,7 +78,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The workers of an nginx that is killed would stay, so it is asked first; what does not listen is killed when
+        // Killing nginx would leave its workers running, so it gets SIGTERM first. A server that does not end is killed when
         // `process` is dropped.
         self.process.signal(Signal::TERM);
         let _ = self.process.wait_end(START_WAIT);
@@ -90,7 +90,7 @@ pub(super) fn has_option(program: &PathBuf, option: &str) -> bool {
     tools::say(program, &["--help"]).split_whitespace().any(|word| word == option)
 }
 
-/// Our server as it is installed. `cargo bench` builds only this benchmark, and with a profile of its own.
+/// Builds our server with the release profile, because `cargo bench` builds only this benchmark.
 pub(super) fn build_ours() -> Result<PathBuf> {
     let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
     let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
@@ -112,18 +112,18 @@ pub(super) fn build_ours() -> Result<PathBuf> {
     Ok(target.join("release/server"))
 }
 
-/// An address where nobody listens. nginx cannot be told to take any.
+/// A free address, because nginx cannot choose one itself.
 fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("the system has no free port")?;
     Ok(listener.local_addr()?)
 }
 
-/// A setting of nginx that may be its best for a shape.
+/// A setting of nginx, which can be its fastest for some shape.
 pub(super) struct Setting {
     name: &'static str,
-    /// How it sends files.
+    /// The directives for sending files.
     sending: &'static str,
-    /// What `listen` has beside the address.
+    /// The parameters of `listen` after the address.
     listen: &'static str,
 }
 
@@ -140,7 +140,7 @@ pub(super) const SETTINGS: [Setting; 4] = [
     Setting { name: "sendfile on, reuseport", sending: SENDFILE_ON, listen: REUSEPORT },
 ];
 
-/// The rest as it is usually tuned: files stay open, nothing is logged, and connections are not closed early. `built` is the
+/// The other directives are the usual tuning: an open file cache, no log, and no limit on keep-alive. `built` is the
 /// output of `nginx -V`.
 fn nginx_configuration(
     address: SocketAddr,
@@ -150,7 +150,7 @@ fn nginx_configuration(
     built: &str,
 ) -> String {
     let folder = folder.display();
-    // Only the administrator's workers change their user, to one who may not read a temporary folder.
+    // As root, nginx runs its workers as another user, who cannot read the temporary directory.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let Setting { sending, listen, .. } = setting;
     let modules = ["proxy", "fastcgi", "uwsgi", "scgi"];

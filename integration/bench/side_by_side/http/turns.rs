@@ -1,4 +1,4 @@
-//! One shape: all contestants, one turn after the other.
+//! Measures a shape: all servers, in alternating turns.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,24 +14,24 @@ use crate::client::Client;
 use crate::interrupt::Interrupt;
 use crate::tools;
 
-/// After this an answer counts as missing. wrk's own 2 s are too short for 100 MiB on a slow machine.
+/// Timeout for a response. The default of wrk, 2 s, is too short for 100 MiB on a slow machine.
 const ANSWER_SECONDS: u64 = 20;
 const WARM_UP_SECONDS: u64 = 1;
 
-/// What is asked for.
+/// The kind of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// The small file on connections that are kept.
+    /// The small file on persistent connections.
     KeepAlive,
-    /// The small file, on a new connection each time.
+    /// The small file, with a new connection for each request.
     ConnectionEach,
     /// The large file.
     Large,
-    /// One of the many files at random.
+    /// Random ones of the many files.
     Random,
 }
 
-/// A shape that is to be measured.
+/// A shape to measure.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) work: Work,
@@ -57,7 +57,7 @@ pub(super) fn plans() -> Vec<Plan> {
 }
 
 impl Plan {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub(super) fn name(&self) -> String {
         let connections = self.connections;
         let work = match self.work {
@@ -81,7 +81,7 @@ impl Plan {
         if self.with_threads { format!("{work}, --http-threads") } else { work }
     }
 
-    /// From the table in the design. A thread for each connection is shown for comparison and has no target.
+    /// The minimum ratio. A thread for each connection is only shown for comparison.
     fn target(&self) -> Option<f64> {
         let target = match self.work {
             Work::KeepAlive | Work::Random => 1.5,
@@ -95,13 +95,13 @@ impl Plan {
         match self.work {
             Work::KeepAlive | Work::ConnectionEach => site::SMALL,
             Work::Large => site::LARGE,
-            // The script says which.
+            // The script chooses the path.
             Work::Random => "/",
         }
     }
 }
 
-/// The wrk of this system, with its scripts.
+/// wrk and its scripts.
 #[derive(Debug)]
 pub(super) struct Wrk {
     program: PathBuf,
@@ -155,7 +155,7 @@ impl Wrk {
     }
 }
 
-/// Makes wrk ask for one of the many files at random: the same sequence for every server and turn, another for every
+/// Makes wrk request random ones of the many files: the same sequence for each server and turn, another for each
 /// thread.
 fn random_script() -> String {
     format!(
@@ -183,7 +183,7 @@ end
     )
 }
 
-/// Measures a shape with our server and with the rival in each of its settings.
+/// Measures a shape with our server and the rival in each of its settings.
 pub(super) fn measure(
     plan: &Plan,
     wrk: &Wrk,
@@ -196,7 +196,7 @@ pub(super) fn measure(
     let servers: Vec<&Server> = std::iter::once(ours).chain(rivals).collect();
     for server in &servers {
         check(plan, server, root).with_context(|| format!("{} answers wrongly", server.name))?;
-        // The first requests fill caches and start threads.
+        // A warm-up turn fills caches and starts threads.
         wrk.turn(plan, server, WARM_UP_SECONDS, interrupt)?;
     }
     let mut contestants: Vec<Contestant> =
@@ -223,11 +223,11 @@ pub(super) fn measure(
     Ok(shape)
 }
 
-/// Checks that a server answers with what is on disk: a wrong answer can be fast.
+/// Checks that a server sends the content of the files, because a wrong response can be fast.
 fn check(plan: &Plan, server: &Server, root: &Path) -> Result<()> {
     let mut client = Client::connect(server.address)?;
     let paths = match plan.work {
-        // All of them: that also fills the server's cache.
+        // All files, which also fills the cache of the server.
         Work::Random => site::many().collect(),
         _ => vec![plan.path().to_owned()],
     };
