@@ -12,7 +12,7 @@ use actors::config::Listen;
 use actors::site::SiteConfig;
 use actors::{Config as ServerConfig, Server};
 use anyhow::{Context, ensure};
-use switchboard::peer::command::{Command, Ending, Update, Wanted};
+use switchboard::peer::command::{Command, Ending, Until, Update, Wanted};
 use switchboard::peer::engine::Options;
 use switchboard::peer::event::Event;
 use switchboard::peer::home::Home;
@@ -96,7 +96,11 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
 
 fn send(to: &str, from: &str) -> Command {
     let texts = (1..=MESSAGES).map(|number| format!("message {number} from {from}")).collect();
-    Command::Send { to: to.parse().expect("a good name"), texts, wait: Some(WAIT_SECONDS) }
+    Command::Send {
+        to: to.parse().expect("a good name"),
+        texts,
+        until: Until::Delivered { seconds: WAIT_SECONDS },
+    }
 }
 
 /// Sends a command, and prints its events on a new thread.

@@ -19,9 +19,8 @@ pub enum Command {
         to: PeerName,
         /// One message each.
         texts: Vec<String>,
-        /// Ends when all receipts are verified, and fails after this many seconds. Without it the command ends when every
-        /// message is relayed or stored, or waits for a recipient who has never joined.
-        wait: Option<u64>,
+        /// When the command ends.
+        until: Until,
     },
     /// Shows messages as they come.
     Listen {
@@ -75,10 +74,25 @@ pub enum Command {
         /// The other peer; all peers if there is none.
         with: Option<PeerName>,
     },
-    /// Ends when every message is delivered, relayed or stored.
+    /// Ends when every message is delivered or stored, apart from those to names that nobody has.
     Drain {
         /// Fails after this many seconds.
         wait: u64,
+    },
+}
+
+/// What a [`Command::Send`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// The messages are on this peer's disk. What becomes of them is shown to clients that view.
+    Queued,
+    /// Every message is relayed or stored, or waits for a recipient who has never joined.
+    Sent,
+    /// All receipts are verified.
+    Delivered {
+        /// The command fails after this many seconds.
+        seconds: u64,
     },
 }
 
@@ -113,7 +127,13 @@ impl Command {
 
     /// Whether it usually lasts long enough for other peers to fetch files meanwhile.
     pub fn serves_files(&self) -> bool {
-        matches!(self, Self::View | Self::Listen { .. } | Self::Share | Self::Send { wait: Some(_), .. })
+        matches!(
+            self,
+            Self::View
+                | Self::Listen { .. }
+                | Self::Share
+                | Self::Send { until: Until::Delivered { .. }, .. }
+        )
     }
 }
 

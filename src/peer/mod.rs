@@ -13,6 +13,7 @@ mod prompt;
 pub mod records;
 pub mod render;
 pub mod runner;
+mod server_address;
 pub mod share;
 pub mod store;
 pub mod transfer;

@@ -6,7 +6,7 @@ use rustyline::completion::{Completer, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 use wire::{FileName, PeerName};
 
-use super::command::{Command, Wanted};
+use super::command::{Command, Until, Wanted};
 
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
@@ -82,7 +82,7 @@ fn name(text: &str) -> Result<PeerName, String> {
 fn message(rest: &str) -> Result<Command, String> {
     match rest.split_once(char::is_whitespace) {
         Some((to, text)) if !text.trim().is_empty() => {
-            Ok(Command::Send { to: name(to)?, texts: vec![text.trim().to_owned()], wait: None })
+            Ok(Command::Send { to: name(to)?, texts: vec![text.trim().to_owned()], until: Until::Queued })
         }
         _ => Err("usage: /msg NAME TEXT".into()),
     }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn lines_become_commands() {
         let to: PeerName = "B".parse().expect("a good name");
-        let send = Command::Send { to: to.clone(), texts: vec!["hello  there".into()], wait: None };
+        let send = Command::Send { to: to.clone(), texts: vec!["hello  there".into()], until: Until::Queued };
         assert_eq!(parse("/msg B hello  there"), Ok(Line::Command(send)));
         let file: FileName = "low water.txt".parse().expect("a good name");
         let get =

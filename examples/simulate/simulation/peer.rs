@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use switchboard::peer::command::{Command, Update};
+use switchboard::peer::command::{Command, Until, Update};
 use switchboard::peer::engine::{Effect, Engine, Input, Net, Options, Out, Start};
 use switchboard::peer::event::Event as PeerEvent;
 use wire::PeerName;
@@ -172,9 +172,10 @@ impl World {
             texts.push(format!("{:016x} {padding}", self.dice.random::<u64>()));
         }
         self.trace(|| format!("the user of {at} writes {count} messages to {to}"));
-        let wait = self.dice.random::<bool>().then_some(WAIT_SECONDS);
+        let until = [Until::Queued, Until::Sent, Until::Delivered { seconds: WAIT_SECONDS }];
+        let until = until[self.dice.random_range(0..until.len())];
         let to = self.peers[to].name.clone();
-        self.input(at, Input::Command(SENDER, Command::Send { to, texts, wait }));
+        self.input(at, Input::Command(SENDER, Command::Send { to, texts, until }));
     }
 
     /// The viewer of a peer confirms what it has seen.

@@ -27,6 +27,8 @@ fn arguments_that_make_no_sense_are_usage_errors() {
         ("peer", &["who"]),
         ("peer", &["--dir", "/tmp", "--name", "no name", "who"]),
         ("peer", &["--dir", "/tmp", "dance"]),
+        ("peer", &["--dir", "/tmp", "--server", "http://localhost", "who"]),
+        ("peer", &["--dir", "/tmp", "--server", "localhost:99999", "who"]),
         ("peer", &["--dir", "/tmp", "send", "B"]),
         ("peer", &["--dir", "/tmp", "listen", "--count", "none"]),
         ("peer", &["--dir", "/tmp", "trust", "B", "1234"]),

@@ -3,8 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use integration::{Peer, Process, Sandbox, binary};
+use integration::{Peer, Process, Sandbox, Server, binary};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::protocol::{ErrorCode, ToPeer, ToServer};
@@ -171,4 +172,27 @@ fn a_peer_whose_disk_is_full_can_be_ended() {
     listening.finish();
     assert_eq!(b.history("A", "received").len(), 0, "nothing was written");
     b.run(&["listen", "--count", "1"]).expect(0);
+}
+
+#[test]
+fn lines_of_a_piped_prompt_are_queued_at_once_while_the_server_is_away() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    b.run(&["who"]).expect(0);
+    let mut prompt = a.start(&["--wait", "60"]);
+    prompt.event("joined", |_| true);
+    let (address, data) = (server.address(), server.data().to_owned());
+    server.stop();
+    let begun = Instant::now();
+    for line in 1..=20 {
+        prompt.type_line(&format!("/msg B line {line}"));
+    }
+    prompt.events("queued", 20);
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    prompt.end_input();
+    // What becomes of the messages comes as events, and the end of the input waits for all of it.
+    let _server = Server::start_at(&data, &address.to_string());
+    let ended = prompt.finish().expect(0);
+    assert_eq!(ended.events("stored").len(), 20);
 }

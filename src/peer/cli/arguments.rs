@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use wire::{Fingerprint, PeerName};
 
-use crate::peer::command::Command;
+use crate::peer::command::{Command, Until};
 use crate::peer::prompt;
+use crate::peer::server_address::ServerAddress;
 
 /// Sends messages to other peers through a Switchboard server, and shares and fetches files.
 ///
@@ -25,9 +26,9 @@ pub struct Arguments {
     /// The peer's name [default: the last component of DIR]
     #[arg(long, value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
-    /// The server to connect to
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6789", global = true)]
-    pub server: String,
+    /// The server to connect to; the port is 6789 unless given
+    #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:6789", global = true)]
+    pub server: ServerAddress,
     /// Print events as JSON, one object per line
     #[arg(long, global = true)]
     pub json: bool,
@@ -133,11 +134,17 @@ pub(super) enum Sub {
     },
 }
 
+/// Sends one message, and waits for its receipt if it is to wait so many seconds.
+pub(super) fn send(to: PeerName, text: String, wait: Option<u64>) -> Command {
+    let until = wait.map_or(Until::Sent, |seconds| Until::Delivered { seconds });
+    Command::Send { to, texts: vec![text], until }
+}
+
 impl Sub {
     /// The command for the peer, or what is wrong with the arguments.
     pub(super) fn command(self, wait: Option<u64>) -> Result<Command, String> {
         Ok(match self {
-            Self::Send { to, text } => Command::Send { to, texts: vec![text.join(" ")], wait },
+            Self::Send { to, text } => send(to, text.join(" "), wait),
             Self::Listen { count, timeout } => Command::Listen { count, timeout },
             Self::Search { query } => Command::Search(query.join(" ").parse().map_err(|e| format!("{e}"))?),
             Self::Get { file, from, output, overwrite } => {

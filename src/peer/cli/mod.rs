@@ -85,7 +85,7 @@ fn start(arguments: &Arguments) -> Result<Peer, String> {
             };
             let config = Config {
                 name,
-                server: arguments.server.clone(),
+                server: arguments.server.to_string(),
                 options: Options {
                     rekey_messages: arguments.rekey,
                     full_trace: arguments.trace == TraceDetail::Full,
@@ -135,8 +135,8 @@ fn serve(mut arguments: Arguments, peer: Peer, renderer: &mut Renderer) -> Resul
             return session.run(&lines, Tail::Drain(wait.unwrap_or(DRAIN_SECONDS)));
         }
         Some(Sub::Send { to, text }) if text == ["-"] => {
-            let send = move |line| Command::Send { to: to.clone(), texts: vec![line], wait };
-            let messages = read_stdin(None, move |line| Ok(FromUser::Command(send(line))))?;
+            let message = move |line| FromUser::Command(arguments::send(to.clone(), line, wait));
+            let messages = read_stdin(None, move |line| Ok(message(line)))?;
             return session.run(&messages, Tail::End);
         }
         Some(sub) => sub.command(wait),

@@ -9,10 +9,10 @@ use wire::conversation::TEXT_BYTES_MAX;
 
 use super::Engine;
 use super::cards::stranger;
-use super::contact::{Lookup, Unacked};
+use super::contact::Lookup;
 use super::interface::{ClientId, Effect};
 use super::tasks::{Task, TaskKind};
-use crate::peer::command::{Command, Ending};
+use crate::peer::command::{Command, Ending, Until};
 use crate::peer::event::Event;
 use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
 
@@ -44,7 +44,7 @@ impl Engine {
                 self.greet(client);
                 self.say_published(client);
             }
-            Command::Send { to, texts, wait } => self.start_send(client, &to, texts, wait),
+            Command::Send { to, texts, until } => self.start_send(client, &to, texts, until),
             Command::Search(query) => {
                 local.start(client, TaskKind::Search { query, is_asked: false }, Some(ANSWER_WAIT));
                 self.ask();
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    fn start_send(&mut self, client: ClientId, to: &PeerName, texts: Vec<String>, wait: Option<u64>) {
+    fn start_send(&mut self, client: ClientId, to: &PeerName, texts: Vec<String>, until: Until) {
         if to.folded() == self.local.name.folded() {
             return self.local.fail(client, "a peer does not write to itself; name somebody else");
         }
@@ -96,9 +96,12 @@ impl Engine {
             return self.local.fail(client, error);
         }
         let numbers = texts.iter().map(|_| self.contacts.of(to).take_number()).collect::<BTreeSet<u64>>();
-        let kind =
-            TaskKind::Send { to: to.clone(), open: numbers.clone(), waits_for_receipts: wait.is_some() };
-        self.local.start(client, kind, Some(wait.map_or(SEND_WAIT, Duration::from_secs)));
+        let kind = TaskKind::Send { to: to.clone(), open: numbers.clone(), until };
+        let wait = match until {
+            Until::Queued | Until::Sent => SEND_WAIT,
+            Until::Delivered { seconds } => Duration::from_secs(seconds),
+        };
+        let task = self.local.start(client, kind, Some(wait));
         self.greet(client);
         for (number, text) in numbers.into_iter().zip(texts) {
             self.queue(to, number, text);
@@ -119,10 +122,10 @@ impl Engine {
             }
             _ => {}
         }
-        self.local.end_tasks(
-            Ending::Done,
-            |task| matches!(&task.kind, TaskKind::Send { open, .. } if open.is_empty()),
-        );
+        self.local.end_tasks(Ending::Done, |ended| {
+            ended.id == task
+                && matches!(&ended.kind, TaskKind::Send { open, until, .. } if open.is_empty() || *until == Until::Queued)
+        });
     }
 
     /// Writes a message to the outbox and to the history.
@@ -158,6 +161,8 @@ impl Engine {
             self.local.tell(client, Event::error(why));
         }
         let ending = if self.has_joined { Ending::Failed } else { Ending::NoConnection };
+        self.local
+            .end_tasks(Ending::Failed, |task| matches!(task.kind, TaskKind::Drain) && task.is_late(now));
         self.local.end_tasks(ending, |task| task.is_late(now));
     }
 
@@ -170,7 +175,7 @@ impl Engine {
             TaskKind::Listen { left: Some(left) } => format!("{left} message(s) have not come in time"),
             TaskKind::Listen { left: None } => "the time to listen is over".into(),
             TaskKind::Drain => {
-                let queued = self.undelivered().count();
+                let (queued, _) = self.undelivered();
                 format!("{queued} message(s) stay queued on disk; they go when this peer runs again")
             }
             _ => match &self.trouble {
@@ -180,16 +185,33 @@ impl Engine {
         }
     }
 
-    /// The messages that are neither delivered nor relayed nor stored.
-    fn undelivered(&self) -> impl Iterator<Item = &Unacked> {
-        let unacked = self.contacts.iter().flat_map(|contact| contact.unacked.values());
-        unacked.filter(|message| !message.is_relayed && message.stored_at.is_none())
+    /// The messages that are neither delivered nor stored, and how many of them wait for names that nobody has.
+    fn undelivered(&self) -> (usize, usize) {
+        let (mut all, mut to_nobody) = (0, 0);
+        for contact in self.contacts.iter() {
+            let count = contact.unacked.values().filter(|message| message.stored_at.is_none()).count();
+            all += count;
+            to_nobody += if contact.is_nobody() { count } else { 0 };
+        }
+        (all, to_nobody)
     }
 
+    /// Ends the drains when nothing is left that can be delivered or stored now.
     pub(super) fn end_drains(&mut self) {
         let is_drain = |task: &Task| matches!(task.kind, TaskKind::Drain);
-        if self.local.tasks.iter().any(is_drain) && self.undelivered().next().is_none() {
-            self.local.end_tasks(Ending::Done, |task| is_drain(task));
+        if !self.local.tasks.iter().any(is_drain) {
+            return;
         }
+        let (all, to_nobody) = self.undelivered();
+        if all > to_nobody {
+            return;
+        }
+        if to_nobody > 0 {
+            let message = format!(
+                "{to_nobody} message(s) stay queued on disk for names that nobody has; they go when somebody joins under them"
+            );
+            self.local.tell_all(&Event::error(message), is_drain);
+        }
+        self.local.end_tasks(Ending::Done, |task| is_drain(task));
     }
 }

@@ -7,7 +7,7 @@ use super::Engine;
 use super::interface::{Effect, Net};
 use super::link::Link;
 use super::tasks::TaskKind;
-use crate::peer::command::Ending;
+use crate::peer::command::{Ending, Until};
 use crate::peer::event::Event;
 
 impl Engine {
@@ -70,7 +70,10 @@ impl Engine {
             return;
         }
         let waits = |kind: &TaskKind| {
-            matches!(kind, TaskKind::View | TaskKind::Drain | TaskKind::Send { waits_for_receipts: true, .. })
+            matches!(
+                kind,
+                TaskKind::View | TaskKind::Drain | TaskKind::Send { until: Until::Delivered { .. }, .. }
+            )
         };
         let mut failures = Vec::new();
         for task in self.local.tasks.iter().filter(|task| !waits(&task.kind)) {

@@ -170,6 +170,11 @@ impl Contact {
         }
     }
 
+    /// Whether no peer of this name has joined the server, and no card of one is known.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.lookup == Lookup::Unknown && self.card.is_none()
+    }
+
     fn record(&self) -> ContactRecord {
         ContactRecord {
             name: self.name.clone(),

@@ -8,7 +8,7 @@ use wire::{PeerName, Query};
 use super::contact::same_name;
 use super::interface::{ClientId, Effect, TaskId};
 use super::local::Local;
-use crate::peer::command::{Ending, Update};
+use crate::peer::command::{Ending, Until, Update};
 use crate::peer::event::Event;
 
 /// A command that is being carried out.
@@ -25,7 +25,7 @@ pub(super) enum TaskKind {
     Send {
         to: PeerName,
         open: BTreeSet<u64>,
-        waits_for_receipts: bool,
+        until: Until,
     },
     Listen {
         left: Option<u64>,
@@ -86,7 +86,7 @@ impl Task {
 
     /// A send to this peer that does not wait for receipts.
     fn is_hasty_send_to(&self, name: &PeerName) -> bool {
-        matches!(&self.kind, TaskKind::Send { to, waits_for_receipts: false, .. } if same_name(to, name))
+        matches!(&self.kind, TaskKind::Send { to, until: Until::Sent, .. } if same_name(to, name))
     }
 }
 
@@ -160,8 +160,8 @@ impl Local {
     /// A message was relayed or stored, or delivered. Ends the sends of which it was the last.
     pub(super) fn message_done(&mut self, to: &PeerName, number: u64, is_delivered: bool) {
         self.end_tasks(Ending::Done, |task| match &mut task.kind {
-            TaskKind::Send { to: name, open, waits_for_receipts } => {
-                if same_name(name, to) && (is_delivered || !*waits_for_receipts) {
+            TaskKind::Send { to: name, open, until } => {
+                if same_name(name, to) && (is_delivered || *until == Until::Sent) {
                     open.remove(&number);
                 }
                 open.is_empty()
