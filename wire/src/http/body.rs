@@ -1,8 +1,8 @@
 //! Message bodies: their length and their decoding (RFC 9112, sections 6 and 7).
 
-use super::fields::is_token_byte;
+use super::fields::{is_field_byte, is_quoted_string, is_token, split_unquoted};
 
-/// Longest line in front of a chunk, in bytes, extensions included. Extensions are hardly ever used.
+/// Longest line in front of a chunk, in bytes, with its CR and its extensions. Extensions are hardly ever used.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// Most bytes of trailer fields after the last chunk.
@@ -22,11 +22,12 @@ pub enum BodyLength {
 /// Why a body cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
-    /// The line in front of a chunk is too long, or is not a hexadecimal number of at most 64 bits and extensions.
+    /// The line in front of a chunk is too long, does not end with CR LF, or is not a hexadecimal number of at most 64 bits and
+    /// extensions.
     #[error("the line in front of a chunk is malformed")]
     ChunkSize,
-    /// A chunk, or the line in front of it, does not end with CR LF.
-    #[error("a chunk does not end with CR LF")]
+    /// A chunk is not followed by CR LF.
+    #[error("a chunk is not followed by CR LF")]
     ChunkEnd,
     /// A trailer field is malformed, or there are too many.
     #[error("a trailer field is malformed, or the trailers are too long")]
@@ -45,86 +46,36 @@ pub struct Decoded<'b> {
     pub data: &'b [u8],
 }
 
-/// A place in the line in front of a chunk (RFC 9112, section 7.1):
-///
-/// `chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ) CRLF`
-///
-/// Extensions are ignored, but a line that another recipient could read differently must not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SizeLine {
-    Start,
-    Digits,
-    AfterSemicolon,
-    Name,
-    AfterEquals,
-    Token,
-    Quoted,
-    /// After a backslash in a quoted string.
-    QuotedPair,
-    QuotedEnd,
-    /// In white space after a size, a name or a value; only after a name can a value follow.
-    Space {
-        after_name: bool,
-    },
-}
-
-impl SizeLine {
-    /// The place after `byte`, which is not the CR that ends the line; `None` if it must not stand here.
-    fn after(self, byte: u8) -> Option<Self> {
-        Some(match (self, byte) {
-            (Self::Start | Self::Digits, byte) if byte.is_ascii_hexdigit() => Self::Digits,
-            (Self::Digits | Self::Name | Self::Token | Self::QuotedEnd | Self::Space { .. }, b';') => {
-                Self::AfterSemicolon
-            }
-            (Self::Name | Self::Space { after_name: true }, b'=') => Self::AfterEquals,
-            (Self::AfterSemicolon | Self::Name, byte) if is_token_byte(byte) => Self::Name,
-            (Self::AfterEquals | Self::Token, byte) if is_token_byte(byte) => Self::Token,
-            (Self::AfterEquals, b'"') => Self::Quoted,
-            (Self::Quoted, b'"') => Self::QuotedEnd,
-            (Self::Quoted, b'\\') => Self::QuotedPair,
-            (Self::Quoted | Self::QuotedPair, byte) if is_field_byte(byte) => Self::Quoted,
-            (Self::AfterSemicolon | Self::AfterEquals | Self::Space { .. }, b' ' | b'\t') => self,
-            (Self::Name, b' ' | b'\t') => Self::Space { after_name: true },
-            (Self::Digits | Self::Token | Self::QuotedEnd, b' ' | b'\t') => Self::Space { after_name: false },
-            _ => return None,
-        })
-    }
-
-    fn may_end(self, may_be_padded: bool) -> bool {
-        match self {
-            Self::Digits | Self::Name | Self::Token | Self::QuotedEnd => true,
-            Self::Space { .. } => may_be_padded,
-            _ => false,
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Exact,
+    /// In a body of known length, of which this many bytes are left.
+    Exact(u64),
+    /// In a chunk, of which this many bytes are left.
+    Chunk(u64),
     UntilClose,
-    Size(SizeLine),
-    SizeLf,
-    Data,
-    DataCr,
-    DataLf,
-    /// Before a trailer field or the empty line at the end.
-    TrailerStart,
-    TrailerName,
-    TrailerValue,
-    TrailerLf,
-    EndLf,
+    Line(Line),
     Done,
+}
+
+/// A line of the framing of chunks (RFC 9112, section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// The size of a chunk, and extensions.
+    Size,
+    /// The empty line after the data of a chunk.
+    ChunkEnd,
+    /// A trailer field, or the empty line at the end of the body.
+    Trailer,
 }
 
 /// Decodes a body from the bytes of a connection, which can arrive in any pieces.
 #[derive(Debug, Clone)]
 pub struct BodyDecoder {
     state: State,
-    /// Bytes left of the body or of the current chunk; in the line in front of a chunk, the size read so far.
-    left: u64,
-    /// Bytes of the line in front of the current chunk, or of all trailers.
-    framing_bytes: usize,
+    /// The start of the current line.
+    line: Vec<u8>,
+    /// Bytes of all trailers before the current line.
+    trailer_bytes: usize,
     /// Whether white space may stand at the end of the line in front of a chunk.
     may_be_padded: bool,
 }
@@ -132,13 +83,13 @@ pub struct BodyDecoder {
 impl BodyDecoder {
     /// A decoder for the bytes after the head of a request.
     pub fn new(length: BodyLength) -> Self {
-        let (state, left) = match length {
-            BodyLength::Exact(0) => (State::Done, 0),
-            BodyLength::Exact(bytes) => (State::Exact, bytes),
-            BodyLength::Chunked => (State::Size(SizeLine::Start), 0),
-            BodyLength::UntilClose => (State::UntilClose, 0),
+        let state = match length {
+            BodyLength::Exact(0) => State::Done,
+            BodyLength::Exact(bytes) => State::Exact(bytes),
+            BodyLength::Chunked => State::Line(Line::Size),
+            BodyLength::UntilClose => State::UntilClose,
         };
-        Self { state, left, framing_bytes: 0, may_be_padded: false }
+        Self { state, line: Vec::new(), trailer_bytes: 0, may_be_padded: false }
     }
 
     /// Like [`BodyDecoder::new`], for a response: white space at the end of the line in front of a chunk is ignored, because
@@ -162,14 +113,24 @@ impl BodyDecoder {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
-            if rest.is_empty() || self.is_done() {
-                return Ok(Decoded { consumed, data: &[] });
-            }
-            if let Some(data) = self.take_data(rest) {
-                return Ok(Decoded { consumed: consumed + data.len(), data });
-            }
-            self.state = self.after_framing_byte(rest[0])?;
-            consumed += 1;
+            let (left, end) = match self.state {
+                _ if rest.is_empty() => return Ok(Decoded { consumed, data: &[] }),
+                State::Done => return Ok(Decoded { consumed, data: &[] }),
+                State::Line(line) => {
+                    consumed += self.take_line(line, rest)?;
+                    continue;
+                }
+                State::UntilClose => return Ok(Decoded { consumed: consumed + rest.len(), data: rest }),
+                State::Exact(left) => (left, State::Done),
+                State::Chunk(left) => (left, State::Line(Line::ChunkEnd)),
+            };
+            let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+            self.state = match (left - taken as u64, self.state) {
+                (0, _) => end,
+                (left, State::Exact(_)) => State::Exact(left),
+                (left, _) => State::Chunk(left),
+            };
+            return Ok(Decoded { consumed: consumed + taken, data: &rest[..taken] });
         }
     }
 
@@ -184,74 +145,69 @@ impl BodyDecoder {
         }
     }
 
-    /// The bytes of the body at the start of `rest`; `None` in the framing between chunks.
-    fn take_data<'b>(&mut self, rest: &'b [u8]) -> Option<&'b [u8]> {
-        let at_end = match self.state {
-            State::UntilClose => return Some(rest),
-            State::Exact => State::Done,
-            State::Data => State::DataCr,
-            _ => return None,
+    /// Takes bytes up to the end of the current line. Returns how many.
+    fn take_line(&mut self, kind: Line, rest: &[u8]) -> Result<usize, BadBody> {
+        let (bytes_max, bad) = match kind {
+            Line::Size => (CHUNK_LINE_BYTES_MAX, BadBody::ChunkSize),
+            Line::ChunkEnd => (1, BadBody::ChunkEnd),
+            Line::Trailer => (TRAILER_BYTES_MAX - self.trailer_bytes, BadBody::Trailer),
         };
-        let taken = usize::try_from(self.left).map_or(rest.len(), |left| left.min(rest.len()));
-        self.left -= taken as u64;
-        if self.left == 0 {
-            self.state = at_end;
+        let end = rest.iter().position(|&byte| byte == b'\n');
+        let taken = &rest[..end.unwrap_or(rest.len())];
+        if self.line.len() + taken.len() > bytes_max {
+            return Err(bad);
         }
-        Some(&rest[..taken])
-    }
-
-    fn after_framing_byte(&mut self, byte: u8) -> Result<State, BadBody> {
-        self.framing_bytes += 1;
-        match (self.state, byte) {
-            (State::Size(line), _) => self.after_size_byte(byte, line),
-            (State::SizeLf, b'\n') => {
-                self.framing_bytes = 0;
-                Ok(if self.left == 0 { State::TrailerStart } else { State::Data })
+        self.line.extend_from_slice(taken);
+        let Some(end) = end else { return Ok(rest.len()) };
+        let line = self.line.strip_suffix(b"\r").ok_or(bad)?;
+        self.state = match kind {
+            Line::Size => match chunk_size(line, self.may_be_padded).ok_or(bad)? {
+                0 => State::Line(Line::Trailer),
+                bytes => State::Chunk(bytes),
+            },
+            Line::ChunkEnd if line.is_empty() => State::Line(Line::Size),
+            Line::Trailer if line.is_empty() => State::Done,
+            Line::Trailer if is_field_line(line) => {
+                self.trailer_bytes += self.line.len();
+                State::Line(Line::Trailer)
             }
-            (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => {
-                self.framing_bytes = 0;
-                Ok(State::Size(SizeLine::Start))
-            }
-            (State::SizeLf | State::DataCr | State::DataLf, _) => Err(BadBody::ChunkEnd),
-            _ => self.after_trailer_byte(byte),
-        }
-    }
-
-    fn after_size_byte(&mut self, byte: u8, line: SizeLine) -> Result<State, BadBody> {
-        if self.framing_bytes > CHUNK_LINE_BYTES_MAX {
-            return Err(BadBody::ChunkSize);
-        }
-        if byte == b'\r' && line.may_end(self.may_be_padded) {
-            return Ok(State::SizeLf);
-        }
-        let next = line.after(byte).ok_or(BadBody::ChunkSize)?;
-        if next == SizeLine::Digits {
-            let digit = char::from(byte).to_digit(16).ok_or(BadBody::ChunkSize)?;
-            let size = self.left.checked_mul(16).and_then(|size| size.checked_add(digit.into()));
-            self.left = size.ok_or(BadBody::ChunkSize)?;
-        }
-        Ok(State::Size(next))
-    }
-
-    fn after_trailer_byte(&self, byte: u8) -> Result<State, BadBody> {
-        match (self.state, byte) {
-            _ if self.framing_bytes > TRAILER_BYTES_MAX => Err(BadBody::Trailer),
-            (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (State::TrailerStart | State::TrailerName, byte) if is_token_byte(byte) => Ok(State::TrailerName),
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
-            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerValue, byte) if is_field_byte(byte) => Ok(State::TrailerValue),
-            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
-            (State::EndLf, b'\n') => Ok(State::Done),
-            _ => Err(BadBody::Trailer),
-        }
+            Line::ChunkEnd | Line::Trailer => return Err(bad),
+        };
+        self.line.clear();
+        Ok(end + 1)
     }
 }
 
-/// Whether a byte can be part of a field value (RFC 9110, section 5.5).
-fn is_field_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+/// Reads the line in front of a chunk (RFC 9112, section 7.1):
+///
+/// `chunk-size *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`
+///
+/// Extensions are ignored, but `None` if any is malformed: another recipient could read such a line differently.
+fn chunk_size(line: &[u8], may_be_padded: bool) -> Option<u64> {
+    let is_padded = line.ends_with(b" ") || line.ends_with(b"\t");
+    let starts_with_digit = line.first().is_some_and(u8::is_ascii_hexdigit);
+    if is_padded && !may_be_padded || !starts_with_digit || !line.iter().copied().all(is_field_byte) {
+        return None;
+    }
+    let mut parts = split_unquoted(line, b';');
+    let digits = parts.next().filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    let is_extension = |part: &[u8]| match part.iter().position(|&byte| byte == b'=') {
+        Some(equals) => {
+            let (name, value) = (part[..equals].trim_ascii_end(), part[equals + 1..].trim_ascii_start());
+            is_token(name) && (is_token(value) || is_quoted_string(value))
+        }
+        None => is_token(part),
+    };
+    if !parts.all(is_extension) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Whether this is a field line without its CR LF (RFC 9112, section 5).
+fn is_field_line(line: &[u8]) -> bool {
+    let colon = line.iter().position(|&byte| byte == b':');
+    colon.is_some_and(|colon| is_token(&line[..colon]) && line[colon..].iter().copied().all(is_field_byte))
 }
 
 #[cfg(test)]
@@ -289,7 +245,7 @@ mod tests {
             (b"5 \r\nHello\r\n", BadBody::ChunkSize),
             (b"5\nHello\r\n", BadBody::ChunkSize),
             (b"5;a\nb\r\nHello\r\n", BadBody::ChunkSize),
-            (b"5\rHello\r\n", BadBody::ChunkEnd),
+            (b"5\rHello\r\n", BadBody::ChunkSize),
             (b"10000000000000000\r\n", BadBody::ChunkSize),
             (b"5\r\nHello!\r\n", BadBody::ChunkEnd),
             (b"5\r\nHello\n", BadBody::ChunkEnd),

@@ -55,8 +55,27 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 
-pub(super) fn is_token_byte(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a byte can be part of a field value (RFC 9110, section 5.5).
+pub(super) fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+/// Whether this is a quoted string (RFC 9110, section 5.6.4).
+pub(super) fn is_quoted_string(value: &[u8]) -> bool {
+    let Some(inside) = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) else {
+        return false;
+    };
+    let mut is_escaped = false;
+    let is_inside = inside.iter().all(|&byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_field_byte(byte) && !is_end
+    });
+    is_inside && !is_escaped
 }
 
 /// The elements of a comma-separated list. Empty elements are ignored (RFC 9110, section 5.6.1.2).

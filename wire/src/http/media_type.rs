@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use super::fields::{is_token, split_unquoted};
+use super::fields::{is_quoted_string, is_token, split_unquoted};
 
 const UNKNOWN: &str = "application/octet-stream";
 
@@ -125,9 +125,12 @@ impl MediaType {
 impl FromStr for MediaType {
     type Err = NotAMediaType;
 
-    /// Reads `type/subtype` and parameters `; name=value`, whose values are tokens or quoted strings. Text without a
+    /// Reads `type/subtype` and parameters `; name=value`, in printable ASCII without backslashes. Text without a
     /// charset gets `charset=utf-8`, as by [`content_type`].
     fn from_str(text: &str) -> Result<Self, NotAMediaType> {
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+            return Err(NotAMediaType);
+        }
         let mut parts = split_unquoted(text.as_bytes(), b';');
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
         let slash = essence.iter().position(|&byte| byte == b'/').ok_or(NotAMediaType)?;
@@ -157,14 +160,6 @@ impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Whether this is a quoted string (RFC 9110, section 5.6.4) of printable ASCII without escapes.
-fn is_quoted_string(value: &[u8]) -> bool {
-    let inside = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    inside.is_some_and(|inside| {
-        inside.iter().all(|&byte| matches!(byte, b' '..=b'~') && !b"\"\\".contains(&byte))
-    })
 }
 
 #[cfg(test)]
