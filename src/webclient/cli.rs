@@ -98,10 +98,10 @@ fn fetch(command: Fetch) -> anyhow::Result<Outcome> {
     );
     anyhow::ensure!(
         !wanted.resume || !is_printed,
-        "--resume continues a file, and standard output is none; give --output a name"
+        "--resume continues a file, but --output - is standard output; give --output a name"
     );
     let request = Request::new(&command.host, command.port, &command.file)
-        .map_err(|why| anyhow::anyhow!("cannot ask {:?}: {why}", command.host))?
+        .map_err(|why| anyhow::anyhow!("cannot use the host {:?}: {why}", command.host))?
         .with_fields(command.headers)
         .map_err(anyhow::Error::msg)?
         .with_ranges(command.range);
@@ -120,9 +120,9 @@ fn fetch(command: Fetch) -> anyhow::Result<Outcome> {
 fn advice(status: u16) -> &'static str {
     match status {
         401 => "it requires a password; send one with --header 'Authorization: Basic ...'",
-        403 => "the server does not show it to you; ask its owner for access",
+        403 => "access is denied; ask the owner of the server",
         404 | 410 => "check the name of the file",
-        416 => "it has none of these bytes; choose another --range",
+        416 => "the file has none of these bytes; choose another --range",
         429 => "it gets too many requests; try again later",
         500.. => "it could not serve the request; try again later",
         _ => "check the request and its options",

@@ -40,7 +40,7 @@ pub(super) fn exchange(
             }
             Some(location) if wanted.redirects_max > 0 => {
                 let what = format!(
-                    "{} answered {status} and has the file at {location}, after {redirects} redirections already",
+                    "{} answered {status} and redirects to {location}, after {redirects} redirections already",
                     request.server()
                 );
                 return Err(WebClientError::refused(what, "check the name, or allow more with --follow=N"));

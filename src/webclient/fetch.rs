@@ -206,7 +206,8 @@ impl Incoming {
                     }
                     interim_responses += 1;
                     if !head.is_interim() || interim_responses > INTERIM_RESPONSES_MAX {
-                        let what = format!("{} answered {} and never with a file", self.server, head.status);
+                        let what =
+                            format!("{} answered {} and sent no final response", self.server, head.status);
                         return Err(WebClientError::no_response(what, NO_WEB_SERVER));
                     }
                 }
@@ -255,7 +256,7 @@ impl Incoming {
     fn lost(&self, cause: io::Error) -> WebClientError {
         let cause = match cause.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                io::Error::new(ErrorKind::TimedOut, "nothing came for too long")
+                io::Error::new(ErrorKind::TimedOut, "no data arrived in time")
             }
             _ => cause,
         };
@@ -267,7 +268,7 @@ impl Incoming {
     }
 
     fn bad_body(&self, cause: BadBody) -> WebClientError {
-        WebClientError::missing(format!("the file from {} is not whole: {cause}", self.server))
+        WebClientError::missing(format!("the file from {} is incomplete: {cause}", self.server))
     }
 }
 

@@ -56,7 +56,10 @@ impl Part {
         let file = options.read(true).write(true).create(create).custom_flags(flags).open(&path)?;
         let opened = file.metadata()?;
         if !opened.is_file() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, format!("{} is no file", path.display())));
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                format!("{} is not a regular file", path.display()),
+            ));
         }
         file.try_lock().map_err(|_| in_use(&path))?;
         // Another process may have renamed the file between our open and our lock.
@@ -73,8 +76,10 @@ impl Part {
 
     fn read_source(&self) -> io::Result<Source> {
         let foreign = |_| {
-            let why =
-                format!("{} is there and does not say of what it is a part; remove it", self.path.display());
+            let why = format!(
+                "{} exists, but it is not known which file it is a part of; remove it",
+                self.path.display()
+            );
             io::Error::new(ErrorKind::AlreadyExists, why)
         };
         let text = fs::read(source_path(&self.path)).map_err(foreign)?;

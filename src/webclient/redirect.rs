@@ -20,13 +20,14 @@ pub(super) fn location(head: &ResponseHead) -> Option<String> {
 /// because it is not part of a request.
 ///
 /// # Errors
-/// `location` is no URL, or its scheme is not http.
+/// `location` is not a URL, or its scheme is not http.
 pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<Request, WebClientError> {
     let refuse = |why| {
-        let what = format!("{} answered {status} and has the file at {location}", request.server());
+        let what = format!("{} answered {status} and redirects to {location}", request.server());
         WebClientError::refused(what, why)
     };
-    let is_no_url = || refuse("that is no URL that can be followed; ask for the file where it is");
+    let is_no_url =
+        || refuse("that is not a URL that webclient can follow; request the file from its server");
     let reference = UriRef::parse(encode_reference(location)).map_err(|_| is_no_url())?;
     let base = Uri::parse(request.url()).map_err(|_| is_no_url())?;
     let uri = reference.resolve_against(&base).map_err(|_| is_no_url())?;
@@ -90,11 +91,11 @@ mod tests {
             ("https://a/", "speaks http only"),
             ("ftp://a/", "speaks http only"),
             ("mailto:a@b", "speaks http only"),
-            ("http://a:99999/", "no URL"),
-            ("http://a:0/", "no URL"),
-            ("http:///x", "no URL"),
-            ("http://a%0d%0ab/", "no URL"),
-            ("http://[zz]/", "no URL"),
+            ("http://a:99999/", "not a URL"),
+            ("http://a:0/", "not a URL"),
+            ("http:///x", "not a URL"),
+            ("http://a%0d%0ab/", "not a URL"),
+            ("http://[zz]/", "not a URL"),
         ] {
             let refused = follow(&request, 301, location).expect_err(location);
             assert!(refused.to_string().contains(why), "{refused}");

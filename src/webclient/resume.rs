@@ -64,8 +64,9 @@ pub(super) fn save_resumable(
     {
         let path = part.path().display();
         let is_same = source.url == exchange.request.url() && Some(&source.version) == version.as_ref();
-        let why = if is_same { "the server sends no parts" } else { "it is of another version or file" };
-        journal.remark(format_args!("{path} is not continued, {why}; the file is fetched from its start"));
+        let why =
+            if is_same { "the server does not support ranges" } else { "it is of another version or file" };
+        journal.remark(format_args!("{path} is not continued, because {why}; the download starts again"));
     }
     match (part, version) {
         (Some(part), _) if head.status == PARTIAL_CONTENT && exchange.continues => {
@@ -113,27 +114,27 @@ fn go_on(
     let refusal = format!("nothing is added to {}; remove that to start again", part.path().display());
     let refuse = |what: &str| WebClientError::wrong_part(server, what).advising(&refusal);
     let Some((source, have_bytes)) = part.have() else {
-        return Err(refuse("it is not known what the part is a part of"));
+        return Err(refuse("it is not known which file the part belongs to"));
     };
     let Some(ContentRange::Part { first, last, total }) = ContentRange::of(head) else {
-        return Err(refuse("it does not say which"));
+        return Err(refuse("it has no usable Content-Range"));
     };
     let known_total = source.total_bytes.or(total);
     if first != have_bytes {
-        return Err(refuse("it starts elsewhere"));
+        return Err(refuse("it starts at another byte"));
     }
     if total.is_some() && total != known_total || known_total.is_some_and(|known| last >= known) {
-        return Err(refuse("the file has another length now"));
+        return Err(refuse("the length of the file has changed"));
     }
     if source.version.is_contradicted_by(head) {
         return Err(refuse("it is of another version"));
     }
     let range_bytes = last - first + 1;
     if body.announced_bytes().is_some_and(|announced| announced != range_bytes) {
-        return Err(refuse("it is longer or shorter than it says"));
+        return Err(refuse("its length differs from its Content-Range"));
     }
     body.catch_signals().map_err(save_error)?;
-    body.expect_bytes(range_bytes, "it is longer than it says".to_owned());
+    body.expect_bytes(range_bytes, "it is longer than its Content-Range".to_owned());
     part.cut(have_bytes).map_err(save_error)?;
     journal.detail(format_args!("continues after {have_bytes} bytes"));
     let copied = match copy(body, &mut part.file, target, have_bytes) {

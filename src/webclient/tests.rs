@@ -142,9 +142,9 @@ fn says_what_is_wrong_with_an_answer() {
         ("HTTP/1.1 200 OK\r\nContent-Le", "without an answer"),
         ("SSH-2.0-OpenSSH\r\n\r\n", "cannot understand"),
         ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "cannot understand"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "not whole"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n", "not whole"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", "not whole"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "incomplete"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n", "incomplete"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", "incomplete"),
     ] {
         let error = print(answer, &all(), false).1.expect_err(answer);
         assert_eq!(error.exit_status(), 2);
@@ -203,7 +203,7 @@ fn a_server_that_falls_silent_leaves_a_part_to_go_on_with() {
     let mut screen = Screen::new(io::sink(), false);
     let error = transfer(&request, &wanted, &timeouts, &mut screen, Journal::default());
     let error = error.expect_err("the rest does not come");
-    assert!(error.to_string().contains("nothing came for too long; 5 bytes are kept in"), "{error}");
+    assert!(error.to_string().contains("no data arrived in time; 5 bytes are kept in"), "{error}");
     assert_eq!(error.exit_status(), 2);
     assert_eq!(std::fs::read(folder.path().join("out.part")).expect("it is there"), b"start");
     server.join().expect("the server does not panic");

@@ -102,7 +102,7 @@ pub(super) fn transfer<W: Write>(
             if let Some(location) = redirect::location(&exchange.response.head) {
                 screen.finish()?;
                 journal.remark(format_args!(
-                    "{} answered {status} and has the file at {location}; --follow goes there",
+                    "{} answered {status} and redirects to {location}; --follow follows it",
                     exchange.request.server()
                 ));
             }
@@ -145,7 +145,7 @@ fn remark_on_body(request: &Request, head: &ResponseHead, journal: Journal) {
             _ => "",
         };
         journal.remark(format_args!(
-            "the body is compressed ({codings}), which was not asked for, and left as it came{unpack}"
+            "the body is compressed ({codings}) although the request did not ask for it; it is left compressed{unpack}"
         ));
     }
 }
@@ -154,11 +154,11 @@ fn elsewhere(exchange: &Exchange) -> WebClientError {
     let (server, head) = (exchange.request.server(), &exchange.response.head);
     match head.values("location").next().map(String::from_utf8_lossy) {
         Some(location) => WebClientError::refused(
-            format!("{server} answered {} and has the file at {location}", head.status),
-            "nothing is saved; ask there, or let --follow do it",
+            format!("{server} answered {} and redirects to {location}", head.status),
+            "nothing is saved; request that address, or use --follow",
         ),
         None => WebClientError::refused(
-            format!("{server} answered {} and has no file for us", head.status),
+            format!("{server} answered {} without a Location", head.status),
             "nothing is saved; check the name of the file",
         ),
     }
@@ -182,7 +182,7 @@ fn print_body<W: Write>(
             screen.finish()?;
             let body = text::describe(&response.head, response.body.announced_bytes());
             journal.remark(format_args!(
-                "the body ({body}) is no text and not shown on a terminal; save it with --output FILE, or pipe it with --body"
+                "the body ({body}) is not text, so it is not shown on a terminal; save it with --output FILE, or pipe it with --body"
             ));
             break;
         }

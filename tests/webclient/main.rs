@@ -84,7 +84,7 @@ fn exit_status_says_how_it_went_and_one_line_says_why() {
     let moved =
         call("HTTP/1.1 308 x\r\nLocation: /new\r\nContent-Length: 0\r\n\r\n", &["--output", "/nowhere/x"]);
     assert_eq!(moved.status.code(), Some(1));
-    assert!(text(&moved.stderr).contains("answered 308 and has the file at /new"), "{}", text(&moved.stderr));
+    assert!(text(&moved.stderr).contains("answered 308 and redirects to /new"), "{}", text(&moved.stderr));
     let unknown = webclient(&["a b", "80", "x"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("a host is a name"), "{}", text(&unknown.stderr));

@@ -47,7 +47,7 @@ fn a_part_that_ends_early_is_not_whole() {
     let output =
         call("HTTP/1.1 206 x\r\nContent-Range: bytes 2-4/9\r\n\r\nab", &["--range", "2-4", "--body"]);
     let said = text(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("is not whole"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("is incomplete"), "{said}");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn the_advice_fits_the_status() {
     for (status, advice) in [
         (400, "check the request"),
         (401, "--header 'Authorization: "),
-        (403, "does not show it to you"),
+        (403, "access is denied"),
         (404, "check the name of the file"),
         (410, "check the name of the file"),
         (429, "try again later"),

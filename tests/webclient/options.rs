@@ -136,7 +136,7 @@ fn a_dash_is_standard_output() {
     let resumed = webclient(&["localhost", "1", "x", "--resume", "--output", "-"]);
     assert_eq!(resumed.status.code(), Some(2));
     let said = text(&resumed.stderr);
-    assert!(said.contains("standard output is none"), "{said}");
+    assert!(said.contains("--output - is standard output"), "{said}");
 }
 
 #[test]

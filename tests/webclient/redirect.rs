@@ -14,7 +14,7 @@ fn a_redirection_is_followed_only_if_wanted() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).ends_with("\n\nmoved\n"), "{}", text(&output.stdout));
     let said = text(&output.stderr);
-    assert!(said.contains("answered 301 and has the file at /new; --follow goes there"), "{said}");
+    assert!(said.contains("answered 301 and redirects to /new; --follow follows it"), "{said}");
     assert_eq!(server.finish().len(), 1);
 }
 
@@ -68,7 +68,7 @@ fn a_circle_ends() {
 
 #[test]
 fn where_it_cannot_go_it_says_so() {
-    for (location, says) in [("https://example.org/", "speaks http only"), ("http://a b/", "no URL")] {
+    for (location, says) in [("https://example.org/", "speaks http only"), ("http://a b/", "not a URL")] {
         let server = Server::answering([moved(301, location)]);
         let output = server.call("x", &["--follow"]);
         assert_eq!(output.status.code(), Some(1), "{location}");

@@ -20,7 +20,7 @@ fn a_file_gets_its_name_only_when_it_is_complete() {
     let truncated = save(TRUNCATED, &path);
     assert_eq!(truncated.status.code(), Some(2));
     let said = text(&truncated.stderr);
-    assert!(said.contains("is not whole: ") && said.ends_with("; try again\n"), "{said}");
+    assert!(said.contains("is incomplete: ") && said.ends_with("; try again\n"), "{said}");
     assert_eq!(names(folder.path()), [""; 0]);
     let refused = save("HTTP/1.1 404 x\r\nContent-Length: 4\r\n\r\ngone", &path);
     assert_eq!(refused.status.code(), Some(1));
