@@ -69,6 +69,13 @@ pub enum Command {
         /// Its identity key.
         fingerprint: Fingerprint,
     },
+    /// Looks at nothing of a peer any more, or does again.
+    Block {
+        /// The peer.
+        name: PeerName,
+        /// Whether it is blocked from now on.
+        is_blocked: bool,
+    },
     /// Lists the messages of the past.
     History {
         /// The other peer; all peers if there is none.
@@ -121,7 +128,12 @@ impl Command {
     pub fn needs_server(&self) -> bool {
         !matches!(
             self,
-            Self::Card | Self::Import { .. } | Self::Trust { .. } | Self::History { .. } | Self::Files
+            Self::Card
+                | Self::Import { .. }
+                | Self::Trust { .. }
+                | Self::Block { .. }
+                | Self::History { .. }
+                | Self::Files
         )
     }
 

@@ -219,6 +219,13 @@ pub enum Answer {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A peer is blocked from now on, or no longer.
+    Blocked {
+        /// Which peer.
+        name: PeerName,
+        /// Whether it is blocked.
+        is_blocked: bool,
+    },
     /// A message of the past.
     History(HistoryRecord),
     /// A file that this peer shares.

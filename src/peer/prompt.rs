@@ -17,6 +17,7 @@ pub(super) const HELP: &str = "\
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory
 /trust NAME FINGERPRINT   accept a peer's new identity key
+/block NAME               look at nothing of a peer any more; /unblock NAME undoes it
 /card                     print your contact card
 /history [NAME]           list the messages of the past
 /trace on|off             print every step, or messages only
@@ -24,9 +25,21 @@ pub(super) const HELP: &str = "\
 /quit                     end the program";
 
 /// The commands, for completion.
-const COMMANDS: [&str; 12] = [
-    "/msg ", "/search ", "/get ", "/who", "/files", "/share ", "/trust ", "/card", "/history", "/trace ",
-    "/help", "/quit",
+const COMMANDS: [&str; 14] = [
+    "/msg ",
+    "/search ",
+    "/get ",
+    "/who",
+    "/files",
+    "/share ",
+    "/trust ",
+    "/block ",
+    "/unblock ",
+    "/card",
+    "/history",
+    "/trace ",
+    "/help",
+    "/quit",
 ];
 
 /// What a line means.
@@ -67,6 +80,8 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/files" => Command::Files,
         "/share" => share(rest)?,
         "/trust" => trust(rest)?,
+        "/block" => Command::Block { name: name(rest)?, is_blocked: true },
+        "/unblock" => Command::Block { name: name(rest)?, is_blocked: false },
         "/card" => Command::Card,
         "/history" => Command::History { with: if rest.is_empty() { None } else { Some(name(rest)?) } },
         _ if word.starts_with('/') => return Err(format!("{word} is not a command; /help lists them")),

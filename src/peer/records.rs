@@ -73,6 +73,8 @@ pub struct ContactRecord {
     /// How often it has given numbers a second time: because its identity key is another one, or because its directory was
     /// restored from a copy.
     pub generation: u64,
+    /// Whether the user has blocked it.
+    pub is_blocked: bool,
 }
 
 /// The direction of a message or conversation.
@@ -126,6 +128,8 @@ pub enum Write {
     OutgoingDone(ConversationId),
     /// Replaces a conversation that another peer has opened.
     Incoming(ConversationId, IncomingRecord),
+    /// Removes the conversations that a peer has opened.
+    IncomingGone(PeerName),
     /// Adds a message to the history.
     History(HistoryRecord),
     /// The next received message in the order of arrival: its place there, its sender, generation and number.

@@ -103,6 +103,9 @@ impl Content {
             Write::Incoming(id, record) => {
                 self.incoming.insert(id, record);
             }
+            Write::IncomingGone(from) => {
+                self.incoming.retain(|_, record| record.from.folded() != from.folded());
+            }
             Write::History(record) => {
                 let name = record.with.folded().to_string();
                 let key = (name, record.direction as u8, record.generation, record.number);

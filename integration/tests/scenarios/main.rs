@@ -10,6 +10,7 @@ mod crowd;
 mod damage;
 mod endurance;
 mod files;
+mod hostile_members;
 mod hostile_server;
 mod identity;
 mod load_limits;

@@ -127,6 +127,16 @@ pub(super) enum Sub {
         /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
+    /// Look at nothing of a peer any more; its messages stay with it
+    Block {
+        /// The peer
+        name: PeerName,
+    },
+    /// Look at what comes from a peer again
+    Unblock {
+        /// The peer
+        name: PeerName,
+    },
     /// List the messages of the past
     History {
         /// The other peer [default: all peers]
@@ -162,6 +172,8 @@ impl Sub {
                 Command::Import { card }
             }
             Self::Trust { name, fingerprint } => Command::Trust { name, fingerprint },
+            Self::Block { name } => Command::Block { name, is_blocked: true },
+            Self::Unblock { name } => Command::Block { name, is_blocked: false },
             Self::History { name } => Command::History { with: name },
         })
     }

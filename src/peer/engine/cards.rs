@@ -153,6 +153,21 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
+    /// Looks at nothing of a peer any more, or does again. What it has opened is forgotten: if it is heard again, it opens new
+    /// conversations.
+    pub(super) fn block(&mut self, client: ClientId, name: &PeerName, is_blocked: bool) {
+        let contact = self.contacts.of(name);
+        (contact.is_blocked, contact.is_changed) = (is_blocked, true);
+        if is_blocked {
+            contact.complaints_due.clear();
+            contact.receipts_refused.clear();
+            self.conversations.forget(name);
+            self.local.records.write(Write::IncomingGone(name.clone()));
+        }
+        self.local.tell(client, Event::Result(Answer::Blocked { name: name.clone(), is_blocked }));
+        self.local.done(client, Ending::Done);
+    }
+
     /// A name has another identity key: its numbers start again, its conversations end, and what was sealed for it is sealed
     /// again.
     fn key_has_changed(&mut self, name: &PeerName) {

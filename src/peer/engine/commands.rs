@@ -71,6 +71,7 @@ impl Engine {
             Command::Card => self.show_card(client),
             Command::Import { card } => self.import(client, &card),
             Command::Trust { name, fingerprint } => self.trust(client, &name, fingerprint),
+            Command::Block { name, is_blocked } => self.block(client, &name, is_blocked),
             Command::History { with } => local.effects.push(Effect::ShowHistory(client, with)),
         }
     }

@@ -12,6 +12,7 @@ use wire::protocol::ServerId;
 use wire::signal::Complaint;
 use wire::{Digest, Fingerprint, PeerName};
 
+use super::guard::Budget;
 use super::interface::Loaded;
 use super::pace::{Backoff, Credit, jittered};
 use crate::peer::records::{ContactRecord, OutboxRecord, Write};
@@ -131,11 +132,22 @@ pub(super) struct Contact {
     pub(super) acceptance: Credit,
     /// How many messages may be sent before the recipient acknowledges one.
     pub(super) reception: Credit,
+    /// How many conversations it may open.
+    pub(super) openings_budget: Budget,
+    /// Nothing of it is looked at.
+    pub(super) is_blocked: bool,
 }
 
 impl Contact {
     fn new(name: PeerName) -> Self {
-        let record = ContactRecord { name, card: None, next_number: 1, last_number: 0, generation: 0 };
+        let record = ContactRecord {
+            name,
+            card: None,
+            next_number: 1,
+            last_number: 0,
+            generation: 0,
+            is_blocked: false,
+        };
         Self::from_record(record)
     }
 
@@ -167,6 +179,8 @@ impl Contact {
             pause: Backoff::default(),
             acceptance: Credit::default(),
             reception: Credit::default(),
+            openings_budget: Budget::default(),
+            is_blocked: record.is_blocked,
         }
     }
 
@@ -182,6 +196,7 @@ impl Contact {
             next_number: self.next_number,
             last_number: self.last_number,
             generation: self.generation,
+            is_blocked: self.is_blocked,
         }
     }
 

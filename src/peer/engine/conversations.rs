@@ -11,6 +11,9 @@ use super::contact::same_name;
 use super::local::Local;
 use crate::peer::records::{IncomingRecord, Write};
 
+/// Most conversations that are kept in memory, each with 3 KB.
+const ACCEPTED_MAX: usize = 2_048;
+
 /// A conversation that another peer has opened and this one has accepted.
 pub(super) struct Accepted {
     pub(super) from: PeerName,
@@ -93,6 +96,14 @@ impl Conversations {
     /// while they show another key than the pinned one.
     pub(super) fn forget(&mut self, from: &PeerName) {
         self.accepted.retain(|_, accepted| !same_name(&accepted.from, from));
+    }
+
+    /// Leaves conversations on the disk alone, if there are too many in memory: those of peers that open one for each message.
+    /// One that is used again is read, and its key unwrapped, as after a restart.
+    pub(super) fn trim(&mut self) {
+        if self.accepted.len() > ACCEPTED_MAX {
+            self.accepted.retain(|id, _| self.changed.contains(id));
+        }
     }
 
     /// The records that have changed since the last call.

@@ -1,9 +1,9 @@
 //! What comes from the server: answers, and envelopes of other peers.
 
-use wire::PeerName;
 use wire::conversation::{ConversationId, MessageId, OpenedMessage, Opening, Refused, sealed_parts};
 use wire::protocol::{Envelope, Kind, ToPeer};
 use wire::signal::Complaint;
+use wire::{Digest, PeerName};
 
 use super::Engine;
 use super::cards::CardVerdict;
@@ -53,6 +53,9 @@ impl Engine {
         if !envelope.to.eq_ignore_ascii_case(self.local.name.as_str()) {
             return;
         }
+        if self.contacts.get(&from).is_some_and(|contact| contact.is_blocked) {
+            return;
+        }
         match envelope.kind {
             Kind::Opening => self.opening(&from, envelope.sealed),
             Kind::Message => self.message(&from, envelope.number, envelope.sealed),
@@ -61,12 +64,23 @@ impl Engine {
     }
 
     fn opening(&mut self, from: &PeerName, bytes: &[u8]) {
+        if Opening::id_of(bytes).is_some_and(|id| self.conversations.knows(&mut self.local, id)) {
+            return;
+        }
+        let digest = Digest::of(bytes);
+        if !self.may_open(from, digest) {
+            return;
+        }
         let opening = match Opening::from_bytes(bytes) {
             Ok(opening) => opening,
-            Err(bad) => return self.local.refuse(from, None, &bad.to_string()),
+            Err(bad) => {
+                self.refuse_opening(digest);
+                return self.local.refuse(from, None, &bad.to_string());
+            }
         };
         let is_for_us = opening.recipient == self.local.card.fingerprint();
         if opening.sender.name.folded() != from.folded() || !is_for_us {
+            self.refuse_opening(digest);
             let reason = "a conversation was opened in another name, or for another key";
             return self.local.refuse(from, None, reason);
         }
@@ -79,9 +93,6 @@ impl Engine {
             }
             CardVerdict::PinnedNow | CardVerdict::Known => {}
         }
-        if self.conversations.knows(&mut self.local, opening.id) {
-            return;
-        }
         match self.conversations.accept(&mut self.local, &opening) {
             Ok(()) => {
                 let sender = &opening.sender.name;
@@ -90,6 +101,7 @@ impl Engine {
                 self.local.emit(&Event::Conversation(Box::new(event)));
             }
             Err(complaint) => {
+                self.refuse_opening(digest);
                 let reason = format!("a conversation could not be accepted: {complaint}");
                 self.local.refuse(from, None, &reason);
                 self.complain(from, opening.id, 0, complaint);
@@ -145,6 +157,7 @@ impl Engine {
     fn arrived(&mut self, from: PeerName, number: u64, opened: OpenedMessage, arrival: Sealed) {
         let id = arrival.conversation;
         self.conversations.changed(id);
+        self.earned(&from);
         self.receipts_due.insert((from.folded(), id));
         if number <= self.contacts.of(&from).last_number && self.has_arrived(&from, number, opened.id) {
             return self.receipt_again(&from, id);

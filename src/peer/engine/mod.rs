@@ -11,6 +11,7 @@ mod connection;
 mod contact;
 mod conversations;
 mod fetch;
+mod guard;
 mod inbound;
 mod interface;
 mod link;
@@ -37,6 +38,7 @@ use wire::protocol::{ServerId, ToServer, join_proof_text};
 use contact::Contacts;
 use conversations::Conversations;
 use fetch::Fetches;
+use guard::Guard;
 pub use interface::{
     ClientId, Download, Effect, Input, Loaded, Net, Now, Options, Out, ReceiveJob, Records, SendJob, Shared,
     Start, TaskId, TransferOutcome, Unreadable,
@@ -55,6 +57,7 @@ pub struct Engine {
     local: Local,
     contacts: Contacts,
     conversations: Conversations,
+    guard: Guard,
     sharing: Sharing,
     fetches: Fetches,
     has_joined: bool,
@@ -112,6 +115,7 @@ impl Engine {
             local,
             contacts,
             conversations: Conversations::default(),
+            guard: Guard::default(),
             sharing: Sharing::default(),
             fetches: Fetches::default(),
             has_joined: false,
@@ -158,6 +162,7 @@ impl Engine {
         self.end_drains();
         self.acknowledge();
         self.write_shown();
+        self.conversations.trim();
         for write in self.contacts.changes().chain(self.conversations.changes()) {
             self.local.records.write(write);
         }

@@ -36,6 +36,10 @@ impl Engine {
         count: u64,
         reason: Complaint,
     ) {
+        if !self.may_take_note_of(to) {
+            // The sender still has the messages, and sends them again.
+            return;
+        }
         let (contact, now) = (self.contacts.of(to), self.local.now.instant);
         if !contact.may_complain(conversation, now) {
             return;

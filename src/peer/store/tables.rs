@@ -296,6 +296,13 @@ impl<'t> Tables<'t> {
             Write::Incoming(id, record) => {
                 self.incoming.insert(&id.0, encode(record).as_slice())?;
             }
+            Write::IncomingGone(from) => {
+                let is_other = |bytes: &[u8]| {
+                    postcard::from_bytes::<IncomingRecord>(bytes)
+                        .map_or(true, |record| !record.from.as_str().eq_ignore_ascii_case(from.as_str()))
+                };
+                self.incoming.retain(|_, bytes| is_other(bytes))?;
+            }
             Write::History(record) => {
                 let name = record.with.folded();
                 let key = (name.as_str(), record.direction as u8, record.generation, record.number);

@@ -28,8 +28,14 @@ fn history(direction: Direction, number: u64, text: &str) -> HistoryRecord {
 fn what_was_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("store.redb");
-    let contact =
-        ContactRecord { name: name("Bob"), card: None, next_number: 3, last_number: 9, generation: 0 };
+    let contact = ContactRecord {
+        name: name("Bob"),
+        card: None,
+        next_number: 3,
+        last_number: 9,
+        generation: 0,
+        is_blocked: false,
+    };
     let id = Digest::of(b"conversation");
     let incoming = IncomingRecord { from: name("Bob"), opening: vec![1], count: 2, running_hash: id };
     {
