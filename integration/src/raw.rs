@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wire::card::Card;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
@@ -31,7 +32,8 @@ impl Character {
         let identity = IdentityKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
         let encryption = EncryptionKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
         let name = name.parse().expect("scenarios use good names");
-        let card = Card::issue(name, &identity, encryption.public(), 1_000_000, &mut rng);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        let card = Card::issue(name, &identity, encryption.public(), now, &mut rng);
         Self { identity, card }
     }
 
