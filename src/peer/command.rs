@@ -137,6 +137,11 @@ impl Command {
         )
     }
 
+    /// Whether it is a request that the server answers at once, or not at all.
+    pub fn asks_server(&self) -> bool {
+        matches!(self, Self::Search(_) | Self::Who | Self::Get { .. })
+    }
+
     /// Whether it usually lasts long enough for other peers to fetch files meanwhile.
     pub fn serves_files(&self) -> bool {
         matches!(

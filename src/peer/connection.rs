@@ -142,28 +142,27 @@ impl Dialler {
         let mut pause = RETRY_FIRST;
         while !self.stop.load(Ordering::SeqCst) {
             let begun = Instant::now();
-            let net = match self.session() {
-                Ok(()) => {
-                    if begun.elapsed() >= SESSION_SHORT {
-                        pause = RETRY_FIRST;
-                    }
-                    Net::Lost
-                }
-                Err(NoSession::Unreachable(why)) => Net::Unreachable(why),
+            let ended = self.session();
+            if ended.is_ok() && begun.elapsed() >= SESSION_SHORT {
+                pause = RETRY_FIRST;
+            }
+            // Peers that were interrupted together do not come back together.
+            let retry = pause.mul_f64(rand::random_range(0.75..1.25));
+            let net = match ended {
+                Ok(()) => Net::Lost(retry),
+                Err(NoSession::Unreachable(why)) => Net::Unreachable(why, retry),
                 Err(NoSession::Refused(code, detail)) => {
                     let passes = !matches!(code, ErrorCode::NameTaken | ErrorCode::Superseded);
                     self.say(Net::Refused(code, detail));
                     if !passes {
                         return;
                     }
-                    Net::Lost
+                    Net::Lost(retry)
                 }
                 Err(NoSession::Stopped) => return,
             };
             self.say(net);
-            // Peers that were interrupted together do not come back together.
-            let jittered = pause.mul_f64(rand::random_range(0.75..1.25));
-            if self.woken.recv_timeout(jittered) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            if self.woken.recv_timeout(retry) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 return;
             }
             pause = (pause * 2).min(RETRY_LONGEST);

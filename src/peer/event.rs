@@ -24,6 +24,17 @@ pub enum Event {
         /// This peer's identity key.
         fingerprint: Fingerprint,
     },
+    /// The connection to the server has changed. A first connection is a [`Event::Joined`].
+    Connection {
+        /// How.
+        state: ConnectionState,
+        /// The server's address, as it was given.
+        server: String,
+        /// Why it is lost, or why it could not be made.
+        reason: Option<String>,
+        /// When it is tried next, in milliseconds from now, if that is known.
+        retry_ms: Option<u64>,
+    },
     /// Messages wait.
     Waiting {
         /// Their recipient.
@@ -101,6 +112,18 @@ pub enum Event {
         /// What has happened, to what, and what to do.
         message: String,
     },
+}
+
+/// The state of the connection to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// It was there and has ended.
+    Lost,
+    /// It could not be made, and is tried again.
+    Trying,
+    /// It is there again.
+    Back,
 }
 
 /// The route of a file.

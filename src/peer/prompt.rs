@@ -1,9 +1,13 @@
 //! The commands of the prompt. The same lines are read from standard input when it is no terminal.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::completion::{Completer, Pair};
-use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
+use rustyline::highlight::Highlighter;
+use rustyline::{Context, Helper, Hinter, Validator};
 use wire::{FileName, PeerName};
 
 use super::command::{Command, Until, Wanted};
@@ -156,11 +160,35 @@ fn trust(rest: &str) -> Result<Command, String> {
     Ok(Command::Trust { name: name(who)?, fingerprint })
 }
 
-/// Completes the names of commands.
-#[derive(Helper, Hinter, Highlighter, Validator)]
-pub(super) struct Completion;
+/// Prompts of the same width, so that one can take the place of the other while a line is being typed.
+const ONLINE: &str = "online > ";
+const OFFLINE: &str = "offline> ";
 
-impl Completer for Completion {
+/// Completes the names of commands, and shows in the prompt whether there is a connection to the server.
+#[derive(Helper, Hinter, Validator)]
+pub(super) struct Editing {
+    is_online: Arc<AtomicBool>,
+}
+
+impl Editing {
+    /// `is_online` is kept up to date by whoever hears of the connection.
+    pub(super) fn new(is_online: Arc<AtomicBool>) -> Self {
+        Self { is_online }
+    }
+
+    pub(super) fn prompt(&self) -> &'static str {
+        if self.is_online.load(Ordering::Relaxed) { ONLINE } else { OFFLINE }
+    }
+}
+
+impl Highlighter for Editing {
+    /// Called whenever the line is drawn again, also after something was printed above it.
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, is_default: bool) -> Cow<'b, str> {
+        Cow::Borrowed(if is_default { self.prompt() } else { prompt })
+    }
+}
+
+impl Completer for Editing {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -200,6 +228,17 @@ mod tests {
         assert_eq!(parse("  "), Ok(Line::Empty));
         assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
         assert_eq!(parse("/quit"), Ok(Line::Quit));
+    }
+
+    #[test]
+    fn the_prompt_shows_whether_there_is_a_connection() {
+        let is_online = Arc::new(AtomicBool::new(false));
+        let editing = Editing::new(Arc::clone(&is_online));
+        assert_eq!(editing.highlight_prompt(ONLINE, true), OFFLINE);
+        is_online.store(true, Ordering::Relaxed);
+        assert_eq!(editing.highlight_prompt(OFFLINE, true), ONLINE);
+        assert_eq!(editing.highlight_prompt("(reverse-i-search) ", false), "(reverse-i-search) ");
+        assert_eq!(ONLINE.len(), OFFLINE.len(), "the cursor stays where it is");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use wire::escape::{Escaped, EscapedJson};
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
-use super::event::{Answer, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent};
+use super::event::{
+    Answer, ConnectionState, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent,
+};
 use super::records::{Direction, HistoryRecord};
 use crate::terminal;
 
@@ -95,6 +97,24 @@ impl Renderer {
         match event {
             Event::Joined { name, server, fingerprint } if trace => {
                 write!(out, "{} as {name} at {server}, proved key {fingerprint}", self.mark("joined", 32))
+            }
+            Event::Connection { state, server, reason, retry_ms } => {
+                let reason =
+                    reason.as_ref().map(|reason| format!(" ({})", Escaped(reason))).unwrap_or_default();
+                let retry = match retry_ms {
+                    Some(ms) => format!("in {:.1} s", Duration::from_millis(*ms).as_secs_f64()),
+                    None => "at once".into(),
+                };
+                let server = Escaped(server);
+                match state {
+                    ConnectionState::Lost => {
+                        write!(out, "{} {server}{reason}; trying again {retry}", self.mark("lost", 31))
+                    }
+                    ConnectionState::Trying => {
+                        write!(out, "{} {server} again{reason}", self.mark("trying", 33))
+                    }
+                    ConnectionState::Back => write!(out, "{} at {server}", self.mark("back", 32)),
+                }
             }
             Event::Waiting { reason, .. } => write!(out, "{} {}", self.mark("waiting", 33), Escaped(reason)),
             Event::Conversation(event) if trace => self.conversation(event, out),

@@ -101,6 +101,7 @@ impl World {
         let start = Start {
             name: peer.name.clone(),
             keys: keys::of(at, 1_699_999_000),
+            server: "here".into(),
             options: Options { rekey_messages: peer.rekey, full_trace: false },
             loaded: peer.disk.load(),
             records: Box::new(peer.disk.clone()),
@@ -211,7 +212,7 @@ impl World {
         for input in &inputs {
             match input {
                 Input::Net(Net::Joined { .. }) => process.known = process.joining.pop_front(),
-                Input::Net(Net::Lost | Net::Unreachable(_) | Net::Refused(..)) => process.known = None,
+                Input::Net(Net::Lost(_) | Net::Unreachable(..) | Net::Refused(..)) => process.known = None,
                 _ => {}
             }
         }
@@ -334,8 +335,8 @@ impl World {
             return;
         }
         if self.server.process.is_none() {
-            self.input(at, Input::Net(Net::Unreachable("no server".into())));
             let wait = Duration::from_millis(self.dice.random_range(100..2_000));
+            self.input(at, Input::Net(Net::Unreachable("no server".into(), wait)));
             return self.redial(at, wait);
         }
         let latency = Duration::from_micros(self.dice.random_range(50..50_000));
@@ -412,8 +413,8 @@ impl World {
         if process.connection.as_ref().is_some_and(|connection| connection.link == link) {
             process.connection = None;
             self.trace(|| format!("peer {at} loses its connection"));
-            self.input(at, Input::Net(Net::Lost));
             let wait = Duration::from_millis(self.dice.random_range(100..2_000));
+            self.input(at, Input::Net(Net::Lost(wait)));
             self.redial(at, wait);
         }
     }

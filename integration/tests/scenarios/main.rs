@@ -4,6 +4,7 @@ mod access_log;
 mod burdens;
 mod classroom;
 mod configuration;
+mod connection;
 mod control;
 mod crashes;
 mod crowd;

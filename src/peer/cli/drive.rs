@@ -1,6 +1,8 @@
 //! Gives the user's commands to a peer, and shows what comes of them.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use signal_hook::iterator::Signals;
 
 use super::{Peer, start_thread};
 use crate::peer::command::{Command, Ending, Request, Update};
-use crate::peer::event::Event;
+use crate::peer::event::{ConnectionState, Event};
 use crate::peer::prompt::{HELP, Line};
 use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
@@ -128,6 +130,8 @@ pub(super) struct Session<'r> {
     restart: Restart,
     renderer: &'r mut Renderer,
     pub(super) printer: Option<Printer>,
+    /// Whether the peer is connected to its server, for the prompt.
+    pub(super) is_online: Arc<AtomicBool>,
     /// How many commands are not done.
     open: usize,
     /// Those of them that last until the user ends them. Another process can take them over.
@@ -136,6 +140,8 @@ pub(super) struct Session<'r> {
     unconfirmed: u64,
     /// Why standard output cannot be written. Messages that come after that are not confirmed.
     output_error: Option<io::ErrorKind>,
+    /// Whether the user's input has ended.
+    is_draining: bool,
     /// The worst ending so far.
     ending: Ending,
 }
@@ -148,10 +154,12 @@ impl<'r> Session<'r> {
             restart,
             renderer,
             printer: None,
+            is_online: Arc::default(),
             open: 0,
             standing: Vec::new(),
             unconfirmed: 0,
             output_error: None,
+            is_draining: false,
             ending: Ending::Done,
         })
     }
@@ -233,6 +241,7 @@ impl<'r> Session<'r> {
 
     fn tail(&mut self, tail: &mut Option<Tail>) {
         if let Some(Tail::Drain(wait)) = tail.take() {
+            self.is_draining = true;
             self.command(Command::Drain { wait });
         }
     }
@@ -275,6 +284,13 @@ impl<'r> Session<'r> {
     fn update(&mut self, update: Update) {
         match update {
             Update::Event(event) => {
+                match &event {
+                    Event::Joined { .. } => self.is_online.store(true, Ordering::Relaxed),
+                    Event::Connection { state, .. } => {
+                        self.is_online.store(*state == ConnectionState::Back, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
                 self.show(&event);
                 if matches!(event, Event::Message(_)) {
                     self.count_message();
@@ -282,7 +298,10 @@ impl<'r> Session<'r> {
             }
             Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
-                self.ending = self.ending.max(ending);
+                // At a prompt the user has seen what failed; the exit status tells what stays undelivered at the end.
+                if self.printer.is_none() || self.is_draining {
+                    self.ending = self.ending.max(ending);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The prompt on a terminal.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 use rustyline::error::ReadlineError;
@@ -10,13 +11,13 @@ use rustyline::{Config, Editor, ExternalPrinter};
 use super::drive::{FromUser, Session, Tail};
 use super::start_thread;
 use crate::peer::command::{Command, Ending};
-use crate::peer::prompt::{self, Completion};
+use crate::peer::prompt::{self, Editing};
 
 /// How long the messages may take to be delivered or stored after `/quit`.
 const DRAIN_SECONDS: u64 = 2;
 const HISTORY_LINES: usize = 1000;
 
-type Lines = Editor<Completion, DefaultHistory>;
+type Lines = Editor<Editing, DefaultHistory>;
 
 /// Reads commands from the terminal until `/quit` or Ctrl-D.
 ///
@@ -24,7 +25,7 @@ type Lines = Editor<Completion, DefaultHistory>;
 /// When the terminal cannot be used, and those of [`Session::run`].
 pub(super) fn run(mut session: Session<'_>, dir: Option<&Path>) -> Result<Ending, String> {
     let history = dir.map(|dir| dir.join(".switchboard").join("prompt_history"));
-    let mut editor = editor(history.as_ref())
+    let mut editor = editor(history.as_ref(), Editing::new(Arc::clone(&session.is_online)))
         .map_err(|e| format!("the terminal cannot be used: {e}; give a command, see --help"))?;
     match editor.create_external_printer() {
         Ok(mut printer) => {
@@ -51,10 +52,10 @@ pub(super) fn run(mut session: Session<'_>, dir: Option<&Path>) -> Result<Ending
     ending
 }
 
-fn editor(history: Option<&PathBuf>) -> rustyline::Result<Lines> {
+fn editor(history: Option<&PathBuf>, editing: Editing) -> rustyline::Result<Lines> {
     let config = Config::builder().max_history_size(HISTORY_LINES)?.auto_add_history(true).build();
     let mut editor = Lines::with_config(config)?;
-    editor.set_helper(Some(Completion));
+    editor.set_helper(Some(editing));
     if let Some(path) = history {
         // The first time there is none.
         let _ = editor.load_history(path);
@@ -68,7 +69,8 @@ fn read(editor: &mut Lines, sender: &Sender<FromUser>) {
         if sender.send(next).is_err() {
             return;
         }
-        next = match editor.readline("> ") {
+        let prompt = editor.helper().map_or("", Editing::prompt);
+        next = match editor.readline(prompt) {
             Ok(line) => prompt::parse(&line).map_or_else(FromUser::Error, FromUser::from),
             Err(ReadlineError::Interrupted) => FromUser::Nothing,
             Err(_) => FromUser::Quit,

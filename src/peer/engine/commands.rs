@@ -13,7 +13,7 @@ use super::contact::Lookup;
 use super::interface::{ClientId, Effect};
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::{Command, Ending, Until};
-use crate::peer::event::Event;
+use crate::peer::event::{ConnectionState, Event};
 use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
 
 /// How long a request to the server may take.
@@ -28,6 +28,9 @@ impl Engine {
         }
         if command.needs_server() && self.local.link.is_none() {
             self.local.effects.push(Effect::Connect);
+        }
+        if let (Some(why), true) = (self.not_connected(), command.asks_server()) {
+            return self.local.fail_without_server(client, why);
         }
         if command.serves_files() {
             self.local.effects.push(Effect::Serve);
@@ -76,12 +79,18 @@ impl Engine {
         }
     }
 
-    /// A client that comes after this peer has joined is told so.
+    /// A client that comes after this peer has joined, or while it cannot, is told so.
     pub(super) fn greet(&mut self, client: ClientId) {
         let is_first = self.greeted.insert(client);
-        if let (Some(link), true) = (&self.local.link, is_first) {
+        if !is_first {
+            return;
+        }
+        if let Some(link) = &self.local.link {
             let joined = self.local.joined_event(link.address.clone());
             self.local.tell(client, joined);
+        } else if let Some(trouble) = &self.trouble {
+            let trying = self.local.connection_event(ConnectionState::Trying, Some(trouble.clone()), None);
+            self.local.tell(client, trying);
         }
     }
 
@@ -122,6 +131,13 @@ impl Engine {
                 self.local.end_hasty_sends(to, Ending::Failed);
             }
             _ => {}
+        }
+        if let (Some(why), Until::Sent) = (self.not_connected(), until) {
+            self.local.tell(
+                client,
+                Event::error(format!("{why}; the message is queued on disk and goes when it is back")),
+            );
+            self.local.end_task(task, Ending::NoConnection);
         }
         self.local.end_tasks(Ending::Done, |ended| {
             ended.id == task

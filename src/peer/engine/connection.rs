@@ -1,30 +1,47 @@
 //! The beginning and the end of connections to the server.
 
+use std::time::Duration;
+
 use wire::escape::Escaped;
 use wire::protocol::{ErrorCode, ServerId};
 
 use super::Engine;
 use super::interface::{Effect, Net};
 use super::link::Link;
+use super::local::Local;
 use super::tasks::TaskKind;
 use crate::peer::command::{Ending, Until};
-use crate::peer::event::Event;
+use crate::peer::event::{ConnectionState, Event};
+
+impl Local {
+    pub(super) fn connection_event(
+        &self,
+        state: ConnectionState,
+        reason: Option<String>,
+        retry: Option<Duration>,
+    ) -> Event {
+        let retry_ms = retry.map(|retry| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
+        Event::Connection { state, server: self.server.clone(), reason, retry_ms }
+    }
+}
 
 impl Engine {
     pub(super) fn net(&mut self, net: Net) {
         match net {
             Net::Joined { server, address } => self.joined(server, address),
             Net::Frames(bodies) => bodies.iter().for_each(|body| self.frame(body)),
-            Net::Unreachable(why) => {
+            Net::Unreachable(why, retry) => {
                 self.disconnected();
-                self.unreachable(why);
+                self.unreachable(why, Some(retry));
             }
             Net::Refused(code, detail) => {
                 self.disconnected();
                 self.refused_by_server(code, &detail);
             }
-            Net::Lost => {
-                self.disconnected();
+            Net::Lost(retry) => {
+                if self.local.link.is_some() {
+                    self.lost("the connection broke".into(), Some(retry));
+                }
                 self.fail_fetches("the connection to the server broke");
             }
         }
@@ -39,19 +56,36 @@ impl Engine {
         }
     }
 
+    /// A connection that had joined is of no use any more. Clients are told so at once.
+    fn lost(&mut self, why: String, retry: Option<Duration>) {
+        self.disconnected();
+        let lost = self.local.connection_event(ConnectionState::Lost, Some(why.clone()), retry);
+        self.local.emit(&lost);
+        self.trouble = Some(why);
+    }
+
     /// Gives the connection up and makes a new one.
     pub(super) fn reconnect(&mut self, why: String) {
-        self.disconnected();
-        self.say_trouble(why);
+        self.lost(why, None);
         self.local.effects.push(Effect::Reconnect);
+    }
+
+    /// What a client hears whose request needs the server, while there is none. None as long as the first attempt to
+    /// connect may still succeed.
+    pub(super) fn not_connected(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref().filter(|_| self.local.link.is_none())?;
+        Some(format!("not connected to {}: {trouble}", self.local.server))
     }
 
     fn joined(&mut self, server: ServerId, address: String) {
         self.local.to_server.clear();
         // The first ping asks at once for those that stored messages wait for.
         self.local.link = Some(Link::new(server, address.clone(), self.local.now.instant));
+        if self.trouble.take().is_some() && self.has_joined {
+            let back = self.local.connection_event(ConnectionState::Back, None, None);
+            self.local.emit(&back);
+        }
         self.has_joined = true;
-        self.trouble = None;
         for contact in self.contacts.iter_mut() {
             contact.reconnected(&server);
         }
@@ -62,25 +96,24 @@ impl Engine {
         self.resume_fetches();
     }
 
-    /// There is no server. Commands that do not wait for one end here, unless the server was there before: then it is
+    /// There is no server. Requests end here. So do commands that last, unless the server was there before: then it is
     /// most likely being restarted.
-    fn unreachable(&mut self, why: String) {
-        if self.has_joined {
-            self.trouble = Some(why);
-            return;
-        }
-        let waits = |kind: &TaskKind| {
-            matches!(
-                kind,
-                TaskKind::View | TaskKind::Drain | TaskKind::Send { until: Until::Delivered { .. }, .. }
-            )
+    fn unreachable(&mut self, why: String, retry: Option<Duration>) {
+        let has_joined = self.has_joined;
+        let ends = |kind: &TaskKind| match kind {
+            TaskKind::Search { .. } | TaskKind::Who { .. } | TaskKind::Send { until: Until::Sent, .. } => {
+                true
+            }
+            TaskKind::View | TaskKind::Drain | TaskKind::Send { .. } => false,
+            _ => !has_joined,
         };
         let mut failures = Vec::new();
-        for task in self.local.tasks.iter().filter(|task| !waits(&task.kind)) {
+        for task in self.local.tasks.iter().filter(|task| ends(&task.kind)) {
             let error = match task.kind {
                 TaskKind::Send { .. } => {
                     format!("{why}; the message is queued on disk and goes when this peer runs again")
                 }
+                _ if has_joined => format!("not connected to {}: {why}", self.local.server),
                 _ => why.clone(),
             };
             failures.push((task.client, error));
@@ -88,14 +121,17 @@ impl Engine {
         for (client, error) in failures {
             self.local.tell(client, Event::error(error));
         }
-        self.local.end_tasks(Ending::NoConnection, |task| !waits(&task.kind));
-        self.say_trouble(why);
+        self.local.end_tasks(Ending::NoConnection, |task| ends(&task.kind));
+        self.say_trouble(why, retry);
     }
 
-    /// Tells all clients, once until the next connection, why there is none.
-    fn say_trouble(&mut self, why: String) {
-        if self.trouble.is_none() {
+    /// Tells all clients why there is no connection, each reason once until the next connection.
+    fn say_trouble(&mut self, why: String, retry: Option<Duration>) {
+        if !self.has_joined && self.trouble.is_none() {
             self.local.tell_all(&Event::error(format!("{why}; trying again")), |_| true);
+        } else if self.has_joined && self.trouble.as_ref() != Some(&why) {
+            let trying = self.local.connection_event(ConnectionState::Trying, Some(why.clone()), retry);
+            self.local.emit(&trying);
         }
         self.trouble = Some(why);
     }
@@ -107,7 +143,7 @@ impl Engine {
             // A restart: the next attempt finds the server again or says that it does not.
             ErrorCode::ShuttingDown => {}
             ErrorCode::Busy | ErrorCode::TimedOut => {
-                self.say_trouble(format!("the server does not let this peer in: {detail}"));
+                self.say_trouble(format!("the server does not let this peer in: {detail}"), None);
             }
             // A frame may have been damaged on its way. The next attempt tells.
             ErrorCode::Malformed
@@ -116,7 +152,9 @@ impl Engine {
             | ErrorCode::OutOfPlace
             | ErrorCode::BadEnvelope
             | ErrorCode::BadCard
-            | ErrorCode::BadProof => self.unreachable(format!("the server ends the session: {detail}")),
+            | ErrorCode::BadProof => {
+                self.unreachable(format!("the server ends the session: {detail}"), None);
+            }
             ErrorCode::NameTaken | ErrorCode::Superseded => {
                 let why = format!("the server ends the session: {detail}");
                 self.local.emit(&Event::error(why.clone()));

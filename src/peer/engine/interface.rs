@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -49,6 +49,8 @@ pub struct Start {
     pub name: PeerName,
     /// Its private keys.
     pub keys: Keys,
+    /// The server's address, as clients are told it.
+    pub server: String,
     /// Its settings.
     pub options: Options,
     /// What the disk holds.
@@ -153,12 +155,12 @@ pub enum Net {
     },
     /// The bodies of frames, in order.
     Frames(Vec<Bytes>),
-    /// The server cannot be reached. The connection is retried.
-    Unreachable(String),
+    /// The server cannot be reached: why, and after which time the connection is tried again.
+    Unreachable(String, Duration),
     /// The server has refused this peer or ended its session.
     Refused(ErrorCode, String),
-    /// The connection is lost. It is retried.
-    Lost,
+    /// The connection is lost. It is tried again after this time.
+    Lost(Duration),
 }
 
 /// The files that this peer shares.

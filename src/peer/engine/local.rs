@@ -24,6 +24,8 @@ pub(super) struct Local {
     pub(super) name: PeerName,
     pub(super) keys: Keys,
     pub(super) card: Card,
+    /// The server's address, as clients are told it.
+    pub(super) server: String,
     pub(super) options: Options,
     pub(super) rng: StdRng,
     pub(super) now: Now,

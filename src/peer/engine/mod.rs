@@ -77,7 +77,7 @@ pub struct Engine {
 impl Engine {
     /// An engine over what is on disk.
     pub fn new(start: Start, now: Now) -> Self {
-        let Start { name, keys, options, mut loaded, records, mut rng } = start;
+        let Start { name, keys, server, options, mut loaded, records, mut rng } = start;
         let showing = Showing::load(&loaded);
         let mut contacts = Contacts::load(&mut loaded);
         let me = contacts.of(&name);
@@ -99,6 +99,7 @@ impl Engine {
             name,
             keys,
             card,
+            server,
             options,
             rng,
             now,

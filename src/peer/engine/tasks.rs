@@ -48,7 +48,7 @@ impl Task {
     /// Whether its client is to be shown an event.
     fn concerns(&self, event: &Event) -> bool {
         match (&self.kind, event) {
-            (_, Event::Joined { .. } | Event::Error { .. }) => true,
+            (_, Event::Joined { .. } | Event::Connection { .. } | Event::Error { .. }) => true,
             // Messages are sent by `showing`.
             (
                 _,
@@ -130,6 +130,12 @@ impl Local {
     pub(super) fn fail(&mut self, client: ClientId, why: impl Into<String>) {
         self.tell(client, Event::error(why));
         self.done(client, Ending::Failed);
+    }
+
+    /// Ends a command that needs the server, which is away.
+    pub(super) fn fail_without_server(&mut self, client: ClientId, why: String) {
+        self.tell(client, Event::error(why));
+        self.done(client, Ending::NoConnection);
     }
 
     /// Ends the tasks that `of` selects.

@@ -197,6 +197,7 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let start = Start {
         name: config.name.clone(),
         keys,
+        server: config.server.clone(),
         options: config.options.clone(),
         loaded: disk.load()?,
         records: disk.records(),

@@ -189,7 +189,7 @@ impl Shell {
                 if let Input::Gone(client) = &*input {
                     self.clients.remove(client);
                 }
-                if let Input::Net(Net::Lost | Net::Refused(..) | Net::Unreachable(_)) = &*input {
+                if let Input::Net(Net::Lost(_) | Net::Refused(..) | Net::Unreachable(..)) = &*input {
                     self.writer = None;
                 }
                 return Some(*input);
@@ -364,7 +364,8 @@ impl Shell {
         let card = self.engine.card().as_bytes().to_vec();
         match Connection::start(self.server.clone(), card, self.messages.clone()) {
             Ok(connection) => self.connection = Some(connection),
-            Err(e) => self.later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}")))),
+            Err(e) => self
+                .later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}"), Duration::ZERO))),
         }
     }
 

@@ -1,0 +1,55 @@
+//! The server goes and comes back: every client of a peer is told so at once, and no request hangs.
+
+use std::time::{Duration, Instant};
+
+use integration::{Process, Sandbox, Server};
+use serde_json::Value;
+
+/// A request without a server is answered within this time, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+fn is_connection(state: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["state"] == state
+}
+
+#[test]
+fn every_client_hears_that_the_server_is_gone_and_that_it_is_back() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (address, data) = (server.address(), server.data().to_owned());
+    let (a, b) = (sandbox.peer("A", address), sandbox.peer("B", address));
+    let mut prompt = a.start(&[]);
+    prompt.event("joined", |_| true);
+    // Two commands that the prompt's process carries out, and one with a process of its own.
+    let clients = [a.start(&["listen"]), a.start(&["share"]), b.start(&["listen"])];
+    for client in &clients {
+        client.event("joined", |_| true);
+    }
+    server.stop();
+    for client in clients.iter().chain([&prompt]) {
+        let lost = client.event("connection", is_connection("lost"));
+        assert_eq!(lost["server"], address.to_string());
+        assert!(lost["retry_ms"].as_u64().is_some_and(|ms| ms < 5_000), "{lost}");
+        client.event("connection", is_connection("trying"));
+    }
+    let begun = Instant::now();
+    prompt.type_line("/who");
+    prompt.event("error", |e| e["message"].as_str().is_some_and(|m| m.contains("not connected")));
+    for command in [&["who"][..], &["search", "sea"], &["get", "x.txt"]] {
+        a.run(command).expect(2).says(&["not connected", &address.to_string()]);
+    }
+    a.run(&["send", "B", "hello"]).expect(2).says(&["not connected", "queued on disk"]);
+    assert!(begun.elapsed() < AT_ONCE, "it took {:?}", begun.elapsed());
+    // A client that comes now is told as well.
+    let late = a.start(&["listen"]);
+    late.event("connection", is_connection("trying"));
+
+    let _server = Server::start_at(&data, &address.to_string());
+    for client in clients.iter().chain([&prompt, &late]) {
+        client.event("connection", is_connection("back"));
+    }
+    clients[2].event("message", |m| m["text"] == "hello");
+    let count =
+        |client: &Process| client.events("connection", 1).iter().filter(|e| e["state"] == "lost").count();
+    assert!(clients.iter().all(|client| count(client) == 1), "each loss is told once");
+}
