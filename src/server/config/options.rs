@@ -85,7 +85,7 @@ pub(super) struct ServerOptions {
     pub(super) write_timeout: Setting<Duration>,
     /// Give each HTTP connection a thread from its first byte to its last, instead of only while it waits for the disk or a
     /// password
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) http_threads: bool,
     /// Cache at most this many bytes of files in memory, all sites together
     #[arg(long, value_name = "SIZE", default_value = "64M")]
@@ -100,12 +100,12 @@ pub(super) struct ServerOptions {
     #[arg(long, help_heading = "Logs", value_name = "FORMAT", value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,
     /// Print only the addresses, warnings and errors
-    #[arg(long, help_heading = "Logs", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, help_heading = "Logs", value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) quiet: bool,
     /// Append a line for each HTTP request to this file
     #[arg(long, help_heading = "Logs", value_name = "FILE")]
     pub(super) access_log: Option<PathBuf>,
-    /// Write the access log in this format [default: combined]
+    /// Write the access log in this format: combined or json [default: combined]
     #[arg(long, help_heading = "Logs", value_name = "FORMAT")]
     pub(super) access_log_format: Option<Setting<AccessLogFormat>>,
 }
@@ -123,19 +123,19 @@ pub(super) struct SiteOptions {
     #[arg(long, value_name = "DIR", default_value = "www")]
     pub(super) root: PathBuf,
     /// List the contents of directories without index.html
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) listing: bool,
     /// Serve files whose names start with a dot
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) hidden_files: bool,
     /// Answer /a with a.html if there is no a
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) clean_urls: bool,
     /// For single-page applications: answer with index.html if there is no file and the last part of the path has no dot
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub(super) spa: bool,
     /// Compress responses for browsers that accept it
-    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set, default_value = "on")]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "on")]
     pub(super) compression: bool,
     /// Add a header field to all responses, or to those whose path matches a pattern ('*.pdf X-Robots-Tag: noindex'); may be
     /// repeated

@@ -101,6 +101,7 @@ fn the_defaults_are_those_of_the_actors() {
     {
         assert!(help.contains(&format!("[default: {default}]")), "{default}");
     }
+    assert!(!help.contains("true, false"), "switches are on or off");
     assert_eq!(loaded(&["--connections-per-address=12288"], &[]), loaded(&[], &[]));
     let log = "--access-log=/log";
     assert_eq!(loaded(&[log, "--access-log-format=combined"], &[]), loaded(&[log], &[]));
