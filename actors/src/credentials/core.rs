@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::file::User;
 use super::hash::PASSWORD_BYTES_MAX;
-use crate::commands::credentials::{ANSWER_TIMEOUT, Command};
+use crate::commands::credentials::Verify;
 use crate::runtime::{Core, Now};
 
 /// What a wrong name costs while nobody is in the file.
@@ -29,13 +29,11 @@ pub(super) struct Work<'a> {
 }
 
 impl Core for Users {
-    type Command = Command;
+    type Command = Verify;
     type Out = ();
 
-    fn handle(&mut self, now: Now, command: Command, (): &mut ()) {
-        let Command::Verify { user, password, asked, reply } = command;
-        // After that nobody waits for it any more.
-        if now.instant.saturating_duration_since(asked) < ANSWER_TIMEOUT {
+    fn handle(&mut self, now: Now, Verify { user, password, reply }: Verify, (): &mut ()) {
+        if !reply.has_expired(now.instant) {
             reply.answer(self.verify(&user, &password));
         }
     }

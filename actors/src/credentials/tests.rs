@@ -10,9 +10,9 @@ use super::core::{Users, Work};
 use super::file::COSTS;
 use super::shell::{Look, UsersFile};
 use super::*;
-use crate::commands::credentials::{Command, Unavailable, detached};
+use crate::commands::credentials::{Verify, detached};
 use crate::http::VerifiedKey;
-use crate::runtime::reply;
+use crate::runtime::{NoAnswer, reply};
 
 /// Of "myPassword", from the documentation of Apache's httpd.
 const APACHE: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
@@ -249,21 +249,20 @@ fn a_full_mailbox_is_said_at_once_and_so_is_the_end() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| handle.verify("ann", secret("a")));
         wait_until("a request waits", || !mailbox.is_empty());
-        assert_eq!(handle.verify("bob", secret("b")), Err(Unavailable::Busy));
-        let Command::Verify { user, password, reply, .. } = mailbox.next().expect("it is open");
+        assert_eq!(handle.verify("bob", secret("b")), Err(NoAnswer::Busy));
+        let Verify { user, password, reply } = mailbox.next().expect("it is open");
         assert_eq!((&*user, &**password), ("ann", "a"));
         reply.answer(true);
         assert_eq!(waiting.join().expect("it does not panic"), Ok(true));
     });
     drop(mailbox);
-    assert_eq!(handle.verify("ann", secret("a")), Err(Unavailable::Ended));
+    assert_eq!(handle.verify("ann", secret("a")), Err(NoAnswer::Dropped));
 }
 
 #[test]
 fn no_password_and_no_hash_is_shown_by_debug() {
     let (reply, _pending) = reply();
-    let command =
-        Command::Verify { user: "ann".to_owned(), password: secret("hunter2"), asked: Instant::now(), reply };
+    let command = Verify { user: "ann".to_owned(), password: secret("hunter2"), reply };
     let users = parse(&format!("ann:{APACHE}")).expect("it is good");
     let said = format!("{command:?} {users:?} {:?}", VerifiedKey::of(b"hunter2"));
     assert!(!said.contains("hunter2") && !said.contains(&APACHE[7..]), "{said}");

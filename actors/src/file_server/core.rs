@@ -21,7 +21,7 @@ use super::watch::Report;
 use crate::commands::asset::Said;
 use crate::commands::asset::{Asset, Body, Representation};
 use crate::commands::cache_counts::CacheCounts;
-use crate::commands::file_server::{ANSWER_TIMEOUT, Find, Found};
+use crate::commands::file_server::{Find, Found};
 use crate::runtime::{self, Now};
 use crate::site::SiteConfig;
 
@@ -154,9 +154,8 @@ impl<D: Disk> Core<D> {
     }
 
     /// Answers a session.
-    pub(super) fn answer(&mut self, now: Now, Find { path, asked, reply }: Find) {
-        // Whoever asked that long ago does not wait any more.
-        if now.instant.saturating_duration_since(asked) > ANSWER_TIMEOUT {
+    pub(super) fn answer(&mut self, now: Now, Find { path, reply }: Find) {
+        if reply.has_expired(now.instant) {
             return;
         }
         reply.answer(match path {

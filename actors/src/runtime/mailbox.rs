@@ -1,15 +1,17 @@
 //! Mailboxes: bounded, drained in batches, with a second lane for what an actor has asked others to do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select, unbounded};
+
+use super::{NoAnswer, Reply, reply};
 
 /// The actor behind an address has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the actor has ended")]
 pub struct Closed;
 
-/// Why a command was not taken; it is handed back.
+/// A command that was not taken, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unsent<C> {
     /// The mailbox is full.
@@ -27,11 +29,10 @@ impl<C> Unsent<C> {
     }
 }
 
-/// What lies in a mailbox.
 #[derive(Debug)]
 enum Letter<C> {
     Command(C),
-    /// The owner of the actor wants it to end, whoever still has an address.
+    /// The actor is to end, whoever still has an address.
     End,
 }
 
@@ -66,50 +67,35 @@ impl<C> Address<C> {
         })
     }
 
-    /// Lets the actor end after what is in its mailbox now.
+    /// Sends a request and waits for the answer, at most `timeout`. A full mailbox is not waited for.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]
+    pub fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> C) -> Result<T, NoAnswer> {
+        let (reply, pending) = reply();
+        self.offer(request(reply.until(Instant::now() + timeout))).map_err(|e| match e {
+            Unsent::Full(_) => NoAnswer::Busy,
+            Unsent::Closed(_) => NoAnswer::Dropped,
+        })?;
+        pending.wait(timeout)
+    }
+
+    /// Ends the actor after what is in its mailbox now.
     pub(super) fn end(&self) {
         // Fails when it has ended already.
         let _ = self.0.send(Letter::End);
     }
 }
 
-/// Where those whom an actor has asked for something tell it what came of it. It has room of its own, so that they never wait
-/// for an actor that may be waiting for them.
-#[derive(Debug)]
-pub struct Answers<C>(Sender<C>);
+/// The address of an actor's second lane, for the results of what it has asked others to do. The lane has its own capacity,
+/// so whoever reports a result never waits for an actor that may be waiting for it.
+pub type Answers<C> = Address<C>;
 
-impl<C> Clone for Answers<C> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<C> Answers<C> {
-    /// Tells it, and waits while a bounded lane is full.
-    ///
-    /// # Errors
-    /// [`Closed`] when the actor has ended.
-    pub fn send(&self, command: C) -> Result<(), Closed> {
-        self.0.send(command).map_err(|_| Closed)
-    }
-
-    /// Tells it if there is room, and never waits.
-    ///
-    /// # Errors
-    /// [`Unsent`] with the command.
-    pub fn offer(&self, command: C) -> Result<(), Unsent<C>> {
-        self.0.try_send(command).map_err(|e| match e {
-            TrySendError::Full(command) => Unsent::Full(command),
-            TrySendError::Disconnected(command) => Unsent::Closed(command),
-        })
-    }
-}
-
-/// The receiving end of a mailbox. `P` is what others can post; answers may be more than that, so the actor takes in `C`.
+/// The receiving end of a mailbox. Others post `P`; the second lane carries `C`, to which a `P` is converted.
 #[derive(Debug)]
 pub struct Mailbox<P, C = P> {
     letters: Receiver<Letter<P>>,
-    answers: Receiver<C>,
+    answers: Receiver<Letter<C>>,
 }
 
 /// Makes a mailbox with room for `capacity` commands.
@@ -119,21 +105,22 @@ pub fn mailbox<P, C: From<P>>(capacity: usize) -> (Address<P>, Mailbox<P, C>) {
 }
 
 impl<P, C: From<P>> Mailbox<P, C> {
-    /// Adds the lane for answers, with room for so many, or for as many as come.
+    /// Opens the second lane, with room for `capacity` answers or without a bound.
     pub fn answers(&mut self, capacity: Option<usize>) -> Answers<C> {
         let (sender, answers) = capacity.map_or_else(unbounded, bounded);
         self.answers = answers;
-        Answers(sender)
+        Address(sender)
     }
 
-    /// Waits for a command or an answer, or until a time, and moves what is there into `batch`: all answers, and at most
-    /// `commands_max` commands. Returns false once the actor is to end; what was sent before is in the batch then.
+    /// Waits for a command or an answer, at most until `until`, and moves into `batch` all answers and at most `commands_max`
+    /// commands. Returns false when the actor is to end; `batch` then has what was sent before.
     pub fn wait(&mut self, until: Option<Instant>, commands_max: usize, batch: &mut Vec<C>) -> bool {
-        batch.extend(self.answers.try_iter().take(self.answers.len()));
+        let answers = self.answers.try_iter().take(self.answers.len());
+        batch.extend(answers.filter_map(|letter| command_of(Some(letter))));
         if !batch.is_empty() {
             return self.take_commands(commands_max, batch);
         }
-        // The usual case, without the cost of waiting for two channels.
+        // Usually a command is there, and then the cost of a `select!` is saved.
         let letter = match self.letters.try_recv() {
             Ok(letter) => Some(letter),
             Err(_) => {
@@ -142,8 +129,8 @@ impl<P, C: From<P>> Mailbox<P, C> {
                     recv(self.letters) -> letter => Some(letter.unwrap_or(Letter::End)),
                     recv(self.answers) -> answer => {
                         match answer {
-                            Ok(answer) => batch.push(answer),
-                            // Nobody is left who could answer.
+                            Ok(answer) => batch.extend(command_of(Some(answer))),
+                            // Every sender is gone.
                             Err(_) => self.answers = never(),
                         }
                         None
@@ -170,22 +157,22 @@ impl<P, C: From<P>> Mailbox<P, C> {
         true
     }
 
-    /// The next command, if there is one. For mailboxes that something else wakes, and for tests.
+    /// The next command, without waiting.
     pub fn try_next(&self) -> Option<P> {
         command_of(self.letters.try_recv().ok())
     }
 
-    /// The next command, if there is one by `deadline`.
+    /// Waits for the next command until `deadline`.
     pub fn next_by(&self, deadline: Instant) -> Option<P> {
         command_of(self.letters.recv_deadline(deadline).ok())
     }
 
-    /// The next command; none when all addresses are gone.
+    /// Waits for the next command; `None` when all addresses are gone.
     pub fn next(&self) -> Option<P> {
         command_of(self.letters.recv().ok())
     }
 
-    /// Whether no command is there.
+    /// Whether there is no command.
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
     }

@@ -1,12 +1,15 @@
 //! One-shot replies: a request carries a [`Reply`], whoever ends up with it answers, the asker holds the [`Pending`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
+    /// The mailbox of the actor is full.
+    #[error("too many requests are waiting")]
+    Busy,
     /// The reply was dropped: the actor has ended or could not take the request.
     #[error("the request was dropped unanswered")]
     Dropped,
@@ -17,32 +20,45 @@ pub enum NoAnswer {
 
 /// The right to answer one request once. Dropping it unanswered is an error at the asker, never a hang.
 #[derive(Debug)]
-pub struct Reply<T>(Sender<T>);
+pub struct Reply<T> {
+    sender: Sender<T>,
+    /// When the asker stops waiting, if that is known.
+    deadline: Option<Instant>,
+}
 
-/// The answer to come.
+/// The asker's end of a [`Reply`].
 #[derive(Debug)]
 pub struct Pending<T>(Receiver<T>);
 
 /// Makes the two ends of one answer.
 pub fn reply<T>() -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = bounded(1);
-    (Reply(sender), Pending(receiver))
+    (Reply { sender, deadline: None }, Pending(receiver))
 }
 
 impl<T> Reply<T> {
-    /// Answers. It never waits; if the asker is gone the answer is dropped.
+    /// With the time at which the asker stops waiting.
+    pub(crate) fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Whether the asker has stopped waiting. An overloaded actor skips such requests: answering them would delay the others.
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Answers without waiting. If the asker is gone the answer is dropped.
     pub fn answer(self, answer: T) {
-        // Nobody listens any more, so nobody misses it.
         let _ = self.try_answer(answer);
     }
 
-    /// Answers. It never waits.
+    /// Answers without waiting.
     ///
     /// # Errors
-    /// Hands the answer back if the asker is gone.
+    /// Returns the answer if the asker is gone.
     pub fn try_answer(self, answer: T) -> Result<(), T> {
         // The channel has room for the one answer that can ever be sent, so this fails only when nobody listens.
-        self.0.try_send(answer).map_err(TrySendError::into_inner)
+        self.sender.try_send(answer).map_err(TrySendError::into_inner)
     }
 }
 
@@ -50,16 +66,8 @@ impl<T> Pending<T> {
     /// Waits for the answer, at most `timeout`.
     ///
     /// # Errors
-    /// [`NoAnswer`] when the reply was dropped or did not come in time.
-    pub fn wait(self, timeout: Duration) -> Result<T, NoAnswer> {
-        self.wait_once(timeout)
-    }
-
-    /// As [`Pending::wait`], for those who look at something else in between and wait on.
-    ///
-    /// # Errors
-    /// [`NoAnswer`]; after [`NoAnswer::TimedOut`] the answer may still come.
-    pub fn wait_once(&self, timeout: Duration) -> Result<T, NoAnswer> {
+    /// [`NoAnswer`]. After [`NoAnswer::TimedOut`] the answer can still come, so the asker may wait again.
+    pub fn wait(&self, timeout: Duration) -> Result<T, NoAnswer> {
         self.0.recv_timeout(timeout).map_err(|e| match e {
             RecvTimeoutError::Timeout => NoAnswer::TimedOut,
             RecvTimeoutError::Disconnected => NoAnswer::Dropped,
@@ -70,6 +78,7 @@ impl<T> Pending<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::{Address, mailbox};
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -87,5 +96,31 @@ mod tests {
             scope.spawn(|| reply.answer(7));
             assert_eq!(pending.wait(SOON), Ok(7));
         });
+    }
+
+    fn ask(address: &Address<Reply<u8>>, timeout: Duration) -> Result<u8, NoAnswer> {
+        address.ask(timeout, |reply| reply)
+    }
+
+    #[test]
+    fn who_asks_learns_of_an_answer_a_full_mailbox_and_the_end() {
+        let (address, mailbox) = mailbox::<Reply<u8>, Reply<u8>>(1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ask(&address, SOON));
+            while mailbox.is_empty() {
+                std::thread::yield_now();
+            }
+            assert_eq!(ask(&address, SOON), Err(NoAnswer::Busy));
+            mailbox.next().expect("a request is there").answer(7);
+            assert_eq!(waiting.join().expect("it does not panic"), Ok(7));
+        });
+        let timeout = Duration::from_millis(1);
+        let before = Instant::now();
+        assert_eq!(ask(&address, timeout), Err(NoAnswer::TimedOut));
+        let request = mailbox.next().expect("a request is there");
+        assert!(!request.has_expired(before), "the asker waits until its timeout");
+        assert!(request.has_expired(Instant::now()), "the asker has stopped waiting");
+        drop(mailbox);
+        assert_eq!(ask(&address, SOON), Err(NoAnswer::Dropped));
     }
 }

@@ -71,7 +71,7 @@ fn refuse(transport: &Transport, code: ErrorCode, detail: &str) -> io::Result<()
 fn wait(pending: &Pending<Partner>, stopping: &AtomicBool) -> Result<Partner, NoAnswer> {
     let deadline = Instant::now() + SPLICE_WAIT;
     loop {
-        match pending.wait_once(STOP_LOOK) {
+        match pending.wait(STOP_LOOK) {
             Err(NoAnswer::TimedOut) if Instant::now() < deadline && !stopping.load(Ordering::Relaxed) => {}
             answer => return answer,
         }

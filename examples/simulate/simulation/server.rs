@@ -164,7 +164,7 @@ impl World {
         let (reply, joined) = reply();
         let port = connection.mailbox.clone();
         tell(&mut process.router, now, Command::Join { session: link, card, port, reply });
-        match joined.wait_once(Duration::ZERO).expect("the Router answers at once") {
+        match joined.wait(Duration::ZERO).expect("the Router answers at once") {
             Ok(joined) => {
                 let is_written = joined.written.is_none();
                 connection.written = joined.written;
@@ -250,7 +250,7 @@ impl World {
     /// True if it has changed anything for others.
     fn serve_one(&mut self, link: LinkId) -> bool {
         let Some(connection) = self.connection(link) else { return false };
-        match connection.written.as_ref().map(|written| written.wait_once(Duration::ZERO)) {
+        match connection.written.as_ref().map(|written| written.wait(Duration::ZERO)) {
             None | Some(Err(NoAnswer::TimedOut)) => {}
             Some(answer) => {
                 connection.written = None;

@@ -249,7 +249,7 @@ fn a_poller_asks_no_actor_and_opens_no_file() {
     // The listener removes the name of a Unix socket at the end.
     files.retain(|file| !file.path.ends_with("/listener.rs"));
     let waits = |path: &str| {
-        let asks = [".find", ".verify", ".publish", ".search", ".wait_once"];
+        let asks = [".find", ".verify", ".publish", ".search", ".ask"];
         touches_files(path)
             || is_in(path, "crate::runtime::Pending")
             || path == "std::thread::sleep"

@@ -209,7 +209,7 @@ impl Bench {
     pub(super) fn find(&mut self, path: &str) -> Found {
         let (reply, pending) = reply();
         let path = SitePath::decode(path, false).expect("the test gives a good path");
-        self.core.answer(self.now, Find { path: Some(path), asked: self.now.instant, reply });
+        self.core.answer(self.now, Find { path: Some(path), reply });
         pending.wait(SOON).expect("the core answers at once")
     }
 
