@@ -6,69 +6,97 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 pub(crate) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+
+/// A number that any thread can read.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, less: u64) {
+        self.0.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The counters of one poller, or of all sessions together. The alignment keeps them on cache lines that no other thread
 /// writes to, so that pollers do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WebCounts {
-    /// Requests by the first digit of the status; entry 0 is unused.
-    pub(crate) requests: [AtomicU64; 6],
-    /// Bytes of response bodies.
-    pub(crate) body_bytes: AtomicU64,
+    /// Responses by the first digit of the status; entry 0 is unused. Counted when they begin.
+    pub(crate) requests: [Count; 6],
+    /// Bytes of response bodies that were sent. Counted when the response ends.
+    pub(crate) body_bytes: Count,
     /// Accepted connections.
-    pub(crate) accepted: AtomicU64,
+    pub(crate) accepted: Count,
     /// Connections refused because there were too many.
-    pub(crate) turned_away: AtomicU64,
+    pub(crate) turned_away: Count,
     /// Connections closed by a timeout.
-    pub(crate) timed_out: AtomicU64,
-    /// How often a connection was handed to a session because its answer had to wait.
-    pub(crate) waited: AtomicU64,
+    pub(crate) timed_out: Count,
+    /// How often a connection was handed to a session because its response had to wait.
+    pub(crate) waited: Count,
     /// Sessions at work now.
-    pub(crate) sessions: AtomicU64,
+    pub(crate) sessions: Count,
 }
 
 impl WebCounts {
-    /// Counts one response, when it begins.
     pub(crate) fn count_answer(&self, status: u16) {
         if let Some(requests) = self.requests.get(usize::from(status / 100)) {
-            requests.fetch_add(1, Ordering::Relaxed);
+            requests.add(1);
         }
-    }
-
-    /// Counts the bytes of a body that were sent, when it ends.
-    pub(crate) fn count_body(&self, bytes: u64) {
-        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 /// The sum of one counter over all threads.
-pub(crate) fn sum(counts: &[Arc<WebCounts>], of: impl Fn(&WebCounts) -> &AtomicU64) -> u64 {
-    counts.iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum()
+pub(crate) fn sum(counts: &[Arc<WebCounts>], of: impl Fn(&WebCounts) -> &Count) -> u64 {
+    counts.iter().map(|counts| of(counts).get()).sum()
+}
+
+/// The counters of the cache of one FileServer, which alone writes them.
+#[derive(Debug, Default)]
+pub(crate) struct CacheCounts {
+    /// Requests to FileServer that the cache answered. What a session answers from a lease does not count.
+    pub(crate) hits: Count,
+    /// Files that were read.
+    pub(crate) misses: Count,
+    /// Leases that ended because of a change, or because compressed forms were ready.
+    pub(crate) revocations: Count,
+    /// Leases that ended to make room.
+    pub(crate) evictions: Count,
+    /// Files that were compressed.
+    pub(crate) compressed: Count,
+    /// Files in the cache now.
+    pub(crate) entries: Count,
+    /// Bytes in the cache now.
+    pub(crate) bytes: Count,
 }
 
 /// A page of metrics in the text format.
 pub(crate) struct Page<'a>(pub(crate) DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    /// Adds a value that goes up and down.
-    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(metric)
+    /// Adds one value. The name of a counter lacks the suffix `_total`, which the encoder adds.
+    pub(crate) fn value(&mut self, kind: MetricType, name: &str, help: &str, value: u64) -> fmt::Result {
+        encode_value(self.0.encode_descriptor(name, help, None, kind)?, kind, value)
     }
 
-    /// Adds a value that only grows. `name` lacks the suffix `_total`, which the encoder adds.
-    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(metric)
-    }
-
-    /// Adds a metric with a sample for each value of one label. `name` is as for [`Page::counter`].
+    /// Adds a metric with a sample for each value of one label.
     pub(crate) fn by_label<'l>(
         &mut self,
         kind: MetricType,
@@ -79,14 +107,16 @@ impl Page<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
         for (text, value) in samples {
-            let labels = [(label, text)];
-            let sample = metric.encode_family(&labels)?;
-            match kind {
-                MetricType::Counter => ConstCounter::new(value).encode(sample)?,
-                _ => ConstGauge::new(value).encode(sample)?,
-            }
+            encode_value(metric.encode_family(&[(label, text)])?, kind, value)?;
         }
         Ok(())
+    }
+}
+
+fn encode_value(encoder: MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => ConstCounter::new(value).encode(encoder),
+        _ => ConstGauge::new(value).encode(encoder),
     }
 }
 
@@ -95,13 +125,15 @@ pub(crate) fn page_text(collector: impl Collector) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     let mut text = String::new();
-    // Only the writer can fail, and a String takes everything.
+    // Writing into a String cannot fail.
     let _ = prometheus_text::encode(&mut text, &registry);
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use MetricType::{Counter, Gauge};
+
     use super::*;
 
     #[derive(Debug)]
@@ -110,11 +142,11 @@ mod tests {
     impl Collector for Example {
         fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
             let mut page = Page(encoder);
-            page.counter("a", "How many.", 3)?;
-            page.gauge("b", "Now.", u64::MAX)?;
+            page.value(Counter, "a", "How many.", 3)?;
+            page.value(Gauge, "b", "Now.", u64::MAX)?;
             let samples = [("x\"\\\n", 1), ("y", 2)];
-            page.by_label(MetricType::Counter, "c", "Two of them.", "site", samples)?;
-            page.by_label(MetricType::Gauge, "d", "None.", "site", [])
+            page.by_label(Counter, "c", "Two of them.", "site", samples)?;
+            page.by_label(Gauge, "d", "None.", "site", [])
         }
     }
 
@@ -135,7 +167,7 @@ mod tests {
         let counts = [Arc::new(WebCounts::default()), Arc::new(WebCounts::default())];
         for (thread, status, bytes) in [(0, 200, 5), (1, 206, 7), (1, 404, 1)] {
             counts[thread].count_answer(status);
-            counts[thread].count_body(bytes);
+            counts[thread].body_bytes.add(bytes);
         }
         assert_eq!(sum(&counts, |counts| &counts.requests[2]), 2);
         assert_eq!(sum(&counts, |counts| &counts.requests[4]), 1);

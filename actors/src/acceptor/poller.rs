@@ -26,7 +26,7 @@ use crate::config::Limits;
 use crate::handover::{AnswerJob, Arrival, Job, PeerJob, PollerHandle, Returned};
 use crate::http::{Connection, Driver, Responder, Verdict};
 use crate::linux::{self, CpuSet, Epoll, ReadyFor};
-use crate::metrics::WebCounts;
+use crate::metrics::{Count, WebCounts};
 use crate::transport::Transport;
 
 /// Connections accepted in one go, so that those that are here already get their turn.
@@ -238,8 +238,8 @@ impl Poller {
         }
     }
 
-    fn count(&self, of: impl Fn(&WebCounts) -> &AtomicU64) {
-        of(self.driver.responder.counts()).fetch_add(1, Ordering::Relaxed);
+    fn count(&self, of: impl Fn(&WebCounts) -> &Count) {
+        of(self.driver.responder.counts()).add(1);
     }
 
     fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {

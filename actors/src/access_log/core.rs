@@ -1,29 +1,19 @@
-//! What is to be done with a batch of commands: lines that follow one another are written together.
+//! Joins lines that follow one another, so that a batch is one write.
 
 use crate::commands::access_log::Command;
 use crate::runtime::{Core, Now};
 
-/// What the shell has to do, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Write these lines.
-    Write(Vec<u8>),
-    /// Open the file anew.
-    Reopen,
-}
-
-/// Gathers lines. It keeps nothing between batches.
+/// Has no state. Its output is the input with neighbouring lines joined.
 pub(super) struct Lines;
 
 impl Core for Lines {
     type Command = Command;
-    type Out = Vec<Step>;
+    type Out = Vec<Command>;
 
-    fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Step>) {
+    fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Command>) {
         match (command, out.last_mut()) {
-            (Command::Write(more), Some(Step::Write(lines))) => lines.extend_from_slice(&more),
-            (Command::Write(lines), _) => out.push(Step::Write(lines)),
-            (Command::Reopen, _) => out.push(Step::Reopen),
+            (Command::Write(more), Some(Command::Write(lines))) => lines.extend_from_slice(&more),
+            (command, _) => out.push(command),
         }
     }
 }
@@ -34,16 +24,11 @@ mod tests {
 
     #[test]
     fn lines_are_gathered_up_to_where_the_file_is_opened_anew() {
+        let write = |lines: &str| Command::Write(lines.into());
         let mut out = Vec::new();
-        let commands = [
-            Command::Write(b"1\n".to_vec()),
-            Command::Write(b"2\n".to_vec()),
-            Command::Reopen,
-            Command::Write(b"3\n".to_vec()),
-        ];
-        for command in commands {
+        for command in [write("1\n"), write("2\n"), Command::Reopen, write("3\n")] {
             Lines.handle(Now::read(), command, &mut out);
         }
-        assert_eq!(out, [Step::Write(b"1\n2\n".to_vec()), Step::Reopen, Step::Write(b"3\n".to_vec())]);
+        assert_eq!(out, [write("1\n2\n"), Command::Reopen, write("3\n")]);
     }
 }

@@ -1,7 +1,7 @@
-//! The access log: one line a request, in a file.
+//! The access log: a file with one line for each request.
 //!
-//! Threads that answer requests gather their lines and hand them over together; they never wait for the disk. An actor
-//! of its own writes them, and opens the file anew when it is told that the file was moved.
+//! Threads that answer requests hand their lines over in batches, so that they never wait for the disk. This actor writes the
+//! lines, and opens the file again after it was renamed.
 
 mod core;
 mod shell;
@@ -16,10 +16,10 @@ use crate::runtime::{Running, mailbox, start as start_actor};
 use core::Lines;
 use shell::Log;
 
-/// How many batches of lines may wait; threads keep some more themselves.
+/// How many batches can wait. Beyond that, threads keep their lines themselves for a while.
 const MAILBOX_COMMANDS: usize = 256;
 
-/// Why the access log cannot be written.
+/// Why the access log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The file cannot be opened.
@@ -30,12 +30,12 @@ pub enum StartError {
         /// What the system said.
         cause: std::io::Error,
     },
-    /// No thread.
+    /// The system has no thread for it.
     #[error("cannot start a thread for the access log: {0}")]
     Thread(std::io::Error),
 }
 
-/// Opens the file and starts to write.
+/// Opens the file and starts the actor.
 ///
 /// # Errors
 /// [`StartError`]
@@ -65,7 +65,7 @@ mod tests {
         log.write(b"one\n".to_vec()).expect("there is room");
         log.reopen();
         log.write(b"two\n".to_vec()).expect("there is room");
-        // Reopening the same file adds to it.
+        // Opening the same file again appends to it.
         let since = Instant::now();
         while std::fs::read(&path).expect("it is there") != b"one\ntwo\n" {
             assert!(since.elapsed() < Duration::from_secs(20), "nothing was written");

@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! The access log's thread and file.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,26 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::core::{Lines, Step};
+use super::core::Lines;
+use crate::commands::access_log::Command;
 use crate::runtime::{Now, Shell};
 
-/// Addresses and what people looked at are not for everybody on the machine.
+/// Other users of the machine must not see who has requested what.
 const MODE: u32 = 0o640;
-/// How often it is said that the disk does not take the lines.
+/// How often lost lines are reported at most.
 const NOTICE: Duration = Duration::from_secs(60);
 
 pub(super) fn open(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(MODE).open(path)
 }
 
-/// The open file.
 pub(super) struct Log {
-    steps: Vec<Step>,
+    steps: Vec<Command>,
     file: File,
     path: PathBuf,
     lost: Arc<AtomicU64>,
     last_notice: Option<Instant>,
-    /// Whether the last write failed, perhaps in the middle of a line.
+    /// Whether the last write failed, possibly in the middle of a line.
     is_torn: bool,
 }
 
@@ -37,7 +37,7 @@ impl Log {
     }
 
     fn write(&mut self, lines: &[u8]) {
-        // What comes next is a line of its own.
+        // Ends an incomplete line.
         let line_end: &[u8] = if self.is_torn && !lines.is_empty() { b"\n" } else { b"" };
         let failed = self.file.write_all(line_end).and_then(|()| self.file.write_all(lines)).err();
         self.is_torn = failed.is_some() || (self.is_torn && lines.is_empty());
@@ -61,7 +61,7 @@ impl Log {
             }
             Err(error) => {
                 let path = self.path.display();
-                tracing::warn!(target: "access_log", %path, %error, "cannot be opened anew; going on with the old file");
+                tracing::warn!(target: "access_log", %path, %error, "the access log cannot be opened again; writing to the old file");
             }
         }
     }
@@ -70,15 +70,15 @@ impl Log {
 impl Shell for Log {
     type Core = Lines;
 
-    fn out(&mut self) -> &mut Vec<Step> {
+    fn out(&mut self) -> &mut Vec<Command> {
         &mut self.steps
     }
 
     fn settle(&mut self, _core: &mut Lines, _now: Now) -> Option<Instant> {
         for step in std::mem::take(&mut self.steps) {
             match step {
-                Step::Write(lines) => self.write(&lines),
-                Step::Reopen => self.reopen(),
+                Command::Write(lines) => self.write(&lines),
+                Command::Reopen => self.reopen(),
             }
         }
         None

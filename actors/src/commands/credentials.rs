@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::metrics::Count;
 use crate::runtime::{Address, NoAnswer, Reply};
 
 /// How long a session waits for an answer. After that it answers its client with 503.
@@ -31,7 +32,8 @@ impl fmt::Debug for Verify {
 pub struct CredentialsHandle {
     pub(crate) address: Address<Verify>,
     pub(crate) generation: Arc<AtomicU64>,
-    pub(crate) checked: Arc<AtomicU64>,
+    /// How many passwords were checked since the start.
+    pub(crate) checked: Arc<Count>,
 }
 
 impl CredentialsHandle {
@@ -43,13 +45,8 @@ impl CredentialsHandle {
     /// # Errors
     /// [`NoAnswer`], at once when the mailbox is full.
     pub fn verify(&self, user: &str, password: Zeroizing<String>) -> Result<bool, NoAnswer> {
-        self.checked.fetch_add(1, Ordering::Relaxed);
+        self.checked.add(1);
         self.address.ask(ANSWER_TIMEOUT, |reply| Verify { user: user.to_owned(), password, reply })
-    }
-
-    /// How many passwords were checked since the start.
-    pub fn checked(&self) -> u64 {
-        self.checked.load(Ordering::Relaxed)
     }
 
     /// The version of the users file in use. To cache an answer of [`CredentialsHandle::verify`], read the generation before

@@ -7,7 +7,7 @@ use wire::http::SitePath;
 
 use super::absence::Absence;
 use super::asset::Asset;
-use super::cache_counts::CacheCounts;
+use crate::metrics::CacheCounts;
 use crate::runtime::{Address, NoAnswer, Reply};
 
 /// How long a session waits for an answer. After that it answers its client with 503.
@@ -67,11 +67,6 @@ impl FileServerHandle {
     /// [`NoAnswer`], at once when the mailbox is full.
     pub fn find(&self, path: Option<SitePath>) -> Result<Found, NoAnswer> {
         self.address.ask(ANSWER_TIMEOUT, |reply| Find { path, reply })
-    }
-
-    /// The counters of the cache.
-    pub fn counts(&self) -> &CacheCounts {
-        &self.counts
     }
 }
 

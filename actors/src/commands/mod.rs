@@ -6,7 +6,6 @@
 pub mod absence;
 pub mod access_log;
 pub mod asset;
-pub mod cache_counts;
 pub mod connection;
 pub mod credentials;
 pub mod file_server;

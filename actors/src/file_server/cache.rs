@@ -13,7 +13,7 @@ use wire::http::{Coding, Status};
 
 use super::disk::Stamp;
 use crate::commands::asset::Asset;
-use crate::commands::cache_counts::CacheCounts;
+use crate::metrics::CacheCounts;
 
 /// How many used entries the hand passes in search of an unused one. Where all are used there is nothing to choose.
 const PASSED_MAX: usize = 128;
@@ -106,7 +106,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Cache {
     limits: Limits,
-    counts: Arc<CacheCounts>,
+    pub(super) counts: Arc<CacheCounts>,
     slots: Vec<Option<Entry>>,
     free: Vec<usize>,
     by_key: HashMap<Key, usize>,
@@ -246,7 +246,7 @@ impl Cache {
     fn revoke_asset(&self, asset: &Asset) {
         if !asset.is_revoked() {
             asset.revoke();
-            self.counts.count_revocation();
+            self.counts.revocations.add(1);
         }
     }
 
@@ -263,14 +263,15 @@ impl Cache {
     }
 
     fn note_size(&self) {
-        self.counts.set_kept(self.len() as u64, self.memory_bytes);
+        self.counts.entries.set(self.len() as u64);
+        self.counts.bytes.set(self.memory_bytes);
     }
 
     fn evict(&mut self, index: usize) {
         if let Some(entry) = self.slots.get_mut(index).and_then(Option::take) {
             self.forget(Slot(index), &entry.key, &entry.kept);
             entry.kept.asset.revoke();
-            self.counts.count_eviction();
+            self.counts.evictions.add(1);
         }
     }
 

@@ -20,8 +20,8 @@ use super::listing;
 use super::watch::Report;
 use crate::commands::asset::Said;
 use crate::commands::asset::{Asset, Body, Representation};
-use crate::commands::cache_counts::CacheCounts;
 use crate::commands::file_server::{Find, Found};
+use crate::metrics::CacheCounts;
 use crate::runtime::{self, Now};
 use crate::site::SiteConfig;
 
@@ -100,7 +100,6 @@ pub(super) struct Core<D> {
     /// The number of the watch whose reports count.
     pub(super) watch: u64,
     pub(super) effects: Vec<Effect>,
-    pub(super) counts: Arc<CacheCounts>,
 }
 
 impl<D: Disk> runtime::Core for Core<D> {
@@ -137,7 +136,7 @@ impl<D: Disk> Core<D> {
             disk,
             site,
             rules,
-            cache: Cache::new(limits, Arc::clone(&counts)),
+            cache: Cache::new(limits, counts),
             freshness: Freshness::new(now),
             listed: VecDeque::new(),
             not_found,
@@ -145,7 +144,6 @@ impl<D: Disk> Core<D> {
             compressing: 0,
             watch: 0,
             effects: vec![Effect::Watch(0)],
-            counts,
         };
         // So that they are there when nothing can be read.
         core.error_page(now, Status::InternalServerError);

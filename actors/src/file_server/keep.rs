@@ -51,14 +51,14 @@ impl<D: Disk> Core<D> {
         {
             kept.asset.touch();
             let asset = Arc::clone(&kept.asset);
-            self.counts.count_hit();
+            self.cache.counts.hits.add(1);
             self.want_compression(slot);
             return Ok(Some(asset));
         }
         match self.disk.load(path, self.cache.limits().memory_file_bytes_max)? {
             Entry::Directory => Ok(None),
             Entry::File { stamp, body } => {
-                self.counts.count_miss();
+                self.cache.counts.misses.add(1);
                 Ok(Some(self.keep(now, key, stamp, body)))
             }
         }
@@ -229,7 +229,10 @@ impl<D: Disk> Core<D> {
         if kept.stamp != done.stamp || !is_awaited {
             return;
         }
-        self.counts.count_compressed();
+        self.cache.counts.compressed.add(1);
+        let Some(kept) = self.cache.get_mut(slot) else {
+            return;
+        };
         let bytes: usize = done.coded.iter().map(|(_, content)| content.len()).sum();
         if bytes as u64 > bytes_max {
             kept.compression = Compression::Unwanted;

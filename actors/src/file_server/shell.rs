@@ -10,8 +10,8 @@ use super::core::{Core, Effect, Input};
 use super::disk::RootDirectory;
 use super::watch::{self, Watch};
 use super::{FileServerConfig, StartError};
-use crate::commands::cache_counts::CacheCounts;
 use crate::commands::file_server::{FileServerHandle, Find, OPEN_FILES_MAX};
+use crate::metrics::CacheCounts;
 use crate::runtime::{Address, Answers, Now, Running, Shell, mailbox, start as start_actor};
 
 /// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this

@@ -1,37 +1,34 @@
-//! Health and metrics, on an address of their own (`--admin`).
+//! The health check and the metrics, which have an address of their own (`--admin`).
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::MetricType::{self, Counter, Gauge};
 
 use wire::http::{RequestHead, Status};
 
 use super::brief::Brief;
 use super::sites::Sites;
-use crate::commands::cache_counts::CacheCounts;
-use crate::commands::credentials::CredentialsHandle;
 use crate::commands::gate::Gate;
 use crate::linux;
-use crate::metrics::{self, Page, WebCounts, sum};
+use crate::metrics::{self, CacheCounts, Count, Page, WebCounts, sum};
 
 const HEALTH: &str = "/.well-known/switchboard/health";
 const METRICS: &str = "/metrics";
 
-/// Everything that the metrics are read from.
+/// The sources of the metrics.
 #[derive(Debug)]
 pub(crate) struct Admin {
     pub(crate) sites: Arc<Sites>,
     pub(crate) gate: Arc<Gate>,
-    /// One for each poller, and one for all sessions together.
+    /// Those of each poller, and one for all sessions together.
     pub(crate) web: Vec<Arc<WebCounts>>,
 }
 
 impl Admin {
-    /// The media type and the text of the page that a request asks for.
+    /// Media type and text of the requested page.
     pub(super) fn page(
         self: &Arc<Self>,
         head: &RequestHead<'_>,
@@ -49,44 +46,24 @@ impl Admin {
         }
     }
 
-    fn web(&self, counter: fn(&WebCounts) -> &AtomicU64) -> u64 {
-        sum(&self.web, counter)
-    }
-
     fn push_web(&self, page: &mut Page<'_>) -> fmt::Result {
         let classes = [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
         let requests =
             classes.map(|(digit, class)| (class, sum(&self.web, |counts| &counts.requests[digit])));
         let help = "Requests answered, by the first digit of their status.";
-        page.by_label(MetricType::Counter, "switchboard_http_requests", help, "status", requests)?;
-        page.counter("switchboard_http_body_bytes", "Bytes of bodies sent.", self.web(|c| &c.body_bytes))?;
-        let help = "Answers that had to wait for the disk or for a password to be checked.";
-        page.counter("switchboard_http_waited", help, self.web(|c| &c.waited))?;
-        let help = "Threads that serve a peer or an answer that waits, including the one that answers this.";
-        page.gauge("switchboard_sessions", help, self.web(|c| &c.sessions))?;
-        page.counter("switchboard_connections", "Connections accepted.", self.web(|c| &c.accepted))?;
-        let help = "Connections refused because there were too many.";
-        page.counter("switchboard_connections_turned_away", help, self.web(|c| &c.turned_away))?;
-        let help = "Connections closed because the client was too slow or idle.";
-        page.counter("switchboard_connections_timed_out", help, self.web(|c| &c.timed_out))?;
-        page.gauge("switchboard_connections_open", "Connections open now.", self.gate.open() as u64)
+        page.by_label(Counter, "switchboard_http_requests", help, "status", requests)?;
+        for (kind, name, help, count) in WEB_METRICS {
+            page.value(kind, &format!("switchboard_{name}"), help, sum(&self.web, count))?;
+        }
+        let open = self.gate.open() as u64;
+        page.value(Gauge, "switchboard_connections_open", "Connections open now.", open)
     }
 
     fn push_cache(&self, page: &mut Page<'_>) -> fmt::Result {
-        type Count = fn(&CacheCounts) -> u64;
-        const METRICS: [(&str, MetricType, &str, Count); 7] = [
-            ("hits", MetricType::Counter, "Requests to FileServer answered from its cache.", |c| c.hits()),
-            ("misses", MetricType::Counter, "Files read.", |c| c.misses()),
-            ("revocations", MetricType::Counter, "Leases ended by a change.", |c| c.revocations()),
-            ("evictions", MetricType::Counter, "Leases ended to make room.", |c| c.evictions()),
-            ("compressed", MetricType::Counter, "Contents compressed.", |c| c.compressed()),
-            ("entries", MetricType::Gauge, "Files in the cache.", |c| c.entries()),
-            ("bytes", MetricType::Gauge, "Bytes of files in the cache.", |c| c.bytes()),
-        ];
-        for (name, kind, help, count) in METRICS {
+        for (kind, name, help, count) in CACHE_METRICS {
             let samples = self.sites.all().iter().map(|site| {
                 let host = site.config.hosts.first().map_or("default", String::as_str);
-                (host, count(site.files.counts()))
+                (host, count(&site.files.counts).get())
             });
             page.by_label(kind, &format!("switchboard_cache_{name}"), help, "site", samples)?;
         }
@@ -94,19 +71,59 @@ impl Admin {
     }
 }
 
+/// Kind, name, help and source of a metric.
+type Metric<C> = (MetricType, &'static str, &'static str, fn(&C) -> &Count);
+
+const WEB_METRICS: [Metric<WebCounts>; 6] = [
+    (Counter, "http_body_bytes", "Bytes of bodies sent.", |c| &c.body_bytes),
+    (
+        Counter,
+        "http_waited",
+        "Responses that had to wait for the disk or for a password to be checked.",
+        |c| &c.waited,
+    ),
+    (
+        Gauge,
+        "sessions",
+        "Threads that serve a peer or a response that waits, including the one that answers this.",
+        |c| &c.sessions,
+    ),
+    (Counter, "connections", "Connections accepted.", |c| &c.accepted),
+    (Counter, "connections_turned_away", "Connections refused because there were too many.", |c| {
+        &c.turned_away
+    }),
+    (
+        Counter,
+        "connections_timed_out",
+        "Connections closed because the client was too slow or idle.",
+        |c| &c.timed_out,
+    ),
+];
+
+const CACHE_METRICS: [Metric<CacheCounts>; 7] = [
+    (Counter, "hits", "Requests to FileServer answered from its cache.", |c| &c.hits),
+    (Counter, "misses", "Files read.", |c| &c.misses),
+    (Counter, "revocations", "Leases ended by a change.", |c| &c.revocations),
+    (Counter, "evictions", "Leases ended to make room.", |c| &c.evictions),
+    (Counter, "compressed", "Contents compressed.", |c| &c.compressed),
+    (Gauge, "entries", "Files in the cache.", |c| &c.entries),
+    (Gauge, "bytes", "Bytes of files in the cache.", |c| &c.bytes),
+];
+
 impl Collector for Admin {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         self.push_web(&mut page)?;
         let users = self.sites.all().iter().filter_map(|site| site.users.as_ref());
+        let checked = users.map(|users| users.checked.get()).sum();
         let help = "Passwords of users of a site that were checked.";
-        page.counter("switchboard_passwords_checked", help, users.map(CredentialsHandle::checked).sum())?;
+        page.value(Counter, "switchboard_passwords_checked", help, checked)?;
         self.push_cache(&mut page)?;
         if let Some(bytes) = linux::resident_bytes() {
-            page.gauge("process_resident_memory_bytes", "Resident memory in bytes.", bytes)?;
+            page.value(Gauge, "process_resident_memory_bytes", "Resident memory in bytes.", bytes)?;
         }
         if let Some(descriptors) = linux::open_descriptors() {
-            page.gauge("process_open_fds", "Open file descriptors.", descriptors as u64)?;
+            page.value(Gauge, "process_open_fds", "Open file descriptors.", descriptors as u64)?;
         }
         Ok(())
     }

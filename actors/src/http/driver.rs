@@ -3,7 +3,6 @@
 //! password; a session thread of `--http-threads` waits for all of these itself.
 
 use std::io::ErrorKind;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use wire::frame::PREFACE;
@@ -174,7 +173,7 @@ impl Driver {
         let is_late =
             connection.deadline(&self.limits) <= now && !connection.note_progress(now, &self.limits);
         if is_late && !connection.is_answered_for_good() {
-            self.responder.counts().timed_out.fetch_add(1, Ordering::Relaxed);
+            self.responder.counts().timed_out.add(1);
             if connection.unsent.is_some() {
                 self.cut(connection);
             } else {

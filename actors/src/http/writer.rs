@@ -359,7 +359,7 @@ impl Writer {
 
     fn end_answer(&mut self, bytes: u64, record: &Record<'_>) {
         let bytes_at = match &self.log {
-            Some(log) => record.append_to(self.outbox.lines(), log.handle.format(), &log.clock),
+            Some(log) => record.append_to(self.outbox.lines(), log.handle.format, &log.clock),
             None => 0,
         };
         self.outbox.end_answer(bytes, bytes_at);
@@ -368,12 +368,12 @@ impl Writer {
 
 /// Notes how much of a body was sent. `lines` has the line of the answer, unless it has none.
 fn note_sent(counts: &WebCounts, log: Option<&mut Log>, answer: &Answer, lines: &[u8]) {
-    counts.count_body(answer.body_sent);
+    counts.body_bytes.add(answer.body_sent);
     let [begin, bytes_at, end] = answer.line;
     if let Some(log) = log.filter(|_| begin < end) {
         log.lines.extend_from_slice(&lines[begin..bytes_at]);
         let is_cut = answer.body_sent < answer.body_bytes;
-        append_bytes(&mut log.lines, log.handle.format(), answer.body_sent, is_cut);
+        append_bytes(&mut log.lines, log.handle.format, answer.body_sent, is_cut);
         log.lines.extend_from_slice(&lines[bytes_at..end]);
     }
 }

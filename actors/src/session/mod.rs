@@ -13,7 +13,7 @@ mod transmissions;
 mod untaken;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use crate::commands::index::IndexHandle;
@@ -52,13 +52,13 @@ pub(crate) fn workers(
         let responder = Responder::new(&http, Arc::clone(&admin), Arc::clone(&counts));
         let mut driver = Driver::new(responder, limits.clone());
         Box::new(move |job| {
-            counts.sessions.fetch_add(1, Ordering::Relaxed);
+            counts.sessions.add(1);
             if !isolated(|| run(job, &services, &mut driver)) {
                 tracing::error!(target: "session", "a session panicked; the others go on");
                 driver.responder.reset();
             }
             driver.responder.flush_log();
-            counts.sessions.fetch_sub(1, Ordering::Relaxed);
+            counts.sessions.subtract(1);
         })
     })
 }

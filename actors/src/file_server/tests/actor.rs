@@ -101,7 +101,7 @@ fn files_are_compressed_and_neighbours_found() {
         assert!(find(&served, path).has(Coding::Gzip));
     }
     assert!(find(&served, "/b.css").has(Coding::Zstd));
-    assert_eq!(served.counts().compressed(), 2);
+    assert_eq!(served.counts.compressed.get(), 2);
 }
 
 #[test]
