@@ -1,13 +1,13 @@
 //! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
 
-pub mod acceptor;
-pub mod access_log;
+mod acceptor;
+mod access_log;
 pub mod commands;
 pub mod config;
 pub mod credentials;
-pub mod file_server;
+mod file_server;
 mod handover;
-pub mod http;
+mod http;
 pub mod index;
 mod linux;
 mod metrics;

@@ -23,7 +23,7 @@ const FIRST_BYTES_WAIT: Duration = Duration::from_secs(1);
 
 /// A socket that connections come from.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     door: Door,
     /// The name of a Unix socket of ours, removed at the end.
@@ -37,7 +37,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the system, for example when the address is in use.
-    pub fn bind(address: SocketAddr, is_dual: bool, door: Door) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, is_dual: bool, door: Door) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
@@ -52,7 +52,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the system; `AddrInUse` also when something else has that name.
-    pub fn bind_unix(path: &Path, mode: u32) -> io::Result<Self> {
+    pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<Self> {
         if let Ok(found) = std::fs::symlink_metadata(path) {
             let is_left_behind = found.file_type().is_socket()
                 && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
@@ -75,7 +75,7 @@ impl Listener {
     ///
     /// # Errors
     /// Those of the system; `NotFound` if there are none.
-    pub fn inherited() -> io::Result<Vec<Self>> {
+    pub(crate) fn inherited() -> io::Result<Vec<Self>> {
         let mut found = ListenFd::from_env();
         let mut listeners = Vec::new();
         for index in 0..found.len() {
@@ -103,7 +103,7 @@ impl Listener {
     }
 
     /// The address that it is bound to; none for a Unix socket.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok().and_then(|address| address.as_socket())
     }
 

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::TryRecvError;
 
-pub use self::listener::Listener;
+pub(crate) use self::listener::Listener;
 
 use self::capacity::Capacity;
 use self::inbox::Inbox;
@@ -41,7 +41,7 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// A running Acceptor. Dropping it stops accepting, ends the sessions, and waits for them up to a deadline.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     /// Where it listens for TCP.
     pub addresses: Vec<SocketAddr>,
     /// Where it answers questions about itself.

@@ -154,7 +154,7 @@ impl Poller {
         self.epoll.wait(wait, ready);
         let count = ready.len();
         self.now = Instant::now();
-        self.driver.responder.set_time(SystemTime::now());
+        self.driver.responder.writer.set_time(SystemTime::now());
         for token in ready.drain(..) {
             match token {
                 WAKE => self.take_arrivals(),
@@ -162,7 +162,7 @@ impl Poller {
                 key => self.go_on_with(usize::try_from(key).unwrap_or(usize::MAX)),
             }
         }
-        self.driver.responder.flush_log();
+        self.driver.responder.writer.flush_log();
         self.inbox.handle.count_resting(self.resting.len());
         count
     }
@@ -215,7 +215,7 @@ impl Poller {
                 Door::Public => &shared.gate,
                 Door::Admin => &shared.admin_gate,
             };
-            match gate.enter(visitor.address.map(|address| address.ip())) {
+            match gate.enter(visitor.ip()) {
                 Ok(place) => {
                     self.count(|counts| &counts.accepted);
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
@@ -239,7 +239,7 @@ impl Poller {
     }
 
     fn count(&self, of: impl Fn(&WebCounts) -> &Count) {
-        of(self.driver.responder.counts()).add(1);
+        of(&self.driver.responder.writer.counts).add(1);
     }
 
     fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {
@@ -420,7 +420,7 @@ impl Poller {
     fn end(self) {
         let Self { shared, inbox, pool, mut driver, mut resting, away, .. } = self;
         resting.iter_mut().for_each(|(_, connection)| driver.cut(connection));
-        driver.responder.flush_log();
+        driver.responder.writer.flush_log();
         // What sessions give back from now on is closed.
         drop((inbox, pool, driver, resting));
         let have_ended = |wait| shared.all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);

@@ -39,7 +39,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`]
-pub fn start(config: &AccessLogConfig) -> Result<Running<AccessLogHandle>, StartError> {
+pub(crate) fn start(config: &AccessLogConfig) -> Result<Running<AccessLogHandle>, StartError> {
     let path = config.path.clone();
     let file = shell::open(&path).map_err(|cause| StartError::Open { path: path.clone(), cause })?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);

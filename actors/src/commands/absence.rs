@@ -11,7 +11,7 @@ use crate::linux::is_known_absent;
 /// Nobody reports it when that ends, so whoever relies on it asks before each use, which costs a call for each path and
 /// never waits for a disk.
 #[derive(Debug, Clone)]
-pub struct Absence {
+pub(crate) struct Absence {
     root: Arc<OwnedFd>,
     paths: Vec<PathBuf>,
 }
@@ -22,7 +22,7 @@ impl Absence {
     }
 
     /// Whether it is certain that they still name nothing.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.paths.iter().all(|path| is_known_absent(&self.root, path))
     }
 

@@ -1,24 +1,31 @@
-//! What is known of a connection before a byte was read.
+//! What is known of a connection before its first byte.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// Who is at the other end of a connection.
+/// The client of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Visitor {
-    /// Its address; none on a Unix socket.
+pub(crate) struct Visitor {
+    /// `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    /// Where it came in.
+    /// The kind of the listening socket.
     pub door: Door,
 }
 
-/// What a listening socket is for.
+/// The purpose of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The web sites and the peers.
+pub(crate) enum Door {
+    /// Web sites and peers.
     Public,
-    /// What the server tells about itself.
+    /// Health check and metrics.
     Admin,
+}
+
+impl Visitor {
+    /// The address without the port.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip())
+    }
 }
 
 impl fmt::Display for Visitor {

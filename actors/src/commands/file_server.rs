@@ -26,7 +26,7 @@ pub(crate) struct Find {
 
 /// What a path names.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub(crate) enum Found {
     /// A file. The asset is a lease.
     Asset(Arc<Asset>),
     /// A directory that is shown as a list, in the form that `Accept` asks for. Not a lease.
@@ -55,7 +55,7 @@ pub enum Found {
 
 /// The address of FileServer, and its counters.
 #[derive(Debug, Clone)]
-pub struct FileServerHandle {
+pub(crate) struct FileServerHandle {
     pub(crate) address: Address<Find>,
     pub(crate) counts: Arc<CacheCounts>,
 }
@@ -65,7 +65,7 @@ impl FileServerHandle {
     ///
     /// # Errors
     /// [`NoAnswer`], at once when the mailbox is full.
-    pub fn find(&self, path: Option<SitePath>) -> Result<Found, NoAnswer> {
+    pub(crate) fn find(&self, path: Option<SitePath>) -> Result<Found, NoAnswer> {
         self.address.ask(ANSWER_TIMEOUT, |reply| Find { path, reply })
     }
 }

@@ -1,15 +1,15 @@
 //! What actors say to each other: commands, replies, ids, handles, and ports as traits.
 //!
-//! This room imports no actor, and an actor imports no other actor, only this room; `server.rs` alone knows them all.
-//! `integration/tests/architecture.rs` holds that.
+//! This module imports no actor. An actor imports this module and no other actor. Only `server.rs` knows them all.
+//! `integration/tests/architecture` checks that.
 
-pub mod absence;
-pub mod access_log;
-pub mod asset;
-pub mod connection;
-pub mod credentials;
-pub mod file_server;
-pub mod gate;
+pub(crate) mod absence;
+pub(crate) mod access_log;
+pub(crate) mod asset;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod file_server;
+pub(crate) mod gate;
 pub mod index;
 pub mod router;
 pub mod session;

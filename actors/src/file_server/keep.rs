@@ -203,7 +203,7 @@ impl<D: Disk> Core<D> {
                 && kept.compression == Compression::Waiting
             {
                 kept.compression = Compression::UnderWay;
-                let job = Job { key, stamp: kept.stamp.clone(), body: kept.asset.body().clone() };
+                let job = Job { key, stamp: kept.stamp.clone(), body: kept.asset.plain.body.clone() };
                 self.effects.push(Effect::Compress(job));
                 self.compressing += 1;
             }
@@ -244,8 +244,8 @@ impl<D: Disk> Core<D> {
         }
         let mut said = self.rules.said(&done.key.path, Status::Ok);
         said.varies_by("Accept-Encoding");
-        let plain = kept.asset.plain().clone();
-        let Some(validators) = plain.validators() else {
+        let plain = kept.asset.plain.clone();
+        let Some(validators) = &plain.validators else {
             return;
         };
         let coded = done

@@ -60,7 +60,7 @@ pub enum StartError {
 
 /// What FileServer has to know at its start.
 #[derive(Debug, Clone, Default)]
-pub struct FileServerConfig {
+pub(crate) struct FileServerConfig {
     /// The site that is served.
     pub site: Arc<SiteConfig>,
     /// How much of it is kept: files up to 256 KiB, compressed forms, heads of answers. A lease ends when what it is for has to
@@ -73,7 +73,7 @@ pub struct FileServerConfig {
 ///
 /// # Errors
 /// [`StartError`]
-pub fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
+pub(crate) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
     shell::start(config)
 }
 

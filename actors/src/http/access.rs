@@ -1,71 +1,49 @@
-//! Who may see a site (RFC 7617).
+//! Access control: HTTP Basic authentication (RFC 7617).
 
 use std::time::Instant;
 
 use wire::http::{RequestHead, Status, basic_credentials};
 
 use super::brief::Brief;
-use super::verified::{Verified, VerifiedKey};
+use super::verified::{Proof, Verified, VerifiedKey};
 use crate::commands::credentials::CredentialsHandle;
 
 /// Whether a request may be answered.
 pub(super) enum Access {
-    /// This user may see the answer.
-    Granted(String),
+    /// Yes, to this user.
+    Granted(Box<str>),
     Refused(Brief<'static>),
-    /// A password has to be checked first, which takes long.
+    /// The password is not cached and has to be checked, which takes long.
     Unknown,
 }
 
-/// What proved who somebody is, so that it need not be checked again soon.
-#[derive(Debug, Clone)]
-pub(super) struct Proof {
-    user: String,
-    /// Of the users that it was compared with.
-    generation: u64,
-    key: VerifiedKey,
-}
-
-impl Proof {
-    /// Keeps it.
-    pub(super) fn note(self, verified: &mut Verified) {
-        verified.insert(self.generation, self.key, &self.user, Instant::now());
-    }
-}
-
 fn refused() -> Brief<'static> {
-    Brief::new(Status::Unauthorized, "a name and a password are needed")
+    Brief::new(Status::Unauthorized, "a user name and a password are required")
 }
 
-/// The only `Authorization` of a request.
+/// The value of the `Authorization` field, unless there are several.
 fn authorization<'b>(head: &RequestHead<'b>) -> Option<&'b [u8]> {
     let mut values = head.fields.values("authorization");
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Finds out from what is known already whether a request to a site with `users` may be answered.
-pub(super) fn known(users: &CredentialsHandle, verified: &mut Verified, head: &RequestHead<'_>) -> Access {
+/// Looks a request to a site with `users` up in the cache.
+pub(super) fn cached(users: &CredentialsHandle, verified: &mut Verified, head: &RequestHead<'_>) -> Access {
     let Some(value) = authorization(head) else { return Access::Refused(refused()) };
     match verified.get(users.generation(), VerifiedKey::of(value), Instant::now()) {
-        Some(user) => Access::Granted(user.to_owned()),
+        Some(user) => Access::Granted(user.into()),
         None => Access::Unknown,
     }
 }
 
-/// Checks the password of a request, and waits for that.
-pub(super) fn check(
-    users: &CredentialsHandle,
-    head: &RequestHead<'_>,
-) -> Result<(String, Proof), Brief<'static>> {
+/// Checks the password of a request, and waits for the result.
+pub(super) fn check(users: &CredentialsHandle, head: &RequestHead<'_>) -> Result<Proof, Brief<'static>> {
     let value = authorization(head).ok_or_else(refused)?;
-    // Before the check: the file may change while it goes on.
+    // Read before the check, during which the file may change.
     let generation = users.generation();
     let credentials = basic_credentials(head.fields).ok_or_else(refused)?;
     match users.verify(&credentials.user, credentials.password) {
-        Ok(true) => {
-            let (user, key) = (credentials.user, VerifiedKey::of(value));
-            Ok((user.clone(), Proof { user, generation, key }))
-        }
+        Ok(true) => Ok(Proof { key: VerifiedKey::of(value), generation, user: credentials.user.into() }),
         Ok(false) => Err(refused()),
         Err(_) => Err(Brief::busy()),
     }

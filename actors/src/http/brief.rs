@@ -1,18 +1,17 @@
-//! Short answers that are made on the spot.
+//! Responses without a file, for errors and redirections.
 
 use std::borrow::Cow;
 
 use wire::http::{Method, Status, percent_encode_non_ascii};
 
-/// An answer without a file.
 #[derive(Debug)]
 pub(super) struct Brief<'r> {
     pub(super) status: Status,
-    /// What a person should know.
+    /// The text of the body, for people.
     pub(super) reason: &'r str,
     /// Further header fields, each with its CRLF.
     pub(super) fields: Cow<'r, str>,
-    /// Whether `fields` has all that the site says of the resource.
+    /// Whether `fields` has the fields that the site sets for the requested file. Otherwise the general ones are added.
     pub(super) is_of_resource: bool,
 }
 
@@ -28,10 +27,10 @@ impl<'r> Brief<'r> {
     }
 
     pub(super) fn busy() -> Self {
-        Self::new(Status::ServiceUnavailable, "too much to do; try again in a moment")
+        Self::new(Status::ServiceUnavailable, "the server is overloaded; try again in a moment")
     }
 
-    /// The query is appended unless `location` has one of its own.
+    /// The query of the request is appended unless `location` has its own.
     pub(super) fn redirect(status: Status, location: &str, query: Option<&str>) -> Self {
         let location = percent_encode_non_ascii(location);
         let fields = match query.filter(|_| !location.contains(['?', '#'])) {
@@ -41,7 +40,7 @@ impl<'r> Brief<'r> {
         Self { fields: fields.into(), ..Self::new(status, "it is at another address") }
     }
 
-    /// The answer to a method that does not ask for a file; none to GET and HEAD.
+    /// The response to a method other than GET and HEAD.
     pub(super) fn for_method(method: Method) -> Option<Self> {
         match method {
             Method::Get | Method::Head => None,
@@ -50,9 +49,9 @@ impl<'r> Brief<'r> {
                 ..Self::new(Status::NoContent, "")
             }),
             Method::Other(_) => {
-                Some(Self::new(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are answered here"))
+                Some(Self::new(Status::MethodNotAllowed, "only GET, HEAD and OPTIONS are supported here"))
             }
-            Method::Unknown => Some(Self::new(Status::NotImplemented, "the method is not known")),
+            Method::Unknown => Some(Self::new(Status::NotImplemented, "the method is unknown")),
         }
     }
 }

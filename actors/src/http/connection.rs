@@ -219,7 +219,7 @@ impl Connection {
         loop {
             match self.step(rest, responder, limits, now) {
                 Some(next) => return next,
-                None if responder.outbox().is_full() => return Next::Flush,
+                None if responder.writer.outbox.is_full() => return Next::Flush,
                 None => {}
             }
         }

@@ -6,16 +6,16 @@ use wire::http::{Fields, Method, RequestHead};
 
 use crate::site::Cors;
 
-/// What a script may see of an answer beside what it always may.
+/// The response fields that scripts may read, beside those that the standard always allows.
 const EXPOSED: &str =
     "Access-Control-Expose-Headers: Accept-Ranges, Content-Encoding, Content-Length, Content-Range, ETag\r\n";
 
-/// What a browser may do that has asked first: all that is of use with a file. It need not ask again for a day.
+/// The answer to a preflight request: whatever is useful with a file, valid for a day.
 const ALLOWED: &str = "Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\n\
     Access-Control-Allow-Headers: Authorization, Cache-Control, If-Match, If-Modified-Since, If-None-Match, If-Range, \
     If-Unmodified-Since, Range\r\nAccess-Control-Max-Age: 86400\r\n";
 
-/// The header fields that every answer to a request gets.
+/// The fields of every response.
 pub(super) fn fields(cors: Option<&Cors>, head: &RequestHead<'_>) -> Cow<'static, str> {
     match cors {
         None => "".into(),
@@ -26,14 +26,14 @@ pub(super) fn fields(cors: Option<&Cors>, head: &RequestHead<'_>) -> Cow<'static
                     let origin = String::from_utf8_lossy(origin);
                     format!("Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n{EXPOSED}").into()
                 }
-                // The answer would be another one for one of them.
+                // An allowed origin would get another response.
                 _ => "Vary: Origin\r\n".into(),
             }
         }
     }
 }
 
-/// The further fields of the answer to a browser that asks what it may do.
+/// The further fields of the response to a preflight request.
 pub(super) fn preflight_fields(cors: Option<&Cors>, head: &RequestHead<'_>) -> &'static str {
     let asks = head.method == Method::Options
         && head.has_origin

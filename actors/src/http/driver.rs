@@ -10,7 +10,7 @@ use wire::http::{BadRequest, Status};
 
 use super::connection::{Connection, Next};
 use super::outbox::{Outbox, Written};
-use super::respond::{Learned, Responder};
+use super::respond::Responder;
 use super::unsent::Unsent;
 use crate::commands::connection::Visitor;
 use crate::config::Limits;
@@ -68,7 +68,7 @@ impl Driver {
     fn turn(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
         let Self { responder, limits, buffer } = self;
         if let Some(unsent) = connection.unsent.take() {
-            *responder.outbox() = unsent.outbox;
+            responder.writer.outbox = unsent.outbox;
             let held = std::mem::take(&mut connection.held);
             return work(connection, &held, Some(unsent.next), responder, limits, now);
         }
@@ -94,7 +94,7 @@ impl Driver {
         let responder = &mut self.responder;
         let mut next = Next::Wait;
         if let Some(unsent) = connection.unsent.take() {
-            *responder.outbox() = unsent.outbox;
+            responder.writer.outbox = unsent.outbox;
             next = unsent.next;
         }
         if next == Next::Wait
@@ -103,7 +103,7 @@ impl Driver {
             next = responder.answer_deferred(*deferred, &connection.visitor);
         }
         let timeout = connection.transport.set_write_timeout(STALL);
-        let written = timeout.and_then(|()| responder.write(&connection.transport, Patience::UntilTimeout));
+        let written = timeout.and_then(|()| responder.writer.write(&connection.transport, Patience::UntilTimeout));
         match written {
             Ok(Written::All) => {
                 connection.note_written(Instant::now());
@@ -112,13 +112,13 @@ impl Driver {
                 true
             }
             Ok(Written::Full | Written::OnDisk) => {
-                let unsent = Unsent::new(std::mem::take(responder.outbox()), next);
+                let unsent = Unsent::new(std::mem::take(&mut responder.writer.outbox), next);
                 connection.park(unsent, Instant::now());
                 true
             }
             Err(error) => {
                 tracing::debug!(target: "web", visitor = %connection.visitor, %error, "ended");
-                responder.cut(&connection.visitor, &connection.transport);
+                responder.writer.cut(&connection.visitor, &connection.transport);
                 connection.transport.reset_at_close();
                 false
             }
@@ -128,7 +128,7 @@ impl Driver {
     /// Serves a connection on a thread of its own until it ends. One that turns out to be a peer's is returned.
     pub(crate) fn serve(&mut self, mut connection: Connection) -> Option<Connection> {
         loop {
-            self.responder.set_time(SystemTime::now());
+            self.responder.writer.set_time(SystemTime::now());
             let goes_on = match self.go_on(&mut connection, Instant::now()) {
                 Verdict::Rest => true,
                 Verdict::Close => false,
@@ -148,7 +148,7 @@ impl Driver {
 
     /// Waits until the client has written, or has read. False if the connection has ended.
     fn rest(&mut self, connection: &mut Connection) -> bool {
-        self.responder.flush_log();
+        self.responder.writer.flush_log();
         let [rest_min, rest_max] = REST;
         loop {
             let now = Instant::now();
@@ -173,14 +173,14 @@ impl Driver {
         let is_late =
             connection.deadline(&self.limits) <= now && !connection.note_progress(now, &self.limits);
         if is_late && !connection.is_answered_for_good() {
-            self.responder.counts().timed_out.add(1);
+            self.responder.writer.counts.timed_out.add(1);
             if connection.unsent.is_some() {
                 self.cut(connection);
             } else {
                 connection.refuse_as_late(&mut self.responder);
                 // It is closed whether or not the client takes the answer.
-                let _ = self.responder.write(&connection.transport, Patience::None);
-                self.responder.cut(&connection.visitor, &connection.transport);
+                let _ = self.responder.writer.write(&connection.transport, Patience::None);
+                self.responder.writer.cut(&connection.visitor, &connection.transport);
             }
         }
         is_late
@@ -189,8 +189,8 @@ impl Driver {
     /// Gives up a connection with what is unsent.
     pub(crate) fn cut(&mut self, connection: &mut Connection) {
         if let Some(unsent) = connection.unsent.take() {
-            *self.responder.outbox() = unsent.outbox;
-            self.responder.cut(&connection.visitor, &connection.transport);
+            self.responder.writer.outbox = unsent.outbox;
+            self.responder.writer.cut(&connection.visitor, &connection.transport);
             connection.transport.reset_at_close();
         }
     }
@@ -207,14 +207,9 @@ impl Driver {
         let full =
             BadRequest { status: Status::ServiceUnavailable, reason: "there are too many connections" };
         self.responder.refuse(&visitor, full, begun);
-        let written = self.responder.write(transport, Patience::None);
-        self.responder.cut(&visitor, transport);
+        let written = self.responder.writer.write(transport, Patience::None);
+        self.responder.writer.cut(&visitor, transport);
         written.is_ok()
-    }
-
-    /// What was found out while answers waited.
-    pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
-        self.responder.take_learned()
     }
 }
 
@@ -235,8 +230,8 @@ fn work(
             Some(next) => next,
             None => connection.advance(&mut rest, responder, limits, now),
         };
-        let Ok(written) = responder.write(&connection.transport, Patience::None) else {
-            responder.cut(&connection.visitor, &connection.transport);
+        let Ok(written) = responder.writer.write(&connection.transport, Patience::None) else {
+            responder.writer.cut(&connection.visitor, &connection.transport);
             return Verdict::Close;
         };
         if std::mem::take(&mut is_resumed) && written == Written::All {
@@ -249,7 +244,7 @@ fn work(
             }
             (next, Written::Full | Written::OnDisk) => {
                 connection.hold(rest);
-                connection.park(Unsent::new(std::mem::take(responder.outbox()), next), now);
+                connection.park(Unsent::new(std::mem::take(&mut responder.writer.outbox), next), now);
                 return if written == Written::Full { Verdict::Rest } else { Verdict::Wait };
             }
             (Next::Flush, Written::All) if writes_left > 0 => writes_left -= 1,

@@ -6,62 +6,62 @@ use std::sync::Arc;
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 
-/// Most assets of one site. Many more than a site has pages; one that has more is asked for anew now and then.
+/// Most assets of one site. A site with more paths asks FileServer again now and then.
 const ASSETS_MAX: usize = 64 * 1024;
 
-/// Most paths that name nothing. Fewer, and apart from the others: anybody can ask for any number of them.
+/// Most paths that name nothing. They are fewer and apart from the others, because clients can invent any number of them.
 const ABSENCES_MAX: usize = 4 * 1024;
 
-/// Longer paths are asked for each time, so that nobody can take much memory with them.
+/// Longer paths are not cached, so that clients cannot take much memory with them.
 const PATH_BYTES_MAX: usize = 256;
 
-/// What is leased for paths as they were sent, so that a warm request decodes nothing.
+/// The leases of one site by the path of the request, not decoded: a request that hits decodes nothing.
 #[derive(Default)]
-pub(crate) struct Leases {
+pub(super) struct Leases {
     assets: HashMap<Box<str>, Arc<Asset>>,
-    /// What is shown where there is nothing.
-    instead: HashMap<Box<str>, (Arc<Asset>, Absence)>,
+    /// The pages that are shown for paths that name nothing.
+    absences: HashMap<Box<str>, (Arc<Asset>, Absence)>,
 }
 
-/// What FileServer has given for a path.
+/// An answer of FileServer that can be used again.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(super) struct Lease {
     pub(super) path: Box<str>,
     pub(super) asset: Arc<Asset>,
-    /// What it depends on that there is nothing, if it is shown instead of something else.
+    /// For the page of a missing file: the condition under which it may be used again.
     pub(super) absence: Option<Absence>,
 }
 
 impl Leases {
-    /// The asset for a path, if there is a lease that still holds.
+    /// The asset for a path, if there is a valid lease.
     pub(super) fn get(&self, path: &str) -> Option<&Arc<Asset>> {
         let asset = self.assets.get(path).filter(|asset| !asset.is_revoked());
         asset.or_else(|| {
-            let (page, absence) = self.instead.get(path)?;
+            let (page, absence) = self.absences.get(path)?;
             (!page.is_revoked() && absence.holds()).then_some(page)
         })
     }
 
-    /// Whether a lease for a path would be kept.
+    /// Whether leases for this path are kept.
     pub(super) fn keeps(path: &str) -> bool {
         path.len() <= PATH_BYTES_MAX
     }
 
-    /// Keeps a lease. When there are too many all are dropped: those that are still wanted come back at one question each.
-    pub(crate) fn keep(&mut self, Lease { path, asset, absence }: Lease) {
+    /// Keeps a lease. If there are too many, all are dropped first: each one that is still used costs one request to FileServer.
+    pub(super) fn keep(&mut self, Lease { path, asset, absence }: Lease) {
         if asset.is_revoked() {
             return;
         }
         match absence {
-            Some(absence) => insert(&mut self.instead, ABSENCES_MAX, path, (asset, absence)),
+            Some(absence) => insert(&mut self.absences, ABSENCES_MAX, path, (asset, absence)),
             None => insert(&mut self.assets, ASSETS_MAX, path, asset),
         }
     }
 
-    /// Lets go of what will not be sent again, so that its memory or its descriptor is free.
-    pub(crate) fn drop_revoked(&mut self) {
+    /// Drops revoked leases, which still hold memory or a descriptor.
+    pub(super) fn drop_revoked(&mut self) {
         self.assets.retain(|_, asset| !asset.is_revoked());
-        self.instead.retain(|_, (page, _)| !page.is_revoked());
+        self.absences.retain(|_, (page, _)| !page.is_revoked());
     }
 }
 

@@ -38,13 +38,13 @@ pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::driver::{Driver, Verdict};
 pub(crate) use self::respond::{Learned, Responder};
-pub use self::sites::{Site, Sites};
+pub(crate) use self::sites::{Site, Sites};
 #[cfg(test)]
 pub(crate) use self::verified::VerifiedKey;
 
 /// What answers to HTTP requests are made of.
 #[derive(Debug, Clone)]
-pub struct Services {
+pub(crate) struct Services {
     /// The web sites, each with its FileServer.
     pub sites: Arc<Sites>,
     /// Where each request is written down.

@@ -1,4 +1,4 @@
-//! Bytes out: answers are gathered and written together.
+//! The bytes to write on a connection. Responses that are ready together are written together.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,40 +10,40 @@ use bytes::{Buf as _, Bytes};
 use crate::commands::asset::Body;
 use crate::transport::{Patience, Transport};
 
-/// Bodies up to this size are copied behind their head; for larger ones another entry in a `writev` costs less.
+/// Bodies up to this size are copied after their head. For larger ones another slice in `sendmsg(2)` is cheaper.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
-/// Most bodies that are gathered.
+/// Most bodies that are gathered, apart from copied ones.
 const BODIES_MAX: usize = 16;
 
-/// Copied bytes after which is written even if more requests are waiting.
+/// The number of copied bytes after which the outbox is written even if more requests are waiting.
 const COPIED_BYTES_MAX: usize = 32 * 1024;
 
-/// Room that is kept for the next answers.
+/// Capacity that is kept for the next responses.
 const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 
-/// Bytes of bodies in memory after which is written: until then they are kept, whatever becomes of the cache.
-const REFERRED_BYTES_MAX: usize = 512 * 1024;
+/// The same for bodies that are not copied. They stay in memory until they are written, even if the cache drops them.
+const BODIES_BYTES_MAX: u64 = 512 * 1024;
 
-/// Most bytes that one call of sendfile moves before other threads get their turn: little enough to be in the caches of the
-/// processor still when a client on this machine reads it, and with others so that none of them waits for long.
+/// Most bytes that one call of `sendfile(2)` moves before the thread yields. A client on the same machine then reads them while
+/// they are still in the processor's cache, and other threads do not wait for long.
 const SEND_FILE_BYTES_MAX: u64 = 512 * 1024;
 
-/// How a write ended.
+/// The result of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// All is on its way.
+    /// Everything was written.
     All,
-    /// The client has to read first.
+    /// The socket is full; the client has to read first.
     Full,
-    /// What comes next lies on the disk, which may have to be waited for.
+    /// The next bytes have to be read from the disk, which may block.
     OnDisk,
 }
 
-/// A body that is written straight from the cache or the disk.
+/// A body that is written from the cache or the disk without being copied.
 #[derive(Debug)]
 struct Reference {
-    /// Where in the copied bytes it belongs.
+    /// The index in the copied bytes at which the body belongs.
     after: usize,
     content: Content,
 }
@@ -51,7 +51,7 @@ struct Reference {
 #[derive(Debug)]
 enum Content {
     Memory(Bytes),
-    /// A file, of which `offset..end` is left to be sent.
+    /// The bytes `offset..end` of a file.
     File {
         file: Arc<File>,
         offset: u64,
@@ -59,52 +59,49 @@ enum Content {
     },
 }
 
-/// An answer that is not written to its end yet.
+/// A response that is not written completely.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
-    /// How many bytes its body has.
+    /// Length of the body.
     pub(super) body_bytes: u64,
-    /// How many of them the client has been sent.
+    /// How many bytes of the body were sent, in the end.
     pub(super) body_sent: u64,
-    /// Where its line for the access log begins, where the number of bytes belongs in it, and where it ends.
+    /// Indices into the log lines: where its line begins, where the number of bytes belongs, where the line ends.
     pub(super) line: [usize; 3],
-    /// Where it ends among all bytes that were gathered.
+    /// Its end among all gathered bytes.
     end: u64,
 }
 
-/// What is to be written, and which answers that is.
+/// The bytes to write, and the responses that they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     copied: Vec<u8>,
-    /// How many of the copied bytes are written.
+    /// How many of the copied bytes were written.
     copied_sent: usize,
     bodies: VecDeque<Reference>,
-    /// Of the bodies in memory, as they were gathered.
-    referred_bytes: usize,
-    /// Of all bodies that were gathered beside the copied bytes, and how many of these are written.
+    /// Length of all bodies that were gathered in `bodies`, and how many of these bytes were written.
     bodies_bytes: u64,
     bodies_sent: u64,
     answers: VecDeque<Answer>,
-    /// The lines of these answers for the access log, each without the number of bytes.
+    /// The log lines of these responses, each without the number of bytes.
     lines: Vec<u8>,
 }
 
 impl Outbox {
-    /// Where heads and small bodies are written to.
+    /// The buffer for heads and small bodies.
     pub(super) fn copied(&mut self) -> &mut Vec<u8> {
         &mut self.copied
     }
 
-    /// Whether there is something to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.copied.is_empty() && self.bodies.is_empty()
     }
 
-    /// Whether enough has been gathered for a write.
+    /// Whether enough was gathered for a write.
     pub(super) fn is_full(&self) -> bool {
         self.bodies.len() >= BODIES_MAX
             || self.copied.len() > COPIED_BYTES_MAX
-            || self.referred_bytes > REFERRED_BYTES_MAX
+            || self.bodies_bytes > BODIES_BYTES_MAX
             || matches!(self.bodies.back(), Some(Reference { content: Content::File { .. }, .. }))
     }
 
@@ -113,42 +110,51 @@ impl Outbox {
         let after = self.copied.len();
         let content = match body {
             Body::Memory(content) => {
-                // What is in memory has a length that fits.
+                // The indices of bytes in memory fit into usize.
                 let range = usize::try_from(from).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
                 if range.len() <= COPY_BYTES_MAX {
                     self.copied.extend_from_slice(&content[range]);
                     return;
                 }
-                self.referred_bytes += range.len();
-                self.bodies_bytes += end - from;
                 Content::Memory(content.slice(range))
             }
             Body::File { .. } if from == end => return,
-            Body::File { file, .. } => {
-                self.bodies_bytes += end - from;
-                Content::File { file: Arc::clone(file), offset: from, end }
-            }
+            Body::File { file, .. } => Content::File { file: Arc::clone(file), offset: from, end },
         };
+        self.bodies_bytes += end - from;
         self.bodies.push_back(Reference { after, content });
     }
 
-    /// The buffer for log lines: the line of the next answer belongs at its end.
+    /// The buffer for log lines. The line of the next response is appended.
     pub(super) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
-    /// Notes that an answer with a body of so many bytes ends here. Its line has been added to the lines unless nobody keeps
-    /// any; `bytes_at` is where in them the number of bytes belongs.
+    /// Marks the end of a response with a body of `body_bytes`. If there is an access log its line was appended before, and
+    /// `bytes_at` is the index at which the number of bytes belongs.
     pub(super) fn end_answer(&mut self, body_bytes: u64, bytes_at: usize) {
         let begin = self.answers.back().map_or(0, |answer| answer.line[2]);
-        let end = self.copied.len() as u64 + self.bodies_bytes;
+        let end = self.gathered_bytes();
         let line = [begin, bytes_at, self.lines.len()];
         self.answers.push_back(Answer { body_bytes, body_sent: body_bytes, line, end });
     }
 
-    /// Hands over each answer that has been written to its end, with the buffer that its line is in.
+    fn gathered_bytes(&self) -> u64 {
+        self.copied.len() as u64 + self.bodies_bytes
+    }
+
+    fn sent_bytes(&self) -> u64 {
+        self.copied_sent as u64 + self.bodies_sent
+    }
+
+    /// How many bytes are left to write.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.gathered_bytes() - self.sent_bytes()
+    }
+
+    /// Calls `written` for each response that was written completely, with the log lines.
     pub(super) fn settle(&mut self, mut written: impl FnMut(&Answer, &[u8])) {
-        let sent = if self.is_empty() { u64::MAX } else { self.copied_sent as u64 + self.bodies_sent };
+        let sent = if self.is_empty() { u64::MAX } else { self.sent_bytes() };
         while let Some(answer) = self.answers.pop_front_if(|answer| answer.end <= sent) {
             written(&answer, &self.lines);
         }
@@ -157,10 +163,10 @@ impl Outbox {
         }
     }
 
-    /// Forgets all that is left, and hands over its answers. The client has not taken the last `untaken` bytes of what was
-    /// written.
+    /// Drops everything, and calls `cut` for each response that was not written completely. The client has not received
+    /// the last `untaken` of the written bytes.
     pub(super) fn cut(&mut self, untaken: u64, mut cut: impl FnMut(&Answer, &[u8])) {
-        let sent = (self.copied_sent as u64 + self.bodies_sent).saturating_sub(untaken);
+        let sent = self.sent_bytes().saturating_sub(untaken);
         for mut answer in std::mem::take(&mut self.answers) {
             answer.body_sent = answer.body_bytes.saturating_sub(answer.end - sent.min(answer.end));
             cut(&answer, &self.lines);
@@ -168,8 +174,7 @@ impl Outbox {
         *self = Self::default();
     }
 
-    /// Writes until all is on its way, the client has to read first, or a file comes next and there is no patience for the
-    /// disk.
+    /// Writes until everything is written or the socket is full. Without patience it also stops before a file.
     pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
         while !self.is_empty() {
             let step = match (self.next_is_file(), patience) {
@@ -188,21 +193,12 @@ impl Outbox {
         Ok(Written::All)
     }
 
-    /// Gives back room that is not used: this may wait for long.
+    /// Frees unused capacity, because the outbox may wait for long.
     pub(super) fn shrink(&mut self) {
         self.copied.shrink_to_fit();
         self.bodies.shrink_to_fit();
         self.answers.shrink_to_fit();
         self.lines.shrink_to_fit();
-    }
-
-    /// How much has not been written.
-    pub(super) fn pending_bytes(&self) -> u64 {
-        let bodies = self.bodies.iter().map(|body| match &body.content {
-            Content::Memory(content) => content.len() as u64,
-            Content::File { offset, end, .. } => end - offset,
-        });
-        (self.copied.len() - self.copied_sent) as u64 + bodies.sum::<u64>()
     }
 
     fn next_is_file(&self) -> bool {
@@ -211,7 +207,7 @@ impl Outbox {
         })
     }
 
-    /// One write of all that comes before the next file.
+    /// Writes once, up to the next file.
     fn write_some(&mut self, transport: &Transport, patience: Patience) -> io::Result<()> {
         let sent = if self.bodies.is_empty() {
             transport.write(&[IoSlice::new(&self.copied[self.copied_sent..])], patience, false)
@@ -237,7 +233,7 @@ impl Outbox {
         let end = loop {
             let Some(body) = bodies.next() else { break self.copied.len() };
             let Content::Memory(content) = &body.content else {
-                // It shares packets with what follows.
+                // The file follows in the same packet.
                 more_follows = true;
                 break body.after;
             };
@@ -261,7 +257,7 @@ impl Outbox {
         if count > 0 {
             let sent = transport.send_file(file, offset, count)?;
             if sent == 0 {
-                // The file has become shorter than its head says; only an early end tells the client.
+                // The file is shorter than its head says. Only an early end of the connection tells the client.
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             self.bodies_sent += sent as u64;
@@ -273,7 +269,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// So many bytes are written.
     fn advance(&mut self, mut bytes: usize) {
         while let Some(body) = self.bodies.front_mut() {
             let copied = (body.after - self.copied_sent).min(bytes);
@@ -301,7 +296,6 @@ impl Outbox {
             self.copied.clear();
             self.copied.shrink_to(KEPT_BYTES);
             self.copied_sent = 0;
-            self.referred_bytes = 0;
             self.bodies_bytes = 0;
             self.bodies_sent = 0;
         }

@@ -1,89 +1,77 @@
-//! What a line says.
+//! The lines of the access log.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config::AccessLogFormat;
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// The time of a line, made anew once a second.
+/// The time in the forms that responses and log lines need, computed once a second.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock {
+pub(super) struct Clock {
     second: u64,
-    /// `2000-10-10T13:55:36Z`, as RFC 3339 has it.
+    /// The line of the `Date` field (RFC 9110, section 6.6.1).
+    pub(super) date_line: String,
+    /// `2000-10-10T13:55:36Z` (RFC 3339).
     rfc3339: String,
-    /// `10/Oct/2000:13:55:36 +0000`, as the combined format has it.
+    /// `10/Oct/2000:13:55:36 +0000`, as in the combined log format.
     combined: String,
 }
 
 impl Clock {
-    pub(crate) fn new(now: SystemTime) -> Self {
-        let mut clock = Self { second: u64::MAX, rfc3339: String::new(), combined: String::new() };
+    pub(super) fn new(now: SystemTime) -> Self {
+        let (date_line, rfc3339, combined) = Default::default();
+        let mut clock = Self { second: u64::MAX, date_line, rfc3339, combined };
         clock.set(now);
         clock
     }
 
-    pub(crate) fn set(&mut self, now: SystemTime) {
+    pub(super) fn set(&mut self, now: SystemTime) {
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second == self.second {
             return;
         }
         self.second = second;
-        let rfc3339 = humantime::format_rfc3339_seconds(now).to_string();
-        // The year has four digits until 9999.
-        let (date, time) = rfc3339.trim_end_matches('Z').split_once('T').unwrap_or_default();
-        let mut parts = date.split('-');
-        let mut part = || parts.next().unwrap_or_default();
-        let (year, month, day) = (part(), part(), part());
-        let month = month.parse().ok().and_then(|month: usize| MONTHS.get(month.wrapping_sub(1)));
-        self.combined = format!("{day}/{}/{year}:{time} +0000", month.unwrap_or(&"Jan"));
-        self.rfc3339 = rfc3339;
+        // `Tue, 10 Oct 2000 13:55:36 GMT`; every part has a fixed length.
+        let date = httpdate::fmt_http_date(now);
+        self.combined =
+            format!("{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        self.date_line = format!("Date: {date}\r\n");
+        self.rfc3339 = humantime::format_rfc3339_seconds(now).to_string();
     }
 }
 
-/// One request and its answer. What the client sent is still as it was sent.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Record<'a> {
-    /// None for a Unix socket.
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) user: Option<&'a str>,
-    pub(crate) method: &'a str,
+/// One request and its response. What the client sent is not escaped.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Record<'a> {
+    /// `None` for a Unix socket. In canonical form.
+    pub(super) address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<&'a str>,
+    pub(super) method: &'a str,
     /// Path and query.
-    pub(crate) target: &'a str,
-    pub(crate) version: &'a str,
-    pub(crate) host: Option<&'a str>,
-    pub(crate) status: u16,
-    pub(crate) referer: Option<&'a [u8]>,
-    pub(crate) user_agent: Option<&'a [u8]>,
+    pub(super) target: &'a str,
+    pub(super) version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<&'a str>,
+    pub(super) status: u16,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(super) referer: Option<&'a [u8]>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(super) user_agent: Option<&'a [u8]>,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: &'a str,
-    address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    method: &'a str,
-    target: &'a str,
-    version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<&'a str>,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    referer: Option<std::borrow::Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<std::borrow::Cow<'a, str>>,
+#[allow(clippy::ref_option)] // The signature that serde asks for.
+fn as_text<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    bytes.map(String::from_utf8_lossy).serialize(serializer)
 }
 
 impl Record<'_> {
-    /// Adds a line without the number of bytes, which is known only when the answer has been sent, and returns where that
-    /// belongs: for [`append_bytes`]. Whatever the client sent, it is one line.
-    pub(crate) fn append_to(&self, lines: &mut Vec<u8>, format: AccessLogFormat, clock: &Clock) -> usize {
+    /// Appends a line without the number of bytes sent, which is known only at the end of the response. Returns the index at
+    /// which [`append_bytes`] belongs. Whatever the client sent, it is one line.
+    pub(super) fn append_to(&self, lines: &mut Vec<u8>, format: AccessLogFormat, clock: &Clock) -> usize {
         let bytes_at = match format {
             AccessLogFormat::Combined => self.append_combined(lines, clock),
             AccessLogFormat::Json => self.append_json(lines, clock),
@@ -95,11 +83,11 @@ impl Record<'_> {
     fn append_combined(&self, lines: &mut Vec<u8>, clock: &Clock) -> usize {
         match self.address {
             // Writing into a Vec cannot fail, here and below.
-            Some(address) => drop(write!(lines, "{}", address.to_canonical())),
+            Some(address) => drop(write!(lines, "{address}")),
             None => lines.push(b'-'),
         }
         lines.extend_from_slice(b" - ");
-        // A space in a name would move all that follows.
+        // A space in a name would shift the fields after it.
         push_escaped(lines, self.user.map(str::as_bytes), |byte| byte == b' ');
         let _ = write!(lines, " [{}] \"{} ", clock.combined, self.method);
         push_escaped(lines, Some(self.target.as_bytes()), |_| false);
@@ -114,27 +102,21 @@ impl Record<'_> {
     }
 
     fn append_json(&self, lines: &mut Vec<u8>, clock: &Clock) -> usize {
-        let line = Line {
-            time: &clock.rfc3339,
-            address: self.address.map(|address| address.to_canonical()),
-            user: self.user,
-            method: self.method,
-            target: self.target,
-            version: self.version,
-            host: self.host,
-            status: self.status,
-            referer: self.referer.map(String::from_utf8_lossy),
-            user_agent: self.user_agent.map(String::from_utf8_lossy),
-        };
-        // All of it can be said in JSON.
-        let _ = serde_json::to_writer(&mut *lines, &line);
+        #[derive(Serialize)]
+        struct Line<'a> {
+            time: &'a str,
+            #[serde(flatten)]
+            record: &'a Record<'a>,
+        }
+        // Strings and numbers can always be serialized.
+        let _ = serde_json::to_writer(&mut *lines, &Line { time: &clock.rfc3339, record: self });
         // In front of the closing brace.
         lines.len() - 1
     }
 }
 
-/// Adds how many bytes of a body were sent, and in JSON whether that is not all of it.
-pub(crate) fn append_bytes(lines: &mut Vec<u8>, format: AccessLogFormat, bytes: u64, is_cut: bool) {
+/// Appends how many bytes of the body were sent, and in JSON whether the response was cut off.
+pub(super) fn append_bytes(lines: &mut Vec<u8>, format: AccessLogFormat, bytes: u64, is_cut: bool) {
     // Writing into a Vec cannot fail.
     let _ = match format {
         AccessLogFormat::Combined => write!(lines, "{bytes}"),
@@ -143,7 +125,7 @@ pub(crate) fn append_bytes(lines: &mut Vec<u8>, format: AccessLogFormat, bytes: 
     };
 }
 
-/// Quotation marks, backslashes and all that is not printable ASCII become `\xHH`; nothing becomes a hyphen.
+/// Appends text with quotation marks, backslashes and all but printable ASCII as `\xHH`; a hyphen for no text.
 fn push_escaped(lines: &mut Vec<u8>, text: Option<&[u8]>, also: impl Fn(u8) -> bool) {
     for &byte in text.filter(|text| !text.is_empty()).unwrap_or(b"-") {
         if matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\') && !also(byte) {

@@ -1,20 +1,19 @@
-//! What each request is answered with.
+//! The response to each request.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::Instant;
 
 use wire::http::{BadRequest, KeptHead, RequestHead, SitePath, Status, prefers_json};
 
-use super::access::{self, Access, Proof};
+use super::access::{self, Access};
 use super::admin::Admin;
 use super::brief::Brief;
 use super::connection::Next;
 use super::leases::{Lease, Leases};
-use super::outbox::{Outbox, Written};
+use super::outbox::Outbox;
 use super::sites::{Site, Sites, redirected};
-use super::verified::Verified;
+use super::verified::{Proof, Verified};
 use super::writer::{After, Ask, Request, Writer};
 use super::{Services, cors};
 use crate::commands::absence::Absence;
@@ -22,22 +21,21 @@ use crate::commands::asset::Asset;
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::file_server::Found;
 use crate::metrics::WebCounts;
-use crate::transport::{Patience, Transport};
 
-/// Answers requests: those of all connections of a poller, or of a session thread.
+/// Answers the requests of all connections of one thread.
 pub(crate) struct Responder {
     sites: Arc<Sites>,
     admin: Arc<Admin>,
     stopping: Arc<AtomicBool>,
     /// For each site.
     leases: Vec<Leases>,
-    /// For each site, who has proved who they are.
+    /// For each site.
     verified: Vec<Verified>,
     learned: Vec<Learned>,
-    writer: Writer,
+    pub(crate) writer: Writer,
 }
 
-/// What was found out while an answer waited, so that the next one like it need not wait.
+/// Something that can be cached, found while a response waited. `site` is an index into [`Sites::all`].
 #[derive(Debug)]
 pub(crate) struct Learned {
     site: usize,
@@ -46,30 +44,28 @@ pub(crate) struct Learned {
 
 #[derive(Debug)]
 enum Fact {
-    /// What a path names.
     Lease(Lease),
-    /// Who somebody is.
     Proof(Proof),
 }
 
-/// What an answer has to wait for. `site` is a place in [`Sites::all`].
+/// What a response has to wait for. `site` is an index into [`Sites::all`].
 #[derive(Debug)]
 pub(super) enum Need {
-    /// All counts are added up.
+    /// The sums of all counters.
     Metrics,
-    /// A password is checked.
+    /// The check of a password.
     Password { site: usize },
-    /// FileServer says what the path names.
-    File { site: usize, user: Option<String> },
+    /// FileServer.
+    File { site: usize, user: Option<Box<str>> },
 }
 
-/// A request whose answer has to wait.
+/// A request whose response has to wait.
 #[derive(Debug)]
 pub(crate) struct Deferred {
     pub(super) head: KeptHead,
     pub(super) after: After,
     pub(super) need: Need,
-    /// What the connection does behind the answer.
+    /// What the connection does after the response.
     pub(super) next: Next,
 }
 
@@ -82,73 +78,44 @@ impl Responder {
         Self { sites, admin, stopping, leases, verified, learned: Vec::new(), writer }
     }
 
-    /// What has been answered and not been written.
-    pub(super) fn outbox(&mut self) -> &mut Outbox {
-        &mut self.writer.outbox
-    }
-
-    /// Writes what is in the outbox.
-    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
-        self.writer.write(transport, patience)
-    }
-
-    /// Forgets what is in the outbox because its connection ends.
-    pub(super) fn cut(&mut self, visitor: &Visitor, transport: &Transport) {
-        self.writer.cut(visitor, transport);
-    }
-
-    /// Forgets what belongs to a connection that has failed.
+    /// Drops the state of a connection whose request caused a panic.
     pub(crate) fn reset(&mut self) {
         self.writer.outbox = Outbox::default();
         self.learned.clear();
     }
 
-    pub(crate) fn counts(&self) -> &WebCounts {
-        &self.writer.counts
-    }
-
-    /// Tells the time for the answers to come.
-    pub(crate) fn set_time(&mut self, now: SystemTime) {
-        self.writer.set_time(now);
-    }
-
-    /// Hands over what is to be written down about the answers so far.
-    pub(crate) fn flush_log(&mut self) {
-        self.writer.flush_log();
-    }
-
-    /// What has been found out since this was last asked.
+    /// Takes what was found since the last call.
     pub(crate) fn take_learned(&mut self) -> Vec<Learned> {
         std::mem::take(&mut self.learned)
     }
 
-    /// Takes over what was found out, here or by another thread.
+    /// Caches what was found, here or by another thread.
     pub(crate) fn learn(&mut self, learned: Vec<Learned>) {
         for Learned { site, fact } in learned {
             match fact {
                 Fact::Lease(lease) => self.leases[site].keep(lease),
-                Fact::Proof(proof) => proof.note(&mut self.verified[site]),
+                Fact::Proof(proof) => self.verified[site].insert(proof, Instant::now()),
             }
         }
     }
 
-    /// Lets go of what will not be sent again.
+    /// Drops revoked leases.
     pub(crate) fn drop_revoked(&mut self) {
         self.leases.iter_mut().for_each(Leases::drop_revoked);
     }
 
-    /// Whether every answer is to be the last on its connection.
+    /// Whether the server is stopping. Then every response is the last on its connection.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Answers `bytes`, which are no request, or not yet; the connection ends after it.
+    /// Answers `bytes`, which are not a valid request or an incomplete one. The connection must end after it.
     pub(crate) fn refuse(&mut self, visitor: &Visitor, bad: BadRequest, bytes: &[u8]) {
         self.writer.push_bad_request(visitor, bad, !begins_with_head_method(bytes));
     }
 
-    /// Answers a request, into the outbox, unless that has to wait for something: then [`Responder::answer_deferred`] gives
-    /// the answer.
+    /// Writes the response to a request into the outbox, or returns what it has to wait for: then
+    /// [`Responder::answer_deferred`] answers.
     pub(super) fn answer(&mut self, ask: Ask<'_>) -> Option<Need> {
         let head = ask.head;
         if ask.visitor.door == Door::Admin {
@@ -163,7 +130,7 @@ impl Responder {
         }
         let user = match &site.users {
             None => None,
-            Some(users) => match access::known(users, &mut self.verified[index], head) {
+            Some(users) => match access::cached(users, &mut self.verified[index], head) {
                 Access::Granted(user) => Some(user),
                 Access::Unknown => return Some(Need::Password { site: index }),
                 Access::Refused(brief) => {
@@ -175,8 +142,8 @@ impl Responder {
         self.answer_user(index, user, ask)
     }
 
-    /// Answers a request of somebody who may see the site, from what is known, or says what that needs.
-    fn answer_user(&mut self, index: usize, user: Option<String>, ask: Ask<'_>) -> Option<Need> {
+    /// As [`Responder::answer`], for a user who may see the site.
+    fn answer_user(&mut self, index: usize, user: Option<Box<str>>, ask: Ask<'_>) -> Option<Need> {
         let site = &self.sites.all()[index];
         let target = &ask.head.target;
         if !site.config.redirects.is_empty()
@@ -194,7 +161,7 @@ impl Responder {
         None
     }
 
-    /// Waits for what an answer needs, and gives it, into the outbox. Returns what the connection does then.
+    /// Waits for what a response needs and writes it into the outbox. Returns what the connection does then.
     pub(super) fn answer_deferred(&mut self, deferred: Deferred, visitor: &Visitor) -> Next {
         let Deferred { head, after, mut need, next: then } = deferred;
         let ask = Ask { head: &head.head(), visitor, after };
@@ -222,10 +189,9 @@ impl Responder {
 
     fn check_password(&mut self, index: usize, ask: Ask<'_>) -> Option<Need> {
         let site = &self.sites.all()[index];
-        let checked = site.users.as_ref().map(|users| access::check(users, ask.head)).transpose();
-        match checked {
-            Ok(checked) => {
-                let (user, proof) = checked.unzip();
+        match site.users.as_ref().map(|users| access::check(users, ask.head)).transpose() {
+            Ok(proof) => {
+                let user = proof.as_ref().map(|proof| proof.user.clone());
                 self.learned.extend(proof.map(|proof| Learned { site: index, fact: Fact::Proof(proof) }));
                 self.answer_user(index, user, ask)
             }
@@ -255,16 +221,16 @@ impl Responder {
 
 fn push_asset(writer: &mut Writer, site: &Site, user: Option<&str>, ask: Ask<'_>, asset: &Asset) {
     let fields = cors::fields(site.config.cors.as_ref(), ask.head);
-    writer.push_asset(&Request { ask, user, fields: &fields, site_fields: site.fields() }, asset);
+    writer.push_asset(&Request { ask, user, fields: &fields, site_fields: &site.fields }, asset);
 }
 
 fn push_brief(writer: &mut Writer, site: &Site, user: Option<&str>, ask: Ask<'_>, brief: &Brief<'_>) {
     let fields = cors::fields(site.config.cors.as_ref(), ask.head);
-    writer.push_brief(&Request { ask, user, fields: &fields, site_fields: site.fields() }, brief);
+    writer.push_brief(&Request { ask, user, fields: &fields, site_fields: &site.fields }, brief);
 }
 
-/// Whether a request, complete or not and however malformed behind its method, is a HEAD: no answer to that has a body, not
-/// even a refusal (RFC 9110, section 9.3.2). Empty lines before a request do not count (RFC 9112, section 2.2).
+/// Whether a request, however malformed or incomplete, has the method HEAD. No response to it has a body, not even a refusal
+/// (RFC 9110, section 9.3.2). Empty lines before a request are ignored (RFC 9112, section 2.2).
 fn begins_with_head_method(mut request: &[u8]) -> bool {
     while let Some(rest) = request.strip_prefix(b"\r\n") {
         request = rest;
@@ -275,12 +241,12 @@ fn begins_with_head_method(mut request: &[u8]) -> bool {
 /// What FileServer has for a request.
 struct Answer {
     asset: Arc<Asset>,
-    /// Whether it may be given again without asking.
+    /// Whether the asset may be used again without asking.
     is_lease: bool,
     absence: Option<Absence>,
 }
 
-/// Asks FileServer, and waits for it.
+/// Asks FileServer, and waits for the answer.
 fn find(site: &Site, head: &RequestHead<'_>) -> Result<Answer, Brief<'static>> {
     let target = &head.target;
     let path = match SitePath::decode(target.path, site.config.hidden_files) {
@@ -296,7 +262,7 @@ fn find(site: &Site, head: &RequestHead<'_>) -> Result<Answer, Brief<'static>> {
         Found::Listing { html, json } => once(if prefers_json(head.fields) { json } else { html }),
         Found::Busy(Some(page)) | Found::Failed(Some(page)) => once(page),
         Found::Redirect(location) => Err(Brief::redirect(Status::PermanentRedirect, &location, target.query)),
-        Found::Refused => Err(Brief::new(Status::Forbidden, "this is not for the web")),
+        Found::Refused => Err(Brief::new(Status::Forbidden, "this file is not served")),
         Found::Busy(None) => Err(Brief::busy()),
         Found::Failed(None) => Err(Brief::new(Status::InternalServerError, "the file could not be read")),
     }

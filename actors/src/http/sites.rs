@@ -1,4 +1,4 @@
-//! The web sites of the server, and which of them a request is for.
+//! The web sites of the server, and the choice of one by the `Host` of a request.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,51 +10,46 @@ use crate::site::{FieldRule, RedirectRule, SiteConfig};
 
 /// One web site.
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     pub(super) config: Arc<SiteConfig>,
     pub(super) files: FileServerHandle,
     pub(super) users: Option<CredentialsHandle>,
-    fields: String,
+    /// The fields that the site adds to responses without a file, each with its CRLF.
+    pub(super) fields: String,
 }
 
-/// Fields of which a rule that is for all files says nothing about other answers.
+/// Fields that a site sets for its files, and not for other responses.
 const OF_FILES: [&str; 2] = ["Cache-Control", "Expires"];
 
 impl Site {
-    /// `files` is where its files are asked for, `users` where passwords are checked; everybody may see the site if there is
-    /// none.
-    pub fn new(config: Arc<SiteConfig>, files: FileServerHandle, users: Option<CredentialsHandle>) -> Self {
+    /// A site of which only `users` may see `files`, or everybody if there are no users.
+    pub(crate) fn new(config: Arc<SiteConfig>, files: FileServerHandle, users: Option<CredentialsHandle>) -> Self {
         let is_general = |rule: &&FieldRule| {
             rule.paths.is_none() && !OF_FILES.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
         };
         let mut fields = String::new();
         for (index, rule) in config.fields.iter().enumerate().filter(|(_, rule)| is_general(rule)) {
-            let is_said_later = |later: &FieldRule| later.name.eq_ignore_ascii_case(&rule.name);
-            if !config.fields[index + 1..].iter().filter(is_general).any(is_said_later) {
+            let is_replaced = |later: &FieldRule| later.name.eq_ignore_ascii_case(&rule.name);
+            if !config.fields[index + 1..].iter().filter(is_general).any(is_replaced) {
                 // Writing into a String cannot fail.
                 let _ = write!(fields, "{}: {}\r\n", rule.name, rule.value);
             }
         }
         Self { config, files, users, fields }
     }
-
-    /// The fields that the site adds to answers that are not of a file of its own, each with its CRLF.
-    pub(super) fn fields(&self) -> &str {
-        &self.fields
-    }
 }
 
 /// All web sites, at least one.
 #[derive(Debug)]
-pub struct Sites {
+pub(crate) struct Sites {
     sites: Vec<Site>,
-    /// Empty when there is but one, so that nobody looks.
+    /// Indices into `sites`. Empty if there is only one, to save the lookup.
     by_host: HashMap<String, usize>,
 }
 
 impl Sites {
-    /// The first of `sites` answers to every host that no other has.
-    pub fn new(sites: Vec<Site>) -> Self {
+    /// The first of `sites` also answers requests for all other hosts.
+    pub(crate) fn new(sites: Vec<Site>) -> Self {
         let mut by_host = HashMap::new();
         if sites.len() > 1 {
             for (index, site) in sites.iter().enumerate() {
@@ -64,12 +59,12 @@ impl Sites {
         Self { sites, by_host }
     }
 
-    /// All of them, the default first.
+    /// All sites, the default first.
     pub(crate) fn all(&self) -> &[Site] {
         &self.sites
     }
 
-    /// The place in [`Sites::all`] of the site for a `Host` without its port. Case and a dot at the end make no difference.
+    /// The index into [`Sites::all`] of the site for a `Host` without port, ignoring case and a final dot.
     pub(super) fn index_of(&self, host: Option<&str>) -> usize {
         if self.by_host.is_empty() {
             return 0;
@@ -80,7 +75,7 @@ impl Sites {
     }
 }
 
-/// Where a path has moved to, as the value of a `Location`. `path` is as it was sent.
+/// The rule for a path and the value of the `Location`. `path` is not decoded.
 pub(super) fn redirected<'c>(rules: &'c [RedirectRule], path: &str) -> Option<(&'c RedirectRule, String)> {
     rules.iter().find_map(|rule| {
         let rest = match rule.from.strip_suffix('*') {
@@ -95,8 +90,8 @@ pub(super) fn redirected<'c>(rules: &'c [RedirectRule], path: &str) -> Option<(&
     })
 }
 
-/// `start` with `rest` behind it, which can change nothing about the host: two slashes at the start would name one, and what
-/// follows a host without a slash would be part of its name.
+/// Joins the two so that `rest`, which the client chose, cannot change the host: two slashes at the start would begin a
+/// host, and text after a host without a slash would belong to its name.
 fn joined(start: &str, rest: &str) -> String {
     let is_bare_host = start.split_once("://").is_some_and(|(_, host)| !host.contains('/'));
     match start.strip_suffix('/') {

@@ -1,4 +1,4 @@
-//! How answers are written down: heads, parts, bodies, and the lines about them.
+//! Writes responses into the outbox, and their lines into the access log.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::commands::connection::{Door, Visitor};
 use crate::metrics::WebCounts;
 use crate::transport::{Patience, Transport};
 
-/// Gathered lines of the access log above which they are handed over.
+/// Log lines are sent to the access log when they are longer than this together.
 const LOG_BYTES_MAX: usize = 32 << 10;
 
-/// Most bytes of lines that wait here for room in front of the disk.
+/// Most bytes of log lines that are kept while the access log is too slow.
 const LOG_KEPT_BYTES_MAX: usize = 256 << 10;
 
-/// What becomes of the connection after an answer, as its head says it.
+/// What happens to the connection after a response, for the `Connection` field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum After {
     Close,
-    /// HTTP/1.0 has to be told.
+    /// HTTP/1.0 needs a field for it.
     KeepAlive10,
     KeepAlive11,
 }
@@ -44,7 +44,7 @@ impl After {
     }
 }
 
-/// What is asked, by whom, and what becomes of the connection then.
+/// A request.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'r> {
     pub(super) head: &'r RequestHead<'r>,
@@ -52,47 +52,42 @@ pub(super) struct Ask<'r> {
     pub(super) after: After,
 }
 
-/// A request, and what has been found out about it before its answer is written.
+/// A request, with what a response to it needs.
 pub(super) struct Request<'r> {
     pub(super) ask: Ask<'r>,
-    /// The name that somebody has proved to have.
+    /// The user, if the site has users.
     pub(super) user: Option<&'r str>,
-    /// Fields that the answer gets whatever it is, each with its CRLF.
+    /// Fields of every response, each with its CRLF.
     pub(super) fields: &'r str,
-    /// Those that the site adds to answers that are not of a file of its own.
+    /// Fields that the site adds to responses without a file.
     pub(super) site_fields: &'r str,
 }
 
-/// Writes answers into an outbox.
-pub(super) struct Writer {
+/// Writes the responses of one thread, for one connection at a time.
+pub(crate) struct Writer {
     pub(super) outbox: Outbox,
-    pub(super) counts: Arc<WebCounts>,
-    date: DateLine,
+    pub(crate) counts: Arc<WebCounts>,
+    clock: Clock,
     log: Option<Log>,
 }
 
 struct Log {
     handle: AccessLogHandle,
-    clock: Clock,
     lines: Vec<u8>,
 }
 
 impl Writer {
     pub(super) fn new(counts: Arc<WebCounts>, log: Option<AccessLogHandle>) -> Self {
-        let now = SystemTime::now();
-        let log = log.map(|handle| Log { handle, clock: Clock::new(now), lines: Vec::new() });
-        Self { outbox: Outbox::default(), counts, date: DateLine::new(now), log }
+        let log = log.map(|handle| Log { handle, lines: Vec::new() });
+        Self { outbox: Outbox::default(), counts, clock: Clock::new(SystemTime::now()), log }
     }
 
-    /// Tells the time for the answers to come.
-    pub(super) fn set_time(&mut self, now: SystemTime) {
-        self.date.set(now);
-        if let Some(log) = &mut self.log {
-            log.clock.set(now);
-        }
+    /// Sets the time of the next responses.
+    pub(crate) fn set_time(&mut self, now: SystemTime) {
+        self.clock.set(now);
     }
 
-    /// Writes what is in the outbox, and notes which answers are sent.
+    /// Writes the outbox, and counts and logs what was written completely.
     pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
         let written = self.outbox.write(transport, patience)?;
         let Self { outbox, counts, log, .. } = self;
@@ -103,18 +98,18 @@ impl Writer {
         Ok(written)
     }
 
-    /// Forgets what is in the outbox because its connection ends, and notes how much of it the client has taken.
+    /// Drops the outbox because its connection ends, and counts and logs what the client has received.
     pub(super) fn cut(&mut self, visitor: &Visitor, transport: &Transport) {
         let Self { outbox, counts, log, .. } = self;
         outbox.cut(transport.untaken_bytes(), |answer, lines| {
             let (sent, of) = (answer.body_sent, answer.body_bytes);
-            tracing::info!(target: "web", %visitor, sent, of, "the connection ended in the middle of an answer");
+            tracing::info!(target: "web", %visitor, sent, of, "the connection ended in the middle of a response");
             note_sent(counts, log.as_mut(), answer, lines);
         });
     }
 
-    /// Hands over the lines of the access log that have been gathered.
-    pub(super) fn flush_log(&mut self) {
+    /// Sends the gathered lines to the access log.
+    pub(crate) fn flush_log(&mut self) {
         if let Some(log) = self.log.as_mut().filter(|log| !log.lines.is_empty()) {
             if let Err(lines) = log.handle.write(std::mem::take(&mut log.lines)) {
                 log.lines = lines;
@@ -126,38 +121,38 @@ impl Writer {
         }
     }
 
-    /// Which representation of an asset a client gets.
+    /// Content negotiation: chooses a representation by `Accept-Encoding`.
     fn choose<'a>(head: &RequestHead<'_>, asset: &'a Asset) -> &'a Representation {
-        if !(asset.is_negotiated() && head.accepts_codings) {
-            return asset.plain();
+        if !(asset.is_negotiated && head.accepts_codings) {
+            return &asset.plain;
         }
-        let coding = AcceptedCodings::parse(head.fields).choose(|coding| asset.has(coding));
-        asset.representation(coding).unwrap_or(asset.plain())
+        let coding = AcceptedCodings::parse(head.fields).choose(|coding| asset.in_coding(coding).is_some());
+        coding.and_then(|coding| asset.in_coding(coding)).unwrap_or(&asset.plain)
     }
 
-    /// Answers with an asset, or as the conditions and ranges of the request demand (RFC 9110, section 13.2.2).
+    /// Responds with an asset, according to the conditions and ranges of the request (RFC 9110, section 13.2.2).
     pub(super) fn push_asset(&mut self, request: &Request<'_>, asset: &Asset) {
         let head = request.ask.head;
         let chosen = Self::choose(head, asset);
-        if let Some(validators) = chosen.validators() {
+        if let Some(validators) = &chosen.validators {
             if head.is_conditional {
                 match evaluate(head.fields, Some(validators)) {
                     Condition::Proceed => {}
                     Condition::NotModified => return self.push_not_modified(request, chosen),
                     Condition::Failed => {
-                        let reason = "the file is not what the request is for";
+                        let reason = "the file has changed";
                         return self.push_refusal(request, chosen, Status::PreconditionFailed, reason, "");
                     }
                 }
             }
             if head.has_range && head.method == Method::Get {
-                let length = chosen.body().bytes();
-                match wanted_parts(head.fields, validators, asset.is_negotiated(), length) {
+                let length = chosen.body.bytes();
+                match wanted_parts(head.fields, validators, asset.is_negotiated, length) {
                     Wanted::Whole => {}
                     Wanted::Parts(parts) => return self.push_parts(request, chosen, &parts, length),
                     Wanted::Unsatisfiable => {
                         let range = format!("Content-Range: {}\r\n", unsatisfied_content_range(length));
-                        let reason = "the file is shorter than that";
+                        let reason = "the file is shorter than the range";
                         return self.push_refusal(
                             request,
                             chosen,
@@ -171,9 +166,9 @@ impl Writer {
         }
         self.outbox.copied().extend_from_slice(chosen.head());
         self.end_head(request);
-        let bytes = if head.method == Method::Head { 0 } else { chosen.body().bytes() };
-        self.outbox.push_body(chosen.body(), 0, bytes);
-        self.note(request, asset.status(), bytes);
+        let bytes = if head.method == Method::Head { 0 } else { chosen.body.bytes() };
+        self.outbox.push_body(&chosen.body, 0, bytes);
+        self.note(request, asset.status, bytes);
     }
 
     fn push_not_modified(&mut self, request: &Request<'_>, chosen: &Representation) {
@@ -190,13 +185,13 @@ impl Writer {
         reason: &str,
         fields: &str,
     ) {
-        // They are header fields, and so text.
+        // Header fields that we wrote ourselves are UTF-8.
         let of_resource = String::from_utf8_lossy(chosen.refusal_fields());
         let fields = format!("{fields}{of_resource}").into();
         self.push_brief(request, &Brief { status, reason, fields, is_of_resource: true });
     }
 
-    /// One part is a message of its own, several are a multipart one (RFC 9110, section 15.3.7).
+    /// One part is the body, several parts are a multipart body (RFC 9110, section 15.3.7).
     fn push_parts(&mut self, request: &Request<'_>, chosen: &Representation, parts: &[Part], length: u64) {
         let out = self.outbox.copied();
         let status = Status::PartialContent;
@@ -211,10 +206,10 @@ impl Writer {
             );
             out.extend_from_slice(chosen.partial_fields());
             self.end_head(request);
-            self.outbox.push_body(chosen.body(), part.first, part.last + 1);
+            self.outbox.push_body(&chosen.body, part.first, part.last + 1);
             part.bytes()
         } else {
-            // Nobody can have put it into the file.
+            // Random, so that the file cannot contain it.
             let boundary = format!("{:032x}", rand::random::<u128>());
             let multipart = Multipart::new(parts, chosen.content_type(), length, &boundary);
             let bytes = multipart.content_length();
@@ -228,7 +223,7 @@ impl Writer {
             self.end_head(request);
             for (part_head, part) in multipart.parts() {
                 self.outbox.copied().extend_from_slice(part_head);
-                self.outbox.push_body(chosen.body(), part.first, part.last + 1);
+                self.outbox.push_body(&chosen.body, part.first, part.last + 1);
             }
             self.outbox.copied().extend_from_slice(multipart.end());
             bytes
@@ -236,7 +231,7 @@ impl Writer {
         self.note(request, status, bytes);
     }
 
-    /// Answers without a file.
+    /// Responds without a file.
     pub(super) fn push_brief(&mut self, request: &Request<'_>, brief: &Brief<'_>) {
         let has_body = request.ask.head.method != Method::Head;
         let fields = [request.fields, if brief.is_of_resource { "" } else { request.site_fields }];
@@ -244,7 +239,7 @@ impl Writer {
         self.note(request, brief.status, bytes);
     }
 
-    /// Answers with a text that was made for this request.
+    /// Responds with a text that must not be cached.
     pub(super) fn push_text(&mut self, request: &Request<'_>, media_type: &str, text: &str) {
         let _ = write!(
             self.outbox.copied(),
@@ -258,7 +253,7 @@ impl Writer {
         self.note(request, Status::Ok, bytes as u64);
     }
 
-    /// Answers what is no request; the connection ends after it.
+    /// Responds to an invalid request.
     pub(super) fn push_bad_request(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
         let bytes =
             self.push_brief_head(&Brief::new(bad.status, bad.reason), [""; 2], After::Close, has_body);
@@ -268,7 +263,7 @@ impl Writer {
         self.end_answer(
             bytes,
             &Record {
-                address: visitor.address.map(|address| address.ip()),
+                address: visitor.ip().map(|ip| ip.to_canonical()),
                 user: None,
                 method: "-",
                 target: "-",
@@ -286,7 +281,7 @@ impl Writer {
         let body = format!("{}: {}\n", brief.status, brief.reason);
         let out = self.outbox.copied();
         let _ = write!(out, "HTTP/1.1 {}\r\n", brief.status);
-        // A 204 has neither (RFC 9110, section 8.6).
+        // A 204 has no content (RFC 9110, section 8.6).
         let has_content = brief.status != Status::NoContent;
         if has_content {
             let _ =
@@ -297,7 +292,7 @@ impl Writer {
             out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
         }
         fields.iter().for_each(|fields| out.extend_from_slice(fields.as_bytes()));
-        push_head_end(out, &self.date, after);
+        push_head_end(out, &self.clock, after);
         if !(has_content && has_body) {
             return 0;
         }
@@ -305,18 +300,18 @@ impl Writer {
         body.len() as u64
     }
 
-    /// Adds the fields that differ from answer to answer, and the empty line.
+    /// Adds the fields that depend on the request, and the empty line.
     fn end_head(&mut self, request: &Request<'_>) {
         let out = self.outbox.copied();
         out.extend_from_slice(request.fields.as_bytes());
-        push_head_end(out, &self.date, request.ask.after);
+        push_head_end(out, &self.clock, request.ask.after);
     }
 
-    /// Notes that a request has its answer, whose body has so many bytes.
+    /// Counts and logs a response with a body of `bytes`.
     fn note(&mut self, request: &Request<'_>, status: Status, bytes: u64) {
         let Request { ask: Ask { head, visitor, .. }, user, .. } = request;
         self.counts.count_answer(status.code());
-        // Monitoring asks every few seconds, and not for the site.
+        // Monitoring asks every few seconds, which would fill the logs.
         if visitor.door == Door::Admin {
             self.outbox.end_answer(bytes, 0);
             return;
@@ -341,7 +336,7 @@ impl Writer {
         self.end_answer(
             bytes,
             &Record {
-                address: visitor.address.map(|address| address.ip()),
+                address: visitor.ip().map(|ip| ip.to_canonical()),
                 user: *user,
                 method: head.method.as_str(),
                 target: &target,
@@ -359,14 +354,14 @@ impl Writer {
 
     fn end_answer(&mut self, bytes: u64, record: &Record<'_>) {
         let bytes_at = match &self.log {
-            Some(log) => record.append_to(self.outbox.lines(), log.handle.format, &log.clock),
+            Some(log) => record.append_to(self.outbox.lines(), log.handle.format, &self.clock),
             None => 0,
         };
         self.outbox.end_answer(bytes, bytes_at);
     }
 }
 
-/// Notes how much of a body was sent. `lines` has the line of the answer, unless it has none.
+/// Counts what was sent of a body, and completes the log line if there is one.
 fn note_sent(counts: &WebCounts, log: Option<&mut Log>, answer: &Answer, lines: &[u8]) {
     counts.body_bytes.add(answer.body_sent);
     let [begin, bytes_at, end] = answer.line;
@@ -378,34 +373,11 @@ fn note_sent(counts: &WebCounts, log: Option<&mut Log>, answer: &Answer, lines: 
     }
 }
 
-fn push_head_end(out: &mut Vec<u8>, date: &DateLine, after: After) {
-    out.extend_from_slice(date.line.as_bytes());
+fn push_head_end(out: &mut Vec<u8>, clock: &Clock, after: After) {
+    out.extend_from_slice(clock.date_line.as_bytes());
     out.extend_from_slice(match after {
         After::Close => b"Connection: close\r\n\r\n".as_slice(),
         After::KeepAlive10 => b"Connection: keep-alive\r\n\r\n",
         After::KeepAlive11 => b"\r\n",
     });
-}
-
-/// The `Date` field, made anew once a second (RFC 9110, section 6.6.1).
-struct DateLine {
-    second: u64,
-    line: String,
-}
-
-impl DateLine {
-    fn new(now: SystemTime) -> Self {
-        let mut date = Self { second: u64::MAX, line: String::new() };
-        date.set(now);
-        date
-    }
-
-    fn set(&mut self, now: SystemTime) {
-        let second =
-            now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since_epoch| since_epoch.as_secs());
-        if second != self.second {
-            self.second = second;
-            self.line = format!("Date: {}\r\n", httpdate::fmt_http_date(now));
-        }
-    }
 }

@@ -57,7 +57,7 @@ pub(crate) fn workers(
                 tracing::error!(target: "session", "a session panicked; the others go on");
                 driver.responder.reset();
             }
-            driver.responder.flush_log();
+            driver.responder.writer.flush_log();
             counts.sessions.subtract(1);
         })
     })
@@ -69,9 +69,9 @@ fn run(job: Job, services: &Services, driver: &mut Driver) {
         Job::Peer(job) => run_peer(job, services),
         Job::Answer(job) => {
             let AnswerJob { mut connection, home } = *job;
-            driver.responder.set_time(SystemTime::now());
+            driver.responder.writer.set_time(SystemTime::now());
             if driver.wait(&mut connection) {
-                home.take_back(Returned { connection, learned: driver.take_learned() });
+                home.take_back(Returned { connection, learned: driver.responder.take_learned() });
             }
         }
         Job::Connection(connection) => match driver.serve(*connection).map(PeerJob::new) {

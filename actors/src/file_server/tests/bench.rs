@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use wire::http::SitePath;
+use wire::http::{Coding, SitePath};
 
 use super::super::cache::Limits;
 use super::super::core::{Core, Effect};
@@ -235,6 +235,24 @@ impl Bench {
                 }
             }
         }
+    }
+}
+
+impl Asset {
+    pub(super) fn head(&self) -> &[u8] {
+        self.plain.head()
+    }
+
+    pub(super) fn body(&self) -> &Body {
+        &self.plain.body
+    }
+
+    pub(super) fn codings(&self) -> impl Iterator<Item = Coding> {
+        self.coded.iter().map(|(coding, _)| *coding)
+    }
+
+    pub(super) fn has(&self, coding: Coding) -> bool {
+        self.in_coding(coding).is_some()
     }
 }
 

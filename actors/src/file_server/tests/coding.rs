@@ -43,7 +43,7 @@ fn pages_are_compressed_in_the_background() {
     let mut bench = compressing(LIMITS);
     bench.disk.write("a.html", page("word"));
     let first = bench.asset("/a.html");
-    assert!(first.is_negotiated() && first.codings().next().is_none());
+    assert!(first.is_negotiated && first.codings().next().is_none());
     assert_eq!(field(first.head(), "Vary"), Some("Accept-Encoding"), "another answer may come soon");
     assert_eq!(bench.compress(), 1);
     assert!(first.is_revoked(), "so that the next one who asks gets more");
@@ -53,11 +53,11 @@ fn pages_are_compressed_in_the_background() {
     assert_eq!(second.codings().collect::<Vec<_>>(), [Coding::Brotli, Coding::Gzip]);
     let mut tags = vec![field(second.head(), "ETag").expect("a file has a tag").to_owned()];
     for coding in second.codings() {
-        let coded = second.representation(Some(coding)).expect("it is there");
-        assert_eq!(unpacked(coding, coded.body()), page("word"));
-        assert!(coded.body().bytes() * 10 < second.body().bytes());
+        let coded = second.in_coding(coding).expect("it is there");
+        assert_eq!(unpacked(coding, &coded.body), page("word"));
+        assert!(coded.body.bytes() * 10 < second.body().bytes());
         assert_eq!(field(coded.head(), "Content-Encoding"), Some(coding.name()));
-        assert_eq!(field(coded.head(), "Content-Length"), Some(&*coded.body().bytes().to_string()));
+        assert_eq!(field(coded.head(), "Content-Length"), Some(&*coded.body.bytes().to_string()));
         assert_eq!(field(coded.head(), "Vary"), Some("Accept-Encoding"));
         assert_eq!(field(coded.head(), "Content-Type"), Some("text/html; charset=utf-8"));
         let tag = field(coded.head(), "ETag").expect("a file has a tag");
@@ -84,7 +84,7 @@ fn another_compressor_gives_other_tags() {
         let coded = vec![(Coding::Brotli, Bytes::from_static(written))];
         bench.core.note_compressed(&Compressed { key, stamp, coded });
         let asset = bench.asset("/a.html");
-        let coded = asset.representation(Some(Coding::Brotli)).expect("it is compressed");
+        let coded = asset.in_coding(Coding::Brotli).expect("it is compressed");
         field(coded.head(), "ETag").expect("a file has a tag").to_owned()
     };
     assert_eq!(tag_of(b"as one version does it"), tag_of(b"as one version does it"));
@@ -114,7 +114,7 @@ fn what_is_not_worth_it_is_not_compressed() {
         bench.asset(path);
     }
     assert_eq!(bench.compress(), 0);
-    assert!(!bench.asset("/picture.png").is_negotiated());
+    assert!(!bench.asset("/picture.png").is_negotiated);
     assert_eq!(field(bench.asset("/picture.png").head(), "Vary"), None);
     // Tried, and not enough smaller: not tried again.
     bench.disk.write("noise.txt", noise(2000));
@@ -126,7 +126,7 @@ fn what_is_not_worth_it_is_not_compressed() {
     // Nor is anything where nobody wants it.
     let mut bench = Bench::new(LIMITS);
     bench.disk.write("a.html", page("word"));
-    assert!(!bench.asset("/a.html").is_negotiated());
+    assert!(!bench.asset("/a.html").is_negotiated);
     assert_eq!(bench.compress(), 0);
 }
 
@@ -143,8 +143,8 @@ fn what_changed_while_it_was_compressed_is_compressed_anew() {
     assert!(lease.codings().next().is_none());
     assert_eq!(bench.compress(), 2, "the old one, in vain, and the new one");
     let asset = bench.asset("/a.html");
-    let coded = asset.representation(Some(Coding::Brotli)).expect("it is compressed");
-    assert_eq!(unpacked(Coding::Brotli, coded.body()), page("new"));
+    let coded = asset.in_coding(Coding::Brotli).expect("it is compressed");
+    assert_eq!(unpacked(Coding::Brotli, &coded.body), page("new"));
     assert_eq!(bench.counts.compressed.get(), 1);
 }
 
@@ -206,7 +206,7 @@ fn compressed_forms_count_against_the_room() {
     bench.compress();
     let asset = bench.asset("/a.html");
     let coded: u64 =
-        asset.codings().filter_map(|c| Some(asset.representation(Some(c))?.body().bytes())).sum();
+        asset.codings().filter_map(|c| Some(asset.in_coding(c)?.body.bytes())).sum();
     assert!(coded > 0 && bench.counts.bytes.get() >= before + coded);
 }
 
@@ -248,8 +248,8 @@ fn compressed_neighbours_are_used_if_they_are_as_new_and_no_larger() {
     bench.disk.write("a.css.zst", "longer than the original is");
     let asset = bench.asset("/a.css");
     assert_eq!(asset.codings().collect::<Vec<_>>(), [Coding::Brotli]);
-    let coded = asset.representation(Some(Coding::Brotli)).expect("it is there");
-    assert_eq!(text_of(coded.body()), "br");
+    let coded = asset.in_coding(Coding::Brotli).expect("it is there");
+    assert_eq!(text_of(&coded.body), "br");
     assert_eq!(field(coded.head(), "Content-Encoding"), Some("br"));
     assert_eq!(field(coded.head(), "Content-Type"), Some("text/css; charset=utf-8"));
     assert_ne!(field(coded.head(), "ETag"), field(asset.head(), "ETag"));
@@ -271,7 +271,7 @@ fn neighbours_count_without_compression_too_and_only_then_answers_vary() {
     bench.pass(TICK);
     assert!(lease.is_revoked(), "there is another form now");
     let lease = bench.asset("/a.css");
-    assert!(lease.has(Coding::Zstd) && lease.is_negotiated());
+    assert!(lease.has(Coding::Zstd) && lease.is_negotiated);
     assert_eq!(field(lease.head(), "Vary"), Some("Accept-Encoding"));
     // It changes, and nobody says so.
     bench.disk.write("a.css.zst", "new");
@@ -282,7 +282,7 @@ fn neighbours_count_without_compression_too_and_only_then_answers_vary() {
     bench.core.note_change(None);
     bench.pass(TICK);
     assert!(lease.is_revoked());
-    assert!(!bench.asset("/a.css").is_negotiated());
+    assert!(!bench.asset("/a.css").is_negotiated);
 }
 
 #[test]

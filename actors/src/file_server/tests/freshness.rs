@@ -262,11 +262,11 @@ proptest! {
                         prop_assert_eq!(text(asset), text(&fresh));
                         for coding in fresh.codings() {
                             prop_assert_eq!(
-                                asset.representation(Some(coding)).map(Representation::head),
-                                fresh.representation(Some(coding)).map(Representation::head)
+                                asset.in_coding(coding).map(Representation::head),
+                                fresh.in_coding(coding).map(Representation::head)
                             );
                         }
-                        prop_assert!(bench.disk.content(path).is_some() || *path == "b" || asset.status() == fresh.status());
+                        prop_assert!(bench.disk.content(path).is_some() || *path == "b" || asset.status == fresh.status);
                     }
                     prop_assert!(bench.counts.bytes.get() <= 20_000 && bench.counts.entries.get() <= 3);
                 }

@@ -27,14 +27,14 @@ fn directories_have_an_index_and_a_slash() {
 fn the_site_may_have_its_own_page_for_what_is_missing() {
     let mut bench = Bench::new(LIMITS);
     let built_in = bench.asset("/missing");
-    assert_eq!(built_in.status(), Status::NotFound);
+    assert_eq!(built_in.status, Status::NotFound);
     assert!(text(&built_in).contains("nothing at this address"));
     bench.disk.write("404.html", "own page");
     let own = bench.asset("/missing");
     assert!(own.head().starts_with(b"HTTP/1.1 404 Not Found\r\n"));
     assert_eq!(text(&own), "own page");
-    assert!(own.plain().validators().is_none() && own.plain().not_modified_head().is_none());
-    assert_eq!(bench.asset("/404.html").status(), Status::Ok);
+    assert!(own.plain.validators.is_none() && own.plain.not_modified_head().is_none());
+    assert_eq!(bench.asset("/404.html").status, Status::Ok);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_page_of_an_error_is_there_when_nothing_can_be_read() {
     bench.disk.write("50x.html", "sorry");
     bench.disk.write("a.txt", "a");
     let page = bench.core.error_page(bench.now, Status::ServiceUnavailable).expect("the site has a page");
-    assert_eq!((page.status(), text(&page)), (Status::ServiceUnavailable, "sorry".into()));
+    assert_eq!((page.status, text(&page)), (Status::ServiceUnavailable, "sorry".into()));
     bench.disk.set_busy(true);
     bench.pass(Duration::from_secs(60));
     let Found::Busy(Some(page)) = bench.find("/a.txt") else {
@@ -54,7 +54,7 @@ fn the_page_of_an_error_is_there_when_nothing_can_be_read() {
     assert!(page.head().starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"));
     assert_eq!(field(page.head(), "Retry-After"), Some("1"));
     bench.disk.set_busy(false);
-    assert_eq!(bench.asset("/50x.html").status(), Status::Ok);
+    assert_eq!(bench.asset("/50x.html").status, Status::Ok);
 }
 
 #[test]
@@ -106,10 +106,10 @@ fn an_application_answers_for_what_is_missing_but_not_for_missing_files() {
     assert!(matches!(bench.find("/users/7"), Found::Nothing { .. }));
     bench.disk.write("index.html", "app");
     let first = bench.asset("/users/7");
-    assert_eq!((first.status(), text(&first)), (Status::Ok, "app".into()));
+    assert_eq!((first.status, text(&first)), (Status::Ok, "app".into()));
     assert!(Arc::ptr_eq(&first, &bench.asset("/")), "it is the page itself");
     assert!(
-        matches!(bench.find("/logo.png"), Found::Nothing { page, .. } if page.status() == Status::NotFound)
+        matches!(bench.find("/logo.png"), Found::Nothing { page, .. } if page.status == Status::NotFound)
     );
     // The application changes.
     bench.disk.write("index.html", "new app");
@@ -273,7 +273,7 @@ fn each_kind_of_answer_has_its_part_of_the_fields() {
     let mut bench = Bench::of_site(SiteConfig { fields, compression: true, ..SiteConfig::default() }, LIMITS);
     bench.disk.write("a.html", "a");
     let asset = bench.asset("/a.html");
-    let page = asset.plain();
+    let page = &asset.plain;
     let names = |head: &[u8]| -> Vec<String> {
         let head = std::str::from_utf8(head).expect("heads are text");
         assert!(head.ends_with("\r\n"));
