@@ -1,11 +1,12 @@
-//! What pollers and session threads hand to each other: connections, with what is to be done for them.
+//! What pollers and session threads hand to each other.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::commands::gate::Place;
 use crate::commands::session::SessionId;
@@ -13,13 +14,13 @@ use crate::http::{Connection, Learned};
 use crate::linux;
 use crate::transport::Transport;
 
-/// What a session is for.
+/// The work of a session thread.
 pub(crate) enum Job {
-    /// To serve a peer until its connection ends.
+    /// Serve a peer until its connection ends.
     Peer(PeerJob),
-    /// To give an answer that has to wait for something.
-    Answer(Box<AnswerJob>),
-    /// To serve a connection until it ends, whatever it waits for: HTTP, or a peer.
+    /// Give a response that has to wait for something, and return the connection to this poller.
+    Answer(Box<Connection>, PollerHandle),
+    /// Serve a connection until it ends, whether it is HTTP or a peer's.
     Connection(Box<Connection>),
 }
 
@@ -28,15 +29,15 @@ pub(crate) struct PeerJob {
     pub(crate) id: SessionId,
     pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
-    /// What has been read, with the preface.
+    /// The bytes that were read, including the preface.
     pub(crate) read: Vec<u8>,
-    /// Given back at the end.
+    /// Freed at the end of the session.
     pub(crate) place: Place,
 }
 
 impl PeerJob {
     /// # Errors
-    /// Why the peer cannot be served: it has no address that others could reach it at, or there is no descriptor for the
+    /// Why the peer cannot be served: it has no address at which others could reach it, or there is no descriptor for the
     /// mailbox of its session.
     pub(crate) fn new(connection: Connection) -> Result<Self, &'static str> {
         let Connection { id, visitor, transport, held: read, mut place, .. } = connection;
@@ -48,58 +49,53 @@ impl PeerJob {
     }
 }
 
-/// An HTTP connection whose poller must not wait.
-pub(crate) struct AnswerJob {
+/// A connection that comes to a poller, either from a session or from another poller.
+pub(crate) struct Arrival {
     pub(crate) connection: Connection,
-    /// Where the connection rests afterwards.
-    pub(crate) home: PollerHandle,
-}
-
-/// What others send to a poller.
-pub(crate) enum Arrival {
-    /// A session is done with a connection.
-    Returned(Box<Returned>),
-    /// A connection whose packets arrive at this poller's processor.
-    Moved(Box<Connection>),
-}
-
-/// A connection after a session has waited for what it needed.
-pub(crate) struct Returned {
-    pub(crate) connection: Connection,
+    /// What the session has learned.
     pub(crate) learned: Vec<Learned>,
 }
 
-/// Where a poller is reached.
+/// The address of a poller.
 #[derive(Debug, Clone)]
 pub(crate) struct PollerHandle {
-    /// Without a bound, so that nobody waits for a poller; there are never more than there are connections.
-    pub(crate) arrivals: Sender<Arrival>,
-    pub(crate) wake: Arc<OwnedFd>,
+    /// Unbounded, so that nobody waits for a poller. It never has more entries than there are connections.
+    arrivals: Sender<Box<Arrival>>,
+    /// An eventfd that is readable when something has arrived.
+    pub(crate) event: Arc<OwnedFd>,
     /// How many connections rest there.
-    pub(crate) resting: Arc<AtomicUsize>,
+    resting: Arc<AtomicUsize>,
 }
 
 impl PollerHandle {
-    /// Gives a connection back. Once the pollers have ended it is closed.
-    pub(crate) fn take_back(&self, returned: Returned) {
-        self.send(Arrival::Returned(Box::new(returned)));
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub(crate) fn new() -> io::Result<(Self, Receiver<Box<Arrival>>)> {
+        let (arrivals, receiver) = unbounded();
+        let event = Arc::new(linux::event()?);
+        Ok((Self { arrivals, event, resting: Arc::default() }, receiver))
     }
 
-    pub(crate) fn send(&self, arrival: Arrival) {
-        // What does not arrive is dropped, which closes the connection.
-        let _ = self.arrivals.send(arrival);
+    /// Sends a connection there. If the poller has ended the connection is closed.
+    pub(crate) fn send(&self, connection: Connection, learned: Vec<Learned>) {
+        // A failed send drops the connection, which closes it.
+        let _ = self.arrivals.send(Box::new(Arrival { connection, learned }));
         self.wake();
     }
 
     /// Ends the poller's wait.
     pub(crate) fn wake(&self) {
-        linux::raise(&self.wake);
+        linux::raise(&self.event);
     }
 
-    pub(crate) fn count_resting(&self, resting: usize) {
+    pub(crate) fn set_resting(&self, resting: usize) {
         self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resting(&self) -> usize {
+        self.resting.load(Ordering::Relaxed)
     }
 }
 
-/// Makes what one session thread does its jobs with. Called on that thread.
+/// Makes the function that does the jobs of one session thread. Called on that thread.
 pub(crate) type NewWorker = Arc<dyn Fn() -> Box<dyn FnMut(Job)> + Send + Sync>;

@@ -1,4 +1,4 @@
-//! How many connections the file descriptors of this process allow.
+//! The number of connections that the limit of file descriptors allows.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -6,30 +6,29 @@ use super::ADMIN_CONNECTIONS_MAX;
 use crate::commands::file_server::OPEN_FILES_MAX;
 use crate::config::Limits;
 
-/// Descriptors for the store, the logs, listening sockets, pollers, watched directories, and files that are open for a
-/// moment.
+/// Descriptors for the store, logs, listening sockets, pollers, watched directories, and files that are open briefly.
 const ACTORS_DESCRIPTORS: usize = 96;
 
-/// Most connections that have been turned away and are kept until their client has read why, or for a moment.
+/// Most connections that are kept open after a refusal, so that the client can read the response.
 const LEAVING_CONNECTIONS_MAX: usize = 256;
 
-/// Limits that hold whatever was configured: without them a crowd of silent connections would take every descriptor, and
-/// nobody could be accepted and no file opened.
+/// Limits that apply in addition to the configured ones. Without them silent connections could take every descriptor, and then
+/// no connection could be accepted and no file opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capacity {
     /// Most connections.
     pub(super) connections: usize,
     /// Most connections from one address.
     pub(super) per_address: usize,
-    /// Most descriptors of connections: one each, and two for a peer's.
+    /// Most descriptors of connections: one for each, and two for each peer.
     pub(super) descriptors: usize,
-    /// Most connections that have been turned away and not ended.
+    /// Most connections that are kept open after a refusal.
     pub(super) leaving: usize,
 }
 
 impl Capacity {
-    /// What this process can do with its limit (`RLIMIT_NOFILE`) and so many sites. If that is less than was configured, it
-    /// is logged with what to do about it.
+    /// The capacity of this process, by its `RLIMIT_NOFILE`. If it is less than configured, logs a warning that says what
+    /// to do.
     pub(super) fn of_this_process(limits: &Limits, sites: usize) -> Self {
         let limit = getrlimit(Resource::Nofile)
             .current
@@ -52,12 +51,12 @@ impl Capacity {
     }
 
     fn new(limits: &Limits, limit: usize, sites: usize) -> Self {
-        // However few there are, half of them are for connections.
+        // At least half of the descriptors are for connections.
         let descriptors = limit - reserved(limit, sites).min(limit / 2);
         let connections = limits.connections.min(descriptors);
         let is_shared = limits.connections_per_address < limits.connections;
         let per_address = match is_shared && connections < limits.connections {
-            // One address must not take all of the fewer ones either.
+            // One address must not have all of the fewer connections.
             true => limits.connections_per_address.min(Limits::share_of_one_address(connections)),
             false => limits.connections_per_address,
         };

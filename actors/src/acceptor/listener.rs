@@ -14,29 +14,29 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use crate::commands::connection::{Door, Visitor};
 use crate::linux;
 
-/// Connections that the kernel holds for us while we are busy.
+/// Connections that the kernel queues while the pollers are busy.
 const BACKLOG: i32 = 4096;
-/// After this long without a word TCP asks whether the other end is still there.
+/// TCP checks after this idle time whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// How long the system holds connections back that have not said anything.
+/// How long the kernel holds back connections without data.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(1);
 
-/// A socket that connections come from.
+/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
     door: Door,
-    /// The name of a Unix socket of ours, removed at the end.
+    /// The path of a Unix socket that this process has made. Removed at the end.
     path: Option<PathBuf>,
-    /// Whether a service manager has opened it.
+    /// Whether a service manager opened it.
     is_inherited: bool,
 }
 
 impl Listener {
-    /// Binds a TCP socket. `is_dual`: whether an unspecified IPv6 address also stands for IPv4.
+    /// Binds a TCP socket. `is_dual`: whether the unspecified IPv6 address includes IPv4.
     ///
     /// # Errors
-    /// Those of the system, for example when the address is in use.
+    /// Those of the system.
     pub(crate) fn bind(address: SocketAddr, is_dual: bool, door: Door) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -48,10 +48,10 @@ impl Listener {
         Self::of_tcp(socket, door)
     }
 
-    /// Binds a Unix socket. One that a server has left behind is replaced, one that is in use is not.
+    /// Binds a Unix socket. Replaces one that another process has left behind, but not one in use.
     ///
     /// # Errors
-    /// Those of the system; `AddrInUse` also when something else has that name.
+    /// Those of the system; `AddrInUse` also if something else has this path.
     pub(crate) fn bind_unix(path: &Path, mode: u32) -> io::Result<Self> {
         if let Ok(found) = std::fs::symlink_metadata(path) {
             let is_left_behind = found.file_type().is_socket()
@@ -63,15 +63,14 @@ impl Listener {
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        // Before it listens, so that nobody comes in who may not.
+        // Before it listens, so that nobody without permission can connect.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, door: Door::Public, path: Some(path.to_owned()), is_inherited: false })
     }
 
-    /// The sockets that a service manager has opened for this process (`sd_listen_fds(3)`), TCP or Unix. They are taken: a
-    /// second call finds none.
+    /// Takes the TCP and Unix sockets that a service manager has opened for this process (`sd_listen_fds(3)`).
     ///
     /// # Errors
     /// Those of the system; `NotFound` if there are none.
@@ -93,34 +92,33 @@ impl Listener {
     }
 
     fn of_tcp(socket: Socket, door: Door) -> io::Result<Self> {
-        // Connections inherit both. Every write is a whole answer or more; a peer that vanished is noticed.
+        // Connections inherit both options. Nagle's algorithm is of no use, because each write has at least a whole response.
+        // Keep-alive finds peers that have vanished.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))?;
-        // Without it the first read of a connection finds nothing, and it is waited for.
+        // Only an optimisation, so an error does not matter.
         let _ = linux::defer_accept(&socket, FIRST_BYTES_WAIT);
         socket.set_nonblocking(true)?;
         Ok(Self { socket, door, path: None, is_inherited: false })
     }
 
-    /// The address that it is bound to; none for a Unix socket.
+    /// The bound address; `None` for a Unix socket.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok().and_then(|address| address.as_socket())
     }
 
-    /// Lets the system refuse whoever comes from now on. What a service manager has opened stays open: it is its own.
+    /// Refuses further connections. A socket of a service manager stays open, because it belongs to that.
     pub(super) fn refuse(&self) {
         if !self.is_inherited {
-            // Fails only when another poller has done it.
+            // Fails only if another poller has done it.
             let _ = self.socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// What it is for.
     pub(super) fn door(&self) -> Door {
         self.door
     }
 
-    /// The next connection.
     pub(super) fn accept(&self) -> io::Result<(TcpStream, Visitor)> {
         let (stream, address) = self.socket.accept()?;
         let visitor = Visitor { address: address.as_socket(), door: self.door };
@@ -131,7 +129,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // Somebody else may have removed it.
+            // It may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }

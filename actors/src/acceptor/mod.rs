@@ -1,11 +1,9 @@
-//! The Acceptor: the listening sockets, the limits of connections, the connections that wait for their client, and the
-//! threads that sessions run on.
+//! The Acceptor: listening sockets, limits of connections, resting connections, and the threads of sessions.
 //!
-//! It has one poller a processor (`poller.rs`). They share the listening sockets and, without a lock, the counts of the
-//! gate; every connection belongs to one poller or to one session at a time and is sent from the one to the other.
+//! It has one poller for each processor (`poller.rs`). The pollers share the listening sockets and the atomic counts of the
+//! gate. A connection belongs to one poller or to one session at a time, and is sent from the one to the other.
 
 mod capacity;
-mod inbox;
 mod listener;
 mod poller;
 mod pool;
@@ -22,7 +20,6 @@ use crossbeam_channel::TryRecvError;
 pub(crate) use self::listener::Listener;
 
 use self::capacity::Capacity;
-use self::inbox::Inbox;
 use self::poller::{Poller, Shared};
 use self::pool::{AllEnded, Pool};
 use crate::commands::connection::Door;
@@ -34,17 +31,17 @@ use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
 use crate::runtime::spawn_vital;
 
-/// Most pollers: beyond this many processors the network is the limit.
+/// Most pollers. With more processors the network is the limit.
 const POLLERS_MAX: usize = 64;
-/// Most connections that ask about the server itself; they are few, and do not count as those of the web.
+/// Most connections to the admin address. They do not count towards `--sessions-max`.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// A running Acceptor. Dropping it stops accepting, ends the sessions, and waits for them up to a deadline.
+/// A running Acceptor. Dropping it stops accepting and ends the sessions, and waits for them up to a deadline.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    /// Where it listens for TCP.
+    /// Its TCP addresses.
     pub addresses: Vec<SocketAddr>,
-    /// Where it answers questions about itself.
+    /// The address for health check and metrics.
     pub admin: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
     pollers: Vec<PollerHandle>,
@@ -53,7 +50,7 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Ends it as dropping it does, and says whether all sessions have ended.
+    /// Ends it as dropping it does, and returns whether all sessions have ended.
     #[must_use]
     pub(crate) fn stop(self) -> bool {
         let all_ended = self.all_ended.clone();
@@ -76,10 +73,10 @@ impl Drop for Acceptor {
     }
 }
 
-/// Starts to accept. `new_worker` makes what session threads work with, from where they count and what tells about that.
+/// Starts the pollers. `new_worker` gets the admin pages and the counters of sessions.
 ///
 /// # Errors
-/// When the system gives no thread or descriptor.
+/// When the system has no thread or descriptor for it.
 pub(crate) fn start(
     listeners: Vec<Listener>,
     limits: Limits,
@@ -95,7 +92,7 @@ pub(crate) fn start(
     let cpus = CpuSet::of_this_thread();
     let mut inboxes = Vec::new();
     for cpu in poller_cpus(cpus.as_ref()) {
-        inboxes.push((cpu, Inbox::new()?, Arc::<WebCounts>::default()));
+        inboxes.push((cpu, PollerHandle::new()?, Arc::<WebCounts>::default()));
     }
     let capacity = Capacity::of_this_process(&limits, services.sites.all().len());
     let gate = Arc::new(Gate::new(capacity.connections, capacity.per_address, capacity.descriptors));
@@ -104,9 +101,9 @@ pub(crate) fn start(
     let of_sessions = Arc::<WebCounts>::default();
     let web = inboxes.iter().map(|(_, _, counts)| counts).chain([&of_sessions]).cloned().collect();
     let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web });
-    let pollers: Vec<PollerHandle> = inboxes.iter().map(|(_, inbox, _)| inbox.handle.clone()).collect();
+    let pollers = inboxes.iter().map(|(_, (handle, _), _)| handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
-        inboxes.iter().filter_map(|(cpu, inbox, _)| Some(((*cpu)?, inbox.handle.clone()))).collect();
+        inboxes.iter().filter_map(|(cpu, (handle, _), _)| Some(((*cpu)?, handle.clone()))).collect();
     let responders: Vec<Responder> = inboxes
         .iter()
         .map(|(_, _, counts)| Responder::new(services, Arc::clone(&admin), Arc::clone(counts)))
@@ -124,7 +121,7 @@ pub(crate) fn start(
         by_cpu,
         all_ended: all_ended.clone(),
     });
-    // From here on, dropping it ends the pollers that have been started.
+    // If a poller fails to start, dropping this ends the others.
     let mut acceptor =
         Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new(), all_ended };
     for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {
@@ -134,7 +131,7 @@ pub(crate) fn start(
     Ok(acceptor)
 }
 
-/// A processor for each poller; one poller that runs anywhere if the system does not say which there are.
+/// The processor of each poller. If they are unknown there is one poller that runs on any.
 fn poller_cpus(cpus: Option<&CpuSet>) -> Vec<Option<usize>> {
     let numbers: Vec<_> = cpus.into_iter().flat_map(CpuSet::numbers).take(POLLERS_MAX).map(Some).collect();
     if numbers.is_empty() { vec![None] } else { numbers }

@@ -1,10 +1,10 @@
-//! A poller: one thread on one processor, where connections rest while they wait for their client.
+//! A poller: a thread on one processor, where connections rest while they wait for their client.
 //!
-//! It accepts, finds out what a connection speaks, and gives every answer that needs no waiting, so that a warm GET costs
-//! one read and one write and neither a thread nor a wake. Whatever has to wait goes to a session.
+//! It accepts connections and gives every response that does not have to wait, so that a warm GET costs one read and one write
+//! and wakes no thread. Whatever has to wait goes to a session.
 //!
-//! Connections are moved to the poller on the processor that handles their packets. When client and server share a
-//! machine that is the client's own, and a wake across processors, which costs more than the answer, is saved.
+//! Connections are moved to the poller on the processor that handles their packets. If client and server share a machine,
+//! that is the client's processor. This saves a wake-up across processors, which costs more than the response.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -13,58 +13,57 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use slab::Slab;
 
-use super::inbox::Inbox;
 use super::listener::Listener;
 use super::pool::{AllEnded, Pool};
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::gate::{Full, Gate};
 use crate::commands::session::SessionId;
 use crate::config::Limits;
-use crate::handover::{AnswerJob, Arrival, Job, PeerJob, PollerHandle, Returned};
+use crate::handover::{Arrival, Job, PeerJob, PollerHandle};
 use crate::http::{Connection, Driver, Responder, Verdict};
 use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::{Count, WebCounts};
 use crate::transport::Transport;
 
-/// Connections accepted in one go, so that those that are here already get their turn.
+/// Most connections that are accepted in a row, so that the others get their turn.
 const ACCEPTS_MAX: usize = 64;
-/// How often deadlines are looked at.
+/// How often deadlines are checked, and revoked leases dropped.
 const SWEEP: Duration = Duration::from_millis(250);
-/// The same while none rests: leases that were revoked are let go of.
+/// The same while no connection rests.
 const IDLE_SWEEP: Duration = Duration::from_secs(1);
-/// How long to let connections be after the system had no descriptor or memory for one.
+/// How long no connections are accepted after the system had no descriptor or memory for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often the same is said about connections that are turned away or cannot be accepted.
+/// How often the same warning is logged at most.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
-/// After how many requests of a connection its processor is looked at again.
+/// The processor of a connection is checked again after this number of requests.
 const STEER_REQUESTS: u32 = 128;
-/// How many connections a poller may have before it is looked whether it has more than its share.
+/// A poller may always have this number of connections beyond its share.
 const STEER_FREELY: usize = 64;
 /// How long sessions have to end when the server ends.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have.
+/// How often the poller checks whether they have.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How long those that did not have after their connections are closed.
+/// How long they then have after their connections were closed.
 const CUT_OFF: Duration = Duration::from_secs(2);
 
-/// The token of the inbox.
+/// The token of the eventfd.
 const WAKE: u64 = u64::MAX;
 /// Tokens from here up to [`WAKE`] are listening sockets; those below are connections.
 const LISTENERS: u64 = u64::MAX - 1024;
 
-/// What all pollers have in common.
+/// What all pollers share.
 pub(super) struct Shared {
     pub(super) listeners: Vec<Listener>,
     pub(super) gate: Arc<Gate>,
-    /// For those who ask about the server itself: it can be asked when the web is full.
+    /// For the admin address, so that it answers when the web is full.
     pub(super) admin_gate: Arc<Gate>,
-    /// For those who have been turned away and do not know it yet.
+    /// For connections that were turned away and whose clients have not read that yet.
     pub(super) leaving_gate: Arc<Gate>,
     pub(super) limits: Limits,
-    /// Whether each connection has a session from its first byte to its last.
+    /// `--http-threads`
     pub(super) http_threads: bool,
     pub(super) next_id: AtomicU64,
     /// The pollers by their processor.
@@ -74,17 +73,18 @@ pub(super) struct Shared {
 
 pub(super) struct Poller {
     shared: Arc<Shared>,
-    /// The processor that this poller keeps to.
+    /// The processor that this poller runs on.
     cpu: Option<usize>,
-    inbox: Inbox,
+    handle: PollerHandle,
+    arrivals: Receiver<Box<Arrival>>,
     pool: Pool,
     driver: Driver,
     epoll: Epoll,
     resting: Slab<Connection>,
-    /// Connections that sessions have, to be ended when the server ends.
+    /// Connections that are with sessions, so that they can be ended with the server.
     away: HashMap<SessionId, Away>,
     now: Instant,
-    /// When listening goes on after the system had no descriptors left.
+    /// Until when no connections are accepted, see [`ACCEPT_PAUSE`].
     paused_until: Option<Instant>,
     turned_away_notice: Option<Instant>,
     cannot_accept_notice: Option<Instant>,
@@ -94,17 +94,18 @@ impl Poller {
     pub(super) fn new(
         shared: Arc<Shared>,
         cpu: Option<usize>,
-        inbox: Inbox,
+        (handle, arrivals): (PollerHandle, Receiver<Box<Arrival>>),
         pool: Pool,
         responder: Responder,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.add(&inbox.wake, WAKE, ReadyFor::Reading)?;
+        epoll.add(&handle.event, WAKE, ReadyFor::Reading)?;
         let driver = Driver::new(responder, shared.limits.clone());
         let poller = Self {
             shared,
             cpu,
-            inbox,
+            handle,
+            arrivals,
             pool,
             driver,
             epoll,
@@ -120,7 +121,7 @@ impl Poller {
     }
 
     fn listen(&self) -> io::Result<()> {
-        // Some may be watched already, from an attempt that failed halfway.
+        // An earlier attempt may have failed halfway.
         self.stop_listening();
         for (listener, token) in self.shared.listeners.iter().zip(LISTENERS..) {
             self.epoll.add_shared(listener, token)?;
@@ -149,7 +150,7 @@ impl Poller {
         self.end();
     }
 
-    /// Waits, and serves what is ready then. Returns how much that was.
+    /// Waits, and serves what is ready then. Returns the number of events.
     fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) -> usize {
         self.epoll.wait(wait, ready);
         let count = ready.len();
@@ -163,32 +164,25 @@ impl Poller {
             }
         }
         self.driver.responder.writer.flush_log();
-        self.inbox.handle.count_resting(self.resting.len());
+        self.handle.set_resting(self.resting.len());
         count
     }
 
     fn take_arrivals(&mut self) {
-        linux::lower(&self.inbox.wake);
-        while let Ok(arrival) = self.inbox.arrivals.try_recv() {
-            match arrival {
-                Arrival::Returned(returned) => self.take_back(*returned),
-                Arrival::Moved(connection) => self.rest(*connection),
+        linux::lower(&self.handle.event);
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            let Arrival { mut connection, learned } = *arrival;
+            self.away.remove(&connection.id);
+            self.driver.responder.learn(learned);
+            if connection.can_go_on() {
+                self.serve_new(connection);
+            } else if self.may_rest(&mut connection) {
+                self.rest(connection);
             }
         }
     }
 
-    fn take_back(&mut self, returned: Returned) {
-        let Returned { mut connection, learned } = returned;
-        self.away.remove(&connection.id);
-        self.driver.responder.learn(learned);
-        if connection.can_go_on() {
-            self.serve_new(connection);
-        } else if self.may_rest(&mut connection) {
-            self.rest(connection);
-        }
-    }
-
-    /// Accepts what has come, and serves each connection at once: its request is often here already.
+    /// Accepts what has come, and serves each connection at once, because its request has usually arrived too.
     fn accept(&mut self, token: u64) {
         let shared = Arc::clone(&self.shared);
         let index = usize::try_from(token - LISTENERS).unwrap_or(usize::MAX);
@@ -200,11 +194,11 @@ impl Poller {
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
                     continue;
                 }
-                // The sockets refuse already.
+                // The socket was shut down.
                 Err(_) if self.driver.responder.is_stopping() => return,
                 Err(error) => {
                     if is_due(&mut self.cannot_accept_notice, self.now) {
-                        tracing::warn!(target: "acceptor", %error, "cannot accept; trying again");
+                        tracing::warn!(target: "acceptor", %error, "cannot accept connections; trying again");
                     }
                     self.stop_listening();
                     self.paused_until = Some(self.now + ACCEPT_PAUSE);
@@ -245,7 +239,8 @@ impl Poller {
     fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {
         self.count(|counts| &counts.turned_away);
         let transport = Transport::plain(stream);
-        // A request that comes after the answer would turn the closing into a reset; for some there is room to wait for it.
+        // If the request arrives after the response, closing the connection resets it, and the client may not see the response.
+        // So a limited number of these connections is kept open for a moment.
         if self.driver.turn_away(&transport, visitor)
             && let Ok(place) = self.shared.leaving_gate.enter(None)
         {
@@ -265,7 +260,7 @@ impl Poller {
         match self.driver.go_on(&mut connection, self.now) {
             Verdict::Rest if !self.may_rest(&mut connection) => {}
             Verdict::Rest => match self.better_poller(&connection) {
-                Some(poller) => poller.send(Arrival::Moved(Box::new(connection))),
+                Some(poller) => poller.send(connection, Vec::new()),
                 None => self.rest(connection),
             },
             Verdict::Close => {}
@@ -275,7 +270,7 @@ impl Poller {
     }
 
     fn go_on_with(&mut self, key: usize) {
-        // A connection that has ended a moment ago is not here any more.
+        // It may have ended in this round.
         let Some(connection) = self.resting.get_mut(key) else { return };
         let watched_for = connection.ready_for();
         let verdict = self.driver.go_on(connection, self.now);
@@ -308,16 +303,16 @@ impl Poller {
         }
     }
 
-    /// Whether a connection that was served a moment ago rests. While the server ends it only does until its client has seen
-    /// the end: the client may be sending the next request, which would turn closing the connection into a reset.
+    /// Whether a connection that was just served rests; otherwise it is closed. While the server ends, an idle connection
+    /// lingers: its client may be sending the next request, and then closing the connection would reset it.
     fn may_rest(&self, connection: &mut Connection) -> bool {
         !self.driver.responder.is_stopping() || !connection.is_idle() || connection.linger(self.now)
     }
 
-    /// Waits until the client of a connection has written, or has read.
+    /// Lets a connection wait until its client has written, or has read.
     fn rest(&mut self, connection: Connection) {
         let entry = self.resting.vacant_entry();
-        // Without memory for one more it is closed.
+        // If the system has no memory for it the connection is closed.
         if self.epoll.add(&connection.transport, entry.key() as u64, connection.ready_for()).is_ok() {
             entry.insert(connection);
         }
@@ -332,12 +327,12 @@ impl Poller {
     fn steer(&mut self, key: usize) {
         if let Some(poller) = self.better_poller(&self.resting[key]) {
             let connection = self.leave(key);
-            poller.send(Arrival::Moved(Box::new(connection)));
+            poller.send(connection, Vec::new());
         }
     }
 
-    /// The poller on the processor that handles the packets of a connection, unless that is this one, or has more
-    /// than twice its share: a network card may send all packets to one processor.
+    /// The poller on the processor that handles the packets of a connection. `None` if that is this one, or if it has more
+    /// than twice its share, because some network cards send all packets to one processor.
     fn better_poller(&self, connection: &Connection) -> Option<PollerHandle> {
         if self.driver.responder.is_stopping() {
             return None;
@@ -345,20 +340,18 @@ impl Poller {
         let cpu = linux::incoming_cpu(&connection.transport)
             .filter(|cpu| self.cpu.is_some_and(|own| own != *cpu))?;
         let poller = self.shared.by_cpu.get(&cpu)?;
-        let resting = poller.resting.load(Ordering::Relaxed);
         let share = self.shared.gate.open() / self.shared.by_cpu.len();
-        (resting <= 2 * share + STEER_FREELY).then(|| poller.clone())
+        (poller.resting() <= 2 * share + STEER_FREELY).then(|| poller.clone())
     }
 
-    /// Has a session wait for what a connection needs.
+    /// Gives a connection whose response has to wait to a session.
     fn hand_over(&mut self, connection: Connection) {
         self.count(|counts| &counts.waited);
         self.note_away(connection.id, &connection.transport, false);
-        let home = self.inbox.handle.clone();
-        self.pool.start(Job::Answer(Box::new(AnswerJob { connection, home })));
+        self.pool.start(Job::Answer(Box::new(connection), self.handle.clone()));
     }
 
-    /// Gives a new connection a session for as long as it lasts.
+    /// Gives a new connection to a session for as long as it lasts.
     fn hand_over_whole(&mut self, connection: Connection) {
         self.note_away(connection.id, &connection.transport, false);
         self.pool.start(Job::Connection(Box::new(connection)));
@@ -380,7 +373,7 @@ impl Poller {
         }
     }
 
-    /// Remembers a connection, and forgets those that are closed whenever they have become the greater part.
+    /// Notes a connection that is with a session. Forgets closed ones when they are the majority.
     fn note_away(&mut self, id: SessionId, transport: &Transport, is_peer: bool) {
         if self.away.len() > 2 * self.shared.gate.open() + 64 {
             self.away.retain(|_, away| away.stream.strong_count() > 0);
@@ -388,7 +381,7 @@ impl Poller {
         self.away.insert(id, Away { stream: Arc::downgrade(transport.socket()), is_peer });
     }
 
-    /// Ends what has waited for too long, and lets go of what is of no use any more.
+    /// Ends connections whose deadline has passed, and frees memory.
     fn sweep(&mut self) {
         let (now, driver) = (self.now, &mut self.driver);
         self.resting.retain(|_, connection| !driver.end_if_late(connection, now));
@@ -396,11 +389,11 @@ impl Poller {
         self.driver.responder.drop_revoked();
     }
 
-    /// Lets what has been begun come to its end: peers see the end of their connection, answers at work are the last.
+    /// Finishes what has begun: peers see the end of their connection, and responses in progress are the last ones.
     fn drain(&mut self, ready: &mut Vec<u64>) {
         let deadline = Instant::now() + DRAIN;
         self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));
-        // Requests and connections that are here already would be lost to a reset.
+        // Requests and connections that have arrived would be lost in a reset.
         while self.round(Duration::ZERO, ready) == linux::EVENTS_MAX && Instant::now() < deadline {}
         self.stop_listening();
         self.shared.listeners.iter().for_each(Listener::refuse);
@@ -416,26 +409,26 @@ impl Poller {
         }
     }
 
-    /// Ends the threads of sessions, by force if need be.
+    /// Waits for the threads of sessions, and closes their connections if they do not end.
     fn end(self) {
-        let Self { shared, inbox, pool, mut driver, mut resting, away, .. } = self;
+        let Self { shared, arrivals, pool, mut driver, mut resting, away, .. } = self;
         resting.iter_mut().for_each(|(_, connection)| driver.cut(connection));
         driver.responder.writer.flush_log();
-        // What sessions give back from now on is closed.
-        drop((inbox, pool, driver, resting));
+        // Connections that sessions return from now on are closed.
+        drop((arrivals, pool, driver, resting));
         let have_ended = |wait| shared.all_ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
         if away.values().all(|away| away.stream.strong_count() == 0) && have_ended(DRAIN) {
             return;
         }
-        tracing::warn!(target: "acceptor", "some sessions did not end in time; they are cut off");
+        tracing::warn!(target: "acceptor", "some sessions did not end in time; their connections are closed");
         away.values().for_each(|away| away.shut_down(Shutdown::Both));
         if !have_ended(CUT_OFF) {
-            tracing::error!(target: "acceptor", "some sessions do not end; the server ends without them");
+            tracing::error!(target: "acceptor", "some sessions do not end; the server does not wait for them any longer");
         }
     }
 }
 
-/// Whether something may be said again that was said at `last`; it is then said now.
+/// Whether a warning that was logged at `last` may be logged again. If so, `last` becomes `now`.
 fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
     let is_due = last.is_none_or(|last| now - last >= NOTICE_INTERVAL);
     if is_due {
@@ -444,10 +437,10 @@ fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
     is_due
 }
 
-/// A connection that a session has.
+/// A connection that is with a session.
 struct Away {
     stream: Weak<TcpStream>,
-    /// Whether its session ends when nothing more can be read. An HTTP session looks by itself whether the server ends.
+    /// Whether its session ends at the end of the stream. An HTTP session checks by itself whether the server ends.
     is_peer: bool,
 }
 

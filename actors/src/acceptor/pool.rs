@@ -1,6 +1,4 @@
-//! The threads that sessions run on.
-//!
-//! A thread that is done waits a while for the next session, so that a session usually costs no new thread.
+//! The threads of sessions. A thread whose session has ended waits a while for the next one, which saves starting a thread.
 
 use std::time::Duration;
 
@@ -11,16 +9,17 @@ use crate::linux::CpuSet;
 
 /// How long a session thread waits for its next session before it ends.
 const IDLE_THREAD: Duration = Duration::from_secs(30);
-/// Enough for the deepest session; untouched pages cost nothing.
+/// Enough for the deepest session. Pages that are not touched cost nothing.
 const STACK_BYTES: usize = 256 << 10;
-/// Room for sessions between a poller and a session thread: none, so that a full channel means no idle thread.
+/// No room between a poller and a session thread, so that a full channel means that no thread is idle.
 const HANDOFF: usize = 0;
 
-/// Where sessions are handed over. Dropping all of them ends the threads once their sessions have ended.
+/// Where jobs are handed over. When all clones are dropped the threads end after their current session.
 #[derive(Clone)]
 pub(super) struct Pool {
     jobs: Sender<Job>,
     thread: Thread,
+    stack_bytes: usize,
 }
 
 /// What every session thread has.
@@ -28,35 +27,33 @@ pub(super) struct Pool {
 struct Thread {
     next_job: Receiver<Job>,
     new_worker: NewWorker,
-    /// Where session threads may run: anywhere, although pollers do not.
+    /// The processors of the whole process: a thread inherits only the one of the poller that starts it.
     cpus: Option<CpuSet>,
-    /// Dropped when the thread ends; nothing is ever sent.
+    /// Dropped when the thread ends. Nothing is ever sent.
     alive: Sender<()>,
 }
 
-/// Tells when all session threads have ended: then it is disconnected.
+/// Disconnected when all session threads have ended.
 pub(super) type AllEnded = Receiver<()>;
 
 impl Pool {
     pub(super) fn new(new_worker: NewWorker, cpus: Option<CpuSet>) -> (Self, AllEnded) {
         let (jobs, next_job) = bounded(HANDOFF);
         let (alive, all_ended) = bounded(0);
-        (Self { jobs, thread: Thread { next_job, new_worker, cpus, alive } }, all_ended)
+        let thread = Thread { next_job, new_worker, cpus, alive };
+        (Self { jobs, thread, stack_bytes: STACK_BYTES }, all_ended)
     }
 
-    /// Starts a session on a thread that is idle, or else on a new one.
+    /// Gives a job to an idle thread, or else to a new one. Without a thread the job is dropped, which closes its connection.
     pub(super) fn start(&self, job: Job) {
         let job = match self.jobs.try_send(job) {
             Ok(()) => return,
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
         };
         let thread = self.thread.clone();
-        let spawned = std::thread::Builder::new()
-            .name("session".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || thread.work(job));
-        if let Err(error) = spawned {
-            tracing::warn!(target: "acceptor", %error, "no thread for a session; it is turned away");
+        let builder = std::thread::Builder::new().name("session".into()).stack_size(self.stack_bytes);
+        if let Err(error) = builder.spawn(move || thread.work(job)) {
+            tracing::warn!(target: "acceptor", %error, "no thread for a session; its connection is closed");
         }
     }
 }
@@ -68,12 +65,60 @@ impl Thread {
         }
         let Self { next_job, new_worker, cpus: _, alive: _alive } = self;
         let mut work = new_worker();
-        // It keeps the Router alive, which must be able to end while a thread is idle.
-        drop(new_worker);
         let mut next = Some(first);
         while let Some(job) = next {
             work(job);
             next = next_job.recv_timeout(IDLE_THREAD).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::commands::connection::{Door, Visitor};
+    use crate::commands::gate::Gate;
+    use crate::http::Connection;
+    use crate::transport::Transport;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn job(listener: &TcpListener, gate: &Arc<Gate>) -> (TcpStream, Job) {
+        let client = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        client.set_read_timeout(Some(SOON)).expect("it is a socket");
+        let (stream, address) = listener.accept().expect("a client has connected");
+        let visitor = Visitor { address: Some(address), door: Door::Public };
+        let place = gate.enter(visitor.ip()).expect("there is room");
+        let connection = Connection::new(1, Transport::plain(stream), visitor, place, Instant::now());
+        (client, Job::Connection(Box::new(connection)))
+    }
+
+    #[test]
+    fn without_a_thread_the_connection_is_closed_and_the_next_one_is_served() {
+        let (done, is_done) = bounded(1);
+        let worker: NewWorker = Arc::new(move || {
+            let done = done.clone();
+            Box::new(move |_| done.send(()).expect("the test waits"))
+        });
+        let (mut pool, all_ended) = Pool::new(worker, None);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let gate = Arc::new(Gate::unshared(1));
+        // No machine has so much address space: the system answers EAGAIN, as it does at its limit of threads.
+        pool.stack_bytes = 1 << 60;
+        let (mut client, first) = job(&listener, &gate);
+        pool.start(first);
+        assert_eq!(client.read(&mut [0]).expect("it is closed in good order"), 0);
+        assert_eq!((gate.open(), is_done.try_recv().is_err()), (0, true));
+        pool.stack_bytes = STACK_BYTES;
+        let (_client, second) = job(&listener, &gate);
+        pool.start(second);
+        is_done.recv_timeout(SOON).expect("there is a thread");
+        drop(pool);
+        assert_eq!(all_ended.recv_timeout(SOON), Err(crossbeam_channel::RecvTimeoutError::Disconnected));
     }
 }

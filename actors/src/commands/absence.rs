@@ -1,4 +1,4 @@
-//! What is not there, as something that can be relied on for as long as it is so.
+//! The condition of a cached 404.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::linux::is_known_absent;
 
-/// That some paths below a web root name nothing.
+/// Paths below a web root that must not exist.
 ///
-/// Nobody reports it when that ends, so whoever relies on it asks before each use, which costs a call for each path and
-/// never waits for a disk.
+/// No event reports that one of them was created. So the condition is checked before each use, with one system call for each
+/// path that never waits for a disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Absence {
     root: Arc<OwnedFd>,
@@ -21,7 +21,7 @@ impl Absence {
         Self { root, paths }
     }
 
-    /// Whether it is certain that they still name nothing.
+    /// Whether it is certain that none of them exists.
     pub(crate) fn holds(&self) -> bool {
         self.paths.iter().all(|path| is_known_absent(&self.root, path))
     }

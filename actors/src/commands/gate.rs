@@ -1,22 +1,22 @@
-//! How many connections there may be: in all, and from one address.
+//! Limits the number of connections, in all and from each address.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// How many counts there are for addresses. Two addresses may share one, which matters only when both are at their limit.
+/// The number of counts for addresses. Two addresses can share one, which matters only if together they reach the limit.
 const ADDRESS_COUNTS: usize = 1 << 16;
 
-/// Bits of an IPv6 address that tell one network from another; whoever has one has all addresses in it.
+/// The network part of an IPv6 address. A client that has one address of a network usually has all of them.
 const IPV6_NETWORK_BITS: u32 = 64;
 
-/// Counts the connections that are open. Threads share it without a lock: each connection is one step up and one down.
+/// Counts the open connections. All threads share it; the counts are atomic.
 #[derive(Debug)]
 pub(crate) struct Gate {
     open: AtomicUsize,
     open_max: usize,
-    /// How many connections take a second descriptor.
+    /// How many connections use a second descriptor.
     seconds: AtomicUsize,
     descriptors_max: usize,
     per_address_max: u32,
@@ -24,18 +24,16 @@ pub(crate) struct Gate {
     hasher: RandomState,
 }
 
-/// Why a connection is turned away.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
-    /// There are too many.
     #[error("too many connections; --sessions-max allows more")]
     InAll,
-    /// There are too many from its address.
     #[error("too many connections from one address; --connections-per-address allows more")]
     FromAddress,
 }
 
-/// The place that a connection takes up; dropping it makes room.
+/// The right to have one connection open. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     gate: Arc<Gate>,
@@ -44,7 +42,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes a second descriptor for the connection: false if too few are left.
+    /// Counts a second descriptor of the connection. False if too few are left.
     #[must_use]
     pub(crate) fn take_second(&mut self) -> bool {
         debug_assert!(!self.has_second);
@@ -55,9 +53,9 @@ impl Place {
 }
 
 impl Gate {
-    /// `descriptors_max`: how many descriptors all connections may take together.
+    /// `descriptors_max`: how many descriptors all connections may use together.
     pub(crate) fn new(open_max: usize, per_address_max: usize, descriptors_max: usize) -> Self {
-        // One address may have them all: then there is nothing to count.
+        // If one address may have all connections there is nothing to count.
         let counts = if per_address_max < open_max { ADDRESS_COUNTS } else { 0 };
         Self {
             open: AtomicUsize::new(0),
@@ -70,19 +68,18 @@ impl Gate {
         }
     }
 
-    /// One that lets in so many connections, from wherever they come.
+    /// A gate with one limit only.
     pub(crate) fn unshared(open_max: usize) -> Self {
         Self::new(open_max, open_max, open_max)
     }
 
-    /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a connection from `address`; none for a Unix socket, which has no limit of its own.
+    /// Takes a place for a connection from `address`. `None` is a Unix socket, which only has the limit in all.
     pub(crate) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
-        // The place is taken first, so that leaving undoes whatever was done.
+        // Made first, so that its drop undoes the counting if there is no room.
         let count = address.and_then(|address| self.count_of(address));
         let place = Place { gate: Arc::clone(self), count, has_second: false };
         let in_all = self.open.fetch_add(1, Ordering::Relaxed);

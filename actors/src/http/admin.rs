@@ -92,12 +92,9 @@ const WEB_METRICS: [Metric<WebCounts>; 6] = [
     (Counter, "connections_turned_away", "Connections refused because there were too many.", |c| {
         &c.turned_away
     }),
-    (
-        Counter,
-        "connections_timed_out",
-        "Connections closed because the client was too slow or idle.",
-        |c| &c.timed_out,
-    ),
+    (Counter, "connections_timed_out", "Connections closed because the client was too slow or idle.", |c| {
+        &c.timed_out
+    }),
 ];
 
 const CACHE_METRICS: [Metric<CacheCounts>; 7] = [

@@ -103,7 +103,8 @@ impl Driver {
             next = responder.answer_deferred(*deferred, &connection.visitor);
         }
         let timeout = connection.transport.set_write_timeout(STALL);
-        let written = timeout.and_then(|()| responder.writer.write(&connection.transport, Patience::UntilTimeout));
+        let written =
+            timeout.and_then(|()| responder.writer.write(&connection.transport, Patience::UntilTimeout));
         match written {
             Ok(Written::All) => {
                 connection.note_written(Instant::now());

@@ -36,8 +36,7 @@ impl Clock {
         self.second = second;
         // `Tue, 10 Oct 2000 13:55:36 GMT`; every part has a fixed length.
         let date = httpdate::fmt_http_date(now);
-        self.combined =
-            format!("{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        self.combined = format!("{}/{}/{}:{} +0000", &date[5..7], &date[8..11], &date[12..16], &date[17..25]);
         self.date_line = format!("Date: {date}\r\n");
         self.rfc3339 = humantime::format_rfc3339_seconds(now).to_string();
     }

@@ -23,7 +23,11 @@ const OF_FILES: [&str; 2] = ["Cache-Control", "Expires"];
 
 impl Site {
     /// A site of which only `users` may see `files`, or everybody if there are no users.
-    pub(crate) fn new(config: Arc<SiteConfig>, files: FileServerHandle, users: Option<CredentialsHandle>) -> Self {
+    pub(crate) fn new(
+        config: Arc<SiteConfig>,
+        files: FileServerHandle,
+        users: Option<CredentialsHandle>,
+    ) -> Self {
         let is_general = |rule: &&FieldRule| {
             rule.paths.is_none() && !OF_FILES.iter().any(|name| name.eq_ignore_ascii_case(&rule.name))
         };

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::config::Limits;
-use crate::handover::{AnswerJob, Job, NewWorker, PeerJob, Returned};
+use crate::handover::{Job, NewWorker, PeerJob};
 use crate::http::{self, Admin, Driver, Responder};
 use crate::metrics::WebCounts;
 use crate::runtime::isolated;
@@ -67,11 +67,10 @@ pub(crate) fn workers(
 fn run(job: Job, services: &Services, driver: &mut Driver) {
     match job {
         Job::Peer(job) => run_peer(job, services),
-        Job::Answer(job) => {
-            let AnswerJob { mut connection, home } = *job;
+        Job::Answer(mut connection, poller) => {
             driver.responder.writer.set_time(SystemTime::now());
             if driver.wait(&mut connection) {
-                home.take_back(Returned { connection, learned: driver.responder.take_learned() });
+                poller.send(*connection, driver.responder.take_learned());
             }
         }
         Job::Connection(connection) => match driver.serve(*connection).map(PeerJob::new) {

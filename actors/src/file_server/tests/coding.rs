@@ -205,8 +205,7 @@ fn compressed_forms_count_against_the_room() {
     let before = bench.counts.bytes.get();
     bench.compress();
     let asset = bench.asset("/a.html");
-    let coded: u64 =
-        asset.codings().filter_map(|c| Some(asset.in_coding(c)?.body.bytes())).sum();
+    let coded: u64 = asset.codings().filter_map(|c| Some(asset.in_coding(c)?.body.bytes())).sum();
     assert!(coded > 0 && bench.counts.bytes.get() >= before + coded);
 }
 
