@@ -1,7 +1,5 @@
-//! What lies between a socket and the bytes that HTTP and peers speak: nothing yet, they are sent as they are.
-//!
-//! Everything above asks a [`Transport`] to read, to write, to send a file, and how much its client has taken. Encryption is
-//! another kind of transport, and changes nothing above.
+//! The transport of a connection: plain TCP or Unix sockets today. TLS will be another kind of transport behind the same
+//! methods.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -22,29 +20,28 @@ use crate::linux::{self, ReadyFor};
 pub(crate) enum Patience {
     /// It returns `WouldBlock` at once.
     None,
-    /// It returns `WouldBlock` when the socket's timeout has passed, if it has one; at once if the socket is non-blocking.
+    /// It returns `WouldBlock` after the timeout of the socket, or at once if the socket is non-blocking.
     UntilTimeout,
 }
 
-/// One connection. Clones are the same connection; it is closed when the last one is dropped.
+/// One connection. It is closed when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    /// Also stands for a Unix socket: the calls that are made on it are the same for both.
+    /// Can be a Unix socket too, because all calls that are made on it apply to both.
     socket: Arc<TcpStream>,
 }
 
 impl Transport {
-    /// Sends and receives bytes as they are.
     pub(crate) fn plain(socket: TcpStream) -> Self {
         Self { socket: Arc::new(socket) }
     }
 
-    /// The socket below, to wait on and to set options of.
+    /// The socket below.
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
     }
 
-    /// Reads once. Returns 0 at the end.
+    /// Reads once. Returns 0 at the end of the stream.
     ///
     /// # Errors
     /// Those of `recv(2)`.
@@ -57,7 +54,8 @@ impl Transport {
         Ok(count)
     }
 
-    /// Writes once, as much as there is room for. `more_follows`: whether the last packet may wait for what is written next.
+    /// Writes once, as much as the socket has room for. `more_follows`: the last packet waits for the next write
+    /// (`MSG_MORE`).
     ///
     /// # Errors
     /// Those of `sendmsg(2)`.
@@ -76,8 +74,8 @@ impl Transport {
         })
     }
 
-    /// Sends at most `count` bytes of a file from `offset` on, and advances `offset`. Returns how many; 0 at the end of the
-    /// file. It may wait for the disk, and for the client as [`Patience::UntilTimeout`] says.
+    /// Sends at most `count` bytes of a file from `offset` on, and advances `offset`. Returns 0 at the end of the file.
+    /// Waits for the disk, and for the client as with [`Patience::UntilTimeout`].
     ///
     /// # Errors
     /// Those of `sendfile(2)`.
@@ -85,19 +83,12 @@ impl Transport {
         linux::send_file(&*self.socket, file, offset, count)
     }
 
-    /// For how long [`Patience::UntilTimeout`] waits when it writes.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
+    /// Sets the timeout of writes with [`Patience::UntilTimeout`].
     pub(crate) fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.socket.set_write_timeout(Some(timeout))
     }
 
-    /// Waits until the client has written, or until there is room for writing, or until it has gone: false if none of this
-    /// is so after `timeout`.
-    ///
-    /// # Errors
-    /// Those of `poll(2)`.
+    /// Waits until the socket is ready or broken. False after `timeout`.
     pub(crate) fn wait_for(&self, ready_for: ReadyFor, timeout: Duration) -> io::Result<bool> {
         let events = match ready_for {
             ReadyFor::Reading => PollFlags::IN,
@@ -111,20 +102,19 @@ impl Transport {
         }
     }
 
-    /// How many of the bytes that were written have not been taken by the client's system.
+    /// How many of the written bytes the client's system has not acknowledged.
     pub(crate) fn untaken_bytes(&self) -> u64 {
         linux::untaken_bytes(&*self.socket)
     }
 
-    /// Tells the client that nothing more comes. False if the connection has ended already.
+    /// Shuts down the sending side. False if the connection has ended already.
     pub(crate) fn end_writing(&self) -> bool {
         self.socket.shutdown(Shutdown::Write).is_ok()
     }
 
-    /// Has the system drop what the client has not taken when the connection is closed, and reset it. Otherwise that takes
-    /// memory for minutes.
+    /// Makes closing the connection reset it. Otherwise the kernel keeps the unsent bytes for minutes.
     pub(crate) fn reset_at_close(&self) {
-        // Where it fails the memory is free later.
+        // If it fails the memory is freed later.
         let _ = SockRef::from(&*self.socket).set_linger(Some(Duration::ZERO));
     }
 }

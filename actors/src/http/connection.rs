@@ -1,5 +1,5 @@
-//! What is known of an HTTP connection between two reads, and what the bytes of one read lead to. No byte is read or
-//! written and no clock looked at in here; the system is told about ends, and asked what is still on its way.
+//! The state of an HTTP connection, and how the bytes of one read change it. This file does not read or write the socket
+//! and does not look at the clock. It only shuts the socket down, and asks how many bytes are still on their way.
 
 use std::time::Instant;
 
@@ -16,43 +16,43 @@ use crate::config::Limits;
 use crate::linux::ReadyFor;
 use crate::transport::Transport;
 
-/// What is read and dropped at most from a client that has been answered for the last time.
+/// Most bytes that are read and dropped after the last response.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a client may still have to take of its last answer when the connection is closed: what is on its way at once. Of
-/// more it could lose a part, if it sends anything meanwhile.
+/// Most bytes on their way to the client with which the connection is closed at once. With more, the client could lose a
+/// part of the response if it sends something in the meantime, which causes a reset.
 const UNTAKEN_BYTES_MAX: u64 = 8 * 1024;
 
 /// What a connection waits for.
 #[derive(Debug)]
 enum Waiting {
-    /// Its first bytes, which say what it speaks.
+    /// The first bytes, which tell the protocol.
     First,
     /// The next request.
     Request,
     /// The rest of a head.
     Head,
-    /// The rest of a body that is read and dropped, so that it is never taken for the next request.
+    /// The rest of a body that is read and dropped, so that it is not taken for the next request.
     Body { decoder: BodyDecoder, dropped: u64 },
-    /// The end: all has been answered, and what still comes is dropped. Closing a socket with unread bytes would reset
-    /// the connection, and with it what is on its way (RFC 9112, section 9.6).
+    /// The end of the stream, after the last response. What still comes is dropped, because closing a socket with unread
+    /// bytes resets the connection, and the client may lose the response (RFC 9112, section 9.6).
     End { dropped: u64 },
 }
 
-/// What to do with a connection after some of its bytes have been worked on.
+/// What to do after some bytes were processed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Read when there is more.
+    /// Write the outbox, and read more.
     Read,
-    /// Write what is gathered; then the next answer has to wait for something.
+    /// Write the outbox. The next response has to wait for something.
     Wait,
-    /// Write what is gathered, and go on.
+    /// Write the outbox, and go on with the next request.
     Flush,
-    /// Write what is gathered, and say that nothing more comes; then read until the client is done too.
+    /// Write the outbox, shut down the sending side, and read until the client closes.
     Linger,
-    /// Write what is gathered, and close.
+    /// Write the outbox, and close.
     Close,
-    /// A peer: the preface is at the start of what is left.
+    /// Hand over to a session: the bytes that are left begin with the preface of a peer.
     Peer,
 }
 
@@ -62,19 +62,20 @@ pub(crate) struct Connection {
     pub(crate) id: SessionId,
     pub(crate) transport: Transport,
     pub(crate) visitor: Visitor,
-    /// What has been read and not been used yet: a part of a head, or what waits behind an answer.
+    /// Bytes that were read and not used: a part of a head, or requests behind a response that waits.
     pub(crate) held: Vec<u8>,
     /// What has to be written before more is read.
     pub(crate) unsent: Option<Box<Unsent>>,
-    /// What comes behind that, and has to wait for something else than the client.
+    /// The request after that, whose response has to wait.
     pub(super) deferred: Option<Box<Deferred>>,
-    /// How many requests have been answered.
+    /// The number of requests so far.
     pub(crate) requests: u32,
     waiting: Waiting,
+    /// When `waiting` began.
     since: Instant,
-    /// What the client had still to take when that was last looked at; none as long as nobody waits for it to read.
+    /// How far the client had read at the last check. `None` if the connection does not wait for that.
     progress: Option<Progress>,
-    /// Given back when the connection is closed.
+    /// Freed when the connection is closed.
     pub(crate) place: Place,
 }
 
@@ -86,24 +87,23 @@ impl Connection {
         place: Place,
         now: Instant,
     ) -> Self {
-        let (held, waiting) = (Vec::new(), Waiting::First);
         Self {
             id,
             transport,
             visitor,
-            held,
+            held: Vec::new(),
             unsent: None,
             deferred: None,
             requests: 0,
-            waiting,
+            waiting: Waiting::First,
             since: now,
             progress: None,
             place,
         }
     }
 
-    /// When it has waited for too long, whatever it waits for. The deadline of a head is absolute: one byte now and then
-    /// does not move it.
+    /// When it has waited too long. The deadline of a head counts from its first byte, so sending single bytes does not
+    /// extend it.
     pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
         if let Some(progress) = &self.progress {
             return progress.since + limits.write_timeout;
@@ -116,9 +116,9 @@ impl Connection {
             }
     }
 
-    /// Waits for the client to read, and then for the disk or for what comes next.
+    /// Lets the connection wait until `unsent` can be written.
     pub(crate) fn park(&mut self, unsent: Unsent, now: Instant) {
-        // Not if the same is still being sent: then it counts how long that takes already.
+        // If it has waited for the same before, the time counts from then.
         if self.progress.is_none() {
             self.progress =
                 Some(Progress { since: now, left: unsent.outbox.pending_bytes() + self.untaken_bytes() });
@@ -126,19 +126,19 @@ impl Connection {
         self.unsent = Some(Box::new(unsent));
     }
 
-    /// All has been written: the client has its time from now on.
+    /// Everything was written, so the time for the next request begins.
     pub(crate) fn note_written(&mut self, now: Instant) {
         self.progress = None;
         self.since = now;
     }
 
-    /// Looks how far the client has come with reading. True if it is too early to end the connection although its deadline
-    /// has passed: until the client has taken what was answered, its own time has not begun.
+    /// Checks how far the client has read, after the deadline has passed. True if the connection must not be ended,
+    /// because the client reads fast enough: the time for its next request begins when it has received the response.
     pub(crate) fn note_progress(&mut self, now: Instant, limits: &Limits) -> bool {
         let pending = match (&self.unsent, &self.waiting) {
             (Some(unsent), _) => unsent.outbox.pending_bytes(),
             (None, Waiting::Request | Waiting::End { .. }) => 0,
-            // It is late with what it sends.
+            // It has not sent its request in time.
             (None, Waiting::First | Waiting::Head | Waiting::Body { .. }) => return false,
         };
         let progress = Progress { since: now, left: pending + self.untaken_bytes() };
@@ -155,48 +155,48 @@ impl Connection {
                 self.progress = Some(progress);
                 true
             }
-            // Counted from the same moment on: if it did read, that shows in time.
+            // Measured from the same start again later. If it has read, that shows by then.
             Pace::Unknown => true,
             Pace::TooSlow => false,
         }
     }
 
-    /// What has been written and the client's system has not taken, in bytes.
+    /// How many of the written bytes the client's system has not acknowledged.
     fn untaken_bytes(&self) -> u64 {
         self.transport.untaken_bytes()
     }
 
-    /// Whether the client has got its last answer and nothing is left to be done for it.
+    /// Whether the last response was written.
     pub(crate) fn is_answered_for_good(&self) -> bool {
         self.unsent.is_none() && matches!(self.waiting, Waiting::End { .. })
     }
 
-    /// Ends it, all being answered. True if it is to be closed now; otherwise it waits until the client has taken that. It
-    /// does so once: who then goes on sending has had its chance.
+    /// Ends it after the last response. True if it can be closed now. Otherwise it lingers until the client has received
+    /// the response, at most once.
     pub(crate) fn end(&mut self, now: Instant) -> bool {
         self.is_answered_for_good() || self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
     }
 
-    /// What it waits for.
+    /// The readiness that it waits for.
     pub(crate) fn ready_for(&self) -> ReadyFor {
         if self.unsent.is_some() { ReadyFor::Writing } else { ReadyFor::Reading }
     }
 
-    /// Whether it is between requests, so that ending it loses nothing.
+    /// Whether it is between two requests, so that nothing is lost if it ends.
     pub(crate) fn is_idle(&self) -> bool {
         self.unsent.is_none()
             && self.held.is_empty()
             && matches!(self.waiting, Waiting::First | Waiting::Request)
     }
 
-    /// Says that nothing more will be sent; from now on all that comes is dropped. False if the connection has ended.
+    /// Shuts down the sending side. Whatever comes from now on is dropped. False if the connection has ended.
     pub(crate) fn linger(&mut self, now: Instant) -> bool {
         self.held = Vec::new();
         self.wait_for(Waiting::End { dropped: 0 }, now);
         self.transport.end_writing()
     }
 
-    /// Whether there is something to do at once: nothing has to be written, or be read by the client, first.
+    /// Whether there is something to do that does not wait for the socket.
     pub(crate) fn can_go_on(&self) -> bool {
         self.unsent.as_ref().is_some_and(|unsent| unsent.outbox.is_empty())
     }
@@ -207,8 +207,8 @@ impl Connection {
         self.since = now;
     }
 
-    /// Works on `rest`, which follows what was worked on before, and takes from it what has been used; answers go to the
-    /// responder's outbox. What is left then is for [`Connection::hold`].
+    /// Processes `rest`, the next bytes of the stream, and removes from it what was used. Responses go to the outbox. The
+    /// caller passes what is left to [`Connection::hold`].
     pub(crate) fn advance(
         &mut self,
         rest: &mut &[u8],
@@ -225,13 +225,13 @@ impl Connection {
         }
     }
 
-    /// Keeps what could not be used yet.
+    /// Keeps bytes that could not be used yet.
     pub(crate) fn hold(&mut self, rest: &[u8]) {
-        // Usually nothing, and then nothing is allocated or kept.
+        // Usually there are none, and then nothing is allocated.
         self.held = rest.to_vec();
     }
 
-    /// Works on the first thing in `rest`. Returns what is next unless that is to go on.
+    /// Processes one request, or what else comes first in `rest`. `None` means to go on.
     fn step(
         &mut self,
         rest: &mut &[u8],
@@ -305,7 +305,7 @@ impl Connection {
         Some(Next::Wait)
     }
 
-    /// Returns what comes behind the answer to a request unless that is the next one.
+    /// Returns what to do after the response. `None` means to go on with the next request.
     fn note_answer(
         &mut self,
         head: &RequestHead<'_>,
@@ -314,7 +314,7 @@ impl Connection {
         now: Instant,
     ) -> Option<Next> {
         if !keep_alive {
-            // A client that wanted to go on may have sent more already.
+            // A client that asked for keep-alive may have sent more already.
             let is_clean = head.body == BodyLength::Exact(0) && rest.is_empty() && !head.keep_alive;
             return Some(if is_clean { Next::Close } else { Next::Linger });
         }
@@ -325,10 +325,10 @@ impl Connection {
         None
     }
 
-    /// The answer to what has taken too long.
+    /// Responds to a request that did not arrive in time.
     pub(crate) fn refuse_as_late(&self, responder: &mut Responder) {
         let reason = "the request did not arrive in time";
-        // The answer to a request whose body is late has been sent.
+        // Not if only the body is late: its response was sent before.
         if matches!(self.waiting, Waiting::Head) {
             let late = BadRequest { status: Status::RequestTimeout, reason };
             responder.refuse(&self.visitor, late, &self.held);
@@ -341,7 +341,7 @@ fn may_keep_alive(head: &RequestHead<'_>, limits: &Limits) -> bool {
         BodyLength::Exact(bytes) => bytes <= limits.unread_body_bytes,
         BodyLength::Chunked | BodyLength::UntilClose => true,
     };
-    // A client that waits for a 100 gets its answer instead, and then may or may not send the body.
+    // A client that expects a 100 gets the final response instead. It may or may not send the body then.
     let body_is_certain = !head.expects_continue || head.body == BodyLength::Exact(0);
     head.keep_alive && body_is_short && body_is_certain
 }

@@ -1,6 +1,6 @@
-//! The loop of an HTTP connection: read, answer, write. Pollers and session threads run the same loop. They differ in who
-//! waits: a poller keeps a connection that waits for its client and hands it to a session when it needs the disk or a
-//! password; a session thread of `--http-threads` waits for all of these itself.
+//! The loop of an HTTP connection: read, respond, write. Pollers and session threads run the same loop and differ in what
+//! they wait for. A poller only waits for readiness, and hands a connection to a session when it needs the disk or a
+//! password check. A session thread of `--http-threads` waits for everything itself.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,28 +17,27 @@ use crate::config::Limits;
 use crate::runtime::isolated;
 use crate::transport::{Patience, Transport};
 
-/// Room for one read: a request of a browser, or many small ones.
+/// The size of one read: a request of a browser, or many small ones.
 const READ_BYTES: usize = 16 << 10;
 
-/// Writes of one connection in a row, beside the first, before the others of the thread get their turn.
+/// Most further writes of one connection in a row, so that the other connections of the thread get their turn.
 const WRITES_MAX: u32 = 3;
 
-/// How long a session waits for a client that takes nothing. Then its connection goes back to rest until there is room.
+/// How long a session waits for a client that does not read. Then the connection rests until the socket has room.
 const STALL: Duration = Duration::from_millis(10);
 
-/// How long a thread with a connection of its own waits at least and at most before it looks at deadlines and leases.
+/// Shortest and longest wait of a thread with one connection between two checks of deadlines and leases.
 const REST: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
-/// What is to become of a connection.
+/// What happens to a connection next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It waits for its client.
+    /// It rests until its client has written, or has read.
     Rest,
-    /// It has ended.
     Close,
-    /// It needs something that has to be waited for: [`Driver::wait`].
+    /// It needs something that has to be waited for, with [`Driver::wait`].
     Wait,
-    /// It is a peer's.
+    /// It is a connection of a peer.
     Peer,
 }
 
@@ -54,12 +53,12 @@ impl Driver {
         Self { responder, limits, buffer: vec![0; READ_BYTES].into() }
     }
 
-    /// Writes what is unsent, or else reads once, and works on what has come, without waiting for anything. If that panics
-    /// the connection ends, and nothing else.
+    /// Writes what is unsent, or else reads once, and responds, without waiting. If that panics only this connection
+    /// ends.
     pub(crate) fn go_on(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
         let mut verdict = Verdict::Close;
         if !isolated(|| verdict = self.turn(connection, now)) {
-            tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection ends");
+            tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection is closed");
             self.responder.reset();
         }
         verdict
@@ -88,8 +87,8 @@ impl Driver {
         work(connection, &held, None, responder, limits, now)
     }
 
-    /// Gives the answer that has to wait for something, and writes what has to come from the disk. A client that takes
-    /// nothing is not waited for. False if the connection has ended.
+    /// Gives the response that has to wait for something, or sends a file. Does not wait for a client that does not read.
+    /// False if the connection has ended.
     pub(crate) fn wait(&mut self, connection: &mut Connection) -> bool {
         let responder = &mut self.responder;
         let mut next = Next::Wait;
@@ -126,7 +125,7 @@ impl Driver {
         }
     }
 
-    /// Serves a connection on a thread of its own until it ends. One that turns out to be a peer's is returned.
+    /// Serves a connection on this thread until it ends. Returns it if it is a connection of a peer.
     pub(crate) fn serve(&mut self, mut connection: Connection) -> Option<Connection> {
         loop {
             self.responder.writer.set_time(SystemTime::now());
@@ -153,7 +152,7 @@ impl Driver {
         let [rest_min, rest_max] = REST;
         loop {
             let now = Instant::now();
-            // Its client may be sending, which would turn closing it into a reset.
+            // It lingers, because closing it while its client sends would reset it.
             if self.responder.is_stopping() && connection.is_idle() && !connection.linger(now) {
                 return false;
             }
@@ -169,7 +168,7 @@ impl Driver {
         }
     }
 
-    /// Ends a connection whose client has taken too long: true if it has.
+    /// Ends a connection whose deadline has passed. Returns whether it did.
     pub(crate) fn end_if_late(&mut self, connection: &mut Connection, now: Instant) -> bool {
         let is_late =
             connection.deadline(&self.limits) <= now && !connection.note_progress(now, &self.limits);
@@ -179,7 +178,7 @@ impl Driver {
                 self.cut(connection);
             } else {
                 connection.refuse_as_late(&mut self.responder);
-                // It is closed whether or not the client takes the answer.
+                // The connection is closed whether or not this succeeds.
                 let _ = self.responder.writer.write(&connection.transport, Patience::None);
                 self.responder.writer.cut(&connection.visitor, &connection.transport);
             }
@@ -187,7 +186,7 @@ impl Driver {
         is_late
     }
 
-    /// Gives up a connection with what is unsent.
+    /// Drops what is unsent on a connection that is about to be closed.
     pub(crate) fn cut(&mut self, connection: &mut Connection) {
         if let Some(unsent) = connection.unsent.take() {
             self.responder.writer.outbox = unsent.outbox;
@@ -196,10 +195,10 @@ impl Driver {
         }
     }
 
-    /// Tells somebody for whom there is no room to come back. False if the connection is to be closed at once: a peer
-    /// understands that.
+    /// Responds to a client for which there is no room. False if the connection must be closed at once, because it is
+    /// broken or a peer's, which needs no response.
     pub(crate) fn turn_away(&mut self, transport: &Transport, visitor: Visitor) -> bool {
-        // Unread bytes would turn the closing into a reset.
+        // Closing a socket with unread bytes would reset the connection.
         let count = transport.read(&mut self.buffer, Patience::None).unwrap_or(0);
         let begun = &self.buffer[..count];
         if begun.starts_with(&PREFACE) {
@@ -214,7 +213,7 @@ impl Driver {
     }
 }
 
-/// Answers what `bytes` ask for, as far as that needs no waiting; what is `known` to come next comes first.
+/// Responds to the requests in `bytes` until one has to wait. `known` is what to do first, after an interruption.
 fn work(
     connection: &mut Connection,
     bytes: &[u8],

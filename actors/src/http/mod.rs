@@ -1,10 +1,10 @@
-//! HTTP connections: what their bytes mean and what they are answered with.
+//! HTTP connections.
 //!
-//! A connection that waits for its client rests with a poller of the Acceptor, which answers what can be answered at once: a
-//! warm GET is one read and one write and wakes nobody. An answer that has to wait for something else (the disk, or a
-//! password to be checked) gets the thread of a session (`Driver::wait`), and then the connection goes back to rest. So
-//! does one whose reader is slow, with what is unsent. With `--http-threads` a connection has a session thread from its first
-//! byte to its last (`Driver::serve`).
+//! A connection that waits for its client rests with a poller of the Acceptor. The poller gives every response that does
+//! not have to wait; a warm GET is one read and one write and wakes no thread. A response that has to wait for the disk
+//! or a password check gets the thread of a session (`Driver::wait`). Then the connection goes back to rest, also with
+//! unsent bytes if the client reads slowly. With `--http-threads` a connection has a session thread from its first byte
+//! to its last (`Driver::serve`).
 
 mod access;
 mod admin;
@@ -42,13 +42,11 @@ pub(crate) use self::sites::{Site, Sites};
 #[cfg(test)]
 pub(crate) use self::verified::VerifiedKey;
 
-/// What answers to HTTP requests are made of.
+/// What responses to HTTP requests need.
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
-    /// The web sites, each with its FileServer.
     pub sites: Arc<Sites>,
-    /// Where each request is written down.
     pub access_log: Option<AccessLogHandle>,
-    /// Set when the server ends: then every answer is the last on its connection.
+    /// Set when the server ends. Then every response is the last on its connection.
     pub stopping: Arc<AtomicBool>,
 }

@@ -1,18 +1,18 @@
-//! Answers that wait for their client to read, or for the disk.
+//! Responses that wait for their client to read, or for the disk.
 
 use std::time::Instant;
 
 use super::connection::Next;
 use super::outbox::Outbox;
 
-/// A client that reads less than this a second is not reading.
+/// A client that reads slower than this is disconnected.
 const READER_BYTES_PER_SECOND_MIN: u128 = 1024;
 
-/// What has been answered on a connection and not been written. It comes before all else there.
+/// Responses of a connection that are not written yet.
 #[derive(Debug)]
 pub(crate) struct Unsent {
     pub(crate) outbox: Outbox,
-    /// What is to be done once it is written.
+    /// What to do when they are written.
     pub(crate) next: Next,
 }
 
@@ -23,11 +23,11 @@ impl Unsent {
     }
 }
 
-/// How much a client had still to take, and when.
+/// How much a client had not received at some time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) since: Instant,
-    /// In bytes, here and in the system.
+    /// In bytes, in the outbox and in the socket.
     pub(super) left: u64,
 }
 
@@ -35,13 +35,13 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     Enough,
-    /// It may have read enough without its system having said so.
+    /// It may have read enough, but its system has not reported it.
     Unknown,
     TooSlow,
 }
 
 impl Progress {
-    /// How fast it has read until `later`. Its system may hold back the news of `unreported` bytes.
+    /// The pace between the two. The client may have read up to `unreported` bytes that its system has not reported.
     pub(super) fn pace(&self, later: &Self, unreported: u64) -> Pace {
         let expected = (later.since - self.since).as_millis() * READER_BYTES_PER_SECOND_MIN;
         let taken = self.left.saturating_sub(later.left);
