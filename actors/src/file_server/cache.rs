@@ -1,7 +1,7 @@
-//! What is kept, and what goes when there is no room.
+//! The cache: what is kept, and what is evicted when there is no room.
 //!
-//! Entries lie in slots, in a ring. A hand goes round it and takes the first entry that was not used since it last
-//! passed (the second chance, or clock, algorithm): each insertion costs about the same, however many entries there are.
+//! Eviction uses the clock algorithm (second chance): a hand goes round the entries and evicts the first one that was not used
+//! since it last passed. So an insertion costs the same however many entries there are.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -9,28 +9,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use slab::Slab;
 use wire::http::{Coding, Status};
 
 use super::disk::Stamp;
 use crate::commands::asset::Asset;
 use crate::metrics::CacheCounts;
 
-/// How many used entries the hand passes in search of an unused one. Where all are used there is nothing to choose.
+/// How many used entries the hand passes at most. If all are used, any of them can go.
 const PASSED_MAX: usize = 128;
 
-/// How much is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Files up to this size are kept in memory: most pages and scripts are smaller, and above it sendfile is no slower.
+    /// Files up to this size are kept in memory. Most pages and scripts are smaller, and for larger files sendfile is as fast.
     pub(super) memory_file_bytes_max: u64,
-    /// All that is in memory together, with what each entry costs by itself.
+    /// Most bytes in memory, including the cost of each entry.
     pub(super) memory_bytes_max: u64,
     pub(super) entries_max: usize,
-    /// Larger files, which cost a descriptor each; a process often has 1,024 and sessions need them more.
+    /// Most larger files. Each needs a descriptor, of which a process often has 1,024.
     pub(super) open_files_max: usize,
 }
 
-/// One file can be kept as itself and as the page of an error.
+/// A file can be cached as itself and as an error page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) path: Arc<Path>,
@@ -43,43 +43,40 @@ impl Key {
     }
 }
 
-/// Where an entry is, as long as it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot(usize);
+/// The index of an entry. Stable as long as the entry is kept.
+pub(super) type Slot = usize;
 
-/// What is believed of the disk.
+/// When something was last compared with the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Belief {
     pub(super) since: Instant,
-    /// How often something had been reported until then.
+    /// The number of the last round of comparisons until then.
     pub(super) round: u64,
 }
 
-/// How far the compression of an entry has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Compression {
-    /// There will be none.
     Unwanted,
-    /// It could not be asked for yet.
+    /// The queue of the compressor was full.
     Wanted,
-    /// It waits for its turn.
+    /// In the queue.
     Waiting,
     /// The compressor has it.
     UnderWay,
-    /// In these codings; in none if it was of no use.
+    /// Compressed in these codings; in none if that was of no use.
     Done(Vec<(Coding, Bytes)>),
 }
 
-/// An entry. When its asset is revoked it is kept only for what was compressed, until the file is asked for again.
+/// An entry. If its asset is revoked, it is only kept because of the compressed forms, until the file is requested again.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) asset: Arc<Asset>,
     pub(super) stamp: Stamp,
-    /// The compressed files beside it; none if nobody looks for any.
+    /// The compressed files beside it. `None` if it cannot have any.
     pub(super) neighbours: Option<Vec<(Coding, Stamp)>>,
-    /// Whether it was given for its path without `.html`, so that nothing may come to be there.
+    /// Whether it was given for its path without `.html`. Then it is invalid as soon as that path exists.
     pub(super) stands_for_clean: bool,
-    /// Whether it had only just changed when it was read, so that its times do not tell one content from the next.
+    /// Whether it had changed shortly before it was read. Then an equal stamp does not mean equal content.
     pub(super) is_doubtful: bool,
     pub(super) believed: Belief,
     pub(super) compression: Compression,
@@ -90,31 +87,28 @@ impl Kept {
         !self.asset.is_revoked()
     }
 
-    /// Whether somebody may answer with it without asking. Nobody can begin to while we look.
+    /// Whether a session may hold a lease. New leases are given by this thread only.
     pub(super) fn is_leased(&self) -> bool {
         Arc::strong_count(&self.asset) > 1
     }
 }
 
 #[derive(Debug)]
-struct Entry {
-    key: Key,
-    kept: Kept,
-}
-
-/// The entries.
-#[derive(Debug)]
 pub(super) struct Cache {
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) counts: Arc<CacheCounts>,
-    slots: Vec<Option<Entry>>,
-    free: Vec<usize>,
-    by_key: HashMap<Key, usize>,
-    /// Those with descriptors, of which there are few: the hand would pass all others to find one.
-    with_files: VecDeque<usize>,
-    hand: usize,
+    entries: Slab<(Key, Kept)>,
+    by_key: HashMap<Key, Slot>,
+    /// Entries with descriptors. They are few, and the hand would have to pass all others to find one.
+    with_files: VecDeque<Slot>,
+    hand: Slot,
+    /// No slot was ever higher than this.
+    slots: usize,
     memory_bytes: u64,
     open_files: usize,
+    /// How often the hand has moved.
+    #[cfg(test)]
+    pub(super) hand_moves: usize,
 }
 
 impl Cache {
@@ -122,53 +116,42 @@ impl Cache {
         Self {
             limits,
             counts,
-            slots: Vec::new(),
-            free: Vec::new(),
+            entries: Slab::new(),
             by_key: HashMap::new(),
             with_files: VecDeque::new(),
             hand: 0,
+            slots: 0,
             memory_bytes: 0,
             open_files: 0,
+            #[cfg(test)]
+            hand_moves: 0,
         }
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.entries.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// How many slots there are, with or without an entry.
+    /// The number of slots, with or without an entry.
     pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// The slot behind a number, if there is an entry in it.
-    pub(super) fn slot(&self, index: usize) -> Option<Slot> {
-        self.slots.get(index)?.as_ref().map(|_| Slot(index))
+        self.slots
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<Slot> {
-        self.by_key.get(key).map(|index| Slot(*index))
+        self.by_key.get(key).copied()
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<(&Key, &Kept)> {
-        self.slots.get(slot.0)?.as_ref().map(|entry| (&entry.key, &entry.kept))
+        self.entries.get(slot).map(|(key, kept)| (key, kept))
     }
 
-    /// Whoever exchanges the asset must use [`Cache::exchange`].
+    /// To replace the asset use [`Cache::exchange`], which keeps the account.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Kept> {
-        self.slots.get_mut(slot.0)?.as_mut().map(|entry| &mut entry.kept)
+        self.entries.get_mut(slot).map(|(_, kept)| kept)
     }
 
-    /// Keeps an entry in the place of what was kept under its key. Makes room; what has to go is revoked, leased or
-    /// not. What is larger than all the room there may be is revoked at once, and so serves for one answer.
+    /// Inserts an entry in place of the one with the same key. Makes room by eviction, which revokes leases. An entry that
+    /// is larger than the whole cache is revoked at once, so it serves one request.
     pub(super) fn insert(&mut self, key: Key, kept: Kept) -> Option<Slot> {
         if let Some(old) = self.find(&key) {
             self.remove(old);
@@ -182,7 +165,9 @@ impl Cache {
             kept.asset.revoke();
             return None;
         }
-        while self.len() >= limits.entries_max || self.memory_bytes + memory_bytes > limits.memory_bytes_max {
+        while self.entries.len() >= limits.entries_max
+            || self.memory_bytes + memory_bytes > limits.memory_bytes_max
+        {
             self.evict_one();
         }
         while self.open_files + open_files > limits.open_files_max {
@@ -190,56 +175,41 @@ impl Cache {
         }
         self.memory_bytes += memory_bytes;
         self.open_files += open_files;
-        let entry = Some(Entry { key: key.clone(), kept });
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.slots[index] = entry;
-                index
-            }
-            None => {
-                self.slots.push(entry);
-                self.slots.len() - 1
-            }
-        };
-        self.by_key.insert(key, index);
+        let slot = self.entries.insert((key.clone(), kept));
+        self.slots = self.slots.max(slot + 1);
+        self.by_key.insert(key, slot);
         if open_files > 0 {
-            self.with_files.push_back(index);
+            self.with_files.push_back(slot);
         }
         self.note_size();
-        Some(Slot(index))
+        Some(slot)
     }
 
-    /// Gives an entry another asset for the same content, and revokes the one it had.
+    /// Gives an entry another asset for the same content, and revokes the previous one.
     pub(super) fn exchange(&mut self, slot: Slot, asset: Arc<Asset>) {
-        let Some(entry) = self.slots.get_mut(slot.0).and_then(Option::take) else {
-            return;
-        };
-        let Entry { key, mut kept } = entry;
-        self.forget(slot, &key, &kept);
-        self.revoke_asset(&kept.asset);
-        kept.asset = asset;
-        self.insert(key, kept);
+        if let Some((key, kept)) = self.take(slot) {
+            self.revoke_asset(&kept.asset);
+            self.insert(key, Kept { asset, ..kept });
+        }
     }
 
-    /// Ends the leases of an entry but keeps the entry.
+    /// Revokes the leases of an entry, but keeps the entry.
     pub(super) fn revoke(&mut self, slot: Slot) {
         if let Some((_, kept)) = self.get(slot) {
             self.revoke_asset(&kept.asset);
         }
     }
 
-    /// Ends the leases of an entry and forgets it.
+    /// Revokes the leases of an entry, and removes it.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Kept> {
-        let Entry { key, kept } = self.slots.get_mut(slot.0)?.take()?;
-        self.forget(slot, &key, &kept);
+        let (_, kept) = self.take(slot)?;
         self.revoke_asset(&kept.asset);
         Some(kept)
     }
 
-    /// Removes all.
     pub(super) fn clear(&mut self) {
-        for index in 0..self.slots.len() {
-            self.remove(Slot(index));
+        for slot in 0..self.slots {
+            self.remove(slot);
         }
     }
 
@@ -250,27 +220,26 @@ impl Cache {
         }
     }
 
-    /// Takes the account of an entry that has been taken out of its slot.
-    fn forget(&mut self, slot: Slot, key: &Key, kept: &Kept) {
-        self.by_key.remove(key);
-        self.free.push(slot.0);
+    fn take(&mut self, slot: Slot) -> Option<(Key, Kept)> {
+        let (key, kept) = self.entries.try_remove(slot)?;
+        self.by_key.remove(&key);
         self.memory_bytes -= kept.asset.memory_bytes();
         self.open_files -= kept.asset.open_files();
         if kept.asset.open_files() > 0 {
-            self.with_files.retain(|index| *index != slot.0);
+            self.with_files.retain(|other| *other != slot);
         }
         self.note_size();
+        Some((key, kept))
     }
 
     fn note_size(&self) {
-        self.counts.entries.set(self.len() as u64);
+        self.counts.entries.set(self.entries.len() as u64);
         self.counts.bytes.set(self.memory_bytes);
     }
 
-    fn evict(&mut self, index: usize) {
-        if let Some(entry) = self.slots.get_mut(index).and_then(Option::take) {
-            self.forget(Slot(index), &entry.key, &entry.kept);
-            entry.kept.asset.revoke();
+    fn evict(&mut self, slot: Slot) {
+        if let Some((_, kept)) = self.take(slot) {
+            kept.asset.revoke();
             self.counts.evictions.add(1);
         }
     }
@@ -279,13 +248,17 @@ impl Cache {
     fn evict_one(&mut self) {
         let mut passed = 0;
         loop {
-            let index = self.hand;
-            self.hand = if index + 1 < self.slots.len() { index + 1 } else { 0 };
-            if let Some(Some(entry)) = self.slots.get(index) {
-                // What is revoked is of little use, however much it was used.
-                let has_chance = entry.kept.asset.take_used() && entry.kept.is_current();
+            #[cfg(test)]
+            {
+                self.hand_moves += 1;
+            }
+            let slot = self.hand;
+            self.hand = if slot + 1 < self.slots { slot + 1 } else { 0 };
+            if let Some((_, kept)) = self.entries.get(slot) {
+                // A revoked entry is of little use, even if it was used.
+                let has_chance = kept.asset.take_used() && kept.is_current();
                 if !has_chance || passed == PASSED_MAX {
-                    return self.evict(index);
+                    return self.evict(slot);
                 }
                 passed += 1;
             }
@@ -294,15 +267,12 @@ impl Cache {
 
     /// There must be an entry with descriptors.
     fn evict_one_with_files(&mut self) {
-        let used = |index: &usize| {
-            let entry = self.slots.get(*index).and_then(Option::as_ref);
-            entry.is_some_and(|entry| entry.kept.asset.take_used())
-        };
-        let chosen = self.with_files.iter().position(|index| !used(index)).unwrap_or_default();
-        // Those that were passed have used up their chance and go behind the others.
+        let is_used = |slot: &Slot| self.entries.get(*slot).is_some_and(|(_, kept)| kept.asset.take_used());
+        let chosen = self.with_files.iter().position(|slot| !is_used(slot)).unwrap_or_default();
+        // Those before it were used, and get another chance after the others.
         self.with_files.rotate_left(chosen);
-        if let Some(index) = self.with_files.front().copied() {
-            self.evict(index);
+        if let Some(slot) = self.with_files.front().copied() {
+            self.evict(slot);
         }
     }
 }

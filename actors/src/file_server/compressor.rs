@@ -1,4 +1,4 @@
-//! Compresses contents in the background: a thread of its own, at the lowest priority, that FileServer never waits for.
+//! The compressor: a thread with the lowest priority. FileServer never waits for it.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -15,24 +15,25 @@ use super::keep::COMPRESSIONS_AT_ONCE;
 use crate::commands::asset::Body;
 use crate::runtime::{Address, Answers, Mailbox, mailbox};
 
-/// Shorter contents fit into one packet anyway.
+/// Shorter files fit into one packet anyway.
 const BYTES_MIN: u64 = 256;
 
-/// Longer ones would take many seconds, and much of the cache: they are better compressed once, beside the original.
-/// Those that are too large for the cache (above 256 KiB) are read here, and only the compressed forms are kept.
+/// Compressing a longer file would take many seconds and much of the cache. It is better compressed once, beside the
+/// original. Files that are too large for the cache (above 256 KiB) are read here, and only the compressed forms are
+/// cached.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// Up to here brotli takes its time (about half a second) for the last per cent.
+/// Up to this size brotli uses its best and slowest quality (about half a second).
 const BROTLI_BEST_BYTES_MAX: usize = 256 * 1024;
 const BROTLI_BEST: u32 = 11;
 const BROTLI_LARGE: u32 = 9;
 
-/// Binary logarithm of how far back brotli looks, 4 MiB: what all browsers grant.
+/// Binary logarithm of the window, 4 MiB: all browsers support this.
 const BROTLI_WINDOW: u32 = 22;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A content to be compressed.
+/// A file to compress.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) key: Key,
@@ -40,7 +41,7 @@ pub(super) struct Job {
     pub(super) body: Body,
 }
 
-/// What came of it: the codings in which it is enough smaller.
+/// The result: the codings that are worth using.
 #[derive(Debug)]
 pub(super) struct Compressed {
     pub(super) key: Key,
@@ -48,16 +49,12 @@ pub(super) struct Compressed {
     pub(super) coded: Vec<(Coding, Bytes)>,
 }
 
-/// Whether a content of this length is worth compressing at all.
+/// Whether a file of this length is worth compressing.
 pub(super) fn is_worth_trying(bytes: u64) -> bool {
     (BYTES_MIN..=BYTES_MAX).contains(&bytes)
 }
 
-/// Starts the compressor. Nothing depends on it: it ends some time after its address is gone, and if it fails, files are
-/// sent as they are.
-///
-/// # Errors
-/// When the system gives no thread.
+/// Starts the compressor. It ends when its address is dropped. If it fails, files are served uncompressed.
 pub(super) fn start(results: Answers<Input>) -> io::Result<Address<Job>> {
     let (address, mailbox) = mailbox(COMPRESSIONS_AT_ONCE);
     std::thread::Builder::new().name("compressor".into()).spawn(move || run(&mailbox, &results))?;
@@ -79,7 +76,7 @@ pub(super) fn compress(job: Job) -> Compressed {
         Some(content) => [(Coding::Brotli, brotli(&content)), (Coding::Gzip, gzip(&content))]
             .into_iter()
             .filter_map(|(coding, written)| Some((coding, Bytes::from(written.ok()?))))
-            // What is hardly smaller is not worth the work of unpacking it.
+            // A form that is hardly smaller is not worth decompressing.
             .filter(|(_, coded)| coded.len() <= content.len() - content.len() / 20)
             .collect(),
         None => Vec::new(),
@@ -87,7 +84,7 @@ pub(super) fn compress(job: Job) -> Compressed {
     Compressed { key, stamp, coded }
 }
 
-/// All of a content; none if the file is no longer what it was.
+/// The content; `None` if the file has changed.
 fn content_of(body: &Body, stamp: &Stamp) -> Option<Bytes> {
     let (file, bytes) = match body {
         Body::Memory(content) => return Some(content.clone()),

@@ -1,5 +1,5 @@
-//! FileServer's state and decisions: what a path names, what is kept, what is compressed. What is believed for how long
-//! is decided in `freshness.rs`, what has to go when there is no room in `cache.rs`.
+//! FileServer's state and decisions: what a path names, what is kept, what is compressed. See `freshness.rs` for how long
+//! it is believed, and `cache.rs` for eviction.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -18,39 +18,38 @@ use super::freshness::Freshness;
 use super::keep::with_suffix;
 use super::listing;
 use super::watch::Report;
-use crate::commands::asset::Said;
-use crate::commands::asset::{Asset, Body, Representation};
+use crate::commands::asset::{Asset, Body, Representation, Said};
 use crate::commands::file_server::{Find, Found};
 use crate::metrics::CacheCounts;
 use crate::runtime::{self, Now};
 use crate::site::SiteConfig;
 
-/// The file that stands for its directory.
+/// The file that is served for its directory.
 const INDEX_FILE: &str = "index.html";
 
-/// The site's own page for what is not there.
+/// The site's own page for a 404.
 pub(super) const NOT_FOUND_FILE: &str = "404.html";
 
-/// The site's own page for when the server cannot answer.
+/// The site's own page for a 500 or 503.
 pub(super) const FAILED_FILE: &str = "50x.html";
 
-/// What a clean address lacks.
+/// The extension that a clean URL lacks.
 pub(super) const CLEAN_EXTENSION: &str = ".html";
 
-/// The page for what is not there, on a site that has no `404.html`.
+/// The page for a 404 of a site without `404.html`.
 const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title>\n\
     <p>There is nothing at this address. <a href=\"/\">Start here</a>.\n";
 
-/// Most entries in the list of a directory. Reading them takes some milliseconds, in which nobody else is answered.
+/// Most entries in the list of a directory. Reading them takes some milliseconds, in which other requests wait.
 const LISTED_MAX: usize = 5_000;
 
-/// How many lists are remembered, so that asking for a few large directories in turn is not work each time.
+/// How many lists are cached, so that alternating requests for large directories do not make them each time.
 const LISTS_MAX: usize = 16;
 
 /// What the shell has to do.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Have the changes below the web root reported, under this number, instead of those reported before.
+    /// Watch the web root, in place of the previous watch. Reports carry this number.
     Watch(u64),
     /// Give this to the compressor.
     Compress(Job),
@@ -59,11 +58,11 @@ pub(super) enum Effect {
 /// What FileServer takes in.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A session asks.
+    /// A request of a session.
     Find(Find),
-    /// The watch of this number reports.
+    /// A report of the watch with this number.
     Reported(u64, Report),
-    /// The compressor is done with something.
+    /// A result of the compressor.
     Compressed(Compressed),
 }
 
@@ -90,14 +89,14 @@ pub(super) struct Core<D> {
     pub(super) rules: FieldRules,
     pub(super) cache: Cache,
     pub(super) freshness: Freshness,
-    /// The last lists that were made, the oldest first.
+    /// The last lists, oldest first.
     listed: VecDeque<Listed>,
-    /// The built-in page of a 404.
+    /// The built-in page for a 404.
     pub(super) not_found: Arc<Asset>,
-    /// What waits for the compressor, and how much it has.
+    /// The queue of the compressor, and how many files it has now.
     pub(super) waiting: VecDeque<Key>,
     pub(super) compressing: usize,
-    /// The number of the watch whose reports count.
+    /// The number of the current watch.
     pub(super) watch: u64,
     pub(super) effects: Vec<Effect>,
 }
@@ -114,7 +113,7 @@ impl<D: Disk> runtime::Core for Core<D> {
                 Report::NotWatching => self.note_watched(false),
                 Report::Change(path) => self.note_change(path),
             },
-            // Of a directory that is not the root any more.
+            // From a watch on a previous root.
             Input::Reported(..) => {}
             Input::Compressed(done) => self.note_compressed(&done),
         }
@@ -145,13 +144,12 @@ impl<D: Disk> Core<D> {
             watch: 0,
             effects: vec![Effect::Watch(0)],
         };
-        // So that they are there when nothing can be read.
+        // Cached now, so that they are there when the disk fails.
         core.error_page(now, Status::InternalServerError);
         core.error_page(now, Status::ServiceUnavailable);
         core
     }
 
-    /// Answers a session.
     pub(super) fn answer(&mut self, now: Now, Find { path, reply }: Find) {
         if reply.has_expired(now.instant) {
             return;
@@ -188,7 +186,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// `directory` is where to go if the path is that of a directory.
+    /// `directory` gives the target of the redirection if the path is that of a directory.
     fn find_file(
         &mut self,
         now: Now,
@@ -198,7 +196,7 @@ impl<D: Disk> Core<D> {
         match self.file(now, path) {
             Ok(Some(asset)) => Ok(Found::Asset(asset)),
             Ok(None) if self.site.clean_urls && self.disk.stamp(&index_of(path)).is_err() => {
-                // `blog/` often holds the posts of which `blog.html` is the list.
+                // `blog/` often has the posts that `blog.html` lists.
                 match self.clean(now, path) {
                     Err(DiskError::NotFound) => Ok(Found::Redirect(directory())),
                     found => found,
@@ -210,7 +208,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// The file that a path without `.html` stands for.
+    /// The file for a clean URL.
     fn clean(&mut self, now: Now, path: &Path) -> Result<Found, DiskError> {
         let file = with_suffix(path, CLEAN_EXTENSION);
         let asset = self.file(now, &file)?.ok_or(DiskError::NotFound)?;
@@ -221,10 +219,10 @@ impl<D: Disk> Core<D> {
         Ok(Found::Asset(asset))
     }
 
-    /// What is shown for a path that names nothing.
+    /// The page for a path that names nothing.
     fn find_instead(&mut self, now: Now, path: &Path, is_directory: bool) -> Found {
         let mut absent = if is_directory {
-            // With listings a directory without an index is shown as well.
+            // With listings, a directory without an index file is served too.
             vec![if self.site.listing { path.to_owned() } else { index_of(path) }]
         } else {
             vec![path.to_owned()]
@@ -233,7 +231,7 @@ impl<D: Disk> Core<D> {
             absent.push(with_suffix(path, CLEAN_EXTENSION));
         }
         let has_extension = path.file_name().is_some_and(|name| name.as_bytes().contains(&b'.'));
-        // What has an extension is a picture or a script that is missed, and a page in its place would hide that.
+        // A path with an extension is a missing picture or script. The application's page in its place would hide that.
         if self.site.spa && !has_extension {
             if let Ok(Some(page)) = self.file(now, Path::new(INDEX_FILE)) {
                 return Found::Nothing { page, absence: self.disk.absence(absent) };
@@ -243,7 +241,7 @@ impl<D: Disk> Core<D> {
         self.nothing(now, absent)
     }
 
-    /// The page with status 404.
+    /// The page for a 404, which depends on `absent`.
     fn nothing(&mut self, now: Now, mut absent: Vec<PathBuf>) -> Found {
         let page = match self.asset(now, Path::new(NOT_FOUND_FILE), Status::NotFound) {
             Ok(Some(page)) => page,
@@ -255,7 +253,7 @@ impl<D: Disk> Core<D> {
         Found::Nothing { page, absence: self.disk.absence(absent) }
     }
 
-    /// The site's own page for a 500 or 503, if it has one. When the disk fails, what is kept is good enough.
+    /// The site's own page for a 500 or 503. If the disk fails, a cached one is used.
     pub(super) fn error_page(&mut self, now: Now, status: Status) -> Option<Arc<Asset>> {
         match self.asset(now, Path::new(FAILED_FILE), status) {
             Ok(page) => page,
@@ -284,7 +282,7 @@ impl<D: Disk> Core<D> {
                 said.replace("Content-Security-Policy", security);
             }
             let list = page(Status::Ok, &said, Body::Memory(content.into()));
-            // Nobody would notice when the directory changes.
+            // It is not a lease, because the directory is not watched for changes of the list.
             list.revoke();
             Arc::new(list)
         };
@@ -302,7 +300,7 @@ impl<D: Disk> Core<D> {
         Ok(found)
     }
 
-    /// The web root is another directory: nothing of what is known holds any longer.
+    /// The root was replaced by another directory, so nothing of what is cached is valid.
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
         self.not_found.revoke();
@@ -312,18 +310,18 @@ impl<D: Disk> Core<D> {
     }
 }
 
-/// The file that stands for a directory.
+/// The index file of a directory.
 pub(super) fn index_of(directory: &Path) -> PathBuf {
     directory.join(INDEX_FILE)
 }
 
-/// The page of a site that has none of its own for what is not there.
+/// The page of a site without its own for a 404.
 fn built_in(rules: &FieldRules) -> Asset {
     let content = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
     page(Status::NotFound, &rules.said(Path::new(NOT_FOUND_FILE), Status::NotFound), content)
 }
 
-/// What nobody can ask for again on a condition, because it stands for something else than itself.
+/// A page without validators: pages that stand for an error or a list cannot be revalidated.
 pub(super) fn page(status: Status, said: &Said<'_>, body: Body) -> Asset {
     Asset::new(status, false, Representation::build(status, said, None, None, body), Vec::new())
 }

@@ -17,15 +17,15 @@ use crate::commands::absence::Absence;
 use crate::commands::asset::Body;
 use crate::linux::open_beneath;
 
-/// How often a file is read anew because it changed while it was read.
+/// How often a file is read again because it changed while it was read.
 const READ_ATTEMPTS_MAX: usize = 3;
 
-/// What tells one content of a file from another without reading it.
+/// Metadata that tells versions of a file apart without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
-    /// Last change of content, owner or mode. Unlike `modified` nobody can set it back.
+    /// The last change of content, owner or mode. Unlike `modified` it cannot be set back.
     pub(super) changed: SystemTime,
     pub(super) device: u64,
     pub(super) inode: u64,
@@ -38,27 +38,27 @@ pub(super) enum Entry {
     File { stamp: Stamp, body: Body },
 }
 
-/// Why a path gives nothing.
+/// Why a path gives no file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DiskError {
     NotFound,
     /// Not a regular file, not readable, or outside the root.
     Refused,
-    /// The system has no descriptor or memory left; in a moment it may.
+    /// The system is out of descriptors or memory for the moment.
     Busy,
     Failed,
 }
 
-/// The files below one root. Paths are relative to it and have been checked for dots already.
+/// The files below a root. Paths are relative to it and have no `.` or `..`.
 pub(super) trait Disk {
-    /// Opens a path; a file of at most `memory_bytes_max` is read at once.
+    /// Opens a path. Reads a file of at most `memory_bytes_max`.
     fn load(&self, path: &Path, memory_bytes_max: u64) -> Result<Entry, DiskError>;
 
-    /// Looks at a regular file without opening it.
+    /// Stats a regular file without opening it.
     fn stamp(&self, path: &Path) -> Result<Stamp, DiskError>;
 
-    /// What is in a directory and can be asked for, in no order: files and directories whose names are text, without
-    /// those that start with a dot unless `with_hidden`. At most `entries_max` of them.
+    /// The files and directories in a directory that can be requested, in no order, at most `entries_max`. Names that are
+    /// not UTF-8 are left out, and hidden ones unless `with_hidden`.
     fn list(
         &self,
         path: &Path,
@@ -66,10 +66,10 @@ pub(super) trait Disk {
         entries_max: usize,
     ) -> Result<Vec<listing::Entry>, DiskError>;
 
-    /// If the path of the root names another directory than it did, takes that one from now on and returns true.
+    /// If the path of the root names another directory now, switches to that and returns true.
     fn reopen_if_replaced(&mut self) -> bool;
 
-    /// That these paths name nothing.
+    /// The condition that these paths do not exist.
     fn absence(&self, paths: Vec<PathBuf>) -> Absence;
 }
 
@@ -78,7 +78,7 @@ pub(super) trait Disk {
 pub(super) struct RootDirectory {
     path: PathBuf,
     directory: Arc<OwnedFd>,
-    /// Whether there was nothing at the path when it was last looked at.
+    /// Whether the path did not exist at the last check.
     is_gone: bool,
 }
 
@@ -95,13 +95,13 @@ impl RootDirectory {
         open_beneath(self.directory.as_fd(), path, flags).map_err(|e| meaning_of(e, path))
     }
 
-    /// Without `O_NONBLOCK` opening a named pipe would wait for somebody to write into it.
+    /// `O_NONBLOCK`, because opening a named pipe would wait for a writer.
     fn open_for_reading(&self, path: &Path) -> Result<File, DiskError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         self.open_below(path, flags).map(File::from)
     }
 
-    /// What a name in a directory stands for; none if that is nothing that can be asked for.
+    /// The entry for a name; `None` if it cannot be requested.
     fn listed(&self, directory: &OwnedFd, path: &Path, name: &str) -> Option<listing::Entry> {
         let mut stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
@@ -142,7 +142,8 @@ impl Disk for RootDirectory {
             }
             let content = read_whole(&file, stamp.bytes).map_err(|e| failed(&e, path))?;
             let is_settled = Stamp::from(&stat_of(&file, path)?) == stamp;
-            // A file that never settles is served as it was read; its stamp is old then, so the next look revokes it.
+            // If the file changes all the time, an inconsistent copy is served. Its stamp is outdated, so the next
+            // comparison revokes it.
             if is_settled || attempts == READ_ATTEMPTS_MAX {
                 let body = Body::Memory(content);
                 return Ok(Entry::File { stamp, body });
@@ -179,9 +180,9 @@ impl Disk for RootDirectory {
     }
 
     fn reopen_if_replaced(&mut self) -> bool {
-        // While there is none, as in the middle of an exchange, the old one goes on.
+        // If there is none, as in the middle of a replacement, the previous one stays in use.
         let opened = open_root(&self.path);
-        // Without a descriptor nothing is known about it.
+        // Out of descriptors, so nothing is known about it.
         if matches!(opened, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
             return false;
         }
@@ -191,7 +192,7 @@ impl Disk for RootDirectory {
             Err(error) => {
                 if !was_gone {
                     let root = self.path.display();
-                    tracing::warn!(target: "file_server", %root, %error, "the web root is gone; waiting for another");
+                    tracing::warn!(target: "file_server", %root, %error, "the web root does not exist any more; serving the previous directory until there is another");
                 }
                 return false;
             }
@@ -211,7 +212,7 @@ impl Disk for RootDirectory {
     }
 }
 
-/// Reads from the beginning, at most as much as expected: a file that grows must not fill the memory.
+/// Reads at most `bytes` from the start, because a file that grows must not fill the memory.
 fn read_whole(mut file: &File, bytes: u64) -> std::io::Result<Bytes> {
     std::io::Seek::rewind(&mut file)?;
     let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
@@ -226,11 +227,11 @@ fn stat_of(file: impl std::os::fd::AsFd, path: &Path) -> Result<Stat, DiskError>
 fn meaning_of(error: Errno, path: &Path) -> DiskError {
     match error {
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => DiskError::NotFound,
-        // XDEV: the path leads out. NXIO: a socket, or a pipe that nobody reads.
+        // XDEV: the path leads out of the root. NXIO: a socket, or a pipe without a reader.
         Errno::XDEV | Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NXIO | Errno::NODEV => {
             DiskError::Refused
         }
-        // AGAIN: somebody renames all the time.
+        // AGAIN: a component was renamed during each attempt.
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => DiskError::Busy,
         other => failed(&other.into(), path),
     }
@@ -242,7 +243,7 @@ fn failed(error: &std::io::Error, path: &Path) -> DiskError {
 }
 
 impl Stamp {
-    /// That of an open file, if it can be had.
+    /// That of an open file.
     pub(super) fn of(file: &File) -> Option<Self> {
         rustix::fs::fstat(file).ok().map(|stat| Self::from(&stat))
     }
@@ -262,7 +263,7 @@ impl From<&Stat> for Stamp {
     }
 }
 
-/// A time of the file system; times before 1970 are taken for 1970.
+/// A time of the file system. Times before 1970 become 1970.
 fn time_of(seconds: i64, nanoseconds: i64) -> SystemTime {
     let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     let nanoseconds = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());

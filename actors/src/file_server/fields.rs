@@ -1,4 +1,4 @@
-//! What a site says of its files in header fields, beside what the files themselves say.
+//! The header fields that a site sets for its files.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use wire::http::{Status, content_type};
 use crate::commands::asset::Said;
 use crate::site::{FieldRule, SiteConfig};
 
-/// Clients may keep a copy but ask each time whether it is still good, which costs us one 304.
+/// Clients may cache a response but must revalidate it, which costs a 304.
 const CACHING: &str = "Cache-Control: no-cache\r\n";
 
-/// Browsers take a file for what it is said to be, and never for a script because it looks like one.
+/// Browsers must not guess the type, because they could take a file for a script.
 const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
 
 /// The rules of a site.
@@ -24,8 +24,8 @@ impl FieldRules {
         Self(site)
     }
 
-    /// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules for
-    /// caching do not apply to error pages.
+    /// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules
+    /// for caching do not apply to error pages.
     pub(super) fn said(&self, path: &Path, status: Status) -> Said<'_> {
         let media_type = self.0.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
         let mut said = Said {
@@ -52,7 +52,7 @@ fn fits(rule: &FieldRule, path: &Path) -> bool {
     rule.paths.as_ref().is_none_or(|paths| paths.is_match(path))
 }
 
-/// Adds a line to others, or puts it in the place of the one with the same name.
+/// Adds a line, or replaces the one with the same name.
 fn replace(lines: &mut String, name: &str, value: &str) {
     let is_other = |line: &&str| line.split(':').next().is_some_and(|has| !has.eq_ignore_ascii_case(name));
     let mut others: String = lines.split_inclusive("\r\n").filter(is_other).collect();
@@ -62,12 +62,12 @@ fn replace(lines: &mut String, name: &str, value: &str) {
 }
 
 impl Said<'_> {
-    /// Says one field of the policy otherwise than the site does: two of them would both hold.
+    /// Replaces a field of the policy, because two of them would both apply.
     pub(super) fn replace(&mut self, name: &str, value: &str) {
         replace(&mut self.policy, name, value);
     }
 
-    /// Adds that answers differ by a field of the request (RFC 9110, section 12.5.5).
+    /// Adds a `Vary` (RFC 9110, section 12.5.5).
     pub(super) fn varies_by(&mut self, name: &str) {
         self.policy.push_str("Vary: ");
         self.policy.push_str(name);

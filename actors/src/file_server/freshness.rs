@@ -1,10 +1,9 @@
-//! How long what was read from the disk is believed, and what is looked at when.
+//! How long what was read from the disk is believed, and what is compared with the disk when.
 //!
-//! Reports of changes are hints: they come late, get lost when there are many, name files by other paths than links do,
-//! and are not made for `mmap` or for what another machine writes. So each report, whatever it names, begins a round
-//! in which all that is leased is compared with the disk, what was named first and the others in slices; and without
-//! any report everything is compared all the time, only more slowly. What nobody has a lease of is compared when it
-//! is asked for.
+//! Reports of changes are only hints. They come late, get lost when there are many, name files by other paths than links
+//! do, and are not made for writes through `mmap` or from another machine. So each report starts a round in which all
+//! leased entries are compared with the disk, the reported ones first and the others in slices. Without reports
+//! everything is compared all the time, only slower. Entries without a lease are compared when they are requested.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,44 +17,43 @@ use super::disk::{Disk, DiskError};
 use super::keep::{neighbours_of, with_suffix, without_suffix};
 use crate::runtime::Now;
 
-/// How long what was looked at on the disk may be believed when nobody reports changes, and when somebody asks anew.
+/// How long an entry is believed while no changes are reported, and when it is requested again.
 pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The same while the system reports changes and there are many entries.
+/// The same while changes are reported and there are many entries.
 const BELIEF_WATCHED: Duration = Duration::from_secs(5);
 
-/// Up to so many slots everything is compared every second even while changes are reported, because writes through a memory
-/// map or another hard link are not: so many comparisons, each a few system calls, are little work for a second.
+/// With at most this number of slots everything is compared every second even while changes are reported, because writes
+/// through a memory map or another hard link are not. For so few entries that is little work.
 const QUICK_SLOTS_MAX: usize = 1024;
 
-/// Shortest time between two slices of a round, and between two rounds, so that a busy writer below the root cannot keep
-/// us from answering.
+/// Shortest time between two slices of a round, and between two rounds. Otherwise a program that writes all the time
+/// below the root could take all of this thread.
 const SLICE_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
-/// Most entries that are compared in one slice of a round: about a millisecond, and so at most a twentieth of a processor.
+/// Most entries that are compared in one slice: about a millisecond of work, so at most a twentieth of a processor.
 const SLICE_LOOKS_MAX: usize = 256;
 
-/// Most slots that one slice passes; those without a lease cost next to nothing.
+/// Most slots that one slice passes. Those without a lease cost next to nothing.
 const SLICE_SLOTS_MAX: usize = 16 * 1024;
 
-/// Most paths of reports that are kept for the next round. Others are reached in its slices.
+/// Most reported paths that are kept for the next round. The others are reached in its slices.
 const HINTS_MAX: usize = 1024;
 
-/// File systems with coarse clocks give two changes within a tick (at most 10 ms on Linux) the same time. What
-/// changed so shortly before it was read is not believed to be the same because its time is.
+/// File systems with coarse clocks give two changes within a tick (at most 10 ms on Linux) the same time. So an equal
+/// time means nothing for a file that changed this shortly before it was read.
 pub(super) const CLOCK_TICK_MAX: Duration = Duration::from_millis(50);
 
-/// What a comparison with the disk has shown. Unless it is the same its leases have ended, or are known to hold no
-/// more than before.
+/// The result of a comparison with the disk. After `Changed` the entry is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Same,
     Changed,
-    /// The system had no descriptor or memory left for looking.
+    /// The system is out of descriptors or memory.
     Unknown,
 }
 
-/// What has been reported, and how far the comparisons have come.
+/// What was reported, and the progress of the comparisons.
 #[derive(Debug)]
 pub(super) struct Freshness {
     is_watched: bool,
@@ -63,9 +61,9 @@ pub(super) struct Freshness {
     round_at: Instant,
     has_changes: bool,
     hints: Vec<PathBuf>,
-    /// How many slots the round has still to pass.
+    /// How many slots the round still has to pass.
     left: usize,
-    /// The slot that comes next.
+    /// The next slot.
     cursor: usize,
     slice_at: Instant,
     root_at: Instant,
@@ -87,7 +85,7 @@ impl Freshness {
         }
     }
 
-    /// The first entry is about to be kept: what was reported until now is in what has been read.
+    /// Starts anew when the first entry is about to be cached: what was reported before is contained in what was read.
     pub(super) fn begin(&mut self, now: Now) {
         self.round += 1;
         self.has_changes = false;
@@ -96,22 +94,22 @@ impl Freshness {
         self.slice_at = now.instant;
     }
 
-    /// What is seen now can be believed so far.
+    /// For something that was compared just now.
     pub(super) fn belief(&self, now: Now) -> Belief {
         Belief { since: now.instant, round: self.round }
     }
 
-    /// Whether what was seen once can be given out without another look.
+    /// Whether something may be given out without another comparison.
     pub(super) fn believes(&self, now: Now, belief: Belief) -> bool {
         belief.round == self.round && now.instant.saturating_duration_since(belief.since) < BELIEF_UNWATCHED
     }
 
-    /// How long what is leased is believed without a report, when there are so many slots.
+    /// How long leased entries are believed without a report.
     fn belief_max(&self, slots: usize) -> Duration {
         if self.is_watched && slots > QUICK_SLOTS_MAX { BELIEF_WATCHED } else { BELIEF_UNWATCHED }
     }
 
-    /// Between two slices when nothing is reported, so that all `slots` are passed within the time of belief.
+    /// The time between two slices while there is no round, such that all `slots` are passed within `belief_max`.
     fn idle_interval(&self, slots: usize) -> Duration {
         let slices = u32::try_from(slots.div_ceil(SLICE_LOOKS_MAX)).unwrap_or(u32::MAX);
         (self.belief_max(slots) / slices.max(1)).max(SLICE_INTERVAL_MIN)
@@ -125,7 +123,7 @@ impl Freshness {
 }
 
 impl<D: Disk> Core<D> {
-    /// Something below the root may have changed; `path` says what, relative to the root, if that is known.
+    /// Something below the root may have changed; `path` is relative to the root, if it is known.
     pub(super) fn note_change(&mut self, path: Option<PathBuf>) {
         self.freshness.has_changes = true;
         if let Some(path) = path
@@ -135,16 +133,16 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// From now on somebody calls [`Core::note_change`], or nobody does any longer.
+    /// From now on changes are reported, or are not reported any more.
     pub(super) fn note_watched(&mut self, is_watched: bool) {
         self.freshness.is_watched = is_watched;
-        // What changed in between was not reported.
+        // Changes between the two states were not reported.
         self.freshness.has_changes = true;
     }
 
-    /// When [`Core::look_if_due`] has something to do, if ever.
+    /// When [`Core::look_if_due`] has something to do.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        // Who has a lease of the page for what is not there relies on the root.
+        // Cached 404s with the built-in page also depend on the root: if it is replaced, they must be revoked.
         if self.cache.is_empty() && Arc::strong_count(&self.not_found) == 1 {
             return None;
         }
@@ -154,12 +152,12 @@ impl<D: Disk> Core<D> {
             _ => freshness.slice_at + SLICE_INTERVAL_MIN,
         };
         let round = freshness.has_changes.then(|| freshness.round_at + SLICE_INTERVAL_MIN);
-        // Nobody reports that the root is another one.
+        // No report says that the root was replaced.
         let root = freshness.root_at + BELIEF_UNWATCHED;
         Some([Some(root), round].into_iter().flatten().fold(slice, Instant::min))
     }
 
-    /// Compares what is leased with the disk, as far as it is time to, and revokes what has changed.
+    /// Compares leased entries with the disk as far as that is due, and revokes those that have changed.
     pub(super) fn look_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.next_look().is_some_and(|due| due <= now.instant) {
             self.look_now(now);
@@ -201,9 +199,8 @@ impl<D: Disk> Core<D> {
             if self.freshness.cursor >= slots {
                 self.freshness.cursor = 0;
             }
-            if let Some(slot) = self.cache.slot(self.freshness.cursor)
-                && self.cache.get(slot).is_some_and(|(_, kept)| kept.is_leased() && kept.is_current())
-            {
+            let slot = self.freshness.cursor;
+            if self.cache.get(slot).is_some_and(|(_, kept)| kept.is_leased() && kept.is_current()) {
                 self.look(now, slot);
                 looks += 1;
             }
@@ -214,7 +211,7 @@ impl<D: Disk> Core<D> {
         self.freshness.slice_at = now.instant;
     }
 
-    /// Looks at whatever may depend on the file that a report names.
+    /// Compares all entries that may depend on a reported file.
     fn look_at_hint(&mut self, now: Now, path: &Path) {
         let mut look = |path: &Path, status| {
             if let Some(slot) = self.cache.find(&Key::new(path, status)) {
@@ -236,7 +233,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Compares an entry with the disk, and ends its leases if they differ.
+    /// Compares an entry with the disk, and revokes its leases if they differ.
     pub(super) fn look(&mut self, now: Now, slot: Slot) -> Look {
         let Some((key, kept)) = self.cache.get(slot) else {
             return Look::Changed;
@@ -259,14 +256,14 @@ impl<D: Disk> Core<D> {
         }
         let has_same_neighbours =
             kept.neighbours.as_ref().is_none_or(|found| *found == neighbours_of(&self.disk, path));
-        // What may not be shown is in the way as well.
+        // A file that must not be served takes the path as well.
         let is_absent = |disk: &D, path: &Path| matches!(disk.stamp(path), Err(DiskError::NotFound));
         let is_in_the_way = |disk: &D| {
             without_suffix(path, CLEAN_EXTENSION)
                 .is_some_and(|clean| !is_absent(disk, clean) || disk.stamp(&index_of(clean)).is_ok())
         };
         if !has_same_neighbours || kept.stands_for_clean && is_in_the_way(&self.disk) {
-            // It is the same file, so what was compressed of it stays.
+            // The file itself is the same, so its compressed forms stay valid.
             self.cache.revoke(slot);
             return Look::Changed;
         }
@@ -277,7 +274,7 @@ impl<D: Disk> Core<D> {
         Look::Same
     }
 
-    /// Looks, from time to time, whether the web root is still the directory that its path names.
+    /// Checks from time to time whether the web root was replaced by another directory.
     pub(super) fn look_at_root(&mut self, now: Now) {
         let since = now.instant.saturating_duration_since(self.freshness.root_at);
         let has_round_begun = self.freshness.round_at > self.freshness.root_at;
@@ -287,7 +284,7 @@ impl<D: Disk> Core<D> {
         self.freshness.root_at = now.instant;
         if self.disk.reopen_if_replaced() {
             self.forget_all();
-            // Reports are about the old one until somebody says otherwise.
+            // The watch is still on the old directory.
             self.freshness.is_watched = false;
             self.freshness.round += 1;
             self.watch += 1;

@@ -1,7 +1,7 @@
-//! The listing of a directory without an index file: a page for people (`templates/listing.html`), or JSON for programs.
+//! The list of a directory without an index file: a page for people (`templates/listing.html`), or JSON for programs.
 //!
-//! Whoever may write below the root chooses the names, and every visitor of the site sees them. So a name must never
-//! become markup, a script, or an address on another site.
+//! Whoever can write below the root chooses the names, and every visitor sees them. So a name must never become markup, a
+//! script, or an address on another site.
 
 use std::cmp::Ordering;
 use std::sync::LazyLock;
@@ -17,12 +17,12 @@ use wire::http::percent_encode_path;
 
 const STYLE: &str = include_str!("../../templates/listing.css");
 const SCRIPT: &str = include_str!("../../templates/listing.js");
-/// About as many bytes as the markup of one row has, and of all that is not style, script or rows.
+/// Estimated bytes of the markup of one row, and of everything except style, script and rows.
 const ROW_BYTES: usize = 320;
 const FRAME_BYTES: usize = 2048;
 
-/// Style and script are inside the page. The policy names their hashes, so that the browser runs these and nothing else,
-/// even if a name should become markup.
+/// Style and script are inline. The policy has their hashes, so the browser runs nothing else, even if a name became
+/// markup.
 static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| BASE64.encode(&Sha256::digest(text.as_bytes()));
     format!(
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     /// The last segment of its path, decoded.
     pub(super) name: String,
     pub(super) kind: EntryKind,
-    /// The size of a file; that of a directory means nothing and is not shown.
+    /// The size of a file. That of a directory has no meaning and is not shown.
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
 }
@@ -56,7 +56,7 @@ impl Entry {
         Escaped(&self.name)
     }
 
-    /// Relative to the directory. Without `./` a browser would take a name with a colon for a scheme.
+    /// Relative to the directory. The `./` keeps a name with a colon from being read as a scheme.
     fn link(&self) -> String {
         let slash = if self.kind == EntryKind::Directory { "/" } else { "" };
         format!("./{}{slash}", percent_encode_path(&self.name))
@@ -66,8 +66,8 @@ impl Entry {
         ByteSize(self.bytes).display().iec()
     }
 
-    /// `2000-10-10T13:55:36Z` (RFC 3339). A file may carry any time; one outside of the years 1970 to 9999, for which this
-    /// form has no room, is moved to the nearest in them.
+    /// `2000-10-10T13:55:36Z` (RFC 3339). A time outside of the years 1970 to 9999, which this form cannot express, is
+    /// moved to the nearest one inside.
     fn modified_rfc3339(&self) -> String {
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         humantime::format_rfc3339_seconds(self.modified.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
@@ -79,7 +79,7 @@ impl Entry {
     }
 }
 
-/// What the template is filled with. It escapes all values for HTML, except for style and script.
+/// The values of the template, which escapes all except style and script.
 #[derive(Template)]
 #[template(path = "listing.html")]
 struct Page<'a> {
@@ -97,20 +97,19 @@ struct Crumb<'a> {
     name: Escaped<'a>,
     /// Relative to the listed directory; empty for that itself.
     link: String,
-    /// Whether a slash stands before it; the root is one itself.
+    /// Whether a slash precedes it. The root is itself a slash.
     has_separator: bool,
 }
 
-/// The value of the `Content-Security-Policy` field that goes with [`render_html`].
+/// The value of `Content-Security-Policy` for [`render_html`].
 pub(super) fn content_security_policy() -> &'static str {
     &CONTENT_SECURITY_POLICY
 }
 
 /// A page that lists `entries`, directories first, then by name.
 ///
-/// `path` is that of the directory below the root, decoded, without slashes at its ends, and empty for the root. All links
-/// are relative to the directory, so the address of the page has to end with a slash. `is_cut` says that the directory has
-/// more entries than these.
+/// `path` is the decoded path below the root, without slashes at its ends; empty for the root. Links are relative, so the
+/// address of the page must end with a slash. `is_cut`: the directory has more entries than these.
 pub(super) fn render_html(path: &str, entries: &[Entry], is_cut: bool) -> String {
     let path_with_slashes = with_slashes(path);
     let page = Page {
@@ -124,7 +123,7 @@ pub(super) fn render_html(path: &str, entries: &[Entry], is_cut: bool) -> String
     };
     let mut html =
         String::with_capacity(STYLE.len() + SCRIPT.len() + FRAME_BYTES + entries.len() * ROW_BYTES);
-    // Only the writer could fail, and a String takes everything.
+    // Writing into a String cannot fail.
     let _ = page.render_into(&mut html);
     html
 }
@@ -151,7 +150,7 @@ pub(super) fn render_json(path: &str, entries: &[Entry], is_cut: bool) -> String
         modified: entry.modified_rfc3339(),
     });
     let listing = Listing { path: with_slashes(path), entries: entries.collect(), cut: is_cut };
-    // Strings, numbers and booleans under fixed keys always have a JSON form.
+    // Strings, numbers and booleans can always be serialized.
     serde_json::to_string(&listing).unwrap_or_default()
 }
 
@@ -172,39 +171,24 @@ fn with_slashes(path: &str) -> String {
 }
 
 fn in_order(entries: &[Entry]) -> Vec<&Entry> {
-    let mut sorted: Vec<&Entry> = entries.iter().collect();
-    sorted.sort_by_cached_key(|entry| Rank::of(entry));
-    sorted
+    let mut folded: Vec<Folded<'_>> = entries.iter().map(fold).collect();
+    folded.sort_by(compare);
+    folded.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// What a listing is sorted by: directories first, then names as people order them, without regard to case and with
-/// numbers by their value, so that `img2` comes before `IMG10`.
-#[derive(PartialEq, Eq)]
-struct Rank<'a> {
-    is_file: bool,
-    folded: String,
-    name: &'a str,
+/// An entry with its name in lower case.
+type Folded<'a> = (String, &'a Entry);
+
+fn fold(entry: &Entry) -> Folded<'_> {
+    (entry.name.to_lowercase(), entry)
 }
 
-impl<'a> Rank<'a> {
-    fn of(entry: &'a Entry) -> Self {
-        let name = &entry.name;
-        Self { is_file: entry.kind == EntryKind::File, folded: name.to_lowercase(), name }
-    }
-}
-
-impl Ord for Rank<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_name = || alphanumeric_sort::compare_str(&self.folded, &other.folded);
-        // Names that differ only in case still have one order.
-        self.is_file.cmp(&other.is_file).then_with(by_name).then_with(|| self.name.cmp(other.name))
-    }
-}
-
-impl PartialOrd for Rank<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// Directories first, then by name as people order them: without regard to case, and numbers by their value, so that `img2`
+/// comes before `IMG10`. Names that differ only in case are ordered too.
+fn compare((a_folded, a): &Folded<'_>, (b_folded, b): &Folded<'_>) -> Ordering {
+    let by_kind = (a.kind == EntryKind::File).cmp(&(b.kind == EntryKind::File));
+    let by_name = || alphanumeric_sort::compare_str(a_folded, b_folded);
+    by_kind.then_with(by_name).then_with(|| a.name.cmp(&b.name))
 }
 
 #[cfg(test)]

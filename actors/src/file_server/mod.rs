@@ -1,11 +1,10 @@
-//! FileServer: owns the web root and the cache of what is in it.
+//! FileServer: owns a web root and the cache of its files. There is one FileServer for each site.
 //!
-//! A session asks once for a path and gets an [`Asset`](crate::commands::asset::Asset) as a lease: it may answer with it as often as it likes,
-//! without asking again, until [`is_revoked`](crate::commands::asset::Asset::is_revoked). FileServer revokes a lease when the file changes, goes away, or
-//! has to make room, and when compressed forms of it are ready. Who has a lease drops it soon after it was revoked, since
-//! until then it takes memory. FileServer never waits for a session, and never opens anything outside the web root.
-//!
-//! There is one FileServer for each site.
+//! A session asks for a path once and gets an [`Asset`](crate::commands::asset::Asset) as a lease: it may respond with it
+//! until [`is_revoked`](crate::commands::asset::Asset::is_revoked), without asking again. FileServer revokes a lease when
+//! the file changes or is removed, when it has to make room, and when compressed forms are ready. Sessions drop revoked
+//! leases soon, because they hold memory. FileServer never waits for a session, and never opens anything outside the web
+//! root.
 
 mod cache;
 mod compressor;
@@ -21,6 +20,8 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::shell::start;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,55 +30,42 @@ use wire::http::Status;
 
 #[cfg(test)]
 use crate::commands::asset::{Asset, Body};
-use crate::commands::file_server::FileServerHandle;
 use crate::config::CacheConfig;
-use crate::runtime::Running;
 use crate::site::SiteConfig;
 
-/// Why the web root cannot be served, in one sentence with its cause.
+/// Why the web root cannot be served, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The root is missing, unreadable or no directory.
+    /// The root does not exist, cannot be read, or is not a directory.
     #[error("cannot serve {}: {cause}; give the directory of the web site with --root", root.display())]
     Root {
-        /// The root that was asked for.
+        /// The root.
         root: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
-    /// The kernel cannot keep paths inside the root.
+    /// The kernel cannot confine paths to the root.
     #[error("cannot serve {}: openat2(2) does not work here ({cause}); Linux 5.6 or newer is needed", root.display())]
     NoOpenat2 {
-        /// The root that was asked for.
+        /// The root.
         root: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
-    /// No thread.
+    /// The system has no thread for it.
     #[error("cannot start a thread for the web site: {0}")]
     Thread(std::io::Error),
 }
 
-/// What FileServer has to know at its start.
+/// What FileServer needs to start.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileServerConfig {
-    /// The site that is served.
     pub site: Arc<SiteConfig>,
-    /// How much of it is kept: files up to 256 KiB, compressed forms, heads of answers. A lease ends when what it is for has to
-    /// make room.
+    /// The limits of the cache: files up to 256 KiB, compressed forms, heads of responses.
     pub cache: CacheConfig,
 }
 
-/// Opens the web root and starts FileServer. Large sites take no longer: their changes are reported once their directories have been
-/// walked through, and until then they are looked at once a second.
-///
-/// # Errors
-/// [`StartError`]
-pub(crate) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
-    shell::start(config)
-}
-
-/// A page as FileServer gives it for a status.
+/// The page of FileServer for a status.
 #[cfg(test)]
 pub(crate) fn page_of(status: Status, text: &'static str) -> Arc<Asset> {
     let rules = fields::FieldRules::new(Arc::default());

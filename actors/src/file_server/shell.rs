@@ -1,4 +1,4 @@
-//! FileServer's thread, with its helpers: the compressor, and the watcher of the web root.
+//! FileServer's thread, and its helpers: the compressor, and the watch on the web root.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,18 +14,23 @@ use crate::commands::file_server::{FileServerHandle, Find, OPEN_FILES_MAX};
 use crate::metrics::CacheCounts;
 use crate::runtime::{Address, Answers, Now, Running, Shell, mailbox, start as start_actor};
 
-/// How many requests may wait. Each is a cold path of a session that waits for the answer; more at once than this
-/// means that the disk does not keep up, and new ones are better told so.
+/// How many requests can wait. Each is from a session that waits for the answer. With more, the disk is too slow, and it
+/// is better to respond with 503 at once.
 const MAILBOX_COMMANDS: usize = 4096;
 
-/// How many reports and results may wait. When there are more reports, those that wait make FileServer look at everything
-/// anyway.
+/// How many reports and results can wait. A report that finds no room can be dropped, because those that wait cause all
+/// entries to be compared.
 const ANSWERS_MAX: usize = 1024;
 
 /// Files up to this size are kept in memory.
 const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
 
-pub(super) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
+/// Opens the web root and starts FileServer. Does not wait until the root is watched, which takes long for large sites.
+// Until then files are compared with the disk every second.
+//
+// # Errors
+// [`StartError`]
+pub(crate) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
     let root = config.site.root.clone();
     let disk = RootDirectory::open(&root)?;
     let counts = Arc::new(CacheCounts::default());
@@ -68,7 +73,7 @@ impl Shell for FileServerShell {
                     self.watch = None;
                     self.watch = watch::start(&self.root, number, self.answers.clone());
                 }
-                // There is room for all that are under way, unless the compressor has ended.
+                // Fails only if the compressor has ended: the core gives it no more than it has room for.
                 Effect::Compress(job) => drop(self.compressor.offer(job)),
             }
         }

@@ -1,4 +1,4 @@
-//! What the system reports about the web root.
+//! Reports changes below the web root.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,22 +10,22 @@ use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as
 use super::core::Input;
 use crate::runtime::Answers;
 
-/// How often it is tried: directories come and go while they are walked through.
+/// How often it is tried. A directory can be removed while it is being added to the watch.
 const ATTEMPTS_MAX: usize = 3;
 
-/// What is reported.
+/// A report.
 #[derive(Debug)]
 pub(super) enum Report {
     /// From now on changes are reported.
     Watching,
-    /// They are not, or not all of them.
+    /// Changes are not reported, or not all of them.
     NotWatching,
-    /// Something may have changed: this, relative to the root, or anything.
+    /// This path, relative to the root, may have changed, or any path.
     Change(Option<PathBuf>),
 }
 
-/// Where one watch reports to. There is a new one whenever the root has been replaced, and reports of the old one may still
-/// be on their way then.
+/// Where one watch reports to. A watch is replaced with the root, and the reports of the previous one may still be in the
+/// mailbox then.
 #[derive(Clone)]
 struct Reports {
     number: u64,
@@ -33,7 +33,7 @@ struct Reports {
 }
 
 impl Reports {
-    /// Reports if there is room: when there is none, those that wait make FileServer look at everything anyway.
+    /// Reports if there is room. Otherwise the reports in the mailbox cause all entries to be compared anyway.
     fn offer(&self, report: Report) {
         let _ = self.answers.offer(Input::Reported(self.number, report));
     }
@@ -44,8 +44,8 @@ pub(super) struct Watch {
     _keeps_open: Sender<()>,
 }
 
-/// Has the changes below a directory reported. Returns at once: a thread of its own walks through all its directories
-/// first, which takes a while where there are many, and then keeps the watch until the [`Watch`] is dropped.
+/// Watches a directory. Returns at once: a thread walks through all directories, which can take long, and then keeps the
+/// watch until the [`Watch`] is dropped.
 pub(super) fn start(root: &Path, number: u64, answers: Answers<Input>) -> Option<Watch> {
     let (keeps_open, dropped) = bounded(0);
     let root = root.to_owned();
@@ -56,12 +56,12 @@ pub(super) fn start(root: &Path, number: u64, answers: Answers<Input>) -> Option
             Ok(_watcher) => {
                 // Waits while there is no room. Fails when FileServer has ended.
                 if reports.answers.send(Input::Reported(number, Report::Watching)).is_ok() {
-                    // Nothing is ever sent: it ends when the other end is dropped.
+                    // Nothing is ever sent. This returns when the other end is dropped.
                     let _ = dropped.recv();
                 }
             }
             Err(error) => {
-                tracing::warn!(target: "file_server", %error, "changes of the web site are not reported; looking every second");
+                tracing::warn!(target: "file_server", %error, "changes of the web site are not reported; checking its files every second");
                 let _ = reports.answers.send(Input::Reported(number, Report::NotWatching));
             }
         }
@@ -69,7 +69,7 @@ pub(super) fn start(root: &Path, number: u64, answers: Answers<Input>) -> Option
     match thread::Builder::new().name("watch".into()).spawn(walk) {
         Ok(_) => Some(Watch { _keeps_open: keeps_open }),
         Err(error) => {
-            tracing::warn!(target: "file_server", %error, "no thread to watch the web site with; looking every second");
+            tracing::warn!(target: "file_server", %error, "no thread to watch the web site; checking its files every second");
             reports.offer(Report::NotWatching);
             None
         }
@@ -88,7 +88,7 @@ fn watch(root: &Path, reports: &Reports) -> notify::Result<RecommendedWatcher> {
 }
 
 fn watch_once(root: &Path, reports: Reports) -> notify::Result<RecommendedWatcher> {
-    // Links in it are not followed: where they lead out nothing is served, and where they stay inside it is watched.
+    // Links are not followed: a link out of the root is not served, and the target of a link inside it is watched itself.
     let config = notify::Config::default().with_follow_symlinks(false);
     let root = root.canonicalize()?;
     let below = root.clone();
@@ -100,20 +100,19 @@ fn watch_once(root: &Path, reports: Reports) -> notify::Result<RecommendedWatche
 
 fn report(event: notify::Result<notify::Event>, root: &Path, reports: &Reports) {
     let paths = match event {
-        // Our own reading is reported too.
+        // Reading by FileServer is reported too.
         Ok(event) if is_read(event.kind) => return,
         Ok(event) => event.paths,
         Err(error) => {
-            // A new directory cannot be watched. It fails to be sent at the end, or when there is so much to look at that
-            // the next failure is soon enough.
-            tracing::warn!(target: "file_server", %error, "not all changes of the web site are reported; looking every second");
+            // A new directory could not be added. If this report is lost, there are others in the mailbox.
+            tracing::warn!(target: "file_server", %error, "not all changes of the web site are reported; checking its files every second");
             reports.offer(Report::NotWatching);
             return;
         }
     };
     let relative = |path: PathBuf| path.strip_prefix(root).ok().map(Path::to_owned);
     if paths.is_empty() {
-        // Reports were lost. This one fails to be sent when others are waiting, and at the end.
+        // Reports were lost.
         reports.offer(Report::Change(None));
     }
     for path in paths {
