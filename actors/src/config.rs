@@ -1,7 +1,4 @@
-//! What the server is told when it starts.
-//!
-//! All of it is plain data that somebody else has checked: the package above reads it from a command line, the
-//! environment and a file.
+//! The configuration of the server. The caller has validated it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,24 +6,24 @@ use std::time::Duration;
 
 use crate::site::SiteConfig;
 
-/// What the server is told when it starts.
+/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens, at least one.
+    /// Where to listen, at least one.
     pub listen: Vec<Listen>,
-    /// The directory of what it keeps; made if it is missing.
+    /// The directory for all data; created if it does not exist.
     pub data: PathBuf,
-    /// The web sites, at least one. The first answers to all host names that no other has.
+    /// The web sites, at least one. The first also answers for all other host names.
     pub sites: Vec<SiteConfig>,
-    /// How much anybody may ask of it.
+    /// Limits on what clients can use.
     pub limits: Limits,
-    /// What it may keep of the sites in memory.
+    /// Limits of the caches of all sites together.
     pub cache: CacheConfig,
-    /// Whether each HTTP connection has a thread of its own from its first byte to its last.
+    /// Whether each HTTP connection has its own thread from its first byte to its last.
     pub http_threads: bool,
-    /// Where each request is written down.
+    /// The access log.
     pub access_log: Option<AccessLogConfig>,
-    /// Where it answers questions about itself.
+    /// The address for health check and metrics.
     pub admin: Option<SocketAddr>,
 }
 
@@ -46,50 +43,48 @@ impl Default for Config {
     }
 }
 
-/// A place to listen at.
+/// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Listen {
     /// TCP; port 0 picks a free one.
     Address(SocketAddr),
     /// A Unix socket.
     Unix {
-        /// Its name in the file system.
+        /// Its path.
         path: PathBuf,
-        /// Who may connect: its permission bits.
+        /// Its permission bits, which decide who may connect.
         mode: u32,
     },
-    /// The sockets that the service manager has opened: `LISTEN_FDS` and `LISTEN_PID` of `sd_listen_fds(3)`.
+    /// The sockets that the service manager has opened (`LISTEN_FDS` and `LISTEN_PID`, `sd_listen_fds(3)`).
     Inherited,
 }
 
-/// How much anybody may ask of the server.
+/// Limits on what clients can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Most connections at once.
     pub connections: usize,
-    /// Most of them from one address.
+    /// Most connections from one address.
     pub connections_per_address: usize,
-    /// How long the head of a request may take, from its first byte; a body that nobody wants, from its head; and how long a
-    /// new connection may say nothing.
+    /// The time for the head of a request, from its first byte; for a body that is dropped, from the end of its head; and
+    /// for the first byte of a connection.
     pub head_timeout: Duration,
-    /// How long a connection may be without a further request, from when the last answer was taken.
+    /// The time for the next request, from when the client has received the last response.
     pub idle_timeout: Duration,
     /// A client that reads slower than 1 KiB/s over this time is disconnected, though not before it could have read
     /// `unreported_bytes` at that rate.
     pub write_timeout: Duration,
-    /// How much a client may have read without this being visible to the server: its system announces room only in steps
-    /// (RFC 9293, section 3.8.6.2.2). Linux frees its receive buffer a packet at a time, and what it calls a packet has up to
-    /// 64 KiB.
+    /// How much a client may have read without the server seeing it, because its system reports free space only in steps
+    /// (RFC 9293, section 3.8.6.2.2). Linux frees its receive buffer by packets, which can have up to 64 KiB.
     pub unreported_bytes: u64,
-    /// How much of a body that nobody wants is read, to get at the next request; it may take as long as a head. A longer one
-    /// ends the connection.
+    /// How much of a body that is not wanted is read to get at the next request. A longer body ends the connection.
     pub unread_body_bytes: u64,
-    /// How long a connection is kept after its last answer, for the client to read that.
+    /// How long a connection is kept after its last response, so that the client can read it.
     pub linger: Duration,
 }
 
 impl Limits {
-    /// Three quarters of all connections, so that one address never takes them all.
+    /// Three quarters of all connections, so that one address cannot take them all.
     pub fn share_of_one_address(connections: usize) -> usize {
         (connections - connections / 4).max(1)
     }
@@ -111,12 +106,12 @@ impl Default for Limits {
     }
 }
 
-/// What may be kept of the sites in memory; each has an equal share.
+/// Limits of the caches of all sites together. Each site has an equal share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Most bytes of content.
     pub bytes: u64,
-    /// Most assets, however small.
+    /// Most files.
     pub entries: usize,
 }
 
@@ -126,16 +121,16 @@ impl Default for CacheConfig {
     }
 }
 
-/// Where each request is written down.
+/// The access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLogConfig {
-    /// The file, to whose end lines are added.
+    /// The file. Lines are appended.
     pub path: PathBuf,
-    /// What a line looks like.
+    /// The format of a line.
     pub format: AccessLogFormat,
 }
 
-/// What a line of the access log looks like.
+/// The format of a line in the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccessLogFormat {
     /// Apache's combined log format.

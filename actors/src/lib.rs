@@ -1,4 +1,4 @@
-//! The actors of the Switchboard server and the runtime they share. ARCHITECTURE.md shows how they fit together.
+//! The actors of the Switchboard server and their runtime. ARCHITECTURE.md has an overview.
 
 mod acceptor;
 mod access_log;

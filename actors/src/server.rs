@@ -1,4 +1,4 @@
-//! The whole server: its actors in the order in which they start, and stop.
+//! The server: its actors, in the order in which they start and stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,33 +30,34 @@ use crate::session;
 use crate::site::SiteConfig;
 use crate::store::{self, StoreError};
 
-/// Why the server does not start.
+/// Why the server does not start, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
+    /// A TCP address cannot be bound.
     #[error("cannot listen on {address}: {source}; {}choose another with {option}", why_not(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What it was given with.
+        /// The option that set it.
         option: &'static str,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A Unix socket cannot be listened on.
+    /// A Unix socket cannot be bound.
     #[error("cannot listen on unix:{}: {source}; choose another place with --listen", path.display())]
     Unix {
-        /// The name of the socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// There are no sockets of a service manager.
     #[error(
         "cannot listen on what the service manager has opened: {0}; --listen systemd needs LISTEN_FDS and LISTEN_PID from it"
     )]
+    /// The service manager has passed no usable sockets.
     Inherited(io::Error),
-    /// The users of a site cannot be read.
+    /// The users of a site cannot be loaded.
     #[error(transparent)]
     Users(#[from] credentials::StartError),
     /// The access log cannot be written.
@@ -67,7 +68,7 @@ pub enum StartError {
     Data {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another server uses the data directory.
@@ -82,41 +83,41 @@ pub enum StartError {
     /// The web root cannot be served.
     #[error(transparent)]
     Site(#[from] file_server::StartError),
-    /// The system gives no thread or descriptor.
+    /// The system has no thread or descriptor for it.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
 }
 
-/// What did not end when the server was stopped. What was acknowledged is on disk all the same.
+/// What did not end when the server was stopped. What was acknowledged is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} did not end in time; what was acknowledged is on disk")]
 pub struct NotEnded(&'static str);
 
-/// How long the Acceptor has to end: longer than the deadlines of its sessions together.
+/// How long the Acceptor may take to end: longer than all deadlines of its sessions together.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_secs(15);
-/// How long each of the other actors has.
+/// How long each other actor may take.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A running server. Dropping it ends it: no more connections are accepted, sessions are drained to a deadline, then
-/// Router, Index and FileServers end, then the store, and last the access log. Where something may hang, use
-/// [`Server::stop`].
+/// A running server. Dropping it ends it: no more connections are accepted, sessions have until a deadline to finish,
+/// then Router, Index and FileServers end, then the store, and last the access log. If something hangs, dropping does
+/// too; [`Server::stop`] does not.
 #[derive(Debug)]
 pub struct Server {
-    // Dropped in this order.
+    // // Dropped in this order.
     acceptor: Acceptor,
     actors: Actors,
     /// The lock on the data directory.
     _lock: std::fs::File,
 }
 
-/// The actors that sessions talk to. Dropping it ends each and waits for it, in this order.
+/// The actors that sessions use. Dropped in this order; each ends and is joined.
 #[derive(Debug)]
 struct Actors {
     router: Running<RouterHandle>,
     index: Running<IndexHandle>,
     sites: Vec<SiteActors>,
     store: Running<StoreHandle>,
-    /// Last, because it may be a pipe that nobody reads.
+    /// Last, because it may be a pipe without a reader.
     access_log: Option<Running<AccessLogHandle>>,
 }
 
@@ -129,10 +130,10 @@ struct SiteActors {
 }
 
 impl Server {
-    /// Starts all actors. When this returns, connections are accepted.
+    /// Starts all actors. When it returns, connections are accepted.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError`]
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
@@ -149,15 +150,15 @@ impl Server {
         Ok(Self { acceptor, actors, _lock: lock })
     }
 
-    /// Ends it in order, as dropping it does, but does not wait for ever.
+    /// Ends it in the order of a drop, with deadlines.
     ///
     /// # Errors
-    /// What has not ended. The threads of that go on; the process should end.
+    /// What has not ended. Its threads are still running, so the process should end.
     pub fn stop(self) -> Result<(), NotEnded> {
         let (begun, steps) = crossbeam_channel::unbounded();
         let stopper =
             thread::Builder::new().name("stop".into()).spawn(move || self.stop_step_by_step(&begun));
-        // Without a thread for it the server was dropped, and has ended.
+        // Without a thread the server was dropped, and so has ended.
         let Ok(stopper) = stopper else { return Ok(()) };
         let (mut step, mut patience) = ("the server", ACCEPTOR_PATIENCE);
         loop {
@@ -167,14 +168,14 @@ impl Server {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // It has let go of the channel, so it has come to its end, or has panicked.
+        // The channel is closed, so the thread is at its end or has panicked.
         stopper.join().unwrap_or(Err(NotEnded(step)))
     }
 
-    /// Says what is ended next, and how long that may take.
+    /// Reports each step before it begins, with the time that it may take.
     fn stop_step_by_step(self, begun: &Sender<(&'static str, Duration)>) -> Result<(), NotEnded> {
         let begin = |step, patience| {
-            // Nobody waits any longer; it goes on all the same.
+            // Fails if the caller does not wait any more.
             let _ = begun.send((step, patience));
         };
         let Self { acceptor, actors, _lock } = self;
@@ -194,17 +195,17 @@ impl Server {
         if have_sessions_ended { Ok(()) } else { Err(NotEnded("some session")) }
     }
 
-    /// Where it listens for TCP; none if only Unix sockets lead to it.
+    /// The TCP addresses on which it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.acceptor.addresses
     }
 
-    /// Where it answers questions about itself.
+    /// The address for health check and metrics.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.acceptor.admin
     }
 
-    /// What opens the access log anew after somebody has moved its file.
+    /// The access log, to open it again after its file was renamed.
     pub fn access_log(&self) -> Option<AccessLogHandle> {
         self.actors.access_log.as_deref().cloned()
     }
@@ -250,7 +251,7 @@ fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
 }
 
 fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, StartError> {
-    // With an IPv4 socket on the same port the IPv6 one has to leave it alone.
+    // If there is an IPv4 socket on the same port, the IPv6 socket must not include IPv4.
     let is_dual = !config.listen.iter().any(
         |listen| matches!(listen, Listen::Address(other) if other.is_ipv4() && other.port() == address.port()),
     );
@@ -261,7 +262,7 @@ fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, St
     Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, option, source })
 }
 
-/// What may be the reason that an address cannot be listened on.
+/// The probable reason for a failed bind.
 fn why_not(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is another server running there? ",
@@ -272,7 +273,7 @@ fn why_not(error: &io::Error) -> &'static str {
 }
 
 fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
-    // Each has its share.
+    // The sites share the cache equally.
     let share = config.sites.len().max(1);
     let cache = CacheConfig {
         bytes: config.cache.bytes / share as u64,
@@ -291,7 +292,7 @@ fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
 fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     let path = &config.data;
     let fail = |source| StartError::Data { path: path.clone(), source };
-    // A directory that somebody else uses too, such as /tmp, keeps its mode; the files in it are private all the same.
+    // A directory with other files, such as /tmp, keeps its mode. The files in it are private anyway.
     let is_shared =
         !path.join("lock").exists() && path.read_dir().is_ok_and(|mut names| names.next().is_some());
     if !is_shared {
@@ -305,10 +306,10 @@ fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     }
 }
 
-/// Two descriptors a peer and one a browser are soon more than the usual 1,024.
+/// A peer needs two descriptors and a browser one, which soon exceeds the usual soft limit of 1,024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Without it there are fewer sessions, and accepting says so.
+    // If it fails the Acceptor lowers its limits and logs that.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

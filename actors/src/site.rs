@@ -1,36 +1,36 @@
-//! What the server is told about a web site.
+//! The configuration of a web site.
 
 use std::path::PathBuf;
 
 use wire::http::{MediaType, Status};
 
-/// A web site: a directory, the host names it answers to, and how it is served.
+/// The configuration of a web site.
 #[derive(Debug, Clone, Default)]
 pub struct SiteConfig {
     /// The directory that is served.
     pub root: PathBuf,
-    /// The host names of the site in lower case, without port. The first site of a server answers to all others too.
+    /// Host names in lower case, without port. The first site of a server also answers for all other names.
     pub hosts: Vec<String>,
-    /// Whether a directory without `index.html` is shown as a list of what is in it.
+    /// Whether a directory without `index.html` is served as a list.
     pub listing: bool,
     /// Whether names that start with a dot are served.
     pub hidden_files: bool,
-    /// Whether `/a` is answered with `a.html` when there is no `a`.
+    /// Whether `/a` is answered with `a.html` if there is no `a`.
     pub clean_urls: bool,
-    /// Whether a path that names nothing is answered with the site's `index.html` (a single-page application).
+    /// Whether a missing path is answered with `index.html` of the root (single-page application).
     pub spa: bool,
-    /// Whether files are compressed when no compressed neighbour lies beside them.
+    /// Whether files are compressed if there is no compressed file beside them.
     pub compression: bool,
-    /// Header fields to add to answers, in order. Of those with the same name the last whose paths fit is sent, and one
-    /// named `Cache-Control` replaces the default `no-cache`.
+    /// Header fields to add, in order. Of rules with the same name the last that matches decides. One named
+    /// `Cache-Control` replaces the default `no-cache`.
     pub fields: Vec<FieldRule>,
-    /// Media types of files, before the built-in table. Of the rules that fit a file the last decides.
+    /// Media types of files, which take precedence over the built-in table. The last rule that matches decides.
     pub media_types: Vec<MediaTypeRule>,
-    /// Which other origins may read the site (the CORS protocol of the Fetch standard).
+    /// Which other origins may read the site (CORS, Fetch standard).
     pub cors: Option<Cors>,
-    /// Addresses that have moved; the first that fits decides.
+    /// Redirections. The first rule that matches decides.
     pub redirects: Vec<RedirectRule>,
-    /// Who may see the site; everybody if there is none.
+    /// The users who may see the site; everybody if there is none.
     pub users_file: Option<PathBuf>,
 }
 
@@ -57,25 +57,25 @@ const RESERVED_FIELDS: [&str; 19] = [
     "X-Content-Type-Options",
 ];
 
-/// A rule for a field that the server computes itself.
+/// A rule for a field that the server computes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server sends the field {0} itself")]
 pub struct ReservedField(String);
 
-/// A header field for the responses whose path matches.
+/// A header field for the responses to matching paths.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FieldRule {
-    /// Which paths below the root, decoded and without the slash at the start (`assets/app.css`); all if there is none.
+    /// Matches paths below the root, decoded and without the slash at the start (`assets/app.css`). `None` matches all.
     pub paths: Option<globset::GlobMatcher>,
-    /// The field's name, a token.
+    /// The name of the field, a token.
     pub name: String,
-    /// The field's value: visible ASCII, spaces and tabs.
+    /// The value: visible ASCII, spaces and tabs.
     pub value: String,
 }
 
 impl FieldRule {
-    /// A rule for a field that the server does not compute itself.
+    /// Makes a rule.
     ///
     /// # Errors
     /// [`ReservedField`]
@@ -91,31 +91,31 @@ impl FieldRule {
     }
 }
 
-/// The media type of the files whose path fits.
+/// The media type of files with matching paths.
 #[derive(Debug, Clone)]
 pub struct MediaTypeRule {
-    /// Which paths below the root, as in [`FieldRule::paths`].
+    /// As [`FieldRule::paths`].
     pub paths: globset::GlobMatcher,
     /// The value of `Content-Type`.
     pub media_type: MediaType,
 }
 
-/// Whom the CORS protocol lets read the site.
+/// Which origins may read the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
-    /// Everybody.
+    /// All.
     Any,
-    /// These origins (`scheme://host[:port]`), as browsers send them.
+    /// These (`scheme://host[:port]`), as browsers send them.
     Origins(Vec<String>),
 }
 
-/// Where something has moved to.
+/// A redirection.
 #[derive(Debug, Clone)]
 pub struct RedirectRule {
-    /// The path as it is asked for, with its slash at the start; with a `*` at its end everything that starts so.
+    /// The path with its slash at the start, not decoded. With a `*` at the end, all paths that start so.
     pub from: String,
-    /// A path or an absolute address; a `*` at its end is replaced by what the one in `from` stood for, without slashes
-    /// at its start: `//host` would be another host.
+    /// A path or an absolute address. A `*` at the end is replaced by what the `*` in `from` matched, without slashes at
+    /// its start, because `//host` would be another host.
     pub to: String,
     /// 301, 302, 307 or 308.
     pub status: Status,

@@ -1,4 +1,4 @@
-//! Who is who: the users that count at the moment.
+//! The current users, and the check of a password.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -9,22 +9,22 @@ use super::hash::PASSWORD_BYTES_MAX;
 use crate::commands::credentials::Verify;
 use crate::runtime::{Core, Now};
 
-/// What a wrong name costs while nobody is in the file.
+/// The cost of a check while there are no users.
 const COST_OF_NOBODY: u32 = 10;
 
 /// The users of a file.
 pub(super) struct Users {
     by_name: HashMap<String, User>,
-    /// The highest cost among them; every answer takes as much.
+    /// The highest cost among them. Every check takes this long.
     cost: u32,
 }
 
-/// What is computed for an answer.
+/// What is computed for a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Work<'a> {
     /// The user whose hash decides.
     pub(super) user: Option<&'a User>,
-    /// Costs of what is computed for its time alone.
+    /// Costs of hashes that are computed only because of the time they take.
     pub(super) feigned: Range<u32>,
 }
 
@@ -46,12 +46,13 @@ impl Users {
     }
 
     pub(super) fn verify(&self, name: &str, password: &str) -> bool {
-        // Bcrypt would take it for another one. This tells nothing about users: it is so for all of them.
+        // bcrypt would truncate it and accept another password. This is the same for all users, so it reveals nothing
+        // about them.
         if password.len() > PASSWORD_BYTES_MAX || password.contains('\0') {
             return false;
         }
         let Work { user, feigned } = self.work(name);
-        // The hash was read before, so that there is no error left.
+        // The hash was parsed before, so there is no error.
         let is_good = user.is_some_and(|user| bcrypt::verify(password, &user.hash).unwrap_or(false));
         for cost in feigned {
             black_box(bcrypt::bcrypt(cost, black_box([0; 16]), b"\0"));
@@ -59,8 +60,8 @@ impl Users {
         is_good
     }
 
-    /// A cost of n takes 2^n rounds. For one that is lower than the highest, m, feigning n, n + 1, .. m - 1 adds
-    /// 2^m - 2^n rounds, so that how long an answer takes does not tell who is in the file.
+    /// All checks take the same time, so that it does not reveal which users exist. A cost of n takes 2^n rounds. For a
+    /// user with a cost n below the highest cost m, computing n, n + 1, .. m - 1 in addition makes 2^m rounds in all.
     pub(super) fn work(&self, name: &str) -> Work<'_> {
         let user = self.by_name.get(name);
         let feigned = user.map_or(self.cost..self.cost + 1, |user| user.cost..self.cost);

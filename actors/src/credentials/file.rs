@@ -1,4 +1,4 @@
-//! The file of users: `NAME:HASH` a line, as `htpasswd -B` writes it, with comments and empty lines.
+//! The users file: `NAME:HASH` on each line, as `htpasswd -B` writes it, with comments and empty lines.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,23 +6,23 @@ use std::ops::RangeInclusive;
 
 use wire::escape::Escaped;
 
-/// What `htpasswd` allows for a name.
+/// The limit of `htpasswd`.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Exponents of bcrypt's work. Less than 4 is not defined; 14 takes about a second, and they are verified one at a time.
+/// Valid costs. bcrypt defines none below 4. 14 takes about a second, and one password is checked at a time.
 pub(super) const COSTS: RangeInclusive<u32> = 4..=14;
 
 /// A user and the hash of the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     pub(super) name: String,
-    /// One that bcrypt can read.
+    /// Valid for bcrypt.
     pub(super) hash: String,
     pub(super) cost: u32,
 }
 
 impl User {
-    /// The name, as the client has to say it.
+    /// The name of the user.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -30,25 +30,25 @@ impl User {
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Hashes of weak passwords are as good as the passwords.
+        // Without the hash: that of a weak password can be cracked.
         f.debug_struct("User").field("name", &self.name).field("cost", &self.cost).finish_non_exhaustive()
     }
 }
 
-/// A line that is no user. It never says what the hash was.
+/// A line that is invalid. Never contains the hash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct BadLine {
-    /// Which line, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub reason: String,
 }
 
-/// Reads the text of a file of users. No users at all are no error.
+/// Parses a users file. It may have no users.
 ///
 /// # Errors
-/// All lines that are wrong.
+/// All invalid lines.
 pub fn parse(text: &str) -> Result<Vec<User>, Vec<BadLine>> {
     let mut users = Vec::new();
     let mut bad = Vec::new();
@@ -78,7 +78,7 @@ fn user(line: &str) -> Result<User, String> {
     Ok(User { name: name.to_owned(), hash: hash.to_owned(), cost })
 }
 
-/// Whether a name can be in the file and be said by a client (RFC 7617, section 2).
+/// Whether a name can be in the file and in a request (RFC 7617, section 2).
 pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("the name is empty")
@@ -95,7 +95,7 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The cost of a hash that can be verified.
+/// The cost of a valid hash.
 fn cost(hash: &str) -> Result<u32, String> {
     if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) {
         return Err(format!("{}; only bcrypt is taken, as htpasswd -B makes it", kind(hash)));
@@ -110,7 +110,7 @@ fn cost(hash: &str) -> Result<u32, String> {
     Ok(cost)
 }
 
-/// What a hash that is not taken seems to be.
+/// What kind a hash that is not accepted seems to be.
 fn kind(hash: &str) -> &'static str {
     const KINDS: [(&str, &str); 16] = [
         ("$apr1$", "the hash is Apache's MD5 (apr1)"),

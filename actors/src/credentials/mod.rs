@@ -1,9 +1,10 @@
-//! Credentials: who may see a web site, and with which password (RFC 7617, the Basic scheme).
+//! Credentials: checks the passwords of a web site (RFC 7617, the Basic scheme).
 //!
-//! The users of a site are in a file as `htpasswd -B` writes it. One thread reads it, reads it again whenever it has
-//! changed, and verifies passwords one after the other: bcrypt takes tens of milliseconds by design, and whoever
-//! guesses passwords must not get more than one processor for it. Whoever asks keeps what is good in a table of its own and tells
-//! the thread that goes on with the connection, until [`CredentialsHandle::generation`] says that the file has changed.
+//! The users of a site are in a file as `htpasswd -B` writes it. One thread reads the file, reads it again when it has
+//! changed, and checks passwords one after the other. bcrypt takes tens of milliseconds by design, and clients that guess
+//! passwords must not get more than one processor for it. Threads that ask cache valid passwords until
+//! [`CredentialsHandle::generation`](crate::commands::credentials::CredentialsHandle::generation) says that the file has
+//! changed.
 
 mod core;
 mod file;
@@ -20,33 +21,34 @@ use wire::escape::Escaped;
 
 pub use self::file::{BadLine, User, parse};
 pub use self::hash::{HashError, PASSWORD_BYTES_MAX, hash_line};
-use crate::commands::credentials::CredentialsHandle;
-use crate::runtime::Running;
+pub use self::shell::start;
 
-/// Why the users of a site cannot be had, with what to do about it.
+/// Why the users of a site cannot be loaded, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The file is missing, unreadable or no file.
     #[error(
-        "cannot read the users in {}: {cause}; make lines for it with server --hash-password NAME",
+        "cannot read the users file {}: {cause}; make lines for it with server --hash-password NAME",
         Shown(path)
     )]
+    /// The file does not exist, cannot be read, or is not a file.
     Read {
-        /// The file that was asked for.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// Lines that are no users.
     #[error(
-        "the users in {} cannot be used: {}; make these lines with server --hash-password NAME",
+        "the users file {} is invalid: {}; make these lines with server --hash-password NAME",
         Shown(path),
         Joined(lines)
     )]
+    /// Lines that are invalid.
     Lines {
-        /// The file that was asked for.
+        /// The file.
         path: PathBuf,
-        /// All that is wrong in it.
+        /// All invalid lines.
         lines: Vec<BadLine>,
     },
     /// A site that nobody may see is a mistake.
@@ -54,21 +56,14 @@ pub enum StartError {
         "nobody is in {}, so nobody could see the site; make a line with server --hash-password NAME",
         Shown(path)
     )]
+    /// A file without users, which is probably a mistake because nobody could see the site.
     Nobody {
-        /// The file that was asked for.
+        /// The file.
         path: PathBuf,
     },
-    /// No thread.
+    /// The system has no thread for it.
     #[error("cannot start a thread for the users of a site: {0}")]
     Thread(std::io::Error),
-}
-
-/// Reads the users in a file and starts Credentials.
-///
-/// # Errors
-/// [`StartError`]
-pub fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
-    shell::start(path)
 }
 
 /// Displays a path on one line.

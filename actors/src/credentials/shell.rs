@@ -23,7 +23,11 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// How many requests can wait. Checking that many takes about four seconds at cost 10; more are probably guesses.
 const MAILBOX_COMMANDS: usize = 64;
 
-pub(super) fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
+/// Reads the users in a file and starts Credentials.
+///
+/// # Errors
+/// [`StartError`]
+pub fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
     let (file, users) = UsersFile::open(path)?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let (generation, checked) = (Arc::clone(&file.generation), Arc::default());

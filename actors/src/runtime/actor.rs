@@ -1,8 +1,8 @@
-//! The one shape of an actor: a core that decides, a shell that carries out, and the loop that joins them.
+//! The shape of every actor: a core that decides, a shell that acts, and the loop that joins them.
 //!
-//! A core is a plain struct. It takes commands and hands out what is to be done; it has no channel, socket, file, clock or
-//! randomness of its own, so a test can drive it by hand and a simulation can drive many of them in one thread. A shell has
-//! what the core must not have. [`start`] runs both on a thread.
+//! A core is a plain struct. It takes commands and puts what is to be done into `out`. It has no channel, socket, file,
+//! clock or randomness, so tests drive it by hand and a simulation drives many of them in one thread. A shell has what
+//! the core must not have. [`start`] runs both on a thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -10,18 +10,18 @@ use std::time::{Instant, SystemTime};
 
 use super::{Address, Mailbox};
 
-/// Exit status of the process after a panic in an actor: the one Rust itself uses for a panic.
+/// Exit status of the process after a panic in an actor, as after a panic in the main thread.
 const EXIT_PANIC: i32 = 101;
 
-/// Most commands between two times that a shell carries out what they led to.
+/// Most commands between two calls of [`Shell::settle`].
 const BATCH_COMMANDS_MAX: usize = 256;
 
-/// The two clocks, read once a batch.
+/// The time on both clocks, read once for each batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// For deadlines.
     pub instant: Instant,
-    /// What is shown and compared with the times of files.
+    /// For display, and for comparison with the times of files.
     pub time: SystemTime,
 }
 
@@ -33,36 +33,36 @@ impl Now {
 
 /// The state and decisions of an actor.
 pub trait Core {
-    /// What it can be told.
+    /// The commands that it takes.
     type Command;
-    /// Where it puts what is to be done: a list of effects, or ports that say at once whether they have room.
+    /// Where it puts what is to be done: a list of effects, or ports that report at once whether they have room.
     type Out;
 
-    /// Takes a command in.
+    /// Handles one command.
     fn handle(&mut self, now: Now, command: Self::Command, out: &mut Self::Out);
 }
 
 /// What an actor has beside its core: files, sockets, addresses of others.
 pub trait Shell: Send + 'static {
-    /// What decides.
+    /// The core.
     type Core: Core<Command: Send> + Send + 'static;
 
     /// Most commands of one batch.
     const BATCH_COMMANDS_MAX: usize = BATCH_COMMANDS_MAX;
 
-    /// Where the core puts what is to be done.
+    /// The `out` of [`Core::handle`].
     fn out(&mut self) -> &mut <Self::Core as Core>::Out;
 
-    /// Carries out what was put there by a batch of commands, and what is due. Says when to call it again if no command
-    /// comes before.
+    /// Does what a batch of commands has put into `out`, and whatever is due. Returns when to call it again if no command
+    /// comes first.
     fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant>;
 
     /// The last call, after the last batch.
     fn end(&mut self, _core: &mut Self::Core) {}
 }
 
-/// A running actor: the handle that others get clones of, and its thread. Dropping it lets the actor take what is in its
-/// mailbox, ends it, and waits for that, whoever still has a clone.
+/// A running actor: the handle, of which others get clones, and the thread. Dropping it ends the actor after the commands
+/// in its mailbox, and joins the thread. This does not depend on who still has a clone.
 pub struct Running<H> {
     handle: H,
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -89,19 +89,19 @@ impl<H> Drop for Running<H> {
             end();
         }
         if let Some(thread) = self.thread.take() {
-            // A panic in there has ended the process.
+            // A panic in the thread has ended the process.
             let _ = thread.join();
         }
     }
 }
 
-/// Runs an actor until its [`Running`] is dropped. If it panics the process ends with a non-zero status: what was acknowledged
-/// is on disk, and a server that has lost its Router or store must not seem to be alive.
+/// Runs an actor until its [`Running`] is dropped. A panic ends the process with a non-zero status, because a server
+/// without its Router or store must not seem to be alive. What was acknowledged is on disk.
 ///
-/// `address` and `mailbox` belong together; `handle` is what others see of the address.
+/// `address` and `mailbox` belong together; `handle` is what others get.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// When the system has no thread for it.
 pub fn start<P, S, H>(
     name: &'static str,
     (address, mailbox): (Address<P>, Mailbox<P, <S::Core as Core>::Command>),
@@ -136,10 +136,10 @@ fn run<P, S: Shell<Core: Core<Command: From<P>>>>(
     shell.end(&mut core);
 }
 
-/// Runs a thread without which the server has no meaning. If it panics the process ends.
+/// Starts a thread whose panic ends the process.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// When the system has no thread for it.
 pub(crate) fn spawn_vital(
     name: &'static str,
     run: impl FnOnce() + Send + 'static,
@@ -152,7 +152,7 @@ pub(crate) fn spawn_vital(
     })
 }
 
-/// Runs what belongs to one connection. A panic in it ends it alone: then this is false.
+/// Does the work of one connection. False if it panicked; that ends only this connection.
 pub(crate) fn isolated(work: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(work)).is_ok()
 }

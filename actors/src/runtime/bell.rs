@@ -1,35 +1,34 @@
-//! Decides when the owner of a mailbox that waits in `poll(2)` has to be woken.
+//! Decides when the owner of a mailbox that waits in `poll(2)` must be woken.
 //!
-//! A wake is a system call, so senders make one only for an owner that waits. Both sides write one thing and then read the
-//! other's: the sender puts a command and reads `parked`, the owner sets `parked` and looks for commands. The two fences
-//! order each write before the read that follows it, so at least one of them sees the other, and no command is left behind
-//! while its owner sleeps. `tests/bell.rs` checks this file with loom, over all interleavings.
+//! A wake-up is a system call, so senders make one only if the owner waits. Each side writes one thing and then reads the
+//! other's: the sender adds a command and reads `parked`; the owner sets `parked` and looks for commands. The two fences
+//! order each write before the read that follows it, so at least one of the two sees the other, and no command is left
+//! behind while the owner sleeps. `tests/bell.rs` checks all interleavings with loom.
 
 use super::atomic::{AtomicBool, Ordering, fence};
 
-/// What a sender and the owner tell each other beside the commands.
+/// The state that senders and the owner share beside the commands.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    /// The owner is about to wait, or waits.
+    /// The owner waits, or is about to.
     parked: AtomicBool,
-    /// A command was refused for want of room since the owner last asked.
+    /// A command was refused because the mailbox was full, since the last call of [`Bell::take_refused`].
     refused: AtomicBool,
 }
 
 impl Bell {
-    /// Called after a command was put into the mailbox: whether its owner has to be woken.
+    /// Called after a command was added. Returns whether the owner must be woken.
     pub(super) fn must_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed)
     }
 
-    /// Called after a command was refused; the owner has to be woken.
+    /// Called after a command was refused. The owner must be woken.
     pub(super) fn note_refused(&self) {
         self.refused.store(true, Ordering::SeqCst);
     }
 
-    /// Announces that the owner is about to wait. False if it must not, because a command is there (`is_empty` says no) or
-    /// was refused.
+    /// Called when the owner is about to wait. False if it must not wait, because there is a command or one was refused.
     pub(super) fn park(&self, is_empty: impl FnOnce() -> bool) -> bool {
         self.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -40,12 +39,12 @@ impl Bell {
         false
     }
 
-    /// The owner waits no more.
+    /// Called when the owner has stopped waiting.
     pub(super) fn unpark(&self) {
         self.parked.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a command was refused since this was last asked.
+    /// Whether a command was refused since the last call.
     pub(super) fn take_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed) && self.refused.swap(false, Ordering::SeqCst)
     }

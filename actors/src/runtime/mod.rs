@@ -1,4 +1,4 @@
-//! What every actor is made of: a core and a shell, a bounded mailbox, one-shot replies, and a thread that its handle ends.
+//! What actors are made of: core and shell, mailboxes, one-shot replies, and threads that end with their handle.
 
 mod actor;
 mod atomic {

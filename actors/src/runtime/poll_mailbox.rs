@@ -1,4 +1,5 @@
-//! A mailbox for an actor that also waits for a socket: commands come over a channel, and an eventfd ends its `poll(2)`.
+//! A mailbox for an actor that also waits for a socket: commands come through a channel, and an eventfd ends its
+//! `poll(2)`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +17,7 @@ struct Shared<R> {
     closed: OnceLock<R>,
 }
 
-/// The sending end. There is one; closing it says why.
+/// The sending end. There is one. Closing it gives a reason.
 #[derive(Debug)]
 pub struct PollAddress<C, R> {
     address: Address<C>,
@@ -33,7 +34,7 @@ pub struct PollMailbox<C, R> {
 /// Makes a mailbox with room for `capacity` commands.
 ///
 /// # Errors
-/// When the system gives no eventfd.
+/// When the process is out of descriptors.
 pub fn poll_mailbox<C, R>(capacity: usize) -> io::Result<(PollAddress<C, R>, PollMailbox<C, R>)> {
     let shared = Arc::new(Shared { event: linux::event()?, bell: Bell::default(), closed: OnceLock::new() });
     let (address, mailbox) = mailbox(capacity);
@@ -41,8 +42,8 @@ pub fn poll_mailbox<C, R>(capacity: usize) -> io::Result<(PollAddress<C, R>, Pol
 }
 
 impl<C, R> PollAddress<C, R> {
-    /// Puts a command into the mailbox if there is room, and wakes the owner if it waits. If there is no room, the owner
-    /// learns that from [`PollMailbox::take_refused`].
+    /// Adds a command if there is room, and wakes the owner if it waits. If there is no room,
+    /// [`PollMailbox::take_refused`] tells the owner.
     ///
     /// # Errors
     /// The command.
@@ -62,9 +63,9 @@ impl<C, R> PollAddress<C, R> {
         }
     }
 
-    /// Lets the owner see that nothing more will come, and why.
+    /// Tells the owner that nothing more will come, and why.
     pub fn close(self, reason: R) {
-        // It is closed once, as closing consumes it.
+        // It is set once, because closing consumes `self`.
         let _ = self.shared.closed.set(reason);
         drop(self.address);
         linux::raise(&self.shared.event);
@@ -77,7 +78,7 @@ impl<C, R: Copy> PollMailbox<C, R> {
         self.mailbox.try_next()
     }
 
-    /// The next command, if there is one by `deadline`.
+    /// Waits for the next command until `deadline`.
     pub fn next_by(&self, deadline: Instant) -> Option<C> {
         self.mailbox.next_by(deadline)
     }
@@ -87,18 +88,18 @@ impl<C, R: Copy> PollMailbox<C, R> {
         self.shared.closed.get().copied()
     }
 
-    /// Whether a command was refused since this was last asked.
+    /// Whether a command was refused since the last call.
     pub fn take_refused(&self) -> bool {
         self.shared.bell.take_refused()
     }
 
-    /// Announces that the owner is about to wait on [`PollMailbox::event`]. False if a command has come in between, or was
-    /// refused: then it must not wait.
+    /// Announces that the owner is about to wait for [`PollMailbox::event`]. False if it must not wait, because a command
+    /// has come or was refused.
     pub fn park(&self) -> bool {
         self.shared.bell.park(|| self.mailbox.is_empty())
     }
 
-    /// The owner waits no more.
+    /// Announces that the owner has stopped waiting.
     pub fn unpark(&self) {
         self.shared.bell.unpark();
     }
@@ -108,12 +109,12 @@ impl<C, R: Copy> PollMailbox<C, R> {
         self.shared.event.as_fd()
     }
 
-    /// Makes the event unreadable again.
+    /// Makes the event unreadable.
     pub fn clear_event(&self) {
         linux::lower(&self.shared.event);
     }
 
-    /// All commands that are still in the mailbox; ends when the sender has closed it.
+    /// The commands that are left; ends when the sender has closed the mailbox.
     pub fn into_rest(self) -> impl Iterator<Item = C> {
         std::iter::from_fn(move || self.mailbox.next())
     }
