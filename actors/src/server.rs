@@ -21,7 +21,7 @@ use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
 use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
-use crate::file_server::{self, FileServerConfig};
+use crate::file_server;
 use crate::http::{self, Site, Sites};
 use crate::index;
 use crate::router::{self, RouterMailbox};
@@ -281,8 +281,7 @@ fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
     };
     let start = |site: &SiteConfig| {
         let site = Arc::new(site.clone());
-        let config = FileServerConfig { site: Arc::clone(&site), cache: cache.clone() };
-        let files = file_server::start(&config)?;
+        let files = file_server::start(Arc::clone(&site), &cache)?;
         let users = site.users_file.as_deref().map(credentials::start).transpose()?;
         Ok(SiteActors { config: site, files, users })
     };

@@ -13,7 +13,7 @@ use wire::http::{SitePath, Status};
 use super::cache::{Belief, Cache, Key, Limits};
 use super::compressor::{Compressed, Job};
 use super::disk::{Disk, DiskError};
-use super::fields::FieldRules;
+use super::fields::said;
 use super::freshness::Freshness;
 use super::keep::with_suffix;
 use super::listing;
@@ -86,7 +86,6 @@ pub(super) struct Listed {
 pub(super) struct Core<D> {
     pub(super) disk: D,
     pub(super) site: Arc<SiteConfig>,
-    pub(super) rules: FieldRules,
     pub(super) cache: Cache,
     pub(super) freshness: Freshness,
     /// The last lists, oldest first.
@@ -129,12 +128,10 @@ impl<D: Disk> Core<D> {
         counts: Arc<CacheCounts>,
         now: Now,
     ) -> Self {
-        let rules = FieldRules::new(Arc::clone(&site));
-        let not_found = Arc::new(built_in(&rules));
+        let not_found = Arc::new(built_in(&site));
         let mut core = Self {
             disk,
             site,
-            rules,
             cache: Cache::new(limits, counts),
             freshness: Freshness::new(now),
             listed: VecDeque::new(),
@@ -275,7 +272,7 @@ impl<D: Disk> Core<D> {
         let is_cut = entries.len() > LISTED_MAX;
         entries.truncate(LISTED_MAX);
         let form = |media_type: &'static str, content: String, security: Option<&str>| {
-            let mut said = self.rules.said(path, Status::NotFound);
+            let mut said = said(&self.site, path, Status::NotFound);
             said.content_type = media_type.into();
             said.varies_by("Accept");
             if let Some(security) = security {
@@ -304,7 +301,7 @@ impl<D: Disk> Core<D> {
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
         self.not_found.revoke();
-        self.not_found = Arc::new(built_in(&self.rules));
+        self.not_found = Arc::new(built_in(&self.site));
         self.listed.clear();
         self.waiting.clear();
     }
@@ -316,9 +313,9 @@ pub(super) fn index_of(directory: &Path) -> PathBuf {
 }
 
 /// The page of a site without its own for a 404.
-fn built_in(rules: &FieldRules) -> Asset {
+fn built_in(site: &SiteConfig) -> Asset {
     let content = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
-    page(Status::NotFound, &rules.said(Path::new(NOT_FOUND_FILE), Status::NotFound), content)
+    page(Status::NotFound, &said(site, Path::new(NOT_FOUND_FILE), Status::NotFound), content)
 }
 
 /// A page without validators: pages that stand for an error or a list cannot be revalidated.

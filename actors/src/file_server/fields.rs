@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use wire::http::{Status, content_type};
 
@@ -15,37 +14,27 @@ const CACHING: &str = "Cache-Control: no-cache\r\n";
 /// Browsers must not guess the type, because they could take a file for a script.
 const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
 
-/// The rules of a site.
-#[derive(Debug)]
-pub(super) struct FieldRules(Arc<SiteConfig>);
-
-impl FieldRules {
-    pub(super) fn new(site: Arc<SiteConfig>) -> Self {
-        Self(site)
-    }
-
-    /// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules
-    /// for caching do not apply to error pages.
-    pub(super) fn said(&self, path: &Path, status: Status) -> Said<'_> {
-        let media_type = self.0.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
-        let mut said = Said {
-            content_type: match media_type {
-                Some(rule) => rule.media_type.as_str().into(),
-                None => content_type(&path.to_string_lossy()),
-            },
-            caching: CACHING.to_owned(),
-            policy: SNIFFING.to_owned(),
-        };
-        for rule in self.0.fields.iter().filter(|rule| fits(rule, path)) {
-            let is = |name: &str| rule.name.eq_ignore_ascii_case(name);
-            if !is("Cache-Control") && !is("Expires") {
-                replace(&mut said.policy, &rule.name, &rule.value);
-            } else if status == Status::Ok {
-                replace(&mut said.caching, &rule.name, &rule.value);
-            }
+/// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules for
+/// caching do not apply to error pages.
+pub(super) fn said<'s>(site: &'s SiteConfig, path: &Path, status: Status) -> Said<'s> {
+    let media_type = site.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
+    let mut said = Said {
+        content_type: match media_type {
+            Some(rule) => rule.media_type.as_str().into(),
+            None => content_type(&path.to_string_lossy()),
+        },
+        caching: CACHING.to_owned(),
+        policy: SNIFFING.to_owned(),
+    };
+    for rule in site.fields.iter().filter(|rule| fits(rule, path)) {
+        let is = |name: &str| rule.name.eq_ignore_ascii_case(name);
+        if !is("Cache-Control") && !is("Expires") {
+            replace(&mut said.policy, &rule.name, &rule.value);
+        } else if status == Status::Ok {
+            replace(&mut said.caching, &rule.name, &rule.value);
         }
-        said
     }
+    said
 }
 
 fn fits(rule: &FieldRule, path: &Path) -> bool {

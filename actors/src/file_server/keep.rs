@@ -14,6 +14,7 @@ use super::cache::{Compression, Kept, Key, Slot};
 use super::compressor::{self, Compressed, Job};
 use super::core::{Core, Effect};
 use super::disk::{Disk, DiskError, Entry, Stamp};
+use super::fields::said;
 use super::freshness::{CLOCK_TICK_MAX, Look};
 use crate::commands::asset::{Asset, Body, Representation, Said};
 use crate::runtime::Now;
@@ -78,7 +79,7 @@ impl<D: Disk> Core<D> {
     /// Builds the asset of a file that was read, and caches it.
     fn keep(&mut self, now: Now, key: Key, stamp: Stamp, body: Body) -> Arc<Asset> {
         let compressed = self.take_compressed(&key, &stamp);
-        let mut said = self.rules.said(&key.path, key.status);
+        let mut said = said(&self.site, &key.path, key.status);
         let is_itself = key.status == Status::Ok;
         let may_be_compressed = self.site.compression && is_itself && is_compressible(&said.content_type);
         let neighbours = (is_itself && may_have_neighbours(&key.path, &said.content_type))
@@ -219,7 +220,7 @@ impl<D: Disk> Core<D> {
         let plain = kept.asset.plain.clone();
         self.cache.counts.compressed.add(1);
         let Some(validators) = plain.validators.as_ref().filter(|_| is_used) else { return };
-        let mut said = self.rules.said(&done.key.path, Status::Ok);
+        let mut said = said(&self.site, &done.key.path, Status::Ok);
         said.varies_by("Accept-Encoding");
         let coded = in_codings(&done.coded, &said, validators);
         self.cache.exchange(slot, Arc::new(Asset::new(Status::Ok, true, plain, coded)));

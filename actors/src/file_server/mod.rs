@@ -23,6 +23,7 @@ mod tests;
 pub(crate) use self::shell::start;
 
 use std::path::PathBuf;
+#[cfg(test)]
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -30,8 +31,6 @@ use wire::http::Status;
 
 #[cfg(test)]
 use crate::commands::asset::{Asset, Body};
-use crate::config::CacheConfig;
-use crate::site::SiteConfig;
 
 /// Why the web root cannot be served, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +56,10 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// What FileServer needs to start.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FileServerConfig {
-    pub site: Arc<SiteConfig>,
-    /// The limits of the cache: files up to 256 KiB, compressed forms, heads of responses.
-    pub cache: CacheConfig,
-}
-
 /// The page of FileServer for a status.
 #[cfg(test)]
 pub(crate) fn page_of(status: Status, text: &'static str) -> Arc<Asset> {
-    let rules = fields::FieldRules::new(Arc::default());
     let body = Body::Memory(bytes::Bytes::from_static(text.as_bytes()));
-    Arc::new(core::page(status, &rules.said(std::path::Path::new("50x.html"), status), body))
+    let site = crate::site::SiteConfig::default();
+    Arc::new(core::page(status, &fields::said(&site, std::path::Path::new("50x.html"), status), body))
 }

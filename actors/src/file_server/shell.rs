@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::StartError;
 use super::cache::Limits;
 use super::compressor::{self, Job};
 use super::core::{Core, Effect, Input};
 use super::disk::RootDirectory;
 use super::watch::{self, Watch};
-use super::{FileServerConfig, StartError};
 use crate::commands::file_server::{FileServerHandle, Find, OPEN_FILES_MAX};
+use crate::config::CacheConfig;
 use crate::metrics::CacheCounts;
 use crate::runtime::{Address, Answers, Now, Running, Shell, mailbox, start as start_actor};
+use crate::site::SiteConfig;
 
 /// How many requests can wait. Each is from a session that waits for the answer. With more, the disk is too slow, and it
 /// is better to respond with 503 at once.
@@ -30,17 +32,20 @@ const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
 //
 // # Errors
 // [`StartError`]
-pub(crate) fn start(config: &FileServerConfig) -> Result<Running<FileServerHandle>, StartError> {
-    let root = config.site.root.clone();
+pub(crate) fn start(
+    site: Arc<SiteConfig>,
+    cache: &CacheConfig,
+) -> Result<Running<FileServerHandle>, StartError> {
+    let root = site.root.clone();
     let disk = RootDirectory::open(&root)?;
     let counts = Arc::new(CacheCounts::default());
     let limits = Limits {
         memory_file_bytes_max: MEMORY_FILE_BYTES_MAX,
-        memory_bytes_max: config.cache.bytes,
-        entries_max: config.cache.entries,
+        memory_bytes_max: cache.bytes,
+        entries_max: cache.entries,
         open_files_max: OPEN_FILES_MAX,
     };
-    let core = Core::new(disk, Arc::clone(&config.site), limits, Arc::clone(&counts), Now::read());
+    let core = Core::new(disk, site, limits, Arc::clone(&counts), Now::read());
     let (address, mut mailbox) = mailbox::<Find, Input>(MAILBOX_COMMANDS);
     let answers = mailbox.answers(Some(ANSWERS_MAX));
     let compressor = compressor::start(answers.clone()).map_err(StartError::Thread)?;

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use wire::http::{Coding, SitePath};
 
 use super::super::core::Input;
+use super::super::start;
 use super::super::watch::{self, Report};
-use super::super::{FileServerConfig, start};
 use super::bench::{SOON, text};
 use super::disk::write;
 use crate::commands::asset::Asset;
 use crate::commands::file_server::{FileServerHandle, Find, Found};
+use crate::config::CacheConfig;
 use crate::runtime::{Running, mailbox};
 use crate::site::SiteConfig;
 
 fn serve(site: SiteConfig) -> Running<FileServerHandle> {
-    let config = FileServerConfig { site: Arc::new(site), ..FileServerConfig::default() };
-    start(&config).expect("the root is there")
+    start(Arc::new(site), &CacheConfig::default()).expect("the root is there")
 }
 
 fn site(root: &Path) -> SiteConfig {
@@ -43,11 +43,8 @@ fn wait_until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn a_missing_root_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
-    let config = FileServerConfig {
-        site: Arc::new(site(&folder.path().join("nowhere"))),
-        ..FileServerConfig::default()
-    };
-    let error = start(&config).expect_err("there is no such directory").to_string();
+    let site = Arc::new(site(&folder.path().join("nowhere")));
+    let error = start(site, &CacheConfig::default()).expect_err("there is no such directory").to_string();
     assert!(error.contains("nowhere") && error.contains("--root"), "{error}");
 }
 

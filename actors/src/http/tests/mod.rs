@@ -28,8 +28,8 @@ use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
-use crate::config::Limits;
-use crate::file_server::{self, FileServerConfig};
+use crate::config::{CacheConfig, Limits};
+use crate::file_server;
 use crate::index;
 use crate::router::RouterMailbox;
 use crate::runtime::Running;
@@ -84,8 +84,8 @@ impl Site {
         let (mut served, mut running, mut folders) = (Vec::new(), Vec::new(), Vec::new());
         for (folder, config) in sites {
             let config = Arc::new(SiteConfig { root: folder.path().to_owned(), ..config });
-            let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
-            let files = file_server::start(&given).expect("the root is there");
+            let files =
+                file_server::start(Arc::clone(&config), &CacheConfig::default()).expect("the root is there");
             served.push(super::Site::new(config, (*files).clone(), None));
             running.push(files);
             folders.push(folder);

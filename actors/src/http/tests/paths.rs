@@ -128,8 +128,8 @@ fn no_way_leads_up() {
     let root = inner.path().join("www");
     for hidden_files in [false, true] {
         let config = Arc::new(SiteConfig { root: root.clone(), hidden_files, ..SiteConfig::default() });
-        let given = FileServerConfig { site: Arc::clone(&config), ..FileServerConfig::default() };
-        let files = file_server::start(&given).expect("the root is there");
+        let files =
+            file_server::start(Arc::clone(&config), &CacheConfig::default()).expect("the root is there");
         let site = Site::with_sites(
             Limits::default(),
             vec![super::super::Site::new(config, (*files).clone(), None)],
