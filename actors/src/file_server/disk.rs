@@ -114,6 +114,7 @@ impl RootDirectory {
             _ => return None,
         };
         let Stamp { bytes, modified, .. } = Stamp::from(&stat);
+        let bytes = if kind == listing::EntryKind::File { bytes } else { 0 };
         Some(listing::Entry { name: name.to_owned(), kind, bytes, modified })
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use askama::Template;
 use bytesize::ByteSize;
 use data_encoding::BASE64;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wire::escape::Escaped;
 use wire::http::percent_encode_path;
@@ -41,14 +41,26 @@ pub(super) enum EntryKind {
 }
 
 /// One entry of a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Entry {
     /// The last segment of its path, decoded.
     pub(super) name: String,
     pub(super) kind: EntryKind,
-    /// The size of a file. That of a directory has no meaning and is not shown.
+    /// The size of a file; 0 for a directory, whose size has no meaning.
     pub(super) bytes: u64,
+    #[serde(serialize_with = "as_rfc3339")]
     pub(super) modified: SystemTime,
+}
+
+fn as_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+/// `2000-10-10T13:55:36Z` (RFC 3339). A time outside of the years 1970 to 9999, which this form cannot express, is moved to
+/// the nearest one inside.
+fn rfc3339(time: SystemTime) -> String {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_seconds(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
 impl Entry {
@@ -66,11 +78,8 @@ impl Entry {
         ByteSize(self.bytes).display().iec()
     }
 
-    /// `2000-10-10T13:55:36Z` (RFC 3339). A time outside of the years 1970 to 9999, which this form cannot express, is
-    /// moved to the nearest one inside.
     fn modified_rfc3339(&self) -> String {
-        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-        humantime::format_rfc3339_seconds(self.modified.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
+        rfc3339(self.modified)
     }
 
     /// Seconds since 1970, for the script that sorts the rows.
@@ -133,23 +142,10 @@ pub(super) fn render_json(path: &str, entries: &[Entry], is_cut: bool) -> String
     #[derive(Serialize)]
     struct Listing<'a> {
         path: String,
-        entries: Vec<Item<'a>>,
+        entries: Vec<&'a Entry>,
         cut: bool,
     }
-    #[derive(Serialize)]
-    struct Item<'a> {
-        name: &'a str,
-        kind: EntryKind,
-        bytes: u64,
-        modified: String,
-    }
-    let entries = in_order(entries).into_iter().map(|entry| Item {
-        name: &entry.name,
-        kind: entry.kind,
-        bytes: if entry.kind == EntryKind::File { entry.bytes } else { 0 },
-        modified: entry.modified_rfc3339(),
-    });
-    let listing = Listing { path: with_slashes(path), entries: entries.collect(), cut: is_cut };
+    let listing = Listing { path: with_slashes(path), entries: in_order(entries), cut: is_cut };
     // Strings, numbers and booleans can always be serialized.
     serde_json::to_string(&listing).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ fn file(name: &str) -> Entry {
 }
 
 fn directory(name: &str) -> Entry {
-    entry(name, EntryKind::Directory, 4096)
+    entry(name, EntryKind::Directory, 0)
 }
 
 /// The text between each `before` and the next `after`.
