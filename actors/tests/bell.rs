@@ -1,5 +1,5 @@
 //! The wake-up of a mailbox that waits in `poll(2)`, over all interleavings and all reorderings that the memory model allows.
-//! The very file of the server is checked, with loom's atomics in the place of the standard library's.
+//! This checks the source file of the server, with loom's atomics in place of those of the standard library.
 
 mod atomic {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
@@ -13,7 +13,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use bell::Bell;
 
-/// A mailbox of which only the number of commands is modelled, as weakly ordered as a channel may be, and an eventfd.
+/// A model of a mailbox, with only the number of commands and the weakest ordering of a channel, and of an eventfd.
 #[derive(Default)]
 struct Model {
     bell: Bell,

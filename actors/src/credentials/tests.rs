@@ -1,4 +1,4 @@
-//! The file and what it refuses, verification, reading it again, and what threads keep.
+//! The users file, its errors, checking passwords, and reading the file again.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::commands::credentials::{Verify, detached};
 use crate::http::VerifiedKey;
 use crate::runtime::{NoAnswer, reply};
 
-/// Of "myPassword", from the documentation of Apache's httpd.
+/// The hash of "myPassword", from the documentation of Apache httpd.
 const APACHE: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
 
 const SOON: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ fn line(name: &str, password: &str) -> String {
     format!("{name}:{}\n", bcrypt::hash(password, *COSTS.start()).expect("the system has randomness"))
 }
 
-/// A file of users in a folder of its own.
+/// A users file in a temporary folder.
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let path = folder.path().join("users");
@@ -125,7 +125,7 @@ fn what_others_hashed_is_verified() {
 #[test]
 fn a_password_that_bcrypt_takes_for_another_is_wrong() {
     let longest = "p".repeat(PASSWORD_BYTES_MAX);
-    // The key is repeated with the NUL at its end, so that "\0" and "" are one to bcrypt.
+    // bcrypt repeats the key with its final NUL, so "\0" and "" have the same hash.
     let text = line("long", &longest) + &line("none", "");
     let users = Users::new(parse(&text).expect("it is good"));
     assert!(users.verify("long", &longest) && users.verify("none", ""));
@@ -210,7 +210,7 @@ fn a_changed_file_is_taken_once_and_a_broken_one_leaves_the_users() {
     assert_eq!(generation(&file), 1);
     assert!(users.verify("ann", "a"));
 
-    // A file that is moved there, as careful programs write.
+    // A new file is renamed over it, as careful programs do.
     let other = path.with_extension("new");
     std::fs::write(&other, line("bob", "b")).expect("it can be written");
     std::fs::rename(&other, &path).expect("both are there");
@@ -218,7 +218,7 @@ fn a_changed_file_is_taken_once_and_a_broken_one_leaves_the_users() {
     assert_eq!(generation(&file), 2);
     assert!(users.verify("bob", "b") && !users.verify("ann", "a"));
 
-    // The same length at once after, when the stamp may not tell.
+    // The same length, immediately afterwards: the times of the file may be the same.
     write(&line("cyd", "c"));
     assert_eq!((file.look(&mut users), generation(&file)), (Look::Taken, 3));
     write("");
@@ -230,7 +230,7 @@ fn a_changed_file_is_taken_once_and_a_broken_one_leaves_the_users() {
 fn a_removed_user_is_locked_out_though_nobody_asks() {
     let bob = line("bob", "b");
     let (_folder, path) = file(&(line("ann", "a") + &bob));
-    // The handle is to go first, also when this fails.
+
     let handle = start(&path).expect("the file is good");
     let before = handle.generation();
     assert_eq!(handle.verify("ann", secret("a")), Ok(true));

@@ -1,4 +1,4 @@
-//! Names that want to be markup, the order, and both forms read back.
+//! Hostile names, the order, and both forms parsed again.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -180,7 +180,7 @@ proptest! {
         prop_assert_eq!(tags(&page), tags(&render_html(plain, &[file("a")], false)));
     }
 
-    /// Sorting panics on anything else, and would end the server.
+    /// Sorting can panic if this is no total order, which would end the server.
     #[test]
     fn the_natural_order_is_an_order(names in prop::array::uniform3("[aAbB0129.Ä中]{0,6}")) {
         let entries = names.map(|name| file(&name));

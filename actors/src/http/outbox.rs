@@ -19,11 +19,11 @@ const BODIES_MAX: usize = 16;
 /// The number of copied bytes after which the outbox is written even if more requests are waiting.
 const COPIED_BYTES_MAX: usize = 32 * 1024;
 
-/// Capacity that is kept for the next responses.
-const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
-
 /// The same for bodies that are not copied. They stay in memory until they are written, even if the cache drops them.
 const BODIES_BYTES_MAX: u64 = 512 * 1024;
+
+/// Capacity that is kept for the next responses.
+const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 
 /// Most bytes that one call of `sendfile(2)` moves before the thread yields. A client on the same machine then reads them while
 /// they are still in the processor's cache, and other threads do not wait for long.

@@ -55,13 +55,13 @@ fn what_changes_on_the_disk_is_revoked_and_the_actor_ends_with_its_handles() {
     let served = serve(site(folder.path()));
     let first = find(&served, "/a.txt");
     assert_eq!(text(&first), "one");
-    // Of so many not all are looked at every second.
+    // With this number of files not all are compared every second.
     for n in 0..1_100 {
         write(&folder.path().join(format!("{n}.txt")), "");
         find(&served, &format!("/{n}.txt"));
     }
     write(&folder.path().join("a.txt"), "two");
-    // Shorter than the time after which it would be looked at without a report, unless nothing is watched yet.
+    // Sooner than it would be compared without a report, unless the watch has not started yet.
     wait_until(Duration::from_secs(4), "the change was not reported", || first.is_revoked());
     assert_eq!(text(&find(&served, "/a.txt")), "two");
     drop(served);

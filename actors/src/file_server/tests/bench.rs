@@ -23,10 +23,10 @@ use crate::runtime::Now;
 use crate::runtime::reply;
 use crate::site::SiteConfig;
 
-/// Longest wait for what must happen.
+/// The deadline of everything that must happen.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
-/// A disk in memory. Each write draws a new version, from which the stamp is made.
+/// A disk in memory. Each write makes a new version, from which the stamp is made.
 #[derive(Clone, Default, Debug)]
 pub(super) struct FakeDisk(Rc<RefCell<FakeFiles>>);
 
@@ -34,9 +34,9 @@ pub(super) struct FakeDisk(Rc<RefCell<FakeFiles>>);
 pub(super) struct FakeFiles {
     pub(super) files: BTreeMap<String, (u64, Vec<u8>)>,
     version: u64,
-    /// Files read.
+    /// How many files were read.
     loads: usize,
-    /// Files looked at.
+    /// How many files were compared.
     looks: usize,
     is_busy: bool,
     is_replaced: bool,
@@ -71,7 +71,7 @@ impl FakeDisk {
         self.0.borrow_mut().is_busy = is_busy;
     }
 
-    /// Another directory takes the place of the root.
+    /// Replaces the root by another directory.
     pub(super) fn replace(&self) {
         let mut disk = self.0.borrow_mut();
         disk.files.clear();
@@ -148,7 +148,7 @@ impl Disk for FakeDisk {
         std::mem::take(&mut self.0.borrow_mut().is_replaced)
     }
 
-    /// Only the paths count: whether it holds is asked of a real disk.
+    /// Only for its paths; a real disk decides whether it holds.
     fn absence(&self, paths: Vec<PathBuf>) -> Absence {
         let nowhere = std::fs::File::open("/").expect("there is a root");
         Absence::new(Arc::new(nowhere.into()), paths)
@@ -193,7 +193,7 @@ impl Bench {
         self.core.effects = out;
     }
 
-    /// Time passes, and whatever is due is done when it is due.
+    /// Lets time pass, and does whatever is due at its time.
     pub(super) fn pass_in_steps(&mut self, time: Duration) {
         let end = self.now.instant + time;
         while let Some(due) = self.core.next_look().filter(|due| *due <= end) {
@@ -220,7 +220,7 @@ impl Bench {
         }
     }
 
-    /// Lets the compressor do what it has been given; returns how much that was.
+    /// Runs the jobs of the compressor. Returns their number.
     pub(super) fn compress(&mut self) -> usize {
         let mut jobs = 0;
         loop {

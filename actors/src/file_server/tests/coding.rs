@@ -1,4 +1,4 @@
-//! The codings of a file: what lies beside it, and what is compressed here.
+//! Content codings: compressed files beside the original, and compression by the server.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -88,11 +88,11 @@ fn another_compressor_gives_other_tags() {
         field(coded.head(), "ETag").expect("a file has a tag").to_owned()
     };
     assert_eq!(tag_of(b"as one version does it"), tag_of(b"as one version does it"));
-    // Whoever goes on with a download gets the rest of what was begun, or all anew.
+    // A client that resumes a download gets the rest of the same bytes, or starts again.
     assert_ne!(tag_of(b"as one version does it"), tag_of(b"as the next one does it"));
 }
 
-/// Bytes in which no compressor finds anything (xorshift).
+/// Bytes that cannot be compressed (xorshift).
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
@@ -116,14 +116,14 @@ fn what_is_not_worth_it_is_not_compressed() {
     assert_eq!(bench.compress(), 0);
     assert!(!bench.asset("/picture.png").is_negotiated);
     assert_eq!(field(bench.asset("/picture.png").head(), "Vary"), None);
-    // Tried, and not enough smaller: not tried again.
+    // It was tried and was not small enough, so it is not tried again.
     bench.disk.write("noise.txt", noise(2000));
     let lease = bench.asset("/noise.txt");
     assert_eq!(bench.compress(), 1);
     assert!(!lease.is_revoked() && lease.codings().next().is_none());
     bench.asset("/noise.txt");
     assert_eq!(bench.compress(), 0);
-    // Nor is anything where nobody wants it.
+    // Nothing is compressed if compression is off.
     let mut bench = Bench::new(LIMITS);
     bench.disk.write("a.html", page("word"));
     assert!(!bench.asset("/a.html").is_negotiated);
@@ -156,11 +156,11 @@ fn what_is_revoked_for_another_reason_is_not_compressed_again() {
     bench.asset("/a");
     assert_eq!(bench.compress(), 1);
     let lease = bench.asset("/a");
-    // Something gets in the way of the clean address.
+    // A file is created at the clean URL.
     bench.disk.write("a", "file");
     bench.core.note_change(Some("a".into()));
     bench.pass(TICK);
-    // The flag is of the entry that was given for it.
+    // The flag belongs to the entry that was given for the clean URL.
     let again = bench.asset("/a.html");
     assert!(lease.is_revoked() && !again.is_revoked());
     assert!(again.has(Coding::Brotli) && again.has(Coding::Gzip));
@@ -173,7 +173,7 @@ fn larger_files_are_compressed_from_the_disk() {
     bench.disk.write("a.js", page("word"));
     let lease = bench.asset("/a.js");
     assert!(matches!(lease.body(), Body::File { .. }));
-    // The file of the fake disk has other stamps than the fake disk says, so this is as if it had changed meanwhile.
+    // The temporary file has another stamp than the fake disk says, as if it had changed in the meantime.
     assert_eq!(bench.compress(), 1);
     assert!(!lease.is_revoked());
 }
@@ -231,7 +231,7 @@ fn a_neighbour_that_is_of_no_use_keeps_nothing_from_being_compressed() {
     assert_eq!(bench.compress(), 1);
     let asset = bench.asset("/a.html");
     assert_eq!(asset.codings().collect::<Vec<_>>(), [Coding::Brotli, Coding::Gzip]);
-    // Once it is of use it is used, and alone.
+    // A compressed file beside it is used instead.
     bench.disk.write("a.html.gz", "new");
     bench.core.note_change(Some("a.html.gz".into()));
     bench.pass(TICK);
@@ -272,7 +272,7 @@ fn neighbours_count_without_compression_too_and_only_then_answers_vary() {
     let lease = bench.asset("/a.css");
     assert!(lease.has(Coding::Zstd) && lease.is_negotiated);
     assert_eq!(field(lease.head(), "Vary"), Some("Accept-Encoding"));
-    // It changes, and nobody says so.
+    // It changes without a report.
     bench.disk.write("a.css.zst", "new");
     bench.pass_in_steps(Duration::from_secs(5));
     assert!(lease.is_revoked());

@@ -1,4 +1,4 @@
-//! What is opened, seen and listed on a real disk.
+//! Opening, comparing and listing on a real disk.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -149,7 +149,7 @@ fn an_absence_holds_until_something_is_there() {
     let disk = RootDirectory::open(&root).expect("the root is there");
     let absence = |paths: &[&str]| disk.absence(paths.iter().map(PathBuf::from).collect());
     let missing = ["a.txt", "dir/a.txt"];
-    // The first look may have to ask the disk.
+    // Afterwards the kernel knows without asking the disk.
     missing.iter().for_each(|path| assert_eq!(disk.stamp(Path::new(path)), Err(DiskError::NotFound)));
     for path in missing {
         assert!(absence(&[path]).holds(), "{path}");

@@ -13,7 +13,7 @@ use crate::commands::file_server::Found;
 use crate::site::SiteConfig;
 
 const TICK: Duration = Duration::from_millis(20);
-/// Room for so many that not all are looked at every second.
+/// Room for so many entries that not all are compared every second.
 const MANY: Limits = Limits { entries_max: 4096, ..LIMITS };
 
 #[test]
@@ -88,7 +88,7 @@ fn without_reports_everything_is_looked_at_once_a_second() {
 
 #[test]
 fn with_reports_everything_is_looked_at_all_the_same() {
-    // Few files within a second, many within five.
+    // A few files are compared within a second, many within five.
     for (others, belief) in [(0, 1_000), (2_000, 5_000)] {
         let mut bench = Bench::new(MANY);
         bench.disk.write("a.txt", "one");
@@ -171,7 +171,7 @@ fn another_root_ends_all_leases() {
     assert_eq!(text(&bench.asset("/")), "new");
     let effects = std::mem::take(&mut bench.core.effects);
     assert!(matches!(effects[..], [Effect::Watch(1)]), "{effects:?}");
-    // Nobody reports changes in the new one yet.
+    // Changes in the new root are not reported yet.
     let lease = bench.asset("/");
     bench.disk.write("index.html", "newer");
     bench.pass_in_steps(Duration::from_secs(1));
@@ -202,7 +202,7 @@ enum Step {
     Pass(u16),
 }
 
-/// Two files, each with a neighbour: one that is used and one that is the source of neither.
+/// Two files, each with a compressed file beside it, a clean URL, and the page of the application.
 const NAMES: [&str; 6] = ["a.css", "a.css.gz", "b.html", "b", "b.html.br", "index.html"];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -223,8 +223,7 @@ fn name(file: u8) -> &'static str {
 }
 
 proptest! {
-    /// Whatever happens: once changes have been looked at, a lease that still holds is what a server that keeps nothing
-    /// would answer.
+    /// When changes were compared, each valid lease is what a server without a cache would respond.
     #[test]
     fn no_lease_outlives_its_file(steps in steps()) {
         let site = || SiteConfig { clean_urls: true, spa: true, compression: true, ..SiteConfig::default() };

@@ -1,4 +1,4 @@
-//! What a path names, and what is said of it.
+//! What a path names, and the header fields of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ fn clean_addresses_lack_the_extension() {
     assert_eq!(text(&bench.asset("/blog")), "list");
     assert!(matches!(bench.find("/dir"), Found::Redirect(_)));
     assert!(matches!(bench.find("/b"), Found::Nothing { .. }));
-    // Something comes to be where the page was seen.
+    // A file is created at the path of the page.
     bench.disk.write("a", "file");
     bench.core.note_change(Some("a".into()));
     bench.pass(Duration::from_millis(20));
@@ -111,7 +111,7 @@ fn an_application_answers_for_what_is_missing_but_not_for_missing_files() {
     assert!(
         matches!(bench.find("/logo.png"), Found::Nothing { page, .. } if page.status == Status::NotFound)
     );
-    // The application changes.
+    // The page of the application changes.
     bench.disk.write("index.html", "new app");
     bench.core.note_change(Some("index.html".into()));
     bench.pass(Duration::from_millis(20));

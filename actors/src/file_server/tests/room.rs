@@ -1,4 +1,4 @@
-//! What goes when there is no room.
+//! Eviction from the cache.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::bench::{Bench, LIMITS, text};
 
 const LARGE: usize = 100_000;
 
-/// Room for two large contents and what two entries cost.
+/// Room for two large files and the cost of two entries.
 const TWO_LARGE: Limits = Limits { memory_bytes_max: 2 * LARGE as u64 + 10_000, ..LIMITS };
 
 fn large(letter: &str) -> String {

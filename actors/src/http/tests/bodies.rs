@@ -1,4 +1,4 @@
-//! Bodies, which nobody wants here, are never taken for the next request (RFC 9112, sections 6 and 7).
+//! Bodies of requests are dropped, and never taken for the next request (RFC 9112, sections 6 and 7).
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn chunked(body: &str) -> String {
     with("Transfer-Encoding: chunked", body)
 }
 
-/// What a smuggler would like to be answered.
+/// A request that is smuggled in a body.
 const HIDDEN: &str = "GET /dir/ HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
@@ -155,7 +155,7 @@ fn a_body_that_is_too_long_ends_the_connection() {
         (in_chunks(1_001), false),
         (in_chunks(50_000), false),
         (in_bytes(100), true),
-        // The framing counts too, else chunks of one byte would be six times the work.
+        // The framing counts too. Otherwise chunks of one byte would cost six times as much as the limit allows.
         (in_bytes(500), false),
     ] {
         let (answer, went_on) = site.ask_and_go_on(&request);
@@ -171,7 +171,7 @@ fn expectations() {
         // Without a body there is nothing to wait for.
         ("Expect: 100-continue".to_owned(), "", 200, true),
         ("Expect: 100-Continue".into(), "", 200, true),
-        // The final answer comes at once, and whether the body follows is then uncertain (RFC 9110, section 10.1.1).
+        // The final response comes at once, and then it is uncertain whether the body follows (RFC 9110, section 10.1.1).
         (format!("{body}Expect: 100-continue"), "GET /", 200, false),
         (format!("{body}Expect: 100-continue"), "", 200, false),
         ("Transfer-Encoding: chunked\r\nExpect: 100-continue".into(), "", 200, false),
@@ -183,7 +183,7 @@ fn expectations() {
         let (answer, went_on) = site.ask_and_go_on(with(&fields, sent));
         assert_eq!((answer.status(), went_on), (status, goes_on), "{fields}");
     }
-    // A client of HTTP/1.0 knows no 100, so that its body is sure to come.
+    // An HTTP/1.0 client does not know 100, so its body is certain to come.
     let old = format!(
         "GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n{body}\r\nGET /"
     );

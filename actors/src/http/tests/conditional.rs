@@ -6,8 +6,7 @@ use crate::site::{Cors, FieldRule};
 const EARLIER: &str = "Tue, 31 Dec 2019 23:59:59 GMT";
 const LATER: &str = "Wed, 01 Jan 2020 00:00:01 GMT";
 
-/// What the conditions of a request come to, where TAG stands for the tag of the file, and SAME, EARLIER and LATER for
-/// dates.
+/// Conditions of requests and the result. TAG stands for the entity tag of the file; SAME, EARLIER and LATER are dates.
 const CASES: &[(&str, u16)] = &[
     // Step 1: If-Match, compared strongly.
     ("If-Match: TAG", 200),
@@ -55,7 +54,7 @@ const CASES: &[(&str, u16)] = &[
     ("If-Modified-Since: SAME\nIf-Modified-Since: SAME", 200),
     ("If-None-Match: \"x\"\nIf-Modified-Since: LATER", 200),
     ("If-None-Match: TAG\nIf-Modified-Since: EARLIER", 304),
-    // The first two steps come before the others, and do not end them.
+    // If the first two steps succeed the others follow.
     ("If-Match: \"x\"\nIf-None-Match: TAG", 412),
     ("If-Match: TAG\nIf-None-Match: TAG", 304),
     ("If-Match: TAG\nIf-None-Match: \"x\"", 200),
@@ -120,7 +119,7 @@ fn a_304_carries_what_caches_need() {
         assert_eq!(same.field(name), whole.field(name), "{name}");
     }
     assert!(same.field("Date").is_some());
-    // They would describe the answer's own content, of which there is none (RFC 9110, section 15.4.5).
+    // They would describe the content of the response, which has none (RFC 9110, section 15.4.5).
     for name in ["Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding"] {
         assert_eq!(same.field(name), None, "{name}");
     }
@@ -168,7 +167,7 @@ fn a_changed_file_has_another_tag() {
     let site = Site::new();
     let before = site.get("/small.txt", "");
     let tag = before.field("ETag").expect("a file has a tag").to_owned();
-    // The same length and the same date: only the tag tells them apart.
+    // With the same length and date only the entity tag differs.
     write_old(site.root(), "small.txt", b"hELLO, wORLD\n", MODIFIED);
     wait_until("the change is not seen", || {
         let answer = site.get("/small.txt", &format!("If-None-Match: {tag}\r\n"));

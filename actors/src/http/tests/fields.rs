@@ -1,4 +1,4 @@
-//! What the site says of its files in header fields (RFC 9110, sections 8 and 12.5.5; the Fetch standard for CORS).
+//! Header fields of responses (RFC 9110, sections 8 and 12.5.5; CORS in the Fetch standard).
 
 use super::*;
 use crate::site::{Cors, FieldRule};
@@ -82,7 +82,7 @@ fn no_answer_is_to_be_sniffed_or_kept_for_longer_than_it_says() {
         assert_eq!(answer.status(), status, "{request}");
         assert_eq!(answer.field("X-Content-Type-Options"), Some("nosniff"), "{request}");
         assert!(answer.field("Date").is_some(), "{request}");
-        // A browser would show it as it likes if nothing said what it is.
+        // Without the field a browser would guess the type.
         assert_eq!(answer.field("Content-Type").is_some(), !matches!(status, 204 | 304), "{request}");
         if matches!(status, 412 | 416) {
             assert_eq!(
@@ -129,7 +129,7 @@ fn rules_add_and_replace_fields() {
             assert_eq!(answer.field("Cache-Control"), (status != 416).then_some(caching), "{path} {fields}");
         }
     }
-    // What is for all paths is on answers that are not of a file, too.
+    // A rule for all paths also applies to responses without a file.
     for (request, status) in [("GET /dir", 308), ("GET /%", 400), ("POST /feed.txt", 405)] {
         let (answer, went_on) = site.ask_and_go_on(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!((answer.status(), went_on), (status, true), "{request}");
@@ -171,7 +171,7 @@ fn any_origin_may_read_if_the_site_says_so() {
             assert!(
                 answer.field("Access-Control-Expose-Headers").is_some_and(|names| names.contains("ETag"))
             );
-            // It is the same for all.
+            // It is the same for all origins.
             assert_eq!(answer.field("Vary"), None, "{path}");
             assert_eq!(answer.field("Access-Control-Allow-Methods"), None, "nobody asked");
         }

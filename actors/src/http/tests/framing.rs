@@ -1,8 +1,8 @@
-//! Where a request starts and ends, and what is no request (RFC 9112; RFC 9110, sections 7 to 10).
+//! Valid and invalid requests (RFC 9112; RFC 9110, sections 7 to 10).
 
 use super::*;
 
-/// Heads, the status of their answer, and whether the connection goes on.
+/// Heads, the status of the response, and whether the connection persists.
 fn check<R: AsRef<[u8]>>(site: &Site, cases: impl IntoIterator<Item = (R, u16, bool)>) {
     for (request, status, goes_on) in cases {
         let shown =
@@ -26,7 +26,7 @@ fn and(fields: &str) -> String {
 
 #[test]
 fn there_is_exactly_one_good_host() {
-    // A comma may be in a registered name (RFC 3986, section 3.2.2).
+    // A registered name can contain a comma (RFC 3986, section 3.2.2).
     let good = ["a", "a:80", "a:", "A.Example.", "127.0.0.1:80", "[::1]", "[::1]:80", "a_b", "%41", "a,b"];
     let bad = ["", " ", "a b", "a/b", "a@b", "http://a", "a:x", "a:123456", "::1", "[::1", "[x]", "é"];
     let site = Site::new();
@@ -273,7 +273,7 @@ fn an_answer_to_head_never_has_a_body() {
         let (of_get, _) = site.ask_and_go_on(get(path));
         let (answer, went_on) = site.ask_and_go_on(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!((answer.status(), went_on), (status, true), "{path}");
-        // It says what a GET would have got (RFC 9110, section 9.3.2).
+        // The field is that of the response to a GET (RFC 9110, section 9.3.2).
         let without_date = |head: &str| {
             head.lines().filter(|line| !line.starts_with("Date: ")).map(String::from).collect::<Vec<_>>()
         };

@@ -1,4 +1,4 @@
-//! What outlasts a request: leases that end, a server that stops or has too much to do.
+//! Leases that end, a server that stops, and a server that is overloaded.
 
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::Ordering;
@@ -34,7 +34,7 @@ fn find(site: &Site, file: &str) -> Arc<Asset> {
     }
 }
 
-/// Does `keep` until it has been given what FileServer has: a file that was just written may be read more than once.
+/// Repeats `keep` until it was given the current asset: FileServer may read a file that was just written more than once.
 fn keep_current(site: &Site, file: &str, mut keep: impl FnMut(&Arc<Asset>)) -> Arc<Asset> {
     let since = Instant::now();
     loop {
@@ -47,7 +47,7 @@ fn keep_current(site: &Site, file: &str, mut keep: impl FnMut(&Arc<Asset>)) -> A
     }
 }
 
-/// Changes a file, and waits until what it was is not to be used any more.
+/// Changes a file, and waits until the lease of the previous version is revoked.
 fn outdate(site: &Site, file: &str, old: Arc<Asset>) -> Weak<Asset> {
     std::fs::write(site.root().join(&file[1..]), "changed").expect("the folder can be written to");
     let since = Instant::now();
@@ -80,8 +80,8 @@ fn an_outdated_file_is_let_go_though_nobody_asks() {
 
 #[test]
 fn stopping_lets_the_answer_at_work_be_the_last() {
-    // Less than the sockets between us take, which has been written when the server ends: then a request that is there at
-    // that moment is answered as the last. And more, so that the answer is at work until it is read.
+    // First a response that fits into the buffers of the sockets, so it is written when the server ends: then one more request may
+    // be answered. Then a larger response, which is in progress until it is read.
     for (bytes, further_max) in [(2_000_000, 1), (20_000_000, 0)] {
         stops_behind_an_answer_of(bytes, further_max);
     }
@@ -111,7 +111,7 @@ fn stops_behind_an_answer_of(bytes: usize, further_max: usize) {
 
 #[test]
 fn when_the_file_server_is_busy_clients_are_asked_to_come_back() {
-    // There is no room in this mailbox.
+    // This mailbox has no room.
     let (files, mailbox) = detached(0);
     let folder = tempfile::tempdir().expect("there is a place for temporary files");
     let sites = vec![super::super::Site::new(Arc::default(), files, None)];

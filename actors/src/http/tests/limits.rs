@@ -1,11 +1,11 @@
-//! How long and how much a client may take.
+//! Timeouts and limits of connections.
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(100);
-/// Never reached, so that only the limit at hand can end a connection.
+/// Never reached, so that only the tested limit can end a connection.
 const LONG: Duration = Duration::from_secs(3600);
 
 fn patient() -> Limits {
@@ -19,7 +19,7 @@ fn patient() -> Limits {
     }
 }
 
-/// Sends a byte now and then until the server has had enough: it answers, or ends the connection.
+/// Sends single bytes until the server responds, or ends the connection.
 fn drip(client: &mut TcpStream, mut is_over: impl FnMut(&TcpStream) -> bool) {
     wait_until("the deadline was extended", || {
         if is_over(client) || client.write_all(b"a").is_err() {
@@ -30,7 +30,7 @@ fn drip(client: &mut TcpStream, mut is_over: impl FnMut(&TcpStream) -> bool) {
     });
 }
 
-/// Whether there is an answer, or the end of the connection.
+/// Whether there is a response, or the end of the connection.
 fn has_answer(client: &TcpStream) -> bool {
     client.set_nonblocking(true).expect("it is a socket");
     let is_ready = client.peek(&mut [0]).is_ok();
@@ -42,7 +42,7 @@ fn send(client: &mut TcpStream, request: &str) {
     client.write_all(request.as_bytes()).expect("the server reads");
 }
 
-/// Whether the connection has ended in good order, with nothing more to read.
+/// Whether the connection has ended without a reset, with nothing more to read.
 fn has_ended(client: &mut TcpStream) -> bool {
     client.read(&mut [0; 10]).expect("it is closed in good order") == 0
 }
@@ -64,7 +64,7 @@ fn the_deadline_of_a_head_is_absolute() {
         send(&mut client, begun);
         drip(&mut client, has_answer);
         let mut answer = Vec::new();
-        // What came after the end may have reset the connection, behind the answer.
+        // Bytes that were sent after the end may have reset the connection after the response.
         let mut byte = [0];
         while client.read(&mut byte).is_ok_and(|count| count > 0) {
             answer.push(byte[0]);
@@ -82,7 +82,7 @@ fn an_idle_connection_is_closed_without_a_word() {
     send(&mut client, &get("/small.txt"));
     assert_eq!(read_one(&mut client).1, SMALL.as_bytes());
     assert!(has_ended(&mut client));
-    // Before the first request it is the deadline of a head.
+    // Before the first request the timeout of the head applies.
     let site = Site::with_limits(Limits { head_timeout: SHORT, ..patient() });
     assert!(has_ended(&mut site.connect()));
 }
@@ -104,7 +104,7 @@ fn a_body_that_does_not_come_ends_the_connection_behind_the_answer() {
 
 #[test]
 fn a_reader_that_stops_is_given_up() {
-    // With room for one, the next one gets in when the other has been given up.
+    // With room for one connection, the next one is accepted when the other was closed.
     let limits = Limits { write_timeout: SHORT, connections: 1, ..patient() };
     let folder = usual_folder();
     let huge = 40_000_000;
@@ -113,7 +113,7 @@ fn a_reader_that_stops_is_given_up() {
     // From the disk, and from memory.
     for request in [get("/huge.bin"), get("/medium.bin").repeat(400)] {
         let mut stopped = site.connect();
-        // The one that found room last may not be gone yet.
+        // The previous connection may not be closed yet.
         wait_until("there is no room", || {
             stopped = site.connect();
             stopped.set_write_timeout(Some(SOON)).expect("a timeout can be set");
@@ -123,7 +123,7 @@ fn a_reader_that_stops_is_given_up() {
         });
         wait_for_room(&site);
         let mut rest = Vec::new();
-        // Whether it is a reset or not: there is less than was promised.
+        // With or without a reset, the body must be incomplete.
         let _ = stopped.read_to_end(&mut rest);
         assert!(rest.len() < huge, "{}", rest.len());
     }
@@ -139,7 +139,7 @@ fn a_reader_above_the_least_rate_is_not_cut_off_though_its_system_reports_in_ste
     socket.connect(&site.address.into()).expect("somebody listens");
     let mut client = TcpStream::from(socket);
     send(&mut client, &get("/large.bin"));
-    // 2 KiB/s, for longer than what has come already lasts.
+    // 2 KiB/s, for longer than the buffered bytes last.
     for _ in 0..40 {
         client.read_exact(&mut [0; 256]).expect("nobody is cut off who reads");
         std::thread::sleep(PAUSE);
@@ -150,19 +150,19 @@ fn a_reader_above_the_least_rate_is_not_cut_off_though_its_system_reports_in_ste
 fn a_slow_reader_gets_all_and_has_its_time_after_that() {
     const PAUSE: Duration = Duration::from_millis(100);
     const PIECE: usize = 1_000_000;
-    // Each answer is read in more than that.
+    // Reading each response takes longer than that.
     let limits = Limits { write_timeout: 10 * PAUSE, idle_timeout: 20 * PAUSE, ..patient() };
     let folder = usual_folder();
     let huge = pattern(35 * PIECE);
     write_old(folder.path(), "huge.bin", &huge, MODIFIED);
     let site = Site::start(limits, vec![(folder, SiteConfig::default())]);
-    // When nobody has a lease of it, and when there is one; one answer, and two in a row.
+    // Without and with a lease; one response, and two in a row.
     std::thread::scope(|scope| {
         for count in [1, 2] {
             let (site, huge) = (&site, &huge);
             scope.spawn(move || {
                 let mut client = site.connect();
-                // What its system has taken counts as read.
+                // What its system has acknowledged counts as read.
                 SockRef::from(&client).set_recv_buffer_size(PIECE / 4).expect("it is a socket");
                 send(&mut client, &get("/huge.bin").repeat(count));
                 for _ in 0..count {
@@ -201,7 +201,7 @@ fn what_was_answered_is_there_to_be_read_whatever_is_sent_meanwhile() {
                 let mut client = site.connect();
                 send(&mut client, &format!("GET /large.bin HTTP/{ending}\r\n\r\n"));
                 client.peek(&mut [0; 1]).expect("its answer begins");
-                // Time enough to end the connection, for a server that would.
+                // Long enough for a wrong server to end the connection.
                 std::thread::sleep(10 * SHORT);
                 send(&mut client, more);
                 std::thread::sleep(SHORT);
@@ -218,7 +218,7 @@ fn what_was_answered_is_there_to_be_read_whatever_is_sent_meanwhile() {
 fn wait_for_room(site: &Site) {
     wait_until("there is no room", || {
         let mut client = site.connect();
-        // Who is turned away is not read from.
+        // The request of a refused client is not read.
         let _ = client.write_all(get("/probe.txt").as_bytes());
         let mut start = [0; 12];
         client.read_exact(&mut start).is_ok() && &start == b"HTTP/1.1 200"
@@ -238,7 +238,7 @@ fn who_is_one_too_many_is_asked_to_come_back() {
             assert_eq!(read_one(client).1, b"probe");
         }
         let mut outside = site.connect();
-        // What it asks arrives when it has been answered already.
+        // The request arrives after the response.
         outside.peek(&mut [0; 1]).expect("it is told something");
         for _ in 0..8 {
             outside.write_all(&[b'x'; 100_000]).expect("nobody who is still asking is cut off");
@@ -255,7 +255,7 @@ fn who_is_one_too_many_is_asked_to_come_back() {
         let mut head = String::new();
         outside.read_to_string(&mut head).expect("it is closed in good order");
         assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"), "{head}");
-        // Those inside go on, and who leaves makes room.
+        // Open connections are still served, and closing one makes room.
         for client in &mut inside {
             send(client, &get("/probe.txt"));
             assert_eq!(read_one(client).1, b"probe");
@@ -269,23 +269,23 @@ fn who_is_one_too_many_is_asked_to_come_back() {
 fn a_client_that_does_not_end_is_not_waited_for() {
     let last = "GET /small.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     for request in [last, "GET / HTTP/1.1\r\n\r\n"] {
-        // For so long.
+        // Not longer than this.
         let site = Site::with_limits(Limits { linger: SHORT, ..patient() });
         let mut client = site.connect();
         send(&mut client, request);
         read_one(&mut client);
         assert!(has_ended(&mut client), "the server's half is closed at once");
         drip(&mut client, |_| false);
-        // For so much.
+        // Not more than this.
         let site = Site::with_limits(patient());
         let mut client = site.connect();
-        // At once: who has said that this is the last request, and sends more after the answer, may be reset.
+        // At once: a client that announced its last request and sends more may be reset.
         send(&mut client, &format!("{request}x"));
         read_one(&mut client);
         assert!(has_ended(&mut client), "the server's half is closed at once");
         wait_until("all is read", || client.write_all(&[0; 1 << 16]).is_err());
     }
-    // Nor for one that has not taken its last answer, and sends all the same.
+    // Nor for a client that has not read its last response and still sends.
     let site = Site::with_limits(patient());
     let mut client = site.connect();
     SockRef::from(&client).set_recv_buffer_size(4096).expect("it is a socket");

@@ -1,4 +1,4 @@
-//! Raw bytes over real sockets.
+//! Tests with raw bytes over real sockets.
 
 mod bodies;
 mod conditional;
@@ -36,28 +36,28 @@ use crate::runtime::Running;
 use crate::site::SiteConfig;
 use crate::{router, session, store};
 
-/// Longest wait for what must happen.
+/// The deadline of everything that must happen.
 const SOON: Duration = Duration::from_secs(20);
 
 const SMALL: &str = "Hello, World\n";
 
-/// When all files of the usual site were modified: the first second of 2020, as a number and as a field.
+/// When all files of the usual site were modified: the first second of 2020, as a number and as an HTTP date.
 const MODIFIED: u64 = 1_577_836_800;
 const MODIFIED_DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 
-/// A server on a free port, whose first site has a folder of its own.
+/// A server on a free port, whose first site has a temporary folder.
 struct Site {
     address: SocketAddr,
     files: FileServerHandle,
     /// Set when the server has begun to end.
     stopping: Arc<AtomicBool>,
-    // Dropped in this order: the Acceptor has handles of all others.
+    // Dropped in this order, because the Acceptor uses the others.
     _acceptor: Acceptor,
     folders: Vec<TempDir>,
     _others: Others,
 }
 
-/// What a session could ask for, and does not in these tests.
+/// The actors that only sessions of peers use.
 struct Others {
     _router: Running<RouterHandle>,
     _index: Running<IndexHandle>,
@@ -79,7 +79,7 @@ impl Site {
         Self::start(Limits::default(), vec![(usual_folder(), config)])
     }
 
-    /// Serves each folder as its configuration says.
+    /// Serves each folder with its configuration.
     fn start(limits: Limits, sites: Vec<(TempDir, SiteConfig)>) -> Self {
         let (mut served, mut running, mut folders) = (Vec::new(), Vec::new(), Vec::new());
         for (folder, config) in sites {
@@ -145,7 +145,7 @@ impl Site {
         client
     }
 
-    /// Sends all of `request` and reads all that comes.
+    /// Sends `request` and reads to the end of the connection.
     fn exchange(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = self.connect();
         client.write_all(request.as_ref()).expect("the server reads");
@@ -159,7 +159,7 @@ impl Site {
         String::from_utf8_lossy(&self.exchange(request)).into_owned()
     }
 
-    /// The one answer to one request; not a byte may follow it.
+    /// The response to one request. Nothing may follow it.
     fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let request = request.as_ref();
         let all = self.exchange(request);
@@ -177,8 +177,8 @@ impl Site {
         self.ask(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
     }
 
-    /// The answer to a request, and whether the next one on the same connection was answered too: with nothing in
-    /// between, so that no byte of the first was taken for a request.
+    /// The response to a request, and whether the next request on the same connection was answered too. Nothing may come in
+    /// between, so that no byte of the first request was taken for another request.
     fn ask_and_go_on(&self, request: impl AsRef<[u8]>) -> (Answer, bool) {
         let request = request.as_ref();
         let all = self.exchange([request, get("/probe.txt").as_bytes()].concat());
@@ -210,7 +210,7 @@ fn usual_folder() -> TempDir {
     folder
 }
 
-/// Writes a file that says that it was modified so many seconds after 1970.
+/// Writes a file that was modified `modified` seconds after 1970.
 fn write_old(root: &Path, name: &str, content: &[u8], modified: u64) {
     let mut file = std::fs::File::create(root.join(name)).expect("the folder can be written to");
     file.write_all(content).expect("the folder can be written to");
@@ -218,14 +218,14 @@ fn write_old(root: &Path, name: &str, content: &[u8], modified: u64) {
     file.set_modified(modified).expect("it is our file");
 }
 
-/// One answer, with a body of just the length that its head says.
+/// One response. The body has the length that the head says.
 struct Answer {
     head: String,
     body: Vec<u8>,
 }
 
 impl Answer {
-    /// Takes the first answer from `bytes`. Without a body are those to HEAD, 204 and 304 (RFC 9112, section 6.3).
+    /// Takes the first response from `bytes`. Responses to HEAD, 204 and 304 have no body (RFC 9112, section 6.3).
     fn split_off(bytes: &[u8], to_head: bool) -> (Self, &[u8]) {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(bytes))) + 4;
@@ -254,7 +254,7 @@ impl Answer {
         code.and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {}", self.head))
     }
 
-    /// The value of a field that may be there once.
+    /// The value of a field that must not occur twice.
     fn field(&self, name: &str) -> Option<&str> {
         let values = self.fields(name);
         assert!(values.len() <= 1, "{name} twice in {}", self.head);
@@ -289,7 +289,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// Whether these are the tests of connections with a thread each: this module is there once for each mode.
+/// Whether these are the tests with `--http-threads`: this module is compiled once for each mode.
 fn has_http_threads() -> bool {
     module_path!().ends_with("with_threads")
 }
@@ -318,7 +318,7 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Tries until it is so.
+/// Waits until `is_so`.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {

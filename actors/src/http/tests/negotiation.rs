@@ -63,11 +63,11 @@ fn the_clients_weights_decide() {
         (accept("identity;q=0.5, gzip;q=0.5"), Some("gzip")),
         (accept("identity;q=0.5, *;q=0.4"), None),
         (accept("identity;q=0, gzip"), Some("gzip")),
-        // Nothing is acceptable: what is there is better than a 406 (RFC 9110, section 12.1).
+        // Nothing is acceptable. A 200 is allowed then, and better than a 406 (RFC 9110, section 12.1).
         (accept("identity;q=0"), None),
         (accept("*;q=0, identity;q=0"), None),
         (accept("deflate, compress"), None),
-        // What is malformed is skipped.
+        // Malformed elements are ignored.
         (accept("br;q=2, gzip"), Some("gzip")),
         (accept("br;q=-1, gzip"), Some("gzip")),
         (accept("br;q=0.1234, gzip"), Some("gzip")),
@@ -131,12 +131,12 @@ fn an_outdated_or_useless_neighbour_is_not_sent() {
     std::fs::create_dir(site.root().join("page.html.zst")).expect("the folder can be written to");
     let answer = site.get("/page.html", &accept("*"));
     assert_eq!((answer.field("Content-Encoding"), answer.body == page()), (None, true));
-    // One that is as old as the file is good.
+    // A compressed file with the same age is used.
     write_old(site.root(), "page.html.br", b"br", MODIFIED);
     wait_until("the neighbour is not seen", || {
         site.get("/page.html", &accept("*")).field("Content-Encoding") == Some("br")
     });
-    // And when the file changes it is outdated.
+    // When the file changes the compressed one is outdated.
     write_old(site.root(), "page.html", b"changed", MODIFIED + 5);
     wait_until("the change is not seen", || site.get("/page.html", &accept("*")).body == b"changed");
     assert_eq!(site.get("/page.html", &accept("*")).field("Content-Encoding"), None);

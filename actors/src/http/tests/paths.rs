@@ -1,4 +1,4 @@
-//! From a target to a file, and to nothing else (RFC 3986; RFC 9110, section 17.3).
+//! Which targets lead to which files (RFC 3986; RFC 9110, section 17.3).
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -12,7 +12,7 @@ fn check<'c>(site: &Site, cases: impl IntoIterator<Item = (&'c str, u16)>) {
     }
 }
 
-/// A site with these files beside the usual ones, each with its own name as its content.
+/// A site with additional files, each with its name as its content.
 fn site_with(files: &[&str], config: SiteConfig) -> Site {
     let folder = usual_folder();
     for file in files {
@@ -108,7 +108,7 @@ fn malformed_paths() {
             ("/%1b", 400),
             ("/%7f", 400),
             ("/%c2%85", 400),
-            // File names need not be UTF-8. An overlong dot or slash is a name like any other, and no dot or slash.
+            // File names need not be UTF-8. An overlong encoding of a dot or slash is neither.
             ("/%ff", 404),
             ("/%c3", 404),
             ("/%c0%ae%c0%ae/small.txt", 404),
@@ -142,8 +142,8 @@ fn no_way_leads_up() {
                 [(&*format!("/{up}/secret.txt"), 400), (&*format!("/{up}"), 400), (&*format!("/{up}/"), 400)],
             );
         }
-        // What stays inside is resolved (RFC 3986, section 5.2.4), as nginx does: `curl --path-as-is` and hand-written links
-        // ask so. There is no secret below the root.
+        // A path that stays inside is resolved (RFC 3986, section 5.2.4), as nginx does, because `curl --path-as-is` and
+        // hand-written links contain such paths.
         for inside in [".", "dir/..", "dir/%2e%2E", "dir/./../dir/.."] {
             check(&site, [(&*format!("/{inside}/secret.txt"), 404), (&*format!("/{inside}/probe.txt"), 200)]);
         }
@@ -201,7 +201,7 @@ fn links_are_followed_inside_only() {
         (outside.path(), "away"),
         (Path::new("missing"), "dangling"),
         (Path::new("loop"), "loop"),
-        // Even a link back into the root is a way out when it starts at `/`: the root may be moved.
+        // An absolute link leads out even if its target is in the root, because the root can be moved.
         (&*site.root().join("small.txt"), "around"),
     ] {
         symlink(target, site.root().join(link)).expect("links can be made");
@@ -269,7 +269,7 @@ fn names_that_start_with_a_dot() {
     ] {
         check(&site, [(path, 404)]);
     }
-    // RFC 8615, section 3: that is where others look for what a site says about itself.
+    // RFC 8615, section 3.
     check(&site, [("/a.b", 200), ("/dot.", 200), ("/.well-known/a.txt", 200), ("/%2ewell-known/a.txt", 200)]);
     let site = site_with(&files, SiteConfig { hidden_files: true, ..SiteConfig::default() });
     for path in ["/.secret", "/.well-known/a.txt", "/dir/.htaccess", "/%2esecret", "/..name"] {
@@ -308,7 +308,7 @@ fn a_slash_at_the_end_means_a_directory() {
         ("/é?ü=1", "/%C3%A9/?%C3%BC=1"),
         ("/no/../dir", "/dir/"),
         ("/no", "/no/"),
-        // Never to another host.
+        // It must not lead to another host.
         ("//dir", "/dir/"),
         ("//evil.example", "/evil.example/"),
         ("///evil.example?//evil.example", "/evil.example/?//evil.example"),

@@ -1,4 +1,4 @@
-//! Many requests on one connection: in order, whole, and however their bytes arrive.
+//! Many requests on one connection: responses are in order and complete, however the bytes of the requests arrive.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -44,7 +44,7 @@ fn any_split_of_the_bytes_is_good() {
 #[test]
 fn hundreds_of_requests_in_one_write_are_answered_in_order() {
     let site = Site::new();
-    // Warm and cold, found and not, with and without bodies.
+    // Cached and not, found and not, with and without bodies.
     let requests = [
         (get("/small.txt"), 200),
         ("HEAD /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(), 200),

@@ -8,7 +8,7 @@ fn range(ranges: &str) -> String {
     format!("Range: {ranges}\r\n")
 }
 
-/// The parts of an answer with their offsets, and the length of the whole that all of them say.
+/// The parts of a response with their offsets, and the length of the whole file, which must be the same in all.
 fn parts_of(answer: &Answer) -> Vec<(usize, Vec<u8>)> {
     let media_type = answer.field("Content-Type").expect("it is there");
     let Some(boundary) = media_type.strip_prefix("multipart/byteranges; boundary=") else {
@@ -16,7 +16,7 @@ fn parts_of(answer: &Answer) -> Vec<(usize, Vec<u8>)> {
         assert_eq!(answer.body.len(), last - first + 1);
         return vec![(first, answer.body.clone())];
     };
-    // Each part has its own (RFC 9110, section 15.3.7.2).
+    // Each part has its own field (RFC 9110, section 15.3.7.2).
     assert_eq!(answer.field("Content-Range"), None);
     let mut rest = answer.body.as_slice();
     let mut parts = Vec::new();
@@ -62,14 +62,14 @@ fn parts_are_those_of_the_file() {
             (format!("bytes={end}-"), vec![(end, end)]),
             (format!("bytes={end}-99999999999999999999999"), vec![(end, end)]),
             (format!("bytes=50-{}", end - 50), vec![(50, end - 50)]),
-            // What is not there is left out.
+            // Ranges after the end are left out.
             (format!("bytes=5-9,{length}-"), vec![(5, 9)]),
             ("bytes=-0,5-9".into(), vec![(5, 9)]),
-            // Several, in the order in which they were asked for.
+            // Several ranges, in the requested order.
             ("bytes=0-9,5000-5009".into(), vec![(0, 9), (5000, 5009)]),
             ("bytes=5000-5009,0-9,-10".into(), vec![(5000, 5009), (0, 9), (end - 9, end)]),
             ("bytes=0-40000,50000-90000".into(), vec![(0, 40_000), (50_000, 90_000)]),
-            // What overlaps, touches or is near becomes one.
+            // Ranges that overlap or are close are joined.
             ("bytes=0-99,100-199".into(), vec![(0, 199)]),
             ("bytes=0-99,50-199".into(), vec![(0, 199)]),
             ("bytes=0-99,150-199".into(), vec![(0, 199)]),
@@ -90,7 +90,7 @@ fn parts_are_those_of_the_file() {
                 let said = format!("bytes {first}-{last}/{length}");
                 assert_eq!(answer.field("Content-Range"), Some(&*said));
             }
-            // What a 200 would have said (RFC 9110, section 15.3.7).
+            // The fields of a 200 (RFC 9110, section 15.3.7).
             for name in ["ETag", "Last-Modified", "Cache-Control", "Date"] {
                 assert!(answer.field(name).is_some(), "{name} in {}", answer.head);
             }
@@ -150,7 +150,7 @@ fn ranges_that_are_not_there() {
             assert_eq!(answer.field("Content-Range"), Some(&*format!("bytes */{length}")), "{path} {ranges}");
         }
     }
-    // The last bytes of nothing are all of it.
+    // The last bytes of an empty file are the whole file.
     assert_eq!(site.get("/empty.txt", &range("bytes=-5")).status(), 200);
 }
 
@@ -171,7 +171,7 @@ fn if_range_asks_for_parts_of_one_state_only() {
             (&format!("{tag}, {tag}"), false),
             (tag.trim_matches('"'), false),
             ("Tue, 31 Dec 2019 23:59:59 GMT", false),
-            // Later is not the same (RFC 9110, section 13.1.5).
+            // The date must be equal (RFC 9110, section 13.1.5).
             ("Wed, 01 Jan 2020 00:00:01 GMT", false),
             ("yesterday", false),
             (&format!("{tag}\r\nIf-Range: {tag}"), false),
@@ -180,7 +180,7 @@ fn if_range_asks_for_parts_of_one_state_only() {
             let answer = site.get(path, &format!("{}{fields}", range("bytes=0-9")));
             let expected = if is_same { (206, 10) } else { (200, length) };
             assert_eq!((answer.status(), answer.body.len()), expected, "{path} {state}");
-            // It is nothing without a Range, and decides before one that is not there.
+            // It has no effect without a Range, and comes before a range that cannot be satisfied.
             assert_eq!(site.get(path, &fields).status(), 200, "{path} {state}");
             let status = site.get(path, &format!("{}{fields}", range(&format!("bytes={length}-")))).status();
             assert_eq!(status, if is_same { 416 } else { 200 }, "{path} {state}");
@@ -226,7 +226,7 @@ fn only_the_get_of_a_file_has_ranges() {
 fn the_ranges_of_a_coded_file_are_those_of_its_code() {
     let folder = usual_folder();
     write_old(folder.path(), "page.html", &b"<p>".repeat(400_000), MODIFIED);
-    // Not what gzip would write, but nobody looks. One is kept in memory, the other is sent from the disk.
+    // These are not valid gzip, which does not matter here. One is cached in memory, the other is sent from the disk.
     for (coding, length) in [("gz", 50_000), ("br", 1_000_000)] {
         write_old(folder.path(), &format!("page.html.{coding}"), &pattern(length), MODIFIED + 1);
     }
@@ -243,7 +243,7 @@ fn the_ranges_of_a_coded_file_are_those_of_its_code() {
         assert_eq!(answer.field("Vary"), Some("Accept-Encoding"));
         let said = format!("bytes {}-{}/{length}", length - 100, length - 1);
         assert_eq!(answer.field("Content-Range"), Some(&*said));
-        // Who has the beginning of the plain file must not get the end of the coded one.
+        // A client that has the start of the plain file must not get the end of the compressed one.
         let plain_tag = plain.field("ETag").expect("a file has a tag");
         let fields = format!("{accept}{}If-Range: {plain_tag}\r\n", range("bytes=-100"));
         assert_eq!(site.get("/page.html", &fields).status(), 200);

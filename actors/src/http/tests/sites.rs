@@ -1,4 +1,4 @@
-//! Which site answers, and what stands for a path that names no file: redirects, lists, pages for errors.
+//! The choice of the site, and responses without a file: redirections, lists, error pages.
 
 use wire::http::Status;
 
@@ -44,7 +44,7 @@ fn the_host_decides_which_site_answers() {
         ("Two.Test.:80", "second"),
         ("127.0.0.1:6789", "third"),
         ("[::1]:6789", "third"),
-        // The first answers to all others.
+        // The first site answers for all other hosts.
         ("unknown.test", "first"),
         ("x.two.test", "first"),
         ("two.test..", "first"),
@@ -56,7 +56,7 @@ fn the_host_decides_which_site_answers() {
         all.push_str(&request);
     }
     assert_eq!(site.ask("GET /who.txt HTTP/1.0\r\n\r\n").text(), "first");
-    // On one connection, too, although all have the same path and are kept.
+    // Also on one connection, although all have the same path and are cached.
     let answers = site.exchange(all);
     let mut rest = answers.as_slice();
     for (host, content) in cases {
@@ -83,7 +83,7 @@ fn what_has_moved_is_said() {
         rule("/blog/*", "/posts/*", Status::PermanentRedirect),
         rule("/go/*", "/*", Status::TemporaryRedirect),
         rule("/find", "/search?in=all", Status::Found),
-        // It comes before the file of that name.
+        // It takes precedence over a file with that name.
         rule("/small.txt", "/dir/", Status::Found),
     ];
     let site = Site::with_config(SiteConfig { redirects, ..SiteConfig::default() });
@@ -150,7 +150,7 @@ fn a_directory_is_listed_as_the_client_likes() {
             );
         }
         assert_eq!(site.head("/list/", accept).field("Content-Length"), answer.field("Content-Length"));
-        // There is nothing to compare conditions with, and no state that parts could be of.
+        // Lists have no validators, so conditions and ranges are ignored.
         let asked = site.get("/list/", &format!("{accept}If-None-Match: *\r\nRange: bytes=0-1\r\n"));
         assert_eq!((asked.status(), asked.field("ETag"), asked.field("Accept-Ranges")), (200, None, None));
     }
@@ -224,7 +224,7 @@ fn a_site_has_its_own_page_for_when_it_fails() {
         ("/failed-bare", 500, false),
         ("/busy-bare", 503, false),
     ] {
-        // Twice, on one connection: it is over when it is over, and the page is not kept.
+        // Twice on one connection, because the page must not be cached: the error may be over.
         let answers = site.exchange(get(path).repeat(2));
         let (first, rest) = Answer::split_off(&answers, false);
         let (second, rest) = Answer::split_off(rest, false);
@@ -254,7 +254,7 @@ fn a_single_page_application_answers_to_all_its_paths() {
         ("/users/7", 200),
         ("/users/7/", 200),
         ("/a%20b?c", 200),
-        // A script that is missed is not a page.
+        // A missing script must not be replaced by the page.
         ("/app.js", 404),
         ("/users/7.png", 404),
         ("/.hidden", 404),
