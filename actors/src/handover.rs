@@ -68,8 +68,6 @@ pub(crate) struct PollerHandle {
 }
 
 impl PollerHandle {
-    /// # Errors
-    /// When the process is out of descriptors.
     pub(crate) fn new() -> io::Result<(Self, Receiver<Box<Arrival>>)> {
         let (arrivals, receiver) = unbounded();
         let event = Arc::new(linux::event()?);

@@ -230,9 +230,6 @@ pub(crate) fn open_descriptors() -> Option<usize> {
 /// Makes a listening socket hold back connections until they have data or `timeout` has passed (`TCP_DEFER_ACCEPT`, tcp(7)).
 /// Then accepting, reading and responding take one wake-up. Measured with a connection for each request: an eighth more
 /// requests a second.
-///
-/// # Errors
-/// Those of `setsockopt(2)`.
 #[allow(unsafe_code)] // No library offers this option.
 pub(crate) fn defer_accept(socket: impl AsFd, timeout: Duration) -> io::Result<()> {
     let seconds = libc::c_int::try_from(timeout.as_secs()).unwrap_or(libc::c_int::MAX);

@@ -42,9 +42,6 @@ impl Transport {
     }
 
     /// Reads once. Returns 0 at the end of the stream.
-    ///
-    /// # Errors
-    /// Those of `recv(2)`.
     pub(crate) fn read(&self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
         let flags = match patience {
             Patience::None => RecvFlags::DONTWAIT,
@@ -56,9 +53,6 @@ impl Transport {
 
     /// Writes once, as much as the socket has room for. `more_follows`: the last packet waits for the next write
     /// (`MSG_MORE`).
-    ///
-    /// # Errors
-    /// Those of `sendmsg(2)`.
     pub(crate) fn write(
         &self,
         slices: &[IoSlice<'_>],
@@ -76,9 +70,6 @@ impl Transport {
 
     /// Sends at most `count` bytes of a file from `offset` on, and advances `offset`. Returns 0 at the end of the file.
     /// Waits for the disk, and for the client as with [`Patience::UntilTimeout`].
-    ///
-    /// # Errors
-    /// Those of `sendfile(2)`.
     pub(crate) fn send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
         linux::send_file(&*self.socket, file, offset, count)
     }

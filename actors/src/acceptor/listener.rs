@@ -34,9 +34,6 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds a TCP socket. `is_dual`: whether the unspecified IPv6 address includes IPv4.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn bind(address: SocketAddr, is_dual: bool, door: Door) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;

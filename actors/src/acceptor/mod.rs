@@ -74,9 +74,6 @@ impl Drop for Acceptor {
 }
 
 /// Starts the pollers. `new_worker` gets the admin pages and the counters of sessions.
-///
-/// # Errors
-/// When the system has no thread or descriptor for it.
 pub(crate) fn start(
     listeners: Vec<Listener>,
     limits: Limits,

@@ -36,9 +36,6 @@ pub enum StartError {
 }
 
 /// Opens the file and starts the actor.
-///
-/// # Errors
-/// [`StartError`]
 pub(crate) fn start(config: &AccessLogConfig) -> Result<Running<AccessLogHandle>, StartError> {
     let path = config.path.clone();
     let file = shell::open(&path).map_err(|cause| StartError::Open { path: path.clone(), cause })?;

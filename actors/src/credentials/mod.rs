@@ -2,9 +2,8 @@
 //!
 //! The users of a site are in a file as `htpasswd -B` writes it. One thread reads the file, reads it again when it has
 //! changed, and checks passwords one after the other. bcrypt takes tens of milliseconds by design, and clients that guess
-//! passwords must not get more than one processor for it. Threads that ask cache valid passwords until
-//! [`CredentialsHandle::generation`](crate::commands::credentials::CredentialsHandle::generation) says that the file has
-//! changed.
+//! passwords must not get more than one processor for it. Threads that ask cache valid passwords until the generation in
+//! the handle says that the file has changed.
 
 mod core;
 mod file;

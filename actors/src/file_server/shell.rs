@@ -27,11 +27,8 @@ const ANSWERS_MAX: usize = 1024;
 /// Files up to this size are kept in memory.
 const MEMORY_FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Opens the web root and starts FileServer. Does not wait until the root is watched, which takes long for large sites.
-// Until then files are compared with the disk every second.
-//
-// # Errors
-// [`StartError`]
+/// Opens the web root and starts FileServer. Does not wait until the root is watched, which takes long for large sites. Until
+/// then files are compared with the disk every second.
 pub(crate) fn start(
     site: Arc<SiteConfig>,
     cache: &CacheConfig,

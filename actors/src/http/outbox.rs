@@ -75,7 +75,8 @@ pub(super) struct Answer {
 /// The bytes to write, and the responses that they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    copied: Vec<u8>,
+    /// Heads and small bodies.
+    pub(super) copied: Vec<u8>,
     /// How many of the copied bytes were written.
     copied_sent: usize,
     bodies: VecDeque<Reference>,
@@ -84,15 +85,10 @@ pub(crate) struct Outbox {
     bodies_sent: u64,
     answers: VecDeque<Answer>,
     /// The log lines of these responses, each without the number of bytes.
-    lines: Vec<u8>,
+    pub(super) lines: Vec<u8>,
 }
 
 impl Outbox {
-    /// The buffer for heads and small bodies.
-    pub(super) fn copied(&mut self) -> &mut Vec<u8> {
-        &mut self.copied
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.copied.is_empty() && self.bodies.is_empty()
     }
@@ -123,11 +119,6 @@ impl Outbox {
         };
         self.bodies_bytes += end - from;
         self.bodies.push_back(Reference { after, content });
-    }
-
-    /// The buffer for log lines. The line of the next response is appended.
-    pub(super) fn lines(&mut self) -> &mut Vec<u8> {
-        &mut self.lines
     }
 
     /// Marks the end of a response with a body of `body_bytes`. If there is an access log its line was appended before, and

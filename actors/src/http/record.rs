@@ -1,5 +1,6 @@
 //! The lines of the access log.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -43,7 +44,7 @@ impl Clock {
 }
 
 /// One request and its response. What the client sent is not escaped.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Record<'a> {
     /// `None` for a Unix socket. In canonical form.
     pub(super) address: Option<IpAddr>,
@@ -51,7 +52,7 @@ pub(super) struct Record<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) method: &'a str,
     /// Path and query.
-    pub(super) target: &'a str,
+    pub(super) target: Cow<'a, str>,
     pub(super) version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) host: Option<&'a str>,
@@ -153,7 +154,7 @@ mod tests {
             address: Some([192, 0, 2, 7].into()),
             user: Some("frank"),
             method: "GET",
-            target: "/a.gif?x=1",
+            target: "/a.gif?x=1".into(),
             version: "HTTP/1.1",
             host: Some("example.org"),
             status: 200,
@@ -162,7 +163,7 @@ mod tests {
         }
     }
 
-    fn line(record: Record<'_>, format: AccessLogFormat) -> String {
+    fn line(record: &Record<'_>, format: AccessLogFormat) -> String {
         let mut line = Vec::new();
         let bytes_at = record.append_to(&mut line, format, &clock());
         let rest = line.split_off(bytes_at);
@@ -174,19 +175,19 @@ mod tests {
     #[test]
     fn the_combined_format_is_that_of_other_servers() {
         assert_eq!(
-            line(record(), AccessLogFormat::Combined),
+            line(&record(), AccessLogFormat::Combined),
             "192.0.2.7 - frank [10/Oct/2000:13:55:36 +0000] \"GET /a.gif?x=1 HTTP/1.1\" 200 2326 \
              \"http://example.org/\\x22start\\x22\" \"-\"\n"
         );
         let forged = Record { user_agent: Some(b"a\\\" \x1b\xff\\x22"), ..record() };
-        assert!(line(forged, AccessLogFormat::Combined).ends_with(" \"a\\x5C\\x22 \\x1B\\xFF\\x5Cx22\"\n"));
+        assert!(line(&forged, AccessLogFormat::Combined).ends_with(" \"a\\x5C\\x22 \\x1B\\xFF\\x5Cx22\"\n"));
         let unix = Record { address: None, user: Some("a b"), ..record() };
-        assert!(line(unix, AccessLogFormat::Combined).starts_with("- - a\\x20b [10"));
+        assert!(line(&unix, AccessLogFormat::Combined).starts_with("- - a\\x20b [10"));
     }
 
     #[test]
     fn json_says_the_same() {
-        let line = line(record(), AccessLogFormat::Json);
+        let line = line(&record(), AccessLogFormat::Json);
         let value: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
         assert_eq!(value["time"], "2000-10-10T13:55:36Z");
         assert_eq!(value["address"], "192.0.2.7");
@@ -198,11 +199,11 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_sent_is_one_line(target: String, agent: Vec<u8>, user: String) {
-            let record = Record { target: &target, user_agent: Some(&agent), user: Some(&user), ..record() };
-            let combined = line(record, AccessLogFormat::Combined);
+            let record = Record { target: target.into(), user_agent: Some(&agent), user: Some(&user), ..record() };
+            let combined = line(&record, AccessLogFormat::Combined);
             prop_assert_eq!(combined.matches('\n').count(), 1);
             prop_assert_eq!(combined.matches('"').count(), 6);
-            let json = line(record, AccessLogFormat::Json);
+            let json = line(&record, AccessLogFormat::Json);
             prop_assert_eq!(json.matches('\n').count(), 1);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
         }

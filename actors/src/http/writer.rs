@@ -164,7 +164,7 @@ impl Writer {
                 }
             }
         }
-        self.outbox.copied().extend_from_slice(chosen.head());
+        self.outbox.copied.extend_from_slice(chosen.head());
         self.end_head(request);
         let bytes = if head.method == Method::Head { 0 } else { chosen.body.bytes() };
         self.outbox.push_body(&chosen.body, 0, bytes);
@@ -172,7 +172,7 @@ impl Writer {
     }
 
     fn push_not_modified(&mut self, request: &Request<'_>, chosen: &Representation) {
-        self.outbox.copied().extend_from_slice(chosen.not_modified_head().unwrap_or_default());
+        self.outbox.copied.extend_from_slice(chosen.not_modified_head().unwrap_or_default());
         self.end_head(request);
         self.note(request, Status::NotModified, 0);
     }
@@ -193,7 +193,7 @@ impl Writer {
 
     /// One part is the body, several parts are a multipart body (RFC 9110, section 15.3.7).
     fn push_parts(&mut self, request: &Request<'_>, chosen: &Representation, parts: &[Part], length: u64) {
-        let out = self.outbox.copied();
+        let out = &mut self.outbox.copied;
         let status = Status::PartialContent;
         let bytes = if let [part] = parts {
             // Writing into a Vec cannot fail, here and below.
@@ -213,7 +213,7 @@ impl Writer {
             let boundary = format!("{:032x}", rand::random::<u128>());
             let multipart = Multipart::new(parts, chosen.content_type(), length, &boundary);
             let bytes = multipart.content_length();
-            let out = self.outbox.copied();
+            let out = &mut self.outbox.copied;
             let _ = write!(
                 out,
                 "HTTP/1.1 {status}\r\nContent-Type: {}\r\nContent-Length: {bytes}\r\n",
@@ -222,10 +222,10 @@ impl Writer {
             out.extend_from_slice(chosen.partial_fields());
             self.end_head(request);
             for (part_head, part) in multipart.parts() {
-                self.outbox.copied().extend_from_slice(part_head);
+                self.outbox.copied.extend_from_slice(part_head);
                 self.outbox.push_body(&chosen.body, part.first, part.last + 1);
             }
-            self.outbox.copied().extend_from_slice(multipart.end());
+            self.outbox.copied.extend_from_slice(multipart.end());
             bytes
         };
         self.note(request, status, bytes);
@@ -242,14 +242,14 @@ impl Writer {
     /// Responds with a text that must not be cached.
     pub(super) fn push_text(&mut self, request: &Request<'_>, media_type: &str, text: &str) {
         let _ = write!(
-            self.outbox.copied(),
+            &mut self.outbox.copied,
             "HTTP/1.1 {}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n",
             Status::Ok,
             text.len()
         );
         self.end_head(request);
         let bytes = if request.ask.head.method == Method::Head { 0 } else { text.len() };
-        self.outbox.copied().extend_from_slice(&text.as_bytes()[..bytes]);
+        self.outbox.copied.extend_from_slice(&text.as_bytes()[..bytes]);
         self.note(request, Status::Ok, bytes as u64);
     }
 
@@ -260,26 +260,23 @@ impl Writer {
         let status = bad.status.code();
         tracing::info!(target: "web", %visitor, status, bytes, reason = bad.reason, "refused");
         self.counts.count_answer(status);
-        self.end_answer(
-            bytes,
-            &Record {
-                address: visitor.ip().map(|ip| ip.to_canonical()),
-                user: None,
-                method: "-",
-                target: "-",
-                version: "-",
-                host: None,
-                status,
-                referer: None,
-                user_agent: None,
-            },
-        );
+        self.end_answer(bytes, || Record {
+            address: visitor.ip().map(|ip| ip.to_canonical()),
+            user: None,
+            method: "-",
+            target: "-".into(),
+            version: "-",
+            host: None,
+            status,
+            referer: None,
+            user_agent: None,
+        });
     }
 
     /// Returns the length of the body.
     fn push_brief_head(&mut self, brief: &Brief<'_>, fields: [&str; 2], after: After, has_body: bool) -> u64 {
         let body = format!("{}: {}\n", brief.status, brief.reason);
-        let out = self.outbox.copied();
+        let out = &mut self.outbox.copied;
         let _ = write!(out, "HTTP/1.1 {}\r\n", brief.status);
         // A 204 has no content (RFC 9110, section 8.6).
         let has_content = brief.status != Status::NoContent;
@@ -302,7 +299,7 @@ impl Writer {
 
     /// Adds the fields that depend on the request, and the empty line.
     fn end_head(&mut self, request: &Request<'_>) {
-        let out = self.outbox.copied();
+        let out = &mut self.outbox.copied;
         out.extend_from_slice(request.fields.as_bytes());
         push_head_end(out, &self.clock, request.ask.after);
     }
@@ -325,36 +322,28 @@ impl Writer {
             bytes,
             "request"
         );
-        if self.log.is_none() {
-            self.outbox.end_answer(bytes, 0);
-            return;
-        }
-        let target = match head.target.query {
-            Some(query) => format!("{}?{query}", head.target.path).into(),
-            None => std::borrow::Cow::Borrowed(head.target.path),
-        };
-        self.end_answer(
-            bytes,
-            &Record {
-                address: visitor.ip().map(|ip| ip.to_canonical()),
-                user: *user,
-                method: head.method.as_str(),
-                target: &target,
-                version: match head.version {
-                    Version::Http10 => "HTTP/1.0",
-                    Version::Http11 => "HTTP/1.1",
-                },
-                host: head.host,
-                status: status.code(),
-                referer: head.fields.values("referer").next(),
-                user_agent: head.fields.values("user-agent").next(),
+        self.end_answer(bytes, || Record {
+            address: visitor.ip().map(|ip| ip.to_canonical()),
+            user: *user,
+            method: head.method.as_str(),
+            target: match head.target.query {
+                Some(query) => format!("{}?{query}", head.target.path).into(),
+                None => head.target.path.into(),
             },
-        );
+            version: match head.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            host: head.host,
+            status: status.code(),
+            referer: head.fields.values("referer").next(),
+            user_agent: head.fields.values("user-agent").next(),
+        });
     }
 
-    fn end_answer(&mut self, bytes: u64, record: &Record<'_>) {
+    fn end_answer<'r>(&mut self, bytes: u64, record: impl FnOnce() -> Record<'r>) {
         let bytes_at = match &self.log {
-            Some(log) => record.append_to(self.outbox.lines(), log.handle.format, &self.clock),
+            Some(log) => record().append_to(&mut self.outbox.lines, log.handle.format, &self.clock),
             None => 0,
         };
         self.outbox.end_answer(bytes, bytes_at);

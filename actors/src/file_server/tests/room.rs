@@ -105,5 +105,5 @@ fn making_room_does_not_depend_on_how_much_is_kept() {
     }
     assert_eq!(leases.iter().filter(|lease| !lease.is_revoked()).count(), ENTRIES);
     let moves = bench.core.cache.hand_moves;
-    assert!(moves <= ENTRIES * 130, "{moves} moves for {ENTRIES} evictions");
+    assert!((ENTRIES..4 * ENTRIES).contains(&moves), "{moves} moves for {ENTRIES} evictions");
 }
