@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wire::http::{BadBody, BadResponse, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
 
-use super::interrupt::{Interrupt, Waited, exit_status};
+use super::interrupt::Interrupt;
 use super::{Journal, Request, WebClientError};
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -154,7 +154,7 @@ impl BodyReader {
 
     /// From now on SIGINT and SIGTERM make reading fail, so that the caller can clean up.
     pub(super) fn catch_signals(&mut self) -> io::Result<()> {
-        self.incoming.interrupt = Some(Interrupt::catch()?);
+        self.incoming.interrupt = Some(Interrupt::catch(&self.incoming.stream)?);
         Ok(())
     }
 
@@ -225,7 +225,6 @@ impl Incoming {
 
     /// Appends what one read brings. Returns 0 at the end of the connection.
     fn read(&mut self) -> Result<usize, WebClientError> {
-        self.wait()?;
         self.buffer.drain(..self.used);
         self.used = 0;
         let filled = self.buffer.len();
@@ -237,19 +236,10 @@ impl Incoming {
             }
         };
         self.buffer.truncate(filled + read.as_ref().copied().unwrap_or(0));
-        read.map_err(|cause| self.lost(cause))
-    }
-
-    /// Waits for bytes or a signal. If no signals are caught, the read itself waits.
-    fn wait(&self) -> Result<(), WebClientError> {
-        let Some(interrupt) = &self.interrupt else {
-            return Ok(());
-        };
-        match interrupt.wait(&self.stream, self.idle) {
-            Ok(Waited::Readable) => Ok(()),
-            Ok(Waited::Signal(signal)) => Err(WebClientError::interrupted(exit_status(signal))),
-            Ok(Waited::TimedOut) => Err(self.lost(ErrorKind::TimedOut.into())),
-            Err(cause) => Err(self.lost(cause)),
+        // A signal shuts the connection down, which looks like its end.
+        match self.interrupt.as_ref().and_then(Interrupt::received) {
+            Some(exit_status) => Err(WebClientError::interrupted(exit_status)),
+            None => read.map_err(|cause| self.lost(cause)),
         }
     }
 

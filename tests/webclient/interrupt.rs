@@ -72,7 +72,7 @@ fn two_calls_do_not_write_one_part() {
     assert!(text(&second.stderr).contains("another process"), "{}", text(&second.stderr));
     first.kill().expect("it runs");
     first.wait().expect("it was started");
-    // The second signal has not damaged the part.
+    // The first call was killed and leaves its part, which the second has not changed.
     assert_eq!(names(folder.path()), ["out.part", "out.part.source"]);
     server.finish();
 }
