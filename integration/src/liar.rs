@@ -1,5 +1,5 @@
-//! A server that lies: it stands between peers and a real server, reads every frame that passes, and changes, withholds or
-//! makes up what it wants. It knows no keys, as a hostile server does not.
+//! A hostile server: a proxy between peers and a real server that reads every frame, and alters, drops or forges what its
+//! current lie says. Like a hostile server, it has no keys.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,46 +11,46 @@ use wire::protocol::{Envelope, Outcome, Refusal, ToPeer, ToServer};
 
 use crate::{Character, PATIENCE};
 
-/// What a server can do to the peers that use it.
+/// What a hostile server can do to its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// Nothing.
+    /// Forwards everything.
     None,
-    /// Changes a byte of everything that is sealed.
+    /// Changes a byte of each sealed envelope.
     Alters,
-    /// Drops what comes for a peer. The server believes that the peer has taken it.
+    /// Drops envelopes to peers. The real server believes that the peer has taken them.
     Drops,
-    /// Delivers in place of each envelope one that it has delivered before.
+    /// Replaces each envelope by one that it has delivered before.
     Replays,
-    /// Drops what comes from a peer and says that it is stored.
+    /// Drops envelopes from peers, and reports them as stored.
     ClaimsStored,
-    /// Drops what comes from a peer and says that there is no room.
+    /// Drops envelopes from peers, and reports that the mailbox is full.
     Refuses,
-    /// Does not say what becomes of anything.
+    /// Does not report outcomes.
     WithholdsOutcomes,
     /// Does not answer lookups.
     WithholdsCards,
-    /// Shows the card of somebody else, with the right name and a valid signature.
+    /// Answers lookups with another card, which has the right name and a valid signature.
     ShowsOtherCards,
-    /// Sends frames that cannot be read.
+    /// Sends frames that cannot be decoded.
     SendsGarbage,
     /// Damages the frames of peers, so that the real server refuses them.
     DamagesFrames,
-    /// Ends each connection with the first frame that passes.
+    /// Closes each connection at its first frame.
     Disconnects,
-    /// Lets nothing pass over the connections that it has, now or later, and keeps them open.
+    /// Forwards nothing any more on its current connections, but keeps them open.
     Hangs,
 }
 
-/// A peer that nobody is.
+/// A name that no peer has.
 const NOBODY: &str = "nobody";
-/// How many envelopes it keeps to replay them.
+/// The number of envelopes that it keeps for replays.
 const KEPT_MAX: usize = 16;
 const READ_BYTES: usize = 64 << 10;
 
 struct State {
     lie: Lie,
-    /// How often it has lied since it was last told what to do.
+    /// How often it has lied since the lie was set.
     told: u64,
     other_card: Vec<u8>,
     /// Envelopes that it has delivered.
@@ -70,10 +70,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Liar {
-    /// Stands in front of `server`, and says the truth at first. `impostor` has the card that it can show for others.
+    /// Starts in front of `server`, and forwards everything at first. `impostor` has the card that it shows in place of others.
     ///
     /// # Panics
-    /// When the system gives no port.
+    /// There is no free port.
     pub fn start(server: SocketAddr, impostor: &Character) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -104,7 +104,7 @@ impl Liar {
         self.address
     }
 
-    /// From now on it lies like this.
+    /// Sets the lie.
     pub fn tells(&self, lie: Lie) {
         let mut state = lock(&self.state);
         (state.lie, state.told) = (lie, 0);
@@ -113,7 +113,7 @@ impl Liar {
     /// Waits until it has lied `times` times.
     ///
     /// # Panics
-    /// When there was no occasion for it.
+    /// It has not by the deadline.
     pub fn wait_for(&self, times: u64) {
         let deadline = Instant::now() + PATIENCE;
         while lock(&self.state).told < times {
@@ -131,17 +131,17 @@ impl Drop for Liar {
             let _ = stream.shutdown(Shutdown::Both);
         }
         drop(state);
-        // Wakes the thread that accepts.
+        // Wakes the thread from `accept`.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// What is between a peer and the server.
+/// One direction of a connection between a peer and the server.
 struct Way {
     state: Arc<Mutex<State>>,
     from: TcpStream,
     to: TcpStream,
-    /// Whether it leads to the peer.
+    /// Whether the peer is the receiver.
     is_to_peer: bool,
 }
 
@@ -165,7 +165,7 @@ fn connect(state: &Arc<Mutex<State>>, client: TcpStream, server: TcpStream) {
 }
 
 impl Way {
-    /// Carries frames until the connection ends.
+    /// Forwards frames until the connection ends.
     fn carry(&self) -> io::Result<()> {
         let mut buffer = Vec::new();
         let mut bytes = vec![0; READ_BYTES];
@@ -192,7 +192,8 @@ impl Way {
                     state.told += 1;
                     continue;
                 }
-                let said = if self.is_to_peer { state.to_peer(body) } else { state.to_server(body) };
+                let said =
+                    if self.is_to_peer { state.pass_to_peer(body) } else { state.pass_to_server(body) };
                 drop(state);
                 for body in said? {
                     let length = u32::try_from(body.len()).expect("frames are short");
@@ -204,14 +205,14 @@ impl Way {
 }
 
 impl State {
-    /// The bodies that go to a peer in place of this one.
-    fn to_peer(&mut self, mut body: Vec<u8>) -> io::Result<Vec<Vec<u8>>> {
+    /// The bodies to send to the peer in place of this one.
+    fn pass_to_peer(&mut self, mut body: Vec<u8>) -> io::Result<Vec<Vec<u8>>> {
         let said = match (self.lie, ToPeer::decode(&body)) {
             (Lie::Disconnects, _) => {
                 self.told += 1;
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            // Before they have joined, peers only say that this is no server.
+            // An invalid first frame would only show the peer that this is not a server.
             (Lie::SendsGarbage, Ok(message)) if !matches!(message, ToPeer::Hello { .. }) => {
                 Some(vec![vec![250, 1, 2, 3]])
             }
@@ -236,7 +237,7 @@ impl State {
         }
         if self.lie == Lie::Alters && wire::protocol::decode_envelope(&body).is_some() {
             self.told += 1;
-            // What is sealed comes last.
+            // The sealed bytes are at the end.
             if let Some(last) = body.last_mut() {
                 *last ^= 1;
             }
@@ -248,7 +249,7 @@ impl State {
         let body = frame::body(&ToPeer::Envelope(envelope.clone()));
         match lie {
             Lie::Drops => {
-                // Peers count what comes, so something must come.
+                // Peers count envelopes, so it sends one for another recipient.
                 Some(vec![frame::body(&ToPeer::Envelope(Envelope { to: NOBODY, ..envelope.clone() }))])
             }
             Lie::Replays if !self.kept.is_empty() => {
@@ -264,8 +265,8 @@ impl State {
         }
     }
 
-    /// The bodies that go to the real server in place of this one.
-    fn to_server(&mut self, mut body: Vec<u8>) -> io::Result<Vec<Vec<u8>>> {
+    /// The bodies to send to the real server in place of this one.
+    fn pass_to_server(&mut self, mut body: Vec<u8>) -> io::Result<Vec<Vec<u8>>> {
         match (self.lie, ToServer::decode(&body)) {
             (Lie::ClaimsStored | Lie::Refuses, Ok(ToServer::Envelope(envelope))) => {
                 self.told += 1;

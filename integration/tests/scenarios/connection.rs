@@ -1,11 +1,11 @@
-//! The server goes and comes back: every client of a peer is told so at once, and no request hangs.
+//! The server stops and starts again: every client of a peer is notified at once, and no request hangs.
 
 use std::time::{Duration, Instant};
 
 use integration::{Process, Sandbox, Server};
 use serde_json::Value;
 
-/// A request without a server is answered within this time, on a busy machine.
+/// Deadline for the answer to a request without a server, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 fn is_connection(state: &'static str) -> impl Fn(&Value) -> bool {
@@ -20,7 +20,7 @@ fn every_client_hears_that_the_server_is_gone_and_that_it_is_back() {
     let (a, b) = (sandbox.peer("A", address), sandbox.peer("B", address));
     let mut prompt = a.start(&[]);
     prompt.event("joined", |_| true);
-    // Two commands that the prompt's process carries out, and one with a process of its own.
+    // Two commands that the process of the prompt executes, and one in a process of its own.
     let clients = [a.start(&["listen"]), a.start(&["share"]), b.start(&["listen"])];
     for client in &clients {
         client.event("joined", |_| true);
@@ -40,7 +40,7 @@ fn every_client_hears_that_the_server_is_gone_and_that_it_is_back() {
     }
     a.run(&["send", "B", "hello"]).expect(2).says(&["not connected", "queued on disk"]);
     assert!(begun.elapsed() < AT_ONCE, "it took {:?}", begun.elapsed());
-    // A client that comes now is told as well.
+    // A client that connects now is notified as well.
     let late = a.start(&["listen"]);
     late.event("connection", is_connection("trying"));
 

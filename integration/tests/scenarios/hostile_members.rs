@@ -1,4 +1,4 @@
-//! Members of an honest server that mean ill: what they can make another peer do is limited, and its other peers do not
+//! Hostile members of an honest server: what they can make another peer do is limited, and other peers do not
 //! notice.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs()
 }
 
-/// A member with bad intentions.
+/// A hostile member.
 struct Mallory {
     character: Character,
     connection: RawConnection,

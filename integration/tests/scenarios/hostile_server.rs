@@ -1,18 +1,18 @@
-//! A server that lies for a while: nothing is lost, doubled, altered or out of order, no process ends, and soon after the lies
-//! have ended everything has arrived, without anybody doing anything.
+//! A server that lies for a while: no message is lost, doubled, altered or out of order, no process ends, and soon after the lies
+//! have ended, everything has arrived without help from a user.
 
 use std::time::{Duration, Instant};
 
 use integration::{Character, Liar, Lie, Sandbox};
 
-/// How often the server lies before it says the truth again.
+/// How often the server lies before it becomes honest again.
 const TIMES: u64 = 4;
-/// In how many seconds everything has arrived after that. It takes at most 5 on a machine that is not busy; a hanging connection
+/// Deadline for the delivery of everything after that, in seconds. It takes at most 5 on an idle machine; a hanging connection
 /// is noticed within 30.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 const HANG_ENDS_WITHIN: Duration = Duration::from_secs(45);
 
-/// A writes to B while the server lies, and everything arrives afterwards. With `from_the_start`, it lies already when A
+/// A writes to B while the server lies, and everything must arrive afterwards. With `from_the_start`, it lies already when A
 /// connects.
 fn recovers(lie: Lie, from_the_start: bool, within: Duration) {
     let sandbox = Sandbox::new();

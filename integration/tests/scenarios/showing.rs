@@ -1,4 +1,4 @@
-//! Received messages are shown: each once, by a reader however slow, and after a crash at least once.
+//! Display of received messages: each once, also by a slow reader, and at least once after a crash.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use integration::{Peer, Process, Sandbox, binary};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// More messages than a client that stands still has room for: in its window, its channels and its socket.
+/// More messages than the window, the channels and the socket of a stopped client hold.
 const MANY: u64 = 6_000;
 
 fn numbers(messages: &[Value]) -> Vec<u64> {
@@ -67,7 +67,7 @@ fn messages_written_to_a_closed_pipe_are_shown_by_the_next_client() {
     a.run(&["send", "B", "one", "--wait", "60"]).expect(0);
     listening.line("A #1");
     a.run(&["send", "B", "two"]).expect(0);
-    // The pipeline ends: nobody would read what the listener writes.
+    // The pipeline ends, so nobody reads the output of the listener.
     listening.finish();
     a.run(&["send", "B", "three"]).expect(0);
     let listening = b.run(&["listen", "--count", "2", "--timeout", "10"]).expect(0);
