@@ -338,3 +338,32 @@ fn uses_are_found_wherever_they_are() {
     }
     assert!(!found.iter().any(|path| path.contains("in_a_") || path.contains("thread")), "{found:?}");
 }
+
+/// All Rust sources below a folder of the repository, as one text.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    for entry in entries.map_while(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).expect("a source is text"));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_tests_that_security_md_names_exist() {
+    let document = std::fs::read_to_string(repository().join("SECURITY.md")).expect("SECURITY.md is there");
+    let folders = ["wire", "actors", "src", "tests", "integration/tests"];
+    let sources: String = folders.iter().map(|folder| sources(&repository().join(folder))).collect();
+    let rows = document.lines().filter_map(|line| line.trim_end_matches('|').rsplit_once('|'));
+    let named: Vec<&str> =
+        rows.flat_map(|(_, shown_by)| shown_by.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 30, "the tables name tests in their last column: {named:?}");
+    for test in named {
+        assert!(sources.contains(&format!("fn {test}(")), "SECURITY.md names {test}, which does not exist");
+    }
+}

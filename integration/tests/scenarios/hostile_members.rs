@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use integration::{Character, PATIENCE, Peer, RawConnection, Sandbox, Server};
+use wire::Digest;
 use wire::card::Card;
 use wire::conversation::{ConversationId, Opening, Outgoing};
 use wire::frame;
@@ -92,6 +93,43 @@ fn a_member_who_complains_about_everything_is_sent_little() {
     let expected = 2 * (MESSAGES as u64 + 1) + 2 * complaints + 10;
     assert!(envelopes <= expected, "{envelopes} envelopes, {complaints} complaints");
     assert!(complaints < 60, "{complaints} complaints");
+}
+
+#[test]
+fn a_receipt_counts_only_with_the_right_running_hash() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut mallory = Mallory::join(&server);
+    let a = sandbox.peer("A", server.address());
+    let sending = a.start(&["send", "Mallory", "hello", "--wait", "60"]);
+    sending.event("relayed", |_| true);
+    let card = mallory.card_of("A");
+    let mut outgoing = mallory.opens(&card);
+    let opening = outgoing.opening().as_bytes().to_vec();
+    mallory.send(&card, Kind::Opening, 1, &opening);
+    let (mut conversation, mut hash) = (None, None);
+    while hash.is_none() {
+        let body = mallory.connection.next().expect("Mallory stays connected");
+        let Ok(ToPeer::Envelope(envelope)) = ToPeer::decode(&body) else { continue };
+        match envelope.kind {
+            Kind::Opening => conversation = Opening::id_of(envelope.sealed),
+            // The running hash can be computed from what is on the wire; a receipt is sealed all the same.
+            Kind::Message => hash = conversation.map(|id| Digest::of(&[&id.0, envelope.sealed].concat())),
+            _ => {}
+        }
+    }
+    let (conversation, hash) = (conversation.expect("it came first"), hash.expect("it was computed"));
+    let mut receipt = |running_hash| {
+        let receipt = Receipt::Received { conversation, count: 1, running_hash, last_number: 1 };
+        let sealed = outgoing.seal_signal(Kind::Receipt, 1, &signal::encode(&receipt));
+        mallory.send(&card, Kind::Receipt, 1, &sealed);
+    };
+    receipt(Digest([0; 32]));
+    let refused = sending.event("refused", |_| true);
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("running hash")), "{refused}");
+    receipt(hash);
+    let sent = sending.finish().expect(0);
+    assert_eq!(sent.events("delivered").len(), 1);
 }
 
 #[test]
