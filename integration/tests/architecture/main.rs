@@ -360,8 +360,7 @@ fn the_tests_that_security_md_names_exist() {
     let folders = ["wire", "actors", "src", "tests", "integration/tests"];
     let sources: String = folders.iter().map(|folder| sources(&repository().join(folder))).collect();
     let rows = document.lines().filter_map(|line| line.trim_end_matches('|').rsplit_once('|'));
-    let named: Vec<&str> =
-        rows.flat_map(|(_, shown_by)| shown_by.split('`').skip(1).step_by(2)).collect();
+    let named: Vec<&str> = rows.flat_map(|(_, shown_by)| shown_by.split('`').skip(1).step_by(2)).collect();
     assert!(named.len() > 30, "the tables name tests in their last column: {named:?}");
     for test in named {
         assert!(sources.contains(&format!("fn {test}(")), "SECURITY.md names {test}, which does not exist");

@@ -21,7 +21,7 @@ use crate::peer::records::{ContactRecord, OutboxRecord, Write};
 const RECEIPT_WAIT: Duration = Duration::from_secs(2);
 /// How long the next receipt may take after one that had to be asked for. Then everything without a receipt is sent
 /// again: where one message was lost, those after it were most likely lost as well.
-const NEXT_RECEIPT_WAIT: Duration = Duration::from_secs(1);
+const NEXT_RECEIPT_WAIT: Duration = Duration::from_millis(600);
 /// How often another peer is complained to about the same conversation.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 /// About how many of its conversations in that time.
