@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::options::{Options, ServerOptions, SiteOptions, defaults, keys};
+use super::options::{Options, SiteOptions, defaults, keys};
 use super::{did_you_mean, shown};
 
 /// Larger files are refused, so that a device or a disk image is not read by mistake.
@@ -86,10 +86,8 @@ impl Reader<'_> {
         let sites = sites.into_iter().filter_map(|site| self.site(site, &mut taken)).collect();
         let known: Vec<String> = keys::<Options>().chain([SITE.to_owned()]).collect();
         let table = self.without_unknown(table, &known);
-        let site_keys: Vec<String> = keys::<SiteOptions>().collect();
-        let (site, server): (Table<'_>, Table<'_>) =
-            table.into_iter().partition(|(key, _)| site_keys.iter().any(|known| **known == **key.get_ref()));
-        Options { server: self.options::<ServerOptions>(server), site: self.options(site), sites }
+        // Each of the two ignores the keys of the other.
+        Options { server: self.options(table.clone()), site: self.options(table), sites }
     }
 
     /// A `[[site]]`; `taken` has the host names of those before it.
@@ -130,7 +128,7 @@ impl Reader<'_> {
         table
     }
 
-    /// The options in `table`, which has no unknown keys. A key with a wrong value is as if it were missing.
+    /// The options of `T` in `table`; other keys are ignored. A key with a wrong value is as if it were missing.
     fn options<T: Args + DeserializeOwned>(&mut self, mut table: Table<'_>) -> T {
         self.normalize::<T>(&mut table);
         let mut good = Table::new();
