@@ -101,10 +101,11 @@ fn a_receipt_counts_only_with_the_right_running_hash() {
     let server = sandbox.server();
     let mut mallory = Mallory::join(&server);
     let a = sandbox.peer("A", server.address());
-    let sending = a.start(&["send", "Mallory", "hello", "--wait", "60"]);
-    sending.event("relayed", |_| true);
+    a.run(&["who"]).expect(0);
     let card = mallory.card_of("A");
     let mut outgoing = mallory.opens(&card);
+    let sending = a.start(&["send", "Mallory", "hello", "--wait", "60"]);
+    sending.event("relayed", |_| true);
     let opening = outgoing.opening().as_bytes().to_vec();
     mallory.send(&card, Kind::Opening, 1, &opening);
     let (mut conversation, mut hash) = (None, None);
