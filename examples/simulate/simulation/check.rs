@@ -2,7 +2,7 @@
 
 use switchboard::peer::engine::Out;
 use switchboard::peer::event::MessageEvent;
-use switchboard::peer::records::{Direction, Write};
+use switchboard::peer::records::{Direction, OutboxRecord, Write};
 use wire::PeerName;
 
 use super::peer::Peer;
@@ -14,9 +14,17 @@ impl World {
         peers.find(|peer| peer.name.folded() == name.folded()).expect("only these peers write to each other")
     }
 
-    /// What a sender takes for delivered is on the recipient's disk.
+    /// What a sender takes for delivered is on the recipient's disk. A place in a conversation, and with it a nonce, is used for
+    /// one ciphertext only.
     pub(super) fn check_written(&mut self, at: usize, out: &Out) {
         for write in &out.writes {
+            if let Write::Outbox(_, _, OutboxRecord { sealed: Some(sealed), .. }) = write {
+                let place = (sealed.conversation, sealed.place);
+                let bytes = self.sealed.entry(place).or_insert_with(|| sealed.bytes.clone());
+                if *bytes != sealed.bytes {
+                    self.fail(|| format!("at {at} the place {place:?} was used twice"));
+                }
+            }
             let Write::Delivered(to, number) = write else { continue };
             let me = &self.peers[at];
             let sent = text(me, to, Direction::Sent, *number);

@@ -1,11 +1,13 @@
 //! The network as a whole: what can happen, and in which order it does.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use wire::conversation::ConversationId;
 
 use super::network::{End, LinkId, Network};
 use super::peer::Peer;
@@ -106,6 +108,8 @@ pub(super) struct World {
     digest: DefaultHasher,
     /// The first thing that does not hold.
     pub(super) failure: Option<String>,
+    /// Every ciphertext that was written, by conversation and place.
+    pub(super) sealed: HashMap<(ConversationId, u64), Vec<u8>>,
 }
 
 impl World {
@@ -126,6 +130,7 @@ impl World {
             prints,
             digest: DefaultHasher::new(),
             failure: None,
+            sealed: HashMap::new(),
         }
     }
 
