@@ -81,6 +81,15 @@ pub enum Command {
         /// The other peer; all peers if there is none.
         with: Option<PeerName>,
     },
+    /// Lists the messages without a receipt.
+    Outbox,
+    /// Removes a message that was not sent yet.
+    Cancel {
+        /// Its number.
+        number: u64,
+        /// Its recipient, if messages of that number wait for several.
+        to: Option<PeerName>,
+    },
     /// Ends when every message is delivered or stored, apart from those to names that nobody has.
     Drain {
         /// Fails after this many seconds.
@@ -134,6 +143,8 @@ impl Command {
                 | Self::Block { .. }
                 | Self::History { .. }
                 | Self::Files
+                | Self::Outbox
+                | Self::Cancel { .. }
         )
     }
 

@@ -126,6 +126,20 @@ pub enum ConnectionState {
     Back,
 }
 
+/// How far a message without a receipt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxState {
+    /// It is on this peer's disk only, and can be cancelled.
+    Queued,
+    /// It was sent; what became of it is not known.
+    Sent,
+    /// It was handed to the recipient.
+    Relayed,
+    /// It is on the server's disk.
+    Stored,
+}
+
 /// The route of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -251,6 +265,26 @@ pub enum Answer {
     },
     /// A message of the past.
     History(HistoryRecord),
+    /// A message without a receipt.
+    Outbox {
+        /// The recipient.
+        to: PeerName,
+        /// Its number.
+        number: u64,
+        /// The text.
+        text: String,
+        /// When it was queued, in seconds since 1970.
+        queued_at: u64,
+        /// How far it has come.
+        state: OutboxState,
+    },
+    /// A message was removed from the outbox. It was never sent.
+    Cancelled {
+        /// The recipient.
+        to: PeerName,
+        /// Its number.
+        number: u64,
+    },
     /// A file that this peer shares.
     Sharing(PublishedFile),
     /// The server has what this peer shares; it can be found.

@@ -24,12 +24,14 @@ pub(super) const HELP: &str = "\
 /block NAME               look at nothing of a peer any more; /unblock NAME undoes it
 /card                     print your contact card
 /history [NAME]           list the messages of the past
+/outbox                   list the messages that have no receipt yet
+/cancel NUMBER [NAME]     remove a message that was not sent yet
 /trace on|off             print every step, or messages only
 /help                     print this list
 /quit                     end the program";
 
 /// The commands, for completion.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "/msg ",
     "/search ",
     "/get ",
@@ -41,6 +43,8 @@ const COMMANDS: [&str; 14] = [
     "/unblock ",
     "/card",
     "/history",
+    "/outbox",
+    "/cancel ",
     "/trace ",
     "/help",
     "/quit",
@@ -59,6 +63,26 @@ pub(super) enum Line {
     Quit,
     /// An empty line.
     Empty,
+}
+
+/// Splits what was typed or pasted into commands. A pasted line that does not begin with a command belongs to the one before:
+/// it is another line of a message.
+pub(super) fn commands(input: &str) -> Vec<String> {
+    let begins = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or("");
+        word == "/exit" || COMMANDS.iter().any(|command| command.trim_end() == word)
+    };
+    let mut commands: Vec<String> = Vec::new();
+    for line in input.lines() {
+        match commands.last_mut() {
+            Some(command) if !begins(line) => {
+                command.push('\n');
+                command.push_str(line);
+            }
+            _ => commands.push(line.to_owned()),
+        }
+    }
+    commands
 }
 
 /// Reads a line of the prompt.
@@ -87,6 +111,8 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/block" => Command::Block { name: name(rest)?, is_blocked: true },
         "/unblock" => Command::Block { name: name(rest)?, is_blocked: false },
         "/card" => Command::Card,
+        "/outbox" => Command::Outbox,
+        "/cancel" => cancel(rest)?,
         "/history" => Command::History { with: if rest.is_empty() { None } else { Some(name(rest)?) } },
         _ if word.starts_with('/') => return Err(format!("{word} is not a command; /help lists them")),
         _ => return Err("write /msg NAME TEXT to send a message; /help lists all commands".into()),
@@ -152,6 +178,14 @@ fn words(line: &str) -> Option<Vec<String>> {
         rest = after.trim_start();
     }
     Some(words)
+}
+
+fn cancel(rest: &str) -> Result<Command, String> {
+    let (number, to) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let number = number.strip_prefix('#').unwrap_or(number).parse();
+    let number = number.map_err(|_| "usage: /cancel NUMBER [NAME]; /outbox lists the numbers")?;
+    let to = Some(to.trim()).filter(|to| !to.is_empty()).map(name).transpose()?;
+    Ok(Command::Cancel { number, to })
 }
 
 fn trust(rest: &str) -> Result<Command, String> {
@@ -227,7 +261,21 @@ mod tests {
         assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), Ok(Line::Command(share)));
         assert_eq!(parse("  "), Ok(Line::Empty));
         assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
+        let cancel = |to: Option<&str>| {
+            let to = to.map(|to| to.parse().expect("a good name"));
+            Ok(Line::Command(Command::Cancel { number: 7, to }))
+        };
+        assert_eq!([parse("/cancel 7"), parse("/cancel #7 B")], [cancel(None), cancel(Some("B"))]);
         assert_eq!(parse("/quit"), Ok(Line::Quit));
+    }
+
+    #[test]
+    fn pasted_lines_are_commands_or_lines_of_a_message() {
+        let pasted = "/msg B one\n  two\n/usr/bin\n/who\n/msg B three";
+        assert_eq!(commands(pasted), ["/msg B one\n  two\n/usr/bin", "/who", "/msg B three"]);
+        assert_eq!(commands("hello"), ["hello"]);
+        let send = parse("/msg B one\n  two");
+        assert!(matches!(send, Ok(Line::Command(Command::Send { texts, .. })) if texts == ["one\n  two"]));
     }
 
     #[test]
@@ -250,6 +298,7 @@ mod tests {
             ("/get a/x", "'/'"),
             ("/share x", "usage: /share"),
             ("/trust B xyz", "64 hexadecimal"),
+            ("/cancel x", "usage: /cancel"),
             ("/dance", "/help"),
             ("hello", "/msg NAME TEXT"),
         ] {

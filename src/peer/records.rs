@@ -122,6 +122,8 @@ pub enum Write {
     Stored(PeerName, u64, ServerId),
     /// Removes a message from the outbox, and marks it as delivered in the history.
     Delivered(PeerName, u64),
+    /// Removes a message that was never sent from the outbox and from the history.
+    Cancelled(PeerName, u64),
     /// Adds a conversation that this peer has opened.
     Outgoing(ConversationId, OutgoingRecord),
     /// Removes a conversation that this peer has opened.

@@ -5,15 +5,21 @@ use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use wire::escape::{Escaped, EscapedJson};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use wire::escape::{Escaped, EscapedJson, Readable};
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
 use super::event::{
-    Answer, ConnectionState, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent,
+    Answer, ConnectionState, ConversationEvent, Event, FileRoute, MessageEvent, OutboxState, Sealed,
+    SentEvent,
 };
 use super::records::{Direction, HistoryRecord};
 use crate::terminal;
+
+/// A message that was written longer ago than this shows when.
+const LATE_AFTER: Duration = Duration::from_secs(60);
 
 /// How events are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +125,7 @@ impl Renderer {
             Event::Waiting { reason, .. } => write!(out, "{} {}", self.mark("waiting", 33), Escaped(reason)),
             Event::Conversation(event) if trace => self.conversation(event, out),
             Event::Queued { to, number, text, sha256 } if trace => {
-                write!(out, "{} #{number} to {to}: {}", self.mark("queued", 36), Escaped(text))?;
+                write!(out, "{} #{number} to {to}: {}", self.mark("queued", 36), Chat(text))?;
                 step(out, "SHA-256 of the text", sha256)
             }
             Event::Relayed(sent) if trace => {
@@ -220,7 +226,9 @@ impl Renderer {
             step(out, "acknowledged", receipt)?;
             out.push('\n');
         }
-        write!(out, "{}: {}", self.mark(&format!("{from} #{number}"), 1), Escaped(text))
+        let name = self.mark(&format!("{from} #{number}"), 1);
+        let time = chat_time(Timestamp::now(), message.written_at, &TimeZone::system());
+        write!(out, "{} {name}{}: {}", time.now, time.written, Chat(text))
     }
 
     fn mark(&self, word: &str, colour: u8) -> String {
@@ -259,7 +267,7 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Blocked { name, is_blocked: false } => write!(out, "{name} is not blocked any more"),
         Answer::History(HistoryRecord { with, direction, number, written_at, text, delivered, .. }) => {
             let when = date(*written_at);
-            let text = Escaped(text);
+            let text = Chat(text);
             match direction {
                 Direction::Received => write!(out, "{when}  {with} #{number}: {text}"),
                 Direction::Sent => {
@@ -268,6 +276,16 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
                 }
             }
         }
+        Answer::Outbox { to, number, text, queued_at, state } => {
+            let state = match state {
+                OutboxState::Queued => "not sent",
+                OutboxState::Sent => "sent",
+                OutboxState::Relayed => "relayed",
+                OutboxState::Stored => "stored on the server",
+            };
+            write!(out, "{}  to {to} #{number} ({state}): {}", date(*queued_at), Chat(text))
+        }
+        Answer::Cancelled { to, number } => write!(out, "#{number} to {to} is cancelled; it was never sent"),
         Answer::Sharing(file) => {
             let (name, keywords) = (Escaped(file.name.as_str()), keywords(file));
             write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))
@@ -283,6 +301,41 @@ fn keywords(file: &PublishedFile) -> String {
     file.keywords.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What a person has written. Further lines are marked, so that none of them can pass for a line of this program.
+struct Chat<'a>(&'a str);
+
+impl fmt::Display for Chat<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, line) in self.0.lines().enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { "\n    | " }, Readable(line))?;
+        }
+        Ok(())
+    }
+}
+
+/// The times of a line of chat.
+#[derive(Debug, PartialEq, Eq)]
+struct ChatTime {
+    now: String,
+    /// When the message was written, if it comes late. Empty if not.
+    written: String,
+}
+
+/// The local time, and that at which a message was written, in seconds since 1970, if that is longer ago than [`LATE_AFTER`].
+fn chat_time(now: Timestamp, written_at: u64, zone: &TimeZone) -> ChatTime {
+    let written = i64::try_from(written_at).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let late = written.filter(|written| now.duration_since(*written).unsigned_abs() > LATE_AFTER);
+    let written = late.map(|written| {
+        let (written, today) = (written.to_zoned(zone.clone()), now.to_zoned(zone.clone()).date());
+        let format = if written.date() == today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        format!(" (written {})", written.strftime(format))
+    });
+    ChatTime {
+        now: now.to_zoned(zone.clone()).strftime("%H:%M").to_string(),
+        written: written.unwrap_or_default(),
+    }
+}
+
 /// A time in UTC.
 fn date(unix: u64) -> String {
     UNIX_EPOCH
@@ -293,6 +346,30 @@ fn date(unix: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_chat_has_the_time_and_a_late_one_also_when_it_was_written() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let now = at("2026-11-26T14:03:30Z");
+        let written = |text: &str| {
+            let seconds = u64::try_from(at(text).as_second()).expect("after 1970");
+            let time = chat_time(now, seconds, &TimeZone::UTC);
+            assert_eq!(time.now, "14:03");
+            time.written
+        };
+        assert_eq!(written("2026-11-26T14:03:00Z"), "");
+        assert_eq!(written("2026-11-26T09:12:00Z"), " (written 09:12)");
+        assert_eq!(written("2026-11-25T09:12:00Z"), " (written 2026-11-25 09:12)");
+        let hour_ahead = TimeZone::fixed(jiff::tz::offset(1));
+        assert_eq!(chat_time(now, 0, &hour_ahead).now, "15:03", "times are local");
+        assert_eq!(chat_time(now, u64::MAX, &TimeZone::UTC).written, "");
+    }
+
+    #[test]
+    fn lines_of_a_message_stay_lines_that_nobody_takes_for_another_message() {
+        let text = "first\r\nB #2: forged\n\t\u{1f44d}\u{1f3fd}";
+        assert_eq!(Chat(text).to_string(), "first\n    | B #2: forged\n    |     \u{1f44d}\u{1f3fd}");
+    }
 
     #[test]
     fn no_event_steers_a_terminal_in_any_style() {

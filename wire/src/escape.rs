@@ -24,6 +24,30 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Displays what a person has written as they wrote it, with emoji, combining characters and backslashes. Control characters
+/// and those that override the direction of the text around them appear as `\u{..}`; line breaks are among them.
+///
+/// Text that looks like an escape is therefore not told apart from one. Use [`Escaped`] for names and values.
+pub struct Readable<'a>(pub &'a str);
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '\t' => f.write_str("    ")?,
+                c if c.is_control() || overrides_layout(c) => write!(f, "{}", c.escape_unicode())?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character separates lines, or embeds, overrides or isolates text of another direction (Unicode TR 9, section 2).
+fn overrides_layout(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Displays a JSON text (RFC 8259) with the same characters escaped as in [`Escaped`], as `\u` and four hex digits.
 ///
 /// The result is valid JSON with the same value, because outside its strings a JSON text has none of these characters
@@ -65,6 +89,18 @@ mod tests {
         let hostile = "a\x1b[2Jb\u{9b}c\u{202e}d\\e\nf\u{7f}";
         assert_eq!(Escaped(hostile).to_string(), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\\\e\\nf\\u{7f}");
         assert_eq!(Escaped("grüße 世界 ✓").to_string(), "grüße 世界 ✓");
+    }
+
+    #[test]
+    fn what_people_write_stays_readable() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        let scotland = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}";
+        for text in [family, scotland, "\u{2764}\u{fe0f}", "e\u{301}", "C:\\n", "שלום\u{200f}!"] {
+            assert_eq!(Readable(text).to_string(), text);
+        }
+        let hostile = "a\x1b[2J\u{9b}2J\u{202e}\u{2066}\u{2028}\nb";
+        let escaped = "a\\u{1b}[2J\\u{9b}2J\\u{202e}\\u{2066}\\u{2028}\\u{a}b";
+        assert_eq!(Readable(hostile).to_string(), escaped);
     }
 
     /// All C1 controls, DEL, and all characters with the Unicode property Bidi_Control.

@@ -94,6 +94,10 @@ impl Content {
                     record.delivered = true;
                 }
             }
+            Write::Cancelled(to, number) => {
+                self.outbox.remove(&key(&to, number));
+                self.history.remove(&(to.folded().to_string(), Direction::Sent as u8, 0, number));
+            }
             Write::Outgoing(id, record) => {
                 self.outgoing.insert(id, record);
             }

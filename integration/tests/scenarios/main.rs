@@ -17,6 +17,7 @@ mod identity;
 mod load_limits;
 mod mistakes;
 mod options;
+mod outbox;
 mod peer_troubles;
 mod rule_breakers;
 mod secrecy;

@@ -65,7 +65,7 @@ fn messages_written_to_a_closed_pipe_are_shown_by_the_next_client() {
     command.args(["--server", &b.server, "--quiet", "listen"]);
     let listening = Process::start("peer B listen | head", command);
     a.run(&["send", "B", "one", "--wait", "60"]).expect(0);
-    listening.line("A #1");
+    listening.wait("the message", |lines| lines.iter().find(|line| line.ends_with("A #1: one")).cloned());
     a.run(&["send", "B", "two"]).expect(0);
     // The pipeline ends, so nobody reads the output of the listener.
     listening.finish();

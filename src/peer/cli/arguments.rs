@@ -137,6 +137,15 @@ pub(super) enum Sub {
         /// The peer
         name: PeerName,
     },
+    /// List the messages that have no receipt yet
+    Outbox,
+    /// Remove a message that was not sent yet
+    Cancel {
+        /// Its number
+        number: u64,
+        /// Its recipient, if messages of that number wait for several
+        name: Option<PeerName>,
+    },
     /// List the messages of the past
     History {
         /// The other peer [default: all peers]
@@ -166,6 +175,8 @@ impl Sub {
             Self::Files => Command::Files,
             Self::Who => Command::Who,
             Self::Card => Command::Card,
+            Self::Outbox => Command::Outbox,
+            Self::Cancel { number, name } => Command::Cancel { number, to: name },
             Self::Import { file } => {
                 let card = std::fs::read_to_string(&file)
                     .map_err(|e| format!("the card cannot be read from {}: {e}", file.display()))?;

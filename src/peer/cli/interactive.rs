@@ -64,20 +64,24 @@ fn editor(history: Option<&PathBuf>, editing: Editing) -> rustyline::Result<Line
 }
 
 fn read(editor: &mut Lines, sender: &Sender<FromUser>) {
-    let mut next = FromUser::Command(Command::View);
+    let mut next = vec![FromUser::Command(Command::View)];
     loop {
-        if sender.send(next).is_err() {
-            return;
+        for user in next {
+            let quits = matches!(user, FromUser::Quit);
+            if sender.send(user).is_err() || quits {
+                return;
+            }
         }
         let prompt = editor.helper().map_or("", Editing::prompt);
         next = match editor.readline(prompt) {
-            Ok(line) => prompt::parse(&line).map_or_else(FromUser::Error, FromUser::from),
-            Err(ReadlineError::Interrupted) => FromUser::Nothing,
-            Err(_) => FromUser::Quit,
+            Ok(input) => {
+                let commands = prompt::commands(&input).into_iter();
+                commands
+                    .map(|line| prompt::parse(&line).map_or_else(FromUser::Error, FromUser::from))
+                    .collect()
+            }
+            Err(ReadlineError::Interrupted) => vec![FromUser::Nothing],
+            Err(_) => vec![FromUser::Quit],
         };
-        if matches!(next, FromUser::Quit) {
-            let _ = sender.send(next);
-            return;
-        }
     }
 }

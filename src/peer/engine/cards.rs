@@ -108,6 +108,7 @@ impl Engine {
         if !contact.unacked.is_empty() {
             let event = stranger(contact);
             self.local.emit(&event);
+            self.look_for_near_names(name);
         }
         self.local.end_hasty_sends(name, Ending::Done);
     }

@@ -72,6 +72,8 @@ impl Engine {
                 local.effects.push(Effect::ReadShare);
             }
             Command::Card => self.show_card(client),
+            Command::Outbox => self.show_outbox(client),
+            Command::Cancel { number, to } => self.cancel(client, number, to.as_ref()),
             Command::Import { card } => self.import(client, &card),
             Command::Trust { name, fingerprint } => self.trust(client, &name, fingerprint),
             Command::Block { name, is_blocked } => self.block(client, &name, is_blocked),

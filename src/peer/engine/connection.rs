@@ -86,6 +86,7 @@ impl Engine {
             self.local.emit(&back);
         }
         self.has_joined = true;
+        self.misnamed.clear();
         for contact in self.contacts.iter_mut() {
             contact.reconnected(&server);
         }

@@ -83,6 +83,8 @@ pub(super) struct Place {
 pub(super) struct Current {
     pub(super) outgoing: Outgoing,
     pub(super) opened_at: Instant,
+    /// The number of the last message under it; 0 if there is none.
+    pub(super) last_number: u64,
     /// Whether its opening is in the store. It is written with the first message under it.
     pub(super) is_kept: bool,
 }
@@ -357,6 +359,17 @@ impl Contact {
     pub(super) fn next_unsent(&self) -> Option<u64> {
         let may_send = self.acceptance.has_some() && self.reception.has_some();
         self.unsent.first().copied().filter(|_| may_send)
+    }
+
+    /// Whether a message may be sealed now. Behind a number that was cancelled it may only when there are receipts for all
+    /// smaller numbers: then a new conversation tells the recipient that nothing is missing before it.
+    pub(super) fn may_seal(&mut self, number: u64) -> bool {
+        let is_first = self.unacked.keys().next() == Some(&number);
+        let is_behind = |current: &mut Current| current.last_number > 0 && current.last_number + 1 != number;
+        if is_first && self.current.as_mut().is_some_and(is_behind) {
+            self.current = None;
+        }
+        is_first || self.unacked.contains_key(&(number - 1))
     }
 
     /// Whether something is to be sent to it on this connection.

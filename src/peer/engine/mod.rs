@@ -16,6 +16,7 @@ mod inbound;
 mod interface;
 mod link;
 mod local;
+mod outbox;
 mod overlay;
 mod pace;
 mod presence;
@@ -26,7 +27,7 @@ mod sharing;
 mod showing;
 mod tasks;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use wire::PeerName;
@@ -52,6 +53,9 @@ use tasks::Task;
 /// The id of a publication in the server's answers; tasks count from 1.
 const PUBLICATION: TaskId = 0;
 
+/// The id of a question to the server for names that are like another.
+const NEAR_NAMES: TaskId = TaskId::MAX;
+
 /// The engine.
 pub struct Engine {
     local: Local,
@@ -70,6 +74,8 @@ pub struct Engine {
     /// The folded name of the last peer that the server was asked about because messages wait for it.
     last_missed: Option<PeerName>,
     showing: Showing,
+    /// Folded names that messages wait for and nobody has, and whether near names were looked for on this connection.
+    misnamed: BTreeMap<PeerName, bool>,
     /// Folded names of the peers that receipts are due to, and for which conversations.
     receipts_due: BTreeSet<(PeerName, ConversationId)>,
 }
@@ -125,6 +131,7 @@ impl Engine {
             greeted: BTreeSet::new(),
             last_missed: None,
             showing,
+            misnamed: BTreeMap::new(),
             receipts_due: BTreeSet::new(),
         }
     }

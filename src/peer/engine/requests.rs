@@ -67,6 +67,9 @@ impl Engine {
     }
 
     pub(super) fn known(&mut self, id: TaskId, peers: Vec<KnownPeer>) {
+        if self.offer_near_names(id, &peers) {
+            return;
+        }
         let Some(client) = self.asker(id) else { return };
         for peer in peers {
             self.local.tell(client, Event::Result(Answer::Peer(peer)));

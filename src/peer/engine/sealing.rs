@@ -70,12 +70,15 @@ impl Local {
         }
     }
 
-    /// Seals a message that is not sealed yet. False if there is no valid card to seal it for.
+    /// Seals a message that is not sealed yet. False if it cannot be sealed now.
     fn seal(&mut self, contact: &mut Contact, number: u64) -> bool {
         if contact.unacked.get(&number).is_none_or(|message| message.sealed.is_some()) {
             return true;
         }
         if !contact.card.as_ref().is_some_and(|card| card.is_valid_at(self.now.unix)) {
+            return false;
+        }
+        if !contact.may_seal(number) {
             return false;
         }
         let Some(record) = self.records.outbox(&contact.name, number) else {
@@ -84,6 +87,7 @@ impl Local {
         let Some(current) = self.conversation_to(contact) else {
             return false;
         };
+        current.last_number = number;
         let opening = current.outgoing.opening();
         let conversation = opening.id;
         let is_kept = std::mem::replace(&mut current.is_kept, true);
@@ -123,7 +127,8 @@ impl Local {
             let outgoing = Outgoing::open(identity, &self.card, card, first_number, now.unix, &mut self.rng);
             let event = self.describe_opening(outgoing.opening(), &contact.name, Direction::Sent);
             self.emit(&Event::Conversation(Box::new(event)));
-            contact.current = Some(Current { outgoing, opened_at: now.instant, is_kept: false });
+            contact.current =
+                Some(Current { outgoing, opened_at: now.instant, last_number: 0, is_kept: false });
         }
         contact.current.as_mut()
     }

@@ -287,6 +287,11 @@ impl<'t> Tables<'t> {
                 self.stored.insert((to.folded().as_str(), *number), server)?;
             }
             Write::Delivered(to, number) => self.delivered(to, *number)?,
+            Write::Cancelled(to, number) => {
+                let name = to.folded();
+                self.outbox.remove((name.as_str(), *number))?;
+                self.history.remove((name.as_str(), Direction::Sent as u8, 0, *number))?;
+            }
             Write::Outgoing(id, record) => {
                 self.outgoing.insert(&id.0, encode(record).as_slice())?;
             }
