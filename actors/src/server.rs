@@ -51,11 +51,10 @@ pub enum StartError {
         /// The error of the system.
         source: io::Error,
     },
-    /// There are no sockets of a service manager.
+    /// The service manager has passed no usable sockets.
     #[error(
         "cannot listen on what the service manager has opened: {0}; --listen systemd needs LISTEN_FDS and LISTEN_PID from it"
     )]
-    /// The service manager has passed no usable sockets.
     Inherited(io::Error),
     /// The users of a site cannot be loaded.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What is known of a connection before its first byte.
+//! The client of a connection, and the socket through which it came.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -25,37 +25,34 @@ pub use self::shell::start;
 /// Why the users of a site cannot be loaded, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The file is missing, unreadable or no file.
+    /// The file does not exist, cannot be read, or is not a file.
     #[error(
         "cannot read the users file {}: {cause}; make lines for it with server --hash-password NAME",
         Shown(path)
     )]
-    /// The file does not exist, cannot be read, or is not a file.
     Read {
         /// The file.
         path: PathBuf,
         /// The error of the system.
         cause: std::io::Error,
     },
-    /// Lines that are no users.
+    /// Lines that are invalid.
     #[error(
         "the users file {} is invalid: {}; make these lines with server --hash-password NAME",
         Shown(path),
         Joined(lines)
     )]
-    /// Lines that are invalid.
     Lines {
         /// The file.
         path: PathBuf,
         /// All invalid lines.
         lines: Vec<BadLine>,
     },
-    /// A site that nobody may see is a mistake.
+    /// A file without users, which is probably a mistake because nobody could see the site.
     #[error(
         "nobody is in {}, so nobody could see the site; make a line with server --hash-password NAME",
         Shown(path)
     )]
-    /// A file without users, which is probably a mistake because nobody could see the site.
     Nobody {
         /// The file.
         path: PathBuf,

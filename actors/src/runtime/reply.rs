@@ -1,4 +1,5 @@
-//! One-shot replies: a request carries a [`Reply`], whoever ends up with it answers, the asker holds the [`Pending`].
+//! One-shot replies: a request carries a [`Reply`], which the actor that has the answer consumes. The asker waits for the
+//! [`Pending`].
 
 use std::time::{Duration, Instant};
 
