@@ -101,12 +101,7 @@ pub(crate) fn start(
     let pollers = inboxes.iter().map(|(_, (handle, _), _)| handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
         inboxes.iter().filter_map(|(cpu, (handle, _), _)| Some(((*cpu)?, handle.clone()))).collect();
-    let responders: Vec<Responder> = inboxes
-        .iter()
-        .map(|(_, _, counts)| Responder::new(services, Arc::clone(&admin), Arc::clone(counts)))
-        .collect();
-    let next_id = AtomicU64::new(1);
-    let (pool, all_ended) = Pool::new(new_worker(admin, of_sessions), cpus);
+    let (pool, all_ended) = Pool::new(new_worker(Arc::clone(&admin), of_sessions), cpus);
     let shared = Arc::new(Shared {
         listeners,
         gate,
@@ -114,14 +109,15 @@ pub(crate) fn start(
         leaving_gate,
         limits,
         http_threads,
-        next_id,
+        next_id: AtomicU64::new(1),
         by_cpu,
         all_ended: all_ended.clone(),
     });
     // If a poller fails to start, dropping this ends the others.
     let mut acceptor =
         Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new(), all_ended };
-    for ((cpu, inbox, _), responder) in inboxes.into_iter().zip(responders) {
+    for (cpu, inbox, counts) in inboxes {
+        let responder = Responder::new(services, Arc::clone(&admin), counts);
         let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder)?;
         acceptor.threads.push(spawn_vital("poller", move || poller.run())?);
     }
