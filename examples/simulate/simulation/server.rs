@@ -9,7 +9,7 @@ use actors::commands::router::{Command, MemberCommand, PresencePort, Run};
 use actors::commands::session::SessionCommand;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
-use actors::session::{Effect, Input, Session};
+use actors::session::{Effect, Input, Question, Session};
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::card::Card;
@@ -143,6 +143,8 @@ impl World {
                 Effect::Tell(MemberCommand::Route(runs)) => self.route(link, runs),
                 Effect::Tell(command) => self.tell_router(link, command),
                 Effect::End { .. } => self.close_session(link),
+                // A peer looks for near names. It does without an answer.
+                Effect::Ask(Question::Who) => self.session_takes(link, Input::Answered(None)),
                 other => panic!("no simulated peer leads to {other:?}"),
             }
         }
