@@ -17,6 +17,8 @@ pub struct Config {
     pub sites: Vec<SiteConfig>,
     /// Limits on what clients can use.
     pub limits: Limits,
+    /// How much peers may have it keep.
+    pub peers: PeerLimits,
     /// Limits of the caches of all sites together.
     pub cache: CacheConfig,
     /// Whether each HTTP connection has its own thread from its first byte to its last.
@@ -35,6 +37,7 @@ impl Default for Config {
             data: "server_data".into(),
             sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
             limits: Limits::default(),
+            peers: PeerLimits::default(),
             cache: CacheConfig::default(),
             http_threads: false,
             access_log: None,
@@ -102,6 +105,46 @@ impl Default for Limits {
             unreported_bytes: 64 << 10,
             unread_body_bytes: 64 << 10,
             linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A limit for each sender, for each address (IPv6: network), and in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// For each sender.
+    pub per_sender: u64,
+    /// For all senders of an address together.
+    pub per_address: u64,
+    /// For all senders together.
+    pub in_all: u64,
+}
+
+/// How much peers may have the server keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// Most bytes of stored mail. Each envelope counts 1 KiB more than its size.
+    pub mail_bytes: Quota,
+    /// Most bytes of stored mail for each recipient, counted in the same way.
+    pub mail_bytes_per_recipient: u64,
+    /// Mail that was stored for this time is dropped, and its sender is told.
+    pub mail_lifetime: Duration,
+    /// Most names without an owner that mail is stored for or whose first join somebody waits for. Anybody can make such names
+    /// up.
+    pub waiting_names: Quota,
+    /// Most names whose cards one session waits for.
+    pub watched_names: usize,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        // One address has at most a quarter of everything, so that it takes several machines to fill the server.
+        Self {
+            mail_bytes: Quota { per_sender: 256 << 20, per_address: 4 << 30, in_all: 16 << 30 },
+            mail_bytes_per_recipient: 256 << 20,
+            mail_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            waiting_names: Quota { per_sender: 256, per_address: 2_500, in_all: 10_000 },
+            watched_names: 4_096,
         }
     }
 }

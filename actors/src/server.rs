@@ -143,7 +143,8 @@ impl Server {
         let sites = start_sites(config)?;
         let index = index::start(&config.data)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
-        let router = router::start(router_mailbox, inventory, store.clone(), index.clone())?;
+        let router =
+            router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
         let actors = Actors { router, index, sites, store, access_log };
         let acceptor = actors.accept(listeners, config)?;
         Ok(Self { acceptor, actors, _lock: lock })

@@ -171,7 +171,10 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The recipient's mailbox on the server is full.
-    #[error("the recipient's mailbox on the server is full; try again after the recipient has connected")]
+    #[error(
+        "the recipient's mailbox on the server is full (--mail-bytes-per-recipient); try again after the recipient has \
+         connected"
+    )]
     MailboxFull,
     /// The server is overloaded.
     #[error("the server is busy; try again")]
@@ -179,6 +182,39 @@ pub enum Refusal {
     /// The recipient is not connected, and this kind is not stored.
     #[error("the recipient is not connected")]
     Absent,
+    /// The sender has too much undelivered mail on the server.
+    #[error(
+        "you have as much undelivered mail on the server as it allows one sender (--mail-bytes-per-sender); try again when \
+         some of it has been delivered"
+    )]
+    SenderFull,
+    /// All senders of an address have too much undelivered mail on the server.
+    #[error(
+        "senders at your address have as much undelivered mail on the server as it allows one address \
+         (--mail-bytes-per-address); try again when some of it has been delivered"
+    )]
+    AddressFull,
+    /// All senders together have too much undelivered mail on the server.
+    #[error("the server stores no more mail (--mail-bytes); try again when some of it has been delivered")]
+    ServerFull,
+    /// The sender writes to or waits for too many names that nobody has joined under.
+    #[error(
+        "you write to or wait for as many names that nobody has joined under as the server allows one sender \
+         (--waiting-names-per-sender); try again later"
+    )]
+    SenderNames,
+    /// The same for all senders of an address.
+    #[error(
+        "senders at your address write to or wait for as many names that nobody has joined under as the server allows one \
+         address (--waiting-names-per-address); try again later"
+    )]
+    AddressNames,
+    /// The same for all senders together.
+    #[error("the server notes no more names that nobody has joined under (--waiting-names); try again later")]
+    ServerNames,
+    /// The connection watches too many names.
+    #[error("this connection watches as many names as the server allows (--watched-names); ask again later")]
+    Watching,
 }
 
 /// A peer that has joined the server at least once.
@@ -311,12 +347,30 @@ pub enum ToPeer<'a> {
         /// Those of its names whose peers are connected.
         present: Vec<PeerName>,
     },
+    /// Messages of this peer were stored for `to` for too long and have been dropped undelivered: those with the numbers
+    /// `first` to `last`. Counts as an envelope in [`ToServer::Taken`].
+    Expired {
+        /// The recipient.
+        to: PeerName,
+        /// Number of the first message.
+        first: u64,
+        /// Number of the last message.
+        last: u64,
+    },
+    /// Follows the answer to a lookup if the server does not watch that name: it will not send a card later, so the peer has
+    /// to ask again.
+    Unwatched {
+        /// The name in the lookup.
+        name: PeerName,
+        /// The limit that is reached.
+        reason: Refusal,
+    },
 }
 
 /// Number of variants of [`ToServer`].
 const TO_SERVER_KINDS: u8 = 11;
 /// Number of variants of [`ToPeer`].
-const TO_PEER_KINDS: u8 = 14;
+const TO_PEER_KINDS: u8 = 16;
 
 impl<'a> ToServer<'a> {
     /// Decodes the body of a frame.
@@ -374,7 +428,8 @@ mod tests {
     fn the_kinds_are_counted_right() {
         let last = frame::frame(&ToServer::Ping { id: 0, names: Vec::new() });
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
-        let last = frame::frame(&ToPeer::Pong { id: 0, present: Vec::new() });
+        let name = "A".parse().expect("a good name");
+        let last = frame::frame(&ToPeer::Unwatched { name, reason: Refusal::SenderNames });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);
         assert_eq!(ToServer::decode(&[TO_SERVER_KINDS]), Err(BadFrame::UnknownKind(TO_SERVER_KINDS)));
         assert_eq!(ToServer::decode(&[]), Err(BadFrame::Malformed));

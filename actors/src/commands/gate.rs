@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use super::network::Network;
+
 /// The number of counts for addresses. Two addresses can share one, which matters only if together they reach the limit.
 const ADDRESS_COUNTS: usize = 1 << 16;
-
-/// The network part of an IPv6 address. A client that has one address of a network usually has all of them.
-const IPV6_NETWORK_BITS: u32 = 64;
 
 /// Counts the open connections. All threads share it; the counts are atomic.
 #[derive(Debug)]
@@ -97,10 +96,7 @@ impl Gate {
     }
 
     fn count_of(&self, address: IpAddr) -> Option<usize> {
-        let hash = match address.to_canonical() {
-            IpAddr::V4(address) => self.hasher.hash_one(address),
-            IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> IPV6_NETWORK_BITS),
-        };
+        let hash = self.hasher.hash_one(Network::of(address));
         usize::try_from(hash.checked_rem(self.by_address.len() as u64)?).ok()
     }
 }

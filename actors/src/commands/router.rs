@@ -8,6 +8,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
 
+use super::network::Network;
 use super::session::{Delivery, SessionId, SessionPort};
 use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
@@ -68,6 +69,8 @@ pub enum Command<P = SessionPort> {
         session: SessionId,
         /// Its card, already verified.
         card: Box<Card>,
+        /// From where it is connected.
+        network: Network,
         /// Where commands for the session go.
         port: P,
         /// Answered at once.
@@ -99,8 +102,8 @@ pub enum MemberCommand {
     Route(Vec<Run>),
     /// There is room again after a command could not be handed over.
     Drained,
-    /// The peer has taken stored envelopes; the store may drop them.
-    Taken(TakenStored),
+    /// The peer has taken the stored envelopes before this place; the store may drop them.
+    Taken(Ordinal),
     /// Asks for a card, now and whenever there is a newer one.
     Lookup(PeerName),
     /// Asks which of these peers are connected.
@@ -116,17 +119,6 @@ pub enum MemberCommand {
     Leave,
     /// The last command of a session: what its peer has not taken, in order.
     HandBack(Vec<Delivery>),
-}
-
-/// Stored envelopes that their recipient has taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TakenStored {
-    /// The first place that stays.
-    pub before: Ordinal,
-    /// How many.
-    pub envelopes: u64,
-    /// Their size in bytes.
-    pub bytes: u64,
 }
 
 /// A connection whose bytes are carried to another one.

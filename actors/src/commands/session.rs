@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wire::PeerName;
-use wire::protocol::Outcome;
+use wire::protocol::{Outcome, Refusal};
 
 use super::store::{Frames, Ordinal, Origin};
 use crate::runtime::{PollAddress, PollMailbox};
@@ -61,6 +61,8 @@ pub enum SessionCommand {
         /// Which of the peers in it are connected.
         present: Vec<PeerName>,
     },
+    /// The Router does not watch a name that its peer asked for, and why.
+    Unwatched(PeerName, Refusal),
 }
 
 /// Where the Router puts commands for a session; a test puts a model there.

@@ -6,18 +6,46 @@ use bytes::Bytes;
 use wire::PeerName;
 use wire::protocol::ServerId;
 
+use super::network::Network;
 use super::router::PeerKey;
 use super::session::SessionId;
 use crate::runtime::{Address, Reply, Unsent};
 
-/// Most envelopes that one mailbox holds: some weeks of a busy team, and quick to count when the server starts.
-pub const MAILBOX_ENVELOPES_MAX: u64 = 100_000;
-/// Most bytes that one mailbox holds.
-pub const MAILBOX_BYTES_MAX: u64 = 256 << 20;
-
 /// A place in a mailbox. The Router gives each envelope for a recipient the next one, whether it is stored or not, so
 /// that what comes back from a broken session is put where it belongs.
 pub type Ordinal = u64;
+
+/// Whose mail it is: what a sender, and all senders of a network together, may have stored is limited.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sender {
+    /// Its name, folded.
+    pub name: PeerName,
+    /// From where it was connected.
+    pub network: Network,
+}
+
+impl Sender {
+    /// Stands for the sender of mail whose sender is not known: the recipient itself.
+    pub fn of_nobody(recipient: &PeerName) -> Self {
+        Self { name: recipient.folded(), network: Network::UNKNOWN }
+    }
+}
+
+/// An amount of mail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many envelopes.
+    pub envelopes: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.envelopes += other.envelopes;
+        self.bytes += other.bytes;
+    }
+}
 
 /// What came from one session in one go, to be told when it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +83,11 @@ impl Frames {
         })
     }
 
+    /// Their number and size.
+    pub fn amount(&self) -> Amount {
+        Amount { envelopes: self.count(), bytes: self.bytes.len() as u64 }
+    }
+
     /// Drops the first `count`.
     pub fn skip(mut self, count: usize) -> Self {
         let cut: usize = self.lengths.drain(..count).map(|l| l as usize).sum();
@@ -87,6 +120,10 @@ pub enum Command {
         first: Ordinal,
         /// What to keep.
         frames: Frames,
+        /// Whose mail it is.
+        sender: Sender,
+        /// When it was accepted, in seconds since 1970.
+        at: u64,
         /// Whom to tell.
         origin: Origin,
     },
@@ -101,13 +138,33 @@ pub enum Command {
         /// Which places: not those of envelopes that are put after this was asked.
         places: Range<Ordinal>,
     },
-    /// Drops everything before a place.
+    /// Drops what is at some places; see [`Completion::Forgotten`].
     Forget {
         /// The recipient, folded.
         name: PeerName,
-        /// The first that stays.
-        before: Ordinal,
+        /// Which places.
+        places: Range<Ordinal>,
     },
+    /// Looks for mail that is too old, a part of all mail at a time; see [`Completion::Swept`].
+    Sweep {
+        /// Where the part begins: where the last one ended.
+        from: Option<(PeerName, Ordinal)>,
+        /// Mail that was accepted before this time is too old, in seconds since 1970.
+        before: u64,
+    },
+}
+
+/// Mail of one sender that is too old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The recipient, folded.
+    pub name: PeerName,
+    /// Its places.
+    pub places: Range<Ordinal>,
+    /// Who sent it.
+    pub sender: Sender,
+    /// The frame that tells the sender which messages are dropped; none if there are no messages among the envelopes.
+    pub notice: Option<Frames>,
 }
 
 /// What has become of a command.
@@ -119,11 +176,11 @@ pub enum Completion {
         name: PeerName,
         /// Whom to tell.
         origin: Origin,
-        /// How many envelopes.
-        count: u64,
-        /// Their size in bytes.
-        bytes: u64,
-        /// Whether they are on disk.
+        /// Whose mail it is.
+        sender: Sender,
+        /// How much it is.
+        amount: Amount,
+        /// Whether it is on disk.
         stored: bool,
     },
     /// What was in the mailbox.
@@ -135,6 +192,20 @@ pub enum Completion {
         /// What was found, in order: envelopes whose places follow one another lie together behind the first place. And
         /// from where on to read next, or nothing if that was all. Nothing at all if it could not be read.
         found: Option<(Mail, Option<Ordinal>)>,
+    },
+    /// Mail is no longer on disk. Not told if it could not be dropped.
+    Forgotten {
+        /// The recipient, folded.
+        name: PeerName,
+        /// How much of whose mail it was.
+        amounts: Vec<(Sender, Amount)>,
+    },
+    /// A part of all mail has been looked through.
+    Swept {
+        /// What is too old.
+        overdue: Vec<Overdue>,
+        /// Where the next part begins; none at the end.
+        next: Option<(PeerName, Ordinal)>,
     },
     /// A card is on disk, or could not be written.
     Card {
@@ -161,10 +232,8 @@ pub struct Inventory {
 pub struct MailboxSize {
     /// The recipient, folded.
     pub name: PeerName,
-    /// How many envelopes.
-    pub envelopes: u64,
-    /// Their size in bytes.
-    pub bytes: u64,
+    /// How much of whose mail is in it, by sender.
+    pub amounts: Vec<(Sender, Amount)>,
     /// The place after the last.
     pub end: Ordinal,
 }

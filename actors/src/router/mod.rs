@@ -4,6 +4,8 @@
 //! into. `core` decides, without threads, sockets or a clock; `shell` owns the thread.
 
 mod core;
+mod ledger;
+mod mail;
 mod presence;
 mod shell;
 mod splice;

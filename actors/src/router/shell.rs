@@ -11,6 +11,7 @@ use crate::commands::index::{IndexHandle, Presence};
 use crate::commands::router::{Command, PresencePort, RouterHandle};
 use crate::commands::session::SessionPort;
 use crate::commands::store::{Inventory, StoreHandle};
+use crate::config::PeerLimits;
 use crate::runtime::{Address, Answers, Mailbox, Now, Running, Shell, mailbox, start as start_actor};
 
 /// Room for commands: a batch from each of a thousand sessions. Sessions wait, and stop reading, while it is full.
@@ -58,12 +59,13 @@ impl PresencePort for PresenceOutbox {
 /// When the system gives no thread.
 pub fn start(
     RouterMailbox { address, mailbox, completed: _ }: RouterMailbox,
+    limits: PeerLimits,
     inventory: Inventory,
     store: StoreHandle,
     index: IndexHandle,
 ) -> std::io::Result<Running<RouterHandle>> {
     let handle = RouterHandle { address: address.clone(), server: inventory.server };
-    let router = Router::new(inventory, store, PresenceOutbox::new(index));
+    let router = Router::new(limits, inventory, store, PresenceOutbox::new(index));
     start_actor("router", (address, mailbox), handle, router, RouterShell { out: () })
 }
 
@@ -79,7 +81,8 @@ impl Shell for RouterShell {
     }
 
     fn settle(&mut self, router: &mut Self::Core, now: Now) -> Option<Instant> {
-        (!router.catch_up()).then(|| now.instant + RETRY)
+        let retry = (!router.catch_up()).then(|| now.instant + RETRY);
+        retry.into_iter().chain(router.sweep(now)).min()
     }
 
     fn end(&mut self, router: &mut Self::Core) {

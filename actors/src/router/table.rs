@@ -11,12 +11,11 @@ use wire::digest::Fingerprint;
 use wire::name::NAME_BYTES_MAX;
 use wire::protocol::KnownPeer;
 
+use crate::commands::network::Network;
 use crate::commands::router::{Member, PeerKey};
 use crate::commands::session::{SessionCommand, SessionId};
-use crate::commands::store::Ordinal;
+use crate::commands::store::{Ordinal, Sender};
 
-/// Most names without an owner that mail is kept for or that are waited for: anybody can make such names up.
-const STRANGERS_MAX: usize = 10_000;
 /// Most names in all; each costs about 2 KB of memory.
 const PEERS_MAX: usize = 1_000_000;
 /// Most peers in the answer to "who".
@@ -88,8 +87,12 @@ pub(super) struct Peer<P> {
     pub(super) next: Ordinal,
     /// The place after the last one in the store.
     pub(super) stored_end: Ordinal,
-    pub(super) envelopes: u64,
-    pub(super) bytes: u64,
+    /// What the mail in the store takes up of a quota; see [`super::ledger::cost`].
+    pub(super) mail_bytes: u64,
+    /// From where it was last connected.
+    pub(super) network: Network,
+    /// For whom the Router has noted this name, as long as nobody has joined under it.
+    noted_for: Option<Sender>,
     /// Who wants to see the card when it changes.
     pub(super) watchers: Vec<Member>,
 }
@@ -104,8 +107,9 @@ impl<P> Peer<P> {
             parting: 0,
             next: 0,
             stored_end: 0,
-            envelopes: 0,
-            bytes: 0,
+            mail_bytes: 0,
+            network: Network::UNKNOWN,
+            noted_for: None,
             watchers: Vec::new(),
         }
     }
@@ -116,6 +120,11 @@ impl<P> Peer<P> {
 
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// As whose its mail is counted.
+    pub(super) fn sender(&self) -> Sender {
+        Sender { name: self.folded.clone(), network: self.network }
     }
 
     /// The store has written the card, or has failed to.
@@ -161,8 +170,6 @@ impl<P> Peer<P> {
 pub(super) struct Table<P> {
     by_name: HashMap<Box<str>, PeerKey>,
     peers: Vec<Peer<P>>,
-    /// Names of nobody.
-    strangers: usize,
     /// Places in `peers` that nobody has any more.
     vacant: Vec<PeerKey>,
     /// Those with a known owner in the order in which they are told: who is here first, then by name. Kept in order all the
@@ -177,7 +184,6 @@ impl<P> Default for Table<P> {
         Self {
             by_name: HashMap::new(),
             peers: Vec::new(),
-            strangers: 0,
             vacant: Vec::new(),
             listed: BTreeSet::new(),
             known: None,
@@ -213,10 +219,11 @@ impl<P> Table<P> {
         found.or_else(|| (self.by_name.len() < PEERS_MAX).then(|| self.insert(name.clone())))
     }
 
-    /// The place of a name that somebody else uses; none if there are too many that nobody has joined under.
-    pub(super) fn find_or_note(&mut self, name: &PeerName) -> Option<PeerKey> {
-        let found = self.find(name.as_str());
-        found.or_else(|| (self.strangers < STRANGERS_MAX).then(|| self.insert(name.clone())))
+    /// The place of a name that nobody has joined under, noted for a sender.
+    pub(super) fn note(&mut self, name: &PeerName, sender: Sender) -> PeerKey {
+        let key = self.find_or_insert(name);
+        self.peer(key).noted_for = Some(sender);
+        key
     }
 
     fn insert(&mut self, name: PeerName) -> PeerKey {
@@ -229,14 +236,16 @@ impl<P> Table<P> {
             self.peers.push(peer);
             PeerKey(u32::try_from(self.peers.len() - 1).expect("there are at most a million peers"))
         };
-        self.strangers += 1;
         self.by_name.insert(folded, key);
         key
     }
 
-    /// Gives a name to an owner, from now on.
-    pub(super) fn set_owner(&mut self, key: PeerKey, owner: Owner) {
-        self.relist(key, |peer| peer.owner = owner);
+    /// Gives a name to an owner, from now on. Returns for whom it was noted.
+    pub(super) fn set_owner(&mut self, key: PeerKey, owner: Owner) -> Option<Sender> {
+        self.relist(key, |peer| {
+            peer.owner = owner;
+            peer.noted_for.take()
+        })
     }
 
     /// A peer comes, under its name as it writes it.
@@ -257,32 +266,29 @@ impl<P> Table<P> {
     fn relist<T>(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer<P>) -> T) -> T {
         let peer = &mut self.peers[key.0 as usize];
         let entry = |peer: &Peer<P>| (peer.presence.is_none(), peer.name.clone(), key);
-        match peer.owner {
-            Owner::Nobody => self.strangers -= 1,
-            Owner::Unreadable => {}
-            Owner::Known { .. } => drop(self.listed.remove(&entry(peer))),
+        if matches!(peer.owner, Owner::Known { .. }) {
+            self.listed.remove(&entry(peer));
         }
         let result = change(peer);
-        match peer.owner {
-            Owner::Nobody => self.strangers += 1,
-            Owner::Unreadable => {}
-            Owner::Known { .. } => drop(self.listed.insert(entry(peer))),
+        if matches!(peer.owner, Owner::Known { .. }) {
+            self.listed.insert(entry(peer));
         }
         self.known = None;
         result
     }
 
-    /// Forgets a name that nobody owns, waits for or has mail for.
-    pub(super) fn forget_if_unused(&mut self, key: PeerKey) {
+    /// Forgets a name that nobody owns, waits for or has mail for. Returns for whom it was noted.
+    pub(super) fn forget_if_unused(&mut self, key: PeerKey) -> Option<Sender> {
         let peer = self.peer(key);
         let is_unused =
-            matches!(peer.owner, Owner::Nobody) && peer.watchers.is_empty() && peer.envelopes == 0;
+            matches!(peer.owner, Owner::Nobody) && peer.watchers.is_empty() && peer.mail_bytes == 0;
         let folded = peer.folded.clone();
-        if is_unused && self.by_name.get(folded.as_str()) == Some(&key) {
-            self.by_name.remove(folded.as_str());
-            self.strangers -= 1;
-            self.vacant.push(key);
+        if !is_unused || self.by_name.get(folded.as_str()) != Some(&key) {
+            return None;
         }
+        self.by_name.remove(folded.as_str());
+        self.vacant.push(key);
+        self.peer(key).noted_for.take()
     }
 
     /// Who is known: the first in the order in which they are told.

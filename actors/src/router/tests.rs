@@ -14,10 +14,15 @@ use wire::card::Card;
 use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::{KnownPeer, Refusal};
 
+use super::ledger::Usage;
 use super::*;
-use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run, TakenStored};
+use crate::commands::network::Network;
+use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
-use crate::commands::store::{self, Completion, Frames, Inventory, Mail, Ordinal, StorePort};
+use crate::commands::store::{
+    self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Overdue, Sender, StorePort,
+};
+use crate::config::{PeerLimits, Quota};
 use crate::runtime::{Core as _, Now, reply};
 use wire::protocol::Outcome;
 
@@ -38,6 +43,18 @@ fn card_of_another(name: &str) -> Card {
     let identity = IdentityKey::generate(2048, &mut rand::rng()).expect("a good size");
     let encryption = EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size");
     Card::issue(name.parse().expect("a good name"), &identity, encryption.public(), 1, &mut rand::rng())
+}
+
+fn name(text: &str) -> PeerName {
+    text.parse().expect("a good name")
+}
+
+fn network(last: u8) -> Network {
+    Network::of(std::net::Ipv4Addr::new(10, 0, 0, last).into())
+}
+
+fn sender(text: &str) -> Sender {
+    Sender { name: name(text), network: network(1) }
 }
 
 /// A session without a connection.
@@ -70,10 +87,22 @@ impl Port for FakePort {
 /// A store that does everything at once and tells it when the test says so.
 #[derive(Default)]
 struct FakeStore {
-    mail: BTreeMap<(String, Ordinal), Bytes>,
+    mail: BTreeMap<(String, Ordinal), Stored>,
     cards: BTreeMap<String, Vec<u8>>,
     completions: VecDeque<Completion>,
     is_full: bool,
+}
+
+struct Stored {
+    frame: Bytes,
+    sender: Sender,
+    at: u64,
+}
+
+impl Stored {
+    fn amount(&self) -> Amount {
+        Amount { envelopes: 1, bytes: self.frame.len() as u64 }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -87,24 +116,39 @@ impl FakeStore {
                 reply.answer(());
                 self.completions.push_back(Completion::Card { peer, written: true });
             }
-            store::Command::Put { name, first, frames, origin } => {
+            store::Command::Put { name, first, frames, sender, at, origin } => {
                 for (ordinal, frame) in (first..).zip(frames.iter()) {
-                    self.mail.insert((name.to_string(), ordinal), frame);
+                    let stored = Stored { frame, sender: sender.clone(), at };
+                    self.mail.insert((name.to_string(), ordinal), stored);
                 }
-                let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
-                self.completions.push_back(Completion::Put { name, origin, count, bytes, stored: true });
+                let amount = frames.amount();
+                self.completions.push_back(Completion::Put { name, origin, sender, amount, stored: true });
             }
             store::Command::Fetch { name, peer, session, places } => {
                 let range = (name.to_string(), places.start)..(name.to_string(), places.end);
-                let mut found = self.mail.range(range).map(|((_, ordinal), frame)| (*ordinal, frame.clone()));
+                let mut found =
+                    self.mail.range(range).map(|((_, ordinal), stored)| (*ordinal, stored.frame.clone()));
                 let mail: Mail =
                     found.by_ref().take(2).map(|(ordinal, frame)| (ordinal, one(frame))).collect();
                 let next = found.next().map(|(ordinal, _)| ordinal);
                 self.completions.push_back(Completion::Fetched { peer, session, found: Some((mail, next)) });
             }
-            store::Command::Forget { name, before } => {
-                let name = name.to_string();
-                self.mail.retain(|(owner, ordinal), _| *owner != name || *ordinal >= before);
+            store::Command::Forget { name, places } => {
+                let range = (name.to_string(), places.start)..(name.to_string(), places.end);
+                let gone = self.mail.extract_if(range, |_, _| true);
+                let amounts = gone.map(|(_, stored)| (stored.sender.clone(), stored.amount())).collect();
+                self.completions.push_back(Completion::Forgotten { name, amounts });
+            }
+            store::Command::Sweep { before, .. } => {
+                let overdue = self.mail.iter().filter(|(_, stored)| stored.at < before);
+                let overdue = overdue.map(|((name, ordinal), stored)| Overdue {
+                    name: name.parse().expect("a good name"),
+                    places: *ordinal..ordinal + 1,
+                    sender: stored.sender.clone(),
+                    notice: Some(one(Bytes::from(format!("expired: {:?}", stored.frame)))),
+                });
+                let overdue = overdue.collect();
+                self.completions.push_back(Completion::Swept { overdue, next: None });
             }
         }
     }
@@ -169,8 +213,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_limits(PeerLimits::default())
+    }
+
+    fn with_limits(limits: PeerLimits) -> Self {
         let store = FakeStorePort::default();
-        let router = Router::new(Inventory::default(), store.clone(), Deaf);
+        let router = Router::new(limits, Inventory::default(), store.clone(), Deaf);
         let peers = ["A", "B", "C"]
             .map(|name| FakePeer { name, session: None, sent: 0, taken: Vec::new() })
             .into_iter()
@@ -188,7 +236,8 @@ impl World {
         let session = self.next_session;
         self.next_session += 1;
         let card = Box::new(card_of(self.peers[at].name));
-        self.handle(Command::Join { session, card, port: port.clone(), reply });
+        let network = network(1);
+        self.handle(Command::Join { session, card, network, port: port.clone(), reply });
         let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
         let member = Member { peer: joined.peer, session };
         let joint = Joint { member, port, sent: 0, open: BTreeMap::new(), untaken: VecDeque::new() };
@@ -245,14 +294,12 @@ impl World {
                 peer.taken.push(String::from_utf8(frame.to_vec()).expect("the test sends text"));
             }
             if delivery.is_stored {
-                let (count, bytes) = (delivery.frames.count(), delivery.frames.bytes.len() as u64);
-                let (_, envelopes, size) = stored.unwrap_or((0, 0, 0));
-                stored = Some((delivery.first + count, envelopes + count, size + bytes));
+                stored = Some(delivery.first + delivery.frames.count());
             }
         }
-        if let Some((before, envelopes, bytes)) = stored {
+        if let Some(before) = stored {
             let by = joint.member;
-            self.handle(Command::From(by, MemberCommand::Taken(TakenStored { before, envelopes, bytes })));
+            self.handle(Command::From(by, MemberCommand::Taken(before)));
         }
     }
 
@@ -383,6 +430,7 @@ proptest! {
             }
         }
         prop_assert!(world.store.0.borrow().mail.is_empty(), "taken mail stays in the store");
+        prop_assert_eq!(world.router.ledger.all(), Usage::default(), "what was taken is counted no more");
     }
 }
 
@@ -392,26 +440,26 @@ fn a_name_has_one_owner_whatever_the_case() {
     world.join(0);
     let (reply, pending) = reply();
     let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
-    world.handle(Command::Join { session: 99, card, port, reply });
+    world.handle(Command::Join { session: 99, card, network: network(2), port, reply });
     let answer = pending.wait(SOON).expect("it is answered at once");
     assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
 }
 
 #[test]
 fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
-    let mailbox =
-        store::MailboxSize { name: "b".parse().expect("a good name"), envelopes: 2, bytes: 20, end: 2 };
+    let amounts = vec![(sender("a"), Amount { envelopes: 2, bytes: 20 })];
+    let mailbox = store::MailboxSize { name: name("b"), amounts, end: 2 };
     let inventory = Inventory {
         cards: vec![("b".parse().expect("a good name"), b"not a card".to_vec())],
         mailboxes: vec![mailbox],
         ..Inventory::default()
     };
     let mut world = World::new();
-    world.router = Router::new(inventory, world.store.clone(), Deaf);
+    world.router = Router::new(PeerLimits::default(), inventory, world.store.clone(), Deaf);
     for card in [card_of("B"), card_of_another("b")] {
         let (reply, pending) = reply();
         let port = FakePort::default();
-        world.handle(Command::Join { session: 9, card: Box::new(card), port, reply });
+        world.handle(Command::Join { session: 9, card: Box::new(card), network: network(2), port, reply });
         assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
     }
     // Its mail still comes behind what is there, and a message that cannot be stored does not free the name.
@@ -421,7 +469,7 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
     assert_eq!(mail, [("b".to_owned(), 2)]);
     let (reply, pending) = reply();
     let card = Box::new(card_of_another("B"));
-    world.handle(Command::Join { session: 10, card, port: FakePort::default(), reply });
+    world.handle(Command::Join { session: 10, card, network: network(2), port: FakePort::default(), reply });
     assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
 }
 
@@ -482,20 +530,151 @@ fn requests_are_of_the_moment() {
     assert!(world.store.0.borrow().mail.is_empty());
 }
 
+/// Sends one envelope and says what became of it at once; nothing if it went to the store.
+fn route_one(world: &mut World, at: usize, to: &str, bytes: &'static [u8]) -> Option<Outcome> {
+    let joint = world.peers[at].session.as_mut().expect("it has joined");
+    let (from, port, first) = (joint.member, joint.port.clone(), joint.sent);
+    joint.sent += 1;
+    let run = Run { to: name(to), kept: true, first, frames: one(Bytes::from_static(bytes)) };
+    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
+    let told = port.0.borrow_mut().mailbox.pop_front();
+    told.map(|command| match command {
+        SessionCommand::Routed { outcome, .. } => outcome,
+        other => panic!("{other:?}"),
+    })
+}
+
+const KIB: u64 = 1 << 10;
+
 #[test]
 fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
-    let mut world = World::new();
+    // Room for two envelopes, each of which counts 1 KiB and its size.
+    let limits = PeerLimits { mail_bytes_per_recipient: 2 * KIB + 20, ..PeerLimits::default() };
+    let mut world = World::with_limits(limits);
     world.join(0);
-    let joint = world.peers[0].session.as_ref().expect("it has joined");
-    let (from, port) = (joint.member, joint.port.clone());
-    let count = usize::try_from(store::MAILBOX_ENVELOPES_MAX).expect("it fits") + 1;
-    let frames = Frames { lengths: vec![1; count], bytes: vec![0; count].into() };
-    let run = Run { to: "B".parse().expect("a good name"), kept: true, first: 0, frames };
-    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
-    let outcome = Outcome::Refused(Refusal::MailboxFull);
-    let told = port.0.borrow_mut().mailbox.pop_front();
-    assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: count as u64, outcome }));
-    assert!(world.store.0.borrow().mail.is_empty());
+    world.join(1);
+    assert_eq!(route_one(&mut world, 0, "X", b"ten bytes."), None);
+    assert_eq!(route_one(&mut world, 1, "X", b"ten bytes."), None);
+    let full = Some(Outcome::Refused(Refusal::MailboxFull));
+    assert_eq!(route_one(&mut world, 0, "X", b"1"), full);
+    assert_eq!(world.store.0.borrow().mail.len(), 2);
+    world.complete(2);
+}
+
+#[test]
+fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
+    let mail_bytes = Quota { per_sender: 3 * KIB + 3, per_address: 100 * KIB, in_all: 100 * KIB };
+    let mut world = World::with_limits(PeerLimits { mail_bytes, ..PeerLimits::default() });
+    world.join(0);
+    world.join(1);
+    for to in ["X", "Y", "Z"] {
+        assert_eq!(route_one(&mut world, 0, to, b"1"), None);
+    }
+    let full = Some(Outcome::Refused(Refusal::SenderFull));
+    assert_eq!(route_one(&mut world, 0, "X", b"1"), full, "whoever it is for");
+    assert_eq!(route_one(&mut world, 1, "X", b"1"), None, "others have their own share");
+    // What is delivered makes room, also if the store forgets only a part of it.
+    world.router.handle(
+        Now::read(),
+        Command::Completed(Completion::Forgotten {
+            name: name("x"),
+            amounts: vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })],
+        }),
+        &mut (),
+    );
+    world.complete(usize::MAX);
+    world.peers[0].session.as_ref().expect("it has joined").port.0.borrow_mut().mailbox.clear();
+    assert_eq!(route_one(&mut world, 0, "Y", b"1"), None);
+}
+
+/// The next thing that the session of a peer is told.
+fn next_told(world: &World, at: usize) -> Option<SessionCommand> {
+    let joint = world.peers[at].session.as_ref().expect("it has joined");
+    joint.port.0.borrow_mut().mailbox.pop_front()
+}
+
+fn look_up(world: &mut World, at: usize, text: &str) -> [Option<SessionCommand>; 2] {
+    let by = world.peers[at].session.as_ref().expect("it has joined").member;
+    world.handle(Command::From(by, MemberCommand::Lookup(name(text))));
+    [next_told(world, at), next_told(world, at)]
+}
+
+#[test]
+fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
+    let waiting_names = Quota { per_sender: 3, per_address: 100, in_all: 100 };
+    let limits = PeerLimits { waiting_names, ..PeerLimits::default() };
+    let mut world = World::with_limits(limits.clone());
+    world.join(0);
+    world.join(1);
+    for to in ["X", "Y", "Z"] {
+        assert_eq!(route_one(&mut world, 0, to, b"1"), None);
+    }
+    let full = Some(Outcome::Refused(Refusal::SenderNames));
+    assert_eq!(route_one(&mut world, 0, "W", b"1"), full);
+    assert_eq!(route_one(&mut world, 0, "B", b"1"), Some(Outcome::Relayed), "who has joined takes no place");
+    let unknown = |text: &str| Some(SessionCommand::Unknown(name(text)));
+    let unwatched = Some(SessionCommand::Unwatched(name("W"), Refusal::SenderNames));
+    assert_eq!(look_up(&mut world, 0, "W"), [unknown("W"), unwatched.clone()]);
+    next_told(&world, 1);
+    assert_eq!(look_up(&mut world, 1, "V"), [unknown("V"), None], "others have their own places");
+    assert_eq!(look_up(&mut world, 0, "V"), [unknown("V"), None], "a place is taken up once");
+
+    // The places are still those of their sender after a restart, and free again when one of them joins.
+    let amounts = vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })];
+    let mailboxes =
+        ["c", "y", "z"].map(|text| store::MailboxSize { name: name(text), amounts: amounts.clone(), end: 1 });
+    let inventory = Inventory { mailboxes: mailboxes.into(), ..Inventory::default() };
+    let mut world = World::with_limits(limits.clone());
+    world.router = Router::new(limits, inventory, world.store.clone(), Deaf);
+    world.join(0);
+    world.join(1);
+    assert_eq!(look_up(&mut world, 0, "W"), [unknown("W"), unwatched]);
+    assert_eq!(look_up(&mut world, 1, "W"), [unknown("W"), None]);
+    world.join(2);
+    assert_eq!(look_up(&mut world, 0, "U"), [unknown("U"), None]);
+}
+
+#[test]
+fn a_session_that_watches_too_many_names_is_told() {
+    let mut world = World::with_limits(PeerLimits { watched_names: 1, ..PeerLimits::default() });
+    world.join(0);
+    world.join(1);
+    assert!(matches!(look_up(&mut world, 0, "B"), [Some(SessionCommand::Card(_)), None]));
+    let unwatched = Some(SessionCommand::Unwatched(name("X"), Refusal::Watching));
+    assert_eq!(look_up(&mut world, 0, "X"), [Some(SessionCommand::Unknown(name("X"))), unwatched]);
+    assert_eq!(world.router.ledger.all(), Usage::default(), "what is not watched takes no place");
+}
+
+#[test]
+fn old_mail_is_dropped_and_its_sender_is_told_now_or_when_it_joins() {
+    const LIFETIME: Duration = Duration::from_secs(1000);
+    let mut world = World::with_limits(PeerLimits { mail_lifetime: LIFETIME, ..PeerLimits::default() });
+    let start = Now::read();
+    let after = |seconds| {
+        let more = Duration::from_secs(seconds);
+        Now { instant: start.instant + more, time: start.time + more }
+    };
+    assert_eq!(world.router.sweep(start), None, "there is no mail");
+    world.join(0);
+    world.join(1);
+    assert_eq!(route_one(&mut world, 0, "X", b"by A"), None);
+    assert_eq!(route_one(&mut world, 1, "X", b"by B"), None);
+    world.complete(usize::MAX);
+    world.leave(1);
+    let due = world.router.sweep(start).expect("there is mail");
+    assert!(due <= start.instant + LIFETIME / 50, "it is looked at often enough");
+    assert_eq!(world.router.sweep(after(900)), None, "it asks the store");
+    world.complete(usize::MAX);
+    assert_eq!(world.store.0.borrow().mail.len(), 2, "not old enough");
+    assert_eq!(world.router.sweep(after(1002)), None, "it asks the store");
+    world.complete(usize::MAX);
+    let told: Vec<_> = std::iter::from_fn(|| next_told(&world, 0)).collect();
+    let Some(SessionCommand::Deliver(notice)) = told.last() else { panic!("{told:?}") };
+    assert_eq!(&notice.frames.bytes[..], b"expired: b\"by A\"");
+    // What is left is the notice for B.
+    world.settle();
+    assert_eq!(world.peers[1].taken, ["expired: b\"by B\""]);
+    assert_eq!(world.router.ledger.all(), Usage::default());
 }
 
 #[test]

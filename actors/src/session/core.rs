@@ -189,7 +189,10 @@ impl Session {
                         transmissions.routed(first, count, outcome);
                     }
                 }
-                SessionCommand::Card(_) | SessionCommand::Unknown(_) | SessionCommand::Pong { .. } => {}
+                SessionCommand::Card(_)
+                | SessionCommand::Unknown(_)
+                | SessionCommand::Unwatched(..)
+                | SessionCommand::Pong { .. } => {}
             }
         }
         untaken
@@ -421,6 +424,9 @@ impl Session {
             SessionCommand::Unknown(name) => self.outgoing.push_message(&ToPeer::Unknown { name }),
             SessionCommand::Pong { id, present } => {
                 self.outgoing.push_message(&ToPeer::Pong { id, present });
+            }
+            SessionCommand::Unwatched(name, reason) => {
+                self.outgoing.push_message(&ToPeer::Unwatched { name, reason });
             }
         }
     }

@@ -16,6 +16,7 @@ use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
 use super::{Services, splice};
 use crate::commands::index::AskerSees;
+use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionId, SessionMailbox};
 use crate::handover::PeerJob;
@@ -150,7 +151,8 @@ impl SessionShell<'_> {
             return self.take_in(Input::Joined(None));
         };
         let (reply, pending) = reply();
-        let join = Command::Join { session: self.id, card, port, reply };
+        let network = Network::of(self.session.seen_at());
+        let join = Command::Join { session: self.id, card, network, port, reply };
         self.mailbox = Some(mailbox);
         let answer: Option<Result<Joined, JoinRefused>> =
             self.services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok());

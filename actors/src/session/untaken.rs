@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::commands::router::TakenStored;
 use crate::commands::session::Delivery;
-use crate::commands::store::Origin;
+use crate::commands::store::{Ordinal, Origin};
 
 /// What a delivery costs besides its bytes: so many small ones are bounded too.
 const DELIVERY_COST_BYTES: usize = 256;
@@ -34,37 +33,33 @@ impl Untaken {
         self.deliveries.push_back(delivery);
     }
 
-    /// The peer has taken the first `count` envelopes of this session.
-    pub(super) fn take(&mut self, count: u64) -> Result<Option<TakenStored>, BadCount> {
+    /// The peer has taken the first `count` envelopes of this session. Gives the place behind the last stored one that it has
+    /// taken now.
+    pub(super) fn take(&mut self, count: u64) -> Result<Option<Ordinal>, BadCount> {
         if count > self.delivered || count < self.taken {
             return Err(BadCount);
         }
-        let mut stored: Option<TakenStored> = None;
+        let mut stored_before = None;
         while self.taken < count {
             let front = self.deliveries.pop_front().expect("what was delivered and not taken is here");
             let taken = (count - self.taken).min(front.frames.count());
-            let (first, is_stored, before) = (front.first, front.is_stored, front.frames.bytes.len());
-            let rest = front.frames.count() - taken;
-            let mut left = 0;
-            if rest > 0 {
+            let (first, is_stored) = (front.first, front.is_stored);
+            self.bytes -= front.frames.bytes.len();
+            if taken < front.frames.count() {
                 let skip =
                     usize::try_from(taken).expect("a delivery has as many envelopes as its Vec of lengths");
                 let frames = front.frames.skip(skip);
-                left = frames.bytes.len();
+                self.bytes += frames.bytes.len();
                 // What comes back later is named by its own number at its sender.
                 let origin = Origin { first: front.origin.first + taken, ..front.origin };
                 self.deliveries.push_front(Delivery { first: first + taken, origin, frames, ..front });
             }
             self.taken += taken;
-            self.bytes -= before - left;
             if is_stored {
-                let sum = stored.get_or_insert(TakenStored { before: 0, envelopes: 0, bytes: 0 });
-                sum.before = first + taken;
-                sum.envelopes += taken;
-                sum.bytes += (before - left) as u64;
+                stored_before = Some(first + taken);
             }
         }
-        Ok(stored)
+        Ok(stored_before)
     }
 
     /// All that was not taken.
@@ -77,7 +72,7 @@ impl Untaken {
 mod tests {
     use super::*;
     use crate::commands::router::PeerKey;
-    use crate::commands::store::{Frames, Ordinal};
+    use crate::commands::store::Frames;
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
         let bytes: Vec<u8> = (0..lengths.iter().sum::<u32>()).map(|_| 7).collect();
@@ -91,8 +86,8 @@ mod tests {
         let mut untaken = Untaken::default();
         untaken.delivered(delivery(5, true, &[10, 20]));
         untaken.delivered(delivery(7, false, &[30, 40, 50]));
-        assert_eq!(untaken.take(1), Ok(Some(TakenStored { before: 6, envelopes: 1, bytes: 10 })));
-        assert_eq!(untaken.take(3), Ok(Some(TakenStored { before: 7, envelopes: 1, bytes: 20 })));
+        assert_eq!(untaken.take(1), Ok(Some(6)));
+        assert_eq!(untaken.take(3), Ok(Some(7)));
         assert_eq!(untaken.bytes, 90);
         assert_eq!(untaken.take(3), Ok(None));
         assert_eq!(untaken.take(6), Err(BadCount));

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use wire::PeerName;
 
-use crate::commands::store::{Command, Completion, Frames, Mail, Ordinal};
+use crate::commands::store::{Amount, Command, Completion, Frames, Mail, Ordinal, Overdue, Sender};
 use crate::runtime::{Core, Now};
 
 /// Most bytes that one fetch reads: a few dozen milliseconds of a slow link, so that a mailbox is handed over in steps.
@@ -16,16 +16,22 @@ const FETCH_BYTES: usize = 256 << 10;
 pub enum Write<'a> {
     /// Keeps a card under a folded name.
     Card(&'a PeerName, &'a [u8]),
-    /// Keeps envelopes from a place on.
-    Mail(&'a PeerName, Ordinal, &'a Frames),
-    /// Drops what is before a place.
-    Forget(&'a PeerName, Ordinal),
+    /// Keeps envelopes of a sender, accepted at a time, from a place on.
+    Mail(&'a PeerName, Ordinal, &'a Frames, &'a Sender, u64),
+    /// Drops what is at some places.
+    Forget(&'a PeerName, Range<Ordinal>),
 }
+
+/// How much of whose mail was dropped by one [`Write::Forget`].
+pub type Forgotten = Vec<(Sender, Amount)>;
+
+/// What is too old, and where to look on.
+pub type Swept = (Vec<Overdue>, Option<(PeerName, Ordinal)>);
 
 /// The disk. A test or a simulation puts a model there.
 pub trait MailDisk {
-    /// Does all of it or nothing. True when it is on the disk.
-    fn commit(&mut self, writes: &[Write<'_>]) -> bool;
+    /// Does all of it or nothing. When it is on the disk, says what each [`Write::Forget`] has dropped; none if the disk fails.
+    fn commit(&mut self, writes: &[Write<'_>]) -> Option<Vec<Forgotten>>;
 
     /// Reads places of a mailbox until `bytes_max` are passed. The second value says from where on to read next, and is none
     /// when that was all. None if the disk fails.
@@ -35,6 +41,9 @@ pub trait MailDisk {
         places: Range<Ordinal>,
         bytes_max: usize,
     ) -> Option<(Mail, Option<Ordinal>)>;
+
+    /// Looks for mail that was accepted before a time, in a bounded part of all mail. None if the disk fails.
+    fn sweep(&mut self, from: Option<&(PeerName, Ordinal)>, before: u64) -> Option<Swept>;
 }
 
 /// The store without its thread and file.
@@ -56,10 +65,12 @@ impl Store {
     /// Carries out all that has come since the last call. `tell` gets what the Router is told, in the order of the commands.
     pub fn flush(&mut self, disk: &mut impl MailDisk, mut tell: impl FnMut(Completion)) {
         let writes: Vec<Write> = self.batch.iter().filter_map(write_of).collect();
-        let written = writes.is_empty() || disk.commit(&writes);
+        let forgotten = if writes.is_empty() { Some(Vec::new()) } else { disk.commit(&writes) };
         drop(writes);
+        let written = forgotten.is_some();
+        let mut forgotten = forgotten.into_iter().flatten();
         for command in self.batch.drain(..) {
-            if let Some(completion) = complete(command, written, disk) {
+            if let Some(completion) = complete(command, written, &mut forgotten, disk) {
                 tell(completion);
             }
         }
@@ -69,13 +80,21 @@ impl Store {
 fn write_of(command: &Command) -> Option<Write<'_>> {
     match command {
         Command::PutCard { name, card, .. } => Some(Write::Card(name, card)),
-        Command::Put { name, first, frames, .. } => Some(Write::Mail(name, *first, frames)),
-        Command::Forget { name, before } => Some(Write::Forget(name, *before)),
-        Command::Fetch { .. } => None,
+        Command::Put { name, first, frames, sender, at, .. } => {
+            Some(Write::Mail(name, *first, frames, sender, *at))
+        }
+        Command::Forget { name, places } => Some(Write::Forget(name, places.clone())),
+        Command::Fetch { .. } | Command::Sweep { .. } => None,
     }
 }
 
-fn complete(command: Command, written: bool, disk: &mut impl MailDisk) -> Option<Completion> {
+/// `forgotten` has an entry for each [`Command::Forget`], in order, unless the disk has failed.
+fn complete(
+    command: Command,
+    written: bool,
+    forgotten: &mut impl Iterator<Item = Forgotten>,
+    disk: &mut impl MailDisk,
+) -> Option<Completion> {
     match command {
         Command::PutCard { peer, reply, .. } => {
             if written {
@@ -83,13 +102,19 @@ fn complete(command: Command, written: bool, disk: &mut impl MailDisk) -> Option
             }
             Some(Completion::Card { peer, written })
         }
-        Command::Put { name, frames, origin, .. } => {
-            let (count, bytes) = (frames.count(), frames.bytes.len() as u64);
-            Some(Completion::Put { name, origin, count, bytes, stored: written })
+        Command::Put { name, frames, sender, origin, .. } => {
+            Some(Completion::Put { name, origin, sender, amount: frames.amount(), stored: written })
         }
         Command::Fetch { name, peer, session, places } => {
             Some(Completion::Fetched { peer, session, found: disk.fetch(&name, places, FETCH_BYTES) })
         }
-        Command::Forget { .. } => None,
+        Command::Sweep { from, before } => {
+            // What could not be read is looked at in the next round.
+            let (overdue, next) = disk.sweep(from.as_ref(), before).unwrap_or_default();
+            Some(Completion::Swept { overdue, next })
+        }
+        Command::Forget { name, .. } => {
+            forgotten.next().map(|amounts| Completion::Forgotten { name, amounts })
+        }
     }
 }

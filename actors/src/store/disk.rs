@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 
 use durable::{Database, Error as StoreError, Options};
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableTable, Table, TableDefinition};
 use wire::PeerName;
 use wire::protocol::ServerId;
 
-use super::core::Write;
-use crate::commands::store::{Frames, Inventory, Mail, MailboxSize, Ordinal};
+use super::core::{Forgotten, Swept, Write};
+use super::parcel::{Notices, PARCELS, Parcel, ParcelValue, sender_of, unix_now};
+use crate::commands::store::{Amount, Frames, Inventory, Mail, MailboxSize, Ordinal, Overdue, Sender};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
@@ -19,6 +20,10 @@ pub(super) type MailKey = (&'static str, Ordinal);
 pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
 
 const SERVER_ID: &str = "server";
+
+/// Most parcels that one sweep looks at, and most that it finds: a few milliseconds, because mail is not written meanwhile.
+const SWEPT_PARCELS_MAX: usize = 2_000;
+const OVERDUE_PARCELS_MAX: usize = 100;
 
 pub(super) const OPTIONS: Options = Options {
     // Mail is written once and read at most once, so a larger cache of pages that were read gains nothing. redb uses up
@@ -39,7 +44,17 @@ impl Disk {
         let database = Database::open(path, OPTIONS)?;
         database.write(|write| {
             write.open_table(CARDS)?;
-            write.open_table(MAIL)?;
+            let (mail, mut parcels) = (write.open_table(MAIL)?, write.open_table(PARCELS)?);
+            if parcels.first()?.is_none() {
+                // Mail of a version that did not keep its senders, or nothing.
+                for entry in mail.iter()? {
+                    let (key, frame) = entry?;
+                    let bytes = frame.value().len() as u64;
+                    let sender = sender_of(frame.value(), key.value().0);
+                    let parcel = Parcel { sender, at: unix_now(), amount: Amount { envelopes: 1, bytes } };
+                    parcels.insert(key.value(), parcel.to_value())?;
+                }
+            }
             let mut meta = write.open_table(META)?;
             if meta.get(SERVER_ID)?.is_none() {
                 meta.insert(SERVER_ID, new_server_id.as_slice())?;
@@ -49,30 +64,65 @@ impl Disk {
         Ok(Self(database))
     }
 
-    /// Makes all changes in one transaction, which is on the disk when this returns.
+    /// Makes all changes in one transaction, which is on the disk when this returns. Says what each [`Write::Forget`] has
+    /// dropped.
     ///
     /// # Errors
     /// [`StoreError`]; see [`Database::write`].
-    pub fn write(&self, writes: &[Write<'_>]) -> Result<(), StoreError> {
+    pub fn write(&self, writes: &[Write<'_>]) -> Result<Vec<Forgotten>, StoreError> {
         self.0.write(|write| {
             let mut cards = write.open_table(CARDS)?;
             let mut mail = write.open_table(MAIL)?;
+            let mut parcels = write.open_table(PARCELS)?;
+            let mut forgotten = Vec::new();
             for step in writes {
                 match step {
                     Write::Card(name, card) => {
                         cards.insert(name.as_str(), *card)?;
                     }
-                    Write::Mail(name, first, frames) => {
+                    Write::Mail(name, first, frames, sender, at) => {
                         for (ordinal, frame) in (*first..).zip(frames.iter()) {
                             mail.insert((name.as_str(), ordinal), frame.as_ref())?;
                         }
+                        let parcel = Parcel { sender: (*sender).clone(), at: *at, amount: frames.amount() };
+                        parcels.insert((name.as_str(), *first), parcel.to_value())?;
                     }
-                    Write::Forget(name, before) => {
-                        mail.retain_in((name.as_str(), 0)..(name.as_str(), *before), |_, _| false)?;
+                    Write::Forget(name, places) => {
+                        forgotten.push(forget(&mut mail, &mut parcels, name, places)?);
                     }
                 }
             }
-            Ok(())
+            Ok(forgotten)
+        })
+    }
+
+    /// Looks for parcels that were accepted before a time, from a place on. See [`Swept`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn sweep(&self, from: Option<&(PeerName, Ordinal)>, before: u64) -> Result<Swept, StoreError> {
+        self.0.read(|read| {
+            let (mail, parcels) = (read.open_table(MAIL)?, read.open_table(PARCELS)?);
+            let from = from.map_or(("", 0), |(name, ordinal)| (name.as_str(), *ordinal));
+            let mut overdue = Vec::new();
+            for (looked_at, entry) in parcels.range(from..)?.enumerate() {
+                let (key, value) = entry?;
+                let (Ok(name), first) = (key.value().0.parse::<PeerName>(), key.value().1) else { continue };
+                if looked_at == SWEPT_PARCELS_MAX || overdue.len() == OVERDUE_PARCELS_MAX {
+                    return Ok((overdue, Some((name, first))));
+                }
+                let parcel = Parcel::from_value(value.value());
+                if parcel.at < before {
+                    let places = first..first + parcel.amount.envelopes;
+                    let mut notices = Notices::new(&name);
+                    for entry in mail.range((name.as_str(), places.start)..(name.as_str(), places.end))? {
+                        notices.add(entry?.1.value());
+                    }
+                    let notice = notices.finish();
+                    overdue.push(Overdue { name, places, sender: parcel.sender, notice });
+                }
+            }
+            Ok((overdue, None))
         })
     }
 
@@ -102,6 +152,13 @@ impl Disk {
         })
     }
 
+    /// Makes it a store of the version before there were parcels.
+    #[cfg(test)]
+    pub(super) fn forget_parcels(&self) {
+        let forgotten = self.0.write(|write| Ok(write.open_table(PARCELS)?.retain(|_, _| false)?));
+        forgotten.expect("it commits");
+    }
+
     /// What the Router needs when the server starts.
     ///
     /// # Errors
@@ -109,7 +166,7 @@ impl Disk {
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let (server, cards, mailboxes) = self.0.read(|read| {
             let server = read.open_table(META)?.get(SERVER_ID)?.map(|id| id.value().to_vec());
-            Ok((server, read_cards(&read.open_table(CARDS)?)?, read_sizes(&read.open_table(MAIL)?)?))
+            Ok((server, read_cards(&read.open_table(CARDS)?)?, read_sizes(&read.open_table(PARCELS)?)?))
         })?;
         let name = |text: String| -> Result<PeerName, StoreError> {
             text.parse().map_err(|e| self.0.damaged(format!("the name {text:?}: {e}")))
@@ -118,8 +175,7 @@ impl Disk {
         let server = server.ok_or_else(|| self.0.damaged("the server's identity"))?;
         let cards = cards.into_iter().map(|(owner, card)| Ok((name(owner)?, card)));
         let mailboxes = mailboxes.into_iter().map(|(owner, size)| {
-            let Size { envelopes, bytes, end } = size;
-            Ok(MailboxSize { name: name(owner)?, envelopes, bytes, end })
+            Ok(MailboxSize { name: name(owner)?, amounts: size.amounts.into_iter().collect(), end: size.end })
         });
         let (cards, mailboxes) =
             (cards.collect::<Result<_, StoreError>>()?, mailboxes.collect::<Result<_, StoreError>>()?);
@@ -129,8 +185,7 @@ impl Disk {
 
 #[derive(Default)]
 struct Size {
-    envelopes: u64,
-    bytes: u64,
+    amounts: BTreeMap<Sender, Amount>,
     end: Ordinal,
 }
 
@@ -146,21 +201,55 @@ pub(super) fn read_cards(
 }
 
 fn read_sizes(
-    table: &impl ReadableTable<MailKey, &'static [u8]>,
+    parcels: &impl ReadableTable<MailKey, ParcelValue>,
 ) -> Result<BTreeMap<String, Size>, redb::Error> {
     let mut sizes: BTreeMap<String, Size> = BTreeMap::new();
-    for entry in table.iter()? {
-        let (key, frame) = entry?;
-        let (name, ordinal) = key.value();
+    for entry in parcels.iter()? {
+        let (key, value) = entry?;
+        let (name, first) = key.value();
+        let parcel = Parcel::from_value(value.value());
         let size = match sizes.get_mut(name) {
             Some(size) => size,
             None => sizes.entry(name.to_owned()).or_default(),
         };
-        size.envelopes += 1;
-        size.bytes += frame.value().len() as u64;
-        size.end = ordinal + 1;
+        size.end = first + parcel.amount.envelopes;
+        *size.amounts.entry(parcel.sender).or_default() += parcel.amount;
     }
     Ok(sizes)
+}
+
+/// Drops what is at `places`, which begin where a parcel does, or before all of them.
+fn forget(
+    mail: &mut Table<MailKey, &'static [u8]>,
+    parcels: &mut Table<MailKey, ParcelValue>,
+    name: &PeerName,
+    places: &Range<Ordinal>,
+) -> Result<Forgotten, redb::Error> {
+    let name = name.as_str();
+    let mut touched = Vec::new();
+    for entry in parcels.range((name, places.start)..(name, places.end))? {
+        let (key, value) = entry?;
+        touched.push((key.value().1, Parcel::from_value(value.value())));
+    }
+    let mut forgotten = Forgotten::new();
+    for (first, mut parcel) in touched {
+        let mut gone = Amount::default();
+        mail.retain_in(
+            (name, first)..(name, places.end.min(first + parcel.amount.envelopes)),
+            |_, frame| {
+                gone += Amount { envelopes: 1, bytes: frame.len() as u64 };
+                false
+            },
+        )?;
+        parcels.remove((name, first))?;
+        let left = parcel.amount.envelopes.saturating_sub(places.end - first);
+        if left > 0 {
+            parcel.amount = Amount { envelopes: left, bytes: parcel.amount.bytes.saturating_sub(gone.bytes) };
+            parcels.insert((name, places.end), parcel.to_value())?;
+        }
+        forgotten.push((parcel.sender, gone));
+    }
+    Ok(forgotten)
 }
 
 /// Collects envelopes; those with consecutive places become one group.

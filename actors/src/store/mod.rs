@@ -4,12 +4,13 @@
 
 mod core;
 mod disk;
+mod parcel;
 mod recovery;
 mod shell;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{MailDisk, Store, Write};
+pub use self::core::{Forgotten, MailDisk, Store, Swept, Write};
 pub use disk::Disk;
 pub use durable::Error as StoreError;
 pub use shell::start;

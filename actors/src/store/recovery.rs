@@ -12,6 +12,7 @@ use wire::protocol::ServerId;
 
 use super::core::Write;
 use super::disk::{CARDS, Disk, MAIL, MailKey, OPTIONS, read_cards};
+use super::parcel::{sender_of, unix_now};
 use crate::commands::store::{Frames, Inventory, Ordinal};
 
 /// Envelopes that are copied in one transaction: at most 1 GiB of them, usually a few MiB.
@@ -117,7 +118,7 @@ fn copy_cards(new: &Disk, damaged: &Database, cards: &[(String, Vec<u8>)]) -> Re
     let names = cards.iter().map(|(name, _)| name.parse()).collect::<Result<Vec<PeerName>, _>>();
     let names = names.map_err(|e| damaged.damaged(format!("a name: {e}")))?;
     let writes: Vec<_> = names.iter().zip(cards).map(|(name, (_, card))| Write::Card(name, card)).collect();
-    new.write(&writes)
+    new.write(&writes).map(drop)
 }
 
 struct Copier<'a> {
@@ -160,9 +161,14 @@ impl Copier<'_> {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        let chunk = self.chunk.iter();
-        let writes: Vec<_> =
-            chunk.map(|(name, ordinal, frames)| Write::Mail(name, *ordinal, frames)).collect();
+        // The parcels may be damaged as well, so the mail counts as that of its sender from now on.
+        let at = unix_now();
+        let senders: Vec<_> =
+            self.chunk.iter().map(|(name, _, frames)| sender_of(&frames.bytes, name.as_str())).collect();
+        let chunk = self.chunk.iter().zip(&senders);
+        let writes: Vec<_> = chunk
+            .map(|((name, ordinal, frames), sender)| Write::Mail(name, *ordinal, frames, sender, at))
+            .collect();
         self.new.write(&writes)?;
         self.envelopes += writes.len() as u64;
         self.chunk.clear();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use wire::PeerName;
 
-use super::core::{MailDisk, Store, Write};
+use super::core::{Forgotten, MailDisk, Store, Swept, Write};
 use super::{Disk, StoreError, recovery};
 use crate::commands::router;
 use crate::commands::store::{Inventory, Mail, Ordinal, StoreHandle};
@@ -59,12 +59,20 @@ impl Shell for StoreShell {
 }
 
 impl MailDisk for Disk {
-    fn commit(&mut self, writes: &[Write<'_>]) -> bool {
+    fn commit(&mut self, writes: &[Write<'_>]) -> Option<Vec<Forgotten>> {
         let result = self.write(writes);
         if let Err(error) = &result {
             tracing::error!(target: "store", %error, commands = writes.len(), "could not write; the senders are told");
         }
-        result.is_ok()
+        result.ok()
+    }
+
+    fn sweep(&mut self, from: Option<&(PeerName, Ordinal)>, before: u64) -> Option<Swept> {
+        let swept = Disk::sweep(self, from, before);
+        if let Err(error) = &swept {
+            tracing::error!(target: "store", %error, "could not look for mail that is too old");
+        }
+        swept.ok()
     }
 
     fn fetch(

@@ -3,13 +3,16 @@ use std::time::{Duration, Instant};
 
 use super::core::Write;
 use super::*;
+use crate::commands::network::Network;
 use crate::commands::router;
 use crate::commands::router::PeerKey;
 use crate::commands::store::{
-    Command, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, StorePort as _,
+    Amount, Command, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Sender, StorePort as _,
 };
 use crate::runtime::{mailbox, reply};
 use wire::PeerName;
+use wire::frame::frame;
+use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 
 const PAGE_BYTES: usize = 4096;
 const SOON: Duration = Duration::from_secs(10);
@@ -31,6 +34,10 @@ fn texts(mail: &Mail) -> Vec<(Ordinal, String)> {
     mail.iter().flat_map(each).collect()
 }
 
+fn sender() -> Sender {
+    Sender { name: name("w"), network: Network::of(std::net::Ipv4Addr::LOCALHOST.into()) }
+}
+
 fn origin() -> Origin {
     Origin { peer: PeerKey(0), session: 1, first: 0 }
 }
@@ -39,11 +46,11 @@ fn origin() -> Origin {
 fn a_mailbox_is_read_in_the_order_of_its_places_and_in_steps() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let disk = Disk::open(&folder.path().join("store"), [1; 16]).expect("it opens");
-    let (b, other) = (name("b"), name("bb"));
+    let (b, other, sender) = (name("b"), name("bb"), sender());
     disk.write(&[
-        Write::Mail(&b, 7, &frames(&["seven", "eight"])),
-        Write::Mail(&other, 1, &frames(&["not mine"])),
-        Write::Mail(&b, 2, &frames(&["two", "three"])),
+        Write::Mail(&b, 7, &frames(&["seven", "eight"]), &sender, 1),
+        Write::Mail(&other, 1, &frames(&["not mine"]), &sender, 1),
+        Write::Mail(&b, 2, &frames(&["two", "three"]), &sender, 1),
     ])
     .expect("it commits");
     let (mail, next) = disk.read(&b, 0..8, usize::MAX).expect("it reads");
@@ -52,7 +59,10 @@ fn a_mailbox_is_read_in_the_order_of_its_places_and_in_steps() {
     assert_eq!(mail.len(), 2, "what lies together stays together");
     let (mail, next) = disk.read(&b, 0..9, 4).expect("it reads");
     assert_eq!((texts(&mail).as_slice(), next), (&expected[..2], Some(7)));
-    disk.write(&[Write::Forget(&b, 8)]).expect("it commits");
+    let forgotten = disk.write(&[Write::Forget(&b, 0..8)]).expect("it commits");
+    let gone = [8, 5].into_iter().zip([2, 1]);
+    let gone: Vec<_> = gone.map(|(bytes, envelopes)| (sender.clone(), Amount { envelopes, bytes })).collect();
+    assert_eq!(forgotten, [gone]);
     let (mail, next) = disk.read(&b, 0..9, usize::MAX).expect("it reads");
     assert_eq!((texts(&mail), next), (vec![(8, "eight".to_owned())], None));
     let (mail, _) = disk.read(&other, 0..9, usize::MAX).expect("it reads");
@@ -66,14 +76,77 @@ fn the_inventory_says_what_is_there_after_a_restart() {
     {
         let disk = Disk::open(&path, [1; 16]).expect("it opens");
         let (a, b) = (name("a"), name("b"));
-        disk.write(&[Write::Card(&a, b"card of a"), Write::Mail(&b, 5, &frames(&["one", "three"]))])
-            .expect("it commits");
+        disk.write(&[
+            Write::Card(&a, b"card of a"),
+            Write::Mail(&b, 5, &frames(&["one", "three"]), &sender(), 1),
+        ])
+        .expect("it commits");
+        disk.write(&[Write::Forget(&b, 0..6)]).expect("it commits");
     }
     let disk = Disk::open(&path, [2; 16]).expect("it opens again");
     let inventory = disk.inventory().expect("it reads");
     assert_eq!(inventory.server, [1; 16], "the server stays who it is");
     assert_eq!(inventory.cards, [(name("a"), b"card of a".to_vec())]);
-    assert_eq!(inventory.mailboxes, [MailboxSize { name: name("b"), envelopes: 2, bytes: 8, end: 7 }]);
+    let amounts = vec![(sender(), Amount { envelopes: 1, bytes: 5 })];
+    assert_eq!(inventory.mailboxes, [MailboxSize { name: name("b"), amounts, end: 7 }]);
+}
+
+/// Frames of messages as a peer sends them.
+fn messages(to: &str, numbers: &[u64]) -> Frames {
+    let envelope = |&number: &u64| Envelope { from: "W", to, kind: Kind::Message, number, sealed: b"x" };
+    let each: Vec<Vec<u8>> =
+        numbers.iter().map(|number| frame(&ToServer::Envelope(envelope(number)))).collect();
+    let lengths = each.iter().map(|frame| u32::try_from(frame.len()).expect("a short frame")).collect();
+    Frames { lengths, bytes: each.concat().into() }
+}
+
+#[test]
+fn a_sweep_finds_what_is_too_old_in_steps_and_names_the_messages() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = Disk::open(&folder.path().join("store"), [1; 16]).expect("it opens");
+    let (b, c, sender) = (name("b"), name("c"), sender());
+    let mut writes = vec![];
+    let old = messages("b", &[4, 5, 9]);
+    writes.push(Write::Mail(&b, 10, &old, &sender, 99));
+    let new = messages("b", &[10]);
+    writes.push(Write::Mail(&b, 13, &new, &sender, 100));
+    let one = messages("c", &[1]);
+    writes.extend((0..250).map(|place| Write::Mail(&c, place, &one, &sender, 1)));
+    disk.write(&writes).expect("it commits");
+    let (mut found, mut next, mut steps) = (Vec::new(), None, 0);
+    loop {
+        let (overdue, following) = disk.sweep(next.as_ref(), 100).expect("it reads");
+        found.extend(overdue);
+        steps += 1;
+        next = following;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found.len(), steps), (251, 3), "it looks at a part at a time");
+    assert_eq!((&found[0].name, found[0].places.clone(), &found[0].sender), (&b, 10..13, &sender));
+    let notice = found[0].notice.as_ref().expect("there are messages");
+    let told: Vec<_> = notice.iter().map(|frame| ToPeer::decode(frame[4..].to_vec().leak())).collect();
+    let expired = |first, last| Ok(ToPeer::Expired { to: name("b"), first, last });
+    assert_eq!(told, [expired(4, 5), expired(9, 9)]);
+    disk.write(&[Write::Forget(&b, found[0].places.clone())]).expect("it commits");
+    let (mail, _) = disk.read(&b, 0..99, usize::MAX).expect("it reads");
+    assert_eq!(mail.iter().map(|(first, _)| *first).collect::<Vec<_>>(), [13]);
+}
+
+#[test]
+fn mail_of_a_version_that_kept_no_senders_gets_them_when_the_store_is_opened() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store");
+    {
+        let disk = Disk::open(&path, [1; 16]).expect("it opens");
+        disk.write(&[Write::Mail(&name("b"), 3, &messages("b", &[1, 2]), &sender(), 1)]).expect("it commits");
+        disk.forget_parcels();
+    }
+    let inventory = Disk::open(&path, [1; 16]).expect("it opens").inventory().expect("it reads");
+    assert_eq!(inventory.mailboxes.len(), 1);
+    let MailboxSize { amounts, end, .. } = &inventory.mailboxes[0];
+    assert_eq!((amounts[0].0.name.as_str(), amounts[0].1.envelopes, *end), ("w", 2, 5));
 }
 
 #[test]
@@ -104,12 +177,20 @@ fn what_is_said_to_be_stored_is_on_disk() {
     let (reply, written) = reply();
     let card = b"card of b".to_vec();
     handle.send(Command::PutCard { peer: PeerKey(3), name: name("b"), card, reply });
-    handle.send(Command::Put { name: name("b"), first: 4, frames: frames(&["hello"]), origin: origin() });
+    let (sender, origin) = (sender(), origin());
+    handle.send(Command::Put {
+        name: name("b"),
+        first: 4,
+        frames: frames(&["hello"]),
+        sender,
+        at: 1,
+        origin,
+    });
     assert_eq!(written.wait(SOON), Ok(()));
     let mut stored = 0;
     while stored == 0 {
         match next() {
-            Completion::Put { count, bytes, stored: true, .. } => stored = count * bytes,
+            Completion::Put { amount, stored: true, .. } => stored = amount.bytes,
             Completion::Card { peer: PeerKey(3), written: true } => {}
             other => panic!("{other:?}"),
         }
@@ -134,7 +215,7 @@ fn small_store(path: &Path) -> (Vec<u8>, Cards, Letters) {
     for (owner, card) in &cards {
         let letters: Vec<String> = (0..4).map(|n| format!("{owner} {n} ").repeat(100)).collect();
         let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-        disk.write(&[Write::Card(owner, card), Write::Mail(owner, 5, &frames(&letters))])
+        disk.write(&[Write::Card(owner, card), Write::Mail(owner, 5, &frames(&letters), &sender(), 1)])
             .expect("it commits");
         mail.push((owner.clone(), (5..).zip(letters.iter().map(ToString::to_string)).collect()));
     }
@@ -250,7 +331,7 @@ fn a_store_goes_on_when_a_full_disk_has_room_again() {
     let disk = Disk::open(&folder.path().join("store.redb"), [1; 16]).expect("it opens");
     let b = name("b");
     let letter = "x".repeat(20_000);
-    let put = |ordinal| disk.write(&[Write::Mail(&b, ordinal, &frames(&[&letter]))]);
+    let put = |ordinal| disk.write(&[Write::Mail(&b, ordinal, &frames(&[&letter]), &sender(), 1)]);
     let full = (0..1000).find(|ordinal| put(*ordinal).is_err()).expect("the disk is full at some time");
     assert!(full > 10, "only {full}");
     assert!(put(full).is_err(), "it is still full");
@@ -262,5 +343,5 @@ fn a_store_goes_on_when_a_full_disk_has_room_again() {
     drop(disk);
     let disk = Disk::open(&folder.path().join("store.redb"), [1; 16]).expect("it opens again");
     let inventory = disk.inventory().expect("it reads");
-    assert_eq!(inventory.mailboxes[0].envelopes, full + 1);
+    assert_eq!(inventory.mailboxes[0].amounts[0].1.envelopes, full + 1);
 }

@@ -5,8 +5,10 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
 
+use actors::commands::network::Network;
 use actors::commands::router::{Command, MemberCommand, PresencePort, Run};
 use actors::commands::session::SessionCommand;
+use actors::config::PeerLimits;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
 use actors::session::{Effect, Input, Question, Session};
@@ -75,7 +77,8 @@ impl World {
         self.trace(|| "the server starts".into());
         self.server.life += 1;
         let waiting = Waiting::default();
-        let router = Router::new(self.server.disk.inventory(), waiting.clone(), NoIndex);
+        let router =
+            Router::new(PeerLimits::default(), self.server.disk.inventory(), waiting.clone(), NoIndex);
         self.server.process = Some(Process {
             router,
             waiting,
@@ -165,7 +168,8 @@ impl World {
         let Some(connection) = process.connections.get_mut(&link) else { return };
         let (reply, joined) = reply();
         let port = connection.mailbox.clone();
-        tell(&mut process.router, now, Command::Join { session: link, card, port, reply });
+        let network = Network::of(Ipv4Addr::LOCALHOST.into());
+        tell(&mut process.router, now, Command::Join { session: link, card, network, port, reply });
         match joined.wait(Duration::ZERO).expect("the Router answers at once") {
             Ok(joined) => {
                 let is_written = joined.written.is_none();

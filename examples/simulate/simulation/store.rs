@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use actors::commands::store::{
-    Command, Completion, Frames, Inventory, Mail, MailboxSize, Ordinal, StorePort,
+    Amount, Command, Completion, Frames, Inventory, Mail, MailboxSize, Ordinal, Sender, StorePort,
 };
 use bytes::Bytes;
 use wire::PeerName;
@@ -22,7 +22,7 @@ const FETCHED_MAX: usize = 5;
 #[derive(Default)]
 pub(super) struct ServerDisk {
     cards: BTreeMap<PeerName, Vec<u8>>,
-    mail: BTreeMap<(PeerName, Ordinal), Bytes>,
+    mail: BTreeMap<(PeerName, Ordinal), (Sender, Bytes)>,
     /// Writes fail.
     pub(super) is_full: bool,
 }
@@ -30,11 +30,10 @@ pub(super) struct ServerDisk {
 impl ServerDisk {
     pub(super) fn inventory(&self) -> Inventory {
         let mut mailboxes: BTreeMap<&PeerName, MailboxSize> = BTreeMap::new();
-        for ((name, ordinal), frame) in &self.mail {
-            let empty = MailboxSize { name: name.clone(), envelopes: 0, bytes: 0, end: 0 };
+        for ((name, ordinal), (sender, frame)) in &self.mail {
+            let empty = MailboxSize { name: name.clone(), amounts: Vec::new(), end: 0 };
             let size = mailboxes.entry(name).or_insert(empty);
-            size.envelopes += 1;
-            size.bytes += frame.len() as u64;
+            size.amounts.push((sender.clone(), amount_of(frame)));
             size.end = ordinal + 1;
         }
         let cards = self.cards.iter().map(|(name, card)| (name.clone(), card.clone())).collect();
@@ -56,19 +55,21 @@ impl ServerDisk {
                 }
                 Some(Completion::Card { peer, written })
             }
-            Command::Put { name, first, frames, origin } => {
-                let (count, bytes, stored) = (frames.count(), frames.bytes.len() as u64, !self.is_full);
+            Command::Put { name, first, frames, sender, origin, .. } => {
+                let (amount, stored) = (frames.amount(), !self.is_full);
                 if stored {
                     let places = (first..).zip(frames.iter());
-                    self.mail.extend(places.map(|(ordinal, frame)| ((name.clone(), ordinal), frame)));
+                    self.mail.extend(
+                        places.map(|(ordinal, frame)| ((name.clone(), ordinal), (sender.clone(), frame))),
+                    );
                 }
-                Some(Completion::Put { name, origin, count, bytes, stored })
+                Some(Completion::Put { name, origin, sender, amount, stored })
             }
             Command::Fetch { name, peer, session, places } => {
                 let range = (name.clone(), places.start)..(name, places.end);
                 let mut mail: Mail = Vec::new();
                 let mut next = None;
-                for (at, ((_, ordinal), frame)) in self.mail.range(range).enumerate() {
+                for (at, ((_, ordinal), (_, frame))) in self.mail.range(range).enumerate() {
                     if at == FETCHED_MAX {
                         next = Some(*ordinal);
                         break;
@@ -81,14 +82,28 @@ impl ServerDisk {
                 }
                 Some(Completion::Fetched { peer, session, found: Some((mail, next)) })
             }
-            Command::Forget { name, before } => {
-                if !self.is_full {
-                    self.mail.retain(|(owner, ordinal), _| *owner != name || *ordinal >= before);
+            Command::Forget { name, places } => {
+                if self.is_full {
+                    return None;
                 }
-                None
+                let mut amounts = Vec::new();
+                self.mail.retain(|(owner, ordinal), (sender, frame)| {
+                    let stays = *owner != name || !places.contains(ordinal);
+                    if !stays {
+                        amounts.push((sender.clone(), amount_of(frame)));
+                    }
+                    stays
+                });
+                Some(Completion::Forgotten { name, amounts })
             }
+            // No simulation lasts as long as mail.
+            Command::Sweep { .. } => Some(Completion::Swept { overdue: Vec::new(), next: None }),
         }
     }
+}
+
+fn amount_of(frame: &Bytes) -> Amount {
+    Amount { envelopes: 1, bytes: frame.len() as u64 }
 }
 
 /// The commands that wait for the next commit.

@@ -32,6 +32,11 @@ impl Engine {
             Ok(
                 ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
             ) => {}
+            Ok(ToPeer::Expired { to, first, last }) => self.mail_expired(&to, first..=last),
+            // It is the second frame of an answer; the first one says that nobody has joined under the name.
+            Ok(ToPeer::Unwatched { name, reason }) => {
+                self.local.refuse(&name, None, &reason.to_string());
+            }
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
             Ok(ToPeer::Pong { present, .. }) => self.pong(&present),
             Err(bad) => {
@@ -41,6 +46,19 @@ impl Engine {
                 ));
             }
         }
+    }
+
+    /// The server has dropped messages that it had stored for somebody. They are still in the outbox.
+    fn mail_expired(&mut self, to: &PeerName, numbers: std::ops::RangeInclusive<u64>) {
+        if let Some(link) = &mut self.local.link {
+            link.received += 1;
+        }
+        let (first, last) = numbers.into_inner();
+        let reason = format!(
+            "the server has kept the messages #{first} to #{last} as long as it keeps mail, and has dropped them undelivered; \
+             they stay queued on this peer's disk"
+        );
+        self.local.refuse(to, Some(first), &reason);
     }
 
     fn envelope(&mut self, envelope: &Envelope<'_>) {

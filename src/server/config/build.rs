@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actors::Config;
-use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen};
+use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits};
 use actors::site::{Cors, SiteConfig};
 
 use super::options::{Options, ServerOptions, SiteOptions};
@@ -16,6 +16,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
     let Options { server, site, sites } = options;
     let config = Config {
         limits: limits(&server),
+        peers: PeerLimits::default(),
         access_log: access_log(&server, problems),
         listen: values(server.listen),
         data: server.data,

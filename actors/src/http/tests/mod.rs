@@ -28,7 +28,7 @@ use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
-use crate::config::{CacheConfig, Limits};
+use crate::config::{CacheConfig, Limits, PeerLimits};
 use crate::file_server;
 use crate::index;
 use crate::router::RouterMailbox;
@@ -104,8 +104,8 @@ impl Site {
         let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed())
             .expect("the folder can be written to");
         let index = index::start(data.path()).expect("the folder can be written to");
-        let router =
-            router::start(mailbox, inventory, store.clone(), index.clone()).expect("there are threads");
+        let router = router::start(mailbox, PeerLimits::default(), inventory, store.clone(), index.clone())
+            .expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();

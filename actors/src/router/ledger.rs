@@ -1,0 +1,160 @@
+//! What senders have the Router keep: stored mail, and names that nobody has joined under.
+//!
+//! Both are limited three times: for each sender, for each network, and in all. So one sender, or one machine with many
+//! names, fills its own share and not that of others.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::{AddAssign, SubAssign};
+
+use wire::PeerName;
+use wire::protocol::Refusal;
+
+use crate::commands::network::Network;
+use crate::commands::store::{Amount, Sender};
+use crate::config::{PeerLimits, Quota};
+
+/// What an envelope counts beside its bytes: about what the store and the Router need for it. So the limits of bytes also
+/// limit the number of envelopes.
+const ENVELOPE_BYTES: u64 = 1 << 10;
+
+/// How many bytes of a quota mail takes up.
+pub(super) fn cost(amount: Amount) -> u64 {
+    amount.bytes + amount.envelopes * ENVELOPE_BYTES
+}
+
+/// What is kept for somebody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// See [`cost`].
+    pub(super) mail_bytes: u64,
+    /// Names that nobody has joined under.
+    pub(super) names: u64,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.mail_bytes += other.mail_bytes;
+        self.names += other.names;
+    }
+}
+
+impl SubAssign for Usage {
+    fn sub_assign(&mut self, other: Self) {
+        // Mail of an older store may be counted for another network than it was accepted from.
+        self.mail_bytes = self.mail_bytes.saturating_sub(other.mail_bytes);
+        self.names = self.names.saturating_sub(other.names);
+    }
+}
+
+/// All that is kept, by whom it is kept for.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    mail: Quota,
+    names: Quota,
+    all: Usage,
+    senders: HashMap<PeerName, Usage>,
+    networks: HashMap<Network, Usage>,
+}
+
+impl Ledger {
+    pub(super) fn new(limits: &PeerLimits) -> Self {
+        let (senders, networks) = (HashMap::new(), HashMap::new());
+        Self {
+            mail: limits.mail_bytes,
+            names: limits.waiting_names,
+            all: Usage::default(),
+            senders,
+            networks,
+        }
+    }
+
+    /// What is kept in all.
+    pub(super) fn all(&self) -> Usage {
+        self.all
+    }
+
+    /// Whether a sender may have so much more mail stored.
+    pub(super) fn admit_mail(&self, sender: &Sender, bytes: u64) -> Result<(), Refusal> {
+        let refusals = [Refusal::SenderFull, Refusal::AddressFull, Refusal::ServerFull];
+        self.admit(sender, self.mail, bytes, |usage| usage.mail_bytes, refusals)
+    }
+
+    /// Whether the Router may note another name for a sender.
+    pub(super) fn admit_name(&self, sender: &Sender) -> Result<(), Refusal> {
+        let refusals = [Refusal::SenderNames, Refusal::AddressNames, Refusal::ServerNames];
+        self.admit(sender, self.names, 1, |usage| usage.names, refusals)
+    }
+
+    /// The narrowest limit is looked at first, because the sender can do most about it.
+    fn admit(
+        &self,
+        sender: &Sender,
+        quota: Quota,
+        more: u64,
+        of: fn(&Usage) -> u64,
+        refusals: [Refusal; 3],
+    ) -> Result<(), Refusal> {
+        let by_sender = self.senders.get(&sender.name).map_or(0, of);
+        let by_network = self.networks.get(&sender.network).map_or(0, of);
+        let used = [by_sender, by_network, of(&self.all)];
+        let limits = [quota.per_sender, quota.per_address, quota.in_all];
+        let full = used.into_iter().zip(limits).zip(refusals).find(|((used, limit), _)| used + more > *limit);
+        full.map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// Counts something for a sender, whether it is over its limits or not.
+    pub(super) fn charge(&mut self, sender: &Sender, usage: Usage) {
+        self.all += usage;
+        *self.senders.entry(sender.name.clone()).or_default() += usage;
+        *self.networks.entry(sender.network).or_default() += usage;
+    }
+
+    /// Counts it no more.
+    pub(super) fn release(&mut self, sender: &Sender, usage: Usage) {
+        self.all -= usage;
+        release_one(&mut self.senders, &sender.name, usage);
+        release_one(&mut self.networks, &sender.network, usage);
+    }
+}
+
+fn release_one<K: Eq + Hash>(usages: &mut HashMap<K, Usage>, key: &K, usage: Usage) {
+    if let Some(left) = usages.get_mut(key) {
+        *left -= usage;
+        if *left == Usage::default() {
+            usages.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn sender(name: &str, last: u8) -> Sender {
+        let network = Network::of(Ipv4Addr::new(10, 0, 0, last).into());
+        Sender { name: name.parse().expect("a good name"), network }
+    }
+
+    #[test]
+    fn each_of_the_three_limits_holds_and_is_named() {
+        let quota = Quota { per_sender: 3, per_address: 5, in_all: 7 };
+        let mut ledger = Ledger::new(&PeerLimits { mail_bytes: quota, ..PeerLimits::default() });
+        let mail = |bytes| Usage { mail_bytes: bytes, names: 0 };
+        let (a, b, far) = (sender("a", 1), sender("b", 1), sender("c", 2));
+        assert_eq!(ledger.admit_mail(&a, 4), Err(Refusal::SenderFull));
+        assert_eq!(ledger.admit_mail(&a, 3), Ok(()));
+        ledger.charge(&a, mail(3));
+        assert_eq!(ledger.admit_mail(&a, 1), Err(Refusal::SenderFull));
+        assert_eq!(ledger.admit_mail(&b, 3), Err(Refusal::AddressFull));
+        ledger.charge(&b, mail(2));
+        assert_eq!(ledger.admit_mail(&far, 3), Err(Refusal::ServerFull));
+        assert_eq!(ledger.admit_mail(&far, 2), Ok(()));
+        ledger.release(&a, mail(3));
+        assert_eq!(ledger.admit_mail(&a, 3), Ok(()));
+        ledger.release(&b, mail(2));
+        assert!(ledger.senders.is_empty() && ledger.networks.is_empty(), "who uses nothing costs nothing");
+    }
+}

@@ -1,0 +1,251 @@
+//! Mail of peers that are away or behind: what goes to the store, what comes from it, and what has been there for too long.
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use wire::PeerName;
+use wire::protocol::{Outcome, Refusal};
+
+use super::core::{NAME, Router};
+use super::ledger::{Usage, cost};
+use super::table::Owner;
+use crate::commands::router::{Member, PeerKey, PresencePort};
+use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::store::{
+    self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort,
+};
+use crate::runtime::Now;
+
+/// Most bytes on their way to the store: beyond it the disk is slower than the network, and senders are told `busy`.
+const STORING_BYTES_MAX: u64 = 64 << 20;
+/// The session that notices come from: the server itself, which is not told what became of them.
+const SERVER_SESSION: SessionId = 0;
+/// How often mail that is too old is looked for: this often in its lifetime, within the two bounds.
+const SWEEPS_IN_LIFETIME: u32 = 64;
+const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
+const SWEEP_EVERY_MAX: Duration = Duration::from_secs(60 * 60);
+/// The pause between two parts of one search, for the mail that is to be written.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// The search for mail that is too old.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    /// When the next part is due; none while one is under way, or if there is no mail.
+    due: Option<Instant>,
+    is_under_way: bool,
+    /// Where the next part begins.
+    from: Option<(PeerName, Ordinal)>,
+}
+
+fn mail(bytes: u64) -> Usage {
+    Usage { mail_bytes: bytes, names: 0 }
+}
+
+impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
+    /// Counts a mailbox that was on disk when the server started.
+    pub(super) fn restore(&mut self, mailbox: MailboxSize) {
+        let key = self.table.find(mailbox.name.as_str()).unwrap_or_else(|| {
+            let first = mailbox.amounts.first();
+            let sender = first.map_or_else(|| Sender::of_nobody(&mailbox.name), |(sender, _)| sender.clone());
+            self.ledger.charge(&sender, NAME);
+            self.table.note(&mailbox.name, sender)
+        });
+        for (sender, amount) in mailbox.amounts {
+            self.ledger.charge(&sender, mail(cost(amount)));
+            self.table.peer(key).mail_bytes += cost(amount);
+        }
+        let peer = self.table.peer(key);
+        (peer.next, peer.stored_end) = (mailbox.end, mailbox.end);
+    }
+
+    /// Takes note of what the store has done.
+    pub(super) fn complete(&mut self, now: Now, completion: Completion) {
+        match completion {
+            Completion::Put { name, origin, sender, amount, stored } => {
+                self.storing_bytes = self.storing_bytes.saturating_sub(amount.bytes);
+                let outcome = if stored {
+                    Outcome::Stored
+                } else {
+                    self.discount(&name, &[(sender, amount)]);
+                    Outcome::Refused(Refusal::Busy)
+                };
+                let (first, count) = (origin.first, amount.envelopes);
+                let to = Member { peer: origin.peer, session: origin.session };
+                self.tell(to, SessionCommand::Routed { first, count, outcome });
+            }
+            Completion::Fetched { peer, session, found } => self.fetched(peer, session, found),
+            Completion::Card { peer, written } => {
+                self.table.peer(peer).set_written(written);
+            }
+            Completion::Forgotten { name, amounts } => self.discount(&name, &amounts),
+            Completion::Swept { overdue, next } => {
+                let pause = if next.is_some() { SWEEP_PAUSE } else { self.sweep_every() };
+                self.sweep = Sweep { due: Some(now.instant + pause), is_under_way: false, from: next };
+                for overdue in overdue {
+                    self.expire(overdue);
+                }
+            }
+        }
+    }
+
+    /// Has mail stored, unless a limit is reached.
+    pub(super) fn put(&mut self, key: PeerKey, frames: Frames, origin: Origin) -> Result<(), Refusal> {
+        let amount = frames.amount();
+        let peer = self.table.peer(key);
+        if peer.mail_bytes + cost(amount) > self.limits.mail_bytes_per_recipient {
+            return Err(Refusal::MailboxFull);
+        }
+        let sender = self.table.peer(origin.peer).sender();
+        self.ledger.admit_mail(&sender, cost(amount))?;
+        if self.storing_bytes + amount.bytes > STORING_BYTES_MAX {
+            return Err(Refusal::Busy);
+        }
+        let first = self.table.peer(key).next;
+        let put = self.put_command(key, first, frames, origin);
+        self.store.offer(put).map_err(|_| Refusal::Busy)?;
+        self.count(key, first, amount, &sender);
+        self.fetch(key);
+        Ok(())
+    }
+
+    /// Has mail stored that was accepted before, so it is not refused for want of room.
+    fn put_accepted(&mut self, key: PeerKey, first: Ordinal, frames: Frames, origin: Origin) {
+        let (amount, sender) = (frames.amount(), self.table.peer(origin.peer).sender());
+        let put = self.put_command(key, first, frames, origin);
+        self.store.send(put);
+        self.count(key, first, amount, &sender);
+    }
+
+    fn put_command(
+        &mut self,
+        key: PeerKey,
+        first: Ordinal,
+        frames: Frames,
+        origin: Origin,
+    ) -> store::Command {
+        let (name, at) = (self.table.peer(key).folded.clone(), self.unix_seconds());
+        let sender = self.table.peer(origin.peer).sender();
+        store::Command::Put { name, first, frames, sender, at, origin }
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn count(&mut self, key: PeerKey, first: Ordinal, amount: Amount, sender: &Sender) {
+        self.ledger.charge(sender, mail(cost(amount)));
+        self.storing_bytes += amount.bytes;
+        let peer = self.table.peer(key);
+        peer.mail_bytes += cost(amount);
+        let end = first + amount.envelopes;
+        peer.next = peer.next.max(end);
+        peer.stored_end = peer.stored_end.max(end);
+    }
+
+    /// Mail is not in the store any more, or has not got there.
+    fn discount(&mut self, name: &PeerName, amounts: &[(Sender, Amount)]) {
+        for (sender, amount) in amounts {
+            self.ledger.release(sender, mail(cost(*amount)));
+        }
+        let Some(key) = self.table.find(name.as_str()) else { return };
+        let bytes: u64 = amounts.iter().map(|(_, amount)| cost(*amount)).sum();
+        let peer = self.table.peer(key);
+        peer.mail_bytes = peer.mail_bytes.saturating_sub(bytes);
+        self.forget_if_unused(key);
+    }
+
+    /// Asks the store for what a present peer has not been handed yet, if it is time to.
+    pub(super) fn fetch(&mut self, key: PeerKey) {
+        let peer = self.table.peer(key);
+        let Some((session, places)) = peer.not_handed() else { return };
+        let end = places.end;
+        let name = peer.folded.clone();
+        let asked = self.store.offer(store::Command::Fetch { name, peer: key, session, places });
+        match (asked, self.table.peer(key).presence()) {
+            (Ok(()), Some(presence)) => presence.fetching = Some(end),
+            // The store is busy: tried again by `catch_up`.
+            _ => self.unfetched.push(key),
+        }
+    }
+
+    fn fetched(&mut self, key: PeerKey, session: SessionId, found: Option<(Mail, Option<Ordinal>)>) {
+        let Some(presence) = self.table.peer(key).present(session) else {
+            return;
+        };
+        let Some(end) = presence.fetching.take() else {
+            return;
+        };
+        let Some((mail, next)) = found else {
+            // It stays on disk. The peer joins again, and then it is tried again.
+            return self.end_presence(key, EndReason::Busy);
+        };
+        presence.handed = next.unwrap_or(end);
+        for (first, frames) in mail {
+            let origin = Origin { peer: key, session, first: 0 };
+            let delivery = Delivery { first, is_stored: true, is_kept: true, origin, frames };
+            self.tell(Member { peer: key, session }, SessionCommand::Deliver(delivery));
+        }
+        self.fetch(key);
+    }
+
+    pub(super) fn taken(&mut self, by: Member, before: Ordinal) {
+        let name = self.table.peer(by.peer).folded.clone();
+        if self.store.offer(store::Command::Forget { name, places: 0..before }).is_err() {
+            // They are dropped with the next that are taken, or handed over once more and recognised by the recipient.
+            tracing::debug!(target: "router", "the store is busy; taken mail is dropped later");
+        }
+    }
+
+    pub(super) fn hand_back(&mut self, from: Member, untaken: Vec<Delivery>) {
+        for delivery in untaken.into_iter().filter(|d| d.is_kept && !d.is_stored) {
+            let Delivery { first, frames, origin, .. } = delivery;
+            self.put_accepted(from.peer, first, frames, origin);
+        }
+        let peer = self.table.peer(from.peer);
+        peer.parting = peer.parting.saturating_sub(1);
+        self.fetch(from.peer);
+    }
+
+    fn sweep_every(&self) -> Duration {
+        (self.limits.mail_lifetime / SWEEPS_IN_LIFETIME).clamp(SWEEP_EVERY_MIN, SWEEP_EVERY_MAX)
+    }
+
+    /// Has mail that is too old looked for, if it is time to. Says when it will be.
+    pub fn sweep(&mut self, now: Now) -> Option<Instant> {
+        if self.sweep.is_under_way || self.ledger.all().mail_bytes == 0 {
+            return None;
+        }
+        let every = self.sweep_every();
+        let due = *self.sweep.due.get_or_insert(now.instant + every);
+        if now.instant < due {
+            return Some(due);
+        }
+        self.now = now.time;
+        let before = self.unix_seconds().saturating_sub(self.limits.mail_lifetime.as_secs());
+        let sweep = store::Command::Sweep { from: self.sweep.from.clone(), before };
+        self.sweep.is_under_way = self.store.offer(sweep).is_ok();
+        self.sweep.due = Some(now.instant + SWEEP_PAUSE);
+        (!self.sweep.is_under_way).then_some(now.instant + SWEEP_PAUSE)
+    }
+
+    /// Tells the sender of mail that is too old, and drops it. The store gets the notice first: after a crash in between, the
+    /// sender is told twice instead of not at all.
+    fn expire(&mut self, overdue: Overdue) {
+        let Overdue { name, places, sender, notice } = overdue;
+        tracing::info!(
+            target: "router", to = %name, from = %sender.name, envelopes = places.end - places.start,
+            "mail was not taken in time and is dropped"
+        );
+        if let Some(notice) = notice
+            && let Some(key) = self.table.find(sender.name.as_str())
+            && !matches!(self.table.peer(key).owner(), Owner::Nobody)
+        {
+            let origin = Origin { peer: key, session: SERVER_SESSION, first: 0 };
+            if let Err(notice) = self.relay(key, notice, true, origin) {
+                let first = self.table.peer(key).next;
+                self.put_accepted(key, first, notice, origin);
+                self.fetch(key);
+            }
+        }
+        self.store.send(store::Command::Forget { name, places });
+    }
+}
