@@ -127,6 +127,8 @@ pub struct PeerLimits {
     pub mail_bytes: Quota,
     /// Most bytes of stored mail for each recipient, counted in the same way.
     pub mail_bytes_per_recipient: u64,
+    /// Most bytes of mail a second that are stored for each sender. Beyond four seconds' worth its connection is read from later.
+    pub mail_rate: u64,
     /// Mail that was stored for this time is dropped, and its sender is told.
     pub mail_lifetime: Duration,
     /// Most names without an owner that mail is stored for or whose first join somebody waits for. Anybody can make such names
@@ -134,6 +136,13 @@ pub struct PeerLimits {
     pub waiting_names: Quota,
     /// Most names whose cards one session waits for.
     pub watched_names: usize,
+    /// A peer that reads less than 1 KiB/s over this time is disconnected.
+    pub read_timeout: Duration,
+    /// A peer that acknowledges no envelope for this time is disconnected, and its mail is stored. An envelope of more than
+    /// 4 KiB gives it a second more for each 4 KiB.
+    pub taken_timeout: Duration,
+    /// Most bytes that all sessions together hold of what their peers have not read or not acknowledged.
+    pub session_memory: u64,
 }
 
 impl Default for PeerLimits {
@@ -142,9 +151,13 @@ impl Default for PeerLimits {
         Self {
             mail_bytes: Quota { per_sender: 256 << 20, per_address: 4 << 30, in_all: 16 << 30 },
             mail_bytes_per_recipient: 256 << 20,
+            mail_rate: 8 << 20,
             mail_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
             waiting_names: Quota { per_sender: 256, per_address: 2_500, in_all: 10_000 },
             watched_names: 4_096,
+            read_timeout: Duration::from_secs(30),
+            taken_timeout: Duration::from_secs(30),
+            session_memory: 256 << 20,
         }
     }
 }

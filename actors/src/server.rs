@@ -17,6 +17,7 @@ use crate::commands::connection::Door;
 use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
+use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
 use crate::config::{CacheConfig, Config, Listen};
@@ -224,6 +225,8 @@ impl Actors {
         let services = session::Services {
             router: (*self.router).clone(),
             index: (*self.index).clone(),
+            memory: Memory::new(config.peers.session_memory),
+            limits: Arc::new(config.peers.clone()),
             stopping: Arc::clone(&http.stopping),
         };
         let (of_sessions, limits) = (http.clone(), config.limits.clone());

@@ -11,6 +11,7 @@ pub(crate) mod credentials;
 pub(crate) mod file_server;
 pub(crate) mod gate;
 pub mod index;
+pub(crate) mod memory;
 pub mod network;
 pub mod router;
 pub mod session;

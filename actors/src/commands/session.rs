@@ -4,6 +4,7 @@ use bytes::Bytes;
 use wire::PeerName;
 use wire::protocol::{Outcome, Refusal};
 
+use super::memory::Held;
 use super::store::{Frames, Ordinal, Origin};
 use crate::runtime::{PollAddress, PollMailbox};
 
@@ -23,6 +24,16 @@ pub struct Delivery {
     pub origin: Origin,
     /// The envelopes.
     pub frames: Frames,
+}
+
+/// What a delivery costs besides its bytes: so many small ones are bounded too.
+const DELIVERY_COST_BYTES: u64 = 256;
+
+impl Delivery {
+    /// What it costs in memory, in bytes.
+    pub(crate) fn cost(&self) -> u64 {
+        self.frames.bytes.len() as u64 + DELIVERY_COST_BYTES
+    }
 }
 
 /// Why the Router ends a session.
@@ -82,18 +93,28 @@ pub trait Port {
 /// it what is for them goes to the store.
 pub(crate) const MAILBOX_COMMANDS: usize = 64;
 
-/// The Router's end of a session's mailbox.
-pub type SessionPort = PollAddress<SessionCommand, EndReason>;
+/// The Router's end of a session's mailbox. What is in the mailbox counts as what the session holds.
+#[derive(Debug)]
+pub struct SessionPort {
+    pub(crate) address: PollAddress<SessionCommand, EndReason>,
+    pub(crate) held: Held,
+}
 
 /// The session's end.
 pub(crate) type SessionMailbox = PollMailbox<SessionCommand, EndReason>;
 
 impl Port for SessionPort {
     fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        self.offer(command)
+        let SessionCommand::Deliver(delivery) = &command else { return self.address.offer(command) };
+        let cost = delivery.cost();
+        if !self.held.take(cost) {
+            self.address.wake();
+            return Err(command);
+        }
+        self.address.offer(command).inspect_err(|_| self.held.sub(cost))
     }
 
     fn close(self, reason: EndReason) {
-        self.close(reason);
+        self.address.close(reason);
     }
 }

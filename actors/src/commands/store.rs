@@ -121,7 +121,7 @@ pub enum Command {
         /// What to keep.
         frames: Frames,
         /// Whose mail it is.
-        sender: Sender,
+        sender: Box<Sender>,
         /// When it was accepted, in seconds since 1970.
         at: u64,
         /// Whom to tell.

@@ -123,7 +123,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         origin: Origin,
     ) -> store::Command {
         let (name, at) = (self.table.peer(key).folded.clone(), self.unix_seconds());
-        let sender = self.table.peer(origin.peer).sender();
+        let sender = Box::new(self.table.peer(origin.peer).sender());
         store::Command::Put { name, first, frames, sender, at, origin }
     }
 

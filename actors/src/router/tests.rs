@@ -118,10 +118,10 @@ impl FakeStore {
             }
             store::Command::Put { name, first, frames, sender, at, origin } => {
                 for (ordinal, frame) in (first..).zip(frames.iter()) {
-                    let stored = Stored { frame, sender: sender.clone(), at };
+                    let stored = Stored { frame, sender: (*sender).clone(), at };
                     self.mail.insert((name.to_string(), ordinal), stored);
                 }
-                let amount = frames.amount();
+                let (amount, sender) = (frames.amount(), *sender);
                 self.completions.push_back(Completion::Put { name, origin, sender, amount, stored: true });
             }
             store::Command::Fetch { name, peer, session, places } => {

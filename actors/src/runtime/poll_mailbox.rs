@@ -63,6 +63,11 @@ impl<C, R> PollAddress<C, R> {
         }
     }
 
+    /// Ends the owner's wait, for something other than a command.
+    pub fn wake(&self) {
+        linux::raise(&self.shared.event);
+    }
+
     /// Tells the owner that nothing more will come, and why.
     pub fn close(self, reason: R) {
         // It is set once, because closing consumes `self`.

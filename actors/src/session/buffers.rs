@@ -32,6 +32,11 @@ impl Incoming {
         Self { buffer, filled: already.len(), read_bytes: READ_BYTES_MIN }
     }
 
+    /// How much memory it takes up.
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What has been read and not yet split off.
     pub(super) fn received(&self) -> &[u8] {
         &self.buffer[..self.filled]
@@ -82,6 +87,7 @@ impl Incoming {
 pub struct Outgoing {
     parts: VecDeque<Bytes>,
     bytes: usize,
+    written: u64,
 }
 
 impl Outgoing {
@@ -99,6 +105,11 @@ impl Outgoing {
         self.bytes
     }
 
+    /// How many bytes were written since the connection began.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The first of what waits, for one `writev(2)`. Returns how many slices were set.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
@@ -112,6 +123,7 @@ impl Outgoing {
     /// So many bytes were written.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
+        self.written += count as u64;
         while count > 0 {
             let front = self.parts.front_mut().expect("no more was written than waited");
             if front.len() > count {

@@ -13,6 +13,7 @@ use wire::keys::Purpose;
 use wire::protocol::{ErrorCode, PING_NAMES_MAX, ServerId, ToPeer, ToServer, join_proof_text};
 
 use super::buffers::{Incoming, Outgoing};
+use super::flow::Flow;
 use super::interface::{Answer, Effect, Input, Question};
 use super::runs;
 use super::transmissions::Transmissions;
@@ -20,19 +21,19 @@ use super::untaken::Untaken;
 use crate::commands::index::Found;
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey};
 use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
+use crate::config::PeerLimits;
 use crate::runtime::{Core, Now};
 
 /// How long a connection has from its first byte until it has said what it wants.
 const GREETING_WAIT: Duration = Duration::from_secs(10);
 /// Beyond this nothing more is taken out of the mailbox, which then fills, and what follows goes to the store.
-const UNTAKEN_BYTES_MAX: usize = 4 << 20;
+const UNTAKEN_BYTES_MAX: u64 = 4 << 20;
 /// Beyond this a peer that does not read is not read from either.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
-/// With so many envelopes on their way whose outcome the Router has not said, a peer is not read from: they would only queue
-/// up, and so would the answers.
-const UNHEARD_MAX: u64 = 8_192;
-/// How long a peer may let what is written to it stand before its connection ends.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+/// A peer has to read so many bytes a second, measured over the time that it may read nothing.
+const READING_RATE_MIN: u64 = 1 << 10;
+/// A peer has more time to acknowledge a large envelope: so many bytes a second.
+const TAKING_RATE_MIN: u32 = 4 << 10;
 
 /// Why a session ends, as the peer is told.
 pub(super) type Ended = (ErrorCode, String);
@@ -75,13 +76,34 @@ pub struct Session {
     member: Option<Member>,
     /// How many envelopes have come from the peer.
     sent: u64,
-    /// What became of envelopes is known up to this one.
-    heard: u64,
+    flow: Flow,
     untaken: Untaken,
     transmissions: Option<Transmissions>,
     asked: Option<Asked>,
-    /// Since when the peer has taken nothing of what waits for it.
-    stalled_since: Option<Instant>,
+    terms: Terms,
+    /// While something waits to be written: since when the peer has read too little, and how much was written until then.
+    reading: Option<(Instant, u64)>,
+    /// While there is an envelope that was not taken: since when none was.
+    untaken_since: Option<Instant>,
+}
+
+/// What a session expects of its peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How long it may read too little of what was sent to it.
+    pub read_timeout: Duration,
+    /// How long it may leave the oldest envelope that was sent to it unacknowledged.
+    pub taken_timeout: Duration,
+    /// Most bytes a second of its mail that are stored.
+    pub mail_rate: u64,
+}
+
+impl Terms {
+    /// What the limits say.
+    pub fn of(limits: &PeerLimits) -> Self {
+        let PeerLimits { read_timeout, taken_timeout, mail_rate, .. } = *limits;
+        Self { read_timeout, taken_timeout, mail_rate }
+    }
 }
 
 impl Core for Session {
@@ -89,20 +111,18 @@ impl Core for Session {
     type Out = Vec<Effect>;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        let taken = self.untaken.taken();
         if let Err((code, detail)) = self.take(now.instant, input, out) {
             self.refuse(code, detail, out);
         }
-        if self.outgoing.bytes() == 0 {
-            self.stalled_since = None;
-        } else {
-            self.stalled_since.get_or_insert(now.instant);
-        }
+        self.watch(now.instant, taken);
     }
 }
 
 impl Session {
     /// A session that greets: `already` was read behind the preface, `nonce` was drawn for this session.
     pub fn new(
+        terms: Terms,
         id: SessionId,
         server: ServerId,
         nonce: [u8; 32],
@@ -123,12 +143,52 @@ impl Session {
             name: None,
             member: None,
             sent: 0,
-            heard: 0,
+            flow: Flow::new(terms.mail_rate),
             untaken: Untaken::default(),
             transmissions: None,
             asked: None,
-            stalled_since: None,
+            terms,
+            reading: None,
+            untaken_since: None,
         }
+    }
+
+    /// How much memory it takes up, in bytes. What waits to be written is mostly what was not taken.
+    pub fn held_bytes(&self) -> u64 {
+        self.incoming.capacity() as u64 + self.untaken.cost().max(self.outgoing.bytes() as u64)
+    }
+
+    /// Takes note of whether the peer reads and acknowledges what it is sent. It had taken `taken` envelopes before.
+    fn watch(&mut self, now: Instant, taken: u64) {
+        self.flow.settle(now);
+        let written = self.outgoing.written();
+        let enough = READING_RATE_MIN * self.terms.read_timeout.as_secs();
+        match self.reading {
+            _ if self.outgoing.bytes() == 0 => self.reading = None,
+            Some((_, before)) if written - before < enough => {}
+            _ => self.reading = Some((now, written)),
+        }
+        match self.untaken_since {
+            _ if self.untaken.first_bytes().is_none() => self.untaken_since = None,
+            Some(_) if self.untaken.taken() == taken => {}
+            _ => self.untaken_since = Some(now),
+        }
+    }
+
+    fn reading_due(&self) -> Option<Instant> {
+        self.reading.map(|(since, _)| since + self.terms.read_timeout)
+    }
+
+    fn taken_due(&self) -> Option<Instant> {
+        let transmission = Duration::from_secs((self.untaken.first_bytes()? / TAKING_RATE_MIN).into());
+        Some(self.untaken_since? + self.terms.taken_timeout + transmission)
+    }
+
+    /// The server has no memory left for what the session holds.
+    pub fn give_up(&mut self, out: &mut Vec<Effect>) {
+        let detail =
+            "the server's memory for connections is used up (--session-memory); read and acknowledge sooner";
+        self.refuse(ErrorCode::Busy, detail.into(), out);
     }
 
     /// From where the peer is seen to connect, which decides which addresses it is told and where it is called back.
@@ -143,9 +203,7 @@ impl Session {
 
     /// Whether more may come from the peer: it reads what it is told, and knows what became of what it has sent.
     pub fn may_read(&self) -> bool {
-        self.asked.is_none()
-            && self.outgoing.bytes() < OUTGOING_BYTES_MAX
-            && self.sent.saturating_sub(self.heard) < UNHEARD_MAX
+        self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX && self.flow.may_read()
     }
 
     /// Whether commands may be taken out of the mailbox.
@@ -159,8 +217,8 @@ impl Session {
             State::Greeting(until) => Some(until),
             _ => None,
         };
-        let stall = self.stalled_since.map(|since| since + WRITE_STALL);
-        greeting.into_iter().chain(stall).min()
+        let dues = [greeting, self.reading_due(), self.taken_due(), self.flow.due()];
+        dues.into_iter().flatten().min()
     }
 
     /// Under which name, once it has joined.
@@ -169,8 +227,8 @@ impl Session {
     }
 
     /// Takes note of what comes from the Router after the connection has ended.
-    pub fn hear(&mut self, command: SessionCommand) {
-        self.command(command);
+    pub fn hear(&mut self, now: Now, command: SessionCommand) {
+        self.command(now.instant, command);
     }
 
     /// Whether an outcome is still to be printed.
@@ -210,17 +268,13 @@ impl Session {
                 self.end(false, out);
                 Ok(())
             }
-            (Input::Written, _) => {
-                self.stalled_since = None;
-                Ok(())
-            }
             (Input::Joined(answer), State::Joining(_)) => self.joined(answer),
             (Input::CardWritten(true), State::Writing) => self.welcome(out),
             (Input::CardWritten(false), State::Writing) => {
                 Err(busy("the server could not write your card to its disk; tell whoever runs it"))
             }
             (Input::Command(command), _) => {
-                self.command(command);
+                self.command(now, command);
                 Ok(())
             }
             (Input::HasRoom, _) => {
@@ -242,10 +296,15 @@ impl Session {
             (Input::Tick, State::Greeting(until)) if *until <= now => {
                 Err((ErrorCode::TimedOut, "nobody joined".into()))
             }
-            (Input::Tick, _) if self.stalled_since.is_some_and(|since| now - since >= WRITE_STALL) => {
-                Err((ErrorCode::TimedOut, "you do not read what is sent to you".into()))
+            (Input::Tick, _) if self.reading_due().is_some_and(|due| due <= now) => {
+                let detail = "you read what is sent to you too slowly, or not at all (--read-timeout)";
+                Err((ErrorCode::TimedOut, detail.into()))
             }
-            (Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
+            (Input::Tick, _) if self.taken_due().is_some_and(|due| due <= now) => {
+                let detail = "you do not acknowledge (Taken) what is sent to you (--taken-timeout)";
+                Err((ErrorCode::TimedOut, detail.into()))
+            }
+            (Input::Written | Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
         }
     }
 
@@ -343,6 +402,9 @@ impl Session {
         let Some(name) = &self.name else { return Ok(false) };
         let runs = runs::take(&mut self.incoming, name, &mut self.sent, self.transmissions.as_mut())?;
         let are_any = !runs.is_empty();
+        for run in &runs {
+            self.flow.sent(run.first, run.frames.count(), run.frames.bytes.len() as u64);
+        }
         if are_any {
             out.push(Effect::Tell(MemberCommand::Route(runs)));
         }
@@ -407,14 +469,14 @@ impl Session {
         Ok(())
     }
 
-    fn command(&mut self, command: SessionCommand) {
+    fn command(&mut self, now: Instant, command: SessionCommand) {
         match command {
             SessionCommand::Deliver(delivery) => {
                 self.outgoing.push(delivery.frames.bytes.clone());
                 self.untaken.delivered(delivery);
             }
             SessionCommand::Routed { first, count, outcome } => {
-                self.heard = self.heard.max(first + count);
+                self.flow.heard(now, first, count, outcome);
                 if let Some(transmissions) = &mut self.transmissions {
                     transmissions.routed(first, count, outcome);
                 }

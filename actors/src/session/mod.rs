@@ -3,6 +3,7 @@
 mod buffers;
 mod callback;
 mod core;
+mod flow;
 mod interface;
 mod runs;
 mod shell;
@@ -17,15 +18,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use crate::commands::index::IndexHandle;
+use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
-use crate::config::Limits;
+use crate::config::{Limits, PeerLimits};
 use crate::handover::{Job, NewWorker, PeerJob};
 use crate::http::{self, Admin, Driver, Responder};
 use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
 pub use self::buffers::{Incoming, Outgoing};
-pub use self::core::Session;
+pub use self::core::{Session, Terms};
 pub use self::interface::{Answer, Effect, Input, Question};
 
 /// What a session of a peer can ask for.
@@ -35,6 +37,10 @@ pub struct Services {
     pub router: RouterHandle,
     /// The Index.
     pub index: IndexHandle,
+    /// What all sessions of peers together may hold.
+    pub(crate) memory: Arc<Memory>,
+    /// What peers may have the server keep and wait for.
+    pub limits: Arc<PeerLimits>,
     /// Set when the server ends: a session then ends as soon as it has answered.
     pub stopping: Arc<AtomicBool>,
 }

@@ -12,13 +12,14 @@ use wire::frame::PREFACE;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
-use super::core::Session;
+use super::core::{Session, Terms};
 use super::interface::{Answer, Effect, Input, Question};
 use super::{Services, splice};
 use crate::commands::index::AskerSees;
+use crate::commands::memory::Held;
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};
-use crate::commands::session::{MAILBOX_COMMANDS, SessionId, SessionMailbox};
+use crate::commands::session::{MAILBOX_COMMANDS, SessionCommand, SessionId, SessionMailbox, SessionPort};
 use crate::handover::PeerJob;
 use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
 use crate::transport::{Patience, Transport};
@@ -35,6 +36,8 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(15);
 const LINGER_WAIT: Duration = Duration::from_secs(1);
 /// Most reads of what it still sends meanwhile: one frame of the largest size.
 const LINGER_READS_MAX: usize = 256;
+/// How long after the budget of memory had no room for a delivery it is tried again.
+const MEMORY_RETRY: Duration = Duration::from_millis(100);
 /// Slices given to one `writev(2)`.
 const WRITE_SLICES_MAX: usize = 64;
 
@@ -53,6 +56,12 @@ struct SessionShell<'a> {
     session: Session,
     transport: Transport,
     id: SessionId,
+    /// What the session and its mailbox hold.
+    held: Held,
+    /// What of that is known to be the session's part.
+    counted: u64,
+    /// When to say that there is room again, after the budget of memory had none.
+    retry_at: Option<Instant>,
     /// From when the Router was asked to let the peer in.
     mailbox: Option<SessionMailbox>,
     callback: Option<Callback>,
@@ -68,9 +77,21 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     transport.socket().set_nonblocking(true)?;
     let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
     let (server, nonce) = (services.router.server, rand::random());
-    let session = Session::new(id, server, nonce, address.ip(), already, Now::read());
-    let effects = Vec::new();
-    let mut shell = SessionShell { services, session, transport, id, mailbox: None, callback: None, effects };
+    let held = services.memory.account(Network::of(address.ip()));
+    let session =
+        Session::new(Terms::of(&services.limits), id, server, nonce, address.ip(), already, Now::read());
+    let mut shell = SessionShell {
+        services,
+        session,
+        transport,
+        id,
+        held,
+        counted: 0,
+        retry_at: None,
+        mailbox: None,
+        callback: None,
+        effects: Vec::new(),
+    };
     let next = match shell.run() {
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             return Ok(());
@@ -93,7 +114,7 @@ impl SessionShell<'_> {
             if let Some(next) = next {
                 return Ok(next);
             }
-            next = self.take_commands();
+            next = self.take_commands().or_else(|| self.count_held());
             if next.is_some() {
                 continue;
             }
@@ -106,6 +127,23 @@ impl SessionShell<'_> {
                 next = self.take_in(Input::Tick);
             }
         }
+    }
+
+    /// Counts what the session holds. If the budget of all sessions is used up, a session that holds much ends.
+    fn count_held(&mut self) -> Option<Next> {
+        let bytes = self.session.held_bytes();
+        if bytes != self.counted {
+            self.held.add(bytes);
+            self.held.sub(std::mem::replace(&mut self.counted, bytes));
+        }
+        if !self.held.is_over() {
+            return None;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.session.give_up(&mut effects);
+        let next = effects.drain(..).find_map(|effect| self.carry_out(effect));
+        self.effects = effects;
+        next
     }
 
     /// Gives the core an input and carries out what comes of it, with whatever follows from that.
@@ -150,6 +188,7 @@ impl SessionShell<'_> {
         let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
             return self.take_in(Input::Joined(None));
         };
+        let port = SessionPort { address: port, held: self.held.clone() };
         let (reply, pending) = reply();
         let network = Network::of(self.session.seen_at());
         let join = Command::Join { session: self.id, card, network, port, reply };
@@ -202,8 +241,10 @@ impl SessionShell<'_> {
         while self.session.has_room() {
             let command = self.mailbox.as_ref()?.next();
             let next = match command {
-                Some(command) => self.take_in(Input::Command(command)),
-                None if self.mailbox.as_ref()?.take_refused() => self.take_in(Input::HasRoom),
+                Some(command) => self.take_command(command),
+                None if self.mailbox.as_ref()?.take_refused() || self.retries() => {
+                    self.take_in(Input::HasRoom)
+                }
                 None => break,
             };
             if next.is_some() {
@@ -212,6 +253,32 @@ impl SessionShell<'_> {
         }
         let released = self.mailbox.as_ref()?.closed()?;
         self.take_in(Input::Released(released))
+    }
+
+    fn take_command(&mut self, command: SessionCommand) -> Option<Next> {
+        let cost = match &command {
+            SessionCommand::Deliver(delivery) => delivery.cost(),
+            _ => 0,
+        };
+        let next = self.take_in(Input::Command(command));
+        // It was counted in the mailbox, and is now counted with the session.
+        let next = next.or_else(|| self.count_held());
+        self.held.sub(cost);
+        next
+    }
+
+    /// Whether the Router may try again to deliver what found no memory: a moment after the last time.
+    fn retries(&mut self) -> bool {
+        if !self.held.is_refused() {
+            return false;
+        }
+        let now = Instant::now();
+        let is_due = *self.retry_at.get_or_insert(now + MEMORY_RETRY) <= now;
+        if is_due {
+            self.retry_at = None;
+            self.held.forget_refused();
+        }
+        is_due
     }
 
     /// Reads once. Also says whether more can be read at once.
@@ -285,7 +352,7 @@ impl SessionShell<'_> {
     /// How long to wait at most.
     fn patience(&self) -> Option<Timespec> {
         let call = self.callback.as_ref().map(Callback::deadline);
-        let due = self.session.deadline().into_iter().chain(call).min()?;
+        let due = self.session.deadline().into_iter().chain(call).chain(self.retry_at).min()?;
         // A millisecond more, so that the time has come when the wait is over.
         (due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).try_into().ok()
     }
@@ -297,7 +364,7 @@ impl SessionShell<'_> {
             let Some(command) = self.mailbox.as_ref().and_then(|mailbox| mailbox.next_by(deadline)) else {
                 return;
             };
-            self.session.hear(command);
+            self.session.hear(Now::read(), command);
         }
     }
 }

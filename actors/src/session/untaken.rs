@@ -5,16 +5,13 @@ use std::collections::VecDeque;
 use crate::commands::session::Delivery;
 use crate::commands::store::{Ordinal, Origin};
 
-/// What a delivery costs besides its bytes: so many small ones are bounded too.
-const DELIVERY_COST_BYTES: usize = 256;
-
 /// Deliveries in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Untaken {
     deliveries: VecDeque<Delivery>,
     delivered: u64,
     taken: u64,
-    bytes: usize,
+    cost: u64,
 }
 
 /// The peer says that it has taken more than it was given, or less than before.
@@ -23,13 +20,23 @@ pub(super) struct BadCount;
 
 impl Untaken {
     /// What all that is not yet taken costs in memory.
-    pub(super) fn cost(&self) -> usize {
-        self.bytes + self.deliveries.len() * DELIVERY_COST_BYTES
+    pub(super) fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// How many envelopes were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The size of the oldest envelope that was not taken.
+    pub(super) fn first_bytes(&self) -> Option<u32> {
+        self.deliveries.front()?.frames.lengths.first().copied()
     }
 
     pub(super) fn delivered(&mut self, delivery: Delivery) {
         self.delivered += delivery.frames.count();
-        self.bytes += delivery.frames.bytes.len();
+        self.cost += delivery.cost();
         self.deliveries.push_back(delivery);
     }
 
@@ -44,15 +51,16 @@ impl Untaken {
             let front = self.deliveries.pop_front().expect("what was delivered and not taken is here");
             let taken = (count - self.taken).min(front.frames.count());
             let (first, is_stored) = (front.first, front.is_stored);
-            self.bytes -= front.frames.bytes.len();
+            self.cost -= front.cost();
             if taken < front.frames.count() {
                 let skip =
                     usize::try_from(taken).expect("a delivery has as many envelopes as its Vec of lengths");
                 let frames = front.frames.skip(skip);
-                self.bytes += frames.bytes.len();
                 // What comes back later is named by its own number at its sender.
                 let origin = Origin { first: front.origin.first + taken, ..front.origin };
-                self.deliveries.push_front(Delivery { first: first + taken, origin, frames, ..front });
+                let rest = Delivery { first: first + taken, origin, frames, ..front };
+                self.cost += rest.cost();
+                self.deliveries.push_front(rest);
             }
             self.taken += taken;
             if is_stored {
@@ -88,7 +96,8 @@ mod tests {
         untaken.delivered(delivery(7, false, &[30, 40, 50]));
         assert_eq!(untaken.take(1), Ok(Some(6)));
         assert_eq!(untaken.take(3), Ok(Some(7)));
-        assert_eq!(untaken.bytes, 90);
+        assert_eq!(untaken.cost(), delivery(8, false, &[40, 50]).cost());
+        assert_eq!(untaken.first_bytes(), Some(40));
         assert_eq!(untaken.take(3), Ok(None));
         assert_eq!(untaken.take(6), Err(BadCount));
         assert_eq!(untaken.take(2), Err(BadCount));

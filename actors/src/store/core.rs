@@ -103,7 +103,7 @@ fn complete(
             Some(Completion::Card { peer, written })
         }
         Command::Put { name, frames, sender, origin, .. } => {
-            Some(Completion::Put { name, origin, sender, amount: frames.amount(), stored: written })
+            Some(Completion::Put { name, origin, sender: *sender, amount: frames.amount(), stored: written })
         }
         Command::Fetch { name, peer, session, places } => {
             Some(Completion::Fetched { peer, session, found: disk.fetch(&name, places, FETCH_BYTES) })

@@ -177,7 +177,7 @@ fn what_is_said_to_be_stored_is_on_disk() {
     let (reply, written) = reply();
     let card = b"card of b".to_vec();
     handle.send(Command::PutCard { peer: PeerKey(3), name: name("b"), card, reply });
-    let (sender, origin) = (sender(), origin());
+    let (sender, origin) = (Box::new(sender()), origin());
     handle.send(Command::Put {
         name: name("b"),
         first: 4,

@@ -11,7 +11,7 @@ use actors::commands::session::SessionCommand;
 use actors::config::PeerLimits;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
-use actors::session::{Effect, Input, Question, Session};
+use actors::session::{Effect, Input, Question, Session, Terms};
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::card::Card;
@@ -112,7 +112,8 @@ impl World {
         let Some(process) = &mut self.server.process else {
             return self.end_link(link, End::Server);
         };
-        let session = Session::new(link, SERVER, nonce, Ipv4Addr::LOCALHOST.into(), &[], now);
+        let terms = Terms::of(&PeerLimits::default());
+        let session = Session::new(terms, link, SERVER, nonce, Ipv4Addr::LOCALHOST.into(), &[], now);
         let connection = Connection { session, mailbox: MailboxPort::default(), written: None };
         process.connections.insert(link, connection);
         self.serve();

@@ -56,7 +56,7 @@ impl ServerDisk {
                 Some(Completion::Card { peer, written })
             }
             Command::Put { name, first, frames, sender, origin, .. } => {
-                let (amount, stored) = (frames.amount(), !self.is_full);
+                let (amount, sender, stored) = (frames.amount(), *sender, !self.is_full);
                 if stored {
                     let places = (first..).zip(frames.iter());
                     self.mail.extend(

@@ -26,6 +26,7 @@ use crate::acceptor::{self, Acceptor, Listener};
 use crate::commands::connection::Door;
 use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
+use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
 use crate::commands::store::StoreHandle;
 use crate::config::{CacheConfig, Limits, PeerLimits};
@@ -113,6 +114,8 @@ impl Site {
         let services = session::Services {
             router: (*router).clone(),
             index: (*index).clone(),
+            memory: Memory::new(PeerLimits::default().session_memory),
+            limits: Arc::new(PeerLimits::default()),
             stopping: Arc::clone(&stopping),
         };
         let workers = {

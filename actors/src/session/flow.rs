@@ -1,0 +1,152 @@
+//! How much of what a peer sends may be with the Router and the store at a time, and how much of it a second may be stored
+//! or refused. A peer that sends more is read from later, so that TCP slows it down and others are served meanwhile.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use wire::protocol::Outcome;
+
+/// With so many envelopes, or bytes of them, on their way whose outcome the Router has not said, a peer is not read from.
+/// They would only queue up, and so would the answers.
+const UNHEARD_MAX: u64 = 8_192;
+const UNHEARD_BYTES_MAX: u64 = 1 << 20;
+/// So much may be stored at once before the rate counts, as the time that the rate allows for it.
+const BURST: Duration = Duration::from_secs(4);
+/// What a refused envelope counts: a peer that goes on sending what is refused is slowed down to a thousand a second.
+const REFUSED: Duration = Duration::from_millis(1);
+
+/// Envelopes that were handed to the Router together.
+#[derive(Debug)]
+struct Unheard {
+    first: u64,
+    count: u64,
+    bytes: u64,
+}
+
+/// What is on its way, and what has been used of the rate.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// Most bytes a second that are stored.
+    rate: u64,
+    unheard: VecDeque<Unheard>,
+    envelopes: u64,
+    bytes: u64,
+    /// What was stored and refused so far is paid for at this time.
+    paid_at: Option<Instant>,
+    is_paused: bool,
+}
+
+impl Flow {
+    pub(super) fn new(rate: u64) -> Self {
+        Self {
+            rate: rate.max(1),
+            unheard: VecDeque::new(),
+            envelopes: 0,
+            bytes: 0,
+            paid_at: None,
+            is_paused: false,
+        }
+    }
+
+    /// Envelopes go to the Router, in the order of their numbers.
+    pub(super) fn sent(&mut self, first: u64, count: u64, bytes: u64) {
+        self.unheard.push_back(Unheard { first, count, bytes });
+        self.envelopes += count;
+        self.bytes += bytes;
+    }
+
+    /// The Router says what became of some of them. What it says again of others is of no interest here.
+    pub(super) fn heard(&mut self, now: Instant, first: u64, count: u64, outcome: Outcome) {
+        let (mut stored, mut refused) = (0_u64, 0_u32);
+        // The Router says the same of all envelopes of a run.
+        let start = self.unheard.partition_point(|run| run.first < first);
+        let end = self.unheard.partition_point(|run| run.first < first.saturating_add(count));
+        for run in self.unheard.drain(start..end) {
+            self.envelopes -= run.count;
+            self.bytes -= run.bytes;
+            match outcome {
+                Outcome::Stored => stored += run.bytes,
+                Outcome::Refused(_) => refused += u32::try_from(run.count).unwrap_or(u32::MAX),
+                Outcome::Relayed => {}
+            }
+        }
+        let cost = Duration::from_micros(stored.saturating_mul(1_000_000) / self.rate) + REFUSED * refused;
+        if !cost.is_zero() {
+            self.paid_at = Some(self.paid_at.map_or(now, |paid_at| paid_at.max(now)) + cost);
+        }
+    }
+
+    /// Takes note of the time.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.paid_at = self.paid_at.filter(|paid_at| *paid_at > now);
+        self.is_paused = self.paid_at.is_some_and(|paid_at| paid_at > now + BURST);
+    }
+
+    /// Whether the peer may be read from.
+    pub(super) fn may_read(&self) -> bool {
+        self.envelopes < UNHEARD_MAX && self.bytes < UNHEARD_BYTES_MAX && !self.is_paused
+    }
+
+    /// When the rate allows to read on, if it does not now.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.paid_at.filter(|_| self.is_paused).map(|paid_at| paid_at - BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::protocol::Refusal;
+
+    use super::*;
+
+    const RATE: u64 = 1000;
+
+    #[test]
+    fn a_sender_that_has_used_up_its_rate_is_read_from_later() {
+        let start = Instant::now();
+        let mut flow = Flow::new(RATE);
+        let send = |flow: &mut Flow, first, bytes, outcome| {
+            flow.sent(first, 1, bytes);
+            flow.heard(start, first, 1, outcome);
+            flow.settle(start);
+            flow.may_read()
+        };
+        assert!(send(&mut flow, 0, 900_000, Outcome::Relayed), "the rate is for what is stored");
+        assert!(send(&mut flow, 1, 4 * RATE, Outcome::Stored), "a burst is free");
+        assert!(!send(&mut flow, 2, RATE, Outcome::Stored));
+        assert_eq!(flow.due(), Some(start + Duration::from_secs(1)));
+        flow.settle(start + Duration::from_secs(1));
+        assert!(flow.may_read());
+        assert_eq!(flow.due(), None);
+    }
+
+    #[test]
+    fn a_sender_of_what_is_refused_is_slowed_down() {
+        let start = Instant::now();
+        let mut flow = Flow::new(RATE);
+        flow.sent(0, 5_000, 5_000);
+        flow.heard(start, 0, 5_000, Outcome::Refused(Refusal::MailboxFull));
+        flow.settle(start);
+        assert_eq!(flow.due(), Some(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn with_much_on_its_way_nothing_more_is_read_whatever_is_heard_first() {
+        let start = Instant::now();
+        let mut flow = Flow::new(RATE);
+        for first in 0..4 {
+            flow.sent(first, 1, UNHEARD_BYTES_MAX / 4);
+        }
+        assert!(!flow.may_read());
+        flow.heard(start, 2, 2, Outcome::Relayed);
+        assert!(flow.may_read());
+        // What is heard twice counts once.
+        flow.heard(start, 2, 2, Outcome::Stored);
+        flow.settle(start);
+        assert!(flow.may_read());
+        flow.heard(start, 0, 2, Outcome::Relayed);
+        assert_eq!((flow.envelopes, flow.bytes, flow.unheard.len()), (0, 0, 0));
+        flow.sent(4, UNHEARD_MAX, 1);
+        assert!(!flow.may_read());
+    }
+}
