@@ -141,6 +141,14 @@ pub struct PeerLimits {
     /// A peer that acknowledges no envelope for this time is disconnected, and its mail is stored. An envelope of more than
     /// 4 KiB gives it a second more for each 4 KiB.
     pub taken_timeout: Duration,
+    /// Most pairs of a keyword and a file in the Index, and most files.
+    pub index_pairs: Quota,
+    /// Most names that are joined under for the first time in an hour from one address.
+    pub new_names_per_hour: u32,
+    /// Most ends of transfers of files through the server.
+    pub transfers: Quota,
+    /// Most bytes a second of the files that one member sends through the server.
+    pub transfer_rate: u64,
     /// Most bytes that all sessions together hold of what their peers have not read or not acknowledged.
     pub session_memory: u64,
 }
@@ -157,6 +165,11 @@ impl Default for PeerLimits {
             watched_names: 4_096,
             read_timeout: Duration::from_secs(30),
             taken_timeout: Duration::from_secs(30),
+            // Five times what the index is measured with; one address has a quarter. Every number in it stays far inside 32 bits.
+            index_pairs: Quota { per_sender: 1_000_000, per_address: 4_000_000, in_all: 16_000_000 },
+            new_names_per_hour: 256,
+            transfers: Quota { per_sender: 32, per_address: 128, in_all: 512 },
+            transfer_rate: 64 << 20,
             session_memory: 256 << 20,
         }
     }

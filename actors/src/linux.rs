@@ -42,11 +42,15 @@ pub(crate) fn lower(event: &OwnedFd) {
 }
 
 /// Moves the bytes of one blocking socket to another until the end of the stream, without copying them into this process
-/// (`splice(2)`). Returns their number.
+/// (`splice(2)`). Calls `after_each` with the size of each part. Returns the number of all bytes.
 ///
 /// # Errors
 /// Those of the sockets; `WouldBlock` when one made no progress for longer than its timeout.
-pub(crate) fn splice_all(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
+pub(crate) fn splice_all(
+    from: &TcpStream,
+    to: &TcpStream,
+    mut after_each: impl FnMut(usize),
+) -> io::Result<u64> {
     let (out, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // With a smaller pipe it only takes more calls.
     let _ = rustix::pipe::fcntl_setpipe_size(&into, SPLICE_BYTES);
@@ -57,12 +61,14 @@ pub(crate) fn splice_all(from: &TcpStream, to: &TcpStream) -> io::Result<u64> {
             return Ok(total);
         }
         total += count as u64;
+        let part = count;
         while count > 0 {
             match splice(&out, to, count)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 moved => count -= moved,
             }
         }
+        after_each(part);
     }
 }
 

@@ -142,7 +142,7 @@ impl Server {
         let router_mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
         let sites = start_sites(config)?;
-        let index = index::start(&config.data)
+        let index = index::start(&config.data, config.peers.index_pairs)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
@@ -220,6 +220,7 @@ impl Actors {
         let http = http::Services {
             sites: Arc::new(Sites::new(sites.collect())),
             access_log: self.access_log.as_deref().cloned(),
+            peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),
         };
         let services = session::Services {

@@ -1,13 +1,13 @@
 //! A raw protocol client, which can send messages that a real peer never would.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wire::card::Card;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
-use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{ErrorCode, ServerId, Side, ToPeer, ToServer, join_proof_text};
 
 use crate::PATIENCE;
 
@@ -86,6 +86,18 @@ impl RawConnection {
         raw
     }
 
+    /// Connects as one end of a transfer of whoever has joined on this connection as `member`.
+    ///
+    /// # Panics
+    /// When there is no server, or `member` is no name.
+    pub fn splice(&self, member: &str, transfer: [u8; 16], side: Side) -> Self {
+        let address = self.stream.peer_addr().expect("it is connected");
+        let mut end = Self::open(address);
+        let member = member.parse().expect("scenarios use good names");
+        end.say(&ToServer::Splice { transfer, side, member, token: self.nonce });
+        end
+    }
+
     /// Sends a message.
     pub fn say(&mut self, message: &ToServer<'_>) {
         self.say_bytes(&frame::frame(message));
@@ -100,6 +112,48 @@ impl RawConnection {
     pub fn end(&mut self) {
         // The server may have closed the connection already.
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Sends any bytes, or as many as go within a time. False if the server has closed the connection.
+    ///
+    /// # Panics
+    /// When the system sets no timeout.
+    pub fn try_say_bytes(&mut self, bytes: &[u8], timeout: Duration) -> bool {
+        self.stream.set_write_timeout(Some(timeout)).expect("it is not zero");
+        match self.stream.write_all(bytes) {
+            Err(e) => matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            Ok(()) => true,
+        }
+    }
+
+    /// A second handle to the connection, for a thread that reads.
+    ///
+    /// # Panics
+    /// When there is no descriptor left.
+    #[must_use]
+    pub fn second_handle(&self) -> Self {
+        let stream = self.stream.try_clone().expect("there are descriptors");
+        Self { stream, buffer: self.buffer.clone(), nonce: self.nonce, server: self.server }
+    }
+
+    /// Ends the connection in both directions.
+    pub fn close(&mut self) {
+        // The server may have closed it.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Reads and drops bytes, which need not be frames, until the connection ends.
+    pub fn drop_bytes(&mut self) {
+        while matches!(self.stream.read(&mut [0; 65_536]), Ok(1..)) {}
+    }
+
+    /// The next message.
+    ///
+    /// # Panics
+    /// When none comes, or a bad one.
+    pub fn next_message(&mut self) -> ToPeer<'static> {
+        let body = self.next().expect("the server sends a message");
+        ToPeer::decode(body.leak()).expect("the server sends good messages")
     }
 
     /// The body of the next frame, or `None` at the end of the connection.

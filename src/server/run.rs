@@ -48,6 +48,9 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     if arguments.check {
         return print(&settings.summary);
     }
+    if arguments.print_config {
+        return print(&settings.origins);
+    }
     let _log = start_log(&settings);
     match serve(&settings.config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,9 @@ use crate::share::{Hit, PublishedFile};
 pub type ServerId = [u8; 16];
 /// Identifies one transfer of a file; drawn at random by the receiver.
 pub type TransferId = [u8; 16];
+/// What proves that a connection belongs to a member: the nonce in the [`ToPeer::Hello`] of the connection on which it has
+/// joined.
+pub type Token = [u8; 32];
 
 /// The kind of content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,6 +149,10 @@ pub enum ToServer<'a> {
         transfer: TransferId,
         /// The end.
         side: Side,
+        /// As whom the peer has joined, on another connection.
+        member: PeerName,
+        /// The nonce of the Hello on that connection, which nobody else knows.
+        token: Token,
     },
     /// Asks whether the server still answers, and which of some peers are connected.
     Ping {
@@ -357,8 +364,8 @@ pub enum ToPeer<'a> {
         /// Number of the last message.
         last: u64,
     },
-    /// Follows the answer to a lookup if the server does not watch that name: it will not send a card later, so the peer has
-    /// to ask again.
+    /// Answers a lookup of a name that the server does not watch: it will not send a card later, so the peer has to ask
+    /// again. If it has a card now, that comes first.
     Unwatched {
         /// The name in the lookup.
         name: PeerName,

@@ -97,7 +97,8 @@ pub(crate) fn start(
     let leaving_gate = Arc::new(Gate::unshared(capacity.leaving));
     let of_sessions = Arc::<WebCounts>::default();
     let web = inboxes.iter().map(|(_, _, counts)| counts).chain([&of_sessions]).cloned().collect();
-    let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web });
+    let peers = Arc::clone(&services.peers);
+    let admin = Arc::new(Admin { sites: Arc::clone(&services.sites), gate: Arc::clone(&gate), web, peers });
     let pollers = inboxes.iter().map(|(_, (handle, _), _)| handle.clone()).collect();
     let by_cpu: HashMap<usize, PollerHandle> =
         inboxes.iter().filter_map(|(cpu, (handle, _), _)| Some(((*cpu)?, handle.clone()))).collect();

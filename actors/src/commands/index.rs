@@ -7,6 +7,8 @@ use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
 use wire::share::{Hit, PublishedFile};
 use wire::{FileName, PeerName, Query};
 
+use super::network::Network;
+use super::peer_counts::Limit;
 use crate::runtime::{Address, Closed, NoAnswer, Reply, Unsent, reply};
 
 /// Most files of one peer: as many as `keyword.txt` can have pairs, since a file needs one to be found by keyword.
@@ -25,13 +27,6 @@ pub const HITS_MAX: u32 = 1000;
 /// session adds. At least one hit is given.
 pub const HITS_BYTES_MAX: usize = 512 << 10;
 
-/// Most pairs of all peers together: five times what the index is measured with. It bounds memory, and keeps every number
-/// in the catalog far inside 32 bits.
-pub const INDEX_PAIRS_MAX: u64 = 16_000_000;
-
-/// Most files of all peers together, for the same reasons.
-pub const INDEX_FILES_MAX: u64 = 16_000_000;
-
 /// What the Index can be told and asked.
 #[derive(Debug)]
 pub enum Command {
@@ -39,6 +34,8 @@ pub enum Command {
     Publish {
         /// Whose share it is; the caller has verified that it is them.
         peer: PeerName,
+        /// From where it is connected.
+        network: Network,
         /// Counts from 0; part 0 starts a new share and forgets an unfinished one.
         part: u32,
         /// Whether the share is complete with this part.
@@ -105,8 +102,18 @@ pub enum PublishRefused {
     /// The same file twice.
     #[error("{0:?} is in the share twice")]
     Repeated(FileName),
-    /// The whole index has reached [`INDEX_PAIRS_MAX`] or [`INDEX_FILES_MAX`].
-    #[error("the index of the server is full")]
+    /// More files or pairs than one peer may have.
+    #[error(
+        "the server takes fewer files, or pairs of a keyword and a file, of one peer (--index-pairs-per-peer)"
+    )]
+    PeerFull,
+    /// More files or pairs than all peers of one address may have.
+    #[error(
+        "the peers at your address share as many files or pairs as the server allows one address (--index-pairs-per-address)"
+    )]
+    AddressFull,
+    /// More files or pairs than all peers may have.
+    #[error("the index of the server is full (--index-pairs)")]
     IndexFull,
     /// Too many or too large shares wait for the disk. It passes.
     #[error("the server is busy with other shares; try again")]
@@ -114,6 +121,18 @@ pub enum PublishRefused {
     /// The share is found by searches but could not be written to disk, so a restart of the server would forget it.
     #[error("the share could not be written to the server's disk: {0}")]
     NotKept(String),
+}
+
+impl PublishRefused {
+    /// The limit that is reached, if it is one of those that the server is told.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::PeerFull => Some(Limit::IndexPairsPerPeer),
+            Self::AddressFull => Some(Limit::IndexPairsPerAddress),
+            Self::IndexFull => Some(Limit::IndexPairs),
+            _ => None,
+        }
+    }
 }
 
 /// What a publisher is told.
@@ -174,14 +193,14 @@ impl IndexHandle {
     /// [`NoAnswer`] when the Index has ended or did not answer within `timeout`; the share may still be taken then.
     pub fn publish(
         &self,
-        peer: PeerName,
+        (peer, network): (PeerName, Network),
         part: u32,
         last: bool,
         files: Vec<PublishedFile>,
         timeout: Duration,
     ) -> Result<PublishAnswer, NoAnswer> {
         let (reply, pending) = reply();
-        let command = Command::Publish { peer, part, last, files, reply };
+        let command = Command::Publish { peer, network, part, last, files, reply };
         self.0.send(command).map_err(|Closed| NoAnswer::Dropped)?;
         pending.wait(timeout)
     }

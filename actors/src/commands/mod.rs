@@ -13,6 +13,8 @@ pub(crate) mod gate;
 pub mod index;
 pub(crate) mod memory;
 pub mod network;
+pub mod pace;
+pub mod peer_counts;
 pub mod router;
 pub mod session;
 pub mod store;

@@ -1,7 +1,8 @@
 //! By which part of an address clients are told apart.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{AddrParseError, IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 /// Bits of an IPv6 address that name the network. Whoever has one address of a network can have all of them.
 const IPV6_NETWORK_BITS: u32 = 64;
@@ -33,6 +34,16 @@ impl Network {
     }
 }
 
+impl FromStr for Network {
+    type Err = AddrParseError;
+
+    /// What `Display` writes, or an address of the network.
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        let address = text.split_once('/').map_or(text, |(address, _)| address);
+        address.parse().map(Self::of)
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match IpAddr::V6(Ipv6Addr::from_bits(self.0)).to_canonical() {
@@ -56,6 +67,8 @@ mod tests {
         assert_eq!(network("::ffff:10.0.0.1"), "10.0.0.1");
         assert_eq!(network("2001:db8:0:7::2:3"), "2001:db8:0:7::/64");
         assert_eq!(network("::1"), network("::2"), "one network");
+        let network_itself: Network = "2001:db8:0:7::/64".parse().expect("it is a network");
+        assert_eq!(network_itself.to_string(), "2001:db8:0:7::/64");
         assert_ne!(network("2001:db8:0:7::1"), network("2001:db8:0:8::1"));
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use wire::PeerName;
 use wire::card::Card;
-use wire::protocol::{KnownPeer, ServerId, Side, TransferId};
+use wire::protocol::{KnownPeer, ServerId, Side, Token, TransferId};
 
 use super::network::Network;
+use super::pace::Pace;
+use super::peer_counts::{Limit, PeerCounts};
 use super::session::{Delivery, SessionId, SessionPort};
 use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
@@ -47,6 +49,8 @@ pub struct Run {
 pub enum JoinRefused {
     /// The name belongs to another key.
     NameTaken,
+    /// Too many names were joined under for the first time from this address.
+    TooManyNames,
     /// The store or the table of names is full.
     Busy,
 }
@@ -71,6 +75,8 @@ pub enum Command<P = SessionPort> {
         card: Box<Card>,
         /// From where it is connected.
         network: Network,
+        /// With what its other connections prove that they are its.
+        token: Token,
         /// Where commands for the session go.
         port: P,
         /// Answered at once.
@@ -84,15 +90,15 @@ pub enum Command<P = SessionPort> {
     Completed(Completion),
     /// One end of a transfer of a file through the server.
     Splice {
-        /// Which transfer.
-        transfer: TransferId,
-        /// Which end.
-        side: Side,
+        /// Which.
+        end: SpliceEnd,
         /// The connection.
         stream: SpliceStream,
         /// Answered when the other end is there.
         reply: Reply<Partner>,
     },
+    /// The end of this session has given up, or the transfer that it carried has ended.
+    SpliceEnded(SessionId),
 }
 
 /// What a session that has joined tells the Router.
@@ -121,20 +127,71 @@ pub enum MemberCommand {
     HandBack(Vec<Delivery>),
 }
 
+/// One end of a transfer, as its connection says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpliceEnd {
+    /// The session of the connection.
+    pub session: SessionId,
+    /// From where it is connected.
+    pub network: Network,
+    /// Which transfer.
+    pub transfer: TransferId,
+    /// Which end.
+    pub side: Side,
+    /// Whose.
+    pub member: PeerName,
+    /// What proves that.
+    pub token: Token,
+}
+
 /// A connection whose bytes are carried to another one.
 pub type SpliceStream = Arc<TcpStream>;
 
 /// What becomes of one end of a transfer.
 #[derive(Debug)]
 pub enum Partner {
-    /// The other end; this session carries the bytes.
-    Here(SpliceStream),
+    /// The other end; this session carries the bytes, no faster than the pace of the sending member.
+    Here(SpliceStream, Arc<Pace>),
     /// The other end's session carries the bytes, and has this connection.
     CarriesOn,
+    /// The end is not wanted.
+    Refused(SpliceRefused),
+}
+
+/// Why an end of a transfer is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpliceRefused {
+    /// The member is not connected, or the token is wrong.
+    #[error(
+        "only peers that have joined transfer files; name the peer and the nonce of the connection on which it has joined"
+    )]
+    NoMember,
     /// The same end is already there.
+    #[error("this end of the transfer is already here")]
     Occupied,
-    /// Too many ends wait.
-    Busy,
+    /// The member has too many ends.
+    #[error("you have as many transfers as the server allows one peer (--transfers-per-peer); try again")]
+    MemberFull,
+    /// The address has too many ends.
+    #[error(
+        "your address has as many transfers as the server allows one address (--transfers-per-address); try again"
+    )]
+    AddressFull,
+    /// There are too many ends.
+    #[error("too many transfers (--transfers); try again")]
+    ServerFull,
+}
+
+impl SpliceRefused {
+    /// The limit that is reached, if one is.
+    pub(crate) fn limit(self) -> Option<Limit> {
+        match self {
+            Self::NoMember | Self::Occupied => None,
+            Self::MemberFull => Some(Limit::TransfersPerPeer),
+            Self::AddressFull => Some(Limit::TransfersPerAddress),
+            Self::ServerFull => Some(Limit::Transfers),
+        }
+    }
 }
 
 /// Where commands for the Router are sent.
@@ -143,6 +200,8 @@ pub struct RouterHandle {
     pub(crate) address: Address<Command>,
     /// Which server this is, for sessions to greet peers with.
     pub server: ServerId,
+    /// What the Router and the sessions of peers count.
+    pub counts: Arc<PeerCounts>,
 }
 
 impl RouterHandle {

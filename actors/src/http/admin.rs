@@ -12,6 +12,7 @@ use wire::http::{RequestHead, Status};
 use super::brief::Brief;
 use super::sites::Sites;
 use crate::commands::gate::Gate;
+use crate::commands::peer_counts::PeerCounts;
 use crate::linux;
 use crate::metrics::{self, CacheCounts, Count, Page, WebCounts, sum};
 
@@ -25,6 +26,7 @@ pub(crate) struct Admin {
     pub(crate) gate: Arc<Gate>,
     /// Those of each poller, and one for all sessions together.
     pub(crate) web: Vec<Arc<WebCounts>>,
+    pub(crate) peers: Arc<PeerCounts>,
 }
 
 impl Admin {
@@ -57,6 +59,18 @@ impl Admin {
         }
         let open = self.gate.open() as u64;
         page.value(Gauge, "switchboard_connections_open", "Connections open now.", open)
+    }
+
+    fn push_peers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let help = "How often a peer has reached a limit, by the option that sets it.";
+        let reached = self.peers.reached();
+        page.by_label(MetricType::Counter, "switchboard_limit_reached", help, "limit", reached)?;
+        let help = "Stored envelopes that were dropped because nobody took them in time.";
+        page.counter("switchboard_mail_expired", help, self.peers.expired())?;
+        let help = "What stored mail takes up of --mail-bytes.";
+        page.gauge("switchboard_mail_bytes", help, self.peers.mail_bytes())?;
+        let help = "Names with mail or waited for that nobody has joined under.";
+        page.gauge("switchboard_waiting_names", help, self.peers.waiting_names())
     }
 
     fn push_cache(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -111,6 +125,7 @@ impl Collector for Admin {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         self.push_web(&mut page)?;
+        self.push_peers(&mut page)?;
         let users = self.sites.all().iter().filter_map(|site| site.users.as_ref());
         let checked = users.map(|users| users.checked.get()).sum();
         let help = "Passwords of users of a site that were checked.";

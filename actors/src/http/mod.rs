@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::commands::access_log::AccessLogHandle;
+use crate::commands::peer_counts::PeerCounts;
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::Connection;
@@ -47,6 +48,8 @@ pub(crate) use self::verified::VerifiedKey;
 pub(crate) struct Services {
     pub sites: Arc<Sites>,
     pub access_log: Option<AccessLogHandle>,
+    /// What the sessions of peers count, for the metrics.
+    pub peers: Arc<PeerCounts>,
     /// Set when the server ends. Then every response is the last on its connection.
     pub stopping: Arc<AtomicBool>,
 }

@@ -71,7 +71,7 @@ pub(crate) struct Deferred {
 
 impl Responder {
     pub(crate) fn new(services: &Services, admin: Arc<Admin>, counts: Arc<WebCounts>) -> Self {
-        let Services { sites, access_log, stopping } = services.clone();
+        let Services { sites, access_log, stopping, peers: _ } = services.clone();
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
         let verified = sites.all().iter().map(|_| Verified::default()).collect();
         let writer = Writer::new(counts, access_log);

@@ -1,6 +1,7 @@
 //! The Index's state and decisions, without thread, disk or clock: commands in, effects out.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use wire::share::Hit;
 use wire::{PeerName, Query};
@@ -10,9 +11,10 @@ use super::keeper::Keep;
 use super::peers::Peers;
 use super::staging::{Share, Staging};
 use crate::commands::index::{
-    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, Presence,
-    PublishAnswer, PublishRefused, Published,
+    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, Presence, PublishAnswer, PublishRefused, Published,
 };
+use crate::commands::network::Network;
+use crate::config::{PeerLimits, Quota};
 use crate::runtime::{self, Now, Reply};
 
 /// Most shares that wait for the disk: as many peers can publish at once without being told `busy`. Their memory has a
@@ -34,13 +36,21 @@ pub(super) enum Effect {
 }
 
 /// The state of the Index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Core {
+    quota: Quota,
     catalog: Catalog,
     peers: Peers,
     staging: Staging,
     keeps_in_flight: usize,
     total: Published,
+    by_network: HashMap<Network, Published>,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self::new(PeerLimits::default().index_pairs)
+    }
 }
 
 impl runtime::Core for Core {
@@ -58,9 +68,9 @@ impl runtime::Core for Core {
                 self.keeps_in_flight -= 1;
                 self.staging.release(held);
             }
-            Command::Publish { peer, part, last, files, reply } => {
+            Command::Publish { peer, network, part, last, files, reply } => {
                 match (self.staging.add(&peer, part, files), last) {
-                    (Ok(_), true) => self.publish(&peer, reply, out),
+                    (Ok(_), true) => self.publish(&peer, network, reply, out),
                     (answer, _) => out.push(Effect::AnswerPublish(reply, answer)),
                 }
             }
@@ -69,6 +79,19 @@ impl runtime::Core for Core {
 }
 
 impl Core {
+    /// An Index that takes so many pairs, and so many files.
+    pub(super) fn new(quota: Quota) -> Self {
+        Self {
+            quota,
+            catalog: Catalog::default(),
+            peers: Peers::default(),
+            staging: Staging::default(),
+            keeps_in_flight: 0,
+            total: Published::default(),
+            by_network: HashMap::new(),
+        }
+    }
+
     /// Adds a share that was loaded from the disk.
     ///
     /// # Errors
@@ -79,8 +102,14 @@ impl Core {
         self.replace(share, published)
     }
 
-    fn publish(&mut self, peer: &PeerName, reply: Reply<PublishAnswer>, out: &mut Vec<Effect>) {
-        let taken = self.staging.finish(peer).and_then(|(share, published, held)| {
+    fn publish(
+        &mut self,
+        peer: &PeerName,
+        network: Network,
+        reply: Reply<PublishAnswer>,
+        out: &mut Vec<Effect>,
+    ) {
+        let taken = self.staging.finish(peer, network).and_then(|(share, published, held)| {
             let replaced = if self.keeps_in_flight < KEEPS_IN_FLIGHT_MAX {
                 self.replace(&share, published)
             } else {
@@ -106,20 +135,61 @@ impl Core {
     /// Replaces the share of an owner.
     fn replace(&mut self, share: &Share, published: Published) -> Result<(), PublishRefused> {
         let owner = self.peers.enter(&share.owner);
-        let peer = self.peers.get_mut(owner);
-        let files = self.total.files - peer.files.len() as u64 + published.files;
-        let pairs = self.total.pairs - peer.pairs + published.pairs;
-        if files > INDEX_FILES_MAX || pairs > INDEX_PAIRS_MAX {
+        let peer = self.peers.get(owner);
+        let before = Published { files: peer.files.len() as u64, pairs: peer.pairs };
+        let network_before = peer.network;
+        self.discount(network_before, before);
+        if let Err(refused) = self.admit(share.network, published) {
+            self.count(network_before, before);
             self.peers.forget_if_idle(owner);
-            return Err(PublishRefused::IndexFull);
+            return Err(refused);
         }
-        self.total = Published { files, pairs };
+        self.count(share.network, published);
+        let peer = self.peers.get_mut(owner);
         self.catalog.remove(&peer.files);
         peer.files = self.catalog.insert(owner, &share.files);
-        peer.pairs = published.pairs;
+        (peer.pairs, peer.network) = (published.pairs, share.network);
         peer.name = share.owner.clone();
         self.peers.forget_if_idle(owner);
         Ok(())
+    }
+
+    /// Whether so much more fits. The narrowest limit is looked at first, because the peer can do most about it.
+    fn admit(&self, network: Network, published: Published) -> Result<(), PublishRefused> {
+        let of_network = self.by_network.get(&network).copied().unwrap_or_default();
+        let fits = |before: Published, most: u64| {
+            before.files + published.files <= most && before.pairs + published.pairs <= most
+        };
+        if !fits(Published::default(), self.quota.per_sender) {
+            return Err(PublishRefused::PeerFull);
+        }
+        if !fits(of_network, self.quota.per_address) {
+            return Err(PublishRefused::AddressFull);
+        }
+        if fits(self.total, self.quota.in_all) { Ok(()) } else { Err(PublishRefused::IndexFull) }
+    }
+
+    fn count(&mut self, network: Network, published: Published) {
+        if published == Published::default() {
+            return;
+        }
+        let of_network = self.by_network.entry(network).or_default();
+        for sum in [of_network, &mut self.total] {
+            sum.files += published.files;
+            sum.pairs += published.pairs;
+        }
+    }
+
+    fn discount(&mut self, network: Network, published: Published) {
+        self.total.files -= published.files;
+        self.total.pairs -= published.pairs;
+        if let Some(of_network) = self.by_network.get_mut(&network) {
+            of_network.files -= published.files;
+            of_network.pairs -= published.pairs;
+            if *of_network == Published::default() {
+                self.by_network.remove(&network);
+            }
+        }
     }
 
     fn presence(&mut self, presence: &Presence) {
@@ -182,19 +252,19 @@ impl Core {
         }
     }
 
-    /// Sets the total of all peers.
-    #[cfg(test)]
-    pub(super) fn pretend(&mut self, total: Published) {
-        self.total = total;
-    }
-
     /// Whether nothing is left of all shares and peers.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
+        self.staging.held_bytes() == 0 && self.holds_nothing()
+    }
+
+    /// The same without what waits for the disk.
+    #[cfg(test)]
+    pub(super) fn holds_nothing(&self) -> bool {
         self.catalog.is_empty()
             && self.peers.len() == 0
-            && self.staging.held_bytes() == 0
             && self.total == Published::default()
+            && self.by_network.is_empty()
     }
 }
 

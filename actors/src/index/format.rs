@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! # switchboard files 1
-//! # owner Alice
+//! # owner Alice 192.0.2.7        with the address, or IPv6 network, from where it was published, if that is known
 //! # keywords sha256 HEX of <name>.txt
 //! HEX  BYTES  FILE NAME          one line a file, in order of names
 //! # end sha256 HEX of all lines above
@@ -19,6 +19,7 @@ use wire::share::PublishedFile;
 use wire::{Digest, FileName, PeerName};
 
 use super::staging::Share;
+use crate::commands::network::Network;
 
 const VERSION_LINE: &str = "# switchboard files 1";
 const OWNER: &str = "# owner ";
@@ -73,7 +74,12 @@ pub(super) fn render(share: &Share) -> Texts {
         share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
     let keywords = keyword::write(pairs);
     let digest = Digest::of(keywords.as_bytes());
-    let mut list = format!("{VERSION_LINE}\n{OWNER}{}\n{KEYWORDS}{digest}\n", share.owner);
+    let mut owner = share.owner.to_string();
+    if share.network != Network::UNKNOWN {
+        // Writing to a String cannot fail.
+        let _ = write!(owner, " {}", share.network);
+    }
+    let mut list = format!("{VERSION_LINE}\n{OWNER}{owner}\n{KEYWORDS}{digest}\n");
     for file in &share.files {
         // Writing to a String cannot fail.
         let _ = writeln!(list, "{}  {}  {}", file.sha256, file.bytes, file.name);
@@ -98,15 +104,22 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
         return Err(Damage::Line(1));
     }
     let owner = lines.next().and_then(|line| line.strip_prefix(OWNER));
-    let owner = owner.and_then(|name| name.parse().ok()).ok_or(Damage::Line(2))?;
+    let (owner, network) = owner.and_then(read_owner).ok_or(Damage::Line(2))?;
     let keywords_sha256 = lines.next().and_then(|line| digest_after(KEYWORDS, line));
     let keywords_sha256 = keywords_sha256.ok_or(Damage::Line(3))?;
     let files = lines
         .enumerate()
         .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + 4))?)
         .collect::<Result<_, _>>()?;
-    let share = Share { owner, files };
+    let share = Share { owner, network, files };
     Ok(List { share, keywords_sha256 })
+}
+
+fn read_owner(text: &str) -> Option<(PeerName, Network)> {
+    match text.split_once(' ') {
+        Some((name, network)) => Some((name.parse().ok()?, network.parse().ok()?)),
+        None => Some((text.parse().ok()?, Network::UNKNOWN)),
+    }
 }
 
 fn digest_after(prefix: &str, line: &str) -> Option<Digest> {

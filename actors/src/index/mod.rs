@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 
 use crate::commands::index::IndexHandle;
+use crate::config::Quota;
 use crate::runtime::Running;
 
 mod catalog;
@@ -36,6 +37,6 @@ pub use core::KEEPS_IN_FLIGHT_MAX;
 ///
 /// # Errors
 /// When the directory cannot be made or listed, or the system provides no thread.
-pub fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {
-    shell::start(data_dir)
+pub fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
+    shell::start(data_dir, quota)
 }

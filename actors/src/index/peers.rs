@@ -7,6 +7,7 @@ use slab::Slab;
 use wire::PeerName;
 
 use super::catalog::{FileId, OwnerId};
+use crate::commands::network::Network;
 
 /// A peer.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Peer {
     pub(super) folded: PeerName,
     pub(super) online: bool,
     pub(super) address: Option<SocketAddr>,
+    /// From where it has published.
+    pub(super) network: Network,
     pub(super) files: Vec<FileId>,
     /// Pairs of a keyword and a file among them.
     pub(super) pairs: u64,
@@ -39,6 +42,7 @@ impl Peers {
                 folded,
                 online: false,
                 address: None,
+                network: Network::UNKNOWN,
                 files: Vec::new(),
                 pairs: 0,
             });

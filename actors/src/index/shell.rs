@@ -8,22 +8,23 @@ use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
 use super::shelf::Shelf;
 use crate::commands::index::IndexHandle;
+use crate::config::Quota;
 use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
 
 /// Commands that may wait. A part of a share can have the size of a frame, 1 MiB, so at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
 
-pub(super) fn start(data_dir: &Path) -> io::Result<Running<IndexHandle>> {
+pub(super) fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
     let shelf = Shelf::open(data_dir.join("index"))?;
-    let core = load(&shelf)?;
+    let core = load(&shelf, quota)?;
     let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
     let keeper = keeper::start(shelf, mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
     let shell = IndexShell { effects: Vec::new(), keeper };
     start_actor("index", (address.clone(), mailbox), IndexHandle(address), core, shell)
 }
 
-fn load(shelf: &Shelf) -> io::Result<Core> {
-    let mut core = Core::default();
+fn load(shelf: &Shelf, quota: Quota) -> io::Result<Core> {
+    let mut core = Core::new(quota);
     let (mut shares, mut files) = (0, 0);
     shelf.load(|share| match core.restore(&share) {
         Ok(()) => {

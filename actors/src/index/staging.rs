@@ -8,6 +8,7 @@ use wire::{Digest, PeerName};
 use crate::commands::index::{
     Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
 };
+use crate::commands::network::Network;
 
 /// Most memory for shares that are unfinished or wait for the disk: four of the largest, or thousands of usual ones.
 /// Without a limit, peers that start large shares and never finish them could fill the server's memory. They cannot block
@@ -22,6 +23,8 @@ const PAIR_HELD_BYTES: u64 = 48;
 pub(super) struct Share {
     /// As its owner writes it.
     pub(super) owner: PeerName,
+    /// From where it was published.
+    pub(super) network: Network,
     /// Ordered by name; each name occurs once.
     pub(super) files: Vec<PublishedFile>,
 }
@@ -100,7 +103,11 @@ impl Staging {
     }
 
     /// Removes a complete share. Its memory stays counted until it is released.
-    pub(super) fn finish(&mut self, peer: &PeerName) -> Result<(Share, Published, Held), PublishRefused> {
+    pub(super) fn finish(
+        &mut self,
+        peer: &PeerName,
+        network: Network,
+    ) -> Result<(Share, Published, Held), PublishRefused> {
         let parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
         let held = Held(parts.held_bytes);
         let mut files = parts.files;
@@ -109,7 +116,7 @@ impl Staging {
             self.release(held);
             return Err(PublishRefused::Repeated(twice[0].name.clone()));
         }
-        let share = Share { owner: peer.clone(), files };
+        let share = Share { owner: peer.clone(), network, files };
         Ok((share, parts.published, held))
     }
 

@@ -7,6 +7,7 @@ use super::core::{Core, Effect};
 use super::keeper::Keep;
 use super::staging::Share;
 use crate::commands::index::{AskerSees, Command, Found, Held, Presence, PublishAnswer, Published};
+use crate::commands::network::Network;
 use crate::runtime::{Core as _, Now, Pending, reply};
 
 mod bounds;
@@ -25,6 +26,10 @@ const NEAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Add
 
 fn peer(name: &str) -> PeerName {
     name.parse().expect("a good peer name")
+}
+
+fn network(last: u8) -> Network {
+    Network::of(std::net::Ipv4Addr::new(192, 0, 2, last).into())
 }
 
 /// A file whose content is its name.
@@ -68,7 +73,7 @@ fn effect(core: &mut Core, command: Command) -> Option<Effect> {
 
 fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> Outcome {
     let (reply, pending) = reply();
-    let command = Command::Publish { peer: peer(name), part, last, files, reply };
+    let command = Command::Publish { peer: peer(name), network: network(1), part, last, files, reply };
     match effect(core, command) {
         Some(Effect::AnswerPublish(_, answer)) => Outcome::Answered(answer),
         Some(Effect::Keep(keep)) => Outcome::ToKeep(keep, pending),

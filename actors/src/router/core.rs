@@ -14,13 +14,16 @@ use wire::protocol::{KnownPeer, Outcome, Refusal};
 
 use super::ledger::{Ledger, Usage};
 use super::mail::Sweep;
+use super::newcomers::Newcomers;
 use super::splice::Splices;
 use super::table::{Owner, Presence, Table};
 use crate::commands::network::Network;
+use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{
-    Command, JoinRefused, Joined, Member, MemberCommand, PeerKey, PresencePort, Run,
+    Command, JoinRefused, Joined, Member, MemberCommand, Partner, PeerKey, PresencePort, Run, SpliceEnd,
+    SpliceRefused, SpliceStream,
 };
-use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, EndReason, Port, SessionCommand};
 use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort};
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Pending, Reply, reply};
@@ -43,7 +46,9 @@ pub struct Router<P, S, I> {
     /// The time of the command at hand.
     pub(super) now: SystemTime,
     pub(super) store: S,
+    pub(super) counts: Arc<PeerCounts>,
     splices: Splices,
+    newcomers: Newcomers,
     index: I,
 }
 
@@ -54,8 +59,11 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
     fn handle(&mut self, now: Now, command: Command<P>, (): &mut ()) {
         self.now = now.time;
         match command {
-            Command::Join { session, card, network, port, reply } => {
-                let answer = self.join(session, &card, network, port);
+            Command::Join { session, card, network, token, port, reply } => {
+                let answer = self.join(now, &card, network, Presence::new(session, token, port));
+                if let Err(JoinRefused::TooManyNames) = answer {
+                    self.counts.count(Limit::NewNamesPerHour);
+                }
                 if let Err(Ok(joined)) = reply.try_answer(answer) {
                     self.join_undone(joined.peer);
                 }
@@ -63,16 +71,19 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
             Command::From(member, command) => self.member(member, command),
             Command::Who(reply) => self.who(reply),
             Command::Completed(completion) => self.complete(now, completion),
-            Command::Splice { transfer, side, stream, reply } => {
-                self.splices.meet(now.instant, transfer, side, stream, reply);
-            }
+            Command::Splice { end, stream, reply } => self.splice(now, &end, stream, reply),
+            Command::SpliceEnded(session) => self.splices.end(session),
         }
+        let Usage { mail_bytes, names } = self.ledger.all();
+        self.counts.set_kept(mail_bytes, names);
     }
 }
 
 impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// A router that knows what is on disk.
     pub fn new(limits: PeerLimits, inventory: Inventory, store: S, index: I) -> Self {
+        let splices = Splices::new(limits.transfers, limits.transfer_rate);
+        let newcomers = Newcomers::new(limits.new_names_per_hour);
         let mut router = Self {
             table: Table::default(),
             ledger: Ledger::new(&limits),
@@ -82,7 +93,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             sweep: Sweep::default(),
             now: SystemTime::UNIX_EPOCH,
             store,
-            splices: Splices::default(),
+            counts: Arc::default(),
+            splices,
+            newcomers,
             index,
         };
         for (name, bytes) in inventory.cards {
@@ -108,6 +121,11 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         router
     }
 
+    /// What it counts.
+    pub fn counts(&self) -> &Arc<PeerCounts> {
+        &self.counts
+    }
+
     fn member(&mut self, member: Member, command: MemberCommand) {
         match command {
             MemberCommand::Route(runs) => self.route(member, runs),
@@ -131,13 +149,17 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
 
     fn join(
         &mut self,
-        session: SessionId,
+        now: Now,
         card: &Card,
         network: Network,
-        port: P,
+        presence: Presence<P>,
     ) -> Result<Joined, JoinRefused> {
         let key = self.table.find_or_admit(&card.name).ok_or(JoinRefused::Busy)?;
         let is_new = match self.table.peer(key).owner() {
+            Owner::Nobody if !self.newcomers.admit(now.instant, network) => {
+                self.forget_if_unused(key);
+                return Err(JoinRefused::TooManyNames);
+            }
             Owner::Nobody => true,
             Owner::Unreadable => return Err(JoinRefused::NameTaken),
             Owner::Known { fingerprint, .. } if *fingerprint != card.fingerprint() => {
@@ -155,7 +177,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         };
         self.table.peer(key).network = network;
         self.end_presence(key, EndReason::Superseded);
-        self.table.set_presence(key, &card.name, Presence::new(session, port));
+        self.table.set_presence(key, &card.name, presence);
         self.index.presence(&card.name, true, None);
         if is_new {
             self.show_card(key);
@@ -218,6 +240,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         for run in runs {
             let (first, count) = (run.first, run.frames.count());
             let outcome = self.route_run(from, run);
+            if let Some(Outcome::Refused(refusal)) = outcome {
+                Limit::of(refusal).into_iter().for_each(|limit| self.counts.count(limit));
+            }
             match (&mut said, outcome) {
                 (Some((start, many, before)), Some(outcome))
                     if *before == outcome && *start + *many == first =>
@@ -351,27 +376,39 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     fn lookup(&mut self, by: Member, name: PeerName) {
         let key = match self.find_or_note(&name, by.peer) {
             Ok(key) => key,
-            Err(limit) => {
-                self.tell(by, SessionCommand::Unknown(name.clone()));
-                return self.tell(by, SessionCommand::Unwatched(name, limit));
-            }
+            Err(limit) => return self.unwatched(by, name, limit),
         };
-        let answer = match self.table.peer(key).owner().card() {
-            Some(card) => SessionCommand::Card(card.clone()),
-            None => SessionCommand::Unknown(name.clone()),
-        };
-        self.tell(by, answer);
-        let Some(presence) = self.table.peer(by.peer).present(by.session) else { return };
-        if presence.watching.contains(&key) {
-            return;
+        let card = self.table.peer(key).owner().card().cloned();
+        let is_watched = self.watch(by, key);
+        match card {
+            Some(card) => self.tell(by, SessionCommand::Card(card)),
+            None if is_watched => self.tell(by, SessionCommand::Unknown(name.clone())),
+            None => {}
         }
-        if presence.watching.len() < self.limits.watched_names {
-            presence.watching.push(key);
-            self.table.peer(key).watchers.push(by);
-        } else {
-            self.tell(by, SessionCommand::Unwatched(name, Refusal::Watching));
+        if !is_watched {
+            self.unwatched(by, name, Refusal::Watching);
             self.forget_if_unused(key);
         }
+    }
+
+    fn unwatched(&mut self, by: Member, name: PeerName, reason: Refusal) {
+        Limit::of(reason).into_iter().for_each(|limit| self.counts.count(limit));
+        self.tell(by, SessionCommand::Unwatched(name, reason));
+    }
+
+    /// Has a session told of new cards. False if it is told of too many others.
+    fn watch(&mut self, by: Member, key: PeerKey) -> bool {
+        let watched_names = self.limits.watched_names;
+        let Some(presence) = self.table.peer(by.peer).present(by.session) else { return true };
+        if presence.watching.contains(&key) {
+            return true;
+        }
+        let has_room = presence.watching.len() < watched_names;
+        if has_room {
+            presence.watching.push(key);
+            self.table.peer(key).watchers.push(by);
+        }
+        has_room
     }
 
     fn ping(&mut self, by: Member, id: u32, mut present: Vec<PeerName>) {
@@ -386,6 +423,16 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         if peer.present(member.session).is_some() {
             let name = peer.name().clone();
             self.index.presence(&name, true, Some(address));
+        }
+    }
+
+    fn splice(&mut self, now: Now, end: &SpliceEnd, stream: SpliceStream, reply: Reply<Partner>) {
+        let member = self.table.find(end.member.as_str());
+        let is_member =
+            |key: &PeerKey| self.table.peer(*key).presence().is_some_and(|p| p.token == end.token);
+        match member.filter(is_member) {
+            Some(member) => self.splices.meet(now.instant, member, end, stream, reply),
+            None => reply.answer(Partner::Refused(SpliceRefused::NoMember)),
         }
     }
 

@@ -6,6 +6,7 @@
 mod core;
 mod ledger;
 mod mail;
+mod newcomers;
 mod presence;
 mod shell;
 mod splice;

@@ -1,6 +1,7 @@
 //! The Router's thread.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
@@ -64,8 +65,9 @@ pub fn start(
     store: StoreHandle,
     index: IndexHandle,
 ) -> std::io::Result<Running<RouterHandle>> {
-    let handle = RouterHandle { address: address.clone(), server: inventory.server };
+    let server = inventory.server;
     let router = Router::new(limits, inventory, store, PresenceOutbox::new(index));
+    let handle = RouterHandle { address: address.clone(), server, counts: Arc::clone(router.counts()) };
     start_actor("router", (address, mailbox), handle, router, RouterShell { out: () })
 }
 

@@ -1,55 +1,148 @@
-//! Transfers of files through the server: the two connections find each other here.
+//! Transfers of files through the server: the two connections find each other here. They are those of members, and a member
+//! and an address have only so many, because each has a session thread and a socket.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Instant;
 
 use wire::protocol::{Side, TransferId};
 
-use crate::commands::router::{Partner, SPLICE_WAIT, SpliceStream};
+use crate::commands::network::Network;
+use crate::commands::pace::Pace;
+use crate::commands::router::{Partner, PeerKey, SPLICE_WAIT, SpliceEnd, SpliceRefused, SpliceStream};
+use crate::commands::session::SessionId;
+use crate::config::Quota;
 use crate::runtime::Reply;
 
-/// Most ends that wait at once: each holds a session thread and a socket.
-const WAITING_MAX: usize = 256;
 struct Waiting {
+    session: SessionId,
     side: Side,
     reply: Reply<Partner>,
     since: Instant,
 }
 
-/// The ends that wait for their other one.
-#[derive(Default)]
-pub(super) struct Splices(HashMap<TransferId, Waiting>);
+/// An end that waits or whose transfer is carried.
+struct Open {
+    member: PeerKey,
+    network: Network,
+    transfer: TransferId,
+    /// The other end, if this end's session carries the bytes of both.
+    carries: Option<SessionId>,
+}
+
+/// A member with open ends.
+struct Member {
+    ends: u64,
+    pace: Arc<Pace>,
+}
+
+/// All ends.
+pub(super) struct Splices {
+    quota: Quota,
+    rate: u64,
+    waiting: HashMap<TransferId, Waiting>,
+    open: HashMap<SessionId, Open>,
+    members: HashMap<PeerKey, Member>,
+    networks: HashMap<Network, u64>,
+}
 
 impl Splices {
+    /// So many ends, and so many bytes a second for each member that sends.
+    pub(super) fn new(quota: Quota, rate: u64) -> Self {
+        let (waiting, open, members) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { quota, rate, waiting, open, members, networks: HashMap::new() }
+    }
+
+    /// An end of a member comes.
     pub(super) fn meet(
         &mut self,
         now: Instant,
-        transfer: TransferId,
-        side: Side,
+        member: PeerKey,
+        end: &SpliceEnd,
         stream: SpliceStream,
         reply: Reply<Partner>,
     ) {
-        match self.0.remove(&transfer) {
-            Some(first) if first.side == side && now - first.since < SPLICE_WAIT => {
-                self.0.insert(transfer, first);
-                reply.answer(Partner::Occupied);
+        let is_there = |first: &Waiting| first.side == end.side && now - first.since < SPLICE_WAIT;
+        let refused = if self.waiting.get(&end.transfer).is_some_and(is_there) {
+            Some(SpliceRefused::Occupied)
+        } else {
+            self.full(member, end.network)
+        };
+        if let Some(refused) = refused {
+            return reply.answer(Partner::Refused(refused));
+        }
+        self.enter(now, member, end);
+        let first = self.waiting.remove(&end.transfer).filter(|first| first.side != end.side);
+        let Some(first) = first else { return self.wait(now, end, reply) };
+        let sender = if end.side == Side::Sender { Some(member) } else { self.member_of(first.session) };
+        let pace = sender.and_then(|sender| self.members.get(&sender)).map(|member| Arc::clone(&member.pace));
+        // The first end is not known if it has just given up, and then it does not take the answer.
+        let pace = pace.unwrap_or_else(|| Arc::new(Pace::new(self.rate, now)));
+        match first.reply.try_answer(Partner::Here(stream, pace)) {
+            Ok(()) => {
+                if let Some(carrier) = self.open.get_mut(&first.session) {
+                    carrier.carries = Some(end.session);
+                }
+                reply.answer(Partner::CarriesOn);
             }
-            Some(first) if first.side != side => match first.reply.try_answer(Partner::Here(stream)) {
-                Ok(()) => reply.answer(Partner::CarriesOn),
-                // The first end has given up; this one waits instead.
-                Err(_) => self.wait(now, transfer, side, reply),
-            },
-            _ => self.wait(now, transfer, side, reply),
+            // The first end has given up; this one waits instead.
+            Err(_) => self.wait(now, end, reply),
         }
     }
 
-    fn wait(&mut self, now: Instant, transfer: TransferId, side: Side, reply: Reply<Partner>) {
-        if self.0.len() >= WAITING_MAX {
-            self.0.retain(|_, waiting| now - waiting.since < SPLICE_WAIT);
+    /// The end of a session is no more, and with it the one that it carries.
+    pub(super) fn end(&mut self, session: SessionId) {
+        let Some(Open { member, network, transfer, carries }) = self.open.remove(&session) else { return };
+        if self.waiting.get(&transfer).is_some_and(|waiting| waiting.session == session) {
+            self.waiting.remove(&transfer);
         }
-        if self.0.len() >= WAITING_MAX {
-            return reply.answer(Partner::Busy);
+        if let Some(of_member) = self.members.get_mut(&member) {
+            of_member.ends -= 1;
+            if of_member.ends == 0 {
+                self.members.remove(&member);
+            }
         }
-        self.0.insert(transfer, Waiting { side, reply, since: now });
+        leave(&mut self.networks, &network);
+        if let Some(other) = carries {
+            self.end(other);
+        }
+    }
+
+    fn full(&self, member: PeerKey, network: Network) -> Option<SpliceRefused> {
+        if self.members.get(&member).is_some_and(|member| member.ends >= self.quota.per_sender) {
+            return Some(SpliceRefused::MemberFull);
+        }
+        if self.networks.get(&network).is_some_and(|ends| *ends >= self.quota.per_address) {
+            return Some(SpliceRefused::AddressFull);
+        }
+        (self.open.len() as u64 >= self.quota.in_all).then_some(SpliceRefused::ServerFull)
+    }
+
+    fn enter(&mut self, now: Instant, member: PeerKey, end: &SpliceEnd) {
+        let SpliceEnd { session, network, transfer, .. } = *end;
+        self.open.insert(session, Open { member, network, transfer, carries: None });
+        let rate = self.rate;
+        let of_member = self.members.entry(member);
+        of_member.or_insert_with(|| Member { ends: 0, pace: Arc::new(Pace::new(rate, now)) }).ends += 1;
+        *self.networks.entry(network).or_default() += 1;
+    }
+
+    fn member_of(&self, session: SessionId) -> Option<PeerKey> {
+        self.open.get(&session).map(|open| open.member)
+    }
+
+    fn wait(&mut self, now: Instant, end: &SpliceEnd, reply: Reply<Partner>) {
+        let waiting = Waiting { session: end.session, side: end.side, reply, since: now };
+        self.waiting.insert(end.transfer, waiting);
+    }
+}
+
+fn leave<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }

@@ -9,7 +9,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::digest::Fingerprint;
 use wire::name::NAME_BYTES_MAX;
-use wire::protocol::KnownPeer;
+use wire::protocol::{KnownPeer, Token};
 
 use crate::commands::network::Network;
 use crate::commands::router::{Member, PeerKey};
@@ -55,6 +55,8 @@ impl Owner {
 /// A session of a peer that is here.
 pub(super) struct Presence<P> {
     pub(super) session: SessionId,
+    /// What other connections of the peer prove that they are its with.
+    pub(super) token: Token,
     pub(super) port: P,
     /// The mailbox refused a command; nothing more is tried until the session says that it has room.
     pub(super) full: bool,
@@ -68,9 +70,9 @@ pub(super) struct Presence<P> {
 }
 
 impl<P> Presence<P> {
-    pub(super) fn new(session: SessionId, port: P) -> Self {
+    pub(super) fn new(session: SessionId, token: Token, port: P) -> Self {
         let (owed, watching) = (VecDeque::new(), Vec::new());
-        Self { session, port, full: false, owed, handed: 0, fetching: None, watching }
+        Self { session, token, port, full: false, owed, handed: 0, fetching: None, watching }
     }
 }
 

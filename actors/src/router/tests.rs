@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,22 +12,25 @@ use proptest::prelude::*;
 use wire::PeerName;
 use wire::card::Card;
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::{KnownPeer, Refusal};
+use wire::protocol::{KnownPeer, Refusal, Side};
 
 use super::ledger::Usage;
 use super::*;
 use crate::commands::network::Network;
-use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
+use crate::commands::router::{
+    Command, JoinRefused, Member, MemberCommand, Partner, PresencePort, Run, SpliceEnd, SpliceRefused,
+};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Overdue, Sender, StorePort,
 };
 use crate::config::{PeerLimits, Quota};
-use crate::runtime::{Core as _, Now, reply};
+use crate::runtime::{Core as _, Now, Pending, reply};
 use wire::protocol::Outcome;
 
 const SOON: Duration = Duration::from_secs(5);
 const MAILBOX: usize = 3;
+const TOKEN: [u8; 32] = [4; 32];
 
 fn card_of(name: &str) -> Card {
     static KEYS: LazyLock<(IdentityKey, EncryptionKey)> = LazyLock::new(|| {
@@ -237,7 +240,7 @@ impl World {
         self.next_session += 1;
         let card = Box::new(card_of(self.peers[at].name));
         let network = network(1);
-        self.handle(Command::Join { session, card, network, port: port.clone(), reply });
+        self.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
         let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
         let member = Member { peer: joined.peer, session };
         let joint = Joint { member, port, sent: 0, open: BTreeMap::new(), untaken: VecDeque::new() };
@@ -440,7 +443,7 @@ fn a_name_has_one_owner_whatever_the_case() {
     world.join(0);
     let (reply, pending) = reply();
     let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
-    world.handle(Command::Join { session: 99, card, network: network(2), port, reply });
+    world.handle(Command::Join { session: 99, card, network: network(2), token: TOKEN, port, reply });
     let answer = pending.wait(SOON).expect("it is answered at once");
     assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
 }
@@ -459,7 +462,14 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
     for card in [card_of("B"), card_of_another("b")] {
         let (reply, pending) = reply();
         let port = FakePort::default();
-        world.handle(Command::Join { session: 9, card: Box::new(card), network: network(2), port, reply });
+        world.handle(Command::Join {
+            session: 9,
+            card: Box::new(card),
+            network: network(2),
+            token: TOKEN,
+            port,
+            reply,
+        });
         assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
     }
     // Its mail still comes behind what is there, and a message that cannot be stored does not free the name.
@@ -469,7 +479,14 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
     assert_eq!(mail, [("b".to_owned(), 2)]);
     let (reply, pending) = reply();
     let card = Box::new(card_of_another("B"));
-    world.handle(Command::Join { session: 10, card, network: network(2), port: FakePort::default(), reply });
+    world.handle(Command::Join {
+        session: 10,
+        card,
+        network: network(2),
+        token: TOKEN,
+        port: FakePort::default(),
+        reply,
+    });
     assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
 }
 
@@ -614,7 +631,7 @@ fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
     assert_eq!(route_one(&mut world, 0, "B", b"1"), Some(Outcome::Relayed), "who has joined takes no place");
     let unknown = |text: &str| Some(SessionCommand::Unknown(name(text)));
     let unwatched = Some(SessionCommand::Unwatched(name("W"), Refusal::SenderNames));
-    assert_eq!(look_up(&mut world, 0, "W"), [unknown("W"), unwatched.clone()]);
+    assert_eq!(look_up(&mut world, 0, "W"), [unwatched.clone(), None]);
     next_told(&world, 1);
     assert_eq!(look_up(&mut world, 1, "V"), [unknown("V"), None], "others have their own places");
     assert_eq!(look_up(&mut world, 0, "V"), [unknown("V"), None], "a place is taken up once");
@@ -628,7 +645,7 @@ fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
     world.router = Router::new(limits, inventory, world.store.clone(), Deaf);
     world.join(0);
     world.join(1);
-    assert_eq!(look_up(&mut world, 0, "W"), [unknown("W"), unwatched]);
+    assert_eq!(look_up(&mut world, 0, "W"), [unwatched, None]);
     assert_eq!(look_up(&mut world, 1, "W"), [unknown("W"), None]);
     world.join(2);
     assert_eq!(look_up(&mut world, 0, "U"), [unknown("U"), None]);
@@ -641,7 +658,7 @@ fn a_session_that_watches_too_many_names_is_told() {
     world.join(1);
     assert!(matches!(look_up(&mut world, 0, "B"), [Some(SessionCommand::Card(_)), None]));
     let unwatched = Some(SessionCommand::Unwatched(name("X"), Refusal::Watching));
-    assert_eq!(look_up(&mut world, 0, "X"), [Some(SessionCommand::Unknown(name("X"))), unwatched]);
+    assert_eq!(look_up(&mut world, 0, "X"), [unwatched, None]);
     assert_eq!(world.router.ledger.all(), Usage::default(), "what is not watched takes no place");
 }
 
@@ -729,4 +746,91 @@ fn who_is_known_is_kept_in_order_and_shared_until_something_changes() {
     // Somebody who is only written to is not known.
     world.send(0, 1, 1);
     assert_eq!(who(&mut world).len(), 3);
+}
+
+/// One end of a transfer, as the Router answers it.
+fn splice(world: &mut World, end: SpliceEnd) -> Pending<Partner> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let stream = Arc::new(TcpStream::connect(address).expect("it listens"));
+    let (reply, pending) = reply();
+    world.handle(Command::Splice { end, stream, reply });
+    pending
+}
+
+fn end(session: SessionId, transfer: u8, side: Side, member: &str) -> SpliceEnd {
+    let network = network(if member == "A" { 1 } else { 2 });
+    SpliceEnd { session, network, transfer: [transfer; 16], side, member: name(member), token: TOKEN }
+}
+
+fn refused(pending: Pending<Partner>) -> Option<SpliceRefused> {
+    match pending.wait_once(Duration::ZERO) {
+        Ok(Partner::Refused(refused)) => Some(refused),
+        _ => None,
+    }
+}
+
+#[test]
+fn only_members_transfer_files_and_have_places_of_their_own() {
+    let transfers = Quota { per_sender: 2, per_address: 3, in_all: 100 };
+    let mut world = World::with_limits(PeerLimits { transfers, ..PeerLimits::default() });
+    let stranger = splice(&mut world, end(100, 1, Side::Sender, "A"));
+    assert_eq!(refused(stranger), Some(SpliceRefused::NoMember), "it has not joined");
+    world.join(0);
+    world.join(1);
+    let thief = SpliceEnd { token: [5; 32], ..end(101, 1, Side::Sender, "A") };
+    assert_eq!(refused(splice(&mut world, thief)), Some(SpliceRefused::NoMember), "anybody can say a name");
+    // Lonely ends use up the places of their member only.
+    let lonely: Vec<_> = [1, 2].map(|n| splice(&mut world, end(n.into(), n, Side::Sender, "A"))).into();
+    let full = splice(&mut world, end(3, 3, Side::Sender, "A"));
+    assert_eq!(refused(full), Some(SpliceRefused::MemberFull));
+    let again = splice(&mut world, end(4, 1, Side::Sender, "B"));
+    assert_eq!(refused(again), Some(SpliceRefused::Occupied));
+    let receiver = splice(&mut world, end(5, 1, Side::Receiver, "B"));
+    assert!(matches!(receiver.wait_once(Duration::ZERO), Ok(Partner::CarriesOn)));
+    assert!(matches!(lonely[0].wait_once(Duration::ZERO), Ok(Partner::Here(..))));
+    // Those that end make room: the first carries the transfer, so both of its ends are free again.
+    let full = splice(&mut world, end(6, 3, Side::Sender, "A"));
+    assert_eq!(refused(full), Some(SpliceRefused::MemberFull));
+    world.handle(Command::SpliceEnded(1));
+    assert_eq!(refused(splice(&mut world, end(7, 3, Side::Sender, "A"))), None);
+    world.handle(Command::SpliceEnded(2));
+    let free = splice(&mut world, end(8, 2, Side::Sender, "B"));
+    assert_eq!(refused(free), None, "the place in the transfer is free as well");
+}
+
+#[test]
+fn an_address_has_only_so_many_ends_whatever_its_names() {
+    let transfers = Quota { per_sender: 2, per_address: 3, in_all: 100 };
+    let mut world = World::with_limits(PeerLimits { transfers, ..PeerLimits::default() });
+    world.join(0);
+    world.join(1);
+    let mut open = |n: u8, member: &str| {
+        let end = SpliceEnd { network: network(9), ..end(n.into(), n, Side::Sender, member) };
+        refused(splice(&mut world, end))
+    };
+    assert_eq!([open(1, "A"), open(2, "A"), open(3, "B")], [None; 3]);
+    assert_eq!(open(4, "B"), Some(SpliceRefused::AddressFull));
+}
+
+#[test]
+fn an_address_registers_only_so_many_names_and_known_ones_join_all_the_same() {
+    let mut world = World::with_limits(PeerLimits { new_names_per_hour: 2, ..PeerLimits::default() });
+    let join = |world: &mut World, text: &str, address: u8| {
+        let (reply, pending) = reply();
+        let (card, port) = (Box::new(card_of(text)), FakePort::default());
+        world.handle(Command::Join {
+            session: 50,
+            card,
+            network: network(address),
+            token: TOKEN,
+            port,
+            reply,
+        });
+        pending.wait(SOON).expect("it is answered at once").err()
+    };
+    assert_eq!([join(&mut world, "A", 1), join(&mut world, "B", 1)], [None; 2]);
+    assert_eq!(join(&mut world, "C", 1), Some(JoinRefused::TooManyNames));
+    assert_eq!(join(&mut world, "a", 1), None, "it is not new");
+    assert_eq!(join(&mut world, "C", 2), None);
 }

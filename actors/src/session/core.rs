@@ -4,6 +4,7 @@
 //! socket, thread, clock or randomness: the shell has them, and a simulation does without.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
@@ -19,7 +20,9 @@ use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use crate::commands::index::Found;
-use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey};
+use crate::commands::network::Network;
+use crate::commands::peer_counts::{Limit, PeerCounts};
+use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now};
@@ -88,7 +91,7 @@ pub struct Session {
 }
 
 /// What a session expects of its peer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// How long it may read too little of what was sent to it.
     pub read_timeout: Duration,
@@ -96,13 +99,15 @@ pub struct Terms {
     pub taken_timeout: Duration,
     /// Most bytes a second of its mail that are stored.
     pub mail_rate: u64,
+    /// Where it is counted that a limit is reached.
+    pub counts: Arc<PeerCounts>,
 }
 
 impl Terms {
     /// What the limits say.
-    pub fn of(limits: &PeerLimits) -> Self {
+    pub fn of(limits: &PeerLimits, counts: &Arc<PeerCounts>) -> Self {
         let PeerLimits { read_timeout, taken_timeout, mail_rate, .. } = *limits;
-        Self { read_timeout, taken_timeout, mail_rate }
+        Self { read_timeout, taken_timeout, mail_rate, counts: Arc::clone(counts) }
     }
 }
 
@@ -160,7 +165,9 @@ impl Session {
 
     /// Takes note of whether the peer reads and acknowledges what it is sent. It had taken `taken` envelopes before.
     fn watch(&mut self, now: Instant, taken: u64) {
-        self.flow.settle(now);
+        if self.flow.settle(now) {
+            self.terms.counts.count(Limit::MailRate);
+        }
         let written = self.outgoing.written();
         let enough = READING_RATE_MIN * self.terms.read_timeout.as_secs();
         match self.reading {
@@ -297,10 +304,12 @@ impl Session {
                 Err((ErrorCode::TimedOut, "nobody joined".into()))
             }
             (Input::Tick, _) if self.reading_due().is_some_and(|due| due <= now) => {
+                self.terms.counts.count(Limit::ReadTimeout);
                 let detail = "you read what is sent to you too slowly, or not at all (--read-timeout)";
                 Err((ErrorCode::TimedOut, detail.into()))
             }
             (Input::Tick, _) if self.taken_due().is_some_and(|due| due <= now) => {
+                self.terms.counts.count(Limit::TakenTimeout);
                 let detail = "you do not acknowledge (Taken) what is sent to you (--taken-timeout)";
                 Err((ErrorCode::TimedOut, detail.into()))
             }
@@ -357,9 +366,16 @@ impl Session {
                 self.state = State::Joining(Box::new(card_read.clone()));
                 out.push(Effect::Join(Box::new(card_read)));
             }
-            ToServer::Splice { transfer, side } => {
+            ToServer::Splice { transfer, side, member, token } => {
                 self.state = State::Ended;
-                out.push(Effect::Splice(*transfer, *side));
+                out.push(Effect::Splice(SpliceEnd {
+                    session: self.id,
+                    network: Network::of(self.seen_at),
+                    transfer: *transfer,
+                    side: *side,
+                    member: member.clone(),
+                    token: *token,
+                }));
             }
             _ => return Err((ErrorCode::OutOfPlace, "join first".into())),
         }
@@ -380,6 +396,10 @@ impl Session {
             Some(Err(JoinRefused::NameTaken)) => Err((
                 ErrorCode::NameTaken,
                 format!("the name {} belongs to another key here; choose another with --name", card.name),
+            )),
+            Some(Err(JoinRefused::TooManyNames)) => Err(busy(
+                "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
+                 again later",
             )),
             Some(Err(JoinRefused::Busy)) | None => {
                 Err(busy("the server cannot take anybody on now; try again"))
@@ -455,7 +475,10 @@ impl Session {
                 ToPeer::Published { files, pairs }
             }
             Some(Answer::Published(Ok(_))) => return,
-            Some(Answer::Published(Err(refused))) => ToPeer::Failed { id, detail: refused.to_string() },
+            Some(Answer::Published(Err(refused))) => {
+                refused.limit().into_iter().for_each(|limit| self.terms.counts.count(limit));
+                ToPeer::Failed { id, detail: refused.to_string() }
+            }
             None => ToPeer::Failed { id, detail: "the server is busy; try again".into() },
         };
         self.outgoing.push_message(&message);

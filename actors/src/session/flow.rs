@@ -76,10 +76,12 @@ impl Flow {
         }
     }
 
-    /// Takes note of the time.
-    pub(super) fn settle(&mut self, now: Instant) {
+    /// Takes note of the time. True if the peer is read from later from now on.
+    pub(super) fn settle(&mut self, now: Instant) -> bool {
         self.paid_at = self.paid_at.filter(|paid_at| *paid_at > now);
+        let was_paused = self.is_paused;
         self.is_paused = self.paid_at.is_some_and(|paid_at| paid_at > now + BURST);
+        self.is_paused && !was_paused
     }
 
     /// Whether the peer may be read from.

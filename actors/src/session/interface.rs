@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wire::card::Card;
-use wire::protocol::{KnownPeer, Side, TransferId};
+use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
 use crate::commands::index::{Found, PublishAnswer};
-use crate::commands::router::{JoinRefused, MemberCommand, PeerKey};
+use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{EndReason, SessionCommand};
 
 /// What a session takes in.
@@ -55,7 +55,7 @@ pub enum Effect {
     /// The peer has heard this in a call; compare it with what was said.
     Heard([u8; 32]),
     /// This connection is one end of a transfer, and no peer's session.
-    Splice(TransferId, Side),
+    Splice(SpliceEnd),
     /// Write what waits, and end the connection. If an error is the last thing, the peer must be able to read it.
     End {
         /// Whether the last thing is an error.

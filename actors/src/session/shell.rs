@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use wire::card::Card;
 use wire::frame::PREFACE;
+use wire::protocol::Token;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
@@ -18,7 +19,7 @@ use super::{Services, splice};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
-use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand};
+use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand, SpliceEnd};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionCommand, SessionId, SessionMailbox, SessionPort};
 use crate::handover::PeerJob;
 use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
@@ -46,7 +47,7 @@ enum Next {
     /// It ends: whether an error is the last thing that the peer is told.
     End { is_refused: bool },
     /// The connection is one end of a transfer.
-    Splice(splice::End),
+    Splice(SpliceEnd),
 }
 
 /// A session with what its core must not have. Dropping it leaves in order, also when the session panics: what the peer has
@@ -56,6 +57,8 @@ struct SessionShell<'a> {
     session: Session,
     transport: Transport,
     id: SessionId,
+    /// What other connections of the peer prove that they are its with: the nonce that only this connection was told.
+    token: Token,
     /// What the session and its mailbox hold.
     held: Held,
     /// What of that is known to be the session's part.
@@ -78,13 +81,21 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
     let (server, nonce) = (services.router.server, rand::random());
     let held = services.memory.account(Network::of(address.ip()));
-    let session =
-        Session::new(Terms::of(&services.limits), id, server, nonce, address.ip(), already, Now::read());
+    let session = Session::new(
+        Terms::of(&services.limits, &services.router.counts),
+        id,
+        server,
+        nonce,
+        address.ip(),
+        already,
+        Now::read(),
+    );
     let mut shell = SessionShell {
         services,
         session,
         transport,
         id,
+        token: nonce,
         held,
         counted: 0,
         retry_at: None,
@@ -179,7 +190,7 @@ impl SessionShell<'_> {
                 Some(address) => self.end_call(Some(address)),
                 None => None,
             },
-            Effect::Splice(transfer, side) => Some(Next::Splice(splice::End { transfer, side })),
+            Effect::Splice(end) => Some(Next::Splice(end)),
             Effect::End { is_refused } => Some(Next::End { is_refused }),
         }
     }
@@ -191,7 +202,7 @@ impl SessionShell<'_> {
         let port = SessionPort { address: port, held: self.held.clone() };
         let (reply, pending) = reply();
         let network = Network::of(self.session.seen_at());
-        let join = Command::Join { session: self.id, card, network, port, reply };
+        let join = Command::Join { session: self.id, card, network, token: self.token, port, reply };
         self.mailbox = Some(mailbox);
         let answer: Option<Result<Joined, JoinRefused>> =
             self.services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok());
@@ -225,7 +236,7 @@ impl SessionShell<'_> {
                 index.search(query, limit, asker, ANSWER_WAIT).ok().map(Answer::Found)
             }
             Question::Publish { part, last, files } => {
-                let peer = self.session.name()?.clone();
+                let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
                 index.publish(peer, part, last, files, PUBLISH_WAIT).ok().map(Answer::Published)
             }
         }

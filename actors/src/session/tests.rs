@@ -1,7 +1,7 @@
 //! The core of a session, driven by hand: no socket, no thread.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use wire::card::Card;
@@ -22,11 +22,16 @@ use crate::runtime::{Core as _, Now};
 
 const SERVER: ServerId = [7; 16];
 const NONCE: [u8; 32] = [9; 32];
-const TERMS: Terms = Terms {
-    read_timeout: Duration::from_secs(30),
-    taken_timeout: Duration::from_secs(20),
-    mail_rate: 1 << 20,
-};
+const TAKEN_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn terms() -> Terms {
+    Terms {
+        read_timeout: Duration::from_secs(30),
+        taken_timeout: TAKEN_TIMEOUT,
+        mail_rate: 1 << 20,
+        counts: Arc::default(),
+    }
+}
 
 static KEYS: LazyLock<(IdentityKey, Card)> = LazyLock::new(|| {
     let rng = &mut rand::rng();
@@ -48,7 +53,7 @@ impl Bench {
         let now = Now::read();
         let seen_at = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
-            session: Session::new(TERMS, 3, SERVER, NONCE, seen_at, already, now),
+            session: Session::new(terms(), 3, SERVER, NONCE, seen_at, already, now),
             now,
             effects: Vec::new(),
         }
@@ -168,8 +173,11 @@ fn only_a_good_join_or_a_splice_comes_first() {
         assert_eq!(bench.refusal(), code, "{bytes:?}");
     }
     let mut bench = Bench::new(&[]);
-    bench.receive(&frame::frame(&ToServer::Splice { transfer: [1; 16], side: Side::Sender }));
-    assert!(matches!(bench.effects()[..], [Effect::Splice(_, Side::Sender)]));
+    let member = "A".parse().expect("a good name");
+    let splice = ToServer::Splice { transfer: [1; 16], side: Side::Sender, member, token: [2; 32] };
+    bench.receive(&frame::frame(&splice));
+    let [Effect::Splice(end)] = &bench.effects()[..] else { panic!("no splice") };
+    assert_eq!((end.session, end.side, end.token), (3, Side::Sender, [2; 32]));
 }
 
 #[test]
@@ -177,6 +185,7 @@ fn a_join_that_fails_says_why() {
     let cases = [
         (Some(Err(JoinRefused::NameTaken)), ErrorCode::NameTaken),
         (Some(Err(JoinRefused::Busy)), ErrorCode::Busy),
+        (Some(Err(JoinRefused::TooManyNames)), ErrorCode::Busy),
         (None, ErrorCode::Busy),
     ];
     for (answer, code) in cases {
@@ -315,7 +324,7 @@ fn a_peer_that_does_not_read_is_not_read_from_and_then_ended() {
     assert!(bench.session.outgoing.bytes() < 16 << 20, "that is bounded");
     assert!(bench.session.held_bytes() >= bench.session.outgoing.bytes() as u64, "and counted");
     bench.receive(&frame::frame(&ToServer::Taken { count: 1 }));
-    let due = bench.now.instant + TERMS.taken_timeout;
+    let due = bench.now.instant + TAKEN_TIMEOUT;
     assert_eq!(bench.session.deadline(), Some(due), "it has to acknowledge the next one by then");
 }
 
@@ -373,10 +382,10 @@ fn a_peer_that_does_not_acknowledge_is_ended_and_its_mail_comes_back() {
         bench.take(Input::Command(SessionCommand::Deliver(delivery(first, false, 1))));
     }
     bench.written();
-    bench.now.instant += TERMS.taken_timeout - Duration::from_secs(1);
+    bench.now.instant += TAKEN_TIMEOUT - Duration::from_secs(1);
     bench.receive(&frame::frame(&ToServer::Taken { count: 1 }));
     // What is acknowledged gives time for the rest; acknowledging nothing new does not.
-    bench.now.instant += TERMS.taken_timeout - Duration::from_secs(1);
+    bench.now.instant += TAKEN_TIMEOUT - Duration::from_secs(1);
     bench.receive(&frame::frame(&ToServer::Taken { count: 1 }));
     bench.take(Input::Tick);
     assert!(bench.effects().is_empty());
@@ -395,10 +404,7 @@ fn a_large_envelope_may_take_longer_to_acknowledge() {
     bench.take(Input::Command(SessionCommand::Deliver(large)));
     bench.session.outgoing.advance(40 << 10);
     bench.take(Input::Written);
-    assert_eq!(
-        bench.session.deadline(),
-        Some(bench.now.instant + TERMS.taken_timeout + Duration::from_secs(10))
-    );
+    assert_eq!(bench.session.deadline(), Some(bench.now.instant + TAKEN_TIMEOUT + Duration::from_secs(10)));
 }
 
 #[test]

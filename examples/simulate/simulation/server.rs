@@ -112,7 +112,7 @@ impl World {
         let Some(process) = &mut self.server.process else {
             return self.end_link(link, End::Server);
         };
-        let terms = Terms::of(&PeerLimits::default());
+        let terms = Terms::of(&PeerLimits::default(), process.router.counts());
         let session = Session::new(terms, link, SERVER, nonce, Ipv4Addr::LOCALHOST.into(), &[], now);
         let connection = Connection { session, mailbox: MailboxPort::default(), written: None };
         process.connections.insert(link, connection);
@@ -170,7 +170,11 @@ impl World {
         let (reply, joined) = reply();
         let port = connection.mailbox.clone();
         let network = Network::of(Ipv4Addr::LOCALHOST.into());
-        tell(&mut process.router, now, Command::Join { session: link, card, network, port, reply });
+        tell(
+            &mut process.router,
+            now,
+            Command::Join { session: link, card, network, token: [0; 32], port, reply },
+        );
         match joined.wait(Duration::ZERO).expect("the Router answers at once") {
             Ok(joined) => {
                 let is_written = joined.written.is_none();

@@ -132,11 +132,8 @@ fn a_frame_that_is_announced_with_the_join_is_refused_before_it_is_waited_for() 
 fn a_transfer_through_the_server_does_not_keep_it_from_ending() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    let end = |side, transfer| {
-        let mut connection = RawConnection::open(server.address());
-        connection.say(&ToServer::Splice { transfer, side });
-        connection
-    };
+    let member = RawConnection::join(server.address(), &Character::new("member"));
+    let end = |side, transfer| member.splice("member", transfer, side);
     let (mut sender, mut receiver) = (end(Side::Sender, [1; 16]), end(Side::Receiver, [1; 16]));
     for connection in [&mut sender, &mut receiver] {
         let body = connection.next().expect("the two ends meet");

@@ -178,7 +178,8 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
         stranger.expect_error(ErrorCode::OutOfPlace);
     }
     let again = culprit.join(&[0; 32], &[0; 16]);
-    let splice = ToServer::Splice { transfer: [1; 16], side: Side::Sender };
+    let member = "culprit".parse().expect("a good name");
+    let splice = ToServer::Splice { transfer: [1; 16], side: Side::Sender, member, token: [0; 32] };
     let long = "x".repeat(33);
     for (message, code) in [
         (again, ErrorCode::OutOfPlace),
@@ -198,11 +199,8 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
     }
 
     // Each end of a transfer can be claimed only once.
-    let mut first = RawConnection::open(server.address());
-    let mut second = RawConnection::open(server.address());
-    let splice = ToServer::Splice { transfer: [2; 16], side: Side::Receiver };
-    first.say(&splice);
-    second.say(&splice);
+    let mut first = witness.connection.splice("witness", [2; 16], Side::Receiver);
+    let mut second = witness.connection.splice("witness", [2; 16], Side::Receiver);
     // Whichever comes second is refused.
     let told = std::thread::scope(|scope| {
         let (sender, told) = std::sync::mpsc::channel();
@@ -219,8 +217,7 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
         }
         let told = told.recv_timeout(PATIENCE).expect("one of them is told");
         // The other end connects, so that no thread waits for it any longer.
-        let mut sender = RawConnection::open(server.address());
-        sender.say(&ToServer::Splice { transfer: [2; 16], side: Side::Sender });
+        let mut sender = witness.connection.splice("witness", [2; 16], Side::Sender);
         sender.end();
         told
     });

@@ -1,6 +1,7 @@
 //! Contact cards and the identity keys in them: which key is pinned to which name.
 
 use wire::card::Card;
+use wire::protocol::Refusal;
 use wire::{Fingerprint, PeerName};
 
 use super::Engine;
@@ -110,6 +111,17 @@ impl Engine {
             self.local.emit(&event);
             self.look_for_near_names(name);
         }
+        self.local.end_hasty_sends(name, Ending::Done);
+    }
+
+    /// The server does not say when a peer joins, or has another card. Its answers to pings say when it is connected.
+    pub(super) fn not_watched(&mut self, name: &PeerName, reason: Refusal) {
+        if let Some(contact) = self.contacts.get_mut(name)
+            && contact.lookup == Lookup::Asked
+        {
+            contact.lookup = Lookup::Unknown;
+        }
+        self.local.refuse(name, None, &reason.to_string());
         self.local.end_hasty_sends(name, Ending::Done);
     }
 

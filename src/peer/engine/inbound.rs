@@ -33,10 +33,7 @@ impl Engine {
                 ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
             ) => {}
             Ok(ToPeer::Expired { to, first, last }) => self.mail_expired(&to, first..=last),
-            // It is the second frame of an answer; the first one says that nobody has joined under the name.
-            Ok(ToPeer::Unwatched { name, reason }) => {
-                self.local.refuse(&name, None, &reason.to_string());
-            }
+            Ok(ToPeer::Unwatched { name, reason }) => self.not_watched(&name, reason),
             Ok(ToPeer::Error { code, detail }) => self.refused_by_server(code, &detail),
             Ok(ToPeer::Pong { present, .. }) => self.pong(&present),
             Err(bad) => {

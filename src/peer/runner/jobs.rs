@@ -9,7 +9,7 @@ use wire::protocol::Side;
 use crate::peer::engine::{Download, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::Home;
 use crate::peer::share::{self, Share, ShareError, SharedFile};
-use crate::peer::transfer::{self, Destination, Expected, TransferError};
+use crate::peer::transfer::{self, Destination, Expected, Membership, TransferError};
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -36,7 +36,7 @@ pub(super) fn prepare(home: &Home, download: &Download) -> Result<Option<PathBuf
 
 pub(super) fn receive(
     home: &Home,
-    server: &str,
+    server: &Membership,
     job: &ReceiveJob,
     progress: &mut dyn FnMut(u64, u64),
 ) -> TransferOutcome {
@@ -78,7 +78,7 @@ pub(super) fn receive(
 /// Sends a file over the connection that its receiver has dialled, or through the server.
 pub(super) fn send(
     home: &Home,
-    server: &str,
+    server: &Membership,
     job: &SendJob,
     file: &SharedFile,
     stream: Option<TcpStream>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use wire::PeerName;
-use wire::protocol::TransferId;
+use wire::protocol::{Token, TransferId};
 use wire::signal::Route;
 
 use super::disk::{Disk, is_disk_full};
@@ -22,7 +22,7 @@ use crate::peer::engine::{
 use crate::peer::event::{Answer, Event};
 use crate::peer::home::{Home, Lock};
 use crate::peer::share::{Share, SharedFile};
-use crate::peer::transfer::{Listener, ListenerEvent};
+use crate::peer::transfer::{Listener, ListenerEvent, Membership};
 
 /// Most messages that one step takes in.
 const BATCH_MESSAGES_MAX: usize = 64;
@@ -44,7 +44,8 @@ pub(super) fn now() -> Now {
 
 pub(super) struct Shell {
     home: Arc<Home>,
-    server: String,
+    /// Where it has joined, for transfers through the server.
+    membership: Membership,
     engine: Engine,
     disk: Disk,
     messages: Sender<Message>,
@@ -77,8 +78,8 @@ impl Shell {
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
+            membership: Membership { server, member: engine.card().name.clone(), token: Token::default() },
             home,
-            server,
             engine,
             disk,
             messages,
@@ -204,6 +205,7 @@ impl Shell {
                 return Some(Input::Net(Net::Joined { server, address }));
             }
             Message::Prove { nonce, server, reply } => {
+                self.membership.token = nonce;
                 let _ = reply.send(self.engine.prove(&nonce, &server));
             }
             Message::Shared(share) => {
@@ -362,7 +364,7 @@ impl Shell {
             return;
         }
         let card = self.engine.card().as_bytes().to_vec();
-        match Connection::start(self.server.clone(), card, self.messages.clone()) {
+        match Connection::start(self.membership.server.clone(), card, self.messages.clone()) {
             Ok(connection) => self.connection = Some(connection),
             Err(e) => self
                 .later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}"), Duration::ZERO))),
@@ -399,7 +401,7 @@ impl Shell {
     }
 
     fn receive(&mut self, job: Box<ReceiveJob>) {
-        let (home, server) = (Arc::clone(&self.home), self.server.clone());
+        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
         let id = job.key.transfer;
         let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
         self.spawn(
@@ -429,7 +431,7 @@ impl Shell {
             let why = "the connection is gone".to_owned();
             return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
         }
-        let (home, server) = (Arc::clone(&self.home), self.server.clone());
+        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
         self.spawn(
             move |_| outcome(jobs::send(&home, &server, &job, &file, stream)),
             move |e| outcome(TransferOutcome::Sent(Err(e))),

@@ -4,10 +4,22 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use wire::PeerName;
 use wire::frame::{self, BODY_BYTES_MAX_BEFORE_JOIN, FILE_PREFACE, LENGTH_BYTES, PREFACE};
-use wire::protocol::{Side, ToPeer, ToServer, TransferId};
+use wire::protocol::{Side, ToPeer, ToServer, Token, TransferId};
 
 use super::TransferError;
+
+/// A peer that has joined a server, as its other connections to it name themselves.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The server, `HOST:PORT`.
+    pub server: String,
+    /// The name of the peer.
+    pub member: PeerName,
+    /// The nonce of the connection on which it has joined.
+    pub token: Token,
+}
 
 /// Connects directly to the holder of a file and names the transfer. The file message follows on the stream.
 ///
@@ -25,25 +37,26 @@ pub fn dial_direct(
     link.into_stream()
 }
 
-/// Connects to the server (`HOST:PORT`) as one end of a transfer and waits for the other end. The file message follows
+/// Connects to the server as one end of a transfer of the peer that has joined there, and waits for the other end. The file message follows
 /// on the stream; none of it has been read.
 ///
 /// # Errors
 /// [`TransferError::Connect`], [`TransferError::Server`] when the server refuses, [`TransferError::TimedOut`] when the
 /// other end has not come after `timeout` in all.
 pub fn dial_server(
-    server: &str,
+    membership: &Membership,
     transfer: &TransferId,
     side: Side,
     timeout: Duration,
 ) -> Result<TcpStream, TransferError> {
     let deadline = Instant::now() + timeout;
+    let Membership { server, member, token } = membership;
     let stream = resolve_and_connect(server, deadline).map_err(|source| unreachable(server, source))?;
     let mut link = Link { stream, deadline };
     link.write(&PREFACE)?;
     link.expect(|message| matches!(message, ToPeer::Hello { .. }))?;
-    let transfer = *transfer;
-    link.write(&frame::frame(&ToServer::Splice { transfer, side }))?;
+    let (transfer, member, token) = (*transfer, member.clone(), *token);
+    link.write(&frame::frame(&ToServer::Splice { transfer, side, member, token }))?;
     link.expect(|message| matches!(message, ToPeer::Spliced))?;
     link.into_stream()
 }

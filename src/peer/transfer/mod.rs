@@ -21,7 +21,7 @@ mod receive;
 mod send;
 
 pub use destination::{Destination, Received};
-pub use dial::{dial_direct, dial_server};
+pub use dial::{Membership, dial_direct, dial_server};
 pub use listener::{Listener, ListenerEvent};
 pub use receive::{Expected, receive_file};
 pub use send::send_file;

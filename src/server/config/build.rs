@@ -1,9 +1,10 @@
 //! From the options to the configuration of the actors.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 use actors::Config;
-use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits};
+use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits, Quota};
 use actors::site::{Cors, SiteConfig};
 
 use super::options::{Options, ServerOptions, SiteOptions};
@@ -16,7 +17,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
     let Options { server, site, sites } = options;
     let config = Config {
         limits: limits(&server),
-        peers: PeerLimits::default(),
+        peers: peers(&server),
         access_log: access_log(&server, problems),
         listen: values(server.listen),
         data: server.data,
@@ -43,6 +44,41 @@ fn limits(options: &ServerOptions) -> Limits {
         idle_timeout: options.idle_timeout.value,
         write_timeout: options.write_timeout.value,
         ..Limits::default()
+    }
+}
+
+fn peers(options: &ServerOptions) -> PeerLimits {
+    let count = |count: NonZeroUsize| count.get() as u64;
+    PeerLimits {
+        mail_bytes: Quota {
+            per_sender: options.mail_bytes_per_sender.value,
+            per_address: options.mail_bytes_per_address.value,
+            in_all: options.mail_bytes.value,
+        },
+        mail_bytes_per_recipient: options.mail_bytes_per_recipient.value,
+        mail_rate: options.mail_rate.value,
+        mail_lifetime: options.mail_lifetime.value.0,
+        waiting_names: Quota {
+            per_sender: count(options.waiting_names_per_sender),
+            per_address: count(options.waiting_names_per_address),
+            in_all: count(options.waiting_names),
+        },
+        watched_names: options.watched_names.get(),
+        read_timeout: options.read_timeout.value,
+        taken_timeout: options.taken_timeout.value,
+        index_pairs: Quota {
+            per_sender: count(options.index_pairs_per_peer),
+            per_address: count(options.index_pairs_per_address),
+            in_all: count(options.index_pairs),
+        },
+        new_names_per_hour: options.new_names_per_hour.get(),
+        transfers: Quota {
+            per_sender: count(options.transfers_per_peer),
+            per_address: count(options.transfers_per_address),
+            in_all: count(options.transfers),
+        },
+        transfer_rate: options.transfer_rate.value,
+        session_memory: options.session_memory.value,
     }
 }
 

@@ -23,10 +23,13 @@ pub(super) fn apply(options: &mut Options, variables: &[(OsString, OsString)], p
             problems.push(format!("{}: the server has no such variable{hint}", Escaped(&name)));
             continue;
         };
+        let values = values(value);
         // Settings::load has read the file already.
-        if keys[index] != "config"
-            && let Err(error) = options.set(&keys[index], &values(value))
-        {
+        if keys[index] == "config" || values.is_empty() {
+            continue;
+        }
+        options.origins.set(&keys[index], "environment");
+        if let Err(error) = options.set(&keys[index], &values) {
             problems.push(format!("{name}: {}", explain(&error)));
         }
     }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::options::{Options, SiteOptions, defaults, keys};
+use super::options::{Options, Origins, SiteOptions, defaults, keys};
 use super::{did_you_mean, shown};
 
 /// Larger files are refused, so that a device or a disk image is not read by mistake.
@@ -86,8 +86,10 @@ impl Reader<'_> {
         let sites = sites.into_iter().filter_map(|site| self.site(site, &mut taken)).collect();
         let known: Vec<String> = keys::<Options>().chain([SITE.to_owned()]).collect();
         let table = self.without_unknown(table, &known);
+        let mut origins = Origins::default();
+        table.keys().for_each(|key| origins.set(key.get_ref(), "file"));
         // Each of the two ignores the keys of the other.
-        Options { server: self.options(table.clone()), site: self.options(table), sites }
+        Options { server: self.options(table.clone()), site: self.options(table), sites, origins }
     }
 
     /// A `[[site]]`; `taken` has the host names of those before it.

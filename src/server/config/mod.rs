@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 
 use actors::Config;
 use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 use wire::escape::{Escaped, EscapedJson};
 
 pub use self::options::{Arguments, LogFormat};
-use self::options::{Options, SiteOptions, defaults, without_defaults};
+use self::options::{Options, Origins, SiteOptions, defaults, without_defaults};
 
 /// How similar an unknown name has to be to a known one to be taken for a misspelling; `lisen` and `listen` are 0.95.
 const SIMILARITY_MIN: f64 = 0.85;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub quiet: bool,
     /// All options in effect, as a configuration file.
     pub summary: String,
+    /// The same, with a comment at each that says where it comes from.
+    pub origins: String,
 }
 
 impl Settings {
@@ -71,13 +74,18 @@ impl Settings {
         environment::apply(&mut options, &variables, &mut problems);
         options.update_from_arg_matches(&typed).map_err(only)?;
         let (log_format, quiet) = (options.server.log_format, options.server.quiet);
+        let given = typed.ids().map(clap::Id::as_str);
+        given.filter(|key| typed.value_source(key) == Some(ValueSource::CommandLine)).for_each(|key| {
+            options.origins.set(key, "command line");
+        });
         let summary = summary(&options);
+        let origins = with_origins(&summary, &options.origins);
         let config = build::build(options, &mut problems);
         if typed.get_flag("check") {
             problems.append(&mut check::check(&config));
         }
         if problems.is_empty() {
-            Ok(Self { config, log_format, quiet, summary })
+            Ok(Self { config, log_format, quiet, summary, origins })
         } else {
             Err(Problems(problems))
         }
@@ -93,6 +101,16 @@ fn summary(options: &Options) -> String {
     let text: String = [server, site(&options.site)].into_iter().chain(sites).collect();
     // Strings of TOML have the escapes of JSON.
     EscapedJson(&text).to_string()
+}
+
+/// Adds where each option of the server and of the default site comes from. Other sites are always in the file.
+fn with_origins(summary: &str, origins: &Origins) -> String {
+    let (all, sites) = summary.find("[[site]]").map_or((summary, ""), |at| summary.split_at(at));
+    let line = |line: &str| match line.split_once(" = ") {
+        Some((key, _)) => format!("{line:<50} # {}\n", origins.of(key)),
+        None => format!("{line}\n"),
+    };
+    all.lines().map(line).chain([sites.to_owned()]).collect()
 }
 
 /// Everything that is wrong with a configuration: where it is, if it is in one place, and what would be right.

@@ -1,8 +1,9 @@
 //! All options of the server.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::argument;
 use super::site_values::{CacheControl, Header, Host, Origin};
-use super::values::Setting;
+use super::values::{Lifetime, Setting};
 
 /// Serves a web site, relays messages that only their two ends can read, and indexes the files that peers share.
 #[derive(Debug, Parser)]
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Check the whole configuration, print it as a configuration file, and exit: with status 1 if anything is wrong
     #[arg(long)]
     pub check: bool,
+    /// Print all options in effect, each with where it comes from, and exit
+    #[arg(long)]
+    pub print_config: bool,
     /// Print a completion script for a shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,
@@ -53,6 +57,25 @@ pub(super) struct Options {
     /// The sites with host names, which only the file can have.
     #[arg(skip)]
     pub(super) sites: Vec<SiteOptions>,
+    /// Where the options come from that have no default value.
+    #[arg(skip)]
+    pub(super) origins: Origins,
+}
+
+/// The strongest source that has set an option, by its key.
+#[derive(Debug, Default)]
+pub(super) struct Origins(HashMap<String, &'static str>);
+
+impl Origins {
+    /// A source that is stronger than those before has set an option.
+    pub(super) fn set(&mut self, key: &str, source: &'static str) {
+        self.0.insert(key.to_owned(), source);
+    }
+
+    /// Where an option comes from.
+    pub(super) fn of(&self, key: &str) -> &'static str {
+        self.0.get(key).copied().unwrap_or("default")
+    }
 }
 
 /// The server as a whole.
@@ -96,6 +119,69 @@ pub(super) struct ServerOptions {
     /// Serve metrics and a health check here, such as 127.0.0.1:6790; nowhere unless given
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) admin: Option<SocketAddr>,
+    /// Store at most this many bytes of mail; each envelope counts 1 KiB more than its size
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "16G")]
+    pub(super) mail_bytes: Setting<u64>,
+    /// Store at most this many bytes of mail of all senders at one address or IPv6 network (/64)
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "4G")]
+    pub(super) mail_bytes_per_address: Setting<u64>,
+    /// Store at most this many bytes of mail of one sender
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
+    pub(super) mail_bytes_per_sender: Setting<u64>,
+    /// Store at most this many bytes of mail for one recipient
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
+    pub(super) mail_bytes_per_recipient: Setting<u64>,
+    /// Store at most this many bytes of mail a second for each sender; who sends more is read from later
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "8M")]
+    pub(super) mail_rate: Setting<u64>,
+    /// Drop mail that was stored for this time, and tell its sender
+    #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30d")]
+    pub(super) mail_lifetime: Setting<Lifetime>,
+    /// Note at most this many names that have mail or are waited for although nobody has joined under them
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "10000")]
+    pub(super) waiting_names: NonZeroUsize,
+    /// Note at most this many of them for all senders at one address or IPv6 network (/64)
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "2500")]
+    pub(super) waiting_names_per_address: NonZeroUsize,
+    /// Note at most this many of them for one sender
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "256")]
+    pub(super) waiting_names_per_sender: NonZeroUsize,
+    /// Tell one peer of new cards of at most this many others
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "4096")]
+    pub(super) watched_names: NonZeroUsize,
+    /// Disconnect a peer that reads less than 1 KiB/s over this time
+    #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30s")]
+    pub(super) read_timeout: Setting<Duration>,
+    /// Disconnect a peer that acknowledges nothing of what was sent to it for this time
+    #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30s")]
+    pub(super) taken_timeout: Setting<Duration>,
+    /// Hold at most this many bytes in memory that peers have not read or acknowledged
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
+    pub(super) session_memory: Setting<u64>,
+    /// Index at most this many files, and as many pairs of a keyword and a file
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "16000000")]
+    pub(super) index_pairs: NonZeroUsize,
+    /// Index at most this many of them of all peers at one address or IPv6 network (/64)
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "4000000")]
+    pub(super) index_pairs_per_address: NonZeroUsize,
+    /// Index at most this many of them of one peer
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "1000000")]
+    pub(super) index_pairs_per_peer: NonZeroUsize,
+    /// Let at most this many new names join in an hour from one address or IPv6 network (/64)
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "256")]
+    pub(super) new_names_per_hour: NonZeroU32,
+    /// Serve at most this many ends of transfers of files through the server
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "512")]
+    pub(super) transfers: NonZeroUsize,
+    /// Serve at most this many of them for one address or IPv6 network (/64)
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "128")]
+    pub(super) transfers_per_address: NonZeroUsize,
+    /// Serve at most this many of them for one peer
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "32")]
+    pub(super) transfers_per_peer: NonZeroUsize,
+    /// Pass on at most this many bytes a second of the files that one peer sends through the server
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "64M")]
+    pub(super) transfer_rate: Setting<u64>,
     /// Print the log, with a line for each transmission between peers, in this format
     #[arg(long, help_heading = "Logs", value_name = "FORMAT", value_enum, default_value = "text")]
     pub(super) log_format: LogFormat,

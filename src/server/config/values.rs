@@ -16,6 +16,9 @@ const UNIX_SOCKET_MODE: u32 = 0o660;
 const UNIX_PATH_BYTES_MAX: usize = 107;
 /// A longer timeout is most likely a wrong unit.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bounds of a [`Lifetime`]; the disk has seconds.
+const LIFETIME_MIN: Duration = Duration::from_secs(1);
+const LIFETIME_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
 /// A value of an option, and the text that it was read from, which `--check` prints.
 #[derive(Debug, Clone)]
@@ -112,6 +115,23 @@ impl Grammar for Duration {
             return Err(format!("{text:?} is not a time over zero and up to a day"));
         }
         Ok(time)
+    }
+}
+
+/// How long something is kept on disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lifetime(pub(super) Duration);
+
+impl Grammar for Lifetime {
+    const EXPECTED: &str = "a time such as 12h or 30d";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text)
+            .map_err(|e| format!("{text:?} is not {}: {e}", Self::EXPECTED))?;
+        if time < LIFETIME_MIN || time > LIFETIME_MAX {
+            return Err(format!("{text:?} is not a time between a second and ten years"));
+        }
+        Ok(Self(time))
     }
 }
 

@@ -195,8 +195,18 @@ fn describe_to_server(text: &mut String) {
     to_server(
         text,
         "9, Splice",
-        Layout::new().variant(9, "Splice").fixed(&TRANSFER, "transfer").variant(1, "side: Receiver"),
-        &ToServer::Splice { transfer: TRANSFER, side: Side::Receiver },
+        Layout::new()
+            .variant(9, "Splice")
+            .fixed(&TRANSFER, "transfer")
+            .variant(1, "side: Receiver")
+            .text("A", "member")
+            .fixed(&NONCE, "token: the nonce in the Hello on the connection on which A has joined"),
+        &ToServer::Splice {
+            transfer: TRANSFER,
+            side: Side::Receiver,
+            member: "A".parse().expect("a good name"),
+            token: NONCE,
+        },
     );
     to_server(
         text,
@@ -304,6 +314,19 @@ fn describe_to_peer(people: &People, text: &mut String) {
         "13, Pong",
         Layout::new().variant(13, "Pong").number(8, "id").number(1, "number of names").text("B", "name"),
         &ToPeer::Pong { id: 8, present: vec!["B".parse().expect("a good name")] },
+    );
+    let c = || "C".parse().expect("a good name");
+    to_peer(
+        text,
+        "14, Expired",
+        Layout::new().variant(14, "Expired").text("C", "to").number(3, "first").number(5, "last"),
+        &ToPeer::Expired { to: c(), first: 3, last: 5 },
+    );
+    to_peer(
+        text,
+        "15, Unwatched",
+        Layout::new().variant(15, "Unwatched").text("C", "name").variant(6, "reason: SenderNames"),
+        &ToPeer::Unwatched { name: c(), reason: Refusal::SenderNames },
     );
 }
 

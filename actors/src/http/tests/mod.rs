@@ -104,13 +104,15 @@ impl Site {
         let mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed())
             .expect("the folder can be written to");
-        let index = index::start(data.path()).expect("the folder can be written to");
+        let index = index::start(data.path(), PeerLimits::default().index_pairs)
+            .expect("the folder can be written to");
         let router = router::start(mailbox, PeerLimits::default(), inventory, store.clone(), index.clone())
             .expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();
-        let http = Services { sites, access_log: None, stopping: Arc::clone(&stopping) };
+        let http =
+            Services { sites, access_log: None, peers: Arc::default(), stopping: Arc::clone(&stopping) };
         let services = session::Services {
             router: (*router).clone(),
             index: (*index).clone(),

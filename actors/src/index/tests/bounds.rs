@@ -4,9 +4,8 @@ use super::super::core::KEEPS_IN_FLIGHT_MAX;
 use super::super::staging::Staging;
 use super::*;
 use crate::commands::index::PublishRefused;
-use crate::commands::index::{
-    HITS_BYTES_MAX, HITS_MAX, INDEX_FILES_MAX, INDEX_PAIRS_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
-};
+use crate::commands::index::{HITS_BYTES_MAX, HITS_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX};
+use crate::config::Quota;
 use wire::share::FILE_KEYWORDS_MAX;
 
 /// A file with as many keywords as a file may have.
@@ -105,7 +104,10 @@ fn the_largest_unfinished_share_yields_to_others() {
     assert!(staging.add(&peer("large"), 0, large()).is_ok());
     assert!(staging.add(&peer("new"), 0, small()).is_ok());
     assert_eq!(staging.held_bytes(), held_by(&[small(), small()]));
-    assert!(staging.finish(&peer("small")).is_ok_and(|(share, _, _)| share.files == small()), "it stays");
+    assert!(
+        staging.finish(&peer("small"), network(1)).is_ok_and(|(share, _, _)| share.files == small()),
+        "it stays"
+    );
     let start_again = PublishRefused::OutOfOrder { expected: 0, got: 1 };
     assert_eq!(staging.add(&peer("large"), 1, small()), Err(start_again));
     // What goes on may need room, too.
@@ -121,7 +123,7 @@ fn what_waits_for_the_disk_does_not_yield() {
     let small = || vec![file("x", &["k"])];
     let mut staging = Staging::with_room(held_by(&[small(), small()]));
     assert!(staging.add(&peer("a"), 0, small()).is_ok());
-    let (_, _, held) = staging.finish(&peer("A")).expect("it is complete");
+    let (_, _, held) = staging.finish(&peer("A"), network(1)).expect("it is complete");
     assert!(staging.add(&peer("b"), 0, small()).is_ok());
     assert_eq!(staging.add(&peer("c"), 0, vec![file("x", &["k", "l"])]), Err(PublishRefused::Busy));
     assert!(staging.add(&peer("B"), 0, small()).is_ok(), "starting again frees what was there");
@@ -144,23 +146,43 @@ fn a_name_is_held_once_however_many_keywords_it_has() {
 }
 
 #[test]
-fn the_whole_index_is_bounded() {
-    let nearly = Published { files: INDEX_FILES_MAX - 2, pairs: INDEX_PAIRS_MAX - 2 };
-    let mut core = Core::default();
-    core.pretend(nearly);
-    let full = Err(PublishRefused::IndexFull);
-    let three_files = ["x", "y", "z"].map(|name| file(name, &[])).to_vec();
-    assert_eq!(answered(&mut core, "A", 0, true, three_files), full);
-    let three_pairs = vec![file("x", &["1", "2", "3"])];
-    assert_eq!(answered(&mut core, "A", 0, true, three_pairs), full);
-    for word in ["old", "new"] {
-        // The second replaces the first, which makes room for it.
-        publish(&mut core, "A", vec![file("x", &["1", word]), file("y", &[])]);
+fn the_whole_index_the_peers_of_an_address_and_each_peer_are_bounded() {
+    let quota = Quota { per_sender: 3, per_address: 4, in_all: 6 };
+    let mut core = Core::new(quota);
+    let files = |count: usize| ["w", "x", "y", "z"][..count].iter().map(|name| file(name, &[])).collect();
+    let pairs = |count: usize| vec![file("x", &["1", "2", "3", "4"][..count])];
+    let mut from = |name: &str, address: u8, files: Vec<PublishedFile>| {
+        let (reply, pending) = reply();
+        let (peer, network) = (peer(name), network(address));
+        let command = Command::Publish { peer, network, part: 0, last: true, files, reply };
+        let mut effects = Vec::new();
+        core.handle(Now::read(), command, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::AnswerPublish(reply, answer) => reply.answer(answer),
+                Effect::Keep(keep) => keep.reply.answer(Ok(keep.published)),
+                Effect::AnswerSearch(..) => panic!("nothing was searched"),
+            }
+        }
+        pending.wait(std::time::Duration::ZERO).expect("it is answered at once").err()
+    };
+    for too_many in [files(4), pairs(4)] {
+        assert_eq!(from("A", 1, too_many), Some(PublishRefused::PeerFull));
     }
-    assert_eq!(answered(&mut core, "B", 0, true, vec![file("x", &[])]), full);
-    publish(&mut core, "A", Vec::new());
-    core.pretend(Published::default());
-    assert!(core.is_empty());
+    assert_eq!(from("A", 1, files(3)), None);
+    assert_eq!(from("A", 1, pairs(3)), None, "it replaces what was there");
+    assert_eq!(from("B", 1, pairs(2)), Some(PublishRefused::AddressFull));
+    assert_eq!(from("B", 1, pairs(1)), None);
+    assert_eq!(from("C", 2, pairs(3)), Some(PublishRefused::IndexFull));
+    assert_eq!(from("C", 2, pairs(2)), None);
+    assert_eq!(from("A", 2, pairs(3)), Some(PublishRefused::AddressFull), "what is refused changes nothing");
+    assert_eq!(from("A", 1, Vec::new()), None);
+    assert_eq!(from("C", 2, pairs(3)), None, "there is room again");
+    for (name, address) in [("B", 1), ("C", 2)] {
+        assert_eq!(from(name, address, Vec::new()), None);
+    }
+    // The shares wait for the disk, which is not there.
+    assert!(core.holds_nothing());
 }
 
 #[test]

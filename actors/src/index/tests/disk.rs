@@ -24,7 +24,7 @@ fn load(shelf: &Shelf) -> Vec<Share> {
 }
 
 fn share(owner: &str, files: Vec<PublishedFile>) -> Share {
-    Share { owner: peer(owner), files }
+    Share { owner: peer(owner), network: network(1), files }
 }
 
 fn keep(shelf: &Shelf, shares: &[Share]) {

@@ -6,6 +6,7 @@ use super::super::keeper::Keep;
 use super::super::shell::{self, IndexShell};
 use super::*;
 use crate::commands::index::{IndexHandle, PublishRefused};
+use crate::config::PeerLimits;
 use crate::runtime::{NoAnswer, mailbox, start as start_actor};
 
 /// Long enough for any machine; nothing waits that long unless it is broken.
@@ -18,14 +19,14 @@ fn found(index: &IndexHandle, word: &str) -> Found {
 #[test]
 fn a_restart_keeps_everything_but_who_is_online() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
     let a = vec![file("tides.md", &["Sea"]), file("low water.txt", &["sea", "poem"])];
     let b = vec![file("low water.txt", &["SEA"])];
-    let published = index.publish(peer("Alice"), 0, true, a, DEADLINE);
+    let published = index.publish((peer("Alice"), network(1)), 0, true, a, DEADLINE);
     assert_eq!(published, Ok(Ok(Published { files: 2, pairs: 3 })));
     assert!(data.path().join("index/alice.txt").exists(), "answered only once it is on disk");
     for (part, last, files) in [(0, false, b), (1, true, Vec::new())] {
-        let published = index.publish(peer("bob"), part, last, files, DEADLINE);
+        let published = index.publish((peer("bob"), network(1)), part, last, files, DEADLINE);
         assert_eq!(published, Ok(Ok(Published { files: 1, pairs: 1 })));
     }
     index.presence(here("bob", Some("192.0.2.1:1"))).expect("there is room");
@@ -33,7 +34,7 @@ fn a_restart_keeps_everything_but_who_is_online() {
     assert_eq!(names(&before), [("bob", "low water.txt"), ("Alice", "low water.txt"), ("Alice", "tides.md")]);
     drop(index);
 
-    let index = shell::start(data.path()).expect("the index starts again");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts again");
     let after = found(&index, "sea");
     assert_eq!(names(&after), [("Alice", "low water.txt"), ("bob", "low water.txt"), ("Alice", "tides.md")]);
     assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
@@ -44,14 +45,15 @@ fn a_restart_keeps_everything_but_who_is_online() {
 #[test]
 fn what_was_sent_before_the_end_is_kept() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
     let mut pending = Vec::new();
     for n in 0..100 {
         let (reply, answer) = reply();
         // The same few peers again and again, so that newer shares overtake older ones on the way to the disk.
         let owner = peer(&format!("p{}", n % 7));
         let files = vec![file(&format!("f{n}"), &["k"])];
-        let command = Command::Publish { peer: owner, part: 0, last: true, files, reply };
+        let command =
+            Command::Publish { peer: owner, network: network(1), part: 0, last: true, files, reply };
         index.send(command).expect("the index runs");
         pending.push(answer);
     }
@@ -59,7 +61,7 @@ fn what_was_sent_before_the_end_is_kept() {
     for answer in pending {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
     }
-    let index = shell::start(data.path()).expect("the index starts again");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts again");
     let kept: Vec<_> = found(&index, "k").hits.into_iter().map(|hit| hit.file.name).collect();
     let last: Vec<wire::FileName> =
         (93..100).map(|n| format!("f{n}").parse().expect("a good name")).collect();
@@ -78,7 +80,8 @@ fn a_search_does_not_wait_for_the_disk() {
         start_actor("index", (address, commands), handle, Core::default(), shell).expect("there is a thread");
     let (reply, publisher) = reply();
     let files = vec![file("f", &["k"])];
-    let command = Command::Publish { peer: peer("A"), part: 0, last: true, files, reply };
+    let command =
+        Command::Publish { peer: peer("A"), network: network(1), part: 0, last: true, files, reply };
     index.send(command).expect("the index runs");
     assert_eq!(found(&index, "k").total, 1);
     drop(index);
@@ -89,10 +92,10 @@ fn a_search_does_not_wait_for_the_disk() {
 #[test]
 fn a_disk_that_fails_is_told_to_the_publisher() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path()).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
     let files = vec![file("f", &["k"])];
-    let published = index.publish(peer("A"), 0, true, files, DEADLINE);
+    let published = index.publish((peer("A"), network(1)), 0, true, files, DEADLINE);
     assert!(matches!(published, Ok(Err(PublishRefused::NotKept(_)))), "{published:?}");
     assert_eq!(found(&index, "k").total, 1);
     drop(index);

@@ -126,7 +126,7 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody dials");
         stream.write_all(&hello).expect("it is open");
-        let question = frame::frame(&ToServer::Splice { transfer: TRANSFER, side: Side::Receiver });
+        let question = frame::frame(&splice());
         let mut asked = vec![0; PREFACE.len() + question.len()];
         // One who dislikes the greeting asks nothing.
         if stream.read_exact(&mut asked).is_ok() {
@@ -137,6 +137,16 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
     (address, thread)
 }
 
+fn joined(address: &str) -> Membership {
+    let member = "B".parse().expect("a good name");
+    Membership { server: address.to_owned(), member, token: [6; 32] }
+}
+
+fn splice() -> ToServer<'static> {
+    let Membership { member, token, .. } = joined("");
+    ToServer::Splice { transfer: TRANSFER, side: Side::Receiver, member, token }
+}
+
 fn hello() -> Vec<u8> {
     frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] })
 }
@@ -145,9 +155,9 @@ fn hello() -> Vec<u8> {
 fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
     let spliced = frame::frame(&ToPeer::Spliced);
     let (address, thread) = server(hello(), [spliced.as_slice(), b"file message"].concat());
-    let mut stream = dial_server(&address, &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
+    let mut stream = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
     let (asked, far) = thread.join().expect("the server does not panic");
-    let question = frame::frame(&ToServer::Splice { transfer: TRANSFER, side: Side::Receiver });
+    let question = frame::frame(&splice());
     assert_eq!(asked, [PREFACE.as_slice(), &question].concat());
     far.shutdown(Shutdown::Both).expect("it is open");
     let mut rest = Vec::new();
@@ -160,7 +170,8 @@ fn what_the_server_says_against_it_is_told_escaped() {
     let refusal = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: "no\x1b[2Jw".into() });
     for (first, second) in [(hello(), refusal.clone()), (refusal, Vec::new())] {
         let (address, thread) = server(first, second);
-        let error = dial_server(&address, &TRANSFER, Side::Receiver, DEADLINE).expect_err("it is refused");
+        let error =
+            dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect_err("it is refused");
         assert!(matches!(&error, TransferError::Server { code: ErrorCode::Busy, .. }), "{error}");
         assert!(error.to_string().contains("no\\u{1b}[2Jw"), "{error}");
         thread.join().expect("the server does not panic");
@@ -172,13 +183,13 @@ fn a_server_that_speaks_something_else_is_refused() {
     let unexpected = frame::frame(&ToPeer::Spliced);
     for greeting in [unexpected, b"HTTP/1.1 200 OK\r\n".to_vec(), vec![1, 0, 0, 0, 99]] {
         let (address, thread) = server(greeting, Vec::new());
-        let refused = dial_server(&address, &TRANSFER, Side::Receiver, DEADLINE);
+        let refused = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE);
         assert!(matches!(refused, Err(TransferError::Protocol(_))), "{refused:?}");
         thread.join().expect("the server does not panic");
     }
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr());
     let unused = unused.expect("a free port").to_string();
-    let refused = dial_server(&unused, &TRANSFER, Side::Sender, DEADLINE);
+    let refused = dial_server(&joined(&unused), &TRANSFER, Side::Sender, DEADLINE);
     assert!(matches!(refused, Err(TransferError::Connect { .. })), "{refused:?}");
 }
 
@@ -186,6 +197,6 @@ fn a_server_that_speaks_something_else_is_refused() {
 fn a_server_that_says_nothing_is_left_in_time() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
-    let refused = dial_server(&address, &TRANSFER, Side::Sender, Duration::from_millis(50));
+    let refused = dial_server(&joined(&address), &TRANSFER, Side::Sender, Duration::from_millis(50));
     assert!(matches!(refused, Err(TransferError::TimedOut)), "{refused:?}");
 }

@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 27] = [
+const VALUES: [(&str, [&str; 3]); 48] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
@@ -20,6 +20,27 @@ const VALUES: [(&str, [&str; 3]); 27] = [
     ("http-threads", ["on", "off", "on"]),
     ("cache-bytes", ["1", "2K", "3M"]),
     ("cache-entries", ["1", "2", "3"]),
+    ("mail-bytes", ["1", "2K", "3M"]),
+    ("mail-bytes-per-address", ["1", "2K", "3M"]),
+    ("mail-bytes-per-sender", ["1", "2K", "3M"]),
+    ("mail-bytes-per-recipient", ["1", "2K", "3M"]),
+    ("mail-rate", ["1", "2K", "3M"]),
+    ("mail-lifetime", ["1s", "2h", "3d"]),
+    ("waiting-names", ["1", "2", "3"]),
+    ("waiting-names-per-address", ["1", "2", "3"]),
+    ("waiting-names-per-sender", ["1", "2", "3"]),
+    ("watched-names", ["1", "2", "3"]),
+    ("read-timeout", ["1s", "2s", "3s"]),
+    ("taken-timeout", ["1s", "2s", "3s"]),
+    ("session-memory", ["1", "2K", "3M"]),
+    ("index-pairs", ["1", "2", "3"]),
+    ("index-pairs-per-address", ["1", "2", "3"]),
+    ("index-pairs-per-peer", ["1", "2", "3"]),
+    ("new-names-per-hour", ["1", "2", "3"]),
+    ("transfers", ["1", "2", "3"]),
+    ("transfers-per-address", ["1", "2", "3"]),
+    ("transfers-per-peer", ["1", "2", "3"]),
+    ("transfer-rate", ["1", "2K", "3M"]),
     ("admin", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),
     ("root", ["/a", "/b", "/c"]),
     ("listing", ["on", "off", "on"]),
@@ -82,7 +103,7 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
 
 #[test]
 fn no_option_is_forgotten_here() {
-    let only_arguments = ["config", "check", "completions", "hash-password", "help", "version"];
+    let only_arguments = ["config", "check", "print-config", "completions", "hash-password", "help", "version"];
     let command = Arguments::command();
     let all: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     let tried = VALUES.iter().map(|(option, _)| *option).chain(only_arguments).collect();
@@ -105,6 +126,24 @@ fn the_defaults_are_those_of_the_actors() {
     assert_eq!(loaded(&["--connections-per-address=12288"], &[]), loaded(&[], &[]));
     let log = "--access-log=/log";
     assert_eq!(loaded(&[log, "--access-log-format=combined"], &[]), loaded(&[log], &[]));
+}
+
+#[test]
+fn the_origin_of_each_option_is_told() {
+    let folder = folder("mail_rate = 5\nmail_bytes = 5\ntransfers = 5\n[[site]]\nhosts = \"a\"\nroot = \"a\"");
+    let config = path_in(&folder, "server.toml");
+    let variables = [("SWITCHBOARD_MAIL_RATE", "6"), ("SWITCHBOARD_MAIL_BYTES", "6"), ("SWITCHBOARD_QUIET", "")];
+    let settings = load(&["--config", &config, "--mail-rate=7"], &variables).expect("it is good");
+    let line = |key: &str| {
+        let line = settings.origins.lines().find(|line| line.starts_with(&format!("{key} = ")));
+        line.unwrap_or_else(|| panic!("no {key} in {}", settings.origins)).split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(line("mail_rate"), ["mail_rate", "=", "\"7\"", "#", "command", "line"]);
+    assert_eq!(line("mail_bytes"), ["mail_bytes", "=", "\"6\"", "#", "environment"]);
+    assert_eq!(line("transfers"), ["transfers", "=", "5", "#", "file"]);
+    assert_eq!(line("quiet"), ["quiet", "=", "false", "#", "default"]);
+    // It is still a configuration file.
+    assert!(toml::de::DeTable::parse(&settings.origins).is_ok(), "{}", settings.origins);
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! How fast the files of one member go through the server, all its transfers together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What may go at once before the rate counts.
+const BURST: Duration = Duration::from_millis(100);
+
+/// A rate that several threads share without a lock.
+#[derive(Debug)]
+pub struct Pace {
+    bytes_per_second: u64,
+    start: Instant,
+    /// When all bytes so far are paid for, in nanoseconds since the start.
+    paid_at: AtomicU64,
+}
+
+impl Pace {
+    /// A rate in bytes a second, from now on.
+    pub fn new(bytes_per_second: u64, now: Instant) -> Self {
+        Self { bytes_per_second: bytes_per_second.max(1), start: now, paid_at: AtomicU64::new(0) }
+    }
+
+    /// Counts `bytes` that have gone now. Says how long to wait before the next ones.
+    pub fn count(&self, now: Instant, bytes: u64) -> Duration {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let cost = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+        let now = nanos(now.saturating_duration_since(self.start));
+        let pay = |paid_at: u64| Some(paid_at.max(now).saturating_add(cost));
+        let before = self.paid_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).unwrap_or(now);
+        let paid_at = before.max(now).saturating_add(cost);
+        Duration::from_nanos(paid_at - now).saturating_sub(BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_share_a_pace_go_no_faster_together() {
+        let start = Instant::now();
+        let pace = Pace::new(1000, start);
+        let at = start + Duration::from_secs(7);
+        assert_eq!(pace.count(at, 100), Duration::ZERO, "a burst is free");
+        assert_eq!(pace.count(at, 500), Duration::from_millis(500));
+        assert_eq!(pace.count(at, 500), Duration::from_secs(1));
+        assert_eq!(
+            pace.count(at + Duration::from_secs(9), 100),
+            Duration::ZERO,
+            "what is not used is not saved up"
+        );
+        assert_eq!(pace.count(at + Duration::from_secs(9), 100), Duration::from_millis(100));
+    }
+}

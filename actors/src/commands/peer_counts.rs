@@ -1,0 +1,134 @@
+//! What the server keeps for peers, and how often a peer has reached one of its limits, for the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wire::protocol::Refusal;
+
+/// A limit that a peer can reach. The name in the metrics is that of the option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `--mail-bytes`
+    MailBytes,
+    /// `--mail-bytes-per-address`
+    MailBytesPerAddress,
+    /// `--mail-bytes-per-sender`
+    MailBytesPerSender,
+    /// `--mail-bytes-per-recipient`
+    MailBytesPerRecipient,
+    /// `--mail-rate`
+    MailRate,
+    /// `--waiting-names`
+    WaitingNames,
+    /// `--waiting-names-per-address`
+    WaitingNamesPerAddress,
+    /// `--waiting-names-per-sender`
+    WaitingNamesPerSender,
+    /// `--watched-names`
+    WatchedNames,
+    /// `--read-timeout`
+    ReadTimeout,
+    /// `--taken-timeout`
+    TakenTimeout,
+    /// `--session-memory`
+    SessionMemory,
+    /// `--index-pairs`
+    IndexPairs,
+    /// `--index-pairs-per-address`
+    IndexPairsPerAddress,
+    /// `--index-pairs-per-peer`
+    IndexPairsPerPeer,
+    /// `--new-names-per-hour`
+    NewNamesPerHour,
+    /// `--transfers`
+    Transfers,
+    /// `--transfers-per-address`
+    TransfersPerAddress,
+    /// `--transfers-per-peer`
+    TransfersPerPeer,
+}
+
+impl Limit {
+    /// All of them, with their options.
+    const ALL: [(Self, &'static str); 19] = [
+        (Self::MailBytes, "mail-bytes"),
+        (Self::MailBytesPerAddress, "mail-bytes-per-address"),
+        (Self::MailBytesPerSender, "mail-bytes-per-sender"),
+        (Self::MailBytesPerRecipient, "mail-bytes-per-recipient"),
+        (Self::MailRate, "mail-rate"),
+        (Self::WaitingNames, "waiting-names"),
+        (Self::WaitingNamesPerAddress, "waiting-names-per-address"),
+        (Self::WaitingNamesPerSender, "waiting-names-per-sender"),
+        (Self::WatchedNames, "watched-names"),
+        (Self::ReadTimeout, "read-timeout"),
+        (Self::TakenTimeout, "taken-timeout"),
+        (Self::SessionMemory, "session-memory"),
+        (Self::IndexPairs, "index-pairs"),
+        (Self::IndexPairsPerAddress, "index-pairs-per-address"),
+        (Self::IndexPairsPerPeer, "index-pairs-per-peer"),
+        (Self::NewNamesPerHour, "new-names-per-hour"),
+        (Self::Transfers, "transfers"),
+        (Self::TransfersPerAddress, "transfers-per-address"),
+        (Self::TransfersPerPeer, "transfers-per-peer"),
+    ];
+
+    /// The limit that a refusal is about; none if the server is busy or the recipient absent.
+    pub fn of(refusal: Refusal) -> Option<Self> {
+        Some(match refusal {
+            Refusal::Busy | Refusal::Absent => return None,
+            Refusal::MailboxFull => Self::MailBytesPerRecipient,
+            Refusal::SenderFull => Self::MailBytesPerSender,
+            Refusal::AddressFull => Self::MailBytesPerAddress,
+            Refusal::ServerFull => Self::MailBytes,
+            Refusal::SenderNames => Self::WaitingNamesPerSender,
+            Refusal::AddressNames => Self::WaitingNamesPerAddress,
+            Refusal::ServerNames => Self::WaitingNames,
+            Refusal::Watching => Self::WatchedNames,
+        })
+    }
+}
+
+/// Counts since the start, and what is kept now. The Router and sessions write them, the metrics read them.
+#[derive(Debug, Default)]
+pub struct PeerCounts {
+    reached: [AtomicU64; Limit::ALL.len()],
+    expired: AtomicU64,
+    mail_bytes: AtomicU64,
+    waiting_names: AtomicU64,
+}
+
+impl PeerCounts {
+    /// How often each limit was reached, by option.
+    pub fn reached(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = Limit::ALL.iter().zip(&self.reached);
+        counts.map(|((_, option), count)| (*option, count.load(Ordering::Relaxed)))
+    }
+
+    /// Envelopes that were dropped because nobody took them in time.
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// What stored mail takes up of its limit now, in bytes.
+    pub fn mail_bytes(&self) -> u64 {
+        self.mail_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Names that have mail or are waited for now and that nobody has joined under.
+    pub fn waiting_names(&self) -> u64 {
+        self.waiting_names.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, limit: Limit) {
+        let place = Limit::ALL.iter().position(|(other, _)| *other == limit);
+        self.reached[place.expect("all limits are in the list")].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_expired(&self, envelopes: u64) {
+        self.expired.fetch_add(envelopes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_kept(&self, mail_bytes: u64, waiting_names: u64) {
+        self.mail_bytes.store(mail_bytes, Ordering::Relaxed);
+        self.waiting_names.store(waiting_names, Ordering::Relaxed);
+    }
+}
