@@ -11,6 +11,7 @@ mod crowd;
 mod damage;
 mod endurance;
 mod files;
+mod floods;
 mod hostile_members;
 mod hostile_server;
 mod identity;

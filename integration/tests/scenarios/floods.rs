@@ -1,0 +1,321 @@
+//! Peers that flood the server: they use up their own share, and an honest pair beside them is served as before.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use integration::{Character, PATIENCE, RawConnection, Sandbox, Server};
+use wire::frame;
+use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, Refusal, Side, ToPeer, ToServer};
+
+/// How much slower an honest pair may be beside a flood, at its 99th percentile, and what a busy machine adds.
+const SLOWDOWN_MAX: u32 = 3;
+const NOISE: Duration = Duration::from_millis(30);
+
+/// The number of the last message of a flood.
+const LAST: u64 = u64::MAX;
+
+fn server(sandbox: &Sandbox, arguments: &[&str]) -> Server {
+    sandbox.put_site(&[("index.html", "x")]);
+    sandbox.site_server(&[&["--quiet"], arguments].concat())
+}
+
+fn envelope<'a>(from: &'a str, to: &'a str, number: u64, sealed: &'a [u8]) -> ToServer<'a> {
+    ToServer::Envelope(Envelope { from, to, kind: Kind::Message, number, sealed })
+}
+
+/// Two peers that write to each other, one message at a time, and acknowledge what they get.
+struct Pair {
+    ends: [RawConnection; 2],
+    taken: [u64; 2],
+}
+
+impl Pair {
+    const NAMES: [&str; 2] = ["honest-a", "honest-b"];
+
+    fn join(address: SocketAddr) -> Self {
+        let ends = Self::NAMES.map(|name| RawConnection::join(address, &Character::new(name)));
+        Self { ends, taken: [0; 2] }
+    }
+
+    /// The time of a message and its answer.
+    fn exchange(&mut self) -> Duration {
+        let start = Instant::now();
+        for from in [0, 1] {
+            let to = 1 - from;
+            self.ends[from].say(&envelope(Self::NAMES[from], Self::NAMES[to], 1, &[7; 256]));
+            while !matches!(self.ends[to].next_message(), ToPeer::Envelope(_)) {}
+            self.taken[to] += 1;
+            self.ends[to].say(&ToServer::Taken { count: self.taken[to] });
+        }
+        start.elapsed()
+    }
+
+    /// The median and the 99th percentile over a time.
+    fn percentiles(&mut self, time: Duration) -> (Duration, Duration) {
+        let start = Instant::now();
+        let mut times = Vec::new();
+        while start.elapsed() < time {
+            times.push(self.exchange());
+        }
+        times.sort_unstable();
+        (times[times.len() / 2], times[times.len() * 99 / 100])
+    }
+}
+
+/// Measures an honest pair before and during `flood`, which goes on until it is told to stop.
+fn beside(name: &str, address: SocketAddr, flood: impl FnOnce(&AtomicBool) + Send) {
+    let mut pair = Pair::join(address);
+    let (median, slow) = pair.percentiles(Duration::from_secs(2));
+    let is_over = AtomicBool::new(false);
+    let (median_during, slow_during) = std::thread::scope(|scope| {
+        scope.spawn(|| flood(&is_over));
+        let during = pair.percentiles(Duration::from_secs(4));
+        is_over.store(true, Ordering::Relaxed);
+        during
+    });
+    println!("{name}: p50 {median:?} to {median_during:?}, p99 {slow:?} to {slow_during:?}");
+    assert!(slow_during <= slow * SLOWDOWN_MAX + NOISE, "{name}: p99 {slow:?} to {slow_during:?}");
+}
+
+/// Bytes of all files in a directory.
+fn bytes_in(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("it can be listed");
+    entries.map(|entry| entry.and_then(|entry| entry.metadata()).map_or(0, |metadata| metadata.len())).sum()
+}
+
+/// Sends frames until told to stop, then one with the number [`LAST`]. The answers are read and dropped.
+fn send_all(connection: RawConnection, is_over: &AtomicBool, mut next: impl FnMut(u64) -> Vec<u8> + Send) {
+    let mut reader = connection.second_handle();
+    std::thread::scope(|scope| {
+        scope.spawn(move || reader.drop_bytes());
+        let mut connection = connection;
+        for number in 0.. {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            connection.say_bytes(&next(number));
+        }
+        connection.say_bytes(&next(LAST));
+        connection.close();
+    });
+}
+
+#[test]
+fn a_flood_of_mail_costs_an_honest_pair_little_and_the_disk_a_share() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--mail-bytes-per-sender", "32M"]);
+    let flooder = RawConnection::join(server.address(), &Character::new("flooder"));
+    beside("mail", server.address(), |is_over| {
+        let sealed = vec![7; 60_000];
+        send_all(flooder, is_over, |number| {
+            frame::frame(&envelope("flooder", &format!("away-{}", number % 100), number, &sealed))
+        });
+    });
+    let bytes = bytes_in(server.data());
+    // The file of the store has pages that are free or kept for the last transaction.
+    assert!(bytes < 4 * (32 << 20), "{bytes} bytes on disk");
+    server.stop();
+}
+
+#[test]
+fn a_flood_of_relayed_messages_costs_an_honest_pair_little() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &[]);
+    let flooder = RawConnection::join(server.address(), &Character::new("flooder"));
+    let mut friend = RawConnection::join(server.address(), &Character::new("friend"));
+    beside("relayed", server.address(), |is_over| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut taken = 0;
+                let mut number = 0;
+                while number != LAST {
+                    let body = friend.next().expect("it reads and acknowledges");
+                    if let Ok(ToPeer::Envelope(envelope)) = ToPeer::decode(&body) {
+                        (number, taken) = (envelope.number, taken + 1);
+                        friend.say(&ToServer::Taken { count: taken });
+                    }
+                }
+            });
+            let sealed = vec![7; 60_000];
+            send_all(flooder, is_over, |n| frame::frame(&envelope("flooder", "friend", n, &sealed)));
+        });
+    });
+    server.stop();
+}
+
+#[test]
+fn made_up_names_use_up_the_places_of_their_sender_also_after_a_restart() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--waiting-names", "1000", "--waiting-names-per-sender", "100"]);
+    let mut flooder = RawConnection::join(server.address(), &Character::new("flooder"));
+    for number in 0..10_000 {
+        flooder.say(&envelope("flooder", &format!("made-up-{number}"), number, b"x"));
+    }
+    let (mut stored, mut refused) = (0, 0);
+    while stored + refused < 10_000 {
+        match flooder.next_message() {
+            ToPeer::Routed { count, outcome: Outcome::Stored, .. } => stored += count,
+            ToPeer::Routed { count, outcome: Outcome::Refused(Refusal::SenderNames), .. } => refused += count,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((stored, refused), (100, 9_900));
+    flooder.say(&ToServer::Lookup { name: name("yet-another") });
+    let unwatched = ToPeer::Unwatched { name: name("yet-another"), reason: Refusal::SenderNames };
+    assert_eq!(flooder.next_message(), unwatched, "it is told the truth");
+    let mut honest = RawConnection::join(server.address(), &Character::new("honest"));
+    honest.say(&ToServer::Lookup { name: name("friend") });
+    assert_eq!(honest.next_message(), ToPeer::Unknown { name: name("friend") });
+    drop((flooder, honest));
+    let data = server.data().to_owned();
+    server.stop();
+    let again = sandbox.site_server(&["--quiet", "--waiting-names", "101"]);
+    assert_eq!(again.data(), data);
+    let mut honest = RawConnection::join(again.address(), &Character::new("honest-too"));
+    honest.say(&ToServer::Lookup { name: name("friend") });
+    assert_eq!(honest.next_message(), ToPeer::Unknown { name: name("friend") }, "one place is left");
+    honest.say(&ToServer::Lookup { name: name("other") });
+    let full = ToPeer::Unwatched { name: name("other"), reason: Refusal::ServerNames };
+    assert_eq!(honest.next_message(), full, "the hundred are counted again");
+    again.stop();
+}
+
+fn name(text: &str) -> wire::PeerName {
+    text.parse().expect("scenarios use good names")
+}
+
+#[test]
+fn mail_that_nobody_takes_expires_and_its_sender_is_told() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--mail-lifetime", "1s"]);
+    let (present, absent) = (Character::new("present"), Character::new("absent"));
+    let mut here = RawConnection::join(server.address(), &present);
+    let mut away = RawConnection::join(server.address(), &absent);
+    for number in [4, 5] {
+        here.say(&envelope("present", "nobody", number, b"x"));
+        away.say(&envelope("absent", "nobody", number, b"x"));
+    }
+    for connection in [&mut here, &mut away] {
+        let mut stored = 0;
+        while stored < 2 {
+            match connection.next_message() {
+                ToPeer::Routed { count, outcome: Outcome::Stored, .. } => stored += count,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    drop(away);
+    // Two envelopes that were read one after the other may be two parcels.
+    let expired = |connection: &mut RawConnection| {
+        let mut numbers = Vec::new();
+        while numbers.len() < 2 {
+            match connection.next_message() {
+                ToPeer::Expired { to, first, last } if to == name("nobody") => numbers.extend(first..=last),
+                other => panic!("{other:?}"),
+            }
+        }
+        numbers
+    };
+    assert_eq!(expired(&mut here), [4, 5]);
+    let mut away = RawConnection::join(server.address(), &absent);
+    assert_eq!(expired(&mut away), [4, 5]);
+    server.stop();
+}
+
+#[test]
+fn peers_that_do_not_read_or_acknowledge_are_left_in_time() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--taken-timeout", "1s", "--read-timeout", "2s"]);
+    let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
+    let hog = Character::new("hog");
+    let mut takes_nothing = RawConnection::join(server.address(), &hog);
+    writer.say(&envelope("writer", "hog", 1, b"x"));
+    let start = Instant::now();
+    takes_nothing.expect_error(ErrorCode::TimedOut);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // It was relayed, came back and was stored, so the next connection gets it.
+    let mut next = RawConnection::join(server.address(), &hog);
+    assert!(matches!(next.next_message(), ToPeer::Envelope(_)));
+    next.say(&ToServer::Taken { count: 1 });
+    // Whoever reads nothing: answers to questions fill all buffers in between.
+    let mut reads_nothing = RawConnection::join(server.address(), &Character::new("reads-nothing"));
+    for n in 0..300 {
+        next.say(&ToServer::Lookup { name: name(&format!("friend-{n}")) });
+    }
+    let asks = Instant::now();
+    let mut is_left = false;
+    while asks.elapsed() < PATIENCE && !is_left {
+        let many: Vec<u8> = (0..1000).flat_map(|id| frame::frame(&ToServer::Who { id })).collect();
+        is_left = !reads_nothing.try_say_bytes(&many, Duration::from_millis(200));
+    }
+    assert!(is_left, "it is still connected");
+    server.stop();
+}
+
+#[test]
+fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--transfers-per-peer", "8"]);
+    let flooder = RawConnection::join(server.address(), &Character::new("flooder"));
+    let honest = RawConnection::join(server.address(), &Character::new("honest"));
+    let lonely: Vec<_> = (0..8).map(|n| flooder.splice("flooder", [n; 16], Side::Sender)).collect();
+    let mut refused = flooder.splice("flooder", [99; 16], Side::Sender);
+    refused.expect_error(ErrorCode::Busy);
+    let meet = |member: &RawConnection, name: &str, transfer| {
+        [Side::Sender, Side::Receiver].map(|side| {
+            let mut end = member.splice(name, transfer, side);
+            // The first hears nothing until the second is there.
+            if side == Side::Receiver {
+                assert_eq!(end.next_message(), ToPeer::Spliced);
+            }
+            end
+        })
+    };
+    drop(meet(&honest, "honest", [100; 16]));
+    drop(lonely);
+    let start = Instant::now();
+    loop {
+        let mut end = flooder.splice("flooder", [101; 16], Side::Sender);
+        let mut other = flooder.splice("flooder", [101; 16], Side::Receiver);
+        if matches!(other.next_message(), ToPeer::Spliced) {
+            assert_eq!(end.next_message(), ToPeer::Spliced);
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "closed ends do not wait for 30 seconds");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Nobody who has not joined.
+    let mut stranger = RawConnection::open(server.address());
+    let member = name("honest");
+    stranger.say(&ToServer::Splice { transfer: [102; 16], side: Side::Sender, member, token: [0; 32] });
+    stranger.expect_error(ErrorCode::OutOfPlace);
+    server.stop();
+}
+
+#[test]
+fn a_flood_of_files_through_the_server_costs_an_honest_pair_little() {
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &[]);
+    let member = RawConnection::join(server.address(), &Character::new("member"));
+    let mut ends = [Side::Sender, Side::Receiver].map(|side| member.splice("member", [1; 16], side));
+    for end in &mut ends {
+        assert_eq!(end.next_message(), ToPeer::Spliced);
+    }
+    let [mut sender, mut receiver] = ends;
+    beside("files", server.address(), |is_over| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| receiver.drop_bytes());
+            let (part, start, mut bytes) = (vec![7; 1 << 20], Instant::now(), 0_u64);
+            while !is_over.load(Ordering::Relaxed) {
+                sender.say_bytes(&part);
+                bytes += part.len() as u64;
+            }
+            let rate = bytes as f64 / start.elapsed().as_secs_f64() / f64::from(1 << 20);
+            println!("{rate:.0} MiB/s of a file");
+            assert!(rate < 100.0, "{rate} MiB/s");
+            sender.close();
+        });
+    });
+    server.stop();
+}
