@@ -64,6 +64,7 @@ impl RawConnection {
     pub fn open(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        stream.set_nodelay(true).expect("it is a TCP socket");
         stream.write_all(&PREFACE).expect("the server reads");
         let mut raw = Self { stream, buffer: Vec::new(), nonce: [0; 32], server: [0; 16] };
         let body = raw.next().expect("the server greets");

@@ -313,7 +313,8 @@ impl Session {
                 let detail = "you do not acknowledge (Taken) what is sent to you (--taken-timeout)";
                 Err((ErrorCode::TimedOut, detail.into()))
             }
-            (Input::Written | Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
+            (Input::Written, _) => self.take_frames(out),
+            (Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
         }
     }
 
@@ -337,7 +338,8 @@ impl Session {
                     let Some(frame) = self.next_frame(BODY_BYTES_MAX_BEFORE_JOIN)? else { return Ok(()) };
                     self.first_message(&decode(&frame)?, out)?;
                 }
-                State::Joined if self.asked.is_none() => {
+                // One read can have thousands of questions, and each answer can be long.
+                State::Joined if self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX => {
                     if self.take_envelopes(out)? {
                         continue;
                     }

@@ -69,6 +69,8 @@ struct SessionShell<'a> {
     mailbox: Option<SessionMailbox>,
     callback: Option<Callback>,
     effects: Vec<Effect>,
+    /// What follows from the last effect.
+    following: Option<Input>,
 }
 
 /// Serves a peer until it leaves, or one end of a transfer until that is through.
@@ -102,6 +104,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         mailbox: None,
         callback: None,
         effects: Vec::new(),
+        following: None,
     };
     let next = match shell.run() {
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
@@ -159,6 +162,16 @@ impl SessionShell<'_> {
 
     /// Gives the core an input and carries out what comes of it, with whatever follows from that.
     fn take_in(&mut self, input: Input) -> Option<Next> {
+        let mut next = self.take_one(input);
+        while next.is_none()
+            && let Some(input) = self.following.take()
+        {
+            next = self.take_one(input);
+        }
+        next
+    }
+
+    fn take_one(&mut self, input: Input) -> Option<Next> {
         self.session.handle(Now::read(), input, &mut self.effects);
         let mut effects = std::mem::take(&mut self.effects);
         let mut next = None;
@@ -179,8 +192,9 @@ impl SessionShell<'_> {
                 None
             }
             Effect::Ask(question) => {
-                let answer = self.ask(question);
-                self.take_in(Input::Answered(answer))
+                // Not from here: a peer that asks thousands of questions at once would use up the stack.
+                self.following = Some(Input::Answered(self.ask(question)));
+                None
             }
             Effect::Call(port) => {
                 self.callback = Callback::dial(self.session.seen_at(), port, Instant::now());

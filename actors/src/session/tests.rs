@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use wire::Digest;
 use wire::card::Card;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{
-    Envelope, ErrorCode, Kind, Outcome, PING_NAMES_MAX, Refusal, ServerId, Side, ToPeer, ToServer,
+    Envelope, ErrorCode, Kind, KnownPeer, Outcome, PING_NAMES_MAX, Refusal, ServerId, Side, ToPeer, ToServer,
     join_proof_text,
 };
 
@@ -291,6 +292,27 @@ fn a_ping_is_answered_by_the_router_and_is_bounded() {
     assert!(matches!(&bench.told()[..], [ToPeer::Pong { id: 3, present }] if present.len() == 1));
     bench.receive(&ping(PING_NAMES_MAX + 1));
     assert_eq!(bench.refusal(), ErrorCode::Malformed);
+}
+
+#[test]
+fn thousands_of_questions_at_once_are_answered_as_fast_as_the_answers_are_read() {
+    const QUESTIONS: u32 = 500;
+    let mut bench = Bench::joined();
+    let bytes: Vec<u8> = (0..QUESTIONS).flat_map(|id| frame::frame(&ToServer::Who { id })).collect();
+    bench.receive(&bytes);
+    let known =
+        KnownPeer { name: "B".parse().expect("a good name"), fingerprint: Digest([1; 32]), online: true };
+    let known: Arc<[KnownPeer]> = vec![known; 10_000].into();
+    let mut answered = 0;
+    while answered < QUESTIONS {
+        while matches!(bench.effects.pop(), Some(Effect::Ask(Question::Who))) {
+            bench.take(Input::Answered(Some(Answer::Known(Arc::clone(&known)))));
+        }
+        assert!(bench.session.outgoing.bytes() < 6 << 20, "the answers that wait are bounded");
+        let told = bench.told().len();
+        assert!(told > 0, "it goes on after {answered}");
+        answered += u32::try_from(told).expect("a small number");
+    }
 }
 
 #[test]

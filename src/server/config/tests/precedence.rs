@@ -103,7 +103,8 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
 
 #[test]
 fn no_option_is_forgotten_here() {
-    let only_arguments = ["config", "check", "print-config", "completions", "hash-password", "help", "version"];
+    let only_arguments =
+        ["config", "check", "print-config", "completions", "hash-password", "help", "version"];
     let command = Arguments::command();
     let all: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     let tried = VALUES.iter().map(|(option, _)| *option).chain(only_arguments).collect();
@@ -130,13 +131,17 @@ fn the_defaults_are_those_of_the_actors() {
 
 #[test]
 fn the_origin_of_each_option_is_told() {
-    let folder = folder("mail_rate = 5\nmail_bytes = 5\ntransfers = 5\n[[site]]\nhosts = \"a\"\nroot = \"a\"");
+    let folder =
+        folder("mail_rate = 5\nmail_bytes = 5\ntransfers = 5\n[[site]]\nhosts = \"a\"\nroot = \"a\"");
     let config = path_in(&folder, "server.toml");
-    let variables = [("SWITCHBOARD_MAIL_RATE", "6"), ("SWITCHBOARD_MAIL_BYTES", "6"), ("SWITCHBOARD_QUIET", "")];
+    let variables =
+        [("SWITCHBOARD_MAIL_RATE", "6"), ("SWITCHBOARD_MAIL_BYTES", "6"), ("SWITCHBOARD_QUIET", "")];
     let settings = load(&["--config", &config, "--mail-rate=7"], &variables).expect("it is good");
     let line = |key: &str| {
         let line = settings.origins.lines().find(|line| line.starts_with(&format!("{key} = ")));
-        line.unwrap_or_else(|| panic!("no {key} in {}", settings.origins)).split_whitespace().collect::<Vec<_>>()
+        line.unwrap_or_else(|| panic!("no {key} in {}", settings.origins))
+            .split_whitespace()
+            .collect::<Vec<_>>()
     };
     assert_eq!(line("mail_rate"), ["mail_rate", "=", "\"7\"", "#", "command", "line"]);
     assert_eq!(line("mail_bytes"), ["mail_bytes", "=", "\"6\"", "#", "environment"]);
