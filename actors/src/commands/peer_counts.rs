@@ -1,8 +1,8 @@
 //! What the server keeps for peers, and how often a peer has reached one of its limits, for the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use wire::protocol::Refusal;
+
+use crate::metrics::Count;
 
 /// A limit that a peer can reach. The name in the metrics is that of the option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,45 +90,23 @@ impl Limit {
 /// Counts since the start, and what is kept now. The Router and sessions write them, the metrics read them.
 #[derive(Debug, Default)]
 pub struct PeerCounts {
-    reached: [AtomicU64; Limit::ALL.len()],
-    expired: AtomicU64,
-    mail_bytes: AtomicU64,
-    waiting_names: AtomicU64,
+    reached: [Count; Limit::ALL.len()],
+    /// Envelopes that were dropped because nobody took them in time.
+    pub(crate) expired: Count,
+    /// What stored mail takes up of its limit now, in bytes.
+    pub(crate) mail_bytes: Count,
+    /// Names that have mail or are waited for now and that nobody has joined under.
+    pub(crate) waiting_names: Count,
 }
 
 impl PeerCounts {
     /// How often each limit was reached, by option.
-    pub fn reached(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let counts = Limit::ALL.iter().zip(&self.reached);
-        counts.map(|((_, option), count)| (*option, count.load(Ordering::Relaxed)))
-    }
-
-    /// Envelopes that were dropped because nobody took them in time.
-    pub fn expired(&self) -> u64 {
-        self.expired.load(Ordering::Relaxed)
-    }
-
-    /// What stored mail takes up of its limit now, in bytes.
-    pub fn mail_bytes(&self) -> u64 {
-        self.mail_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Names that have mail or are waited for now and that nobody has joined under.
-    pub fn waiting_names(&self) -> u64 {
-        self.waiting_names.load(Ordering::Relaxed)
+    pub(crate) fn reached(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Limit::ALL.iter().zip(&self.reached).map(|((_, option), count)| (*option, count.get()))
     }
 
     pub(crate) fn count(&self, limit: Limit) {
         let place = Limit::ALL.iter().position(|(other, _)| *other == limit);
-        self.reached[place.expect("all limits are in the list")].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_expired(&self, envelopes: u64) {
-        self.expired.fetch_add(envelopes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_kept(&self, mail_bytes: u64, waiting_names: u64) {
-        self.mail_bytes.store(mail_bytes, Ordering::Relaxed);
-        self.waiting_names.store(waiting_names, Ordering::Relaxed);
+        self.reached[place.expect("all limits are in the list")].add(1);
     }
 }

@@ -64,13 +64,11 @@ impl Admin {
     fn push_peers(&self, page: &mut Page<'_>) -> fmt::Result {
         let help = "How often a peer has reached a limit, by the option that sets it.";
         let reached = self.peers.reached();
-        page.by_label(MetricType::Counter, "switchboard_limit_reached", help, "limit", reached)?;
-        let help = "Stored envelopes that were dropped because nobody took them in time.";
-        page.counter("switchboard_mail_expired", help, self.peers.expired())?;
-        let help = "What stored mail takes up of --mail-bytes.";
-        page.gauge("switchboard_mail_bytes", help, self.peers.mail_bytes())?;
-        let help = "Names with mail or waited for that nobody has joined under.";
-        page.gauge("switchboard_waiting_names", help, self.peers.waiting_names())
+        page.by_label(Counter, "switchboard_limit_reached", help, "limit", reached)?;
+        for (kind, name, help, count) in PEER_METRICS {
+            page.value(kind, &format!("switchboard_{name}"), help, count(&self.peers).get())?;
+        }
+        Ok(())
     }
 
     fn push_cache(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -108,6 +106,16 @@ const WEB_METRICS: [Metric<WebCounts>; 6] = [
     }),
     (Counter, "connections_timed_out", "Connections closed because the client was too slow or idle.", |c| {
         &c.timed_out
+    }),
+];
+
+const PEER_METRICS: [Metric<PeerCounts>; 3] = [
+    (Counter, "mail_expired", "Stored envelopes that were dropped because nobody took them in time.", |c| {
+        &c.expired
+    }),
+    (Gauge, "mail_bytes", "What stored mail takes up of --mail-bytes.", |c| &c.mail_bytes),
+    (Gauge, "waiting_names", "Names with mail or waited for that nobody has joined under.", |c| {
+        &c.waiting_names
     }),
 ];
 

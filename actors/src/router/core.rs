@@ -75,7 +75,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
             Command::SpliceEnded(session) => self.splices.end(session),
         }
         let Usage { mail_bytes, names } = self.ledger.all();
-        self.counts.set_kept(mail_bytes, names);
+        self.counts.mail_bytes.set(mail_bytes);
+        self.counts.waiting_names.set(names);
     }
 }
 

@@ -235,7 +235,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             target: "router", to = %name, from = %sender.name, envelopes = places.end - places.start,
             "mail was not taken in time and is dropped"
         );
-        self.counts.count_expired(places.end - places.start);
+        self.counts.expired.add(places.end - places.start);
         if let Some(notice) = notice
             && let Some(key) = self.table.find(sender.name.as_str())
             && !matches!(self.table.peer(key).owner(), Owner::Nobody)

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,21 +12,21 @@ use proptest::prelude::*;
 use wire::PeerName;
 use wire::card::Card;
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::{KnownPeer, Refusal, Side};
+use wire::protocol::{KnownPeer, Refusal};
 
 use super::ledger::Usage;
 use super::*;
 use crate::commands::network::Network;
-use crate::commands::router::{
-    Command, JoinRefused, Member, MemberCommand, Partner, PresencePort, Run, SpliceEnd, SpliceRefused,
-};
+use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
 use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Overdue, Sender, StorePort,
 };
-use crate::config::{PeerLimits, Quota};
-use crate::runtime::{Core as _, Now, Pending, reply};
+use crate::config::PeerLimits;
+use crate::runtime::{Core as _, Now, reply};
 use wire::protocol::Outcome;
+
+mod limits;
 
 const SOON: Duration = Duration::from_secs(5);
 const MAILBOX: usize = 3;
@@ -547,153 +547,6 @@ fn requests_are_of_the_moment() {
     assert!(world.store.0.borrow().mail.is_empty());
 }
 
-/// Sends one envelope and says what became of it at once; nothing if it went to the store.
-fn route_one(world: &mut World, at: usize, to: &str, bytes: &'static [u8]) -> Option<Outcome> {
-    let joint = world.peers[at].session.as_mut().expect("it has joined");
-    let (from, port, first) = (joint.member, joint.port.clone(), joint.sent);
-    joint.sent += 1;
-    let run = Run { to: name(to), kept: true, first, frames: one(Bytes::from_static(bytes)) };
-    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
-    let told = port.0.borrow_mut().mailbox.pop_front();
-    told.map(|command| match command {
-        SessionCommand::Routed { outcome, .. } => outcome,
-        other => panic!("{other:?}"),
-    })
-}
-
-const KIB: u64 = 1 << 10;
-
-#[test]
-fn a_full_mailbox_on_the_server_is_refused_and_loses_nothing() {
-    // Room for two envelopes, each of which counts 1 KiB and its size.
-    let limits = PeerLimits { mail_bytes_per_recipient: 2 * KIB + 20, ..PeerLimits::default() };
-    let mut world = World::with_limits(limits);
-    world.join(0);
-    world.join(1);
-    assert_eq!(route_one(&mut world, 0, "X", b"ten bytes."), None);
-    assert_eq!(route_one(&mut world, 1, "X", b"ten bytes."), None);
-    let full = Some(Outcome::Refused(Refusal::MailboxFull));
-    assert_eq!(route_one(&mut world, 0, "X", b"1"), full);
-    assert_eq!(world.store.0.borrow().mail.len(), 2);
-    world.complete(2);
-}
-
-#[test]
-fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
-    let mail_bytes = Quota { per_sender: 3 * KIB + 3, per_address: 100 * KIB, in_all: 100 * KIB };
-    let mut world = World::with_limits(PeerLimits { mail_bytes, ..PeerLimits::default() });
-    world.join(0);
-    world.join(1);
-    for to in ["X", "Y", "Z"] {
-        assert_eq!(route_one(&mut world, 0, to, b"1"), None);
-    }
-    let full = Some(Outcome::Refused(Refusal::SenderFull));
-    assert_eq!(route_one(&mut world, 0, "X", b"1"), full, "whoever it is for");
-    assert_eq!(route_one(&mut world, 1, "X", b"1"), None, "others have their own share");
-    // What is delivered makes room, also if the store forgets only a part of it.
-    world.router.handle(
-        Now::read(),
-        Command::Completed(Completion::Forgotten {
-            name: name("x"),
-            amounts: vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })],
-        }),
-        &mut (),
-    );
-    world.complete(usize::MAX);
-    world.peers[0].session.as_ref().expect("it has joined").port.0.borrow_mut().mailbox.clear();
-    assert_eq!(route_one(&mut world, 0, "Y", b"1"), None);
-}
-
-/// The next thing that the session of a peer is told.
-fn next_told(world: &World, at: usize) -> Option<SessionCommand> {
-    let joint = world.peers[at].session.as_ref().expect("it has joined");
-    joint.port.0.borrow_mut().mailbox.pop_front()
-}
-
-fn look_up(world: &mut World, at: usize, text: &str) -> [Option<SessionCommand>; 2] {
-    let by = world.peers[at].session.as_ref().expect("it has joined").member;
-    world.handle(Command::From(by, MemberCommand::Lookup(name(text))));
-    [next_told(world, at), next_told(world, at)]
-}
-
-#[test]
-fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
-    let waiting_names = Quota { per_sender: 3, per_address: 100, in_all: 100 };
-    let limits = PeerLimits { waiting_names, ..PeerLimits::default() };
-    let mut world = World::with_limits(limits.clone());
-    world.join(0);
-    world.join(1);
-    for to in ["X", "Y", "Z"] {
-        assert_eq!(route_one(&mut world, 0, to, b"1"), None);
-    }
-    let full = Some(Outcome::Refused(Refusal::SenderNames));
-    assert_eq!(route_one(&mut world, 0, "W", b"1"), full);
-    assert_eq!(route_one(&mut world, 0, "B", b"1"), Some(Outcome::Relayed), "who has joined takes no place");
-    let unknown = |text: &str| Some(SessionCommand::Unknown(name(text)));
-    let unwatched = Some(SessionCommand::Unwatched(name("W"), Refusal::SenderNames));
-    assert_eq!(look_up(&mut world, 0, "W"), [unwatched.clone(), None]);
-    next_told(&world, 1);
-    assert_eq!(look_up(&mut world, 1, "V"), [unknown("V"), None], "others have their own places");
-    assert_eq!(look_up(&mut world, 0, "V"), [unknown("V"), None], "a place is taken up once");
-
-    // The places are still those of their sender after a restart, and free again when one of them joins.
-    let amounts = vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })];
-    let mailboxes =
-        ["c", "y", "z"].map(|text| store::MailboxSize { name: name(text), amounts: amounts.clone(), end: 1 });
-    let inventory = Inventory { mailboxes: mailboxes.into(), ..Inventory::default() };
-    let mut world = World::with_limits(limits.clone());
-    world.router = Router::new(limits, inventory, world.store.clone(), Deaf);
-    world.join(0);
-    world.join(1);
-    assert_eq!(look_up(&mut world, 0, "W"), [unwatched, None]);
-    assert_eq!(look_up(&mut world, 1, "W"), [unknown("W"), None]);
-    world.join(2);
-    assert_eq!(look_up(&mut world, 0, "U"), [unknown("U"), None]);
-}
-
-#[test]
-fn a_session_that_watches_too_many_names_is_told() {
-    let mut world = World::with_limits(PeerLimits { watched_names: 1, ..PeerLimits::default() });
-    world.join(0);
-    world.join(1);
-    assert!(matches!(look_up(&mut world, 0, "B"), [Some(SessionCommand::Card(_)), None]));
-    let unwatched = Some(SessionCommand::Unwatched(name("X"), Refusal::Watching));
-    assert_eq!(look_up(&mut world, 0, "X"), [unwatched, None]);
-    assert_eq!(world.router.ledger.all(), Usage::default(), "what is not watched takes no place");
-}
-
-#[test]
-fn old_mail_is_dropped_and_its_sender_is_told_now_or_when_it_joins() {
-    const LIFETIME: Duration = Duration::from_secs(1000);
-    let mut world = World::with_limits(PeerLimits { mail_lifetime: LIFETIME, ..PeerLimits::default() });
-    let start = Now::read();
-    let after = |seconds| {
-        let more = Duration::from_secs(seconds);
-        Now { instant: start.instant + more, time: start.time + more }
-    };
-    assert_eq!(world.router.sweep(start), None, "there is no mail");
-    world.join(0);
-    world.join(1);
-    assert_eq!(route_one(&mut world, 0, "X", b"by A"), None);
-    assert_eq!(route_one(&mut world, 1, "X", b"by B"), None);
-    world.complete(usize::MAX);
-    world.leave(1);
-    let due = world.router.sweep(start).expect("there is mail");
-    assert!(due <= start.instant + LIFETIME / 50, "it is looked at often enough");
-    assert_eq!(world.router.sweep(after(900)), None, "it asks the store");
-    world.complete(usize::MAX);
-    assert_eq!(world.store.0.borrow().mail.len(), 2, "not old enough");
-    assert_eq!(world.router.sweep(after(1002)), None, "it asks the store");
-    world.complete(usize::MAX);
-    let told: Vec<_> = std::iter::from_fn(|| next_told(&world, 0)).collect();
-    let Some(SessionCommand::Deliver(notice)) = told.last() else { panic!("{told:?}") };
-    assert_eq!(&notice.frames.bytes[..], b"expired: b\"by A\"");
-    // What is left is the notice for B.
-    world.settle();
-    assert_eq!(world.peers[1].taken, ["expired: b\"by B\""]);
-    assert_eq!(world.router.ledger.all(), Usage::default());
-}
-
 #[test]
 fn requests_to_made_up_names_leave_nothing_behind() {
     let mut world = World::new();
@@ -746,91 +599,4 @@ fn who_is_known_is_kept_in_order_and_shared_until_something_changes() {
     // Somebody who is only written to is not known.
     world.send(0, 1, 1);
     assert_eq!(who(&mut world).len(), 3);
-}
-
-/// One end of a transfer, as the Router answers it.
-fn splice(world: &mut World, end: SpliceEnd) -> Pending<Partner> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let stream = Arc::new(TcpStream::connect(address).expect("it listens"));
-    let (reply, pending) = reply();
-    world.handle(Command::Splice { end, stream, reply });
-    pending
-}
-
-fn end(session: SessionId, transfer: u8, side: Side, member: &str) -> SpliceEnd {
-    let network = network(if member == "A" { 1 } else { 2 });
-    SpliceEnd { session, network, transfer: [transfer; 16], side, member: name(member), token: TOKEN }
-}
-
-fn refused(pending: Pending<Partner>) -> Option<SpliceRefused> {
-    match pending.wait_once(Duration::ZERO) {
-        Ok(Partner::Refused(refused)) => Some(refused),
-        _ => None,
-    }
-}
-
-#[test]
-fn only_members_transfer_files_and_have_places_of_their_own() {
-    let transfers = Quota { per_sender: 2, per_address: 3, in_all: 100 };
-    let mut world = World::with_limits(PeerLimits { transfers, ..PeerLimits::default() });
-    let stranger = splice(&mut world, end(100, 1, Side::Sender, "A"));
-    assert_eq!(refused(stranger), Some(SpliceRefused::NoMember), "it has not joined");
-    world.join(0);
-    world.join(1);
-    let thief = SpliceEnd { token: [5; 32], ..end(101, 1, Side::Sender, "A") };
-    assert_eq!(refused(splice(&mut world, thief)), Some(SpliceRefused::NoMember), "anybody can say a name");
-    // Lonely ends use up the places of their member only.
-    let lonely: Vec<_> = [1, 2].map(|n| splice(&mut world, end(n.into(), n, Side::Sender, "A"))).into();
-    let full = splice(&mut world, end(3, 3, Side::Sender, "A"));
-    assert_eq!(refused(full), Some(SpliceRefused::MemberFull));
-    let again = splice(&mut world, end(4, 1, Side::Sender, "B"));
-    assert_eq!(refused(again), Some(SpliceRefused::Occupied));
-    let receiver = splice(&mut world, end(5, 1, Side::Receiver, "B"));
-    assert!(matches!(receiver.wait_once(Duration::ZERO), Ok(Partner::CarriesOn)));
-    assert!(matches!(lonely[0].wait_once(Duration::ZERO), Ok(Partner::Here(..))));
-    // Those that end make room: the first carries the transfer, so both of its ends are free again.
-    let full = splice(&mut world, end(6, 3, Side::Sender, "A"));
-    assert_eq!(refused(full), Some(SpliceRefused::MemberFull));
-    world.handle(Command::SpliceEnded(1));
-    assert_eq!(refused(splice(&mut world, end(7, 3, Side::Sender, "A"))), None);
-    world.handle(Command::SpliceEnded(2));
-    let free = splice(&mut world, end(8, 2, Side::Sender, "B"));
-    assert_eq!(refused(free), None, "the place in the transfer is free as well");
-}
-
-#[test]
-fn an_address_has_only_so_many_ends_whatever_its_names() {
-    let transfers = Quota { per_sender: 2, per_address: 3, in_all: 100 };
-    let mut world = World::with_limits(PeerLimits { transfers, ..PeerLimits::default() });
-    world.join(0);
-    world.join(1);
-    let mut open = |n: u8, member: &str| {
-        let end = SpliceEnd { network: network(9), ..end(n.into(), n, Side::Sender, member) };
-        refused(splice(&mut world, end))
-    };
-    assert_eq!([open(1, "A"), open(2, "A"), open(3, "B")], [None; 3]);
-    assert_eq!(open(4, "B"), Some(SpliceRefused::AddressFull));
-}
-
-#[test]
-fn an_address_registers_only_so_many_names_and_known_ones_join_all_the_same() {
-    let mut world = World::with_limits(PeerLimits { new_names_per_hour: 2, ..PeerLimits::default() });
-    let join = |world: &mut World, text: &str, address: u8| {
-        let (reply, pending) = reply();
-        let (card, port) = (Box::new(card_of(text)), FakePort::default());
-        world.handle(Command::Join {
-            session: 50,
-            card,
-            network: network(address),
-            token: TOKEN,
-            port,
-            reply,
-        });
-        pending.wait(SOON).expect("it is answered at once").err()
-    };
-    assert_eq!([join(&mut world, "A", 1), join(&mut world, "B", 1)], [None; 2]);
-    assert_eq!(join(&mut world, "C", 1), Some(JoinRefused::TooManyNames));
-    assert_eq!(join(&mut world, "a", 1), None, "it is not new");
-    assert_eq!(join(&mut world, "C", 2), None);
 }

@@ -19,12 +19,12 @@ use super::interface::{Answer, Effect, Input, Question};
 use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
+use super::watch::{Terms, Watch};
 use crate::commands::index::Found;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
-use crate::config::PeerLimits;
 use crate::runtime::{Core, Now};
 
 /// How long a connection has from its first byte until it has said what it wants.
@@ -33,10 +33,6 @@ const GREETING_WAIT: Duration = Duration::from_secs(10);
 const UNTAKEN_BYTES_MAX: u64 = 4 << 20;
 /// Beyond this a peer that does not read is not read from either.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
-/// A peer has to read so many bytes a second, measured over the time that it may read nothing.
-const READING_RATE_MIN: u64 = 1 << 10;
-/// A peer has more time to acknowledge a large envelope: so many bytes a second.
-const TAKING_RATE_MIN: u32 = 4 << 10;
 
 /// Why a session ends, as the peer is told.
 pub(super) type Ended = (ErrorCode, String);
@@ -83,32 +79,8 @@ pub struct Session {
     untaken: Untaken,
     transmissions: Option<Transmissions>,
     asked: Option<Asked>,
-    terms: Terms,
-    /// While something waits to be written: since when the peer has read too little, and how much was written until then.
-    reading: Option<(Instant, u64)>,
-    /// While there is an envelope that was not taken: since when none was.
-    untaken_since: Option<Instant>,
-}
-
-/// What a session expects of its peer.
-#[derive(Debug, Clone)]
-pub struct Terms {
-    /// How long it may read too little of what was sent to it.
-    pub read_timeout: Duration,
-    /// How long it may leave the oldest envelope that was sent to it unacknowledged.
-    pub taken_timeout: Duration,
-    /// Most bytes a second of its mail that are stored.
-    pub mail_rate: u64,
-    /// Where it is counted that a limit is reached.
-    pub counts: Arc<PeerCounts>,
-}
-
-impl Terms {
-    /// What the limits say.
-    pub fn of(limits: &PeerLimits, counts: &Arc<PeerCounts>) -> Self {
-        let PeerLimits { read_timeout, taken_timeout, mail_rate, .. } = *limits;
-        Self { read_timeout, taken_timeout, mail_rate, counts: Arc::clone(counts) }
-    }
+    watch: Watch,
+    counts: Arc<PeerCounts>,
 }
 
 impl Core for Session {
@@ -116,11 +88,13 @@ impl Core for Session {
     type Out = Vec<Effect>;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
-        let taken = self.untaken.taken();
         if let Err((code, detail)) = self.take(now.instant, input, out) {
             self.refuse(code, detail, out);
         }
-        self.watch(now.instant, taken);
+        if self.flow.settle(now.instant) {
+            self.counts.count(Limit::MailRate);
+        }
+        self.watch.look(now.instant, &self.outgoing, &self.untaken);
     }
 }
 
@@ -149,46 +123,17 @@ impl Session {
             member: None,
             sent: 0,
             flow: Flow::new(terms.mail_rate),
+            watch: Watch::new(&terms),
+            counts: terms.counts,
             untaken: Untaken::default(),
             transmissions: None,
             asked: None,
-            terms,
-            reading: None,
-            untaken_since: None,
         }
     }
 
     /// How much memory it takes up, in bytes. What waits to be written is mostly what was not taken.
     pub fn held_bytes(&self) -> u64 {
         self.incoming.capacity() as u64 + self.untaken.cost().max(self.outgoing.bytes() as u64)
-    }
-
-    /// Takes note of whether the peer reads and acknowledges what it is sent. It had taken `taken` envelopes before.
-    fn watch(&mut self, now: Instant, taken: u64) {
-        if self.flow.settle(now) {
-            self.terms.counts.count(Limit::MailRate);
-        }
-        let written = self.outgoing.written();
-        let enough = READING_RATE_MIN * self.terms.read_timeout.as_secs();
-        match self.reading {
-            _ if self.outgoing.bytes() == 0 => self.reading = None,
-            Some((_, before)) if written - before < enough => {}
-            _ => self.reading = Some((now, written)),
-        }
-        match self.untaken_since {
-            _ if self.untaken.first_bytes().is_none() => self.untaken_since = None,
-            Some(_) if self.untaken.taken() == taken => {}
-            _ => self.untaken_since = Some(now),
-        }
-    }
-
-    fn reading_due(&self) -> Option<Instant> {
-        self.reading.map(|(since, _)| since + self.terms.read_timeout)
-    }
-
-    fn taken_due(&self) -> Option<Instant> {
-        let transmission = Duration::from_secs((self.untaken.first_bytes()? / TAKING_RATE_MIN).into());
-        Some(self.untaken_since? + self.terms.taken_timeout + transmission)
     }
 
     /// The server has no memory left for what the session holds.
@@ -224,7 +169,8 @@ impl Session {
             State::Greeting(until) => Some(until),
             _ => None,
         };
-        let dues = [greeting, self.reading_due(), self.taken_due(), self.flow.due()];
+        let watched = self.watch.due().map(|(due, _)| due);
+        let dues = [greeting, watched, self.flow.due()];
         dues.into_iter().flatten().min()
     }
 
@@ -303,18 +249,14 @@ impl Session {
             (Input::Tick, State::Greeting(until)) if *until <= now => {
                 Err((ErrorCode::TimedOut, "nobody joined".into()))
             }
-            (Input::Tick, _) if self.reading_due().is_some_and(|due| due <= now) => {
-                self.terms.counts.count(Limit::ReadTimeout);
-                let detail = "you read what is sent to you too slowly, or not at all (--read-timeout)";
-                Err((ErrorCode::TimedOut, detail.into()))
-            }
-            (Input::Tick, _) if self.taken_due().is_some_and(|due| due <= now) => {
-                self.terms.counts.count(Limit::TakenTimeout);
-                let detail = "you do not acknowledge (Taken) what is sent to you (--taken-timeout)";
-                Err((ErrorCode::TimedOut, detail.into()))
-            }
             (Input::Written, _) => self.take_frames(out),
-            (Input::Tick | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
+            (Input::Tick, _) => {
+                self.watch.due().filter(|(due, _)| *due <= now).map_or(Ok(()), |(_, limit)| {
+                    self.counts.count(limit);
+                    Err((ErrorCode::TimedOut, explain_limit(limit).into()))
+                })
+            }
+            (Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
         }
     }
 
@@ -478,7 +420,7 @@ impl Session {
             }
             Some(Answer::Published(Ok(_))) => return,
             Some(Answer::Published(Err(refused))) => {
-                refused.limit().into_iter().for_each(|limit| self.terms.counts.count(limit));
+                refused.limit().into_iter().for_each(|limit| self.counts.count(limit));
                 ToPeer::Failed { id, detail: refused.to_string() }
             }
             None => ToPeer::Failed { id, detail: "the server is busy; try again".into() },
@@ -531,6 +473,13 @@ pub(super) fn blame(bad: BadFrame) -> Ended {
         BadFrame::Malformed => ErrorCode::Malformed,
     };
     (code, bad.to_string())
+}
+
+fn explain_limit(limit: Limit) -> &'static str {
+    match limit {
+        Limit::ReadTimeout => "you read what is sent to you too slowly, or not at all (--read-timeout)",
+        _ => "you do not acknowledge (Taken) what is sent to you (--taken-timeout)",
+    }
 }
 
 fn busy(detail: &str) -> Ended {

@@ -12,6 +12,7 @@ mod splice;
 mod tests;
 mod transmissions;
 mod untaken;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,8 +28,9 @@ use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
 pub use self::buffers::{Incoming, Outgoing};
-pub use self::core::{Session, Terms};
+pub use self::core::Session;
 pub use self::interface::{Answer, Effect, Input, Question};
+pub use self::watch::Terms;
 
 /// What a session of a peer can ask for.
 #[derive(Debug, Clone)]

@@ -13,8 +13,9 @@ use wire::protocol::Token;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
-use super::core::{Session, Terms};
+use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
+use super::watch::Terms;
 use super::{Services, splice};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;

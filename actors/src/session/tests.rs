@@ -13,8 +13,9 @@ use wire::protocol::{
     join_proof_text,
 };
 
-use super::core::{Session, Terms};
+use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
+use super::watch::Terms;
 use crate::commands::index::{Found, Published};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
@@ -76,10 +77,14 @@ impl Bench {
         self.session.handle(self.now, input, &mut self.effects);
     }
 
-    fn receive(&mut self, bytes: &[u8]) {
-        let room = self.session.incoming.room();
-        room[..bytes.len()].copy_from_slice(bytes);
-        self.take(Input::Received(bytes.len()));
+    fn receive(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.session.incoming.room();
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.take(Input::Received(count));
+        }
     }
 
     /// What the peer has been told since this was last asked.

@@ -14,7 +14,7 @@ use super::values::{Setting, is_unix_path_short_enough};
 
 /// Adds options that contradict each other to `problems`.
 pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
-    let Options { server, site, sites } = options;
+    let Options { server, site, sites, origins: _ } = options;
     let config = Config {
         limits: limits(&server),
         peers: peers(&server),
