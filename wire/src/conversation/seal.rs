@@ -15,7 +15,8 @@ use crate::protocol::Kind;
 pub const TEXT_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - MESSAGE_HEAD_BYTES - 1;
 
 const PLAINTEXT_BYTES_MAX: usize = 64 << 10;
-const PLAINTEXT_BYTES_MIN: usize = 64;
+/// Texts of up to 71 bytes, which most are, have ciphertexts of the same length.
+const PLAINTEXT_BYTES_MIN: usize = 128;
 /// In front of a text: the time at which it was written, its digest, and the message's id.
 const MESSAGE_HEAD_BYTES: usize = 8 + DIGEST_BYTES + size_of::<MessageId>();
 /// Ends the content; zeros follow (ISO/IEC 7816-4).

@@ -50,10 +50,10 @@ fn derive(salt: &[u8], secret: &[u8], info: &str) -> Vec<u8> {
     key
 }
 
-/// Pads as PROTOCOL.md specifies: 0x80, then zeros up to a power of two, at least 64.
+/// Pads as PROTOCOL.md specifies: 0x80, then zeros up to a power of two, at least 128.
 fn padded(content: &[u8]) -> Vec<u8> {
     let mut plaintext = [content, &[0x80]].concat();
-    let mut length = 64;
+    let mut length = 128;
     while length < plaintext.len() {
         length *= 2;
     }
