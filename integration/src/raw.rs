@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wire::card::Card;
+use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{ErrorCode, ServerId, Side, ToPeer, ToServer, join_proof_text};
@@ -32,8 +32,9 @@ impl Character {
         let identity = IdentityKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
         let encryption = EncryptionKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
         let name = name.parse().expect("scenarios use good names");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
-        let card = Card::issue(name, &identity, encryption.public(), now, &mut rng);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs();
+        let term = Term::starting(now, CARD_VALID_SECONDS_MAX, None);
+        let card = Card::issue(name, &identity, encryption.public(), term, &mut rng);
         Self { identity, card }
     }
 

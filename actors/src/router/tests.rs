@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use wire::PeerName;
-use wire::card::Card;
+use wire::card::{Card, Term};
 use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::{KnownPeer, Refusal};
 
@@ -39,13 +39,19 @@ fn card_of(name: &str) -> Card {
         (identity, EncryptionKey::generate(2048, rng).expect("a good size"))
     });
     let name = name.parse().expect("a good name");
-    Card::issue(name, &KEYS.0, KEYS.1.public(), 1, &mut rand::rng())
+    Card::issue(name, &KEYS.0, KEYS.1.public(), Term::starting(1, 1, None), &mut rand::rng())
 }
 
 fn card_of_another(name: &str) -> Card {
     let identity = IdentityKey::generate(2048, &mut rand::rng()).expect("a good size");
     let encryption = EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size");
-    Card::issue(name.parse().expect("a good name"), &identity, encryption.public(), 1, &mut rand::rng())
+    Card::issue(
+        name.parse().expect("a good name"),
+        &identity,
+        encryption.public(),
+        Term::starting(1, 1, None),
+        &mut rand::rng(),
+    )
 }
 
 fn name(text: &str) -> PeerName {

@@ -26,6 +26,11 @@ pub struct Now {
 }
 
 impl Now {
+    /// Seconds since 1970.
+    pub(crate) fn unix(self) -> u64 {
+        self.time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
     pub(crate) fn read() -> Self {
         Self { instant: Instant::now(), time: SystemTime::now() }
     }

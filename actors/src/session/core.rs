@@ -88,7 +88,7 @@ impl Core for Session {
     type Out = Vec<Effect>;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
-        if let Err((code, detail)) = self.take(now.instant, input, out) {
+        if let Err((code, detail)) = self.take(now, input, out) {
             self.refuse(code, detail, out);
         }
         if self.flow.settle(now.instant) {
@@ -209,12 +209,12 @@ impl Session {
         untaken
     }
 
-    fn take(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) -> Result<(), Ended> {
+    fn take(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) -> Result<(), Ended> {
         match (input, &self.state) {
             (_, State::Ended) => Ok(()),
             (Input::Received(count), _) => {
                 self.incoming.fill(count);
-                self.take_frames(out)
+                self.take_frames(now, out)
             }
             (Input::Closed { is_stopping: true }, State::Joined) => Err(server_ends()),
             (Input::Closed { .. }, _) => {
@@ -222,12 +222,12 @@ impl Session {
                 Ok(())
             }
             (Input::Joined(answer), State::Joining(_)) => self.joined(answer),
-            (Input::CardWritten(true), State::Writing) => self.welcome(out),
+            (Input::CardWritten(true), State::Writing) => self.welcome(now, out),
             (Input::CardWritten(false), State::Writing) => {
                 Err(busy("the server could not write your card to its disk; tell whoever runs it"))
             }
             (Input::Command(command), _) => {
-                self.command(now, command);
+                self.command(now.instant, command);
                 Ok(())
             }
             (Input::HasRoom, _) => {
@@ -237,7 +237,7 @@ impl Session {
             (Input::Released(reason), _) => Err(explain(reason)),
             (Input::Answered(answer), _) => {
                 self.answered(answer);
-                self.take_frames(out)
+                self.take_frames(now, out)
             }
             (Input::Called(address), _) => {
                 if let Some(address) = address {
@@ -246,12 +246,12 @@ impl Session {
                 self.outgoing.push_message(&ToPeer::Reachable { address });
                 Ok(())
             }
-            (Input::Tick, State::Greeting(until)) if *until <= now => {
+            (Input::Tick, State::Greeting(until)) if *until <= now.instant => {
                 Err((ErrorCode::TimedOut, "nobody joined".into()))
             }
-            (Input::Written, _) => self.take_frames(out),
+            (Input::Written, _) => self.take_frames(now, out),
             (Input::Tick, _) => {
-                self.watch.due().filter(|(due, _)| *due <= now).map_or(Ok(()), |(_, limit)| {
+                self.watch.due().filter(|(due, _)| *due <= now.instant).map_or(Ok(()), |(_, limit)| {
                     self.counts.count(limit);
                     Err((ErrorCode::TimedOut, explain_limit(limit).into()))
                 })
@@ -273,12 +273,12 @@ impl Session {
     }
 
     /// Takes all frames that have been read whole, up to one that has to be answered by somebody else first.
-    fn take_frames(&mut self, out: &mut Vec<Effect>) -> Result<(), Ended> {
+    fn take_frames(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<(), Ended> {
         loop {
             match self.state {
                 State::Greeting(_) => {
                     let Some(frame) = self.next_frame(BODY_BYTES_MAX_BEFORE_JOIN)? else { return Ok(()) };
-                    self.first_message(&decode(&frame)?, out)?;
+                    self.first_message(now, &decode(&frame)?, out)?;
                 }
                 // One read can have thousands of questions, and each answer can be long.
                 State::Joined if self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX => {
@@ -299,10 +299,17 @@ impl Session {
         Ok(used.map(|used| self.incoming.split(used)))
     }
 
-    fn first_message(&mut self, message: &ToServer<'_>, out: &mut Vec<Effect>) -> Result<(), Ended> {
+    fn first_message(
+        &mut self,
+        now: Now,
+        message: &ToServer<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Ended> {
         match message {
             ToServer::Join { card, proof } => {
                 let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
+                // Peers that look it up would not use it, so its owner has to know why nobody writes.
+                card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
                 let text = join_proof_text(&self.nonce, &self.server, card);
                 card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
                     (ErrorCode::BadProof, "the proof of the card's key does not verify".to_owned())
@@ -351,13 +358,13 @@ impl Session {
         }
     }
 
-    fn welcome(&mut self, out: &mut Vec<Effect>) -> Result<(), Ended> {
+    fn welcome(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<(), Ended> {
         self.state = State::Joined;
         if let Some(name) = &self.name {
             self.outgoing.push_message(&ToPeer::Welcome { name: name.clone() });
         }
         // Frames may have come together with the join.
-        self.take_frames(out)
+        self.take_frames(now, out)
     }
 
     /// Takes the envelopes up to the first frame that is none, and hands them to the Router in one command. True if there

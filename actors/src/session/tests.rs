@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use wire::Digest;
-use wire::card::Card;
+use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{
@@ -39,9 +39,19 @@ static KEYS: LazyLock<(IdentityKey, Card)> = LazyLock::new(|| {
     let rng = &mut rand::rng();
     let identity = IdentityKey::generate(2048, rng).expect("a good size");
     let encryption = EncryptionKey::generate(2048, rng).expect("a good size");
-    let card = Card::issue("A".parse().expect("a good name"), &identity, encryption.public(), 1, rng);
+    let card = Card::issue(
+        "A".parse().expect("a good name"),
+        &identity,
+        encryption.public(),
+        term(Now::read().unix()),
+        rng,
+    );
     (identity, card)
 });
+
+fn term(issued_at: u64) -> Term {
+    Term::starting(issued_at, CARD_VALID_SECONDS_MAX, None)
+}
 
 /// A session and what it has handed out.
 struct Bench {
@@ -492,4 +502,28 @@ fn a_call_back_is_asked_for_and_its_outcome_told() {
         bench.told()[..],
         [ToPeer::Reachable { address: None }, ToPeer::Reachable { address: Some(_) }]
     ));
+}
+
+#[test]
+fn a_card_that_cannot_be_used_now_is_refused() {
+    const HOUR: u64 = 60 * 60;
+    let now = Now::read().unix();
+    let encryption = EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size");
+    let join_with = |issued_at| {
+        let name = "A".parse().expect("a good name");
+        let card = Card::issue(name, &KEYS.0, encryption.public(), term(issued_at), &mut rand::rng());
+        let text = join_proof_text(&NONCE, &SERVER, card.as_bytes());
+        let proof = KEYS.0.sign(Purpose::Join, &text, &mut rand::rng());
+        let mut bench = Bench::new(&frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof }));
+        bench.take(Input::Received(0));
+        bench
+    };
+    for (issued_at, what) in [(now + 2 * HOUR, "future"), (now - 9 * 24 * HOUR, "expired")] {
+        let told = join_with(issued_at).told();
+        let [_, ToPeer::Error { code: ErrorCode::BadCard, detail }] = &told[..] else { panic!("{told:?}") };
+        assert!(detail.contains(what), "{detail}");
+    }
+    for issued_at in [now + HOUR / 2, now - 7 * 24 * HOUR] {
+        assert!(matches!(join_with(issued_at).effects[..], [Effect::Join(_)]), "{issued_at}");
+    }
 }

@@ -49,13 +49,11 @@ impl Engine {
                 return CardVerdict::Changed;
             }
         };
+        let now = self.local.now.unix;
         let contact = self.contacts.of(&card.name);
         contact.distrusted = None;
-        let is_newer = contact.card.as_ref().is_none_or(|known| {
-            (known.issued_at <= card.issued_at || known.fingerprint() != fingerprint)
-                && known.as_bytes() != card.as_bytes()
-        });
-        if is_newer {
+        let replaces = |known: &Card| known.fingerprint() != fingerprint || card.replaces(known, now);
+        if contact.card.as_ref().is_none_or(replaces) {
             contact.name = card.name.clone();
             contact.card = Some(card);
             contact.is_changed = true;
@@ -87,9 +85,10 @@ impl Engine {
             }
             CardVerdict::PinnedNow | CardVerdict::Known => {
                 contact.lookup = Lookup::Known;
-                if contact.card.as_ref().is_some_and(|card| !card.is_valid_at(self.local.now.unix)) {
+                let dates = contact.card.as_ref().map(|card| card.term.check(self.local.now.unix));
+                if let Some(Err(bad)) = dates {
                     let to = contact.name.clone();
-                    let reason = format!("the card of {to} has expired; messages go when {to} joins again");
+                    let reason = format!("{bad}; messages go when {to} joins with a new card");
                     self.local.emit(&Event::Waiting { to, reason });
                 }
                 self.card_for_fetches(&name);
@@ -211,3 +210,6 @@ pub(super) fn stranger(contact: &Contact) -> Event {
     let reason = format!("{to} has never joined this server; the server says when they do");
     Event::Waiting { to, reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use wire::PeerName;
-use wire::card::Card;
+use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::conversation::ConversationId;
 use wire::keys::Purpose;
 use wire::protocol::{ServerId, ToServer, join_proof_text};
@@ -87,17 +87,19 @@ impl Engine {
         let showing = Showing::load(&loaded);
         let mut contacts = Contacts::load(&mut loaded);
         let me = contacts.of(&name);
+        let last = me.card.take();
+        let previous = last.as_ref().map(|card| card.term.sequence);
         // A new card each time would be news to every peer that has the old one.
-        let kept = me.card.take().filter(|card| {
+        let kept = last.filter(|card| {
             card.name == name
                 && card.fingerprint() == keys.identity.public().fingerprint()
                 && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
+                && card.is_valid_at(now.unix)
         });
         me.is_changed = kept.is_none();
         let card = kept.unwrap_or_else(|| {
-            let current = keys.current();
-            let encryption = current.key.public();
-            Card::issue(name.clone(), &keys.identity, encryption, current.made_at, &mut rng)
+            let term = Term::starting(now.unix, CARD_VALID_SECONDS_MAX, previous);
+            Card::issue(name.clone(), &keys.identity, keys.current().key.public(), term, &mut rng)
         });
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();

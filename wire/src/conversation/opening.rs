@@ -165,13 +165,19 @@ fn commitment(secret: &Secret) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::card::Term;
     use crate::card::tests::bobs_card;
     use crate::keys::tests::{ALICE, ALICE_ENCRYPTION, BOB, BOB_ENCRYPTION, rng};
 
     /// An opening from Alice to Bob that is signed, but whose body `change` has made wrong.
     fn forged(change: impl FnOnce(&mut Body<'_>)) -> Vec<u8> {
-        let card =
-            Card::issue("A".parse().expect("a good name"), &ALICE, ALICE_ENCRYPTION.public(), 1, &mut rng());
+        let card = Card::issue(
+            "A".parse().expect("a good name"),
+            &ALICE,
+            ALICE_ENCRYPTION.public(),
+            Term::starting(1, 1, None),
+            &mut rng(),
+        );
         let secret = Secret::new([7; SECRET_BYTES]);
         let mut body = Body {
             sender_card: card.as_bytes(),

@@ -1,14 +1,20 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::card::Card;
 use crate::card::tests::bobs_card;
+use crate::card::{Card, Term};
 use crate::keys::NotAuthentic;
 use crate::keys::tests::{ALICE, ALICE_ENCRYPTION, BOB, BOB_ENCRYPTION, rng};
 use crate::protocol::Kind;
 
 fn alices_card() -> Card {
-    Card::issue("A".parse().expect("a good name"), &ALICE, ALICE_ENCRYPTION.public(), 1, &mut rng())
+    Card::issue(
+        "A".parse().expect("a good name"),
+        &ALICE,
+        ALICE_ENCRYPTION.public(),
+        Term::starting(1, 1, None),
+        &mut rng(),
+    )
 }
 
 fn outgoing() -> Outgoing {

@@ -80,7 +80,7 @@ fn the_limits_are_those_of_the_code() {
         format!("| card; opening | {}; 8,192 bytes |", with_commas(card::CARD_BYTES_MAX)),
         format!(
             "issued_at + {} ",
-            with_commas(usize::try_from(card::CARD_VALID_SECONDS).expect("37 days fit"))
+            with_commas(usize::try_from(card::CARD_VALID_SECONDS_MAX).expect("8 days fit"))
         ),
         format!("| text of a message | {} bytes |", with_commas(conversation::TEXT_BYTES_MAX)),
         format!(

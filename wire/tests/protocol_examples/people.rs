@@ -9,15 +9,19 @@ use rsa::pss::{Signature, VerifyingKey};
 use rsa::signature::Verifier;
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
-use wire::card::Card;
+use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::keys::{EncryptionKey, IdentityKey};
 
 use crate::layout::{Layout, values};
 
 /// When the cards were made.
 const ISSUED_AT: u64 = 1_800_000_000;
-/// 37 days.
-const VALID_SECONDS: u64 = 3_196_800;
+/// The last cards of these peers: their clocks have gone back since.
+const PREVIOUS: u64 = ISSUED_AT + 299;
+
+fn term() -> Term {
+    Term::starting(ISSUED_AT, CARD_VALID_SECONDS_MAX, Some(PREVIOUS))
+}
 
 /// One peer. Its keys are read twice: by the library, and as bare RSA keys for the checks.
 pub(crate) struct Person {
@@ -41,7 +45,7 @@ impl Person {
         let identity_key = IdentityKey::from_pem(identity, None).expect("the fixture is a key");
         let encryption_key = EncryptionKey::from_pem(encryption, None).expect("the fixture is a key");
         let name = name.parse().expect("a good name");
-        let card = Card::issue(name, &identity_key, encryption_key.public(), ISSUED_AT, rng);
+        let card = Card::issue(name, &identity_key, encryption_key.public(), term(), rng);
         Self {
             identity: identity_key,
             encryption: encryption_key,
@@ -115,8 +119,9 @@ fn show_card(name: &str, person: &Person, text: &mut String) {
         .text(name, "name")
         .sized(person.identity.public().der(), "identity key")
         .sized(person.encryption.public().der(), "encryption key")
+        .number(PREVIOUS + 1, "sequence: one more than that of the last card")
         .number(ISSUED_AT, "issued_at")
-        .number(ISSUED_AT + VALID_SECONDS, "valid_until");
+        .number(ISSUED_AT + 691_200, "valid_until: 8 days later");
     let body_bytes = body.bytes();
     body.show(text, &format!("The body of the card of {name}"), "", &card[2..2 + body_bytes.len()]);
     let signature = signature_of(card);
@@ -130,6 +135,5 @@ fn show_card(name: &str, person: &Person, text: &mut String) {
         .sized(signature, "signature")
         .show(text, &format!("The card of {name}"), &about, card);
     let read = Card::from_bytes(card).expect("it reads");
-    assert_eq!((read.name.as_str(), read.issued_at), (name, ISSUED_AT));
-    assert_eq!(read.valid_until, ISSUED_AT + VALID_SECONDS);
+    assert_eq!((read.name.as_str(), read.term), (name, term()));
 }
