@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 use rsa::rand_core::CryptoRng;
 use rsa::traits::PublicKeyParts;
-use rsa::{Oaep, Pss, RsaPrivateKey, RsaPublicKey};
+use rsa::{BoxedUint, Oaep, Pss, RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -19,6 +19,10 @@ pub const KEY_BITS: usize = 3072;
 pub const KEY_BITS_MIN: u32 = 2048;
 /// Largest accepted modulus, in bits: a stranger's signature must be cheap to verify.
 pub const KEY_BITS_MAX: u32 = 4096;
+/// Smallest accepted public exponent. With a smaller one, mistakes in padding are easier to exploit (NIST SP 800-56B, 6.2).
+pub const EXPONENT_MIN: u64 = 65_537;
+/// Largest accepted public exponent: with one as long as the modulus, each signature would take 100 times as long to verify.
+pub const EXPONENT_MAX: u64 = u32::MAX as u64;
 /// Length of the keys that are wrapped, in bytes.
 pub const SECRET_BYTES: usize = 32;
 
@@ -69,6 +73,9 @@ pub enum BadKey {
     /// The modulus is outside 2048 to 4096 bits.
     #[error("an RSA key must have 2048 to 4096 bits, this one has {0}")]
     Size(u32),
+    /// The exponent is outside [`EXPONENT_MIN`] to [`EXPONENT_MAX`].
+    #[error("the public exponent of an RSA key must be from 65,537 to 4,294,967,295")]
+    Exponent,
     /// Key generation failed.
     #[error("the generation of an RSA key has failed")]
     Generation,
@@ -110,12 +117,16 @@ impl<Use> PublicKey<Use> {
     /// Reads a SubjectPublicKeyInfo in DER.
     ///
     /// # Errors
-    /// [`BadKey::Public`] or [`BadKey::Size`].
+    /// [`BadKey::Public`], [`BadKey::Size`] or [`BadKey::Exponent`].
     pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
+        // Refuses even numbers as well.
         let key = RsaPublicKey::from_public_key_der(der).map_err(|_| BadKey::Public)?;
         let bits = key.n().bits();
         if !(KEY_BITS_MIN..=KEY_BITS_MAX).contains(&bits) {
             return Err(BadKey::Size(bits));
+        }
+        if !(BoxedUint::from(EXPONENT_MIN)..=BoxedUint::from(EXPONENT_MAX)).contains(key.e()) {
+            return Err(BadKey::Exponent);
         }
         Ok(Self { key, der: der.to_vec(), fingerprint: Digest::of(der), usage: PhantomData })
     }
@@ -216,16 +227,21 @@ impl PrivateKey<Signing> {
 }
 
 impl PrivateKey<Wrapping> {
-    /// Decrypts a key that was wrapped for this pair.
+    /// Decrypts a secret that was wrapped for this pair. If that fails, the result is a random secret, which then fails
+    /// where every wrong secret fails.
     ///
-    /// # Errors
-    /// [`NotAuthentic`], whatever is wrong with it.
-    pub fn unwrap_secret(&self, wrapped: &[u8], rng: &mut impl CryptoRng) -> Result<Secret, NotAuthentic> {
+    /// An error of its own, or one that comes earlier, would tell a sender whether its ciphertext has a valid padding, and
+    /// with enough questions of that kind a wrapped secret can be decrypted (J. Manger, CRYPTO 2001).
+    pub fn unwrap_secret(&self, wrapped: &[u8], rng: &mut impl CryptoRng) -> Secret {
+        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+        // Drawn in any case, so that it takes the same time.
+        rng.fill_bytes(secret.as_mut_slice());
         let padding = Oaep::<Sha256>::new_with_label(OAEP_LABEL);
-        let plain = self.key.decrypt_blinded(rng, padding, wrapped).map_err(|_| NotAuthentic)?;
-        let plain = Zeroizing::new(plain);
-        let secret = plain.as_slice().try_into().map_err(|_| NotAuthentic)?;
-        Ok(Zeroizing::new(secret))
+        let plain = self.key.decrypt_blinded(rng, padding, wrapped).map(Zeroizing::new);
+        if let Some(unwrapped) = plain.ok().and_then(|plain| plain.as_slice().try_into().ok()) {
+            *secret = unwrapped;
+        }
+        secret
     }
 }
 
@@ -280,11 +296,23 @@ pub(crate) mod tests {
     fn a_wrapped_key_opens_for_its_owner_only() {
         let secret = Secret::new([7; SECRET_BYTES]);
         let wrapped = BOB_ENCRYPTION.public().wrap(&secret, &mut rng());
-        assert_eq!(BOB_ENCRYPTION.unwrap_secret(&wrapped, &mut rng()), Ok(secret));
-        let mut damaged = wrapped.clone();
+        assert_eq!(BOB_ENCRYPTION.unwrap_secret(&wrapped, &mut rng()), secret);
+    }
+
+    #[test]
+    fn an_unwrap_that_fails_gives_a_random_secret() {
+        let secret = Secret::new([7; SECRET_BYTES]);
+        let mut damaged = BOB_ENCRYPTION.public().wrap(&secret, &mut rng());
         damaged[9] ^= 1;
-        assert_eq!(BOB_ENCRYPTION.unwrap_secret(&damaged, &mut rng()), Err(NotAuthentic));
-        assert_eq!(BOB_ENCRYPTION.unwrap_secret(&[], &mut rng()), Err(NotAuthentic));
+        let short = BOB_ENCRYPTION
+            .public()
+            .key
+            .encrypt(&mut rng(), Oaep::<Sha256>::new_with_label(OAEP_LABEL), &[7; SECRET_BYTES - 1])
+            .expect("it fits");
+        for wrong in [&damaged[..], &short, &[], &[0xff; 256]] {
+            let [one, two] = [(); 2].map(|()| BOB_ENCRYPTION.unwrap_secret(wrong, &mut rng()));
+            assert!(one != secret && one != two && *one != [0; SECRET_BYTES]);
+        }
     }
 
     #[test]
@@ -306,5 +334,23 @@ pub(crate) mod tests {
             Err(BadKey::Size(1024) | BadKey::Generation)
         ));
         assert!(matches!(IdentityPublic::from_der(b"junk"), Err(BadKey::Public)));
+    }
+
+    #[test]
+    fn unusual_exponents_and_moduli_are_refused() {
+        let numbers = |n: BoxedUint, e: u64| {
+            let key = RsaPublicKey::new_unchecked(n, BoxedUint::from(e));
+            let der = key.to_public_key_der().expect("it encodes");
+            IdentityPublic::from_der(der.as_bytes())
+        };
+        let n = || ALICE.public().key.n().as_ref().clone();
+        for good in [EXPONENT_MIN, 65_539, EXPONENT_MAX] {
+            assert!(numbers(n(), good).is_ok(), "{good}");
+        }
+        for bad in [0, 1, 3, 17, 65_535, 65_538, EXPONENT_MAX - 1, EXPONENT_MAX + 2, u64::MAX] {
+            assert!(matches!(numbers(n(), bad), Err(BadKey::Exponent | BadKey::Public)), "{bad}");
+        }
+        let even = n().wrapping_sub(BoxedUint::one());
+        assert!(matches!(numbers(even, EXPONENT_MIN), Err(BadKey::Exponent | BadKey::Public)));
     }
 }
