@@ -88,7 +88,11 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
     }
     let home = Home::open(&dir)?;
     let lock = home.try_lock()?.context("nobody else can know this directory")?;
-    let options = Options { rekey_messages: 1024, full_trace: false };
+    let options = Options {
+        rekey_messages: 1024,
+        full_trace: false,
+        key_times: switchboard::peer::home::KeyTimes::default(),
+    };
     let config =
         Config { name: name.parse()?, server: server.to_owned(), options, passphrase: None, trusts: None };
     Ok(Runner::start(Arc::new(home), lock, config)?)

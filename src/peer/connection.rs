@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::{SockRef, TcpKeepalive};
 use wire::escape::Escaped;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
-use wire::protocol::{ErrorCode, ServerId, ToPeer, ToServer};
+use wire::protocol::{ErrorCode, ServerId, ToPeer};
 
 use super::engine::Net;
 use super::runner::Message;
@@ -100,11 +100,11 @@ impl Drop for Writer {
 }
 
 impl Connection {
-    pub(super) fn start(server: String, card: Vec<u8>, runner: Sender<Message>) -> io::Result<Self> {
+    pub(super) fn start(server: String, runner: Sender<Message>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(0);
         let (ending, ended) = bounded(0);
-        let dialler = Dialler { server, card, runner, stop: Arc::clone(&stop), woken };
+        let dialler = Dialler { server, runner, stop: Arc::clone(&stop), woken };
         let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
             dialler.run();
             drop(ending);
@@ -131,7 +131,6 @@ impl Connection {
 
 struct Dialler {
     server: String,
-    card: Vec<u8>,
     runner: Sender<Message>,
     stop: Arc<AtomicBool>,
     woken: Receiver<()>,
@@ -240,13 +239,12 @@ impl Dialler {
             let body = reader.wait(deadline).map_err(|e| not_joined(e.to_string()))?;
             match ToPeer::decode(&body) {
                 Ok(ToPeer::Hello { nonce, server: id }) => {
-                    let (reply, proof) = bounded(1);
+                    let (reply, join) = bounded(1);
                     self.runner
-                        .send(Message::Prove { nonce, server: id, reply })
+                        .send(Message::Join { nonce, server: id, reply })
                         .map_err(|_| NoSession::Stopped)?;
-                    let proof = proof.recv().map_err(|_| NoSession::Stopped)?;
-                    let join = frame::frame(&ToServer::Join { card: self.card.clone(), proof });
-                    stream.write_all(&join).map_err(|e| not_joined(e.to_string()))?;
+                    let join = join.recv().map_err(|_| NoSession::Stopped)?;
+                    stream.write_all(&frame::frame(&join)).map_err(|e| not_joined(e.to_string()))?;
                     server = Some(id);
                 }
                 Ok(ToPeer::Welcome { .. }) => {

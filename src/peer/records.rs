@@ -77,6 +77,15 @@ pub struct ContactRecord {
     pub is_blocked: bool,
 }
 
+/// Mail that could not be opened, because the key that it was sealed for had been destroyed. Kept until it has come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateRecord {
+    /// The number of the first message of it.
+    pub first_number: u64,
+    /// When it was refused, in seconds since 1970.
+    pub refused_at: u64,
+}
+
 /// The direction of a message or conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,4 +152,6 @@ pub enum Write {
         /// Those before this place are removed from the order of arrival; at most `before`.
         forget: u64,
     },
+    /// Adds mail of a peer that came too late; removes it if there is none.
+    Late(PeerName, Option<LateRecord>),
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use switchboard::peer::engine::{Loaded, Out, Records, Unreadable};
+use switchboard::peer::home::KeyTimes;
 use switchboard::peer::records::{
-    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+    ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
+    OutgoingRecord, Write,
 };
 use wire::conversation::ConversationId;
 use wire::protocol::ServerId;
@@ -26,6 +28,9 @@ pub(super) struct Content {
     pub(super) arrived: BTreeMap<u64, (PeerName, u64, u64)>,
     pub(super) shown: u64,
     pub(super) pins: BTreeMap<PeerName, Fingerprint>,
+    pub(super) late: BTreeMap<PeerName, LateRecord>,
+    /// The encryption keys, by the time at which they were made: how many had been made before each.
+    pub(super) keys: BTreeMap<u64, usize>,
     pub(super) is_full: bool,
 }
 
@@ -58,6 +63,7 @@ impl Disk {
             next_arrival,
             shown: content.shown,
             pins: content.pins.iter().map(|(name, key)| (name.clone(), *key)).collect(),
+            late: content.late.iter().map(|(name, late)| (name.to_string(), *late)).collect(),
         }
     }
 
@@ -74,6 +80,27 @@ impl Disk {
 }
 
 impl Content {
+    /// What a start does to the keys: those whose time is over are destroyed, and one is made if it is due.
+    pub(super) fn open_keys(&mut self, now: u64) -> &BTreeMap<u64, usize> {
+        let times = KeyTimes::default();
+        if self.keys.is_empty() {
+            self.keys.insert(now, 0);
+        }
+        let newest = self.keys.keys().next_back().copied().unwrap_or_default();
+        if now >= times.renewed_at(newest) {
+            self.add_key(now);
+        }
+        self.keys.retain(|made_at, _| now < times.destroyed_at(*made_at));
+        &self.keys
+    }
+
+    /// Adds a key that was made at `now`. Returns how many were made before it.
+    pub(super) fn add_key(&mut self, now: u64) -> usize {
+        let made = self.keys.values().max().map_or(0, |made| made + 1);
+        self.keys.insert(now, made);
+        made
+    }
+
     fn apply(&mut self, write: Write) {
         match write {
             Write::Contact(record) => {
@@ -121,6 +148,12 @@ impl Content {
             Write::Shown { before, forget } => {
                 self.shown = before;
                 self.arrived.retain(|place, _| *place >= forget);
+            }
+            Write::Late(from, Some(late)) => {
+                self.late.insert(from.folded(), late);
+            }
+            Write::Late(from, None) => {
+                self.late.remove(&from.folded());
             }
         }
     }

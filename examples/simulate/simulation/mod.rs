@@ -28,7 +28,10 @@ const NAMES: [&str; PEERS_MAX] = ["A", "B", "C"];
 const SERVER: ServerId = [7; 16];
 
 /// How much virtual time everything may take to be delivered once nothing goes wrong any more.
-pub(super) const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
+const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
+/// So much more once days have passed: then each peer makes a key and joins again with it, and what was sealed for the old key
+/// may have to be sealed anew.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A run that went well.
 #[derive(Debug, Clone, PartialEq, Eq)]

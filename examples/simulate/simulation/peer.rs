@@ -9,9 +9,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use switchboard::peer::command::{Command, Until, Update};
 use switchboard::peer::engine::{Effect, Engine, Input, Net, Options, Out, Start};
 use switchboard::peer::event::Event as PeerEvent;
+use switchboard::peer::home::KeyTimes;
 use wire::PeerName;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
-use wire::protocol::{ServerId, ToPeer, ToServer};
+use wire::protocol::{ServerId, ToPeer};
 
 use super::disk::Disk;
 use super::network::{End, LinkId};
@@ -20,6 +21,8 @@ use super::{NAMES, keys};
 
 /// The client that sends messages. Those that look at them count from here, one for each time that the user looks.
 const SENDER: u64 = 0;
+/// How long it takes to make a key.
+const KEY_TAKES: Duration = Duration::from_secs(2);
 /// Longer than any run.
 const WAIT_SECONDS: u64 = 10_000_000;
 /// How often a full disk is tried again.
@@ -98,11 +101,16 @@ impl World {
             return;
         }
         peer.life += 1;
+        let keys = peer.disk.content().open_keys(now.unix).clone();
         let start = Start {
             name: peer.name.clone(),
-            keys: keys::of(at, 1_699_999_000),
+            keys: keys::of(at, &keys),
             server: "here".into(),
-            options: Options { rekey_messages: peer.rekey, full_trace: false },
+            options: Options {
+                rekey_messages: peer.rekey,
+                full_trace: false,
+                key_times: KeyTimes::default(),
+            },
             loaded: peer.disk.load(),
             records: Box::new(peer.disk.clone()),
             rng: StdRng::seed_from_u64(seed),
@@ -281,9 +289,36 @@ impl World {
                 Effect::Connect => self.redial(at, Duration::ZERO),
                 Effect::Reconnect => self.abort(at),
                 Effect::Disconnect => self.fail(|| format!("peer {at} was sent away")),
+                Effect::MakeKey => {
+                    let life = self.peers[at].life;
+                    self.schedule.after(KEY_TAKES, Event::KeyMade { peer: at, life });
+                }
+                Effect::DestroyKey(made_at) => {
+                    self.trace(|| format!("peer {at} destroys the key of {made_at}"));
+                    self.peers[at].disk.content().keys.remove(&made_at);
+                }
                 _ => {}
             }
         }
+    }
+
+    /// The thread that makes a key is done.
+    pub(super) fn key_made(&mut self, at: usize, life: u64) {
+        let now = self.schedule.now().unix;
+        let peer = &mut self.peers[at];
+        if life != peer.life || peer.process.is_none() {
+            return;
+        }
+        let mut disk = peer.disk.content();
+        let made = if disk.is_full {
+            Err("the disk is full".to_owned())
+        } else {
+            let renewals = disk.add_key(now);
+            Ok(Box::new(keys::pair(at, renewals, now)))
+        };
+        drop(disk);
+        self.trace(|| format!("peer {at} has a new key: {}", made.is_ok()));
+        self.input(at, Input::KeyMade(made));
     }
 
     fn told(&mut self, at: usize, client: u64, event: PeerEvent) {
@@ -352,6 +387,7 @@ impl World {
         let Some(at) = self.net.links.get(&link).map(|link| link.peer) else {
             return;
         };
+        let now = self.schedule.now();
         let mut bodies: Vec<Bytes> = Vec::new();
         let Some(process) = &mut self.peers[at].process else { return };
         let Some(connection) = process.connection.as_mut().filter(|c| c.link == link) else {
@@ -368,10 +404,8 @@ impl World {
             }
             match ToPeer::decode(&body).expect("the server speaks the protocol") {
                 ToPeer::Hello { nonce, server } => {
-                    let proof = process.engine.prove(&nonce, &server);
-                    let card = process.engine.card().as_bytes().to_vec();
                     connection.greeted = Some(server);
-                    let join = frame::frame(&ToServer::Join { card, proof });
+                    let join = frame::frame(&process.engine.join(now, &nonce, &server));
                     self.transmit(link, End::Server, join);
                     return self.has_read(link);
                 }

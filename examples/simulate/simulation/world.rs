@@ -13,7 +13,7 @@ use super::network::{End, LinkId, Network};
 use super::peer::Peer;
 use super::schedule::Schedule;
 use super::server::Server;
-use super::{DELIVERED_WITHIN, PEERS_MAX, Report};
+use super::{DELIVERED_WITHIN, PEERS_MAX, RENEWED_WITHIN, Report};
 
 /// What a bad server does with one in eight of what passes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,11 @@ pub(super) enum Event {
         peer: usize,
         life: u64,
     },
+    /// The thread of a peer that makes a key is done.
+    KeyMade {
+        peer: usize,
+        life: u64,
+    },
     /// The server accepts a connection.
     Accepted {
         link: LinkId,
@@ -102,6 +107,8 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) peers: Vec<Peer>,
     pub(super) fault: Option<Fault>,
+    /// Whether days have passed.
+    has_aged: bool,
     /// How many more things go wrong.
     troubles: u32,
     prints: bool,
@@ -126,6 +133,7 @@ impl World {
             server: Server::default(),
             peers,
             fault,
+            has_aged: false,
             troubles,
             prints,
             digest: DefaultHasher::new(),
@@ -164,10 +172,11 @@ impl World {
         }
         self.mend();
         let mended = self.schedule.elapsed();
+        let within = DELIVERED_WITHIN + if self.has_aged { RENEWED_WITHIN } else { Duration::ZERO };
         while !self.is_all_delivered() {
-            if self.schedule.is_empty() || self.schedule.elapsed() > mended + DELIVERED_WITHIN {
+            if self.schedule.is_empty() || self.schedule.elapsed() > mended + within {
                 let left = self.undelivered();
-                return Err(format!("not delivered within {DELIVERED_WITHIN:?}: {left}"));
+                return Err(format!("not delivered within {within:?}: {left}"));
             }
             self.step()?;
         }
@@ -195,6 +204,7 @@ impl World {
             Event::Confirm { peer, life } => self.confirm(peer, life),
             Event::PeerWrites { peer, life } => self.peer_writes(peer, life),
             Event::Dial { peer, life } => self.dial(peer, life),
+            Event::KeyMade { peer, life } => self.key_made(peer, life),
             Event::Accepted { link } => {
                 if self.net.reaches(link, End::Server) {
                     self.accepted(link);
@@ -273,6 +283,12 @@ impl World {
                 let hours = self.dice.random_range(0..2);
                 self.trace(|| format!("{hours} hours pass"));
                 self.schedule.sleep(Duration::from_secs(3_700 * hours));
+            }
+            39 => {
+                let days = self.dice.random_range(1..18);
+                self.trace(|| format!("{days} days pass"));
+                self.has_aged = true;
+                self.schedule.sleep(Duration::from_secs(86_400 * days));
             }
             _ => {}
         }

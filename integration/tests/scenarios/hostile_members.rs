@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use integration::{Character, PATIENCE, Peer, RawConnection, Sandbox, Server};
 use wire::Digest;
 use wire::card::Card;
-use wire::conversation::{ConversationId, Opening, Outgoing};
+use wire::conversation::{Opening, Outgoing};
 use wire::frame;
 use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 use wire::signal::{self, Complaint, Receipt};
@@ -79,7 +79,7 @@ fn a_member_who_complains_about_everything_is_sent_little() {
         let Ok(ToPeer::Envelope(envelope)) = ToPeer::decode(&body) else { continue };
         envelopes += 1;
         if envelope.kind == Kind::Opening {
-            let conversation: ConversationId = Opening::id_of(envelope.sealed).expect("it is one");
+            let (conversation, _) = Opening::peek(envelope.sealed).expect("it is one");
             let complaint =
                 Receipt::Refused { conversation, count: 0, reason: Complaint::UnknownConversation };
             let sealed = outgoing.seal_signal(Kind::Receipt, 0, &signal::encode(&complaint));
@@ -113,7 +113,7 @@ fn a_receipt_counts_only_with_the_right_running_hash() {
         let body = mallory.connection.next().expect("Mallory stays connected");
         let Ok(ToPeer::Envelope(envelope)) = ToPeer::decode(&body) else { continue };
         match envelope.kind {
-            Kind::Opening => conversation = Opening::id_of(envelope.sealed),
+            Kind::Opening => conversation = Opening::peek(envelope.sealed).map(|(id, _)| id),
             // The running hash can be computed from what is on the wire; a receipt is sealed all the same.
             Kind::Message => hash = conversation.map(|id| Digest::of(&[&id.0, envelope.sealed].concat())),
             _ => {}

@@ -1,5 +1,7 @@
 //! Identities: one identity in two places, contact cards from files, keys that change.
 
+use std::time::{Duration, Instant};
+
 use integration::Sandbox;
 
 #[test]
@@ -112,4 +114,41 @@ fn a_changed_key_is_refused_until_it_is_trusted() {
     let texts: Vec<_> = received.events("message").iter().map(|m| m["text"].clone()).collect();
     assert_eq!(texts, ["to whom", "to you", "and one more"]);
     server.stop();
+}
+
+#[test]
+fn peers_that_stay_up_write_to_each_other_after_all_their_keys_were_renewed_and_destroyed() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let times = ["--renew-keys", "4s", "--card-valid", "12s", "--keep-keys", "12s"];
+    let listening = b.start(&[&times[..], &["listen", "--count", "2"]].concat());
+    listening.event("joined", |_| true);
+    let keys = || -> Vec<_> {
+        let keys = std::fs::read_dir(b.private().join("encryption")).expect("it is there");
+        keys.map(|entry| entry.expect("it reads").file_name()).collect()
+    };
+    let first = keys();
+    a.run(&["send", "B", "one", "--wait", "60"]).expect(0);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while keys().iter().any(|key| first.contains(key)) {
+        assert!(Instant::now() < deadline, "the first key is still there: {:?}", keys());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    a.run(&["send", "B", "two", "--wait", "60"]).expect(0);
+    let listened = listening.finish().expect(0);
+    assert!(listened.events("joined").len() > 2, "it joins again with each card");
+    assert_eq!(listened.events("message")[1]["text"], "two");
+}
+
+#[test]
+fn times_of_keys_that_do_not_fit_together_are_a_usage_error() {
+    let sandbox = Sandbox::new();
+    let a = sandbox.peer("A", sandbox.nobodys_address());
+    for (arguments, why) in
+        [(["--card-valid", "9d"], "at most 8 days"), (["--keep-keys", "1d"], "--keep-keys")]
+    {
+        let refused = a.run(&[&arguments[..], &["card"]].concat()).expect(2);
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line of `peer`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use wire::{Fingerprint, PeerName};
@@ -45,6 +46,15 @@ pub struct Arguments {
     /// Open a new conversation after this many messages; with 1, every message has its own RSA operation
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..), global = true)]
     pub rekey: u64,
+    /// Age at which the encryption key is replaced by a new one
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, global = true)]
+    pub renew_keys: Duration,
+    /// How long other peers may encrypt to a key, at most 8d
+    #[arg(long, value_name = "TIME", default_value = "8d", value_parser = humantime::parse_duration, global = true)]
+    pub card_valid: Duration,
+    /// Age at which an encryption key is destroyed; mail for it that comes later has to be sent again
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration, global = true)]
+    pub keep_keys: Duration,
     /// A file with the passphrase of the private keys; the first run encrypts them with it
     #[arg(long, value_name = "FILE", global = true)]
     pub passphrase_file: Option<PathBuf>,

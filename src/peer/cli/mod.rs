@@ -21,7 +21,7 @@ use super::command::{Command, Ending};
 use super::control::{self, RemoteClient};
 use super::engine::Options;
 use super::event::Event;
-use super::home::Home;
+use super::home::{Home, KeyTimes};
 use super::prompt;
 use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
@@ -50,8 +50,11 @@ pub fn run(arguments: Arguments) -> u8 {
         (false, true) => Style::Quiet,
         (false, false) => Style::Trace,
     };
+    let times = KeyTimes::new(arguments.renew_keys, arguments.card_valid, arguments.keep_keys);
+    let times =
+        times.unwrap_or_else(|bad| Arguments::command().error(ErrorKind::ValueValidation, bad).exit());
     let mut renderer = Renderer::new(style);
-    let ending = start(&arguments).and_then(|peer| serve(arguments, peer, &mut renderer));
+    let ending = start(&arguments, times).and_then(|peer| serve(arguments, times, peer, &mut renderer));
     exit_status(ending.unwrap_or_else(|error| {
         // Nothing can be done if even this cannot be shown.
         let _ = renderer.show(&Event::error(error));
@@ -73,7 +76,7 @@ enum Peer {
     Remote(RemoteClient),
 }
 
-fn start(arguments: &Arguments) -> Result<Peer, String> {
+fn start(arguments: &Arguments, key_times: KeyTimes) -> Result<Peer, String> {
     let dir = arguments.dir.as_ref().expect("it was checked when the program started");
     let deadline = Instant::now() + TAKEOVER_WAIT;
     loop {
@@ -89,6 +92,7 @@ fn start(arguments: &Arguments) -> Result<Peer, String> {
                 options: Options {
                     rekey_messages: arguments.rekey,
                     full_trace: arguments.trace == TraceDetail::Full,
+                    key_times,
                 },
                 passphrase: arguments.passphrase_file.as_deref().map(passphrase).transpose()?,
                 trusts: match &arguments.command {
@@ -123,10 +127,15 @@ fn passphrase(path: &Path) -> Result<String, String> {
 }
 
 /// Runs what the command line asks for.
-fn serve(mut arguments: Arguments, peer: Peer, renderer: &mut Renderer) -> Result<Ending, String> {
+fn serve(
+    mut arguments: Arguments,
+    times: KeyTimes,
+    peer: Peer,
+    renderer: &mut Renderer,
+) -> Result<Ending, String> {
     let command = arguments.command.take();
     let (wait, dir) = (arguments.wait, arguments.dir.clone());
-    let session = Session::new(peer, Box::new(move || start(&arguments)), renderer)?;
+    let session = Session::new(peer, Box::new(move || start(&arguments, times)), renderer)?;
     let command = match command {
         None if std::io::stdin().is_terminal() => return interactive::run(session, dir.as_deref()),
         None => {

@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// Frames that were meant for the connection are dropped with it.
-    fn disconnected(&mut self) {
+    pub(super) fn disconnected(&mut self) {
         self.local.link = None;
         self.local.to_server.clear();
         for message in self.contacts.iter_mut().flat_map(|contact| contact.unacked.values_mut()) {
@@ -146,7 +146,8 @@ impl Engine {
             ErrorCode::Busy | ErrorCode::TimedOut => {
                 self.say_trouble(format!("the server does not let this peer in: {detail}"), None);
             }
-            // A frame may have been damaged on its way. The next attempt tells.
+            // A frame may have been damaged on its way, or the card does not fit the server's clock, which may be corrected.
+            // The next attempt tells.
             ErrorCode::Malformed
             | ErrorCode::UnknownKind
             | ErrorCode::TooLong

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use wire::card::Card;
-use wire::conversation::{ConversationId, Outgoing};
+use wire::conversation::{ConversationId, Opening, Outgoing};
 use wire::protocol::ServerId;
 use wire::signal::Complaint;
 use wire::{Digest, Fingerprint, PeerName};
@@ -15,7 +15,7 @@ use wire::{Digest, Fingerprint, PeerName};
 use super::guard::Budget;
 use super::interface::Loaded;
 use super::pace::{Backoff, Credit, jittered};
-use crate::peer::records::{ContactRecord, OutboxRecord, Write};
+use crate::peer::records::{ContactRecord, LateRecord, OutboxRecord, Write};
 
 /// How long a receipt may take. Then the oldest message without one is sent again: it or its receipt was lost.
 const RECEIPT_WAIT: Duration = Duration::from_secs(2);
@@ -113,9 +113,13 @@ pub(super) struct Contact {
     complained: BTreeMap<ConversationId, Instant>,
     /// Complaints that cannot be sealed before the card is here.
     pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
+    /// Mail of it that came too late for its key and has not come again.
+    pub(super) late: Option<LateRecord>,
+    /// When the server was last asked for a newer card than an expired one.
+    pub(super) asked_for_newer_at: Option<Instant>,
     /// Another identity key than the pinned one, which was shown for this name.
     pub(super) distrusted: Option<Fingerprint>,
-    /// Conversations whose receipt the server has refused. They are due again after the pause.
+    /// Conversations whose receipt the server has refused, or that wait for a valid card. They are due again after the pause.
     pub(super) receipts_refused: BTreeSet<ConversationId>,
     /// Whether it is connected to the server, as far as is known.
     pub(super) is_present: bool,
@@ -170,6 +174,8 @@ impl Contact {
             opened_here: BTreeSet::new(),
             complained: BTreeMap::new(),
             complaints_due: BTreeMap::new(),
+            late: None,
+            asked_for_newer_at: None,
             distrusted: None,
             receipts_refused: BTreeSet::new(),
             is_present: false,
@@ -202,6 +208,23 @@ impl Contact {
         }
     }
 
+    /// Whether something can be sealed for it at `now` (seconds since 1970).
+    pub(super) fn has_valid_card(&self, now: u64) -> bool {
+        self.card.as_ref().is_some_and(|card| card.is_valid_at(now))
+    }
+
+    /// Whether a conversation with it was opened for the encryption key on its card.
+    pub(super) fn card_is_for(&self, conversation: ConversationId) -> bool {
+        let current = self.current.as_ref().map(|current| current.outgoing.opening());
+        let key = current.filter(|opening| opening.id == conversation).map(|opening| opening.recipient_key);
+        let kept = || {
+            let (_, bytes) = self.openings.get(&conversation)?;
+            Some(Opening::from_bytes(bytes).ok()?.recipient_key)
+        };
+        let key = key.or_else(kept);
+        self.card.as_ref().is_some_and(|card| Some(card.encryption.fingerprint()) == key)
+    }
+
     /// The number of the next message to it.
     pub(super) fn take_number(&mut self) -> u64 {
         let number = self.next_number;
@@ -223,6 +246,7 @@ impl Contact {
     pub(super) fn reconnected(&mut self, server: &ServerId) {
         (self.lookup, self.lookup_again_at) = (Lookup::NotAsked, None);
         self.distrusted = None;
+        self.asked_for_newer_at = None;
         self.opened_here.clear();
         (self.is_present, self.receipt_due, self.missing) = (false, None, Missing::Nothing);
         self.acceptance.try_one();
@@ -427,6 +451,11 @@ impl Contacts {
             if let Some(message) = message {
                 // What is to be sealed again is not what the server has stored.
                 message.stored_at = message.sealed.map(|_| *server);
+            }
+        }
+        for (name, late) in &loaded.late {
+            if let Some(contact) = contacts.of_folded(name) {
+                contact.late = Some(*late);
             }
         }
         contacts

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use wire::conversation::{ConversationId, Incoming, Opening};
 use wire::signal::Complaint;
-use wire::{Digest, PeerName};
+use wire::{Digest, Fingerprint, PeerName};
 
 use super::contact::same_name;
 use super::local::Local;
@@ -18,6 +18,8 @@ const ACCEPTED_MAX: usize = 2_048;
 pub(super) struct Accepted {
     pub(super) from: PeerName,
     opening: Vec<u8>,
+    /// The encryption key of this peer that the secret was wrapped for.
+    recipient_key: Fingerprint,
     /// The sender has receipts for all its messages with smaller numbers.
     pub(super) first_number: u64,
     pub(super) incoming: Incoming,
@@ -38,6 +40,7 @@ impl Accepted {
         Ok(Self {
             from: opening.sender.name.clone(),
             opening: opening.as_bytes().to_vec(),
+            recipient_key: opening.recipient_key,
             first_number: opening.first_number,
             incoming,
         })
@@ -57,8 +60,12 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    pub(super) fn knows(&self, local: &mut Local, id: ConversationId) -> bool {
-        self.accepted.contains_key(&id) || local.records.incoming(id).is_some()
+    /// Whether a conversation was accepted before and can still be opened.
+    ///
+    /// `key`: the encryption key that its secret was wrapped for.
+    pub(super) fn knows(&self, local: &mut Local, id: ConversationId, key: Fingerprint) -> bool {
+        self.accepted.contains_key(&id)
+            || local.keys.by_fingerprint(&key).is_some() && local.records.incoming(id).is_some()
     }
 
     /// Accepts a conversation that is not known.
@@ -104,6 +111,11 @@ impl Conversations {
         if self.accepted.len() > ACCEPTED_MAX {
             self.accepted.retain(|id, _| self.changed.contains(id));
         }
+    }
+
+    /// Forgets the conversations whose secret was wrapped for an encryption key that is destroyed now, as a restart would.
+    pub(super) fn key_destroyed(&mut self, key: &Fingerprint) {
+        self.accepted.retain(|id, accepted| accepted.recipient_key != *key || self.changed.contains(id));
     }
 
     /// The records that have changed since the last call.

@@ -79,7 +79,7 @@ impl Engine {
     }
 
     fn opening(&mut self, from: &PeerName, bytes: &[u8]) {
-        if Opening::id_of(bytes).is_some_and(|id| self.conversations.knows(&mut self.local, id)) {
+        if Opening::peek(bytes).is_some_and(|(id, key)| self.conversations.knows(&mut self.local, id, key)) {
             return;
         }
         let digest = Digest::of(bytes);
@@ -116,9 +116,14 @@ impl Engine {
                 self.local.emit(&Event::Conversation(Box::new(event)));
             }
             Err(complaint) => {
-                self.refuse_opening(digest);
-                let reason = format!("a conversation could not be accepted: {complaint}");
-                self.local.refuse(from, None, &reason);
+                if complaint == Complaint::KeyDestroyed {
+                    // Its sender has to be told each time: a complaint that was lost is the only thing that ends this.
+                    self.mail_came_too_late(&opening.sender.name, opening.first_number);
+                } else {
+                    self.refuse_opening(digest);
+                    let reason = format!("a conversation could not be accepted: {complaint}");
+                    self.local.refuse(from, None, &reason);
+                }
                 self.complain(from, opening.id, 0, complaint);
             }
         }
@@ -177,6 +182,7 @@ impl Engine {
         if number <= self.contacts.of(&from).last_number && self.has_arrived(&from, number, opened.id) {
             return self.receipt_again(&from, id);
         }
+        self.late_mail_came(&from, number);
         let message = MessageEvent {
             from,
             number,

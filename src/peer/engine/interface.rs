@@ -14,9 +14,9 @@ use wire::transfer::{FileHeader, TransferKey};
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
 use crate::peer::command::{Command, Update};
-use crate::peer::home::Keys;
+use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
 use crate::peer::records::{
-    ContactRecord, HistoryRecord, IncomingRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+    ContactRecord, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
 };
 
 /// Identifies a client of the engine: the process's own command line, or one connection to its control socket.
@@ -41,6 +41,8 @@ pub struct Options {
     pub rekey_messages: u64,
     /// Whether events carry ciphertexts in full length.
     pub full_trace: bool,
+    /// How long encryption keys and cards are used.
+    pub key_times: KeyTimes,
 }
 
 /// Everything that an engine starts with.
@@ -78,6 +80,8 @@ pub struct Loaded {
     pub shown: u64,
     /// The identity key that each name is pinned to.
     pub pins: Vec<(PeerName, Fingerprint)>,
+    /// Mail that came too late for its key, by folded name of the sender.
+    pub late: Vec<(String, LateRecord)>,
 }
 
 /// Reads records of which there are too many to keep in memory.
@@ -142,6 +146,8 @@ pub enum Input {
     Prepared(TaskId, Result<Option<PathBuf>, String>),
     /// Answers [`Effect::Receive`] and [`Effect::Send`].
     Transfer(TransferId, TransferOutcome),
+    /// Answers [`Effect::MakeKey`]. The pair is on disk.
+    KeyMade(Result<Box<EncryptionPair>, String>),
 }
 
 /// From the connection to the server.
@@ -225,10 +231,14 @@ pub enum Effect {
     AddShare(String, Vec<String>),
     /// Connect to the server.
     Connect,
-    /// Close the connection to the server and make a new one.
+    /// Close the connection to the server and join again, with what [`Engine::join`](super::Engine::join) says then.
     Reconnect,
     /// Close the connection to the server and do not connect again.
     Disconnect,
+    /// Make an encryption pair and write it to the disk.
+    MakeKey,
+    /// Destroy the encryption pair that was made at this time (seconds since 1970).
+    DestroyKey(u64),
 }
 
 /// The file that a client wants and where it is to be put.

@@ -14,6 +14,7 @@ mod fetch;
 mod guard;
 mod inbound;
 mod interface;
+mod late;
 mod link;
 mod local;
 mod outbox;
@@ -21,6 +22,7 @@ mod overlay;
 mod pace;
 mod presence;
 mod receipts;
+mod renewal;
 mod requests;
 mod sealing;
 mod sharing;
@@ -31,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use wire::PeerName;
-use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
+use wire::card::{Card, Term};
 use wire::conversation::ConversationId;
 use wire::keys::Purpose;
 use wire::protocol::{ServerId, ToServer, join_proof_text};
@@ -46,6 +48,7 @@ pub use interface::{
 };
 use local::Local;
 use overlay::Overlay;
+use renewal::Renewal;
 use sharing::Sharing;
 use showing::Showing;
 use tasks::Task;
@@ -64,6 +67,7 @@ pub struct Engine {
     guard: Guard,
     sharing: Sharing,
     fetches: Fetches,
+    renewal: Renewal,
     has_joined: bool,
     /// Why there is no connection, if clients have been told.
     trouble: Option<String>,
@@ -98,7 +102,7 @@ impl Engine {
         });
         me.is_changed = kept.is_none();
         let card = kept.unwrap_or_else(|| {
-            let term = Term::starting(now.unix, CARD_VALID_SECONDS_MAX, previous);
+            let term = Term::starting(now.unix, options.key_times.card_valid_seconds(), previous);
             Card::issue(name.clone(), &keys.identity, keys.current().key.public(), term, &mut rng)
         });
         me.card = Some(card.clone());
@@ -127,6 +131,7 @@ impl Engine {
             guard: Guard::default(),
             sharing: Sharing::default(),
             fetches: Fetches::default(),
+            renewal: Renewal::default(),
             has_joined: false,
             trouble: None,
             unwanted: None,
@@ -138,15 +143,21 @@ impl Engine {
         }
     }
 
-    /// This peer's own card, to join with.
+    /// This peer's own card.
     pub fn card(&self) -> &Card {
         &self.local.card
     }
 
-    /// Proves the identity key to a server: signs the server's nonce and identity, and the card.
-    pub fn prove(&mut self, nonce: &[u8; 32], server: &ServerId) -> Vec<u8> {
-        let text = join_proof_text(nonce, server, self.local.card.as_bytes());
-        self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng)
+    /// The message to join a server with: the card as it is now, and the signature over the server's nonce and identity and
+    /// the card, which proves the identity key.
+    pub fn join(&mut self, now: Now, nonce: &[u8; 32], server: &ServerId) -> ToServer<'static> {
+        self.local.now = now;
+        let card = self.card_to_join_with();
+        let text = join_proof_text(nonce, server, &card);
+        ToServer::Join {
+            card,
+            proof: self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng),
+        }
     }
 
     /// Takes in everything that has happened by `now`, in order, and hands out what results from it. A call without
@@ -195,6 +206,7 @@ impl Engine {
             Input::Dialled(transfer) => self.dialled(transfer),
             Input::Prepared(task, prepared) => self.prepared(task, prepared),
             Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome),
+            Input::KeyMade(made) => self.key_made(made),
         }
     }
 
@@ -206,6 +218,8 @@ impl Engine {
             }
             self.keep_alive();
         }
+        self.renew();
+        self.give_up_late_mail();
         self.end_late_tasks();
         self.publish_again();
         self.end_late_fetches();
@@ -227,7 +241,7 @@ impl Engine {
                 self.contacts.iter().filter_map(|contact| contact.deadline(self.local.now.instant));
             contacts.chain([link.deadline()])
         });
-        tasks.chain(files).chain(link).chain(self.showing.write_at()).min()
+        tasks.chain(files).chain(link).chain(self.showing.write_at()).chain([self.next_renewal()]).min()
     }
 
     /// The peer is about to end: messages are not sent to viewers any more, but kept for the next process.

@@ -19,11 +19,16 @@ impl Engine {
     /// Seals the receipts that are due. They leave with the transaction that holds what they acknowledge.
     pub(super) fn send_receipts(&mut self) {
         for (name, conversation) in std::mem::take(&mut self.receipts_due) {
-            let received = self.conversations.received(conversation);
-            if let (Some((count, running_hash)), Some(contact)) = (received, self.contacts.get_mut(&name)) {
+            let Some((count, running_hash)) = self.conversations.received(conversation) else { continue };
+            let Some(contact) = self.contacts.get_mut(&name) else { continue };
+            if contact.has_valid_card(self.local.now.unix) {
                 let last_number = contact.last_number;
                 let receipt = Receipt::Received { conversation, count, running_hash, last_number };
                 self.local.send_receipt(contact, &receipt);
+            } else {
+                contact.receipts_refused.insert(conversation);
+                // Asks for the card.
+                self.local.may_send(contact);
             }
         }
     }
@@ -46,7 +51,7 @@ impl Engine {
         }
         // The complaint travels under a conversation of this peer, which the other one may not know any more either.
         contact.reopen(now);
-        if contact.card.is_some() && contact.distrusted.is_none() {
+        if contact.has_valid_card(self.local.now.unix) && contact.distrusted.is_none() {
             self.local.send_receipt(contact, &Receipt::Refused { conversation, count, reason });
         } else {
             contact.complaints_due.insert(conversation, (count, reason));
@@ -133,6 +138,16 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(from) else {
             return;
         };
+        if reason == Complaint::KeyDestroyed && contact.card_is_for(id) {
+            // Its owner says that the key on it is gone. So any other card is better, also one with a smaller sequence
+            // number: the owner may have been restored from a copy.
+            contact.card = None;
+            contact.is_changed = true;
+        }
+        if contact.current.as_ref().is_some_and(|current| current.outgoing.opening().id == id) {
+            // Also when only signals were sealed in it: they would never be read.
+            (contact.current, contact.lookup) = (None, Lookup::NotAsked);
+        }
         if contact.openings.remove(&id).is_none() {
             // Nothing is on its way under it, or it was complained about before.
             return;
@@ -165,7 +180,10 @@ impl Engine {
 impl Local {
     /// Sends the complaints that have waited for a card.
     pub(super) fn send_complaints(&mut self, contact: &mut Contact) {
-        if contact.card.is_none() || contact.distrusted.is_some() || contact.lookup != Lookup::Known {
+        if !contact.has_valid_card(self.now.unix)
+            || contact.distrusted.is_some()
+            || contact.lookup != Lookup::Known
+        {
             return;
         }
         for (conversation, (count, reason)) in std::mem::take(&mut contact.complaints_due) {

@@ -18,6 +18,8 @@ use crate::peer::records::{Direction, OutboxRecord, OutgoingRecord, SealedRecord
 const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 /// A conversation is replaced by a new one after this time.
 const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// The server shows each new card of a contact by itself; it is asked again this often in case that was lost.
+const NEWER_CARD_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     /// Sends what can be sent to every contact.
@@ -29,8 +31,10 @@ impl Engine {
             if !self.local.may_send(contact) {
                 continue;
             }
-            let again = std::mem::take(&mut contact.receipts_refused);
-            self.receipts_due.extend(again.into_iter().map(|id| (contact.name.folded(), id)));
+            if contact.has_valid_card(self.local.now.unix) {
+                let again = std::mem::take(&mut contact.receipts_refused);
+                self.receipts_due.extend(again.into_iter().map(|id| (contact.name.folded(), id)));
+            }
             self.local.send_messages(contact);
             self.local.send_complaints(contact);
         }
@@ -40,7 +44,7 @@ impl Engine {
 impl Local {
     /// Whether anything may be sent to a contact now. Asks the server for the contact's card until it has answered, and
     /// while it answers with a card of another key.
-    fn may_send(&mut self, contact: &mut Contact) -> bool {
+    pub(super) fn may_send(&mut self, contact: &mut Contact) -> bool {
         let now = self.now.instant;
         let is_to_ask = match contact.lookup {
             Lookup::NotAsked => true,
@@ -54,7 +58,26 @@ impl Local {
             contact.lookup_again_at = Some(now + jittered(LOOKUP_WAIT, &mut self.rng));
             self.say(&ToServer::Lookup { name: contact.name.clone() });
         }
+        if contact.lookup == Lookup::Known {
+            self.ask_for_newer_card(contact);
+        }
         contact.pause.until(now).is_none() && matches!(contact.lookup, Lookup::Known | Lookup::Unknown)
+    }
+
+    /// Asks the server for another card if the known one has expired, and says that messages wait for it.
+    fn ask_for_newer_card(&mut self, contact: &mut Contact) {
+        let Some(Err(bad)) = contact.card.as_ref().map(|card| card.term.check(self.now.unix)) else { return };
+        let asked_at = contact.asked_for_newer_at;
+        if asked_at.is_some_and(|at| self.now.instant.saturating_duration_since(at) < NEWER_CARD_EVERY) {
+            return;
+        }
+        contact.asked_for_newer_at = Some(self.now.instant);
+        self.say(&ToServer::Lookup { name: contact.name.clone() });
+        if asked_at.is_none() && !contact.unacked.is_empty() {
+            let to = contact.name.clone();
+            let reason = format!("{bad}; messages go when {to} joins with a new card");
+            self.emit(&Event::Waiting { to, reason });
+        }
     }
 
     fn send_messages(&mut self, contact: &mut Contact) {
@@ -75,7 +98,7 @@ impl Local {
         if contact.unacked.get(&number).is_none_or(|message| message.sealed.is_some()) {
             return true;
         }
-        if !contact.card.as_ref().is_some_and(|card| card.is_valid_at(self.now.unix)) {
+        if !contact.has_valid_card(self.now.unix) {
             return false;
         }
         if !contact.may_seal(number) {
@@ -113,9 +136,9 @@ impl Local {
         true
     }
 
-    /// The conversation towards a contact; opens one if there is none that may still be used. None without a card.
+    /// The conversation towards a contact; opens one if there is none that may still be used. None without a valid card.
     fn conversation_to<'c>(&mut self, contact: &'c mut Contact) -> Option<&'c mut Current> {
-        let card = contact.card.as_ref()?;
+        let card = contact.card.as_ref().filter(|card| card.is_valid_at(self.now.unix))?;
         let is_usable = contact.current.as_ref().is_some_and(|current| {
             current.outgoing.messages_sealed() < self.options.rekey_messages
                 && self.now.instant.saturating_duration_since(current.opened_at) < REKEY_AFTER

@@ -1,8 +1,7 @@
 //! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption pair, named after the
 //! time at which it was made.
 //!
-//! A pair is retired when the next one is made, so the file names alone say which pair is current and which are
-//! overdue.
+//! So the file names alone say which pair is current, whether the next one is due, and which pairs must be destroyed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +11,8 @@ use wire::Fingerprint;
 use wire::keys::{BadKey, EncryptionKey, IdentityKey};
 use zeroize::Zeroizing;
 
-use super::{HomeError, PRIVATE_FILE_MODE, read_private};
+use super::{HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::{FileError, Folder};
-
-/// Age at which the current encryption pair is replaced.
-pub const ENCRYPTION_RENEWED_SECONDS: u64 = 7 * 24 * 60 * 60;
-/// How long a replaced encryption pair is kept for late mail.
-pub const ENCRYPTION_KEPT_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 const IDENTITY: &str = "identity.pem";
 const ENCRYPTION: &str = "encryption";
@@ -39,8 +33,6 @@ pub struct EncryptionPair {
     pub key: EncryptionKey,
     /// When it was made, in seconds since 1970.
     pub made_at: u64,
-    /// When a newer pair replaced it, in seconds since 1970.
-    pub retired_at: Option<u64>,
 }
 
 /// The keys of a peer.
@@ -72,31 +64,40 @@ pub(super) fn load_or_make(
     private: &Folder,
     passphrase: Option<&str>,
     bits: usize,
+    times: &KeyTimes,
     now: u64,
     rng: &mut impl CryptoRng,
 ) -> Result<Keys, HomeError> {
-    let pairs = private
-        .private_child(ENCRYPTION)
-        .map_err(FileError::of("open the folder", private.path().join(ENCRYPTION)))?;
-    let shelf = Shelf { pairs, passphrase };
+    let shelf = Shelf::open(private, passphrase)?;
     let mut made = shelf.dates()?;
     let (identity, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
-    shelf.redate_if_from_the_future(&mut made, now)?;
+    shelf.redate_if_from_the_future(&mut made, times, now)?;
     // Before the others are read: a damaged key that is overdue must not be an error.
-    shelf.destroy_overdue(&mut made, now)?;
-    let due = |newest: &u64| now.saturating_sub(*newest) >= ENCRYPTION_RENEWED_SECONDS;
-    if made.last().is_none_or(due) {
-        shelf.make(now, bits, rng)?;
-        made.push(now);
+    shelf.destroy_overdue(&mut made, times, now)?;
+    let mut encryption = Vec::with_capacity(made.len() + 1);
+    if made.last().is_none_or(|newest| now >= times.renewed_at(*newest)) {
+        encryption.push(shelf.make(bits, now, rng)?);
     }
-    let mut encryption = Vec::with_capacity(made.len());
-    let mut retired_at = None;
     for made_at in made.into_iter().rev() {
-        let key = shelf.load(made_at)?;
-        encryption.push(EncryptionPair { key, made_at, retired_at });
-        retired_at = Some(made_at);
+        encryption.push(EncryptionPair { key: shelf.load(made_at)?, made_at });
     }
     Ok(Keys { identity, encryption, made_identity })
+}
+
+/// Makes a pair and writes it to the disk.
+pub(super) fn make(
+    private: &Folder,
+    passphrase: Option<&str>,
+    bits: usize,
+    now: u64,
+    rng: &mut impl CryptoRng,
+) -> Result<EncryptionPair, HomeError> {
+    Shelf::open(private, passphrase)?.make(bits, now, rng)
+}
+
+/// Destroys the pair that was made at `made_at`.
+pub(super) fn destroy(private: &Folder, made_at: u64) -> Result<(), HomeError> {
+    Shelf::open(private, None)?.destroy(made_at)
 }
 
 fn identity(
@@ -127,7 +128,14 @@ struct Shelf<'a> {
     passphrase: Option<&'a str>,
 }
 
-impl Shelf<'_> {
+impl<'a> Shelf<'a> {
+    fn open(private: &Folder, passphrase: Option<&'a str>) -> Result<Self, HomeError> {
+        let pairs = private
+            .private_child(ENCRYPTION)
+            .map_err(FileError::of("open the folder", private.path().join(ENCRYPTION)))?;
+        Ok(Self { pairs, passphrase })
+    }
+
     fn path(&self, made_at: u64) -> PathBuf {
         self.pairs.path().join(file_name(made_at))
     }
@@ -144,12 +152,17 @@ impl Shelf<'_> {
     /// A pair that was made while the clock was far ahead would stay current until that day, so it is renamed to now.
     /// This is done only if it stays the newest: if the clock is behind, renaming could retire pairs that are still
     /// used.
-    fn redate_if_from_the_future(&self, made: &mut [u64], now: u64) -> Result<(), HomeError> {
+    fn redate_if_from_the_future(
+        &self,
+        made: &mut [u64],
+        times: &KeyTimes,
+        now: u64,
+    ) -> Result<(), HomeError> {
         let [older @ .., newest] = made else {
             return Ok(());
         };
         let stays_newest = older.last().is_none_or(|older| *older < now);
-        if *newest <= now.saturating_add(ENCRYPTION_RENEWED_SECONDS) || !stays_newest {
+        if *newest <= times.renewed_at(now) || !stays_newest {
             return Ok(());
         }
         self.pairs
@@ -160,23 +173,27 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    fn destroy_overdue(&self, made: &mut Vec<u64>, now: u64) -> Result<(), HomeError> {
-        let is_overdue = |pair: &[u64]| now.saturating_sub(pair[1]) >= ENCRYPTION_KEPT_SECONDS;
+    fn destroy_overdue(&self, made: &mut Vec<u64>, times: &KeyTimes, now: u64) -> Result<(), HomeError> {
         // In ascending order, so the overdue pairs come first.
-        let overdue = made.windows(2).take_while(|pair| is_overdue(pair)).count();
-        for made_at in made.drain(..overdue) {
-            self.pairs
-                .destroy(file_name(made_at))
-                .map_err(FileError::of("destroy the old key", self.path(made_at)))?;
-        }
-        Ok(())
+        let overdue = made.iter().take_while(|made_at| now >= times.destroyed_at(**made_at)).count();
+        made.drain(..overdue).try_for_each(|made_at| self.destroy(made_at))
     }
 
-    fn make(&self, now: u64, bits: usize, rng: &mut impl CryptoRng) -> Result<(), HomeError> {
+    fn destroy(&self, made_at: u64) -> Result<(), HomeError> {
+        match self.pairs.destroy(file_name(made_at)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::of("destroy the old key", self.path(made_at))(error).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn make(&self, bits: usize, now: u64, rng: &mut impl CryptoRng) -> Result<EncryptionPair, HomeError> {
         let path = self.path(now);
         let key = EncryptionKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
         let pem = key.to_pem(self.passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
-        write_pem(&self.pairs, &file_name(now), &path, &pem)
+        write_pem(&self.pairs, &file_name(now), &path, &pem)?;
+        Ok(EncryptionPair { key, made_at: now })
     }
 
     fn load(&self, made_at: u64) -> Result<EncryptionKey, HomeError> {

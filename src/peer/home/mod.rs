@@ -16,10 +16,12 @@ use wire::name::BadName;
 pub use crate::peer::folder::FileError;
 use crate::peer::folder::{Folder, read_whole};
 
+mod key_times;
 mod keys;
 mod pins;
 
-pub use keys::{ENCRYPTION_KEPT_SECONDS, ENCRYPTION_RENEWED_SECONDS, EncryptionPair, Keys};
+pub use key_times::{BadKeyTimes, KeyTimes};
+pub use keys::{EncryptionPair, Keys};
 pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";
@@ -204,10 +206,34 @@ impl Home {
         &self,
         passphrase: Option<&str>,
         key_bits: usize,
+        times: &KeyTimes,
         now: u64,
         rng: &mut impl CryptoRng,
     ) -> Result<Keys, HomeError> {
-        keys::load_or_make(&self.private, passphrase, key_bits, now, rng)
+        keys::load_or_make(&self.private, passphrase, key_bits, times, now, rng)
+    }
+
+    /// Makes an encryption pair, which is on the disk when this returns. Takes a second or more. `key_bits`, `now` and
+    /// `passphrase` as in [`Home::keys`].
+    ///
+    /// # Errors
+    /// [`HomeError`]
+    pub fn make_encryption_pair(
+        &self,
+        passphrase: Option<&str>,
+        key_bits: usize,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<EncryptionPair, HomeError> {
+        keys::make(&self.private, passphrase, key_bits, now, rng)
+    }
+
+    /// Destroys the encryption pair that was made at `made_at` (seconds since 1970).
+    ///
+    /// # Errors
+    /// [`HomeError`]
+    pub fn destroy_encryption_pair(&self, made_at: u64) -> Result<(), HomeError> {
+        keys::destroy(&self.private, made_at)
     }
 
     /// Loads the identity keys of other peers.

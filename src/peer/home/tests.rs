@@ -15,7 +15,7 @@ fn home() -> (tempfile::TempDir, Home) {
 }
 
 fn keys_at(home: &Home, now: u64) -> Result<Keys, HomeError> {
-    home.keys(None, BITS, now, &mut rand::rng())
+    home.keys(None, BITS, &KeyTimes::default(), now, &mut rand::rng())
 }
 
 fn pair_names(home: &Home) -> Vec<OsString> {
@@ -84,7 +84,7 @@ fn one_at_a_time_holds_the_lock() {
 fn keys_are_made_once_and_read_again() {
     let (_dir, home) = home();
     let first = keys_at(&home, START).expect("keys are made");
-    let again = keys_at(&home, START + DAY).expect("keys are read");
+    let again = keys_at(&home, START + DAY - 1).expect("keys are read");
     assert!(first.made_identity && !again.made_identity);
     let fingerprint = first.identity.public().fingerprint();
     assert_eq!(again.identity.public().fingerprint(), fingerprint);
@@ -99,7 +99,7 @@ fn keys_are_made_once_and_read_again() {
     }
     set_mode(home.private_path(), 0o755);
     let home = Home::open(home.path()).expect("it opens");
-    keys_at(&home, START + DAY).expect("keys are read");
+    keys_at(&home, START + DAY - 1).expect("keys are read");
     assert_eq!(mode_of(home.private_path()), 0o700, "mended");
     assert_eq!(mode_of(&home.private_path().join("identity.pem")), 0o600, "mended");
 }
@@ -109,23 +109,35 @@ fn encryption_pairs_are_renewed_kept_and_destroyed_by_the_clock() {
     let (_dir, home) = home();
     let first = keys_at(&home, START).expect("keys are made");
     let old = first.current().key.public().fingerprint();
-    let renewed_at = START + 7 * DAY;
+    let renewed_at = START + DAY;
     assert_eq!(keys_at(&home, renewed_at - 1).map(|k| k.encryption.len()).ok(), Some(1));
     let second = keys_at(&home, renewed_at).expect("a pair is made");
     assert_ne!(second.current().key.public().fingerprint(), old);
-    let dates: Vec<_> = second.encryption.iter().map(|p| (p.made_at, p.retired_at)).collect();
-    assert_eq!(dates, [(renewed_at, None), (START, Some(renewed_at))]);
+    let dates: Vec<_> = second.encryption.iter().map(|p| p.made_at).collect();
+    assert_eq!(dates, [renewed_at, START]);
 
     let witness = home.path().join("witness");
     let file = home.private_path().join(format!("encryption/{START}.pem"));
     std::fs::hard_link(&file, &witness).expect("a second name");
-    let kept = keys_at(&home, renewed_at + 30 * DAY - 1).expect("keys are read");
+    let kept = keys_at(&home, START + 14 * DAY - 1).expect("keys are read");
     assert!(kept.by_fingerprint(&old).is_some(), "late mail still opens");
-    let gone = keys_at(&home, renewed_at + 30 * DAY).expect("keys are read");
+    let gone = keys_at(&home, START + 14 * DAY).expect("keys are read");
     assert!(gone.by_fingerprint(&old).is_none());
     assert!(!file.exists());
     let left = std::fs::read(&witness).expect("it is there");
     assert!(left.iter().all(|byte| *byte == 0), "the bytes were overwritten on the disk");
+}
+
+#[test]
+fn pairs_are_made_and_destroyed_while_the_keys_are_in_use() {
+    let (_dir, home) = home();
+    keys_at(&home, START).expect("keys are made");
+    let made = home.make_encryption_pair(None, BITS, START + 5, &mut rand::rng()).expect("a pair is made");
+    let read = keys_at(&home, START + 6).expect("keys are read");
+    assert_eq!(read.current().key.public().fingerprint(), made.key.public().fingerprint());
+    home.destroy_encryption_pair(START).expect("it goes");
+    home.destroy_encryption_pair(START).expect("it is gone already");
+    assert_eq!(pair_names(&home), [&*format!("{}.pem", START + 5)]);
 }
 
 #[test]
@@ -135,17 +147,17 @@ fn a_clock_that_was_far_ahead_does_not_keep_a_pair_for_ever() {
     let now = keys_at(&home, START).expect("keys are read");
     assert_eq!(now.current().made_at, START);
     assert_eq!(now.current().key.public().fingerprint(), ahead.current().key.public().fingerprint());
-    let later = keys_at(&home, START + 7 * DAY).expect("a pair is made");
+    let later = keys_at(&home, START + DAY).expect("a pair is made");
     assert_eq!(later.encryption.len(), 2);
-    let behind = keys_at(&home, DAY).expect("keys are read");
+    let behind = keys_at(&home, START - 9000 * DAY).expect("keys are read");
     assert_eq!(behind.encryption.len(), 2, "a clock that is behind destroys nothing");
-    assert_eq!(behind.current().made_at, START + 7 * DAY);
+    assert_eq!(behind.current().made_at, START + DAY);
 }
 
 #[test]
 fn a_passphrase_guards_all_keys() {
     let (_dir, home) = home();
-    let made = home.keys(Some("open sesame"), BITS, START, &mut rand::rng());
+    let made = home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START, &mut rand::rng());
     let made = made.expect("keys are made");
     for file in ["identity.pem".to_owned(), format!("encryption/{START}.pem")] {
         let pem = std::fs::read_to_string(home.private_path().join(file)).expect("it reads");
@@ -153,8 +165,8 @@ fn a_passphrase_guards_all_keys() {
     }
     let error = keys_at(&home, START).err().expect("a passphrase is needed");
     assert!(error.to_string().contains("passphrase"), "{error}");
-    assert!(home.keys(Some("guess"), BITS, START, &mut rand::rng()).is_err());
-    let again = home.keys(Some("open sesame"), BITS, START, &mut rand::rng());
+    assert!(home.keys(Some("guess"), BITS, &KeyTimes::default(), START, &mut rand::rng()).is_err());
+    let again = home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START, &mut rand::rng());
     assert_eq!(
         again.expect("keys are read").identity.public().fingerprint(),
         made.identity.public().fingerprint()

@@ -48,6 +48,7 @@ impl Disk {
             outgoing: self.store.outgoing()?,
             next_arrival,
             shown,
+            late: self.store.late()?,
             pins: self.pins.iter().map(|(name, key, _)| (name.clone(), *key)).collect(),
         })
     }

@@ -1,4 +1,4 @@
-//! What runs on threads of its own because it takes long: reading what is shared, and moving files.
+//! What runs on threads of its own because it takes long: making keys, reading what is shared, and moving files.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use wire::protocol::Side;
 
 use crate::peer::engine::{Download, ReceiveJob, SendJob, TransferOutcome};
-use crate::peer::home::Home;
+use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
 use crate::peer::transfer::{self, Destination, Expected, Membership, TransferError};
 
@@ -19,6 +19,17 @@ pub(super) fn read_share(home: &Home, add: Option<(String, Vec<String>)>) -> Res
         share::add_entry(home, &file, &keywords)?;
     }
     Share::read(home)
+}
+
+/// Makes an encryption pair and writes it to the disk.
+pub(super) fn make_key(home: &Home, passphrase: Option<&str>) -> Result<Box<EncryptionPair>, String> {
+    let made = home.make_encryption_pair(
+        passphrase,
+        wire::keys::KEY_BITS,
+        super::shell::now().unix,
+        &mut rand::rng(),
+    );
+    made.map(Box::new).map_err(|e| e.to_string())
 }
 
 fn destination(home: &Home, download: &Download) -> Result<Destination, TransferError> {

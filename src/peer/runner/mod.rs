@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::PeerName;
-use wire::protocol::ServerId;
+use wire::protocol::{ServerId, ToServer};
 
 use super::command::{Command, Request, Update};
 use super::connection::Writer;
@@ -36,8 +36,18 @@ const UPDATES_MAX: usize = 4096;
 pub(super) enum Message {
     Input(Box<Input>),
     Attach(ClientId, Sender<Update>),
-    Joined { server: ServerId, address: String, local: IpAddr, writer: Writer },
-    Prove { nonce: [u8; 32], server: ServerId, reply: Sender<Vec<u8>> },
+    Joined {
+        server: ServerId,
+        address: String,
+        local: IpAddr,
+        writer: Writer,
+    },
+    /// Asks for the message to join with.
+    Join {
+        nonce: [u8; 32],
+        server: ServerId,
+        reply: Sender<ToServer<'static>>,
+    },
     Shared(Result<Share, ShareError>),
     Listener(ListenerEvent),
     Stop,
@@ -157,7 +167,7 @@ impl Runner {
             .name("engine".into())
             .spawn(move || match open(&home, &config) {
                 Ok((engine, disk)) => {
-                    let shell = Shell::new(home, lock, config.server, engine, disk, own, stop);
+                    let shell = Shell::new(home, lock, config, engine, disk, own, stop);
                     let _ = started.send(Ok(()));
                     shell.run(&waiting);
                 }
@@ -191,7 +201,8 @@ impl Drop for Runner {
 fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let now = shell::now();
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let keys = home.keys(config.passphrase.as_deref(), wire::keys::KEY_BITS, now.unix, &mut rng)?;
+    let (passphrase, times) = (config.passphrase.as_deref(), &config.options.key_times);
+    let keys = home.keys(passphrase, wire::keys::KEY_BITS, times, now.unix, &mut rng)?;
     let own_key = keys.identity.public().fingerprint();
     let disk = Disk::open(home, &own_key, config.trusts.as_ref(), now.unix)?;
     let start = Start {

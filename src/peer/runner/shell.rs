@@ -13,7 +13,7 @@ use wire::signal::Route;
 
 use super::disk::{Disk, is_disk_full};
 use super::outlet::Outlet;
-use super::{MESSAGES_MAX, Message, PeerError, jobs};
+use super::{Config, MESSAGES_MAX, Message, PeerError, jobs};
 use crate::peer::command::{Ending, Update};
 use crate::peer::connection::{Connection, Writer};
 use crate::peer::engine::{
@@ -46,6 +46,7 @@ pub(super) struct Shell {
     home: Arc<Home>,
     /// Where it has joined, for transfers through the server.
     membership: Membership,
+    passphrase: Option<String>,
     engine: Engine,
     disk: Disk,
     messages: Sender<Message>,
@@ -71,15 +72,20 @@ impl Shell {
     pub(super) fn new(
         home: Arc<Home>,
         lock: Lock,
-        server: String,
+        config: Config,
         engine: Engine,
         disk: Disk,
         messages: Sender<Message>,
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            membership: Membership { server, member: engine.card().name.clone(), token: Token::default() },
+            membership: Membership {
+                server: config.server,
+                member: engine.card().name.clone(),
+                token: Token::default(),
+            },
             home,
+            passphrase: config.passphrase,
             engine,
             disk,
             messages,
@@ -204,9 +210,9 @@ impl Shell {
                 self.listen();
                 return Some(Input::Net(Net::Joined { server, address }));
             }
-            Message::Prove { nonce, server, reply } => {
+            Message::Join { nonce, server, reply } => {
                 self.membership.token = nonce;
-                let _ = reply.send(self.engine.prove(&nonce, &server));
+                let _ = reply.send(self.engine.join(now(), &nonce, &server));
             }
             Message::Shared(share) => {
                 return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));
@@ -302,6 +308,18 @@ impl Shell {
                     connection.finish(None);
                 }
             }
+            Effect::MakeKey => {
+                let (home, passphrase) = (Arc::clone(&self.home), self.passphrase.clone());
+                self.spawn(
+                    move |_| Message::input(Input::KeyMade(jobs::make_key(&home, passphrase.as_deref()))),
+                    |e| Message::input(Input::KeyMade(Err(e))),
+                );
+            }
+            Effect::DestroyKey(made_at) => {
+                if let Err(e) = self.home.destroy_encryption_pair(made_at) {
+                    self.tell_all(&format!("{e}; it is tried again at the next start"));
+                }
+            }
             Effect::Serve => {
                 if !std::mem::replace(&mut self.is_serving, true) {
                     self.read_share(None);
@@ -363,8 +381,7 @@ impl Shell {
         if self.connection.is_some() {
             return;
         }
-        let card = self.engine.card().as_bytes().to_vec();
-        match Connection::start(self.membership.server.clone(), card, self.messages.clone()) {
+        match Connection::start(self.membership.server.clone(), self.messages.clone()) {
             Ok(connection) => self.connection = Some(connection),
             Err(e) => self
                 .later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}"), Duration::ZERO))),

@@ -12,7 +12,8 @@ use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
 use crate::peer::records::{
-    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+    ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
+    OutgoingRecord, Write,
 };
 
 type Bytes = &'static [u8];
@@ -31,6 +32,9 @@ const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("st
 /// before the place in [`SHOWN`] have been shown.
 const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
 const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown");
+
+/// Mail that came too late for its key and has not come again, by folded name of the sender.
+const LATE: TableDefinition<&str, Bytes> = TableDefinition::new("late");
 
 const OPTIONS: Options = Options {
     // The engine keeps the records that it needs often, so the cache only serves the pages of one commit.
@@ -206,6 +210,14 @@ impl Store {
         found.map(|(place, bytes)| Ok((place, self.decode(HISTORY.name(), &bytes)?))).transpose()
     }
 
+    /// Mail that came too late for its key and has not come again, by folded name of the sender.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn late(&self) -> Result<Vec<(String, LateRecord)>, StoreError> {
+        self.all(LATE, str::to_owned)
+    }
+
     fn one<'k, K, T>(
         &self,
         table: TableDefinition<'static, K, Bytes>,
@@ -257,6 +269,7 @@ struct Tables<'t> {
     unshown: redb::Table<'t, u64, (&'static str, u64, u64)>,
     shown: redb::Table<'t, (), u64>,
     stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
+    late: redb::Table<'t, &'static str, Bytes>,
 }
 
 impl<'t> Tables<'t> {
@@ -270,6 +283,7 @@ impl<'t> Tables<'t> {
             unshown: write.open_table(UNSHOWN)?,
             shown: write.open_table(SHOWN)?,
             stored: write.open_table(STORED)?,
+            late: write.open_table(LATE)?,
         })
     }
 
@@ -319,6 +333,12 @@ impl<'t> Tables<'t> {
             Write::Shown { before, forget } => {
                 self.shown.insert((), before)?;
                 self.unshown.retain_in::<u64, _>(..forget, |_, _| false)?;
+            }
+            Write::Late(from, Some(late)) => {
+                self.late.insert(from.folded().as_str(), encode(late).as_slice())?;
+            }
+            Write::Late(from, None) => {
+                self.late.remove(from.folded().as_str())?;
             }
         }
         Ok(())

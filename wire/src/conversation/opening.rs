@@ -100,10 +100,12 @@ impl Opening {
         (Self::assemble(&body, Digest::of(&bytes), sender.clone(), signed), secret)
     }
 
-    /// The id of the conversation that these bytes open, without any check: one that was accepted before need not be checked
-    /// again. `None` if they are no opening.
-    pub fn id_of(bytes: &[u8]) -> Option<ConversationId> {
-        Signed::read(bytes).ok().map(|signed| Digest::of(signed.body))
+    /// The id of the conversation that these bytes open, and the fingerprint of the encryption key that its secret was wrapped
+    /// for, without any check: one that was accepted before need not be checked again. `None` if they are no opening.
+    pub fn peek(bytes: &[u8]) -> Option<(ConversationId, Fingerprint)> {
+        let signed = Signed::read(bytes).ok()?;
+        let body: Body = frame::decode(signed.body).ok()?;
+        Some((Digest::of(signed.body), body.recipient_key))
     }
 
     /// Reads an opening and checks its signature and the card inside. The caller must check whether the card's identity key

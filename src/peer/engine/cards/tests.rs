@@ -4,30 +4,33 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, Incoming, Opening, Outgoing};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::{Kind, ToPeer, ToServer};
+use wire::protocol::{Envelope, Kind, Outcome, ToPeer, ToServer};
+use wire::share::{Hit, PublishedFile};
+use wire::signal::{self, Complaint, Receipt};
 use wire::{Digest, PeerName};
 
-use crate::peer::command::{Command, Update};
+use crate::peer::command::{Command, Until, Update, Wanted};
 use crate::peer::engine::{
     Effect, Engine, Input, Loaded, Net, Now, Options, Out, Records, Start, Unreadable,
 };
 use crate::peer::event::Event;
-use crate::peer::home::{EncryptionPair, Keys};
+use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
 use crate::peer::records::{ContactRecord, HistoryRecord, IncomingRecord, OutboxRecord, Write};
 
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 const START: u64 = 1_800_000_000;
 const CLIENT: u64 = 1;
+const SERVER: [u8; 16] = [7; 16];
 
 /// Two peers' keys, which the examples of the protocol use as well.
 static KEYS: LazyLock<[(IdentityKey, EncryptionKey); 2]> = LazyLock::new(|| {
@@ -51,11 +54,28 @@ fn name(text: &str) -> PeerName {
     text.parse().expect("a good name")
 }
 
+/// Keys for renewals.
+static POOL: LazyLock<Vec<EncryptionKey>> = LazyLock::new(|| {
+    let pems = include_str!("../../../../examples/simulate/simulation/keys/renewed.pem");
+    let pems = pems.split_inclusive("-----END PRIVATE KEY-----\n");
+    pems.map(|pem| EncryptionKey::from_pem(pem, None).expect("the file has keys")).collect()
+});
+
 /// A card of B.
 fn card_of_b(issued_at: u64, sequence: u64) -> Card {
+    card_of_b_for(&KEYS[1].1, issued_at, sequence)
+}
+
+fn card_of_b_for(encryption: &EncryptionKey, issued_at: u64, sequence: u64) -> Card {
     let term = Term { sequence, issued_at, valid_until: issued_at + CARD_VALID_SECONDS_MAX };
-    let (identity, encryption) = &KEYS[1];
+    let identity = &KEYS[1].0;
     Card::issue(name("B"), identity, encryption.public(), term, &mut StdRng::seed_from_u64(sequence))
+}
+
+fn hit_of_b() -> Hit {
+    let name = "file.txt".parse().expect("a good name");
+    let file = PublishedFile { name, bytes: 1, sha256: Digest::of(b"x"), keywords: Vec::new().into() };
+    Hit { peer: self::name("B"), file, online: true, address: None }
 }
 
 /// What the engine has written of the records that it reads again.
@@ -90,6 +110,10 @@ impl Records for Disk {
         Ok(None)
     }
 
+    fn arrived(&self, _: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {
+        Ok(None)
+    }
+
     fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<HistoryRecord>, Unreadable> {
         Ok(None)
     }
@@ -103,6 +127,10 @@ struct Bench {
     events: Vec<Event>,
     sent: Vec<ToServer<'static>>,
     effects: Vec<Effect>,
+    /// How many keys were made.
+    made: usize,
+    /// How many envelopes were sent on this connection.
+    envelopes_sent: u64,
 }
 
 impl Bench {
@@ -113,11 +141,12 @@ impl Bench {
     /// Starts over a disk, with an encryption key that was made at `made_at`.
     fn on(disk: Disk, now: Now, made_at: u64) -> Self {
         let (identity, key) = KEYS[0].clone();
-        let pair = EncryptionPair { key, made_at, retired_at: None };
+        let pair = EncryptionPair { key, made_at };
         let start = Start {
             name: name("A"),
+            server: "server".into(),
             keys: Keys { identity, encryption: vec![pair], made_identity: false },
-            options: Options { rekey_messages: 1024, full_trace: false },
+            options: Options { rekey_messages: 1024, full_trace: false, key_times: KeyTimes::default() },
             loaded: Loaded {
                 contacts: disk.contacts.borrow().values().cloned().collect(),
                 ..Loaded::default()
@@ -126,30 +155,55 @@ impl Bench {
             rng: StdRng::seed_from_u64(1),
         };
         let engine = Engine::new(start, now);
-        let mut bench = Self { engine, disk, now, events: Vec::new(), sent: Vec::new(), effects: Vec::new() };
+        let mut bench = Self {
+            engine,
+            disk,
+            now,
+            events: Vec::new(),
+            sent: Vec::new(),
+            effects: Vec::new(),
+            made: 0,
+            envelopes_sent: 0,
+        };
         bench.take([Input::Command(CLIENT, Command::View)]);
         bench.join();
         bench
     }
 
     fn join(&mut self) {
-        self.take([Input::Net(Net::Joined { server: [7; 16], address: "server".into() })]);
+        self.envelopes_sent = 0;
+        let _ = self.engine.join(self.now, &[1; 32], &SERVER);
+        self.take([Input::Net(Net::Joined { server: SERVER, address: "server".into() })]);
     }
 
+    /// Gives inputs to the engine. The server stores what is sent and answers pings.
     fn take(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let mut out = Out::default();
         self.engine.handle(self.now, inputs, &mut out).expect("the disk reads");
         self.disk.write(&out.writes);
-        let mut at = 0;
-        while let Ok(Some(body)) = frame::split(&out.to_server[at..], BODY_BYTES_MAX) {
-            at += LENGTH_BYTES + body.len();
-            self.sent.push(ToServer::decode(body.to_vec().leak()).expect("the engine speaks the protocol"));
-        }
         for effect in out.effects {
             match effect {
                 Effect::Tell(_, Update::Event(event)) => self.events.push(event),
                 other => self.effects.push(other),
             }
+        }
+        let (mut at, mut answers) = (0, Vec::new());
+        while let Ok(Some(body)) = frame::split(&out.to_server[at..], BODY_BYTES_MAX) {
+            at += LENGTH_BYTES + body.len();
+            match ToServer::decode(body.to_vec().leak()).expect("the engine speaks the protocol") {
+                ToServer::Ping { id, .. } => answers.push(ToPeer::Pong { id, present: Vec::new() }),
+                message => {
+                    if matches!(message, ToServer::Envelope(_)) {
+                        let first = self.envelopes_sent;
+                        answers.push(ToPeer::Routed { first, count: 1, outcome: Outcome::Stored });
+                        self.envelopes_sent += 1;
+                    }
+                    self.sent.push(message);
+                }
+            }
+        }
+        for answer in answers {
+            self.hear(&answer);
         }
     }
 
@@ -163,17 +217,81 @@ impl Bench {
         self.hear(&ToPeer::Card { card: card.as_bytes().to_vec() });
     }
 
+    /// Time passes.
+    fn sleep(&mut self, seconds: u64) {
+        self.now.unix += seconds;
+        self.now.instant += Duration::from_secs(seconds);
+        self.take([]);
+    }
+
     fn send(&mut self, text: &str) {
         self.take([Input::Command(
             CLIENT,
-            Command::Send { to: name("B"), texts: vec![text.into()], wait: None },
+            Command::Send { to: name("B"), texts: vec![text.into()], until: Until::Queued },
         )]);
+    }
+
+    /// A key that was asked for is there.
+    fn make_key(&mut self) {
+        let pair = EncryptionPair { key: POOL[self.made % POOL.len()].clone(), made_at: self.now.unix };
+        self.made += 1;
+        self.take([Input::KeyMade(Ok(Box::new(pair)))]);
+    }
+
+    /// Days pass, with a new key and a new connection on each.
+    fn live(&mut self, days: u64) {
+        for _ in 0..days {
+            self.sleep(DAY);
+            if self.count(|effect| matches!(effect, Effect::MakeKey)) > 0 {
+                self.make_key();
+                self.join();
+            }
+        }
+    }
+
+    /// How many of the effects since it was last asked are of a kind; forgets all.
+    fn count(&mut self, of: impl Fn(&Effect) -> bool) -> usize {
+        self.effects.drain(..).filter(of).count()
+    }
+
+    fn refusals(&mut self) -> Vec<String> {
+        let events = self.events.drain(..);
+        events
+            .filter_map(|e| if let Event::Refused { reason, .. } = e { Some(reason) } else { None })
+            .collect()
+    }
+
+    /// An envelope of B comes.
+    fn hear_envelope(&mut self, kind: Kind, number: u64, sealed: &[u8]) {
+        self.hear(&ToPeer::Envelope(Envelope { from: "B", to: "A", kind, number, sealed }));
+    }
+
+    /// The receipts that B reads in what was sent, and forgets it.
+    fn receipts(&mut self) -> Vec<Receipt> {
+        let (mut incoming, mut receipts) = (None, Vec::new());
+        for message in self.sent.drain(..) {
+            let ToServer::Envelope(Envelope { kind, number, sealed, .. }) = message else { continue };
+            if kind == Kind::Opening {
+                let opening = Opening::from_bytes(sealed).expect("it reads");
+                let accepted = Incoming::accept(&opening, &KEYS[1].1, None, &mut rand::rng());
+                incoming = Some(accepted.expect("it was sealed for B"));
+            } else if kind == Kind::Receipt {
+                let incoming = incoming.as_mut().expect("the opening comes first");
+                let content = incoming.open_signal(kind, number, sealed).expect("it opens");
+                receipts.push(signal::decode(&content).expect("it is a receipt"));
+            }
+        }
+        receipts
     }
 
     /// The kinds of the envelopes that went out, and forgets them.
     fn envelopes(&mut self) -> Vec<Kind> {
         let sent = self.sent.drain(..);
         sent.filter_map(|m| if let ToServer::Envelope(e) = m { Some(e.kind) } else { None }).collect()
+    }
+
+    fn lookups(&mut self) -> usize {
+        self.sent.drain(..).filter(|message| matches!(message, ToServer::Lookup { .. })).count()
     }
 
     /// What was said of messages that wait, and forgets it.
@@ -243,4 +361,263 @@ fn a_peer_numbers_its_cards_upwards_whatever_its_clock_does() {
     assert_eq!((back.term.sequence, back.term.issued_at), (START + 365 * DAY + 1, START + DAY));
     assert_eq!(at(START + DAY, &Disk::default()).term.sequence, START + DAY, "restored from a copy");
     assert_ne!(Digest::of(back.as_bytes()), Digest::of(ahead.as_bytes()));
+}
+
+#[test]
+fn a_key_is_renewed_after_a_day_and_destroyed_after_two_weeks() {
+    let mut bench = Bench::new();
+    bench.sleep(DAY - 1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::MakeKey)), 0);
+    assert!(bench.engine.next_deadline().is_some_and(|at| at <= bench.now.instant + Duration::from_secs(1)));
+    bench.sleep(1);
+    bench.sleep(1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::MakeKey)), 1, "asked for once");
+    let before = bench.engine.card().clone();
+    bench.make_key();
+    let (card, now) = (bench.engine.card().clone(), bench.now.unix);
+    assert_eq!(card.encryption.fingerprint(), POOL[0].public().fingerprint());
+    assert!(card.replaces(&before, now));
+    assert_eq!(card.term.valid_until, now + 8 * DAY);
+    let written = bench.disk.contacts.borrow()["a"].card.clone();
+    assert_eq!(written.as_deref(), Some(card.as_bytes()), "a restart has the same card");
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 1);
+    bench.join();
+    bench.sleep(1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 0, "the server has it");
+
+    bench.live(12);
+    bench.sleep(START + 14 * DAY - 1 - bench.now.unix);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::DestroyKey(_))), 0);
+    bench.sleep(1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::DestroyKey(START))), 1);
+}
+
+#[test]
+fn a_machine_that_has_slept_renews_when_it_wakes() {
+    let mut bench = Bench::new();
+    // The monotonic clock stands still meanwhile.
+    bench.now.unix += 3 * DAY;
+    bench.now.instant += Duration::from_secs(HOUR);
+    assert!(bench.engine.next_deadline().is_some_and(|at| at <= bench.now.instant));
+    bench.take([]);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::MakeKey)), 1);
+}
+
+#[test]
+fn a_key_that_cannot_be_made_is_asked_for_again() {
+    let mut bench = Bench::new();
+    bench.sleep(DAY);
+    bench.count(|_| true);
+    bench.take([Input::KeyMade(Err("the disk is full".into()))]);
+    assert!(
+        bench
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Error { message } if message.contains("disk is full")))
+    );
+    assert_eq!(bench.engine.next_renewal(), bench.now.instant + Duration::from_secs(60));
+    bench.sleep(59);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::MakeKey)), 0);
+    bench.sleep(1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::MakeKey)), 1);
+}
+
+#[test]
+fn joining_again_waits_for_a_file_that_is_being_fetched() {
+    let mut bench = Bench::new();
+    bench.sleep(DAY);
+    let wanted = Wanted::Name("file.txt".parse().expect("a good name"));
+    let get = Command::Get { wanted, from: None, output: None, overwrite: false };
+    bench.take([Input::Command(CLIENT, get)]);
+    bench.hear(&ToPeer::Found { id: 2, hits: vec![hit_of_b()], total: 1 });
+    bench.count(|_| true);
+    bench.make_key();
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 0);
+    bench.sleep(HOUR - 1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 0);
+    bench.sleep(1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 1, "but not longer than an hour");
+}
+
+#[test]
+fn a_clock_that_is_set_back_leads_to_a_card_that_can_be_used() {
+    let mut bench = Bench::new();
+    let before = bench.engine.card().clone();
+    bench.now.unix -= 30 * DAY;
+    bench.sleep(1);
+    let card = bench.engine.card();
+    assert!(card.is_valid_at(bench.now.unix) && card.term.sequence > before.term.sequence);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::Reconnect)), 1);
+}
+
+#[test]
+fn a_newer_card_is_asked_for_when_that_of_a_contact_has_expired() {
+    let mut bench = Bench::new();
+    bench.send("one");
+    bench.hear_card(&card_of_b(START, START));
+    bench.sent.clear();
+    bench.live(8);
+    bench.sent.clear();
+    bench.events.clear();
+    bench.send("two");
+    // The server has only the card that has expired.
+    bench.hear_card(&card_of_b(START, START));
+    let reasons = bench.reasons();
+    assert!(
+        reasons.iter().any(|reason| reason.contains("expired") && reason.contains("B joins")),
+        "{reasons:?}"
+    );
+    let is_sealed = |bench: &Bench| bench.disk.outbox.borrow()[&("b".into(), 2)].sealed.is_some();
+    assert!(!is_sealed(&bench));
+    bench.sent.clear();
+    for _ in 0..3 {
+        bench.sleep(20 * 60);
+        assert_eq!(bench.lookups(), 1, "it is asked for again and again");
+    }
+    bench.hear_card(&card_of_b(bench.now.unix, bench.now.unix));
+    assert!(is_sealed(&bench));
+}
+
+/// B has sealed something for the card that A had at the start; A has lived for `days` since.
+fn mail_after(days: u64) -> (Bench, Outgoing) {
+    let mut bench = Bench::new();
+    let (card, rng) = (card_of_b(START, START), &mut rand::rng());
+    let outgoing = Outgoing::open(&KEYS[1].0, &card, bench.engine.card(), 5, START, rng);
+    bench.live(days);
+    let now = bench.now.unix;
+    // A knows a card of B to seal its answers for.
+    bench.take([Input::Command(CLIENT, Command::Import { card: card_of_b(now, now).to_text() })]);
+    bench.events.clear();
+    bench.sent.clear();
+    bench.hear_envelope(Kind::Opening, 5, outgoing.opening().as_bytes());
+    (bench, outgoing)
+}
+
+#[test]
+fn mail_that_comes_in_time_is_opened_although_its_card_has_expired() {
+    let (mut bench, mut outgoing) = mail_after(13);
+    let sealed = outgoing.seal_message(5, &[5; 16], START, "late, but not too late");
+    bench.hear_envelope(Kind::Message, 5, &sealed.bytes);
+    let text = bench
+        .events
+        .iter()
+        .find_map(|e| if let Event::Message(m) = e { Some(m.text.as_str()) } else { None });
+    assert_eq!(text, Some("late, but not too late"));
+}
+
+#[test]
+fn a_receipt_waits_for_a_card_that_has_not_expired() {
+    let mut bench = Bench::new();
+    let (card, rng) = (card_of_b(START, START), &mut rand::rng());
+    let mut outgoing = Outgoing::open(&KEYS[1].0, &card, bench.engine.card(), 1, START, rng);
+    bench.hear_envelope(Kind::Opening, 1, outgoing.opening().as_bytes());
+    bench.live(9);
+    bench.sent.clear();
+    bench.hear_envelope(Kind::Message, 1, &outgoing.seal_message(1, &[1; 16], START, "hello").bytes);
+    assert_eq!(bench.lookups(), 1);
+    let now = bench.now.unix;
+    bench.hear_card(&card_of_b(now, now));
+    assert!(matches!(bench.receipts()[..], [Receipt::Received { count: 1, .. }]));
+}
+
+#[test]
+fn mail_that_comes_too_late_is_refused_and_both_ends_are_told() {
+    let (mut bench, outgoing) = mail_after(14);
+    let conversation = outgoing.opening().id;
+    let complaint = Receipt::Refused { conversation, count: 0, reason: Complaint::KeyDestroyed };
+    assert_eq!(bench.receipts(), [complaint], "the sender is told");
+    let refusals = bench.refusals();
+    assert!(
+        refusals.iter().any(|reason| reason.contains("came too late")),
+        "the recipient is told: {refusals:?}"
+    );
+    bench.live(13);
+    assert_eq!(bench.refusals(), [] as [String; 0]);
+    bench.live(1);
+    let refusals = bench.refusals();
+    assert!(refusals.iter().any(|reason| reason.contains("has not come again")), "{refusals:?}");
+    bench.live(20);
+    assert_eq!(bench.refusals(), [] as [String; 0], "told once");
+}
+
+#[test]
+fn a_card_does_not_outlive_its_key() {
+    let mut bench = Bench::new();
+    bench.sleep(10 * DAY);
+    assert_eq!(bench.engine.card().term.valid_until, START + 14 * DAY, "no new key could be made yet");
+    bench.sleep(4 * DAY);
+    assert!(!bench.engine.card().is_valid_at(bench.now.unix));
+    bench.make_key();
+    assert_eq!(bench.engine.card().term.valid_until, bench.now.unix + 8 * DAY);
+}
+
+#[test]
+fn a_conversation_of_signals_only_is_opened_anew_when_its_key_is_destroyed() {
+    let mut bench = Bench::new();
+    let (card, rng) = (card_of_b(START, START), &mut rand::rng());
+    let mut outgoing = Outgoing::open(&KEYS[1].0, &card, bench.engine.card(), 1, START, rng);
+    bench.hear_envelope(Kind::Opening, 1, outgoing.opening().as_bytes());
+    bench.hear_envelope(Kind::Message, 1, &outgoing.seal_message(1, &[1; 16], START, "hello").bytes);
+    let opened = |bench: &Bench| {
+        bench.sent.iter().rev().find_map(|message| match message {
+            ToServer::Envelope(Envelope { kind: Kind::Opening, sealed, .. }) => {
+                Opening::from_bytes(sealed).ok()
+            }
+            _ => None,
+        })
+    };
+    let conversation = opened(&bench).expect("there was a receipt").id;
+    let complaint = Receipt::Refused { conversation, count: 0, reason: Complaint::KeyDestroyed };
+    let sealed = outgoing.seal_signal(Kind::Receipt, 0, &signal::encode(&complaint));
+    bench.hear_envelope(Kind::Receipt, 0, &sealed);
+    bench.sent.clear();
+    // B has another card by now.
+    bench.take([Input::Command(CLIENT, Command::Import { card: card_of_b(START, START + 1).to_text() })]);
+    bench.hear_envelope(Kind::Message, 2, &outgoing.seal_message(2, &[2; 16], START, "hello").bytes);
+    assert_ne!(opened(&bench).expect("there was another receipt").id, conversation);
+}
+
+#[test]
+fn mail_that_was_sealed_anew_is_not_missed() {
+    let (mut bench, _) = mail_after(14);
+    let (now, rng) = (bench.now.unix, &mut rand::rng());
+    let mut again = Outgoing::open(&KEYS[1].0, &card_of_b(now, now), bench.engine.card(), 5, now, rng);
+    bench.hear_envelope(Kind::Opening, 5, again.opening().as_bytes());
+    bench.hear_envelope(Kind::Message, 5, &again.seal_message(5, &[5; 16], now, "again").bytes);
+    bench.refusals();
+    bench.live(20);
+    assert_eq!(bench.refusals(), [] as [String; 0]);
+}
+
+#[test]
+fn a_sender_seals_anew_for_a_key_that_is_there_although_its_card_has_a_smaller_sequence_number() {
+    let mut bench = Bench::new();
+    bench.send("hello");
+    bench.hear_card(&card_of_b(START, START + 1000));
+    let sent = bench.sent.iter().find_map(|m| match m {
+        ToServer::Envelope(Envelope { kind: Kind::Opening, sealed, .. }) => Opening::from_bytes(sealed).ok(),
+        _ => None,
+    });
+    let conversation = sent.expect("a conversation was opened").id;
+    // B was restored from a copy that is older than that card, while its clock was wrong.
+    let restored = card_of_b_for(&POOL[9], START, START + 5);
+    let rng = &mut rand::rng();
+    let mut outgoing = Outgoing::open(&KEYS[1].0, &restored, bench.engine.card(), 1, START, rng);
+    bench.hear_card(&restored);
+    bench.hear_envelope(Kind::Opening, 1, outgoing.opening().as_bytes());
+    let complaint = Receipt::Refused { conversation, count: 0, reason: Complaint::KeyDestroyed };
+    let sealed = outgoing.seal_signal(Kind::Receipt, 0, &signal::encode(&complaint));
+    bench.sent.clear();
+    bench.hear_envelope(Kind::Receipt, 0, &sealed);
+    // The other end backs off before it sends anything again.
+    bench.sleep(60);
+    assert!(bench.lookups() > 0);
+    bench.hear_card(&restored);
+    bench.sleep(60);
+    let opened_for = bench.sent.iter().find_map(|m| match m {
+        ToServer::Envelope(Envelope { kind: Kind::Opening, sealed, .. }) => Opening::from_bytes(sealed).ok(),
+        _ => None,
+    });
+    assert_eq!(opened_for.map(|opening| opening.recipient_key), Some(POOL[9].public().fingerprint()));
+    assert_eq!(bench.envelopes().last(), Some(&Kind::Message));
 }
