@@ -74,7 +74,7 @@ fn card_of_b_for(encryption: &EncryptionKey, issued_at: u64, sequence: u64) -> C
 
 fn hit_of_b() -> Hit {
     let name = "file.txt".parse().expect("a good name");
-    let file = PublishedFile { name, bytes: 1, sha256: Digest::of(b"x"), keywords: Vec::new().into() };
+    let file = PublishedFile { name, bytes: 1, sha256: Digest::of(b"x"), keywords: Vec::new() };
     Hit { peer: self::name("B"), file, online: true, address: None }
 }
 
