@@ -4,15 +4,19 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::JoinHandle;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
-/// Catches signals while temporary files have to be removed at the end.
+/// Catches signals while temporary files have to be removed at the end. Dropping it ends its thread, which otherwise would keep
+/// the connection open.
 #[derive(Debug)]
 pub(super) struct Interrupt {
     /// The number of the signal that was received; 0 before.
     signal: Arc<AtomicI32>,
+    signals: Handle,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Interrupt {
@@ -21,9 +25,10 @@ impl Interrupt {
     pub(super) fn catch(stream: &TcpStream) -> io::Result<Self> {
         let signal = Arc::new(AtomicI32::new(0));
         let (received, stream) = (Arc::clone(&signal), stream.try_clone()?);
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        std::thread::Builder::new().spawn(move || {
-            for number in signals.forever() {
+        let mut caught = Signals::new([SIGINT, SIGTERM])?;
+        let signals = caught.handle();
+        let thread = std::thread::Builder::new().spawn(move || {
+            for number in caught.forever() {
                 if received.swap(number, Ordering::SeqCst) != 0 {
                     std::process::exit(exit_status(number).into());
                 }
@@ -31,13 +36,23 @@ impl Interrupt {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         })?;
-        Ok(Self { signal })
+        Ok(Self { signal, signals, thread: Some(thread) })
     }
 
     /// The exit status for the signal that was received.
     pub(super) fn received(&self) -> Option<u8> {
         let signal = self.signal.load(Ordering::SeqCst);
         (signal != 0).then(|| exit_status(signal))
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.signals.close();
+        if let Some(thread) = self.thread.take() {
+            // It only panics if a system call of the library does; the download has ended all the same.
+            let _ = thread.join();
+        }
     }
 }
 
