@@ -182,6 +182,17 @@ impl RawConnection {
         }
     }
 
+    /// Whether the server sends anything, or ends the connection, within `timeout`.
+    ///
+    /// # Panics
+    /// The timeout is zero.
+    pub fn hears_within(&self, timeout: Duration) -> bool {
+        self.stream.set_read_timeout(Some(timeout)).expect("it is not zero");
+        let is_there = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+        is_there
+    }
+
     /// Checks that the last frame before the end of the connection is this error.
     ///
     /// # Panics

@@ -259,8 +259,17 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
     let server = server(&sandbox, &["--transfers-per-peer", "8"]);
     let flooder = RawConnection::join(server.address(), &Character::new("flooder"));
     let honest = RawConnection::join(server.address(), &Character::new("honest"));
-    let lonely: Vec<_> = (0..8).map(|n| flooder.splice("flooder", [n; 16], Side::Sender)).collect();
-    let mut refused = flooder.splice("flooder", [99; 16], Side::Sender);
+    let mut lonely: Vec<_> = (0..8).map(|n| flooder.splice("flooder", [n; 16], Side::Sender)).collect();
+    // Connections are served by threads of their own, so one more may have its place before one of these.
+    let mut refused = loop {
+        let transfer = [100 + u8::try_from(lonely.len()).expect("there are few"); 16];
+        let end = flooder.splice("flooder", transfer, Side::Sender);
+        if end.hears_within(Duration::from_secs(1)) {
+            break end;
+        }
+        lonely.push(end);
+        assert!(lonely.len() < 20, "ends wait beyond the limit");
+    };
     refused.expect_error(ErrorCode::Busy);
     let meet = |member: &RawConnection, name: &str, transfer| {
         [Side::Sender, Side::Receiver].map(|side| {
@@ -272,12 +281,12 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
             end
         })
     };
-    drop(meet(&honest, "honest", [100; 16]));
+    drop(meet(&honest, "honest", [200; 16]));
     drop(lonely);
     let start = Instant::now();
     loop {
-        let mut end = flooder.splice("flooder", [101; 16], Side::Sender);
-        let mut other = flooder.splice("flooder", [101; 16], Side::Receiver);
+        let mut end = flooder.splice("flooder", [201; 16], Side::Sender);
+        let mut other = flooder.splice("flooder", [201; 16], Side::Receiver);
         if matches!(other.next_message(), ToPeer::Spliced) {
             assert_eq!(end.next_message(), ToPeer::Spliced);
             break;

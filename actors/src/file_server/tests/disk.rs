@@ -8,6 +8,7 @@ use super::super::Body;
 use super::super::disk::{Disk, DiskError, Entry, RootDirectory};
 use super::super::keep::validators_of;
 use super::super::listing::EntryKind;
+use crate::commands::absence::Absence;
 use crate::runtime::Now;
 
 pub(super) fn write(path: &Path, content: &str) {
@@ -148,13 +149,15 @@ fn an_absence_holds_until_something_is_there() {
     write(&root.join("file.txt"), "");
     let disk = RootDirectory::open(&root).expect("the root is there");
     let absence = |paths: &[&str]| disk.absence(paths.iter().map(PathBuf::from).collect());
+    // The kernel answers from its cache only if nothing is being renamed anywhere at that moment; other tests rename.
+    let holds = |absence: &Absence| (0..1000).any(|_| absence.holds());
     let missing = ["a.txt", "dir/a.txt"];
     // Afterwards the kernel knows without asking the disk.
     missing.iter().for_each(|path| assert_eq!(disk.stamp(Path::new(path)), Err(DiskError::NotFound)));
     for path in missing {
-        assert!(absence(&[path]).holds(), "{path}");
+        assert!(holds(&absence(&[path])), "{path}");
     }
-    assert!(absence(&[]).holds() && absence(&missing).holds());
+    assert!(holds(&absence(&[])) && holds(&absence(&missing)));
     for path in ["file.txt", "", ".", "../www", "../missing"] {
         assert!(!absence(&[path]).holds(), "{path}");
     }
@@ -165,7 +168,7 @@ fn an_absence_holds_until_something_is_there() {
     std::fs::remove_file(root.join("dir/a.txt")).expect("it was there");
     symlink("b.txt", root.join("a.txt")).expect("links can be made");
     assert_eq!(disk.stamp(Path::new("a.txt")), Err(DiskError::NotFound));
-    assert!(absence(&["a.txt"]).holds(), "a link to nothing is nothing");
+    assert!(holds(&absence(&["a.txt"])), "a link to nothing is nothing");
     write(&root.join("b.txt"), "");
     assert!(!absence(&["a.txt"]).holds());
 }
