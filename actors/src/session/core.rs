@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use wire::PeerName;
 use wire::card::Card;
-use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, BadFrame, LENGTH_BYTES};
+use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
 use wire::keys::Purpose;
 use wire::protocol::{ErrorCode, PING_NAMES_MAX, ServerId, ToPeer, ToServer, join_proof_text};
 
 use super::buffers::{Incoming, Outgoing};
+use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
 use super::flow::Flow;
 use super::interface::{Answer, Effect, Input, Question};
 use super::runs;
@@ -24,7 +25,7 @@ use crate::commands::index::Found;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
-use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
 
 /// How long a connection has from its first byte until it has said what it wants.
@@ -33,9 +34,6 @@ const GREETING_WAIT: Duration = Duration::from_secs(10);
 const UNTAKEN_BYTES_MAX: u64 = 4 << 20;
 /// Beyond this a peer that does not read is not read from either.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
-
-/// Why a session ends, as the peer is told.
-pub(super) type Ended = (ErrorCode, String);
 
 #[derive(Debug)]
 enum State {
@@ -470,39 +468,4 @@ impl Session {
 
 fn decode(frame: &[u8]) -> Result<ToServer<'_>, Ended> {
     ToServer::decode(&frame[LENGTH_BYTES..]).map_err(blame)
-}
-
-/// The one place that turns a bad frame into what goes on the wire.
-pub(super) fn blame(bad: BadFrame) -> Ended {
-    let code = match bad {
-        BadFrame::TooLong { .. } => ErrorCode::TooLong,
-        BadFrame::UnknownKind(_) => ErrorCode::UnknownKind,
-        BadFrame::Malformed => ErrorCode::Malformed,
-    };
-    (code, bad.to_string())
-}
-
-fn explain_limit(limit: Limit) -> &'static str {
-    match limit {
-        Limit::ReadTimeout => "you read what is sent to you too slowly, or not at all (--read-timeout)",
-        _ => "you do not acknowledge (Taken) what is sent to you (--taken-timeout)",
-    }
-}
-
-fn busy(detail: &str) -> Ended {
-    (ErrorCode::Busy, detail.into())
-}
-
-fn server_ends() -> Ended {
-    (ErrorCode::ShuttingDown, "the server ends".into())
-}
-
-fn explain(reason: EndReason) -> Ended {
-    match reason {
-        EndReason::Superseded => {
-            (ErrorCode::Superseded, "the same identity has joined from another place".into())
-        }
-        EndReason::Busy => busy("more waits for you than you take"),
-        EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
-    }
 }

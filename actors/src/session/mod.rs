@@ -3,6 +3,7 @@
 mod buffers;
 mod callback;
 mod core;
+mod ended;
 mod flow;
 mod interface;
 mod runs;

@@ -8,7 +8,7 @@ use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::protocol::{Envelope, ErrorCode, decode_envelope};
 
 use super::buffers::Incoming;
-use super::core::{Ended, blame};
+use super::ended::{Ended, blame};
 use super::transmissions::Transmissions;
 use crate::commands::router::Run;
 use crate::commands::store::Frames;
