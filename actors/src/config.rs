@@ -157,7 +157,7 @@ impl Default for PeerLimits {
     fn default() -> Self {
         // One address has at most a quarter of everything, so that it takes several machines to fill the server.
         Self {
-            mail_bytes: Quota { per_sender: 256 << 20, per_address: 4 << 30, in_all: 16 << 30 },
+            mail_bytes: Quota { per_sender: 64 << 20, per_address: 4 << 30, in_all: 16 << 30 },
             mail_bytes_per_recipient: 256 << 20,
             mail_rate: 8 << 20,
             mail_lifetime: Duration::from_secs(30 * 24 * 60 * 60),

@@ -126,7 +126,7 @@ pub(super) struct ServerOptions {
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "4G")]
     pub(super) mail_bytes_per_address: Setting<u64>,
     /// Store at most this many bytes of mail of one sender
-    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
+    #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "64M")]
     pub(super) mail_bytes_per_sender: Setting<u64>,
     /// Store at most this many bytes of mail for one recipient
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
