@@ -284,9 +284,11 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
     drop(meet(&honest, "honest", [200; 16]));
     drop(lonely);
     let start = Instant::now();
-    loop {
-        let mut end = flooder.splice("flooder", [201; 16], Side::Sender);
-        let mut other = flooder.splice("flooder", [201; 16], Side::Receiver);
+    for attempt in 0_u128.. {
+        // A transfer of its own each time: an end of the attempt before may still be there.
+        let transfer = (u128::MAX - attempt).to_le_bytes();
+        let mut end = flooder.splice("flooder", transfer, Side::Sender);
+        let mut other = flooder.splice("flooder", transfer, Side::Receiver);
         if matches!(other.next_message(), ToPeer::Spliced) {
             assert_eq!(end.next_message(), ToPeer::Spliced);
             break;

@@ -102,7 +102,10 @@ fn only_users_who_prove_who_they_are_see_the_site() {
         for _ in 0..5 {
             assert_eq!(connection.get("/list/", &[&ada]).status, 200);
         }
-        assert_eq!(checked(admin), before, "the poller says who it is");
+        // A connection follows its packets to the poller of another processor, which checks the password once for itself.
+        let pollers = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let more = checked(admin) - before;
+        assert!(more < pollers.min(5), "the poller says who it is; {more} more checks");
         known.push(connection);
     }
     // Browsers send a CORS preflight without credentials.
