@@ -1,8 +1,6 @@
 //! What the engine knows of another peer, and the messages on their way to it.
 
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Values, ValuesMut};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -13,9 +11,8 @@ use wire::signal::Complaint;
 use wire::{Digest, Fingerprint, PeerName};
 
 use super::guard::Budget;
-use super::interface::Loaded;
-use super::pace::{Backoff, Credit, jittered};
-use crate::peer::records::{ContactRecord, LateRecord, OutboxRecord, Write};
+use super::pace::{Backoff, Credit, Spacing, jittered};
+use crate::peer::records::{ContactRecord, LateRecord, OutboxRecord};
 
 /// How long a receipt may take. Then the oldest message without one is sent again: it or its receipt was lost.
 const RECEIPT_WAIT: Duration = Duration::from_secs(2);
@@ -116,7 +113,7 @@ pub(super) struct Contact {
     /// Mail of it that came too late for its key and has not come again.
     pub(super) late: Option<LateRecord>,
     /// When the server was last asked for a newer card than an expired one.
-    pub(super) asked_for_newer_at: Option<Instant>,
+    pub(super) asked_for_newer: Spacing,
     /// Another identity key than the pinned one, which was shown for this name.
     pub(super) distrusted: Option<Fingerprint>,
     /// Conversations whose receipt the server has refused, or that wait for a valid card. They are due again after the pause.
@@ -129,9 +126,9 @@ pub(super) struct Contact {
     /// When the server is asked again for the card.
     pub(super) lookup_again_at: Option<Instant>,
     /// When a message was last sent again because a receipt could not be read.
-    heard_again_at: Option<Instant>,
+    heard_again: Spacing,
     /// When the openings were last sent again because the other peer seems to have lost them.
-    reopened_at: Option<Instant>,
+    reopened: Spacing,
     /// Nothing is sent during this pause.
     pub(super) pause: Backoff,
     /// How many messages may be sent before the server accepts one.
@@ -145,7 +142,7 @@ pub(super) struct Contact {
 }
 
 impl Contact {
-    fn new(name: PeerName) -> Self {
+    pub(super) fn new(name: PeerName) -> Self {
         let record = ContactRecord {
             name,
             card: None,
@@ -157,7 +154,7 @@ impl Contact {
         Self::from_record(record)
     }
 
-    fn from_record(record: ContactRecord) -> Self {
+    pub(super) fn from_record(record: ContactRecord) -> Self {
         Self {
             // A card that no longer reads is asked for again.
             card: record.card.and_then(|bytes| Card::from_bytes(&bytes).ok()),
@@ -175,15 +172,15 @@ impl Contact {
             complained: BTreeMap::new(),
             complaints_due: BTreeMap::new(),
             late: None,
-            asked_for_newer_at: None,
+            asked_for_newer: Spacing::default(),
             distrusted: None,
             receipts_refused: BTreeSet::new(),
             is_present: false,
             receipt_due: None,
             missing: Missing::Nothing,
             lookup_again_at: None,
-            heard_again_at: None,
-            reopened_at: None,
+            heard_again: Spacing::default(),
+            reopened: Spacing::default(),
             pause: Backoff::default(),
             acceptance: Credit::default(),
             reception: Credit::default(),
@@ -197,7 +194,7 @@ impl Contact {
         self.lookup == Lookup::Unknown && self.card.is_none()
     }
 
-    fn record(&self) -> ContactRecord {
+    pub(super) fn record(&self) -> ContactRecord {
         ContactRecord {
             name: self.name.clone(),
             card: self.card.as_ref().map(|card| card.as_bytes().to_vec()),
@@ -246,7 +243,7 @@ impl Contact {
     pub(super) fn reconnected(&mut self, server: &ServerId) {
         (self.lookup, self.lookup_again_at) = (Lookup::NotAsked, None);
         self.distrusted = None;
-        self.asked_for_newer_at = None;
+        self.asked_for_newer = Spacing::default();
         self.opened_here.clear();
         (self.is_present, self.receipt_due, self.missing) = (false, None, Missing::Nothing);
         self.acceptance.try_one();
@@ -346,8 +343,7 @@ impl Contact {
     /// A signal could not be read, because its conversation is not known here. If it was a receipt, the other peer repeats
     /// it, and the opening before it, when the oldest message comes again.
     pub(super) fn hear_again(&mut self, now: Instant) {
-        if self.heard_again_at.is_none_or(|at| now.saturating_duration_since(at) >= HEAR_AGAIN_EVERY) {
-            self.heard_again_at = Some(now);
+        if self.heard_again.is_due(now, HEAR_AGAIN_EVERY) {
             self.send_oldest_again();
         }
     }
@@ -355,8 +351,7 @@ impl Contact {
     /// The other peer may have lost the openings of this peer's conversations: they are sent again before what is sent
     /// next.
     pub(super) fn reopen(&mut self, now: Instant) {
-        if self.reopened_at.is_none_or(|at| now.saturating_duration_since(at) >= REOPEN_EVERY) {
-            self.reopened_at = Some(now);
+        if self.reopened.is_due(now, REOPEN_EVERY) {
             self.opened_here.clear();
         }
     }
@@ -423,84 +418,8 @@ impl Contact {
     }
 }
 
-/// All other peers, by folded name.
-#[derive(Default)]
-pub(super) struct Contacts(BTreeMap<PeerName, Contact>);
-
-impl Contacts {
-    pub(super) fn load(loaded: &mut Loaded) -> Self {
-        let records = std::mem::take(&mut loaded.contacts);
-        let mut contacts =
-            Self(records.into_iter().map(|r| (r.name.folded(), Contact::from_record(r))).collect());
-        for (id, record) in std::mem::take(&mut loaded.outgoing) {
-            if let Some(contact) = contacts.get_mut(&record.to) {
-                contact.openings.insert(id, (record.first_number, record.opening));
-            }
-        }
-        // A contact is written in the same transaction as the first message to it, so it is there.
-        for ((name, number), record) in std::mem::take(&mut loaded.outbox) {
-            if let Some(contact) = contacts.of_folded(&name) {
-                let mut message = Unacked::from_record(&record);
-                // After a complaint the opening is dropped, and each message is sealed again when it is its turn.
-                message.sealed = message.sealed.filter(|s| contact.openings.contains_key(&s.conversation));
-                contact.unacked.insert(number, message);
-            }
-        }
-        for ((name, number), server) in &loaded.stored {
-            let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
-            if let Some(message) = message {
-                // What is to be sealed again is not what the server has stored.
-                message.stored_at = message.sealed.map(|_| *server);
-            }
-        }
-        for (name, late) in &loaded.late {
-            if let Some(contact) = contacts.of_folded(name) {
-                contact.late = Some(*late);
-            }
-        }
-        contacts
-    }
-
-    fn of_folded(&mut self, name: &str) -> Option<&mut Contact> {
-        self.0.get_mut(&name.parse::<PeerName>().ok()?)
-    }
-
-    pub(super) fn get(&self, name: &PeerName) -> Option<&Contact> {
-        self.0.get(&name.folded())
-    }
-
-    pub(super) fn get_mut(&mut self, name: &PeerName) -> Option<&mut Contact> {
-        self.0.get_mut(&name.folded())
-    }
-
-    /// The contact of a name; a new one if the name is not known.
-    pub(super) fn of(&mut self, name: &PeerName) -> &mut Contact {
-        self.0.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
-    }
-
-    /// The contacts after a folded name, in the order of their folded names.
-    pub(super) fn after(&self, name: Bound<&PeerName>) -> impl Iterator<Item = &Contact> {
-        self.0.range((name, Bound::Unbounded)).map(|(_, contact)| contact)
-    }
-
-    pub(super) fn iter(&self) -> Values<'_, PeerName, Contact> {
-        self.0.values()
-    }
-
-    pub(super) fn iter_mut(&mut self) -> ValuesMut<'_, PeerName, Contact> {
-        self.0.values_mut()
-    }
-
-    /// The records that have changed since the last call.
-    pub(super) fn changes(&mut self) -> impl Iterator<Item = Write> {
-        self.iter_mut().filter_map(|contact| {
-            std::mem::take(&mut contact.is_changed).then(|| Write::Contact(contact.record()))
-        })
-    }
-}
-
 impl Unacked {
-    fn from_record(record: &OutboxRecord) -> Self {
+    pub(super) fn from_record(record: &OutboxRecord) -> Self {
         let sealed = record.sealed.as_ref().map(|s| Place {
             conversation: s.conversation,
             place: s.place,

@@ -9,7 +9,8 @@ use wire::{Digest, PeerName};
 
 use super::Engine;
 use super::contact::Contact;
-use super::contact::Contacts;
+use super::contacts::Contacts;
+use super::pace::Spacing;
 use crate::peer::event::Event;
 
 /// Openings of one sender. With `--rekey 1` each message has one.
@@ -67,7 +68,7 @@ pub(super) struct Guard {
     /// The same in the order in which they came.
     refused_order: VecDeque<Digest>,
     put_off: u64,
-    said_at: Option<Instant>,
+    said: Spacing,
 }
 
 impl Guard {
@@ -143,10 +144,9 @@ impl Engine {
     fn put_off(&mut self, from: &PeerName) {
         let now = self.local.now.instant;
         self.guard.put_off += 1;
-        if self.guard.said_at.is_some_and(|at| now.saturating_duration_since(at) < SAY_EVERY) {
+        if !self.guard.said.is_due(now, SAY_EVERY) {
             return;
         }
-        self.guard.said_at = Some(now);
         let count = std::mem::take(&mut self.guard.put_off);
         self.local.emit(&Event::error(format!(
             "{count} conversation(s) were put off, the last of {from}: more are opened than this peer takes; mail of peers that \

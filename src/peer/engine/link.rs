@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::conversation::ConversationId;
 use wire::frame;
@@ -139,10 +140,17 @@ impl Link {
         (before < self.received).then_some(self.received)
     }
 
-    /// Messages have a receipt: it does not matter any more what the server says of them.
+    /// Asks soon who is there, because messages wait for a peer that is away.
+    fn ping_soon(&mut self, now: Instant, rng: &mut StdRng) {
+        self.ping_at = self.ping_at.min(now + jittered(PING_WHILE_AWAY, rng));
+    }
+
+    /// Messages have a receipt: it does not matter any more what the server says of them. `numbers` are in order.
     pub(super) fn forget(&mut self, to: &PeerName, numbers: &[u64]) {
         let is_done = |sent: &Sent| {
-            sent.parcel.kind == Kind::Message && sent.to == *to && numbers.contains(&sent.parcel.number)
+            sent.parcel.kind == Kind::Message
+                && sent.to == *to
+                && numbers.binary_search(&sent.parcel.number).is_ok()
         };
         self.relayed.retain(|_, sent| !is_done(sent));
         let freed = self.in_flight.extract_if(.., |_, sent| is_done(sent)).map(|(_, sent)| sent.bytes);
@@ -248,8 +256,7 @@ impl Engine {
             // The receipt may take days. What may be sent meanwhile is limited by the server.
             contact.reception.grow();
             if contact.message_stored() {
-                let next = self.local.now.instant + jittered(PING_WHILE_AWAY, &mut self.local.rng);
-                link.ping_at = link.ping_at.min(next);
+                link.ping_soon(self.local.now.instant, &mut self.local.rng);
             }
         }
         let mut is_news = true;
@@ -288,7 +295,7 @@ impl Engine {
             self.local.records.write(Write::Stored(contact.name.clone(), number, link.server));
             // It came back because its recipient has left.
             contact.is_present = false;
-            link.ping_at = link.ping_at.min(self.local.now.instant + PING_WHILE_AWAY);
+            link.ping_soon(self.local.now.instant, &mut self.local.rng);
         } else {
             contact.unsent.insert(number);
         }

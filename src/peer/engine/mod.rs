@@ -9,6 +9,7 @@ mod cards;
 mod commands;
 mod connection;
 mod contact;
+mod contacts;
 mod conversations;
 mod fetch;
 mod guard;
@@ -38,7 +39,7 @@ use wire::conversation::ConversationId;
 use wire::keys::Purpose;
 use wire::protocol::{ServerId, ToServer, join_proof_text};
 
-use contact::Contacts;
+use contacts::Contacts;
 use conversations::Conversations;
 use fetch::Fetches;
 use guard::Guard;

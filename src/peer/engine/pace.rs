@@ -19,6 +19,26 @@ pub(super) fn jittered(time: Duration, rng: &mut StdRng) -> Duration {
     time.mul_f64(rng.random_range(0.75..1.25))
 }
 
+/// When something was last done that is done at most once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Spacing(Option<Instant>);
+
+impl Spacing {
+    /// Whether it may be done now, which then counts as done: it never was, or at least `every` ago.
+    pub(super) fn is_due(&mut self, now: Instant, every: Duration) -> bool {
+        let is_due = self.0.is_none_or(|at| now.saturating_duration_since(at) >= every);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+
+    /// Whether it was never done.
+    pub(super) fn is_unused(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// The pause after something has failed.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
@@ -123,6 +143,17 @@ mod tests {
         assert_eq!(backoff.failed(now + FORGIVEN_AFTER, &mut rng), 1);
         backoff.end();
         assert_eq!(backoff.until(now), None);
+    }
+
+    #[test]
+    fn what_is_spaced_is_due_once_in_its_time() {
+        let (mut spacing, start, every) = (Spacing::default(), Instant::now(), Duration::from_secs(1));
+        assert!(spacing.is_unused());
+        assert!(spacing.is_due(start, every), "it was never done");
+        assert!(!spacing.is_unused());
+        assert!(!spacing.is_due(start + every / 2, every));
+        assert!(spacing.is_due(start + every, every));
+        assert!(!spacing.is_due(start + every, every), "it counts as done");
     }
 
     #[test]

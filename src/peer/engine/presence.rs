@@ -51,14 +51,9 @@ impl Engine {
     fn missed(&mut self) -> Vec<PeerName> {
         let last = self.last_missed.take();
         let after = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let missed = self.contacts.after(after).filter(|contact| contact.is_missed());
-        let mut names: Vec<PeerName> = missed.take(PING_NAMES_MAX).map(|c| c.name.clone()).collect();
-        if last.is_some() && names.len() < PING_NAMES_MAX {
-            let rest = self.contacts.iter().filter(|contact| contact.is_missed());
-            let rest = rest.take_while(|contact| Some(contact.name.folded()) <= last);
-            let room = PING_NAMES_MAX - names.len();
-            names.extend(rest.take(room).map(|contact| contact.name.clone()));
-        }
+        let before = self.contacts.iter().take_while(|contact| Some(contact.name.folded()) <= last);
+        let missed = self.contacts.after(after).chain(before).filter(|contact| contact.is_missed());
+        let names: Vec<PeerName> = missed.take(PING_NAMES_MAX).map(|contact| contact.name.clone()).collect();
         self.last_missed = names.last().map(PeerName::folded);
         names
     }

@@ -67,13 +67,12 @@ impl Local {
     /// Asks the server for another card if the known one has expired, and says that messages wait for it.
     fn ask_for_newer_card(&mut self, contact: &mut Contact) {
         let Some(Err(bad)) = contact.card.as_ref().map(|card| card.term.check(self.now.unix)) else { return };
-        let asked_at = contact.asked_for_newer_at;
-        if asked_at.is_some_and(|at| self.now.instant.saturating_duration_since(at) < NEWER_CARD_EVERY) {
+        let is_first = contact.asked_for_newer.is_unused();
+        if !contact.asked_for_newer.is_due(self.now.instant, NEWER_CARD_EVERY) {
             return;
         }
-        contact.asked_for_newer_at = Some(self.now.instant);
         self.say(&ToServer::Lookup { name: contact.name.clone() });
-        if asked_at.is_none() && !contact.unacked.is_empty() {
+        if is_first && !contact.unacked.is_empty() {
             let to = contact.name.clone();
             let reason = format!("{bad}; messages go when {to} joins with a new card");
             self.emit(&Event::Waiting { to, reason });

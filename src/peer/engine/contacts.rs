@@ -1,0 +1,86 @@
+//! All other peers that the engine knows.
+
+use std::collections::btree_map::{BTreeMap, Values, ValuesMut};
+use std::ops::Bound;
+
+use wire::PeerName;
+
+use super::contact::{Contact, Unacked};
+use super::interface::Loaded;
+use crate::peer::records::Write;
+
+/// All other peers, by folded name.
+#[derive(Default)]
+pub(super) struct Contacts(BTreeMap<PeerName, Contact>);
+
+impl Contacts {
+    pub(super) fn load(loaded: &mut Loaded) -> Self {
+        let records = std::mem::take(&mut loaded.contacts);
+        let mut contacts =
+            Self(records.into_iter().map(|r| (r.name.folded(), Contact::from_record(r))).collect());
+        for (id, record) in std::mem::take(&mut loaded.outgoing) {
+            if let Some(contact) = contacts.get_mut(&record.to) {
+                contact.openings.insert(id, (record.first_number, record.opening));
+            }
+        }
+        // A contact is written in the same transaction as the first message to it, so it is there.
+        for ((name, number), record) in std::mem::take(&mut loaded.outbox) {
+            if let Some(contact) = contacts.of_folded(&name) {
+                let mut message = Unacked::from_record(&record);
+                // After a complaint the opening is dropped, and each message is sealed again when it is its turn.
+                message.sealed = message.sealed.filter(|s| contact.openings.contains_key(&s.conversation));
+                contact.unacked.insert(number, message);
+            }
+        }
+        for ((name, number), server) in &loaded.stored {
+            let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
+            if let Some(message) = message {
+                // What is to be sealed again is not what the server has stored.
+                message.stored_at = message.sealed.map(|_| *server);
+            }
+        }
+        for (name, late) in &loaded.late {
+            if let Some(contact) = contacts.of_folded(name) {
+                contact.late = Some(*late);
+            }
+        }
+        contacts
+    }
+
+    fn of_folded(&mut self, name: &str) -> Option<&mut Contact> {
+        self.0.get_mut(&name.parse::<PeerName>().ok()?)
+    }
+
+    pub(super) fn get(&self, name: &PeerName) -> Option<&Contact> {
+        self.0.get(&name.folded())
+    }
+
+    pub(super) fn get_mut(&mut self, name: &PeerName) -> Option<&mut Contact> {
+        self.0.get_mut(&name.folded())
+    }
+
+    /// The contact of a name; a new one if the name is not known.
+    pub(super) fn of(&mut self, name: &PeerName) -> &mut Contact {
+        self.0.entry(name.folded()).or_insert_with(|| Contact::new(name.clone()))
+    }
+
+    /// The contacts after a folded name, in the order of their folded names.
+    pub(super) fn after(&self, name: Bound<&PeerName>) -> impl Iterator<Item = &Contact> {
+        self.0.range((name, Bound::Unbounded)).map(|(_, contact)| contact)
+    }
+
+    pub(super) fn iter(&self) -> Values<'_, PeerName, Contact> {
+        self.0.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> ValuesMut<'_, PeerName, Contact> {
+        self.0.values_mut()
+    }
+
+    /// The records that have changed since the last call.
+    pub(super) fn changes(&mut self) -> impl Iterator<Item = Write> {
+        self.iter_mut().filter_map(|contact| {
+            std::mem::take(&mut contact.is_changed).then(|| Write::Contact(contact.record()))
+        })
+    }
+}
