@@ -1,0 +1,167 @@
+//! Names, who has joined under them, and who is told of it.
+
+use super::*;
+
+#[test]
+fn a_name_has_one_owner_whatever_the_case() {
+    let mut world = World::new();
+    world.join(0);
+    let (reply, pending) = reply();
+    let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
+    world.handle(Command::Join { session: 99, card, network: network(2), token: TOKEN, port, reply });
+    let answer = pending.wait(SOON).expect("it is answered at once");
+    assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
+}
+
+#[test]
+fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
+    let amounts = vec![(sender("a"), Amount { envelopes: 2, bytes: 20 })];
+    let mailbox = store::MailboxSize { name: name("b"), amounts, end: 2 };
+    let inventory = Inventory {
+        cards: vec![("b".parse().expect("a good name"), b"not a card".to_vec())],
+        mailboxes: vec![mailbox],
+        ..Inventory::default()
+    };
+    let mut world = World::new();
+    world.router = Router::new(PeerLimits::default(), inventory, world.store.clone(), Deaf);
+    for card in [card_of("B"), card_of_another("b")] {
+        let (reply, pending) = reply();
+        let port = FakePort::default();
+        world.handle(Command::Join {
+            session: 9,
+            card: Box::new(card),
+            network: network(2),
+            token: TOKEN,
+            port,
+            reply,
+        });
+        assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
+    }
+    // Its mail still comes behind what is there, and a message that cannot be stored does not free the name.
+    world.join(0);
+    world.send(0, 1, 1);
+    let mail: Vec<_> = world.store.0.borrow().mail.keys().cloned().collect();
+    assert_eq!(mail, [("b".to_owned(), 2)]);
+    let (reply, pending) = reply();
+    let card = Box::new(card_of_another("B"));
+    world.handle(Command::Join {
+        session: 10,
+        card,
+        network: network(2),
+        token: TOKEN,
+        port: FakePort::default(),
+        reply,
+    });
+    assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
+}
+
+#[test]
+fn the_newest_join_takes_over() {
+    let mut world = World::new();
+    world.join(0);
+    let first = world.peers[0].session.as_ref().expect("it has joined").port.clone();
+    world.join(0);
+    assert_eq!(first.0.borrow().ended, Some(EndReason::Superseded));
+}
+
+#[test]
+fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (by, port) = (joint.member, joint.port.clone());
+    let name: PeerName = "B".parse().expect("a good name");
+    world.handle(Command::From(by, MemberCommand::Lookup(name.clone())));
+    assert_eq!(port.0.borrow_mut().mailbox.pop_front(), Some(SessionCommand::Unknown(name)));
+    world.join(1);
+    let shown = port.0.borrow_mut().mailbox.pop_front();
+    assert!(matches!(shown, Some(SessionCommand::Card(_))), "{shown:?}");
+}
+
+#[test]
+fn a_pong_names_the_peers_that_are_connected() {
+    let mut world = World::new();
+    world.join(0);
+    world.join(1);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (by, port) = (joint.member, joint.port.clone());
+    let name = |name: &str| -> PeerName { name.parse().expect("a good name") };
+    let names = vec![name("b"), name("C"), name("never-seen")];
+    let ping = |id| Command::From(by, MemberCommand::Ping { id, names: names.clone() });
+    world.handle(ping(7));
+    let answer = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(answer, Some(SessionCommand::Pong { id: 7, present: vec![name("b")] }));
+    world.leave(1);
+    world.handle(ping(8));
+    let answer = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(answer, Some(SessionCommand::Pong { id: 8, present: vec![] }));
+}
+
+#[test]
+fn requests_are_of_the_moment() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (from, port) = (joint.member, joint.port.clone());
+    let frames = one(Bytes::from_static(b"request"));
+    let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, frames };
+    world.handle(Command::From(from, MemberCommand::Route(vec![run])));
+    let outcome = Outcome::Refused(Refusal::Absent);
+    let told = port.0.borrow_mut().mailbox.pop_front();
+    assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: 1, outcome }));
+    assert!(world.store.0.borrow().mail.is_empty());
+}
+
+#[test]
+fn requests_to_made_up_names_leave_nothing_behind() {
+    let mut world = World::new();
+    world.join(0);
+    let joint = world.peers[0].session.as_ref().expect("it has joined");
+    let (from, port) = (joint.member, joint.port.clone());
+    let route = |world: &mut World, first: u64, kept: bool| {
+        let to = format!("made-up-{first}").parse().expect("a good name");
+        let run = Run { to, kept, first, frames: one(Bytes::from_static(b"x")) };
+        world.handle(Command::From(from, MemberCommand::Route(vec![run])));
+        let told = port.0.borrow_mut().mailbox.pop_front();
+        told.map(|command| match command {
+            SessionCommand::Routed { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        })
+    };
+    for first in 0..20_000 {
+        assert_eq!(route(&mut world, first, false), Some(Outcome::Refused(Refusal::Absent)));
+    }
+    assert_eq!(route(&mut world, 20_000, true), None, "mail for somebody new goes to the store");
+    world.complete(1);
+    assert_eq!(world.store.0.borrow().mail.len(), 1);
+}
+
+#[test]
+fn who_is_known_is_kept_in_order_and_shared_until_something_changes() {
+    let mut world = World::new();
+    let who = |world: &mut World| {
+        let (reply, pending) = reply();
+        world.handle(Command::Who(reply));
+        pending.wait(SOON).expect("it is answered at once")
+    };
+    let told = |known: &[KnownPeer]| -> Vec<(String, bool)> {
+        known.iter().map(|peer| (peer.name.to_string(), peer.online)).collect()
+    };
+    assert!(who(&mut world).is_empty());
+    for at in [2, 0, 1] {
+        world.join(at);
+    }
+    world.leave(0);
+    let first = who(&mut world);
+    assert_eq!(told(&first), [("B".into(), true), ("C".into(), true), ("A".into(), false)]);
+    assert!(Arc::ptr_eq(&first, &who(&mut world)), "asking again makes no new list");
+    world.leave(1);
+    world.join(0);
+    assert_eq!(told(&who(&mut world)), [("A".into(), true), ("C".into(), true), ("B".into(), false)]);
+    // Superseded by a newer session of the same peer.
+    world.join(2);
+    assert_eq!(told(&who(&mut world)), [("A".into(), true), ("C".into(), true), ("B".into(), false)]);
+    // Somebody who is only written to is not known.
+    world.send(0, 1, 1);
+    assert_eq!(who(&mut world).len(), 3);
+}
