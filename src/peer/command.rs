@@ -69,7 +69,7 @@ pub enum Command {
         /// Its identity key.
         fingerprint: Fingerprint,
     },
-    /// Looks at nothing of a peer any more, or does again.
+    /// Ignores everything that a peer sends, or accepts it again.
     Block {
         /// The peer.
         name: PeerName,

@@ -21,7 +21,7 @@ pub(super) const HELP: &str = "\
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory
 /trust NAME FINGERPRINT   accept a peer's new identity key
-/block NAME               look at nothing of a peer any more; /unblock NAME undoes it
+/block NAME               ignore what a peer sends; /unblock NAME undoes it
 /card                     print your contact card
 /history [NAME]           list the messages of the past
 /outbox                   list the messages that have no receipt yet

@@ -262,7 +262,7 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
         Answer::Blocked { name, is_blocked: true } => {
-            write!(out, "{name} is blocked: nothing that comes from there is looked at until you unblock it")
+            write!(out, "{name} is blocked: what it sends is ignored until you unblock it")
         }
         Answer::Blocked { name, is_blocked: false } => write!(out, "{name} is not blocked any more"),
         Answer::History(HistoryRecord { with, direction, number, written_at, text, delivered, .. }) => {

@@ -137,12 +137,12 @@ pub(super) enum Sub {
         /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
-    /// Look at nothing of a peer any more; its messages stay with it
+    /// Ignore everything that a peer sends; its new messages stay queued on its own disk
     Block {
         /// The peer
         name: PeerName,
     },
-    /// Look at what comes from a peer again
+    /// Accept again what a blocked peer sends
     Unblock {
         /// The peer
         name: PeerName,

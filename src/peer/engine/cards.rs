@@ -165,8 +165,8 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// Looks at nothing of a peer any more, or does again. What it has opened is forgotten: if it is heard again, it opens new
-    /// conversations.
+    /// Ignores everything that a peer sends, or accepts it again. The conversations that it has opened are forgotten, so it opens
+    /// new ones once it is unblocked.
     pub(super) fn block(&mut self, client: ClientId, name: &PeerName, is_blocked: bool) {
         let contact = self.contacts.of(name);
         (contact.is_blocked, contact.is_changed) = (is_blocked, true);

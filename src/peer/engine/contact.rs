@@ -137,7 +137,7 @@ pub(super) struct Contact {
     pub(super) reception: Credit,
     /// How many conversations it may open.
     pub(super) openings_budget: Budget,
-    /// Nothing of it is looked at.
+    /// The user has blocked it: what it sends is ignored.
     pub(super) is_blocked: bool,
 }
 

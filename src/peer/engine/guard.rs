@@ -1,6 +1,8 @@
-//! What others may cost this peer. Each opening of a conversation costs it operations with RSA keys and room on its disk, so
-//! openings are limited by time: for each sender, and for all strangers together, so that nobody gains by taking another
-//! name. What is over a limit is put off: its sender still has it, and sends it again.
+//! Limits for the conversations that other peers open.
+//!
+//! Each opening costs RSA operations and room on the disk, so openings are limited by rate: for each sender, and for all strangers
+//! together, because a new name is free. An opening over a limit is dropped without an answer. Nothing is lost: its sender
+//! still has the messages, and sends them again.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -149,8 +151,8 @@ impl Engine {
         }
         let count = std::mem::take(&mut self.guard.put_off);
         self.local.emit(&Event::error(format!(
-            "{count} conversation(s) were put off, the last of {from}: more are opened than this peer takes; mail of peers that \
-             you have written to goes first, and `block NAME` ends those of one peer"
+            "{count} new conversation(s) were put off, most recently one of {from}, because too many are being opened; peers that \
+             you have written to go first; `block NAME` ignores a peer"
         )));
     }
 }

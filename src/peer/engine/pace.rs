@@ -1,5 +1,7 @@
-//! How soon, and how much of it, something is sent again. Whatever others do, and however often, what it makes this peer
-//! send is limited here by time: so that nobody can make it flood a server, and nothing stays stuck.
+//! When to send something again, and how much of it.
+//!
+//! Other peers and the server cause this peer to send: they complain, refuse, or do not answer. If it reacted at once each time,
+//! they could make it flood the server. If it gave up, messages would stay stuck. So each reaction comes after a pause.
 
 use std::time::{Duration, Instant};
 
