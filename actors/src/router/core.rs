@@ -1,8 +1,9 @@
 //! The Router's state and decisions.
 //!
-//! A recipient is *live* while nothing of theirs is on disk or on its way there: then envelopes go straight to their
-//! session. Otherwise envelopes go to the store behind what is there already, and the Router fetches from it in order
-//! until it has caught up. So each recipient sees the envelopes of each sender in the order in which they were sent.
+//! A recipient is *live* if it is connected and none of its mail is on disk or on its way there. Envelopes for a live
+//! recipient go directly to its session. All others go to the store, behind the mail that is there already, and the
+//! Router fetches from the store in order until the recipient has caught up. So each recipient gets the envelopes of
+//! each sender in the order in which they were sent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,22 +29,23 @@ use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort}
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Pending, Reply, reply};
 
-/// One name that nobody has joined under.
+/// The usage that a name counts while nobody has joined under it.
 pub(super) const NAME: Usage = Usage { mail_bytes: 0, names: 1 };
-/// Most commands that wait for a session whose mailbox is full. A session that lets more come together is ended.
+/// The maximum number of commands that wait for a session whose mailbox is full. With more, the session is ended.
 const OWED_MAX: usize = 32_768;
 
-/// The Router without its thread; `P` is where commands for a session go, `S` the store, `I` the Index.
+/// The Router without its thread. `P` sends commands to a session, `S` to the store, and `I` reports presence to the
+/// Index.
 pub struct Router<P, S, I> {
     pub(super) table: Table<P>,
     pub(super) limits: PeerLimits,
     pub(super) ledger: Ledger,
-    /// Bytes that are on their way to the disk.
+    /// Bytes that were given to the store and are not confirmed yet.
     pub(super) storing_bytes: u64,
-    /// Whose mailbox is to be fetched as soon as the store has room.
+    /// Peers whose mailbox must be fetched when the store has room for the command.
     pub(super) unfetched: Vec<PeerKey>,
     pub(super) sweep: Sweep,
-    /// The time of the command at hand.
+    /// The wall-clock time at which the current command is handled.
     pub(super) now: SystemTime,
     pub(super) store: S,
     pub(super) counts: Arc<PeerCounts>,
@@ -81,7 +83,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
 }
 
 impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
-    /// A router that knows what is on disk.
+    /// Creates a Router with the names, cards and mailboxes that are on disk.
     pub fn new(limits: PeerLimits, inventory: Inventory, store: S, index: I) -> Self {
         let splices = Splices::new(limits.transfers, limits.transfer_rate);
         let newcomers = Newcomers::new(limits.new_names_per_hour);
@@ -122,7 +124,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         router
     }
 
-    /// What it counts.
+    /// The counters for the metrics.
     pub fn counts(&self) -> &Arc<PeerCounts> {
         &self.counts
     }
@@ -140,7 +142,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    /// Tries again what the Index or the store had no room for. False if some of it still has none.
+    /// Retries what the mailboxes of the Index and the store had no room for. Returns false if some of it must be
+    /// retried again.
     pub fn catch_up(&mut self) -> bool {
         for key in std::mem::take(&mut self.unfetched) {
             self.fetch(key);
@@ -187,7 +190,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Ok(Joined { peer: key, written })
     }
 
-    /// Whoever joined has given up waiting, so its session will not part either.
+    /// Undoes a join whose session has stopped waiting for the answer. That session sends neither `Leave` nor
+    /// `HandBack`, so nothing may wait for them.
     fn join_undone(&mut self, key: PeerKey) {
         self.end_presence(key, EndReason::Left);
         let peer = self.table.peer(key);
@@ -204,7 +208,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Ok(written)
     }
 
-    /// The place of a name that somebody uses, and the limit if it is a new name and there are too many.
+    /// Finds the entry of a name, or makes one that is charged to the peer `by`, unless a limit is reached.
     fn find_or_note(&mut self, name: &PeerName, by: PeerKey) -> Result<PeerKey, Refusal> {
         if let Some(key) = self.table.find(name.as_str()) {
             return Ok(key);
@@ -236,7 +240,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     }
 
     fn route(&mut self, from: Member, runs: Vec<Run>) {
-        // What becomes of runs that follow one another is usually the same: said once.
+        // Consecutive runs usually have the same outcome, so they are reported together.
         let mut said: Option<(u64, u64, Outcome)> = None;
         for run in runs {
             let (first, count) = (run.first, run.frames.count());
@@ -263,7 +267,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    /// Hands a run on and says what became of it; `None` when that is known only once the store has written it.
+    /// Relays or stores a run and returns the outcome. `None` means that the store reports the outcome later.
     fn route_run(&mut self, from: Member, run: Run) -> Option<Outcome> {
         let key = match self.find_or_note(&run.to, from.peer) {
             Ok(key) => key,
@@ -285,7 +289,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Some(Outcome::Refused(refusal))
     }
 
-    /// Hands envelopes to the session of their recipient, if it is live and has room; gives them back otherwise.
+    /// Gives envelopes to the session of their recipient. Returns them if the recipient is not live or its mailbox is
+    /// full.
     pub(super) fn relay(
         &mut self,
         key: PeerKey,
@@ -313,7 +318,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    /// Puts a command into a session's mailbox, or keeps it until there is room.
+    /// Puts a command into a session's mailbox. If the mailbox is full, keeps the command until there is room.
     pub(super) fn tell(&mut self, member: Member, command: SessionCommand) {
         let Some(presence) = self.table.peer(member.peer).present(member.session) else {
             return;
@@ -350,14 +355,15 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    /// Ends all presences: the server ends.
+    /// Ends the sessions of all peers, because the server shuts down.
     pub fn end(&mut self) {
         for key in self.table.keys() {
             self.end_presence(key, EndReason::Left);
         }
     }
 
-    /// Closes a session's port. What is in its mailbox, and what is owed to it, comes back or is in the store.
+    /// Closes a session's port. No mail is lost: the session hands back the envelopes in its mailbox, and what could
+    /// not be put into the mailbox is in the store.
     pub(super) fn end_presence(&mut self, key: PeerKey, reason: EndReason) {
         let Some(presence) = self.table.take_presence(key) else {
             return;
@@ -397,7 +403,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         self.tell(by, SessionCommand::Unwatched(name, reason));
     }
 
-    /// Has a session told of new cards. False if it is told of too many others.
+    /// Subscribes a session to new cards of a peer. Returns false if it watches the maximum number of peers.
     fn watch(&mut self, by: Member, key: PeerKey) -> bool {
         let watched_names = self.limits.watched_names;
         let Some(presence) = self.table.peer(by.peer).present(by.session) else { return true };

@@ -1,7 +1,7 @@
-//! What senders have the Router keep: stored mail, and names that nobody has joined under.
+//! What the server keeps for each sender: stored mail, and names that nobody has joined under.
 //!
-//! Both are limited three times: for each sender, for each network, and in all. So one sender, or one machine with many
-//! names, fills its own share and not that of others.
+//! Both have three limits: for each sender, for each network, and in all. So one sender, or one machine with many
+//! names, can only fill its own share.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,16 +14,16 @@ use crate::commands::network::Network;
 use crate::commands::store::{Amount, Sender};
 use crate::config::{PeerLimits, Quota};
 
-/// What an envelope counts beside its bytes: about what the store and the Router need for it. So the limits of bytes also
-/// limit the number of envelopes.
+/// An envelope counts this much more than its size, about what the store and the Router need for it. So the limits in
+/// bytes also limit the number of envelopes.
 const ENVELOPE_BYTES: u64 = 1 << 10;
 
-/// How many bytes of a quota mail takes up.
+/// The bytes that mail counts against a quota.
 pub(super) fn cost(amount: Amount) -> u64 {
     amount.bytes + amount.envelopes * ENVELOPE_BYTES
 }
 
-/// What is kept for somebody.
+/// What is kept for one sender, one network, or all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     /// See [`cost`].
@@ -47,7 +47,7 @@ impl SubAssign for Usage {
     }
 }
 
-/// All that is kept, by whom it is kept for.
+/// The usage of each sender, each network, and in all. Those without usage have no entry.
 #[derive(Debug)]
 pub(super) struct Ledger {
     mail: Quota,
@@ -69,24 +69,24 @@ impl Ledger {
         }
     }
 
-    /// What is kept in all.
+    /// The usage in all.
     pub(super) fn all(&self) -> Usage {
         self.all
     }
 
-    /// Whether a sender may have so much more mail stored.
+    /// Checks whether a sender may store this much more mail.
     pub(super) fn admit_mail(&self, sender: &Sender, bytes: u64) -> Result<(), Refusal> {
         let refusals = [Refusal::SenderFull, Refusal::AddressFull, Refusal::ServerFull];
         self.admit(sender, self.mail, bytes, |usage| usage.mail_bytes, refusals)
     }
 
-    /// Whether the Router may note another name for a sender.
+    /// Checks whether a sender may use one more name that nobody has joined under.
     pub(super) fn admit_name(&self, sender: &Sender) -> Result<(), Refusal> {
         let refusals = [Refusal::SenderNames, Refusal::AddressNames, Refusal::ServerNames];
         self.admit(sender, self.names, 1, |usage| usage.names, refusals)
     }
 
-    /// The narrowest limit is looked at first, because the sender can do most about it.
+    /// The sender's own limit is checked first, because the sender can do most about it.
     fn admit(
         &self,
         sender: &Sender,
@@ -103,14 +103,14 @@ impl Ledger {
         full.map_or(Ok(()), |(_, refusal)| Err(refusal))
     }
 
-    /// Counts something for a sender, whether it is over its limits or not.
+    /// Adds usage without checking the limits.
     pub(super) fn charge(&mut self, sender: &Sender, usage: Usage) {
         self.all += usage;
         *self.senders.entry(sender.name.clone()).or_default() += usage;
         *self.networks.entry(sender.network).or_default() += usage;
     }
 
-    /// Counts it no more.
+    /// Subtracts usage.
     pub(super) fn release(&mut self, sender: &Sender, usage: Usage) {
         self.all -= usage;
         release_one(&mut self.senders, &sender.name, usage);
@@ -155,6 +155,6 @@ mod tests {
         ledger.release(&a, mail(3));
         assert_eq!(ledger.admit_mail(&a, 3), Ok(()));
         ledger.release(&b, mail(2));
-        assert!(ledger.senders.is_empty() && ledger.networks.is_empty(), "who uses nothing costs nothing");
+        assert!(ledger.senders.is_empty() && ledger.networks.is_empty(), "without usage there is no entry");
     }
 }

@@ -1,4 +1,4 @@
-//! Mail of peers that are away or behind: what goes to the store, what comes from it, and what has been there for too long.
+//! Stored mail: writing it, fetching it for its recipient, and dropping it when it is too old.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -15,24 +15,26 @@ use crate::commands::store::{
 };
 use crate::runtime::Now;
 
-/// Most bytes on their way to the store: beyond it the disk is slower than the network, and senders are told `busy`.
+/// The maximum of bytes that the store has not confirmed. With more, the disk is slower than the network, and senders
+/// get `busy`.
 const STORING_BYTES_MAX: u64 = 64 << 20;
-/// The session that notices come from: the server itself, which is not told what became of them.
+/// The session id of notices that the server itself sends. No session has it, so their outcome is reported to nobody.
 const SERVER_SESSION: SessionId = 0;
-/// How often mail that is too old is looked for: this often in its lifetime, within the two bounds.
+/// The server looks for mail that is too old this many times in the lifetime of mail, with pauses within the two
+/// bounds.
 const SWEEPS_IN_LIFETIME: u32 = 64;
 const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
 const SWEEP_EVERY_MAX: Duration = Duration::from_secs(60 * 60);
-/// The pause between two parts of one search, for the mail that is to be written.
+/// The pause between two parts of one search, so that the store can write new mail.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// The search for mail that is too old.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// When the next part is due; none while one is under way, or if there is no mail.
+    /// When the next part is due. `None` before the first search.
     due: Option<Instant>,
     is_under_way: bool,
-    /// Where the next part begins.
+    /// Where the next part begins; `None` for the start.
     from: Option<(PeerName, Ordinal)>,
 }
 
@@ -87,7 +89,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    /// Has mail stored, unless a limit is reached.
+    /// Stores mail, unless a limit is reached.
     pub(super) fn put(&mut self, key: PeerKey, frames: Frames, origin: Origin) -> Result<(), Refusal> {
         let amount = frames.amount();
         let peer = self.table.peer(key);
@@ -107,7 +109,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         Ok(())
     }
 
-    /// Has mail stored that was accepted before, so it is not refused for want of room.
+    /// Stores mail that was accepted before. The limits do not apply to it.
     fn put_accepted(&mut self, key: PeerKey, first: Ordinal, frames: Frames, origin: Origin) {
         let (amount, sender) = (frames.amount(), self.table.peer(origin.peer).sender());
         let put = self.put_command(key, first, frames, origin);
@@ -141,7 +143,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         peer.stored_end = peer.stored_end.max(end);
     }
 
-    /// Mail is not in the store any more, or has not got there.
+    /// Subtracts mail that is no longer in the store, or could not be written.
     fn discount(&mut self, name: &PeerName, amounts: &[(Sender, Amount)]) {
         for (sender, amount) in amounts {
             self.ledger.release(sender, mail(cost(*amount)));
@@ -153,7 +155,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         self.forget_if_unused(key);
     }
 
-    /// Asks the store for what a present peer has not been handed yet, if it is time to.
+    /// Fetches the stored mail that a connected peer has not been sent yet, if its session can take it now.
     pub(super) fn fetch(&mut self, key: PeerKey) {
         let peer = self.table.peer(key);
         let Some((session, places)) = peer.not_handed() else { return };
@@ -162,7 +164,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         let asked = self.store.offer(store::Command::Fetch { name, peer: key, session, places });
         match (asked, self.table.peer(key).presence()) {
             (Ok(()), Some(presence)) => presence.fetching = Some(end),
-            // The store is busy: tried again by `catch_up`.
+            // The store is busy; `catch_up` retries.
             _ => self.unfetched.push(key),
         }
     }
@@ -175,7 +177,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             return;
         };
         let Some((mail, next)) = found else {
-            // It stays on disk. The peer joins again, and then it is tried again.
+            // The mail stays on disk. The session is ended so that the peer joins again, which fetches the mail again.
             return self.end_presence(key, EndReason::Busy);
         };
         presence.handed = next.unwrap_or(end);
@@ -190,7 +192,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     pub(super) fn taken(&mut self, by: Member, before: Ordinal) {
         let name = self.table.peer(by.peer).folded.clone();
         if self.store.offer(store::Command::Forget { name, places: 0..before }).is_err() {
-            // They are dropped with the next that are taken, or handed over once more and recognised by the recipient.
+            // The next acknowledgement drops these envelopes too. If there is none, they are sent again, and the
+            // recipient recognises them.
             tracing::debug!(target: "router", "the store is busy; taken mail is dropped later");
         }
     }
@@ -209,7 +212,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         (self.limits.mail_lifetime / SWEEPS_IN_LIFETIME).clamp(SWEEP_EVERY_MIN, SWEEP_EVERY_MAX)
     }
 
-    /// Has mail that is too old looked for, if it is time to. Says when it will be.
+    /// Starts the next part of the search for old mail if it is due. Returns when to call again; `None` if the
+    /// completion of a part comes first, or there is no mail.
     pub fn sweep(&mut self, now: Now) -> Option<Instant> {
         if self.sweep.is_under_way || self.ledger.all().mail_bytes == 0 {
             return None;
@@ -227,13 +231,13 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         (!self.sweep.is_under_way).then_some(now.instant + SWEEP_PAUSE)
     }
 
-    /// Tells the sender of mail that is too old, and drops it. The store gets the notice first: after a crash in between, the
-    /// sender is told twice instead of not at all.
+    /// Notifies the sender of mail that is too old, and drops the mail. The store gets the notice first: after a crash
+    /// in between, the sender is notified twice instead of never.
     fn expire(&mut self, overdue: Overdue) {
         let Overdue { name, places, sender, notice } = overdue;
         tracing::info!(
             target: "router", to = %name, from = %sender.name, envelopes = places.end - places.start,
-            "mail was not taken in time and is dropped"
+            "mail was not acknowledged in time and is dropped"
         );
         self.counts.expired.add(places.end - places.start);
         if let Some(notice) = notice

@@ -1,7 +1,7 @@
-//! The Router: who is present, names and cards, routes, who waits for whom.
+//! The Router: names and their owners, cards, who is connected, routing, and who waits for whom.
 //!
-//! Everything that reaches a peer through this server passes here once, as a run of envelopes whose bytes nobody looks
-//! into. `core` decides, without threads, sockets or a clock; `shell` owns the thread.
+//! All envelopes pass through the Router once. It does not read their contents. `core` decides, without threads,
+//! sockets or a clock; `shell` has the thread.
 
 mod core;
 mod ledger;

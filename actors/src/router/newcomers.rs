@@ -1,5 +1,5 @@
-//! How many names are joined under for the first time from one address in an hour: a key makes as many names as it likes, and
-//! a name stays for good.
+//! Limits how many new names may join from one address in an hour. One key can claim any number of names, and a name is
+//! kept for good, so without a limit one machine could take them all.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use crate::commands::network::Network;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// From so many addresses on, those that have their whole share again are forgotten now and then.
+/// With this many addresses, those whose full share is available again are removed.
 const NETWORKS_MIN: usize = 1024;
 
-/// What each address has used of its share.
+/// What each address has used of its share: a token bucket for each, kept as the time at which it is full again.
 #[derive(Debug)]
 pub(super) struct Newcomers {
-    /// What one name costs: the time until the share grows by one.
+    /// The time after which one more name is allowed.
     cost: Duration,
-    /// When an address has its whole share again.
+    /// When the full share of an address is available again.
     whole_at: HashMap<Network, Instant>,
     forget_at: usize,
 }
@@ -25,7 +25,7 @@ impl Newcomers {
         Self { cost: HOUR / per_hour.max(1), whole_at: HashMap::new(), forget_at: NETWORKS_MIN }
     }
 
-    /// Counts a new name. False if the address has used up its share.
+    /// Counts a new name. Returns false if the address has used up its share.
     pub(super) fn admit(&mut self, now: Instant, network: Network) -> bool {
         if self.whole_at.len() >= self.forget_at {
             self.whole_at.retain(|_, whole_at| *whole_at > now);
@@ -61,7 +61,7 @@ mod tests {
         assert!(newcomers.admit(quarter, network(1)));
         assert!(!newcomers.admit(quarter, network(1)));
         let later = start + 3 * HOUR;
-        assert!((0..4).all(|_| newcomers.admit(later, network(1))), "what is not used is not saved up");
+        assert!((0..4).all(|_| newcomers.admit(later, network(1))), "an unused share does not accumulate");
         assert!(!newcomers.admit(later, network(1)));
     }
 

@@ -1,4 +1,4 @@
-//! How the Router tells the Index who is there without ever waiting for it.
+//! How the Router reports to the Index who is connected, without ever waiting for it.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use wire::PeerName;
 use crate::commands::index::{IndexHandle, Presence};
 use crate::runtime::Unsent;
 
-/// Tells presence, and holds what the full mailbox of the Index did not take: the newest for each peer, so never more
-/// than one entry a peer. Whoever owns it calls [`PresenceOutbox::flush`] again until that says that all is told.
+/// Reports presence. While the mailbox of the Index is full, it keeps the newest report for each peer, so at most one
+/// entry a peer. The owner must call [`PresenceOutbox::flush`] until it returns true.
 #[derive(Debug)]
 pub(crate) struct PresenceOutbox {
     index: IndexHandle,
@@ -16,23 +16,22 @@ pub(crate) struct PresenceOutbox {
 }
 
 impl PresenceOutbox {
-    /// An outbox with nothing in it.
     pub(crate) fn new(index: IndexHandle) -> Self {
         let waiting = BTreeMap::new();
         Self { index, waiting }
     }
 
-    /// Tells or keeps. What was still waiting for the same peer is forgotten: only the newest counts.
+    /// Sends a report, or keeps it if there is no room. It replaces a report that is kept for the same peer.
     pub(crate) fn tell(&mut self, presence: Presence) {
         self.waiting.insert(presence.peer.folded(), presence);
         self.flush();
     }
 
-    /// Tells as much of what waits as there is room for. Returns whether all is told.
+    /// Sends as many of the kept reports as there is room for. Returns whether all are sent.
     pub(crate) fn flush(&mut self) -> bool {
         while let Some((key, presence)) = self.waiting.pop_first() {
             match self.index.presence(presence) {
-                // When the Index has ended, so does the server, and nobody will ask.
+                // The Index ends only when the server does, and then nobody needs the report.
                 Ok(()) | Err(Unsent::Closed(_)) => {}
                 Err(Unsent::Full(presence)) => {
                     self.waiting.insert(key, presence);

@@ -15,12 +15,13 @@ use crate::commands::store::{Inventory, StoreHandle};
 use crate::config::PeerLimits;
 use crate::runtime::{Address, Answers, Mailbox, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Room for commands: a batch from each of a thousand sessions. Sessions wait, and stop reading, while it is full.
+/// A batch of commands from each of a thousand sessions. While the mailbox is full, sessions wait and stop reading
+/// their sockets.
 const MAILBOX_COMMANDS: usize = 1024;
-/// How long to leave the Index or the store alone when its mailbox was full.
+/// The pause before a retry when the mailbox of the Index or the store was full.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// The Router's mailbox, which has to be there before the store: the store tells the Router what it has done.
+/// The Router's mailbox. It is made before the store, because the store sends its completions to it.
 pub struct RouterMailbox {
     address: Address<Command>,
     mailbox: Mailbox<Command>,
@@ -30,15 +31,15 @@ pub struct RouterMailbox {
 impl Default for RouterMailbox {
     fn default() -> Self {
         let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
-        // Without a bound, so that the store never waits for the Router, which may wait for the store. There is at most one
-        // answer for each command to the store.
+        // This lane is unbounded, because the Router may wait for the store, so the store must never wait for the
+        // Router. It holds at most one completion for each command to the store.
         let completed = mailbox.answers(None);
         Self { address, mailbox, completed }
     }
 }
 
 impl RouterMailbox {
-    /// Where the store says what it has done.
+    /// Where the store sends its completions.
     pub fn completed(&self) -> Answers<Command> {
         self.completed.clone()
     }
@@ -54,10 +55,9 @@ impl PresencePort for PresenceOutbox {
     }
 }
 
-/// Starts the Router over what is on disk.
+/// Starts the Router with what is on disk.
 ///
-/// # Errors
-/// When the system gives no thread.
+/// If the thread cannot be started.
 pub fn start(
     RouterMailbox { address, mailbox, completed: _ }: RouterMailbox,
     limits: PeerLimits,

@@ -1,5 +1,5 @@
-//! Transfers of files through the server: the two connections find each other here. They are those of members, and a member
-//! and an address have only so many, because each has a session thread and a socket.
+//! File transfers through the server. The two connections of a transfer meet here. Only members may use them, and their
+//! number is limited for each member and address, because each needs a session thread and a socket.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -22,12 +22,12 @@ struct Waiting {
     since: Instant,
 }
 
-/// An end that waits or whose transfer is carried.
+/// One end of a transfer, from its arrival to the end of the transfer.
 struct Open {
     member: PeerKey,
     network: Network,
     transfer: TransferId,
-    /// The other end, if this end's session carries the bytes of both.
+    /// The session of the other end, if this end's session copies the bytes in both directions.
     carries: Option<SessionId>,
 }
 
@@ -37,7 +37,7 @@ struct Member {
     pace: Arc<Pace>,
 }
 
-/// All ends.
+/// All ends of transfers.
 pub(super) struct Splices {
     quota: Quota,
     rate: u64,
@@ -48,13 +48,13 @@ pub(super) struct Splices {
 }
 
 impl Splices {
-    /// So many ends, and so many bytes a second for each member that sends.
+    /// `quota` limits the number of ends, and `rate` is how many bytes a second each member may send.
     pub(super) fn new(quota: Quota, rate: u64) -> Self {
         let (waiting, open, members) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { quota, rate, waiting, open, members, networks: HashMap::new() }
     }
 
-    /// An end of a member comes.
+    /// Registers an end. Answers both ends if the other one waits already; otherwise this end waits.
     pub(super) fn meet(
         &mut self,
         now: Instant,
@@ -77,7 +77,7 @@ impl Splices {
         let Some(first) = first else { return self.wait(now, end, reply) };
         let sender = if end.side == Side::Sender { Some(member) } else { self.member_of(first.session) };
         let pace = sender.and_then(|sender| self.members.get(&sender)).map(|member| Arc::clone(&member.pace));
-        // The first end is not known if it has just given up, and then it does not take the answer.
+        // The first end may have given up. Then it is not in the table, and does not take the answer either.
         let pace = pace.unwrap_or_else(|| Arc::new(Pace::new(self.rate, now)));
         match first.reply.try_answer(Partner::Here(stream, pace)) {
             Ok(()) => {
@@ -86,12 +86,12 @@ impl Splices {
                 }
                 reply.answer(Partner::CarriesOn);
             }
-            // The first end has given up; this one waits instead.
+            // The first end has given up, so this one waits instead.
             Err(_) => self.wait(now, end, reply),
         }
     }
 
-    /// The end of a session is no more, and with it the one that it carries.
+    /// Removes the end of a session, and the other end if the session copied its bytes.
     pub(super) fn end(&mut self, session: SessionId) {
         let Some(Open { member, network, transfer, carries }) = self.open.remove(&session) else { return };
         if self.waiting.get(&transfer).is_some_and(|waiting| waiting.session == session) {

@@ -1,4 +1,4 @@
-//! The names that the Router knows: whose they are, who is here, and what waits for them.
+//! The table of names: their owners, who is connected, and what waits for them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -16,12 +16,12 @@ use crate::commands::router::{Member, PeerKey};
 use crate::commands::session::{SessionCommand, SessionId};
 use crate::commands::store::{Ordinal, Sender};
 
-/// Most names in all; each costs about 2 KB of memory.
+/// No new name can be joined under while the table has this many. Each costs about 2 KB of memory.
 const PEERS_MAX: usize = 1_000_000;
-/// Most peers in the answer to "who".
+/// The maximum number of peers in the answer to `Who`.
 const KNOWN_MAX: usize = 10_000;
 
-/// Whose a name is.
+/// The owner of a name.
 #[derive(Debug)]
 pub(super) enum Owner {
     /// Nobody has joined under it.
@@ -30,10 +30,10 @@ pub(super) enum Owner {
     Unreadable,
     /// The holder of a key.
     Known {
-        /// As it travels.
+        /// Its encoded form.
         card: Bytes,
         fingerprint: Fingerprint,
-        /// The card is on the disk; until it is, every join writes it.
+        /// Whether the card is on disk. Until it is, each join writes it.
         is_written: bool,
     },
 }
@@ -52,19 +52,19 @@ impl Owner {
     }
 }
 
-/// A session of a peer that is here.
+/// The session of a connected peer.
 pub(super) struct Presence<P> {
     pub(super) session: SessionId,
-    /// What other connections of the peer prove that they are its with.
+    /// Other connections of the peer send this to prove whose they are.
     pub(super) token: Token,
     pub(super) port: P,
-    /// The mailbox refused a command; nothing more is tried until the session says that it has room.
+    /// The mailbox refused a command. Nothing more is sent until the session reports that it has room (`Drained`).
     pub(super) full: bool,
-    /// What could not be put into the mailbox.
+    /// Commands that the mailbox had no room for.
     pub(super) owed: VecDeque<SessionCommand>,
-    /// All stored before this place has been handed over.
+    /// All stored mail before this place has been given to the session.
     pub(super) handed: Ordinal,
-    /// While a fetch is under way: what had been stored when it was asked for.
+    /// The end of the places that are being fetched; `None` if no fetch is under way.
     pub(super) fetching: Option<Ordinal>,
     pub(super) watching: Vec<PeerKey>,
 }
@@ -76,26 +76,26 @@ impl<P> Presence<P> {
     }
 }
 
-/// What is known of one name.
+/// One name.
 pub(super) struct Peer<P> {
-    /// As its owner writes it.
+    /// As its owner spells it.
     name: PeerName,
     pub(super) folded: PeerName,
     owner: Owner,
     presence: Option<Presence<P>>,
-    /// Sessions that have left or were superseded and have not yet handed back what was not taken.
+    /// How many sessions of this name have ended and have not handed back their unacknowledged envelopes yet.
     pub(super) parting: u32,
     /// The place of the next envelope.
     pub(super) next: Ordinal,
     /// The place after the last one in the store.
     pub(super) stored_end: Ordinal,
-    /// What the mail in the store takes up of a quota; see [`super::ledger::cost`].
+    /// What its stored mail counts against a quota; see [`super::ledger::cost`].
     pub(super) mail_bytes: u64,
-    /// From where it was last connected.
+    /// The network of its latest connection.
     pub(super) network: Network,
-    /// For whom the Router has noted this name, as long as nobody has joined under it.
+    /// The sender to whom this name is charged while nobody has joined under it.
     noted_for: Option<Sender>,
-    /// Who wants to see the card when it changes.
+    /// The sessions that get each new card of this peer.
     pub(super) watchers: Vec<Member>,
 }
 
@@ -124,12 +124,12 @@ impl<P> Peer<P> {
         &self.owner
     }
 
-    /// As whose its mail is counted.
+    /// As the sender of mail.
     pub(super) fn sender(&self) -> Sender {
         Sender { name: self.folded.clone(), network: self.network }
     }
 
-    /// The store has written the card, or has failed to.
+    /// Notes whether the store has written the card.
     pub(super) fn set_written(&mut self, written: bool) {
         if let Owner::Known { is_written, .. } = &mut self.owner {
             *is_written = written;
@@ -145,7 +145,7 @@ impl<P> Peer<P> {
         self.presence().filter(|presence| presence.session == session)
     }
 
-    /// Whether an envelope may go straight to the session.
+    /// Whether an envelope may go directly to the session.
     pub(super) fn is_live(&self) -> bool {
         self.parting == 0
             && self.presence.as_ref().is_some_and(|p| {
@@ -153,7 +153,8 @@ impl<P> Peer<P> {
             })
     }
 
-    /// The stored envelopes that the peer's session is to be handed next, if it is time to.
+    /// The places of the stored mail that the session gets next. `None` if there are none, or the session cannot take
+    /// them now.
     pub(super) fn not_handed(&self) -> Option<(SessionId, Range<Ordinal>)> {
         let presence = self.presence.as_ref()?;
         let is_ready =
@@ -172,12 +173,13 @@ impl<P> Peer<P> {
 pub(super) struct Table<P> {
     by_name: HashMap<Box<str>, PeerKey>,
     peers: Vec<Peer<P>>,
-    /// Places in `peers` that nobody has any more.
+    /// Unused places in `peers`.
     vacant: Vec<PeerKey>,
-    /// Those with a known owner in the order in which they are told: who is here first, then by name. Kept in order all the
-    /// time, because putting a million names in order would hold up all messages.
+    /// The names with a known owner, in the order of the answer to `Who`: connected ones first, then by name. The order
+    /// is maintained all the time, because sorting a million names would delay all messages.
     listed: BTreeSet<(bool, PeerName, PeerKey)>,
-    /// The last answer to "who", until something changes: those who ask share it, so that asking costs the Router nothing.
+    /// The last answer to `Who`, until something changes. All askers share it, so that asking often does not load the
+    /// Router.
     known: Option<Arc<[KnownPeer]>>,
 }
 
@@ -210,18 +212,18 @@ impl<P> Table<P> {
         self.by_name.get(std::str::from_utf8(folded).ok()?).copied()
     }
 
-    /// The place of a name from the store, without a limit.
+    /// Finds the entry of a name, or makes one without a limit.
     pub(super) fn find_or_insert(&mut self, name: &PeerName) -> PeerKey {
         self.find(name.as_str()).unwrap_or_else(|| self.insert(name.clone()))
     }
 
-    /// The place of a name that somebody joins under; none if there are too many names.
+    /// Finds the entry of a name that somebody joins under, or makes one. `None` if there are too many names.
     pub(super) fn find_or_admit(&mut self, name: &PeerName) -> Option<PeerKey> {
         let found = self.find(name.as_str());
         found.or_else(|| (self.by_name.len() < PEERS_MAX).then(|| self.insert(name.clone())))
     }
 
-    /// The place of a name that nobody has joined under, noted for a sender.
+    /// Makes an entry for a name that nobody has joined under, charged to `sender`.
     pub(super) fn note(&mut self, name: &PeerName, sender: Sender) -> PeerKey {
         let key = self.find_or_insert(name);
         self.peer(key).noted_for = Some(sender);
@@ -242,7 +244,7 @@ impl<P> Table<P> {
         key
     }
 
-    /// Gives a name to an owner, from now on. Returns for whom it was noted.
+    /// Sets the owner of a name. Returns the sender to whom the name was charged.
     pub(super) fn set_owner(&mut self, key: PeerKey, owner: Owner) -> Option<Sender> {
         self.relist(key, |peer| {
             peer.owner = owner;
@@ -250,7 +252,7 @@ impl<P> Table<P> {
         })
     }
 
-    /// A peer comes, under its name as it writes it.
+    /// Notes that a peer has joined, with the spelling of its name.
     pub(super) fn set_presence(&mut self, key: PeerKey, name: &PeerName, presence: Presence<P>) {
         self.relist(key, |peer| {
             peer.name = name.clone();
@@ -258,13 +260,13 @@ impl<P> Table<P> {
         });
     }
 
-    /// A peer goes.
+    /// Notes that a peer has left.
     pub(super) fn take_presence(&mut self, key: PeerKey) -> Option<Presence<P>> {
         self.peer(key).presence.as_ref()?;
         self.relist(key, |peer| peer.presence.take())
     }
 
-    /// Changes what the lists depend on.
+    /// Makes a change that affects `listed` and the cached answer to `Who`.
     fn relist<T>(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer<P>) -> T) -> T {
         let peer = &mut self.peers[key.0 as usize];
         let entry = |peer: &Peer<P>| (peer.presence.is_none(), peer.name.clone(), key);
@@ -279,7 +281,7 @@ impl<P> Table<P> {
         result
     }
 
-    /// Forgets a name that nobody owns, waits for or has mail for. Returns for whom it was noted.
+    /// Removes a name that nobody owns, watches or has mail for. Returns the sender to whom it was charged.
     pub(super) fn forget_if_unused(&mut self, key: PeerKey) -> Option<Sender> {
         let peer = self.peer(key);
         let is_unused =
@@ -293,7 +295,7 @@ impl<P> Table<P> {
         self.peer(key).noted_for.take()
     }
 
-    /// Who is known: the first in the order in which they are told.
+    /// The answer to `Who`: the first [`KNOWN_MAX`] names.
     pub(super) fn known(&mut self) -> Arc<[KnownPeer]> {
         let (listed, peers) = (&self.listed, &self.peers);
         let list = || {

@@ -94,7 +94,7 @@ impl Port for FakePort {
     }
 }
 
-/// A store that does everything at once and tells it when the test says so.
+/// A store that executes each command at once and delivers its completion when the test says so.
 #[derive(Default)]
 struct FakeStore {
     mail: BTreeMap<(String, Ordinal), Stored>,
@@ -194,7 +194,7 @@ fn one(frame: Bytes) -> Frames {
     Frames { lengths: vec![length], bytes: frame }
 }
 
-/// A peer as the test sees it: what it has sent, and what it has taken.
+/// A peer of the test: what it has sent and acknowledged.
 struct FakePeer {
     name: &'static str,
     session: Option<Joint>,
@@ -272,7 +272,7 @@ impl World {
         self.handle(Command::From(from, MemberCommand::Route(vec![run])));
     }
 
-    /// A session looks into its mailbox.
+    /// A session takes commands from its mailbox.
     fn read(&mut self, at: usize, most: usize) {
         let Some(joint) = &mut self.peers[at].session else {
             return;
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    /// A peer takes the first of what it was given.
+    /// A peer acknowledges the first deliveries.
     fn take(&mut self, at: usize, most: usize) {
         let peer = &mut self.peers[at];
         let Some(joint) = &mut peer.session else { return };
@@ -338,7 +338,7 @@ impl World {
         }
     }
 
-    /// Everybody joins, reads and takes until nothing is left.
+    /// All peers join, read and acknowledge until nothing is left.
     fn settle(&mut self) {
         self.store.0.borrow_mut().is_full = false;
         for zombie in std::mem::take(&mut self.zombies) {
@@ -439,7 +439,7 @@ proptest! {
                 prop_assert!(from.is_sorted(), "{} got {:?}", peer.name, from);
             }
         }
-        prop_assert!(world.store.0.borrow().mail.is_empty(), "taken mail stays in the store");
-        prop_assert_eq!(world.router.ledger.all(), Usage::default(), "what was taken is counted no more");
+        prop_assert!(world.store.0.borrow().mail.is_empty(), "acknowledged mail is still in the store");
+        prop_assert_eq!(world.router.ledger.all(), Usage::default(), "acknowledged mail is not charged");
     }
 }

@@ -1,4 +1,4 @@
-//! What senders, addresses and all together may have the Router keep, and what happens at each limit.
+//! The limits for each sender, for each address and in all.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -8,7 +8,7 @@ use crate::config::Quota;
 use crate::runtime::Pending;
 use wire::protocol::Side;
 
-/// Sends one envelope and says what became of it at once; nothing if it went to the store.
+/// Sends one envelope. Returns the outcome, or `None` if the envelope went to the store.
 fn route_one(world: &mut World, at: usize, to: &str, bytes: &'static [u8]) -> Option<Outcome> {
     let joint = world.peers[at].session.as_mut().expect("it has joined");
     let (from, port, first) = (joint.member, joint.port.clone(), joint.sent);
@@ -51,7 +51,7 @@ fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
     let full = Some(Outcome::Refused(Refusal::SenderFull));
     assert_eq!(route_one(&mut world, 0, "X", b"1"), full, "whoever it is for");
     assert_eq!(route_one(&mut world, 1, "X", b"1"), None, "others have their own share");
-    // What is delivered makes room, also if the store forgets only a part of it.
+    // Delivered mail makes room, even if the store forgets only a part of it.
     world.router.handle(
         Now::read(),
         Command::Completed(Completion::Forgotten {
@@ -65,7 +65,7 @@ fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
     assert_eq!(route_one(&mut world, 0, "Y", b"1"), None);
 }
 
-/// The next thing that the session of a peer is told.
+/// The next command in the mailbox of a peer's session.
 fn next_told(world: &World, at: usize) -> Option<SessionCommand> {
     let joint = world.peers[at].session.as_ref().expect("it has joined");
     joint.port.0.borrow_mut().mailbox.pop_front()
@@ -89,15 +89,15 @@ fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
     }
     let full = Some(Outcome::Refused(Refusal::SenderNames));
     assert_eq!(route_one(&mut world, 0, "W", b"1"), full);
-    assert_eq!(route_one(&mut world, 0, "B", b"1"), Some(Outcome::Relayed), "who has joined takes no place");
+    assert_eq!(route_one(&mut world, 0, "B", b"1"), Some(Outcome::Relayed), "known names are not charged");
     let unknown = |text: &str| Some(SessionCommand::Unknown(name(text)));
     let unwatched = Some(SessionCommand::Unwatched(name("W"), Refusal::SenderNames));
     assert_eq!(look_up(&mut world, 0, "W"), [unwatched.clone(), None]);
     next_told(&world, 1);
     assert_eq!(look_up(&mut world, 1, "V"), [unknown("V"), None], "others have their own places");
-    assert_eq!(look_up(&mut world, 0, "V"), [unknown("V"), None], "a place is taken up once");
+    assert_eq!(look_up(&mut world, 0, "V"), [unknown("V"), None], "a name is charged once");
 
-    // The places are still those of their sender after a restart, and free again when one of them joins.
+    // After a restart the names are still charged to their sender, and one is freed when its peer joins.
     let amounts = vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })];
     let mailboxes =
         ["c", "y", "z"].map(|text| store::MailboxSize { name: name(text), amounts: amounts.clone(), end: 1 });
@@ -120,7 +120,7 @@ fn a_session_that_watches_too_many_names_is_told() {
     assert!(matches!(look_up(&mut world, 0, "B"), [Some(SessionCommand::Card(_)), None]));
     let unwatched = Some(SessionCommand::Unwatched(name("X"), Refusal::Watching));
     assert_eq!(look_up(&mut world, 0, "X"), [unwatched, None]);
-    assert_eq!(world.router.ledger.all(), Usage::default(), "what is not watched takes no place");
+    assert_eq!(world.router.ledger.all(), Usage::default(), "a name that is not watched is not charged");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn old_mail_is_dropped_and_its_sender_is_told_now_or_when_it_joins() {
     assert_eq!(world.router.ledger.all(), Usage::default());
 }
 
-/// One end of a transfer, as the Router answers it.
+/// Sends one end of a transfer to the Router.
 fn splice(world: &mut World, end: SpliceEnd) -> Pending<Partner> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -196,7 +196,7 @@ fn only_members_transfer_files_and_have_places_of_their_own() {
     let receiver = splice(&mut world, end(5, 1, Side::Receiver, "B"));
     assert!(matches!(receiver.wait(Duration::ZERO), Ok(Partner::CarriesOn)));
     assert!(matches!(lonely[0].wait(Duration::ZERO), Ok(Partner::Here(..))));
-    // Those that end make room: the first carries the transfer, so both of its ends are free again.
+    // Ends that are closed make room: the first one carries the transfer, so both of its ends are free again.
     let full = splice(&mut world, end(6, 3, Side::Sender, "A"));
     assert_eq!(refused(&full), Some(SpliceRefused::MemberFull));
     world.handle(Command::SpliceEnded(1));

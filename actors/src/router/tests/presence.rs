@@ -1,4 +1,4 @@
-//! Names, who has joined under them, and who is told of it.
+//! The owners of names, and who is notified of what.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
         });
         assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
     }
-    // Its mail still comes behind what is there, and a message that cannot be stored does not free the name.
+    // New mail is stored behind what is there, and a message that cannot be stored does not free the name.
     world.join(0);
     world.send(0, 1, 1);
     let mail: Vec<_> = world.store.0.borrow().mail.keys().cloned().collect();
@@ -98,7 +98,7 @@ fn a_pong_names_the_peers_that_are_connected() {
 }
 
 #[test]
-fn requests_are_of_the_moment() {
+fn requests_to_absent_peers_are_refused_and_not_stored() {
     let mut world = World::new();
     world.join(0);
     let joint = world.peers[0].session.as_ref().expect("it has joined");
@@ -137,7 +137,7 @@ fn requests_to_made_up_names_leave_nothing_behind() {
 }
 
 #[test]
-fn who_is_known_is_kept_in_order_and_shared_until_something_changes() {
+fn the_answer_to_who_is_sorted_and_shared_until_something_changes() {
     let mut world = World::new();
     let who = |world: &mut World| {
         let (reply, pending) = reply();
