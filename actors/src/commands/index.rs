@@ -1,4 +1,4 @@
-//! To the Index: what peers share, and who looks for what.
+//! To the Index: what peers share, and searches.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,72 +11,74 @@ use super::network::Network;
 use super::peer_counts::Limit;
 use crate::runtime::{Address, Closed, NoAnswer, Reply, Unsent, reply};
 
-/// Most files of one peer: as many as `keyword.txt` can have pairs, since a file needs one to be found by keyword.
+/// The maximum number of files of one peer: the number of pairs in `keyword.txt`, because a file needs one to be found
+/// by keyword.
 pub const SHARE_FILES_MAX: u64 = PAIRS_MAX as u64;
 
-/// Most pairs of one peer: what `keyword.txt` can hold, because that is what a share is kept as.
+/// The maximum number of pairs of one peer: what `keyword.txt` can hold, because a share is stored in that format.
 pub const SHARE_PAIRS_MAX: u64 = PAIRS_MAX as u64;
 
-/// Most text of one peer, in bytes, counted as it will lie on disk: what `keyword.txt` can hold.
+/// The maximum size of the text of one peer as it is stored, in bytes: that of `keyword.txt`.
 pub const SHARE_TEXT_BYTES_MAX: u64 = KEYWORD_TEXT_BYTES_MAX as u64;
 
-/// Most hits in one answer: more than a person reads, and few enough to be put in order while others wait.
+/// The maximum number of hits in one answer: more than a person reads, and few enough to sort without delaying others.
 pub const HITS_MAX: u32 = 1000;
 
-/// About as many bytes as the hits of one answer may take, so that they fit into a frame of 1 MiB together with what a
-/// session adds. At least one hit is given.
+/// About how many bytes the hits of one answer take at most, so that they fit into a frame of 1 MiB together with what
+/// a session adds. An answer has at least one hit.
 pub const HITS_BYTES_MAX: usize = 512 << 10;
 
-/// What the Index can be told and asked.
+/// The commands that the Index takes.
 #[derive(Debug)]
 pub enum Command {
-    /// One part of what a peer shares. When the last part has come, it replaces all that the peer shared before.
+    /// One part of what a peer shares. The last part replaces all that the peer shared before.
     Publish {
         /// Whose share it is; the caller has verified that it is them.
         peer: PeerName,
-        /// From where it is connected.
+        /// The network of its connection.
         network: Network,
-        /// Counts from 0; part 0 starts a new share and forgets an unfinished one.
+        /// Counts from 0. Part 0 starts a new share and discards an incomplete one.
         part: u32,
         /// Whether the share is complete with this part.
         last: bool,
         /// The files of this part, each name once in the whole share.
         files: Vec<PublishedFile>,
-        /// Answered at once, for the last part once the share is on disk.
+        /// Answered at once, or for the last part when the share is on disk.
         reply: Reply<PublishAnswer>,
     },
-    /// Who has what.
+    /// Finds files.
     Search {
         /// What to look for.
         query: Query,
-        /// Most hits wanted; see [`HITS_MAX`] for what is given at most.
+        /// The maximum number of hits that the asker wants; at most [`HITS_MAX`] are returned.
         limit: u32,
         /// Decides which addresses the answer may contain.
         asker: AskerSees,
         /// Answered at once.
         reply: Reply<Found>,
     },
-    /// Who is there now.
+    /// A peer has connected, changed its address or disconnected.
     Presence(Presence),
-    /// A share is on the disk, or could not be written; it holds no more memory on its way there.
+    /// A share is on disk or could not be written, so it uses no more memory while waiting.
     Kept(Held),
 }
 
-/// How much of the budget for memory a share holds until it is on the disk.
+/// The memory that a share uses until it is on disk, in bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Held(pub(crate) u64);
 
-/// How much of a share has been taken.
+/// How much of a share has been accepted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Published {
-    /// Files in the parts so far.
+    /// The number of files so far.
     pub files: u64,
-    /// Pairs of a keyword and a file in them; a repeated pair counts once.
+    /// The number of pairs of a keyword and a file so far; a repeated pair counts once.
     pub pairs: u64,
 }
 
-/// Why a share was not taken. What the peer shared before stays as it was, except after [`PublishRefused::NotKept`].
+/// Why a share was not accepted. The previous share of the peer stays as it was, except after
+/// [`PublishRefused::NotKept`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishRefused {
     /// Parts come in order from 0.
@@ -104,7 +106,7 @@ pub enum PublishRefused {
     Repeated(FileName),
     /// More files or pairs than one peer may have.
     #[error(
-        "the server takes fewer files, or pairs of a keyword and a file, of one peer (--index-pairs-per-peer)"
+        "you share more files, or pairs of a keyword and a file, than the server allows one peer (--index-pairs-per-peer)"
     )]
     PeerFull,
     /// More files or pairs than all peers of one address may have.
@@ -115,16 +117,16 @@ pub enum PublishRefused {
     /// More files or pairs than all peers may have.
     #[error("the index of the server is full (--index-pairs)")]
     IndexFull,
-    /// Too many or too large shares wait for the disk. It passes.
+    /// Too many or too large shares are waiting for the disk. This is temporary.
     #[error("the server is busy with other shares; try again")]
     Busy,
-    /// The share is found by searches but could not be written to disk, so a restart of the server would forget it.
+    /// Searches find the share, but it could not be written to disk, so it is lost when the server restarts.
     #[error("the share could not be written to the server's disk: {0}")]
     NotKept(String),
 }
 
 impl PublishRefused {
-    /// The limit that is reached, if it is one of those that the server is told.
+    /// The configured limit that is reached, if any.
     pub(crate) fn limit(&self) -> Option<Limit> {
         match self {
             Self::PeerFull => Some(Limit::IndexPairsPerPeer),
@@ -135,51 +137,51 @@ impl PublishRefused {
     }
 }
 
-/// What a publisher is told.
+/// The answer to a publisher.
 pub type PublishAnswer = Result<Published, PublishRefused>;
 
 /// What a search has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Peers that are online come first, then in order of file name, then of peer.
+    /// Those of connected peers first; then by file name, then by peer.
     pub hits: Vec<Hit>,
-    /// How many there are in all, which may be more than `hits` holds.
+    /// How many files match, which may be more than `hits` holds.
     pub total: u64,
 }
 
-/// From where an asker was seen to connect, which decides the addresses that it is told.
+/// The address of an asker, which decides which addresses of other peers it may learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskerSees {
-    /// The far end of the asker's connection as the server sees it.
+    /// The remote address of the asker's connection.
     pub from: IpAddr,
 }
 
 impl AskerSees {
-    /// Whether the asker may be told this address: a loopback address means another machine to anybody who did not
-    /// connect over loopback, and the unspecified address means nothing to anybody.
+    /// Whether the asker may learn this address. A loopback address would mean another machine to an asker that is not
+    /// connected over loopback, and the unspecified address is never useful.
     pub fn may_be_told(&self, address: &SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         !ip.is_unspecified() && (!ip.is_loopback() || self.from.to_canonical().is_loopback())
     }
 }
 
-/// That a peer has come, moved or gone.
+/// A peer has connected, changed its address or disconnected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     /// Who.
     pub peer: PeerName,
     /// Whether it is connected.
     pub online: bool,
-    /// Where it can be reached directly, as the server has itself verified.
+    /// Where it can be dialled, as the server has verified.
     pub address: Option<SocketAddr>,
 }
 
-/// Talks to the Index. Dropping the last one ends it.
+/// The address of the Index.
 #[derive(Debug, Clone)]
 pub struct IndexHandle(pub(crate) Address<Command>);
 
 impl IndexHandle {
-    /// Sends a command, and waits while the mailbox is full. For those who wait for the answer in their own way.
+    /// Sends a command, and waits while the mailbox is full. The caller waits for the answer itself.
     ///
     /// # Errors
     /// [`Closed`] when the Index has ended.
@@ -189,8 +191,7 @@ impl IndexHandle {
 
     /// Publishes one part of a share, see [`Command::Publish`], and waits for the answer.
     ///
-    /// # Errors
-    /// [`NoAnswer`] when the Index has ended or did not answer within `timeout`; the share may still be taken then.
+    /// [`NoAnswer`] if the Index has ended or did not answer within `timeout`. The share may still be accepted later.
     pub fn publish(
         &self,
         (peer, network): (PeerName, Network),
@@ -207,8 +208,7 @@ impl IndexHandle {
 
     /// Searches, see [`Command::Search`], and waits for the answer.
     ///
-    /// # Errors
-    /// [`NoAnswer`] when the Index has ended or did not answer within `timeout`.
+    /// [`NoAnswer`] if the Index has ended or did not answer within `timeout`.
     pub fn search(
         &self,
         query: Query,
@@ -222,10 +222,9 @@ impl IndexHandle {
         pending.wait(timeout)
     }
 
-    /// Tells presence if there is room, and never waits. The Router keeps what did not fit and tells it later.
+    /// Sends presence if there is room, and never waits.
     ///
-    /// # Errors
-    /// [`Unsent`] with what was to be told.
+    /// [`Unsent`] with the presence.
     pub fn presence(&self, presence: Presence) -> Result<(), Unsent<Presence>> {
         let given_back = |command| match command {
             Command::Presence(presence) => presence,

@@ -1,4 +1,5 @@
-//! One budget of memory for what all sessions of peers hold: what was sent and not yet taken, and what waits to be sent.
+//! One memory budget for all sessions of peers: for envelopes that were sent and not acknowledged, and for data waiting
+//! to be sent.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -6,18 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::network::Network;
 
-/// How many counts there are for networks. Two networks may share one.
+/// The number of counters for networks. Two networks may share one.
 const NETWORK_COUNTS: usize = 1 << 12;
-/// The part of the budget that the sessions of one network may hold.
+/// The sessions of one network together may use this fraction of the budget.
 const NETWORK_SHARE: u64 = 4;
-/// What a session may hold if the whole budget allows it: its first buffers, or one delivery besides less than that.
+/// A session that uses no more than this, which its first buffers need, may always take more if the budget and the
+/// share of its network have room.
 const SESSION_BYTES_MIN: u64 = 64 << 10;
-/// Beyond that, all sessions share half of the budget, and one session may hold this part of what is left of that half. So
-/// each may hold less the more there are (dynamic thresholds, Choudhury and Hahne 1998), and late sessions are served, too.
+/// A session that uses more may only grow to this fraction of the unused part of half the budget. So the limit of each
+/// session falls when many sessions use much, and new sessions still get memory (dynamic thresholds, Choudhury and
+/// Hahne 1998).
 const LARGE_SHARE: u64 = 2;
 const SESSION_SHARE: u64 = 8;
 
-/// The budget. Threads share it without a lock: holding something is one step up, letting go of it one step down.
+/// The budget. Threads share it without a lock: its counters are atomic.
 #[derive(Debug)]
 pub(crate) struct Memory {
     max: u64,
@@ -32,12 +35,12 @@ impl Memory {
         Arc::new(Self { max, held: AtomicU64::new(0), by_network, hasher: RandomState::new() })
     }
 
-    /// How many bytes all sessions hold.
+    /// How many bytes all sessions use.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The account of a session from `network`.
+    /// Opens an account for a session whose peer is connected from `network`.
     pub(crate) fn account(self: &Arc<Self>, network: Network) -> Held {
         let hash = self.hasher.hash_one(network) % NETWORK_COUNTS as u64;
         let count = usize::try_from(hash).expect("it is less than the number of counts");
@@ -74,12 +77,12 @@ impl Drop for Account {
     }
 }
 
-/// What one session holds. The session and its mailbox count in it; it is given back when both are gone.
+/// The memory of one session. The session and its mailbox both count in it; it is released when both are gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Held(Arc<Account>);
 
 impl Held {
-    /// Takes so many bytes if they fit into the budget.
+    /// Reserves `bytes` if the budget has room. Returns whether it has.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         let has_room = self.0.has_room(bytes);
         if has_room {
@@ -90,31 +93,31 @@ impl Held {
         has_room
     }
 
-    /// Counts bytes that are held already.
+    /// Counts bytes that are in use already, without a check.
     pub(crate) fn add(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.0.memory.held.fetch_add(bytes, Ordering::Relaxed);
         self.0.memory.by_network[self.0.count].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts them no more.
+    /// Releases `bytes`.
     pub(crate) fn sub(&self, bytes: u64) {
         self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.0.memory.held.fetch_sub(bytes, Ordering::Relaxed);
         self.0.memory.by_network[self.0.count].fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether something did not fit since this was last taken back.
+    /// Whether a reservation failed since [`Held::forget_refused`].
     pub(crate) fn is_refused(&self) -> bool {
         self.0.is_refused.load(Ordering::Relaxed)
     }
 
-    /// Forgets that.
+    /// Resets [`Held::is_refused`].
     pub(crate) fn forget_refused(&self) {
         self.0.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the budget is used up, and this session holds more than its first buffers.
+    /// Whether the budget or the share of the network is exceeded and this session uses more than its first buffers.
     pub(crate) fn is_over(&self) -> bool {
         let memory = &*self.0.memory;
         let of_network = memory.by_network[self.0.count].load(Ordering::Relaxed);
@@ -135,7 +138,7 @@ mod tests {
         Network::of(Ipv4Addr::from_bits(n).into())
     }
 
-    /// How much a session gets that takes all that it can.
+    /// How much a session gets that reserves as much as it can.
     fn take_all(held: &Held) -> u64 {
         let mut bytes = 0;
         while held.take(4096) {

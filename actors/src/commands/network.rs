@@ -1,13 +1,13 @@
-//! By which part of an address clients are told apart.
+//! The part of an IP address by which clients are distinguished.
 
 use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Bits of an IPv6 address that name the network. Whoever has one address of a network can have all of them.
+/// The length of an IPv6 network prefix in bits. A client usually has a whole /64 and can use all addresses in it.
 const IPV6_NETWORK_BITS: u32 = 64;
 
-/// Where limits by address count a client: its IPv4 address, or its IPv6 /64 network.
+/// The key for limits by address: an IPv4 address, or an IPv6 /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network(u128);
 
@@ -23,12 +23,12 @@ impl Network {
         }
     }
 
-    /// For the disk.
+    /// The number that is stored on disk.
     pub(crate) fn to_bits(self) -> u128 {
         self.0
     }
 
-    /// From the disk.
+    /// From the number that is stored on disk.
     pub(crate) fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
@@ -37,7 +37,7 @@ impl Network {
 impl FromStr for Network {
     type Err = AddrParseError;
 
-    /// What `Display` writes, or an address of the network.
+    /// Reads what `Display` writes, or an address of the network.
     fn from_str(text: &str) -> Result<Self, AddrParseError> {
         let address = text.split_once('/').map_or(text, |(address, _)| address);
         address.parse().map(Self::of)

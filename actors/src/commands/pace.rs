@@ -1,9 +1,9 @@
-//! How fast the files of one member go through the server, all its transfers together.
+//! The rate of all file transfers of one member through the server: a token bucket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What may go at once before the rate counts.
+/// The size of the bucket, as the time that the rate needs for it.
 const BURST: Duration = Duration::from_millis(100);
 
 /// A rate that several threads share without a lock.
@@ -11,17 +11,17 @@ const BURST: Duration = Duration::from_millis(100);
 pub struct Pace {
     bytes_per_second: u64,
     start: Instant,
-    /// When all bytes so far are paid for, in nanoseconds since the start.
+    /// When the bucket is full again, in nanoseconds since `start`.
     paid_at: AtomicU64,
 }
 
 impl Pace {
-    /// A rate in bytes a second, from now on.
+    /// Creates a full bucket for a rate in bytes per second.
     pub fn new(bytes_per_second: u64, now: Instant) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), start: now, paid_at: AtomicU64::new(0) }
     }
 
-    /// Counts `bytes` that have gone now. Says how long to wait before the next ones.
+    /// Counts `bytes` that were sent now. Returns how long to wait before sending more.
     pub fn count(&self, now: Instant, bytes: u64) -> Duration {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let cost = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);

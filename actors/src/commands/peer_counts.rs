@@ -1,10 +1,10 @@
-//! What the server keeps for peers, and how often a peer has reached one of its limits, for the metrics.
+//! Counters of the metrics: what the server stores for peers, and how often peers reach limits.
 
 use wire::protocol::Refusal;
 
 use crate::metrics::Count;
 
-/// A limit that a peer can reach. The name in the metrics is that of the option.
+/// A limit that a peer can reach. Its name in the metrics is that of the option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// `--mail-bytes`
@@ -71,7 +71,7 @@ impl Limit {
         (Self::TransfersPerPeer, "transfers-per-peer"),
     ];
 
-    /// The limit that a refusal is about; none if the server is busy or the recipient absent.
+    /// The limit that a refusal is about; `None` if the server is busy or the recipient absent.
     pub fn of(refusal: Refusal) -> Option<Self> {
         Some(match refusal {
             Refusal::Busy | Refusal::Absent => return None,
@@ -87,15 +87,15 @@ impl Limit {
     }
 }
 
-/// Counts since the start, and what is kept now. The Router and sessions write them, the metrics read them.
+/// Totals since the start, and current amounts. The Router and the sessions update them; the metrics read them.
 #[derive(Debug, Default)]
 pub struct PeerCounts {
     reached: [Count; Limit::ALL.len()],
-    /// Envelopes that were dropped because nobody took them in time.
+    /// Envelopes that were dropped because they were not acknowledged in time.
     pub(crate) expired: Count,
-    /// What stored mail takes up of its limit now, in bytes.
+    /// What stored mail counts against its limit now, in bytes.
     pub(crate) mail_bytes: Count,
-    /// Names that have mail or are waited for now and that nobody has joined under.
+    /// Names that nobody has joined under and that have mail or are watched now.
     pub(crate) waiting_names: Count,
 }
 

@@ -1,4 +1,4 @@
-//! To the Router: who joins, what is to be handed on, who asks for whom.
+//! To the Router: joins, envelopes to route, and queries.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use super::session::{Delivery, SessionId, SessionPort};
 use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
 
-/// How long an end waits for the other.
+/// How long one end of a transfer waits for the other.
 pub const SPLICE_WAIT: Duration = Duration::from_secs(30);
 
-/// A peer in the Router's table; a session keeps it as a short name for the name it joined under.
+/// A peer's index in the Router's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerKey(pub(crate) u32);
 
 /// A session that has joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Member {
-    /// Who.
+    /// The peer.
     pub peer: PeerKey,
-    /// On which session.
+    /// The session.
     pub session: SessionId,
 }
 
-/// Envelopes for one recipient, one after the other as they came.
+/// Consecutive envelopes for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// For whom.
+    /// The recipient.
     pub to: PeerName,
-    /// Whether all of them are of a kind that is kept for somebody who is not there, or none.
+    /// Whether their kind is stored for an absent recipient. The same for all envelopes of a run.
     pub kept: bool,
-    /// The number of the first among the envelopes of its session, from 0.
+    /// The number of the first among all envelopes of its session, from 0.
     pub first: u64,
     /// The envelopes.
     pub frames: Frames,
@@ -49,7 +49,7 @@ pub struct Run {
 pub enum JoinRefused {
     /// The name belongs to another key.
     NameTaken,
-    /// Too many names were joined under for the first time from this address.
+    /// Too many new names have joined from this address.
     TooManyNames,
     /// The store or the table of names is full.
     Busy,
@@ -60,7 +60,7 @@ pub enum JoinRefused {
 pub struct Joined {
     /// Its place in the Router's table.
     pub peer: PeerKey,
-    /// Comes when the card is on disk; the session welcomes the peer only then.
+    /// Answered when the card is on disk. The session welcomes the peer only then.
     pub written: Option<Pending<()>>,
 }
 
@@ -69,48 +69,48 @@ pub struct Joined {
 pub enum Command<P = SessionPort> {
     /// A peer has proved its key.
     Join {
-        /// On which session.
+        /// The session.
         session: SessionId,
         /// Its card, already verified.
         card: Box<Card>,
-        /// From where it is connected.
+        /// The network of the connection.
         network: Network,
-        /// With what its other connections prove that they are its.
+        /// The secret by which its other connections prove whose they are.
         token: Token,
-        /// Where commands for the session go.
+        /// The mailbox of the session.
         port: P,
         /// Answered at once.
         reply: Reply<Result<Joined, JoinRefused>>,
     },
     /// From a session that has joined.
     From(Member, MemberCommand),
-    /// Asks who is known.
+    /// Asks for the list of known peers.
     Who(Reply<Arc<[KnownPeer]>>),
-    /// What the store has done.
+    /// A command to the store has completed.
     Completed(Completion),
-    /// One end of a transfer of a file through the server.
+    /// One end of a file transfer through the server has connected.
     Splice {
         /// Which.
         end: SpliceEnd,
-        /// The connection.
+        /// Its connection.
         stream: SpliceStream,
-        /// Answered when the other end is there.
+        /// Answered when the other end has connected, or at once if the end is refused.
         reply: Reply<Partner>,
     },
-    /// The end of this session has given up, or the transfer that it carried has ended.
+    /// This session's end has given up, or the transfer whose bytes it copied has ended.
     SpliceEnded(SessionId),
 }
 
-/// What a session that has joined tells the Router.
+/// What a joined session sends to the Router.
 #[derive(Debug)]
 pub enum MemberCommand {
-    /// Envelopes to be handed on, in the order in which they came.
+    /// Envelopes to route, in the order in which they arrived.
     Route(Vec<Run>),
-    /// There is room again after a command could not be handed over.
+    /// The session's mailbox has room again after a command was refused.
     Drained,
-    /// The peer has taken the stored envelopes before this place; the store may drop them.
+    /// The peer has acknowledged the stored envelopes before this place, so the store may drop them.
     Taken(Ordinal),
-    /// Asks for a card, now and whenever there is a newer one.
+    /// Asks for a peer's card now, and for each newer one.
     Lookup(PeerName),
     /// Asks which of these peers are connected.
     Ping {
@@ -119,20 +119,20 @@ pub enum MemberCommand {
         /// Their names.
         names: Vec<PeerName>,
     },
-    /// Where the peer can be dialled, as the server has itself tried.
+    /// The peer can be dialled at this address; the server has tried it.
     Reachable(SocketAddr),
-    /// The session ends; its port is closed, and it hands back what comes out of its mailbox.
+    /// The session ends. The Router closes its mailbox, and the session then hands back what is in it.
     Leave,
-    /// The last command of a session: what its peer has not taken, in order.
+    /// The last command of a session: the envelopes that its peer has not acknowledged, in order.
     HandBack(Vec<Delivery>),
 }
 
-/// One end of a transfer, as its connection says.
+/// One end of a transfer, as its connection has described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpliceEnd {
     /// The session of the connection.
     pub session: SessionId,
-    /// From where it is connected.
+    /// The network of the connection.
     pub network: Network,
     /// Which transfer.
     pub transfer: TransferId,
@@ -140,21 +140,21 @@ pub struct SpliceEnd {
     pub side: Side,
     /// Whose.
     pub member: PeerName,
-    /// What proves that.
+    /// The proof that the connection belongs to the member.
     pub token: Token,
 }
 
-/// A connection whose bytes are carried to another one.
+/// The connection of one end of a transfer.
 pub type SpliceStream = Arc<TcpStream>;
 
-/// What becomes of one end of a transfer.
+/// The answer to one end of a transfer.
 #[derive(Debug)]
 pub enum Partner {
-    /// The other end; this session carries the bytes, no faster than the pace of the sending member.
+    /// The connection of the other end. This session copies the bytes, no faster than the pace of the sending member.
     Here(SpliceStream, Arc<Pace>),
-    /// The other end's session carries the bytes, and has this connection.
+    /// The other end's session copies the bytes, and has this connection.
     CarriesOn,
-    /// The end is not wanted.
+    /// The end is refused.
     Refused(SpliceRefused),
 }
 
@@ -166,24 +166,24 @@ pub enum SpliceRefused {
         "only peers that have joined transfer files; name the peer and the nonce of the connection on which it has joined"
     )]
     NoMember,
-    /// The same end is already there.
-    #[error("this end of the transfer is already here")]
+    /// The same end of the transfer is connected already.
+    #[error("this end of the transfer is connected already")]
     Occupied,
-    /// The member has too many ends.
+    /// The member has too many transfers.
     #[error("you have as many transfers as the server allows one peer (--transfers-per-peer); try again")]
     MemberFull,
-    /// The address has too many ends.
+    /// The address has too many transfers.
     #[error(
         "your address has as many transfers as the server allows one address (--transfers-per-address); try again"
     )]
     AddressFull,
-    /// There are too many ends.
+    /// There are too many transfers in all.
     #[error("too many transfers (--transfers); try again")]
     ServerFull,
 }
 
 impl SpliceRefused {
-    /// The limit that is reached, if one is.
+    /// The limit that is reached, if any.
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
             Self::NoMember | Self::Occupied => None,
@@ -194,31 +194,30 @@ impl SpliceRefused {
     }
 }
 
-/// Where commands for the Router are sent.
+/// The address of the Router.
 #[derive(Debug, Clone)]
 pub struct RouterHandle {
     pub(crate) address: Address<Command>,
-    /// Which server this is, for sessions to greet peers with.
+    /// The id of this server, which sessions send to peers.
     pub server: ServerId,
-    /// What the Router and the sessions of peers count.
+    /// The counters of the Router and of the sessions of peers.
     pub counts: Arc<PeerCounts>,
 }
 
 impl RouterHandle {
-    /// Hands over a command and waits while the mailbox is full.
+    /// Sends a command, and waits while the mailbox is full.
     ///
-    /// # Errors
-    /// [`Closed`] when the server ends.
+    /// [`Closed`] if the Router has ended, which happens only when the server shuts down.
     pub fn send(&self, command: Command) -> Result<(), Closed> {
         self.address.send(command)
     }
 }
 
-/// Who is told that a peer comes, goes or can be dialled.
+/// Receives reports of who is connected and can be dialled; a test or simulation uses its own.
 pub trait PresencePort {
-    /// The peer is here (and can be dialled at `address`), or is gone.
+    /// The peer is connected (and can be dialled at `address`, if there is one), or not.
     fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>);
 
-    /// Tells what could not be told at once. False if some of it still cannot.
+    /// Sends the reports that there was no room for. Returns false if there still is none.
     fn catch_up(&mut self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! To a session of a peer that has joined.
+//! To the session of a peer that has joined.
 
 use bytes::Bytes;
 use wire::PeerName;
@@ -8,29 +8,29 @@ use super::memory::Held;
 use super::store::{Frames, Ordinal, Origin};
 use crate::runtime::{PollAddress, PollMailbox};
 
-/// Names a session; never used again while the server runs.
+/// The id of a session. It is not reused while the server runs.
 pub type SessionId = u64;
 
 /// Envelopes for the peer of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// The place of the first in the recipient's mailbox; the others follow.
+    /// The ordinal of the first one; the others follow.
     pub first: Ordinal,
-    /// Whether they are in the store, to be dropped there when they are taken.
+    /// Whether they are in the store, which drops them when they are acknowledged.
     pub is_stored: bool,
-    /// Whether they are to be put there if they are not taken.
+    /// Whether they must be stored if the peer does not acknowledge them.
     pub is_kept: bool,
-    /// Whence they came.
+    /// Where they came from.
     pub origin: Origin,
     /// The envelopes.
     pub frames: Frames,
 }
 
-/// What a delivery costs besides its bytes: so many small ones are bounded too.
+/// A delivery counts this much more than its bytes, so that the limits also bound many small ones.
 const DELIVERY_COST_BYTES: u64 = 256;
 
 impl Delivery {
-    /// What it costs in memory, in bytes.
+    /// The memory that it uses, in bytes.
     pub(crate) fn cost(&self) -> u64 {
         self.frames.bytes.len() as u64 + DELIVERY_COST_BYTES
     }
@@ -39,26 +39,26 @@ impl Delivery {
 /// Why the Router ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// The session said that it leaves.
+    /// The session has sent `Leave`, or the server shuts down.
     Left,
-    /// The same identity has joined from another place.
+    /// The same identity has joined on another connection.
     Superseded,
-    /// More waits for it than it takes.
+    /// Too many commands wait for it.
     Busy,
 }
 
-/// To a session that has joined.
+/// The commands that the session of a joined peer takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCommand {
     /// Envelopes for its peer.
     Deliver(Delivery),
-    /// What became of envelopes from its peer.
+    /// The outcome of envelopes from its peer.
     Routed {
-        /// The first of them.
+        /// The number of the first one.
         first: u64,
-        /// How many.
+        /// How many envelopes.
         count: u64,
-        /// What became of them.
+        /// Their outcome.
         outcome: Outcome,
     },
     /// A card that its peer asked for.
@@ -69,31 +69,31 @@ pub enum SessionCommand {
     Pong {
         /// The id of the ping.
         id: u32,
-        /// Which of the peers in it are connected.
+        /// The connected ones of the peers in the ping.
         present: Vec<PeerName>,
     },
-    /// The Router does not watch a name that its peer asked for, and why.
+    /// The Router cannot watch a name that its peer asked for, and why.
     Unwatched(PeerName, Refusal),
 }
 
-/// Where the Router puts commands for a session; a test puts a model there.
+/// The sending end of a session's mailbox; a test or simulation uses a model.
 pub trait Port {
-    /// Hands a command over if there is room. If there is none, the session says when there is
-    /// (`router::Command::Drained`).
+    /// Sends a command if there is room. If not, the session reports later that there is room
+    /// (`MemberCommand::Drained`).
     ///
     /// # Errors
     /// The command.
     fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand>;
 
-    /// Lets the session see that nothing more will come, and why.
+    /// Closes the mailbox, with the reason for the session.
     fn close(self, reason: EndReason);
 }
 
-/// Room for commands in a session's mailbox: at 64 KiB a read that is 4 MiB for a recipient who does not read. Beyond
-/// it what is for them goes to the store.
+/// The capacity of a session's mailbox: with 64 KiB a read this is 4 MiB for a recipient that does not read. Further
+/// envelopes go to the store.
 pub(crate) const MAILBOX_COMMANDS: usize = 64;
 
-/// The Router's end of a session's mailbox. What is in the mailbox counts as what the session holds.
+/// The Router's end of a session's mailbox. The envelopes in the mailbox count as memory of the session.
 #[derive(Debug)]
 pub struct SessionPort {
     pub(crate) address: PollAddress<SessionCommand, EndReason>,

@@ -1,4 +1,4 @@
-//! To the store, and what it says of what it has done.
+//! To the store, and its completions.
 
 use std::ops::Range;
 
@@ -11,21 +11,21 @@ use super::router::PeerKey;
 use super::session::SessionId;
 use crate::runtime::{Address, Reply, Unsent};
 
-/// A place in a mailbox. The Router gives each envelope for a recipient the next one, whether it is stored or not, so
-/// that what comes back from a broken session is put where it belongs.
+/// The place of an envelope in its recipient's mailbox. The Router gives each envelope the next place, whether it is
+/// stored or not, so that what a broken session hands back is stored where it belongs.
 pub type Ordinal = u64;
 
-/// Whose mail it is: what a sender, and all senders of a network together, may have stored is limited.
+/// The sender of stored mail. The amount of mail is limited for each sender, and for each network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sender {
-    /// Its name, folded.
+    /// Its folded name.
     pub name: PeerName,
-    /// From where it was connected.
+    /// The network of its connection when it sent the mail.
     pub network: Network,
 }
 
 impl Sender {
-    /// Stands for the sender of mail whose sender is not known: the recipient itself.
+    /// The sender of mail whose sender is unknown: the recipient itself.
     pub fn of_nobody(recipient: &PeerName) -> Self {
         Self { name: recipient.folded(), network: Network::UNKNOWN }
     }
@@ -34,7 +34,7 @@ impl Sender {
 /// An amount of mail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// How many envelopes.
+    /// The number of envelopes.
     pub envelopes: u64,
     /// Their size in bytes.
     pub bytes: u64,
@@ -47,7 +47,7 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
-/// What came from one session in one go, to be told when it is stored.
+/// The origin of consecutive envelopes, to which their outcome is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The sender.
@@ -58,22 +58,22 @@ pub struct Origin {
     pub first: u64,
 }
 
-/// Envelopes that lie one after the other, each with its frame's length in front, as they travelled.
+/// Encoded envelopes: consecutive frames, each with its length prefix, as they travel on the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frames {
-    /// The length of each frame in bytes.
+    /// The length of each frame in bytes, prefix included.
     pub lengths: Vec<u32>,
-    /// All of them.
+    /// All frames.
     pub bytes: Bytes,
 }
 
 impl Frames {
-    /// How many.
+    /// The number of envelopes.
     pub fn count(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    /// Each on its own.
+    /// Each frame.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut at = 0;
         self.lengths.iter().map(move |length| {
@@ -95,59 +95,59 @@ impl Frames {
     }
 }
 
-/// What a mailbox holds: the place of the first of each group of envelopes.
+/// The contents of a mailbox: groups of envelopes with consecutive places, each with the place of its first.
 pub type Mail = Vec<(Ordinal, Frames)>;
 
-/// To the store.
+/// The commands that the store takes.
 #[derive(Debug)]
 pub enum Command {
-    /// Keeps a card; answered once it is on disk.
+    /// Writes a card. Answered when it is on disk.
     PutCard {
-        /// Whose, in the Router's terms; comes back.
+        /// The owner; repeated in the completion.
         peer: PeerKey,
-        /// Whose, folded.
+        /// The owner's folded name.
         name: PeerName,
-        /// See [`wire::card`].
+        /// The encoded card; see [`wire::card`].
         card: Vec<u8>,
-        /// Dropped if it could not be written.
+        /// Dropped if the card could not be written.
         reply: Reply<()>,
     },
-    /// Keeps envelopes; see [`Completion::Put`].
+    /// Writes envelopes; see [`Completion::Put`].
     Put {
-        /// The recipient, folded.
+        /// The recipient's folded name.
         name: PeerName,
-        /// The place of the first; the others follow.
+        /// The place of the first envelope; the others follow.
         first: Ordinal,
-        /// What to keep.
+        /// The envelopes.
         frames: Frames,
-        /// Whose mail it is.
+        /// The sender.
         sender: Box<Sender>,
         /// When it was accepted, in seconds since 1970.
         at: u64,
-        /// Whom to tell.
+        /// Where to report the outcome.
         origin: Origin,
     },
-    /// Reads a mailbox from a place on; see [`Completion::Fetched`].
+    /// Reads envelopes from a mailbox; see [`Completion::Fetched`].
     Fetch {
-        /// The recipient, folded.
+        /// The recipient's folded name.
         name: PeerName,
-        /// The same in the Router's terms; comes back.
+        /// The same recipient; repeated in the completion.
         peer: PeerKey,
-        /// For whom; comes back.
+        /// The session that gets the envelopes; repeated in the completion.
         session: SessionId,
-        /// Which places: not those of envelopes that are put after this was asked.
+        /// The places to read. They do not include envelopes that are written after this command.
         places: Range<Ordinal>,
     },
-    /// Drops what is at some places; see [`Completion::Forgotten`].
+    /// Deletes the envelopes at some places; see [`Completion::Forgotten`].
     Forget {
-        /// The recipient, folded.
+        /// The recipient's folded name.
         name: PeerName,
-        /// Which places.
+        /// The places.
         places: Range<Ordinal>,
     },
-    /// Looks for mail that is too old, a part of all mail at a time; see [`Completion::Swept`].
+    /// Looks for mail that is too old, in a bounded part of all mail; see [`Completion::Swept`].
     Sweep {
-        /// Where the part begins: where the last one ended.
+        /// Where the part begins, which is where the last one ended; `None` for the start.
         from: Option<(PeerName, Ordinal)>,
         /// Mail that was accepted before this time is too old, in seconds since 1970.
         before: u64,
@@ -157,54 +157,53 @@ pub enum Command {
 /// Mail of one sender that is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
-    /// The recipient, folded.
+    /// The recipient's folded name.
     pub name: PeerName,
-    /// Its places.
+    /// The places of the mail.
     pub places: Range<Ordinal>,
-    /// Who sent it.
+    /// The sender.
     pub sender: Sender,
-    /// The frame that tells the sender which messages are dropped; none if there are no messages among the envelopes.
+    /// The frames that tell the sender which messages are dropped; `None` if there are no messages among the envelopes.
     pub notice: Option<Frames>,
 }
 
-/// What has become of a command.
+/// The outcome of a command.
 #[derive(Debug)]
 pub enum Completion {
-    /// A put is on disk, or could not be written.
+    /// The envelopes of a [`Command::Put`] are on disk or could not be written.
     Put {
-        /// The recipient, folded.
+        /// The recipient's folded name.
         name: PeerName,
-        /// Whom to tell.
+        /// Where to report the outcome.
         origin: Origin,
-        /// Whose mail it is.
+        /// The sender.
         sender: Sender,
-        /// How much it is.
+        /// The number and size of the envelopes.
         amount: Amount,
         /// Whether it is on disk.
         stored: bool,
     },
-    /// What was in the mailbox.
+    /// The result of a [`Command::Fetch`].
     Fetched {
         /// As in the command.
         peer: PeerKey,
         /// As in the command.
         session: SessionId,
-        /// What was found, in order: envelopes whose places follow one another lie together behind the first place. And
-        /// from where on to read next, or nothing if that was all. Nothing at all if it could not be read.
+        /// The envelopes in order, and the place to continue at if there are more. `None` if they could not be read.
         found: Option<(Mail, Option<Ordinal>)>,
     },
-    /// Mail is no longer on disk. Not told if it could not be dropped.
+    /// Mail was deleted. Not sent if that failed.
     Forgotten {
-        /// The recipient, folded.
+        /// The recipient's folded name.
         name: PeerName,
-        /// How much of whose mail it was.
+        /// The deleted amount for each sender.
         amounts: Vec<(Sender, Amount)>,
     },
-    /// A part of all mail has been looked through.
+    /// The result of a [`Command::Sweep`].
     Swept {
-        /// What is too old.
+        /// The mail that is too old.
         overdue: Vec<Overdue>,
-        /// Where the next part begins; none at the end.
+        /// Where the next part begins; `None` at the end.
         next: Option<(PeerName, Ordinal)>,
     },
     /// A card is on disk, or could not be written.
@@ -219,38 +218,37 @@ pub enum Completion {
 /// What is on disk when the server starts.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Which server this is.
+    /// The id of this server.
     pub server: ServerId,
-    /// Everybody who has ever joined, folded, with their card.
+    /// The folded names of all peers that have ever joined, and their encoded cards.
     pub cards: Vec<(PeerName, Vec<u8>)>,
     /// The mailboxes that are not empty.
     pub mailboxes: Vec<MailboxSize>,
 }
 
-/// How full a mailbox is.
+/// The size of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxSize {
-    /// The recipient, folded.
+    /// The recipient's folded name.
     pub name: PeerName,
-    /// How much of whose mail is in it, by sender.
+    /// The amount of mail of each sender.
     pub amounts: Vec<(Sender, Amount)>,
     /// The place after the last.
     pub end: Ordinal,
 }
 
-/// Where commands for the store are sent.
+/// The address of the store.
 #[derive(Debug, Clone)]
 pub struct StoreHandle(pub(crate) Address<Command>);
 
-/// What the Router puts commands into; a test puts a model there.
+/// The Router's access to the store; a test or simulation uses a model.
 pub trait StorePort {
-    /// Hands a command over if there is room.
+    /// Sends a command if there is room.
     ///
-    /// # Errors
-    /// The command, if the store has more to do than it can take on.
+    /// The command, if the mailbox of the store is full.
     fn offer(&mut self, command: Command) -> Result<(), Command>;
 
-    /// Hands a command over and waits while there is no room.
+    /// Sends a command, and waits while there is no room.
     fn send(&mut self, command: Command);
 }
 
