@@ -1,5 +1,5 @@
-//! The bytes of one connection in both directions: frames in, frames out, none copied on the way through. No socket: the
-//! shell reads into the one and writes from the other, whatever transport there is.
+//! The buffers of one connection: received frames, and frames to send. The bytes of large runs of envelopes are not
+//! copied on their way. There is no socket here: the shell reads into one buffer and writes from the other.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -8,14 +8,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
 use wire::frame::{self, BODY_BYTES_MAX, BadFrame, LENGTH_BYTES};
 
-/// First size of the read buffer: most connections are idle most of the time.
+/// The initial size of the read buffer. It is small because most connections are idle most of the time.
 const READ_BYTES_MIN: usize = 4 << 10;
-/// Size to which the read buffer grows when a connection is busy; a batch of commands carries at most this much.
+/// The size to which the read buffer grows on a busy connection, and so the maximum size of a batch of envelopes.
 const READ_BYTES_MAX: usize = 64 << 10;
-/// A new buffer is made when less than this is left in the old one, which others may still hold parts of.
+/// A new buffer is allocated when less than this is free in the old one. The old one may still be in use by envelopes.
 const READ_BYTES_LEFT_MIN: usize = 1 << 10;
 
-/// What has come from the peer.
+/// The bytes that were received from the peer.
 #[derive(Debug)]
 pub struct Incoming {
     /// All of it is initialised; the first `filled` bytes have been read.
@@ -25,39 +25,40 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// A buffer with what has been read already.
+    /// Creates a buffer with bytes that were read already.
     pub fn new(already: &[u8]) -> Self {
         let mut buffer = BytesMut::zeroed(READ_BYTES_MIN.max(already.len()));
         buffer[..already.len()].copy_from_slice(already);
         Self { buffer, filled: already.len(), read_bytes: READ_BYTES_MIN }
     }
 
-    /// How much memory it takes up.
+    /// The memory that it uses, in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.buffer.len()
     }
 
-    /// What has been read and not yet split off.
+    /// The bytes that were read and not split off yet.
     pub(super) fn received(&self) -> &[u8] {
         &self.buffer[..self.filled]
     }
 
-    /// The body of the first frame that has been read whole.
+    /// The body of the first frame; `None` if it is not complete yet.
     pub(super) fn first_frame(&self, body_bytes_max: usize) -> Result<Option<&[u8]>, BadFrame> {
         frame::split(self.received(), body_bytes_max)
     }
 
-    /// Splits off the first `count` bytes of what has been read.
+    /// Splits off the first `count` received bytes.
     pub(super) fn split(&mut self, count: usize) -> Bytes {
         debug_assert!(count <= self.filled);
         self.filled -= count;
         self.buffer.split_to(count).freeze()
     }
 
-    /// Room to read into: the frame that has begun fits, and a read is worth its system call.
+    /// The free space to read into. It is large enough for the rest of the frame that has begun, and for a read to be
+    /// worth a system call.
     pub fn room(&mut self) -> &mut [u8] {
         let begun = match self.received().first_chunk::<LENGTH_BYTES>() {
-            // Whoever looks for the frame refuses one that is longer.
+            // `first_frame` refuses a longer frame.
             Some(length) => LENGTH_BYTES + (u32::from_le_bytes(*length) as usize).min(BODY_BYTES_MAX),
             None => 0,
         };
@@ -71,7 +72,7 @@ impl Incoming {
         &mut self.buffer[self.filled..]
     }
 
-    /// So many bytes were read into the room. A full room makes the next one larger.
+    /// Notes that `count` bytes were read into the room. If that filled it, the next buffer is larger.
     pub(super) fn fill(&mut self, count: usize) {
         let room_bytes = self.buffer.len() - self.filled;
         assert!(count <= room_bytes, "no more is read than there is room for");
@@ -82,7 +83,7 @@ impl Incoming {
     }
 }
 
-/// What the peer is to be sent.
+/// The bytes to send to the peer.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     parts: VecDeque<Bytes>,
@@ -110,7 +111,7 @@ impl Outgoing {
         self.written
     }
 
-    /// The first of what waits, for one `writev(2)`. Returns how many slices were set.
+    /// Sets `slices` to the first parts to write, for one `writev(2)`. Returns how many were set.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for (slice, part) in slices.iter_mut().zip(&self.parts) {
@@ -120,7 +121,7 @@ impl Outgoing {
         count
     }
 
-    /// So many bytes were written.
+    /// Notes that `count` bytes were written.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         self.written += count as u64;

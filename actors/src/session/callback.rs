@@ -1,6 +1,7 @@
-//! Calling a peer back at the address that it is seen at, to learn whether others can dial it there.
+//! Calls a peer back, to learn whether other peers can dial it.
 //!
-//! Only bytes of ours are sent, only to the address that the peer itself comes from, and never to a privileged port.
+//! The server must not become a tool for attacks on others. So it only sends its own bytes, only dials the address from
+//! which the peer is connected, and never a privileged port.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -10,23 +11,23 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 use wire::frame::CALLBACK_PREFACE;
 
-/// How long the peer has to accept the call and to say what it heard.
+/// How long the peer has to accept the call and to repeat the challenge.
 const CALL_WAIT: Duration = Duration::from_secs(5);
-/// Ports below are services of the system, not peers.
+/// Lower ports belong to services of the system.
 const PORT_MIN: u16 = 1024;
 
-/// A call on its way.
+/// A call that is not confirmed yet.
 #[derive(Debug)]
 pub(super) struct Callback {
     address: SocketAddr,
     challenge: [u8; 32],
-    /// Until the challenge is written.
+    /// `None` when the challenge is written.
     socket: Option<Socket>,
     deadline: Instant,
 }
 
 impl Callback {
-    /// Starts to dial; never waits. `None` if that is impossible.
+    /// Starts to dial without waiting. `None` if that fails at once.
     pub(super) fn dial(ip: IpAddr, port: u16, now: Instant) -> Option<Self> {
         if port < PORT_MIN {
             return None;
@@ -43,7 +44,7 @@ impl Callback {
         Some(Self { address, challenge: rand::random(), socket: Some(socket), deadline: now + CALL_WAIT })
     }
 
-    /// To be polled for writing until the challenge is written.
+    /// The socket to poll for writing; `None` when the challenge is written.
     pub(super) fn waits_on(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
     }
@@ -52,17 +53,17 @@ impl Callback {
         self.deadline
     }
 
-    /// The socket can be written: the challenge goes out. False if the call has failed.
+    /// Sends the challenge when the socket is ready. Returns false if the call has failed.
     pub(super) fn advance(&mut self) -> bool {
         let Some(socket) = self.socket.take() else {
             return true;
         };
         let call = [CALLBACK_PREFACE.as_slice(), &self.challenge].concat();
-        // A fresh socket takes 36 bytes at once or not at all.
+        // The send buffer of a new socket is empty, so it takes all 36 bytes or none.
         matches!(socket.take_error(), Ok(None)) && (&socket).write_all(&call).is_ok()
     }
 
-    /// The address, if the peer has heard the call there.
+    /// The address, if the peer has received the challenge there.
     pub(super) fn confirm(&self, echo: &[u8; 32]) -> Option<SocketAddr> {
         (echo == &self.challenge).then_some(self.address)
     }

@@ -1,7 +1,7 @@
-//! What the session of a peer decides: from the first frame, through joining, to what is handed back at the end.
+//! The core of a peer's session: greeting, joining, messages in both directions, and what is handed back at the end.
 //!
-//! Frames, commands and the passing of time go in; frames for the peer, commands for the Router and questions come out. No
-//! socket, thread, clock or randomness: the shell has them, and a simulation does without.
+//! It takes frames, commands and the passing of time, and yields frames for the peer, commands for the Router and
+//! questions. The socket, the thread, the clock and the randomness are in the shell; a simulation replaces them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,41 +28,42 @@ use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, Splic
 use crate::commands::session::{Delivery, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
 
-/// How long a connection has from its first byte until it has said what it wants.
+/// How long a connection may take until it joins or names a transfer.
 const GREETING_WAIT: Duration = Duration::from_secs(10);
-/// Beyond this nothing more is taken out of the mailbox, which then fills, and what follows goes to the store.
+/// With more unacknowledged memory than this, the session takes nothing from its mailbox. The mailbox then fills, and
+/// further envelopes go to the store.
 const UNTAKEN_BYTES_MAX: u64 = 4 << 20;
-/// Beyond this a peer that does not read is not read from either.
+/// With more unsent bytes than this, the session does not read from the peer.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
 enum State {
-    /// The peer has until then to say what it wants.
+    /// The peer must join or name a transfer by this time.
     Greeting(Instant),
-    /// The Router was asked.
+    /// The Router has been asked.
     Joining(Box<Card>),
-    /// The Router has let it in, and its card is on its way to the disk.
+    /// The Router has accepted the peer, and the store is writing its card.
     Writing,
     Joined,
-    /// Nothing more is taken in.
+    /// No further input is handled.
     Ended,
 }
 
-/// A question that is being asked.
+/// A question that is not answered yet.
 #[derive(Debug)]
 struct Asked {
-    /// What the peer calls it.
+    /// The peer's id for it.
     id: u32,
-    /// Whether the peer is told of success: of a publication only once it is complete.
+    /// Whether to report success to the peer. Of the parts of a publication, only the last one is confirmed.
     is_last: bool,
 }
 
 /// The session of a peer.
 #[derive(Debug)]
 pub struct Session {
-    /// What comes from the peer.
+    /// Bytes from the peer.
     pub incoming: Incoming,
-    /// What goes to the peer.
+    /// Bytes for the peer.
     pub outgoing: Outgoing,
     id: SessionId,
     server: ServerId,
@@ -71,7 +72,7 @@ pub struct Session {
     state: State,
     name: Option<PeerName>,
     member: Option<Member>,
-    /// How many envelopes have come from the peer.
+    /// How many envelopes the peer has sent.
     sent: u64,
     flow: Flow,
     untaken: Untaken,
@@ -97,7 +98,8 @@ impl Core for Session {
 }
 
 impl Session {
-    /// A session that greets: `already` was read behind the preface, `nonce` was drawn for this session.
+    /// Creates a session and queues its `Hello`. `already` was received after the preface; `nonce` must be random and
+    /// used for this session only.
     pub fn new(
         terms: Terms,
         id: SessionId,
@@ -129,39 +131,41 @@ impl Session {
         }
     }
 
-    /// How much memory it takes up, in bytes. What waits to be written is mostly what was not taken.
+    /// The memory that it uses, in bytes. Unsent bytes are mostly unacknowledged envelopes, so only the larger of the
+    /// two counts.
     pub fn held_bytes(&self) -> u64 {
         self.incoming.capacity() as u64 + self.untaken.cost().max(self.outgoing.bytes() as u64)
     }
 
-    /// The server has no memory left for what the session holds.
+    /// Ends the session because the memory budget of all sessions is exceeded.
     pub fn give_up(&mut self, out: &mut Vec<Effect>) {
-        let detail =
-            "the server's memory for connections is used up (--session-memory); read and acknowledge sooner";
+        let detail = "the server has no memory left for your connection (--session-memory); read and acknowledge faster";
         self.refuse(ErrorCode::Busy, detail.into(), out);
     }
 
-    /// From where the peer is seen to connect, which decides which addresses it is told and where it is called back.
+    /// The address from which the peer is connected. It decides which addresses the peer may learn, and is where the
+    /// peer is called back.
     pub fn seen_at(&self) -> IpAddr {
         self.seen_at
     }
 
-    /// As whom the Router knows the session, once it has joined.
+    /// The Router's id for the session, once it has joined.
     pub fn member(&self) -> Option<Member> {
         self.member
     }
 
-    /// Whether more may come from the peer: it reads what it is told, and knows what became of what it has sent.
+    /// Whether to read from the peer: no question is open, the peer reads what is sent to it, and the limits of
+    /// [`Flow`] allow it.
     pub fn may_read(&self) -> bool {
         self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX && self.flow.may_read()
     }
 
-    /// Whether commands may be taken out of the mailbox.
+    /// Whether to take commands from the mailbox.
     pub fn has_room(&self) -> bool {
         self.untaken.cost() < UNTAKEN_BYTES_MAX && self.outgoing.bytes() < OUTGOING_BYTES_MAX
     }
 
-    /// When an [`Input::Tick`] is due at the latest.
+    /// When the next [`Input::Tick`] is needed.
     pub fn deadline(&self) -> Option<Instant> {
         let greeting = match self.state {
             State::Greeting(until) => Some(until),
@@ -172,22 +176,23 @@ impl Session {
         dues.into_iter().flatten().min()
     }
 
-    /// Under which name, once it has joined.
+    /// The peer's name, once it has joined.
     pub fn name(&self) -> Option<&PeerName> {
         self.name.as_ref()
     }
 
-    /// Takes note of what comes from the Router after the connection has ended.
+    /// Handles a command from the Router after the connection has ended.
     pub fn hear(&mut self, now: Now, command: SessionCommand) {
         self.command(now.instant, command);
     }
 
-    /// Whether an outcome is still to be printed.
+    /// Whether the log still lacks the outcome of an envelope.
     pub fn has_open_transmissions(&self) -> bool {
         self.transmissions.as_ref().is_some_and(|open| !open.is_empty())
     }
 
-    /// What the Router gets back at the end: all that the peer has not taken, with what is left in the mailbox.
+    /// Returns the envelopes to hand back to the Router: those that the peer has not acknowledged, and those in `rest`,
+    /// the contents of the mailbox.
     pub fn part(&mut self, rest: impl IntoIterator<Item = SessionCommand>) -> Vec<Delivery> {
         let mut untaken: Vec<Delivery> = std::mem::take(&mut self.untaken).into_rest().collect();
         for command in rest {
@@ -222,7 +227,7 @@ impl Session {
             (Input::Joined(answer), State::Joining(_)) => self.joined(answer),
             (Input::CardWritten(true), State::Writing) => self.welcome(now, out),
             (Input::CardWritten(false), State::Writing) => {
-                Err(busy("the server could not write your card to its disk; tell whoever runs it"))
+                Err(busy("the server could not write your card to its disk; tell its administrator"))
             }
             (Input::Command(command), _) => {
                 self.command(now.instant, command);
@@ -245,7 +250,7 @@ impl Session {
                 Ok(())
             }
             (Input::Tick, State::Greeting(until)) if *until <= now.instant => {
-                Err((ErrorCode::TimedOut, "nobody joined".into()))
+                Err((ErrorCode::TimedOut, "you did not join in time".into()))
             }
             (Input::Written, _) => self.take_frames(now, out),
             (Input::Tick, _) => {
@@ -258,7 +263,7 @@ impl Session {
         }
     }
 
-    /// Says why the connection ends.
+    /// Sends the peer an error and ends the session.
     fn refuse(&mut self, code: ErrorCode, detail: String, out: &mut Vec<Effect>) {
         tracing::info!(target: "session", ?code, detail, "refused");
         self.outgoing.push_message(&ToPeer::Error { code, detail });
@@ -270,7 +275,7 @@ impl Session {
         out.push(Effect::End { is_refused });
     }
 
-    /// Takes all frames that have been read whole, up to one that has to be answered by somebody else first.
+    /// Handles all complete frames. It stops at one whose answer comes from another actor.
     fn take_frames(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<(), Ended> {
         loop {
             match self.state {
@@ -278,7 +283,8 @@ impl Session {
                     let Some(frame) = self.next_frame(BODY_BYTES_MAX_BEFORE_JOIN)? else { return Ok(()) };
                     self.first_message(now, &decode(&frame)?, out)?;
                 }
-                // One read can have thousands of questions, and each answer can be long.
+                // One read can contain thousands of questions, and each answer can be long. So the output is checked
+                // before each frame.
                 State::Joined if self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX => {
                     if self.take_envelopes(out)? {
                         continue;
@@ -306,7 +312,7 @@ impl Session {
         match message {
             ToServer::Join { card, proof } => {
                 let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                // Peers that look it up would not use it, so its owner has to know why nobody writes.
+                // Other peers would ignore an expired card, so its owner must learn about it here.
                 card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
                 let text = join_proof_text(&self.nonce, &self.server, card);
                 card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
@@ -350,9 +356,7 @@ impl Session {
                 "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
                  again later",
             )),
-            Some(Err(JoinRefused::Busy)) | None => {
-                Err(busy("the server cannot take anybody on now; try again"))
-            }
+            Some(Err(JoinRefused::Busy)) | None => Err(busy("the server cannot accept peers now; try again")),
         }
     }
 
@@ -361,12 +365,11 @@ impl Session {
         if let Some(name) = &self.name {
             self.outgoing.push_message(&ToPeer::Welcome { name: name.clone() });
         }
-        // Frames may have come together with the join.
+        // The same read may have contained frames after the join.
         self.take_frames(now, out)
     }
 
-    /// Takes the envelopes up to the first frame that is none, and hands them to the Router in one command. True if there
-    /// were any.
+    /// Sends the envelopes at the start of the buffer to the Router in one command. Returns whether there were any.
     fn take_envelopes(&mut self, out: &mut Vec<Effect>) -> Result<bool, Ended> {
         let Some(name) = &self.name else { return Ok(false) };
         let runs = runs::take(&mut self.incoming, name, &mut self.sent, self.transmissions.as_mut())?;
@@ -391,7 +394,7 @@ impl Session {
             ToServer::Ping { id, names } => {
                 out.push(Effect::Tell(MemberCommand::Ping { id, names }));
             }
-            // A publication is 0 on the wire.
+            // `Failed` refers to a publication as id 0 (PROTOCOL.md).
             ToServer::Publish { part, last, files } => {
                 self.ask(0, last, Question::Publish { part, last, files }, out);
             }
@@ -435,7 +438,7 @@ impl Session {
 
     fn taken(&mut self, count: u64, out: &mut Vec<Effect>) -> Result<(), Ended> {
         let taken = self.untaken.take(count).map_err(|_| {
-            (ErrorCode::Malformed, format!("{count} envelopes cannot have been taken on this connection"))
+            (ErrorCode::Malformed, format!("Taken {count} is more than was sent, or less than before"))
         })?;
         out.extend(taken.map(|stored| Effect::Tell(MemberCommand::Taken(stored))));
         Ok(())

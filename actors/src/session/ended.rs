@@ -1,4 +1,4 @@
-//! Why a session ends, as its peer is told.
+//! The reasons for which a session ends, as errors for its peer.
 
 use wire::frame::BadFrame;
 use wire::protocol::ErrorCode;
@@ -6,10 +6,10 @@ use wire::protocol::ErrorCode;
 use crate::commands::peer_counts::Limit;
 use crate::commands::session::EndReason;
 
-/// The code and the text of the last frame.
+/// The code and the text of the error frame.
 pub(super) type Ended = (ErrorCode, String);
 
-/// The one place that turns a bad frame into what goes on the wire.
+/// The error for a bad frame.
 pub(super) fn blame(bad: BadFrame) -> Ended {
     let code = match bad {
         BadFrame::TooLong { .. } => ErrorCode::TooLong,
@@ -19,7 +19,7 @@ pub(super) fn blame(bad: BadFrame) -> Ended {
     (code, bad.to_string())
 }
 
-/// What a peer is told that does not read or acknowledge.
+/// The text for a peer that does not read or acknowledge in time.
 pub(super) fn explain_limit(limit: Limit) -> &'static str {
     match limit {
         Limit::ReadTimeout => "you read what is sent to you too slowly, or not at all (--read-timeout)",
@@ -27,23 +27,23 @@ pub(super) fn explain_limit(limit: Limit) -> &'static str {
     }
 }
 
-/// The server has no room for it now.
+/// The error for a lack of resources.
 pub(super) fn busy(detail: &str) -> Ended {
     (ErrorCode::Busy, detail.into())
 }
 
-/// The server shuts down.
+/// The error for a shutdown of the server.
 pub(super) fn server_ends() -> Ended {
-    (ErrorCode::ShuttingDown, "the server ends".into())
+    (ErrorCode::ShuttingDown, "the server shuts down".into())
 }
 
-/// Why the Router has ended the session.
+/// The error for a session that the Router has ended.
 pub(super) fn explain(reason: EndReason) -> Ended {
     match reason {
         EndReason::Superseded => {
             (ErrorCode::Superseded, "the same identity has joined from another place".into())
         }
-        EndReason::Busy => busy("more waits for you than you take"),
+        EndReason::Busy => busy("too much is waiting for you; read and acknowledge faster"),
         EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
     }
 }

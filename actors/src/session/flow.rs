@@ -1,21 +1,22 @@
-//! How much of what a peer sends may be with the Router and the store at a time, and how much of it a second may be stored
-//! or refused. A peer that sends more is read from later, so that TCP slows it down and others are served meanwhile.
+//! Flow control for what a peer sends: how many of its envelopes may be waiting for their outcome, and how many bytes
+//! per second may be stored or refused. Over a limit, the session stops reading, so TCP slows the peer down and others
+//! are served meanwhile.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use wire::protocol::Outcome;
 
-/// With so many envelopes, or bytes of them, on their way whose outcome the Router has not said, a peer is not read from.
-/// They would only queue up, and so would the answers.
+/// With this many envelopes or bytes whose outcome is unknown, the session does not read from the peer. More would only
+/// lengthen the queues of the Router and of the answers.
 const UNHEARD_MAX: u64 = 8_192;
 const UNHEARD_BYTES_MAX: u64 = 1 << 20;
-/// So much may be stored at once before the rate counts, as the time that the rate allows for it.
+/// The burst that may be stored at once, as the time that the rate needs for it.
 const BURST: Duration = Duration::from_secs(4);
-/// What a refused envelope counts: a peer that goes on sending what is refused is slowed down to a thousand a second.
+/// What a refused envelope costs. It limits a peer that keeps sending refused envelopes to 1,000 per second.
 const REFUSED: Duration = Duration::from_millis(1);
 
-/// Envelopes that were handed to the Router together.
+/// A run of envelopes whose outcome is unknown.
 #[derive(Debug)]
 struct Unheard {
     first: u64,
@@ -23,15 +24,15 @@ struct Unheard {
     bytes: u64,
 }
 
-/// What is on its way, and what has been used of the rate.
+/// The envelopes whose outcome is unknown, and the use of the rate.
 #[derive(Debug)]
 pub(super) struct Flow {
-    /// Most bytes a second that are stored.
+    /// The maximum of bytes per second that are stored.
     rate: u64,
     unheard: VecDeque<Unheard>,
     envelopes: u64,
     bytes: u64,
-    /// What was stored and refused so far is paid for at this time.
+    /// When the rate allows the next byte; `None` if nothing was charged recently.
     paid_at: Option<Instant>,
     is_paused: bool,
 }
@@ -48,17 +49,17 @@ impl Flow {
         }
     }
 
-    /// Envelopes go to the Router, in the order of their numbers.
+    /// Notes envelopes that are sent to the Router, in the order of their numbers.
     pub(super) fn sent(&mut self, first: u64, count: u64, bytes: u64) {
         self.unheard.push_back(Unheard { first, count, bytes });
         self.envelopes += count;
         self.bytes += bytes;
     }
 
-    /// The Router says what became of some of them. What it says again of others is of no interest here.
+    /// Notes the outcome of envelopes. A repeated outcome has no effect.
     pub(super) fn heard(&mut self, now: Instant, first: u64, count: u64, outcome: Outcome) {
         let (mut stored, mut refused) = (0_u64, 0_u32);
-        // The Router says the same of all envelopes of a run.
+        // All envelopes of a run have the same outcome.
         let start = self.unheard.partition_point(|run| run.first < first);
         let end = self.unheard.partition_point(|run| run.first < first.saturating_add(count));
         for run in self.unheard.drain(start..end) {
@@ -76,7 +77,7 @@ impl Flow {
         }
     }
 
-    /// Takes note of the time. True if the peer is read from later from now on.
+    /// Updates the state for the time `now`. Returns whether the rate has just been exceeded.
     pub(super) fn settle(&mut self, now: Instant) -> bool {
         self.paid_at = self.paid_at.filter(|paid_at| *paid_at > now);
         let was_paused = self.is_paused;
@@ -84,12 +85,12 @@ impl Flow {
         self.is_paused && !was_paused
     }
 
-    /// Whether the peer may be read from.
+    /// Whether to read from the peer.
     pub(super) fn may_read(&self) -> bool {
         self.envelopes < UNHEARD_MAX && self.bytes < UNHEARD_BYTES_MAX && !self.is_paused
     }
 
-    /// When the rate allows to read on, if it does not now.
+    /// When the rate allows reading again; `None` if it allows it now.
     pub(super) fn due(&self) -> Option<Instant> {
         self.paid_at.filter(|_| self.is_paused).map(|paid_at| paid_at - BURST)
     }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_of_what_is_refused_is_slowed_down() {
+    fn a_sender_of_refused_envelopes_is_slowed_down() {
         let start = Instant::now();
         let mut flow = Flow::new(RATE);
         flow.sent(0, 5_000, 5_000);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn with_much_on_its_way_nothing_more_is_read_whatever_is_heard_first() {
+    fn with_many_unknown_outcomes_nothing_more_is_read_whatever_their_order() {
         let start = Instant::now();
         let mut flow = Flow::new(RATE);
         for first in 0..4 {
@@ -142,7 +143,7 @@ mod tests {
         assert!(!flow.may_read());
         flow.heard(start, 2, 2, Outcome::Relayed);
         assert!(flow.may_read());
-        // What is heard twice counts once.
+        // A repeated outcome counts once.
         flow.heard(start, 2, 2, Outcome::Stored);
         flow.settle(start);
         assert!(flow.may_read());

@@ -1,4 +1,4 @@
-//! What goes into the core of a session and what comes out of it.
+//! The inputs and effects of a session's core.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,66 +11,66 @@ use crate::commands::index::{Found, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{EndReason, SessionCommand};
 
-/// What a session takes in.
+/// The inputs of a session.
 #[derive(Debug)]
 pub enum Input {
-    /// So many bytes were read into the room of the session's `incoming`.
+    /// This many bytes were read into the room of the session's `incoming`.
     Received(usize),
-    /// The peer sends nothing more. Said is whether that is because the server ends.
+    /// The peer has closed its sending side.
     Closed {
-        /// The server ends.
+        /// Whether the server shuts down, which closes that side too.
         is_stopping: bool,
     },
-    /// The peer has taken some of the session's `outgoing`.
+    /// Some bytes of the session's `outgoing` were written.
     Written,
-    /// The Router's answer to [`Effect::Join`]; none if there was none in time.
+    /// The Router's answer to [`Effect::Join`]; `None` if it did not answer in time.
     Joined(Option<Result<PeerKey, JoinRefused>>),
-    /// Whether the card is on the disk, which has to be known before the peer is welcomed.
+    /// Whether the card is on disk. The peer is welcomed only then.
     CardWritten(bool),
-    /// From the Router.
+    /// A command from the Router.
     Command(SessionCommand),
-    /// There is room again in the mailbox after a command was refused.
+    /// The mailbox has room again after a command was refused.
     HasRoom,
-    /// The Router has let go of this session.
+    /// The Router has ended this session.
     Released(EndReason),
-    /// The answer to an [`Effect::Ask`]; none if there was none in time.
+    /// The answer to an [`Effect::Ask`]; `None` if there was none in time.
     Answered(Option<Answer>),
-    /// The call back has been confirmed at an address, or has failed.
+    /// The result of [`Effect::Call`]: the address at which the peer was reached, or `None`.
     Called(Option<SocketAddr>),
-    /// Nothing but time has passed.
+    /// Time has passed.
     Tick,
 }
 
 /// What the shell has to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask the Router to let the peer in; [`Input::Joined`] and [`Input::CardWritten`] follow.
+    /// Ask the Router to accept the peer; [`Input::Joined`] and [`Input::CardWritten`] follow.
     Join(Box<Card>),
-    /// Tell the Router.
+    /// Send a command to the Router.
     Tell(MemberCommand),
-    /// Ask; [`Input::Answered`] follows before anything else.
+    /// Ask another actor; [`Input::Answered`] follows before any other input.
     Ask(Question),
-    /// Call the peer back on this port; [`Input::Called`] follows some time.
+    /// Call the peer back on this port; [`Input::Called`] follows later.
     Call(u16),
-    /// The peer has heard this in a call; compare it with what was said.
+    /// The peer repeats this challenge; compare it with the one that was sent.
     Heard([u8; 32]),
-    /// This connection is one end of a transfer, and no peer's session.
+    /// This connection is one end of a transfer.
     Splice(SpliceEnd),
-    /// Write what waits, and end the connection. If an error is the last thing, the peer must be able to read it.
+    /// Write the remaining output and close the connection. If it ends with an error, give the peer time to read it.
     End {
-        /// Whether the last thing is an error.
+        /// Whether the output ends with an error.
         is_refused: bool,
     },
 }
 
-/// What has to be asked of others before the next frame is looked at.
+/// A question to another actor. The next frame is handled after its answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
     /// Who is known.
     Who,
-    /// Who has which file.
+    /// Find files: the query, and the maximum number of hits.
     Search(wire::Query, u32),
-    /// Take a part of a share.
+    /// Publish a part of a share.
     Publish {
         /// Counts from 0.
         part: u32,
@@ -88,6 +88,6 @@ pub enum Answer {
     Known(Arc<[KnownPeer]>),
     /// What was found.
     Found(Found),
-    /// What became of the part.
+    /// The result of the publication.
     Published(PublishAnswer),
 }

@@ -1,4 +1,4 @@
-//! Sessions: one connection each, on a thread of its own.
+//! Sessions: the actors for connections, each on its own thread.
 
 mod buffers;
 mod callback;
@@ -33,22 +33,23 @@ pub use self::core::Session;
 pub use self::interface::{Answer, Effect, Input, Question};
 pub use self::watch::Terms;
 
-/// What a session of a peer can ask for.
+/// What the session of a peer uses.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// The Router.
     pub router: RouterHandle,
     /// The Index.
     pub index: IndexHandle,
-    /// What all sessions of peers together may hold.
+    /// The memory budget of all sessions of peers.
     pub(crate) memory: Arc<Memory>,
-    /// What peers may have the server keep and wait for.
+    /// The limits for peers.
     pub limits: Arc<PeerLimits>,
-    /// Set when the server ends: a session then ends as soon as it has answered.
+    /// Set when the server shuts down. A session then ends when it has answered what it has received.
     pub stopping: Arc<AtomicBool>,
 }
 
-/// What session threads work with: each has a responder of its own, which counts in `counts`.
+/// Makes the function that creates the worker of a session thread. Each worker has its own responder, which counts in
+/// `counts`.
 pub(crate) fn workers(
     services: Services,
     http: http::Services,
@@ -72,7 +73,7 @@ pub(crate) fn workers(
     })
 }
 
-/// Does what a session is for. Whatever goes wrong is logged here and goes no further.
+/// Does one job. Errors are logged here.
 fn run(job: Job, services: &Services, driver: &mut Driver) {
     match job {
         Job::Peer(job) => run_peer(job, services),

@@ -1,4 +1,4 @@
-//! Envelopes that a peer sends, gathered into runs for the Router. Their bytes stay where they were read.
+//! Groups the envelopes of a peer into runs for the Router. The bytes of large runs stay where they were read.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ use super::transmissions::Transmissions;
 use crate::commands::router::Run;
 use crate::commands::store::Frames;
 
-/// Up to this size a part of what was read is copied: a quarter of the largest read, so that what is kept is at most four
-/// times what is counted.
+/// Smaller runs are copied out of the read buffer. A slice would keep the whole buffer alive, so with this size, a
+/// quarter of the largest buffer, the memory in use is at most four times what is counted.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// A run as it is found in the buffer.
+/// A run in the read buffer.
 struct Found {
     to: PeerName,
     kept: bool,
@@ -26,7 +26,8 @@ struct Found {
     lengths: Vec<u32>,
 }
 
-/// Takes the envelopes of `name` up to the first frame that is none; `sent` counts them.
+/// Takes the envelopes at the start of the buffer, up to the first other frame. `name` is the sender that they must
+/// name, and `sent` counts them.
 pub(super) fn take(
     incoming: &mut Incoming,
     name: &PeerName,
@@ -59,12 +60,12 @@ pub(super) fn take(
     Ok(found.into_iter().map(run).collect())
 }
 
-/// A part of what was read. A small one is copied, because it may be kept for long, and a slice keeps all that was read.
+/// A part of the read buffer; a small one is copied, because it may be stored for long. See [`COPIED_BYTES_MAX`].
 fn part(bytes: &Bytes, place: Range<usize>) -> Bytes {
     if place.len() < COPIED_BYTES_MAX { Bytes::copy_from_slice(&bytes[place]) } else { bytes.slice(place) }
 }
 
-/// Adds an envelope to the last run, or starts another.
+/// Adds an envelope to the last run, or starts a new one.
 fn extend(
     runs: &mut Vec<Found>,
     name: &str,
@@ -73,7 +74,7 @@ fn extend(
     first: u64,
 ) -> Result<(), Ended> {
     if envelope.from != name {
-        let detail = format!("you joined as {name} and may not send in another name");
+        let detail = format!("you joined as {name}, so you cannot send as somebody else");
         return Err((ErrorCode::BadEnvelope, detail));
     }
     let kept = envelope.kind.is_kept();

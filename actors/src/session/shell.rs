@@ -26,55 +26,56 @@ use crate::handover::PeerJob;
 use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
 use crate::transport::{Patience, Transport};
 
-/// How long to wait for the outcome of a peer's last envelopes: a commit of the store.
+/// How long to wait at the end for the outcome of the peer's last envelopes, which may need a commit of the store.
 const OUTCOME_WAIT: Duration = Duration::from_secs(1);
-/// How long joining may take: the card is on disk by then.
+/// How long each step of joining may take: the Router's answer, and writing the card.
 const JOIN_WAIT: Duration = Duration::from_secs(10);
 /// How long a question to the Router or the Index may take. Both answer from memory.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long a publication may take, which is answered when it is on disk.
+/// How long a publication may take. It is answered when it is on disk.
 const PUBLISH_WAIT: Duration = Duration::from_secs(15);
-/// How long a peer that is refused has to read why.
+/// How long a peer has to read the error before the connection is closed.
 const LINGER_WAIT: Duration = Duration::from_secs(1);
-/// Most reads of what it still sends meanwhile: one frame of the largest size.
+/// The maximum number of reads that discard what it still sends: one frame of the largest size.
 const LINGER_READS_MAX: usize = 256;
-/// How long after the budget of memory had no room for a delivery it is tried again.
+/// The pause before the Router retries a delivery that the memory budget had no room for.
 const MEMORY_RETRY: Duration = Duration::from_millis(100);
-/// Slices given to one `writev(2)`.
+/// The number of slices for one `writev(2)`.
 const WRITE_SLICES_MAX: usize = 64;
 
-/// How the loop goes on.
+/// How the loop ends.
 enum Next {
-    /// It ends: whether an error is the last thing that the peer is told.
+    /// The connection ends.
     End { is_refused: bool },
     /// The connection is one end of a transfer.
     Splice(SpliceEnd),
 }
 
-/// A session with what its core must not have. Dropping it leaves in order, also when the session panics: what the peer has
-/// not taken is handed back.
+/// A session with its socket and mailbox. Dropping it leaves the Router and hands back the unacknowledged envelopes,
+/// even when the session panics.
 struct SessionShell<'a> {
     services: &'a Services,
     session: Session,
     transport: Transport,
     id: SessionId,
-    /// What other connections of the peer prove that they are its with: the nonce that only this connection was told.
+    /// The nonce of this connection, which only its peer knows. Other connections of the peer send it to prove whose
+    /// they are.
     token: Token,
-    /// What the session and its mailbox hold.
+    /// The memory of the session and its mailbox.
     held: Held,
-    /// What of that is known to be the session's part.
+    /// The session's part of it, in bytes.
     counted: u64,
-    /// When to say that there is room again, after the budget of memory had none.
+    /// When to tell the Router to retry a delivery that the memory budget had no room for.
     retry_at: Option<Instant>,
-    /// From when the Router was asked to let the peer in.
+    /// Exists from the join on.
     mailbox: Option<SessionMailbox>,
     callback: Option<Callback>,
     effects: Vec<Effect>,
-    /// What follows from the last effect.
+    /// The input that results from the last effect.
     following: Option<Input>,
 }
 
-/// Serves a peer until it leaves, or one end of a transfer until that is through.
+/// Serves a peer until it leaves, or one end of a transfer until the transfer ends.
 ///
 /// # Errors
 /// Those of the socket.
@@ -123,7 +124,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
 impl SessionShell<'_> {
     fn run(&mut self) -> io::Result<Next> {
         let mut readable = true;
-        // What was read together with the preface.
+        // Handles what was read together with the preface.
         let mut next = self.take_in(Input::Received(0));
         loop {
             if let Some(next) = next {
@@ -144,7 +145,7 @@ impl SessionShell<'_> {
         }
     }
 
-    /// Counts what the session holds. If the budget of all sessions is used up, a session that holds much ends.
+    /// Updates the memory account. If the budget is exceeded, a session that uses much memory ends.
     fn count_held(&mut self) -> Option<Next> {
         let bytes = self.session.held_bytes();
         if bytes != self.counted {
@@ -161,7 +162,7 @@ impl SessionShell<'_> {
         next
     }
 
-    /// Gives the core an input and carries out what comes of it, with whatever follows from that.
+    /// Passes an input to the core and executes its effects, and the same with the inputs that result from them.
     fn take_in(&mut self, input: Input) -> Option<Next> {
         let mut next = self.take_one(input);
         while next.is_none()
@@ -177,8 +178,8 @@ impl SessionShell<'_> {
         let mut effects = std::mem::take(&mut self.effects);
         let mut next = None;
         for effect in effects.drain(..) {
-            // What follows from an effect comes before the effects that are left, of which there are none then: a core that
-            // asks something waits for the answer.
+            // An effect that yields an input is the last one of its list, because a core that asks a question waits for
+            // the answer. So no effect is overtaken.
             next = next.or(self.carry_out(effect));
         }
         self.effects = effects;
@@ -193,7 +194,8 @@ impl SessionShell<'_> {
                 None
             }
             Effect::Ask(question) => {
-                // Not from here: a peer that asks thousands of questions at once would use up the stack.
+                // Not called from here, because a peer that asks thousands of questions at once would overflow the
+                // stack.
                 self.following = Some(Input::Answered(self.ask(question)));
                 None
             }
@@ -233,7 +235,7 @@ impl SessionShell<'_> {
 
     fn tell(&self, command: MemberCommand) {
         if let Some(member) = self.session.member() {
-            // Fails only when the server ends, which ends this session as well.
+            // Fails only when the server shuts down, which ends this session too.
             let _ = self.services.router.send(Command::From(member, command));
         }
     }
@@ -257,7 +259,7 @@ impl SessionShell<'_> {
         }
     }
 
-    /// A call has been confirmed, or has failed.
+    /// Ends the call to the peer, which has succeeded or failed.
     fn end_call(&mut self, address: Option<SocketAddr>) -> Option<Next> {
         self.callback = None;
         self.take_in(Input::Called(address))
@@ -287,13 +289,13 @@ impl SessionShell<'_> {
             _ => 0,
         };
         let next = self.take_in(Input::Command(command));
-        // It was counted in the mailbox, and is now counted with the session.
+        // A delivery was counted in the mailbox and is now counted in the session.
         let next = next.or_else(|| self.count_held());
         self.held.sub(cost);
         next
     }
 
-    /// Whether the Router may try again to deliver what found no memory: a moment after the last time.
+    /// Whether it is time for the Router to retry a delivery that the memory budget had no room for.
     fn retries(&mut self) -> bool {
         if !self.held.is_refused() {
             return false;
@@ -307,7 +309,7 @@ impl SessionShell<'_> {
         is_due
     }
 
-    /// Reads once. Also says whether more can be read at once.
+    /// Reads once. Also returns whether there may be more to read.
     fn read(&mut self) -> io::Result<(Option<Next>, bool)> {
         let room = self.session.incoming.room();
         let room_bytes = room.len();
@@ -323,12 +325,12 @@ impl SessionShell<'_> {
         }
     }
 
-    /// Writes what the connection takes. Returns whether anything was written.
+    /// Writes as much as the connection accepts. Returns whether anything was written.
     fn flush(&mut self) -> io::Result<bool> {
         flush(&self.transport, &mut self.session.outgoing)
     }
 
-    /// Waits until there is something to do. Returns whether the connection can be read.
+    /// Waits until there is something to do. Returns whether the connection is readable.
     fn wait(&mut self) -> io::Result<bool> {
         let takes_commands = self.session.has_room();
         if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {
@@ -346,7 +348,7 @@ impl SessionShell<'_> {
         }
         let has_failed = !call.is_empty() && !self.callback.as_mut().is_some_and(Callback::advance);
         if has_failed || self.callback.as_ref().is_some_and(|call| call.deadline() <= Instant::now()) {
-            // It says so to the peer, and goes on.
+            // The peer is notified, and the session continues.
             let _ = self.end_call(None);
         }
         Ok(stream.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
@@ -357,7 +359,7 @@ impl SessionShell<'_> {
         wanted.set(PollFlags::IN, self.session.may_read());
         wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
         let stream = PollFd::new(&self.transport, wanted);
-        // A place that is not needed repeats the stream and is not polled.
+        // Unused entries are copies of the first one and are not polled.
         let mut fds = [stream.clone(), stream.clone(), stream];
         let mut polled = 1;
         let bell = self.mailbox.as_ref().map(SessionMailbox::event);
@@ -375,15 +377,15 @@ impl SessionShell<'_> {
         }
     }
 
-    /// How long to wait at most.
+    /// The timeout of the poll.
     fn patience(&self) -> Option<Timespec> {
         let call = self.callback.as_ref().map(Callback::deadline);
         let due = self.session.deadline().into_iter().chain(call).chain(self.retry_at).min()?;
-        // A millisecond more, so that the time has come when the wait is over.
+        // One millisecond more, so that the deadline has passed when the wait ends.
         (due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).try_into().ok()
     }
 
-    /// Waits a little for what became of the peer's last envelopes, so that each transmission is printed with its outcome.
+    /// Waits for the outcome of the peer's last envelopes, so that the log has it for each of them.
     fn hear_outcomes(&mut self) {
         let deadline = Instant::now() + OUTCOME_WAIT;
         while self.session.has_open_transmissions() {
@@ -405,7 +407,8 @@ impl Drop for SessionShell<'_> {
         }
         let rest = self.mailbox.take().into_iter().flat_map(SessionMailbox::into_rest);
         let untaken = self.session.part(rest);
-        // Fails only when the Router is gone; then the process ends and the senders keep what was not acknowledged.
+        // Fails only when the Router has ended. Then the process ends too, and the senders keep what was not
+        // acknowledged.
         let _ = router.send(Command::From(member, MemberCommand::HandBack(untaken)));
         if let Some(name) = self.session.name() {
             tracing::info!(target: "session", %name, "left");
@@ -413,14 +416,14 @@ impl Drop for SessionShell<'_> {
     }
 }
 
-/// Puts a descriptor behind the others and says where.
+/// Adds a descriptor and returns its index.
 fn place<'a>(fds: &mut [PollFd<'a>; 3], polled: &mut usize, fd: PollFd<'a>) -> usize {
     fds[*polled] = fd;
     *polled += 1;
     *polled - 1
 }
 
-/// Writes what the connection takes. Returns whether anything was written.
+/// Writes as much as the connection accepts. Returns whether anything was written.
 fn flush(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
     let mut wrote = false;
     while outgoing.bytes() > 0 {
@@ -440,8 +443,8 @@ fn flush(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
     Ok(wrote)
 }
 
-/// Writes what waits, and sees to it that the peer can read it: closing while unread bytes are here would reset the connection
-/// and take the error with it.
+/// Writes the remaining output and waits until the peer has had time to read it. Closing a socket that has unread bytes
+/// sends a reset, and the peer would lose the error.
 pub(super) fn linger(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<()> {
     transport.socket().set_nonblocking(false)?;
     transport.set_write_timeout(LINGER_WAIT)?;

@@ -1,4 +1,4 @@
-//! One end of a transfer of a file through the server: bytes from the sender to the receiver, which nobody here reads.
+//! One end of a file transfer through the server: copies the encrypted bytes from the sender to the receiver.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -19,32 +19,33 @@ use crate::linux;
 use crate::runtime::{NoAnswer, Pending, reply};
 use crate::transport::Transport;
 
-/// How long a transfer may stand still.
+/// How long a transfer may make no progress.
 const STALL: Duration = Duration::from_secs(30);
-/// How often an end that waits for the other looks whether its peer is still there, and whether the server ends.
+/// How often a waiting end checks whether its peer is still connected and whether the server shuts down.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Why there is no other end.
+/// Why a transfer did not start.
 enum Alone {
-    /// It did not come.
+    /// The other end did not connect.
     Nobody,
-    /// This end has gone.
+    /// This end has disconnected.
     Gone,
 }
 
-/// The place of an end at the Router, which is free again when this is dropped.
+/// The registration of an end with the Router. Dropping it ends the registration.
 struct Place<'a>(&'a RouterHandle, SessionId);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // Fails only when the Router is gone, and its places with it.
+        // Fails only when the Router has ended.
         let _ = self.0.send(Command::SpliceEnded(self.1));
     }
 }
 
-/// Waits for the other end, and if this is the session that carries the bytes, carries them.
+/// Waits for the other end. The session that gets its connection copies the bytes.
 pub(super) fn serve(transport: &Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
-    // Encrypted inside already, the bytes go from socket to socket.
+    // The file is encrypted by the peers, so the bytes go directly from socket to socket, even if the connections have
+    // TLS one day.
     let stream = transport.socket();
     let (side, place) = (end.side, Place(&services.router, end.session));
     let (reply, pending) = reply();
@@ -56,7 +57,7 @@ pub(super) fn serve(transport: &Transport, end: SpliceEnd, services: &Services) 
     let (partner, pace) = match answer {
         Ok(Partner::Here(partner, pace)) => (partner, pace),
         Ok(Partner::CarriesOn) => {
-            // The other end's session gives back both places.
+            // The other end's session ends both registrations.
             std::mem::forget(place);
             return Ok(());
         }
@@ -65,7 +66,11 @@ pub(super) fn serve(transport: &Transport, end: SpliceEnd, services: &Services) 
             return refuse(transport, code(refused), &refused.to_string());
         }
         Err(Alone::Nobody) => {
-            return refuse(transport, ErrorCode::TimedOut, "the other end of the transfer did not come");
+            return refuse(
+                transport,
+                ErrorCode::TimedOut,
+                "the other end of the transfer did not connect in time",
+            );
         }
         Err(Alone::Gone) => return Ok(()),
     };
@@ -90,7 +95,7 @@ fn refuse(transport: &Transport, code: ErrorCode, detail: &str) -> io::Result<()
     linger(transport, &mut outgoing)
 }
 
-/// Waits for the other end, but not when the server ends or this end's peer has gone.
+/// Waits for the other end. Stops early if the server shuts down or this end's peer disconnects.
 fn wait(stream: &TcpStream, pending: &Pending<Partner>, stopping: &AtomicBool) -> Result<Partner, Alone> {
     let deadline = Instant::now() + SPLICE_WAIT;
     loop {
@@ -103,7 +108,8 @@ fn wait(stream: &TcpStream, pending: &Pending<Partner>, stopping: &AtomicBool) -
     }
 }
 
-/// Whether the peer has closed or reset the connection. It sends nothing before the other end is there.
+/// Whether the peer has closed or reset the connection. The peer sends nothing before the transfer starts, so a read
+/// would not lose data.
 fn has_gone(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(count) => count == 0,

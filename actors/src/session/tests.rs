@@ -1,4 +1,4 @@
-//! The core of a session, driven by hand: no socket, no thread.
+//! Tests of a session's core, without socket and thread.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
@@ -55,7 +55,7 @@ fn term(issued_at: u64) -> Term {
     Term::starting(issued_at, CARD_VALID_SECONDS_MAX, None)
 }
 
-/// A session and what it has handed out.
+/// A session and its effects.
 struct Bench {
     session: Session,
     now: Now,
@@ -73,7 +73,7 @@ impl Bench {
         }
     }
 
-    /// One that has been welcomed, with nothing left to write.
+    /// A session whose peer has joined, with no output left.
     fn joined() -> Self {
         let mut bench = Self::new(&join());
         bench.take(Input::Received(0));
@@ -99,7 +99,7 @@ impl Bench {
         }
     }
 
-    /// What the peer has been told since this was last asked.
+    /// The messages to the peer since the last call.
     fn told(&mut self) -> Vec<ToPeer<'static>> {
         let bytes = self.written();
         let (mut at, mut told) = (0, Vec::new());
@@ -125,7 +125,7 @@ impl Bench {
         bytes
     }
 
-    /// The error that the session has ended with.
+    /// The error with which the session has ended.
     fn refusal(&mut self) -> ErrorCode {
         assert!(matches!(self.effects.last(), Some(Effect::End { is_refused: true })), "{:?}", self.effects);
         match self.told().pop() {
@@ -226,7 +226,7 @@ fn a_join_that_fails_says_why() {
 }
 
 #[test]
-fn what_came_with_the_join_waits_until_the_peer_is_in() {
+fn frames_that_came_with_the_join_wait_until_the_peer_is_welcomed() {
     let together = [join(), envelope("A", "B", Kind::Message, 1)].concat();
     let mut bench = Bench::new(&together);
     bench.take(Input::Received(0));
@@ -333,7 +333,7 @@ fn thousands_of_questions_at_once_are_answered_as_fast_as_the_answers_are_read()
 }
 
 #[test]
-fn what_was_taken_is_told_and_the_rest_is_handed_back() {
+fn acknowledged_mail_is_reported_and_the_rest_is_handed_back() {
     let mut bench = Bench::joined();
     bench.take(Input::Command(SessionCommand::Deliver(delivery(4, true, 2))));
     bench.take(Input::Command(SessionCommand::Deliver(delivery(6, false, 2))));
@@ -344,7 +344,7 @@ fn what_was_taken_is_told_and_the_rest_is_handed_back() {
     assert_eq!(taken, 6, "the place behind the last stored one");
     bench.receive(&frame::frame(&ToServer::Taken { count: 9 }));
     assert_eq!(bench.refusal(), ErrorCode::Malformed);
-    // What comes after the end is handed back as well.
+    // Envelopes that arrive after the end are handed back too.
     bench.session.hear(bench.now, SessionCommand::Deliver(delivery(8, false, 1)));
     let rest = bench.session.part([SessionCommand::Deliver(delivery(9, false, 1))]);
     assert_eq!(
@@ -354,7 +354,7 @@ fn what_was_taken_is_told_and_the_rest_is_handed_back() {
 }
 
 #[test]
-fn the_router_lets_go_of_a_session_with_a_reason() {
+fn a_session_that_the_router_ends_tells_its_peer_why() {
     let cases = [
         (Input::Released(EndReason::Superseded), ErrorCode::Superseded),
         (Input::Released(EndReason::Busy), ErrorCode::Busy),
@@ -376,7 +376,7 @@ fn the_router_lets_go_of_a_session_with_a_reason() {
 }
 
 #[test]
-fn a_call_back_is_asked_for_and_its_outcome_told() {
+fn a_call_back_is_requested_and_its_outcome_reported() {
     let mut bench = Bench::joined();
     bench.receive(&frame::frame(&ToServer::Listening { port: 4000 }));
     bench.receive(&frame::frame(&ToServer::CalledBack { echo: [3; 32] }));

@@ -1,11 +1,11 @@
-//! What the server prints of each transmission through it. It never has a plaintext to print.
+//! Logs each envelope that passes through the server. The server has no plaintext to print.
 
 use std::collections::BTreeMap;
 
 use wire::protocol::{Envelope, Kind, Outcome};
 use wire::{Digest, PeerName};
 
-/// One envelope on its way.
+/// An envelope whose outcome is unknown.
 #[derive(Debug)]
 struct Transmission {
     to: PeerName,
@@ -15,7 +15,7 @@ struct Transmission {
     sha256: Digest,
 }
 
-/// The envelopes of a session whose outcome is still open. Kept only while somebody listens to the log.
+/// The envelopes of a session whose outcome is unknown.
 #[derive(Debug)]
 pub(super) struct Transmissions {
     from: PeerName,
@@ -23,7 +23,7 @@ pub(super) struct Transmissions {
 }
 
 impl Transmissions {
-    /// `None` when the log leaves transmissions out: then nothing is hashed and nothing kept.
+    /// `None` if the log does not include transmissions. Then nothing is hashed or kept.
     pub(super) fn new(from: PeerName) -> Option<Self> {
         tracing::enabled!(target: "route", tracing::Level::INFO)
             .then_some(Self { from, open: BTreeMap::new() })
@@ -80,7 +80,7 @@ impl Transmissions {
 }
 
 impl Drop for Transmissions {
-    /// Envelopes whose outcome comes after the session has ended are printed all the same.
+    /// Logs the envelopes whose outcome is unknown when the session ends.
     fn drop(&mut self) {
         for sent in std::mem::take(&mut self.open).into_values() {
             self.print(&sent, "unknown", Some("the sender left before it was known"));

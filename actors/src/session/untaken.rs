@@ -1,11 +1,11 @@
-//! What a session has sent to its peer and not yet had taken.
+//! The envelopes that a session has sent to its peer and the peer has not acknowledged.
 
 use std::collections::VecDeque;
 
 use crate::commands::session::Delivery;
 use crate::commands::store::{Ordinal, Origin};
 
-/// Deliveries in the order in which they were sent.
+/// Unacknowledged deliveries in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Untaken {
     deliveries: VecDeque<Delivery>,
@@ -14,22 +14,22 @@ pub(super) struct Untaken {
     cost: u64,
 }
 
-/// The peer says that it has taken more than it was given, or less than before.
+/// The peer acknowledges more envelopes than it was sent, or fewer than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadCount;
 
 impl Untaken {
-    /// What all that is not yet taken costs in memory.
+    /// The memory that they use, in bytes.
     pub(super) fn cost(&self) -> u64 {
         self.cost
     }
 
-    /// How many envelopes were taken.
+    /// How many envelopes were acknowledged.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// The size of the oldest envelope that was not taken.
+    /// The size of the oldest unacknowledged envelope.
     pub(super) fn first_bytes(&self) -> Option<u32> {
         self.deliveries.front()?.frames.lengths.first().copied()
     }
@@ -40,8 +40,8 @@ impl Untaken {
         self.deliveries.push_back(delivery);
     }
 
-    /// The peer has taken the first `count` envelopes of this session. Gives the place behind the last stored one that it has
-    /// taken now.
+    /// Drops the first `count` envelopes of this session, because the peer has acknowledged them. Returns the place
+    /// after the last stored one among the newly acknowledged.
     pub(super) fn take(&mut self, count: u64) -> Result<Option<Ordinal>, BadCount> {
         if count > self.delivered || count < self.taken {
             return Err(BadCount);
@@ -56,7 +56,7 @@ impl Untaken {
                 let skip =
                     usize::try_from(taken).expect("a delivery has as many envelopes as its Vec of lengths");
                 let frames = front.frames.skip(skip);
-                // What comes back later is named by its own number at its sender.
+                // The rest has its own first number at its sender.
                 let origin = Origin { first: front.origin.first + taken, ..front.origin };
                 let rest = Delivery { first: first + taken, origin, frames, ..front };
                 self.cost += rest.cost();
@@ -70,7 +70,7 @@ impl Untaken {
         Ok(stored_before)
     }
 
-    /// All that was not taken.
+    /// The unacknowledged deliveries.
     pub(super) fn into_rest(self) -> impl Iterator<Item = Delivery> {
         self.deliveries.into_iter()
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_drops_from_the_front_and_names_what_was_stored() {
+    fn acknowledging_drops_the_oldest_and_reports_stored_ones() {
         let mut untaken = Untaken::default();
         untaken.delivered(delivery(5, true, &[10, 20]));
         untaken.delivered(delivery(7, false, &[30, 40, 50]));

@@ -1,4 +1,4 @@
-//! Whether a peer reads and acknowledges what it is sent.
+//! Disconnects a peer that reads or acknowledges too slowly.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,41 +8,41 @@ use super::untaken::Untaken;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::config::PeerLimits;
 
-/// A peer has to read so many bytes a second, measured over the time that it may read nothing.
+/// The minimum rate at which a peer must read, in bytes per second, averaged over the read timeout.
 const READING_RATE_MIN: u64 = 1 << 10;
-/// A peer has more time to acknowledge a large envelope: so many bytes a second.
+/// A large envelope extends the time to acknowledge it, by its size at this rate in bytes per second.
 const TAKING_RATE_MIN: u32 = 4 << 10;
 
-/// What a session expects of its peer.
+/// The limits of one session.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How long it may read too little of what was sent to it.
+    /// How long a peer may read slower than the minimum rate.
     pub read_timeout: Duration,
-    /// How long it may leave the oldest envelope that was sent to it unacknowledged.
+    /// How long a peer may leave the oldest envelope unacknowledged.
     pub taken_timeout: Duration,
-    /// Most bytes a second of its mail that are stored.
+    /// The maximum of bytes per second that are stored for the peer.
     pub mail_rate: u64,
-    /// Where it is counted that a limit is reached.
+    /// The counters of reached limits.
     pub counts: Arc<PeerCounts>,
 }
 
 impl Terms {
-    /// What the limits say.
+    /// Takes the limits of a session from those of the server.
     pub fn of(limits: &PeerLimits, counts: &Arc<PeerCounts>) -> Self {
         let PeerLimits { read_timeout, taken_timeout, mail_rate, .. } = *limits;
         Self { read_timeout, taken_timeout, mail_rate, counts: Arc::clone(counts) }
     }
 }
 
-/// What is known of the peer.
+/// The progress of the peer.
 #[derive(Debug)]
 pub(super) struct Watch {
     read_timeout: Duration,
     taken_timeout: Duration,
-    /// While something waits to be written: since when the peer has read too little, and how much was written until then.
+    /// While there is unsent output: when the current measurement began, and how many bytes had been written then.
     reading: Option<(Instant, u64)>,
-    /// While there is an envelope that was not taken: since when none was, how many were taken until then, and how much longer
-    /// it may take because of its size.
+    /// While there is an unacknowledged envelope: the time of the last acknowledgement, how many envelopes were
+    /// acknowledged then, and the extra time for the size of the oldest one.
     taking: Option<(Instant, u64, Duration)>,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
         Self { read_timeout, taken_timeout, reading: None, taking: None }
     }
 
-    /// Takes note of what the peer has read and acknowledged until now.
+    /// Updates the progress.
     pub(super) fn look(&mut self, now: Instant, outgoing: &Outgoing, untaken: &Untaken) {
         let written = outgoing.written();
         let enough = READING_RATE_MIN * self.read_timeout.as_secs();
@@ -71,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// When the peer is to be disconnected if nothing changes, and for which limit.
+    /// When to disconnect the peer if it makes no progress, and for which limit.
     pub(super) fn due(&self) -> Option<(Instant, Limit)> {
         let reading = self.reading.map(|(since, _)| (since + self.read_timeout, Limit::ReadTimeout));
         let taking = self

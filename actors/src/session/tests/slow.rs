@@ -16,7 +16,7 @@ fn a_peer_that_does_not_read_is_not_read_from_and_then_ended() {
     assert_eq!(bench.session.deadline(), Some(due), "it has to acknowledge the next one by then");
 }
 
-/// A session whose peer has much to read and has been told of nothing that it has to acknowledge.
+/// A session whose peer has much to read and nothing to acknowledge.
 fn with_answers_to_read() -> Bench {
     let mut bench = Bench::joined();
     while bench.session.outgoing.bytes() < 1 << 20 {
@@ -25,7 +25,7 @@ fn with_answers_to_read() -> Bench {
     bench
 }
 
-/// Time passes, and the peer reads so many bytes meanwhile.
+/// Lets time pass while the peer reads `bytes`.
 fn reads(bench: &mut Bench, seconds: u64, bytes: usize) {
     bench.now.instant += Duration::from_secs(seconds);
     bench.session.outgoing.advance(bytes);
@@ -45,7 +45,7 @@ fn a_peer_that_reads_a_little_now_and_then_is_ended_in_time() {
     }
     reads(&mut bench, 5, 1000);
     assert!(matches!(bench.effects[..], [Effect::End { is_refused: true }]), "{:?}", bench.effects);
-    // Whoever reads much at first and then nothing more does not get twice the time.
+    // A peer that reads much at first and then nothing does not get twice the time.
     let mut bench = with_answers_to_read();
     reads(&mut bench, 1, 100_000);
     reads(&mut bench, 29, 0);
@@ -72,7 +72,7 @@ fn a_peer_that_does_not_acknowledge_is_ended_and_its_mail_comes_back() {
     bench.written();
     bench.now.instant += TAKEN_TIMEOUT - Duration::from_secs(1);
     bench.receive(&frame::frame(&ToServer::Taken { count: 1 }));
-    // What is acknowledged gives time for the rest; acknowledging nothing new does not.
+    // A new acknowledgement extends the time for the rest; a repeated one does not.
     bench.now.instant += TAKEN_TIMEOUT - Duration::from_secs(1);
     bench.receive(&frame::frame(&ToServer::Taken { count: 1 }));
     bench.take(Input::Tick);
@@ -96,7 +96,7 @@ fn a_large_envelope_may_take_longer_to_acknowledge() {
 }
 
 #[test]
-fn with_many_outcomes_unheard_nothing_more_is_read() {
+fn with_many_unknown_outcomes_nothing_more_is_read() {
     let mut bench = Bench::joined();
     let frame = envelope("A", "B", Kind::Message, 1);
     let mut sent = 0;
@@ -108,7 +108,7 @@ fn with_many_outcomes_unheard_nothing_more_is_read() {
     let routed = |outcome, count| Input::Command(SessionCommand::Routed { first: 0, count, outcome });
     bench.take(routed(Outcome::Relayed, 1));
     assert!(bench.session.may_read());
-    // Whoever has thousands of envelopes refused is read from again after a while.
+    // A peer whose envelopes were refused by the thousand is read from again after a pause.
     bench.take(routed(Outcome::Refused(Refusal::SenderFull), 8_192));
     assert!(!bench.session.may_read());
     bench.now.instant = bench.session.deadline().expect("it goes on some time");
