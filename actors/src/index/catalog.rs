@@ -115,7 +115,7 @@ impl Catalog {
         }
     }
 
-    /// The files that match, in ascending order of their numbers, each once.
+    /// The matching files, in ascending order of their ids, each once.
     pub(super) fn matching(&self, query: &Query) -> Cow<'_, [FileId]> {
         match query {
             Query::Keywords(keywords) => self.with_all(keywords.as_slice()),
@@ -171,7 +171,7 @@ impl Catalog {
         &self.files[id as usize]
     }
 
-    /// Whether nothing is left of anything that was ever entered.
+    /// Whether the catalog is empty.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.names.len() + self.spellings.len() + self.terms.len() == 0
@@ -181,12 +181,12 @@ impl Catalog {
     }
 }
 
-/// The files that a sorted set has under a key.
+/// The files that a sorted set has for a key.
 fn of_key<K: Ord + Copy>(set: &BTreeSet<(K, FileId)>, key: K) -> Vec<FileId> {
     set.range((key, 0)..=(key, FileId::MAX)).map(|(_, id)| *id).collect()
 }
 
-/// What two ascending lists have in common.
+/// The intersection of two ascending lists.
 fn intersect(short: &[FileId], long: &[FileId]) -> Vec<FileId> {
     let mut rest = long;
     let mut common = Vec::new();

@@ -17,8 +17,8 @@ use crate::commands::network::Network;
 use crate::config::{PeerLimits, Quota};
 use crate::runtime::{self, Now, Reply};
 
-/// Most shares that wait for the disk: as many peers can publish at once without being told `busy`. Their memory has a
-/// limit of its own.
+/// The maximum number of shares that wait for the disk: this many peers can publish at once before one is refused as
+/// `busy`. The memory of these shares has its own limit.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
 
 /// The size of a hit without its texts: digest, length, address, and the lengths of the texts.
@@ -31,7 +31,7 @@ pub(super) enum Effect {
     AnswerPublish(Reply<PublishAnswer>, PublishAnswer),
     /// Answer a search.
     AnswerSearch(Reply<Found>, Found),
-    /// Hand a share to the keeper, whose mailbox has room for it.
+    /// Send a share to the keeper, whose mailbox has room for it.
     Keep(Keep),
 }
 
@@ -79,7 +79,7 @@ impl runtime::Core for Core {
 }
 
 impl Core {
-    /// An Index that takes so many pairs, and so many files.
+    /// Creates an empty Index. `quota` limits the number of pairs, and also the number of files.
     pub(super) fn new(quota: Quota) -> Self {
         Self {
             quota,
@@ -154,7 +154,7 @@ impl Core {
         Ok(())
     }
 
-    /// Whether so much more fits. The narrowest limit is looked at first, because the peer can do most about it.
+    /// Checks the limits. The peer's own one comes first, because the peer can do most about it.
     fn admit(&self, network: Network, published: Published) -> Result<(), PublishRefused> {
         let of_network = self.by_network.get(&network).copied().unwrap_or_default();
         let fits = |before: Published, most: u64| {
@@ -252,13 +252,13 @@ impl Core {
         }
     }
 
-    /// Whether nothing is left of all shares and peers.
+    /// Whether no share and no peer is left.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.staging.held_bytes() == 0 && self.holds_nothing()
     }
 
-    /// The same without what waits for the disk.
+    /// The same, without the shares that wait for the disk.
     #[cfg(test)]
     pub(super) fn holds_nothing(&self) -> bool {
         self.catalog.is_empty()

@@ -24,8 +24,8 @@ pub(super) struct Keep {
 /// The publishers that wait for the same share.
 type Waiting = Vec<(Published, Reply<PublishAnswer>)>;
 
-/// The shares to be written: the newest of each owner. Whoever published an older one is answered with it, since it is
-/// replaced.
+/// The shares to write: the newest of each owner. The publisher of an older one gets the answer for the newest, which
+/// replaces it.
 #[derive(Debug, Default)]
 pub(super) struct Newest {
     shares: BTreeMap<PeerName, (Share, Waiting)>,
@@ -45,7 +45,7 @@ impl Core for Newest {
     }
 }
 
-/// Starts the keeper of what lies on a shelf. For each share, `kept` is told when it holds no memory any more.
+/// Starts the keeper of `shelf`. It reports to `kept` when a share no longer uses memory.
 pub(super) fn start(shelf: Shelf, kept: Answers<Command>) -> io::Result<Running<Address<Keep>>> {
     let (address, mailbox) = mailbox(KEEPS_IN_FLIGHT_MAX);
     start_actor(

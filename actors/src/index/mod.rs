@@ -1,4 +1,5 @@
-//! The Index actor: the keywords and files of all peers, answered from memory, and the text files that keep them.
+//! The Index actor: the keywords and files of all peers. It answers searches from memory, and keeps each share in two
+//! text files.
 //!
 //! Blocking:
 //! - A session sends a command and waits for the answer. The Index never blocks, so the wait is short.

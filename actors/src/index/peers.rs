@@ -12,20 +12,20 @@ use crate::commands::network::Network;
 /// A peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// As its owner writes it.
+    /// The name as its owner spells it.
     pub(super) name: PeerName,
     /// In lower case; hits are ordered by it.
     pub(super) folded: PeerName,
     pub(super) online: bool,
     pub(super) address: Option<SocketAddr>,
-    /// From where it has published.
+    /// The network from which it has published.
     pub(super) network: Network,
     pub(super) files: Vec<FileId>,
-    /// Pairs of a keyword and a file among them.
+    /// The number of pairs of a keyword and a file.
     pub(super) pairs: u64,
 }
 
-/// All peers, each under an id that stays the same while the peer is known.
+/// All peers. The id of a peer stays the same while the peer is known.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     ids: HashMap<PeerName, OwnerId>,

@@ -1,4 +1,4 @@
-//! The Index's thread, which owns its keeper's.
+//! The Index's thread. It owns the keeper.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::commands::index::IndexHandle;
 use crate::config::Quota;
 use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Commands that may wait. A part of a share can have the size of a frame, 1 MiB, so at most 256 MiB.
+/// The capacity of the mailbox. A part of a share can be as large as a frame, 1 MiB, so this is at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
 
 pub(super) fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
@@ -39,7 +39,7 @@ fn load(shelf: &Shelf, quota: Quota) -> io::Result<Core> {
     Ok(core)
 }
 
-/// `K` is what owns the keeper's address; it ends after the Index.
+/// `K` owns the keeper, which ends after the Index.
 pub(super) struct IndexShell<K> {
     pub(super) effects: Vec<Effect>,
     pub(super) keeper: K,
@@ -58,8 +58,9 @@ impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for Inde
                 Effect::AnswerPublish(reply, answer) => reply.answer(answer),
                 Effect::AnswerSearch(reply, found) => reply.answer(found),
                 Effect::Keep(keep) => {
-                    // The mailbox has a place for each share that the core lets be in flight, so it is never full. If it is
-                    // closed the keeper has panicked and the process is ending; the publisher then learns that nobody answers.
+                    // The keeper's mailbox has room for every share that may be in flight, so it is never full. It is
+                    // closed only if the keeper has panicked. Then the process is ending, and the publisher gets no
+                    // answer.
                     let _ = self.keeper.offer(keep);
                 }
             }

@@ -10,9 +10,9 @@ use crate::commands::index::{
 };
 use crate::commands::network::Network;
 
-/// Most memory for shares that are unfinished or wait for the disk: four of the largest, or thousands of usual ones.
-/// Without a limit, peers that start large shares and never finish them could fill the server's memory. They cannot block
-/// other publishers either: when there is no room for a part, the largest unfinished share is dropped.
+/// The maximum memory of shares that are incomplete or wait for the disk: four of the largest, or thousands of typical
+/// ones. Without a limit, peers that start large shares and never complete them could fill the server's memory. They
+/// cannot block other publishers either: when a part does not fit, the largest incomplete share is dropped.
 const HELD_BYTES_MAX: u64 = 4 * SHARE_TEXT_BYTES_MAX;
 
 /// The memory of a keyword without its text: a pointer, a length, and the rounding of the allocation.
@@ -21,9 +21,9 @@ const PAIR_HELD_BYTES: u64 = 48;
 /// A share that is complete.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Share {
-    /// As its owner writes it.
+    /// The owner's name as the owner spells it.
     pub(super) owner: PeerName,
-    /// From where it was published.
+    /// The network from which it was published.
     pub(super) network: Network,
     /// Ordered by name; each name occurs once.
     pub(super) files: Vec<PublishedFile>,
@@ -185,7 +185,7 @@ fn held_bytes(file: &PublishedFile) -> u64 {
     own as u64 + file.keywords.len() as u64 * PAIR_HELD_BYTES
 }
 
-/// The most bytes of a file on the disk: its line in the list of files, and a line of keywords for each keyword.
+/// The maximum size of a file on disk: its line in the list of files, and a line for each keyword.
 fn text_bytes(file: &PublishedFile) -> u64 {
     const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
     const PAIR_LINE: usize = ", ;\n".len();

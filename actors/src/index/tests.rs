@@ -1,4 +1,4 @@
-//! What the Index is expected to do. Here are the words in which the tests speak.
+//! Tests of the Index. This file has the helpers that they share.
 
 use wire::share::PublishedFile;
 use wire::{Digest, Keyword, PeerName, Query};
@@ -57,13 +57,13 @@ fn gone(name: &str) -> Presence {
     Presence { peer: peer(name), online: false, address: None }
 }
 
-/// What came of a publication, when nothing is written to a disk.
+/// The result of a publication without a disk.
 enum Outcome {
     Answered(PublishAnswer),
     ToKeep(Keep, Pending<PublishAnswer>),
 }
 
-/// Carries out one command that has at most one effect.
+/// Handles one command that has at most one effect.
 fn effect(core: &mut Core, command: Command) -> Option<Effect> {
     let mut out = Vec::new();
     core.handle(Now::read(), command, &mut out);
@@ -81,12 +81,12 @@ fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<P
     }
 }
 
-/// The keeper is done with a share.
+/// Reports that the keeper has written a share.
 fn kept(core: &mut Core, held: Held) {
     assert!(effect(core, Command::Kept(held)).is_none(), "nobody is told");
 }
 
-/// Publishes a share in one part and lets it be kept. Returns what the keeper was given to write.
+/// Publishes a share in one part. Returns what the keeper gets to write.
 fn publish(core: &mut Core, name: &str, files: Vec<PublishedFile>) -> Share {
     match publish_part(core, name, 0, true, files) {
         Outcome::ToKeep(keep, _) => {

@@ -1,4 +1,4 @@
-//! What the Index refuses, and that refusing leaves nothing behind.
+//! The limits of the Index, and that a refusal leaves nothing behind.
 
 use super::super::core::KEEPS_IN_FLIGHT_MAX;
 use super::super::staging::Staging;
@@ -29,7 +29,7 @@ fn parts_come_in_order() {
     assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one);
     assert_eq!(answered(&mut core, "A", 0, false, vec![file("x", &[])]), one, "part 0 starts again");
     tell(&mut core, gone("A"));
-    assert_eq!(answered(&mut core, "A", 1, true, Vec::new()), wrong(0, 1), "who goes starts again");
+    assert_eq!(answered(&mut core, "A", 1, true, Vec::new()), wrong(0, 1), "a new connection starts again");
     assert!(core.is_empty());
 }
 
@@ -86,7 +86,7 @@ fn the_text_of_a_share_is_bounded() {
     assert!(core.is_empty());
 }
 
-/// What shares hold that consist of one part each.
+/// The memory of shares of one part each.
 fn held_by(shares: &[Vec<PublishedFile>]) -> u64 {
     let mut staging = Staging::default();
     for (n, files) in shares.iter().enumerate() {
@@ -96,7 +96,7 @@ fn held_by(shares: &[Vec<PublishedFile>]) -> u64 {
 }
 
 #[test]
-fn the_largest_unfinished_share_yields_to_others() {
+fn the_largest_incomplete_share_is_dropped_for_others() {
     let small = || vec![file("x", &["k"])];
     let large = || vec![file("x", &["k", "l"])];
     let mut staging = Staging::with_room(held_by(&[small(), large()]));
@@ -110,16 +110,16 @@ fn the_largest_unfinished_share_yields_to_others() {
     );
     let start_again = PublishRefused::OutOfOrder { expected: 0, got: 1 };
     assert_eq!(staging.add(&peer("large"), 1, small()), Err(start_again));
-    // What goes on may need room, too.
+    // A later part may need room too.
     let mut staging = Staging::with_room(held_by(&[small(), small()]));
     assert!(staging.add(&peer("a"), 0, small()).is_ok());
     assert!(staging.add(&peer("b"), 0, small()).is_ok());
     assert!(staging.add(&peer("A"), 1, vec![file("y", &["k"])]).is_ok());
-    assert!(staging.add(&peer("b"), 1, small()).is_err(), "it has yielded");
+    assert!(staging.add(&peer("b"), 1, small()).is_err(), "it was dropped");
 }
 
 #[test]
-fn what_waits_for_the_disk_does_not_yield() {
+fn shares_that_wait_for_the_disk_are_not_dropped() {
     let small = || vec![file("x", &["k"])];
     let mut staging = Staging::with_room(held_by(&[small(), small()]));
     assert!(staging.add(&peer("a"), 0, small()).is_ok());
@@ -133,7 +133,7 @@ fn what_waits_for_the_disk_does_not_yield() {
         "alone it is too much as well"
     );
     staging.release(held);
-    assert_eq!(staging.held_bytes(), 0, "what was refused is forgotten");
+    assert_eq!(staging.held_bytes(), 0, "a refused share uses no memory");
 }
 
 #[test]
@@ -175,18 +175,18 @@ fn the_whole_index_the_peers_of_an_address_and_each_peer_are_bounded() {
     assert_eq!(from("B", 1, pairs(1)), None);
     assert_eq!(from("C", 2, pairs(3)), Some(PublishRefused::IndexFull));
     assert_eq!(from("C", 2, pairs(2)), None);
-    assert_eq!(from("A", 2, pairs(3)), Some(PublishRefused::AddressFull), "what is refused changes nothing");
+    assert_eq!(from("A", 2, pairs(3)), Some(PublishRefused::AddressFull), "a refusal changes nothing");
     assert_eq!(from("A", 1, Vec::new()), None);
     assert_eq!(from("C", 2, pairs(3)), None, "there is room again");
     for (name, address) in [("B", 1), ("C", 2)] {
         assert_eq!(from(name, address, Vec::new()), None);
     }
-    // The shares wait for the disk, which is not there.
+    // The shares wait for a disk that does not exist.
     assert!(core.holds_nothing());
 }
 
 #[test]
-fn a_slow_disk_puts_publishers_off_and_not_searches() {
+fn a_slow_disk_refuses_publishers_and_not_searches() {
     let mut core = Core::default();
     let mut held = Vec::new();
     for n in 0..KEEPS_IN_FLIGHT_MAX {

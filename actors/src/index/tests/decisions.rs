@@ -1,4 +1,4 @@
-//! What is found, in which order, and what is told to whom.
+//! What searches find, in which order, and which addresses they show.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn keywords_and_files_are_many_to_many() {
 }
 
 #[test]
-fn who_is_online_comes_first_and_the_limit_cuts_the_rest() {
+fn connected_peers_come_first_and_the_limit_cuts_the_rest() {
     let mut core = Core::default();
     for name in ["a", "B", "c"] {
         publish(&mut core, name, vec![file("1", &["k"]), file("2", &["k"])]);
@@ -45,7 +45,7 @@ fn who_is_online_comes_first_and_the_limit_cuts_the_rest() {
 }
 
 #[test]
-fn an_address_is_told_only_to_whom_it_helps() {
+fn an_address_is_shown_only_to_askers_that_can_use_it() {
     let mut core = Core::default();
     publish(&mut core, "A", vec![file("f", &["k"])]);
     let mut told = |presence: Presence, asker| {

@@ -1,4 +1,4 @@
-//! What is kept, and what becomes of it when the machine stops or the disk lies.
+//! What is written to disk, and what is read after a crash or damage.
 
 use std::fs;
 use std::path::Path;
@@ -127,7 +127,7 @@ fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
     let mut batch = Vec::new();
     assert!(told.wait(None, 1, &mut batch));
     for command in batch {
-        assert!(effect(&mut core, command).is_none(), "nobody is told");
+        assert!(effect(&mut core, command).is_none(), "the report has no effect");
     }
     for owner in ["A", "B"] {
         publish(&mut core, owner, Vec::new());
@@ -148,7 +148,7 @@ fn a_share_that_fails_does_not_hinder_the_others() {
 }
 
 #[test]
-fn what_is_damaged_is_moved_aside_and_costs_nobody_else() {
+fn damaged_shares_are_moved_aside_and_the_others_loaded() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 6] = [
         ("keywords cut off", |f| {
@@ -187,7 +187,7 @@ fn what_is_damaged_is_moved_aside_and_costs_nobody_else() {
 }
 
 #[test]
-fn what_is_not_a_share_is_left_alone() {
+fn files_that_are_not_shares_are_left_alone() {
     let folder = TempDir::new().expect("a temporary folder");
     for name in ["README.txt", "no name at all.txt", "notes.md"] {
         fs::write(folder.path().join(name), "mine").expect("it can be written");

@@ -20,7 +20,7 @@ enum Step {
 
 #[derive(Debug, Default)]
 struct Model {
-    /// By folded name: the name as last written, and the files.
+    /// By folded name: the latest spelling of the name, and the files.
     shares: BTreeMap<PeerName, (PeerName, Vec<PublishedFile>)>,
     online: BTreeMap<PeerName, Option<SocketAddr>>,
 }
@@ -112,7 +112,7 @@ fn in_parts(core: &mut Core, name: &PeerName, files: &[PublishedFile], size: usi
     }
 }
 
-/// As the Index keeps it: a repeated pair counts once, in its first spelling.
+/// As the Index stores it: a repeated pair counts once, in its first spelling.
 fn with_pairs_once(mut files: Vec<PublishedFile>) -> Vec<PublishedFile> {
     for file in &mut files {
         let mut seen = Vec::new();

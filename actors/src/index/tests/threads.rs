@@ -43,13 +43,13 @@ fn a_restart_keeps_everything_but_who_is_online() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_is_kept() {
+fn shares_sent_before_the_end_are_written() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
     let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
     let mut pending = Vec::new();
     for n in 0..100 {
         let (reply, answer) = reply();
-        // The same few peers again and again, so that newer shares overtake older ones on the way to the disk.
+        // The same few peers publish again and again, so that newer shares replace older ones that wait for the disk.
         let owner = peer(&format!("p{}", n % 7));
         let files = vec![file(&format!("f{n}"), &["k"])];
         let command =
@@ -71,7 +71,7 @@ fn what_was_sent_before_the_end_is_kept() {
 
 #[test]
 fn a_search_does_not_wait_for_the_disk() {
-    // A keeper that never gets round to writing.
+    // A keeper that never writes.
     let (to_keeper, keeps) = mailbox::<Keep, Keep>(8);
     let (address, commands) = mailbox(8);
     let shell = IndexShell { effects: Vec::new(), keeper: Box::new(to_keeper) };
@@ -90,7 +90,7 @@ fn a_search_does_not_wait_for_the_disk() {
 }
 
 #[test]
-fn a_disk_that_fails_is_told_to_the_publisher() {
+fn a_disk_that_fails_is_reported_to_the_publisher() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
     let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
