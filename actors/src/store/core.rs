@@ -1,5 +1,5 @@
-//! What a batch of commands means for the disk: all that is to be written in one commit, then what is to be read, then the
-//! answers, in the order of the commands.
+//! Executes a batch of commands: one commit for all writes, then the reads, then the completions in the order of the
+//! commands.
 
 use std::ops::Range;
 
@@ -8,33 +8,35 @@ use wire::PeerName;
 use crate::commands::store::{Amount, Command, Completion, Frames, Mail, Ordinal, Overdue, Sender};
 use crate::runtime::{Core, Now};
 
-/// Most bytes that one fetch reads: a few dozen milliseconds of a slow link, so that a mailbox is handed over in steps.
+/// The maximum size of one fetch, about 20 ms at 100 Mbit/s, so that a mailbox is delivered in steps.
 const FETCH_BYTES: usize = 256 << 10;
 
-/// What one commit does.
+/// One change of a commit.
 #[derive(Debug)]
 pub enum Write<'a> {
-    /// Keeps a card under a folded name.
+    /// Writes a card under a folded name.
     Card(&'a PeerName, &'a [u8]),
-    /// Keeps envelopes of a sender, accepted at a time, from a place on.
+    /// Writes envelopes: the recipient, the place of the first one, the frames, the sender, and when they were
+    /// accepted.
     Mail(&'a PeerName, Ordinal, &'a Frames, &'a Sender, u64),
-    /// Drops what is at some places.
+    /// Deletes the envelopes at some places.
     Forget(&'a PeerName, Range<Ordinal>),
 }
 
-/// How much of whose mail was dropped by one [`Write::Forget`].
+/// The amount that one [`Write::Forget`] deleted for each sender.
 pub type Forgotten = Vec<(Sender, Amount)>;
 
-/// What is too old, and where to look on.
+/// The mail that is too old, and where to continue.
 pub type Swept = (Vec<Overdue>, Option<(PeerName, Ordinal)>);
 
-/// The disk. A test or a simulation puts a model there.
+/// The disk; a test or simulation uses a model.
 pub trait MailDisk {
-    /// Does all of it or nothing. When it is on the disk, says what each [`Write::Forget`] has dropped; none if the disk fails.
+    /// Makes all changes or none, durably. Returns what each [`Write::Forget`] has deleted, or `None` if the disk
+    /// fails.
     fn commit(&mut self, writes: &[Write<'_>]) -> Option<Vec<Forgotten>>;
 
-    /// Reads places of a mailbox until `bytes_max` are passed. The second value says from where on to read next, and is none
-    /// when that was all. None if the disk fails.
+    /// Reads envelopes of a mailbox until their size reaches `bytes_max`. The second value is the place to continue at,
+    /// if there are more. Returns `None` if the disk fails.
     fn fetch(
         &mut self,
         name: &PeerName,
@@ -42,7 +44,7 @@ pub trait MailDisk {
         bytes_max: usize,
     ) -> Option<(Mail, Option<Ordinal>)>;
 
-    /// Looks for mail that was accepted before a time, in a bounded part of all mail. None if the disk fails.
+    /// Looks for mail that was accepted before a time, in a bounded part of all mail. Returns `None` if the disk fails.
     fn sweep(&mut self, from: Option<&(PeerName, Ordinal)>, before: u64) -> Option<Swept>;
 }
 
@@ -62,7 +64,7 @@ impl Core for Store {
 }
 
 impl Store {
-    /// Carries out all that has come since the last call. `tell` gets what the Router is told, in the order of the commands.
+    /// Executes the commands since the last call. `tell` gets the completions, in the order of the commands.
     pub fn flush(&mut self, disk: &mut impl MailDisk, mut tell: impl FnMut(Completion)) {
         let writes: Vec<Write> = self.batch.iter().filter_map(write_of).collect();
         let forgotten = if writes.is_empty() { Some(Vec::new()) } else { disk.commit(&writes) };
@@ -109,7 +111,7 @@ fn complete(
             Some(Completion::Fetched { peer, session, found: disk.fetch(&name, places, FETCH_BYTES) })
         }
         Command::Sweep { from, before } => {
-            // What could not be read is looked at in the next round.
+            // If the disk fails, the next search finds the mail.
             let (overdue, next) = disk.sweep(from.as_ref(), before).unwrap_or_default();
             Some(Completion::Swept { overdue, next })
         }

@@ -15,13 +15,13 @@ use crate::commands::store::{Amount, Frames, Inventory, Mail, MailboxSize, Ordin
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
-/// The folded name of the recipient, and the place in the mailbox.
+/// The recipient's folded name, and the place in the mailbox.
 pub(super) type MailKey = (&'static str, Ordinal);
 pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
 
 const SERVER_ID: &str = "server";
 
-/// Most parcels that one sweep looks at, and most that it finds: a few milliseconds, because mail is not written meanwhile.
+/// How many parcels one sweep reads and finds at most. That takes a few milliseconds, in which no mail can be written.
 const SWEPT_PARCELS_MAX: usize = 2_000;
 const OVERDUE_PARCELS_MAX: usize = 100;
 
@@ -46,7 +46,7 @@ impl Disk {
             write.open_table(CARDS)?;
             let (mail, mut parcels) = (write.open_table(MAIL)?, write.open_table(PARCELS)?);
             if parcels.first()?.is_none() {
-                // Mail of a version that did not keep its senders, or nothing.
+                // Either there is no mail, or an older version wrote it, which did not keep its senders.
                 for entry in mail.iter()? {
                     let (key, frame) = entry?;
                     let bytes = frame.value().len() as u64;
@@ -64,8 +64,8 @@ impl Disk {
         Ok(Self(database))
     }
 
-    /// Makes all changes in one transaction, which is on the disk when this returns. Says what each [`Write::Forget`] has
-    /// dropped.
+    /// Makes all changes in one transaction, which is on disk when this returns. Returns what each [`Write::Forget`]
+    /// has deleted.
     ///
     /// # Errors
     /// [`StoreError`]; see [`Database::write`].
@@ -96,7 +96,7 @@ impl Disk {
         })
     }
 
-    /// Looks for parcels that were accepted before a time, from a place on. See [`Swept`].
+    /// Finds parcels that were accepted before a time, starting at a place. See [`Swept`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -152,7 +152,7 @@ impl Disk {
         })
     }
 
-    /// Makes it a store of the version before there were parcels.
+    /// Turns it into a store of a version without parcels.
     #[cfg(test)]
     pub(super) fn forget_parcels(&self) {
         let forgotten = self.0.write(|write| Ok(write.open_table(PARCELS)?.retain(|_, _| false)?));
@@ -218,7 +218,7 @@ fn read_sizes(
     Ok(sizes)
 }
 
-/// Drops what is at `places`, which begin where a parcel does, or before all of them.
+/// Deletes the envelopes at `places`, which must start at the first place of a parcel or before all parcels.
 fn forget(
     mail: &mut Table<MailKey, &'static [u8]>,
     parcels: &mut Table<MailKey, ParcelValue>,

@@ -1,6 +1,8 @@
-//! The store: cards and mailboxes on disk. One writer, group commit. It does not know sessions or presence.
+//! The store: cards and mailboxes on disk, with one writer and group commit. It knows neither sessions nor who is
+//! connected.
 //!
-//! Only the Router uses it. The Router numbers the envelopes of a mailbox (ordinals) and learns the outcome from [`Completion`](crate::commands::store::Completion)s. The store never waits for the Router.
+//! Only the Router uses it. The Router gives each envelope its place in the mailbox and learns the outcome from a
+//! [`Completion`](crate::commands::store::Completion). The store never waits for the Router.
 
 mod core;
 mod disk;

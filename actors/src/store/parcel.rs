@@ -1,7 +1,7 @@
-//! What is known of stored mail beside its bytes: a parcel is what one sender has had stored in one go.
+//! The metadata of stored mail. A parcel is mail of one sender that was stored in one step.
 //!
-//! One record a parcel instead of one an envelope keeps the start of the server and the search for old mail short: both read
-//! the parcels and not the mail.
+//! A record for each parcel instead of each envelope keeps the start of the server and the search for old mail short,
+//! because both read only the parcels.
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,12 +15,13 @@ use super::disk::MailKey;
 use crate::commands::network::Network;
 use crate::commands::store::{Amount, Frames, Sender};
 
-/// Sender, its network, when it was accepted (seconds since 1970), number of envelopes, bytes.
+/// The sender's name and network, when the mail was accepted (seconds since 1970), the number of envelopes, and their
+/// bytes.
 pub(super) type ParcelValue = (&'static str, u128, u64, u64, u64);
-/// By recipient and place of the first envelope.
+/// The parcels by recipient and place of the first envelope.
 pub(super) const PARCELS: TableDefinition<MailKey, ParcelValue> = TableDefinition::new("parcels");
 
-/// Mail of one sender that lies together in a mailbox.
+/// Mail of one sender at consecutive places of a mailbox.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) sender: Sender,
@@ -42,12 +43,13 @@ impl Parcel {
     }
 }
 
-/// Stands for a sender whose name cannot be read. Its mail counts for this name only.
+/// A name for senders whose name cannot be read. Their mail counts for this name only.
 fn nobody() -> PeerName {
     "-".parse().expect("a hyphen is a name")
 }
 
-/// The sender of a stored frame, for mail without a parcel. A frame that is no envelope is a notice to its recipient.
+/// The sender of a stored frame, for mail without a parcel. A frame that is not an envelope is a notice of the server
+/// to its recipient.
 pub(super) fn sender_of(frame: &[u8], recipient: &str) -> Sender {
     let name = envelope(frame).map_or(recipient, |envelope| envelope.from).parse();
     Sender { name: name.map_or_else(|_| nobody(), |name: PeerName| name.folded()), network: Network::UNKNOWN }
@@ -57,12 +59,12 @@ fn envelope(frame: &[u8]) -> Option<Envelope<'_>> {
     decode_envelope(frame.get(LENGTH_BYTES..)?)?.ok()
 }
 
-/// The time that mail without a parcel counts from.
+/// The time at which mail without a parcel counts as accepted.
 pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Gathers the numbers of the messages in a parcel.
+/// Collects the numbers of the messages in a parcel, for the notice to their sender.
 pub(super) struct Notices<'a> {
     to: &'a PeerName,
     numbers: Vec<Range<u64>>,
@@ -81,7 +83,7 @@ impl<'a> Notices<'a> {
         }
     }
 
-    /// One frame for each range of consecutive numbers, for their sender.
+    /// One frame for each range of consecutive numbers; `None` without messages.
     pub(super) fn finish(self) -> Option<Frames> {
         let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
         for numbers in self.numbers {

@@ -1,4 +1,4 @@
-//! Recovery from a damaged store: whatever can be read goes into a new one.
+//! Recovers a damaged store: copies what can be read into a new one.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ use super::disk::{CARDS, Disk, MAIL, MailKey, OPTIONS, read_cards};
 use super::parcel::{sender_of, unix_now};
 use crate::commands::store::{Frames, Inventory, Ordinal};
 
-/// Envelopes that are copied in one transaction: at most 1 GiB of them, usually a few MiB.
+/// The number of envelopes that are copied in one transaction: at most 1 GiB, usually a few MiB.
 const CHUNK_ENVELOPES: usize = 1000;
 
 /// Opens the store at `path` and reads its inventory. If the file is damaged but all cards can be read, a new store with
@@ -55,7 +55,8 @@ impl<'a> Recovery<'a> {
     }
 
     fn run(&self, new_server_id: ServerId) -> Result<(Disk, Inventory), StoreError> {
-        // A crash may have left it. If it cannot be removed, the next step fails, and that is reported.
+        // An earlier recovery that crashed may have left it. If it cannot be removed, the next step fails with an
+        // error.
         let _ = std::fs::remove_dir_all(&self.directory);
         let replaced = self.replace(new_server_id);
         let _ = std::fs::remove_dir_all(&self.directory);
@@ -103,7 +104,7 @@ fn fill(new: &Disk, damaged: &Database) -> Result<u64, StoreError> {
         let cards = read_cards(&read.open_table(CARDS)?)?;
         Ok(copy_cards(new, damaged, &cards).and_then(|()| {
             let mut copier = Copier { new, chunk: Vec::new(), last: None, envelopes: 0 };
-            // A page that cannot be read ends the first pass. The second one comes from the other end.
+            // An unreadable page ends the first pass, so a second pass starts at the other end.
             let _ = catch_quietly(|| copier.copy(read.open_table(MAIL)?.iter()?, None));
             copier.flush()?;
             let last = copier.last.clone();
@@ -161,7 +162,7 @@ impl Copier<'_> {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        // The parcels may be damaged as well, so the mail counts as that of its sender from now on.
+        // The parcels may be damaged too. So the sender is taken from each envelope, and the time of acceptance is now.
         let at = unix_now();
         let senders: Vec<_> =
             self.chunk.iter().map(|(name, _, frames)| sender_of(&frames.bytes, name.as_str())).collect();

@@ -1,4 +1,4 @@
-//! The store's thread, with the open file.
+//! The store's thread, which has the open file.
 
 use std::ops::Range;
 use std::path::Path;
@@ -12,13 +12,12 @@ use crate::commands::router;
 use crate::commands::store::{Inventory, Mail, Ordinal, StoreHandle};
 use crate::runtime::{Answers, Now, Running, Shell, mailbox, start as start_actor};
 
-/// Commands that may wait during a commit. If there are more, senders are told `busy`.
+/// The capacity of the mailbox, for commands that wait during a commit. When it is full, senders get `busy`.
 const MAILBOX_COMMANDS: usize = 4096;
 
-/// Opens the store at `path` and starts it; `completed` is where it says what it has done. Also gives what is on disk.
+/// Opens the store at `path` and starts it. It sends its completions to `completed`. Also returns what is on disk.
 ///
-/// # Errors
-/// [`StoreError`]; or an I/O error when there is no thread to be had.
+/// [`StoreError`], also if the thread cannot be started.
 pub fn start(
     path: &Path,
     completed: Answers<router::Command>,
@@ -41,7 +40,7 @@ struct StoreShell {
 impl Shell for StoreShell {
     type Core = Store;
 
-    /// The more that one commit writes, the fewer there are.
+    /// A large batch makes for few commits.
     const BATCH_COMMANDS_MAX: usize = 1024;
 
     fn out(&mut self) -> &mut () {
@@ -51,7 +50,7 @@ impl Shell for StoreShell {
     fn settle(&mut self, core: &mut Store, _now: Now) -> Option<Instant> {
         let completed = &self.completed;
         core.flush(&mut self.disk, |completion| {
-            // Fails only when the Router has ended; then nobody waits for the outcome.
+            // Fails only when the Router has ended. Then nobody waits for the outcome.
             let _ = completed.send(router::Command::Completed(completion));
         });
         None

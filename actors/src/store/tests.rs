@@ -207,7 +207,7 @@ fn what_is_said_to_be_stored_is_on_disk() {
     assert_eq!((inventory.cards.len(), inventory.mailboxes.len()), (1, 1));
 }
 
-/// A small store. Returns its file and what is in it.
+/// Makes a small store. Returns the contents of its file, and its cards and mail.
 fn small_store(path: &Path) -> (Vec<u8>, Cards, Letters) {
     let disk = Disk::open(path, [1; 16]).expect("it opens");
     let cards: Cards = (0..12).map(|n| (name(&format!("peer{n:02}")), vec![n; 1000])).collect();
@@ -308,7 +308,7 @@ fn with_small_files(test: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
         return true;
     }
-    // Writing over the limit is an error, not the end of the process, while the signal for it is ignored.
+    // While the signal is ignored, writing over the limit is an error and does not end the process.
     let script = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\"";
     let executable = std::env::current_exe().expect("it has a path");
     let status = std::process::Command::new("sh")
