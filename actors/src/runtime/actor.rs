@@ -1,8 +1,8 @@
 //! The shape of every actor: a core that decides, a shell that acts, and the loop that joins them.
 //!
-//! A core is a plain struct. It takes commands and puts what is to be done into `out`. It has no channel, socket, file,
-//! clock or randomness, so tests drive it by hand and a simulation drives many of them in one thread. A shell has what
-//! the core must not have. [`start`] runs both on a thread.
+//! A core is a plain struct. It takes commands and puts the resulting effects into `out`. It has no channel, socket,
+//! file, clock or randomness, so a test can call it directly and a simulation can run many cores in one thread. A shell
+//! has those things. [`start`] runs both on a thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use super::{Address, Mailbox};
 /// Exit status of the process after a panic in an actor, as after a panic in the main thread.
 const EXIT_PANIC: i32 = 101;
 
-/// Most commands between two calls of [`Shell::settle`].
+/// The maximum number of commands between two calls of [`Shell::settle`].
 const BATCH_COMMANDS_MAX: usize = 256;
 
 /// The time on both clocks, read once for each batch.
@@ -40,34 +40,34 @@ impl Now {
 pub trait Core {
     /// The commands that it takes.
     type Command;
-    /// Where it puts what is to be done: a list of effects, or ports that report at once whether they have room.
+    /// Where it puts effects: a list, or ports that report at once whether they have room.
     type Out;
 
     /// Handles one command.
     fn handle(&mut self, now: Now, command: Self::Command, out: &mut Self::Out);
 }
 
-/// What an actor has beside its core: files, sockets, addresses of others.
+/// The part of an actor that is not its core: files, sockets, addresses of other actors.
 pub trait Shell: Send + 'static {
     /// The core.
     type Core: Core<Command: Send> + Send + 'static;
 
-    /// Most commands of one batch.
+    /// The maximum number of commands in a batch.
     const BATCH_COMMANDS_MAX: usize = BATCH_COMMANDS_MAX;
 
     /// The `out` of [`Core::handle`].
     fn out(&mut self) -> &mut <Self::Core as Core>::Out;
 
-    /// Does what a batch of commands has put into `out`, and whatever is due. Returns when to call it again if no command
-    /// comes first.
+    /// Executes the effects of a batch, and whatever else is due. Returns when to call it again if no command comes
+    /// first.
     fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant>;
 
     /// The last call, after the last batch.
     fn end(&mut self, _core: &mut Self::Core) {}
 }
 
-/// A running actor: the handle, of which others get clones, and the thread. Dropping it ends the actor after the commands
-/// in its mailbox, and joins the thread. This does not depend on who still has a clone.
+/// A running actor: its thread, and the handle, of which other actors get clones. Dropping it ends the actor after the
+/// commands that are in its mailbox, and joins the thread. Remaining clones of the handle do not prevent this.
 pub struct Running<H> {
     handle: H,
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -157,7 +157,7 @@ pub(crate) fn spawn_vital(
     })
 }
 
-/// Does the work of one connection. False if it panicked; that ends only this connection.
+/// Runs `work` and returns whether it finished. A panic ends only this work.
 pub(crate) fn isolated(work: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(work)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Mailboxes: bounded, drained in batches, with a second lane for what an actor has asked others to do.
+//! Mailboxes: bounded, drained in batches, with a second lane for the answers to an actor's own requests.
 
 use std::time::{Duration, Instant};
 
@@ -32,11 +32,11 @@ impl<C> Unsent<C> {
 #[derive(Debug)]
 enum Letter<C> {
     Command(C),
-    /// The actor is to end, whoever still has an address.
+    /// The actor must end, even if addresses of it remain.
     End,
 }
 
-/// Where commands for one actor are sent.
+/// The sending end of an actor's mailbox.
 #[derive(Debug)]
 pub struct Address<C>(Sender<Letter<C>>);
 
@@ -47,7 +47,8 @@ impl<C> Clone for Address<C> {
 }
 
 impl<C> Address<C> {
-    /// Puts a command into the mailbox and waits while it is full. Only along the order of blocking in ARCHITECTURE.md.
+    /// Puts a command into the mailbox, and waits while it is full. Use it only along the order of blocking in
+    /// ARCHITECTURE.md.
     ///
     /// # Errors
     /// [`Closed`] when the actor has ended; the command is dropped, and with it any [`super::Reply`] inside.
@@ -67,7 +68,7 @@ impl<C> Address<C> {
         })
     }
 
-    /// Sends a request and waits for the answer, at most `timeout`. A full mailbox is not waited for.
+    /// Sends a request and waits for the answer, at most `timeout`. It does not wait for a full mailbox.
     ///
     /// # Errors
     /// [`NoAnswer`]
@@ -80,7 +81,7 @@ impl<C> Address<C> {
         pending.wait(timeout)
     }
 
-    /// Ends the actor after what is in its mailbox now.
+    /// Ends the actor when it has handled what is in its mailbox now.
     pub(super) fn end(&self) {
         // Fails when it has ended already.
         let _ = self.0.send(Letter::End);
@@ -120,7 +121,7 @@ impl<P, C: From<P>> Mailbox<P, C> {
         if !batch.is_empty() {
             return self.take_commands(commands_max, batch);
         }
-        // Usually a command is there, and then the cost of a `select!` is saved.
+        // If a command is there already, which is usual, this saves the cost of `select!`.
         let letter = match self.letters.try_recv() {
             Ok(letter) => Some(letter),
             Err(_) => {
@@ -167,7 +168,7 @@ impl<P, C: From<P>> Mailbox<P, C> {
         command_of(self.letters.recv_deadline(deadline).ok())
     }
 
-    /// Waits for the next command; `None` when all addresses are gone.
+    /// Waits for the next command. `None` if the actor must end or all addresses are gone.
     pub fn next(&self) -> Option<P> {
         command_of(self.letters.recv().ok())
     }

@@ -1,4 +1,4 @@
-//! What actors are made of: core and shell, mailboxes, one-shot replies, and threads that end with their handle.
+//! The runtime of actors: core and shell, mailboxes, one-shot replies, and threads that end with their handle.
 
 mod actor;
 mod atomic {

@@ -63,7 +63,7 @@ impl<C, R> PollAddress<C, R> {
         }
     }
 
-    /// Ends the owner's wait, for something other than a command.
+    /// Wakes the owner for something other than a command.
     pub fn wake(&self) {
         linux::raise(&self.shared.event);
     }
@@ -119,7 +119,7 @@ impl<C, R: Copy> PollMailbox<C, R> {
         linux::lower(&self.shared.event);
     }
 
-    /// The commands that are left; ends when the sender has closed the mailbox.
+    /// The remaining commands. Waits for more until the sender has closed the mailbox.
     pub fn into_rest(self) -> impl Iterator<Item = C> {
         std::iter::from_fn(move || self.mailbox.next())
     }
