@@ -9,20 +9,20 @@ use crate::config::Limits;
 /// Descriptors for the store, logs, listening sockets, pollers, watched directories, and files that are open briefly.
 const ACTORS_DESCRIPTORS: usize = 96;
 
-/// Most connections that are kept open after a refusal, so that the client can read the response.
+/// The maximum number of connections that are kept open after a refusal, so that the client can read the response.
 const LEAVING_CONNECTIONS_MAX: usize = 256;
 
 /// Limits that apply in addition to the configured ones. Without them silent connections could take every descriptor, and then
 /// no connection could be accepted and no file opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capacity {
-    /// Most connections.
+    /// The maximum number of connections.
     pub(super) connections: usize,
-    /// Most connections from one address.
+    /// The maximum number of connections from one address.
     pub(super) per_address: usize,
-    /// Most descriptors of connections: one for each, and two for each peer.
+    /// The maximum number of descriptors of connections: one for each, and two for each peer.
     pub(super) descriptors: usize,
-    /// Most connections that are kept open after a refusal.
+    /// The maximum number of connections that are kept open after a refusal.
     pub(super) leaving: usize,
 }
 

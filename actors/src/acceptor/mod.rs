@@ -31,9 +31,9 @@ use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
 use crate::runtime::spawn_vital;
 
-/// Most pollers. With more processors the network is the limit.
+/// The maximum number of pollers. With more processors the network is the limit.
 const POLLERS_MAX: usize = 64;
-/// Most connections to the admin address. They do not count towards `--sessions-max`.
+/// The maximum number of connections to the admin address. They do not count towards `--sessions-max`.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// A running Acceptor. Dropping it stops accepting and ends the sessions, and waits for them up to a deadline.

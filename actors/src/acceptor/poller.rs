@@ -1,7 +1,7 @@
 //! A poller: a thread on one processor, where connections rest while they wait for their client.
 //!
-//! It accepts connections and gives every response that does not have to wait, so that a warm GET costs one read and one write
-//! and wakes no thread. Whatever has to wait goes to a session.
+//! It accepts connections and sends every response that does not have to wait, so that a warm GET costs one read and
+//! one write and wakes no thread. A connection whose response has to wait goes to a session.
 //!
 //! Connections are moved to the poller on the processor that handles their packets. If client and server share a machine,
 //! that is the client's processor. This saves a wake-up across processors, which costs more than the response.
@@ -28,7 +28,7 @@ use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::{Count, WebCounts};
 use crate::transport::Transport;
 
-/// Most connections that are accepted in a row, so that the others get their turn.
+/// The maximum number of connections that are accepted in a row, so that the other connections get their turn.
 const ACCEPTS_MAX: usize = 64;
 /// How often deadlines are checked, and revoked leases dropped.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Gate>,
     /// For the admin address, so that it answers when the web is full.
     pub(super) admin_gate: Arc<Gate>,
-    /// For connections that were turned away and whose clients have not read that yet.
+    /// For connections that were refused and whose clients have not read the response yet.
     pub(super) leaving_gate: Arc<Gate>,
     pub(super) limits: Limits,
     /// `--http-threads`
@@ -150,7 +150,7 @@ impl Poller {
         self.end();
     }
 
-    /// Waits, and serves what is ready then. Returns the number of events.
+    /// Waits, and serves what is ready. Returns the number of events.
     fn round(&mut self, wait: Duration, ready: &mut Vec<u64>) -> usize {
         self.epoll.wait(wait, ready);
         let count = ready.len();
@@ -252,7 +252,7 @@ impl Poller {
         }
         if is_due(&mut self.turned_away_notice, self.now) {
             let open = self.shared.gate.open();
-            tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are turned away");
+            tracing::warn!(target: "acceptor", %visitor, open, %full, "connections are refused");
         }
     }
 
@@ -389,7 +389,7 @@ impl Poller {
         self.driver.responder.drop_revoked();
     }
 
-    /// Finishes what has begun: peers see the end of their connection, and responses in progress are the last ones.
+    /// Completes what has begun: peers see the end of their connection, and responses in progress are the last ones.
     fn drain(&mut self, ready: &mut Vec<u64>) {
         let deadline = Instant::now() + DRAIN;
         self.away.values().filter(|away| away.is_peer).for_each(|away| away.shut_down(Shutdown::Read));

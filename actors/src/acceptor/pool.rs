@@ -9,7 +9,7 @@ use crate::linux::CpuSet;
 
 /// How long a session thread waits for its next session before it ends.
 const IDLE_THREAD: Duration = Duration::from_secs(30);
-/// Enough for the deepest session. Pages that are not touched cost nothing.
+/// The stack of a session thread. It is enough for the deepest call; pages that are not used take no memory.
 const STACK_BYTES: usize = 256 << 10;
 /// No room between a poller and a session thread, so that a full channel means that no thread is idle.
 const HANDOFF: usize = 0;
@@ -22,7 +22,7 @@ pub(super) struct Pool {
     stack_bytes: usize,
 }
 
-/// What every session thread has.
+/// What each session thread needs.
 #[derive(Clone)]
 struct Thread {
     next_job: Receiver<Job>,
