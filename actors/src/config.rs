@@ -17,7 +17,7 @@ pub struct Config {
     pub sites: Vec<SiteConfig>,
     /// Limits on what clients can use.
     pub limits: Limits,
-    /// How much peers may have it keep.
+    /// Limits on what the server stores and does for peers.
     pub peers: PeerLimits,
     /// Limits of the caches of all sites together.
     pub cache: CacheConfig,
@@ -65,9 +65,9 @@ pub enum Listen {
 /// Limits on what clients can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections at once.
+    /// The maximum number of connections.
     pub connections: usize,
-    /// Most connections from one address.
+    /// The maximum number of connections from one address.
     pub connections_per_address: usize,
     /// The time for the head of a request, from its first byte; for a body that is dropped, from the end of its head; and
     /// for the first byte of a connection.
@@ -123,39 +123,40 @@ pub struct Quota {
 /// How much peers may have the server keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerLimits {
-    /// Most bytes of stored mail. Each envelope counts 1 KiB more than its size.
+    /// The maximum size of stored mail in bytes. Each envelope counts 1 KiB more than its size.
     pub mail_bytes: Quota,
-    /// Most bytes of stored mail for each recipient, counted in the same way.
+    /// The maximum size of stored mail for each recipient in bytes, counted in the same way.
     pub mail_bytes_per_recipient: u64,
-    /// Most bytes of mail a second that are stored for each sender. Beyond four seconds' worth its connection is read from later.
+    /// The maximum of bytes per second that are stored for each sender. After a burst of four seconds at this rate, the
+    /// server reads from the sender's connection only as fast as the rate allows.
     pub mail_rate: u64,
-    /// Mail that was stored for this time is dropped, and its sender is told.
+    /// Mail that was stored for this time is dropped, and its sender is notified.
     pub mail_lifetime: Duration,
-    /// Most names without an owner that mail is stored for or whose first join somebody waits for. Anybody can make such names
-    /// up.
+    /// The maximum number of names that nobody has joined under and that have mail or are watched. Anybody can invent
+    /// such names.
     pub waiting_names: Quota,
-    /// Most names whose cards one session waits for.
+    /// The maximum number of names whose cards one session watches.
     pub watched_names: usize,
-    /// A peer that reads less than 1 KiB/s over this time is disconnected.
+    /// A peer that reads slower than 1 KiB/s over this time is disconnected.
     pub read_timeout: Duration,
     /// A peer that acknowledges no envelope for this time is disconnected, and its mail is stored. An envelope of more than
     /// 4 KiB gives it a second more for each 4 KiB.
     pub taken_timeout: Duration,
-    /// Most pairs of a keyword and a file in the Index, and most files.
+    /// The maximum number of pairs of a keyword and a file in the Index, and also of files.
     pub index_pairs: Quota,
-    /// Most names that are joined under for the first time in an hour from one address.
+    /// The maximum number of new names that join from one address in an hour.
     pub new_names_per_hour: u32,
-    /// Most ends of transfers of files through the server.
+    /// The maximum number of ends of file transfers through the server.
     pub transfers: Quota,
-    /// Most bytes a second of the files that one member sends through the server.
+    /// The maximum of bytes per second that one member sends in file transfers through the server.
     pub transfer_rate: u64,
-    /// Most bytes that all sessions together hold of what their peers have not read or not acknowledged.
+    /// The memory budget of all sessions together, in bytes, for what their peers have not read or not acknowledged.
     pub session_memory: u64,
 }
 
 impl Default for PeerLimits {
     fn default() -> Self {
-        // One address has at most a quarter of everything, so that it takes several machines to fill the server.
+        // One address may use at most a quarter of most limits, so that a single machine cannot fill the server.
         Self {
             mail_bytes: Quota { per_sender: 64 << 20, per_address: 4 << 30, in_all: 16 << 30 },
             mail_bytes_per_recipient: 256 << 20,
@@ -165,7 +166,7 @@ impl Default for PeerLimits {
             watched_names: 4_096,
             read_timeout: Duration::from_secs(30),
             taken_timeout: Duration::from_secs(30),
-            // Five times what the index is measured with; one address has a quarter. Every number in it stays far inside 32 bits.
+            // Five times the size that the index was measured with. Every number in it stays far below 2^32.
             index_pairs: Quota { per_sender: 1_000_000, per_address: 4_000_000, in_all: 16_000_000 },
             new_names_per_hour: 256,
             transfers: Quota { per_sender: 32, per_address: 128, in_all: 512 },
@@ -178,9 +179,9 @@ impl Default for PeerLimits {
 /// Limits of the caches of all sites together. Each site has an equal share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// Most bytes of content.
+    /// The maximum size of the content in bytes.
     pub bytes: u64,
-    /// Most files.
+    /// The maximum number of files.
     pub entries: usize,
 }
 

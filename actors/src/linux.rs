@@ -12,13 +12,13 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
-/// How often a path is resolved again after something in it was renamed meanwhile.
+/// How many times a path is resolved if a part of it is renamed meanwhile.
 const RESOLVE_ATTEMPTS_MAX: usize = 16;
 
 /// No component may lead out of the root.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
-/// Most bytes that one `splice(2)` moves, and the requested capacity of the pipe between two sockets.
+/// The maximum number of bytes that one `splice(2)` moves, and the requested capacity of the pipe between two sockets.
 const SPLICE_BYTES: usize = 1 << 20;
 
 /// The highest nice value, see `nice(2)`.
@@ -177,7 +177,7 @@ impl ReadyFor {
     }
 }
 
-/// Most events of one wait.
+/// The maximum number of events of one wait.
 pub(crate) const EVENTS_MAX: usize = 512;
 
 /// An `epoll(7)` instance. Each source has a number as its token.

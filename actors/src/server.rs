@@ -103,7 +103,7 @@ const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 /// too; [`Server::stop`] does not.
 #[derive(Debug)]
 pub struct Server {
-    // // Dropped in this order.
+    // Dropped in this order.
     acceptor: Acceptor,
     actors: Actors,
     /// The lock on the data directory.
