@@ -20,13 +20,14 @@ pub const KEYWORD_BYTES_MAX: usize = 128;
 /// enough to read the file into memory.
 pub const KEYWORD_TEXT_BYTES_MAX: usize = 256 << 20;
 
-/// Most pairs in one `keyword.txt`. The server's index is measured with three peers of this size.
+/// The maximum number of pairs in one `keyword.txt`. The server's index is measured with three peers of this size.
 pub const PAIRS_MAX: usize = 1_000_000;
 
-/// Most broken entries that are reported one by one: a binary file must not lead to a million lines of output.
+/// The maximum number of broken entries that are reported one by one: a binary file must not lead to a million lines of
+/// output.
 pub const PROBLEMS_NAMED_MAX: usize = 100;
 
-/// Most characters of a broken entry that a [`Problem`] quotes.
+/// The maximum number of characters of a broken entry that a [`Problem`] quotes.
 const ENTRY_SHOWN_CHARS: usize = 80;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';

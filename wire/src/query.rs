@@ -10,7 +10,7 @@ use crate::file_name::BadFileName;
 use crate::keyword::BadKeyword;
 use crate::{Digest, FileName, Keyword, bounded};
 
-/// Most keywords in one query: more than people type, and cheap to answer.
+/// The maximum number of keywords in one query: more than people type, and cheap to answer.
 pub const TERMS_MAX: usize = 16;
 
 /// Why a text is not a query.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Digest, FileName, Keyword, PeerName, bounded};
 
-/// Most keywords of one file. A file with this many keywords of the greatest length fits into a frame seven times.
+/// The maximum number of keywords of one file. A file with this many keywords of the greatest length fits into a frame
+/// seven times.
 pub const FILE_KEYWORDS_MAX: usize = 1024;
 
 /// A file as its owner publishes it.

@@ -23,10 +23,10 @@ const PASSED_MAX: usize = 128;
 pub(super) struct Limits {
     /// Files up to this size are kept in memory. Most pages and scripts are smaller, and for larger files sendfile is as fast.
     pub(super) memory_file_bytes_max: u64,
-    /// Most bytes in memory, including the cost of each entry.
+    /// The maximum number of bytes in memory, including the cost of each entry.
     pub(super) memory_bytes_max: u64,
     pub(super) entries_max: usize,
-    /// Most larger files. Each needs a descriptor, of which a process often has 1,024.
+    /// The maximum number of larger files. Each needs a descriptor, of which a process often has 1,024.
     pub(super) open_files_max: usize,
 }
 

@@ -40,7 +40,8 @@ pub(super) const CLEAN_EXTENSION: &str = ".html";
 const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Not found</title>\n\
     <p>There is nothing at this address. <a href=\"/\">Start here</a>.\n";
 
-/// Most entries in the list of a directory. Reading them takes some milliseconds, in which other requests wait.
+/// The maximum number of entries in the list of a directory. Reading them takes some milliseconds, in which other
+/// requests wait.
 const LISTED_MAX: usize = 5_000;
 
 /// How many lists are cached, so that alternating requests for large directories do not make them each time.

@@ -31,13 +31,14 @@ const QUICK_SLOTS_MAX: usize = 1024;
 /// below the root could take all of this thread.
 const SLICE_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
-/// Most entries that are compared in one slice: about a millisecond of work, so at most a twentieth of a processor.
+/// The maximum number of entries that are compared in one slice: about a millisecond of work, so at most a twentieth of
+/// a processor.
 const SLICE_LOOKS_MAX: usize = 256;
 
-/// Most slots that one slice passes. Those without a lease cost next to nothing.
+/// The maximum number of slots that one slice passes. Those without a lease cost next to nothing.
 const SLICE_SLOTS_MAX: usize = 16 * 1024;
 
-/// Most reported paths that are kept for the next round. The others are reached in its slices.
+/// The maximum number of reported paths that are kept for the next round. The others are reached in its slices.
 const HINTS_MAX: usize = 1024;
 
 /// File systems with coarse clocks give two changes within a tick (at most 10 ms on Linux) the same time. So an equal

@@ -16,11 +16,11 @@ use crate::config::Limits;
 use crate::linux::ReadyFor;
 use crate::transport::Transport;
 
-/// Most bytes that are read and dropped after the last response.
+/// The maximum number of bytes that are read and dropped after the last response.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Most bytes on their way to the client with which the connection is closed at once. With more, the client could lose a
-/// part of the response if it sends something in the meantime, which causes a reset.
+/// The maximum number of bytes on their way to the client with which the connection is closed at once. With more, the
+/// client could lose a part of the response if it sends something in the meantime, which causes a reset.
 const UNTAKEN_BYTES_MAX: u64 = 8 * 1024;
 
 /// What a connection waits for.

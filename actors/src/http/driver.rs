@@ -20,7 +20,8 @@ use crate::transport::{Patience, Transport};
 /// The size of one read: a request of a browser, or many small ones.
 const READ_BYTES: usize = 16 << 10;
 
-/// Most further writes of one connection in a row, so that the other connections of the thread get their turn.
+/// The maximum number of further writes of one connection in a row, so that the other connections of the thread get
+/// their turn.
 const WRITES_MAX: u32 = 3;
 
 /// How long a session waits for a client that does not read. Then the connection rests until the socket has room.

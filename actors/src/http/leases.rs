@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 
-/// Most assets of one site. A site with more paths asks FileServer again now and then.
+/// The maximum number of assets of one site. A site with more paths asks FileServer again now and then.
 const ASSETS_MAX: usize = 64 * 1024;
 
-/// Most paths that name nothing. They are fewer and apart from the others, because clients can invent any number of them.
+/// The maximum number of paths that name nothing. They are fewer and apart from the others, because clients can invent
+/// any number of them.
 const ABSENCES_MAX: usize = 4 * 1024;
 
 /// Longer paths are not cached, so that clients cannot take much memory with them.

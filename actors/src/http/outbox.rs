@@ -13,7 +13,7 @@ use crate::transport::{Patience, Transport};
 /// Bodies up to this size are copied after their head. For larger ones another slice in `sendmsg(2)` is cheaper.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
-/// Most bodies that are gathered, apart from copied ones.
+/// The maximum number of bodies that are gathered, apart from copied ones.
 const BODIES_MAX: usize = 16;
 
 /// The number of copied bytes after which the outbox is written even if more requests are waiting.
@@ -25,8 +25,8 @@ const BODIES_BYTES_MAX: u64 = 512 * 1024;
 /// Capacity that is kept for the next responses.
 const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 
-/// Most bytes that one call of `sendfile(2)` moves before the thread yields. A client on the same machine then reads them while
-/// they are still in the processor's cache, and other threads do not wait for long.
+/// The maximum number of bytes that one call of `sendfile(2)` moves before the thread yields. A client on the same
+/// machine then reads them while they are still in the processor's cache, and other threads do not wait for long.
 const SEND_FILE_BYTES_MAX: u64 = 512 * 1024;
 
 /// The result of writing.

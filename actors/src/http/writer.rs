@@ -22,7 +22,7 @@ use crate::transport::{Patience, Transport};
 /// Log lines are sent to the access log when they are longer than this together.
 const LOG_BYTES_MAX: usize = 32 << 10;
 
-/// Most bytes of log lines that are kept while the access log is too slow.
+/// The maximum number of bytes of log lines that are kept while the access log is too slow.
 const LOG_KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// What happens to the connection after a response, for the `Connection` field.

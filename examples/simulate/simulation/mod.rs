@@ -22,7 +22,7 @@ use wire::protocol::ServerId;
 
 use world::World;
 
-/// Most peers of a network.
+/// The maximum number of peers of a network.
 pub(super) const PEERS_MAX: usize = 3;
 const NAMES: [&str; PEERS_MAX] = ["A", "B", "C"];
 const SERVER: ServerId = [7; 16];

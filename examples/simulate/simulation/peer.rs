@@ -27,7 +27,7 @@ const KEY_TAKES: Duration = Duration::from_secs(2);
 const WAIT_SECONDS: u64 = 10_000_000;
 /// How often a full disk is tried again.
 const DISK_RETRY_EVERY: Duration = Duration::from_secs(1);
-/// Most inputs that one step takes.
+/// The maximum number of inputs that one step takes.
 const BATCH_MAX: usize = 64;
 
 /// The connection of a peer to the server.

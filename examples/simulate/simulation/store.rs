@@ -13,9 +13,9 @@ use wire::PeerName;
 
 use super::SERVER;
 
-/// Most commands that wait.
+/// The maximum number of commands that wait.
 const WAITING_MAX: usize = 16;
-/// Most envelopes that one fetch returns.
+/// The maximum number of envelopes that one fetch returns.
 const FETCHED_MAX: usize = 5;
 
 /// What is on the server's disk.

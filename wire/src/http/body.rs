@@ -5,7 +5,7 @@ use super::fields::{is_field_byte, is_quoted_string, is_token, split_unquoted};
 /// Longest line in front of a chunk, in bytes, with its CR and its extensions. Extensions are hardly ever used.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
-/// Most bytes of trailer fields after the last chunk.
+/// The maximum number of bytes of trailer fields after the last chunk.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 /// How the end of a body is found.

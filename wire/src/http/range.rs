@@ -5,8 +5,8 @@ use std::fmt;
 use super::conditional::Validators;
 use super::fields::{Fields, list_items};
 
-/// Most ranges in one request. With more, `Range` is ignored, which RFC 9110, section 14.2, allows: many small ranges are an
-/// attack (section 17.15), or the heads of their parts cost more bytes than they save.
+/// The maximum number of ranges in one request. With more, `Range` is ignored, which RFC 9110, section 14.2, allows:
+/// many small ranges are an attack (section 17.15), or the heads of their parts cost more bytes than they save.
 const RANGES_MAX: usize = 16;
 
 /// Ranges with a smaller gap in between are combined, because the head of a part is about as long (RFC 9110, section

@@ -9,13 +9,13 @@ use super::target::{Target, host_of};
 /// Longest head of a request, in bytes. Browsers stay far below it, even with cookies.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Most header fields of a request; browsers send about twenty.
+/// The maximum number of header fields of a request; browsers send about twenty.
 pub const HEADER_COUNT_MAX: usize = 100;
 
 /// Longest target, in bytes: the minimum that RFC 9110, section 4.1, recommends.
 pub const TARGET_BYTES_MAX: usize = 8_000;
 
-/// Most empty lines that are skipped before a request. Faulty clients send one.
+/// The maximum number of empty lines that are skipped before a request. Faulty clients send one.
 const EMPTY_LINES_MAX: usize = 4;
 
 /// `HTTP/1.1` and a CR.

@@ -8,7 +8,7 @@ use super::fields::{BadFraming, Framing, Version, has_clean_line_ends};
 /// Longest head of a response, in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Most header fields of a response.
+/// The maximum number of header fields of a response.
 const HEADER_COUNT_MAX: usize = 256;
 
 /// Why a response is refused.
