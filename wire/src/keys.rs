@@ -4,7 +4,10 @@
 
 use std::marker::PhantomData;
 
-use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use rsa::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, EncryptedPrivateKeyInfoRef,
+    LineEnding,
+};
 use rsa::rand_core::CryptoRng;
 use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, Oaep, Pss, RsaPrivateKey, RsaPublicKey};
@@ -64,9 +67,12 @@ pub enum BadKey {
     /// Not a SubjectPublicKeyInfo with an RSA key.
     #[error("not an RSA public key in SubjectPublicKeyInfo form")]
     Public,
-    /// Not a PKCS#8 private key, or the passphrase is wrong.
-    #[error("not an RSA private key in PKCS#8 PEM form, or the passphrase is wrong")]
+    /// Not a PKCS#8 private key.
+    #[error("not an RSA private key in PKCS#8 PEM form")]
     Private,
+    /// The key cannot be decrypted. PKCS#8 encrypts without authenticating, so a damaged ciphertext looks the same.
+    #[error("wrong passphrase, or the encrypted part of the file is damaged")]
+    Passphrase,
     /// The key is encrypted and no passphrase was given.
     #[error("the key is encrypted and no passphrase was given")]
     PassphraseMissing,
@@ -181,15 +187,18 @@ impl<Use> PrivateKey<Use> {
     /// Reads PKCS#8 PEM, encrypted under a passphrase or not.
     ///
     /// # Errors
-    /// [`BadKey`] when it is not a key, is damaged, or the passphrase is missing or wrong.
+    /// [`BadKey::PassphraseMissing`] or [`BadKey::Passphrase`] for an encrypted key, [`BadKey::Private`] for a damaged one.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, BadKey> {
         let key = if is_under_passphrase(pem) {
+            let (_, der) = pem_rfc7468::decode_vec(pem.as_bytes()).map_err(|_| BadKey::Private)?;
+            let locked = EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|_| BadKey::Private)?;
             let passphrase = passphrase.ok_or(BadKey::PassphraseMissing)?;
-            RsaPrivateKey::from_pkcs8_encrypted_pem(pem, passphrase)
+            let opened = locked.decrypt(passphrase).map_err(|_| BadKey::Passphrase)?;
+            // With a wrong passphrase one in 256 paddings is valid by chance.
+            RsaPrivateKey::from_pkcs8_der(opened.as_bytes()).map_err(|_| BadKey::Passphrase)?
         } else {
-            RsaPrivateKey::from_pkcs8_pem(pem)
+            RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| BadKey::Private)?
         };
-        let key = key.map_err(|_| BadKey::Private)?;
         key.validate().map_err(|_| BadKey::Private)?;
         Self::new(key)
     }
@@ -323,7 +332,9 @@ pub(crate) mod tests {
         let locked = ALICE.to_pem(Some("open sesame")).expect("a key encodes");
         assert!(is_under_passphrase(&locked));
         assert!(IdentityKey::from_pem(&locked, Some("open sesame")).is_ok());
-        assert!(matches!(IdentityKey::from_pem(&locked, Some("wrong")), Err(BadKey::Private)));
+        assert!(matches!(IdentityKey::from_pem(&locked, Some("wrong")), Err(BadKey::Passphrase)));
+        let cut = format!("{}\n{}", &locked[..300], &locked[locked.len() - 40..]);
+        assert!(matches!(IdentityKey::from_pem(&cut, Some("open sesame")), Err(BadKey::Private)));
         assert!(matches!(IdentityKey::from_pem(&locked, None), Err(BadKey::PassphraseMissing)));
     }
 
