@@ -2,6 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rpassword::{ConfigBuilder, prompt_password_with_config};
+use signal_hook::consts::SIGINT;
+use zeroize::Zeroizing;
 
 /// Whether to use colours: standard output is a terminal, and `NO_COLOR` is not set (no-color.org).
 pub fn wants_colour() -> bool {
@@ -27,6 +33,17 @@ pub fn print_line(line: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Asks for a secret on the terminal that is standard input. What is typed is not shown.
+///
+/// # Errors
+/// The terminal cannot be used; `Interrupted` after Ctrl-C, `InvalidData` for input that is not UTF-8.
+pub fn ask_secret(prompt: &str) -> io::Result<Zeroizing<String>> {
+    // rpassword raises the signal before it restores the terminal. With a handler the process survives that.
+    signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))?;
+    let terminal = ConfigBuilder::new().input_file_path("/dev/stdin").output_writer(io::stderr()).build();
+    prompt_password_with_config(prompt, terminal).map(Zeroizing::new)
 }
 
 /// Prints a completion script.

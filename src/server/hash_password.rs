@@ -1,14 +1,12 @@
 //! `server --hash-password`: a line for the users file of a web site.
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal as _};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use actors::credentials::{HashError, hash_line};
-use rpassword::{ConfigBuilder, prompt_password_with_config};
-use signal_hook::consts::SIGINT;
 use wire::escape::Escaped;
 use zeroize::Zeroizing;
+
+use crate::terminal;
 
 /// Longest line that is read, in bytes. It is longer than any valid password, so that the error can name the length.
 const LINE_BYTES_MAX: usize = 4096;
@@ -38,8 +36,6 @@ pub(super) fn hash_password(name: &str) -> Result<String, Error> {
         let password = str::from_utf8(&line).map_err(|_| Error::NotText)?;
         return Ok(hash_line(name, password)?);
     }
-    // rpassword raises the signal before it restores the terminal. With a handler the process survives that.
-    signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))?;
     let password = ask(&format!("password for {}: ", Escaped(name)))?;
     if *password != *ask("once more: ")? {
         return Err(Error::Different);
@@ -48,13 +44,11 @@ pub(super) fn hash_password(name: &str) -> Result<String, Error> {
 }
 
 fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
-    let terminal = ConfigBuilder::new().input_file_path("/dev/stdin").output_writer(io::stderr()).build();
-    match prompt_password_with_config(prompt, terminal) {
-        Ok(password) => Ok(password.into()),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Err(Error::Interrupted),
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(Error::NotText),
-        Err(error) => Err(error.into()),
-    }
+    terminal::ask_secret(prompt).map_err(|error| match error.kind() {
+        ErrorKind::Interrupted => Error::Interrupted,
+        ErrorKind::InvalidData => Error::NotText,
+        _ => error.into(),
+    })
 }
 
 /// Reads a line, without its line ending.

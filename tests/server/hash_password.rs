@@ -4,16 +4,11 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use actors::credentials::{self, PASSWORD_BYTES_MAX};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
 use zeroize::Zeroizing;
 
-/// Longest wait for the terminal to turn its echo off.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pty::{shows, terminal, wait_for_prompt};
 
 fn command(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
@@ -64,32 +59,6 @@ fn what_cannot_be_a_password_or_a_name_is_refused() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{words}: {said}");
         assert!(said.starts_with("server: ") && said.contains(words) && said.lines().count() == 1, "{said}");
-    }
-}
-
-/// A pseudo-terminal: our end and the end for the command.
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a terminal left");
-    grantpt(&ours).expect("it is ours");
-    unlockpt(&ours).expect("it is ours");
-    let name = ptsname(&ours, Vec::new()).expect("it has a name");
-    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is unlocked");
-    (ours.into(), theirs)
-}
-
-fn shows(terminal: &OwnedFd) -> bool {
-    tcgetattr(terminal).expect("it is a terminal").local_modes.contains(LocalModes::ECHO)
-}
-
-/// Waits for a prompt, and until the echo is off.
-fn wait_for_prompt(child: &mut Child, prompt: &str, theirs: &OwnedFd) {
-    let mut shown = vec![0; prompt.len()];
-    child.stderr.as_mut().expect("it is a pipe").read_exact(&mut shown).expect("it asks");
-    assert_eq!(shown, prompt.as_bytes());
-    let deadline = Instant::now() + PATIENCE;
-    while shows(theirs) {
-        assert!(Instant::now() < deadline, "what is typed would be shown");
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,4 +1,6 @@
 //! The `server` command: password hashing and signals.
 
 mod hash_password;
+#[path = "../support/pty.rs"]
+mod pty;
 mod signals;
