@@ -137,6 +137,21 @@ impl Database {
         Ok(this)
     }
 
+    /// Creates a file that will take the place of another one, for example because that has pages that must go. Makes no marker.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
+        let source: Source = {
+            let path = path.to_owned();
+            Box::new(move |builder| {
+                let file = private_file(&path).map_err(redb::StorageError::Io)?;
+                builder.create_with_backend(FileBackend::new(file)?)
+            })
+        };
+        Self::new(path.into(), options, Some(source))
+    }
+
     /// Opens a file that is damaged, to read what can still be read. Use a copy: closing it writes to it.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ impl Folder {
         mode: u32,
         prepare: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<()> {
-        let unfinished = format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1);
+        let unfinished = Self::unfinished(name);
         let mut file = match self.create_new(&unfinished, mode) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.destroy(&unfinished)?;
@@ -155,6 +155,43 @@ impl Folder {
             return Err(error);
         }
         self.sync()
+    }
+
+    /// The name of the temporary file in which the new content of a file is written.
+    pub(crate) fn unfinished(name: &str) -> String {
+        format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1)
+    }
+
+    /// Puts the temporary file of `name` in its place and destroys the old content. After a crash, `name` has either
+    /// content, and the other one is destroyed by the next [`Folder::clear_unfinished`].
+    pub(crate) fn replace(&self, name: &str) -> io::Result<()> {
+        let unfinished = Self::unfinished(name);
+        let exchanged =
+            rustix::fs::renameat_with(&self.handle, &unfinished, &self.handle, name, RenameFlags::EXCHANGE);
+        match exchanged {
+            Ok(()) => {
+                self.sync()?;
+                self.destroy(&unfinished)
+            }
+            // Not every file system can exchange two files. Then a crash before the file is overwritten leaves its content in
+            // free blocks of the disk.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let old = self.open_regular(name.as_ref(), OFlags::WRONLY)?;
+                self.rename(&unfinished, name)?;
+                self.sync()?;
+                overwrite(old)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Like [`Folder::write`], but destroys the old content.
+    pub(crate) fn write_over(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let unfinished = Self::unfinished(name);
+        let mut file = self.create_new(&unfinished, mode)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        self.replace(name)
     }
 
     /// Destroys the temporary files of interrupted writes.
@@ -200,10 +237,7 @@ impl Folder {
     /// content all the same; there is no portable remedy.
     pub(crate) fn destroy(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
-        let mut file = self.open_regular(name, OFlags::WRONLY)?;
-        let length = file.metadata()?.len();
-        io::copy(&mut io::repeat(0).take(length), &mut file)?;
-        file.sync_all()?;
+        overwrite(self.open_regular(name, OFlags::WRONLY)?)?;
         self.remove(name)?;
         self.sync()
     }
@@ -225,6 +259,13 @@ impl Folder {
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
+}
+
+/// Overwrites a file with zeros.
+fn overwrite(mut file: File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(length), &mut file)?;
+    file.sync_all()
 }
 
 /// Reads a file of at most `bytes_max` bytes; a longer one is an error of the kind `InvalidData`.
@@ -295,6 +336,17 @@ mod tests {
             assert_eq!(std::fs::read(dir.path().join("to")).ok(), Some(b"new".to_vec()));
             folder.remove("to").expect("it goes");
         }
+    }
+
+    #[test]
+    fn what_is_written_over_is_overwritten_with_zeros() {
+        let (dir, folder) = folder();
+        std::fs::write(dir.path().join("key"), b"secret").expect("it can be written");
+        std::fs::hard_link(dir.path().join("key"), dir.path().join("witness")).expect("a second name");
+        folder.write_over("key", b"sealed", 0o600).expect("it writes");
+        assert_eq!(std::fs::read(dir.path().join("key")).ok(), Some(b"sealed".to_vec()));
+        assert_eq!(std::fs::read(dir.path().join("witness")).ok(), Some(vec![0; 6]));
+        assert_eq!(folder.names().expect("names").len(), 2, "no temporary file is left");
     }
 
     #[test]

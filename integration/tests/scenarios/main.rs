@@ -19,6 +19,7 @@ mod load_limits;
 mod mistakes;
 mod options;
 mod outbox;
+mod passphrase;
 mod peer_troubles;
 mod rule_breakers;
 mod secrecy;

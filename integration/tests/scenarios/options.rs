@@ -1,4 +1,4 @@
-//! Options of the peer: --rekey 1, a passphrase for the keys, and the trace for people.
+//! Options of the peer: --rekey 1, and the trace for people.
 
 use std::process::Command;
 
@@ -32,25 +32,6 @@ fn with_rekey_1_every_message_has_a_conversation_of_its_own() {
     let received = listening.finish().expect(0).events("message");
     assert!(received.iter().all(|message| message["arrival"]["place"] == 0), "{received:?}");
     assert!(received.iter().map(|message| &message["text"]).eq(&texts));
-}
-
-#[test]
-fn keys_under_a_passphrase_need_it() {
-    let sandbox = Sandbox::new();
-    let a = sandbox.peer("A", sandbox.nobodys_address());
-    let (right, wrong) = (sandbox.path("right"), sandbox.path("wrong"));
-    std::fs::write(&right, "open sesame\n").expect("the sandbox can be written");
-    std::fs::write(&wrong, "open barley\n").expect("the sandbox can be written");
-    let with = |file: &std::path::Path| {
-        let path = file.to_str().expect("temporary folders have plain names");
-        a.run(&["--passphrase-file", path, "card"])
-    };
-    let made = with(&right).expect(0).answers("card");
-    let pem = std::fs::read_to_string(a.private().join("identity.pem")).expect("the identity is there");
-    assert!(pem.contains("ENCRYPTED PRIVATE KEY"), "{pem}");
-    a.run(&["card"]).expect(1).says(&["identity.pem", "passphrase"]);
-    with(&wrong).expect(1).says(&["identity.pem", "passphrase"]);
-    assert_eq!(with(&right).expect(0).answers("card"), made);
 }
 
 #[test]

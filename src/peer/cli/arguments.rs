@@ -55,7 +55,8 @@ pub struct Arguments {
     /// Age at which an encryption key is destroyed; mail for it that comes later has to be sent again
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration, global = true)]
     pub keep_keys: Duration,
-    /// A file with the passphrase of the private keys; the first run encrypts them with it
+    /// A file with the passphrase of the private keys and of the store (messages, history). The first run with it encrypts
+    /// both; from then on the passphrase is needed, and asked for on a terminal
     #[arg(long, value_name = "FILE", global = true)]
     pub passphrase_file: Option<PathBuf>,
     /// Print a completion script for this shell and exit

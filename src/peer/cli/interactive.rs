@@ -1,6 +1,6 @@
 //! The prompt on a terminal.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
@@ -19,12 +19,12 @@ const HISTORY_LINES: usize = 1000;
 
 type Lines = Editor<Editing, DefaultHistory>;
 
-/// Reads commands from the terminal until `/quit` or Ctrl-D.
+/// Reads commands from the terminal until `/quit` or Ctrl-D. `history` is the file with the lines of earlier prompts, if they
+/// are kept.
 ///
 /// # Errors
 /// When the terminal cannot be used, and those of [`Session::run`].
-pub(super) fn run(mut session: Session<'_>, dir: Option<&Path>) -> Result<Ending, String> {
-    let history = dir.map(|dir| dir.join(".switchboard").join("prompt_history"));
+pub(super) fn run(mut session: Session<'_>, history: Option<PathBuf>) -> Result<Ending, String> {
     let mut editor = editor(history.as_ref(), Editing::new(Arc::clone(&session.is_online)))
         .map_err(|e| format!("the terminal cannot be used: {e}; give a command, see --help"))?;
     match editor.create_external_printer() {

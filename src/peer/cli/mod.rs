@@ -16,6 +16,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use crossbeam_channel::{Receiver, bounded};
 use drive::{FromUser, Session, Tail};
+use zeroize::Zeroizing;
 
 use super::command::{Command, Ending};
 use super::control::{self, RemoteClient};
@@ -54,7 +55,7 @@ pub fn run(arguments: Arguments) -> u8 {
     let times =
         times.unwrap_or_else(|bad| Arguments::command().error(ErrorKind::ValueValidation, bad).exit());
     let mut renderer = Renderer::new(style);
-    let ending = start(&arguments, times).and_then(|peer| serve(arguments, times, peer, &mut renderer));
+    let ending = start(&arguments, times, true).and_then(|peer| serve(arguments, times, peer, &mut renderer));
     exit_status(ending.unwrap_or_else(|error| {
         // Nothing can be done if even this cannot be shown.
         let _ = renderer.show(&Event::error(error));
@@ -76,8 +77,14 @@ enum Peer {
     Remote(RemoteClient),
 }
 
-fn start(arguments: &Arguments, key_times: KeyTimes) -> Result<Peer, String> {
-    let dir = arguments.dir.as_ref().expect("it was checked when the program started");
+fn directory(arguments: &Arguments) -> &Path {
+    arguments.dir.as_deref().expect("it was checked when the program started")
+}
+
+/// Starts the peer, or connects to the process that runs it. `may_ask`: whether a passphrase that is missing is asked for on the
+/// terminal.
+fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
+    let dir = directory(arguments);
     let deadline = Instant::now() + TAKEOVER_WAIT;
     loop {
         let home = Home::open(dir).map_err(|e| e.to_string())?;
@@ -94,7 +101,7 @@ fn start(arguments: &Arguments, key_times: KeyTimes) -> Result<Peer, String> {
                     full_trace: arguments.trace == TraceDetail::Full,
                     key_times,
                 },
-                passphrase: arguments.passphrase_file.as_deref().map(passphrase).transpose()?,
+                passphrase: passphrase(arguments, &home, may_ask)?,
                 trusts: match &arguments.command {
                     Some(Sub::Trust { name, .. }) => Some(name.clone()),
                     _ => None,
@@ -120,10 +127,31 @@ fn start(arguments: &Arguments, key_times: KeyTimes) -> Result<Peer, String> {
     }
 }
 
-fn passphrase(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| format!("the passphrase cannot be read from {}: {e}", path.display()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+/// The passphrase of a peer, if it has or is given one.
+fn passphrase(
+    arguments: &Arguments,
+    home: &Home,
+    may_ask: bool,
+) -> Result<Option<Zeroizing<String>>, String> {
+    if let Some(path) = &arguments.passphrase_file {
+        return read_passphrase(path).map(Some);
+    }
+    let is_locked = home.is_locked().map_err(|e| e.to_string())?;
+    if !(is_locked && may_ask && std::io::stdin().is_terminal()) {
+        // If one is missing, opening the keys fails and says so.
+        return Ok(None);
+    }
+    let asked = terminal::ask_secret(&format!("passphrase of {}: ", home.path().display()));
+    asked.map(Some).map_err(|e| format!("the passphrase cannot be read: {e}"))
+}
+
+fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|e| format!("the passphrase cannot be read from {}: {e}", path.display()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{} has no passphrase in it; write one", path.display())),
+        passphrase => Ok(Zeroizing::new(passphrase.to_owned())),
+    }
 }
 
 /// Runs what the command line asks for.
@@ -134,10 +162,13 @@ fn serve(
     renderer: &mut Renderer,
 ) -> Result<Ending, String> {
     let command = arguments.command.take();
-    let (wait, dir) = (arguments.wait, arguments.dir.clone());
-    let session = Session::new(peer, Box::new(move || start(&arguments, times)), renderer)?;
+    let (wait, dir) = (arguments.wait, directory(&arguments).to_owned());
+    let session = Session::new(peer, Box::new(move || start(&arguments, times, false)), renderer)?;
     let command = match command {
-        None if std::io::stdin().is_terminal() => return interactive::run(session, dir.as_deref()),
+        None if std::io::stdin().is_terminal() => {
+            let history = Home::open(&dir).and_then(|home| home.prompt_history());
+            return interactive::run(session, history.map_err(|e| e.to_string())?);
+        }
         None => {
             let view = FromUser::Command(Command::View);
             let lines = read_stdin(Some(view), |line| prompt::parse(&line).map(FromUser::from))?;

@@ -2,13 +2,14 @@
 //! time at which it was made.
 //!
 //! So the file names alone say which pair is current, whether the next one is due, and which pairs must be destroyed.
+//! Once there is a passphrase, keys that are not encrypted are encrypted when they are read.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rsa::rand_core::CryptoRng;
 use wire::Fingerprint;
-use wire::keys::{BadKey, EncryptionKey, IdentityKey};
+use wire::keys::{BadKey, EncryptionKey, IdentityKey, PrivateKey, Signing, is_under_passphrase};
 use zeroize::Zeroizing;
 
 use super::{HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
@@ -25,7 +26,8 @@ const ADVICE_IDENTITY: &str =
     "put it back from a backup, or remove .switchboard to start as somebody new with this name";
 const ADVICE_ENCRYPTION: &str =
     "put it back from a backup, or remove this file: what was written to this key then stays unreadable";
-const ADVICE_PASSPHRASE: &str = "give the passphrase that it was made with";
+const ADVICE_PASSPHRASE: &str =
+    "give the passphrase that it was encrypted with; if it is the right one, put the file back from a backup";
 
 /// A pair that others encrypt to.
 pub struct EncryptionPair {
@@ -109,8 +111,7 @@ fn identity(
 ) -> Result<(IdentityKey, bool), HomeError> {
     let path = private.path().join(IDENTITY);
     private.clear_unfinished().map_err(FileError::of("clear what a crash left", private.path()))?;
-    if let Some(pem) = read_pem(private, IDENTITY, &path)? {
-        let key = IdentityKey::from_pem(&pem, passphrase).map_err(unusable(&path, ADVICE_IDENTITY))?;
+    if let Some(key) = read_key(private, IDENTITY, passphrase, ADVICE_IDENTITY)? {
         return Ok((key, false));
     }
     if !is_first_run {
@@ -197,11 +198,10 @@ impl<'a> Shelf<'a> {
     }
 
     fn load(&self, made_at: u64) -> Result<EncryptionKey, HomeError> {
-        let path = self.path(made_at);
-        let missing =
-            || HomeError::from(FileError::of("read the key", &path)(io::ErrorKind::NotFound.into()));
-        let pem = read_pem(&self.pairs, &file_name(made_at), &path)?.ok_or_else(missing)?;
-        EncryptionKey::from_pem(&pem, self.passphrase).map_err(unusable(&path, ADVICE_ENCRYPTION))
+        let missing = || {
+            HomeError::from(FileError::of("read the key", self.path(made_at))(io::ErrorKind::NotFound.into()))
+        };
+        read_key(&self.pairs, &file_name(made_at), self.passphrase, ADVICE_ENCRYPTION)?.ok_or_else(missing)
     }
 }
 
@@ -213,6 +213,38 @@ fn file_name(made_at: u64) -> String {
 fn date(name: &str) -> Option<u64> {
     let made_at = name.strip_suffix(SUFFIX)?.parse().ok()?;
     (file_name(made_at) == name).then_some(made_at)
+}
+
+/// Whether the identity key is encrypted.
+pub(super) fn is_identity_locked(private: &Folder) -> Result<bool, HomeError> {
+    let pem = read_pem(private, IDENTITY, &private.path().join(IDENTITY))?;
+    Ok(pem.is_some_and(|pem| is_under_passphrase(&pem)))
+}
+
+/// Checks that a passphrase opens the identity key, if that is encrypted.
+pub(super) fn check_passphrase(private: &Folder, passphrase: &str) -> Result<(), HomeError> {
+    if is_identity_locked(private)? {
+        read_key::<Signing>(private, IDENTITY, Some(passphrase), ADVICE_IDENTITY)?;
+    }
+    Ok(())
+}
+
+/// Reads a key; `None` if there is no file. Encrypts the file if there is a passphrase and it is not encrypted yet.
+fn read_key<Use>(
+    folder: &Folder,
+    name: &str,
+    passphrase: Option<&str>,
+    advice: &'static str,
+) -> Result<Option<PrivateKey<Use>>, HomeError> {
+    let path = folder.path().join(name);
+    let Some(pem) = read_pem(folder, name, &path)? else { return Ok(None) };
+    let key = PrivateKey::from_pem(&pem, passphrase).map_err(unusable(&path, advice))?;
+    if passphrase.is_some() && !is_under_passphrase(&pem) {
+        let pem = key.to_pem(passphrase).map_err(unusable(&path, advice))?;
+        let written = folder.write_over(name, pem.as_bytes(), PRIVATE_FILE_MODE);
+        written.map_err(FileError::of("encrypt the key", path))?;
+    }
+    Ok(Some(key))
 }
 
 /// A file that is not UTF-8 reads as an empty one: either way it is not a key.
@@ -231,12 +263,9 @@ fn write_pem(folder: &Folder, name: &str, path: &Path, pem: &str) -> Result<(), 
 }
 
 fn unusable(path: &Path, advice: &'static str) -> impl FnOnce(BadKey) -> HomeError {
-    move |source| HomeError::Key {
-        path: path.to_owned(),
-        advice: match source {
-            BadKey::PassphraseMissing => ADVICE_PASSPHRASE,
-            _ => advice,
-        },
-        source,
+    move |source| match source {
+        BadKey::PassphraseMissing => HomeError::PassphraseMissing(path.to_owned()),
+        BadKey::Passphrase => HomeError::Key { path: path.to_owned(), advice: ADVICE_PASSPHRASE, source },
+        source => HomeError::Key { path: path.to_owned(), advice, source },
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rsa::rand_core::CryptoRng;
 use rustix::fs::FlockOperation;
 use wire::PeerName;
-use wire::keys::BadKey;
+use wire::keys::{BadKey, Secret};
 use wire::name::BadName;
 
 pub use crate::peer::folder::FileError;
@@ -18,15 +18,19 @@ use crate::peer::folder::{Folder, read_whole};
 
 mod key_times;
 mod keys;
+mod locked;
 mod pins;
+mod store_key;
 
 pub use key_times::{BadKeyTimes, KeyTimes};
 pub use keys::{EncryptionPair, Keys};
+pub use locked::BadLocked;
 pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";
 const DOWNLOADS: &str = "downloads";
 const LOCK: &str = "lock";
+const PROMPT_HISTORY: &str = "prompt_history";
 pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;
 
 /// Why a peer's directory cannot be used.
@@ -58,6 +62,20 @@ pub enum HomeError {
         source: BadKey,
         /// What to do.
         advice: &'static str,
+    },
+    /// A file is encrypted, and no passphrase was given.
+    #[error("{}: encrypted under a passphrase; give it with --passphrase-file", .0.display())]
+    PassphraseMissing(PathBuf),
+    /// A file that a passphrase protects cannot be opened.
+    #[error("{}: {source}; {}", path.display(), match source {
+        BadLocked::Passphrase => "give the one that it was made with",
+        BadLocked::Damaged => "put it back from a backup; without it nobody can read the store",
+    })]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: BadLocked,
     },
     /// Encryption keys exist, but the identity key they belong to is missing.
     #[error(
@@ -194,11 +212,50 @@ impl Home {
         }
     }
 
+    /// Whether a passphrase is needed to use it.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`]
+    pub fn is_locked(&self) -> Result<bool, HomeError> {
+        Ok(store_key::exists(&self.private)? || keys::is_identity_locked(&self.private)?)
+    }
+
+    /// The file with the lines of earlier prompts; none if the peer has a passphrase, because messages are among them. Then
+    /// a file that is there is destroyed.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`]
+    pub fn prompt_history(&self) -> Result<Option<PathBuf>, HomeError> {
+        if !self.is_locked()? {
+            return Ok(Some(self.private_path().join(PROMPT_HISTORY)));
+        }
+        match self.private.destroy(PROMPT_HISTORY) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::of("destroy", self.private_path().join(PROMPT_HISTORY))(error).into())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The key that seals the records of the store; none without a passphrase. Makes one when a passphrase is given for the
+    /// first time. Only for the process that holds the [`Lock`].
+    ///
+    /// # Errors
+    /// [`HomeError::PassphraseMissing`] when there is a key, [`HomeError::Locked`] or [`HomeError::Key`] when the passphrase is
+    /// wrong, [`HomeError::Io`].
+    pub fn store_key(
+        &self,
+        passphrase: Option<&str>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Secret>, HomeError> {
+        store_key::open_or_make(&self.private, passphrase, rng)
+    }
+
     /// Loads the keys. Makes those that are missing or due, and destroys those that are overdue. Only for the process
     /// that holds the [`Lock`].
     ///
-    /// `key_bits` is the size of new keys; `now` is in seconds since 1970. New keys are encrypted under the passphrase, if
-    /// there is one. Existing keys may be encrypted or not.
+    /// `key_bits` is the size of new keys; `now` is in seconds since 1970. If there is a passphrase, new keys are encrypted
+    /// under it, and so are those that are not encrypted yet.
     ///
     /// # Errors
     /// [`HomeError`], which names the file that cannot be read, written or used.

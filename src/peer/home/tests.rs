@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 
 use wire::Digest;
+use wire::keys::is_under_passphrase;
 
 const BITS: usize = 2048;
 const DAY: u64 = 24 * 60 * 60;
@@ -161,16 +162,70 @@ fn a_passphrase_guards_all_keys() {
     let made = made.expect("keys are made");
     for file in ["identity.pem".to_owned(), format!("encryption/{START}.pem")] {
         let pem = std::fs::read_to_string(home.private_path().join(file)).expect("it reads");
-        assert!(wire::keys::is_under_passphrase(&pem));
+        assert!(is_under_passphrase(&pem));
     }
     let error = keys_at(&home, START).err().expect("a passphrase is needed");
-    assert!(error.to_string().contains("passphrase"), "{error}");
+    assert!(error.to_string().contains("give it with --passphrase-file"), "{error}");
     assert!(home.keys(Some("guess"), BITS, &KeyTimes::default(), START, &mut rand::rng()).is_err());
     let again = home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START, &mut rand::rng());
     assert_eq!(
         again.expect("keys are read").identity.public().fingerprint(),
         made.identity.public().fingerprint()
     );
+}
+
+#[test]
+fn a_passphrase_that_comes_later_encrypts_all_keys_and_destroys_the_plain_ones() {
+    let (_dir, home) = home();
+    let plain = keys_at(&home, START).expect("keys are made");
+    assert!(!home.is_locked().expect("it reads"));
+    assert!(home.store_key(None, &mut rand::rng()).expect("there is none").is_none());
+    let identity = home.private_path().join("identity.pem");
+    std::fs::hard_link(&identity, home.path().join("witness")).expect("a second name");
+    let key =
+        home.store_key(Some("open sesame"), &mut rand::rng()).expect("it is made").expect("it is there");
+    // From here on a crash must not leave a peer that starts without the passphrase.
+    assert!(home.is_locked().expect("it reads"));
+    assert!(matches!(home.store_key(None, &mut rand::rng()), Err(HomeError::PassphraseMissing(_))));
+    let keys = home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START + 1, &mut rand::rng());
+    assert_eq!(
+        keys.expect("keys are read").identity.public().fingerprint(),
+        plain.identity.public().fingerprint()
+    );
+    for path in [identity, home.private_path().join(format!("encryption/{START}.pem"))] {
+        let pem = std::fs::read_to_string(&path).expect("it reads");
+        assert!(is_under_passphrase(&pem), "{pem}");
+        assert_eq!(mode_of(&path), 0o600);
+    }
+    let old = std::fs::read(home.path().join("witness")).expect("it is there");
+    assert!(old.iter().all(|byte| *byte == 0), "the plain key was overwritten on the disk");
+    let again = home.store_key(Some("open sesame"), &mut rand::rng()).expect("it opens");
+    assert_eq!(again, Some(key));
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_from_a_damaged_file_and_changes_nothing() {
+    let (_dir, home) = home();
+    let open = |passphrase| home.store_key(Some(passphrase), &mut rand::rng()).map_err(|e| e.to_string());
+    open("open sesame").expect("it is made");
+    let error = open("open barley").expect_err("it is wrong");
+    assert!(error.contains("store.key: wrong passphrase") && !error.contains("remove"), "{error}");
+    let path = home.private_path().join("store.key");
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[40] ^= 1;
+    std::fs::write(&path, &bytes).expect("it can be written");
+    let error = open("open sesame").expect_err("it is damaged");
+    assert!(error.contains("damaged") && error.contains("put it back from a backup"), "{error}");
+
+    // An identity that was encrypted before there was a key of the store: the passphrase must be that of the identity.
+    std::fs::remove_file(&path).expect("it is there");
+    home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START, &mut rand::rng())
+        .expect("keys are made");
+    assert!(home.is_locked().expect("it reads"));
+    let error = open("open barley").expect_err("it is wrong");
+    assert!(error.contains("identity.pem") && error.contains("wrong passphrase"), "{error}");
+    assert!(!error.contains("remove") && !path.exists(), "{error}");
+    open("open sesame").expect("it is made");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use wire::card::Card;
 use wire::conversation::ConversationId;
+use wire::keys::Secret;
 use wire::{Fingerprint, PeerName};
 
 use super::PeerError;
@@ -19,15 +20,16 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the store and the pins, and checks that they agree. `own_key` is this peer's own identity key; `trusted` is the
+    /// Opens the store and the pins, and checks that they agree. `store_key` seals the store, if there is one; `own_key` is this peer's own identity key; `trusted` is the
     /// peer whose key the user is about to trust. `now` is in seconds since 1970.
     pub(super) fn open(
         home: &Home,
+        store_key: Option<&Secret>,
         own_key: &Fingerprint,
         trusted: Option<&PeerName>,
         now: u64,
     ) -> Result<Self, PeerError> {
-        let store = Store::open(&home.private_path().join("store.redb"))?;
+        let store = Store::open(home.private(), store_key)?;
         let mut pins = home.pins()?;
         // Each card was pinned before it was written to the store. This peer's own card is there as well.
         let accepted = store.contacts()?.into_iter().filter_map(|contact| {

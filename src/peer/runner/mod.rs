@@ -16,6 +16,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::protocol::{ServerId, ToServer};
+use zeroize::Zeroizing;
 
 use super::command::{Command, Request, Update};
 use super::connection::Writer;
@@ -72,8 +73,8 @@ pub struct Config {
     pub server: String,
     /// See [`Options`].
     pub options: Options,
-    /// The passphrase of the private keys, if they have one.
-    pub passphrase: Option<String>,
+    /// The passphrase of the private keys and the store, if they have one.
+    pub passphrase: Option<Zeroizing<String>>,
     /// The peer that the command which starts this one trusts: its key may be missing in `known_peers`.
     pub trusts: Option<PeerName>,
 }
@@ -201,10 +202,11 @@ impl Drop for Runner {
 fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let now = shell::now();
     let mut rng = StdRng::from_rng(&mut rand::rng());
-    let (passphrase, times) = (config.passphrase.as_deref(), &config.options.key_times);
+    let (passphrase, times) = (config.passphrase.as_ref().map(|p| p.as_str()), &config.options.key_times);
+    let store_key = home.store_key(passphrase, &mut rng)?;
     let keys = home.keys(passphrase, wire::keys::KEY_BITS, times, now.unix, &mut rng)?;
     let own_key = keys.identity.public().fingerprint();
-    let disk = Disk::open(home, &own_key, config.trusts.as_ref(), now.unix)?;
+    let disk = Disk::open(home, store_key.as_ref(), &own_key, config.trusts.as_ref(), now.unix)?;
     let start = Start {
         name: config.name.clone(),
         keys,

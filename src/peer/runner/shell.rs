@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use wire::PeerName;
 use wire::protocol::{Token, TransferId};
 use wire::signal::Route;
+use zeroize::Zeroizing;
 
 use super::disk::{Disk, is_disk_full};
 use super::outlet::Outlet;
@@ -46,7 +47,7 @@ pub(super) struct Shell {
     home: Arc<Home>,
     /// Where it has joined, for transfers through the server.
     membership: Membership,
-    passphrase: Option<String>,
+    passphrase: Option<Zeroizing<String>>,
     engine: Engine,
     disk: Disk,
     messages: Sender<Message>,
@@ -311,7 +312,10 @@ impl Shell {
             Effect::MakeKey => {
                 let (home, passphrase) = (Arc::clone(&self.home), self.passphrase.clone());
                 self.spawn(
-                    move |_| Message::input(Input::KeyMade(jobs::make_key(&home, passphrase.as_deref()))),
+                    move |_| {
+                        let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
+                        Message::input(Input::KeyMade(jobs::make_key(&home, passphrase)))
+                    },
                     |e| Message::input(Input::KeyMade(Err(e))),
                 );
             }

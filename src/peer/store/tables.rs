@@ -1,57 +1,92 @@
 //! The tables of the store in redb.
 
 use std::borrow::Borrow;
-use std::path::Path;
 
 use durable::{Database, Error as StoreError, Options};
 use redb::{ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::conversation::ConversationId;
+use wire::keys::Secret;
 use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
+use super::seal::Seal;
+use crate::peer::folder::Folder;
 use crate::peer::records::{
     ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
     OutgoingRecord, Write,
 };
 
-type Bytes = &'static [u8];
+/// The file.
+pub(super) const STORE: &str = "store.redb";
+
+pub(super) type Bytes = &'static [u8];
 type HistoryKey = (&'static str, u8, u64, u64);
 
-const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
-const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
-const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
-const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incoming");
+pub(super) const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
+pub(super) const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
+pub(super) const OUTGOING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("outgoing");
+pub(super) const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::new("incoming");
 /// The key is: the other peer, the direction, the generation of their identity key (numbers start again with a new
 /// key), the number.
-const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
+pub(super) const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
 /// The messages of the outbox that a server has stored, with the id of that server.
-const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
+pub(super) const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
 /// Received messages by their place in the order of arrival: the folded name of the sender, generation and number. Those
 /// before the place in [`SHOWN`] have been shown.
-const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
-const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown");
+pub(super) const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
+pub(super) const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown");
 
 /// Mail that came too late for its key and has not come again, by folded name of the sender.
-const LATE: TableDefinition<&str, Bytes> = TableDefinition::new("late");
+pub(super) const LATE: TableDefinition<&str, Bytes> = TableDefinition::new("late");
 
-const OPTIONS: Options = Options {
+/// If the records are sealed: an empty record, which opens under the right key.
+pub(super) const SEALED: TableDefinition<(), Bytes> = TableDefinition::new("sealed");
+
+pub(super) const OPTIONS: Options = Options {
     // The engine keeps the records that it needs often, so the cache only serves the pages of one commit.
     cache_bytes: 8 << 20,
     lost: "the outbox, the history and the message numbers",
 };
 
 /// The open store.
-pub struct Store(Database);
+pub struct Store {
+    pub(super) database: Database,
+    pub(super) seal: Seal,
+}
 
 impl Store {
-    /// Opens or creates the store.
+    /// Opens or creates the store in a peer's private folder. Its records are sealed under `key`, if there is one. A store that
+    /// was not sealed so far is written anew.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::prepare(Database::open(path, OPTIONS)?)
+    pub(in crate::peer) fn open(private: &Folder, key: Option<&Secret>) -> Result<Self, StoreError> {
+        let store = Self::open_as_it_is(private, key)?;
+        if key.is_none() || !store.seal.is_none() {
+            return Ok(store);
+        }
+        store.rewrite(private, key)?;
+        Self::open_as_it_is(private, key)
+    }
+
+    fn open_as_it_is(private: &Folder, key: Option<&Secret>) -> Result<Self, StoreError> {
+        let database = Database::open(&private.path().join(STORE), OPTIONS)?;
+        let mut store = Self::prepare(database)?;
+        let check = store.database.read(|read| {
+            let check = read.open_table(SEALED)?.get(())?;
+            Ok(check.map(|check| check.value().to_vec()))
+        })?;
+        let Some(check) = check else { return Ok(store) };
+        store.seal = Seal::new(key);
+        match (key, store.seal.open(SEALED.name(), &[], &check)) {
+            (Some(_), Some(_)) => Ok(store),
+            (Some(_), None) => {
+                Err(store.database.damaged("it was sealed under another key than that in store.key"))
+            }
+            (None, _) => Err(store.database.damaged("it is sealed, and store.key with its key is missing")),
+        }
     }
 
     /// A store in memory, for tests.
@@ -64,13 +99,12 @@ impl Store {
 
     /// Creates the tables, because reading a table that does not exist is an error.
     fn prepare(database: Database) -> Result<Self, StoreError> {
-        database.write(|write| Tables::open(write).map(drop))?;
-        Ok(Self(database))
-    }
-
-    fn decode<T: DeserializeOwned>(&self, table: &str, bytes: &[u8]) -> Result<T, StoreError> {
-        postcard::from_bytes(bytes)
-            .map_err(|_| self.0.damaged(format!("a record of {table} cannot be decoded")))
+        let seal = Seal::new(None);
+        database.write(|write| {
+            write.open_table(SEALED)?;
+            Tables::open(write, &seal).map(drop)
+        })?;
+        Ok(Self { database, seal })
     }
 
     /// Makes all changes in one transaction, which is on the disk when this returns. After an error, for example on a
@@ -82,8 +116,8 @@ impl Store {
         if writes.is_empty() {
             return Ok(());
         }
-        self.0.write(|write| {
-            let mut tables = Tables::open(write)?;
+        self.database.write(|write| {
+            let mut tables = Tables::open(write, &self.seal)?;
             writes.iter().try_for_each(|change| tables.apply(change))
         })
     }
@@ -125,7 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn stored(&self) -> Result<Vec<(OutboxKey, ServerId)>, StoreError> {
-        self.0.read(|read| {
+        self.database.read(|read| {
             let table = read.open_table(STORED)?;
             let mut found = Vec::new();
             for entry in table.iter()? {
@@ -184,7 +218,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn arrivals(&self) -> Result<(u64, u64), StoreError> {
-        self.0.read(|read| {
+        self.database.read(|read| {
             let shown = read.open_table(SHOWN)?.get(())?.map_or(0, |place| place.value());
             let last = read.open_table(UNSHOWN)?.last()?.map(|(place, _)| place.value());
             Ok((last.map_or(shown, |last| shown.max(last + 1)), shown))
@@ -196,18 +230,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, StoreError> {
-        let found = self.0.read(|read| {
+        self.database.read(|read| {
             let (unshown, history) = (read.open_table(UNSHOWN)?, read.open_table(HISTORY)?);
             for entry in unshown.range(place..)? {
                 let (place, value) = entry?;
                 let (name, generation, number) = value.value();
-                if let Some(record) = history.get((name, Direction::Received as u8, generation, number))? {
-                    return Ok(Some((place.value(), record.value().to_vec())));
+                let key = (name, Direction::Received as u8, generation, number);
+                if let Some(record) = history.get(key)? {
+                    return Ok(Some((place.value(), decode(&self.seal, HISTORY, &key, record.value())?)));
                 }
             }
             Ok(None)
-        })?;
-        found.map(|(place, bytes)| Ok((place, self.decode(HISTORY.name(), &bytes)?))).transpose()
+        })
     }
 
     /// Mail that came too late for its key and has not come again, by folded name of the sender.
@@ -227,11 +261,10 @@ impl Store {
         K: redb::Key + 'static,
         T: DeserializeOwned,
     {
-        let found = self.0.read(|read| {
-            let value = read.open_table(table)?.get(key)?;
-            Ok(value.map(|value| value.value().to_vec()))
-        })?;
-        found.map(|bytes| self.decode(table.name(), &bytes)).transpose()
+        self.database.read(|read| {
+            let value = read.open_table(table)?.get(key.borrow())?;
+            value.map(|value| decode(&self.seal, table, key.borrow(), value.value())).transpose()
+        })
     }
 
     fn all<K, T, R>(
@@ -243,15 +276,15 @@ impl Store {
         K: redb::Key + 'static,
         T: DeserializeOwned,
     {
-        let found = self.0.read(|read| {
+        self.database.read(|read| {
             let mut found = Vec::new();
             for entry in read.open_table(table)?.iter()? {
-                let (k, value) = entry?;
-                found.push((key(k.value()), value.value().to_vec()));
+                let (place, value) = entry?;
+                let record = decode(&self.seal, table, &place.value(), value.value())?;
+                found.push((key(place.value()), record));
             }
             Ok(found)
-        })?;
-        found.into_iter().map(|(key, bytes)| Ok((key, self.decode(table.name(), &bytes)?))).collect()
+        })
     }
 }
 
@@ -259,8 +292,34 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     postcard::to_stdvec(record).expect("records contain nothing that postcard refuses")
 }
 
+/// Opens and decodes the record at `key` of a table.
+fn decode<K: redb::Key, T: DeserializeOwned>(
+    seal: &Seal,
+    table: TableDefinition<'_, K, Bytes>,
+    key: &K::SelfType<'_>,
+    bytes: &[u8],
+) -> Result<T, redb::Error> {
+    let record = seal.open(table.name(), K::as_bytes(key).as_ref(), bytes);
+    record
+        .and_then(|record| postcard::from_bytes(&record).ok())
+        .ok_or_else(|| redb::Error::Corrupted(format!("a record of {} cannot be decoded", table.name())))
+}
+
+/// Encodes and seals a record, and writes it at `key` of a table.
+fn put<K: redb::Key, T: Serialize>(
+    seal: &Seal,
+    table: &mut redb::Table<'_, K, Bytes>,
+    key: K::SelfType<'_>,
+    record: &T,
+) -> Result<(), redb::Error> {
+    let sealed = seal.seal(table.name(), K::as_bytes(&key).as_ref(), encode(record));
+    table.insert(key, sealed.as_slice())?;
+    Ok(())
+}
+
 /// The tables of one transaction.
 struct Tables<'t> {
+    seal: &'t Seal,
     contacts: redb::Table<'t, &'static str, Bytes>,
     outbox: redb::Table<'t, (&'static str, u64), Bytes>,
     outgoing: redb::Table<'t, &'static [u8; 32], Bytes>,
@@ -273,8 +332,9 @@ struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    fn open(write: &'t WriteTransaction) -> Result<Self, redb::Error> {
+    fn open(write: &'t WriteTransaction, seal: &'t Seal) -> Result<Self, redb::Error> {
         Ok(Self {
+            seal,
             contacts: write.open_table(CONTACTS)?,
             outbox: write.open_table(OUTBOX)?,
             outgoing: write.open_table(OUTGOING)?,
@@ -288,14 +348,15 @@ impl<'t> Tables<'t> {
     }
 
     fn apply(&mut self, change: &Write) -> Result<(), redb::Error> {
+        let seal = self.seal;
         match change {
             Write::Contact(record) => {
-                self.contacts.insert(record.name.folded().as_str(), encode(record).as_slice())?;
+                put(seal, &mut self.contacts, record.name.folded().as_str(), record)?;
             }
             Write::Outbox(to, number, record) => {
                 // The record is written again when the message is sealed again; no server has stored that.
                 self.stored.remove((to.folded().as_str(), *number))?;
-                self.outbox.insert((to.folded().as_str(), *number), encode(record).as_slice())?;
+                put(seal, &mut self.outbox, (to.folded().as_str(), *number), record)?;
             }
             Write::Stored(to, number, server) => {
                 self.stored.insert((to.folded().as_str(), *number), server)?;
@@ -307,25 +368,25 @@ impl<'t> Tables<'t> {
                 self.history.remove((name.as_str(), Direction::Sent as u8, 0, *number))?;
             }
             Write::Outgoing(id, record) => {
-                self.outgoing.insert(&id.0, encode(record).as_slice())?;
+                put(seal, &mut self.outgoing, &id.0, record)?;
             }
             Write::OutgoingDone(id) => {
                 self.outgoing.remove(&id.0)?;
             }
             Write::Incoming(id, record) => {
-                self.incoming.insert(&id.0, encode(record).as_slice())?;
+                put(seal, &mut self.incoming, &id.0, record)?;
             }
             Write::IncomingGone(from) => {
-                let is_other = |bytes: &[u8]| {
-                    postcard::from_bytes::<IncomingRecord>(bytes)
-                        .map_or(true, |record| !record.from.as_str().eq_ignore_ascii_case(from.as_str()))
+                let is_other = |id: &[u8; 32], bytes: &[u8]| {
+                    let record = decode::<_, IncomingRecord>(seal, INCOMING, &id, bytes);
+                    record.map_or(true, |record| !record.from.as_str().eq_ignore_ascii_case(from.as_str()))
                 };
-                self.incoming.retain(|_, bytes| is_other(bytes))?;
+                self.incoming.retain(is_other)?;
             }
             Write::History(record) => {
                 let name = record.with.folded();
                 let key = (name.as_str(), record.direction as u8, record.generation, record.number);
-                self.history.insert(key, encode(record).as_slice())?;
+                put(seal, &mut self.history, key, record)?;
             }
             Write::Arrived(place, from, generation, number) => {
                 self.unshown.insert(place, (from.folded().as_str(), *generation, *number))?;
@@ -335,7 +396,7 @@ impl<'t> Tables<'t> {
                 self.unshown.retain_in::<u64, _>(..forget, |_, _| false)?;
             }
             Write::Late(from, Some(late)) => {
-                self.late.insert(from.folded().as_str(), encode(late).as_slice())?;
+                put(seal, &mut self.late, from.folded().as_str(), late)?;
             }
             Write::Late(from, None) => {
                 self.late.remove(from.folded().as_str())?;
@@ -350,10 +411,11 @@ impl<'t> Tables<'t> {
         self.stored.remove((name.as_str(), number))?;
         let key = (name.as_str(), Direction::Sent as u8, 0, number);
         let record = self.history.get(key)?.map(|v| v.value().to_vec());
-        if let Some(mut record) = record.and_then(|bytes| postcard::from_bytes::<HistoryRecord>(&bytes).ok())
-        {
+        let record =
+            record.and_then(|bytes| decode::<_, HistoryRecord>(self.seal, HISTORY, &key, &bytes).ok());
+        if let Some(mut record) = record {
             record.delivered = true;
-            self.history.insert(key, encode(&record).as_slice())?;
+            put(self.seal, &mut self.history, key, &record)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::peer::folder::Folder;
 use crate::peer::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
+use wire::keys::Secret;
 use wire::{Digest, PeerName};
 
 fn name(text: &str) -> PeerName {
@@ -27,7 +29,7 @@ fn history(direction: Direction, number: u64, text: &str) -> HistoryRecord {
 #[test]
 fn what_was_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("store.redb");
+    let private = Folder::open(folder.path()).expect("it opens");
     let contact = ContactRecord {
         name: name("Bob"),
         card: None,
@@ -39,7 +41,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let id = Digest::of(b"conversation");
     let incoming = IncomingRecord { from: name("Bob"), opening: vec![1], count: 2, running_hash: id };
     {
-        let store = Store::open(&path).expect("it opens");
+        let store = Store::open(&private, None).expect("it opens");
         let writes = [
             Write::Contact(contact.clone()),
             Write::Outbox(name("Bob"), 1, outbox("one")),
@@ -48,7 +50,7 @@ fn what_was_committed_is_there_after_a_restart() {
         ];
         store.commit(&writes).expect("it commits");
     }
-    let store = Store::open(&path).expect("it opens again");
+    let store = Store::open(&private, None).expect("it opens again");
     assert_eq!(store.contacts().expect("it reads"), [contact]);
     assert_eq!(store.incoming(id).expect("it reads"), Some(incoming));
     let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
@@ -115,8 +117,8 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("store.redb");
-    let store = Store::open(&path).expect("it opens");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let store = Store::open(&private, None).expect("it opens");
     let text = "x".repeat(20_000);
     let queue = |number| {
         let sent = history(Direction::Sent, number, &text);
@@ -130,7 +132,7 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
     queue(full).expect("there is room again");
     queue(full + 1).expect("there is room again");
     drop(store);
-    let store = Store::open(&path).expect("it opens again");
+    let store = Store::open(&private, None).expect("it opens again");
     let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
     assert_eq!(numbers, (1..=full + 1).collect::<Vec<_>>());
     assert_eq!(store.history(None).expect("it reads").len() as u64, full + 1);
@@ -139,16 +141,119 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
 #[test]
 fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("store.redb");
-    let store = Store::open(&path).expect("it opens");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let store = Store::open(&private, None).expect("it opens");
     store.commit(&[Write::Outbox(name("Bob"), 1, outbox("one"))]).expect("it commits");
     drop(store);
-    let database = redb::Database::open(&path).expect("it opens");
+    let database = redb::Database::open(private.path().join("store.redb")).expect("it opens");
     let write = database.begin_write().expect("it begins");
     let table: redb::TableDefinition<(&str, u64), &[u8]> = redb::TableDefinition::new("outbox");
     write.open_table(table).expect("it is there").insert(("bob", 1), &b"\xff"[..]).expect("it is written");
     write.commit().expect("it commits");
     drop(database);
-    let error = Store::open(&path).expect("it opens").outbox().expect_err("it is damaged").to_string();
+    let error =
+        Store::open(&private, None).expect("it opens").outbox().expect_err("it is damaged").to_string();
     assert!(error.contains("store.redb is damaged (a record of outbox cannot be decoded)"), "{error}");
+}
+
+/// All bytes of the store, with those of pages that are not in use.
+fn bytes_of(private: &Folder) -> Vec<u8> {
+    std::fs::read(private.path().join("store.redb")).expect("it is there")
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn a_store_that_was_plain_is_sealed_and_nothing_readable_is_left_on_the_disk() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let store = Store::open(&private, None).expect("it opens");
+    for number in 1..50 {
+        let text = format!("clearly readable {number}");
+        let writes = [
+            Write::Outbox(name("Bob"), number, outbox(&text)),
+            Write::History(history(Direction::Sent, number, &text)),
+        ];
+        store.commit(&writes).expect("it commits");
+    }
+    store.commit(&[Write::Shown { before: 7, forget: 7 }]).expect("it commits");
+    let before = (store.outbox().expect("it reads"), store.history(None).expect("it reads"));
+    drop(store);
+    std::fs::hard_link(folder.path().join("store.redb"), folder.path().join("witness"))
+        .expect("a second name");
+    assert!(contains(&bytes_of(&private), "clearly readable 9"));
+
+    let key = Secret::new([7; 32]);
+    let store = Store::open(&private, Some(&key)).expect("it is sealed");
+    assert_eq!((store.outbox().expect("it reads"), store.history(None).expect("it reads")), before);
+    assert_eq!(store.arrivals().expect("it reads"), (7, 7));
+    store.commit(&[Write::Outbox(name("Bob"), 99, outbox("clearly readable 99"))]).expect("it commits");
+    store.commit(&[Write::Delivered(name("Bob"), 1)]).expect("it commits");
+    assert_eq!(store.history(None).expect("it reads").iter().filter(|record| record.delivered).count(), 1);
+    drop(store);
+    assert!(!contains(&bytes_of(&private), "clearly readable"));
+    let old = std::fs::read(folder.path().join("witness")).expect("it is there");
+    assert!(old.iter().all(|byte| *byte == 0), "the old file was overwritten");
+    let store = Store::open(&private, Some(&key)).expect("it opens again");
+    assert_eq!(store.outbox().expect("it reads").len(), 49);
+    drop(store);
+
+    let error =
+        |key: Option<&Secret>| Store::open(&private, key).err().expect("it cannot be read").to_string();
+    assert!(error(None).contains("store.key with its key is missing"), "{}", error(None));
+    let other = Secret::new([8; 32]);
+    assert!(error(Some(&other)).contains("another key than that in store.key"), "{}", error(Some(&other)));
+}
+
+#[test]
+fn a_crash_while_a_store_is_sealed_leaves_one_that_opens() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let store = Store::open(&private, None).expect("it opens");
+    store.commit(&[Write::Outbox(name("Bob"), 1, outbox("clearly readable"))]).expect("it commits");
+    drop(store);
+    // As if it had ended while the new file was written.
+    std::fs::write(folder.path().join(".store.redb.new"), b"half of it").expect("it can be written");
+    let key = Secret::new([7; 32]);
+    // As if it had ended after the exchange and before the old file was destroyed.
+    std::fs::copy(folder.path().join("store.redb"), folder.path().join("old")).expect("it is copied");
+    drop(Store::open(&private, Some(&key)).expect("it is sealed"));
+    std::fs::rename(folder.path().join("old"), folder.path().join(".store.redb.new")).expect("it is renamed");
+    std::fs::hard_link(folder.path().join(".store.redb.new"), folder.path().join("witness"))
+        .expect("a second name");
+    private.clear_unfinished().expect("it clears");
+    assert!(!contains(
+        &std::fs::read(folder.path().join("witness")).expect("it is there"),
+        "clearly readable"
+    ));
+    let store = Store::open(&private, Some(&key)).expect("it opens again");
+    assert_eq!(store.outbox().expect("it reads").len(), 1);
+}
+
+#[test]
+fn a_sealed_record_in_the_place_of_another_is_noticed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let key = Secret::new([7; 32]);
+    let store = Store::open(&private, Some(&key)).expect("it opens");
+    store
+        .commit(&[1, 2].map(|n| Write::Outbox(name("Bob"), n, outbox(&format!("{n}")))))
+        .expect("it commits");
+    drop(store);
+    let database = redb::Database::open(private.path().join("store.redb")).expect("it opens");
+    let write = database.begin_write().expect("it begins");
+    use redb::ReadableTable as _;
+    let definition: redb::TableDefinition<(&str, u64), &[u8]> = redb::TableDefinition::new("outbox");
+    let mut table = write.open_table(definition).expect("it is there");
+    let first = table.get(("bob", 1)).expect("it reads").expect("it is there").value().to_vec();
+    table.insert(("bob", 2), first.as_slice()).expect("it is written");
+    drop(table);
+    write.commit().expect("it commits");
+    drop(database);
+    let store = Store::open(&private, Some(&key)).expect("it opens");
+    assert!(store.outbox_entry(&name("Bob"), 1).is_ok());
+    let error = store.outbox_entry(&name("Bob"), 2).expect_err("it is another record").to_string();
+    assert!(error.contains("a record of outbox cannot be decoded"), "{error}");
 }

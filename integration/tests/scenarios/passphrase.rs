@@ -1,0 +1,88 @@
+//! A passphrase for the keys and the store.
+
+use std::path::{Path, PathBuf};
+
+use integration::{Finished, Peer, Sandbox};
+
+/// A marker in each text; it occurs nowhere else.
+const SECRET: &str = "the-treasure-lies-under-the-third-oak";
+
+fn write(sandbox: &Sandbox, name: &str, text: &str) -> String {
+    let path = sandbox.path(name);
+    std::fs::write(&path, text).expect("the sandbox can be written");
+    path.to_str().expect("temporary folders have plain names").to_owned()
+}
+
+/// The files of a folder and those below it that contain the marker or a private key in the clear.
+fn readable(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("a folder can be listed").path();
+        if path.is_dir() {
+            found.extend(readable(&path));
+            continue;
+        }
+        // The control socket cannot be read.
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let contains = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
+        if contains(SECRET) || contains("BEGIN PRIVATE KEY") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn refused(peer: &Peer, arguments: &[&str], words: &[&str]) -> Finished {
+    let finished = peer.run(arguments).expect(1).says(words);
+    assert!(!finished.stderr.contains("remove"), "it advises to delete something: {}", finished.stderr);
+    finished
+}
+
+#[test]
+fn a_passphrase_encrypts_keys_and_messages_that_were_plain_before_and_is_needed_from_then_on() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let (right, wrong) =
+        (write(&sandbox, "right", "open sesame\n"), write(&sandbox, "wrong", "open barley\n"));
+    let listening = b.start(&["listen", "--count", "2"]);
+    a.run(&["send", "B", SECRET, "--wait", "60"]).expect(0);
+    a.run(&["send", "C", SECRET]).expect(0);
+    let fingerprint = a.fingerprint();
+    assert_eq!(readable(&a.private()).len(), 3, "keys and store: {:?}", readable(&a.private()));
+
+    let history = a.run(&["--passphrase-file", &right, "history"]).expect(0);
+    assert_eq!(history.answers("history").len(), 2);
+    assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+    refused(&a, &["history"], &["store.key", "--passphrase-file"]);
+    refused(&a, &["--passphrase-file", &wrong, "history"], &["store.key", "wrong passphrase"]);
+    let empty = write(&sandbox, "empty", "\n");
+    refused(&a, &["--passphrase-file", &empty, "history"], &["no passphrase"]);
+
+    // It goes on as the same peer: numbers, outbox and key are what they were.
+    let sent = a.run(&["--passphrase-file", &right, "send", "B", "again", "--wait", "60"]).expect(0);
+    assert_eq!(sent.events("joined")[0]["fingerprint"], fingerprint);
+    assert_eq!(sent.events("delivered")[0]["number"], 2);
+    assert_eq!(listening.finish().expect(0).events("message")[1]["text"], "again");
+    let outbox = a.run(&["--passphrase-file", &right, "outbox"]).expect(0);
+    assert_eq!(outbox.answers("outbox")[0]["text"], SECRET);
+}
+
+#[test]
+fn a_first_run_with_a_passphrase_keeps_nothing_readable_and_a_running_process_asks_nobody() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let right = write(&sandbox, "right", "open sesame\n");
+    let listening = a.start(&["--passphrase-file", &right, "listen"]);
+    listening.event("joined", |_| true);
+    b.run(&["send", "A", SECRET, "--wait", "60"]).expect(0);
+    // Through the control socket, without the passphrase.
+    let sent = a.run(&["send", "B", SECRET]).expect(0);
+    assert_eq!(sent.events("queued")[0]["number"], 1);
+    assert_eq!(a.history("B", "received")[0]["text"], SECRET);
+    assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+    listening.kill();
+    refused(&a, &["history"], &["store.key", "--passphrase-file"]);
+    assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,53 @@
+//! The file `store.key`: the random key that seals the records of the store, locked under the passphrase.
+//!
+//! It exists exactly if the peer has a passphrase. It is written before anything is encrypted, so that a crash between never
+//! leaves files that nobody asks the passphrase for.
+
+use std::io;
+
+use rsa::rand_core::CryptoRng;
+use wire::keys::Secret;
+
+use super::{BadLocked, HomeError, PRIVATE_FILE_MODE, keys, locked, read_private};
+use crate::peer::folder::{FileError, Folder};
+
+const STORE_KEY: &str = "store.key";
+const PURPOSE: &[u8] = b"switchboard store key";
+const FILE_BYTES_MAX: u64 = 4096;
+
+pub(super) fn exists(private: &Folder) -> Result<bool, HomeError> {
+    match private.open_file(STORE_KEY) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::of("open the key", private.path().join(STORE_KEY))(error).into()),
+    }
+}
+
+pub(super) fn open_or_make(
+    private: &Folder,
+    passphrase: Option<&str>,
+    rng: &mut impl CryptoRng,
+) -> Result<Option<Secret>, HomeError> {
+    let path = private.path().join(STORE_KEY);
+    let file =
+        read_private(private, STORE_KEY, FILE_BYTES_MAX).map_err(FileError::of("read the key", &path))?;
+    match (file, passphrase) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(HomeError::PassphraseMissing(path)),
+        (Some(file), Some(passphrase)) => {
+            let opened = locked::unlock(passphrase, PURPOSE, &file)
+                .and_then(|key| key.as_slice().try_into().map_err(|_| BadLocked::Damaged));
+            opened.map(|key| Some(Secret::new(key))).map_err(|source| HomeError::Locked { path, source })
+        }
+        (None, Some(passphrase)) => {
+            // A mistyped passphrase must not become the one of the store.
+            keys::check_passphrase(private, passphrase)?;
+            let mut key = Secret::default();
+            rng.fill_bytes(key.as_mut_slice());
+            let file = locked::lock(passphrase, PURPOSE, key.as_slice(), rng);
+            let written = private.write(STORE_KEY, &file, PRIVATE_FILE_MODE);
+            written.map_err(FileError::of("write the key", path))?;
+            Ok(Some(key))
+        }
+    }
+}

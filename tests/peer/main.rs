@@ -1,0 +1,5 @@
+//! The `peer` command on a terminal.
+
+#[path = "../support/pty.rs"]
+mod pty;
+mod secrets;
