@@ -11,7 +11,7 @@ use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
 use crate::peer::records::Write;
 
-/// What has become of a card.
+/// What was done with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CardVerdict {
     /// The name had no pinned key; the card's key is pinned now.
@@ -20,12 +20,12 @@ pub(super) enum CardVerdict {
     Known,
     /// Another key is pinned; the card is not used.
     Changed,
-    /// It is this peer's own.
+    /// The card is this peer's own.
     Mine,
 }
 
 impl Engine {
-    /// Takes in a card from the server, from an opening, or from a file.
+    /// Handles a card from the server, from an opening, or from a file.
     pub(super) fn take_card(&mut self, card: Card) -> CardVerdict {
         if card.name.folded() == self.local.name.folded() {
             return CardVerdict::Mine;
@@ -61,7 +61,7 @@ impl Engine {
         verdict
     }
 
-    /// The server has sent a card.
+    /// Handles a card that the server has sent.
     pub(super) fn card_came(&mut self, bytes: &[u8]) {
         let card = match Card::from_bytes(bytes) {
             Ok(card) => card,
@@ -79,7 +79,7 @@ impl Engine {
         match verdict {
             CardVerdict::Mine => {}
             CardVerdict::Changed => {
-                // Nothing is sealed for the old key either: its owner is not the one who has joined.
+                // Nothing is sealed for the old key either, because its owner is not the one who has joined.
                 contact.lookup = Lookup::Untrusted;
                 self.local.end_hasty_sends(&name, Ending::Failed);
             }
@@ -96,7 +96,7 @@ impl Engine {
         }
     }
 
-    /// The server says that no peer of this name has joined.
+    /// Handles the answer that no peer of this name has joined.
     pub(super) fn nobody_of_that_name(&mut self, name: &PeerName) {
         let Some(contact) = self.contacts.get_mut(name) else {
             return;
@@ -113,7 +113,8 @@ impl Engine {
         self.local.end_hasty_sends(name, Ending::Done);
     }
 
-    /// The server does not say when a peer joins, or has another card. Its answers to pings say when it is connected.
+    /// Notes that the server will not report when a peer joins or has a new card. Its answers to pings still say when
+    /// the peer is connected.
     pub(super) fn not_watched(&mut self, name: &PeerName, reason: Refusal) {
         if let Some(contact) = self.contacts.get_mut(name)
             && contact.lookup == Lookup::Asked
@@ -127,7 +128,7 @@ impl Engine {
     pub(super) fn import(&mut self, client: ClientId, text: &str) {
         let card = match Card::from_text(text) {
             Ok(card) => card,
-            Err(bad) => return self.local.fail(client, format!("the card cannot be taken in: {bad}")),
+            Err(bad) => return self.local.fail(client, format!("the card cannot be used: {bad}")),
         };
         let (name, fingerprint) = (card.name.clone(), card.fingerprint());
         match self.take_card(card) {
@@ -146,18 +147,19 @@ impl Engine {
         }
     }
 
-    /// Pins an identity key, also in place of another.
+    /// Pins an identity key, even if another one is pinned.
     pub(super) fn trust(&mut self, client: ClientId, name: &PeerName, fingerprint: Fingerprint) {
         let pinned = self.local.pins.get(&name.folded()).copied();
         self.local.pin(name, fingerprint);
         let contact = self.contacts.of(name);
-        // The pins are written before the records. If a crash came between, the pin is new and the card still the old one.
+        // The pins are written before the records. After a crash in between, the pin is new and the card is the old
+        // one.
         let is_other_card = contact.card.as_ref().is_some_and(|card| card.fingerprint() != fingerprint);
         if is_other_card || pinned.is_some_and(|pinned| pinned != fingerprint) {
             self.key_has_changed(name);
         }
         let contact = self.contacts.of(name);
-        // A card that was refused is asked for again.
+        // Requests the card again if it was refused.
         contact.lookup = Lookup::NotAsked;
         contact.distrusted = None;
         contact.is_changed = true;
@@ -165,8 +167,8 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// Ignores everything that a peer sends, or accepts it again. The conversations that it has opened are forgotten, so it opens
-    /// new ones once it is unblocked.
+    /// Blocks or unblocks a peer. The conversations that it has opened are forgotten, so it opens new ones when it is
+    /// unblocked.
     pub(super) fn block(&mut self, client: ClientId, name: &PeerName, is_blocked: bool) {
         let contact = self.contacts.of(name);
         (contact.is_blocked, contact.is_changed) = (is_blocked, true);
@@ -180,8 +182,8 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// A name has another identity key: its numbers start again, its conversations end, and what was sealed for it is sealed
-    /// again.
+    /// Applies a changed identity key: the peer's numbers start again, its conversations end, and messages for it are
+    /// sealed again.
     fn key_has_changed(&mut self, name: &PeerName) {
         self.conversations.forget(name);
         let contact = self.contacts.of(name);
@@ -204,7 +206,7 @@ impl Engine {
     }
 }
 
-/// What is said of messages to a peer that has never joined.
+/// The event for messages to a peer that has never joined.
 pub(super) fn stranger(contact: &Contact) -> Event {
     let to = contact.name.clone();
     let reason = format!("{to} has never joined this server; the server says when they do");

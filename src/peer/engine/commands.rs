@@ -1,4 +1,4 @@
-//! The commands of clients: how each is started, and what is said when its time is over.
+//! The commands of clients: starting them, and the errors when they take too long.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
 
 /// How long a request to the server may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
-/// How long a message may take to be relayed or stored, for a client that does not wait for its receipt.
+/// How long a client that does not wait for a receipt waits until its message is relayed or stored.
 const SEND_WAIT: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -81,7 +81,7 @@ impl Engine {
         }
     }
 
-    /// A client that comes after this peer has joined, or while it cannot, is told so.
+    /// Tells a new client once whether this peer has joined, or why it cannot.
     pub(super) fn greet(&mut self, client: ClientId) {
         let is_first = self.greeted.insert(client);
         if !is_first {
@@ -166,7 +166,7 @@ impl Engine {
         self.local.records.write(Write::Outbox(name, number, record));
     }
 
-    /// Ends the tasks whose time is over.
+    /// Ends the tasks whose deadline has passed.
     pub(super) fn end_late_tasks(&mut self) {
         let now = self.local.now.instant;
         let late: Vec<_> = self
@@ -204,7 +204,8 @@ impl Engine {
         }
     }
 
-    /// The messages that are neither delivered nor stored, and how many of them wait for names that nobody has.
+    /// The number of messages that are neither delivered nor stored, and how many of them wait for names that nobody
+    /// has.
     fn undelivered(&self) -> (usize, usize) {
         let (mut all, mut to_nobody) = (0, 0);
         for contact in self.contacts.iter() {
@@ -215,7 +216,7 @@ impl Engine {
         (all, to_nobody)
     }
 
-    /// Ends the drains when nothing is left that can be delivered or stored now.
+    /// Ends the drains when no message is left that could be delivered or stored now.
     pub(super) fn end_drains(&mut self) {
         let is_drain = |task: &Task| matches!(task.kind, TaskKind::Drain);
         if !self.local.tasks.iter().any(is_drain) {

@@ -1,4 +1,4 @@
-//! The beginning and the end of connections to the server.
+//! The start and the end of connections to the server.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Engine {
         }
     }
 
-    /// Frames that were meant for the connection are dropped with it.
+    /// Drops the connection, with the frames that were not sent on it yet.
     pub(super) fn disconnected(&mut self) {
         self.local.link = None;
         self.local.to_server.clear();
@@ -56,7 +56,7 @@ impl Engine {
         }
     }
 
-    /// A connection that had joined is of no use any more. Clients are told so at once.
+    /// Drops a joined connection that does not work any more. Clients are told at once.
     fn lost(&mut self, why: String, retry: Option<Duration>) {
         self.disconnected();
         let lost = self.local.connection_event(ConnectionState::Lost, Some(why.clone()), retry);
@@ -64,13 +64,13 @@ impl Engine {
         self.trouble = Some(why);
     }
 
-    /// Gives the connection up and makes a new one.
+    /// Drops the connection and makes a new one.
     pub(super) fn reconnect(&mut self, why: String) {
         self.lost(why, None);
         self.local.effects.push(Effect::Reconnect);
     }
 
-    /// What a client hears whose request needs the server, while there is none. None as long as the first attempt to
+    /// The error for a request that needs the server while there is no connection. `None` while the first attempt to
     /// connect may still succeed.
     pub(super) fn not_connected(&self) -> Option<String> {
         let trouble = self.trouble.as_ref().filter(|_| self.local.link.is_none())?;
@@ -79,7 +79,7 @@ impl Engine {
 
     fn joined(&mut self, server: ServerId, address: String) {
         self.local.to_server.clear();
-        // The first ping asks at once for those that stored messages wait for.
+        // The first ping is sent at once and asks for the peers that stored messages wait for.
         self.local.link = Some(Link::new(server, address.clone(), self.local.now.instant));
         if self.trouble.take().is_some() && self.has_joined {
             let back = self.local.connection_event(ConnectionState::Back, None, None);
@@ -97,8 +97,8 @@ impl Engine {
         self.resume_fetches();
     }
 
-    /// There is no server. Requests end here. So do commands that last, unless the server was there before: then it is
-    /// most likely being restarted.
+    /// Handles a server that cannot be reached. Requests fail. So do commands that run until the client ends, unless
+    /// this peer had joined before: then the server is probably being restarted.
     fn unreachable(&mut self, why: String, retry: Option<Duration>) {
         let has_joined = self.has_joined;
         let ends = |kind: &TaskKind| match kind {
@@ -126,7 +126,7 @@ impl Engine {
         self.say_trouble(why, retry);
     }
 
-    /// Tells all clients why there is no connection, each reason once until the next connection.
+    /// Tells all clients why there is no connection. Each reason is told once until the next connection.
     fn say_trouble(&mut self, why: String, retry: Option<Duration>) {
         if !self.has_joined && self.trouble.is_none() {
             self.local.tell_all(&Event::error(format!("{why}; trying again")), |_| true);
@@ -137,17 +137,17 @@ impl Engine {
         self.trouble = Some(why);
     }
 
-    /// The server has refused this peer or ended its session.
+    /// Handles an error from the server, which has refused this peer or ended its session.
     pub(super) fn refused_by_server(&mut self, code: ErrorCode, detail: &str) {
         let detail = Escaped(detail).to_string();
         match code {
-            // A restart: the next attempt finds the server again or says that it does not.
+            // The server is restarting, or the next attempt to connect fails and says so.
             ErrorCode::ShuttingDown => {}
             ErrorCode::Busy | ErrorCode::TimedOut => {
                 self.say_trouble(format!("the server does not let this peer in: {detail}"), None);
             }
-            // A frame may have been damaged on its way, or the card does not fit the server's clock, which may be corrected.
-            // The next attempt tells.
+            // A frame may have been damaged on its way, or the card does not match the server's clock, which may be
+            // corrected. So this peer tries again.
             ErrorCode::Malformed
             | ErrorCode::UnknownKind
             | ErrorCode::TooLong

@@ -1,4 +1,4 @@
-//! What the engine knows of another peer, and the messages on their way to it.
+//! The state of another peer, and of the messages for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,21 +14,22 @@ use super::guard::Budget;
 use super::pace::{Backoff, Credit, Spacing, jittered};
 use crate::peer::records::{ContactRecord, LateRecord, OutboxRecord};
 
-/// How long a receipt may take. Then the oldest message without one is sent again: it or its receipt was lost.
+/// How long to wait for a receipt. Then the oldest message without one is sent again, because it or its receipt was
+/// lost.
 const RECEIPT_WAIT: Duration = Duration::from_secs(2);
-/// How long the next receipt may take after one that had to be asked for. Then everything without a receipt is sent
-/// again: where one message was lost, those after it were most likely lost as well.
+/// How long to wait for the next receipt after one that had to be asked for. Then all messages without a receipt are
+/// sent again, because those after a lost one were probably lost too.
 const NEXT_RECEIPT_WAIT: Duration = Duration::from_millis(600);
-/// How often another peer is complained to about the same conversation.
+/// The minimum interval between two complaints about the same conversation.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
-/// About how many of its conversations in that time.
+/// The maximum number of conversations of one peer that are complained about in that time.
 const COMPLAINTS_MAX: usize = 16;
-/// How often the opening of this peer's conversation is sent again to a peer that seems to have lost it.
+/// The minimum interval at which openings are sent again to a peer that seems to have lost them.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
-/// How often the oldest message is sent again because a receipt could not be read.
+/// The minimum interval at which the oldest message is sent again because a receipt could not be read.
 const HEAR_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
-/// Whether two names have the same owner: case does not count.
+/// Whether two names are the same, ignoring case.
 pub(super) fn same_name(a: &PeerName, b: &PeerName) -> bool {
     a.as_str().eq_ignore_ascii_case(b.as_str())
 }
@@ -42,7 +43,7 @@ pub(super) enum Lookup {
     Known,
     /// No peer of that name has joined there.
     Unknown,
-    /// The card shows another identity key than the pinned one.
+    /// The server has sent a card with another identity key than the pinned one.
     Untrusted,
 }
 
@@ -53,22 +54,22 @@ pub(super) struct Unacked {
     /// The ciphertext until it is first sent; after that it is only on disk.
     pub(super) bytes: Option<Vec<u8>>,
     pub(super) stored_at: Option<ServerId>,
-    /// Relayed to the recipient on this connection.
+    /// Whether it was relayed to the recipient on this connection.
     pub(super) is_relayed: bool,
 }
 
-/// What is being done about a receipt that does not come.
+/// The steps of recovery from a missing receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// Nothing yet.
+    /// No receipt is missing.
     Nothing,
-    /// The oldest message was sent again, and nothing has come since.
+    /// The oldest message was sent again, and no receipt has come since.
     Oldest,
-    /// The receipt for the oldest has come; those for the rest may be missing as well.
+    /// The receipt for the oldest message has come. Those for the others may be missing too.
     Rest,
 }
 
-/// Under which conversation a message is sealed, and where in it.
+/// The conversation under which a message is sealed, and its place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) conversation: ConversationId,
@@ -82,7 +83,7 @@ pub(super) struct Current {
     pub(super) opened_at: Instant,
     /// The number of the last message under it; 0 if there is none.
     pub(super) last_number: u64,
-    /// Whether its opening is in the store. It is written with the first message under it.
+    /// Whether its opening is in the store, which it is from the first message on.
     pub(super) is_kept: bool,
 }
 
@@ -95,35 +96,36 @@ pub(super) struct Contact {
     pub(super) last_number: u64,
     /// See [`ContactRecord::generation`].
     pub(super) generation: u64,
-    /// Whether the record of it is to be written.
+    /// Whether its record must be written.
     pub(super) is_changed: bool,
     pub(super) current: Option<Current>,
-    /// Openings of conversations under which messages are on their way: first number, and bytes.
+    /// The openings of conversations that have messages without a receipt: first number, and bytes.
     pub(super) openings: BTreeMap<ConversationId, (u64, Vec<u8>)>,
     pub(super) unacked: BTreeMap<u64, Unacked>,
-    /// The numbers of the messages to be sent on this connection.
+    /// The numbers of the messages to send on this connection.
     pub(super) unsent: BTreeSet<u64>,
     pub(super) lookup: Lookup,
     /// Conversations whose opening was sent on this connection.
     pub(super) opened_here: BTreeSet<ConversationId>,
-    /// Conversations of the other peer that were complained about a short time ago, and when.
+    /// Conversations of the other peer that were complained about recently, and when.
     complained: BTreeMap<ConversationId, Instant>,
-    /// Complaints that cannot be sealed before the card is here.
+    /// Complaints that wait for the peer's card, because they cannot be sealed without it.
     pub(super) complaints_due: BTreeMap<ConversationId, (u64, Complaint)>,
-    /// Mail of it that came too late for its key and has not come again.
+    /// Mail from it that came after its key was destroyed and that has not come again.
     pub(super) late: Option<LateRecord>,
-    /// When the server was last asked for a newer card than an expired one.
+    /// When the server was last asked for a card to replace an expired one.
     pub(super) asked_for_newer: Spacing,
-    /// Another identity key than the pinned one, which was shown for this name.
+    /// Another identity key than the pinned one that the server has sent for this name.
     pub(super) distrusted: Option<Fingerprint>,
-    /// Conversations whose receipt the server has refused, or that wait for a valid card. They are due again after the pause.
+    /// Conversations whose receipt the server has refused or that lack a valid card. The receipts are sent after the
+    /// pause.
     pub(super) receipts_refused: BTreeSet<ConversationId>,
-    /// Whether it is connected to the server, as far as is known.
+    /// Whether it is connected to the server, as far as this peer knows.
     pub(super) is_present: bool,
-    /// When something is done about a receipt that has not come.
+    /// When to act on a missing receipt.
     receipt_due: Option<Instant>,
     missing: Missing,
-    /// When the server is asked again for the card.
+    /// When to ask the server for the card again.
     pub(super) lookup_again_at: Option<Instant>,
     /// When a message was last sent again because a receipt could not be read.
     heard_again: Spacing,
@@ -137,7 +139,7 @@ pub(super) struct Contact {
     pub(super) reception: Credit,
     /// How many conversations it may open.
     pub(super) openings_budget: Budget,
-    /// The user has blocked it: what it sends is ignored.
+    /// Whether the user has blocked it, so that what it sends is ignored.
     pub(super) is_blocked: bool,
 }
 
@@ -156,7 +158,7 @@ impl Contact {
 
     pub(super) fn from_record(record: ContactRecord) -> Self {
         Self {
-            // A card that no longer reads is asked for again.
+            // A card that cannot be decoded is requested from the server again.
             card: record.card.and_then(|bytes| Card::from_bytes(&bytes).ok()),
             name: record.name,
             next_number: record.next_number,
@@ -205,7 +207,7 @@ impl Contact {
         }
     }
 
-    /// Whether something can be sealed for it at `now` (seconds since 1970).
+    /// Whether there is a card of it that is valid at `now` (seconds since 1970).
     pub(super) fn has_valid_card(&self, now: u64) -> bool {
         self.card.as_ref().is_some_and(|card| card.is_valid_at(now))
     }
@@ -222,7 +224,7 @@ impl Contact {
         self.card.as_ref().is_some_and(|card| Some(card.encryption.fingerprint()) == key)
     }
 
-    /// The number of the next message to it.
+    /// Takes the number for the next message to it.
     pub(super) fn take_number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -232,14 +234,15 @@ impl Contact {
         number
     }
 
-    /// The other peer counts its messages from 1 again.
+    /// Starts a new generation of numbers, because the other peer counts its messages from 1 again.
     pub(super) fn number_again(&mut self) {
         self.generation += 1;
         self.last_number = 0;
         self.is_changed = true;
     }
 
-    /// A new connection to a server: every message that this server does not have is sent again, in order.
+    /// Resets the state for a new connection to a server. All messages that this server does not have are sent again,
+    /// in order.
     pub(super) fn reconnected(&mut self, server: &ServerId) {
         (self.lookup, self.lookup_again_at) = (Lookup::NotAsked, None);
         self.distrusted = None;
@@ -257,7 +260,7 @@ impl Contact {
         }
     }
 
-    /// A message never arrived: everything without a receipt is sent again, in order, with its openings.
+    /// Sends all messages without a receipt again, in order and with their openings, because one never arrived.
     pub(super) fn send_all_again(&mut self) {
         self.opened_here.clear();
         for message in self.unacked.values_mut() {
@@ -266,8 +269,8 @@ impl Contact {
         self.unsent.extend(self.unacked.keys());
     }
 
-    /// Discards the ciphertexts of messages, so that they are sealed again when it is their turn. Those on disk stay until
-    /// then: without its opening, which is gone, no ciphertext is used after a restart either.
+    /// Discards the ciphertexts of messages, so that they are sealed again before they are sent. The ciphertexts on
+    /// disk stay until then. They cannot be used after a restart, because their opening is deleted.
     pub(super) fn unseal(&mut self, numbers: &[u64]) {
         for number in numbers {
             if let Some(message) = self.unacked.get_mut(number) {
@@ -276,29 +279,30 @@ impl Contact {
         }
     }
 
-    /// Sends the oldest message without a receipt again: a recipient that has it repeats the receipt.
+    /// Sends the oldest message without a receipt again. A recipient that has it repeats the receipt.
     fn send_oldest_again(&mut self) {
         self.unsent.extend(self.unacked.keys().next());
         self.acceptance.try_one();
         self.reception.try_one();
     }
 
-    /// A message was sent, so its receipt is awaited.
+    /// Starts the timeout for a receipt.
     pub(super) fn await_receipt(&mut self, now: Instant, rng: &mut StdRng) {
         self.receipt_due.get_or_insert_with(|| now + jittered(RECEIPT_WAIT, rng));
     }
 
-    /// The server says that this peer is connected: receipts for what is stored there are to come soon.
+    /// Notes that the peer is connected to the server, so receipts for its stored mail should come soon.
     pub(super) fn is_there(&mut self, now: Instant, rng: &mut StdRng) {
         if !std::mem::replace(&mut self.is_present, true) && !self.unacked.is_empty() {
             self.receipt_due.get_or_insert_with(|| now + jittered(NEXT_RECEIPT_WAIT, rng));
         }
     }
 
-    /// The server has stored a message, so the recipient is away, or behind. Returns whether it counts as away from now on.
+    /// Notes that the server has stored a message, so the recipient is away or slow. Returns whether it counts as away
+    /// now.
     ///
-    /// If it was away before, there is no receipt to wait for. If it was there, the message that asks for a missing receipt
-    /// finds out.
+    /// If it was away before, no receipt is expected. If it was connected, the message that is sent again for a missing
+    /// receipt shows whether it still is.
     pub(super) fn message_stored(&mut self) -> bool {
         if self.is_present && self.missing != Missing::Oldest {
             return false;
@@ -307,7 +311,7 @@ impl Contact {
         true
     }
 
-    /// A receipt has come for messages that had none.
+    /// Notes a receipt for messages that had none.
     pub(super) fn receipt_came(&mut self, now: Instant, rng: &mut StdRng) {
         self.acceptance.grow();
         self.reception.grow();
@@ -325,7 +329,7 @@ impl Contact {
         }
     }
 
-    /// Does something about a receipt that has not come in time.
+    /// Sends messages again if a receipt has not come in time.
     pub(super) fn pass_time(&mut self, now: Instant, rng: &mut StdRng) {
         if self.receipt_due.is_none_or(|due| due > now) {
             return;
@@ -340,24 +344,24 @@ impl Contact {
         self.receipt_due = (!self.unacked.is_empty()).then(|| now + jittered(RECEIPT_WAIT, rng));
     }
 
-    /// A signal could not be read, because its conversation is not known here. If it was a receipt, the other peer repeats
-    /// it, and the opening before it, when the oldest message comes again.
+    /// Asks for a repetition after a signal of an unknown conversation. If the signal was a receipt, the other peer
+    /// repeats it and its opening when the oldest message comes again.
     pub(super) fn hear_again(&mut self, now: Instant) {
         if self.heard_again.is_due(now, HEAR_AGAIN_EVERY) {
             self.send_oldest_again();
         }
     }
 
-    /// The other peer may have lost the openings of this peer's conversations: they are sent again before what is sent
-    /// next.
+    /// Sends the openings of this peer's conversations again before the next message, because the other peer may have
+    /// lost them.
     pub(super) fn reopen(&mut self, now: Instant) {
         if self.reopened.is_due(now, REOPEN_EVERY) {
             self.opened_here.clear();
         }
     }
 
-    /// Whether a conversation of the other peer may be complained about now. Complaints are limited by time: a peer that
-    /// floods with bad conversations gets few answers, and one whose complaint was lost gets another.
+    /// Whether to complain about a conversation of the other peer now. The limit is by time and not by count: a peer
+    /// that floods with bad conversations gets few answers, and one whose complaint was lost gets another.
     pub(super) fn may_complain(&mut self, conversation: ConversationId, now: Instant) -> bool {
         self.complained.retain(|_, at| now.saturating_duration_since(*at) < COMPLAIN_EVERY);
         let is_due = self.complained.len() < COMPLAINTS_MAX
@@ -369,19 +373,20 @@ impl Contact {
         is_due
     }
 
-    /// A card with another key than the pinned one was shown. Returns whether that is news on this connection.
+    /// Notes a card with another key than the pinned one. Returns whether it is the first on this connection with that
+    /// key.
     pub(super) fn distrust(&mut self, shown: Fingerprint) -> bool {
         self.distrusted.replace(shown) != Some(shown)
     }
 
-    /// The next message to send, if one may be sent now.
+    /// The next message to send; `None` if none may be sent now.
     pub(super) fn next_unsent(&self) -> Option<u64> {
         let may_send = self.acceptance.has_some() && self.reception.has_some();
         self.unsent.first().copied().filter(|_| may_send)
     }
 
-    /// Whether a message may be sealed now. Behind a number that was cancelled it may only when there are receipts for all
-    /// smaller numbers: then a new conversation tells the recipient that nothing is missing before it.
+    /// Whether a message may be sealed now. After a cancelled number, that requires receipts for all smaller numbers:
+    /// then the opening of a new conversation tells the recipient that no message is missing before it.
     pub(super) fn may_seal(&mut self, number: u64) -> bool {
         let is_first = self.unacked.keys().next() == Some(&number);
         let is_behind = |current: &mut Current| current.last_number > 0 && current.last_number + 1 != number;
@@ -391,12 +396,12 @@ impl Contact {
         is_first || self.unacked.contains_key(&(number - 1))
     }
 
-    /// Whether something is to be sent to it on this connection.
+    /// Whether something must be sent to it on this connection.
     pub(super) fn wants_to_send(&self) -> bool {
         !self.unsent.is_empty() || !self.complaints_due.is_empty() || !self.receipts_refused.is_empty()
     }
 
-    /// When something is to be done for it at the latest, while there is a connection.
+    /// The next deadline, while there is a connection.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let is_asked = matches!(self.lookup, Lookup::Asked | Lookup::Untrusted);
         let lookup = self.lookup_again_at.filter(|_| is_asked);
@@ -404,7 +409,7 @@ impl Contact {
         self.receipt_due.into_iter().chain(to_send).min()
     }
 
-    /// Forgets the openings of conversations under which no message is on its way and none will be. Returns their ids.
+    /// Removes the openings of conversations that have no message without a receipt and get no more. Returns their ids.
     pub(super) fn finished(&mut self) -> Vec<ConversationId> {
         let mut used: BTreeSet<ConversationId> =
             self.unacked.values().filter_map(|m| m.sealed.map(|s| s.conversation)).collect();

@@ -11,22 +11,23 @@ use super::contact::same_name;
 use super::local::Local;
 use crate::peer::records::{IncomingRecord, Write};
 
-/// Most conversations that are kept in memory, each with 3 KB.
+/// The maximum number of conversations in memory. Each takes about 3 KB.
 const ACCEPTED_MAX: usize = 2_048;
 
 /// A conversation that another peer has opened and this one has accepted.
 pub(super) struct Accepted {
     pub(super) from: PeerName,
     opening: Vec<u8>,
-    /// The encryption key of this peer that the secret was wrapped for.
+    /// The encryption key of this peer for which the secret was wrapped.
     recipient_key: Fingerprint,
-    /// The sender has receipts for all its messages with smaller numbers.
+    /// All messages with smaller numbers have a receipt, according to the sender.
     pub(super) first_number: u64,
     pub(super) incoming: Incoming,
 }
 
 impl Accepted {
-    /// Unwraps the key of a conversation. `resume`: how many messages of it have arrived before, and the running hash.
+    /// Unwraps the secret of a conversation. `resume` is the number of its messages that have arrived before, and the
+    /// running hash over them.
     fn unwrap(
         local: &mut Local,
         opening: &Opening,
@@ -46,7 +47,7 @@ impl Accepted {
         })
     }
 
-    /// How many messages have arrived, and the running hash over them.
+    /// The number of messages that have arrived, and the running hash over them.
     pub(super) fn received(&self) -> (u64, Digest) {
         (self.incoming.messages_opened(), self.incoming.running_hash())
     }
@@ -62,13 +63,13 @@ pub(super) struct Conversations {
 impl Conversations {
     /// Whether a conversation was accepted before and can still be opened.
     ///
-    /// `key`: the encryption key that its secret was wrapped for.
+    /// `key` is the encryption key for which its secret was wrapped.
     pub(super) fn knows(&self, local: &mut Local, id: ConversationId, key: Fingerprint) -> bool {
         self.accepted.contains_key(&id)
             || local.keys.by_fingerprint(&key).is_some() && local.records.incoming(id).is_some()
     }
 
-    /// Accepts a conversation that is not known.
+    /// Accepts a new conversation.
     pub(super) fn accept(&mut self, local: &mut Local, opening: &Opening) -> Result<(), Complaint> {
         let accepted = Accepted::unwrap(local, opening, None)?;
         self.accepted.insert(opening.id, accepted);
@@ -76,7 +77,7 @@ impl Conversations {
         Ok(())
     }
 
-    /// The conversation that a peer has sealed something under.
+    /// Finds the conversation under which a peer has sealed an envelope, in memory or on disk.
     pub(super) fn find(
         &mut self,
         local: &mut Local,
@@ -90,7 +91,7 @@ impl Conversations {
         if same_name(&accepted.from, from) { Ok(accepted) } else { Err(Complaint::UnknownConversation) }
     }
 
-    /// Another message of it has arrived.
+    /// Notes that another message of the conversation has arrived.
     pub(super) fn changed(&mut self, id: ConversationId) {
         self.changed.insert(id);
     }
@@ -105,15 +106,15 @@ impl Conversations {
         self.accepted.retain(|_, accepted| !same_name(&accepted.from, from));
     }
 
-    /// Leaves conversations on the disk alone, if there are too many in memory: those of peers that open one for each message.
-    /// One that is used again is read, and its key unwrapped, as after a restart.
+    /// Drops conversations from memory if there are too many, which happens if peers open one for each message. One
+    /// that is used again is read from disk, as after a restart.
     pub(super) fn trim(&mut self) {
         if self.accepted.len() > ACCEPTED_MAX {
             self.accepted.retain(|id, _| self.changed.contains(id));
         }
     }
 
-    /// Forgets the conversations whose secret was wrapped for an encryption key that is destroyed now, as a restart would.
+    /// Forgets the conversations whose secret was wrapped for a destroyed encryption key, as a restart would.
     pub(super) fn key_destroyed(&mut self, key: &Fingerprint) {
         self.accepted.retain(|id, accepted| accepted.recipient_key != *key || self.changed.contains(id));
     }
@@ -130,12 +131,12 @@ impl Conversations {
     }
 }
 
-/// Takes a conversation up again that is on disk.
+/// Reads a conversation from disk.
 fn load(local: &mut Local, id: ConversationId) -> Result<Accepted, Complaint> {
     let record = local.records.incoming(id).ok_or(Complaint::UnknownConversation)?;
     let opening = Opening::from_bytes(&record.opening).map_err(|_| Complaint::UnknownConversation)?;
     if !local.is_pinned(&record.from, &opening.sender.fingerprint()) {
-        // It was opened under a key that is no longer trusted.
+        // Its identity key is not trusted any more.
         return Err(Complaint::UnknownConversation);
     }
     Accepted::unwrap(local, &opening, Some((record.count, record.running_hash)))

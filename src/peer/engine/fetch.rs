@@ -1,4 +1,4 @@
-//! Fetching files of other peers.
+//! Fetches files from other peers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use super::link::About;
 use crate::peer::command::{Ending, Wanted};
 use crate::peer::event::{Event, FileRoute};
 
-/// How long each step of a fetch may take before the file is being received.
+/// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
-/// Most hits of a search for a holder.
+/// The maximum number of hits of a search for a holder.
 const HOLDERS_WANTED: u32 = 1000;
 
-/// How far a fetch is.
+/// The stage of a fetch.
 enum Stage {
     /// The server is asked who has the file.
     Searching,
-    /// This peer's disk is checked, before anything is asked of the holder.
+    /// This peer's disk is checked, before the holder is asked.
     Preparing(Hit),
     /// The server is asked for the holder's card.
     Card(Hit),
@@ -110,7 +110,7 @@ impl Engine {
         self.search_for(task);
     }
 
-    /// The connection is new: the searches are sent again.
+    /// Sends the searches again on a new connection.
     pub(super) fn resume_fetches(&mut self) {
         for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
             self.search_for(task);
@@ -128,7 +128,7 @@ impl Engine {
         self.local.say(&ToServer::Search { id: task, query, limit: HOLDERS_WANTED });
     }
 
-    /// The server has answered a search for a holder.
+    /// Handles the answer to a search for a holder.
     pub(super) fn found_for_fetch(&mut self, task: TaskId, hits: Vec<Hit>) {
         let fetch = self.fetches.fetches.get_mut(&task);
         let Some(fetch) = fetch.filter(|fetch| matches!(fetch.stage, Stage::Searching)) else {
@@ -137,7 +137,7 @@ impl Engine {
         match choose(fetch, hits, &self.local.name) {
             Ok(hit) => {
                 self.local.effects.push(Effect::Prepare(task, fetch.download(&hit)));
-                // Comparing with a file that is there takes as long as reading it.
+                // There is no deadline, because comparing with an existing file can take long.
                 fetch.deadline = None;
                 fetch.stage = Stage::Preparing(hit);
             }
@@ -145,7 +145,7 @@ impl Engine {
         }
     }
 
-    /// The disk was checked. A fetch that fails here has asked nothing of the holder.
+    /// Continues when the disk was checked. If that failed, the holder is not asked.
     pub(super) fn prepared(&mut self, task: TaskId, prepared: Result<Option<PathBuf>, String>) {
         let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
             return;
@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// The card of a peer has come.
+    /// Continues the fetches that wait for the card of a peer.
     pub(super) fn card_for_fetches(&mut self, name: &PeerName) {
         let waits = |fetch: &Fetch| matches!(&fetch.stage, Stage::Card(hit) if same_name(&hit.peer, name));
         for task in self.fetches.tasks(waits) {
@@ -176,7 +176,8 @@ impl Engine {
         }
     }
 
-    /// Asks the holder for the file: straight if the server has reached the holder, unless a route is given.
+    /// Requests the file from its holder. Without a given `route`, the transfer is direct if the server knows where the
+    /// holder can be dialled.
     fn ask_holder(&mut self, task: TaskId, route: Option<Route>) {
         let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
             return;
@@ -208,14 +209,14 @@ impl Engine {
         self.local.send_signal(contact, Kind::Request, number, &content, about);
     }
 
-    /// The server could not hand a request on.
+    /// Handles a request that the server has refused.
     pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
         if let Some(task) = self.fetches.of(transfer) {
             self.fail_fetch(task, refusal.to_string());
         }
     }
 
-    /// A holder has answered.
+    /// Handles the answer of a holder.
     pub(super) fn answer(&mut self, from: &PeerName, content: &[u8]) {
         let Ok(answer) = signal::decode::<FileAnswer>(content) else {
             return;
@@ -254,18 +255,18 @@ impl Engine {
             download: fetch.download(&hit),
             address: hit.address.filter(|_| asked.route == Route::Direct),
         };
-        // The transfer itself notices when nothing arrives.
+        // The transfer has its own timeout.
         fetch.deadline = None;
         fetch.stage = Stage::Moving(hit, asked);
         self.local.effects.push(Effect::Receive(Box::new(job)));
     }
 
-    /// What has become of a transfer, of this peer's own files or of a fetch.
+    /// Handles the progress or result of a transfer: of this peer's own files, or of a fetch.
     pub(super) fn transfer(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         match outcome {
             TransferOutcome::Sent(sent) => self.sent(transfer, sent),
             TransferOutcome::Outdated(error) => {
-                // The file that is there now is shared instead.
+                // Share the file that is there now.
                 self.local.effects.push(Effect::ReadShare);
                 self.sent(transfer, Err(error));
             }
@@ -311,7 +312,7 @@ impl Engine {
         }
     }
 
-    /// Ends a fetch; does nothing if the task is none.
+    /// Ends a fetch with an error. Does nothing if the task is not a fetch.
     pub(super) fn fail_fetch(&mut self, task: TaskId, why: String) {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
             self.local.tell(fetch.client, Event::error(why));
@@ -319,14 +320,14 @@ impl Engine {
         }
     }
 
-    /// The connection is lost: fails the fetches that have something on its way over it.
+    /// Fails the fetches that wait for an answer over a lost connection.
     pub(super) fn fail_fetches(&mut self, why: &str) {
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
             self.fail_fetch(task, format!("{why}; try again"));
         }
     }
 
-    /// Fails the fetches of which a step has taken too long, and drops those whose client has gone.
+    /// Fails the fetches whose deadline has passed, and drops those whose client has gone.
     pub(super) fn end_late_fetches(&mut self) {
         let now = self.local.now.instant;
         let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);

@@ -1,4 +1,4 @@
-//! What comes from the server: answers, and envelopes of other peers.
+//! Frames from the server: answers, and envelopes of other peers.
 
 use wire::conversation::{ConversationId, MessageId, OpenedMessage, Opening, Refused, sealed_parts};
 use wire::protocol::{Envelope, Kind, ToPeer};
@@ -11,13 +11,13 @@ use super::contact::Place;
 use crate::peer::event::{Event, MessageEvent, Sealed};
 use crate::peer::records::Direction;
 
-/// A message that comes again is looked for under its number in so many generations of the sender's numbers: few, so that a
-/// sender who gives one number again and again costs no more with each.
+/// In how many generations of the sender's numbers a repeated message is looked for. The limit keeps the cost of each
+/// message constant for a sender that uses one number again and again.
 const GENERATIONS_SEARCHED: u64 = 8;
 
 impl Engine {
     pub(super) fn frame(&mut self, body: &[u8]) {
-        // What came behind a frame that ended the connection is not looked at.
+        // Frames after one that has ended the connection are ignored.
         let Some(link) = &mut self.local.link else { return };
         link.heard();
         match ToPeer::decode(body) {
@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    /// The server has dropped messages that it had stored for somebody. They are still in the outbox.
+    /// Reports messages that the server had stored and has dropped. They are still in the outbox.
     fn mail_expired(&mut self, to: &PeerName, numbers: std::ops::RangeInclusive<u64>) {
         if let Some(link) = &mut self.local.link {
             link.received += 1;
@@ -102,7 +102,7 @@ impl Engine {
         let verdict = self.take_card(opening.sender.clone());
         match verdict {
             CardVerdict::Mine => return,
-            // Once the key is trusted, the sender seals these messages again.
+            // The complaint makes the sender seal these messages again once the user trusts the key.
             CardVerdict::Changed => {
                 return self.complain(from, opening.id, 0, Complaint::UnknownConversation);
             }
@@ -117,7 +117,8 @@ impl Engine {
             }
             Err(complaint) => {
                 if complaint == Complaint::KeyDestroyed {
-                    // Its sender has to be told each time: a complaint that was lost is the only thing that ends this.
+                    // The sender must be told each time, because only a complaint makes it seal the mail again, and one
+                    // may be lost.
                     self.mail_came_too_late(&opening.sender.name, opening.first_number);
                 } else {
                     self.refuse_opening(digest);
@@ -139,7 +140,7 @@ impl Engine {
         };
         let name = accepted.from.clone();
         let last_number = self.contacts.of(&name).last_number;
-        // A message under another conversation may have been held back on its way. It must not be passed over.
+        // The server may have held back a message of another conversation. It must not be skipped.
         let is_next = number <= last_number.saturating_add(1).max(accepted.first_number);
         let opened = if is_next {
             accepted.incoming.open_message(number, sealed)
@@ -173,7 +174,7 @@ impl Engine {
         self.complain(from, id, count, complaint);
     }
 
-    /// A message was opened and is in order.
+    /// Handles a message that was opened and is in order.
     fn arrived(&mut self, from: PeerName, number: u64, opened: OpenedMessage, arrival: Sealed) {
         let id = arrival.conversation;
         self.conversations.changed(id);
@@ -195,8 +196,8 @@ impl Engine {
         self.show(opened.id, &message);
     }
 
-    /// Whether a message has arrived before, under an earlier conversation. If another message has arrived under its number,
-    /// a new generation of numbers begins, so that both are kept.
+    /// Whether a message has arrived before, under an earlier conversation. If another message has arrived under the
+    /// same number, starts a new generation of numbers, so that both are kept.
     fn has_arrived(&mut self, from: &PeerName, number: u64, id: MessageId) -> bool {
         let newest = self.contacts.of(from).generation;
         let generations = newest.saturating_sub(GENERATIONS_SEARCHED)..=newest;
@@ -215,7 +216,7 @@ impl Engine {
         false
     }
 
-    /// Repeats a receipt, and the opening before it: the sender may have lost either.
+    /// Repeats a receipt and its opening, because the sender may have lost either.
     fn receipt_again(&mut self, to: &PeerName, id: ConversationId) {
         self.contacts.of(to).reopen(self.local.now.instant);
         self.receipts_due.insert((to.folded(), id));

@@ -1,4 +1,4 @@
-//! What goes into the engine and what comes out of it.
+//! The inputs and outputs of the engine.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::peer::records::{
 /// Identifies a client of the engine: the process's own command line, or one connection to its control socket.
 pub type ClientId = u64;
 
-/// Identifies a command that is being carried out. Search and who requests carry it to the server and back.
+/// Identifies a running command. Requests for a search or the list of peers carry it to the server and back.
 pub type TaskId = u32;
 
 /// The time of an input.
@@ -51,11 +51,11 @@ pub struct Start {
     pub name: PeerName,
     /// Its private keys.
     pub keys: Keys,
-    /// The server's address, as clients are told it.
+    /// The server's address, as it is shown to the user.
     pub server: String,
     /// Its settings.
     pub options: Options,
-    /// What the disk holds.
+    /// The records on disk.
     pub loaded: Loaded,
     /// Reads the records that `loaded` does not carry.
     pub records: Box<dyn Records>,
@@ -68,11 +68,11 @@ pub struct Start {
 pub struct Loaded {
     /// All known peers.
     pub contacts: Vec<ContactRecord>,
-    /// All messages without a receipt. Their texts and ciphertexts are not kept in memory.
+    /// All messages without a receipt. The engine does not keep their texts and ciphertexts in memory.
     pub outbox: Vec<(OutboxKey, OutboxRecord)>,
-    /// Which of them a server has on its disk, and which server.
+    /// The messages that a server has on its disk, and which server.
     pub stored: Vec<(OutboxKey, ServerId)>,
-    /// This peer's conversations under which messages are on their way.
+    /// This peer's conversations that have messages without a receipt.
     pub outgoing: Vec<(ConversationId, OutgoingRecord)>,
     /// The place of the next received message in the order of arrival.
     pub next_arrival: u64,
@@ -84,10 +84,10 @@ pub struct Loaded {
     pub late: Vec<(String, LateRecord)>,
 }
 
-/// Reads records of which there are too many to keep in memory.
+/// Reads records that are too many to keep in memory.
 ///
-/// It is a port and not an effect with an answering input, because the engine needs the record before it can take the
-/// next frame: with an effect it would have to park that frame and everything behind it.
+/// It is a port and not an effect with an input as its answer, because the engine needs the record before it can handle
+/// the next frame. With an effect it would have to keep that frame and everything after it.
 pub trait Records {
     /// A message without a receipt.
     ///
@@ -112,33 +112,33 @@ pub trait Records {
         number: u64,
     ) -> Result<Option<HistoryRecord>, Unreadable>;
 
-    /// The first received message at this place in the order of arrival or behind it, and its place.
+    /// The first received message at or after this place in the order of arrival, and its place.
     ///
     /// # Errors
     /// [`Unreadable`]
     fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable>;
 }
 
-/// A record could not be read. The engine cannot go on.
+/// A record could not be read. The engine cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
 /// Something that has happened.
 pub enum Input {
-    /// A client gives a command.
+    /// A client has sent a command.
     Command(ClientId, Command),
     /// A client has disconnected.
     Gone(ClientId),
-    /// A client has written the next messages that it was sent: so many.
+    /// A client has shown this many more of the messages that it was sent.
     Shown(ClientId, u64),
     /// From the connection to the server.
     Net(Net),
     /// Answers [`Effect::ReadShare`], [`Effect::AddShare`] and [`Effect::Serve`].
     Shared(Result<Shared, String>),
-    /// This peer accepts connections of other peers on this port.
+    /// This peer accepts connections from other peers on this port.
     Listening(u16),
-    /// The server has called back on that port and sent these bytes.
+    /// The server has called back on that port and sent this challenge.
     CalledBack([u8; 32]),
     /// Another peer has dialled this one for a transfer. Unless an [`Effect::Send`] follows, the connection is closed.
     Dialled(TransferId),
@@ -152,20 +152,20 @@ pub enum Input {
 
 /// From the connection to the server.
 pub enum Net {
-    /// The server has let this peer in.
+    /// The server has accepted this peer.
     Joined {
-        /// Which server.
+        /// The id of the server.
         server: ServerId,
         /// Its address.
         address: String,
     },
     /// The bodies of frames, in order.
     Frames(Vec<Bytes>),
-    /// The server cannot be reached: why, and after which time the connection is tried again.
+    /// The server cannot be reached: the reason, and the time until the next attempt.
     Unreachable(String, Duration),
     /// The server has refused this peer or ended its session.
     Refused(ErrorCode, String),
-    /// The connection is lost. It is tried again after this time.
+    /// The connection is lost. The next attempt is after this time.
     Lost(Duration),
 }
 
@@ -174,17 +174,17 @@ pub enum Net {
 pub struct Shared {
     /// The files.
     pub files: Vec<PublishedFile>,
-    /// What `keyword.txt` names and cannot be shared, and why, safe to show.
+    /// What `keyword.txt` names and cannot be shared, and why. The text is safe to show.
     pub problems: Vec<String>,
 }
 
-/// What has become of a transfer.
+/// The progress or result of a transfer.
 pub enum TransferOutcome {
     /// Bytes have arrived.
     Progress {
-        /// So many.
+        /// How many bytes so far.
         done: u64,
-        /// Of so many.
+        /// How many bytes in all.
         total: u64,
     },
     /// No connection for the transfer could be made.
@@ -197,11 +197,11 @@ pub enum TransferOutcome {
     Outdated(String),
 }
 
-/// What a step of the engine results in. Carry it out in this order: first write `pins`, then commit `writes`, then
-/// send `to_server`, then the effects. If a write fails, nothing that follows may be carried out.
+/// The results of a step of the engine. Execute them in this order: write `pins`, commit `writes`, send `to_server`,
+/// and then the effects. If one of these fails, do not execute the rest.
 #[derive(Default)]
 pub struct Out {
-    /// Identity keys to be pinned, replacing what was pinned before.
+    /// Identity keys to pin, replacing those that were pinned before.
     pub pins: Vec<(PeerName, Fingerprint)>,
     /// Changes of records, for one transaction.
     pub writes: Vec<Write>,
@@ -211,37 +211,38 @@ pub struct Out {
     pub effects: Vec<Effect>,
 }
 
-/// Something for the shell to carry out.
+/// An action for the shell.
 pub enum Effect {
     /// An update for a client.
     Tell(ClientId, Update),
-    /// Show a client the history with one peer or with all, then tell it that its command is done.
+    /// Show a client the history with one peer or with all, and then report that its command is done.
     ShowHistory(ClientId, Option<PeerName>),
-    /// Check that a file can be received, before its holder is asked for it.
+    /// Check that a file can be received, before the request to its holder.
     Prepare(TaskId, Download),
     /// Receive a file.
     Receive(Box<ReceiveJob>),
     /// Send a file.
     Send(Box<SendJob>),
-    /// Read what this peer shares and open a port for other peers, if that has not been done.
+    /// Read the share and open a port for other peers, unless that was done already.
     Serve,
-    /// Read again what this peer shares.
+    /// Read the share again.
     ReadShare,
-    /// Add a file to `keyword.txt` under these keywords, then read what this peer shares.
+    /// Add a file to `keyword.txt` with these keywords, and read the share again.
     AddShare(String, Vec<String>),
     /// Connect to the server.
     Connect,
-    /// Close the connection to the server and join again, with what [`Engine::join`](super::Engine::join) says then.
+    /// Close the connection to the server and join again with the message that [`Engine::join`](super::Engine::join)
+    /// returns then.
     Reconnect,
     /// Close the connection to the server and do not connect again.
     Disconnect,
-    /// Make an encryption pair and write it to the disk.
+    /// Make an encryption key pair and write it to disk.
     MakeKey,
     /// Destroy the encryption pair that was made at this time (seconds since 1970).
     DestroyKey(u64),
 }
 
-/// The file that a client wants and where it is to be put.
+/// The file that a client wants, and where to put it.
 #[derive(Debug, Clone)]
 pub struct Download {
     /// The file's name at its holder.
@@ -250,28 +251,28 @@ pub struct Download {
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,
-    /// The path to put it at; the downloads folder if there is none.
+    /// The path for the file; `None` for the downloads folder.
     pub output: Option<PathBuf>,
     /// Whether an existing file may be replaced.
     pub overwrite: bool,
 }
 
-/// A file to be received.
+/// A file to receive.
 pub struct ReceiveJob {
     /// Identifies the transfer; its key is derived from it.
     pub key: TransferKey,
     /// Which file, and where it goes.
     pub download: Download,
-    /// The holder's address; through the server if there is none.
+    /// The holder's address; `None` to receive through the server.
     pub address: Option<SocketAddr>,
 }
 
-/// A file to be sent.
+/// A file to send.
 pub struct SendJob {
     /// Identifies the transfer; its key is derived from it.
     pub key: TransferKey,
-    /// Which file, and what goes in front of its content.
+    /// The file, and the header of the file message.
     pub header: FileHeader,
-    /// [`Route::Direct`]: over the connection that the receiver has dialled.
+    /// The connection to use: [`Route::Direct`] is the one that the receiver has dialled.
     pub route: Route,
 }

@@ -1,8 +1,9 @@
-//! Mail that came too late: the key that it was sealed for had been destroyed.
+//! Late mail: mail that arrives after its encryption key was destroyed.
 //!
-//! Its sender still has it and seals it again after the complaint, so usually nothing is lost. If the sender does not come
-//! back, both ends have to know: the recipient is told when the mail is refused and once more when it has not come again
-//! for as long as keys are kept; the sender is told whenever it comes back, because it sends what has no receipt again.
+//! Its sender still has it and seals it again after the complaint, so usually nothing is lost. If the sender does not
+//! come back, both ends must know. The user of the recipient is told when the mail is refused, and again if it has not
+//! come after the time for which keys are kept. The sender is told when it comes back, because it then sends all
+//! messages without a receipt again.
 
 use wire::PeerName;
 
@@ -10,7 +11,7 @@ use super::Engine;
 use crate::peer::records::{LateRecord, Write};
 
 impl Engine {
-    /// A conversation was opened for a key that is gone.
+    /// Handles a conversation whose key was destroyed.
     pub(super) fn mail_came_too_late(&mut self, from: &PeerName, first_number: u64) {
         let refused_at = self.local.now.unix;
         let contact = self.contacts.of(from);
@@ -28,7 +29,7 @@ impl Engine {
         self.local.refuse(from, Some(first_number), &reason);
     }
 
-    /// A message has arrived. Messages arrive without gaps, so everything before it is here as well.
+    /// Handles the arrival of a message. Messages arrive without gaps, so all earlier ones have arrived too.
     pub(super) fn late_mail_came(&mut self, from: &PeerName, number: u64) {
         let contact = self.contacts.of(from);
         if contact.late.is_some_and(|late| late.first_number <= number) {
@@ -37,7 +38,7 @@ impl Engine {
         }
     }
 
-    /// Tells the user of mail that has not come again.
+    /// Tells the user about late mail that has not come again.
     pub(super) fn give_up_late_mail(&mut self) {
         let (now, kept) = (self.local.now.unix, self.local.options.key_times.kept_seconds());
         for contact in self.contacts.iter_mut() {

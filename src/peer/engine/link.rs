@@ -1,4 +1,4 @@
-//! The joined connection: which envelopes are in flight, and what the server says became of them.
+//! The joined connection: which envelopes are in flight, and their outcomes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,11 +19,11 @@ use super::presence::PING_WHILE_AWAY;
 use crate::peer::event::{Event, SentEvent};
 use crate::peer::records::Write;
 
-/// Most envelopes in flight: sent, and the server has not said what became of them.
+/// The maximum number of envelopes in flight, which are sent and have no outcome yet.
 const IN_FLIGHT_MAX: usize = 1024;
-/// Most bytes of them.
+/// The maximum number of bytes in flight.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
-/// How long the server may take to say what became of an envelope. Longer than a slow disk takes.
+/// How long the server may take to report the outcome of an envelope. Longer than a slow disk takes.
 const ROUTED_WAIT: Duration = Duration::from_secs(30);
 /// How long the server may be silent after a ping.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -32,23 +32,24 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 pub(super) struct Link {
     pub(super) server: ServerId,
     pub(super) address: String,
-    /// Envelopes that have arrived, and how many of them were acknowledged to the server.
+    /// The number of envelopes that have arrived, including notices of expired mail (`Expired`), which are acknowledged
+    /// too.
     pub(super) received: u64,
     acknowledged: u64,
-    /// Envelopes that were sent; each is known by its position.
+    /// The number of envelopes that were sent. Each is identified by its position.
     sent: u64,
     in_flight: BTreeMap<u64, Sent>,
     in_flight_bytes: usize,
-    /// Messages that were relayed: the server may still report that they came back and are stored.
+    /// Messages that were relayed. The server may still report that they came back and are stored.
     relayed: BTreeMap<u64, Sent>,
     /// When the next ping is due.
     pub(super) ping_at: Instant,
     pub(super) pings: u32,
-    /// When the first ping was sent since anything has come from the server.
+    /// When the first ping was sent after the last frame from the server.
     unheard_since: Option<Instant>,
 }
 
-/// What has to be known of an envelope when the server refuses it.
+/// What an envelope is about, in case the server refuses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
     Nothing,
@@ -60,7 +61,7 @@ pub(super) enum About {
     Complaint(ConversationId, u64, Complaint),
 }
 
-/// What is known of an envelope apart from its content.
+/// The properties of an envelope besides its content.
 pub(super) struct Parcel {
     pub(super) kind: Kind,
     pub(super) number: u64,
@@ -77,7 +78,7 @@ impl Parcel {
 
 /// An envelope that was sent.
 struct Sent {
-    /// Folded.
+    /// The folded name of the recipient.
     to: PeerName,
     bytes: usize,
     sent_at: Instant,
@@ -101,29 +102,29 @@ impl Link {
         }
     }
 
-    /// Something has come from the server.
+    /// Notes that a frame has come from the server.
     pub(super) fn heard(&mut self) {
         self.unheard_since = None;
     }
 
-    /// A ping was sent, and the next is due at `next`.
+    /// Notes that a ping was sent. The next is due at `next`.
     pub(super) fn pinged(&mut self, now: Instant, next: Instant) {
         self.pings = self.pings.wrapping_add(1);
         self.unheard_since.get_or_insert(now);
         self.ping_at = next;
     }
 
-    /// Why the connection is of no use any more, although TCP has not noticed.
+    /// Why the connection does not work any more, although TCP has not noticed; `None` if it seems to work.
     pub(super) fn trouble(&self, now: Instant) -> Option<String> {
         if self.unheard_since.is_some_and(|since| since + SILENCE_MAX <= now) {
             return Some(format!("the server has been silent for {} s", SILENCE_MAX.as_secs()));
         }
         self.in_flight.first_key_value().filter(|(_, sent)| sent.sent_at + ROUTED_WAIT <= now)?;
         let (count, wait) = (self.in_flight.len(), ROUTED_WAIT.as_secs());
-        Some(format!("the server has not said for {wait} s what became of {count} envelope(s)"))
+        Some(format!("the server has not reported the outcome of {count} envelope(s) for {wait} s"))
     }
 
-    /// When [`Link::trouble`] and the next ping are to be looked at.
+    /// When to check [`Link::trouble`] or send a ping.
     pub(super) fn deadline(&self) -> Instant {
         let routed = self.in_flight.values().next().map(|sent| sent.sent_at + ROUTED_WAIT);
         let heard = self.unheard_since.map(|since| since + SILENCE_MAX);
@@ -134,18 +135,19 @@ impl Link {
         self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
     }
 
-    /// How many envelopes have arrived, if the server has not been told.
+    /// How many envelopes have arrived, if some were not acknowledged to the server. Notes them as acknowledged.
     pub(super) fn unacknowledged(&mut self) -> Option<u64> {
         let before = std::mem::replace(&mut self.acknowledged, self.received);
         (before < self.received).then_some(self.received)
     }
 
-    /// Asks soon who is there, because messages wait for a peer that is away.
+    /// Schedules a ping soon, because messages wait for a peer that is away.
     fn ping_soon(&mut self, now: Instant, rng: &mut StdRng) {
         self.ping_at = self.ping_at.min(now + jittered(PING_WHILE_AWAY, rng));
     }
 
-    /// Messages have a receipt: it does not matter any more what the server says of them. `numbers` are in order.
+    /// Forgets messages that have a receipt, because their outcome at the server does not matter any more. `numbers`
+    /// must be in order.
     pub(super) fn forget(&mut self, to: &PeerName, numbers: &[u64]) {
         let is_done = |sent: &Sent| {
             sent.parcel.kind == Kind::Message
@@ -157,7 +159,7 @@ impl Link {
         self.in_flight_bytes -= freed.sum::<usize>();
     }
 
-    /// The positions in a range of which something is known.
+    /// The positions in a range whose envelopes are in flight or relayed.
     fn known(&self, positions: Range<u64>) -> Vec<u64> {
         let in_flight = self.in_flight.range(positions.clone()).map(|(position, _)| *position);
         in_flight.chain(self.relayed.range(positions).map(|(position, _)| *position)).collect()
@@ -179,7 +181,7 @@ impl Local {
 }
 
 impl Engine {
-    /// The server says what became of envelopes.
+    /// Handles the outcome of envelopes.
     pub(super) fn routed(&mut self, first: u64, count: u64, outcome: Outcome) {
         let Some(link) = &self.local.link else { return };
         for position in link.known(first..first.saturating_add(count)) {
@@ -214,7 +216,7 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
             return;
         };
-        // One pause for all that was refused together.
+        // Envelopes that were refused together cause one pause.
         let now = self.local.now.instant;
         let failures = match contact.pause.until(now) {
             None => contact.pause.failed(now, &mut self.local.rng),
@@ -253,7 +255,7 @@ impl Engine {
         if outcome == Outcome::Relayed {
             contact.is_present = true;
         } else {
-            // The receipt may take days. What may be sent meanwhile is limited by the server.
+            // The receipt may take days. Meanwhile the server's limits apply.
             contact.reception.grow();
             if contact.message_stored() {
                 link.ping_soon(self.local.now.instant, &mut self.local.rng);
@@ -261,7 +263,7 @@ impl Engine {
         }
         let mut is_news = true;
         if let Some(message) = sealed_under(contact, number, conversation) {
-            // A stored message that is sent again only asks for its receipt.
+            // A stored message is sent again only to ask for its receipt.
             is_news = message.stored_at.is_none();
             if outcome == Outcome::Stored {
                 message.stored_at = Some(link.server);
@@ -279,7 +281,7 @@ impl Engine {
         self.local.message_done(&sent.to, number, false);
     }
 
-    /// A relayed message came back to the server, which has stored it or could not.
+    /// Handles a relayed message that came back to the server, which has stored it or could not.
     fn routed_again(&mut self, sent: &Sent, outcome: Outcome) {
         let Some(link) = &mut self.local.link else { return };
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
@@ -293,7 +295,7 @@ impl Engine {
         if outcome == Outcome::Stored {
             message.stored_at = Some(link.server);
             self.local.records.write(Write::Stored(contact.name.clone(), number, link.server));
-            // It came back because its recipient has left.
+            // It came back because its recipient has disconnected.
             contact.is_present = false;
             link.ping_soon(self.local.now.instant, &mut self.local.rng);
         } else {
@@ -302,7 +304,7 @@ impl Engine {
     }
 }
 
-/// A message, unless it has a receipt or has been sealed again under another conversation.
+/// Returns a message, unless it has a receipt or was sealed again under another conversation.
 fn sealed_under(contact: &mut Contact, number: u64, conversation: ConversationId) -> Option<&mut Unacked> {
     let message = contact.unacked.get_mut(&number)?;
     message.sealed.is_some_and(|place| place.conversation == conversation).then_some(message)

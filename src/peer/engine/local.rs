@@ -1,4 +1,5 @@
-//! What every part of the engine works with, apart from the contacts: so that a contact can be borrowed meanwhile.
+//! The parts of the engine's state that are separate from the contacts, so that a contact can be borrowed at the same
+//! time.
 
 use std::collections::HashMap;
 
@@ -24,7 +25,7 @@ pub(super) struct Local {
     pub(super) name: PeerName,
     pub(super) keys: Keys,
     pub(super) card: Card,
-    /// The server's address, as clients are told it.
+    /// The server's address, as it is shown to the user.
     pub(super) server: String,
     pub(super) options: Options,
     pub(super) rng: StdRng,
@@ -42,7 +43,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Hands out the outputs of this step.
+    /// Moves the outputs of this step into `out`.
     pub(super) fn take(&mut self, out: &mut Out) -> Result<(), Unreadable> {
         out.writes.append(&mut self.records.take()?);
         out.pins.append(&mut self.new_pins);
@@ -76,7 +77,7 @@ impl Local {
         Event::Joined { name: self.name.clone(), server, fingerprint: self.card.fingerprint() }
     }
 
-    /// The opening of a conversation as it is shown.
+    /// The opening of a conversation, for display.
     pub(super) fn describe_opening(
         &self,
         opening: &Opening,
@@ -98,7 +99,7 @@ impl Local {
         }
     }
 
-    /// A sealed message as it is shown.
+    /// A sealed message, for display.
     pub(super) fn describe_sealed(&self, bytes: &[u8], place: Place) -> Sealed {
         Sealed {
             conversation: place.conversation,

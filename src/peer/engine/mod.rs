@@ -1,9 +1,9 @@
-//! The peer's engine: what a peer knows and what it decides.
+//! The peer's engine: the state and decisions of a peer.
 //!
-//! Records, keys and randomness go in, writes and effects come out. The engine has no thread, socket, file, clock or
-//! source of randomness of its own, so the same seed and the same inputs give the same outputs. [`Engine::handle`] takes
-//! all inputs that wait and hands out what they result in as one step: the shell ([`super::runner`]) commits the writes
-//! of the step, and only then sends, acknowledges or shows anything of it.
+//! Records, keys and randomness are passed in; writes and effects come out. The engine has no thread, socket, file,
+//! clock or source of randomness of its own, so the same seed and the same inputs give the same outputs.
+//! [`Engine::handle`] handles all waiting inputs as one step. The shell ([`super::runner`]) commits the writes of the
+//! step, and only then sends, acknowledges or shows anything.
 
 mod cards;
 mod commands;
@@ -54,10 +54,10 @@ use sharing::Sharing;
 use showing::Showing;
 use tasks::Task;
 
-/// The id of a publication in the server's answers; tasks count from 1.
+/// The id that the server uses for a publication in its answers. Tasks count from 1.
 const PUBLICATION: TaskId = 0;
 
-/// The id of a question to the server for names that are like another.
+/// The id of a request to the server for names that are similar to another.
 const NEAR_NAMES: TaskId = TaskId::MAX;
 
 /// The engine.
@@ -70,23 +70,24 @@ pub struct Engine {
     fetches: Fetches,
     renewal: Renewal,
     has_joined: bool,
-    /// Why there is no connection, if clients have been told.
+    /// Why there is no connection; `None` if there is one, or clients have not been told yet.
     trouble: Option<String>,
-    /// Why the server does not want this peer, if it has said so.
+    /// Why the server has refused this peer, if it has.
     unwanted: Option<String>,
-    /// Clients that know, or will hear, that this peer has joined.
+    /// Clients that have been told, or will be, that this peer has joined.
     greeted: BTreeSet<ClientId>,
-    /// The folded name of the last peer that the server was asked about because messages wait for it.
+    /// The last peer, by folded name, whose presence the server was asked for because messages wait for it.
     last_missed: Option<PeerName>,
     showing: Showing,
-    /// Folded names that messages wait for and nobody has, and whether near names were looked for on this connection.
+    /// Folded names that messages wait for and nobody has joined under, and whether similar names were looked for on
+    /// this connection.
     misnamed: BTreeMap<PeerName, bool>,
-    /// Folded names of the peers that receipts are due to, and for which conversations.
+    /// The receipts to send: the folded name of the peer, and the conversation.
     receipts_due: BTreeSet<(PeerName, ConversationId)>,
 }
 
 impl Engine {
-    /// An engine over what is on disk.
+    /// Creates an engine from what is on disk.
     pub fn new(start: Start, now: Now) -> Self {
         let Start { name, keys, server, options, mut loaded, records, mut rng } = start;
         let showing = Showing::load(&loaded);
@@ -94,7 +95,7 @@ impl Engine {
         let me = contacts.of(&name);
         let last = me.card.take();
         let previous = last.as_ref().map(|card| card.term.sequence);
-        // A new card each time would be news to every peer that has the old one.
+        // The card is kept while it is valid, because every contact must be sent a new one.
         let kept = last.filter(|card| {
             card.name == name
                 && card.fingerprint() == keys.identity.public().fingerprint()
@@ -149,8 +150,8 @@ impl Engine {
         &self.local.card
     }
 
-    /// The message to join a server with: the card as it is now, and the signature over the server's nonce and identity and
-    /// the card, which proves the identity key.
+    /// The message that joins a server: the current card, and a signature over the server's nonce and identity and the
+    /// card, which proves the identity key.
     pub fn join(&mut self, now: Now, nonce: &[u8; 32], server: &ServerId) -> ToServer<'static> {
         self.local.now = now;
         let card = self.card_to_join_with();
@@ -161,11 +162,10 @@ impl Engine {
         }
     }
 
-    /// Takes in everything that has happened by `now`, in order, and hands out what results from it. A call without
-    /// inputs tells it that time has passed.
+    /// Handles everything that has happened by `now`, in order, and puts the results into `out`. A call without inputs
+    /// only lets time pass.
     ///
-    /// # Errors
-    /// [`Unreadable`] when a record could not be read. Nothing is handed out then, and the engine must not be used again.
+    /// [`Unreadable`] if a record could not be read. Then `out` is unchanged, and the engine must not be used any more.
     pub fn handle(
         &mut self,
         now: Now,
@@ -226,14 +226,15 @@ impl Engine {
         self.end_late_fetches();
     }
 
-    /// Acknowledges the envelopes that have arrived. They are on disk once the writes of this step are.
+    /// Acknowledges the envelopes that have arrived to the server. The writes of this step are on disk before this is
+    /// sent.
     fn acknowledge(&mut self) {
         if let Some(count) = self.local.link.as_mut().and_then(link::Link::unacknowledged) {
             self.local.say(&ToServer::Taken { count });
         }
     }
 
-    /// When [`Engine::handle`] is to be called at the latest.
+    /// When [`Engine::handle`] must be called next, even without inputs.
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
         let files = self.fetches.deadlines().chain(self.sharing.publish_again_at);
@@ -245,17 +246,17 @@ impl Engine {
         tasks.chain(files).chain(link).chain(self.showing.write_at()).chain([self.next_renewal()]).min()
     }
 
-    /// The peer is about to end: messages are not sent to viewers any more, but kept for the next process.
+    /// Stops sending messages to viewers, because the process is about to end. They are kept for the next process.
     pub fn stop_showing(&mut self) {
         self.showing.close();
     }
 
-    /// Whether a client has still to confirm messages that it was sent.
+    /// Whether a client has not confirmed all messages that it was sent.
     pub fn awaits_confirmation(&self) -> bool {
         self.showing.awaits_confirmation()
     }
 
-    /// Whether a command is being carried out that ends by itself.
+    /// Whether a command is running that ends by itself.
     pub fn has_work(&self) -> bool {
         self.local.tasks.iter().any(Task::ends_by_itself)
     }

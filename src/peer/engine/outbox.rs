@@ -1,5 +1,5 @@
-//! The outbox as the user sees it: which messages wait, how one that was never sent is cancelled, and which names the user
-//! may have meant when a message waits for a name that nobody has.
+//! The outbox for the user: lists waiting messages, cancels one that was never sent, and suggests similar names if
+//! nobody has the name of the recipient.
 
 use wire::PeerName;
 use wire::protocol::{KnownPeer, ToServer};
@@ -12,7 +12,7 @@ use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event, OutboxState};
 use crate::peer::records::Write;
 
-/// Maximum number of names that are offered in place of another.
+/// The maximum number of suggested names.
 const NEAR_NAMES_MAX: usize = 3;
 
 impl Engine {
@@ -53,7 +53,8 @@ impl Engine {
                 return self.local.fail(client, error);
             }
         };
-        // The ciphertext stays in the record when the message is to be sealed anew: it may have arrived.
+        // A message that must be sealed again keeps its old ciphertext in the record, because that one may have
+        // arrived.
         if self.local.records.outbox(name, number).is_none_or(|record| record.sealed.is_some()) {
             let error = format!("#{number} to {name} may have been sent already and cannot be cancelled");
             return self.local.fail(client, error);
@@ -69,14 +70,14 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// Asks the server who is known to it, once for each name on a connection.
+    /// Asks the server for the names that it knows, once for each missing name on a connection.
     pub(super) fn look_for_near_names(&mut self, name: &PeerName) {
         if self.misnamed.insert(name.folded(), false).is_none() {
             self.local.say(&ToServer::Who { id: NEAR_NAMES });
         }
     }
 
-    /// Offers names that are like those that nobody has. True if the answer was asked for here.
+    /// Suggests similar names for those that nobody has. Returns whether the answer was to such a request.
     pub(super) fn offer_near_names(&mut self, id: TaskId, known: &[KnownPeer]) -> bool {
         if id != NEAR_NAMES {
             return false;
@@ -98,8 +99,8 @@ impl Engine {
     }
 }
 
-/// The names that differ from another by few letters, the most alike first: one letter in three may be wrong, missing, too
-/// many or exchanged with its neighbour.
+/// The names that differ from `name` by few letters, the most similar first. One letter in three may be wrong, missing,
+/// superfluous or exchanged with its neighbour.
 fn near_names<'n>(name: &PeerName, known: impl Iterator<Item = &'n PeerName>) -> Vec<String> {
     let folded = name.folded();
     let distance = |other: &PeerName| {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_are_those_that_a_slip_of_the_finger_leads_away_from() {
+    fn near_names_differ_by_typing_errors() {
         let known: Vec<PeerName> = ["Alice", "alicia", "Bob", "B", "Robert"]
             .iter()
             .map(|name| name.parse().expect("a good name"))

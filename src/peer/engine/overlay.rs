@@ -1,4 +1,4 @@
-//! The records as they will be once the current step is written.
+//! The records as they will be when the current step is written.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,8 +10,8 @@ use crate::peer::records::{Direction, HistoryRecord, IncomingRecord, OutboxRecor
 
 /// Collects the writes of a step and reads through them to the disk.
 ///
-/// A read that fails finds nothing, and the step that it belongs to is discarded as a whole by [`Overlay::take`]. So the
-/// functions that read need not pass errors on.
+/// A failed read finds nothing, and [`Overlay::take`] then discards the whole step. So the functions that read need not
+/// return errors.
 pub(super) struct Overlay {
     disk: Box<dyn Records>,
     writes: Vec<Write>,
@@ -73,7 +73,7 @@ impl Overlay {
         self.found(read)
     }
 
-    /// Conversations that are not written yet are in memory, so this looks at the disk only.
+    /// Reads from disk only, because conversations that are not written yet are in memory.
     pub(super) fn incoming(&mut self, id: ConversationId) -> Option<IncomingRecord> {
         let read = self.disk.incoming(id);
         self.found(read)

@@ -1,7 +1,8 @@
 //! When to send something again, and how much of it.
 //!
-//! Other peers and the server cause this peer to send: they complain, refuse, or do not answer. If it reacted at once each time,
-//! they could make it flood the server. If it gave up, messages would stay stuck. So each reaction comes after a pause.
+//! Other peers and the server can make this peer send: they complain, refuse, or do not answer. If it reacted at once
+//! each time, they could make it flood the server. If it gave up, messages would stay stuck. So each reaction comes
+//! after a pause.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +11,23 @@ use rand::rngs::StdRng;
 
 /// The first pause after failures that follow one another. Each further failure doubles it.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause: what is held back goes this long after the end of the trouble.
+/// The longest pause, and so the longest delay of a message after the trouble has ended.
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
-/// A failure that comes this long after the one before is the first of its kind again.
+/// A failure this long after the previous one counts as the first again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(15);
 
-/// A duration that varies by a quarter either way, so that many peers that were interrupted together do not come back
+/// Varies a duration randomly by up to a quarter, so that many peers that were interrupted together do not return
 /// together.
 pub(super) fn jittered(time: Duration, rng: &mut StdRng) -> Duration {
     time.mul_f64(rng.random_range(0.75..1.25))
 }
 
-/// When something was last done that is done at most once in a while.
+/// The time of the last occurrence of something that has a minimum interval.
 #[derive(Debug, Default)]
 pub(super) struct Spacing(Option<Instant>);
 
 impl Spacing {
-    /// Whether it may be done now, which then counts as done: it never was, or at least `every` ago.
+    /// Whether it may be done now, because it was never done or at least `every` ago. If so, notes it as done now.
     pub(super) fn is_due(&mut self, now: Instant, every: Duration) -> bool {
         let is_due = self.0.is_none_or(|at| now.saturating_duration_since(at) >= every);
         if is_due {
@@ -50,10 +51,10 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Something has failed again. Returns how often it has failed in a row.
+    /// Notes a failure. Returns the number of failures in a row.
     ///
-    /// Success does not reset the count, only time does: otherwise another peer could acknowledge one message and complain
-    /// about the next, and never be slowed down.
+    /// Only time resets the count, and success does not. Otherwise another peer could acknowledge one message and
+    /// complain about the next, and would never be slowed down.
     pub(super) fn failed(&mut self, now: Instant, rng: &mut StdRng) -> u32 {
         let is_forgiven = self.failed_at.is_none_or(|at| now.saturating_duration_since(at) >= FORGIVEN_AFTER);
         self.failures = if is_forgiven { 1 } else { self.failures.saturating_add(1) };
@@ -69,14 +70,14 @@ impl Backoff {
         self.until.filter(|until| *until > now)
     }
 
-    /// What has failed works again: the pause ends.
+    /// Ends the pause.
     pub(super) fn end(&mut self) {
         self.until = None;
     }
 }
 
-/// How many messages may be sent before something gets through: unlimited until something fails, then one, and twice as
-/// many each time that something has got through (the slow start of RFC 5681, 3.1).
+/// How many messages may be sent before one gets through: unlimited until a failure, then one, and twice as many after
+/// each success (slow start, RFC 5681, section 3.1).
 #[derive(Debug, Default)]
 pub(super) struct Credit(Option<Limited>);
 
@@ -86,7 +87,7 @@ struct Limited {
     left: u32,
 }
 
-/// From this many on the number is not limited any more: the connection's own limit is as large.
+/// With this many there is no limit any more, because the limit of the connection is as large.
 const GRANTED_MAX: u32 = 1024;
 
 impl Credit {
@@ -94,19 +95,19 @@ impl Credit {
         self.0.as_ref().is_none_or(|limited| limited.left > 0)
     }
 
-    /// One was sent.
+    /// Notes a message that was sent.
     pub(super) fn spend(&mut self) {
         if let Some(limited) = &mut self.0 {
             limited.left = limited.left.saturating_sub(1);
         }
     }
 
-    /// Something has failed.
+    /// Notes a failure.
     pub(super) fn cut(&mut self) {
         self.0 = Some(Limited { granted: 1, left: 1 });
     }
 
-    /// Something has got through.
+    /// Notes a success.
     pub(super) fn grow(&mut self) {
         if let Some(limited) = self.0.take() {
             let granted = limited.granted * 2;
@@ -114,7 +115,7 @@ impl Credit {
         }
     }
 
-    /// Nothing has come for a while of what was sent: one more may be tried.
+    /// Allows one more message, because nothing has come back for a while.
     pub(super) fn try_one(&mut self) {
         if let Some(limited) = &mut self.0 {
             limited.left = limited.left.max(1);

@@ -1,7 +1,7 @@
-//! Whether the server still answers, and whether the peers that messages wait for are there.
+//! Pings: whether the server still answers, and whether the peers that messages wait for are connected.
 //!
-//! TCP alone does not tell: a proxy or a server that hangs keeps a connection open for ever. And a server that says it has
-//! stored a message may have lost it since, for example because its disk was restored from a backup. So a peer asks.
+//! TCP alone does not show this: a proxy or a server that hangs keeps a connection open for ever. And a server that has
+//! reported a message as stored may have lost it since, for example because its disk was restored from a backup.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use super::Engine;
 use super::contact::{Contact, Lookup};
 use super::pace::jittered;
 
-/// How often the server is asked whether it still answers. With the time that it may be silent after that, a dead
-/// connection is noticed within 30 seconds.
+/// The interval of pings. Together with the allowed silence after a ping, it makes this peer notice a dead connection
+/// within 30 seconds.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
-/// How often it is asked while messages wait for peers that are away.
+/// The interval of pings while messages wait for peers that are away.
 pub(super) const PING_WHILE_AWAY: Duration = Duration::from_secs(2);
 
 impl Contact {
-    /// Whether messages wait for it, and it is not known to be there.
+    /// Whether messages wait for it and it is not known to be connected.
     fn is_missed(&self) -> bool {
         !self.is_present && !self.unacked.is_empty()
     }
 }
 
 impl Engine {
-    /// Asks the server whether it still answers, and gives a connection up that is of no use any more.
+    /// Sends a ping if it is due, and replaces a connection that does not work any more.
     pub(super) fn keep_alive(&mut self) {
         let now = self.local.now.instant;
         let Some(link) = &self.local.link else { return };
@@ -47,7 +47,7 @@ impl Engine {
         }
     }
 
-    /// Peers that messages wait for: as many as one ping can name, each ping going on where the one before has ended.
+    /// The missed peers to name in the next ping, as many as it can hold. Each ping continues where the last one ended.
     fn missed(&mut self) -> Vec<PeerName> {
         let last = self.last_missed.take();
         let after = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -58,13 +58,13 @@ impl Engine {
         names
     }
 
-    /// The server says which of the peers in a ping are there.
+    /// Handles the answer to a ping: the connected ones of the peers that it named.
     pub(super) fn pong(&mut self, present: &[PeerName]) {
         for name in present {
             let Some(contact) = self.contacts.get_mut(name) else { continue };
             contact.is_there(self.local.now.instant, &mut self.local.rng);
             if contact.lookup == Lookup::Unknown {
-                // It has joined meanwhile, and the server has not said so.
+                // It has joined, and the server has not reported that.
                 contact.lookup = Lookup::NotAsked;
             }
         }

@@ -1,4 +1,4 @@
-//! Receipts: given for messages that have arrived, and checked when they come for messages that were sent.
+//! Receipts: sent for messages that have arrived, and verified for messages that were sent.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use super::local::Local;
 use crate::peer::event::{self, Event};
 use crate::peer::records::Write;
 
-/// Most numbers that are skipped at once: another peer must not use all of them up.
+/// How many numbers may be skipped at once. Without a limit, another peer could use up all numbers.
 const NUMBERS_SKIPPED_MAX: u64 = 1 << 20;
 
 impl Engine {
-    /// Seals the receipts that are due. They leave with the transaction that holds what they acknowledge.
+    /// Seals the receipts that are due. They are sent after the transaction that stores the messages.
     pub(super) fn send_receipts(&mut self) {
         for (name, conversation) in std::mem::take(&mut self.receipts_due) {
             let Some((count, running_hash)) = self.conversations.received(conversation) else { continue };
@@ -33,7 +33,8 @@ impl Engine {
         }
     }
 
-    /// Tells a sender that one of its conversations cannot be continued. Without the sender's card it waits for the card.
+    /// Tells a sender that one of its conversations cannot be continued. If there is no valid card of the sender, the
+    /// complaint waits for it.
     pub(super) fn complain(
         &mut self,
         to: &PeerName,
@@ -42,14 +43,14 @@ impl Engine {
         reason: Complaint,
     ) {
         if !self.may_take_note_of(to) {
-            // The sender still has the messages, and sends them again.
+            // The sender keeps the messages and sends them again.
             return;
         }
         let (contact, now) = (self.contacts.of(to), self.local.now.instant);
         if !contact.may_complain(conversation, now) {
             return;
         }
-        // The complaint travels under a conversation of this peer, which the other one may not know any more either.
+        // The complaint is sealed in a conversation of this peer, which the sender may have lost too.
         contact.reopen(now);
         if contact.has_valid_card(self.local.now.unix) && contact.distrusted.is_none() {
             self.local.send_receipt(contact, &Receipt::Refused { conversation, count, reason });
@@ -58,11 +59,12 @@ impl Engine {
         }
     }
 
-    /// A receipt has come and was opened.
+    /// Handles a receipt or complaint that was opened.
     pub(super) fn receipt(&mut self, from: &PeerName, content: &[u8]) {
         match signal::decode(content) {
             Ok(Receipt::Received { conversation, count, running_hash, last_number }) => {
-                // The client of the last message hears it only before it is told that the message was delivered.
+                // The client that sent the last message gets this event only if it comes before the message is reported
+                // as delivered.
                 self.skip_numbers(from, last_number);
                 self.received(from, conversation, count, running_hash);
             }
@@ -78,7 +80,7 @@ impl Engine {
             return;
         };
         let covered = covered(contact, id, 0..count);
-        // Messages that were sealed again need not have their numbers in the order of their places.
+        // The numbers of messages that were sealed again may be in another order than their places.
         let Some((place, last)) = covered.iter().copied().max() else {
             return;
         };
@@ -113,8 +115,8 @@ impl Engine {
         }
     }
 
-    /// The recipient has messages up to this number. If it was not given here, this directory was restored from an older
-    /// copy: the numbers that were given after the copy was made are skipped.
+    /// Skips numbers that the recipient has and this peer has not given. They were given after a copy of this directory
+    /// was made, and the directory was restored from that copy.
     fn skip_numbers(&mut self, to: &PeerName, last_number: u64) {
         let Some(contact) = self.contacts.get_mut(to) else { return };
         let next = contact.next_number;
@@ -130,43 +132,45 @@ impl Engine {
         )));
     }
 
-    /// The recipient cannot continue a conversation: the messages under it are sealed again under a new one.
+    /// Seals the messages of a conversation again under a new one, because the recipient cannot continue it.
     ///
-    /// That includes messages that have arrived: a receipt for them would cover another count of messages than this side
-    /// expects. A recipient recognises a message that it has by its number and text.
+    /// That includes messages that have arrived, because a receipt for them would cover another number of messages than
+    /// this side expects. The recipient recognises a message that it has by its id.
     fn seal_again(&mut self, from: &PeerName, id: ConversationId, count: u64, reason: Complaint) {
         let Some(contact) = self.contacts.get_mut(from) else {
             return;
         };
         if reason == Complaint::KeyDestroyed && contact.card_is_for(id) {
-            // Its owner says that the key on it is gone. So any other card is better, also one with a smaller sequence
-            // number: the owner may have been restored from a copy.
+            // The owner says that the key on this card is destroyed. So any other card is better, even one with a
+            // smaller sequence number, because the owner may have been restored from a copy.
             contact.card = None;
             contact.is_changed = true;
         }
         if contact.current.as_ref().is_some_and(|current| current.outgoing.opening().id == id) {
-            // Also when only signals were sealed in it: they would never be read.
+            // This also applies if the conversation has only signals, which could never be read.
             (contact.current, contact.lookup) = (None, Lookup::NotAsked);
         }
         if contact.openings.remove(&id).is_none() {
-            // Nothing is on its way under it, or it was complained about before.
+            // It has no messages without a receipt, or there was a complaint about it before.
             return;
         }
         self.local.records.write(Write::OutgoingDone(id));
         let sealed = numbers(covered(contact, id, 0..u64::MAX));
         let refused = numbers(covered(contact, id, count..u64::MAX));
-        // Under a new conversation all that is sent again keeps its order, also relative to what was sealed since.
+        // Under a new conversation all messages that are sent again keep their order, also relative to those that were
+        // sealed since.
         contact.current = None;
         let Some(&first) = refused.first().or(sealed.first()) else {
             return;
         };
-        // The recipient's card is fetched again, in case its encryption key has changed.
+        // Fetch the recipient's card again, in case its encryption key has changed.
         contact.lookup = Lookup::NotAsked;
         contact.send_all_again();
         contact.unseal(&sealed);
         let failures = contact.pause.failed(self.local.now.instant, &mut self.local.rng);
         if failures == 1 {
-            // Most complaints come after a restart or a restored copy, and the first answer to them is right.
+            // Most complaints come once, after a restart or from a restored copy, so the first one is answered without
+            // a pause.
             contact.pause.end();
         } else {
             contact.reception.cut();
@@ -178,7 +182,7 @@ impl Engine {
 }
 
 impl Local {
-    /// Sends the complaints that have waited for a card.
+    /// Sends the complaints that waited for a card.
     pub(super) fn send_complaints(&mut self, contact: &mut Contact) {
         if !contact.has_valid_card(self.now.unix)
             || contact.distrusted.is_some()

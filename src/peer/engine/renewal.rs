@@ -1,7 +1,8 @@
 //! Renewal of this peer's encryption key and card while the process runs.
 //!
-//! Others seal for the key on the card until the card expires, so both are replaced long before, and the server, which shows
-//! the card that a peer has joined with, is joined again. Old keys are destroyed when their time is over.
+//! Other peers seal for the key on the card until the card expires, so key and card are replaced long before. The
+//! server shows the card with which a peer has joined, so this peer then joins again. Old keys are destroyed when their
+//! time is over.
 
 use std::time::{Duration, Instant};
 
@@ -13,37 +14,37 @@ use super::tasks::TaskKind;
 use crate::peer::event::Event;
 use crate::peer::home::EncryptionPair;
 
-/// How soon a key is asked for again that could not be made, for example because the disk was full.
+/// The pause before a new key is requested again, for example because the disk was full.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The same while this peer has no valid card and so cannot join.
 const RETRY_SOON: Duration = Duration::from_secs(2);
-/// The clock is compared with the dates of keys at least this often: a machine that sleeps, or whose clock is set, reaches
-/// a date earlier than its monotonic clock says.
+/// The maximum interval between two comparisons of the clock with the dates of keys. If the machine sleeps or its clock
+/// is set, a date comes earlier than the monotonic clock says.
 const CHECK_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Joining again breaks off files that are being fetched, so it waits for them, but not longer than this.
+/// Joining again interrupts fetches, so it waits for them, but at most this long.
 const REJOIN_WITHIN: Duration = Duration::from_secs(60 * 60);
 
-/// What is under way.
+/// The state of the renewal.
 #[derive(Default)]
 pub(super) struct Renewal {
     is_making: bool,
-    /// No key is asked for before this time.
+    /// No key is requested before this time.
     retry_at: Option<Instant>,
     /// When the card was last replaced.
     card_changed_at: Option<Instant>,
-    /// The term of the card that this peer has last joined with, or is joining with.
+    /// The term of the card with which this peer has last joined or is joining.
     joined_with: Option<Term>,
 }
 
 impl Engine {
-    /// The card to join with.
+    /// Returns the card to join with.
     pub(super) fn card_to_join_with(&mut self) -> Vec<u8> {
         self.replace_expired_card();
         self.renewal.joined_with = Some(self.local.card.term);
         self.local.card.as_bytes().to_vec()
     }
 
-    /// Does what is due by now.
+    /// Does everything that is due.
     pub(super) fn renew(&mut self) {
         let now = self.local.now;
         self.destroy_old_keys();
@@ -57,12 +58,12 @@ impl Engine {
         self.join_again();
     }
 
-    /// When [`Engine::renew`] has something to do again, at the latest.
+    /// When [`Engine::renew`] must be called again.
     pub(super) fn next_renewal(&self) -> Instant {
         let (now, times) = (self.local.now, &self.local.options.key_times);
         let keys = self.local.keys.encryption.iter();
         let keys = keys.flat_map(|pair| [times.renewed_at(pair.made_at), times.destroyed_at(pair.made_at)]);
-        // What is over has been dealt with, or waits for a key.
+        // Dates in the past were handled, or wait for a new key.
         let dates = keys.chain([self.local.card.term.valid_until]).filter(|date| *date > now.unix);
         let wait = dates.map(|date| Duration::from_secs(date - now.unix)).min();
         let date = now.instant + wait.unwrap_or(CHECK_EVERY).min(CHECK_EVERY);
@@ -89,7 +90,7 @@ impl Engine {
 
     fn destroy_old_keys(&mut self) {
         let (now, times) = (self.local.now.unix, self.local.options.key_times);
-        // The current key stays until there is another one: without it this peer could not have a card.
+        // The current key stays until there is another one, because a card needs it.
         while let [_, .., oldest] = &self.local.keys.encryption[..]
             && now >= times.destroyed_at(oldest.made_at)
         {
@@ -100,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// The card has expired before there was a new key: the clock was set, or no key could be made.
+    /// Replaces a card that has expired before there was a new key, because the clock was set or no key could be made.
     fn replace_expired_card(&mut self) {
         if !self.local.card.is_valid_at(self.local.now.unix) {
             self.replace_card();
@@ -111,7 +112,7 @@ impl Engine {
     fn replace_card(&mut self) {
         let local = &mut self.local;
         let (now, times) = (local.now.unix, local.options.key_times);
-        // Nobody may seal for a key that is gone.
+        // The card must not be valid longer than its key exists.
         let left = times.destroyed_at(local.keys.current().made_at).saturating_sub(now);
         let valid_seconds = left.min(times.card_valid_seconds());
         if valid_seconds == 0 {
@@ -126,7 +127,7 @@ impl Engine {
         self.renewal.card_changed_at = Some(local.now.instant);
     }
 
-    /// Joins again if the server shows another card than the present one.
+    /// Joins again if the server shows an older card.
     fn join_again(&mut self) {
         let shown = self.renewal.joined_with;
         if self.local.link.is_none() || shown == Some(self.local.card.term) {
@@ -135,7 +136,7 @@ impl Engine {
         let now = self.local.now;
         let waited = self.renewal.card_changed_at.map(|at| now.instant.saturating_duration_since(at));
         let is_fetching = self.local.tasks.iter().any(|task| matches!(task.kind, TaskKind::Get));
-        // Nobody can write to this peer while the server shows a card that has expired.
+        // Other peers cannot write to this peer while the server shows an expired card.
         let is_urgent = shown.is_none_or(|term| term.check(now.unix).is_err());
         if !is_fetching || is_urgent || waited.is_none_or(|waited| waited >= REJOIN_WITHIN) {
             self.disconnected();

@@ -10,7 +10,7 @@ use super::tasks::TaskKind;
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
 
-/// Most hits that a search asks for.
+/// The maximum number of hits that a search requests.
 const HITS_WANTED: u32 = 1000;
 
 impl Engine {
@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// The connection is new: the requests are sent again.
+    /// Sends the requests again on a new connection.
     pub(super) fn ask_again(&mut self) {
         for task in &mut self.local.tasks {
             if let TaskKind::Search { is_asked, .. } | TaskKind::Who { is_asked } = &mut task.kind {
@@ -77,7 +77,7 @@ impl Engine {
         self.local.end_task(id, Ending::Done);
     }
 
-    /// The server could not carry a request out.
+    /// Handles a request that the server could not answer.
     pub(super) fn failed(&mut self, id: TaskId, detail: &str) {
         let detail = Escaped(detail).to_string();
         if id == super::PUBLICATION {

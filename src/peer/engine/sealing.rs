@@ -1,4 +1,4 @@
-//! Sealing what goes to other peers, and sending it.
+//! Seals messages and signals for other peers and sends them.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::pace::jittered;
 use crate::peer::event::{Event, SentEvent};
 use crate::peer::records::{Direction, OutboxRecord, OutgoingRecord, SealedRecord, Write};
 
-/// How long an answer to a lookup may take before the server is asked again.
+/// How long to wait for the answer to a lookup before asking the server again.
 const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 /// A conversation is replaced by a new one after this time.
 const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
-/// The server shows each new card of a contact by itself; it is asked again this often in case that was lost.
+/// The server sends each new card of a contact by itself. It is asked this often in case that was lost.
 const NEWER_CARD_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
@@ -42,8 +42,8 @@ impl Engine {
 }
 
 impl Local {
-    /// Whether anything may be sent to a contact now. Asks the server for the contact's card until it has answered, and
-    /// while it answers with a card of another key.
+    /// Whether anything may be sent to a contact now. If not, asks the server for the contact's card until it has
+    /// answered, and repeatedly while it answers with a card of another key.
     pub(super) fn may_send(&mut self, contact: &mut Contact) -> bool {
         let now = self.now.instant;
         let is_to_ask = match contact.lookup {
@@ -64,7 +64,7 @@ impl Local {
         contact.pause.until(now).is_none() && matches!(contact.lookup, Lookup::Known | Lookup::Unknown)
     }
 
-    /// Asks the server for another card if the known one has expired, and says that messages wait for it.
+    /// Asks the server for another card if the known one has expired, and reports that messages wait for it.
     fn ask_for_newer_card(&mut self, contact: &mut Contact) {
         let Some(Err(bad)) = contact.card.as_ref().map(|card| card.term.check(self.now.unix)) else { return };
         let is_first = contact.asked_for_newer.is_unused();
@@ -92,7 +92,7 @@ impl Local {
         }
     }
 
-    /// Seals a message that is not sealed yet. False if it cannot be sealed now.
+    /// Seals a message that is not sealed yet. Returns false if that is not possible now.
     fn seal(&mut self, contact: &mut Contact, number: u64) -> bool {
         if contact.unacked.get(&number).is_none_or(|message| message.sealed.is_some()) {
             return true;
@@ -135,7 +135,7 @@ impl Local {
         true
     }
 
-    /// The conversation towards a contact; opens one if there is none that may still be used. None without a valid card.
+    /// Returns the conversation to a contact, and opens one if none may still be used. `None` without a valid card.
     fn conversation_to<'c>(&mut self, contact: &'c mut Contact) -> Option<&'c mut Current> {
         let card = contact.card.as_ref().filter(|card| card.is_valid_at(self.now.unix))?;
         let is_usable = contact.current.as_ref().is_some_and(|current| {
@@ -175,7 +175,7 @@ impl Local {
         contact.await_receipt(self.now.instant, &mut self.rng);
     }
 
-    /// Sends the opening of a conversation unless that was done on this connection.
+    /// Sends the opening of a conversation, unless it was sent on this connection.
     fn send_opening(&mut self, contact: &mut Contact, id: ConversationId) {
         if !contact.opened_here.insert(id) {
             return;
@@ -188,7 +188,7 @@ impl Local {
         }
     }
 
-    /// Seals a receipt, a request or an answer and sends it. Without a connection or a card nothing is sent.
+    /// Seals and sends a receipt, a request or an answer. Without a connection or a valid card nothing is sent.
     pub(super) fn send_signal(
         &mut self,
         contact: &mut Contact,

@@ -1,4 +1,4 @@
-//! The files that this peer shares: publishing them, and sending them to peers that ask for one.
+//! The files that this peer shares: publishes them, and sends them to peers that request one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,18 +19,18 @@ use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
 
-/// How long a promised file waits for the receiver to dial.
+/// How long an offered file waits for the receiver to dial.
 const OFFER_WAIT: Duration = Duration::from_secs(30);
-/// Most files that are promised or being sent at once.
+/// The maximum number of files that are offered or being sent.
 const OFFERS_MAX: usize = 32;
-/// Most of them for one peer.
+/// The maximum number of those for one peer.
 const OFFERS_EACH_MAX: usize = 4;
-/// How long to wait before publishing again when the server was busy.
+/// The pause before publishing again when the server was busy.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
-/// Most bytes of names and keywords in one part of a publication, well below the longest frame.
+/// The maximum size of names and keywords in one part of a publication, well below the longest frame.
 const PART_BYTES_MAX: usize = 256 << 10;
 
-/// A file that was promised to a peer.
+/// A file that is offered to a peer.
 struct Offer {
     to: PeerName,
     request: FileRequest,
@@ -40,14 +40,14 @@ struct Offer {
     is_underway: bool,
 }
 
-/// What the engine knows of this peer's own files.
+/// The files that this peer shares.
 #[derive(Default)]
 pub(super) struct Sharing {
     files: Vec<PublishedFile>,
-    /// Whether `files` was read: until then nothing is published.
+    /// Whether `files` was read. Until then nothing is published.
     is_read: bool,
     port: Option<u16>,
-    /// How many files, and pairs of keyword and file, the server has.
+    /// The number of files, and of pairs of a keyword and a file, that the server has confirmed.
     published: Option<(u32, u32)>,
     pub(super) publish_again_at: Option<Instant>,
     offers: BTreeMap<TransferId, Offer>,
@@ -60,7 +60,7 @@ impl Sharing {
 }
 
 impl Engine {
-    /// What this peer shares was read.
+    /// Handles the share when it was read.
     pub(super) fn shared(&mut self, shared: Result<Shared, String>) {
         let waits = |task: &mut Task| matches!(task.kind, TaskKind::AddShare | TaskKind::Files);
         let shared = match shared {
@@ -90,7 +90,7 @@ impl Engine {
         self.local.say(&ToServer::Listening { port });
     }
 
-    /// Tells a server that was just joined what is shared and where.
+    /// Publishes the share and the listening port on a new connection.
     pub(super) fn announce_files(&mut self) {
         self.sharing.published = None;
         self.sharing.publish_again_at = None;
@@ -117,7 +117,7 @@ impl Engine {
             bytes += size;
             part.push(file.clone());
         }
-        // An empty share is published as well: as one empty part.
+        // An empty share is published too, as one empty part.
         parts.push(part);
         let count = parts.len();
         for (part, files) in (0u32..).zip(parts) {
@@ -132,12 +132,12 @@ impl Engine {
         }
     }
 
-    /// The server has refused a publication. It refuses each part, and this is said once.
+    /// Handles a refused publication. The server refuses each part, but the user is told once.
     pub(super) fn not_published(&mut self, detail: &str) {
         let at = self.local.now.instant + PUBLISH_AGAIN;
         if self.sharing.publish_again_at.replace(at).is_none() {
             self.local.tell_sharers(&Event::error(format!(
-                "the server has not taken what is shared: {detail}; trying again"
+                "the server has refused the share: {detail}; trying again"
             )));
             self.end_add_share(Ending::Failed);
         }
@@ -153,14 +153,14 @@ impl Engine {
         self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::AddShare));
     }
 
-    /// A client that comes after the publication is told of it.
+    /// Tells a new client about an earlier publication.
     pub(super) fn say_published(&mut self, client: ClientId) {
         if let (Some((files, pairs)), true) = (self.sharing.published, self.local.link.is_some()) {
             self.local.tell(client, Event::Result(Answer::Published { files, pairs }));
         }
     }
 
-    /// A peer asks for a file.
+    /// Handles a request for a file.
     pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
         let Ok(request) = signal::decode::<FileRequest>(content) else {
             return;
@@ -185,7 +185,7 @@ impl Engine {
 
     fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
         let now = self.local.now.instant;
-        // A peer that could not dial asks again through the server. It does not come for the first offer.
+        // A peer that could not dial requests the file again through the server, and does not use the first offer.
         let is_replaced = |offer: &Offer| {
             request.route == Route::Server && offer.to == *from && offer.request.sha256 == request.sha256
         };
@@ -196,13 +196,13 @@ impl Engine {
             None => Verdict::NotShared,
             Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
             Some(_) if sharing.offers.len() >= OFFERS_MAX || offered >= OFFERS_EACH_MAX => Verdict::Busy,
-            // The same transfer twice would use a key and a nonce twice.
+            // A repeated transfer would use a key and a nonce twice.
             Some(_) if sharing.offers.contains_key(&request.transfer) => Verdict::Busy,
             Some(file) => Verdict::Ready { bytes: file.bytes, salt: self.local.rng.random() },
         }
     }
 
-    /// A peer has dialled for a file that was promised.
+    /// Handles a peer that has dialled for an offered file.
     pub(super) fn dialled(&mut self, transfer: TransferId) {
         self.send_file(transfer);
     }

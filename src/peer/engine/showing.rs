@@ -1,12 +1,12 @@
-//! Which received messages have been shown, and which are on their way to the clients that show them.
+//! Which received messages have been shown, and which were sent to the clients that show them.
 //!
-//! Every received message gets a place in the order of arrival, in the same transaction as its history record. Each
-//! viewer is sent the messages from the first one that nobody has shown, and confirms those that it has written. What a
-//! viewer has not confirmed when it ends is still on disk, and the next viewer is sent it. So an orderly end shows each
-//! message once, and a killed process shows some of them again.
+//! Each received message gets a place in the order of arrival, in the same transaction as its history record. A viewer
+//! is sent the messages from the first one that was not shown, and confirms those that it has written. Messages that it
+//! has not confirmed when it ends are sent to the next viewer. So an orderly end shows each message once, and after a
+//! kill some are shown again.
 //!
-//! A viewer is sent at most [`WINDOW_MESSAGES`] more than it has confirmed. It reads the others from disk later, so a
-//! viewer that reads slowly costs no memory and delays nobody else.
+//! A viewer is sent at most [`WINDOW_MESSAGES`] more than it has confirmed; the others are read from disk later. So a
+//! slow viewer costs no memory and delays nobody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,14 +20,14 @@ use crate::peer::command::Ending;
 use crate::peer::event::{Event, MessageEvent};
 use crate::peer::records::{Direction, HistoryRecord, Write};
 
-/// Maximum number of messages that a viewer was sent and has not confirmed.
+/// The maximum number of unconfirmed messages of a viewer.
 const WINDOW_MESSAGES: usize = 1024;
-/// Maximum length of their texts. A single message may be longer.
+/// The maximum size of their texts. A single message may be larger.
 const WINDOW_BYTES: usize = 4 << 20;
 /// Confirmations are written with the next transaction, or after this time in one of their own.
 const WRITE_AFTER: Duration = Duration::from_millis(250);
 
-/// What the disk holds of it.
+/// The part that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kept {
     /// The messages before this place have been shown.
@@ -40,11 +40,11 @@ struct Kept {
 pub(super) struct Showing {
     /// The place of the next message.
     next: u64,
-    /// Every message before this place was confirmed by a viewer. Each viewer starts here or before, and takes all that
-    /// follows in order.
+    /// All messages before this place were confirmed by a viewer. Each viewer starts here or before, and gets all that
+    /// follow in order.
     shown: u64,
     kept: Kept,
-    /// When the confirmations are written at the latest.
+    /// When the confirmations must be written.
     write_at: Option<Instant>,
     viewers: BTreeMap<ClientId, Viewer>,
     is_closed: bool,
@@ -54,7 +54,7 @@ pub(super) struct Showing {
 struct Viewer {
     /// The place of the next message for it.
     next: u64,
-    /// What it was sent and has not confirmed: the places, and the lengths of the texts.
+    /// The unconfirmed messages: the places, and the lengths of the texts.
     unconfirmed: VecDeque<(u64, usize)>,
     unconfirmed_bytes: usize,
 }
@@ -76,7 +76,7 @@ impl Showing {
         self.write_at
     }
 
-    /// No more messages are sent to viewers, and confirmations are written at once.
+    /// Stops sending messages to viewers. Confirmations are then written at once.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
@@ -96,7 +96,7 @@ impl Showing {
         (viewer.next < self.next).then_some(viewer.next)
     }
 
-    /// A client shows messages from now on.
+    /// Makes a client a viewer.
     fn start(&mut self, client: ClientId) {
         let shown = self.shown;
         let new = || Viewer { next: shown, unconfirmed: VecDeque::new(), unconfirmed_bytes: 0 };
@@ -104,14 +104,14 @@ impl Showing {
         viewer.next = viewer.next.max(shown);
     }
 
-    /// A client has ended. What it has confirmed is written at once, because its process may end as well.
+    /// Removes a client that has ended. Its confirmations are written at once, because this process may end too.
     pub(super) fn gone(&mut self, client: ClientId, now: Instant) {
         if self.viewers.remove(&client).is_some() {
             self.write_at = Some(now);
         }
     }
 
-    /// A client has written the next `count` messages that it was sent.
+    /// Notes that a client has shown the next `count` messages.
     pub(super) fn confirmed(&mut self, client: ClientId, count: u64) {
         let Some(viewer) = self.viewers.get_mut(&client) else { return };
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(viewer.unconfirmed.len());
@@ -155,7 +155,7 @@ impl Engine {
         self.greet(client);
     }
 
-    /// Sends viewers what they could not be sent when it came.
+    /// Sends viewers the messages that they could not be sent when they arrived.
     pub(super) fn show_earlier(&mut self) {
         for client in self.local.viewers() {
             while self.local.is_viewer(client)
@@ -191,7 +191,7 @@ impl Engine {
         self.local.count_shown(client);
     }
 
-    /// Ends the listeners that have shown enough. Their process may end then, so this is written at once.
+    /// Ends the listeners that have shown enough. Their process may end then, so the confirmations are written at once.
     pub(super) fn end_listeners(&mut self) {
         let showing = &self.showing;
         let before = self.local.tasks.len();
@@ -203,7 +203,7 @@ impl Engine {
         }
     }
 
-    /// Writes which messages have been shown, if something else is written or it has waited long enough.
+    /// Writes the confirmations, if the step writes something else or they have waited long enough.
     pub(super) fn write_shown(&mut self) {
         let showing = &mut self.showing;
         let needed = self.local.viewers().into_iter().filter_map(|client| showing.viewers.get(&client));

@@ -1,4 +1,4 @@
-//! Commands that are being carried out.
+//! The running commands of clients.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::local::Local;
 use crate::peer::command::{Ending, Until, Update};
 use crate::peer::event::Event;
 
-/// A command that is being carried out.
+/// A running command.
 pub(super) struct Task {
     pub(super) client: ClientId,
     pub(super) id: TaskId,
@@ -45,7 +45,7 @@ pub(super) enum TaskKind {
 }
 
 impl Task {
-    /// Whether its client is to be shown an event.
+    /// Whether its client must be shown an event.
     fn concerns(&self, event: &Event) -> bool {
         match (&self.kind, event) {
             (_, Event::Joined { .. } | Event::Connection { .. } | Event::Error { .. }) => true,
@@ -63,13 +63,13 @@ impl Task {
     fn shows_messages(&self) -> bool {
         match self.kind {
             TaskKind::View => true,
-            // A listener that has shown enough leaves the next message to the next listener.
+            // A listener that has its messages leaves the next one to the next listener.
             TaskKind::Listen { left } => left != Some(0),
             _ => false,
         }
     }
 
-    /// Whether the client hears what becomes of the files that this peer shares.
+    /// Whether its client is told about the files that this peer shares.
     fn shows_sharing(&self) -> bool {
         matches!(self.kind, TaskKind::View | TaskKind::Share | TaskKind::AddShare | TaskKind::Files)
     }
@@ -84,7 +84,7 @@ impl Task {
         !has_all && self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// A send to this peer that does not wait for receipts.
+    /// Whether it is a send to this peer that does not wait for receipts.
     fn is_hasty_send_to(&self, name: &PeerName) -> bool {
         matches!(&self.kind, TaskKind::Send { to, until: Until::Sent, .. } if same_name(to, name))
     }
@@ -99,12 +99,12 @@ impl Local {
         id
     }
 
-    /// Sends an event to every client that it concerns.
+    /// Sends an event to the clients that it concerns.
     pub(super) fn emit(&mut self, event: &Event) {
         self.tell_all(event, |task| task.concerns(event));
     }
 
-    /// Sends an event to the clients that hear about this peer's shared files.
+    /// Sends an event to the clients that are told about this peer's shared files.
     pub(super) fn tell_sharers(&mut self, event: &Event) {
         self.tell_all(event, Task::shows_sharing);
     }
@@ -132,7 +132,7 @@ impl Local {
         self.done(client, Ending::Failed);
     }
 
-    /// Ends a command that needs the server, which is away.
+    /// Ends a command that needs the server, while there is no connection.
     pub(super) fn fail_without_server(&mut self, client: ClientId, why: String) {
         self.tell(client, Event::error(why));
         self.done(client, Ending::NoConnection);
@@ -150,12 +150,12 @@ impl Local {
         self.end_tasks(ending, |task| task.id == id);
     }
 
-    /// Ends the sends that do not wait for receipts: no more will happen to their messages for now.
+    /// Ends the sends that do not wait for receipts, because nothing more happens to their messages for now.
     pub(super) fn end_hasty_sends(&mut self, to: &PeerName, ending: Ending) {
         self.end_tasks(ending, |task| task.is_hasty_send_to(to));
     }
 
-    /// The server has not taken a message.
+    /// Ends the sends of a message that the server has refused.
     pub(super) fn message_refused(&mut self, to: &PeerName, number: u64) {
         self.end_tasks(Ending::Failed, |task| {
             task.is_hasty_send_to(to)
@@ -163,7 +163,7 @@ impl Local {
         });
     }
 
-    /// A message was relayed or stored, or delivered. Ends the sends of which it was the last.
+    /// Notes that a message was relayed, stored or delivered. Ends the sends of which it was the last.
     pub(super) fn message_done(&mut self, to: &PeerName, number: u64, is_delivered: bool) {
         self.end_tasks(Ending::Done, |task| match &mut task.kind {
             TaskKind::Send { to: name, open, until } => {

@@ -34,7 +34,7 @@ const START: u64 = 1_800_000_000;
 const CLIENT: u64 = 1;
 const SERVER: [u8; 16] = [7; 16];
 
-/// Two peers' keys, which the examples of the protocol use as well.
+/// The keys of two peers, which the examples of the protocol use too.
 static KEYS: LazyLock<[(IdentityKey, EncryptionKey); 2]> = LazyLock::new(|| {
     let parse = |identity, encryption| {
         let identity = IdentityKey::from_pem(identity, None).expect("the file is a key");
@@ -80,7 +80,7 @@ fn hit_of_b() -> Hit {
     Hit { peer: self::name("B"), file, online: true, address: None }
 }
 
-/// What the engine has written of the records that it reads again.
+/// A disk with the records that the engine reads again.
 #[derive(Clone, Default)]
 struct Disk {
     contacts: Rc<RefCell<BTreeMap<String, ContactRecord>>>,
@@ -121,7 +121,7 @@ impl Records for Disk {
     }
 }
 
-/// The engine of a peer called A, and what it has put out since it was last asked.
+/// The engine of a peer called A, and its outputs.
 struct Bench {
     engine: Engine,
     disk: Disk,
@@ -140,7 +140,7 @@ impl Bench {
         Self::on(Disk::default(), Now { unix: START, instant: Instant::now() }, START)
     }
 
-    /// Starts over a disk, with an encryption key that was made at `made_at`.
+    /// Starts from a disk, with an encryption key that was made at `made_at`.
     fn on(disk: Disk, now: Now, made_at: u64) -> Self {
         let (identity, key) = KEYS[0].clone();
         let pair = EncryptionPair { key, made_at };
@@ -178,7 +178,7 @@ impl Bench {
         self.take([Input::Net(Net::Joined { server: SERVER, address: "server".into() })]);
     }
 
-    /// Gives inputs to the engine. The server stores what is sent and answers pings.
+    /// Passes inputs to the engine. The server stores what is sent and answers pings.
     fn take(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let mut out = Out::default();
         self.engine.handle(self.now, inputs, &mut out).expect("the disk reads");
@@ -209,7 +209,7 @@ impl Bench {
         }
     }
 
-    /// The server says something.
+    /// Passes a message of the server to the engine.
     fn hear(&mut self, message: &ToPeer<'_>) {
         let body = frame::frame(message).split_off(LENGTH_BYTES);
         self.take([Input::Net(Net::Frames(vec![Bytes::from(body)]))]);
@@ -219,7 +219,7 @@ impl Bench {
         self.hear(&ToPeer::Card { card: card.as_bytes().to_vec() });
     }
 
-    /// Time passes.
+    /// Lets time pass.
     fn sleep(&mut self, seconds: u64) {
         self.now.unix += seconds;
         self.now.instant += Duration::from_secs(seconds);
@@ -233,14 +233,14 @@ impl Bench {
         )]);
     }
 
-    /// A key that was asked for is there.
+    /// Answers a request for a key.
     fn make_key(&mut self) {
         let pair = EncryptionPair { key: POOL[self.made % POOL.len()].clone(), made_at: self.now.unix };
         self.made += 1;
         self.take([Input::KeyMade(Ok(Box::new(pair)))]);
     }
 
-    /// Days pass, with a new key and a new connection on each.
+    /// Lets days pass, with a new key and a new connection on each.
     fn live(&mut self, days: u64) {
         for _ in 0..days {
             self.sleep(DAY);
@@ -251,7 +251,7 @@ impl Bench {
         }
     }
 
-    /// How many of the effects since it was last asked are of a kind; forgets all.
+    /// The number of effects of one kind. Forgets all effects.
     fn count(&mut self, of: impl Fn(&Effect) -> bool) -> usize {
         self.effects.drain(..).filter(of).count()
     }
@@ -263,12 +263,12 @@ impl Bench {
             .collect()
     }
 
-    /// An envelope of B comes.
+    /// Passes an envelope of B to the engine.
     fn hear_envelope(&mut self, kind: Kind, number: u64, sealed: &[u8]) {
         self.hear(&ToPeer::Envelope(Envelope { from: "B", to: "A", kind, number, sealed }));
     }
 
-    /// The receipts that B reads in what was sent, and forgets it.
+    /// The receipts that B reads in the sent envelopes. Forgets these.
     fn receipts(&mut self) -> Vec<Receipt> {
         let (mut incoming, mut receipts) = (None, Vec::new());
         for message in self.sent.drain(..) {
@@ -286,7 +286,7 @@ impl Bench {
         receipts
     }
 
-    /// The kinds of the envelopes that went out, and forgets them.
+    /// The kinds of the sent envelopes. Forgets these.
     fn envelopes(&mut self) -> Vec<Kind> {
         let sent = self.sent.drain(..);
         sent.filter_map(|m| if let ToServer::Envelope(e) = m { Some(e.kind) } else { None }).collect()
@@ -296,7 +296,7 @@ impl Bench {
         self.sent.drain(..).filter(|message| matches!(message, ToServer::Lookup { .. })).count()
     }
 
-    /// What was said of messages that wait, and forgets it.
+    /// The reasons in `Waiting` events. Forgets these.
     fn reasons(&mut self) -> Vec<String> {
         let events = self.events.drain(..);
         events
@@ -311,7 +311,7 @@ impl Bench {
 }
 
 #[test]
-fn a_card_from_the_future_does_not_stand_in_the_way_of_one_that_can_be_used() {
+fn a_card_from_the_future_does_not_block_a_usable_one() {
     let mut bench = Bench::new();
     bench.send("hello");
     bench.hear_card(&card_of_b(START + 365 * DAY, START + 365 * DAY));
@@ -326,7 +326,7 @@ fn a_card_from_the_future_does_not_stand_in_the_way_of_one_that_can_be_used() {
 }
 
 #[test]
-fn an_expired_card_does_not_stand_in_the_way_of_one_with_a_smaller_sequence_number() {
+fn an_expired_card_does_not_block_one_with_a_smaller_sequence_number() {
     let mut bench = Bench::new();
     bench.send("hello");
     bench.hear_card(&card_of_b(START - 9 * DAY, START + 1000));
@@ -340,7 +340,7 @@ fn an_expired_card_does_not_stand_in_the_way_of_one_with_a_smaller_sequence_numb
 fn the_sequence_number_decides_which_of_two_usable_cards_is_kept() {
     let mut bench = Bench::new();
     bench.send("hello");
-    // The clock of B has gone back by an hour between the two.
+    // B's clock has gone back by an hour between the two.
     let (old, new) = (card_of_b(START, START), card_of_b(START - HOUR, START + 1));
     for (shown, kept) in [(&old, &old), (&new, &new), (&old, &new)] {
         bench.hear_card(shown);
@@ -397,7 +397,7 @@ fn a_key_is_renewed_after_a_day_and_destroyed_after_two_weeks() {
 #[test]
 fn a_machine_that_has_slept_renews_when_it_wakes() {
     let mut bench = Bench::new();
-    // The monotonic clock stands still meanwhile.
+    // The monotonic clock does not advance meanwhile.
     bench.now.unix += 3 * DAY;
     bench.now.instant += Duration::from_secs(HOUR);
     assert!(bench.engine.next_deadline().is_some_and(|at| at <= bench.now.instant));
@@ -442,7 +442,7 @@ fn joining_again_waits_for_a_file_that_is_being_fetched() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_leads_to_a_card_that_can_be_used() {
+fn a_clock_that_is_set_back_leads_to_a_usable_card() {
     let mut bench = Bench::new();
     let before = bench.engine.card().clone();
     bench.now.unix -= 30 * DAY;
@@ -462,7 +462,7 @@ fn a_newer_card_is_asked_for_when_that_of_a_contact_has_expired() {
     bench.sent.clear();
     bench.events.clear();
     bench.send("two");
-    // The server has only the card that has expired.
+    // The server has only the expired card.
     bench.hear_card(&card_of_b(START, START));
     let reasons = bench.reasons();
     assert!(

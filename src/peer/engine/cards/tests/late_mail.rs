@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// B has sealed something for the card that A had at the start; A has lived for `days` since.
+/// B has sealed something for the card that A had at the start; A has run for `days` since.
 fn mail_after(days: u64) -> (Bench, Outgoing) {
     let mut bench = Bench::new();
     let (card, rng) = (card_of_b(START, START), &mut rand::rng());
     let outgoing = Outgoing::open(&KEYS[1].0, &card, bench.engine.card(), 5, START, rng);
     bench.live(days);
     let now = bench.now.unix;
-    // A knows a card of B to seal its answers for.
+    // A needs a card of B to seal its answers.
     bench.take([Input::Command(CLIENT, Command::Import { card: card_of_b(now, now).to_text() })]);
     bench.events.clear();
     bench.sent.clear();
@@ -114,7 +114,7 @@ fn mail_that_was_sealed_anew_is_not_missed() {
 }
 
 #[test]
-fn a_sender_seals_anew_for_a_key_that_is_there_although_its_card_has_a_smaller_sequence_number() {
+fn a_sender_seals_anew_for_an_existing_key_although_its_card_has_a_smaller_sequence_number() {
     let mut bench = Bench::new();
     bench.send("hello");
     bench.hear_card(&card_of_b(START, START + 1000));
