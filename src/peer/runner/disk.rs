@@ -1,4 +1,4 @@
-//! What the engine reads and writes, on disk: the store, and the pinned identity keys.
+//! The disk of a peer, for its engine: the store, and the pinned identity keys.
 
 use std::rc::Rc;
 
@@ -31,9 +31,9 @@ impl Disk {
     ) -> Result<Self, PeerError> {
         let store = Store::open(home.private(), store_key)?;
         let mut pins = home.pins()?;
-        // Each card was pinned before it was written to the store. This peer's own card is there as well.
+        // The key of each stored card was pinned before the card was written. This peer's own card is in the store too.
         let accepted = store.contacts()?.into_iter().filter_map(|contact| {
-            // A card that cannot be read is asked for again.
+            // A card that cannot be decoded is requested from the server again.
             let key = Card::from_bytes(&contact.card?).ok()?.fingerprint();
             (key != *own_key).then_some((contact.name, key))
         });
@@ -55,7 +55,7 @@ impl Disk {
         })
     }
 
-    /// What the engine may read while it runs.
+    /// The records that the engine reads while it runs.
     pub(super) fn records(&self) -> Box<dyn Records> {
         Box::new(StoredRecords(Rc::clone(&self.store)))
     }
@@ -64,8 +64,8 @@ impl Disk {
         self.store.history(with)
     }
 
-    /// Writes what a step of the engine has decided; it is on disk when this returns. Pins first: a contact on disk is
-    /// always pinned. May be called again after an error.
+    /// Writes the results of a step of the engine; they are on disk when this returns. Pins come first, so that each
+    /// contact on disk has a pin. May be called again after an error.
     pub(super) fn write(&mut self, out: &Out, now: u64) -> Result<(), PeerError> {
         for (name, fingerprint) in &out.pins {
             self.pins.replace(name, fingerprint, now)?;
@@ -74,7 +74,7 @@ impl Disk {
     }
 }
 
-/// Whether an error says that there is no room on the disk.
+/// Whether the disk is full.
 pub(super) fn is_disk_full(error: &PeerError) -> bool {
     match error {
         PeerError::Store(error) => error.is_disk_full(),

@@ -1,4 +1,4 @@
-//! What runs on threads of its own because it takes long: making keys, reading what is shared, and moving files.
+//! The work that takes long and so has its own threads: making keys, reading the share, and moving files.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::peer::transfer::{self, Destination, Expected, Membership, TransferErr
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads what is shared, after adding a file under keywords if one is given.
+/// Reads the share, after adding a file with keywords if one is given.
 pub(super) fn read_share(home: &Home, add: Option<(String, Vec<String>)>) -> Result<Share, ShareError> {
     if let Some((file, keywords)) = add {
         share::add_entry(home, &file, &keywords)?;
@@ -21,7 +21,7 @@ pub(super) fn read_share(home: &Home, add: Option<(String, Vec<String>)>) -> Res
     Share::read(home)
 }
 
-/// Makes an encryption pair and writes it to the disk.
+/// Makes an encryption key pair and writes it to disk.
 pub(super) fn make_key(home: &Home, passphrase: Option<&str>) -> Result<Box<EncryptionPair>, String> {
     let made = home.make_encryption_pair(
         passphrase,
@@ -39,7 +39,7 @@ fn destination(home: &Home, download: &Download) -> Result<Destination, Transfer
     }
 }
 
-/// Checks that a file can be received. Returns its path if it is there already.
+/// Checks that a file can be received. Returns its path if it exists already.
 pub(super) fn prepare(home: &Home, download: &Download) -> Result<Option<PathBuf>, String> {
     let here = destination(home, download).and_then(|to| to.check(download.bytes, &download.sha256));
     here.map(|received| received.map(|received| received.path)).map_err(|e| e.to_string())
@@ -76,7 +76,7 @@ pub(super) fn receive(
         progress(done, total);
     });
     match received {
-        // Nothing has come over the connection: the other route may still work.
+        // Nothing has arrived over the connection, so the other route may still work.
         Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
             if !has_begun =>
         {

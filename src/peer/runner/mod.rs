@@ -28,12 +28,12 @@ use super::transfer::ListenerEvent;
 use disk::Disk;
 use shell::Shell;
 
-/// Messages for the engine that wait. Who sends one waits while it is full, so the connection is not read meanwhile.
+/// The capacity of the engine's mailbox. While it is full, senders wait, so the connection is not read.
 const MESSAGES_MAX: usize = 256;
-/// Updates that a client has not taken.
+/// The capacity of the channel of updates to a client.
 const UPDATES_MAX: usize = 4096;
 
-/// To the thread of the engine.
+/// The messages that the engine's thread takes.
 pub(super) enum Message {
     Input(Box<Input>),
     Attach(ClientId, Sender<Update>),
@@ -64,7 +64,7 @@ impl Message {
     }
 }
 
-/// Where and under which name a peer runs.
+/// The configuration of a running peer.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name that it joins under.
@@ -75,11 +75,12 @@ pub struct Config {
     pub options: Options,
     /// The passphrase of the private keys and the store, if they have one.
     pub passphrase: Option<Zeroizing<String>>,
-    /// The peer that the command which starts this one trusts: its key may be missing in `known_peers`.
+    /// The peer that the user trusts with the command that starts this process. Its key may be missing in
+    /// `known_peers`.
     pub trusts: Option<PeerName>,
 }
 
-/// Why a peer does not start, or cannot go on.
+/// Why a peer does not start or cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     /// Its directory cannot be used.
@@ -91,35 +92,35 @@ pub enum PeerError {
     /// A record in its store cannot be read.
     #[error("the peer's own store: {0}")]
     Unreadable(#[from] Unreadable),
-    /// The system gives no thread.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// A running peer. Dropping it ends it in order: what was decided is sent.
+/// A running peer. Dropping it ends it in order: decided messages are still sent.
 pub struct Runner {
     messages: Sender<Message>,
     is_stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Gives commands to a running peer and hears what comes of them.
+/// Sends commands to a running peer and receives the updates.
 pub struct Client {
     id: ClientId,
     messages: Sender<Message>,
-    /// What comes of the commands. It ends when the peer ends.
+    /// The updates. They end when the peer does.
     pub updates: Receiver<Update>,
 }
 
 impl Client {
-    /// Gives a command.
+    /// Sends a command.
     pub fn command(&self, command: Command) {
-        // If the peer has ended, `updates` says so.
+        // If the peer has ended, `updates` ends.
         let _ = self.messages.send(Message::input(Input::Command(self.id, command)));
     }
 
-    /// Confirms that the next `count` messages among the updates have been written where the user sees them. What a client
-    /// does not confirm is shown again by the next one.
+    /// Confirms that the next `count` messages among the updates were written where the user sees them. Unconfirmed
+    /// messages are shown again by the next client.
     pub fn shown(&self, count: u64) {
         let _ = self.messages.send(Message::input(Input::Shown(self.id, count)));
     }
@@ -145,7 +146,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A new client; its id must not be used by another one.
+    /// Makes a client. The id must be unique.
     pub fn client(&self, id: ClientId) -> Client {
         let (sender, updates) = bounded(UPDATES_MAX);
         let _ = self.messages.send(Message::Attach(id, sender));
@@ -198,7 +199,7 @@ impl Drop for Runner {
     }
 }
 
-/// Opens what is on disk, and makes an engine over it.
+/// Opens the disk and makes the engine.
 fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let now = shell::now();
     let mut rng = StdRng::from_rng(&mut rand::rng());
@@ -219,7 +220,7 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     Ok((Engine::new(start, now), disk))
 }
 
-/// Where a peer's control socket is, in its private folder.
+/// The path of a peer's control socket, in its private folder.
 pub(super) fn control_path(home: &Home) -> PathBuf {
     home.private_path().join("control")
 }

@@ -1,4 +1,4 @@
-//! The updates for one client, which may read slowly.
+//! The updates for one client that may read slowly.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,13 +8,13 @@ use crossbeam_channel::{Sender, TrySendError};
 use crate::peer::command::Update;
 use crate::peer::event::Event;
 
-/// Maximum number of waiting updates before events that can be left out are left out.
+/// With this many waiting updates, events that can be left out are left out.
 const WAITING_MAX: usize = 4096;
 
 /// Sends updates to a client without ever waiting for it.
 ///
-/// Updates that the channel has no room for wait here. Their number is limited: the engine sends messages only as they are
-/// confirmed, news are left out beyond [`WAITING_MAX`], and the rest are answers to what the client itself has asked.
+/// Updates that the channel has no room for wait here. Their number is limited: messages are sent only as they are
+/// confirmed, other news is left out beyond [`WAITING_MAX`], and the rest are answers to the client's own commands.
 pub(super) struct Outlet {
     updates: Sender<Update>,
     waiting: VecDeque<Update>,
@@ -35,13 +35,13 @@ impl Outlet {
         self.flush();
     }
 
-    /// Hands on what there is room for.
+    /// Sends as many updates as the channel has room for.
     pub(super) fn flush(&mut self) {
         while let Some(update) = self.waiting.pop_front() {
             match self.updates.try_send(update) {
                 Ok(()) => {}
                 Err(TrySendError::Full(update)) => return self.waiting.push_front(update),
-                // The client has disconnected; its `Gone` is on the way.
+                // The client has disconnected, and its `Gone` will arrive.
                 Err(TrySendError::Disconnected(_)) => return self.waiting.clear(),
             }
             if self.waiting.is_empty() && self.left_out > 0 {
@@ -57,7 +57,7 @@ impl Outlet {
         !self.waiting.is_empty()
     }
 
-    /// Hands on the rest, as far as the client takes it by this time.
+    /// Sends the rest, until the deadline at most.
     pub(super) fn finish(self, deadline: Instant) {
         for update in self.waiting {
             if self.updates.send_deadline(update, deadline).is_err() {
@@ -67,8 +67,8 @@ impl Outlet {
     }
 }
 
-/// Whether it only tells of something that also shows elsewhere, or that is told again. Messages are not left out, because
-/// the engine waits for their confirmation.
+/// Whether an update may be left out, because its information also shows elsewhere or is repeated. Messages may not,
+/// because the engine waits for their confirmation.
 fn can_be_left_out(update: &Update) -> bool {
     match update {
         Update::Done(_) => false,

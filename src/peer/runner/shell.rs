@@ -1,4 +1,4 @@
-//! The thread of the engine: takes what waits, writes what the engine decides, then carries it out.
+//! The thread of the engine: takes the waiting messages, writes what the engine decides, and then executes the effects.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, TcpStream};
@@ -25,17 +25,17 @@ use crate::peer::home::{Home, Lock};
 use crate::peer::share::{Share, SharedFile};
 use crate::peer::transfer::{Listener, ListenerEvent, Membership};
 
-/// Most messages that one step takes in.
+/// The maximum number of inputs of one step.
 const BATCH_MESSAGES_MAX: usize = 64;
-/// How often updates are offered to a client that reads slowly.
+/// The interval at which waiting updates are offered to a slow client.
 const OFFER_EVERY: Duration = Duration::from_millis(20);
-/// How long clients may take at the end to read what is left and to confirm the messages that they have shown.
+/// How long clients may take at the end to read the remaining updates and to confirm messages.
 const CLIENTS_END_WAIT: Duration = Duration::from_secs(2);
 /// How often a transfer reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// How often a full disk is tried again.
+/// The interval of retries while the disk is full.
 const DISK_RETRY_EVERY: Duration = Duration::from_secs(1);
-/// How often the end of the peer is noticed while the disk is full.
+/// The interval of checks whether the peer must end while the disk is full.
 const STOP_CHECK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn now() -> Now {
@@ -45,13 +45,13 @@ pub(super) fn now() -> Now {
 
 pub(super) struct Shell {
     home: Arc<Home>,
-    /// Where it has joined, for transfers through the server.
+    /// The server, and the proof of membership for transfers through it.
     membership: Membership,
     passphrase: Option<Zeroizing<String>>,
     engine: Engine,
     disk: Disk,
     messages: Sender<Message>,
-    /// Messages that this thread has taken or sent to itself; they come before those in the mailbox.
+    /// Messages that this thread has set aside or sent to itself. They come before those in the mailbox.
     backlog: VecDeque<Message>,
     clients: HashMap<ClientId, Outlet>,
     connection: Option<Connection>,
@@ -61,10 +61,10 @@ pub(super) struct Shell {
     listener: Option<Listener>,
     is_serving: bool,
     share: Share,
-    /// Connections of other peers that have dialled this one, until the end of the step.
+    /// Connections from other peers that have dialled this one in the current step.
     callers: HashMap<TransferId, TcpStream>,
     is_stopping: Arc<AtomicBool>,
-    /// Set when the peer is to end: how long clients may still confirm messages.
+    /// Set when the peer must end: until when clients may confirm messages.
     ends_at: Option<Instant>,
     _lock: Lock,
 }
@@ -135,7 +135,7 @@ impl Shell {
         }
     }
 
-    /// Waits for something to do and does it. False when the peer ends.
+    /// Waits for messages or a deadline and runs one step. Returns false when the peer ends.
     fn step(&mut self, waiting: &Receiver<Message>) -> Result<bool, PeerError> {
         let Some(inputs) = self.gather(waiting) else {
             return Ok(false);
@@ -153,13 +153,14 @@ impl Shell {
         }
         self.callers.clear();
         self.clients.values_mut().filter(|client| client.is_behind()).for_each(Outlet::flush);
-        // Commands of other processes are finished; what they merely watch, they take over.
+        // Before the end, the commands of other processes are completed. Those that only watch are continued by the
+        // processes themselves.
         let is_done =
             self.ends_at.is_some_and(|at| !self.engine.awaits_confirmation() || at <= Instant::now());
         Ok(!is_done || self.engine.has_work())
     }
 
-    /// When to go on although no message has come.
+    /// When to run a step even if no message comes.
     fn next_deadline(&self) -> Option<Instant> {
         let is_behind = self.clients.values().any(Outlet::is_behind);
         let offer = is_behind.then(|| Instant::now() + OFFER_EVERY);
@@ -167,7 +168,7 @@ impl Shell {
         self.engine.next_deadline().into_iter().chain(offer).chain(end).min()
     }
 
-    /// Waits for messages, at most until the next deadline. None if there can be no more.
+    /// Waits for messages, at most until the next deadline. `None` if no more can come.
     fn gather(&mut self, waiting: &Receiver<Message>) -> Option<Vec<Input>> {
         let first = match (self.backlog.pop_front(), self.next_deadline()) {
             (Some(message), _) => Some(message),
@@ -190,7 +191,7 @@ impl Shell {
         Some(inputs)
     }
 
-    /// What a message means to the engine.
+    /// Handles a message. Returns the input for the engine, if there is one.
     fn take(&mut self, message: Message) -> Option<Input> {
         match message {
             Message::Input(input) => {
@@ -239,8 +240,8 @@ impl Shell {
         })
     }
 
-    /// Writes what a step has decided. While the disk is full, the step waits, and with it everything that comes after. False
-    /// if the peer ends meanwhile.
+    /// Writes the results of a step. While the disk is full, this step and everything after it waits. Returns false if
+    /// the peer must end meanwhile.
     fn write(&mut self, out: &Out, waiting: &Receiver<Message>) -> Result<bool, PeerError> {
         let mut is_full = false;
         loop {
@@ -266,7 +267,7 @@ impl Shell {
         }
     }
 
-    /// Waits until it is time to try again. Messages are put aside. False if the peer ends meanwhile.
+    /// Waits until the next retry and keeps the messages that come. Returns false if the peer must end meanwhile.
     fn wait_for_room(&mut self, waiting: &Receiver<Message>) -> bool {
         let until = Instant::now() + DISK_RETRY_EVERY;
         while Instant::now() < until {
@@ -274,7 +275,7 @@ impl Shell {
                 return false;
             }
             if self.backlog.len() >= MESSAGES_MAX {
-                // Those who send messages wait from here on.
+                // From here on, the senders of messages wait.
                 std::thread::sleep(STOP_CHECK_EVERY);
                 continue;
             }
@@ -359,12 +360,12 @@ impl Shell {
         Ok(())
     }
 
-    /// An input for the next step.
+    /// Adds an input for the next step.
     fn later(&mut self, input: Input) {
         self.backlog.push_back(Message::input(input));
     }
 
-    /// Does work on a thread of its own and sends what comes of it to this one; `failed` says it when there is no thread.
+    /// Runs `work` on its own thread, which sends the result to this one. Without a thread, `failed` makes the result.
     fn spawn(
         &mut self,
         work: impl FnOnce(&Sender<Message>) -> Message + Send + 'static,
@@ -392,8 +393,8 @@ impl Shell {
         }
     }
 
-    /// Accepts connections of other peers on the address that the server has seen this peer at. That is loopback if the
-    /// server is on this machine; other interfaces need not be open for peers that the server cannot know.
+    /// Accepts connections from other peers, on the address that the server sees. That is loopback if the server is on
+    /// this machine. No other interface is opened, because the server could not tell peers about it.
     fn listen(&mut self) {
         let Some(address) = self.local.filter(|_| self.is_serving) else {
             return;
@@ -406,7 +407,7 @@ impl Shell {
         let listener = Listener::start(address, move |event| {
             let _ = messages.send(Message::Listener(event));
         });
-        // Without a listener files go through the server.
+        // Without a listener, files go through the server.
         if let Ok(listener) = listener {
             self.later(Input::Listening(listener.address().port()));
             self.listener = Some(listener);
