@@ -1,4 +1,4 @@
-//! Commands for a peer, from its command line, its prompt or its control socket, and what they lead to.
+//! Commands for a peer, from its command line, its prompt or its control socket, and their results.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub enum Command {
         /// When the command ends.
         until: Until,
     },
-    /// Shows messages as they come.
+    /// Shows messages as they arrive.
     Listen {
         /// Ends after this many messages.
         count: Option<u64>,
@@ -35,9 +35,9 @@ pub enum Command {
     Get {
         /// Which file.
         wanted: Wanted,
-        /// The holder; any peer that has the file if there is none.
+        /// The holder; `None` for any peer that has the file.
         from: Option<PeerName>,
-        /// Where the file goes; the downloads folder if there is none.
+        /// The path for the file; `None` for the downloads folder.
         output: Option<PathBuf>,
         /// Whether an existing file may be replaced.
         overwrite: bool,
@@ -57,19 +57,19 @@ pub enum Command {
     Who,
     /// Shows this peer's contact card.
     Card,
-    /// Takes in another peer's contact card.
+    /// Imports another peer's contact card.
     Import {
         /// The card as text.
         card: String,
     },
-    /// Pins an identity key, also in place of another.
+    /// Pins an identity key, even if another one is pinned.
     Trust {
         /// The peer.
         name: PeerName,
         /// Its identity key.
         fingerprint: Fingerprint,
     },
-    /// Ignores everything that a peer sends, or accepts it again.
+    /// Blocks or unblocks a peer. Everything that a blocked peer sends is ignored.
     Block {
         /// The peer.
         name: PeerName,
@@ -78,7 +78,7 @@ pub enum Command {
     },
     /// Lists the messages of the past.
     History {
-        /// The other peer; all peers if there is none.
+        /// The other peer; `None` for all peers.
         with: Option<PeerName>,
     },
     /// Lists the messages without a receipt.
@@ -90,7 +90,7 @@ pub enum Command {
         /// Its recipient, if messages of that number wait for several.
         to: Option<PeerName>,
     },
-    /// Ends when every message is delivered or stored, apart from those to names that nobody has.
+    /// Waits until all messages are delivered or stored, except those to names that nobody has.
     Drain {
         /// Fails after this many seconds.
         wait: u64,
@@ -101,7 +101,7 @@ pub enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Until {
-    /// The messages are on this peer's disk. What becomes of them is shown to clients that view.
+    /// The messages are on this peer's disk. Their further progress is shown to clients that view.
     Queued,
     /// Every message is relayed or stored, or waits for a recipient who has never joined.
     Sent,
@@ -118,11 +118,11 @@ pub enum Until {
 pub enum Request {
     /// Carry out a command.
     Command(Command),
-    /// The client has written the next messages that it was sent: so many.
+    /// The client has shown this many more of the messages that it was sent.
     Shown(u64),
 }
 
-/// A file to be fetched.
+/// The file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
@@ -153,7 +153,7 @@ impl Command {
         matches!(self, Self::Search(_) | Self::Who | Self::Get { .. })
     }
 
-    /// Whether it usually lasts long enough for other peers to fetch files meanwhile.
+    /// Whether it usually runs long enough for other peers to fetch files meanwhile.
     pub fn serves_files(&self) -> bool {
         matches!(
             self,
@@ -165,7 +165,7 @@ impl Command {
     }
 }
 
-/// What a client is told.
+/// What a client receives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
@@ -175,7 +175,7 @@ pub enum Update {
     Done(Ending),
 }
 
-/// How a command has ended. The worse ending is the greater one.
+/// How a command has ended. The worst ending is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {

@@ -1,8 +1,8 @@
-//! The control socket. While a process runs a peer, it also carries out the commands of other processes for the same
-//! directory, because only one may use the keys, the store and the connection.
+//! The control socket. A process that runs a peer also executes the commands of other processes for the same directory,
+//! because only one process may use the keys, the store and the connection.
 //!
-//! Each line is a JSON value: [`Request`]s to the peer, [`Update`]s from it. The socket is in the private folder, which
-//! only its owner can enter.
+//! Each line is a JSON value: a [`Request`] to the peer, or an [`Update`] from it. The socket is in the private folder,
+//! which only its owner can enter.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -18,12 +18,12 @@ use super::engine::ClientId;
 use super::home::Home;
 use super::runner::{Switch, control_path};
 
-/// Longest line: a command with many long texts.
+/// The maximum length of a line, for a command with many long texts.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// How long to wait when the system has no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The socket's path, by way of a descriptor of its folder: the path of a socket may have 107 bytes only.
+/// The path of the socket by way of a descriptor of its folder, because the path of a socket has at most 107 bytes.
 fn address(home: &Home) -> io::Result<(File, PathBuf)> {
     let folder = File::open(home.private_path())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/control", folder.as_raw_fd()));
@@ -32,7 +32,7 @@ fn address(home: &Home) -> io::Result<(File, PathBuf)> {
 
 /// Accepts clients on a thread of its own, until the process ends.
 pub(super) fn serve(home: &Home, switch: Switch) -> io::Result<()> {
-    // A socket that is there is left from a process that was killed: this process has the lock.
+    // This process has the lock, so an existing socket is left from a process that was killed.
     match std::fs::remove_file(control_path(home)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -61,13 +61,13 @@ fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
     let Ok(mut out) = stream.try_clone() else { return };
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new().name("client".into()).spawn_scoped(scope, move || {
-            // A client that does not read makes this thread wait, and nobody else.
+            // A client that does not read makes only this thread wait.
             for update in updates {
                 if write_line(&mut out, &update).is_err() {
                     break;
                 }
             }
-            // Ends the reading side as well.
+            // Also ends the reading side.
             let _ = out.shutdown(std::net::Shutdown::Both);
         });
         if writer.is_err() {
@@ -99,12 +99,12 @@ fn read_line<T: serde::de::DeserializeOwned>(reader: &mut impl BufRead) -> io::R
 /// A client of a peer that another process runs.
 pub(super) struct RemoteClient {
     stream: UnixStream,
-    /// What comes of the commands. It ends when the connection does.
+    /// The updates. They end when the connection does.
     pub(super) updates: Receiver<Update>,
 }
 
 impl RemoteClient {
-    /// Connects to the process that runs a directory.
+    /// Connects to the process that runs the peer of a directory.
     pub(super) fn connect(home: &Home) -> io::Result<Self> {
         let (_folder, path) = address(home)?;
         let stream = UnixStream::connect(path)?;

@@ -1,4 +1,4 @@
-//! What a peer tells its user: the same events for `--json`, for people, and over the control socket.
+//! The events that a peer shows its user: the same for `--json`, for people, and over the control socket.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::records::{Direction, HistoryRecord};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The server has let this peer in.
+    /// The server has accepted this peer.
     Joined {
         /// This peer's name.
         name: PeerName,
@@ -24,15 +24,15 @@ pub enum Event {
         /// This peer's identity key.
         fingerprint: Fingerprint,
     },
-    /// The connection to the server has changed. A first connection is a [`Event::Joined`].
+    /// The state of the connection to the server has changed. The first connection is a [`Event::Joined`].
     Connection {
-        /// How.
+        /// The new state.
         state: ConnectionState,
         /// The server's address, as it was given.
         server: String,
         /// Why it is lost, or why it could not be made.
         reason: Option<String>,
-        /// When it is tried next, in milliseconds from now, if that is known.
+        /// The time until the next attempt in milliseconds, if that is known.
         retry_ms: Option<u64>,
     },
     /// Messages wait.
@@ -55,7 +55,7 @@ pub enum Event {
         /// SHA-256 of the text.
         sha256: Digest,
     },
-    /// The server has handed a message to its recipient, who is connected. The receipt is still to come.
+    /// The server has relayed a message to its recipient, who is connected. There is no receipt yet.
     Relayed(SentEvent),
     /// A message is on the server's disk, because its recipient is not connected.
     Stored(SentEvent),
@@ -89,9 +89,9 @@ pub enum Event {
     FileProgress {
         /// Its name.
         name: FileName,
-        /// Bytes that have arrived.
+        /// How many bytes have arrived.
         done: u64,
-        /// Bytes in all.
+        /// The size of the file in bytes.
         total: u64,
     },
     /// A file has been received and verified, and is in its place.
@@ -102,7 +102,7 @@ pub enum Event {
         bytes: u64,
         /// SHA-256 of its content, as published.
         sha256: Digest,
-        /// The holder; none if the file was here already.
+        /// The holder; `None` if the file existed already.
         from: Option<PeerName>,
         /// The route it took.
         route: FileRoute,
@@ -118,11 +118,11 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
-    /// It was there and has ended.
+    /// It was established and has ended.
     Lost,
-    /// It could not be made, and is tried again.
+    /// It could not be established; another attempt follows.
     Trying,
-    /// It is there again.
+    /// It is established again.
     Back,
 }
 
@@ -132,9 +132,9 @@ pub enum ConnectionState {
 pub enum OutboxState {
     /// It is on this peer's disk only, and can be cancelled.
     Queued,
-    /// It was sent; what became of it is not known.
+    /// It was sent, and its outcome is unknown.
     Sent,
-    /// It was handed to the recipient.
+    /// It was relayed to the recipient.
     Relayed,
     /// It is on the server's disk.
     Stored,
@@ -144,11 +144,11 @@ pub enum OutboxState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileRoute {
-    /// Straight from its holder.
+    /// Directly from its holder.
     Direct,
     /// Through the server.
     Server,
-    /// It was here already.
+    /// None, because the file existed already.
     Here,
 }
 
@@ -206,7 +206,7 @@ pub struct MessageEvent {
     pub written_at: u64,
     /// SHA-256 of the text, computed here and equal to the digest sealed with it.
     pub sha256: Digest,
-    /// How it was sealed; none if it arrived earlier and is only shown now.
+    /// How it was sealed; `None` if it arrived earlier and is only shown now.
     pub arrival: Option<Sealed>,
 }
 
@@ -219,7 +219,7 @@ pub struct Sealed {
     pub place: u64,
     /// Length of the ciphertext.
     pub bytes: u64,
-    /// SHA-256 of the ciphertext, which the server prints as well.
+    /// SHA-256 of the ciphertext, which the server logs too.
     pub ciphertext_sha256: Digest,
     /// The ciphertext in hexadecimal, shortened unless the full trace is asked for.
     pub ciphertext: String,
@@ -256,9 +256,9 @@ pub enum Answer {
         /// The key.
         fingerprint: Fingerprint,
     },
-    /// A peer is blocked from now on, or no longer.
+    /// A peer was blocked or unblocked.
     Blocked {
-        /// Which peer.
+        /// The peer.
         name: PeerName,
         /// Whether it is blocked.
         is_blocked: bool,
@@ -287,7 +287,7 @@ pub enum Answer {
     },
     /// A file that this peer shares.
     Sharing(PublishedFile),
-    /// The server has what this peer shares; it can be found.
+    /// The server has the share, so its files can be found.
     Published {
         /// How many files.
         files: u32,
@@ -307,7 +307,7 @@ impl Event {
         Self::Error { message: message.into() }
     }
 
-    /// The other peer that it concerns, if it concerns one.
+    /// The other peer that the event is about, if any.
     pub fn peer(&self) -> Option<&PeerName> {
         match self {
             Self::Waiting { to, .. } | Self::Queued { to, .. } | Self::Delivered { to, .. } => Some(to),
@@ -320,7 +320,7 @@ impl Event {
     }
 }
 
-/// A complaint as a sentence for the sender of the message.
+/// Explains a complaint to the sender of the message.
 pub fn explain(complaint: Complaint) -> String {
     format!("{complaint}; it is sealed anew and sent again")
 }

@@ -1,5 +1,5 @@
-//! The records that the engine decides on and the store keeps, and the changes of them. The store encodes them with
-//! postcard. A room of its own, so that the engine need not know of the store.
+//! The records that the engine decides on and the store keeps, and their changes. The store encodes them with postcard.
+//! They have their own module, so that the engine does not depend on the store.
 
 use serde::{Deserialize, Serialize};
 use wire::conversation::{ConversationId, MessageId};
@@ -59,10 +59,10 @@ pub struct IncomingRecord {
     pub running_hash: Digest,
 }
 
-/// What is known of another peer.
+/// The state of another peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactRecord {
-    /// The name as its owner writes it.
+    /// The name as its owner spells it.
     pub name: PeerName,
     /// The newest card.
     pub card: Option<Vec<u8>>,
@@ -70,17 +70,17 @@ pub struct ContactRecord {
     pub next_number: u64,
     /// The highest number of a message from this peer.
     pub last_number: u64,
-    /// How often it has given numbers a second time: because its identity key is another one, or because its directory was
-    /// restored from a copy.
+    /// How often its numbers have started again or were used twice: because its identity key has changed, or because
+    /// its directory was restored from a copy.
     pub generation: u64,
     /// Whether the user has blocked it.
     pub is_blocked: bool,
 }
 
-/// Mail that could not be opened, because the key that it was sealed for had been destroyed. Kept until it has come again.
+/// Mail that could not be opened because its encryption key was destroyed. Kept until the mail has come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateRecord {
-    /// The number of the first message of it.
+    /// The number of its first message.
     pub first_number: u64,
     /// When it was refused, in seconds since 1970.
     pub refused_at: u64,
@@ -123,11 +123,11 @@ pub type OutboxKey = (String, u64);
 /// A change of the store. All changes of a step are committed together.
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// Replaces what is known of a peer.
+    /// Replaces the state of a peer.
     Contact(ContactRecord),
     /// Replaces a message of the outbox.
     Outbox(PeerName, u64, OutboxRecord),
-    /// A message of the outbox that a server has on its disk.
+    /// Notes that a server has a message of the outbox on its disk.
     Stored(PeerName, u64, ServerId),
     /// Removes a message from the outbox, and marks it as delivered in the history.
     Delivered(PeerName, u64),
@@ -143,15 +143,15 @@ pub enum Write {
     IncomingGone(PeerName),
     /// Adds a message to the history.
     History(HistoryRecord),
-    /// The next received message in the order of arrival: its place there, its sender, generation and number.
+    /// Adds a received message to the order of arrival: its place, its sender, generation and number.
     Arrived(u64, PeerName, u64, u64),
-    /// Received messages have been shown.
+    /// Notes which received messages have been shown.
     Shown {
         /// All before this place in the order of arrival.
         before: u64,
         /// Those before this place are removed from the order of arrival; at most `before`.
         forget: u64,
     },
-    /// Adds mail of a peer that came too late; removes it if there is none.
+    /// Replaces the record of late mail of a peer, or removes it.
     Late(PeerName, Option<LateRecord>),
 }
