@@ -14,7 +14,7 @@ use crate::peer::folder::Folder;
 use crate::peer::home::{PRIVATE_FILE_MODE, read_private};
 
 const DIGESTS: &str = "digests";
-/// Largest cache that is read: room for a million files with names of usual length.
+/// The maximum size of the cache, for a million files with names of usual length.
 const DIGESTS_BYTES_MAX: u64 = 256 << 20;
 
 /// The cached digests, and those that were used since they were loaded.
@@ -32,7 +32,7 @@ impl Digests {
         Self { known, used: HashMap::new(), is_new: false }
     }
 
-    /// The cached digest of a file, if the file is in the same state.
+    /// The cached digest of a file, if the file has not changed.
     pub(super) fn get(&mut self, name: &FileName, stamp: &Stamp) -> Option<Digest> {
         let (_, digest) = *self.known.get(name).filter(|(known, _)| known == stamp)?;
         self.used.insert(name.clone(), (*stamp, digest));

@@ -1,4 +1,4 @@
-//! The files that this peer shares: those that `keyword.txt` in its directory names, with their digests.
+//! The files that this peer shares, which `keyword.txt` in its directory names, with their digests.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -132,7 +132,7 @@ impl SharedFile {
     }
 }
 
-/// An entry of `keyword.txt` that cannot be shared. The others are shared all the same.
+/// An entry of `keyword.txt` that cannot be shared. The other entries are not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareProblem {
     /// The line of `keyword.txt`, counted from 1, if the problem is in one line.
@@ -172,11 +172,10 @@ pub struct Share {
 }
 
 impl Share {
-    /// Reads `keyword.txt` and every file that it names and that is not known already from last time. Without a
-    /// `keyword.txt` nothing is shared. Takes as long as reading the files does.
+    /// Reads `keyword.txt`, and each file in it whose digest is not cached. Without a `keyword.txt` nothing is shared.
+    /// Takes as long as reading the files does.
     ///
-    /// # Errors
-    /// [`ShareError::Io`] when `keyword.txt` is there and cannot be read.
+    /// [`ShareError::Io`] if `keyword.txt` exists and cannot be read.
     pub fn read(home: &Home) -> Result<Self, ShareError> {
         Self::read_at(home, SystemTime::now())
     }

@@ -15,7 +15,7 @@ fn names(share: &Share) -> Vec<&str> {
     share.files.iter().map(|file| file.name.as_str()).collect()
 }
 
-/// Long after everything that the tests write.
+/// A time long after all files that the tests write.
 fn later() -> SystemTime {
     SystemTime::now() + Duration::from_secs(3600)
 }
@@ -57,7 +57,7 @@ fn the_peers_that_come_with_the_project_share_all_that_they_name() {
 }
 
 #[test]
-fn what_cannot_be_shared_is_named_and_the_rest_is_shared() {
+fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
     let (dir, home) = home();
     put(&home, "good.txt", "x");
     std::fs::create_dir(dir.path().join("folder")).expect("a directory");
@@ -106,7 +106,7 @@ fn a_digest_is_remembered_until_the_file_changes() {
     let share = Share::read_at(&home, later()).expect("it reads");
     let real = Digest::of(b"abc");
     assert_eq!(share.files[0].sha256, real);
-    // Another digest in its place shows whether it is the remembered one that is used.
+    // A wrong digest in the cache shows whether the cached one is used.
     let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
     let share = Share::read_at(&home, later()).expect("it reads");
@@ -203,7 +203,7 @@ fn the_keyword_file_keeps_its_mode() {
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "");
     let path = home.path().join(KEYWORD_FILE);
-    // Narrower than the usual mask leaves, and wider.
+    // One mode is narrower than the usual umask allows, one wider.
     for (mode, keyword) in [(0o600, "sea"), (0o666, "salt")] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
         assert_eq!(add_entry(&home, "a.txt", &[keyword]).ok(), Some(1));
@@ -213,7 +213,7 @@ fn the_keyword_file_keeps_its_mode() {
 }
 
 #[test]
-fn what_cannot_be_added_is_refused_in_one_line() {
+fn a_bad_entry_is_refused_in_one_line() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "x, a.txt");

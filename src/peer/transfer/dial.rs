@@ -10,7 +10,7 @@ use wire::protocol::{Side, ToPeer, ToServer, Token, TransferId};
 
 use super::TransferError;
 
-/// A peer that has joined a server, as its other connections to it name themselves.
+/// The proof that a peer has joined a server, for its other connections to that server.
 #[derive(Debug, Clone)]
 pub struct Membership {
     /// The server, `HOST:PORT`.
@@ -37,8 +37,8 @@ pub fn dial_direct(
     link.into_stream()
 }
 
-/// Connects to the server as one end of a transfer of the peer that has joined there, and waits for the other end. The file message follows
-/// on the stream; none of it has been read.
+/// Connects to the server as one end of a transfer of a joined peer, and waits for the other end. The file message
+/// follows on the stream; none of it has been read.
 ///
 /// # Errors
 /// [`TransferError::Connect`], [`TransferError::Server`] when the server refuses, [`TransferError::TimedOut`] when the

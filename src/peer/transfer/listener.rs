@@ -1,4 +1,4 @@
-//! The socket on which other peers connect for files, and the server for checking the address.
+//! The socket to which other peers connect for files, and the server to check the address.
 //!
 //! One thread polls all connections whose kind is not known yet. It never blocks on one of them, and they use at most
 //! [`UNDECIDED_MAX`] descriptors.
@@ -16,7 +16,7 @@ use wire::protocol::TransferId;
 
 /// A connection that has not sent its preface and its id within this time is closed.
 const DECIDE_WITHIN: Duration = Duration::from_secs(5);
-/// Most connections whose kind is not known yet; more wait in the system's accept queue.
+/// The maximum number of connections whose kind is not known yet. More wait in the system's accept queue.
 const UNDECIDED_MAX: usize = 32;
 /// The pause in accepting when the system has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -127,7 +127,7 @@ enum Look {
 }
 
 impl Undecided {
-    /// How many bytes it must send in all, as far as is known; `None` when the preface is unknown.
+    /// How many bytes the connection must send, as far as is known; `None` if the preface is unknown.
     fn wanted(&self) -> Option<usize> {
         match self.said[..self.length].first_chunk() {
             None => Some(PREFACE_BYTES),
@@ -206,7 +206,7 @@ impl Waiting {
         }
         let deadlines = self.undecided.iter().map(|waits| waits.deadline);
         let timeout = deadlines.chain(self.accept_after).min().map(until);
-        // After an interrupted or failed poll everything is tried, without blocking.
+        // After an interrupted or failed poll, all sockets are tried without blocking.
         let _ = rustix::event::poll(&mut watched, timeout.as_ref());
         watched[0].revents().is_empty()
     }

@@ -1,4 +1,4 @@
-//! The transfer of one file from its holder to another peer; see PROTOCOL.md, sections "Files" and "Being reachable".
+//! The transfer of one file from its holder to another peer (PROTOCOL.md, sections "Files" and "Being reachable").
 //!
 //! The receiver connects to the holder ([`dial_direct`]), whose [`Listener`] accepts the connection, or both connect to
 //! the server ([`dial_server`]). [`send_file`] and [`receive_file`] are the two ends of the file message. All of these
@@ -26,10 +26,11 @@ pub use listener::{Listener, ListenerEvent};
 pub use receive::{Expected, receive_file};
 pub use send::send_file;
 
-/// The idle timeout: how long either end waits until the other sends or takes a byte.
+/// The idle timeout: how long either end waits for the other to send or receive a byte.
 pub const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Chunks between the two threads of an end. Enough to absorb short delays of either, and less than half a megabyte.
+/// The capacity in chunks between the two threads of an end. It is enough to absorb short delays of either, and less
+/// than half a megabyte.
 const CHUNKS_UNDERWAY: usize = 4;
 
 /// Why a transfer failed.
@@ -56,10 +57,10 @@ pub enum TransferError {
         missing: u64,
     },
     /// A record does not verify: it was not sealed for this transfer, or it was changed.
-    #[error("what arrived does not verify")]
+    #[error("the received data does not verify")]
     NotAuthentic,
     /// The header is that of another file than the requested one.
-    #[error("the holder sent another file than the one asked for")]
+    #[error("the holder sent another file than the requested one")]
     OtherFile,
     /// The content that arrived has another digest than the published one.
     #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing was kept")]

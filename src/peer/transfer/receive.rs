@@ -16,7 +16,8 @@ use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
 use crate::peer::folder::FileError;
 
 const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
-/// Longest record with a header. The longest name, two numbers, a digest and the tag take 328 bytes.
+/// The maximum length of the record with the header. The longest name, two numbers, a digest and the tag take 328
+/// bytes.
 const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
 /// The file that was requested.

@@ -68,7 +68,7 @@ fn seal_chunks(
     }
 }
 
-/// Writes the records as they come. Returning closes the channel, which ends the sealing thread.
+/// Writes the records as they arrive. Returning closes the channel, which ends the sealing thread.
 fn write_records(stream: &mut TcpStream, sealed: Receiver<Vec<u8>>) -> Result<(), TransferError> {
     for record in sealed {
         stream.write_all(&record).map_err(TransferError::connection)?;

@@ -69,7 +69,7 @@ fn the_listener_tells_who_has_connected() {
 }
 
 #[test]
-fn the_listener_waits_for_the_slow_and_closes_on_strangers() {
+fn the_listener_waits_for_slow_peers_and_closes_unknown_connections() {
     let (listener, seen) = listener(DEADLINE);
     let mut slow = dial_raw(&listener, &FILE_PREFACE[..2]);
     for said in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"SWB2", b"SWBX"] {
@@ -88,9 +88,9 @@ fn the_listener_waits_for_the_slow_and_closes_on_strangers() {
 }
 
 #[test]
-fn silent_connections_hold_nobody_up_for_long() {
+fn silent_connections_delay_others_only_briefly() {
     let (listener, seen) = listener(Duration::from_millis(50));
-    // More than may be undecided at once, and none of them says anything.
+    // More connections than may be undecided at once, and none of them sends anything.
     let mut silent: Vec<_> = (0..40).map(|_| dial_raw(&listener, b"")).collect();
     let address = listener.address();
     let _receiver = dial_direct(address, &TRANSFER, DEADLINE).expect("the system takes it");
@@ -119,7 +119,7 @@ fn the_listener_is_reached_at_its_own_address_only() {
     TcpStream::connect(listener.address()).expect("it listens");
 }
 
-/// A server that says `hello` first and `answer` after it has been asked; returns what it was asked.
+/// A server that sends `hello` first and `answer` after a request. Returns the request.
 fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u8>, TcpStream)>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -128,7 +128,7 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
         stream.write_all(&hello).expect("it is open");
         let question = frame::frame(&splice());
         let mut asked = vec![0; PREFACE.len() + question.len()];
-        // One who dislikes the greeting asks nothing.
+        // A peer that rejects the greeting sends no request.
         if stream.read_exact(&mut asked).is_ok() {
             stream.write_all(&answer).expect("it is open");
         }
@@ -166,7 +166,7 @@ fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
 }
 
 #[test]
-fn what_the_server_says_against_it_is_told_escaped() {
+fn a_refusal_of_the_server_is_shown_escaped() {
     let refusal = frame::frame(&ToPeer::Error { code: ErrorCode::Busy, detail: "no\x1b[2Jw".into() });
     for (first, second) in [(hello(), refusal.clone()), (refusal, Vec::new())] {
         let (address, thread) = server(first, second);

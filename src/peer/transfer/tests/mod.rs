@@ -1,4 +1,4 @@
-//! The two ends over real sockets, and the ways to each other.
+//! Transfers over real sockets: both ends, and the ways to connect them.
 
 use super::*;
 use wire::protocol::TransferId;
@@ -7,5 +7,5 @@ mod connecting;
 mod moving;
 
 const TRANSFER: TransferId = [7; 16];
-/// No test gets near it; it only keeps a broken one from waiting for ever.
+/// Long enough for every test. It only keeps a broken test from waiting for ever.
 const DEADLINE: Duration = Duration::from_secs(20);

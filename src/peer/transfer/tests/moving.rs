@@ -1,4 +1,4 @@
-//! The file message, whole, damaged, cut off, and where the file goes.
+//! The file message: complete, damaged or cut off, and the destination of the file.
 
 use super::*;
 use std::fs::File;
@@ -60,7 +60,7 @@ fn entries(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Receives what `write` puts on the other end of a connection.
+/// Receives what `write` sends on the other end of a connection.
 fn receive_from(
     write: impl FnOnce(TcpStream) + Send + 'static,
     expected: &Expected,
@@ -125,7 +125,7 @@ fn a_file_of_any_length_arrives_whole() {
 }
 
 #[test]
-fn what_was_changed_on_the_way_never_gets_a_name() {
+fn a_changed_file_never_gets_its_name() {
     let content = content(2 * CHUNK_BYTES + 10);
     let good = records(&header(&content), &content);
     let flipped = |record: usize, byte: usize| {
@@ -185,7 +185,7 @@ fn a_stream_that_ends_anywhere_is_cut_off() {
 }
 
 #[test]
-fn another_file_than_the_one_asked_for_is_refused() {
+fn another_file_than_the_requested_one_is_refused() {
     let content = content(100);
     let right = header(&content);
     let other_name = "other".parse().expect("a good name");
@@ -203,7 +203,7 @@ fn another_file_than_the_one_asked_for_is_refused() {
 }
 
 #[test]
-fn bytes_that_are_not_the_file_are_not_kept() {
+fn a_file_with_another_digest_is_not_kept() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (published, mut sent) = (content(CHUNK_BYTES + 1), content(CHUNK_BYTES + 1));
     sent[CHUNK_BYTES] ^= 1;
@@ -219,7 +219,7 @@ fn bytes_that_are_not_the_file_are_not_kept() {
 }
 
 #[test]
-fn nothing_is_overwritten_unless_told_to() {
+fn nothing_is_overwritten_unless_allowed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let content = content(1000);
     let good = records(&header(&content), &content);
@@ -248,7 +248,7 @@ fn a_file_that_appears_meanwhile_is_not_overwritten() {
         let (near, far) = pair();
         let records = records(&header(&content), &content);
         let writer = thread::spawn(move || send_all(records)(near));
-        // The progress of the first chunk comes after the look at the start and before the name is given.
+        // The progress of the first chunk comes after the check at the start and before the file gets its name.
         let mut progress = |_, _| std::fs::write(destination.path(), there).expect("it can be written");
         let received = receive_file(far, &expected(&content), &destination, &mut progress);
         writer.join().expect("the writer does not panic");
@@ -269,7 +269,7 @@ fn a_link_in_the_way_is_not_followed() {
     let victim = dir.path().join("victim");
     let mut destination = destination(dir.path());
     for (target, overwrite) in [("victim", false), ("nowhere", false), ("victim", true)] {
-        // Even a link to the very same content is not the file.
+        // Even a link to the same content is not the file.
         std::fs::write(&victim, &content).expect("it can be written");
         std::os::unix::fs::symlink(target, destination.path()).expect("a link");
         destination.overwrite = overwrite;
@@ -378,7 +378,7 @@ fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
 }
 
 #[test]
-fn what_a_killed_receiver_left_is_cleared_and_what_is_being_received_is_not() {
+fn leftovers_of_a_killed_receiver_are_removed_and_files_being_received_are_not() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let temporary = |name: &str, age: Duration| {
         let path = dir.path().join(format!(".switchboard-{name}.part"));
