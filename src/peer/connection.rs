@@ -1,4 +1,4 @@
-//! The connection to the server: it is dialled, joined, read and written, and dialled again when it breaks.
+//! The connection to the server: dials, joins, reads and writes, and dials again when the connection breaks.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -21,21 +21,21 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long joining may take.
 const JOIN_WAIT: Duration = Duration::from_secs(15);
 const WRITE_WAIT: Duration = Duration::from_secs(30);
-/// About how long to wait before dialling again. Each failure doubles it, up to the longest.
+/// The first pause before dialling again, and the longest. Each failure doubles the pause.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_millis(1600);
-/// A session that ends sooner counts as a failure: it may end for the same reason each time.
+/// A session that ends sooner counts as a failure, because it may end for the same reason each time.
 const SESSION_SHORT: Duration = Duration::from_secs(10);
 /// How long the server may take to read the last bytes when this peer ends.
 const FINISH_WAIT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 64 << 10;
-/// Batches of frames that wait for the writer.
+/// The capacity of the writer's queue, in batches of frames.
 const OUTGOING_MAX: usize = 1024;
 
 /// Why there is no session.
 enum NoSession {
-    /// The server cannot be reached. It is tried again.
+    /// The server cannot be reached. Another attempt follows.
     Unreachable(String),
     /// The server has refused this peer.
     Refused(ErrorCode, String),
@@ -89,7 +89,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Writes what is queued, then tells the server that nothing more comes.
+    /// Writes what is queued, and then closes the sending side.
     fn drop(&mut self) {
         self.frames = None;
         if let Some(thread) = self.thread.take() {
@@ -112,7 +112,7 @@ impl Connection {
         Ok(Self { stop, wake: Some(wake), ended, thread: Some(thread) })
     }
 
-    /// Ends the connection. Bytes that are queued still reach the server, unless that takes too long.
+    /// Ends the connection. Queued bytes are still sent, unless that takes too long.
     pub(super) fn finish(mut self, writer: Option<Writer>) {
         self.stop.store(true, Ordering::SeqCst);
         self.wake = None;
@@ -145,7 +145,7 @@ impl Dialler {
             if ended.is_ok() && begun.elapsed() >= SESSION_SHORT {
                 pause = RETRY_FIRST;
             }
-            // Peers that were interrupted together do not come back together.
+            // Varies the pause, so that peers that were interrupted together do not return together.
             let retry = pause.mul_f64(rand::random_range(0.75..1.25));
             let net = match ended {
                 Ok(()) => Net::Lost(retry),
@@ -190,7 +190,7 @@ impl Dialler {
         self.runner
             .send(Message::Joined { server, address, local, writer })
             .map_err(|_| NoSession::Stopped)?;
-        // From here on silence is no error. TCP keep-alive notices when the server is gone.
+        // From here on silence is no error. The engine's pings, and TCP keep-alive, detect a dead connection.
         stream.set_read_timeout(None).map_err(unreachable)?;
         loop {
             let mut bodies = Vec::new();

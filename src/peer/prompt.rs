@@ -1,4 +1,4 @@
-//! The commands of the prompt. The same lines are read from standard input when it is no terminal.
+//! The commands of the prompt, which are also read from standard input when it is not a terminal.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ const COMMANDS: [&str; 16] = [
     "/quit",
 ];
 
-/// What a line means.
+/// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     /// A command for the peer.
@@ -65,8 +65,8 @@ pub(super) enum Line {
     Empty,
 }
 
-/// Splits what was typed or pasted into commands. A pasted line that does not begin with a command belongs to the one before:
-/// it is another line of a message.
+/// Splits input that was typed or pasted into commands. A pasted line that does not begin with a command continues the
+/// message before it.
 pub(super) fn commands(input: &str) -> Vec<String> {
     let begins = |line: &str| {
         let word = line.split_whitespace().next().unwrap_or("");
@@ -85,7 +85,7 @@ pub(super) fn commands(input: &str) -> Vec<String> {
     commands
 }
 
-/// Reads a line of the prompt.
+/// Parses a line of the prompt.
 pub(super) fn parse(line: &str) -> Result<Line, String> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -133,7 +133,7 @@ fn message(rest: &str) -> Result<Command, String> {
     }
 }
 
-/// Reads which file is to be fetched: a file name or `sha256:HEX`.
+/// Parses the file to fetch: a file name or `sha256:HEX`.
 pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     if text.starts_with("sha256:") {
         return text.parse().map(Wanted::Digest).map_err(|e| format!("{text}: {e}"));
@@ -194,7 +194,7 @@ fn trust(rest: &str) -> Result<Command, String> {
     Ok(Command::Trust { name: name(who)?, fingerprint })
 }
 
-/// Prompts of the same width, so that one can take the place of the other while a line is being typed.
+/// The prompts have the same width, so that one can replace the other while a line is being typed.
 const ONLINE: &str = "online > ";
 const OFFLINE: &str = "offline> ";
 
@@ -205,7 +205,7 @@ pub(super) struct Editing {
 }
 
 impl Editing {
-    /// `is_online` is kept up to date by whoever hears of the connection.
+    /// `is_online` must be updated by the receiver of connection events.
     pub(super) fn new(is_online: Arc<AtomicBool>) -> Self {
         Self { is_online }
     }
@@ -216,7 +216,7 @@ impl Editing {
 }
 
 impl Highlighter for Editing {
-    /// Called whenever the line is drawn again, also after something was printed above it.
+    /// Called whenever the line is drawn again, which includes printing above it.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, is_default: bool) -> Cow<'b, str> {
         Cow::Borrowed(if is_default { self.prompt() } else { prompt })
     }

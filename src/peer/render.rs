@@ -1,4 +1,4 @@
-//! Shows events to people and to programs.
+//! Formats events for people and for programs.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use super::event::{
 use super::records::{Direction, HistoryRecord};
 use crate::terminal;
 
-/// A message that was written longer ago than this shows when.
+/// A message that was written longer ago than this is shown with its time of writing.
 const LATE_AFTER: Duration = Duration::from_secs(60);
 
 /// How events are printed.
@@ -40,7 +40,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// A renderer for this process's standard output.
+    /// Creates a renderer for this process's standard output.
     pub fn new(style: Style) -> Self {
         Self { style, colour: terminal::wants_colour(), bar: None }
     }
@@ -67,11 +67,11 @@ impl Renderer {
         }
     }
 
-    /// An event as text, without the last line break. None if this style does not show it.
+    /// Formats an event, without the last line break. `None` if this style does not show it.
     pub fn text(&mut self, event: &Event) -> Option<String> {
         if self.style == Style::Json {
             let json = serde_json::to_string(event).expect("events are plain data with text keys");
-            // Standard output may be a terminal. A program that reads the JSON sees the same value.
+            // Escaped, because standard output may be a terminal. A program that parses the JSON gets the same value.
             return Some(EscapedJson(&json).to_string());
         }
         if let Event::FileProgress { done, total, .. } = event {
@@ -155,7 +155,7 @@ impl Renderer {
             Event::FileDone { path, bytes, sha256, from, route } => {
                 let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
                 let how = match route {
-                    FileRoute::Direct => "straight",
+                    FileRoute::Direct => "directly",
                     FileRoute::Server => "through the server",
                     FileRoute::Here => "was here already",
                 };
@@ -236,7 +236,7 @@ impl Renderer {
     }
 }
 
-/// One step below an event, on a line of its own.
+/// Writes one step of an event on its own line.
 fn step(out: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result {
     write!(out, "\n    {label:<20} {value}")
 }
@@ -301,7 +301,8 @@ fn keywords(file: &PublishedFile) -> String {
     file.keywords.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a person has written. Further lines are marked, so that none of them can pass for a line of this program.
+/// A text that a person has written. Its further lines are marked, so that none of them looks like a line of this
+/// program.
 struct Chat<'a>(&'a str);
 
 impl fmt::Display for Chat<'_> {
@@ -317,11 +318,12 @@ impl fmt::Display for Chat<'_> {
 #[derive(Debug, PartialEq, Eq)]
 struct ChatTime {
     now: String,
-    /// When the message was written, if it comes late. Empty if not.
+    /// When the message was written, if that is long ago; else empty.
     written: String,
 }
 
-/// The local time, and that at which a message was written, in seconds since 1970, if that is longer ago than [`LATE_AFTER`].
+/// The local time, and the time at which a message was written (in seconds since 1970) if that is longer ago than
+/// [`LATE_AFTER`].
 fn chat_time(now: Timestamp, written_at: u64, zone: &TimeZone) -> ChatTime {
     let written = i64::try_from(written_at).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let late = written.filter(|written| now.duration_since(*written).unsigned_abs() > LATE_AFTER);
@@ -336,7 +338,7 @@ fn chat_time(now: Timestamp, written_at: u64, zone: &TimeZone) -> ChatTime {
     }
 }
 
-/// A time in UTC.
+/// Formats a time in UTC.
 fn date(unix: u64) -> String {
     UNIX_EPOCH
         .checked_add(Duration::from_secs(unix.min(253_402_300_799)))
@@ -366,13 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_message_stay_lines_that_nobody_takes_for_another_message() {
+    fn lines_of_a_message_never_look_like_another_message() {
         let text = "first\r\nB #2: forged\n\t\u{1f44d}\u{1f3fd}";
         assert_eq!(Chat(text).to_string(), "first\n    | B #2: forged\n    |     \u{1f44d}\u{1f3fd}");
     }
 
     #[test]
-    fn no_event_steers_a_terminal_in_any_style() {
+    fn no_event_controls_a_terminal_in_any_style() {
         let hostile = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}b";
         let message = MessageEvent {
             from: "B".parse().expect("a good name"),

@@ -1,4 +1,4 @@
-//! The address of a server as a person types it.
+//! The address of a server as the user types it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +8,7 @@ use wire::escape::Escaped;
 
 /// The port of a server unless another is given.
 const PORT: u16 = 6789;
-/// Maximum length of a host name (RFC 1123, section 2.1).
+/// The maximum length of a host name (RFC 1123, section 2.1).
 const HOST_BYTES_MAX: usize = 255;
 
 /// The host name or IP address of a server, and its port. It is displayed as `HOST:PORT`.
@@ -57,8 +57,8 @@ impl FromStr for ServerAddress {
     }
 }
 
-/// Whether it can be a host name: labels of letters, digits, hyphens and underscores. A last label that is a number belongs
-/// to an IPv4 address (RFC 3696, section 2), and this is none.
+/// Whether `host` can be a host name: labels of letters, digits, hyphens and underscores. A last label of digits only
+/// belongs to an IPv4 address (RFC 3696, section 2), which was checked before.
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

@@ -105,7 +105,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
 }
 
 #[test]
-fn search_and_fetch_both_ways_straight_from_the_holder() {
+fn search_and_fetch_both_ways_directly_from_the_holder() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());
