@@ -24,10 +24,9 @@ pub fn write_line(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a line as [`write_line`], for text that nobody misses who has closed the pipe.
+/// Like [`write_line`], but a pipe that its reader has closed is not an error.
 ///
-/// # Errors
-/// Standard output cannot be written. A closed pipe is no error.
+/// Standard output cannot be written.
 pub fn print_line(line: &str) -> io::Result<()> {
     match write_line(line) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -35,7 +34,7 @@ pub fn print_line(line: &str) -> io::Result<()> {
     }
 }
 
-/// Asks for a secret on the terminal that is standard input. What is typed is not shown.
+/// Asks for a secret on the terminal that is standard input, without echo.
 ///
 /// # Errors
 /// The terminal cannot be used; `Interrupted` after Ctrl-C, `InvalidData` for input that is not UTF-8.

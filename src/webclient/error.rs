@@ -24,7 +24,7 @@ pub(super) struct WebClientError {
 enum Fault {
     /// They are correct, but the rest is missing.
     Missing,
-    /// They are not what was asked for.
+    /// They are not the requested ones.
     Wrong,
     Other,
 }
@@ -50,7 +50,7 @@ impl WebClientError {
         Self { exit_status, ..Self::missing("interrupted") }
     }
 
-    /// The response has another range than was asked for; `what` names both.
+    /// The response has another range than the requested one; `what` names both.
     pub(super) fn wrong_part(server: &str, what: impl Display) -> Self {
         let what = format!("{server} sent another part of the file than was asked for: {what}");
         Self { fault: Fault::Wrong, ..Self::no_response(what, "nothing is saved; try without --range") }
@@ -66,7 +66,7 @@ impl WebClientError {
         self.exit_status
     }
 
-    /// Whether the bytes received before are not what was asked for.
+    /// Whether the bytes received before are not the requested ones.
     pub(super) fn is_about_wrong_bytes(&self) -> bool {
         self.fault == Fault::Wrong
     }

@@ -1,4 +1,4 @@
-//! From a request to the response that counts, through redirections if wanted.
+//! Sends a request and follows redirections to the final response.
 
 use super::part::Source;
 use super::redirect;
@@ -9,11 +9,11 @@ pub(super) struct Exchange {
     /// The last request, without the range of [`Request::continued`].
     pub(super) request: Request,
     pub(super) response: Response,
-    /// Whether the request asked only for what follows a part.
+    /// Whether the request was only for what follows a part.
     pub(super) continues: bool,
 }
 
-/// Sends the request and follows redirections. At the URL that `have` is from, it asks only for what follows those bytes.
+/// Sends the request and follows redirections. At the URL of `have`, it requests only what follows those bytes.
 pub(super) fn exchange(
     request: &Request,
     wanted: &Wanted,

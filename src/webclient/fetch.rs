@@ -138,7 +138,7 @@ impl BodyReader {
         Ok(0..0)
     }
 
-    /// From now on a body of another length is an error, with the text `too_long` for a longer one.
+    /// Makes a body of another length an error, with the text `too_long` for a longer one.
     pub(super) fn expect_bytes(&mut self, bytes: u64, too_long: String) {
         self.expected = Some((bytes, too_long));
     }
@@ -152,7 +152,7 @@ impl BodyReader {
         self.incoming.bad_body(BadBody::Truncated)
     }
 
-    /// From now on SIGINT and SIGTERM make reading fail, so that the caller can clean up.
+    /// Makes reads fail after SIGINT and SIGTERM, so that the caller can clean up.
     pub(super) fn catch_signals(&mut self) -> io::Result<()> {
         self.incoming.interrupt = Some(Interrupt::catch(&self.incoming.stream)?);
         Ok(())

@@ -20,7 +20,7 @@ pub(super) struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on the first SIGINT or SIGTERM shuts `stream` down instead of ending the process, so that a read from it
+    /// Makes the first SIGINT or SIGTERM shut `stream` down instead of ending the process, so that a read from it
     /// returns. A second signal ends the process.
     pub(super) fn catch(stream: &TcpStream) -> io::Result<Self> {
         let signal = Arc::new(AtomicI32::new(0));
@@ -50,7 +50,7 @@ impl Drop for Interrupt {
     fn drop(&mut self) {
         self.signals.close();
         if let Some(thread) = self.thread.take() {
-            // It only panics if a system call of the library does; the download has ended all the same.
+            // It panics only if the library does. The download has ended anyway.
             let _ = thread.join();
         }
     }

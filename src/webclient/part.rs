@@ -1,4 +1,4 @@
-//! The start of a file that could not be fetched as a whole, kept from one call to the next.
+//! The start of a file whose download was interrupted, kept for the next call.
 //!
 //! `NAME.part` has the bytes, `NAME.part.source` has their URL and version. A crash must not leave bytes of one version with
 //! the source of another. So a new version first empties the part, then replaces the source, and only then writes bytes;

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn resolves_references_as_rfc_3986_does() {
         let request = Request::new("a", 80, "/b/c/d;p?q").expect("this is a host");
-        // Section 5.4 of it, as far as the answer is http.
+        // The examples of its section 5.4 whose result is an http URL.
         for (location, url) in [
             ("g", "http://a/b/c/g"),
             ("./g", "http://a/b/c/g"),

@@ -49,8 +49,8 @@ impl Outcome {
 
 /// Fetches a file and prints or saves it.
 ///
-/// Only a status from 200 to 299 saves a body, so that an error page or a redirection never replaces the file, and the file
-/// gets its name only when the body is complete. A closed pipe behind `screen` is no error.
+/// Only a status from 200 to 299 saves a body, so that an error page or a redirection never replaces the file, and the
+/// file gets its name only when the body is complete. A closed pipe behind `screen` is not an error.
 ///
 /// # Errors
 /// A redirection that is not followed is an error only with `output`. What was printed before an error stays printed.
@@ -114,7 +114,7 @@ pub(super) fn transfer<W: Write>(
     Ok(Outcome { request: exchange.request, status, was_complete })
 }
 
-/// Refuses a part of the file that was not asked for.
+/// Refuses a part of the file that was not requested.
 fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClientError> {
     let Exchange { request: last, response: Response { head, body }, continues } = exchange;
     match request.ranges() {
