@@ -34,8 +34,8 @@ fn build() -> PathBuf {
         .args([
             "build",
             "--quiet",
-            // With the features that `cargo test --workspace` has just built everything with: those that only tests need
-            // count as soon as one test is asked for. With others all dependencies would be built again.
+            // Build with the features of `cargo test --workspace`; with others, cargo would build all dependencies
+            // again. Naming one test makes cargo include the features of dev-dependencies.
             "--workspace",
             "--bins",
             "--test",

@@ -211,7 +211,7 @@ pub fn until<T>(wanted: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "there was no time left before {wanted}");
-        // So that polling does not slow down what it waits for.
+        // The pause keeps polling from slowing down what it waits for.
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

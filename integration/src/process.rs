@@ -71,7 +71,7 @@ impl Process {
         Self::start_with_stdin(what, command, Stdio::piped())
     }
 
-    /// As [`Process::start`], with the given standard input instead of a pipe.
+    /// Like [`Process::start`], with the given standard input instead of a pipe.
     ///
     /// # Panics
     /// It cannot be started.
@@ -175,8 +175,8 @@ impl Process {
         assert!(self.shared.wait(PATIENCE, is_it).1, "{} says nothing more", self.what);
     }
 
-    /// Waits until it has closed its standard output, with all that it has started, for at most `time`. Returns whether it
-    /// has.
+    /// Waits until it and all processes that it has started have closed standard output, for at most `time`. Returns
+    /// whether they have.
     pub fn wait_end(&self, time: Duration) -> bool {
         self.shared.wait(time, |output| output.is_closed).1
     }

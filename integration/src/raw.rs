@@ -88,7 +88,7 @@ impl RawConnection {
         raw
     }
 
-    /// Connects as one end of a transfer of whoever has joined on this connection as `member`.
+    /// Connects as one end of a transfer of the peer that has joined on this connection as `member`.
     ///
     /// # Panics
     /// When there is no server, or `member` is no name.
@@ -116,7 +116,7 @@ impl RawConnection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Sends any bytes, or as many as go within a time. False if the server has closed the connection.
+    /// Sends any bytes, or as many as possible within a time. Returns false if the server has closed the connection.
     ///
     /// # Panics
     /// When the system sets no timeout.

@@ -52,7 +52,7 @@ fn lines(log: &Path) -> Vec<String> {
 }
 
 #[test]
-fn combined_lines_say_what_was_asked_and_answered() {
+fn combined_lines_have_the_request_and_the_response() {
     let sandbox = sandbox();
     let log = sandbox.path("access.log");
     let server = server(&sandbox, &log, "combined");
@@ -117,7 +117,7 @@ fn json_lines_say_the_same() {
 }
 
 #[test]
-fn a_log_that_is_moved_goes_on_in_a_new_file_and_no_line_is_lost() {
+fn a_renamed_log_continues_in_a_new_file_and_loses_no_line() {
     const CLIENTS: usize = 4;
     const REQUESTS: usize = 1000;
     const MOVES: usize = 5;
@@ -173,7 +173,7 @@ fn a_second_run_adds_to_the_log() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_said_at_the_start() {
+fn a_log_that_cannot_be_written_is_reported_at_the_start() {
     let sandbox = sandbox();
     std::fs::create_dir(sandbox.path("folder")).expect("the sandbox can be written");
     for path in [sandbox.path("none").join("access.log"), sandbox.path("folder"), "/dev/null/a".into()] {
@@ -187,7 +187,7 @@ fn a_log_that_cannot_be_written_is_said_at_the_start() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_logged_and_counted_as_far_as_it_was_sent() {
+fn an_interrupted_response_is_logged_and_counted_as_far_as_it_was_sent() {
     const BYTES: u64 = 64 << 20;
     for format in ["combined", "json"] {
         let sandbox = sandbox();

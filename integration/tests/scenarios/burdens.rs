@@ -38,13 +38,13 @@ fn numbers(reader: &mut RawConnection, count: usize) -> Vec<u64> {
 }
 
 #[test]
-fn somebody_who_never_takes_and_leaves_with_thousands_of_deliveries_holds_up_nobody() {
+fn a_peer_that_leaves_with_thousands_of_unacknowledged_deliveries_delays_nobody() {
     const PAIRS: u64 = 8_000;
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let mut reader = RawConnection::join(server.address(), &Character::new("reader"));
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
-    // Alternately a kind that is stored and one that is not, so that each is a delivery of its own.
+    // Kinds that are stored and kinds that are not alternate, so that each envelope is its own delivery.
     let mut bytes = Vec::new();
     for number in 0..PAIRS {
         frame::encode(&message("reader", number, b"x"), &mut bytes);
@@ -65,7 +65,7 @@ fn somebody_who_never_takes_and_leaves_with_thousands_of_deliveries_holds_up_nob
 }
 
 #[test]
-fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
+fn mail_flows_again_when_a_slow_reader_has_caught_up() {
     const COUNT: u64 = 129;
     let sandbox = Sandbox::new();
     let server = sandbox.server();
@@ -78,7 +78,7 @@ fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
         outcomes(&mut writer, 1);
     }
     let mut taken = Vec::new();
-    // First what the session holds, then what was in its mailbox, then what the store kept.
+    // The order is: what the session has, what is in its mailbox, and what the store has.
     for count in [64, 64, 1] {
         taken.extend(numbers(&mut reader, count));
         reader.say(&ToServer::Taken { count: taken.len() as u64 });
@@ -88,7 +88,7 @@ fn mail_flows_again_when_a_slow_reader_has_taken_what_it_had() {
 }
 
 #[test]
-fn stored_mail_is_handed_over_once_on_a_connection_while_more_comes() {
+fn stored_mail_is_delivered_once_on_a_connection_while_more_arrives() {
     const COUNT: u64 = 2_000;
     let sandbox = Sandbox::new();
     let server = sandbox.server();
@@ -115,7 +115,7 @@ fn stored_mail_is_handed_over_once_on_a_connection_while_more_comes() {
 }
 
 #[test]
-fn a_frame_that_is_announced_with_the_join_is_refused_before_it_is_waited_for() {
+fn a_frame_that_is_too_long_is_refused_before_its_body_arrives() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let culprit = Character::new("culprit");
@@ -129,7 +129,7 @@ fn a_frame_that_is_announced_with_the_join_is_refused_before_it_is_waited_for() 
 }
 
 #[test]
-fn a_transfer_through_the_server_does_not_keep_it_from_ending() {
+fn a_transfer_through_the_server_does_not_prevent_its_end() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let member = RawConnection::join(server.address(), &Character::new("member"));

@@ -38,7 +38,7 @@ fn page(server: &Process) -> String {
 }
 
 #[test]
-fn the_command_line_counts_more_than_the_environment_and_that_more_than_the_file() {
+fn the_command_line_precedes_the_environment_and_that_the_file() {
     let sandbox = sandbox("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n");
     let (two, three) = (sandbox.path("two"), sandbox.path("three"));
     let first = server(&sandbox, &[], &[]);
@@ -53,7 +53,7 @@ fn the_command_line_counts_more_than_the_environment_and_that_more_than_the_file
 }
 
 #[test]
-fn the_log_is_as_the_file_says() {
+fn the_file_sets_the_format_of_the_log() {
     for (text, is_json) in [("log_format = \"json\"", true), ("log_format = \"text\"", false)] {
         let sandbox = sandbox(&format!("listen = \"127.0.0.1:0\"\nroot = \"one\"\ndata = \"kept\"\n{text}"));
         let server = server(&sandbox, &[], &[]);
@@ -90,7 +90,7 @@ fn check_says_what_would_be_served_and_starts_nothing() {
 }
 
 #[test]
-fn what_is_wrong_is_said_at_once_with_its_places_and_nothing_starts() {
+fn all_mistakes_are_reported_with_their_places_and_nothing_starts() {
     let sandbox =
         sandbox("listen = \"127.0.0.1:0\"\nlisen = 1\nroot = \"none\"\ndata = \"kept\"\n\n  spa = 1");
     let file = sandbox.path("server.toml");

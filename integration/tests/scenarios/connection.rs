@@ -13,7 +13,7 @@ fn is_connection(state: &'static str) -> impl Fn(&Value) -> bool {
 }
 
 #[test]
-fn every_client_hears_that_the_server_is_gone_and_that_it_is_back() {
+fn every_client_is_told_that_the_server_is_gone_and_back() {
     let sandbox = Sandbox::new();
     let server = sandbox.server_to_restart();
     let (address, data) = (server.address(), server.data().to_owned());

@@ -3,7 +3,7 @@
 use integration::Sandbox;
 
 #[test]
-fn commands_beside_a_listening_process_are_carried_out_by_it() {
+fn a_running_process_executes_the_commands_of_others() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());

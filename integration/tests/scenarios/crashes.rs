@@ -77,7 +77,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
     let server = sandbox.server();
     let (a, b) = acquaint(&sandbox, server.address());
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
-    // Each life of the recipient begins with what the life before has not confirmed on disk.
+    // Each process of the recipient begins with the messages that the previous one has not confirmed on disk.
     let mut shown: Vec<Value> = Vec::new();
     for round in 0..4_u64 {
         let (before, after) = (round * 20, round * 20 + 20);
@@ -111,7 +111,7 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
 #[derive(Default)]
 struct Said {
     queued: BTreeMap<u64, String>,
-    /// The numbers shown in each life.
+    /// The numbers that each process has shown.
     shown: Vec<Vec<u64>>,
 }
 

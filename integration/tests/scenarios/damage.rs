@@ -46,7 +46,7 @@ fn a_peer_that_lost_pins_does_not_start_until_the_keys_are_trusted_again() {
 }
 
 #[test]
-fn a_lost_pin_does_not_let_another_key_pass_for_the_known_one() {
+fn a_lost_pin_does_not_let_another_key_replace_the_known_one() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, _) = acquainted(&sandbox, &server);
@@ -59,7 +59,7 @@ fn a_lost_pin_does_not_let_another_key_pass_for_the_known_one() {
 }
 
 #[test]
-fn a_peer_whose_store_is_gone_or_damaged_says_so_and_begins_anew_only_when_told() {
+fn a_peer_whose_store_is_missing_or_damaged_starts_anew_only_on_request() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = acquainted(&sandbox, &server);
@@ -82,7 +82,7 @@ fn a_peer_whose_store_is_gone_or_damaged_says_so_and_begins_anew_only_when_told(
 }
 
 #[test]
-fn the_server_keeps_its_files_to_its_owner_also_those_of_older_versions() {
+fn the_files_of_the_server_are_private_also_those_of_older_versions() {
     let sandbox = Sandbox::new();
     let server = sandbox.server_to_restart();
     let (a, _) = acquainted(&sandbox, &server);

@@ -26,7 +26,7 @@ impl Drop for Ended {
 }
 
 #[test]
-fn nobody_has_to_read_what_the_server_prints() {
+fn the_server_continues_when_nobody_reads_its_output() {
     let sandbox = Sandbox::new();
     sandbox.put_site(&[("index.html", "here")]);
     let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
@@ -65,7 +65,7 @@ fn nobody_has_to_read_what_the_server_prints() {
 }
 
 #[test]
-fn requests_that_are_here_when_the_server_ends_are_answered() {
+fn requests_that_have_arrived_when_the_server_ends_are_answered() {
     let sandbox = Sandbox::new();
     sandbox.put_site(&[("index.html", "here")]);
     let server = sandbox.site_server(&["--quiet"]);

@@ -140,7 +140,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[test]
-fn a_file_that_is_there_is_not_overwritten() {
+fn an_existing_file_is_not_overwritten() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());

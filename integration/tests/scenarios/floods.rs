@@ -8,7 +8,7 @@ use integration::{Character, PATIENCE, RawConnection, Sandbox, Server};
 use wire::frame;
 use wire::protocol::{Envelope, ErrorCode, Kind, Outcome, Refusal, Side, ToPeer, ToServer};
 
-/// How much slower an honest pair may be beside a flood, at its 99th percentile, and what a busy machine adds.
+/// How much slower an honest pair may be during a flood at the 99th percentile, and what a busy machine adds.
 const SLOWDOWN_MAX: u32 = 3;
 const NOISE: Duration = Duration::from_millis(30);
 
@@ -38,7 +38,7 @@ impl Pair {
         Self { ends, taken: [0; 2] }
     }
 
-    /// The time of a message and its answer.
+    /// The time for a message and its answer.
     fn exchange(&mut self) -> Duration {
         let start = Instant::now();
         for from in [0, 1] {
@@ -51,7 +51,7 @@ impl Pair {
         start.elapsed()
     }
 
-    /// The median and the 99th percentile over a time.
+    /// The median and the 99th percentile over a period.
     fn percentiles(&mut self, time: Duration) -> (Duration, Duration) {
         let start = Instant::now();
         let mut times = Vec::new();
@@ -63,7 +63,7 @@ impl Pair {
     }
 }
 
-/// Measures an honest pair before and during `flood`, which goes on until it is told to stop.
+/// Measures an honest pair before and during `flood`, which runs until it is told to stop.
 fn beside(name: &str, address: SocketAddr, flood: impl FnOnce(&AtomicBool) + Send) {
     let mut pair = Pair::join(address);
     let (median, slow) = pair.percentiles(Duration::from_secs(2));
@@ -113,7 +113,7 @@ fn a_flood_of_mail_costs_an_honest_pair_little_and_the_disk_a_share() {
         });
     });
     let bytes = bytes_in(server.data());
-    // The file of the store has pages that are free or kept for the last transaction.
+    // The file of the store also has free pages and pages of the last transaction.
     assert!(bytes < 4 * (32 << 20), "{bytes} bytes on disk");
     server.stop();
 }
@@ -145,7 +145,7 @@ fn a_flood_of_relayed_messages_costs_an_honest_pair_little() {
 }
 
 #[test]
-fn made_up_names_use_up_the_places_of_their_sender_also_after_a_restart() {
+fn invented_names_use_up_the_quota_of_their_sender_also_after_a_restart() {
     let sandbox = Sandbox::new();
     let server = server(&sandbox, &["--waiting-names", "1000", "--waiting-names-per-sender", "100"]);
     let mut flooder = RawConnection::join(server.address(), &Character::new("flooder"));
@@ -186,7 +186,7 @@ fn name(text: &str) -> wire::PeerName {
 }
 
 #[test]
-fn mail_that_nobody_takes_expires_and_its_sender_is_told() {
+fn unacknowledged_mail_expires_and_its_sender_is_told() {
     let sandbox = Sandbox::new();
     let server = server(&sandbox, &["--mail-lifetime", "1s"]);
     let (present, absent) = (Character::new("present"), Character::new("absent"));
@@ -206,7 +206,7 @@ fn mail_that_nobody_takes_expires_and_its_sender_is_told() {
         }
     }
     drop(away);
-    // Two envelopes that were read one after the other may be two parcels.
+    // Envelopes that were read separately may be separate parcels.
     let expired = |connection: &mut RawConnection| {
         let mut numbers = Vec::new();
         while numbers.len() < 2 {
@@ -224,7 +224,7 @@ fn mail_that_nobody_takes_expires_and_its_sender_is_told() {
 }
 
 #[test]
-fn peers_that_do_not_read_or_acknowledge_are_left_in_time() {
+fn peers_that_do_not_read_or_acknowledge_are_disconnected_in_time() {
     let sandbox = Sandbox::new();
     let server = server(&sandbox, &["--taken-timeout", "1s", "--read-timeout", "2s"]);
     let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
@@ -234,11 +234,11 @@ fn peers_that_do_not_read_or_acknowledge_are_left_in_time() {
     let start = Instant::now();
     takes_nothing.expect_error(ErrorCode::TimedOut);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    // It was relayed, came back and was stored, so the next connection gets it.
+    // It was relayed, handed back and stored, so the next connection gets it.
     let mut next = RawConnection::join(server.address(), &hog);
     assert!(matches!(next.next_message(), ToPeer::Envelope(_)));
     next.say(&ToServer::Taken { count: 1 });
-    // Whoever reads nothing: answers to questions fill all buffers in between.
+    // A peer that reads nothing: answers to its requests fill all buffers in between.
     let mut reads_nothing = RawConnection::join(server.address(), &Character::new("reads-nothing"));
     for n in 0..300 {
         next.say(&ToServer::Lookup { name: name(&format!("friend-{n}")) });
@@ -254,13 +254,13 @@ fn peers_that_do_not_read_or_acknowledge_are_left_in_time() {
 }
 
 #[test]
-fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
+fn waiting_ends_of_transfers_use_up_the_quota_of_their_member_only() {
     let sandbox = Sandbox::new();
     let server = server(&sandbox, &["--transfers-per-peer", "8"]);
     let flooder = RawConnection::join(server.address(), &Character::new("flooder"));
     let honest = RawConnection::join(server.address(), &Character::new("honest"));
     let mut lonely: Vec<_> = (0..8).map(|n| flooder.splice("flooder", [n; 16], Side::Sender)).collect();
-    // Connections are served by threads of their own, so one more may have its place before one of these.
+    // Each connection has its own thread, so a later one may be registered before one of these.
     let mut refused = loop {
         let transfer = [100 + u8::try_from(lonely.len()).expect("there are few"); 16];
         let end = flooder.splice("flooder", transfer, Side::Sender);
@@ -274,7 +274,7 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
     let meet = |member: &RawConnection, name: &str, transfer| {
         [Side::Sender, Side::Receiver].map(|side| {
             let mut end = member.splice(name, transfer, side);
-            // The first hears nothing until the second is there.
+            // The first end gets no answer until the second has connected.
             if side == Side::Receiver {
                 assert_eq!(end.next_message(), ToPeer::Spliced);
             }
@@ -285,7 +285,7 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
     drop(lonely);
     let start = Instant::now();
     for attempt in 0_u128.. {
-        // A transfer of its own each time: an end of the attempt before may still be there.
+        // Each attempt is a new transfer, because an end of the previous one may still be registered.
         let transfer = (u128::MAX - attempt).to_le_bytes();
         let mut end = flooder.splice("flooder", transfer, Side::Sender);
         let mut other = flooder.splice("flooder", transfer, Side::Receiver);
@@ -296,7 +296,7 @@ fn lonely_ends_of_transfers_use_up_the_places_of_their_member_only() {
         assert!(start.elapsed() < Duration::from_secs(5), "closed ends do not wait for 30 seconds");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // Nobody who has not joined.
+    // Only members may use transfers.
     let mut stranger = RawConnection::open(server.address());
     let member = name("honest");
     stranger.say(&ToServer::Splice { transfer: [102; 16], side: Side::Sender, member, token: [0; 32] });

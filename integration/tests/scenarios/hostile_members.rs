@@ -57,7 +57,7 @@ fn round_trip(a: &Peer) -> Duration {
 }
 
 #[test]
-fn a_member_who_complains_about_everything_is_sent_little() {
+fn a_member_who_complains_about_everything_gets_few_envelopes() {
     const MESSAGES: usize = 100;
     const FOR: Duration = Duration::from_secs(8);
     let sandbox = Sandbox::new();
@@ -89,7 +89,8 @@ fn a_member_who_complains_about_everything_is_sent_little() {
     }
     println!("{complaints} complaints in {FOR:?} led to {envelopes} envelopes");
     assert!(complaints > 2, "complaints are answered, but more and more slowly");
-    // At first everything is sent, and after the first complaint once more. From then on it is one message at a time.
+    // At first everything is sent, and once more after the first complaint. From then on only one message at a time is
+    // sent.
     let expected = 2 * (MESSAGES as u64 + 1) + 2 * complaints + 10;
     assert!(envelopes <= expected, "{envelopes} envelopes, {complaints} complaints");
     assert!(complaints < 60, "{complaints} complaints");
@@ -114,7 +115,7 @@ fn a_receipt_counts_only_with_the_right_running_hash() {
         let Ok(ToPeer::Envelope(envelope)) = ToPeer::decode(&body) else { continue };
         match envelope.kind {
             Kind::Opening => conversation = Opening::peek(envelope.sealed).map(|(id, _)| id),
-            // The running hash can be computed from what is on the wire; a receipt is sealed all the same.
+            // The running hash can be computed from what is on the wire, but a receipt must be sealed.
             Kind::Message => hash = conversation.map(|id| Digest::of(&[&id.0, envelope.sealed].concat())),
             _ => {}
         }
@@ -134,7 +135,7 @@ fn a_receipt_counts_only_with_the_right_running_hash() {
 }
 
 #[test]
-fn a_stranger_who_opens_a_thousand_conversations_holds_up_nobody() {
+fn a_stranger_who_opens_a_thousand_conversations_delays_nobody() {
     const OPENINGS: usize = 1_000;
     let sandbox = Sandbox::new();
     let server = sandbox.server();
@@ -172,7 +173,7 @@ fn a_stranger_who_opens_a_thousand_conversations_holds_up_nobody() {
 }
 
 #[test]
-fn a_blocked_peer_is_not_heard_and_its_mail_waits_with_it() {
+fn a_blocked_peer_is_ignored_and_its_mail_stays_with_it() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
@@ -184,7 +185,7 @@ fn a_blocked_peer_is_not_heard_and_its_mail_waits_with_it() {
     let mut sending = a.start(&["send", "B", "-", "--wait", "60"]);
     sending.type_line("while blocked");
     sending.event("relayed", |_| true);
-    // The third one comes after the second, so the second was not passed over.
+    // The third one comes after the second, so the second was not skipped.
     let c = sandbox.peer("C", server.address());
     c.run(&["send", "B", "of somebody else", "--wait", "60"]).expect(0);
     let seen = listening.events("message", 2);

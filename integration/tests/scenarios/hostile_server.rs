@@ -1,5 +1,5 @@
-//! A server that lies for a while: no message is lost, doubled, altered or out of order, no process ends, and soon after the lies
-//! have ended, everything has arrived without help from a user.
+//! A server that lies for a while: no message is lost, doubled, altered or out of order, and no process ends. Soon
+//! after the lies have ended, everything has arrived without help from a user.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ fn recovers(lie: Lie, from_the_start: bool, within: Duration) {
     let lines = ["one", "two", "three", "four", "five", "six"];
     lines.iter().for_each(|line| sending.type_line(line));
     sending.end_input();
-    // Where messages arrive in spite of the lie, or nothing passes any more, there may be one occasion only.
+    // If messages arrive in spite of the lie, or nothing passes any more, there may be only one occasion to lie.
     liar.wait_for(if matches!(lie, Lie::Hangs | Lie::WithholdsOutcomes) { 1 } else { TIMES });
 
     liar.tells(Lie::None);
@@ -56,32 +56,32 @@ fn recovers(lie: Lie, from_the_start: bool, within: Duration) {
 }
 
 #[test]
-fn contents_that_are_altered_arrive_whole_in_the_end() {
+fn altered_envelopes_arrive_unaltered_in_the_end() {
     recovers(Lie::Alters, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn contents_that_are_dropped_are_sent_again() {
+fn dropped_envelopes_are_sent_again() {
     recovers(Lie::Drops, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn contents_that_are_replayed_count_once() {
+fn replayed_envelopes_count_once() {
     recovers(Lie::Replays, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn what_was_never_stored_is_asked_about() {
+fn mail_that_was_falsely_reported_as_stored_is_sent_again() {
     recovers(Lie::ClaimsStored, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn refusals_are_not_believed_for_ever() {
+fn false_refusals_are_retried() {
     recovers(Lie::Refuses, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn outcomes_that_are_withheld_hold_nothing_up() {
+fn withheld_outcomes_do_not_stop_messages() {
     recovers(Lie::WithholdsOutcomes, false, ARRIVES_WITHIN);
 }
 
@@ -91,26 +91,26 @@ fn a_lookup_without_an_answer_is_repeated() {
 }
 
 #[test]
-fn a_card_of_somebody_else_is_passed_over() {
+fn a_card_of_somebody_else_is_ignored() {
     recovers(Lie::ShowsOtherCards, true, ARRIVES_WITHIN);
 }
 
 #[test]
-fn garbage_costs_the_connection_and_not_the_process() {
+fn garbage_ends_the_connection_and_not_the_process() {
     recovers(Lie::SendsGarbage, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn damaged_frames_cost_the_connection_and_not_the_process() {
+fn damaged_frames_end_the_connection_and_not_the_process() {
     recovers(Lie::DamagesFrames, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn connections_that_end_at_once_are_made_again() {
+fn connections_that_end_at_once_are_retried() {
     recovers(Lie::Disconnects, false, ARRIVES_WITHIN);
 }
 
 #[test]
-fn a_connection_that_hangs_is_given_up() {
+fn a_connection_that_hangs_is_replaced() {
     recovers(Lie::Hangs, false, HANG_ENDS_WITHIN);
 }

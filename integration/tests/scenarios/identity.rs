@@ -1,11 +1,11 @@
-//! Identities: one identity in two places, contact cards from files, keys that change.
+//! Identities: one identity on two connections, contact cards from files, and keys that change.
 
 use std::time::{Duration, Instant};
 
 use integration::Sandbox;
 
 #[test]
-fn the_newest_of_two_places_with_one_identity_takes_over() {
+fn the_newest_connection_of_an_identity_takes_over() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.peer("A", server.address());
@@ -29,7 +29,7 @@ fn the_newest_of_two_places_with_one_identity_takes_over() {
 }
 
 #[test]
-fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
+fn an_imported_card_lets_a_peer_write_to_somebody_who_has_never_joined() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.peer("A", server.address());
@@ -54,7 +54,7 @@ fn a_card_by_file_lets_one_write_to_somebody_who_has_never_joined() {
 }
 
 #[test]
-fn a_damaged_or_foreign_card_is_not_taken_in() {
+fn a_damaged_or_foreign_card_is_not_imported() {
     let sandbox = Sandbox::new();
     let a = sandbox.peer("A", sandbox.nobodys_address());
     let b = sandbox.peer("B", sandbox.nobodys_address());
@@ -142,7 +142,7 @@ fn peers_that_stay_up_write_to_each_other_after_all_their_keys_were_renewed_and_
 }
 
 #[test]
-fn times_of_keys_that_do_not_fit_together_are_a_usage_error() {
+fn inconsistent_times_of_keys_are_a_usage_error() {
     let sandbox = Sandbox::new();
     let a = sandbox.peer("A", sandbox.nobodys_address());
     for (arguments, why) in

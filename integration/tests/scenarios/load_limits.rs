@@ -1,5 +1,5 @@
-//! What happens at the limits: too many connections, no descriptors, clients that take their time, many files, and an end
-//! in the middle of answers.
+//! The limits of the server: too many connections, no descriptors, slow clients, many files, and a shutdown during
+//! responses.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use rustix::process::{Resource, Signal};
 const SOON: Duration = Duration::from_secs(20);
 /// The pause between two bytes of a client that sends slowly.
 const DRIP: Duration = Duration::from_millis(100);
-/// How much a slow reader takes at a time, and its pause between two reads, which is longer than a session waits.
+/// How much a slow reader reads at a time, and its pause between two reads, which is longer than a session waits.
 const SLOW_PART_BYTES: usize = 64 << 10;
 const SLOW_PAUSE: Duration = Duration::from_millis(200);
 const SLOW_CLIENTS: usize = 300;
@@ -78,7 +78,7 @@ fn wait_for_room(address: SocketAddr) {
 }
 
 #[test]
-fn connections_over_the_limit_are_turned_away_until_there_is_room() {
+fn connections_over_the_limit_are_refused_until_there_is_room() {
     let sandbox = sandbox();
     let (server, admin) = server_with_admin(&sandbox, &["--sessions-max=4", "--connections-per-address=4"]);
     let mut kept: Vec<_> = (0..4).map(|_| served(server.address())).collect();
@@ -99,7 +99,7 @@ fn connections_over_the_limit_are_turned_away_until_there_is_room() {
 }
 
 #[test]
-fn one_address_does_not_take_all_places() {
+fn one_address_does_not_get_all_connections() {
     let sandbox = sandbox();
     let server = sandbox.site_server(&["--sessions-max=100", "--connections-per-address=3"]);
     let mut kept: Vec<_> = (0..3).map(|_| served(server.address())).collect();
@@ -141,7 +141,7 @@ fn a_crowd_of_silent_connections_leaves_descriptors_for_others_and_for_files() {
 }
 
 #[test]
-fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
+fn a_server_without_descriptors_serves_existing_connections_and_recovers() {
     let sandbox = sandbox();
     // The server reads a file twice if it was written a moment ago, and would have no descriptor the second time.
     let page = std::fs::metadata(sandbox.path("site").join("index.html")).expect("it is there");
@@ -173,7 +173,7 @@ fn a_server_without_descriptors_serves_those_who_are_there_and_recovers() {
 }
 
 #[test]
-fn a_head_that_is_not_whole_in_time_is_refused_however_it_drips() {
+fn a_head_that_is_incomplete_after_its_timeout_is_refused_however_slowly_it_comes() {
     let sandbox = sandbox();
     let (server, admin) = server_with_admin(&sandbox, &["--head-timeout=1s"]);
     let start = Instant::now();
@@ -216,7 +216,7 @@ fn a_connection_without_a_request_ends_in_time() {
 }
 
 #[test]
-fn a_client_that_takes_something_is_not_cut_off() {
+fn a_client_that_reads_slowly_is_not_disconnected() {
     let sandbox = sandbox();
     put_big(&sandbox);
     let (server, admin) = server_with_admin(&sandbox, &["--write-timeout=1s"]);
@@ -236,7 +236,7 @@ fn a_client_that_takes_something_is_not_cut_off() {
 }
 
 #[test]
-fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
+fn readers_that_pause_use_no_thread_and_get_everything() {
     let sandbox = sandbox();
     put_big(&sandbox);
     // A cached file that is larger than the socket buffers.
@@ -271,7 +271,7 @@ fn readers_that_pause_take_no_thread_and_get_all_in_the_end() {
 }
 
 #[test]
-fn slow_clients_do_not_keep_others_waiting() {
+fn slow_clients_do_not_delay_others() {
     let sandbox = sandbox();
     let server = sandbox.site_server(&["--quiet"]);
     let mut slow: Vec<_> = (0..SLOW_CLIENTS).map(|_| HttpConnection::open(server.address())).collect();
@@ -293,7 +293,7 @@ fn slow_clients_do_not_keep_others_waiting() {
 }
 
 #[test]
-fn each_of_ten_thousand_files_in_any_order_is_itself() {
+fn ten_thousand_files_in_any_order_are_never_confused() {
     let sandbox = sandbox();
     let content = |number: u32| format!("{number}-{}\n", "x".repeat(number as usize % 300));
     for number in 0..FILES {
@@ -307,7 +307,8 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
             scope.spawn(move || {
                 let mut connection = HttpConnection::open(address);
                 for step in 0..FILES {
-                    // The step is coprime to the number of files, so each file comes once. Half of them go the other way.
+                    // The step is coprime to the number of files, so each file is requested once. Half of the clients
+                    // go in the other direction.
                     let position = if half == 0 { step } else { FILES - 1 - step };
                     let number = (first + position * 7919) % FILES;
                     let answer = connection.get(&format!("/many/{number}.txt"), &[]);
@@ -323,7 +324,7 @@ fn each_of_ten_thousand_files_in_any_order_is_itself() {
 }
 
 #[test]
-fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
+fn existing_and_missing_files_are_requested_from_file_server_once() {
     let sandbox = sandbox();
     put_big(&sandbox);
     let (server, admin) = server_with_admin(&sandbox, &[]);
@@ -336,14 +337,14 @@ fn what_is_there_or_is_missing_is_asked_for_once_by_a_connection() {
         for (path, status) in paths {
             assert_eq!(connection.get(path, &conditional[..usize::from(status == 304)]).status, status);
         }
-        // The second scrape of the metrics waits as well.
+        // The second scrape of the metrics has to wait too.
         (metric(admin, "switchboard_http_waited_total") == before + 1).then_some(())
     });
     server.stop();
 }
 
 #[test]
-fn an_end_in_order_lets_answers_come_to_theirs() {
+fn a_shutdown_completes_responses_in_progress() {
     let sandbox = sandbox();
     put_big(&sandbox);
     let server = sandbox.site_server(&[]);
@@ -382,7 +383,7 @@ fn slowhttptest(address: SocketAddr, mode: &[&str], folder: &Path) -> Process {
 }
 
 #[test]
-fn slowhttptest_does_not_keep_others_waiting() {
+fn slowhttptest_does_not_delay_others() {
     if Command::new("slowhttptest").arg("-h").output().is_err() {
         eprintln!("skipped: slowhttptest is not installed");
         return;

@@ -19,7 +19,7 @@ fn refused(data: &Path, listen: &str) -> Finished {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_usage_errors() {
+fn nonsensical_arguments_are_usage_errors() {
     for (name, arguments) in [
         ("server", &["--listen", "nowhere"][..]),
         ("server", &["--lisen", "127.0.0.1:0"]),
@@ -58,7 +58,7 @@ fn without_a_server_commands_say_so_and_exit_with_2() {
 }
 
 #[test]
-fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
+fn broken_entries_in_keyword_txt_are_reported_and_the_others_found() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.peer("A", server.address());
@@ -110,7 +110,7 @@ fn broken_entries_in_keyword_txt_are_named_and_the_good_ones_found() {
 }
 
 #[test]
-fn a_file_that_nobody_has_is_not_got() {
+fn a_file_that_nobody_has_is_not_fetched() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.peer("A", server.address());
@@ -122,7 +122,7 @@ fn a_file_that_nobody_has_is_not_got() {
 }
 
 #[test]
-fn directories_that_are_none_are_named() {
+fn paths_that_are_not_directories_are_reported() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("file");
     std::fs::write(&file, "not a directory").expect("the sandbox can be written");
@@ -145,7 +145,7 @@ fn directories_that_are_none_are_named() {
 }
 
 #[test]
-fn a_damaged_identity_is_named_and_left_alone() {
+fn a_damaged_identity_is_reported_and_unchanged() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.peer("A", server.address());

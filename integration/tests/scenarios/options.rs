@@ -35,7 +35,7 @@ fn with_rekey_1_every_message_has_a_conversation_of_its_own() {
 }
 
 #[test]
-fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_terminal_obeys() {
+fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_no_control_characters() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
@@ -61,7 +61,7 @@ fn the_trace_for_people_shows_the_same_hashes_at_both_ends_and_nothing_that_a_te
 }
 
 #[test]
-fn a_sender_restored_from_an_older_copy_gives_no_number_twice_in_silence() {
+fn a_sender_restored_from_an_older_copy_reports_repeated_numbers() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));

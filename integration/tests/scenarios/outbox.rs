@@ -8,7 +8,7 @@ fn texts(events: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_named_with_near_ones_and_does_not_make_the_end_fail() {
+fn a_name_that_nobody_has_is_reported_with_similar_names_and_the_prompt_ends_with_0() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("Ann", server.address()), sandbox.peer("Robert", server.address()));
@@ -48,7 +48,7 @@ fn messages_behind_cancelled_ones_arrive() {
     let received = b.run(&["listen", "--count", "4", "--timeout", "60"]).expect(0);
     assert_eq!(texts(&received.events("message")), ["line 2", "line 4", "line 5", "line 7"]);
     let sent = sending.finish().expect(0);
-    // The recipient does not take a cancelled number for a message that the server holds back.
+    // The recipient must not think that the server holds back the cancelled message.
     assert_eq!([received.events("refused"), sent.events("refused")], [const { Vec::<Value>::new() }; 2]);
     assert_eq!(a.run(&["outbox"]).expect(0).answers("outbox").len(), 0);
 }

@@ -59,7 +59,7 @@ fn a_passphrase_encrypts_keys_and_messages_that_were_plain_before_and_is_needed_
     let empty = write(&sandbox, "empty", "\n");
     refused(&a, &["--passphrase-file", &empty, "history"], &["no passphrase"]);
 
-    // It goes on as the same peer: numbers, outbox and key are what they were.
+    // It continues as the same peer: numbers, outbox and key are unchanged.
     let sent = a.run(&["--passphrase-file", &right, "send", "B", "again", "--wait", "60"]).expect(0);
     assert_eq!(sent.events("joined")[0]["fingerprint"], fingerprint);
     assert_eq!(sent.events("delivered")[0]["number"], 2);

@@ -65,7 +65,7 @@ fn a_peer_of_a_server_on_loopback_listens_on_loopback_only() {
 }
 
 #[test]
-fn fetches_that_fail_on_this_machine_leave_the_holder_free() {
+fn fetches_that_fail_locally_do_not_use_up_the_holders_limit() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let holder = sandbox.ready_peer("A", server.address());
@@ -86,7 +86,7 @@ fn fetches_that_fail_on_this_machine_leave_the_holder_free() {
 }
 
 #[test]
-fn the_reason_of_a_server_that_is_busy_is_told() {
+fn the_reason_of_a_busy_server_is_shown() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     std::thread::spawn(move || {
@@ -133,7 +133,7 @@ fn limit_file_bytes(process: &Process, limit: Option<u64>) {
 }
 
 #[test]
-fn a_peer_whose_disk_is_full_goes_on_when_there_is_room() {
+fn a_peer_whose_disk_was_full_continues_when_there_is_room() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
@@ -191,7 +191,7 @@ fn lines_of_a_piped_prompt_are_queued_at_once_while_the_server_is_away() {
     prompt.events("queued", 20);
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
     prompt.end_input();
-    // What becomes of the messages comes as events, and the end of the input waits for all of it.
+    // The outcomes of the messages come as events, and the end of the input waits for all of them.
     let _server = Server::start_at(&data, &address.to_string());
     let ended = prompt.finish().expect(0);
     assert_eq!(ended.events("stored").len(), 20);

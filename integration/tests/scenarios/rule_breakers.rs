@@ -76,7 +76,7 @@ fn bad_frames_get_an_error_before_and_after_joining() {
 }
 
 #[test]
-fn broken_off_frames_and_strange_first_bytes_harm_nobody() {
+fn incomplete_frames_and_unknown_first_bytes_harm_nobody() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let mut witness = Witness::of(&server);
@@ -166,7 +166,7 @@ fn envelope<'a>(from: &'a str, to: &'a str) -> ToServer<'a> {
 }
 
 #[test]
-fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
+fn misplaced_messages_and_forged_senders_end_the_connection() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let mut witness = Witness::of(&server);
@@ -201,7 +201,7 @@ fn what_is_out_of_place_or_in_anothers_name_ends_the_connection() {
     // Each end of a transfer can be claimed only once.
     let mut first = witness.connection.splice("witness", [2; 16], Side::Receiver);
     let mut second = witness.connection.splice("witness", [2; 16], Side::Receiver);
-    // Whichever comes second is refused.
+    // The second one is refused.
     let told = std::thread::scope(|scope| {
         let (sender, told) = std::sync::mpsc::channel();
         for connection in [&mut first, &mut second] {

@@ -19,7 +19,7 @@ fn send(from: &Peer, to: &Peer, count: u64) {
 }
 
 #[test]
-fn messages_that_a_killed_client_was_sent_and_has_not_written_are_shown_by_the_next() {
+fn messages_that_a_killed_client_has_not_written_are_shown_by_the_next() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
@@ -35,7 +35,7 @@ fn messages_that_a_killed_client_was_sent_and_has_not_written_are_shown_by_the_n
 }
 
 #[test]
-fn a_client_that_stands_still_misses_nothing_and_delays_nobody() {
+fn a_stopped_client_misses_nothing_and_delays_nobody() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));

@@ -37,7 +37,7 @@ fn method(server: &Server, method: &str, path: &str, fields: &[&str]) -> Answer 
 }
 
 #[test]
-fn a_list_shows_every_name_as_a_name_and_its_link_leads_there() {
+fn a_listing_escapes_every_name_and_its_links_work() {
     let sandbox = Sandbox::new();
     for (index, name) in NASTY.iter().enumerate() {
         sandbox.put_site(&[(&format!("files/{name}"), &format!("file {index}"))]);
@@ -88,7 +88,7 @@ fn a_list_shows_every_name_as_a_name_and_its_link_leads_there() {
 }
 
 #[test]
-fn without_being_told_nothing_is_listed_or_hidden_or_guessed() {
+fn by_default_nothing_is_listed_and_no_hidden_file_is_served() {
     let sandbox = sandbox(&[
         ("index.html", "index"),
         ("files/a.txt", "a"),
@@ -112,7 +112,7 @@ fn without_being_told_nothing_is_listed_or_hidden_or_guessed() {
 }
 
 #[test]
-fn what_is_not_there_has_the_page_of_the_site() {
+fn missing_paths_get_the_404_page_of_the_site() {
     let sandbox = sandbox(&[("404.html", "<p>Nothing here"), ("a.txt", "a")]);
     let server = sandbox.site_server(&[]);
     for path in ["/none", "/none/", "/a.txt/b", "/.hidden"] {
@@ -127,7 +127,7 @@ fn what_is_not_there_has_the_page_of_the_site() {
 }
 
 #[test]
-fn an_application_of_one_page_gets_its_page_for_routes_and_not_for_files() {
+fn a_single_page_application_gets_its_page_for_routes_and_not_for_files() {
     let sandbox = sandbox(&[("index.html", "application"), ("app.js", "js"), ("docs/index.html", "docs")]);
     let server = sandbox.site_server(&["--spa"]);
     for (path, expected) in
@@ -148,7 +148,7 @@ fn an_application_of_one_page_gets_its_page_for_routes_and_not_for_files() {
 }
 
 #[test]
-fn clean_addresses_lead_to_their_pages() {
+fn clean_urls_lead_to_their_pages() {
     let sandbox = sandbox(&[
         ("about.html", "about"),
         ("blog.html", "list of posts"),
@@ -173,7 +173,7 @@ fn clean_addresses_lead_to_their_pages() {
 }
 
 #[test]
-fn fields_are_added_where_their_pattern_fits() {
+fn header_fields_are_added_where_their_pattern_matches() {
     let sandbox =
         sandbox(&[("index.html", "i"), ("a.pdf", "p"), ("assets/a.js", "j"), ("assets/deep/b.js", "j")]);
     let server = sandbox.site_server(&[
@@ -200,7 +200,7 @@ fn fields_are_added_where_their_pattern_fits() {
 }
 
 #[test]
-fn only_the_origins_that_may_read_the_site_are_told_so() {
+fn only_allowed_origins_get_cors_fields() {
     let sandbox = sandbox(&[("data.json", "{}")]);
     let server = sandbox.site_server(&["--cors", "https://app.example", "--cors", "http://localhost:5173"]);
     let allowed = |origin: &str| {
@@ -261,7 +261,7 @@ fn redirections_are_followed_by_our_client_to_the_end() {
 }
 
 #[test]
-fn each_host_of_the_file_has_its_own_site() {
+fn each_host_in_the_configuration_has_its_own_site() {
     let sandbox = sandbox(&[("index.html", "default")]);
     for (folder, page) in [("docs", "documents"), ("shop", "things")] {
         std::fs::create_dir(sandbox.path(folder)).expect("the sandbox can be written");
@@ -293,7 +293,7 @@ fn each_host_of_the_file_has_its_own_site() {
 }
 
 #[test]
-fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
+fn compressible_files_are_compressed_after_a_while_and_unpack_to_the_same() {
     let script: String = (0..2000).map(|line| format!("const name{line} = 'value';\n")).collect();
     // Too small to be worth compressing.
     let tiny = "tiny ".repeat(40);
@@ -339,7 +339,7 @@ fn what_compresses_well_is_compressed_after_a_while_and_unpacks_to_the_same() {
 }
 
 #[test]
-fn files_that_lie_compressed_beside_the_original_are_sent_at_once() {
+fn precompressed_files_are_sent_at_once() {
     // Different from what the server would make, so that the test can tell where it comes from.
     let sandbox = sandbox(&[("a.css", "the plain file"), ("a.css.br", "by br"), ("a.css.gz", "by gzip")]);
     let server = sandbox.site_server(&["--compression=off"]);
@@ -356,7 +356,7 @@ fn files_that_lie_compressed_beside_the_original_are_sent_at_once() {
 }
 
 #[test]
-fn our_client_gets_ranges_and_goes_on_where_it_was_cut_off() {
+fn our_client_gets_ranges_and_resumes_interrupted_downloads() {
     let sandbox = sandbox(&[("letters.txt", &"abcdefghijklmnopqrstuvwxyz".repeat(100))]);
     let big: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     std::fs::write(sandbox.path("site").join("big.bin"), &big).expect("the sandbox can be written");

@@ -1,5 +1,4 @@
-//! Where the server listens: Unix sockets, several addresses at once, what systemd has opened, and the door for questions
-//! about the server itself.
+//! Where the server listens: Unix sockets, several addresses at once, sockets of systemd, and the admin address.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -46,7 +45,7 @@ fn stop(server: Process) {
 }
 
 #[test]
-fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
+fn a_unix_socket_has_its_mode_and_is_removed_with_its_server() {
     let sandbox = sandbox();
     let socket = sandbox.path("web.socket");
     for (suffix, mode) in [("", 0o660), (",mode=0666", 0o666), (",mode=0600", 0o600)] {
@@ -62,7 +61,7 @@ fn a_unix_socket_has_its_mode_and_goes_with_its_server() {
 }
 
 #[test]
-fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+fn a_leftover_socket_is_replaced_and_one_in_use_is_not() {
     let sandbox = sandbox();
     let socket = sandbox.path("web.socket");
     drop(UnixListener::bind(&socket).expect("the sandbox can be written"));
@@ -86,7 +85,7 @@ fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
 }
 
 #[test]
-fn what_is_no_socket_is_not_replaced() {
+fn a_file_that_is_not_a_socket_is_not_replaced() {
     let sandbox = sandbox();
     let file = sandbox.path("precious");
     std::fs::write(&file, "precious").expect("the sandbox can be written");
@@ -98,7 +97,7 @@ fn what_is_no_socket_is_not_replaced() {
 }
 
 #[test]
-fn a_server_listens_at_several_places_at_once() {
+fn a_server_listens_on_several_addresses() {
     let sandbox = sandbox();
     let socket = sandbox.path("web.socket");
     let unix = listen_unix(&socket);
@@ -138,7 +137,7 @@ fn activated(sandbox: &Sandbox, stdin: OwnedFd, pid: &str, arguments: &[&str]) -
 }
 
 #[test]
-fn sockets_of_systemd_are_taken_over() {
+fn sockets_of_systemd_are_used() {
     let sandbox = sandbox();
     let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -209,7 +208,7 @@ fn samples(page: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn the_door_for_questions_counts_what_is_served_and_serves_nothing_else() {
+fn the_admin_address_counts_what_is_served_and_serves_nothing_else() {
     let sandbox = sandbox();
     sandbox.put_site(&[("metrics.txt", "of the site")]);
     let server = server(&sandbox, "data", &["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);

@@ -42,7 +42,7 @@ fn metric(admin: SocketAddr, name: &str) -> u64 {
 }
 
 #[test]
-fn only_users_who_prove_who_they_are_see_the_site() {
+fn only_users_with_a_correct_password_see_the_site() {
     let sandbox = Sandbox::new();
     sandbox.put_site(&[("index.html", "for users"), ("old.txt", "old"), ("list/a.txt", "a")]);
     let users = sandbox.path("users");
@@ -93,7 +93,7 @@ fn only_users_who_prove_who_they_are_see_the_site() {
             assert_eq!(connection.get("/", &[&ada]).text(), "for users");
             assert_eq!(connection.get("/", &[]).status, 401, "a connection is nobody's");
             assert_eq!(connection.get("/", &[&bob]).text(), "for users");
-            // The second scrape of the metrics waits as well.
+            // The second scrape of the metrics has to wait too.
             (waited(admin) == before + 1).then_some(())
         });
         assert_eq!(connection.get("/moved", &[&ada]).status, 301);

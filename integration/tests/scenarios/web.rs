@@ -18,7 +18,7 @@ fn page(name: &str) -> String {
 }
 
 #[test]
-fn our_client_gets_pages_and_says_what_is_missing() {
+fn our_client_gets_pages_and_reports_missing_ones() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
 
