@@ -93,8 +93,14 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
         full_trace: false,
         key_times: switchboard::peer::home::KeyTimes::default(),
     };
-    let config =
-        Config { name: name.parse()?, server: server.to_owned(), options, passphrase: None, trusts: None };
+    let config = Config {
+        name: name.parse()?,
+        server: server.to_owned(),
+        options,
+        passphrase: None,
+        keeps_history: true,
+        trusts: None,
+    };
     Ok(Runner::start(Arc::new(home), lock, config)?)
 }
 

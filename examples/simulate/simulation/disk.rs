@@ -10,7 +10,7 @@ use switchboard::peer::records::{
     ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
     OutgoingRecord, Write,
 };
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 use wire::protocol::ServerId;
 use wire::{Fingerprint, PeerName};
 
@@ -185,8 +185,8 @@ impl Records for Disk {
         from: &PeerName,
         generation: u64,
         number: u64,
-    ) -> Result<Option<HistoryRecord>, Unreadable> {
-        Ok(self.content().history.get(&received(from, generation, number)).cloned())
+    ) -> Result<Option<MessageId>, Unreadable> {
+        Ok(self.content().history.get(&received(from, generation, number)).map(|record| record.id))
     }
 
     fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {

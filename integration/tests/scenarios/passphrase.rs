@@ -1,4 +1,4 @@
-//! A passphrase for the keys and the store.
+//! What can be read on the disk of a peer that has a passphrase or keeps no history.
 
 use std::path::{Path, PathBuf};
 
@@ -85,4 +85,36 @@ fn a_first_run_with_a_passphrase_keeps_nothing_readable_and_a_running_process_as
     listening.kill();
     refused(&a, &["history"], &["store.key", "--passphrase-file"]);
     assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn without_history_no_text_is_on_the_disk_after_the_run_and_nothing_comes_twice() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let in_store = |peer: &Peer| readable(&peer.private()).contains(&peer.private().join("store.redb"));
+    let listening = b.start(&["listen", "--count", "1"]);
+    a.run(&["send", "B", SECRET, "--wait", "60"]).expect(0);
+    listening.finish().expect(0);
+    assert!(in_store(&a) && in_store(&b), "both keep a history");
+
+    let listening = b.start(&["--no-history", "listen", "--count", "2"]);
+    listening.event("joined", |_| true);
+    let more = [format!("{SECRET} 2"), format!("{SECRET} 3")];
+    a.run_with_input(&["--no-history", "send", "B", "-", "--wait", "60"], &more).expect(0);
+    let numbers: Vec<_> =
+        listening.finish().expect(0).events("message").iter().map(|m| m["number"].clone()).collect();
+    assert_eq!(numbers, [2, 3]);
+    assert!(!in_store(&a) && !in_store(&b), "neither their own messages nor those of the run before");
+    assert_eq!(a.run(&["history"]).expect(0).answers("history").len(), 0);
+
+    // A message that waits stays, and numbers go on.
+    let queued = a.run(&["--no-history", "send", "C", SECRET]).expect(0);
+    assert_eq!(queued.events("queued")[0]["number"], 1);
+    assert!(in_store(&a));
+    let c = sandbox.peer("C", server.address());
+    let listening = c.start(&["--no-history", "listen", "--count", "2"]);
+    a.run(&["--no-history", "send", "C", "2", "--wait", "60"]).expect(0);
+    assert_eq!(listening.finish().expect(0).events("message")[0]["text"], SECRET);
+    assert!(!in_store(&a) && !in_store(&c));
 }

@@ -59,6 +59,11 @@ pub struct Arguments {
     /// both; from then on the passphrase is needed, and asked for on a terminal
     #[arg(long, value_name = "FILE", global = true)]
     pub passphrase_file: Option<PathBuf>,
+    /// Do not keep messages once they are shown or delivered, and remove those of earlier runs. Their numbers and ids are kept,
+    /// which the protocol needs, and so are messages that wait to be delivered or shown. The disk is cleaned when the program
+    /// ends, and after a crash at the next start with this option
+    #[arg(long, global = true)]
+    pub no_history: bool,
     /// Print a completion script for this shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,

@@ -102,6 +102,7 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
                     key_times,
                 },
                 passphrase: passphrase(arguments, &home, may_ask)?,
+                keeps_history: !arguments.no_history,
                 trusts: match &arguments.command {
                     Some(Sub::Trust { name, .. }) => Some(name.clone()),
                     _ => None,
@@ -163,10 +164,11 @@ fn serve(
 ) -> Result<Ending, String> {
     let command = arguments.command.take();
     let (wait, dir) = (arguments.wait, directory(&arguments).to_owned());
+    let keeps_history = !arguments.no_history;
     let session = Session::new(peer, Box::new(move || start(&arguments, times, false)), renderer)?;
     let command = match command {
         None if std::io::stdin().is_terminal() => {
-            let history = Home::open(&dir).and_then(|home| home.prompt_history());
+            let history = Home::open(&dir).and_then(|home| home.prompt_history(keeps_history));
             return interactive::run(session, history.map_err(|e| e.to_string())?);
         }
         None => {

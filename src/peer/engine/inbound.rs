@@ -202,7 +202,7 @@ impl Engine {
         let newest = self.contacts.of(from).generation;
         let generations = newest.saturating_sub(GENERATIONS_SEARCHED)..=newest;
         let mut known = |generation| self.local.records.received(from, generation, number);
-        if generations.clone().filter_map(&mut known).any(|record| record.id == id) {
+        if generations.clone().filter_map(&mut known).any(|known| known == id) {
             return true;
         }
         if known(newest).is_some() {

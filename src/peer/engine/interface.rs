@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 use wire::protocol::{ErrorCode, ServerId, TransferId};
 use wire::share::PublishedFile;
 use wire::signal::Route;
@@ -101,7 +101,7 @@ pub trait Records {
     /// [`Unreadable`]
     fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, Unreadable>;
 
-    /// A message that has been received.
+    /// The id of a message that has been received.
     ///
     /// # Errors
     /// [`Unreadable`]
@@ -110,7 +110,7 @@ pub trait Records {
         from: &PeerName,
         generation: u64,
         number: u64,
-    ) -> Result<Option<HistoryRecord>, Unreadable>;
+    ) -> Result<Option<MessageId>, Unreadable>;
 
     /// The first received message at or after this place in the order of arrival, and its place.
     ///

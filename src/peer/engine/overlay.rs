@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use wire::PeerName;
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 
 use super::interface::{Records, Unreadable};
 use crate::peer::records::{Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
@@ -79,18 +79,18 @@ impl Overlay {
         self.found(read)
     }
 
-    pub(super) fn received(
-        &mut self,
-        from: &PeerName,
-        generation: u64,
-        number: u64,
-    ) -> Option<HistoryRecord> {
-        let pending = self.received.get(&(from.folded(), generation, number)).map(|at| &self.writes[*at]);
-        if let Some(Write::History(record)) = pending {
-            return Some(record.clone());
+    pub(super) fn received(&mut self, from: &PeerName, generation: u64, number: u64) -> Option<MessageId> {
+        if let Some(record) = self.pending(from, generation, number) {
+            return Some(record.id);
         }
         let read = self.disk.received(from, generation, number);
         self.found(read)
+    }
+
+    /// A message that was received in this step.
+    fn pending(&self, from: &PeerName, generation: u64, number: u64) -> Option<&HistoryRecord> {
+        let at = self.received.get(&(from.folded(), generation, number))?;
+        if let Write::History(record) = &self.writes[*at] { Some(record) } else { None }
     }
 
     pub(super) fn arrived(&mut self, place: u64) -> Option<(u64, HistoryRecord)> {
@@ -99,9 +99,8 @@ impl Overlay {
         if let Some(found) = self.found(read) {
             return Some(found);
         }
-        let (place, (from, generation, number)) =
-            self.arrived.range(place..).next().map(|(place, message)| (*place, message.clone()))?;
-        Some((place, self.received(&from, generation, number)?))
+        let (place, (from, generation, number)) = self.arrived.range(place..).next()?;
+        Some((*place, self.pending(from, *generation, *number)?.clone()))
     }
 
     /// Whether this step writes anything so far.
@@ -158,7 +157,7 @@ mod tests {
             Ok(None)
         }
 
-        fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<HistoryRecord>, Unreadable> {
+        fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<MessageId>, Unreadable> {
             Ok(None)
         }
 

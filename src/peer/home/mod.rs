@@ -220,13 +220,13 @@ impl Home {
         Ok(store_key::exists(&self.private)? || keys::is_identity_locked(&self.private)?)
     }
 
-    /// The file with the lines of earlier prompts; none if the peer has a passphrase, because messages are among them. Then
-    /// a file that is there is destroyed.
+    /// The file with the lines of earlier prompts; none if the peer has a passphrase or messages are not to be kept, because
+    /// messages are among them. Then a file that is there is destroyed.
     ///
     /// # Errors
     /// [`HomeError::Io`]
-    pub fn prompt_history(&self) -> Result<Option<PathBuf>, HomeError> {
-        if !self.is_locked()? {
+    pub fn prompt_history(&self, keeps_history: bool) -> Result<Option<PathBuf>, HomeError> {
+        if keeps_history && !self.is_locked()? {
             return Ok(Some(self.private_path().join(PROMPT_HISTORY)));
         }
         match self.private.destroy(PROMPT_HISTORY) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use wire::card::Card;
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 use wire::keys::Secret;
 use wire::{Fingerprint, PeerName};
 
@@ -20,16 +20,17 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the store and the pins, and checks that they agree. `store_key` seals the store, if there is one; `own_key` is this peer's own identity key; `trusted` is the
+    /// Opens the store and the pins, and checks that they agree. `store_key` seals the store, if there is one; for `keeps_history` see [`Store::open`]; `own_key` is this peer's own identity key; `trusted` is the
     /// peer whose key the user is about to trust. `now` is in seconds since 1970.
     pub(super) fn open(
         home: &Home,
         store_key: Option<&Secret>,
+        keeps_history: bool,
         own_key: &Fingerprint,
         trusted: Option<&PeerName>,
         now: u64,
     ) -> Result<Self, PeerError> {
-        let store = Store::open(home.private(), store_key)?;
+        let store = Store::open(home.private(), store_key, keeps_history)?;
         let mut pins = home.pins()?;
         // The key of each stored card was pinned before the card was written. This peer's own card is in the store too.
         let accepted = store.contacts()?.into_iter().filter_map(|contact| {
@@ -62,6 +63,14 @@ impl Disk {
 
     pub(super) fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
         self.store.history(with)
+    }
+
+    /// Ends the use of the disk. The engine must be gone.
+    ///
+    /// # Errors
+    /// See [`Store::close`].
+    pub(super) fn close(self, home: &Home) -> Result<(), StoreError> {
+        Rc::into_inner(self.store).map_or(Ok(()), |store| store.close(home.private()))
     }
 
     /// Writes the results of a step of the engine; they are on disk when this returns. Pins come first, so that each
@@ -105,7 +114,7 @@ impl Records for StoredRecords {
         from: &PeerName,
         generation: u64,
         number: u64,
-    ) -> Result<Option<HistoryRecord>, Unreadable> {
+    ) -> Result<Option<MessageId>, Unreadable> {
         Ok(self.0.received(from, generation, number)?)
     }
 

@@ -75,6 +75,8 @@ pub struct Config {
     pub options: Options,
     /// The passphrase of the private keys and the store, if they have one.
     pub passphrase: Option<Zeroizing<String>>,
+    /// Whether messages stay in the store once they are shown or delivered.
+    pub keeps_history: bool,
     /// The peer that the user trusts with the command that starts this process. Its key may be missing in
     /// `known_peers`.
     pub trusts: Option<PeerName>,
@@ -207,7 +209,14 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let store_key = home.store_key(passphrase, &mut rng)?;
     let keys = home.keys(passphrase, wire::keys::KEY_BITS, times, now.unix, &mut rng)?;
     let own_key = keys.identity.public().fingerprint();
-    let disk = Disk::open(home, store_key.as_ref(), &own_key, config.trusts.as_ref(), now.unix)?;
+    let disk = Disk::open(
+        home,
+        store_key.as_ref(),
+        config.keeps_history,
+        &own_key,
+        config.trusts.as_ref(),
+        now.unix,
+    )?;
     let start = Start {
         name: config.name.clone(),
         keys,

@@ -116,12 +116,21 @@ impl Shell {
                 client.send(Update::Done(Ending::Failed));
             }
         }
-        let deadline = Instant::now() + CLIENTS_END_WAIT;
-        for (_, client) in self.clients.drain() {
-            client.finish(deadline);
-        }
         if let Some(connection) = self.connection.take() {
             connection.finish(self.writer.take());
+        }
+        let Self { engine, disk, home, mut clients, _lock, .. } = self;
+        drop(engine);
+        if let Err(error) = disk.close(&home) {
+            let error =
+                format!("{error}; messages that were not to be kept are overwritten at the next start");
+            for client in clients.values_mut() {
+                client.send(Update::Event(Event::error(&error)));
+            }
+        }
+        let deadline = Instant::now() + CLIENTS_END_WAIT;
+        for (_, client) in clients.drain() {
+            client.finish(deadline);
         }
     }
 

@@ -12,6 +12,7 @@ const NONCE_BYTES: usize = 12;
 /// The table and the key of a record are its associated data, so that nobody can put a record in the place of another. The
 /// nonces are random: up to 2^32 records, two of them are equal with a probability below 2^-32 (NIST SP 800-38D, 8.3). A
 /// message takes at most 6 records.
+#[derive(Default)]
 pub(super) struct Seal(Option<Box<Aes256Gcm>>);
 
 impl Seal {

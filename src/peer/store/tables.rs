@@ -6,7 +6,7 @@ use durable::{Database, Error as StoreError, Options};
 use redb::{ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wire::conversation::ConversationId;
+use wire::conversation::{ConversationId, MessageId};
 use wire::keys::Secret;
 use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
@@ -41,6 +41,9 @@ pub(super) const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown")
 /// Mail that came too late for its key and has not come again, by folded name of the sender.
 pub(super) const LATE: TableDefinition<&str, Bytes> = TableDefinition::new("late");
 
+/// The ids of received messages whose texts were not kept, by folded name of the sender, generation and number: what is needed to
+/// recognise a message that comes again.
+pub(super) const RECEIVED: TableDefinition<(&str, u64, u64), &[u8; 16]> = TableDefinition::new("received");
 /// If the records are sealed: an empty record, which opens under the right key.
 pub(super) const SEALED: TableDefinition<(), Bytes> = TableDefinition::new("sealed");
 
@@ -54,21 +57,44 @@ pub(super) const OPTIONS: Options = Options {
 pub struct Store {
     pub(super) database: Database,
     pub(super) seal: Seal,
+    pub(super) keeps_history: bool,
 }
 
 impl Store {
     /// Opens or creates the store in a peer's private folder. Its records are sealed under `key`, if there is one. A store that
     /// was not sealed so far is written anew.
     ///
+    /// Without `keeps_history`, messages are removed once they are shown or delivered, and so are those of earlier runs. Of received
+    /// ones the number and the id stay.
+    ///
     /// # Errors
     /// [`StoreError`].
-    pub(in crate::peer) fn open(private: &Folder, key: Option<&Secret>) -> Result<Self, StoreError> {
-        let store = Self::open_as_it_is(private, key)?;
-        if key.is_none() || !store.seal.is_none() {
-            return Ok(store);
+    pub(in crate::peer) fn open(
+        private: &Folder,
+        key: Option<&Secret>,
+        keeps_history: bool,
+    ) -> Result<Self, StoreError> {
+        let mut store = Self::open_as_it_is(private, key)?;
+        store.keeps_history = keeps_history;
+        let is_to_be_sealed = key.is_some() && store.seal.is_none();
+        if is_to_be_sealed || !keeps_history {
+            store.rewrite(private, Seal::new(key))?;
+            store = Self::open_as_it_is(private, key)?;
+            store.keeps_history = keeps_history;
         }
-        store.rewrite(private, key)?;
-        Self::open_as_it_is(private, key)
+        Ok(store)
+    }
+
+    /// Closes the store. Texts of messages that were removed are overwritten on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then they are overwritten at the next start without history.
+    pub(in crate::peer) fn close(mut self, private: &Folder) -> Result<(), StoreError> {
+        if self.keeps_history {
+            return Ok(());
+        }
+        let seal = std::mem::take(&mut self.seal);
+        self.rewrite(private, seal)
     }
 
     fn open_as_it_is(private: &Folder, key: Option<&Secret>) -> Result<Self, StoreError> {
@@ -99,12 +125,12 @@ impl Store {
 
     /// Creates the tables, because reading a table that does not exist is an error.
     fn prepare(database: Database) -> Result<Self, StoreError> {
-        let seal = Seal::new(None);
+        let seal = Seal::default();
         database.write(|write| {
             write.open_table(SEALED)?;
-            Tables::open(write, &seal).map(drop)
+            Tables::open(write, &seal, true).map(drop)
         })?;
-        Ok(Self { database, seal })
+        Ok(Self { database, seal, keeps_history: true })
     }
 
     /// Makes all changes in one transaction, which is on the disk when this returns. After an error, for example on a
@@ -117,7 +143,7 @@ impl Store {
             return Ok(());
         }
         self.database.write(|write| {
-            let mut tables = Tables::open(write, &self.seal)?;
+            let mut tables = Tables::open(write, &self.seal, self.keeps_history)?;
             writes.iter().try_for_each(|change| tables.apply(change))
         })
     }
@@ -200,7 +226,7 @@ impl Store {
         Ok(records)
     }
 
-    /// A received message.
+    /// The id of a received message.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -209,8 +235,16 @@ impl Store {
         from: &PeerName,
         generation: u64,
         number: u64,
-    ) -> Result<Option<HistoryRecord>, StoreError> {
-        self.one(HISTORY, (from.folded().as_str(), Direction::Received as u8, generation, number))
+    ) -> Result<Option<MessageId>, StoreError> {
+        let name = from.folded();
+        let key = (name.as_str(), Direction::Received as u8, generation, number);
+        if let Some(record) = self.one::<_, HistoryRecord>(HISTORY, key)? {
+            return Ok(Some(record.id));
+        }
+        self.database.read(|read| {
+            let id = read.open_table(RECEIVED)?.get((name.as_str(), generation, number))?;
+            Ok(id.map(|id| *id.value()))
+        })
     }
 
     /// The place of the next received message in the order of arrival, and the place of the first that was not shown.
@@ -293,7 +327,7 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 /// Opens and decodes the record at `key` of a table.
-fn decode<K: redb::Key, T: DeserializeOwned>(
+pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
     seal: &Seal,
     table: TableDefinition<'_, K, Bytes>,
     key: &K::SelfType<'_>,
@@ -320,6 +354,7 @@ fn put<K: redb::Key, T: Serialize>(
 /// The tables of one transaction.
 struct Tables<'t> {
     seal: &'t Seal,
+    keeps_history: bool,
     contacts: redb::Table<'t, &'static str, Bytes>,
     outbox: redb::Table<'t, (&'static str, u64), Bytes>,
     outgoing: redb::Table<'t, &'static [u8; 32], Bytes>,
@@ -329,12 +364,14 @@ struct Tables<'t> {
     shown: redb::Table<'t, (), u64>,
     stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
     late: redb::Table<'t, &'static str, Bytes>,
+    received: redb::Table<'t, (&'static str, u64, u64), &'static [u8; 16]>,
 }
 
 impl<'t> Tables<'t> {
-    fn open(write: &'t WriteTransaction, seal: &'t Seal) -> Result<Self, redb::Error> {
+    fn open(write: &'t WriteTransaction, seal: &'t Seal, keeps_history: bool) -> Result<Self, redb::Error> {
         Ok(Self {
             seal,
+            keeps_history,
             contacts: write.open_table(CONTACTS)?,
             outbox: write.open_table(OUTBOX)?,
             outgoing: write.open_table(OUTGOING)?,
@@ -344,6 +381,7 @@ impl<'t> Tables<'t> {
             shown: write.open_table(SHOWN)?,
             stored: write.open_table(STORED)?,
             late: write.open_table(LATE)?,
+            received: write.open_table(RECEIVED)?,
         })
     }
 
@@ -383,6 +421,7 @@ impl<'t> Tables<'t> {
                 };
                 self.incoming.retain(is_other)?;
             }
+            Write::History(record) if record.direction == Direction::Sent && !self.keeps_history => {}
             Write::History(record) => {
                 let name = record.with.folded();
                 let key = (name.as_str(), record.direction as u8, record.generation, record.number);
@@ -393,6 +432,9 @@ impl<'t> Tables<'t> {
             }
             Write::Shown { before, forget } => {
                 self.shown.insert((), before)?;
+                if !self.keeps_history {
+                    self.forget_texts(*forget)?;
+                }
                 self.unshown.retain_in::<u64, _>(..forget, |_, _| false)?;
             }
             Write::Late(from, Some(late)) => {
@@ -400,6 +442,20 @@ impl<'t> Tables<'t> {
             }
             Write::Late(from, None) => {
                 self.late.remove(from.folded().as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the messages before this place in the order of arrival from the history, and keeps their ids.
+    fn forget_texts(&mut self, before: u64) -> Result<(), redb::Error> {
+        for entry in self.unshown.range(..before)? {
+            let (_, message) = entry?;
+            let (name, generation, number) = message.value();
+            let key = (name, Direction::Received as u8, generation, number);
+            if let Some(record) = self.history.remove(key)? {
+                let record: HistoryRecord = decode(self.seal, HISTORY, &key, record.value())?;
+                self.received.insert((name, generation, number), &record.id)?;
             }
         }
         Ok(())

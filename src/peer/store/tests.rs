@@ -41,7 +41,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let id = Digest::of(b"conversation");
     let incoming = IncomingRecord { from: name("Bob"), opening: vec![1], count: 2, running_hash: id };
     {
-        let store = Store::open(&private, None).expect("it opens");
+        let store = Store::open(&private, None, true).expect("it opens");
         let writes = [
             Write::Contact(contact.clone()),
             Write::Outbox(name("Bob"), 1, outbox("one")),
@@ -50,7 +50,7 @@ fn what_was_committed_is_there_after_a_restart() {
         ];
         store.commit(&writes).expect("it commits");
     }
-    let store = Store::open(&private, None).expect("it opens again");
+    let store = Store::open(&private, None, true).expect("it opens again");
     assert_eq!(store.contacts().expect("it reads"), [contact]);
     assert_eq!(store.incoming(id).expect("it reads"), Some(incoming));
     let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
@@ -118,7 +118,7 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
-    let store = Store::open(&private, None).expect("it opens");
+    let store = Store::open(&private, None, true).expect("it opens");
     let text = "x".repeat(20_000);
     let queue = |number| {
         let sent = history(Direction::Sent, number, &text);
@@ -132,7 +132,7 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
     queue(full).expect("there is room again");
     queue(full + 1).expect("there is room again");
     drop(store);
-    let store = Store::open(&private, None).expect("it opens again");
+    let store = Store::open(&private, None, true).expect("it opens again");
     let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
     assert_eq!(numbers, (1..=full + 1).collect::<Vec<_>>());
     assert_eq!(store.history(None).expect("it reads").len() as u64, full + 1);
@@ -142,7 +142,7 @@ fn commits_succeed_again_when_a_full_disk_has_room() {
 fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
-    let store = Store::open(&private, None).expect("it opens");
+    let store = Store::open(&private, None, true).expect("it opens");
     store.commit(&[Write::Outbox(name("Bob"), 1, outbox("one"))]).expect("it commits");
     drop(store);
     let database = redb::Database::open(private.path().join("store.redb")).expect("it opens");
@@ -152,7 +152,7 @@ fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
     write.commit().expect("it commits");
     drop(database);
     let error =
-        Store::open(&private, None).expect("it opens").outbox().expect_err("it is damaged").to_string();
+        Store::open(&private, None, true).expect("it opens").outbox().expect_err("it is damaged").to_string();
     assert!(error.contains("store.redb is damaged (a record of outbox cannot be decoded)"), "{error}");
 }
 
@@ -169,7 +169,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 fn a_store_that_was_plain_is_sealed_and_nothing_readable_is_left_on_the_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
-    let store = Store::open(&private, None).expect("it opens");
+    let store = Store::open(&private, None, true).expect("it opens");
     for number in 1..50 {
         let text = format!("clearly readable {number}");
         let writes = [
@@ -186,7 +186,7 @@ fn a_store_that_was_plain_is_sealed_and_nothing_readable_is_left_on_the_disk() {
     assert!(contains(&bytes_of(&private), "clearly readable 9"));
 
     let key = Secret::new([7; 32]);
-    let store = Store::open(&private, Some(&key)).expect("it is sealed");
+    let store = Store::open(&private, Some(&key), true).expect("it is sealed");
     assert_eq!((store.outbox().expect("it reads"), store.history(None).expect("it reads")), before);
     assert_eq!(store.arrivals().expect("it reads"), (7, 7));
     store.commit(&[Write::Outbox(name("Bob"), 99, outbox("clearly readable 99"))]).expect("it commits");
@@ -196,12 +196,12 @@ fn a_store_that_was_plain_is_sealed_and_nothing_readable_is_left_on_the_disk() {
     assert!(!contains(&bytes_of(&private), "clearly readable"));
     let old = std::fs::read(folder.path().join("witness")).expect("it is there");
     assert!(old.iter().all(|byte| *byte == 0), "the old file was overwritten");
-    let store = Store::open(&private, Some(&key)).expect("it opens again");
+    let store = Store::open(&private, Some(&key), true).expect("it opens again");
     assert_eq!(store.outbox().expect("it reads").len(), 49);
     drop(store);
 
     let error =
-        |key: Option<&Secret>| Store::open(&private, key).err().expect("it cannot be read").to_string();
+        |key: Option<&Secret>| Store::open(&private, key, true).err().expect("it cannot be read").to_string();
     assert!(error(None).contains("store.key with its key is missing"), "{}", error(None));
     let other = Secret::new([8; 32]);
     assert!(error(Some(&other)).contains("another key than that in store.key"), "{}", error(Some(&other)));
@@ -211,7 +211,7 @@ fn a_store_that_was_plain_is_sealed_and_nothing_readable_is_left_on_the_disk() {
 fn a_crash_while_a_store_is_sealed_leaves_one_that_opens() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
-    let store = Store::open(&private, None).expect("it opens");
+    let store = Store::open(&private, None, true).expect("it opens");
     store.commit(&[Write::Outbox(name("Bob"), 1, outbox("clearly readable"))]).expect("it commits");
     drop(store);
     // As if it had ended while the new file was written.
@@ -219,7 +219,7 @@ fn a_crash_while_a_store_is_sealed_leaves_one_that_opens() {
     let key = Secret::new([7; 32]);
     // As if it had ended after the exchange and before the old file was destroyed.
     std::fs::copy(folder.path().join("store.redb"), folder.path().join("old")).expect("it is copied");
-    drop(Store::open(&private, Some(&key)).expect("it is sealed"));
+    drop(Store::open(&private, Some(&key), true).expect("it is sealed"));
     std::fs::rename(folder.path().join("old"), folder.path().join(".store.redb.new")).expect("it is renamed");
     std::fs::hard_link(folder.path().join(".store.redb.new"), folder.path().join("witness"))
         .expect("a second name");
@@ -228,7 +228,7 @@ fn a_crash_while_a_store_is_sealed_leaves_one_that_opens() {
         &std::fs::read(folder.path().join("witness")).expect("it is there"),
         "clearly readable"
     ));
-    let store = Store::open(&private, Some(&key)).expect("it opens again");
+    let store = Store::open(&private, Some(&key), true).expect("it opens again");
     assert_eq!(store.outbox().expect("it reads").len(), 1);
 }
 
@@ -237,7 +237,7 @@ fn a_sealed_record_in_the_place_of_another_is_noticed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
     let key = Secret::new([7; 32]);
-    let store = Store::open(&private, Some(&key)).expect("it opens");
+    let store = Store::open(&private, Some(&key), true).expect("it opens");
     store
         .commit(&[1, 2].map(|n| Write::Outbox(name("Bob"), n, outbox(&format!("{n}")))))
         .expect("it commits");
@@ -252,8 +252,60 @@ fn a_sealed_record_in_the_place_of_another_is_noticed() {
     drop(table);
     write.commit().expect("it commits");
     drop(database);
-    let store = Store::open(&private, Some(&key)).expect("it opens");
+    let store = Store::open(&private, Some(&key), true).expect("it opens");
     assert!(store.outbox_entry(&name("Bob"), 1).is_ok());
     let error = store.outbox_entry(&name("Bob"), 2).expect_err("it is another record").to_string();
     assert!(error.contains("a record of outbox cannot be decoded"), "{error}");
+}
+
+#[test]
+fn without_history_no_text_stays_once_it_was_shown_or_delivered() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let private = Folder::open(folder.path()).expect("it opens");
+    let received = |number| {
+        let record = history(Direction::Received, number, &format!("clearly readable, received {number}"));
+        [Write::History(record), Write::Arrived(number, name("Bob"), 0, number)]
+    };
+    let sent = |number| {
+        let text = format!("clearly readable, sent {number}");
+        [
+            Write::Outbox(name("Bob"), number, outbox(&text)),
+            Write::History(history(Direction::Sent, number, &text)),
+        ]
+    };
+    // An earlier run, with history.
+    let store = Store::open(&private, None, true).expect("it opens");
+    store.commit(&[received(1), sent(1)].concat()).expect("it commits");
+    store
+        .commit(&[Write::Delivered(name("Bob"), 1), Write::Shown { before: 2, forget: 2 }])
+        .expect("it commits");
+    drop(store);
+    assert!(contains(&bytes_of(&private), "clearly readable, received 1"));
+    let store = Store::open(&private, None, false).expect("it opens");
+    assert!(!contains(&bytes_of(&private), "clearly readable"));
+
+    store.commit(&[received(2), received(3), sent(2), sent(3)].concat()).expect("it commits");
+    store
+        .commit(&[Write::Delivered(name("Bob"), 2), Write::Shown { before: 3, forget: 3 }])
+        .expect("it commits");
+    let texts = |store: &Store| -> Vec<String> {
+        store.history(None).expect("it reads").into_iter().map(|record| record.text).collect()
+    };
+    assert_eq!(texts(&store), ["clearly readable, received 3"], "only what is to be shown");
+    store.close(&private).expect("it closes");
+    let bytes = bytes_of(&private);
+    for (text, is_kept) in [("received 2", false), ("received 3", true), ("sent 2", false), ("sent 3", true)]
+    {
+        assert_eq!(contains(&bytes, &format!("clearly readable, {text}")), is_kept, "{text}");
+    }
+    // What a repeated message is recognised by.
+    let store = Store::open(&private, None, true).expect("it opens");
+    for number in 1..=3 {
+        assert_eq!(store.received(&name("Bob"), 0, number).expect("it reads"), Some([1; 16]), "{number}");
+    }
+    assert_eq!(store.received(&name("Bob"), 0, 4).expect("it reads"), None);
+    assert_eq!(
+        store.arrived(0).expect("it reads").map(|(place, record)| (place, record.number)),
+        Some((3, 3))
+    );
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
-use wire::conversation::{ConversationId, Incoming, Opening, Outgoing};
+use wire::conversation::{ConversationId, Incoming, MessageId, Opening, Outgoing};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::{Envelope, Kind, Outcome, ToPeer, ToServer};
@@ -116,7 +116,7 @@ impl Records for Disk {
         Ok(None)
     }
 
-    fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<HistoryRecord>, Unreadable> {
+    fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<MessageId>, Unreadable> {
         Ok(None)
     }
 }
