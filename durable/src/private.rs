@@ -1,7 +1,7 @@
 //! Files and directories that only their owner may read.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -26,4 +26,22 @@ pub fn private_file(path: &Path) -> io::Result<File> {
 pub fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+}
+
+/// Replaces the content of a file with mode 0600. After a crash the file has either the old or the new content. It is on the
+/// disk when this returns.
+///
+/// # Errors
+/// The error of the system; then the file is as it was.
+pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = Path::new(&name);
+    let mut file = private_file(new)?;
+    file.set_len(0)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(new, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
