@@ -92,6 +92,7 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
         rekey_messages: 1024,
         full_trace: false,
         key_times: switchboard::peer::home::KeyTimes::default(),
+        invitation: None,
     };
     let config = Config {
         name: name.parse()?,

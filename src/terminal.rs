@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
 use rpassword::{ConfigBuilder, prompt_password_with_config};
 use signal_hook::consts::SIGINT;
 use zeroize::Zeroizing;
@@ -32,6 +34,13 @@ pub fn print_line(line: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// A text as a QR code for a terminal with a dark background; none if it is too long for one.
+pub fn qr_code(text: &str) -> Option<String> {
+    let code = QrCode::new(text).ok()?;
+    // Readers expect dark on light, and a terminal writes light on dark.
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
 /// Asks for a secret on the terminal that is standard input, without echo.

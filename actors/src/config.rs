@@ -19,6 +19,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on what the server stores and does for peers.
     pub peers: PeerLimits,
+    /// The list of members; anybody may join if there is none.
+    pub members: Option<PathBuf>,
     /// Limits of the caches of all sites together.
     pub cache: CacheConfig,
     /// Whether each HTTP connection has its own thread from its first byte to its last.
@@ -38,6 +40,7 @@ impl Default for Config {
             sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
             limits: Limits::default(),
             peers: PeerLimits::default(),
+            members: None,
             cache: CacheConfig::default(),
             http_threads: false,
             access_log: None,

@@ -2,6 +2,8 @@
 
 mod acceptor;
 mod access_log;
+pub mod administration;
+mod admission;
 pub mod commands;
 pub mod config;
 pub mod credentials;

@@ -2,17 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
+use data_encoding::HEXLOWER;
 use rustix::fs::FlockOperation;
+use wire::server_key::{SEED_BYTES, ServerKey};
 
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::access_log;
+use crate::administration::Administration;
+use crate::admission;
 use crate::commands::access_log::AccessLogHandle;
+use crate::commands::admission::AdmissionHandle;
 use crate::commands::connection::Door;
 use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
@@ -60,6 +65,16 @@ pub enum StartError {
     /// The users of a site cannot be loaded.
     #[error(transparent)]
     Users(#[from] credentials::StartError),
+    /// The list of members cannot be used.
+    #[error(transparent)]
+    Members(#[from] admission::StartError),
+    /// The file with the server's key is damaged.
+    #[error(
+        "the server's key in {} is damaged; put the file back from a backup, or remove it: peers then see a new server and \
+         use it only after their users have accepted it",
+        .0.display()
+    )]
+    Key(PathBuf),
     /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] access_log::StartError),
@@ -114,6 +129,8 @@ pub struct Server {
 #[derive(Debug)]
 struct Actors {
     router: Running<RouterHandle>,
+    admission: Option<Running<AdmissionHandle>>,
+    key: Arc<ServerKey>,
     index: Running<IndexHandle>,
     sites: Vec<SiteActors>,
     store: Running<StoreHandle>,
@@ -139,6 +156,8 @@ impl Server {
         let lock = lock_data(config)?;
         let listeners = listen(config)?;
         let access_log = config.access_log.as_ref().map(access_log::start).transpose()?;
+        let key = Arc::new(server_key(&config.data.join("server_key"))?);
+        let admission = config.members.as_deref().map(admission::start).transpose()?;
         let router_mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
         let sites = start_sites(config)?;
@@ -146,7 +165,7 @@ impl Server {
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
-        let actors = Actors { router, index, sites, store, access_log };
+        let actors = Actors { router, admission, key, index, sites, store, access_log };
         let acceptor = actors.accept(listeners, config)?;
         Ok(Self { acceptor, actors, _lock: lock })
     }
@@ -180,11 +199,13 @@ impl Server {
             let _ = begun.send((step, patience));
         };
         let Self { acceptor, actors, _lock } = self;
-        let Actors { router, index, sites, store, access_log } = actors;
+        let Actors { router, admission, key: _, index, sites, store, access_log } = actors;
         begin("some session", ACCEPTOR_PATIENCE);
         let have_sessions_ended = acceptor.stop();
         begin("the Router", ACTOR_PATIENCE);
         drop(router);
+        begin("Admission", ACTOR_PATIENCE);
+        drop(admission);
         begin("the Index", ACTOR_PATIENCE);
         drop(index);
         begin("the file server of a site", ACTOR_PATIENCE);
@@ -204,6 +225,16 @@ impl Server {
     /// The address for health check and metrics.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.acceptor.admin
+    }
+
+    /// What the administrator can do while it runs.
+    pub fn administration(&self) -> Administration {
+        Administration {
+            router: (*self.actors.router).clone(),
+            index: (*self.actors.index).clone(),
+            admission: self.actors.admission.as_deref().cloned(),
+            key: self.actors.key.public(),
+        }
     }
 
     /// The access log, to open it again after its file was renamed.
@@ -226,6 +257,8 @@ impl Actors {
         let services = session::Services {
             router: (*self.router).clone(),
             index: (*self.index).clone(),
+            admission: self.admission.as_deref().cloned(),
+            key: Arc::clone(&self.key),
             memory: Memory::new(config.peers.session_memory),
             limits: Arc::new(config.peers.clone()),
             stopping: Arc::clone(&http.stopping),
@@ -307,6 +340,24 @@ fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::DataInUse { path: path.clone() }),
         Err(e) => Err(fail(e.into())),
     }
+}
+
+/// The server's key. The first start makes it.
+fn server_key(path: &Path) -> Result<ServerKey, StartError> {
+    let fail = |source| StartError::Data { path: path.to_owned(), source };
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let seed: [u8; SEED_BYTES] = rand::random();
+            let text = format!("{}\n", HEXLOWER.encode(&seed));
+            durable::replace_private(path, text.as_bytes()).map_err(fail)?;
+            text
+        }
+        // Not text, so not a key either.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        read => read.map_err(fail)?,
+    };
+    let seed = HEXLOWER.decode(text.trim().as_bytes()).ok().and_then(|seed| seed.try_into().ok());
+    Ok(ServerKey::from_seed(&seed.ok_or_else(|| StartError::Key(path.to_owned()))?))
 }
 
 /// A peer needs two descriptors and a browser one, which soon exceeds the usual soft limit of 1,024.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
-use wire::protocol::{ErrorCode, ServerId, Side, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{ErrorCode, Greeting, Side, ToPeer, ToServer, join_proof_text};
 
 use crate::PATIENCE;
 
@@ -38,12 +38,12 @@ impl Character {
         Self { identity, card }
     }
 
-    /// The `Join` message for the server that has sent this `Hello`.
-    pub fn join(&self, nonce: &[u8; 32], server: &ServerId) -> ToServer<'static> {
+    /// The `Join` message for the server that has sent this greeting.
+    pub fn join(&self, greeting: &Greeting) -> ToServer<'static> {
         let card = self.card.as_bytes().to_vec();
-        let text = join_proof_text(nonce, server, &card);
+        let text = join_proof_text(greeting, &card);
         let proof = self.identity.sign(Purpose::Join, &text, &mut rand::rng());
-        ToServer::Join { card, proof }
+        ToServer::Join { card, proof, invitation: None }
     }
 }
 
@@ -51,10 +51,8 @@ impl Character {
 pub struct RawConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// The nonce from the server's `Hello`.
-    pub nonce: [u8; 32],
-    /// The id of the server.
-    pub server: ServerId,
+    /// What the server has said first.
+    pub greeting: Greeting,
 }
 
 impl RawConnection {
@@ -67,10 +65,10 @@ impl RawConnection {
         stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
         stream.set_nodelay(true).expect("it is a TCP socket");
         stream.write_all(&PREFACE).expect("the server reads");
-        let mut raw = Self { stream, buffer: Vec::new(), nonce: [0; 32], server: [0; 16] };
+        let mut raw = Self { stream, buffer: Vec::new(), greeting: Greeting::default() };
         let body = raw.next().expect("the server greets");
         match ToPeer::decode(&body) {
-            Ok(ToPeer::Hello { nonce, server }) => (raw.nonce, raw.server) = (nonce, server),
+            Ok(ToPeer::Hello(greeting)) => raw.greeting = greeting,
             other => panic!("the server greets with {other:?}"),
         }
         raw
@@ -82,7 +80,7 @@ impl RawConnection {
     /// The server refuses the join.
     pub fn join(address: SocketAddr, character: &Character) -> Self {
         let mut raw = Self::open(address);
-        raw.say(&character.join(&raw.nonce, &raw.server));
+        raw.say(&character.join(&raw.greeting));
         let body = raw.next().expect("the server answers");
         assert!(matches!(ToPeer::decode(&body), Ok(ToPeer::Welcome { .. })), "{:?}", ToPeer::decode(&body));
         raw
@@ -96,7 +94,7 @@ impl RawConnection {
         let address = self.stream.peer_addr().expect("it is connected");
         let mut end = Self::open(address);
         let member = member.parse().expect("scenarios use good names");
-        end.say(&ToServer::Splice { transfer, side, member, token: self.nonce });
+        end.say(&ToServer::Splice { transfer, side, member, token: self.greeting.nonce });
         end
     }
 
@@ -135,7 +133,7 @@ impl RawConnection {
     #[must_use]
     pub fn second_handle(&self) -> Self {
         let stream = self.stream.try_clone().expect("there are descriptors");
-        Self { stream, buffer: self.buffer.clone(), nonce: self.nonce, server: self.server }
+        Self { stream, buffer: self.buffer.clone(), greeting: self.greeting }
     }
 
     /// Ends the connection in both directions.

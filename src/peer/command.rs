@@ -69,6 +69,13 @@ pub enum Command {
         /// Its identity key.
         fingerprint: Fingerprint,
     },
+    /// Pins the key of a server, also in place of another.
+    TrustServer {
+        /// The server, as `HOST:PORT`.
+        server: String,
+        /// Its key.
+        fingerprint: Fingerprint,
+    },
     /// Blocks or unblocks a peer. Everything that a blocked peer sends is ignored.
     Block {
         /// The peer.
@@ -140,6 +147,7 @@ impl Command {
             Self::Card
                 | Self::Import { .. }
                 | Self::Trust { .. }
+                | Self::TrustServer { .. }
                 | Self::Block { .. }
                 | Self::History { .. }
                 | Self::Files

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::{SockRef, TcpKeepalive};
 use wire::escape::Escaped;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
-use wire::protocol::{ErrorCode, ServerId, ToPeer};
+use wire::protocol::{ErrorCode, Greeting, ToPeer, ToServer};
 
 use super::engine::Net;
 use super::runner::Message;
@@ -151,7 +151,10 @@ impl Dialler {
                 Ok(()) => Net::Lost(retry),
                 Err(NoSession::Unreachable(why)) => Net::Unreachable(why, retry),
                 Err(NoSession::Refused(code, detail)) => {
-                    let passes = !matches!(code, ErrorCode::NameTaken | ErrorCode::Superseded);
+                    let passes = !matches!(
+                        code,
+                        ErrorCode::NameTaken | ErrorCode::Superseded | ErrorCode::NotAdmitted
+                    );
                     self.say(Net::Refused(code, detail));
                     if !passes {
                         return;
@@ -183,12 +186,12 @@ impl Dialler {
         };
         let stream = Arc::new(self.dial().map_err(unreachable)?);
         let mut reader = Reader::new(Arc::clone(&stream));
-        let server = self.join(&stream, &mut reader)?;
+        let greeting = self.join(&stream, &mut reader)?;
         let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
         let address = stream.peer_addr().map_or_else(|_| self.server.clone(), |a| a.to_string());
         let local = stream.local_addr().map_err(unreachable)?.ip();
         self.runner
-            .send(Message::Joined { server, address, local, writer })
+            .send(Message::Joined { greeting, address, local, writer })
             .map_err(|_| NoSession::Stopped)?;
         // From here on silence is no error. The engine's pings, and TCP keep-alive, detect a dead connection.
         stream.set_read_timeout(None).map_err(unreachable)?;
@@ -225,38 +228,50 @@ impl Dialler {
         Err(last)
     }
 
-    fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<ServerId, NoSession> {
+    /// Joins, and returns what the server has said first.
+    fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<Greeting, NoSession> {
         let not_joined = |why: String| {
             NoSession::Unreachable(format!(
                 "{} does not let this peer in: {why}; check that it is a Switchboard server",
                 self.server
             ))
         };
-        stream.write_all(&PREFACE).map_err(|e| not_joined(e.to_string()))?;
+        let broken = |e: io::Error| not_joined(e.to_string());
+        stream.write_all(&PREFACE).map_err(broken)?;
         let deadline = Instant::now() + JOIN_WAIT;
-        let mut server = None;
-        loop {
-            let body = reader.wait(deadline).map_err(|e| not_joined(e.to_string()))?;
+        let mut next = || {
+            let body = reader.wait(deadline).map_err(broken)?;
             match ToPeer::decode(&body) {
-                Ok(ToPeer::Hello { nonce, server: id }) => {
-                    let (reply, join) = bounded(1);
-                    self.runner
-                        .send(Message::Join { nonce, server: id, reply })
-                        .map_err(|_| NoSession::Stopped)?;
-                    let join = join.recv().map_err(|_| NoSession::Stopped)?;
-                    stream.write_all(&frame::frame(&join)).map_err(|e| not_joined(e.to_string()))?;
-                    server = Some(id);
-                }
-                Ok(ToPeer::Welcome { .. }) => {
-                    return server.ok_or_else(|| not_joined("it did not ask for a proof of the key".into()));
-                }
+                Ok(ToPeer::Hello(greeting)) => Ok(First::Hello(greeting)),
+                Ok(ToPeer::Welcome { proof, .. }) => Ok(First::Welcome(proof)),
                 Ok(ToPeer::Error { code, detail }) => {
-                    return Err(NoSession::Refused(code, Escaped(&detail).to_string()));
+                    Err(NoSession::Refused(code, Escaped(&detail).to_string()))
                 }
-                _ => return Err(not_joined("it does not speak this protocol".into())),
+                _ => Err(not_joined("it does not speak this protocol".into())),
             }
+        };
+        let First::Hello(greeting) = next()? else {
+            return Err(not_joined("it did not ask for a proof of the key".into()));
+        };
+        let (reply, join) = bounded(1);
+        self.runner.send(Message::Join { greeting, reply }).map_err(|_| NoSession::Stopped)?;
+        let join = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unreachable)?;
+        stream.write_all(&frame::frame(&join)).map_err(broken)?;
+        match (next()?, &join) {
+            (First::Welcome(shown), ToServer::Join { proof, .. })
+                if greeting.key.verify_welcome(proof, &shown).is_ok() =>
+            {
+                Ok(greeting)
+            }
+            _ => Err(not_joined("it did not prove its own key".into())),
         }
     }
+}
+
+/// The messages in which a peer joins.
+enum First {
+    Hello(Greeting),
+    Welcome(Vec<u8>),
 }
 
 fn malformed(bad: frame::BadFrame) -> NoSession {

@@ -23,6 +23,8 @@ pub enum Event {
         server: String,
         /// This peer's identity key.
         fingerprint: Fingerprint,
+        /// The server's key, which it has proved, and which is pinned.
+        server_key: Fingerprint,
     },
     /// The state of the connection to the server has changed. The first connection is a [`Event::Joined`].
     Connection {
@@ -253,6 +255,13 @@ pub enum Answer {
     Trusted {
         /// Its owner.
         name: PeerName,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// The key of a server is trusted from now on.
+    TrustedServer {
+        /// The server, as `HOST:PORT`.
+        server: String,
         /// The key.
         fingerprint: Fingerprint,
     },

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod event;
 mod folder;
 pub mod home;
+mod invited;
 mod prompt;
 pub mod records;
 pub mod render;

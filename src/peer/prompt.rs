@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::{Context, Helper, Hinter, Validator};
-use wire::{FileName, PeerName};
+use wire::{FileName, Fingerprint, PeerName};
 
 use super::command::{Command, Until, Wanted};
+use super::server_address::ServerAddress;
 
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
@@ -20,7 +21,7 @@ pub(super) const HELP: &str = "\
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory
-/trust NAME FINGERPRINT   accept a peer's new identity key
+/trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
 /block NAME               ignore what a peer sends; /unblock NAME undoes it
 /card                     print your contact card
 /history [NAME]           list the messages of the past
@@ -191,7 +192,16 @@ fn cancel(rest: &str) -> Result<Command, String> {
 fn trust(rest: &str) -> Result<Command, String> {
     let (who, fingerprint) = rest.split_once(char::is_whitespace).ok_or("usage: /trust NAME FINGERPRINT")?;
     let fingerprint = fingerprint.parse().map_err(|e| format!("{e}"))?;
-    Ok(Command::Trust { name: name(who)?, fingerprint })
+    trust_command(who, fingerprint)
+}
+
+/// The command to trust the key of a peer or of a server. A server has its port behind it, which no peer's name can have.
+pub(super) fn trust_command(who: &str, fingerprint: Fingerprint) -> Result<Command, String> {
+    if !who.contains(':') {
+        return Ok(Command::Trust { name: name(who)?, fingerprint });
+    }
+    let server: ServerAddress = who.parse().map_err(|e| format!("{e}"))?;
+    Ok(Command::TrustServer { server: server.to_string(), fingerprint })
 }
 
 /// The prompts have the same width, so that one can replace the other while a line is being typed.

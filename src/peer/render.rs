@@ -101,8 +101,12 @@ impl Renderer {
     fn write(&self, event: &Event, out: &mut String) -> fmt::Result {
         let trace = self.style == Style::Trace;
         match event {
-            Event::Joined { name, server, fingerprint } if trace => {
-                write!(out, "{} as {name} at {server}, proved key {fingerprint}", self.mark("joined", 32))
+            Event::Joined { name, server, fingerprint, server_key } if trace => {
+                let mark = self.mark("joined", 32);
+                write!(
+                    out,
+                    "{mark} as {name} at {server}, proved key {fingerprint}; the server proved {server_key}"
+                )
             }
             Event::Connection { state, server, reason, retry_ms } => {
                 let reason =
@@ -260,6 +264,9 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "{name:<32}  {}  {fingerprint}", if *online { "here" } else { "away" })
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
+        Answer::TrustedServer { server, fingerprint } => {
+            write!(out, "the server {} is trusted with key {fingerprint}", Escaped(server))
+        }
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
         Answer::Blocked { name, is_blocked: true } => {
             write!(out, "{name} is blocked: what it sends is ignored until you unblock it")

@@ -1,6 +1,8 @@
 //! The server's command: its configuration, password hashing, and the process around `actors::Server`.
 
+mod administer;
 pub mod config;
+mod control;
 mod hash_password;
 mod run;
 

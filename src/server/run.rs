@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors::config::Listen;
 use actors::{Config, Server};
+use anyhow::Context as _;
 use clap::Parser as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -17,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::config::{Arguments, LogFormat, Problems, Settings};
+use super::control;
 use super::hash_password::{self, hash_password};
 use crate::terminal;
 
@@ -50,6 +52,9 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     }
     if arguments.print_config {
         return print(&settings.origins);
+    }
+    if let Some(command) = arguments.command {
+        return command.run(&settings.config.data);
     }
     let _log = start_log(&settings);
     match serve(&settings.config) {
@@ -94,6 +99,10 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if let Some(address) = server.admin_address() {
         terminal::print_line(&format!("metrics and health on {address}"))?;
     }
+    let administration = server.administration();
+    terminal::print_line(&format!("server key {}", administration.key().fingerprint()))?;
+    control::serve(&config.data, administration, server.addresses().to_vec())
+        .context("cannot make the control socket in the data directory")?;
     while signals.forever().next() == Some(SIGHUP) {
         match server.access_log() {
             Some(log) => log.reopen(),

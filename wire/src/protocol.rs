@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Fingerprint};
 use crate::frame::{self, BadFrame};
+use crate::invitation::InvitationClaim;
 use crate::name::PeerName;
 use crate::query::Query;
+use crate::server_key::ServerPublic;
 use crate::share::{Hit, PublishedFile};
 
-/// Identifies a server; drawn at random when its data directory is made.
+/// Identifies the store of a server; drawn at random when the store is made. If the store is lost, senders have to send again
+/// what it held, although the server has the same key.
 pub type ServerId = [u8; 16];
 /// Identifies one transfer of a file; drawn at random by the receiver.
 pub type TransferId = [u8; 16];
@@ -99,6 +102,8 @@ pub enum ToServer<'a> {
         /// Signature of [`join_proof_text`].
         #[serde(with = "serde_bytes")]
         proof: Vec<u8>,
+        /// For a server that admits only members, of which the peer is none yet.
+        invitation: Option<InvitationClaim>,
     },
     /// The peer has the first `count` envelopes of this connection on disk, so the server can drop them.
     Taken {
@@ -262,6 +267,19 @@ pub enum ErrorCode {
     Busy,
     /// The peer has not sent or read anything in time.
     TimedOut,
+    /// The server admits only members, and the peer is none or is one no longer.
+    NotAdmitted,
+}
+
+/// What a server says first on a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Random for each connection; the peer signs it to join.
+    pub nonce: [u8; 32],
+    /// Which store the server has.
+    pub server: ServerId,
+    /// The server's key, which it proves in [`ToPeer::Welcome`].
+    pub key: ServerPublic,
 }
 
 /// A message from the server to a peer.
@@ -271,16 +289,14 @@ pub enum ToPeer<'a> {
     #[serde(borrow)]
     Envelope(Envelope<'a>),
     /// The first frame of a connection.
-    Hello {
-        /// Random for each connection; the peer signs it to join.
-        nonce: [u8; 32],
-        /// The server's identity.
-        server: ServerId,
-    },
+    Hello(Greeting),
     /// The peer has joined.
     Welcome {
         /// The name in its card.
         name: PeerName,
+        /// Signature of the server's key, see [`crate::server_key::ServerKey::welcome`].
+        #[serde(with = "serde_bytes")]
+        proof: Vec<u8>,
     },
     /// The outcome for `count` envelopes from number `first` on. The peer's envelopes are numbered from 0 on each
     /// connection.
@@ -413,9 +429,10 @@ pub fn decode_envelope(body: &[u8]) -> Option<Result<Envelope<'_>, BadFrame>> {
     }
 }
 
-/// The message that a peer signs to join: the server's nonce and identity, and the digest of the peer's card.
-pub fn join_proof_text(nonce: &[u8; 32], server: &ServerId, card: &[u8]) -> Vec<u8> {
-    [nonce.as_slice(), server.as_slice(), Digest::of(card).0.as_slice()].concat()
+/// The message that a peer signs to join: what the server has said first, and the digest of the peer's card.
+pub fn join_proof_text(greeting: &Greeting, card: &[u8]) -> Vec<u8> {
+    let Greeting { nonce, server, key } = greeting;
+    [nonce.as_slice(), server.as_slice(), key.0.as_slice(), Digest::of(card).0.as_slice()].concat()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub(crate) mod absence;
 pub(crate) mod access_log;
+pub mod admission;
 pub(crate) mod asset;
 pub(crate) mod connection;
 pub(crate) mod credentials;

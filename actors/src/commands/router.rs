@@ -8,6 +8,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, Token, TransferId};
 
+use super::admission::NotAdmitted;
 use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
@@ -45,8 +46,10 @@ pub struct Run {
 }
 
 /// Why a peer may not join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinRefused {
+    /// Admission does not let it in.
+    NotAdmitted(NotAdmitted),
     /// The name belongs to another key.
     NameTaken,
     /// Too many new names have joined from this address.
@@ -86,6 +89,19 @@ pub enum Command<P = SessionPort> {
     From(Member, MemberCommand),
     /// Asks for the list of known peers.
     Who(Reply<Arc<[KnownPeer]>>),
+    /// Asks who owns a name.
+    Find(PeerName, Reply<Option<KnownPeer>>),
+    /// The administrator has removed the owner of a name from the members: its session ends.
+    Expel(PeerName),
+    /// Takes a name from its owner, so that anybody can join under it.
+    Release {
+        /// The name.
+        name: PeerName,
+        /// Whether its stored mail is dropped, too.
+        drops_mail: bool,
+        /// Answered when it is on disk, with whether anybody owned it.
+        reply: Reply<bool>,
+    },
     /// A command to the store has completed.
     Completed(Completion),
     /// One end of a file transfer through the server has connected.

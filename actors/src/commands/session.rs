@@ -45,6 +45,10 @@ pub enum EndReason {
     Superseded,
     /// Too many commands wait for it.
     Busy,
+    /// The administrator has removed its peer from the members.
+    Expelled,
+    /// The administrator has taken the name from its peer.
+    NameReleased,
 }
 
 /// The commands that the session of a joined peer takes.

@@ -112,6 +112,13 @@ pub enum Command {
         /// Dropped if the card could not be written.
         reply: Reply<()>,
     },
+    /// Drops the card of a name; answered with true once that is on disk.
+    DropCard {
+        /// Whose, folded.
+        name: PeerName,
+        /// Dropped if it could not be written.
+        reply: Reply<bool>,
+    },
     /// Writes envelopes; see [`Completion::Put`].
     Put {
         /// The recipient's folded name.

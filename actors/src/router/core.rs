@@ -72,6 +72,13 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
             }
             Command::From(member, command) => self.member(member, command),
             Command::Who(reply) => self.who(reply),
+            Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
+            Command::Expel(name) => {
+                if let Some(key) = self.table.find(name.as_str()) {
+                    self.end_presence(key, EndReason::Expelled);
+                }
+            }
+            Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
             Command::Completed(completion) => self.complete(now, completion),
             Command::Splice { end, stream, reply } => self.splice(now, &end, stream, reply),
             Command::SpliceEnded(session) => self.splices.end(session),
@@ -206,6 +213,24 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         let noted_for = self.table.set_owner(key, Owner::of(card, false));
         self.release_name(noted_for);
         Ok(written)
+    }
+
+    /// Takes a name from its owner. Those who have its card keep it, and see another key when somebody else joins under the
+    /// name.
+    fn release(&mut self, name: &PeerName, drops_mail: bool, reply: Reply<bool>) {
+        let owned = self.table.find(name.as_str());
+        let owned = owned.filter(|key| !matches!(self.table.peer(*key).owner(), Owner::Nobody));
+        let Some(key) = owned else { return reply.answer(false) };
+        self.end_presence(key, EndReason::NameReleased);
+        let folded = self.table.peer(key).folded.clone();
+        if drops_mail {
+            let places = 0..self.table.peer(key).stored_end;
+            self.store.send(store::Command::Forget { name: folded.clone(), places });
+        }
+        self.store.send(store::Command::DropCard { name: folded, reply });
+        let noted_for = self.table.set_owner(key, Owner::Nobody);
+        self.release_name(noted_for);
+        self.forget_if_unused(key);
     }
 
     /// Finds the entry of a name, or makes one that is charged to the peer `by`, unless a limit is reached.

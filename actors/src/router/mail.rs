@@ -206,6 +206,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         let peer = self.table.peer(from.peer);
         peer.parting = peer.parting.saturating_sub(1);
         self.fetch(from.peer);
+        self.forget_if_unused(from.peer);
     }
 
     fn sweep_every(&self) -> Duration {

@@ -284,8 +284,11 @@ impl<P> Table<P> {
     /// Removes a name that nobody owns, watches or has mail for. Returns the sender to whom it was charged.
     pub(super) fn forget_if_unused(&mut self, key: PeerKey) -> Option<Sender> {
         let peer = self.peer(key);
-        let is_unused =
-            matches!(peer.owner, Owner::Nobody) && peer.watchers.is_empty() && peer.mail_bytes == 0;
+        let is_unused = matches!(peer.owner, Owner::Nobody)
+            && peer.watchers.is_empty()
+            && peer.mail_bytes == 0
+            // A session of the last owner still hands back what was not taken.
+            && peer.parting == 0;
         let folded = peer.folded.clone();
         if !is_unused || self.by_name.get(folded.as_str()) != Some(&key) {
             return None;
@@ -293,6 +296,11 @@ impl<P> Table<P> {
         self.by_name.remove(folded.as_str());
         self.vacant.push(key);
         self.peer(key).noted_for.take()
+    }
+
+    /// Who owns a name.
+    pub(super) fn find_known(&self, name: &PeerName) -> Option<KnownPeer> {
+        self.peers[self.find(name.as_str())?.0 as usize].known()
     }
 
     /// The answer to `Who`: the first [`KNOWN_MAX`] names.

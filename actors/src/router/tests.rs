@@ -126,6 +126,10 @@ impl FakeStore {
                 reply.answer(());
                 self.completions.push_back(Completion::Card { peer, written: true });
             }
+            store::Command::DropCard { name, reply } => {
+                self.cards.remove(name.as_str());
+                reply.answer(true);
+            }
             store::Command::Put { name, first, frames, sender, at, origin } => {
                 for (ordinal, frame) in (first..).zip(frames.iter()) {
                     let stored = Stored { frame, sender: (*sender).clone(), at };

@@ -11,7 +11,8 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, PING_NAMES_MAX, ServerId, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{ErrorCode, Greeting, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text};
+use wire::server_key::ServerKey;
 
 use super::buffers::{Incoming, Outgoing};
 use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
@@ -21,6 +22,7 @@ use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use super::watch::{Terms, Watch};
+use crate::commands::admission::NotAdmitted;
 use crate::commands::index::Found;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
@@ -40,10 +42,10 @@ const OUTGOING_BYTES_MAX: usize = 4 << 20;
 enum State {
     /// The peer must join or name a transfer by this time.
     Greeting(Instant),
-    /// The Router has been asked.
-    Joining(Box<Card>),
+    /// Admission and the Router have been asked. Contains the proof of the server's key for the Welcome.
+    Joining(Box<Card>, Vec<u8>),
     /// The Router has accepted the peer, and the store is writing its card.
-    Writing,
+    Writing(Vec<u8>),
     Joined,
     /// No further input is handled.
     Ended,
@@ -66,8 +68,8 @@ pub struct Session {
     /// Bytes for the peer.
     pub outgoing: Outgoing,
     id: SessionId,
-    server: ServerId,
-    nonce: [u8; 32],
+    key: Arc<ServerKey>,
+    greeting: Greeting,
     seen_at: IpAddr,
     state: State,
     name: Option<PeerName>,
@@ -98,25 +100,25 @@ impl Core for Session {
 }
 
 impl Session {
-    /// Creates a session and queues its `Hello`. `already` was received after the preface; `nonce` must be random and
+    /// Creates a session and queues its `Hello`. `already` was received after the preface; the nonce must be random and
     /// used for this session only.
     pub fn new(
         terms: Terms,
         id: SessionId,
-        server: ServerId,
-        nonce: [u8; 32],
+        key: Arc<ServerKey>,
+        greeting: Greeting,
         seen_at: IpAddr,
         already: &[u8],
         now: Now,
     ) -> Self {
         let mut outgoing = Outgoing::default();
-        outgoing.push_message(&ToPeer::Hello { nonce, server });
+        outgoing.push_message(&ToPeer::Hello(greeting));
         Self {
             incoming: Incoming::new(already),
             outgoing,
             id,
-            server,
-            nonce,
+            key,
+            greeting,
             seen_at: seen_at.to_canonical(),
             state: State::Greeting(now.instant + GREETING_WAIT),
             name: None,
@@ -224,9 +226,9 @@ impl Session {
                 self.end(false, out);
                 Ok(())
             }
-            (Input::Joined(answer), State::Joining(_)) => self.joined(answer),
-            (Input::CardWritten(true), State::Writing) => self.welcome(now, out),
-            (Input::CardWritten(false), State::Writing) => {
+            (Input::Joined(answer), State::Joining(..)) => self.joined(answer),
+            (Input::CardWritten(true), State::Writing(_)) => self.welcome(now, out),
+            (Input::CardWritten(false), State::Writing(_)) => {
                 Err(busy("the server could not write your card to its disk; tell its administrator"))
             }
             (Input::Command(command), _) => {
@@ -310,16 +312,17 @@ impl Session {
         out: &mut Vec<Effect>,
     ) -> Result<(), Ended> {
         match message {
-            ToServer::Join { card, proof } => {
+            ToServer::Join { card, proof, invitation } => {
                 let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
                 // Other peers would ignore an expired card, so its owner must learn about it here.
                 card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                let text = join_proof_text(&self.nonce, &self.server, card);
+                let text = join_proof_text(&self.greeting, card);
                 card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
                     (ErrorCode::BadProof, "the proof of the card's key does not verify".to_owned())
                 })?;
-                self.state = State::Joining(Box::new(card_read.clone()));
-                out.push(Effect::Join(Box::new(card_read)));
+                self.state = State::Joining(Box::new(card_read.clone()), self.key.welcome(proof));
+                let claim = invitation.map(|claim| (claim, text));
+                out.push(Effect::Join(Box::new(card_read), claim));
             }
             ToServer::Splice { transfer, side, member, token } => {
                 self.state = State::Ended;
@@ -338,20 +341,28 @@ impl Session {
     }
 
     fn joined(&mut self, answer: Option<Result<PeerKey, JoinRefused>>) -> Result<(), Ended> {
-        let State::Joining(card) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(()) };
+        let State::Joining(card, proof) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Ok(());
+        };
         match answer {
             Some(Ok(peer)) => {
                 tracing::info!(target: "session", name = %card.name, key = %card.fingerprint(), "joined");
                 self.member = Some(Member { peer, session: self.id });
                 self.transmissions = Transmissions::new(card.name.clone());
                 self.name = Some(card.name);
-                self.state = State::Writing;
+                self.state = State::Writing(proof);
                 Ok(())
             }
             Some(Err(JoinRefused::NameTaken)) => Err((
                 ErrorCode::NameTaken,
                 format!("the name {} belongs to another key here; choose another with --name", card.name),
             )),
+            Some(Err(JoinRefused::NotAdmitted(refused @ NotAdmitted::NotWritten(_)))) => {
+                Err(busy(&refused.to_string()))
+            }
+            Some(Err(JoinRefused::NotAdmitted(refused))) => {
+                Err((ErrorCode::NotAdmitted, refused.to_string()))
+            }
             Some(Err(JoinRefused::TooManyNames)) => Err(busy(
                 "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
                  again later",
@@ -361,9 +372,10 @@ impl Session {
     }
 
     fn welcome(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<(), Ended> {
-        self.state = State::Joined;
-        if let Some(name) = &self.name {
-            self.outgoing.push_message(&ToPeer::Welcome { name: name.clone() });
+        if let (Some(name), State::Writing(proof)) =
+            (&self.name, std::mem::replace(&mut self.state, State::Joined))
+        {
+            self.outgoing.push_message(&ToPeer::Welcome { name: name.clone(), proof });
         }
         // The same read may have contained frames after the join.
         self.take_frames(now, out)

@@ -44,6 +44,14 @@ pub(super) fn explain(reason: EndReason) -> Ended {
             (ErrorCode::Superseded, "the same identity has joined from another place".into())
         }
         EndReason::Busy => busy("too much is waiting for you; read and acknowledge faster"),
+        EndReason::Expelled => (
+            ErrorCode::NotAdmitted,
+            "the administrator has removed you from the members of this server".into(),
+        ),
+        EndReason::NameReleased => (
+            ErrorCode::NameTaken,
+            "the administrator of this server has released your name; join again if it is still yours".into(),
+        ),
         EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
     }
 }

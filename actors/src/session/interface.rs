@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wire::card::Card;
+use wire::invitation::InvitationClaim;
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
@@ -41,11 +42,15 @@ pub enum Input {
     Tick,
 }
 
+/// A claim to have an invitation, and the text that the proof of the join signs.
+pub type Claim = (InvitationClaim, Vec<u8>);
+
 /// What the shell has to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask the Router to accept the peer; [`Input::Joined`] and [`Input::CardWritten`] follow.
-    Join(Box<Card>),
+    /// Ask Admission, if there is one, and then the Router to accept the peer; [`Input::Joined`] and
+    /// [`Input::CardWritten`] follow.
+    Join(Box<Card>, Option<Claim>),
     /// Send a command to the Router.
     Tell(MemberCommand),
     /// Ask another actor; [`Input::Answered`] follows before any other input.

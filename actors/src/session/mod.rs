@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use wire::server_key::ServerKey;
+
+use crate::commands::admission::AdmissionHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
@@ -30,7 +33,7 @@ use crate::runtime::isolated;
 
 pub use self::buffers::{Incoming, Outgoing};
 pub use self::core::Session;
-pub use self::interface::{Answer, Effect, Input, Question};
+pub use self::interface::{Answer, Claim, Effect, Input, Question};
 pub use self::watch::Terms;
 
 /// What the session of a peer uses.
@@ -40,6 +43,10 @@ pub struct Services {
     pub router: RouterHandle,
     /// The Index.
     pub index: IndexHandle,
+    /// Decides who may join; anybody may if there is none.
+    pub admission: Option<AdmissionHandle>,
+    /// The server's key, which each session proves to its peer.
+    pub key: Arc<ServerKey>,
     /// The memory budget of all sessions of peers.
     pub(crate) memory: Arc<Memory>,
     /// The limits for peers.

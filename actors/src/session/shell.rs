@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use wire::card::Card;
 use wire::frame::PREFACE;
-use wire::protocol::Token;
+use wire::protocol::{Greeting, Token};
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
 use super::core::Session;
-use super::interface::{Answer, Effect, Input, Question};
+use super::interface::{Answer, Claim, Effect, Input, Question};
 use super::watch::Terms;
 use super::{Services, splice};
+use crate::commands::admission::{self, Candidate};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
@@ -83,13 +85,14 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     let PeerJob { id, transport, address, read, place: _place } = job;
     transport.socket().set_nonblocking(true)?;
     let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
-    let (server, nonce) = (services.router.server, rand::random());
+    let nonce = rand::random();
+    let greeting = Greeting { nonce, server: services.router.server, key: services.key.public() };
     let held = services.memory.account(Network::of(address.ip()));
     let session = Session::new(
         Terms::of(&services.limits, &services.router.counts),
         id,
-        server,
-        nonce,
+        Arc::clone(&services.key),
+        greeting,
         address.ip(),
         already,
         Now::read(),
@@ -188,7 +191,7 @@ impl SessionShell<'_> {
 
     fn carry_out(&mut self, effect: Effect) -> Option<Next> {
         match effect {
-            Effect::Join(card) => self.join(card),
+            Effect::Join(card, claim) => self.join(card, claim),
             Effect::Tell(command) => {
                 self.tell(command);
                 None
@@ -212,7 +215,20 @@ impl SessionShell<'_> {
         }
     }
 
-    fn join(&mut self, card: Box<Card>) -> Option<Next> {
+    /// Whether the peer may join; none if Admission has not answered in time.
+    fn admit(&self, card: &Card, claim: Option<Claim>) -> Option<Result<(), JoinRefused>> {
+        let Some(admission) = &self.services.admission else { return Some(Ok(())) };
+        let candidate = Candidate { name: card.name.clone(), fingerprint: card.fingerprint(), claim };
+        let answer = admission.ask(|reply| admission::Command::Admit(candidate, reply)).ok()?;
+        Some(answer.map_err(JoinRefused::NotAdmitted))
+    }
+
+    fn join(&mut self, card: Box<Card>, claim: Option<Claim>) -> Option<Next> {
+        match self.admit(&card, claim) {
+            Some(Ok(())) => {}
+            Some(Err(refused)) => return self.take_in(Input::Joined(Some(Err(refused)))),
+            None => return self.take_in(Input::Joined(None)),
+        }
         let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
             return self.take_in(Input::Joined(None));
         };

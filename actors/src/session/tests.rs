@@ -7,15 +7,18 @@ use std::time::Duration;
 use wire::Digest;
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
+use wire::invitation::Invitation;
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{
-    Envelope, ErrorCode, Kind, KnownPeer, Outcome, PING_NAMES_MAX, Refusal, ServerId, Side, ToPeer, ToServer,
+    Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, PING_NAMES_MAX, Refusal, Side, ToPeer, ToServer,
     join_proof_text,
 };
+use wire::server_key::ServerKey;
 
 use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
 use super::watch::Terms;
+use crate::commands::admission::NotAdmitted;
 use crate::commands::index::{Found, Published};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
@@ -24,8 +27,12 @@ use crate::runtime::{Core as _, Now};
 
 mod slow;
 
-const SERVER: ServerId = [7; 16];
-const NONCE: [u8; 32] = [9; 32];
+static KEY: LazyLock<Arc<ServerKey>> = LazyLock::new(|| Arc::new(ServerKey::from_seed(&[5; 32])));
+
+fn greeting() -> Greeting {
+    Greeting { nonce: [9; 32], server: [7; 16], key: KEY.public() }
+}
+
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn terms() -> Terms {
@@ -67,7 +74,7 @@ impl Bench {
         let now = Now::read();
         let seen_at = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
-            session: Session::new(terms(), 3, SERVER, NONCE, seen_at, already, now),
+            session: Session::new(terms(), 3, Arc::clone(&KEY), greeting(), seen_at, already, now),
             now,
             effects: Vec::new(),
         }
@@ -77,7 +84,7 @@ impl Bench {
     fn joined() -> Self {
         let mut bench = Self::new(&join());
         bench.take(Input::Received(0));
-        assert!(matches!(bench.effects[..], [Effect::Join(_)]), "{:?}", bench.effects);
+        assert!(matches!(bench.effects[..], [Effect::Join(_, None)]), "{:?}", bench.effects);
         bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
         bench.take(Input::CardWritten(true));
         assert!(matches!(bench.told()[..], [ToPeer::Hello { .. }, ToPeer::Welcome { .. }]));
@@ -141,9 +148,9 @@ impl Bench {
 
 fn join() -> Vec<u8> {
     let (identity, card) = &*KEYS;
-    let text = join_proof_text(&NONCE, &SERVER, card.as_bytes());
+    let text = join_proof_text(&greeting(), card.as_bytes());
     let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
-    frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof })
+    frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof, invitation: None })
 }
 
 fn envelope(from: &str, to: &str, kind: Kind, number: u64) -> Vec<u8> {
@@ -177,7 +184,9 @@ fn a_connection_that_says_nothing_is_ended_in_time() {
 #[test]
 fn only_a_good_join_or_a_splice_comes_first() {
     let mut bad_proof = join();
-    *bad_proof.last_mut().expect("it is not empty") ^= 1;
+    // The last byte says that there is no invitation.
+    let at = bad_proof.len() - 2;
+    bad_proof[at] ^= 1;
     let cases = [
         (bad_proof, ErrorCode::BadProof),
         (frame::frame(&ToServer::Who { id: 1 }), ErrorCode::OutOfPlace),
@@ -231,7 +240,7 @@ fn frames_that_came_with_the_join_wait_until_the_peer_is_welcomed() {
     let mut bench = Bench::new(&together);
     bench.take(Input::Received(0));
     bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
-    assert!(matches!(bench.effects()[..], [Effect::Join(_)]));
+    assert!(matches!(bench.effects()[..], [Effect::Join(..)]));
     bench.take(Input::CardWritten(true));
     assert!(matches!(&bench.effects()[..], [Effect::Tell(MemberCommand::Route(runs))] if runs.len() == 1));
 }
@@ -393,6 +402,46 @@ fn a_call_back_is_requested_and_its_outcome_reported() {
 }
 
 #[test]
+fn a_claim_goes_to_admission_and_its_refusal_to_the_peer() {
+    let (identity, card) = &*KEYS;
+    let text = join_proof_text(&greeting(), card.as_bytes());
+    let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
+    let invitation = Invitation::new([1; 16], &KEY.public().fingerprint()).claim(&text);
+    let join = ToServer::Join { card: card.as_bytes().to_vec(), proof, invitation: Some(invitation) };
+    for (refused, code) in [
+        (NotAdmitted::NoInvitation, ErrorCode::NotAdmitted),
+        (NotAdmitted::NotWritten("disk full".into()), ErrorCode::Busy),
+    ] {
+        let mut bench = Bench::new(&frame::frame(&join));
+        bench.take(Input::Received(0));
+        match &bench.effects()[..] {
+            [Effect::Join(_, Some(claim))] => assert_eq!(*claim, (invitation, text.clone())),
+            other => panic!("no claim: {other:?}"),
+        }
+        bench.take(Input::Joined(Some(Err(JoinRefused::NotAdmitted(refused)))));
+        assert_eq!(bench.refusal(), code);
+    }
+}
+
+#[test]
+fn the_server_proves_its_key_in_the_welcome() {
+    let join = join();
+    let Ok(ToServer::Join { proof: sent, .. }) = ToServer::decode(&join[LENGTH_BYTES..]) else {
+        panic!("it is a join");
+    };
+    let mut bench = Bench::new(&join);
+    bench.take(Input::Received(0));
+    bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
+    bench.take(Input::CardWritten(true));
+    match &bench.told()[..] {
+        [ToPeer::Hello(shown), ToPeer::Welcome { proof, .. }] => {
+            assert_eq!(shown.key.verify_welcome(&sent, proof), Ok(()));
+        }
+        other => panic!("no welcome: {other:?}"),
+    }
+}
+
+#[test]
 fn a_card_that_cannot_be_used_now_is_refused() {
     const HOUR: u64 = 60 * 60;
     let now = Now::read().unix();
@@ -400,9 +449,13 @@ fn a_card_that_cannot_be_used_now_is_refused() {
     let join_with = |issued_at| {
         let name = "A".parse().expect("a good name");
         let card = Card::issue(name, &KEYS.0, encryption.public(), term(issued_at), &mut rand::rng());
-        let text = join_proof_text(&NONCE, &SERVER, card.as_bytes());
+        let text = join_proof_text(&greeting(), card.as_bytes());
         let proof = KEYS.0.sign(Purpose::Join, &text, &mut rand::rng());
-        let mut bench = Bench::new(&frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof }));
+        let mut bench = Bench::new(&frame::frame(&ToServer::Join {
+            card: card.as_bytes().to_vec(),
+            proof,
+            invitation: None,
+        }));
         bench.take(Input::Received(0));
         bench
     };
@@ -412,6 +465,6 @@ fn a_card_that_cannot_be_used_now_is_refused() {
         assert!(detail.contains(what), "{detail}");
     }
     for issued_at in [now + HOUR / 2, now - 7 * 24 * HOUR] {
-        assert!(matches!(join_with(issued_at).effects[..], [Effect::Join(_)]), "{issued_at}");
+        assert!(matches!(join_with(issued_at).effects[..], [Effect::Join(..)]), "{issued_at}");
     }
 }

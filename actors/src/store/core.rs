@@ -16,6 +16,8 @@ const FETCH_BYTES: usize = 256 << 10;
 pub enum Write<'a> {
     /// Writes a card under a folded name.
     Card(&'a PeerName, &'a [u8]),
+    /// Deletes the card of a folded name.
+    NoCard(&'a PeerName),
     /// Writes envelopes: the recipient, the place of the first one, the frames, the sender, and when they were
     /// accepted.
     Mail(&'a PeerName, Ordinal, &'a Frames, &'a Sender, u64),
@@ -82,6 +84,7 @@ impl Store {
 fn write_of(command: &Command) -> Option<Write<'_>> {
     match command {
         Command::PutCard { name, card, .. } => Some(Write::Card(name, card)),
+        Command::DropCard { name, .. } => Some(Write::NoCard(name)),
         Command::Put { name, first, frames, sender, at, .. } => {
             Some(Write::Mail(name, *first, frames, sender, *at))
         }
@@ -103,6 +106,12 @@ fn complete(
                 reply.answer(());
             }
             Some(Completion::Card { peer, written })
+        }
+        Command::DropCard { reply, .. } => {
+            if written {
+                reply.answer(true);
+            }
+            None
         }
         Command::Put { name, frames, sender, origin, .. } => {
             Some(Completion::Put { name, origin, sender: *sender, amount: frames.amount(), stored: written })

@@ -80,6 +80,9 @@ impl Disk {
                     Write::Card(name, card) => {
                         cards.insert(name.as_str(), *card)?;
                     }
+                    Write::NoCard(name) => {
+                        cards.remove(name.as_str())?;
+                    }
                     Write::Mail(name, first, frames, sender, at) => {
                         for (ordinal, frame) in (*first..).zip(frames.iter()) {
                             mail.insert((name.as_str(), ordinal), frame.as_ref())?;

@@ -12,7 +12,7 @@ use switchboard::peer::event::Event as PeerEvent;
 use switchboard::peer::home::KeyTimes;
 use wire::PeerName;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
-use wire::protocol::{ServerId, ToPeer};
+use wire::protocol::{Greeting, ToPeer};
 
 use super::disk::Disk;
 use super::network::{End, LinkId};
@@ -36,7 +36,7 @@ pub(super) struct Connection {
     /// Bytes that are no whole frame yet.
     buffer: Vec<u8>,
     /// Which server has greeted; after the welcome frames are the engine's.
-    greeted: Option<ServerId>,
+    greeted: Option<Greeting>,
     has_joined: bool,
 }
 
@@ -110,6 +110,7 @@ impl World {
                 rekey_messages: peer.rekey,
                 full_trace: false,
                 key_times: KeyTimes::default(),
+                invitation: None,
             },
             loaded: peer.disk.load(),
             records: Box::new(peer.disk.clone()),
@@ -403,17 +404,17 @@ impl World {
                 continue;
             }
             match ToPeer::decode(&body).expect("the server speaks the protocol") {
-                ToPeer::Hello { nonce, server } => {
-                    connection.greeted = Some(server);
-                    let join = frame::frame(&process.engine.join(now, &nonce, &server));
+                ToPeer::Hello(greeting) => {
+                    connection.greeted = Some(greeting);
+                    let join = frame::frame(&process.engine.join(now, &greeting));
                     self.transmit(link, End::Server, join);
                     return self.has_read(link);
                 }
                 ToPeer::Welcome { .. } => {
                     connection.has_joined = true;
-                    let server = connection.greeted.expect("the server has greeted");
+                    let greeting = connection.greeted.expect("the server has greeted");
                     process.joining.push_back(connection.link);
-                    process.inputs.push_back(Input::Net(Net::Joined { server, address: "here".into() }));
+                    process.inputs.push_back(Input::Net(Net::Joined { greeting, address: "here".into() }));
                 }
                 ToPeer::Error { code, detail } => {
                     process.inputs.push_back(Input::Net(Net::Refused(code, detail)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actors::commands::network::Network;
@@ -15,7 +16,8 @@ use actors::session::{Effect, Input, Question, Session, Terms};
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::card::Card;
-use wire::protocol::{Outcome, Refusal};
+use wire::protocol::{Greeting, Outcome, Refusal};
+use wire::server_key::ServerKey;
 
 use super::SERVER;
 use super::network::{End, LinkId};
@@ -113,7 +115,9 @@ impl World {
             return self.end_link(link, End::Server);
         };
         let terms = Terms::of(&PeerLimits::default(), process.router.counts());
-        let session = Session::new(terms, link, SERVER, nonce, Ipv4Addr::LOCALHOST.into(), &[], now);
+        let key = Arc::new(ServerKey::from_seed(&[7; 32]));
+        let greeting = Greeting { nonce, server: SERVER, key: key.public() };
+        let session = Session::new(terms, link, key, greeting, Ipv4Addr::LOCALHOST.into(), &[], now);
         let connection = Connection { session, mailbox: MailboxPort::default(), written: None };
         process.connections.insert(link, connection);
         self.serve();
@@ -143,7 +147,7 @@ impl World {
         connection.session.handle(now, input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Join(card) => self.join(link, card),
+                Effect::Join(card, _) => self.join(link, card),
                 Effect::Tell(MemberCommand::Route(runs)) => self.route(link, runs),
                 Effect::Tell(command) => self.tell_router(link, command),
                 Effect::End { .. } => self.close_session(link),

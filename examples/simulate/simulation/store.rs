@@ -55,6 +55,8 @@ impl ServerDisk {
                 }
                 Some(Completion::Card { peer, written })
             }
+            // No administrator is simulated.
+            Command::DropCard { .. } => None,
             Command::Put { name, first, frames, sender, origin, .. } => {
                 let (amount, sender, stored) = (frames.amount(), *sender, !self.is_full);
                 if stored {

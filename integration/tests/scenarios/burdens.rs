@@ -120,7 +120,7 @@ fn a_frame_that_is_too_long_is_refused_before_its_body_arrives() {
     let server = sandbox.server();
     let culprit = Character::new("culprit");
     let mut connection = RawConnection::open(server.address());
-    let join = culprit.join(&connection.nonce, &connection.server);
+    let join = culprit.join(&connection.greeting);
     connection.say_bytes(&[frame::frame(&join), vec![0xff; 4]].concat());
     let welcome = connection.next().expect("the join is good");
     assert!(matches!(ToPeer::decode(&welcome), Ok(ToPeer::Welcome { .. })));

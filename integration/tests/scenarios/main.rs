@@ -1,6 +1,7 @@
 //! The scenarios. Each starts real processes in a temporary directory; its name says what it tests.
 
 mod access_log;
+mod admission;
 mod burdens;
 mod classroom;
 mod configuration;

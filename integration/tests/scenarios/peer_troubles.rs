@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use integration::{Peer, Process, Sandbox, Server, binary};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
-use wire::protocol::{ErrorCode, ToPeer, ToServer};
+use wire::protocol::{ErrorCode, Greeting, ToPeer, ToServer};
 
 /// More transfers than a holder serves at a time for one peer.
 const FAILED_FETCHES: usize = 6;
@@ -104,7 +104,7 @@ fn the_reason_of_a_busy_server_is_shown() {
 /// Reads a join, and refuses it as a busy server does.
 fn refuse(mut stream: &TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut [0; PREFACE.len()])?;
-    stream.write_all(&frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] }))?;
+    stream.write_all(&frame::frame(&ToPeer::Hello(Greeting::default())))?;
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length)?;
     let mut body = vec![0; u32::from_le_bytes(length) as usize];

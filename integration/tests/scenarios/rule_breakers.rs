@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use integration::{Character, PATIENCE, RawConnection, Sandbox, Server};
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, PREFACE};
-use wire::protocol::{Envelope, ErrorCode, Kind, Side, ToPeer, ToServer};
+use wire::protocol::{Envelope, ErrorCode, Greeting, Kind, Side, ToPeer, ToServer};
 
 /// A peer that has joined and must be served all the time.
 struct Witness {
@@ -121,27 +121,27 @@ fn nobody_joins_with_another_proof_card_or_name() {
     let server = sandbox.server();
     let mut witness = Witness::of(&server);
     let culprit = Character::new("culprit");
-    let join = |connection: &RawConnection| match culprit.join(&connection.nonce, &connection.server) {
-        ToServer::Join { card, proof } => (card, proof),
+    let join = |connection: &RawConnection| match culprit.join(&connection.greeting) {
+        ToServer::Join { card, proof, .. } => (card, proof),
         other => panic!("{other:?} is no join"),
     };
 
     let mut damaged = RawConnection::open(server.address());
     let (card, mut proof) = join(&damaged);
     proof[7] ^= 1;
-    damaged.say(&ToServer::Join { card, proof });
+    damaged.say(&ToServer::Join { card, proof, invitation: None });
     damaged.expect_error(ErrorCode::BadProof);
 
     let other = RawConnection::open(server.address());
     let mut replayed = RawConnection::open(server.address());
     let (card, proof) = join(&other);
-    replayed.say(&ToServer::Join { card, proof });
+    replayed.say(&ToServer::Join { card, proof, invitation: None });
     replayed.expect_error(ErrorCode::BadProof);
 
     let mut forged = RawConnection::open(server.address());
     let (mut card, proof) = join(&forged);
     card[40] ^= 1;
-    forged.say(&ToServer::Join { card, proof });
+    forged.say(&ToServer::Join { card, proof, invitation: None });
     forged.expect_error(ErrorCode::BadCard);
     witness.is_served();
 
@@ -149,13 +149,13 @@ fn nobody_joins_with_another_proof_card_or_name() {
     for name in ["witness", "WITNESS", "Witness"] {
         let mut thief = RawConnection::open(server.address());
         let second = Character::new(name);
-        thief.say(&second.join(&thief.nonce, &thief.server));
+        thief.say(&second.join(&thief.greeting));
         thief.expect_error(ErrorCode::NameTaken);
         witness.is_served();
     }
     drop(RawConnection::join(server.address(), &culprit));
     let mut thief = RawConnection::open(server.address());
-    thief.say(&Character::new("Culprit").join(&thief.nonce, &thief.server));
+    thief.say(&Character::new("Culprit").join(&thief.greeting));
     thief.expect_error(ErrorCode::NameTaken);
     RawConnection::join(server.address(), &culprit);
     server.stop();
@@ -177,7 +177,7 @@ fn misplaced_messages_and_forged_senders_end_the_connection() {
         stranger.say(&early);
         stranger.expect_error(ErrorCode::OutOfPlace);
     }
-    let again = culprit.join(&[0; 32], &[0; 16]);
+    let again = culprit.join(&Greeting::default());
     let member = "culprit".parse().expect("a good name");
     let splice = ToServer::Splice { transfer: [1; 16], side: Side::Sender, member, token: [0; 32] };
     let long = "x".repeat(33);

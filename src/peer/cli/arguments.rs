@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use wire::invitation::Invitation;
 use wire::{Fingerprint, PeerName};
 
 use crate::peer::command::{Command, Until};
@@ -64,9 +65,16 @@ pub struct Arguments {
     /// ends, and after a crash at the next start with this option
     #[arg(long, global = true)]
     pub no_history: bool,
+    /// A file with an invitation to a server that admits only members; with - it is asked for, or read from standard input. An
+    /// invitation that is a link decides which server is connected to
+    #[arg(long, value_name = "FILE", global = true)]
+    pub invitation: Option<PathBuf>,
     /// Print a completion script for this shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,
+    /// What the file has.
+    #[arg(skip)]
+    pub(super) invited: Option<Invitation>,
     #[command(subcommand)]
     pub(super) command: Option<Sub>,
 }
@@ -136,10 +144,11 @@ pub(super) enum Sub {
         #[arg(value_name = "CARD_FILE")]
         file: PathBuf,
     },
-    /// Accept an identity key of a peer, also in place of another
+    /// Accept a key of a peer or of a server, also in place of another
     Trust {
-        /// The peer
-        name: PeerName,
+        /// The peer, or the server as HOST:PORT
+        #[arg(value_name = "NAME|HOST:PORT")]
+        who: String,
         /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
@@ -198,7 +207,7 @@ impl Sub {
                     .map_err(|e| format!("the card cannot be read from {}: {e}", file.display()))?;
                 Command::Import { card }
             }
-            Self::Trust { name, fingerprint } => Command::Trust { name, fingerprint },
+            Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
             Self::Block { name } => Command::Block { name, is_blocked: true },
             Self::Unblock { name } => Command::Block { name, is_blocked: false },
             Self::History { name } => Command::History { with: name },

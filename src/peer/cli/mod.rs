@@ -23,6 +23,7 @@ use super::control::{self, RemoteClient};
 use super::engine::Options;
 use super::event::Event;
 use super::home::{Home, KeyTimes};
+use super::invited::Invited;
 use super::prompt;
 use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
@@ -37,7 +38,7 @@ const DRAIN_SECONDS: u64 = 30;
 const LINES_MAX: usize = 16;
 
 /// Runs `peer`. Returns the exit status.
-pub fn run(arguments: Arguments) -> u8 {
+pub fn run(mut arguments: Arguments) -> u8 {
     if let Some(shell) = arguments.completions {
         terminal::print_completions::<Arguments>(shell, "peer");
         return 0;
@@ -55,12 +56,24 @@ pub fn run(arguments: Arguments) -> u8 {
     let times =
         times.unwrap_or_else(|bad| Arguments::command().error(ErrorKind::ValueValidation, bad).exit());
     let mut renderer = Renderer::new(style);
-    let ending = start(&arguments, times, true).and_then(|peer| serve(arguments, times, peer, &mut renderer));
+    let ending = take_invitation(&mut arguments)
+        .and_then(|()| start(&arguments, times, true))
+        .and_then(|peer| serve(arguments, times, peer, &mut renderer));
     exit_status(ending.unwrap_or_else(|error| {
         // Nothing can be done if even this cannot be shown.
         let _ = renderer.show(&Event::error(error));
         Ending::Failed
     }))
+}
+
+fn take_invitation(arguments: &mut Arguments) -> Result<(), String> {
+    let Some(path) = &arguments.invitation else { return Ok(()) };
+    let Invited { invitation, server } = Invited::read(path)?;
+    arguments.invited = Some(invitation);
+    if let Some(server) = server {
+        arguments.server = server;
+    }
+    Ok(())
 }
 
 fn exit_status(ending: Ending) -> u8 {
@@ -100,11 +113,12 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
                     rekey_messages: arguments.rekey,
                     full_trace: arguments.trace == TraceDetail::Full,
                     key_times,
+                    invitation: arguments.invited.clone(),
                 },
                 passphrase: passphrase(arguments, &home, may_ask)?,
                 keeps_history: !arguments.no_history,
                 trusts: match &arguments.command {
-                    Some(Sub::Trust { name, .. }) => Some(name.clone()),
+                    Some(Sub::Trust { who, .. }) => who.parse().ok(),
                     _ => None,
                 },
             };

@@ -76,6 +76,9 @@ impl Engine {
             Command::Cancel { number, to } => self.cancel(client, number, to.as_ref()),
             Command::Import { card } => self.import(client, &card),
             Command::Trust { name, fingerprint } => self.trust(client, &name, fingerprint),
+            Command::TrustServer { server, fingerprint } => {
+                local.effects.push(Effect::TrustServer(client, server, fingerprint));
+            }
             Command::Block { name, is_blocked } => self.block(client, &name, is_blocked),
             Command::History { with } => local.effects.push(Effect::ShowHistory(client, with)),
         }
@@ -87,8 +90,7 @@ impl Engine {
         if !is_first {
             return;
         }
-        if let Some(link) = &self.local.link {
-            let joined = self.local.joined_event(link.address.clone());
+        if let Some(joined) = self.local.joined_event() {
             self.local.tell(client, joined);
         } else if let Some(trouble) = &self.trouble {
             let trying = self.local.connection_event(ConnectionState::Trying, Some(trouble.clone()), None);

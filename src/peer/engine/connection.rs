@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wire::escape::Escaped;
-use wire::protocol::{ErrorCode, ServerId};
+use wire::protocol::{ErrorCode, Greeting};
 
 use super::Engine;
 use super::interface::{Effect, Net};
@@ -28,7 +28,7 @@ impl Local {
 impl Engine {
     pub(super) fn net(&mut self, net: Net) {
         match net {
-            Net::Joined { server, address } => self.joined(server, address),
+            Net::Joined { greeting, address } => self.joined(&greeting, address),
             Net::Frames(bodies) => bodies.iter().for_each(|body| self.frame(body)),
             Net::Unreachable(why, retry) => {
                 self.disconnected();
@@ -77,10 +77,10 @@ impl Engine {
         Some(format!("not connected to {}: {trouble}", self.local.server))
     }
 
-    fn joined(&mut self, server: ServerId, address: String) {
+    fn joined(&mut self, greeting: &Greeting, address: String) {
         self.local.to_server.clear();
         // The first ping is sent at once and asks for the peers that stored messages wait for.
-        self.local.link = Some(Link::new(server, address.clone(), self.local.now.instant));
+        self.local.link = Some(Link::new(greeting, address, self.local.now.instant));
         if self.trouble.take().is_some() && self.has_joined {
             let back = self.local.connection_event(ConnectionState::Back, None, None);
             self.local.emit(&back);
@@ -88,10 +88,11 @@ impl Engine {
         self.has_joined = true;
         self.misnamed.clear();
         for contact in self.contacts.iter_mut() {
-            contact.reconnected(&server);
+            contact.reconnected(&greeting.server);
         }
-        let joined = self.local.joined_event(address);
-        self.local.emit(&joined);
+        if let Some(joined) = self.local.joined_event() {
+            self.local.emit(&joined);
+        }
         self.announce_files();
         self.ask_again();
         self.resume_fetches();
@@ -157,7 +158,7 @@ impl Engine {
             | ErrorCode::BadProof => {
                 self.unreachable(format!("the server ends the session: {detail}"), None);
             }
-            ErrorCode::NameTaken | ErrorCode::Superseded => {
+            ErrorCode::NameTaken | ErrorCode::Superseded | ErrorCode::NotAdmitted => {
                 let why = format!("the server ends the session: {detail}");
                 self.local.emit(&Event::error(why.clone()));
                 self.unwanted = Some(why);

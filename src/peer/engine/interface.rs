@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use wire::conversation::{ConversationId, MessageId};
-use wire::protocol::{ErrorCode, ServerId, TransferId};
+use wire::invitation::Invitation;
+use wire::protocol::{ErrorCode, Greeting, ServerId, TransferId};
 use wire::share::PublishedFile;
 use wire::signal::Route;
 use wire::transfer::{FileHeader, TransferKey};
@@ -43,6 +44,8 @@ pub struct Options {
     pub full_trace: bool,
     /// How long encryption keys and cards are used.
     pub key_times: KeyTimes,
+    /// Lets this peer join a server of whose members it is none yet.
+    pub invitation: Option<Invitation>,
 }
 
 /// Everything that an engine starts with.
@@ -154,8 +157,8 @@ pub enum Input {
 pub enum Net {
     /// The server has accepted this peer.
     Joined {
-        /// The id of the server.
-        server: ServerId,
+        /// What the server has said first. It has proved its key.
+        greeting: Greeting,
         /// Its address.
         address: String,
     },
@@ -217,6 +220,8 @@ pub enum Effect {
     Tell(ClientId, Update),
     /// Show a client the history with one peer or with all, and then report that its command is done.
     ShowHistory(ClientId, Option<PeerName>),
+    /// Pin the key of a server, and tell the client that its command is done.
+    TrustServer(ClientId, String, Fingerprint),
     /// Check that a file can be received, before the request to its holder.
     Prepare(TaskId, Download),
     /// Receive a file.

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use wire::PeerName;
 use wire::conversation::ConversationId;
 use wire::frame;
-use wire::protocol::{Envelope, Kind, Outcome, Refusal, ServerId, ToServer, TransferId};
+use wire::protocol::{Envelope, Greeting, Kind, Outcome, Refusal, ServerId, ToServer, TransferId};
 use wire::signal::Complaint;
+use wire::{Fingerprint, PeerName};
 
 use super::Engine;
 use super::contact::{Contact, Unacked};
@@ -31,6 +31,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A connection that has joined.
 pub(super) struct Link {
     pub(super) server: ServerId,
+    pub(super) server_key: Fingerprint,
     pub(super) address: String,
     /// The number of envelopes that have arrived, including notices of expired mail (`Expired`), which are acknowledged
     /// too.
@@ -86,9 +87,10 @@ struct Sent {
 }
 
 impl Link {
-    pub(super) fn new(server: ServerId, address: String, ping_at: Instant) -> Self {
+    pub(super) fn new(greeting: &Greeting, address: String, ping_at: Instant) -> Self {
         Self {
-            server,
+            server: greeting.server,
+            server_key: greeting.key.fingerprint(),
             address,
             received: 0,
             acknowledged: 0,

@@ -73,8 +73,14 @@ impl Local {
         self.emit(&Event::Refused { with: with.clone(), number, reason });
     }
 
-    pub(super) fn joined_event(&self, server: String) -> Event {
-        Event::Joined { name: self.name.clone(), server, fingerprint: self.card.fingerprint() }
+    pub(super) fn joined_event(&self) -> Option<Event> {
+        let link = self.link.as_ref()?;
+        Some(Event::Joined {
+            name: self.name.clone(),
+            server: link.address.clone(),
+            fingerprint: self.card.fingerprint(),
+            server_key: link.server_key,
+        })
     }
 
     /// The opening of a conversation, for display.

@@ -37,7 +37,7 @@ use wire::PeerName;
 use wire::card::{Card, Term};
 use wire::conversation::ConversationId;
 use wire::keys::Purpose;
-use wire::protocol::{ServerId, ToServer, join_proof_text};
+use wire::protocol::{Greeting, ToServer, join_proof_text};
 
 use contacts::Contacts;
 use conversations::Conversations;
@@ -150,14 +150,17 @@ impl Engine {
         &self.local.card
     }
 
-    /// The message that joins a server: the current card, and a signature over the server's nonce and identity and the
-    /// card, which proves the identity key.
-    pub fn join(&mut self, now: Now, nonce: &[u8; 32], server: &ServerId) -> ToServer<'static> {
+    /// The message that joins a server: the current card, a signature over the greeting and the card, which proves the identity
+    /// key, and a claim to the invitation if there is one to this server.
+    pub fn join(&mut self, now: Now, greeting: &Greeting) -> ToServer<'static> {
         self.local.now = now;
         let card = self.card_to_join_with();
-        let text = join_proof_text(nonce, server, &card);
+        let text = join_proof_text(greeting, &card);
+        let server = greeting.key.fingerprint();
+        let invitation = self.local.options.invitation.as_ref().filter(|invited| invited.is_for(&server));
         ToServer::Join {
             card,
+            invitation: invitation.map(|invitation| invitation.claim(&text)),
             proof: self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng),
         }
     }

@@ -18,6 +18,7 @@ use crate::peer::folder::{Folder, read_whole};
 
 mod key_times;
 mod keys;
+mod known_servers;
 mod locked;
 mod pins;
 mod store_key;
@@ -83,10 +84,10 @@ pub enum HomeError {
          put it back from a backup, or remove .switchboard to start as somebody new", .0.display()
     )]
     IdentityMissing(PathBuf),
-    /// A line of `known_peers` cannot be read.
+    /// A line of `known_peers` or `known_servers` cannot be read.
     #[error(
         "{} line {line}: {reason}; correct the line or put the file back from a backup; if you remove the line, the \
-         peer that it pinned has to be trusted again", path.display()
+         key that it pinned has to be trusted again", path.display()
     )]
     PinDamaged {
         /// The file.

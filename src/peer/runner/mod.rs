@@ -3,10 +3,10 @@
 mod disk;
 mod jobs;
 mod outlet;
+mod servers;
 mod shell;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::PeerName;
-use wire::protocol::{ServerId, ToServer};
+use wire::protocol::{Greeting, ToServer};
 use zeroize::Zeroizing;
 
 use super::command::{Command, Request, Update};
@@ -38,16 +38,15 @@ pub(super) enum Message {
     Input(Box<Input>),
     Attach(ClientId, Sender<Update>),
     Joined {
-        server: ServerId,
+        greeting: Greeting,
         address: String,
         local: IpAddr,
         writer: Writer,
     },
-    /// Asks for the message to join with.
+    /// Asks for the message to join with, or why this peer does not join this server.
     Join {
-        nonce: [u8; 32],
-        server: ServerId,
-        reply: Sender<ToServer<'static>>,
+        greeting: Greeting,
+        reply: Sender<Result<ToServer<'static>, String>>,
     },
     Shared(Result<Share, ShareError>),
     Listener(ListenerEvent),
@@ -227,9 +226,4 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
         rng,
     };
     Ok((Engine::new(start, now), disk))
-}
-
-/// The path of a peer's control socket, in its private folder.
-pub(super) fn control_path(home: &Home) -> PathBuf {
-    home.private_path().join("control")
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use wire::PeerName;
+use wire::invitation::Invitation;
 use wire::protocol::{Token, TransferId};
 use wire::signal::Route;
 use zeroize::Zeroizing;
@@ -44,10 +45,11 @@ pub(super) fn now() -> Now {
 }
 
 pub(super) struct Shell {
-    home: Arc<Home>,
+    pub(super) home: Arc<Home>,
     /// The server, and the proof of membership for transfers through it.
-    membership: Membership,
+    pub(super) membership: Membership,
     passphrase: Option<Zeroizing<String>>,
+    pub(super) invitation: Option<Invitation>,
     engine: Engine,
     disk: Disk,
     messages: Sender<Message>,
@@ -87,6 +89,7 @@ impl Shell {
             },
             home,
             passphrase: config.passphrase,
+            invitation: config.options.invitation,
             engine,
             disk,
             messages,
@@ -138,7 +141,7 @@ impl Shell {
         self.is_stopping.load(Ordering::SeqCst)
     }
 
-    fn tell_all(&mut self, error: &str) {
+    pub(super) fn tell_all(&mut self, error: &str) {
         for client in self.clients.values_mut() {
             client.send(Update::Event(Event::error(error)));
         }
@@ -215,15 +218,17 @@ impl Shell {
             Message::Attach(id, updates) => {
                 self.clients.insert(id, Outlet::new(updates));
             }
-            Message::Joined { server, address, local, writer } => {
+            Message::Joined { greeting, address, local, writer } => {
+                self.pin_server(&greeting);
                 self.writer = Some(writer);
                 self.local = Some(local);
                 self.listen();
-                return Some(Input::Net(Net::Joined { server, address }));
+                return Some(Input::Net(Net::Joined { greeting, address }));
             }
-            Message::Join { nonce, server, reply } => {
-                self.membership.token = nonce;
-                let _ = reply.send(self.engine.join(now(), &nonce, &server));
+            Message::Join { greeting, reply } => {
+                self.membership.token = greeting.nonce;
+                let checked = self.check_server(&greeting);
+                let _ = reply.send(checked.map(|()| self.engine.join(now(), &greeting)));
             }
             Message::Shared(share) => {
                 return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));
@@ -307,6 +312,7 @@ impl Shell {
         match effect {
             Effect::Tell(client, update) => self.tell(client, update),
             Effect::ShowHistory(client, with) => self.show_history(client, with.as_ref())?,
+            Effect::TrustServer(client, server, key) => self.trust_server(client, server, key),
             Effect::Connect => self.connect(),
             Effect::Reconnect => {
                 if let Some(writer) = self.writer.take() {
@@ -355,7 +361,7 @@ impl Shell {
         Ok(())
     }
 
-    fn tell(&mut self, client: ClientId, update: Update) {
+    pub(super) fn tell(&mut self, client: ClientId, update: Update) {
         if let Some(outlet) = self.clients.get_mut(&client) {
             outlet.send(update);
         }

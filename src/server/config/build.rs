@@ -22,6 +22,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         listen: values(server.listen),
         data: server.data,
         sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
+        members: server.members,
         cache: CacheConfig { bytes: server.cache_bytes.value, entries: server.cache_entries.get() },
         http_threads: server.http_threads,
         admin: server.admin,

@@ -13,6 +13,7 @@ use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, FromArgMatches as _, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::super::administer::Administer;
 use super::argument;
 use super::site_values::{CacheControl, Header, Host, Origin};
 use super::values::{Lifetime, Setting};
@@ -28,7 +29,7 @@ use super::values::{Lifetime, Setting};
 )]
 pub struct Arguments {
     /// Read options from a TOML file; server.example.toml shows all of them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
     /// Check the whole configuration, print it as a configuration file, and exit: with status 1 if anything is wrong
     #[arg(long)]
@@ -44,6 +45,9 @@ pub struct Arguments {
     pub hash_password: Option<String>,
     #[command(flatten)]
     pub(super) options: Options,
+    /// For a server that runs already.
+    #[command(subcommand)]
+    pub command: Option<Administer>,
 }
 
 /// The options that every source can set.
@@ -88,8 +92,12 @@ pub(super) struct ServerOptions {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6789")]
     pub(super) listen: Vec<Setting<Listen>>,
     /// Keep names, stored mail and the index of files in this directory
-    #[arg(long, value_name = "DIR", default_value = "server_data")]
+    #[arg(long, value_name = "DIR", default_value = "server_data", global = true)]
     pub(super) data: PathBuf,
+    /// Let only the members in this file join, and those with an invitation (see server invite). The server writes it, too,
+    /// and makes it if it is missing
+    #[arg(long, value_name = "FILE")]
+    pub(super) members: Option<PathBuf>,
     /// Accept at most this many connections at once
     #[arg(long, value_name = "N", default_value = "16384")]
     pub(super) sessions_max: NonZeroUsize,

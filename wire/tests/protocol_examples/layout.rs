@@ -7,6 +7,7 @@ use wire::Digest;
 
 const LINE_BYTES: usize = 32;
 
+#[derive(Clone)]
 struct Part {
     bytes: Vec<u8>,
     remark: String,
@@ -14,7 +15,7 @@ struct Part {
 }
 
 /// Bytes with remarks.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Layout(Vec<Part>);
 
 /// Encodes a number as PROTOCOL.md, section 2, specifies: seven bits in each byte, least significant first.

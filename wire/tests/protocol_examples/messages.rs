@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use wire::Digest;
 use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, LENGTH_BYTES, PREFACE};
+use wire::invitation::Invitation;
 use wire::keys::Purpose;
 use wire::protocol::{
-    Envelope, ErrorCode, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer, decode_envelope,
-    join_proof_text,
+    Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer,
+    decode_envelope, join_proof_text,
 };
 use wire::query::Query;
+use wire::server_key::ServerKey;
 use wire::share::{Hit, PublishedFile};
 
 use crate::conversation::{FILE, FILE_NAME, TRANSFER, Talk};
@@ -19,6 +21,7 @@ use crate::people::{People, check_signature};
 /// The server's values in the examples.
 const NONCE: [u8; 32] = [0x6e; 32];
 const SERVER: [u8; 16] = [0x5a; 16];
+const SEED: [u8; 32] = [0x5e; 32];
 const ECHO: [u8; 32] = [0xec; 32];
 
 fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<'_>) {
@@ -60,38 +63,85 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
             ),
         ],
     );
+    let key = ServerKey::from_seed(&SEED);
+    let greeting = Greeting { nonce: NONCE, server: SERVER, key: key.public() };
+    values(
+        text,
+        "The key of the server",
+        "An Ed25519 key (RFC 8032). Its fingerprint is the SHA-256 digest of the 32 bytes of the public key.",
+        &[
+            ("private key (seed)", &SEED),
+            ("public key", &key.public().0),
+            ("fingerprint", &key.public().fingerprint().0),
+        ],
+    );
     to_peer(
         text,
         "1, Hello",
-        Layout::new().variant(1, "Hello").fixed(&NONCE, "nonce").fixed(&SERVER, "server"),
-        &ToPeer::Hello { nonce: NONCE, server: SERVER },
+        Layout::new()
+            .variant(1, "Hello")
+            .fixed(&NONCE, "nonce")
+            .fixed(&SERVER, "server")
+            .fixed(&key.public().0, "key: the public key of the server"),
+        &ToPeer::Hello(greeting),
     );
     let card = people.a.card.as_bytes().to_vec();
-    let proof_text = [NONCE.as_slice(), &SERVER, &Digest::of(&card).0].concat();
-    assert_eq!(proof_text, join_proof_text(&NONCE, &SERVER, &card));
+    let proof_text = [NONCE.as_slice(), &SERVER, &key.public().0, &Digest::of(&card).0].concat();
+    assert_eq!(proof_text, join_proof_text(&greeting, &card));
     values(
         text,
         "The bytes that A signs to join",
-        "The signature is over `switchboard/1 join`, a zero byte, and these 80 bytes.",
+        "The signature is over `switchboard/1 join`, a zero byte, and these 112 bytes.",
         &[
             ("nonce of the server", &NONCE),
-            ("identity of the server", &SERVER),
+            ("server: which store it has", &SERVER),
+            ("public key of the server", &key.public().0),
             ("SHA-256 of the card of A", &Digest::of(&card).0),
         ],
     );
     let proof = people.a.identity.sign(Purpose::Join, &proof_text, &mut people.rng);
     check_signature(&people.a.identity_bare, "switchboard/1 join", &proof_text, &proof);
+    let invitation = Invitation::new(*b"invite one peer!", &key.public().fingerprint());
+    let claim = invitation.claim(&proof_text);
+    values(
+        text,
+        "An invitation",
+        "Its text is the base32 (RFC 4648, section 6) of the secret and the first 16 bytes of the server's fingerprint. The MAC is \
+         HMAC-SHA256 under the secret, over the same 112 bytes.",
+        &[
+            ("text", invitation.to_string().as_bytes()),
+            ("secret", invitation.secret()),
+            (
+                "id: the first 8 bytes of SHA-256 of `switchboard/1 invitation`, a zero byte, secret",
+                &claim.id,
+            ),
+            ("mac, for the join of A", &claim.mac),
+        ],
+    );
+    let join = Layout::new().variant(1, "Join").given(&card, "card: the card of A").sized(&proof, "proof");
+    let without = join.clone().fixed(&[0], "no invitation");
     to_server(
         text,
         "1, Join",
-        Layout::new().variant(1, "Join").given(&card, "card: the card of A").sized(&proof, "proof"),
-        &ToServer::Join { card, proof },
+        without,
+        &ToServer::Join { card: card.clone(), proof: proof.clone(), invitation: None },
+    );
+    let with = join.fixed(&[1], "an invitation follows").fixed(&claim.id, "id").fixed(&claim.mac, "mac");
+    let welcome = key.welcome(&proof);
+    to_server(
+        text,
+        "1, Join, with an invitation",
+        with,
+        &ToServer::Join { card, proof, invitation: Some(claim) },
     );
     to_peer(
         text,
         "2, Welcome",
-        Layout::new().variant(2, "Welcome").text("A", "name"),
-        &ToPeer::Welcome { name: "A".parse().expect("a good name") },
+        Layout::new().variant(2, "Welcome").text("A", "name").sized(
+            &welcome,
+            "proof: signature over `switchboard/1 welcome`, a zero byte, and SHA-256 of the proof in the Join",
+        ),
+        &ToPeer::Welcome { name: "A".parse().expect("a good name"), proof: welcome.clone() },
     );
 }
 

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
+use wire::server_key::ServerKey;
+
 use tempfile::TempDir;
 
 use super::{Services, Sites};
@@ -116,6 +118,8 @@ impl Site {
         let services = session::Services {
             router: (*router).clone(),
             index: (*index).clone(),
+            admission: None,
+            key: Arc::new(ServerKey::from_seed(&[1; 32])),
             memory: Memory::new(PeerLimits::default().session_memory),
             limits: Arc::new(PeerLimits::default()),
             stopping: Arc::clone(&stopping),

@@ -236,7 +236,7 @@ fn an_address_registers_only_so_many_names_and_known_ones_join_all_the_same() {
         });
         pending.wait(SOON).expect("it is answered at once").err()
     };
-    assert_eq!([join(&mut world, "A", 1), join(&mut world, "B", 1)], [None; 2]);
+    assert_eq!([join(&mut world, "A", 1), join(&mut world, "B", 1)], [None, None]);
     assert_eq!(join(&mut world, "C", 1), Some(JoinRefused::TooManyNames));
     assert_eq!(join(&mut world, "a", 1), None, "it is not new");
     assert_eq!(join(&mut world, "C", 2), None);

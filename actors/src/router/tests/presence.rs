@@ -165,3 +165,82 @@ fn the_answer_to_who_is_sorted_and_shared_until_something_changes() {
     world.send(0, 1, 1);
     assert_eq!(who(&mut world).len(), 3);
 }
+
+fn join_as(world: &mut World, session: u64, card: Card) -> (FakePort, Option<JoinRefused>) {
+    let (reply, pending) = reply();
+    let port = FakePort::default();
+    let (card, network) = (Box::new(card), network(2));
+    world.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
+    (port, pending.wait(SOON).expect("it is answered at once").err())
+}
+
+fn release(world: &mut World, text: &str, drops_mail: bool) -> bool {
+    let (reply, pending) = reply();
+    world.handle(Command::Release { name: name(text), drops_mail, reply });
+    pending.wait(SOON).expect("it is answered")
+}
+
+fn find(world: &mut World, text: &str) -> Option<KnownPeer> {
+    let (reply, pending) = reply();
+    world.handle(Command::Find(name(text), reply));
+    pending.wait(SOON).expect("it is answered")
+}
+
+#[test]
+fn a_released_name_is_free_for_another_key() {
+    let mut world = World::new();
+    let (port, refused) = join_as(&mut world, 50, card_of("A"));
+    assert_eq!(refused, None);
+    assert!(find(&mut world, "a").is_some_and(|peer| peer.online));
+    assert!(release(&mut world, "a", false));
+    assert_eq!(port.0.borrow().ended, Some(EndReason::NameReleased));
+    assert_eq!(find(&mut world, "A"), None);
+    assert!(world.store.0.borrow().cards.is_empty(), "nor after a restart");
+    assert!(!release(&mut world, "A", false), "nobody owns it");
+    let (_, refused) = join_as(&mut world, 51, card_of_another("A"));
+    assert_eq!(refused, None);
+}
+
+#[test]
+fn mail_for_a_released_name_goes_with_it_only_if_asked() {
+    for drops_mail in [false, true] {
+        let mut world = World::new();
+        let (_, refused) = join_as(&mut world, 50, card_of("B"));
+        assert_eq!(refused, None);
+        let of_b = world.router.table.find("b").expect("it has joined");
+        let member = Member { peer: of_b, session: 50 };
+        world.handle(Command::From(member, MemberCommand::Leave));
+        world.handle(Command::From(member, MemberCommand::HandBack(Vec::new())));
+        world.join(0);
+        world.send(0, 1, 1);
+        world.complete(usize::MAX);
+        assert_eq!(world.store.0.borrow().mail.len(), 1);
+        assert!(release(&mut world, "B", drops_mail));
+        world.complete(usize::MAX);
+        assert_eq!(world.store.0.borrow().mail.len(), usize::from(!drops_mail));
+        assert_eq!(world.router.ledger.all().mail_bytes > 0, !drops_mail);
+    }
+}
+
+/// The place of a name in the table is used again, so a session that hands mail back must find its own there.
+#[test]
+fn what_a_session_of_a_released_name_hands_back_reaches_nobody_else() {
+    let mut world = World::new();
+    assert_eq!(join_as(&mut world, 50, card_of("A")).1, None);
+    let key = world.router.table.find("a").expect("it has joined");
+    assert!(release(&mut world, "A", true));
+    assert_eq!(join_as(&mut world, 51, card_of("C")).1, None);
+    assert_ne!(world.router.table.find("c"), Some(key), "its place is not free yet");
+    world.handle(Command::From(Member { peer: key, session: 50 }, MemberCommand::HandBack(Vec::new())));
+    assert_eq!(world.router.table.find("a"), None, "now it is forgotten");
+}
+
+#[test]
+fn whoever_is_expelled_leaves_and_keeps_the_name() {
+    let mut world = World::new();
+    let (port, _) = join_as(&mut world, 50, card_of("A"));
+    world.handle(Command::Expel(name("a")));
+    world.handle(Command::Expel(name("nobody")));
+    assert_eq!(port.0.borrow().ended, Some(EndReason::Expelled));
+    assert_eq!(join_as(&mut world, 51, card_of_another("A")).1, Some(JoinRefused::NameTaken));
+}

@@ -13,7 +13,8 @@ use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::conversation::{ConversationId, Incoming, MessageId, Opening, Outgoing};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::{Envelope, Kind, Outcome, ToPeer, ToServer};
+use wire::protocol::{Envelope, Greeting, Kind, Outcome, ToPeer, ToServer};
+use wire::server_key::ServerPublic;
 use wire::share::{Hit, PublishedFile};
 use wire::signal::{self, Complaint, Receipt};
 use wire::{Digest, PeerName};
@@ -32,7 +33,6 @@ const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 const START: u64 = 1_800_000_000;
 const CLIENT: u64 = 1;
-const SERVER: [u8; 16] = [7; 16];
 
 /// The keys of two peers, which the examples of the protocol use too.
 static KEYS: LazyLock<[(IdentityKey, EncryptionKey); 2]> = LazyLock::new(|| {
@@ -148,7 +148,12 @@ impl Bench {
             name: name("A"),
             server: "server".into(),
             keys: Keys { identity, encryption: vec![pair], made_identity: false },
-            options: Options { rekey_messages: 1024, full_trace: false, key_times: KeyTimes::default() },
+            options: Options {
+                rekey_messages: 1024,
+                full_trace: false,
+                key_times: KeyTimes::default(),
+                invitation: None,
+            },
             loaded: Loaded {
                 contacts: disk.contacts.borrow().values().cloned().collect(),
                 ..Loaded::default()
@@ -174,8 +179,9 @@ impl Bench {
 
     fn join(&mut self) {
         self.envelopes_sent = 0;
-        let _ = self.engine.join(self.now, &[1; 32], &SERVER);
-        self.take([Input::Net(Net::Joined { server: SERVER, address: "server".into() })]);
+        let greeting = Greeting { nonce: [1; 32], server: [7; 16], key: ServerPublic([3; 32]) };
+        let _ = self.engine.join(self.now, &greeting);
+        self.take([Input::Net(Net::Joined { greeting, address: "server".into() })]);
     }
 
     /// Passes inputs to the engine. The server stores what is sent and answers pings.

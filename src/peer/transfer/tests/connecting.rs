@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::thread;
 
 use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, PREFACE};
-use wire::protocol::{Side, ToPeer, ToServer};
+use wire::protocol::{Greeting, Side, ToPeer, ToServer};
 
 fn listener(decide_within: Duration) -> (Listener, crossbeam_channel::Receiver<ListenerEvent>) {
     listener_at(Ipv4Addr::LOCALHOST.into(), decide_within)
@@ -148,7 +148,7 @@ fn splice() -> ToServer<'static> {
 }
 
 fn hello() -> Vec<u8> {
-    frame::frame(&ToPeer::Hello { nonce: [1; 32], server: [2; 16] })
+    frame::frame(&ToPeer::Hello(Greeting::default()))
 }
 
 #[test]

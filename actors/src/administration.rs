@@ -1,0 +1,126 @@
+//! What the administrator can do while the server runs. It sends commands, as sessions do.
+
+use std::time::Duration;
+
+use wire::PeerName;
+use wire::invitation::{Invitation, SECRET_BYTES};
+use wire::protocol::KnownPeer;
+use wire::server_key::ServerPublic;
+
+use crate::commands::admission::{self, AdmissionHandle, Entry, NotAdmitted};
+use crate::commands::index::{IndexHandle, PublishRefused};
+use crate::commands::network::Network;
+use crate::commands::router::{self, RouterHandle};
+use crate::runtime::{NoAnswer, Reply, reply};
+
+/// How long an actor may take, which may have to write first.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdministrationError {
+    /// There is no list of members.
+    #[error("anybody may join this server; start it with --members FILE to admit members only")]
+    Open,
+    /// Nobody owns the name.
+    #[error("nobody has the name {0}")]
+    NoSuchName(PeerName),
+    /// The list of members could not be written.
+    #[error(transparent)]
+    NotWritten(#[from] NotAdmitted),
+    /// The files of the released name are still in the index.
+    #[error("the name is free, but its shared files are still found until the server is started again: {0}")]
+    NotUnpublished(#[from] PublishRefused),
+    /// An actor is overloaded, or the server ends.
+    #[error("the server did not answer: {0}; try again")]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// Acts on a running server. It does not keep the server from ending.
+#[derive(Debug, Clone)]
+pub struct Administration {
+    pub(crate) router: RouterHandle,
+    pub(crate) index: IndexHandle,
+    pub(crate) admission: Option<AdmissionHandle>,
+    pub(crate) key: ServerPublic,
+}
+
+impl Administration {
+    /// The server's key.
+    pub fn key(&self) -> ServerPublic {
+        self.key
+    }
+
+    /// Makes an invitation that admits one peer until a time (seconds since 1970), as `name` if there is one.
+    ///
+    /// # Errors
+    /// [`AdministrationError`]
+    pub fn invite(&self, name: Option<PeerName>, until: u64) -> Result<Invitation, AdministrationError> {
+        let secret: [u8; SECRET_BYTES] = rand::random();
+        let entry = Entry::Invitation { secret, until, name };
+        self.admission()?.ask(|reply| admission::Command::Add(entry, reply))??;
+        Ok(Invitation::new(secret, &self.key.fingerprint()))
+    }
+
+    /// The list of members and open invitations; none if anybody may join.
+    ///
+    /// # Errors
+    /// [`AdministrationError`]
+    pub fn listed(&self) -> Result<Option<Vec<Entry>>, AdministrationError> {
+        let Some(admission) = &self.admission else { return Ok(None) };
+        Ok(Some(admission.ask(admission::Command::List)?))
+    }
+
+    /// Who has joined at least once: those that are connected first, then by name; at most 10,000.
+    ///
+    /// # Errors
+    /// [`AdministrationError`]
+    pub fn known(&self) -> Result<Vec<KnownPeer>, AdministrationError> {
+        Ok(self.ask_router(router::Command::Who)?.to_vec())
+    }
+
+    /// Removes somebody from the members and ends its session. The name stays theirs.
+    ///
+    /// # Errors
+    /// [`AdministrationError`]
+    pub fn remove(&self, name: &PeerName) -> Result<(), AdministrationError> {
+        let admission = self.admission()?;
+        let owner = self.ask_router(|reply| router::Command::Find(name.clone(), reply))?;
+        let fingerprint = owner.map(|owner| owner.fingerprint);
+        if !admission
+            .ask(admission::Command::List)?
+            .iter()
+            .any(|entry| entry.is_member(name, fingerprint.as_ref()))
+        {
+            return Err(AdministrationError::NoSuchName(name.clone()));
+        }
+        let name = name.clone();
+        admission.ask(|reply| admission::Command::Remove { name: name.clone(), fingerprint, reply })??;
+        // After that, so that it cannot join again in between.
+        self.router.send(router::Command::Expel(name)).map_err(|_| NoAnswer::Dropped.into())
+    }
+
+    /// Frees a name, and drops its shared files, and its mail if `drops_mail`.
+    ///
+    /// # Errors
+    /// [`AdministrationError`]
+    pub fn release(&self, name: &PeerName, drops_mail: bool) -> Result<(), AdministrationError> {
+        let release = |reply| router::Command::Release { name: name.clone(), drops_mail, reply };
+        if !self.ask_router(release)? {
+            return Err(AdministrationError::NoSuchName(name.clone()));
+        }
+        let owner = (name.clone(), Network::UNKNOWN);
+        self.index.publish(owner, 0, true, Vec::new(), ANSWER_WAIT)??;
+        Ok(())
+    }
+
+    fn admission(&self) -> Result<&AdmissionHandle, AdministrationError> {
+        self.admission.as_ref().ok_or(AdministrationError::Open)
+    }
+
+    fn ask_router<T>(&self, command: impl FnOnce(Reply<T>) -> router::Command) -> Result<T, NoAnswer> {
+        let (reply, pending) = reply();
+        self.router.send(command(reply)).map_err(|_| NoAnswer::Dropped)?;
+        pending.wait(ANSWER_WAIT)
+    }
+}

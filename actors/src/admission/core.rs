@@ -1,0 +1,102 @@
+//! Who may join.
+
+use super::file::Line;
+use crate::commands::admission::{Answer, Candidate, Command, Entry, NotAdmitted};
+use crate::runtime::{Core, Now, Reply};
+
+/// The members and the open invitations.
+pub(super) struct Admission {
+    lines: Vec<Line>,
+}
+
+impl Core for Admission {
+    type Command = Command;
+    /// Those to be answered when the list is on disk.
+    type Out = Vec<Reply<Answer>>;
+
+    fn handle(&mut self, now: Now, command: Command, out: &mut Self::Out) {
+        match command {
+            // Whoever has stopped waiting must not use up an invitation.
+            Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
+            Command::Admit(candidate, reply) => match self.admit(now, &candidate) {
+                Ok(false) => reply.answer(Ok(())),
+                Ok(true) => out.push(reply),
+                Err(refused) => reply.answer(Err(refused)),
+            },
+            Command::Add(entry, reply) => {
+                self.lines.push(Line::Entry(entry));
+                out.push(reply);
+            }
+            Command::Remove { name, fingerprint, reply } => {
+                self.lines.retain(|line| match line {
+                    Line::Entry(entry) => !entry.is_member(&name, fingerprint.as_ref()),
+                    Line::Other(_) => true,
+                });
+                out.push(reply);
+            }
+            Command::List(reply) => reply.answer(self.open_entries(now)),
+        }
+    }
+}
+
+impl Admission {
+    pub(super) fn new(lines: Vec<Line>) -> Self {
+        Self { lines }
+    }
+
+    /// The file.
+    pub(super) fn text(&self) -> String {
+        self.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Whether that changes the list.
+    fn admit(&mut self, now: Now, candidate: &Candidate) -> Result<bool, NotAdmitted> {
+        let Candidate { name, fingerprint, claim } = candidate;
+        let mut refused = NotAdmitted::NoMember(*fingerprint);
+        for line in &self.lines {
+            match line {
+                Line::Entry(Entry::Member { fingerprint: key, name: only }) if key == fingerprint => {
+                    let Some(only) = only.as_ref().filter(|only| only.folded() != name.folded()) else {
+                        return Ok(false);
+                    };
+                    refused = NotAdmitted::OtherName(only.clone());
+                }
+                _ => {}
+            }
+        }
+        let Some((claim, proof_text)) = claim else { return Err(refused) };
+        let is_claimed = |line: &Line| match line {
+            Line::Entry(Entry::Invitation { secret, until, .. }) => {
+                now.unix() < *until && claim.is_valid(secret, proof_text)
+            }
+            _ => false,
+        };
+        let at = self.lines.iter().position(is_claimed).ok_or(NotAdmitted::NoInvitation)?;
+        let Line::Entry(Entry::Invitation { name: only, .. }) = &self.lines[at] else {
+            return Err(NotAdmitted::NoInvitation);
+        };
+        if let Some(only) = only.as_ref().filter(|only| only.folded() != name.folded()) {
+            return Err(NotAdmitted::OtherName(only.clone()));
+        }
+        let member = Entry::Member { fingerprint: *fingerprint, name: Some(name.clone()) };
+        self.lines[at] = Line::Entry(member);
+        self.drop_expired(now);
+        Ok(true)
+    }
+
+    fn drop_expired(&mut self, now: Now) {
+        self.lines.retain(|line| match line {
+            Line::Entry(Entry::Invitation { until, .. }) => now.unix() < *until,
+            _ => true,
+        });
+    }
+
+    fn open_entries(&self, now: Now) -> Vec<Entry> {
+        let entries = self.lines.iter().filter_map(|line| match line {
+            Line::Entry(Entry::Invitation { until, .. }) if *until <= now.unix() => None,
+            Line::Entry(entry) => Some(entry.clone()),
+            Line::Other(_) => None,
+        });
+        entries.collect()
+    }
+}

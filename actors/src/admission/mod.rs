@@ -1,0 +1,39 @@
+//! Admission: decides who may join a server that admits only members.
+//!
+//! One file has the members and the invitations that are open, so that an invitation is used up in the same write that makes
+//! its holder a member. The administrator may edit the file while the server runs.
+
+mod core;
+mod file;
+mod shell;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub(crate) use self::shell::start;
+
+/// Why the list of members cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot be read or made.
+    #[error("cannot use the list of members {}: {source}; choose another with --members", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+    /// Lines that are invalid.
+    #[error("the list of members {} is invalid: {reason}", path.display())]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the numbers of the lines.
+        reason: String,
+    },
+    /// The system has no thread for it.
+    #[error("cannot start a thread for the list of members: {0}")]
+    Thread(std::io::Error),
+}

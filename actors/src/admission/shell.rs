@@ -1,0 +1,135 @@
+//! Admission's thread, and the file with the list.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::StartError;
+use super::core::Admission;
+use super::file::parse;
+use crate::commands::admission::{AdmissionHandle, Answer, NotAdmitted};
+use crate::runtime::{Now, Reply, Running, Shell, mailbox, start as start_actor};
+
+/// How often the file is read, and so how soon an edit of it counts.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Largest file, for some 100,000 members.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+const MAILBOX_COMMANDS: usize = 64;
+
+const FIRST_TEXT: &str = "\
+# Who may join this server. A line is FINGERPRINT, or FINGERPRINT NAME for somebody who may join under that name only.
+# `server invite` adds a line for each open invitation; remove the line to take the invitation back.
+";
+
+/// Reads the list, or makes one without members, and starts Admission.
+///
+/// # Errors
+/// [`StartError`]
+pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError> {
+    let path = path.to_owned();
+    let read = match read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            durable::replace_private(&path, FIRST_TEXT.as_bytes()).map(|()| FIRST_TEXT.to_owned())
+        }
+        read => read,
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(source) => return Err(StartError::File { path, source }),
+    };
+    let lines = match parse(&text) {
+        Ok(lines) => lines,
+        Err(reason) => return Err(StartError::Lines { path, reason }),
+    };
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
+    let handle = AdmissionHandle(address.clone());
+    let next_look = Instant::now() + READ_INTERVAL;
+    let shell = AdmissionShell { path, last: Ok(text), next_look, changed: Vec::new() };
+    start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
+        .map_err(StartError::Thread)
+}
+
+struct AdmissionShell {
+    path: PathBuf,
+    /// The text or the error of the last reading, so that each change is applied, or complained about, once.
+    last: Result<String, String>,
+    next_look: Instant,
+    changed: Vec<Reply<Answer>>,
+}
+
+impl Shell for AdmissionShell {
+    type Core = Admission;
+
+    /// No answer may come from a list that turns out not to be on the disk.
+    const BATCH_COMMANDS_MAX: usize = 1;
+
+    fn out(&mut self) -> &mut Vec<Reply<Answer>> {
+        &mut self.changed
+    }
+
+    fn settle(&mut self, admission: &mut Admission, now: Now) -> Option<Instant> {
+        if !self.changed.is_empty() {
+            let answer = self.write(admission).map_err(NotAdmitted::NotWritten);
+            self.changed.drain(..).for_each(|reply| reply.answer(answer.clone()));
+        }
+        if now.instant >= self.next_look {
+            self.look(admission);
+            self.next_look = now.instant + READ_INTERVAL;
+        }
+        Some(self.next_look)
+    }
+}
+
+impl AdmissionShell {
+    /// Writes the list. If that fails, or somebody else has written the file, what is in the file counts.
+    fn write(&mut self, admission: &mut Admission) -> Result<(), String> {
+        if self.look(admission) {
+            return Err("somebody edits it".to_owned());
+        }
+        let text = admission.text();
+        let written = durable::replace_private(&self.path, text.as_bytes()).map_err(|e| e.to_string());
+        match &written {
+            Ok(()) => self.last = Ok(text),
+            Err(_) => {
+                // What was in the file was parsed before.
+                let lines = self.last.as_deref().ok().and_then(|text| parse(text).ok());
+                *admission = Admission::new(lines.unwrap_or_default());
+            }
+        }
+        written
+    }
+
+    /// Reads the file. True if it has changed.
+    fn look(&mut self, admission: &mut Admission) -> bool {
+        let text = read(&self.path).map_err(|error| error.to_string());
+        if text == self.last {
+            return false;
+        }
+        self.last = text;
+        let path = self.path.display();
+        match self.last.as_deref().map_err(Clone::clone).and_then(parse) {
+            Ok(lines) => {
+                tracing::info!(target: "admission", %path, "the list of members was read again");
+                *admission = Admission::new(lines);
+            }
+            Err(reason) => tracing::warn!(
+                target: "admission", %path, reason, "the list of members cannot be used; the previous one stays"
+            ),
+        }
+        true
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    // Checked before opening, because opening a named pipe waits for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut text = String::new();
+    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,167 @@
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wire::digest::Digest;
+use wire::invitation::{Invitation, InvitationClaim};
+use wire::{Fingerprint, PeerName};
+
+use super::file::parse;
+use super::{StartError, start};
+use crate::commands::admission::{AdmissionHandle, Answer, Candidate, Command, Entry, NotAdmitted};
+
+const SECRET: [u8; 16] = [0xa5; 16];
+
+fn key(text: &str) -> Fingerprint {
+    Digest::of(text.as_bytes())
+}
+
+fn name(text: &str) -> PeerName {
+    text.parse().expect("a good name")
+}
+
+fn in_an_hour() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right");
+    now.as_secs() + 3600
+}
+
+fn claim(secret: [u8; 16], proof_text: &[u8]) -> InvitationClaim {
+    Invitation::new(secret, &key("server")).claim(proof_text)
+}
+
+fn admit(admission: &AdmissionHandle, who: &str, claim: Option<InvitationClaim>) -> Answer {
+    let claim = claim.map(|claim| (claim, who.as_bytes().to_vec()));
+    let candidate = Candidate { name: name(who), fingerprint: key(who), claim };
+    admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
+}
+
+fn add(admission: &AdmissionHandle, entry: Entry) {
+    admission.ask(|reply| Command::Add(entry, reply)).expect("it answers").expect("it is written");
+}
+
+fn invite(admission: &AdmissionHandle, until: u64, only: Option<PeerName>) {
+    add(admission, Entry::Invitation { secret: SECRET, until, name: only });
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("it is there")
+}
+
+#[test]
+fn only_those_who_are_listed_may_join() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    std::fs::write(&path, format!("# us\n{}\n{} B # by name\n\n", key("A"), key("C")))
+        .expect("it is written");
+    let admission = start(&path).expect("it starts");
+    assert_eq!(admit(&admission, "A", None), Ok(()));
+    assert_eq!(admit(&admission, "B", None), Err(NotAdmitted::NoMember(key("B"))));
+    assert_eq!(admit(&admission, "C", None), Err(NotAdmitted::OtherName(name("B"))));
+}
+
+#[test]
+fn an_invitation_admits_one_key_and_is_used_up() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    let admission = start(&path).expect("it makes the file");
+    invite(&admission, in_an_hour(), None);
+    assert!(read(&path).contains("invitation a5a5"), "it survives a restart");
+    let other = claim([1; 16], b"A");
+    assert_eq!(admit(&admission, "A", Some(other)), Err(NotAdmitted::NoInvitation));
+    let for_another_join = claim(SECRET, b"B");
+    assert_eq!(admit(&admission, "A", Some(for_another_join)), Err(NotAdmitted::NoInvitation));
+    assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Ok(()));
+    let text = read(&path);
+    assert!(text.contains(&format!("{} A\n", key("A"))) && !text.contains("\ninvitation"), "{text}");
+    assert_eq!(admit(&admission, "B", Some(claim(SECRET, b"B"))), Err(NotAdmitted::NoInvitation));
+    drop(admission);
+    let admission = start(&path).expect("it starts again");
+    assert_eq!(admit(&admission, "A", None), Ok(()));
+    assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Ok(()), "a member needs none");
+}
+
+#[test]
+fn an_invitation_may_be_for_one_name_and_until_a_time() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    let admission = start(&path).expect("it makes the file");
+    invite(&admission, 1, None);
+    assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Err(NotAdmitted::NoInvitation));
+    assert_eq!(admission.ask(Command::List).expect("it answers"), [], "an expired one is not open");
+    invite(&admission, in_an_hour(), Some(name("b")));
+    let refused = admit(&admission, "A", Some(claim(SECRET, b"A")));
+    assert_eq!(refused, Err(NotAdmitted::OtherName(name("b"))));
+    assert_eq!(admit(&admission, "B", Some(claim(SECRET, b"B"))), Ok(()));
+    assert!(!read(&path).contains("\ninvitation"), "expired ones are dropped");
+}
+
+#[test]
+fn removing_a_member_removes_the_lines_of_its_key_and_name() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    let lines = [format!("{}", key("A")), format!("{} a", key("old")), format!("{} B", key("B"))];
+    std::fs::write(&path, lines.join("\n")).expect("it is written");
+    let admission = start(&path).expect("it starts");
+    let removed =
+        admission.ask(|reply| Command::Remove { name: name("A"), fingerprint: Some(key("A")), reply });
+    assert_eq!(removed, Ok(Ok(())));
+    assert_eq!(read(&path), format!("{} B\n", key("B")));
+    assert_eq!(admit(&admission, "A", None), Err(NotAdmitted::NoMember(key("A"))));
+}
+
+#[test]
+fn an_edit_counts_within_seconds_and_a_bad_one_changes_nothing() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    let admission = start(&path).expect("it makes the file");
+    assert!(admit(&admission, "A", None).is_err());
+    std::fs::write(&path, format!("{}\n", key("A"))).expect("it is written");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while admit(&admission, "A", None).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the edit is not seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::write(&path, "nonsense\n").expect("it is written");
+    // A change is not written over an edit that has not been read.
+    let entry = Entry::Member { fingerprint: key("B"), name: None };
+    let refused = admission.ask(|reply| Command::Add(entry, reply)).expect("it answers");
+    assert!(matches!(refused, Err(NotAdmitted::NotWritten(_))), "{refused:?}");
+    assert_eq!(read(&path), "nonsense\n");
+    assert_eq!(admit(&admission, "A", None), Ok(()));
+}
+
+#[test]
+fn a_list_that_cannot_be_written_admits_nobody_new() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    let admission = start(&path).expect("it makes the file");
+    invite(&admission, in_an_hour(), None);
+    // The new file cannot be made where a directory is.
+    std::fs::create_dir(folder.path().join("members.new")).expect("it is made");
+    let refused = admit(&admission, "A", Some(claim(SECRET, b"A")));
+    assert!(matches!(refused, Err(NotAdmitted::NotWritten(_))), "{refused:?}");
+    assert_eq!(admit(&admission, "A", None), Err(NotAdmitted::NoMember(key("A"))));
+    std::fs::remove_dir(folder.path().join("members.new")).expect("it is removed");
+    assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Ok(()), "the invitation is still open");
+}
+
+#[test]
+fn what_is_wrong_with_a_line_is_said_without_its_secret() {
+    let good = key("A");
+    for (line, reason) in [
+        ("A", "\"A\" is not a fingerprint"),
+        (&*format!("{good} a/b"), "a/b"),
+        (&format!("{good} A B"), "more than a name"),
+        ("invitation", "a secret of 32"),
+        ("invitation a5a5 1", "a secret of 32"),
+        (&format!("invitation {} soon", "a5".repeat(16)), "not followed by a time"),
+    ] {
+        let error = parse(&format!("\n{line}\n")).expect_err(line);
+        assert!(error.starts_with("line 2: ") && error.contains(reason), "{line}: {error}");
+        assert!(!error.contains("a5a5"), "{error}");
+    }
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    std::fs::write(&path, "A\n").expect("it is written");
+    assert!(matches!(start(&path), Err(StartError::Lines { .. })));
+    assert!(matches!(start(folder.path()), Err(StartError::File { .. })), "a directory");
+}

@@ -1,0 +1,113 @@
+//! To Admission: may this key join? And what the administrator changes.
+
+use std::time::Duration;
+
+use wire::invitation::{InvitationClaim, SECRET_BYTES};
+use wire::{Fingerprint, PeerName};
+
+use crate::runtime::{Address, NoAnswer, Reply};
+
+/// How long a session waits for an answer, which may have to be on disk first.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who wants to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Under which name.
+    pub name: PeerName,
+    /// Its key, which it has proved.
+    pub fingerprint: Fingerprint,
+    /// The invitation that it claims to have, and the text that its proof of the key signs.
+    pub claim: Option<(InvitationClaim, Vec<u8>)>,
+}
+
+/// Why a peer may not join, or why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// Neither listed nor invited.
+    #[error(
+        "this server admits only members; ask whoever runs it for an invitation (server invite), or to list your key {0}"
+    )]
+    NoMember(Fingerprint),
+    /// The invitation is not, or not any more, in the list.
+    #[error(
+        "the invitation is used up, expired or not from this server; ask whoever runs it for another one"
+    )]
+    NoInvitation,
+    /// The line in the list, or the invitation, is for another name.
+    #[error("you are admitted as {0} only; join with --name {0}")]
+    OtherName(PeerName),
+    /// The list could not be written.
+    #[error("the list of members could not be written: {0}; try again")]
+    NotWritten(String),
+}
+
+/// A line of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Somebody who may join.
+    Member {
+        /// The fingerprint of the key.
+        fingerprint: Fingerprint,
+        /// The only name to join under; any if there is none.
+        name: Option<PeerName>,
+    },
+    /// An invitation that nobody has used.
+    Invitation {
+        /// The secret.
+        secret: [u8; SECRET_BYTES],
+        /// Until when it is good, in seconds since 1970.
+        until: u64,
+        /// The only name that it admits; any if there is none.
+        name: Option<PeerName>,
+    },
+}
+
+impl Entry {
+    /// Whether it is a member with this key, or one that may join under this name only.
+    pub(crate) fn is_member(&self, name: &PeerName, key: Option<&Fingerprint>) -> bool {
+        match self {
+            Self::Member { fingerprint, name: only } => {
+                key == Some(fingerprint) || only.as_ref().is_some_and(|only| only.folded() == name.folded())
+            }
+            Self::Invitation { .. } => false,
+        }
+    }
+}
+
+/// The answer to a command that may change the list.
+pub type Answer = Result<(), NotAdmitted>;
+
+/// To Admission.
+#[derive(Debug)]
+pub enum Command {
+    /// Asks whether a peer may join. An invitation is used up by that.
+    Admit(Candidate, Reply<Answer>),
+    /// Adds a line.
+    Add(Entry, Reply<Answer>),
+    /// Removes the lines of a member: those with the key, and those with the name.
+    Remove {
+        /// The name.
+        name: PeerName,
+        /// The key that owns the name, if one does.
+        fingerprint: Option<Fingerprint>,
+        /// Answered when it is on disk.
+        reply: Reply<Answer>,
+    },
+    /// Asks for all lines.
+    List(Reply<Vec<Entry>>),
+}
+
+/// Where commands for Admission are sent.
+#[derive(Debug, Clone)]
+pub struct AdmissionHandle(pub(crate) Address<Command>);
+
+impl AdmissionHandle {
+    /// Asks, and waits for the answer. A full mailbox is not waited for.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]
+    pub fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
+        self.0.ask(ANSWER_TIMEOUT, request)
+    }
+}

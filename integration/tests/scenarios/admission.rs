@@ -1,0 +1,269 @@
+//! Who may join: members, invitations, names that are released, and servers that prove who they are.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use integration::{Peer, Process, RawConnection, Sandbox, Server, binary};
+use rustix::process::Signal;
+use serde_json::Value;
+use wire::frame::{self, LENGTH_BYTES, PREFACE};
+use wire::protocol::{Greeting, ToPeer};
+use wire::server_key::SIGNATURE_BYTES;
+
+/// Starts a server that admits the members in the file `members`.
+fn members_only(sandbox: &Sandbox) -> Server {
+    let data = sandbox.path("server_data");
+    let mut command = Server::command(&data, "127.0.0.1:0");
+    command.arg("--members").arg(sandbox.path("members"));
+    Server::launch(&data, command)
+}
+
+/// Gives a command to the running server of a data directory.
+fn administer(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary("server"));
+    command.args(arguments).arg("--data").arg(data);
+    command.output().expect("the server's binary runs")
+}
+
+#[track_caller]
+fn succeed(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).expect("it prints text")
+}
+
+#[track_caller]
+fn fail(output: &Output, code: i32, words: &str) {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(words) && said.lines().count() == 1, "{said}");
+}
+
+/// An invitation by `server invite --json`, in a file.
+fn invite(sandbox: &Sandbox, server: &Server, arguments: &[&str], file: &str) -> PathBuf {
+    let arguments = [&["invite", "--json"], arguments].concat();
+    let answer: Value =
+        serde_json::from_str(&succeed(&administer(server.data(), &arguments))).expect("it is JSON");
+    let path = sandbox.path(file);
+    std::fs::write(&path, answer["link"].as_str().expect("there is a link"))
+        .expect("the sandbox can be written");
+    path
+}
+
+fn as_text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// Waits until the process says something in an error.
+fn wait_for_error(process: &Process, words: &str) {
+    process.event("error", |event| event["message"].as_str().is_some_and(|text| text.contains(words)));
+}
+
+fn members(server: &Server) -> Value {
+    serde_json::from_str(&succeed(&administer(server.data(), &["members", "--json"]))).expect("it is JSON")
+}
+
+#[test]
+fn a_peer_joins_a_closed_server_with_an_invitation_and_stays_a_member() {
+    let sandbox = Sandbox::new();
+    let server = members_only(&sandbox);
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, server.address()));
+    let refused = a.run(&["who"]).expect(1).says(&["admits only members", &a.fingerprint()]);
+    assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+
+    let invitation = invite(&sandbox, &server, &["--name", "a"], "invitation");
+    let open = members(&server);
+    assert_eq!(open["listed"][0]["invitation"]["name"], "a");
+    assert!(!open.to_string().contains("secret"), "{open}");
+    let option = ["--invitation", as_text(&invitation), "who"];
+    b.run(&option).expect(1).says(&["admitted as a only", "--name a"]);
+    // A link names the server.
+    let astray = Peer { server: sandbox.nobodys_address().to_string(), ..a.clone() };
+    astray.run(&option).expect(0);
+    b.run(&option).expect(1).says(&["used up"]);
+    a.run(&["who"]).expect(0);
+    let listed = &members(&server)["listed"];
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed[0]["member"]["fingerprint"], a.fingerprint());
+
+    let listening = a.start(&["listen"]);
+    listening.event("joined", |_| true);
+    assert_eq!(succeed(&administer(server.data(), &["remove", "A"])), "A is removed\n");
+    wait_for_error(&listening, "removed you from the members");
+    listening.finish().expect(1);
+    a.run(&["who"]).expect(1).says(&["admits only members"]);
+    fail(&administer(server.data(), &["remove", "A"]), 1, "nobody has the name A");
+}
+
+#[test]
+fn whoever_is_listed_by_hand_may_join() {
+    let sandbox = Sandbox::new();
+    let a = sandbox.peer("A", sandbox.nobodys_address());
+    std::fs::write(sandbox.path("members"), format!("# us\n{}\n", a.fingerprint())).expect("it is written");
+    let server = members_only(&sandbox);
+    a.at(server.address()).run(&["who"]).expect(0);
+    let shown = succeed(&administer(server.data(), &["members"]));
+    assert!(shown.starts_with("A ") && !shown.contains("not a member"), "{shown}");
+    sandbox.peer("B", server.address()).run(&["who"]).expect(1).says(&["admits only members"]);
+}
+
+#[test]
+fn an_invitation_is_shown_as_text_link_and_code() {
+    let sandbox = Sandbox::new();
+    let server = members_only(&sandbox);
+    let shown = succeed(&administer(server.data(), &["invite", "--days", "1"]));
+    let link = shown.lines().find_map(|line| line.trim().strip_prefix("switchboard://")).expect("a link");
+    let (address, text) = link.split_once('/').expect("an address and the invitation");
+    assert_eq!(address, server.address().to_string());
+    assert!(shown.contains(&format!("    {text}\n")), "{shown}");
+    assert!(shown.contains('█') && shown.contains("--invitation -"), "{shown}");
+    // What was shown is what works, typed in lower case.
+    let a = sandbox.peer("A", server.address());
+    a.run_with_input(&["--invitation", "-", "who"], &[text.to_lowercase()]).expect(0);
+}
+
+#[test]
+fn an_invitation_is_of_no_use_at_another_server() {
+    let sandbox = Sandbox::new();
+    let server = members_only(&sandbox);
+    let invitation = invite(&sandbox, &server, &[], "invitation");
+    let link = std::fs::read_to_string(&invitation).expect("it is there");
+    let (_, text) = link.trim_start_matches("switchboard://").split_once('/').expect("a link");
+    std::fs::write(&invitation, text).expect("it is written");
+    let other = Server::start_at(&sandbox.path("other_data"), "127.0.0.1:0");
+    let a = sandbox.peer("A", other.address());
+    let option = ["--invitation", as_text(&invitation), "who"];
+    a.run(&option).expect(2).says(&["not the server that the invitation is for"]);
+    std::fs::write(&invitation, "ABCD").expect("it is written");
+    a.run(&option).expect(1).says(&["no invitation"]);
+}
+
+#[test]
+fn a_released_name_is_free_and_its_files_are_gone() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.ready_peer("A", server.address());
+    let sharing = a.start(&["share"]);
+    sharing
+        .event("result", |event| event["published"].is_object() || event.to_string().contains("published"));
+    let b = sandbox.peer("B", server.address());
+    b.run(&["send", "A", "for the old one"]).expect(0);
+    let found = || b.run(&["search", "sunset"]).expect(0).answers("found")[0]["total"].clone();
+    assert_eq!(found(), 1);
+    let thief = Peer { dir: sandbox.path("other/A"), ..a.clone() };
+    std::fs::create_dir(sandbox.path("other")).expect("the sandbox can be written");
+    thief.run(&["who"]).expect(1).says(&["belongs to another key"]);
+
+    fail(&administer(server.data(), &["remove", "A"]), 1, "anybody may join");
+    assert_eq!(succeed(&administer(server.data(), &["release", "A", "--mail"])), "A is free\n");
+    wait_for_error(&sharing, "released your name");
+    sharing.finish().expect(1);
+    fail(&administer(server.data(), &["release", "A"]), 1, "nobody has the name A");
+    let names: Vec<Value> = b.run(&["who"]).expect(0).answers("peer");
+    assert!(names.iter().all(|peer| peer["name"] != "A"), "{names:?}");
+    assert_eq!(found(), 0);
+    thief.run(&["who"]).expect(0);
+}
+
+#[test]
+fn a_command_without_a_server_says_which_directory_has_none() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let data = server.data().to_owned();
+    fail(&administer(&data, &["invite"]), 1, "--members FILE");
+    server.stop();
+    fail(&administer(&data, &["members"]), 2, as_text(&data));
+}
+
+#[test]
+fn the_control_socket_is_for_its_owner_only() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&server.data().join("control")), 0o600);
+    assert_eq!(mode(&server.data().join("server_key")), 0o600);
+    assert_eq!(mode(server.data()), 0o700);
+}
+
+#[test]
+fn a_server_that_has_lost_its_data_is_used_only_after_a_person_has_accepted_it() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (data, address) = (server.data().to_owned(), server.address().to_string());
+    let a = sandbox.peer("A", server.address());
+    let listening = a.start(&["listen", "--count", "1"]);
+    let known = listening.event("joined", |_| true)["server_key"].clone();
+    let server = server.restart();
+    listening.event("connection", |event| event["state"] == "back");
+    server.stop();
+    std::fs::remove_dir_all(&data).expect("the sandbox can be written");
+    let server = Server::start_at(&data, &address);
+    wait_for_error_or_trouble(&listening, "is a new server");
+    let key = server.process().line("server key ");
+    assert_ne!(Value::from(key.clone()), known);
+
+    let trusted = a.run(&["trust", &address, &key]).expect(0).answers("trusted_server");
+    assert_eq!(trusted[0]["fingerprint"], key);
+    listening.event("connection", |event| event["state"] == "back");
+    sandbox.peer("B", server.address()).run(&["send", "A", "hello again", "--wait", "60"]).expect(0);
+    listening.finish().expect(0);
+}
+
+/// Waits until the process says something in an error or as the reason of a lost connection.
+fn wait_for_error_or_trouble(process: &Process, words: &str) {
+    process.wait(words, |lines| lines.iter().any(|line| line.contains(words)).then_some(()));
+}
+
+#[test]
+fn a_server_whose_key_is_damaged_does_not_start() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (data, key) = (server.data().to_owned(), server.process().line("server key "));
+    server.end(Signal::INT);
+    let path = data.join("server_key");
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    std::fs::write(&path, &text[1..]).expect("it is written");
+    let mut command = Server::command(&data, "127.0.0.1:0");
+    let output = command.output().expect("the server's binary runs");
+    fail(&output, 1, "server_key is damaged");
+    std::fs::write(&path, &text).expect("it is written");
+    let again = Server::start_at(&data, "127.0.0.1:0");
+    assert_eq!(again.process().line("server key "), key);
+}
+
+#[test]
+fn an_impostor_that_shows_the_key_of_a_server_but_cannot_prove_it_is_not_joined() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let greeting = RawConnection::open(server.address()).greeting;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A peer that has ended does not read the answer.
+            let _ = stream.and_then(|stream| welcome(&stream, greeting));
+        }
+    });
+    let a = sandbox.peer("A", address);
+    let asking = a.start(&["who"]);
+    wait_for_error(&asking, "did not prove its own key");
+    asking.finish().expect(2);
+    assert!(!a.private().join("known_servers").exists(), "its key is not pinned");
+}
+
+/// Welcomes a peer with a signature that is none.
+fn welcome(mut stream: &TcpStream, greeting: Greeting) -> std::io::Result<()> {
+    stream.read_exact(&mut [0; PREFACE.len()])?;
+    stream.write_all(&frame::frame(&ToPeer::Hello(greeting)))?;
+    let mut length = [0; LENGTH_BYTES];
+    stream.read_exact(&mut length)?;
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut body)?;
+    let welcome =
+        ToPeer::Welcome { name: "A".parse().expect("a good name"), proof: vec![7; SIGNATURE_BYTES] };
+    stream.write_all(&frame::frame(&welcome))?;
+    // Until the peer hangs up.
+    stream.read(&mut [0]).map(|_| ())
+}
