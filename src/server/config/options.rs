@@ -61,7 +61,7 @@ pub(super) struct Options {
     /// The sites with host names, which only the file can have.
     #[arg(skip)]
     pub(super) sites: Vec<SiteOptions>,
-    /// Where the options come from that have no default value.
+    /// The sources of the options that do not have their default value.
     #[arg(skip)]
     pub(super) origins: Origins,
 }
@@ -71,7 +71,7 @@ pub(super) struct Options {
 pub(super) struct Origins(HashMap<String, &'static str>);
 
 impl Origins {
-    /// A source that is stronger than those before has set an option.
+    /// Notes that a stronger source than the previous ones has set an option.
     pub(super) fn set(&mut self, key: &str, source: &'static str) {
         self.0.insert(key.to_owned(), source);
     }
@@ -139,28 +139,28 @@ pub(super) struct ServerOptions {
     /// Store at most this many bytes of mail for one recipient
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "256M")]
     pub(super) mail_bytes_per_recipient: Setting<u64>,
-    /// Store at most this many bytes of mail a second for each sender; who sends more is read from later
+    /// Store at most this many bytes of mail a second for each sender; the server reads faster senders more slowly
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "8M")]
     pub(super) mail_rate: Setting<u64>,
     /// Drop mail that was stored for this time, and tell its sender
     #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30d")]
     pub(super) mail_lifetime: Setting<Lifetime>,
-    /// Note at most this many names that have mail or are waited for although nobody has joined under them
+    /// Keep at most this many names that nobody has joined under and that have mail or that a peer waits for
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "10000")]
     pub(super) waiting_names: NonZeroUsize,
-    /// Note at most this many of them for all senders at one address or IPv6 network (/64)
+    /// Keep at most this many of them for all senders at one address or IPv6 network (/64)
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "2500")]
     pub(super) waiting_names_per_address: NonZeroUsize,
-    /// Note at most this many of them for one sender
+    /// Keep at most this many of them for one sender
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "256")]
     pub(super) waiting_names_per_sender: NonZeroUsize,
-    /// Tell one peer of new cards of at most this many others
+    /// Send one peer the new cards of at most this many others
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "4096")]
     pub(super) watched_names: NonZeroUsize,
     /// Disconnect a peer that reads less than 1 KiB/s over this time
     #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30s")]
     pub(super) read_timeout: Setting<Duration>,
-    /// Disconnect a peer that acknowledges nothing of what was sent to it for this time
+    /// Disconnect a peer that acknowledges no envelope for this time
     #[arg(long, help_heading = "Peers", value_name = "TIME", default_value = "30s")]
     pub(super) taken_timeout: Setting<Duration>,
     /// Hold at most this many bytes in memory that peers have not read or acknowledged
@@ -178,7 +178,7 @@ pub(super) struct ServerOptions {
     /// Let at most this many new names join in an hour from one address or IPv6 network (/64)
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "256")]
     pub(super) new_names_per_hour: NonZeroU32,
-    /// Serve at most this many ends of transfers of files through the server
+    /// Serve at most this many ends of file transfers through the server
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "512")]
     pub(super) transfers: NonZeroUsize,
     /// Serve at most this many of them for one address or IPv6 network (/64)
@@ -187,7 +187,7 @@ pub(super) struct ServerOptions {
     /// Serve at most this many of them for one peer
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "32")]
     pub(super) transfers_per_peer: NonZeroUsize,
-    /// Pass on at most this many bytes a second of the files that one peer sends through the server
+    /// Relay at most this many bytes a second of the files that one peer sends through the server
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "64M")]
     pub(super) transfer_rate: Setting<u64>,
     /// Print the log, with a line for each transmission between peers, in this format
