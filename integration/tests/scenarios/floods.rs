@@ -97,7 +97,8 @@ fn send_all(connection: RawConnection, is_over: &AtomicBool, mut next: impl FnMu
             connection.say_bytes(&next(number));
         }
         connection.say_bytes(&next(LAST));
-        connection.close();
+        // Closing at once could reset the connection, and the server would not read the last frame.
+        connection.end();
     });
 }
 
