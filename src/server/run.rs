@@ -88,6 +88,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     // Before the threads start, so that no signal kills the process while it starts.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let server = Server::start(config)?;
+    let administration = server.administration();
+    let key = administration.key().fingerprint();
+    // Before the server says that it listens: whoever waits for that line may give a command next.
+    control::serve(&config.data, administration, server.addresses().to_vec())
+        .context("cannot make the control socket in the data directory")?;
     for address in server.addresses() {
         terminal::print_line(&format!("listening on {address}"))?;
     }
@@ -99,10 +104,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     if let Some(address) = server.admin_address() {
         terminal::print_line(&format!("metrics and health on {address}"))?;
     }
-    let administration = server.administration();
-    terminal::print_line(&format!("server key {}", administration.key().fingerprint()))?;
-    control::serve(&config.data, administration, server.addresses().to_vec())
-        .context("cannot make the control socket in the data directory")?;
+    terminal::print_line(&format!("server key {key}"))?;
     while signals.forever().next() == Some(SIGHUP) {
         match server.access_log() {
             Some(log) => log.reopen(),

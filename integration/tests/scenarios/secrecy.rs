@@ -16,7 +16,7 @@ fn files_below(folder: &Path, visit: &mut impl FnMut(&Path)) {
         let path = entry.expect("a folder can be listed").path();
         if path.is_dir() {
             files_below(&path, visit);
-        } else {
+        } else if path.is_file() {
             visit(&path);
         }
     }
