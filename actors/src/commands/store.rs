@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use wire::PeerName;
+use wire::frame::LENGTH_BYTES;
 use wire::protocol::ServerId;
 
 use super::network::Network;
@@ -68,6 +69,20 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// Frames that lie one after the other. What comes behind the last whole frame counts as one more.
+    pub fn of(bytes: Bytes) -> Self {
+        let (mut lengths, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let rest = bytes.len() - at;
+            let length = bytes[at..].first_chunk::<LENGTH_BYTES>().map_or(rest, |length| {
+                (u32::from_le_bytes(*length) as usize).saturating_add(LENGTH_BYTES).min(rest)
+            });
+            lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
+            at += length;
+        }
+        Self { lengths, bytes }
+    }
+
     /// The number of envelopes.
     pub fn count(&self) -> u64 {
         self.lengths.len() as u64

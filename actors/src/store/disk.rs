@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use bytes::Bytes;
 use durable::{Database, Error as StoreError, Options};
 use redb::{ReadableTable, Table, TableDefinition};
 use wire::PeerName;
@@ -17,7 +18,12 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
 /// The recipient's folded name, and the place in the mailbox.
 pub(super) type MailKey = (&'static str, Ordinal);
+/// Frames that lie one after the other, from the place in the key on. One insert for many envelopes, because an insert costs
+/// far more than the bytes of an envelope.
 pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
+/// The maximum size of such a value, unless one envelope is larger. redb gives a large value a page of its own, whose size is a
+/// power of two; with its key and header this value fits into 64 KiB.
+const RECORD_BYTES_MAX: usize = (64 << 10) - 512;
 
 const SERVER_ID: &str = "server";
 
@@ -48,10 +54,10 @@ impl Disk {
             if parcels.first()?.is_none() {
                 // Either there is no mail, or an older version wrote it, which did not keep its senders.
                 for entry in mail.iter()? {
-                    let (key, frame) = entry?;
-                    let bytes = frame.value().len() as u64;
-                    let sender = sender_of(frame.value(), key.value().0);
-                    let parcel = Parcel { sender, at: unix_now(), amount: Amount { envelopes: 1, bytes } };
+                    let (key, value) = entry?;
+                    let frames = frames_of(value.value());
+                    let sender = sender_of(&frames, key.value().0);
+                    let parcel = Parcel { sender, at: unix_now(), amount: frames.amount() };
                     parcels.insert(key.value(), parcel.to_value())?;
                 }
             }
@@ -84,8 +90,8 @@ impl Disk {
                         cards.remove(name.as_str())?;
                     }
                     Write::Mail(name, first, frames, sender, at) => {
-                        for (ordinal, frame) in (*first..).zip(frames.iter()) {
-                            mail.insert((name.as_str(), ordinal), frame.as_ref())?;
+                        for (ordinal, record) in records(*first, frames) {
+                            mail.insert((name.as_str(), ordinal), record)?;
                         }
                         let parcel = Parcel { sender: (*sender).clone(), at: *at, amount: frames.amount() };
                         parcels.insert((name.as_str(), *first), parcel.to_value())?;
@@ -119,7 +125,7 @@ impl Disk {
                     let places = first..first + parcel.amount.envelopes;
                     let mut notices = Notices::new(&name);
                     for entry in mail.range((name.as_str(), places.start)..(name.as_str(), places.end))? {
-                        notices.add(entry?.1.value());
+                        frames_of(entry?.1.value()).iter().for_each(|frame| notices.add(&frame));
                     }
                     let notice = notices.finish();
                     overdue.push(Overdue { name, places, sender: parcel.sender, notice });
@@ -143,13 +149,13 @@ impl Disk {
             let table = read.open_table(MAIL)?;
             let (mut mail, mut bytes) = (Gathered::default(), 0);
             for entry in table.range((name.as_str(), places.start)..(name.as_str(), places.end))? {
-                let (key, frame) = entry?;
-                let ordinal = key.value().1;
+                let (key, value) = entry?;
+                let first = key.value().1;
                 if bytes >= bytes_max {
-                    return Ok((mail.finish(), Some(ordinal)));
+                    return Ok((mail.finish(), Some(first)));
                 }
-                bytes += frame.value().len();
-                mail.push(ordinal, frame.value());
+                bytes += value.value().len();
+                mail.push(first, &frames_of(value.value()));
             }
             Ok((mail.finish(), None))
         })
@@ -236,23 +242,52 @@ fn forget(
     }
     let mut forgotten = Forgotten::new();
     for (first, mut parcel) in touched {
-        let mut gone = Amount::default();
-        mail.retain_in(
-            (name, first)..(name, places.end.min(first + parcel.amount.envelopes)),
-            |_, frame| {
-                gone += Amount { envelopes: 1, bytes: frame.len() as u64 };
-                false
-            },
-        )?;
+        let mut gone = parcel.amount;
+        let end = places.end.min(first + parcel.amount.envelopes);
+        // The part of the last record that stays.
+        let mut rest = None;
+        mail.retain_in((name, first)..(name, end), |(_, ordinal), record| {
+            let frames = frames_of(record);
+            let taken = usize::try_from(end - ordinal).unwrap_or(usize::MAX);
+            rest = (taken < frames.lengths.len()).then(|| frames.skip(taken));
+            false
+        })?;
         parcels.remove((name, first))?;
         let left = parcel.amount.envelopes.saturating_sub(places.end - first);
         if left > 0 {
-            parcel.amount = Amount { envelopes: left, bytes: parcel.amount.bytes.saturating_sub(gone.bytes) };
+            if let Some(rest) = rest {
+                mail.insert((name, places.end), rest.bytes.as_ref())?;
+            }
+            let mut bytes = 0;
+            for entry in mail.range((name, places.end)..(name, places.end + left))? {
+                bytes += entry?.1.value().len() as u64;
+            }
+            parcel.amount = Amount { envelopes: left, bytes };
+            gone = Amount { envelopes: gone.envelopes - left, bytes: gone.bytes.saturating_sub(bytes) };
             parcels.insert((name, places.end), parcel.to_value())?;
         }
         forgotten.push((parcel.sender, gone));
     }
     Ok(forgotten)
+}
+
+fn frames_of(record: &[u8]) -> Frames {
+    Frames::of(Bytes::copy_from_slice(record))
+}
+
+/// Cuts frames into values of the table of mail, each with the place of its first frame.
+fn records(first: Ordinal, frames: &Frames) -> Vec<(Ordinal, &[u8])> {
+    let (mut records, mut start, mut end, mut ordinal) = (Vec::new(), 0, 0, first);
+    for (place, length) in (first..).zip(&frames.lengths) {
+        let length = *length as usize;
+        if end > start && end + length - start > RECORD_BYTES_MAX {
+            records.push((ordinal, &frames.bytes[start..end]));
+            (start, ordinal) = (end, place);
+        }
+        end += length;
+    }
+    records.push((ordinal, &frames.bytes[start..end]));
+    records
 }
 
 /// Collects envelopes; those with consecutive places become one group.
@@ -265,13 +300,13 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn push(&mut self, ordinal: Ordinal, frame: &[u8]) {
-        if ordinal != self.first + self.lengths.len() as u64 {
+    fn push(&mut self, first: Ordinal, frames: &Frames) {
+        if first != self.first + self.lengths.len() as u64 {
             self.close();
-            self.first = ordinal;
+            self.first = first;
         }
-        self.lengths.push(u32::try_from(frame.len()).expect("a frame is at most 1 MiB"));
-        self.bytes.extend_from_slice(frame);
+        self.lengths.extend_from_slice(&frames.lengths);
+        self.bytes.extend_from_slice(&frames.bytes);
     }
 
     fn close(&mut self) {

@@ -48,10 +48,11 @@ fn nobody() -> PeerName {
     "-".parse().expect("a hyphen is a name")
 }
 
-/// The sender of a stored frame, for mail without a parcel. A frame that is not an envelope is a notice of the server
-/// to its recipient.
-pub(super) fn sender_of(frame: &[u8], recipient: &str) -> Sender {
-    let name = envelope(frame).map_or(recipient, |envelope| envelope.from).parse();
+/// The sender of stored frames, for mail without a parcel. A frame that is not an envelope is a notice of the server to its
+/// recipient.
+pub(super) fn sender_of(frames: &Frames, recipient: &str) -> Sender {
+    let first = frames.iter().next().unwrap_or_default();
+    let name = envelope(&first).map_or(recipient, |envelope| envelope.from).parse();
     Sender { name: name.map_or_else(|_| nobody(), |name: PeerName| name.folded()), network: Network::UNKNOWN }
 }
 

@@ -15,8 +15,8 @@ use super::disk::{CARDS, Disk, MAIL, MailKey, OPTIONS, read_cards};
 use super::parcel::{sender_of, unix_now};
 use crate::commands::store::{Frames, Inventory, Ordinal};
 
-/// The number of envelopes that are copied in one transaction: at most 1 GiB, usually a few MiB.
-const CHUNK_ENVELOPES: usize = 1000;
+/// The number of records that are copied in one transaction: at most 1 GiB, usually a few MiB.
+const CHUNK_RECORDS: usize = 1000;
 
 /// Opens the store at `path` and reads its inventory. If the file is damaged but all cards can be read, a new store with
 /// the cards and the readable mail replaces it, and the damaged file is kept beside it.
@@ -124,9 +124,9 @@ fn copy_cards(new: &Disk, damaged: &Database, cards: &[(String, Vec<u8>)]) -> Re
 
 struct Copier<'a> {
     new: &'a Disk,
-    /// Envelopes that are not written yet.
+    /// Records that are not written yet.
     chunk: Vec<(PeerName, Ordinal, Frames)>,
-    /// The last envelope that was read.
+    /// The last record that was read.
     last: Option<(PeerName, Ordinal)>,
     envelopes: u64,
 }
@@ -135,25 +135,23 @@ struct Copier<'a> {
 type Entry<'a> = Result<(AccessGuard<'a, MailKey>, AccessGuard<'a, &'static [u8]>), redb::StorageError>;
 
 impl Copier<'_> {
-    /// Copies until something cannot be read, or until the envelope `end`.
+    /// Copies until something cannot be read, or until the record `end`.
     fn copy<'e>(
         &mut self,
         entries: impl Iterator<Item = Entry<'e>>,
         end: Option<&(PeerName, Ordinal)>,
     ) -> Result<(), redb::Error> {
         for entry in entries {
-            let (key, frame) = entry?;
+            let (key, record) = entry?;
             let (name, ordinal) = key.value();
             let Ok(name) = name.parse::<PeerName>() else { continue };
             let place = (name.clone(), ordinal);
             if end == Some(&place) {
                 break;
             }
-            let frame = frame.value();
-            let lengths = vec![u32::try_from(frame.len()).expect("redb holds at most 3 GiB in a value")];
-            self.chunk.push((name, ordinal, Frames { lengths, bytes: Bytes::copy_from_slice(frame) }));
+            self.chunk.push((name, ordinal, Frames::of(Bytes::copy_from_slice(record.value()))));
             self.last = Some(place);
-            if self.chunk.len() >= CHUNK_ENVELOPES && self.flush().is_err() {
+            if self.chunk.len() >= CHUNK_RECORDS && self.flush().is_err() {
                 // Writing fails again after this, and that is reported.
                 break;
             }
@@ -165,13 +163,13 @@ impl Copier<'_> {
         // The parcels may be damaged too. So the sender is taken from each envelope, and the time of acceptance is now.
         let at = unix_now();
         let senders: Vec<_> =
-            self.chunk.iter().map(|(name, _, frames)| sender_of(&frames.bytes, name.as_str())).collect();
+            self.chunk.iter().map(|(name, _, frames)| sender_of(frames, name.as_str())).collect();
         let chunk = self.chunk.iter().zip(&senders);
         let writes: Vec<_> = chunk
             .map(|((name, ordinal, frames), sender)| Write::Mail(name, *ordinal, frames, sender, at))
             .collect();
         self.new.write(&writes)?;
-        self.envelopes += writes.len() as u64;
+        self.envelopes += self.chunk.iter().map(|(_, _, frames)| frames.count()).sum::<u64>();
         self.chunk.clear();
         Ok(())
     }

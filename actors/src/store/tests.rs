@@ -11,7 +11,7 @@ use crate::commands::store::{
 };
 use crate::runtime::{mailbox, reply};
 use wire::PeerName;
-use wire::frame::frame;
+use wire::frame::{LENGTH_BYTES, frame};
 use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 
 const PAGE_BYTES: usize = 4096;
@@ -21,14 +21,19 @@ fn name(text: &str) -> PeerName {
     text.parse().expect("a good name")
 }
 
+/// Frames with these bodies.
 fn frames(texts: &[&str]) -> Frames {
-    let lengths = texts.iter().map(|t| u32::try_from(t.len()).expect("a short text")).collect();
-    Frames { lengths, bytes: texts.concat().into() }
+    let framed = |text: &&str| {
+        let length = u32::try_from(text.len()).expect("a short text");
+        [&length.to_le_bytes(), text.as_bytes()].concat()
+    };
+    Frames::of(texts.iter().map(framed).collect::<Vec<_>>().concat().into())
 }
 
 fn texts(mail: &Mail) -> Vec<(Ordinal, String)> {
     let each = |(first, frames): &(Ordinal, Frames)| {
-        let texts: Vec<String> = frames.iter().map(|f| String::from_utf8_lossy(&f).into_owned()).collect();
+        let texts: Vec<String> =
+            frames.iter().map(|f| String::from_utf8_lossy(&f[LENGTH_BYTES..]).into_owned()).collect();
         (*first..).zip(texts).collect::<Vec<_>>()
     };
     mail.iter().flat_map(each).collect()
@@ -54,19 +59,59 @@ fn a_mailbox_is_read_in_the_order_of_its_places_and_in_steps() {
     ])
     .expect("it commits");
     let (mail, next) = disk.read(&b, 0..8, usize::MAX).expect("it reads");
-    let expected = [(2, "two".to_owned()), (3, "three".to_owned()), (7, "seven".to_owned())];
-    assert_eq!((texts(&mail).as_slice(), next), (expected.as_slice(), None));
+    let expected = [(2, "two"), (3, "three"), (7, "seven"), (8, "eight")];
+    let expected = expected.map(|(place, text)| (place, text.to_owned()));
+    assert_eq!((texts(&mail).as_slice(), next), (expected.as_slice(), None), "a run is read as a whole");
     assert_eq!(mail.len(), 2, "what lies together stays together");
     let (mail, next) = disk.read(&b, 0..9, 4).expect("it reads");
     assert_eq!((texts(&mail).as_slice(), next), (&expected[..2], Some(7)));
     let forgotten = disk.write(&[Write::Forget(&b, 0..8)]).expect("it commits");
-    let gone = [8, 5].into_iter().zip([2, 1]);
+    let gone = [16, 9].into_iter().zip([2, 1]);
     let gone: Vec<_> = gone.map(|(bytes, envelopes)| (sender.clone(), Amount { envelopes, bytes })).collect();
     assert_eq!(forgotten, [gone]);
     let (mail, next) = disk.read(&b, 0..9, usize::MAX).expect("it reads");
     assert_eq!((texts(&mail), next), (vec![(8, "eight".to_owned())], None));
     let (mail, _) = disk.read(&other, 0..9, usize::MAX).expect("it reads");
     assert_eq!(texts(&mail), [(1, "not mine".to_owned())]);
+}
+
+#[test]
+fn mail_is_taken_at_any_place_of_a_run_and_what_is_left_is_counted_right() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = Disk::open(&folder.path().join("store"), [1; 16]).expect("it opens");
+    let (b, sender) = (name("b"), sender());
+    // Some records of the table, with an envelope that is larger than one.
+    let letters: Vec<String> =
+        (0..300).map(|n| format!("{n} ").repeat(if n == 120 { 40_000 } else { 200 })).collect();
+    let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+    let all = frames(&letters);
+    disk.write(&[Write::Mail(&b, 10, &all, &sender, 1)]).expect("it commits");
+    let (mail, next) = disk.read(&b, 0..310, 1).expect("it reads");
+    let next = next.expect("a record is less than all");
+    assert_eq!(texts(&mail).len() as u64, next - 10, "it goes on behind what was read");
+    let mut gone = Amount::default();
+    for end in [11, next, next + 1, 130, 131, 250, 310] {
+        let forgotten = disk.write(&[Write::Forget(&b, 0..end)]).expect("it commits");
+        for (_, amount) in &forgotten[0] {
+            gone += *amount;
+        }
+        let (mail, _) = disk.read(&b, 0..310, usize::MAX).expect("it reads");
+        let left: Vec<_> = (10..).zip(&letters).skip(usize::try_from(end - 10).expect("small")).collect();
+        assert!(
+            texts(&mail)
+                .iter()
+                .map(|(place, text)| (*place, text.as_str()))
+                .eq(left.iter().map(|(p, t)| (*p, **t))),
+            "{end}"
+        );
+        let inventory = disk.inventory().expect("it reads");
+        let kept: Amount = inventory.mailboxes.first().map_or(Amount::default(), |size| size.amounts[0].1);
+        assert_eq!(
+            (gone.envelopes + kept.envelopes, gone.bytes + kept.bytes),
+            (300, all.bytes.len() as u64),
+            "{end}"
+        );
+    }
 }
 
 #[test]
@@ -87,7 +132,7 @@ fn the_inventory_says_what_is_there_after_a_restart() {
     let inventory = disk.inventory().expect("it reads");
     assert_eq!(inventory.server, [1; 16], "the server stays who it is");
     assert_eq!(inventory.cards, [(name("a"), b"card of a".to_vec())]);
-    let amounts = vec![(sender(), Amount { envelopes: 1, bytes: 5 })];
+    let amounts = vec![(sender(), Amount { envelopes: 1, bytes: 9 })];
     assert_eq!(inventory.mailboxes, [MailboxSize { name: name("b"), amounts, end: 7 }]);
 }
 
