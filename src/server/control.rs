@@ -91,7 +91,7 @@ fn run(listener: &UnixListener, administration: &Administration, addresses: &[So
             // Most likely the system has no descriptor left.
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
             Ok(Err(error)) => {
-                tracing::debug!(target: "control", %error, "a command was not read or answered")
+                tracing::debug!(target: "control", %error, "a command was not read or answered");
             }
             Ok(Ok(())) => {}
         }

@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Whether to read from the peer: no question is open, the peer reads what is sent to it, and the limits of
-    /// [`Flow`] allow it.
+    /// `Flow` allow it.
     pub fn may_read(&self) -> bool {
         self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX && self.flow.may_read()
     }

@@ -3,7 +3,7 @@
 //! All changes of one step of the engine are one transaction, which is on the disk when [`Store::commit`] returns. Only
 //! then are messages sent or acknowledged.
 //!
-//! If the peer has a passphrase, each record is sealed ([`seal`]). The keys of the tables are not: names of other peers,
+//! If the peer has a passphrase, each record is sealed (`seal.rs`). The keys of the tables are not: names of other peers,
 //! numbers of messages, ids of conversations and servers.
 
 mod rewrite;
