@@ -212,6 +212,3 @@ pub(super) fn stranger(contact: &Contact) -> Event {
     let reason = format!("{to} has never joined this server; the server says when they do");
     Event::Waiting { to, reason }
 }
-
-#[cfg(test)]
-mod tests;

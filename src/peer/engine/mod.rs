@@ -29,6 +29,8 @@ mod sealing;
 mod sharing;
 mod showing;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Cards, keys and their dates, with an engine whose clock the test moves.
+//! The engine, with a clock that the test moves: cards, keys and their dates.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,12 +42,12 @@ static KEYS: LazyLock<[(IdentityKey, EncryptionKey); 2]> = LazyLock::new(|| {
     };
     [
         parse(
-            include_str!("../../../../wire/tests/fixtures/a-identity.pem"),
-            include_str!("../../../../wire/tests/fixtures/a-encryption.pem"),
+            include_str!("../../../wire/tests/fixtures/a-identity.pem"),
+            include_str!("../../../wire/tests/fixtures/a-encryption.pem"),
         ),
         parse(
-            include_str!("../../../../wire/tests/fixtures/b-identity.pem"),
-            include_str!("../../../../wire/tests/fixtures/b-encryption.pem"),
+            include_str!("../../../wire/tests/fixtures/b-identity.pem"),
+            include_str!("../../../wire/tests/fixtures/b-encryption.pem"),
         ),
     ]
 });
@@ -58,7 +58,7 @@ fn name(text: &str) -> PeerName {
 
 /// Keys for renewals.
 static POOL: LazyLock<Vec<EncryptionKey>> = LazyLock::new(|| {
-    let pems = include_str!("../../../../examples/simulate/simulation/keys/renewed.pem");
+    let pems = include_str!("../../../examples/simulate/simulation/keys/renewed.pem");
     let pems = pems.split_inclusive("-----END PRIVATE KEY-----\n");
     pems.map(|pem| EncryptionKey::from_pem(pem, None).expect("the file has keys")).collect()
 });
