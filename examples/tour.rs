@@ -13,7 +13,7 @@ use actors::site::SiteConfig;
 use actors::{Config as ServerConfig, Server};
 use anyhow::{Context, ensure};
 use switchboard::peer::command::{Command, Ending, Until, Update, Wanted};
-use switchboard::peer::engine::Options;
+use switchboard::peer::engine::{Limits, Options};
 use switchboard::peer::event::Event;
 use switchboard::peer::home::Home;
 use switchboard::peer::render::{Renderer, Style};
@@ -93,6 +93,7 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
         full_trace: false,
         key_times: switchboard::peer::home::KeyTimes::default(),
         invitation: None,
+        limits: Limits::default(),
     };
     let config = Config {
         name: name.parse()?,

@@ -83,6 +83,11 @@ pub enum Command {
         /// Whether it is blocked from now on.
         is_blocked: bool,
     },
+    /// Deletes what is known of a peer, apart from what keeps its old messages from being accepted again.
+    Forget {
+        /// The peer.
+        name: PeerName,
+    },
     /// Lists the messages of the past.
     History {
         /// The other peer; `None` for all peers.
@@ -149,6 +154,7 @@ impl Command {
                 | Self::Trust { .. }
                 | Self::TrustServer { .. }
                 | Self::Block { .. }
+                | Self::Forget { .. }
                 | Self::History { .. }
                 | Self::Files
                 | Self::Outbox

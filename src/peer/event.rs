@@ -272,6 +272,13 @@ pub enum Answer {
         /// Whether it is blocked.
         is_blocked: bool,
     },
+    /// A peer is forgotten.
+    Forgotten {
+        /// Which peer.
+        name: PeerName,
+        /// How many messages to it had no receipt. They are deleted, and may still arrive if they were sent.
+        undelivered: usize,
+    },
     /// A message of the past.
     History(HistoryRecord),
     /// A message without a receipt.

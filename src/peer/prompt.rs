@@ -23,6 +23,7 @@ pub(super) const HELP: &str = "\
 /share FILE KEYWORD...    share a file in this peer's directory
 /trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
 /block NAME               ignore what a peer sends; /unblock NAME undoes it
+/forget NAME              delete your messages with a peer, and its card
 /card                     print your contact card
 /history [NAME]           list the messages of the past
 /outbox                   list the messages that have no receipt yet
@@ -32,7 +33,7 @@ pub(super) const HELP: &str = "\
 /quit                     end the program";
 
 /// The commands, for completion.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "/msg ",
     "/search ",
     "/get ",
@@ -42,6 +43,7 @@ const COMMANDS: [&str; 16] = [
     "/trust ",
     "/block ",
     "/unblock ",
+    "/forget ",
     "/card",
     "/history",
     "/outbox",
@@ -111,6 +113,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/trust" => trust(rest)?,
         "/block" => Command::Block { name: name(rest)?, is_blocked: true },
         "/unblock" => Command::Block { name: name(rest)?, is_blocked: false },
+        "/forget" => Command::Forget { name: name(rest)? },
         "/card" => Command::Card,
         "/outbox" => Command::Outbox,
         "/cancel" => cancel(rest)?,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use wire::conversation::{ConversationId, MessageId};
 use wire::protocol::ServerId;
-use wire::{Digest, PeerName};
+use wire::{Digest, Fingerprint, PeerName};
 
 /// A message to another peer, kept until its receipt is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +53,16 @@ pub struct IncomingRecord {
     /// The opening as it was received. Its key stays wrapped, so it is lost when the encryption key is destroyed.
     #[serde(with = "serde_bytes")]
     pub opening: Vec<u8>,
+    /// The encryption key of this peer that the key is wrapped for.
+    pub recipient_key: Fingerprint,
+    /// When it was opened, by the opener's clock, in seconds since 1970.
+    pub opened_at: u64,
     /// How many messages of it have arrived.
     pub count: u64,
     /// The running hash over them.
     pub running_hash: Digest,
+    /// The highest number of them; 0 if there are none.
+    pub last_number: u64,
 }
 
 /// The state of another peer.
@@ -131,7 +137,7 @@ pub enum Write {
     Stored(PeerName, u64, ServerId),
     /// Removes a message from the outbox, and marks it as delivered in the history.
     Delivered(PeerName, u64),
-    /// Removes a message that was never sent from the outbox and from the history.
+    /// Removes a message without a receipt from the outbox and from the history.
     Cancelled(PeerName, u64),
     /// Adds a conversation that this peer has opened.
     Outgoing(ConversationId, OutgoingRecord),
@@ -139,8 +145,8 @@ pub enum Write {
     OutgoingDone(ConversationId),
     /// Replaces a conversation that another peer has opened.
     Incoming(ConversationId, IncomingRecord),
-    /// Removes the conversations that a peer has opened.
-    IncomingGone(PeerName),
+    /// Removes a conversation that another peer has opened.
+    IncomingGone(ConversationId),
     /// Adds a message to the history.
     History(HistoryRecord),
     /// Adds a received message to the order of arrival: its place, its sender, generation and number.
@@ -154,4 +160,6 @@ pub enum Write {
     },
     /// Replaces the record of late mail of a peer, or removes it.
     Late(PeerName, Option<LateRecord>),
+    /// Removes the messages with a peer from the history, and keeps the ids of the received ones.
+    Forgotten(PeerName),
 }

@@ -272,6 +272,13 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "{name} is blocked: what it sends is ignored until you unblock it")
         }
         Answer::Blocked { name, is_blocked: false } => write!(out, "{name} is not blocked any more"),
+        Answer::Forgotten { name, undelivered } => {
+            write!(out, "the messages, conversations and the card of {name} are deleted here; ")?;
+            if *undelivered > 0 {
+                write!(out, "{undelivered} of the messages had no receipt and may not arrive; ")?;
+            }
+            write!(out, "its pinned key and the ids of its messages are kept, so that none is shown twice")
+        }
         Answer::History(HistoryRecord { with, direction, number, written_at, text, delivered, .. }) => {
             let when = date(*written_at);
             let text = Chat(text);

@@ -60,6 +60,7 @@ impl Disk {
             outbox: content.outbox.iter().map(|(key, record)| (key.clone(), record.clone())).collect(),
             stored: content.stored.iter().map(|(key, server)| (key.clone(), *server)).collect(),
             outgoing: content.outgoing.iter().map(|(id, record)| (*id, record.clone())).collect(),
+            accepted: content.incoming.iter().map(|(id, record)| (*id, record.clone())).collect(),
             next_arrival,
             shown: content.shown,
             pins: content.pins.iter().map(|(name, key)| (name.clone(), *key)).collect(),
@@ -123,6 +124,7 @@ impl Content {
             }
             Write::Cancelled(to, number) => {
                 self.outbox.remove(&key(&to, number));
+                self.stored.remove(&key(&to, number));
                 self.history.remove(&(to.folded().to_string(), Direction::Sent as u8, 0, number));
             }
             Write::Outgoing(id, record) => {
@@ -134,8 +136,8 @@ impl Content {
             Write::Incoming(id, record) => {
                 self.incoming.insert(id, record);
             }
-            Write::IncomingGone(from) => {
-                self.incoming.retain(|_, record| record.from.folded() != from.folded());
+            Write::IncomingGone(id) => {
+                self.incoming.remove(&id);
             }
             Write::History(record) => {
                 let name = record.with.folded().to_string();
@@ -155,6 +157,7 @@ impl Content {
             Write::Late(from, None) => {
                 self.late.remove(&from.folded());
             }
+            Write::Forgotten(_) => unreachable!("nobody gives this command here"),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use switchboard::peer::command::{Command, Until, Update};
-use switchboard::peer::engine::{Effect, Engine, Input, Net, Options, Out, Start};
+use switchboard::peer::engine::{Effect, Engine, Input, Limits, Net, Options, Out, Start};
 use switchboard::peer::event::Event as PeerEvent;
 use switchboard::peer::home::KeyTimes;
 use wire::PeerName;
@@ -111,6 +111,7 @@ impl World {
                 full_trace: false,
                 key_times: KeyTimes::default(),
                 invitation: None,
+                limits: Limits::default(),
             },
             loaded: peer.disk.load(),
             records: Box::new(peer.disk.clone()),

@@ -28,5 +28,6 @@ mod showing;
 mod signals;
 mod site;
 mod sockets;
+mod strangers;
 mod users;
 mod web;

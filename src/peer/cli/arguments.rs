@@ -8,6 +8,7 @@ use wire::invitation::Invitation;
 use wire::{Fingerprint, PeerName};
 
 use crate::peer::command::{Command, Until};
+use crate::peer::engine::Limits;
 use crate::peer::prompt;
 use crate::peer::server_address::ServerAddress;
 
@@ -56,6 +57,15 @@ pub struct Arguments {
     /// Age at which an encryption key is destroyed; mail for it that comes later has to be sent again
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration, global = true)]
     pub keep_keys: Duration,
+    /// How many conversations one peer may open a minute
+    #[arg(long, value_name = "N", default_value_t = Limits::default().openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    pub openings_per_minute: u32,
+    /// The same for all peers together that you have never written to
+    #[arg(long, value_name = "N", default_value_t = Limits::default().stranger_openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    pub stranger_openings_per_minute: u32,
+    /// From how many peers messages are accepted that you have never written to
+    #[arg(long, value_name = "N", default_value_t = Limits::default().strangers_max, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    pub strangers: u32,
     /// A file with the passphrase of the private keys and of the store (messages, history). The first run with it encrypts
     /// both; from then on the passphrase is needed, and asked for on a terminal
     #[arg(long, value_name = "FILE", global = true)]
@@ -77,6 +87,17 @@ pub struct Arguments {
     pub(super) invited: Option<Invitation>,
     #[command(subcommand)]
     pub(super) command: Option<Sub>,
+}
+
+impl Arguments {
+    /// What others may cost.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            openings_per_minute: self.openings_per_minute,
+            stranger_openings_per_minute: self.stranger_openings_per_minute,
+            strangers_max: self.strangers,
+        }
+    }
 }
 
 /// How much of ciphertexts is printed.
@@ -162,6 +183,12 @@ pub(super) enum Sub {
         /// The peer
         name: PeerName,
     },
+    /// Delete the messages, conversations and contact card of a peer; its pinned key, the ids of its messages and whether it is
+    /// blocked are kept
+    Forget {
+        /// The peer
+        name: PeerName,
+    },
     /// List the messages that have no receipt yet
     Outbox,
     /// Remove a message that was not sent yet
@@ -210,6 +237,7 @@ impl Sub {
             Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
             Self::Block { name } => Command::Block { name, is_blocked: true },
             Self::Unblock { name } => Command::Block { name, is_blocked: false },
+            Self::Forget { name } => Command::Forget { name },
             Self::History { name } => Command::History { with: name },
         })
     }

@@ -114,6 +114,7 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
                     full_trace: arguments.trace == TraceDetail::Full,
                     key_times,
                     invitation: arguments.invited.clone(),
+                    limits: arguments.limits(),
                 },
                 passphrase: passphrase(arguments, &home, may_ask)?,
                 keeps_history: !arguments.no_history,

@@ -1,15 +1,17 @@
 //! Contact cards and the identity keys in them: which key is pinned to which name.
 
 use wire::card::Card;
+use wire::conversation::ConversationId;
 use wire::protocol::Refusal;
 use wire::{Fingerprint, PeerName};
 
 use super::Engine;
-use super::contact::{Contact, Lookup};
+use super::contact::{Contact, Lookup, same_name};
 use super::interface::ClientId;
+use super::tasks::TaskKind;
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
-use crate::peer::records::Write;
+use crate::peer::records::{ContactRecord, Write};
 
 /// What was done with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,8 @@ impl Engine {
         let fingerprint = card.fingerprint();
         let verdict = match self.local.pins.get(&card.name.folded()) {
             None => {
-                self.local.pin(&card.name, fingerprint);
+                self.local.pins.insert(card.name.folded(), fingerprint);
+                self.contacts.of(&card.name).is_pin_new = true;
                 CardVerdict::PinnedNow
             }
             Some(pinned) if *pinned == fingerprint => CardVerdict::Known,
@@ -141,6 +144,7 @@ impl Engine {
             }
             CardVerdict::Mine => self.local.fail(client, "this is your own card"),
             CardVerdict::PinnedNow | CardVerdict::Known => {
+                self.contacts.of(&name).keep();
                 self.local.tell(client, Event::Result(Answer::Trusted { name, fingerprint }));
                 self.local.done(client, Ending::Done);
             }
@@ -150,8 +154,10 @@ impl Engine {
     /// Pins an identity key, even if another one is pinned.
     pub(super) fn trust(&mut self, client: ClientId, name: &PeerName, fingerprint: Fingerprint) {
         let pinned = self.local.pins.get(&name.folded()).copied();
-        self.local.pin(name, fingerprint);
+        self.local.pins.insert(name.folded(), fingerprint);
         let contact = self.contacts.of(name);
+        contact.is_pin_new = true;
+        contact.keep();
         // The pins are written before the records. After a crash in between, the pin is new and the card is the old
         // one.
         let is_other_card = contact.card.as_ref().is_some_and(|card| card.fingerprint() != fingerprint);
@@ -162,7 +168,6 @@ impl Engine {
         // Requests the card again if it was refused.
         contact.lookup = Lookup::NotAsked;
         contact.distrusted = None;
-        contact.is_changed = true;
         self.local.tell(client, Event::Result(Answer::Trusted { name: name.clone(), fingerprint }));
         self.local.done(client, Ending::Done);
     }
@@ -171,21 +176,53 @@ impl Engine {
     /// unblocked.
     pub(super) fn block(&mut self, client: ClientId, name: &PeerName, is_blocked: bool) {
         let contact = self.contacts.of(name);
-        (contact.is_blocked, contact.is_changed) = (is_blocked, true);
+        contact.is_blocked = is_blocked;
+        contact.keep();
         if is_blocked {
             contact.complaints_due.clear();
             contact.receipts_refused.clear();
-            self.conversations.forget(name);
-            self.local.records.write(Write::IncomingGone(name.clone()));
+            self.conversations.forget(&mut self.local, name);
         }
         self.local.tell(client, Event::Result(Answer::Blocked { name: name.clone(), is_blocked }));
+        self.local.done(client, Ending::Done);
+    }
+
+    /// Deletes what is known of a peer. The pinned key and the numbers and ids of messages are kept: without them the server
+    /// could show another key, and old messages would be shown again.
+    pub(super) fn forget(&mut self, client: ClientId, name: &PeerName) {
+        let Some(contact) = self.contacts.get(name).filter(|_| !same_name(name, &self.local.name)) else {
+            return self.local.fail(client, format!("no other peer of the name {name} is known here"));
+        };
+        let name = contact.name.clone();
+        let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
+        if contact.is_kept {
+            let openings: Vec<ConversationId> = contact.openings.keys().copied().collect();
+            let mut left = Contact::from_record(ContactRecord { card: None, ..contact.record() });
+            left.is_changed = true;
+            *self.contacts.of(&name) = left;
+            let sent = numbers.iter().map(|number| Write::Cancelled(name.clone(), *number));
+            let openings = openings.into_iter().map(Write::OutgoingDone);
+            let rest = [Write::Late(name.clone(), None), Write::Forgotten(name.clone())];
+            sent.chain(openings).chain(rest).for_each(|write| self.local.records.write(write));
+            self.conversations.forget(&mut self.local, &name);
+        } else {
+            self.part_with(&name);
+        }
+        if let Some(link) = &mut self.local.link {
+            link.forget(&name.folded(), &numbers);
+        }
+        self.local.end_tasks(
+            Ending::Failed,
+            |task| matches!(&task.kind, TaskKind::Send { to, .. } if same_name(to, &name)),
+        );
+        self.local.tell(client, Event::Result(Answer::Forgotten { name, undelivered: numbers.len() }));
         self.local.done(client, Ending::Done);
     }
 
     /// Applies a changed identity key: the peer's numbers start again, its conversations end, and messages for it are
     /// sealed again.
     fn key_has_changed(&mut self, name: &PeerName) {
-        self.conversations.forget(name);
+        self.conversations.forget(&mut self.local, name);
         let contact = self.contacts.of(name);
         contact.number_again();
         (contact.card, contact.current) = (None, None);

@@ -80,6 +80,7 @@ impl Engine {
                 local.effects.push(Effect::TrustServer(client, server, fingerprint));
             }
             Command::Block { name, is_blocked } => self.block(client, &name, is_blocked),
+            Command::Forget { name } => self.forget(client, &name),
             Command::History { with } => local.effects.push(Effect::ShowHistory(client, with)),
         }
     }

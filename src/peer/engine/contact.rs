@@ -96,8 +96,13 @@ pub(super) struct Contact {
     pub(super) last_number: u64,
     /// See [`ContactRecord::generation`].
     pub(super) generation: u64,
-    /// Whether its record must be written.
+    /// Whether it has a record on disk. A passing contact has none: it has opened a conversation and sent no message yet. A name
+    /// costs nothing, so records of passing contacts would fill the disk.
+    pub(super) is_kept: bool,
+    /// Whether its record must be written, if it is kept.
     pub(super) is_changed: bool,
+    /// Whether its pinned key is to be written together with the record.
+    pub(super) is_pin_new: bool,
     pub(super) current: Option<Current>,
     /// The openings of conversations that have messages without a receipt: first number, and bytes.
     pub(super) openings: BTreeMap<ConversationId, (u64, Vec<u8>)>,
@@ -153,7 +158,7 @@ impl Contact {
             generation: 0,
             is_blocked: false,
         };
-        Self::from_record(record)
+        Self { is_kept: false, ..Self::from_record(record) }
     }
 
     pub(super) fn from_record(record: ContactRecord) -> Self {
@@ -164,7 +169,9 @@ impl Contact {
             next_number: record.next_number,
             last_number: record.last_number,
             generation: record.generation,
+            is_kept: true,
             is_changed: false,
+            is_pin_new: false,
             current: None,
             openings: BTreeMap::new(),
             unacked: BTreeMap::new(),
@@ -189,6 +196,11 @@ impl Contact {
             openings_budget: Budget::default(),
             is_blocked: record.is_blocked,
         }
+    }
+
+    /// It stays on disk from now on.
+    pub(super) fn keep(&mut self) {
+        (self.is_kept, self.is_changed) = (true, true);
     }
 
     /// Whether no peer of this name has joined the server, and no card of one is known.
@@ -228,7 +240,7 @@ impl Contact {
     pub(super) fn take_number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.is_changed = true;
+        self.keep();
         self.unacked.insert(number, Unacked::default());
         self.unsent.insert(number);
         number

@@ -7,6 +7,7 @@ use wire::PeerName;
 
 use super::contact::{Contact, Unacked};
 use super::interface::Loaded;
+use super::local::Local;
 use crate::peer::records::Write;
 
 /// All other peers, by folded name.
@@ -77,10 +78,21 @@ impl Contacts {
         self.0.values_mut()
     }
 
-    /// The records that have changed since the last call.
-    pub(super) fn changes(&mut self) -> impl Iterator<Item = Write> {
-        self.iter_mut().filter_map(|contact| {
-            std::mem::take(&mut contact.is_changed).then(|| Write::Contact(contact.record()))
-        })
+    pub(super) fn remove(&mut self, name: &PeerName) -> Option<Contact> {
+        self.0.remove(&name.folded())
+    }
+
+    /// Writes the records that have changed since the last call, and the pinned keys of those contacts.
+    pub(super) fn write_changes(&mut self, local: &mut Local) {
+        for (name, contact) in self.0.iter_mut().filter(|(_, contact)| contact.is_kept) {
+            if std::mem::take(&mut contact.is_pin_new)
+                && let Some(key) = local.pins.get(name)
+            {
+                local.new_pins.push((contact.name.clone(), *key));
+            }
+            if std::mem::take(&mut contact.is_changed) {
+                local.records.write(Write::Contact(contact.record()));
+            }
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! The conversations that other peers have opened with this one.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wire::conversation::{ConversationId, Incoming, Opening};
 use wire::signal::Complaint;
 use wire::{Digest, Fingerprint, PeerName};
 
 use super::contact::same_name;
+use super::contacts::Contacts;
 use super::local::Local;
 use crate::peer::records::{IncomingRecord, Write};
 
 /// The maximum number of conversations in memory. Each takes about 3 KB.
 const ACCEPTED_MAX: usize = 2_048;
+/// The maximum number of conversations of one peer on disk. If a message arrives under one that was deleted, its sender seals
+/// it again under a new one.
+const KEPT_EACH_MAX: usize = 64;
 
 /// A conversation that another peer has opened and this one has accepted.
 pub(super) struct Accepted {
@@ -20,29 +24,34 @@ pub(super) struct Accepted {
     opening: Vec<u8>,
     /// The encryption key of this peer for which the secret was wrapped.
     recipient_key: Fingerprint,
+    opened_at: u64,
     /// All messages with smaller numbers have a receipt, according to the sender.
     pub(super) first_number: u64,
+    /// The highest number of a message that has arrived; 0 if there is none.
+    pub(super) last_number: u64,
     pub(super) incoming: Incoming,
 }
 
 impl Accepted {
-    /// Unwraps the secret of a conversation. `resume` is the number of its messages that have arrived before, and the
-    /// running hash over them.
+    /// Unwraps the secret of a conversation. `record` is what is on disk of it, if messages of it have arrived before.
     fn unwrap(
         local: &mut Local,
         opening: &Opening,
-        resume: Option<(u64, Digest)>,
+        record: Option<&IncomingRecord>,
     ) -> Result<Self, Complaint> {
         let Some(key) = local.keys.by_fingerprint(&opening.recipient_key) else {
             return Err(Complaint::KeyDestroyed);
         };
+        let resume = record.map(|record| (record.count, record.running_hash));
         let incoming =
             Incoming::accept(opening, key, resume, &mut local.rng).map_err(|_| Complaint::NotAuthentic)?;
         Ok(Self {
             from: opening.sender.name.clone(),
             opening: opening.as_bytes().to_vec(),
             recipient_key: opening.recipient_key,
+            opened_at: opening.opened_at,
             first_number: opening.first_number,
+            last_number: record.map_or(0, |record| record.last_number),
             incoming,
         })
     }
@@ -51,16 +60,54 @@ impl Accepted {
     pub(super) fn received(&self) -> (u64, Digest) {
         (self.incoming.messages_opened(), self.incoming.running_hash())
     }
+
+    fn record(&self) -> IncomingRecord {
+        let (count, running_hash) = self.received();
+        IncomingRecord {
+            from: self.from.clone(),
+            opening: self.opening.clone(),
+            recipient_key: self.recipient_key,
+            opened_at: self.opened_at,
+            count,
+            running_hash,
+            last_number: self.last_number,
+        }
+    }
 }
 
-/// The accepted conversations that this process has used. The others are on disk.
+/// A conversation on disk, as far as it decides how long the record is needed.
+struct Kept {
+    recipient_key: Fingerprint,
+    opened_at: u64,
+    last_number: u64,
+}
+
+impl Kept {
+    fn of(record: &IncomingRecord) -> Self {
+        let IncomingRecord { recipient_key, opened_at, last_number, .. } = *record;
+        Self { recipient_key, opened_at, last_number }
+    }
+}
+
+/// The conversations that other peers have opened.
 #[derive(Default)]
 pub(super) struct Conversations {
+    /// Those that this process has used. The others are only on disk.
     accepted: HashMap<ConversationId, Accepted>,
     changed: BTreeSet<ConversationId>,
+    /// Those on disk, by folded name of the sender.
+    kept: HashMap<PeerName, BTreeMap<ConversationId, Kept>>,
 }
 
 impl Conversations {
+    pub(super) fn load(accepted: Vec<(ConversationId, IncomingRecord)>) -> Self {
+        let mut conversations = Self::default();
+        for (id, record) in accepted {
+            conversations.kept.entry(record.from.folded()).or_default().insert(id, Kept::of(&record));
+        }
+        conversations
+    }
+
     /// Whether a conversation was accepted before and can still be opened.
     ///
     /// `key` is the encryption key for which its secret was wrapped.
@@ -72,9 +119,29 @@ impl Conversations {
     /// Accepts a new conversation.
     pub(super) fn accept(&mut self, local: &mut Local, opening: &Opening) -> Result<(), Complaint> {
         let accepted = Accepted::unwrap(local, opening, None)?;
+        self.drop_finished(local, opening);
         self.accepted.insert(opening.id, accepted);
         self.changed.insert(opening.id);
         Ok(())
+    }
+
+    /// Deletes the older conversations of a sender that are over: a new opening says which messages have receipts, and those
+    /// messages are not sent again.
+    fn drop_finished(&mut self, local: &mut Local, new: &Opening) {
+        let Some(kept) = self.kept.get_mut(&new.sender.name.folded()) else { return };
+        let is_finished =
+            |kept: &Kept| kept.opened_at <= new.opened_at && kept.last_number < new.first_number;
+        let mut gone: Vec<ConversationId> =
+            kept.iter().filter(|(_, kept)| is_finished(kept)).map(|(id, _)| *id).collect();
+        if kept.len() - gone.len() >= KEPT_EACH_MAX {
+            let left = kept.iter().filter(|(_, kept)| !is_finished(kept));
+            gone.extend(left.min_by_key(|(_, kept)| (kept.last_number, kept.opened_at)).map(|(id, _)| *id));
+        }
+        for id in gone {
+            kept.remove(&id);
+            self.accepted.remove(&id);
+            local.records.write(Write::IncomingGone(id));
+        }
     }
 
     /// Finds the conversation under which a peer has sealed an envelope, in memory or on disk.
@@ -91,19 +158,24 @@ impl Conversations {
         if same_name(&accepted.from, from) { Ok(accepted) } else { Err(Complaint::UnknownConversation) }
     }
 
-    /// Notes that another message of the conversation has arrived.
-    pub(super) fn changed(&mut self, id: ConversationId) {
-        self.changed.insert(id);
+    /// Notes that a message of the conversation has arrived.
+    pub(super) fn message_came(&mut self, id: ConversationId, number: u64) {
+        if let Some(accepted) = self.accepted.get_mut(&id) {
+            accepted.last_number = accepted.last_number.max(number);
+            self.changed.insert(id);
+        }
     }
 
     pub(super) fn received(&self, id: ConversationId) -> Option<(u64, Digest)> {
         self.accepted.get(&id).map(Accepted::received)
     }
 
-    /// Forgets the conversations of a peer whose identity key has changed. The records on disk stay, and are not used
-    /// while they show another key than the pinned one.
-    pub(super) fn forget(&mut self, from: &PeerName) {
+    /// Deletes the conversations of a peer.
+    pub(super) fn forget(&mut self, local: &mut Local, from: &PeerName) {
         self.accepted.retain(|_, accepted| !same_name(&accepted.from, from));
+        for id in self.kept.remove(&from.folded()).unwrap_or_default().into_keys() {
+            local.records.write(Write::IncomingGone(id));
+        }
     }
 
     /// Drops conversations from memory if there are too many, which happens if peers open one for each message. One
@@ -114,20 +186,32 @@ impl Conversations {
         }
     }
 
-    /// Forgets the conversations whose secret was wrapped for a destroyed encryption key, as a restart would.
-    pub(super) fn key_destroyed(&mut self, key: &Fingerprint) {
-        self.accepted.retain(|id, accepted| accepted.recipient_key != *key || self.changed.contains(id));
+    /// Deletes the conversations whose secret was wrapped for an encryption key that this peer does not have any more.
+    pub(super) fn drop_unreadable(&mut self, local: &mut Local) {
+        let keys = local.keys.encryption.iter().map(|pair| pair.key.public().fingerprint());
+        let keys: BTreeSet<Fingerprint> = keys.collect();
+        let is_readable = |key: &Fingerprint| keys.contains(key);
+        self.accepted.retain(|_, accepted| is_readable(&accepted.recipient_key));
+        let mut gone = Vec::new();
+        for kept in self.kept.values_mut() {
+            gone.extend(kept.extract_if(.., |_, kept| !is_readable(&kept.recipient_key)).map(|(id, _)| id));
+        }
+        self.kept.retain(|_, kept| !kept.is_empty());
+        for id in gone {
+            local.records.write(Write::IncomingGone(id));
+        }
     }
 
-    /// The records that have changed since the last call.
-    pub(super) fn changes(&mut self) -> impl Iterator<Item = Write> {
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        changed.filter_map(|id| {
-            let accepted = self.accepted.get(&id)?;
-            let (count, running_hash) = accepted.received();
-            let (from, opening) = (accepted.from.clone(), accepted.opening.clone());
-            Some(Write::Incoming(id, IncomingRecord { from, opening, count, running_hash }))
-        })
+    /// Writes the records that have changed since the last call, except those of passing contacts.
+    pub(super) fn write_changes(&mut self, local: &mut Local, contacts: &Contacts) {
+        for id in std::mem::take(&mut self.changed) {
+            let Some(accepted) = self.accepted.get(&id) else { continue };
+            if contacts.get(&accepted.from).is_some_and(|contact| contact.is_kept) {
+                let record = accepted.record();
+                self.kept.entry(record.from.folded()).or_default().insert(id, Kept::of(&record));
+                local.records.write(Write::Incoming(id, record));
+            }
+        }
     }
 }
 
@@ -139,5 +223,5 @@ fn load(local: &mut Local, id: ConversationId) -> Result<Accepted, Complaint> {
         // Its identity key is not trusted any more.
         return Err(Complaint::UnknownConversation);
     }
-    Accepted::unwrap(local, &opening, Some((record.count, record.running_hash)))
+    Accepted::unwrap(local, &opening, Some(&record))
 }

@@ -162,7 +162,9 @@ impl Engine {
                 let holder = hit.peer.clone();
                 fetch.stage = Stage::Card(hit);
                 fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
-                self.contacts.of(&holder).lookup = Lookup::Asked;
+                let contact = self.contacts.of(&holder);
+                contact.keep();
+                contact.lookup = Lookup::Asked;
                 self.local.say(&ToServer::Lookup { name: holder });
             }
         }

@@ -1,8 +1,10 @@
-//! Limits for the conversations that other peers open.
+//! Limits for what other peers can make this one do and store before the user knows them.
 //!
-//! Each opening costs RSA operations and room on the disk, so openings are limited by rate: for each sender, and for all strangers
-//! together, because a new name is free. An opening over a limit is dropped without an answer. Nothing is lost: its sender
-//! still has the messages, and sends them again.
+//! Each conversation costs RSA operations, so openings are limited by rate: for each sender, and for all strangers together,
+//! because a new name is free. An opening over a limit is dropped without an answer. Nothing is lost: its sender still has the
+//! messages, and sends them again.
+//!
+//! A peer that has only opened conversations is a passing contact. It is kept in memory, up to a number, and not on disk.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,29 +14,20 @@ use wire::{Digest, PeerName};
 use super::Engine;
 use super::contact::Contact;
 use super::contacts::Contacts;
+use super::interface::Limits;
 use super::pace::Spacing;
 use crate::peer::event::Event;
 
-/// Openings of one sender. With `--rekey 1` each message has one.
-const SENDER: Rate = Rate { burst: 2_000.0, per_second: 50.0 };
-/// Openings of all strangers. An opening costs about 3 ms: those of a burst hold others up for a fifth of a second.
-const STRANGERS: Rate = Rate { burst: 60.0, per_second: 20.0 };
-/// Names that this peer has not heard of before. Each stays on its disk.
-const NEW_NAMES: Rate = Rate { burst: 60.0, per_second: 5.0 };
+/// A sender may open the conversations of this time at once: with `--rekey 1` each message that waited for this peer has one.
+const SENDER_BURST: Duration = Duration::from_secs(40);
+/// The same for all strangers together. An opening costs about 3 ms, so a burst holds others up for a fifth of a second.
+const STRANGERS_BURST: Duration = Duration::from_secs(3);
 /// What a message that has arrived gives back of an opening: a conversation of 64 messages costs nothing.
 const EARNED: f64 = 1.0 / 64.0;
-/// Most strangers whose conversations are accepted.
-const STRANGERS_MAX: usize = 5_000;
 /// How many openings that were refused are remembered, so that they cost nothing when they come again.
 const REFUSED_MAX: usize = 4_096;
 /// How often it is said that something was put off.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-
-/// How much of something may come.
-struct Rate {
-    burst: f64,
-    per_second: f64,
-}
 
 /// A token bucket.
 #[derive(Debug, Default)]
@@ -44,12 +37,13 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes one, if there is one left.
-    fn take(&mut self, now: Instant, rate: &Rate) -> bool {
+    /// Takes one, if there is one left. As many as come in the time `burst` may come at once.
+    fn take(&mut self, now: Instant, per_minute: u32, burst: Duration) -> bool {
+        let per_second = f64::from(per_minute) / 60.0;
         let elapsed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.spent = (self.spent - elapsed.as_secs_f64() * rate.per_second).max(0.0);
+        self.spent = (self.spent - elapsed.as_secs_f64() * per_second).max(0.0);
         self.at = Some(now);
-        let has_one = self.spent + 1.0 <= rate.burst;
+        let has_one = self.spent + 1.0 <= (burst.as_secs_f64() * per_second).max(1.0);
         if has_one {
             self.spent += 1.0;
         }
@@ -61,11 +55,23 @@ impl Budget {
     }
 }
 
+/// Why an opening is put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    /// Its sender opens too many.
+    OfSender,
+    /// All strangers together open too many.
+    OfStrangers,
+    /// Too many peers that the user has never written to have sent messages.
+    Unanswered,
+}
+
 /// The budgets that all senders share.
 #[derive(Default)]
 pub(super) struct Guard {
     strangers: Budget,
-    new_names: Budget,
+    /// Folded names of passing contacts, the oldest first, and of some that are kept or gone meanwhile.
+    passing: VecDeque<PeerName>,
     refused: HashSet<Digest>,
     /// The same in the order in which they came.
     refused_order: VecDeque<Digest>,
@@ -75,20 +81,33 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Whether something from this sender may be looked at that costs much.
-    fn admits(&mut self, from: &PeerName, contacts: &mut Contacts, now: Instant) -> bool {
-        match contacts.get_mut(from) {
-            Some(contact) if !contact.is_stranger() => contact.openings_budget.take(now, &SENDER),
-            Some(contact) => {
-                contact.openings_budget.take(now, &SENDER) && self.strangers.take(now, &STRANGERS)
-            }
-            None => self.admits_name(contacts, now) && self.strangers.take(now, &STRANGERS),
+    fn admits(
+        &mut self,
+        from: &PeerName,
+        contacts: &mut Contacts,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), Excess> {
+        let is_passing = contacts.get(from).is_none_or(|contact| !contact.is_kept);
+        let strangers_max = usize::try_from(limits.strangers_max).unwrap_or(usize::MAX);
+        if is_passing && contacts.iter().filter(|c| c.is_unanswered()).count() >= strangers_max {
+            return Err(Excess::Unanswered);
         }
+        let contact = contacts.get_mut(from);
+        let is_stranger = contact.as_ref().is_none_or(|contact| contact.is_stranger());
+        if let Some(contact) = contact
+            && !contact.openings_budget.take(now, limits.openings_per_minute, SENDER_BURST)
+        {
+            return Err(Excess::OfSender);
+        }
+        if is_stranger && !self.admits_stranger(limits, now) {
+            return Err(Excess::OfStrangers);
+        }
+        Ok(())
     }
 
-    /// Whether one more name may be taken note of.
-    fn admits_name(&mut self, contacts: &Contacts, now: Instant) -> bool {
-        self.new_names.take(now, &NEW_NAMES)
-            && contacts.iter().filter(|contact| contact.is_stranger()).count() < STRANGERS_MAX
+    fn admits_stranger(&mut self, limits: &Limits, now: Instant) -> bool {
+        self.strangers.take(now, limits.stranger_openings_per_minute, STRANGERS_BURST)
     }
 
     fn refuse(&mut self, opening: Digest) {
@@ -108,6 +127,11 @@ impl Contact {
     fn is_stranger(&self) -> bool {
         self.next_number == 1
     }
+
+    /// Whether it is a stranger that has sent messages. One that was forgotten has no card.
+    fn is_unanswered(&self) -> bool {
+        self.is_stranger() && self.last_number > 0 && self.card.is_some() && !self.is_blocked
+    }
 }
 
 impl Engine {
@@ -116,11 +140,14 @@ impl Engine {
         if self.guard.refused.contains(&opening) {
             return false;
         }
-        let is_admitted = self.guard.admits(from, &mut self.contacts, self.local.now.instant);
-        if !is_admitted {
-            self.put_off(from);
+        let (limits, now) = (&self.local.options.limits, self.local.now.instant);
+        match self.guard.admits(from, &mut self.contacts, limits, now) {
+            Ok(()) => true,
+            Err(excess) => {
+                self.put_off(from, excess);
+                false
+            }
         }
-        is_admitted
     }
 
     /// A message of this sender has arrived, so its conversations are of use.
@@ -139,20 +166,59 @@ impl Engine {
 
     /// Whether a sender may be complained to: one that is not known must be taken note of first.
     pub(super) fn may_take_note_of(&mut self, name: &PeerName) -> bool {
-        self.contacts.get(name).is_some() || self.guard.admits_name(&self.contacts, self.local.now.instant)
+        self.contacts.get(name).is_some()
+            || self.guard.admits_stranger(&self.local.options.limits, self.local.now.instant)
+    }
+
+    /// Makes a passing contact of a name that is not known. If there are too many, the oldest is forgotten.
+    pub(super) fn take_note_of(&mut self, name: &PeerName) {
+        if self.contacts.get(name).is_some() {
+            return;
+        }
+        self.contacts.of(name);
+        self.guard.passing.push_back(name.folded());
+        let most = usize::try_from(self.local.options.limits.strangers_max).unwrap_or(usize::MAX);
+        while self.guard.passing.len() > most
+            && let Some(oldest) = self.guard.passing.pop_front()
+        {
+            if self.contacts.get(&oldest).is_some_and(|contact| !contact.is_kept) {
+                self.part_with(&oldest);
+            }
+        }
+    }
+
+    /// Forgets a passing contact.
+    pub(super) fn part_with(&mut self, name: &PeerName) {
+        if self.contacts.remove(name).is_some_and(|contact| contact.is_pin_new) {
+            self.local.pins.remove(&name.folded());
+        }
+        self.conversations.forget(&mut self.local, name);
     }
 
     /// Says, from time to time, that something was put off.
-    fn put_off(&mut self, from: &PeerName) {
+    fn put_off(&mut self, from: &PeerName, excess: Excess) {
         let now = self.local.now.instant;
         self.guard.put_off += 1;
         if !self.guard.said.is_due(now, SAY_EVERY) {
             return;
         }
         let count = std::mem::take(&mut self.guard.put_off);
+        let Limits { openings_per_minute, stranger_openings_per_minute, strangers_max } =
+            self.local.options.limits;
+        let why = match excess {
+            Excess::OfSender => {
+                format!("a peer may open {openings_per_minute} a minute (--openings-per-minute)")
+            }
+            Excess::OfStrangers => format!(
+                "peers that you have never written to may open {stranger_openings_per_minute} a minute together \
+                 (--stranger-openings-per-minute)"
+            ),
+            Excess::Unanswered => format!(
+                "{strangers_max} peers that you have never written to have sent messages (--strangers); `forget NAME` makes room"
+            ),
+        };
         self.local.emit(&Event::error(format!(
-            "{count} new conversation(s) were put off, most recently one of {from}, because too many are being opened; peers that \
-             you have written to go first; `block NAME` ignores a peer"
+            "{count} new conversation(s) were put off, most recently one of {from}: {why}; `block NAME` ignores a peer"
         )));
     }
 }
@@ -173,16 +239,9 @@ mod tests {
         openings: usize,
         now: Instant,
     ) -> usize {
-        (0..openings)
-            .filter(|at| {
-                let from = name(at % senders);
-                let is_admitted = guard.admits(&from, contacts, now);
-                if is_admitted {
-                    contacts.of(&from);
-                }
-                is_admitted
-            })
-            .count()
+        let limits = Limits::default();
+        let senders = (0..openings).map(|at| name(at % senders));
+        senders.filter(|from| guard.admits(from, contacts, &limits, now).is_ok()).count()
     }
 
     #[test]
@@ -190,33 +249,12 @@ mod tests {
         let (mut guard, mut contacts, now) = (Guard::default(), Contacts::default(), Instant::now());
         contacts.of(&name(7_000)).take_number();
         assert_eq!(admitted(&mut guard, &mut contacts, 50, 10_000, now), 60, "other names do not help");
-        let known = (0..5_000).filter(|_| guard.admits(&name(7_000), &mut contacts, now)).count();
-        assert_eq!(known, 2_000, "a peer that this one has written to is not held up by strangers");
+        let mut known = || guard.admits(&name(7_000), &mut contacts, &Limits::default(), now);
+        let count = (0..5_000).filter(|_| known().is_ok()).count();
+        assert_eq!(count, 2_000, "a peer that this one has written to is not held up by strangers");
+        assert_eq!(known(), Err(Excess::OfSender));
         let later = now + Duration::from_secs(2);
         assert_eq!(admitted(&mut guard, &mut contacts, 50, 10_000, later), 40);
-    }
-
-    #[test]
-    fn new_names_come_slowly_and_end_somewhere() {
-        let (mut guard, mut contacts, start) = (Guard::default(), Contacts::default(), Instant::now());
-        let mut taken = 0;
-        for minute in 0..100 {
-            let now = start + Duration::from_secs(60) * minute;
-            taken += (0..200)
-                .filter(|at| {
-                    let from = name(usize::try_from(minute).expect("it is small") * 200 + at);
-                    let is_admitted = guard.admits(&from, &mut contacts, now);
-                    if is_admitted {
-                        contacts.of(&from);
-                    }
-                    is_admitted
-                })
-                .count();
-            if minute == 0 {
-                assert_eq!(taken, 60);
-            }
-        }
-        assert_eq!(taken, STRANGERS_MAX);
     }
 
     #[test]

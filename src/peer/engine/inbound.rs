@@ -99,6 +99,7 @@ impl Engine {
             let reason = "a conversation was opened in another name, or for another key";
             return self.local.refuse(from, None, reason);
         }
+        self.take_note_of(from);
         let verdict = self.take_card(opening.sender.clone());
         match verdict {
             CardVerdict::Mine => return,
@@ -177,7 +178,7 @@ impl Engine {
     /// Handles a message that was opened and is in order.
     fn arrived(&mut self, from: PeerName, number: u64, opened: OpenedMessage, arrival: Sealed) {
         let id = arrival.conversation;
-        self.conversations.changed(id);
+        self.conversations.message_came(id, number);
         self.earned(&from);
         self.receipts_due.insert((from.folded(), id));
         if number <= self.contacts.of(&from).last_number && self.has_arrived(&from, number, opened.id) {

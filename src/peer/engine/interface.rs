@@ -35,6 +35,24 @@ pub struct Now {
     pub instant: Instant,
 }
 
+/// Limits for what others cost this peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many conversations one peer may open a minute.
+    pub openings_per_minute: u32,
+    /// How many conversations all peers together may open a minute that this one has never written to.
+    pub stranger_openings_per_minute: u32,
+    /// How many peers may have sent messages that this one has never written to; also how many others that have only opened
+    /// conversations are remembered.
+    pub strangers_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { openings_per_minute: 3_000, stranger_openings_per_minute: 1_200, strangers_max: 1_000 }
+    }
+}
+
 /// Settings of a peer.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,6 +64,8 @@ pub struct Options {
     pub key_times: KeyTimes,
     /// Lets this peer join a server of whose members it is none yet.
     pub invitation: Option<Invitation>,
+    /// What others may cost.
+    pub limits: Limits,
 }
 
 /// Everything that an engine starts with.
@@ -77,6 +97,8 @@ pub struct Loaded {
     pub stored: Vec<(OutboxKey, ServerId)>,
     /// This peer's conversations that have messages without a receipt.
     pub outgoing: Vec<(ConversationId, OutgoingRecord)>,
+    /// The conversations that other peers have opened. Their openings are not kept in memory.
+    pub accepted: Vec<(ConversationId, IncomingRecord)>,
     /// The place of the next received message in the order of arrival.
     pub next_arrival: u64,
     /// The received messages before this place have been shown.

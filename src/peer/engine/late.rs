@@ -20,7 +20,9 @@ impl Engine {
         }
         let late = LateRecord { first_number, refused_at };
         contact.late = Some(late);
-        self.local.records.write(Write::Late(from.clone(), Some(late)));
+        if contact.is_kept {
+            self.local.records.write(Write::Late(from.clone(), Some(late)));
+        }
         let days = self.local.options.key_times.kept_seconds() / (24 * 60 * 60);
         let reason = format!(
             "mail from {from} came too late: the key that it was sealed for is more than {days} days old and destroyed; \

@@ -59,11 +59,6 @@ impl Local {
         }
     }
 
-    pub(super) fn pin(&mut self, name: &PeerName, fingerprint: Fingerprint) {
-        self.pins.insert(name.folded(), fingerprint);
-        self.new_pins.push((name.clone(), fingerprint));
-    }
-
     pub(super) fn is_pinned(&self, name: &PeerName, fingerprint: &Fingerprint) -> bool {
         self.pins.get(&name.folded()) == Some(fingerprint)
     }

@@ -46,8 +46,8 @@ use conversations::Conversations;
 use fetch::Fetches;
 use guard::Guard;
 pub use interface::{
-    ClientId, Download, Effect, Input, Loaded, Net, Now, Options, Out, ReceiveJob, Records, SendJob, Shared,
-    Start, TaskId, TransferOutcome, Unreadable,
+    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, ReceiveJob, Records, SendJob,
+    Shared, Start, TaskId, TransferOutcome, Unreadable,
 };
 use local::Local;
 use overlay::Overlay;
@@ -93,6 +93,7 @@ impl Engine {
     pub fn new(start: Start, now: Now) -> Self {
         let Start { name, keys, server, options, mut loaded, records, mut rng } = start;
         let showing = Showing::load(&loaded);
+        let mut conversations = Conversations::load(std::mem::take(&mut loaded.accepted));
         let mut contacts = Contacts::load(&mut loaded);
         let me = contacts.of(&name);
         let last = me.card.take();
@@ -104,6 +105,7 @@ impl Engine {
                 && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
                 && card.is_valid_at(now.unix)
         });
+        me.is_kept = true;
         me.is_changed = kept.is_none();
         let card = kept.unwrap_or_else(|| {
             let term = Term::starting(now.unix, options.key_times.card_valid_seconds(), previous);
@@ -111,7 +113,7 @@ impl Engine {
         });
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
-        let local = Local {
+        let mut local = Local {
             name,
             keys,
             card,
@@ -128,10 +130,11 @@ impl Engine {
             to_server: Vec::new(),
             effects: Vec::new(),
         };
+        conversations.drop_unreadable(&mut local);
         Self {
             local,
             contacts,
-            conversations: Conversations::default(),
+            conversations,
             guard: Guard::default(),
             sharing: Sharing::default(),
             fetches: Fetches::default(),
@@ -190,9 +193,8 @@ impl Engine {
         self.acknowledge();
         self.write_shown();
         self.conversations.trim();
-        for write in self.contacts.changes().chain(self.conversations.changes()) {
-            self.local.records.write(write);
-        }
+        self.contacts.write_changes(&mut self.local);
+        self.conversations.write_changes(&mut self.local, &self.contacts);
         self.local.take(out)
     }
 

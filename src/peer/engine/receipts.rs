@@ -46,6 +46,7 @@ impl Engine {
             // The sender keeps the messages and sends them again.
             return;
         }
+        self.take_note_of(to);
         let (contact, now) = (self.contacts.of(to), self.local.now.instant);
         if !contact.may_complain(conversation, now) {
             return;

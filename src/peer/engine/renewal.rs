@@ -94,9 +94,9 @@ impl Engine {
         while let [_, .., oldest] = &self.local.keys.encryption[..]
             && now >= times.destroyed_at(oldest.made_at)
         {
-            let (made_at, fingerprint) = (oldest.made_at, oldest.key.public().fingerprint());
+            let made_at = oldest.made_at;
             self.local.keys.encryption.pop();
-            self.conversations.key_destroyed(&fingerprint);
+            self.conversations.drop_unreadable(&mut self.local);
             self.local.effects.push(Effect::DestroyKey(made_at));
         }
     }

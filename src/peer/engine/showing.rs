@@ -127,7 +127,7 @@ impl Engine {
     pub(super) fn show(&mut self, id: MessageId, message: &MessageEvent) {
         let contact = self.contacts.of(&message.from);
         contact.last_number = contact.last_number.max(message.number);
-        contact.is_changed = true;
+        contact.keep();
         let place = self.showing.next;
         self.showing.next += 1;
         let (from, generation, number) = (message.from.clone(), contact.generation, message.number);

@@ -17,17 +17,18 @@ use wire::protocol::{Envelope, Greeting, Kind, Outcome, ToPeer, ToServer};
 use wire::server_key::ServerPublic;
 use wire::share::{Hit, PublishedFile};
 use wire::signal::{self, Complaint, Receipt};
-use wire::{Digest, PeerName};
+use wire::{Digest, Fingerprint, PeerName};
 
 use crate::peer::command::{Command, Until, Update, Wanted};
 use crate::peer::engine::{
-    Effect, Engine, Input, Loaded, Net, Now, Options, Out, Records, Start, Unreadable,
+    Effect, Engine, Input, Limits, Loaded, Net, Now, Options, Out, Records, Start, Unreadable,
 };
-use crate::peer::event::Event;
+use crate::peer::event::{Answer, Event};
 use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
-use crate::peer::records::{ContactRecord, HistoryRecord, IncomingRecord, OutboxRecord, Write};
+use crate::peer::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
 
 mod late_mail;
+mod strangers;
 
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
@@ -85,11 +86,19 @@ fn hit_of_b() -> Hit {
 struct Disk {
     contacts: Rc<RefCell<BTreeMap<String, ContactRecord>>>,
     outbox: Rc<RefCell<BTreeMap<(String, u64), OutboxRecord>>>,
+    incoming: Rc<RefCell<BTreeMap<ConversationId, IncomingRecord>>>,
+    /// By folded name of the sender and number, all of generation 0.
+    received: Rc<RefCell<BTreeMap<(String, u64), MessageId>>>,
+    forgotten: Rc<RefCell<Vec<PeerName>>>,
+    pins: Rc<RefCell<BTreeMap<String, Fingerprint>>>,
 }
 
 impl Disk {
-    fn write(&self, writes: &[Write]) {
-        for write in writes {
+    fn write(&self, out: &Out) {
+        for (name, key) in &out.pins {
+            self.pins.borrow_mut().insert(name.folded().to_string(), *key);
+        }
+        for write in &out.writes {
             match write {
                 Write::Contact(record) => {
                     self.contacts.borrow_mut().insert(record.name.folded().to_string(), record.clone());
@@ -97,6 +106,18 @@ impl Disk {
                 Write::Outbox(to, number, record) => {
                     self.outbox.borrow_mut().insert((to.folded().to_string(), *number), record.clone());
                 }
+                Write::Incoming(id, record) => {
+                    self.incoming.borrow_mut().insert(*id, record.clone());
+                }
+                Write::IncomingGone(id) => {
+                    self.incoming.borrow_mut().remove(id);
+                }
+                Write::History(record) if record.direction == Direction::Received => {
+                    assert_eq!(record.generation, 0, "this disk keeps one generation");
+                    let key = (record.with.folded().to_string(), record.number);
+                    self.received.borrow_mut().insert(key, record.id);
+                }
+                Write::Forgotten(name) => self.forgotten.borrow_mut().push(name.clone()),
                 _ => {}
             }
         }
@@ -108,16 +129,22 @@ impl Records for Disk {
         Ok(self.outbox.borrow().get(&(to.folded().to_string(), number)).cloned())
     }
 
-    fn incoming(&self, _: ConversationId) -> Result<Option<IncomingRecord>, Unreadable> {
-        Ok(None)
+    fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, Unreadable> {
+        Ok(self.incoming.borrow().get(&id).cloned())
     }
 
     fn arrived(&self, _: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable> {
         Ok(None)
     }
 
-    fn received(&self, _: &PeerName, _: u64, _: u64) -> Result<Option<MessageId>, Unreadable> {
-        Ok(None)
+    fn received(
+        &self,
+        from: &PeerName,
+        generation: u64,
+        number: u64,
+    ) -> Result<Option<MessageId>, Unreadable> {
+        let ids = self.received.borrow();
+        Ok(ids.get(&(from.folded().to_string(), number)).copied().filter(|_| generation == 0))
     }
 }
 
@@ -137,11 +164,19 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::on(Disk::default(), Now { unix: START, instant: Instant::now() }, START)
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        Self::start(Disk::default(), Now { unix: START, instant: Instant::now() }, START, limits)
     }
 
     /// Starts from a disk, with an encryption key that was made at `made_at`.
     fn on(disk: Disk, now: Now, made_at: u64) -> Self {
+        Self::start(disk, now, made_at, Limits::default())
+    }
+
+    fn start(disk: Disk, now: Now, made_at: u64, limits: Limits) -> Self {
         let (identity, key) = KEYS[0].clone();
         let pair = EncryptionPair { key, made_at };
         let start = Start {
@@ -153,9 +188,12 @@ impl Bench {
                 full_trace: false,
                 key_times: KeyTimes::default(),
                 invitation: None,
+                limits,
             },
             loaded: Loaded {
                 contacts: disk.contacts.borrow().values().cloned().collect(),
+                accepted: disk.incoming.borrow().clone().into_iter().collect(),
+                pins: disk.pins.borrow().iter().map(|(name, key)| (self::name(name), *key)).collect(),
                 ..Loaded::default()
             },
             records: Box::new(disk.clone()),
@@ -188,7 +226,7 @@ impl Bench {
     fn take(&mut self, inputs: impl IntoIterator<Item = Input>) {
         let mut out = Out::default();
         self.engine.handle(self.now, inputs, &mut out).expect("the disk reads");
-        self.disk.write(&out.writes);
+        self.disk.write(&out);
         for effect in out.effects {
             match effect {
                 Effect::Tell(_, Update::Event(event)) => self.events.push(event),
@@ -271,7 +309,11 @@ impl Bench {
 
     /// Passes an envelope of B to the engine.
     fn hear_envelope(&mut self, kind: Kind, number: u64, sealed: &[u8]) {
-        self.hear(&ToPeer::Envelope(Envelope { from: "B", to: "A", kind, number, sealed }));
+        self.hear_from("B", kind, number, sealed);
+    }
+
+    fn hear_from(&mut self, from: &str, kind: Kind, number: u64, sealed: &[u8]) {
+        self.hear(&ToPeer::Envelope(Envelope { from, to: "A", kind, number, sealed }));
     }
 
     /// The receipts that B reads in the sent envelopes. Forgets these.

@@ -49,6 +49,7 @@ impl Disk {
             outbox: self.store.outbox()?,
             stored: self.store.stored()?,
             outgoing: self.store.outgoing()?,
+            accepted: self.store.accepted()?,
             next_arrival,
             shown,
             late: self.store.late()?,

@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
-        Ok(self.all(CONTACTS, |_| ())?.into_iter().map(|(_, record)| record).collect())
+        self.all(CONTACTS, |_, record| record)
     }
 
     /// The conversations that this peer has opened and that have messages in the outbox.
@@ -161,7 +161,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn outgoing(&self) -> Result<Vec<(ConversationId, OutgoingRecord)>, StoreError> {
-        self.all(OUTGOING, |key| Digest(*key))
+        self.all(OUTGOING, |key, record| (Digest(*key), record))
+    }
+
+    /// All conversations that other peers have opened, without their openings.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn accepted(&self) -> Result<Vec<(ConversationId, IncomingRecord)>, StoreError> {
+        self.all(INCOMING, |key, record| (Digest(*key), IncomingRecord { opening: Vec::new(), ..record }))
     }
 
     /// A conversation that another peer has opened.
@@ -177,7 +185,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn outbox(&self) -> Result<Vec<(OutboxKey, OutboxRecord)>, StoreError> {
-        self.all(OUTBOX, |(name, number)| (name.to_owned(), number))
+        self.all(OUTBOX, |(name, number), record| ((name.to_owned(), number), record))
     }
 
     /// The messages of the outbox that a server has stored, by folded name of the recipient and number, and which server.
@@ -210,11 +218,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
-        let mut records: Vec<HistoryRecord> =
-            self.all(HISTORY, |_| ())?.into_iter().map(|(_, record)| record).collect();
-        if let Some(with) = with {
-            records.retain(|r: &HistoryRecord| r.with.folded() == with.folded());
-        }
+        let mut records: Vec<HistoryRecord> = self.all(HISTORY, |_, record| record)?;
+        records.retain(|r| with.is_none_or(|with| r.with.folded() == with.folded()));
         records.sort_by(|a, b| {
             (a.written_at, &a.with, a.direction, a.number).cmp(&(
                 b.written_at,
@@ -283,7 +288,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn late(&self) -> Result<Vec<(String, LateRecord)>, StoreError> {
-        self.all(LATE, str::to_owned)
+        self.all(LATE, |name, record| (name.to_owned(), record))
     }
 
     fn one<'k, K, T>(
@@ -304,18 +309,18 @@ impl Store {
     fn all<K, T, R>(
         &self,
         table: TableDefinition<'static, K, Bytes>,
-        key: impl Fn(K::SelfType<'_>) -> R,
-    ) -> Result<Vec<(R, T)>, StoreError>
+        entry: impl Fn(K::SelfType<'_>, T) -> R,
+    ) -> Result<Vec<R>, StoreError>
     where
         K: redb::Key + 'static,
         T: DeserializeOwned,
     {
         self.database.read(|read| {
             let mut found = Vec::new();
-            for entry in read.open_table(table)?.iter()? {
-                let (place, value) = entry?;
-                let record = decode(&self.seal, table, &place.value(), value.value())?;
-                found.push((key(place.value()), record));
+            for item in read.open_table(table)?.iter()? {
+                let (key, value) = item?;
+                let record = decode(&self.seal, table, &key.value(), value.value())?;
+                found.push(entry(key.value(), record));
             }
             Ok(found)
         })
@@ -403,6 +408,7 @@ impl<'t> Tables<'t> {
             Write::Cancelled(to, number) => {
                 let name = to.folded();
                 self.outbox.remove((name.as_str(), *number))?;
+                self.stored.remove((name.as_str(), *number))?;
                 self.history.remove((name.as_str(), Direction::Sent as u8, 0, *number))?;
             }
             Write::Outgoing(id, record) => {
@@ -414,12 +420,8 @@ impl<'t> Tables<'t> {
             Write::Incoming(id, record) => {
                 put(seal, &mut self.incoming, &id.0, record)?;
             }
-            Write::IncomingGone(from) => {
-                let is_other = |id: &[u8; 32], bytes: &[u8]| {
-                    let record = decode::<_, IncomingRecord>(seal, INCOMING, &id, bytes);
-                    record.map_or(true, |record| !record.from.as_str().eq_ignore_ascii_case(from.as_str()))
-                };
-                self.incoming.retain(is_other)?;
+            Write::IncomingGone(id) => {
+                self.incoming.remove(&id.0)?;
             }
             Write::History(record) if record.direction == Direction::Sent && !self.keeps_history => {}
             Write::History(record) => {
@@ -443,6 +445,7 @@ impl<'t> Tables<'t> {
             Write::Late(from, None) => {
                 self.late.remove(from.folded().as_str())?;
             }
+            Write::Forgotten(name) => self.forget_peer(name)?,
         }
         Ok(())
     }
@@ -458,6 +461,25 @@ impl<'t> Tables<'t> {
                 self.received.insert((name, generation, number), &record.id)?;
             }
         }
+        Ok(())
+    }
+
+    /// Removes the messages with a peer from the history, and keeps the ids of the received ones.
+    fn forget_peer(&mut self, name: &PeerName) -> Result<(), redb::Error> {
+        let name = name.folded();
+        let of = |direction: Direction| {
+            let (name, direction) = (name.as_str(), direction as u8);
+            (name, direction, 0, 0)..=(name, direction, u64::MAX, u64::MAX)
+        };
+        for entry in self.history.range(of(Direction::Received))? {
+            let (key, value) = entry?;
+            let record: HistoryRecord = decode(self.seal, HISTORY, &key.value(), value.value())?;
+            self.received.insert((name.as_str(), record.generation, record.number), &record.id)?;
+        }
+        for direction in [Direction::Sent, Direction::Received] {
+            self.history.retain_in::<(&str, u8, u64, u64), _>(of(direction), |_, _| false)?;
+        }
+        self.unshown.retain(|_, (from, _, _)| from != name.as_str())?;
         Ok(())
     }
 

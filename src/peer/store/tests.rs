@@ -39,7 +39,15 @@ fn what_was_committed_is_there_after_a_restart() {
         is_blocked: false,
     };
     let id = Digest::of(b"conversation");
-    let incoming = IncomingRecord { from: name("Bob"), opening: vec![1], count: 2, running_hash: id };
+    let incoming = IncomingRecord {
+        from: name("Bob"),
+        opening: vec![1],
+        recipient_key: id,
+        opened_at: 3,
+        count: 2,
+        running_hash: id,
+        last_number: 9,
+    };
     {
         let store = Store::open(&private, None, true).expect("it opens");
         let writes = [
@@ -52,7 +60,9 @@ fn what_was_committed_is_there_after_a_restart() {
     }
     let store = Store::open(&private, None, true).expect("it opens again");
     assert_eq!(store.contacts().expect("it reads"), [contact]);
-    assert_eq!(store.incoming(id).expect("it reads"), Some(incoming));
+    assert_eq!(store.incoming(id).expect("it reads"), Some(incoming.clone()));
+    let accepted = store.accepted().expect("it reads");
+    assert_eq!(accepted, [(id, IncomingRecord { opening: Vec::new(), ..incoming })]);
     let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
     assert_eq!(numbers, [1, 2]);
 }
@@ -89,6 +99,30 @@ fn messages_wait_to_be_shown_in_the_order_of_their_arrival() {
     store.commit(&[Write::Shown { before: 10, forget: 10 }]).expect("it commits");
     assert_eq!(number_at(0), None);
     assert_eq!(store.arrivals().expect("it reads"), (10, 10), "no place is used again");
+}
+
+#[test]
+fn a_forgotten_peer_leaves_the_ids_of_its_messages_and_no_text() {
+    let store = Store::in_memory().expect("it opens");
+    let of = |with: &str, direction, number, text: &str| {
+        Write::History(HistoryRecord { with: name(with), ..history(direction, number, text) })
+    };
+    let writes = [
+        of("Bob", Direction::Sent, 1, "to Bob"),
+        of("Bob", Direction::Received, 1, "from Bob"),
+        of("Bob", Direction::Received, 2, "again from Bob"),
+        of("Bobby", Direction::Received, 1, "from Bobby"),
+        Write::Arrived(0, name("Bob"), 0, 1),
+        Write::Arrived(1, name("Bob"), 0, 2),
+        Write::Arrived(2, name("Bobby"), 0, 1),
+        Write::Forgotten(name("BOB")),
+    ];
+    store.commit(&writes).expect("it commits");
+    let texts: Vec<_> = store.history(None).expect("it reads").into_iter().map(|r| r.text).collect();
+    assert_eq!(texts, ["from Bobby"]);
+    assert_eq!(store.received(&name("Bob"), 0, 2).expect("it reads"), Some([1; 16]));
+    let (place, first) = store.arrived(0).expect("it reads").expect("one is left");
+    assert_eq!((place, first.with), (2, name("Bobby")), "nothing of a forgotten peer is shown any more");
 }
 
 /// Runs a test again in a process that can write at most 4 or 8 MiB to a file. Returns whether this is that process.
