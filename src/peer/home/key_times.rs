@@ -17,7 +17,7 @@ pub struct KeyTimes {
 /// Why three times do not fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyTimes {
-    /// A new key would be due all the time.
+    /// A new key would always be due.
     #[error("a key must be used for at least a second (--renew-keys)")]
     NoTime,
     /// The protocol allows less.
@@ -26,7 +26,7 @@ pub enum BadKeyTimes {
     /// Between two renewals there would be no valid card.
     #[error("keys must be renewed before the card expires: --renew-keys must be shorter than --card-valid")]
     CardExpires,
-    /// Others would seal for a key that is gone.
+    /// Others would encrypt to a key that has been destroyed.
     #[error(
         "a key must be kept at least until the card with it expires: --keep-keys must not be shorter than --card-valid"
     )]
@@ -34,8 +34,9 @@ pub enum BadKeyTimes {
 }
 
 impl KeyTimes {
-    /// `renewed_after`: the age at which a key is replaced by a new one. `card_valid`: how long others may seal for it.
-    /// `kept`: the age at which it is destroyed; mail for it that comes later cannot be opened.
+    /// `renewed_after`: the age at which a key is replaced by a new one. `card_valid`: how long others may encrypt to a
+    /// key. `kept`: the age at which a key is destroyed; mail that was encrypted to it and arrives later cannot be
+    /// decrypted.
     ///
     /// # Errors
     /// [`BadKeyTimes`]
@@ -56,12 +57,12 @@ impl KeyTimes {
         Ok(Self { renewed_after, card_valid, kept })
     }
 
-    /// The time at which a key that was made at `made_at` is replaced. All times are in seconds since 1970.
+    /// The time at which a key that was made at `made_at` is replaced. Both are in seconds since 1970.
     pub fn renewed_at(&self, made_at: u64) -> u64 {
         made_at.saturating_add(self.renewed_after)
     }
 
-    /// The time at which a key that was made at `made_at` is destroyed.
+    /// The time at which a key that was made at `made_at` is destroyed. Both are in seconds since 1970.
     pub fn destroyed_at(&self, made_at: u64) -> u64 {
         made_at.saturating_add(self.kept)
     }

@@ -1,8 +1,8 @@
-//! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption pair, named after the
-//! time at which it was made.
+//! The key files: `identity.pem`, and `encryption/<seconds since 1970>.pem` for each encryption key pair, named after
+//! the time at which it was made.
 //!
-//! So the file names alone say which pair is current, whether the next one is due, and which pairs must be destroyed.
-//! Once there is a passphrase, keys that are not encrypted are encrypted when they are read.
+//! So the file names alone tell which pair is current, when the next one is due, and which pairs must be destroyed. If
+//! the peer has a passphrase, a key file that is not encrypted yet is encrypted when it is read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ const ADVICE_ENCRYPTION: &str =
 const ADVICE_PASSPHRASE: &str =
     "give the passphrase that it was encrypted with; if it is the right one, put the file back from a backup";
 
-/// A pair that others encrypt to.
+/// A key pair for encryption.
 pub struct EncryptionPair {
     /// The key.
     pub key: EncryptionKey,
@@ -48,7 +48,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The pair on the card.
+    /// The pair whose public key is on the peer's card.
     pub fn current(&self) -> &EncryptionPair {
         self.encryption
             .first()
@@ -150,9 +150,9 @@ impl<'a> Shelf<'a> {
         Ok(dates)
     }
 
-    /// A pair that was made while the clock was far ahead would stay current until that day, so it is renamed to now.
-    /// This is done only if it stays the newest: if the clock is behind, renaming could retire pairs that are still
-    /// used.
+    /// A pair that was made while the clock was far ahead would stay current until that day, so its file is renamed to
+    /// the present time. This is done only if the pair stays the newest: if the clock is behind, renaming could retire
+    /// pairs that are still used.
     fn redate_if_from_the_future(
         &self,
         made: &mut [u64],

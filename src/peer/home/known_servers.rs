@@ -6,7 +6,7 @@ use super::{Home, HomeError, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::FileError;
 
 const KNOWN_SERVERS: &str = "known_servers";
-/// Largest file, for some 10,000 servers.
+/// The maximum size of the file, enough for about 10,000 servers.
 const KNOWN_SERVERS_BYTES_MAX: u64 = 1 << 20;
 
 impl Home {
@@ -19,7 +19,8 @@ impl Home {
         Ok(pin.map(|(_, fingerprint, since)| (fingerprint, since)))
     }
 
-    /// Pins the key of a server in place of any other. It is on the disk when this returns. `now` is in seconds since 1970.
+    /// Pins the key of a server, and replaces the one that was pinned. It is on the disk when this returns. `now` is in
+    /// seconds since 1970.
     ///
     /// # Errors
     /// As [`Home::server_pin`].

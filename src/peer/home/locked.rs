@@ -1,7 +1,7 @@
 //! Bytes that are encrypted under a passphrase: the key of the store, and an exported identity.
 //!
-//! The key is derived with scrypt (RFC 7914) and used for AES-256-GCM. A checksum behind the ciphertext tells a damaged file
-//! from a wrong passphrase.
+//! The key is derived with scrypt (RFC 7914) and used for AES-256-GCM. A checksum after the ciphertext distinguishes a
+//! damaged file from a wrong passphrase.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -11,9 +11,10 @@ use wire::Digest;
 use wire::keys::Secret;
 use zeroize::Zeroizing;
 
-/// The costs of scrypt: 2^17 blocks of 1 KiB, so 128 MiB and about 0.3 seconds for each attempt (OWASP's recommendation).
+/// The cost of scrypt: 2^17 blocks of 1 KiB take 128 MiB and about 0.3 seconds for each attempt (recommended by OWASP).
 const LOG_N: u8 = 17;
-/// Largest accepted cost. More than 1 GiB of memory would be a denial of service by a file from elsewhere.
+/// The maximum accepted cost. A file from elsewhere could otherwise make this process use all its memory; this one
+/// takes 1 GiB.
 const LOG_N_MAX: u8 = 20;
 const CHECKSUM_BYTES: usize = 32;
 
@@ -37,7 +38,7 @@ struct Locked<'a> {
     sealed: &'a [u8],
 }
 
-/// Encrypts bytes. `purpose` says what they are; they open only with the same one.
+/// Encrypts bytes. `purpose` says what they are; [`unlock`] needs the same one.
 pub(super) fn lock(passphrase: &str, purpose: &[u8], plain: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
     let (mut salt, mut nonce) = ([0; 16], [0; 12]);
     rng.fill_bytes(&mut salt);

@@ -153,7 +153,7 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(HomeError::NoParent(dir.to_owned()));
             }
-            // For the root and on a read-only file system the error is another one although the directory exists.
+            // For `/` and on a read-only file system the error is another one, although the directory exists.
             Err(_) if dir.is_dir() => {}
             Err(error) => return Err(FileError::of("make the directory", dir)(error).into()),
         }
@@ -213,7 +213,7 @@ impl Home {
         }
     }
 
-    /// Whether a passphrase is needed to use it.
+    /// Whether a passphrase is needed to use this directory.
     ///
     /// # Errors
     /// [`HomeError::Io`]
@@ -221,8 +221,8 @@ impl Home {
         Ok(store_key::exists(&self.private)? || keys::is_identity_locked(&self.private)?)
     }
 
-    /// The file with the lines of earlier prompts; none if the peer has a passphrase or messages are not to be kept, because
-    /// messages are among them. Then a file that is there is destroyed.
+    /// The file with the lines that were typed at earlier prompts. They contain messages, so there is no such file if
+    /// the peer has a passphrase or messages are not to be kept; an existing one is destroyed.
     ///
     /// # Errors
     /// [`HomeError::Io`]
@@ -238,12 +238,11 @@ impl Home {
         }
     }
 
-    /// The key that seals the records of the store; none without a passphrase. Makes one when a passphrase is given for the
-    /// first time. Only for the process that holds the [`Lock`].
+    /// The key that encrypts the records of the store; `None` without a passphrase. The first call with a passphrase
+    /// makes it. Only for the process that holds the [`Lock`].
     ///
-    /// # Errors
-    /// [`HomeError::PassphraseMissing`] when there is a key, [`HomeError::Locked`] or [`HomeError::Key`] when the passphrase is
-    /// wrong, [`HomeError::Io`].
+    /// [`HomeError::PassphraseMissing`] when there is such a key and no passphrase, [`HomeError::Locked`] or
+    /// [`HomeError::Key`] when the passphrase is wrong, [`HomeError::Io`].
     pub fn store_key(
         &self,
         passphrase: Option<&str>,

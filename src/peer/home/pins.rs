@@ -69,8 +69,8 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Checks that a key is pinned for every peer whose key has been accepted before. Without a pin any key would be
-    /// accepted, as at the first contact.
+    /// Checks that a key is pinned for every peer whose key has been accepted before. Without a pin, any key of that
+    /// peer would be accepted, as at the first contact.
     ///
     /// `accepted` are the keys of the cards in the store. `trusted` is the peer whose key the user is about to trust: its
     /// pin is restored from `accepted`, so that `trust` can tell whether the key has changed. `now` is in seconds since
@@ -116,7 +116,7 @@ impl Pins {
         })
     }
 
-    /// Pins the first key of a peer. It is on the disk when this returns. `now` is in seconds since 1970.
+    /// Pins the first key of a peer. The pin is on the disk when this returns. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// [`HomeError::PinnedOtherwise`] when another key is pinned, [`HomeError::Io`].
@@ -128,7 +128,8 @@ impl Pins {
         }
     }
 
-    /// Pins a key in place of any other. It is on the disk when this returns. `now` is in seconds since 1970.
+    /// Pins a key, and replaces the one that was pinned. The pin is on the disk when this returns. `now` is in seconds
+    /// since 1970.
     ///
     /// # Errors
     /// [`HomeError::Io`]; then the pins are unchanged.

@@ -1,7 +1,7 @@
-//! The file `store.key`: the random key that seals the records of the store, locked under the passphrase.
+//! The file `store.key`: the random key that encrypts the records of the store, itself encrypted under the passphrase.
 //!
-//! It exists exactly if the peer has a passphrase. It is written before anything is encrypted, so that a crash between never
-//! leaves files that nobody asks the passphrase for.
+//! It is written before any other file is encrypted: its presence makes the program ask for the passphrase, so a crash
+//! in between never leaves encrypted files for which nobody asks it.
 
 use std::io;
 
@@ -40,7 +40,7 @@ pub(super) fn open_or_make(
             opened.map(|key| Some(Secret::new(key))).map_err(|source| HomeError::Locked { path, source })
         }
         (None, Some(passphrase)) => {
-            // A mistyped passphrase must not become the one of the store.
+            // If the identity key is already encrypted, a mistyped passphrase must not become that of the store.
             keys::check_passphrase(private, passphrase)?;
             let mut key = Secret::default();
             rng.fill_bytes(key.as_mut_slice());

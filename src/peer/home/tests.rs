@@ -74,7 +74,7 @@ fn a_private_folder_that_is_a_link_is_refused() {
 fn one_at_a_time_holds_the_lock() {
     let (_dir, home) = home();
     let lock = home.try_lock().expect("it can be tried").expect("it is free");
-    // A second open file description is to flock what another process is.
+    // flock treats a second open file description like one of another process.
     let again = Home::open(home.path()).expect("it opens");
     assert!(again.try_lock().expect("it can be tried").is_none());
     drop(lock);
@@ -184,7 +184,7 @@ fn a_passphrase_that_comes_later_encrypts_all_keys_and_destroys_the_plain_ones()
     std::fs::hard_link(&identity, home.path().join("witness")).expect("a second name");
     let key =
         home.store_key(Some("open sesame"), &mut rand::rng()).expect("it is made").expect("it is there");
-    // From here on a crash must not leave a peer that starts without the passphrase.
+    // After a crash from here on, the peer must not start without the passphrase.
     assert!(home.is_locked().expect("it reads"));
     assert!(matches!(home.store_key(None, &mut rand::rng()), Err(HomeError::PassphraseMissing(_))));
     let keys = home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START + 1, &mut rand::rng());
@@ -217,7 +217,7 @@ fn a_wrong_passphrase_is_told_from_a_damaged_file_and_changes_nothing() {
     let error = open("open sesame").expect_err("it is damaged");
     assert!(error.contains("damaged") && error.contains("put it back from a backup"), "{error}");
 
-    // An identity that was encrypted before there was a key of the store: the passphrase must be that of the identity.
+    // An identity key that was encrypted before there was a store key: the passphrase must be that of the identity key.
     std::fs::remove_file(&path).expect("it is there");
     home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START, &mut rand::rng())
         .expect("keys are made");
@@ -254,7 +254,7 @@ fn a_crash_while_keys_are_made_leaves_none_or_whole_ones() {
     std::fs::create_dir(&encryption).expect("a directory");
     std::fs::write(home.private_path().join(".identity.pem.new"), b"-----BEGIN PRIV").expect("it is written");
     let first = keys_at(&home, START).expect("keys are made");
-    // As if it had crashed between the identity and the first pair.
+    // What a crash between the identity key and the first pair leaves.
     std::fs::remove_file(encryption.join(format!("{START}.pem"))).expect("it is there");
     std::fs::write(encryption.join(format!(".{START}.pem.new")), b"-----BEGIN").expect("it is written");
     let second = keys_at(&home, START + 1).expect("the pair is made");
