@@ -3,8 +3,9 @@
 //! All changes of one step of the engine are one transaction, which is on the disk when [`Store::commit`] returns. Only
 //! then are messages sent or acknowledged.
 //!
-//! If the peer has a passphrase, each record is sealed (`seal.rs`). The keys of the tables are not: names of other peers,
-//! numbers of messages, ids of conversations and servers.
+//! If the peer has a passphrase, each record is encrypted (`seal.rs`). The keys of the records are not: names of peers,
+//! message numbers, and ids of conversations. Neither are the ids of servers and messages in the tables `stored` and
+//! `received`.
 
 mod rewrite;
 mod seal;

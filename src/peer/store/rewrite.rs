@@ -1,4 +1,5 @@
-//! Writing the whole store anew: redb does not overwrite what it frees, so only a new file is free of what has to go.
+//! Copies the whole store to a new file. redb does not overwrite the space that it frees, so this is the only way to
+//! remove all traces of old records.
 
 use std::collections::HashSet;
 
@@ -14,8 +15,10 @@ use crate::peer::folder::Folder;
 use crate::peer::records::{Direction, HistoryRecord};
 
 impl Store {
-    /// Copies the records into a new file, sealed with `seal`, which then takes the place of the old one; that is overwritten
-    /// with zeros. Without [`Store::keeps_history`], messages that were shown or delivered are left out. After a crash there is either file, and the next start destroys the other one.
+    /// Copies the records to a new file, encrypted with `seal`. The new file replaces the old one, which is then
+    /// overwritten with zeros. Without [`Store::keeps_history`], messages that were shown or delivered are left out.
+    ///
+    /// After a crash, the old or the new file is in place and complete. The next start destroys the other one.
     ///
     /// # Errors
     /// [`StoreError`]; then the old file is still there.
@@ -39,7 +42,7 @@ impl Store {
     }
 }
 
-/// How the records were sealed, and how they will be.
+/// How the old records are encrypted, and the new ones.
 struct Seals<'s> {
     old: &'s Seal,
     new: Seal,
@@ -88,7 +91,7 @@ impl Seals<'_> {
         Ok(())
     }
 
-    /// Copies the messages of the history that were not shown yet. Of other received ones the ids are kept.
+    /// Copies the received messages that were not shown yet. Keeps the ids of the other received ones.
     fn copy_unshown(&self, read: &ReadTransaction, write: &WriteTransaction) -> Result<(), redb::Error> {
         let mut unshown = HashSet::new();
         for entry in read.open_table(UNSHOWN)?.iter()? {
@@ -114,7 +117,7 @@ impl Seals<'_> {
         Ok(())
     }
 
-    /// Opens a record and seals it anew.
+    /// Decrypts a record and encrypts it again.
     fn anew<K: redb::Key>(
         &self,
         table: TableDefinition<'static, K, Bytes>,

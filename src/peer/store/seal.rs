@@ -1,4 +1,4 @@
-//! Sealing of records under the key of the store.
+//! Encryption of records under the key of the store.
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -7,11 +7,11 @@ use wire::keys::Secret;
 
 const NONCE_BYTES: usize = 12;
 
-/// Seals the records of a store with AES-256-GCM, or leaves them as they are if there is no key.
+/// Encrypts the records of a store with AES-256-GCM, or leaves them as they are if there is no key.
 ///
-/// The table and the key of a record are its associated data, so that nobody can put a record in the place of another. The
-/// nonces are random: up to 2^32 records, two of them are equal with a probability below 2^-32 (NIST SP 800-38D, 8.3). A
-/// message takes at most 6 records.
+/// The table and the key of a record are its associated data, so a record cannot take the place of another. The nonces
+/// are random: among up to 2^32 records, the probability that two are equal is below 2^-32 (NIST SP 800-38D, section
+/// 8.3). A message takes at most 6 records.
 #[derive(Default)]
 pub(super) struct Seal(Option<Box<Aes256Gcm>>);
 
@@ -26,7 +26,7 @@ impl Seal {
         self.0.is_none()
     }
 
-    /// A record as it is written.
+    /// Encrypts a record.
     pub(super) fn seal(&self, table: &str, key: &[u8], record: Vec<u8>) -> Vec<u8> {
         let Some(cipher) = &self.0 else { return record };
         let nonce: [u8; NONCE_BYTES] = rand::rng().random();
@@ -36,7 +36,8 @@ impl Seal {
         [nonce.as_slice(), &sealed].concat()
     }
 
-    /// The inverse of [`Seal::seal`]; `None` if the record was not sealed for this place under this key.
+    /// The inverse of [`Seal::seal`]; `None` if the record was not encrypted for this table and key under this store
+    /// key.
     pub(super) fn open(&self, table: &str, key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         let Some(cipher) = &self.0 else { return Some(bytes.to_vec()) };
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>()?;
@@ -46,7 +47,7 @@ impl Seal {
     }
 }
 
-/// No name of a table contains a zero.
+/// The zero byte separates the two: no name of a table contains one.
 fn associated_data(table: &str, key: &[u8]) -> Vec<u8> {
     [table.as_bytes(), &[0], key].concat()
 }
