@@ -1,4 +1,4 @@
-//! What the administrator can do while the server runs. It sends commands, as sessions do.
+//! What the administrator can do while the server runs. It sends commands to the actors, as sessions do.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::commands::network::Network;
 use crate::commands::router::{self, RouterHandle};
 use crate::runtime::{NoAnswer, Reply, reply};
 
-/// How long an actor may take, which may have to write first.
+/// How long an actor may take to answer. It may have to write to the disk first.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Why a change was not made.
@@ -36,7 +36,7 @@ pub enum AdministrationError {
     NoAnswer(#[from] NoAnswer),
 }
 
-/// Acts on a running server. It does not keep the server from ending.
+/// Administers a running server. Holding it does not keep the server from ending.
 #[derive(Debug, Clone)]
 pub struct Administration {
     pub(crate) router: RouterHandle,
@@ -51,7 +51,8 @@ impl Administration {
         self.key
     }
 
-    /// Makes an invitation that admits one peer until a time (seconds since 1970), as `name` if there is one.
+    /// Makes an invitation, with which one peer may join until a time (seconds since 1970). With `name`, it must use
+    /// that name.
     ///
     /// # Errors
     /// [`AdministrationError`]
@@ -62,7 +63,7 @@ impl Administration {
         Ok(Invitation::new(secret, &self.key.fingerprint()))
     }
 
-    /// The list of members and open invitations; none if anybody may join.
+    /// The members and the open invitations; `None` if anybody may join.
     ///
     /// # Errors
     /// [`AdministrationError`]
@@ -71,7 +72,7 @@ impl Administration {
         Ok(Some(admission.ask(admission::Command::List)?))
     }
 
-    /// Who has joined at least once: those that are connected first, then by name; at most 10,000.
+    /// The peers that have joined at least once: first those that are connected, then by name; at most 10,000.
     ///
     /// # Errors
     /// [`AdministrationError`]
@@ -79,7 +80,7 @@ impl Administration {
         Ok(self.ask_router(router::Command::Who)?.to_vec())
     }
 
-    /// Removes somebody from the members and ends its session. The name stays theirs.
+    /// Removes a peer from the members and ends its session. It keeps its name.
     ///
     /// # Errors
     /// [`AdministrationError`]
@@ -96,11 +97,12 @@ impl Administration {
         }
         let name = name.clone();
         admission.ask(|reply| admission::Command::Remove { name: name.clone(), fingerprint, reply })??;
-        // After that, so that it cannot join again in between.
+        // This comes after the removal, so that the peer cannot join again in between.
         self.router.send(router::Command::Expel(name)).map_err(|_| NoAnswer::Dropped.into())
     }
 
-    /// Frees a name, and drops its shared files, and its mail if `drops_mail`.
+    /// Frees a name: another key may take it. Removes the files that it shares from the index, and drops its mail if
+    /// `drops_mail`.
     ///
     /// # Errors
     /// [`AdministrationError`]

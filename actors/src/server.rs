@@ -342,7 +342,7 @@ fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     }
 }
 
-/// The server's key. The first start makes it.
+/// Reads the server's key. The first start makes it.
 fn server_key(path: &Path) -> Result<ServerKey, StartError> {
     let fail = |source| StartError::Data { path: path.to_owned(), source };
     let text = match std::fs::read_to_string(path) {
@@ -352,7 +352,7 @@ fn server_key(path: &Path) -> Result<ServerKey, StartError> {
             durable::replace_private(path, text.as_bytes()).map_err(fail)?;
             text
         }
-        // Not text, so not a key either.
+        // A file that is not UTF-8 is not a key.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
         read => read.map_err(fail)?,
     };

@@ -31,8 +31,7 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 /// Replaces the content of a file with mode 0600. After a crash the file has either the old or the new content. It is on the
 /// disk when this returns.
 ///
-/// # Errors
-/// The error of the system; then the file is as it was.
+/// The error of the system. The file has either its old or the new content then.
 pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");

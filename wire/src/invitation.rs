@@ -1,7 +1,7 @@
 //! Invitations to a server that admits only members. PROTOCOL.md, section 8.
 //!
-//! An invitation never travels in a `Join`: a peer shows that it has it by a MAC over what only this join has, so neither
-//! somebody who reads the connection nor another server can use it.
+//! A peer does not send its invitation to the server. It proves that it has it with a MAC over data of this join, so
+//! that somebody who reads the connection, or another server, cannot use the invitation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,33 +17,33 @@ use crate::digest::{Digest, Fingerprint};
 /// Length of the secret, in bytes.
 pub const SECRET_BYTES: usize = 16;
 const SERVER_BYTES: usize = 16;
-/// Letters and digits between two hyphens.
+/// How many letters and digits are between two hyphens.
 const GROUP: usize = 4;
 const TEXT: Encoding = BASE32_NOPAD;
 
-/// Which invitation a claim is about: the start of the digest of the secret.
+/// Identifies an invitation: the first bytes of a digest of its secret.
 pub type InvitationId = [u8; 8];
 
 /// A secret that lets one peer join.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub struct Invitation {
     secret: [u8; SECRET_BYTES],
-    /// The first half of the fingerprint of the server's key: who is invited joins no other server.
+    /// The first half of the fingerprint of the server's key. The peer uses the invitation at no other server.
     server: [u8; SERVER_BYTES],
 }
 
-/// In a `Join`: shows that the peer has an invitation.
+/// Proves in a `Join` that the peer has an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationClaim {
-    /// Which.
+    /// The id of the invitation.
     pub id: InvitationId,
     /// HMAC-SHA256 under the secret over the text that the proof of the join signs.
     pub mac: [u8; 32],
 }
 
-/// A text is no invitation.
+/// The text is not an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no invitation; an invitation has 52 letters and digits, in groups of four")]
+#[error("this is not an invitation; an invitation has 52 letters and digits, in groups of four")]
 pub struct BadInvitation;
 
 impl Invitation {
@@ -59,12 +59,12 @@ impl Invitation {
         &self.secret
     }
 
-    /// Whether it is for the server with this key.
+    /// Whether this invitation is for the server with this key.
     pub fn is_for(&self, server: &Fingerprint) -> bool {
         server.0.starts_with(&self.server)
     }
 
-    /// Shows to the server that the peer which signs `proof_text` has this invitation.
+    /// Proves to the server that the peer that signs `proof_text` has this invitation.
     pub fn claim(&self, proof_text: &[u8]) -> InvitationClaim {
         InvitationClaim {
             id: id(&self.secret),
@@ -93,7 +93,7 @@ fn mac(secret: &[u8; SECRET_BYTES], text: &[u8]) -> Hmac<Sha256> {
 }
 
 impl fmt::Display for Invitation {
-    /// In base32 (RFC 4648, section 6), in groups of four.
+    /// Base32 (RFC 4648, section 6) in groups of four.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = TEXT.encode(&[self.secret, self.server].concat());
         for (index, letter) in text.char_indices() {

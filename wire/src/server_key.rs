@@ -1,6 +1,7 @@
 //! The identity key of a server, by which peers recognise it. PROTOCOL.md, section 8.
 //!
-//! Ed25519 (RFC 8032) and not RSA, because the server signs for every join and makes its key when it first starts.
+//! Ed25519 (RFC 8032) rather than RSA, because it signs and makes keys faster: the server signs in every join, and
+//! makes its key at its first start.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ pub const SEED_BYTES: usize = 32;
 /// Length of a signature, in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// Signed in front of the proof of the peer that joins.
+/// The prefix of the text that the server signs.
 const WELCOME: &[u8] = b"switchboard/1 welcome\0";
 
 /// The private key of a server.
@@ -37,8 +38,8 @@ impl ServerKey {
         ServerPublic(self.0.verifying_key().to_bytes())
     }
 
-    /// Proves this key to the peer that has joined with `proof`. That is a signature over the nonce of this connection and
-    /// over this key, and no two of them are equal, so what is signed here is of no use on another connection.
+    /// Proves this key to the peer that has joined with `proof`. The proof of the peer signs the nonce of this
+    /// connection and this key, so no two proofs are equal, and this signature is of no use on another connection.
     pub fn welcome(&self, proof: &[u8]) -> Vec<u8> {
         self.0.sign(&welcome_text(proof)).to_bytes().to_vec()
     }
@@ -59,8 +60,7 @@ impl ServerPublic {
 
     /// Checks what [`ServerKey::welcome`] has signed.
     ///
-    /// # Errors
-    /// [`NotAuthentic`], also if this is no valid key.
+    /// [`NotAuthentic`], also if this is not a valid key.
     pub fn verify_welcome(&self, proof: &[u8], signature: &[u8]) -> Result<(), NotAuthentic> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| NotAuthentic)?;
         let signature = Signature::from_slice(signature).map_err(|_| NotAuthentic)?;

@@ -11,12 +11,12 @@ pub(super) struct Admission {
 
 impl Core for Admission {
     type Command = Command;
-    /// Those to be answered when the list is on disk.
+    /// The callers that are answered once the list is on the disk.
     type Out = Vec<Reply<Answer>>;
 
     fn handle(&mut self, now: Now, command: Command, out: &mut Self::Out) {
         match command {
-            // Whoever has stopped waiting must not use up an invitation.
+            // A session that has stopped waiting must not use up an invitation.
             Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
             Command::Admit(candidate, reply) => match self.admit(now, &candidate) {
                 Ok(false) => reply.answer(Ok(())),
@@ -44,12 +44,12 @@ impl Admission {
         Self { lines }
     }
 
-    /// The file.
+    /// The content of the file.
     pub(super) fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Whether that changes the list.
+    /// Returns whether this changes the list.
     fn admit(&mut self, now: Now, candidate: &Candidate) -> Result<bool, NotAdmitted> {
         let Candidate { name, fingerprint, claim } = candidate;
         let mut refused = NotAdmitted::NoMember(*fingerprint);

@@ -1,4 +1,5 @@
-//! The list of members as text: `FINGERPRINT [NAME]` for a member, `invitation SECRET UNTIL [NAME]` for an open invitation.
+//! The file format of the list of members: `FINGERPRINT [NAME]` for a member, `invitation SECRET UNTIL [NAME]` for an
+//! open invitation.
 
 use std::fmt;
 
@@ -36,8 +37,7 @@ impl fmt::Display for Line {
 
 /// Parses the file.
 ///
-/// # Errors
-/// All invalid lines, with their numbers and what is wrong. Secrets are not repeated.
+/// All invalid lines, with their numbers and what is wrong. The text does not contain secrets.
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
     let mut lines = Vec::new();
     let mut bad = Vec::new();

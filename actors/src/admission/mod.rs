@@ -1,7 +1,7 @@
 //! Admission: decides who may join a server that admits only members.
 //!
-//! One file has the members and the invitations that are open, so that an invitation is used up in the same write that makes
-//! its holder a member. The administrator may edit the file while the server runs.
+//! Members and open invitations are in one file, so that one write both uses an invitation up and makes its holder a
+//! member. The administrator may edit the file while the server runs.
 
 mod core;
 mod file;
@@ -33,7 +33,7 @@ pub enum StartError {
         /// What is wrong, with the numbers of the lines.
         reason: String,
     },
-    /// The system has no thread for it.
+    /// The system cannot start a thread.
     #[error("cannot start a thread for the list of members: {0}")]
     Thread(std::io::Error),
 }

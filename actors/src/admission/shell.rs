@@ -11,9 +11,9 @@ use super::file::parse;
 use crate::commands::admission::{AdmissionHandle, Answer, NotAdmitted};
 use crate::runtime::{Now, Reply, Running, Shell, mailbox, start as start_actor};
 
-/// How often the file is read, and so how soon an edit of it counts.
+/// How often the file is read, to see whether somebody has edited it.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
-/// Largest file, for some 100,000 members.
+/// The maximum size of the file, enough for about 100,000 members.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 const MAILBOX_COMMANDS: usize = 64;
 
@@ -22,7 +22,7 @@ const FIRST_TEXT: &str = "\
 # `server invite` adds a line for each open invitation; remove the line to take the invitation back.
 ";
 
-/// Reads the list, or makes one without members, and starts Admission.
+/// Reads the list, or creates an empty one, and starts Admission.
 ///
 /// # Errors
 /// [`StartError`]
@@ -52,7 +52,7 @@ pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError>
 
 struct AdmissionShell {
     path: PathBuf,
-    /// The text or the error of the last reading, so that each change is applied, or complained about, once.
+    /// What the last read returned, so that each change is applied or reported once.
     last: Result<String, String>,
     next_look: Instant,
     changed: Vec<Reply<Answer>>,
@@ -61,7 +61,7 @@ struct AdmissionShell {
 impl Shell for AdmissionShell {
     type Core = Admission;
 
-    /// No answer may come from a list that turns out not to be on the disk.
+    /// A change must be on the disk before the next command sees it.
     const BATCH_COMMANDS_MAX: usize = 1;
 
     fn out(&mut self) -> &mut Vec<Reply<Answer>> {
@@ -82,17 +82,18 @@ impl Shell for AdmissionShell {
 }
 
 impl AdmissionShell {
-    /// Writes the list. If that fails, or somebody else has written the file, what is in the file counts.
+    /// Writes the list. If that fails, or somebody else has changed the file, the list in the file replaces the one in
+    /// memory.
     fn write(&mut self, admission: &mut Admission) -> Result<(), String> {
         if self.look(admission) {
-            return Err("somebody edits it".to_owned());
+            return Err("somebody has just edited it".to_owned());
         }
         let text = admission.text();
         let written = durable::replace_private(&self.path, text.as_bytes()).map_err(|e| e.to_string());
         match &written {
             Ok(()) => self.last = Ok(text),
             Err(_) => {
-                // What was in the file was parsed before.
+                // This text has been parsed before.
                 let lines = self.last.as_deref().ok().and_then(|text| parse(text).ok());
                 *admission = Admission::new(lines.unwrap_or_default());
             }
@@ -100,7 +101,7 @@ impl AdmissionShell {
         written
     }
 
-    /// Reads the file. True if it has changed.
+    /// Reads the file. Returns whether it has changed.
     fn look(&mut self, admission: &mut Admission) -> bool {
         let text = read(&self.path).map_err(|error| error.to_string());
         if text == self.last {

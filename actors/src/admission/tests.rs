@@ -121,7 +121,7 @@ fn an_edit_counts_within_seconds_and_a_bad_one_changes_nothing() {
         std::thread::sleep(Duration::from_millis(20));
     }
     std::fs::write(&path, "nonsense\n").expect("it is written");
-    // A change is not written over an edit that has not been read.
+    // A change does not overwrite an edit that has not been read yet.
     let entry = Entry::Member { fingerprint: key("B"), name: None };
     let refused = admission.ask(|reply| Command::Add(entry, reply)).expect("it answers");
     assert!(matches!(refused, Err(NotAdmitted::NotWritten(_))), "{refused:?}");
@@ -135,7 +135,7 @@ fn a_list_that_cannot_be_written_admits_nobody_new() {
     let path = folder.path().join("members");
     let admission = start(&path).expect("it makes the file");
     invite(&admission, in_an_hour(), None);
-    // The new file cannot be made where a directory is.
+    // A directory of this name prevents the creation of the new file.
     std::fs::create_dir(folder.path().join("members.new")).expect("it is made");
     let refused = admit(&admission, "A", Some(claim(SECRET, b"A")));
     assert!(matches!(refused, Err(NotAdmitted::NotWritten(_))), "{refused:?}");

@@ -1,4 +1,4 @@
-//! To Admission: may this key join? And what the administrator changes.
+//! The commands that Admission takes: whether a key may join, and the changes of the administrator.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use wire::{Fingerprint, PeerName};
 
 use crate::runtime::{Address, NoAnswer, Reply};
 
-/// How long a session waits for an answer, which may have to be on disk first.
+/// How long a caller waits for an answer. The list may have to be written first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who wants to join.
@@ -24,17 +24,17 @@ pub struct Candidate {
 /// Why a peer may not join, or why a change was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// Neither listed nor invited.
+    /// The key is not a member, and there is no invitation.
     #[error(
         "this server admits only members; ask whoever runs it for an invitation (server invite), or to list your key {0}"
     )]
     NoMember(Fingerprint),
-    /// The invitation is not, or not any more, in the list.
+    /// The invitation is not in the list, or has expired.
     #[error(
         "the invitation is used up, expired or not from this server; ask whoever runs it for another one"
     )]
     NoInvitation,
-    /// The line in the list, or the invitation, is for another name.
+    /// The member's line or the invitation is for another name.
     #[error("you are admitted as {0} only; join with --name {0}")]
     OtherName(PeerName),
     /// The list could not be written.
@@ -49,22 +49,22 @@ pub enum Entry {
     Member {
         /// The fingerprint of the key.
         fingerprint: Fingerprint,
-        /// The only name to join under; any if there is none.
+        /// The only name that it may use; `None` allows any name.
         name: Option<PeerName>,
     },
     /// An invitation that nobody has used.
     Invitation {
         /// The secret.
         secret: [u8; SECRET_BYTES],
-        /// Until when it is good, in seconds since 1970.
+        /// When it expires, in seconds since 1970.
         until: u64,
-        /// The only name that it admits; any if there is none.
+        /// The only name that it admits; `None` allows any name.
         name: Option<PeerName>,
     },
 }
 
 impl Entry {
-    /// Whether it is a member with this key, or one that may join under this name only.
+    /// Whether this is a member with the key, or one that may only use the name.
     pub(crate) fn is_member(&self, name: &PeerName, key: Option<&Fingerprint>) -> bool {
         match self {
             Self::Member { fingerprint, name: only } => {
@@ -78,23 +78,23 @@ impl Entry {
 /// The answer to a command that may change the list.
 pub type Answer = Result<(), NotAdmitted>;
 
-/// To Admission.
+/// A command to Admission.
 #[derive(Debug)]
 pub enum Command {
-    /// Asks whether a peer may join. An invitation is used up by that.
+    /// Asks whether a peer may join. If its invitation admits it, the invitation is used up.
     Admit(Candidate, Reply<Answer>),
     /// Adds a line.
     Add(Entry, Reply<Answer>),
-    /// Removes the lines of a member: those with the key, and those with the name.
+    /// Removes the lines of a member: those with the key and those with the name.
     Remove {
         /// The name.
         name: PeerName,
-        /// The key that owns the name, if one does.
+        /// The key that owns the name, if any.
         fingerprint: Option<Fingerprint>,
-        /// Answered when it is on disk.
+        /// Answered once the list is on the disk.
         reply: Reply<Answer>,
     },
-    /// Asks for all lines.
+    /// Asks for all members and open invitations.
     List(Reply<Vec<Entry>>),
 }
 
@@ -103,7 +103,7 @@ pub enum Command {
 pub struct AdmissionHandle(pub(crate) Address<Command>);
 
 impl AdmissionHandle {
-    /// Asks, and waits for the answer. A full mailbox is not waited for.
+    /// Sends a command and waits for the answer. A full mailbox is an error at once.
     ///
     /// # Errors
     /// [`NoAnswer`]

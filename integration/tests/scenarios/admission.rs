@@ -137,7 +137,7 @@ fn an_invitation_is_of_no_use_at_another_server() {
     let option = ["--invitation", as_text(&invitation), "who"];
     a.run(&option).expect(2).says(&["not the server that the invitation is for"]);
     std::fs::write(&invitation, "ABCD").expect("it is written");
-    a.run(&option).expect(1).says(&["no invitation"]);
+    a.run(&option).expect(1).says(&["not an invitation"]);
 }
 
 #[test]
