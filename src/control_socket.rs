@@ -1,5 +1,5 @@
-//! A Unix socket in a private directory, over which other processes give commands to the one that runs there. Each line is
-//! a JSON value.
+//! The Unix socket in a private directory, over which other processes send commands to the one that uses the directory.
+//! Each line is a JSON value.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, Read as _, Write};
@@ -9,18 +9,20 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "control";
-/// Longest line: a command with many long texts.
+/// The maximum length of a line. A command may contain many long messages.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 const MODE: u32 = 0o600;
 
-/// The socket's path, by way of a descriptor of its directory: the path of a socket may have 107 bytes only.
+/// The path of the socket, relative to a descriptor of its directory, because the path of a socket is limited to 107
+/// bytes.
 fn address(directory: &Path) -> io::Result<(File, PathBuf)> {
     let directory = File::open(directory)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd()));
     Ok((directory, path))
 }
 
-/// Makes the socket. One that is there is left from a process that was killed: the caller has the lock on the directory.
+/// Makes the socket. The caller must hold the lock on the directory: an existing socket is removed, because it must be
+/// that of a process that was killed.
 ///
 /// # Errors
 /// The error of the system.
@@ -35,7 +37,7 @@ pub(crate) fn bind(directory: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Connects to the process that runs there.
+/// Connects to the process that uses the directory.
 ///
 /// # Errors
 /// The error of the system.
@@ -54,10 +56,9 @@ pub(crate) fn write_line<T: serde::Serialize>(out: &mut impl Write, value: &T) -
     out.write_all(&line)
 }
 
-/// Reads a line; none at the end of the connection.
+/// Reads a value; `None` at the end of the connection.
 ///
-/// # Errors
-/// The error of the system, or the line is no such value.
+/// The error of the system, or the line is not such a value.
 pub(crate) fn read_line<T: serde::de::DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     let mut line = String::new();
     if reader.take(LINE_BYTES_MAX).read_line(&mut line)? == 0 {

@@ -28,6 +28,7 @@ pub fn write_line(line: &str) -> io::Result<()> {
 
 /// Like [`write_line`], but a pipe that its reader has closed is not an error.
 ///
+/// # Errors
 /// Standard output cannot be written.
 pub fn print_line(line: &str) -> io::Result<()> {
     match write_line(line) {
@@ -48,7 +49,8 @@ pub fn qr_code(text: &str) -> Option<String> {
 /// # Errors
 /// The terminal cannot be used; `Interrupted` after Ctrl-C, `InvalidData` for input that is not UTF-8.
 pub fn ask_secret(prompt: &str) -> io::Result<Zeroizing<String>> {
-    // rpassword raises the signal before it restores the terminal. With a handler the process survives that.
+    // rpassword raises SIGINT before it restores the terminal. With a handler, the process lives on and the terminal is
+    // restored.
     signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))?;
     let terminal = ConfigBuilder::new().input_file_path("/dev/stdin").output_writer(io::stderr()).build();
     prompt_password_with_config(prompt, terminal).map(Zeroizing::new)

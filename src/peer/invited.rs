@@ -1,4 +1,4 @@
-//! An invitation as a person has received it: the text, or a link with the server's address.
+//! An invitation in the form in which a user receives it: the text, or a link that also contains the server's address.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 use super::server_address::ServerAddress;
 use crate::terminal;
 
-/// Stands for standard input.
+/// Means standard input.
 const STANDARD_INPUT: &str = "-";
 const SCHEME: &str = "switchboard://";
 
-/// An invitation, and the server's address if it is a link.
+/// An invitation, and the server's address if it was a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Invited {
     pub(super) invitation: Invitation,
@@ -36,7 +36,7 @@ impl FromStr for Invited {
 }
 
 impl Invited {
-    /// Reads the first line of a file, or of standard input for `-`. On a terminal it is asked for, and not shown.
+    /// Reads the first line of a file, or of standard input for `-`. On a terminal, asks for it without echo.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text =
             text(path).map_err(|e| format!("the invitation cannot be read from {}: {e}", path.display()))?;

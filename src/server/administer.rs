@@ -15,18 +15,19 @@ use wire::protocol::KnownPeer;
 use super::control::{Answer, Listed, Request, ask};
 use crate::terminal;
 
-/// Exit status when no server runs there.
+/// Exit status when no server uses the data directory.
 const EXIT_NO_SERVER: u8 = 2;
 
 /// Commands to a running server.
 #[derive(Debug, Subcommand)]
 pub enum Administer {
-    /// Make an invitation for one peer to join a server that admits only members, and print it: it is not shown again
+    /// Make and print an invitation, with which one peer can join a server that admits only members. It is not shown
+    /// again
     Invite {
         /// Admit the peer under this name only
         #[arg(long, value_name = "NAME")]
         name: Option<PeerName>,
-        /// How long the invitation is good
+        /// How long the invitation is valid
         #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=366))]
         days: u32,
         /// The address of the server in the link [default: where it listens]
@@ -42,7 +43,7 @@ pub enum Administer {
         #[arg(long)]
         json: bool,
     },
-    /// Free a name whose owner has lost the key: anybody who may join can take it
+    /// Free a name whose owner has lost the key: anybody who may join can take it then
     Release {
         /// The name
         name: PeerName,
@@ -58,14 +59,14 @@ pub enum Administer {
 }
 
 impl Administer {
-    /// Has the server carry it out that runs with this data directory.
+    /// Sends the command to the server that uses this data directory, and prints the answer.
     pub(super) fn run(self, data: &Path) -> ExitCode {
         let answer = match ask(data, &self.request()) {
             Ok(answer) => answer,
             Err(error) => {
                 let data = data.display();
                 eprintln!(
-                    "server: no server can be reached that runs with the data directory {data}: {error}; name it with --data"
+                    "server: cannot reach a server with the data directory {data}: {error}; name the directory with --data"
                 );
                 return ExitCode::from(EXIT_NO_SERVER);
             }
@@ -115,7 +116,8 @@ impl Administer {
     }
 }
 
-/// The first TCP address, with the name of this machine in place of an address that means all of them.
+/// The first TCP address. If that is the unspecified address (0.0.0.0 or ::), the host name of this machine takes its
+/// place.
 fn reachable(addresses: &[SocketAddr]) -> String {
     let Some(address) = addresses.first() else { return "HOST:PORT".to_owned() };
     if !address.ip().is_unspecified() {

@@ -1,4 +1,4 @@
-//! Commands to a running server, by way of the socket in its data directory.
+//! Commands to a running server, over the socket in its data directory.
 
 use std::io::{self, BufReader};
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use wire::{Fingerprint, PeerName};
 
 use crate::control_socket::{bind, connect, read_line, write_line};
 
-/// How long one side may take to send its line.
+/// How long each side may take to send its line.
 const LINE_WAIT: Duration = Duration::from_secs(30);
-/// How long to wait when the system has no descriptor for another connection.
+/// The pause after a connection could not be accepted, for example because the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// What the administrator wants.
+/// A command of the administrator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
@@ -30,7 +30,7 @@ pub(super) enum Request {
     Remove { name: PeerName },
 }
 
-/// What came of it.
+/// The answer to a command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
@@ -43,13 +43,13 @@ pub(super) enum Answer {
     },
     Members {
         known: Vec<KnownPeer>,
-        /// None if anybody may join.
+        /// `None` if anybody may join.
         listed: Option<Vec<Listed>>,
     },
     Done,
 }
 
-/// A line of the list of members, without secrets.
+/// A member or an open invitation, without its secret.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Listed {
@@ -88,7 +88,7 @@ pub(super) fn serve(
 fn run(listener: &UnixListener, administration: &Administration, addresses: &[SocketAddr]) {
     for stream in listener.incoming() {
         match stream.map(|stream| attend(&stream, administration, addresses)) {
-            // Most likely the system has no descriptor left.
+            // Probably no descriptor is left.
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
             Ok(Err(error)) => {
                 tracing::debug!(target: "control", %error, "a command was not read or answered");
@@ -133,7 +133,7 @@ fn carry_out(
     Ok(Answer::Done)
 }
 
-/// Gives a command to the server that runs with this data directory. The inner error is the server's.
+/// Sends a command to the server that uses this data directory. The inner error is from the server.
 pub(super) fn ask(data: &Path, request: &Request) -> io::Result<Result<Answer, String>> {
     let mut stream = connect(data)?;
     stream.set_read_timeout(Some(LINE_WAIT))?;

@@ -22,9 +22,9 @@ use super::control;
 use super::hash_password::{self, hash_password};
 use crate::terminal;
 
-/// Exit status after a second signal, as shells have it for SIGINT.
+/// Exit status after a second signal: the one that shells use for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
-/// How long the process waits at its end for a reader of the log.
+/// How long the process waits at its end for its log to be read.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command; `command_line` starts with the name of the program.
@@ -134,7 +134,7 @@ fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
     let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
-    // notify warns about removed directories, which the server handles and reports itself.
+    // The crate notify warns about removed directories, which the server handles and reports itself.
     let what = Targets::new().with_default(level).with_target("notify", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(writer));
     let log = tracing_subscriber::registry();

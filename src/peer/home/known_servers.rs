@@ -12,8 +12,7 @@ const KNOWN_SERVERS_BYTES_MAX: u64 = 1 << 20;
 impl Home {
     /// The key that is pinned for a server (`HOST:PORT`), and since when, in seconds since 1970.
     ///
-    /// # Errors
-    /// [`HomeError::Io`]; [`HomeError::PinDamaged`] for the first line that cannot be read.
+    /// [`HomeError::Io`]; [`HomeError::PinDamaged`] for the first invalid line.
     pub fn server_pin(&self, server: &str) -> Result<Option<(Fingerprint, u64)>, HomeError> {
         let pin = self.known_servers()?.into_iter().find(|(address, ..)| address == server);
         Ok(pin.map(|(_, fingerprint, since)| (fingerprint, since)))

@@ -1,4 +1,4 @@
-//! The keys of servers: a server that this peer knows is joined only as long as it shows the same key.
+//! The pinned keys of servers. This peer joins a server that it knows only as long as the server shows the same key.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +11,8 @@ use crate::peer::engine::ClientId;
 use crate::peer::event::{Answer, Event};
 
 impl Shell {
-    /// Whether this is the server that this peer knows, or the first one at this address.
+    /// Checks the key of a server: it must be the pinned one. If none is pinned for this address, it must be the one
+    /// that the invitation is for, if there is an invitation.
     pub(super) fn check_server(&self, greeting: &Greeting) -> Result<(), String> {
         let (address, shown) = (&self.membership.server, greeting.key.fingerprint());
         let pin = self.home.server_pin(address).map_err(|e| e.to_string())?;
@@ -31,7 +32,7 @@ impl Shell {
         }
     }
 
-    /// Pins the key of a server that this peer did not know. If that fails, the next join pins it.
+    /// Pins the key of a server, unless one is pinned. If that fails, the next join tries it again.
     pub(super) fn pin_server(&mut self, greeting: &Greeting) {
         let address = &self.membership.server;
         if let Ok(None) = self.home.server_pin(address)
