@@ -27,7 +27,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", global = true)]
     pub dir: Option<PathBuf>,
     /// The peer's name [default: the last component of DIR]
-    #[arg(long, value_name = "NAME", global = true)]
+    // Its own id, because clap gives a global argument the value of an argument of a command with the same id.
+    #[arg(id = "own_name", long = "name", value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
     /// The server to connect to; the port is 6789 unless given
     #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:6789", global = true)]
@@ -240,5 +241,30 @@ impl Sub {
             Self::Forget { name } => Command::Forget { name },
             Self::History { name } => Command::History { with: name },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_a_command_is_not_that_of_this_peer() {
+        let key = "0".repeat(64);
+        for command in [
+            &["block", "B"][..],
+            &["unblock", "B"],
+            &["trust", "B", &key],
+            &["history", "B"],
+            &["cancel", "1", "B"],
+        ] {
+            let parsed =
+                Arguments::try_parse_from([&["peer", "--dir", "A"], command].concat()).expect("it is right");
+            assert_eq!(parsed.name, None, "{command:?}");
+            let named = [&["peer", "--dir", "A"], command, &["--name", "C"]].concat();
+            let parsed = Arguments::try_parse_from(named).expect("it is right");
+            assert_eq!(parsed.name.as_ref().map(PeerName::as_str), Some("C"), "{command:?}");
+            assert!(format!("{:?}", parsed.command).contains("\"B\""), "{parsed:?}");
+        }
     }
 }
