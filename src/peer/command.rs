@@ -76,6 +76,18 @@ pub enum Command {
         /// Its key.
         fingerprint: Fingerprint,
     },
+    /// Shows the identity keys of this peer and another one, for comparing them.
+    Verify {
+        /// The other peer.
+        name: PeerName,
+    },
+    /// Notes that the user has compared the identity key of a peer.
+    Compared {
+        /// The peer.
+        name: PeerName,
+        /// The key that was compared; `None` for the pinned one.
+        fingerprint: Option<Fingerprint>,
+    },
     /// Blocks or unblocks a peer. Everything that a blocked peer sends is ignored.
     Block {
         /// The peer.
@@ -153,6 +165,8 @@ impl Command {
                 | Self::Import { .. }
                 | Self::Trust { .. }
                 | Self::TrustServer { .. }
+                | Self::Verify { .. }
+                | Self::Compared { .. }
                 | Self::Block { .. }
                 | Self::Forget { .. }
                 | Self::History { .. }

@@ -9,6 +9,7 @@ use wire::share::{Hit, PublishedFile};
 use wire::signal::Complaint;
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
+use super::comparison::Comparison;
 use super::records::{Direction, HistoryRecord};
 
 /// Something that has happened. With `--json` each event is one object on a line, its kind in the field `event`.
@@ -204,6 +205,8 @@ pub struct MessageEvent {
     pub number: u64,
     /// Always true: a message that does not verify is not shown.
     pub verified: bool,
+    /// Whether the user has compared the sender's identity key.
+    pub compared: bool,
     /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
     /// SHA-256 of the text, computed here and equal to the digest sealed with it.
@@ -241,7 +244,13 @@ pub enum Answer {
         total: u64,
     },
     /// A peer that the server knows.
-    Peer(KnownPeer),
+    Peer {
+        /// The peer.
+        #[serde(flatten)]
+        peer: KnownPeer,
+        /// Whether the user has compared its pinned key.
+        compared: bool,
+    },
     /// A contact card.
     Card {
         /// Its owner.
@@ -262,6 +271,15 @@ pub enum Answer {
     TrustedServer {
         /// The server, as `HOST:PORT`.
         server: String,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// The identity keys of this peer and of another, to be compared with what the other peer shows.
+    Comparison(Comparison),
+    /// A peer's identity key counts as compared from now on.
+    Compared {
+        /// The peer.
+        name: PeerName,
         /// The key.
         fingerprint: Fingerprint,
     },

@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod comparison;
 mod connection;
 mod control;
 pub mod engine;

@@ -22,6 +22,7 @@ pub(super) const HELP: &str = "\
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory
 /trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
+/verify NAME              compare keys; then /verify NAME yes
 /block NAME               ignore what a peer sends; /unblock NAME undoes it
 /forget NAME              delete your messages with a peer, and its card
 /card                     print your contact card
@@ -33,7 +34,7 @@ pub(super) const HELP: &str = "\
 /quit                     end the program";
 
 /// The commands, for completion.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: &[&str] = &[
     "/msg ",
     "/search ",
     "/get ",
@@ -41,6 +42,7 @@ const COMMANDS: [&str; 17] = [
     "/files",
     "/share ",
     "/trust ",
+    "/verify ",
     "/block ",
     "/unblock ",
     "/forget ",
@@ -111,6 +113,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/files" => Command::Files,
         "/share" => share(rest)?,
         "/trust" => trust(rest)?,
+        "/verify" => verify(rest)?,
         "/block" => Command::Block { name: name(rest)?, is_blocked: true },
         "/unblock" => Command::Block { name: name(rest)?, is_blocked: false },
         "/forget" => Command::Forget { name: name(rest)? },
@@ -190,6 +193,16 @@ fn cancel(rest: &str) -> Result<Command, String> {
     let number = number.map_err(|_| "usage: /cancel NUMBER [NAME]; /outbox lists the numbers")?;
     let to = Some(to.trim()).filter(|to| !to.is_empty()).map(name).transpose()?;
     Ok(Command::Cancel { number, to })
+}
+
+fn verify(rest: &str) -> Result<Command, String> {
+    match rest.split_once(char::is_whitespace) {
+        None => Ok(Command::Verify { name: name(rest)? }),
+        Some((who, answer)) if answer.trim() == "yes" => {
+            Ok(Command::Compared { name: name(who)?, fingerprint: None })
+        }
+        Some(_) => Err("usage: /verify NAME, and if the keys are equal: /verify NAME yes".into()),
+    }
 }
 
 fn trust(rest: &str) -> Result<Command, String> {
@@ -272,6 +285,10 @@ mod tests {
             keywords: vec!["sea".into(), "low tide".into()],
         };
         assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), Ok(Line::Command(share)));
+        let b = || "B".parse().expect("a good name");
+        assert_eq!(parse("/verify B"), Ok(Line::Command(Command::Verify { name: b() })));
+        let compared = Command::Compared { name: b(), fingerprint: None };
+        assert_eq!(parse("/verify B yes"), Ok(Line::Command(compared)));
         assert_eq!(parse("  "), Ok(Line::Empty));
         assert_eq!(parse("/trace off"), Ok(Line::Trace(false)));
         let cancel = |to: Option<&str>| {
@@ -312,6 +329,7 @@ mod tests {
             ("/share x", "usage: /share"),
             ("/trust B xyz", "64 hexadecimal"),
             ("/cancel x", "usage: /cancel"),
+            ("/verify B maybe", "/verify NAME yes"),
             ("/dance", "/help"),
             ("hello", "/msg NAME TEXT"),
         ] {

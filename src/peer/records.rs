@@ -126,6 +126,22 @@ pub struct HistoryRecord {
 /// The folded name of the recipient and the message's number.
 pub type OutboxKey = (String, u64);
 
+/// The identity key that a name is pinned to. It is kept in `known_peers` and not in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedKey {
+    /// The key's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Whether the user has compared it with the one that its owner sees.
+    pub is_compared: bool,
+}
+
+impl PinnedKey {
+    /// A key that was not compared yet.
+    pub fn new(fingerprint: Fingerprint) -> Self {
+        Self { fingerprint, is_compared: false }
+    }
+}
+
 /// A change of the store. All changes of a step are committed together.
 #[derive(Debug, Clone)]
 pub enum Write {

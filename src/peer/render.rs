@@ -11,6 +11,7 @@ use wire::escape::{Escaped, EscapedJson, Readable};
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
+use super::comparison::{Comparison, NamedKey};
 use super::event::{
     Answer, ConnectionState, ConversationEvent, Event, FileRoute, MessageEvent, OutboxState, Sealed,
     SentEvent,
@@ -230,7 +231,8 @@ impl Renderer {
             step(out, "acknowledged", receipt)?;
             out.push('\n');
         }
-        let name = self.mark(&format!("{from} #{number}"), 1);
+        let compared = if message.compared { " (compared)" } else { "" };
+        let name = self.mark(&format!("{from}{compared} #{number}"), 1);
         let time = chat_time(Timestamp::now(), message.written_at, &TimeZone::system());
         write!(out, "{} {name}{}: {}", time.now, time.written, Chat(text))
     }
@@ -260,14 +262,18 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
         }
         Answer::Found { total } => write!(out, "{total} found"),
-        Answer::Peer(KnownPeer { name, fingerprint, online }) => {
-            write!(out, "{name:<32}  {}  {fingerprint}", if *online { "here" } else { "away" })
+        Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
+            let (online, compared) =
+                (if *online { "here" } else { "away" }, if *compared { "  compared" } else { "" });
+            write!(out, "{name:<32}  {online}  {fingerprint}{compared}")
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
         Answer::TrustedServer { server, fingerprint } => {
             write!(out, "the server {} is trusted with key {fingerprint}", Escaped(server))
         }
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
+        Answer::Comparison(comparison) => comparison_text(comparison, out),
+        Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
         Answer::Blocked { name, is_blocked: true } => {
             write!(out, "{name} is blocked: what it sends is ignored until you unblock it")
         }
@@ -309,6 +315,27 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
         }
         Answer::Problem { problem } => write!(out, "not shared: {problem}"),
     }
+}
+
+fn comparison_text(comparison: &Comparison, out: &mut String) -> fmt::Result {
+    const WORDS_A_LINE: usize = 6;
+    let with = &comparison.with;
+    for NamedKey { name, fingerprint, words } in &comparison.keys {
+        writeln!(out, "{name}  {fingerprint}")?;
+        let words: Vec<&str> = words.split(' ').collect();
+        for (line, words) in words.chunks(WORDS_A_LINE).enumerate() {
+            write!(out, "  {:>2} ", line * WORDS_A_LINE + 1)?;
+            words.iter().try_for_each(|word| write!(out, " {word:<8}"))?;
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+        }
+    }
+    writeln!(out, "{}", comparison.qr_code())?;
+    let compared = if comparison.compared { " You have compared these keys before." } else { "" };
+    write!(
+        out,
+        "Compare the words or the code with what {with} sees, in person or on the telephone.{compared}"
+    )
 }
 
 fn keywords(file: &PublishedFile) -> String {
@@ -395,6 +422,7 @@ mod tests {
             text: hostile.into(),
             number: 1,
             verified: true,
+            compared: false,
             written_at: 0,
             sha256: wire::Digest::of(hostile.as_bytes()),
             arrival: None,

@@ -1,18 +1,10 @@
 //! The passphrase, which a terminal is asked for and must not show.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use crate::peer;
 use crate::pty::{shows, terminal, wait_for_prompt};
-
-/// The command for a peer at whose server nobody listens.
-fn peer(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
-    command.args(["--server", "127.0.0.1:1", "--dir"]).arg(dir).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
 
 #[test]
 fn the_passphrase_is_asked_for_on_a_terminal_and_not_shown() {

@@ -8,11 +8,11 @@ use switchboard::peer::engine::{Loaded, Out, Records, Unreadable};
 use switchboard::peer::home::KeyTimes;
 use switchboard::peer::records::{
     ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
-    OutgoingRecord, Write,
+    OutgoingRecord, PinnedKey, Write,
 };
+use wire::PeerName;
 use wire::conversation::{ConversationId, MessageId};
 use wire::protocol::ServerId;
-use wire::{Fingerprint, PeerName};
 
 /// What is on the disk.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(super) struct Content {
     /// By the place in the order of arrival: sender, generation and number.
     pub(super) arrived: BTreeMap<u64, (PeerName, u64, u64)>,
     pub(super) shown: u64,
-    pub(super) pins: BTreeMap<PeerName, Fingerprint>,
+    pub(super) pins: BTreeMap<PeerName, PinnedKey>,
     pub(super) late: BTreeMap<PeerName, LateRecord>,
     /// The encryption keys, by the time at which they were made: how many had been made before each.
     pub(super) keys: BTreeMap<u64, usize>,
@@ -71,8 +71,8 @@ impl Disk {
     /// Writes all that a step has decided, in one transaction.
     pub(super) fn write(&self, out: &Out) {
         let mut content = self.content();
-        for (name, fingerprint) in &out.pins {
-            content.pins.insert(name.folded(), *fingerprint);
+        for (name, key) in &out.pins {
+            content.pins.insert(name.folded(), *key);
         }
         for write in &out.writes {
             content.apply(write.clone());

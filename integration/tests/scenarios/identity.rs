@@ -153,3 +153,35 @@ fn inconsistent_times_of_keys_are_a_usage_error() {
         assert!(refused.stderr.contains(why), "{}", refused.stderr);
     }
 }
+
+#[test]
+fn keys_that_were_compared_are_marked_until_another_key_is_trusted() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    a.run(&["verify", "B"]).expect(1).says(&["no key of B is known yet"]);
+    let listening = b.start(&["listen", "--count", "1"]);
+    a.run(&["send", "B", "hello", "--wait", "60"]).expect(0);
+    assert_eq!(listening.finish().expect(0).events("message")[0]["compared"], false);
+
+    let at_a = a.run(&["verify", "B"]).expect(0).answers("comparison");
+    let at_b = b.run(&["verify", "a", "--yes"]).expect(0);
+    let both = at_b.answers("comparison");
+    assert_eq!(at_a[0]["keys"], both[0]["keys"], "both see the same in the same order");
+    assert_eq!((&at_a[0]["code"], &at_a[0]["compared"]), (&both[0]["code"], &false.into()));
+    assert_eq!(at_b.answers("compared")[0]["fingerprint"], a.fingerprint());
+    let compared = |peer: &integration::Peer, name: &str| {
+        let who = peer.run(&["who"]).expect(0).answers("peer");
+        who.iter().find(|peer| peer["name"] == name).expect("it is known")["compared"].clone()
+    };
+    assert_eq!((compared(&b, "A"), compared(&a, "B")), (true.into(), false.into()));
+    let listening = b.start(&["listen", "--count", "1"]);
+    a.run(&["send", "B", "hello again", "--wait", "60"]).expect(0);
+    assert_eq!(listening.finish().expect(0).events("message")[0]["compared"], true);
+
+    // Trusting the same key changes nothing; another key was not compared.
+    b.run(&["trust", "A", &a.fingerprint()]).expect(0);
+    assert_eq!(compared(&b, "A"), true);
+    b.run(&["trust", "A", &"0".repeat(64)]).expect(0);
+    assert_eq!(compared(&b, "A"), false);
+}

@@ -174,6 +174,15 @@ pub(super) enum Sub {
         /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
+    /// Show the identity keys of this peer and another one as words and as a QR code, to be compared with what the other peer shows.
+    /// On a terminal, asks whether they are equal, and remembers it
+    Verify {
+        /// The other peer
+        name: PeerName,
+        /// Do not ask: they are equal
+        #[arg(long)]
+        yes: bool,
+    },
     /// Ignore everything that a peer sends; its new messages stay queued on its own disk
     Block {
         /// The peer
@@ -236,6 +245,7 @@ impl Sub {
                 Command::Import { card }
             }
             Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
+            Self::Verify { name, .. } => Command::Verify { name },
             Self::Block { name } => Command::Block { name, is_blocked: true },
             Self::Unblock { name } => Command::Block { name, is_blocked: false },
             Self::Forget { name } => Command::Forget { name },
@@ -254,6 +264,7 @@ mod tests {
         for command in [
             &["block", "B"][..],
             &["unblock", "B"],
+            &["verify", "B"],
             &["trust", "B", &key],
             &["history", "B"],
             &["cancel", "1", "B"],

@@ -12,7 +12,8 @@ use signal_hook::iterator::Signals;
 
 use super::{Peer, start_thread};
 use crate::peer::command::{Command, Ending, Request, Update};
-use crate::peer::event::{ConnectionState, Event};
+use crate::peer::comparison::Comparison;
+use crate::peer::event::{Answer, ConnectionState, Event};
 use crate::peer::prompt::{HELP, Line};
 use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
@@ -144,6 +145,8 @@ pub(super) struct Session<'r> {
     is_draining: bool,
     /// The worst ending so far.
     ending: Ending,
+    /// The keys that were shown last for a comparison.
+    pub(super) comparison: Option<Comparison>,
 }
 
 impl<'r> Session<'r> {
@@ -161,6 +164,7 @@ impl<'r> Session<'r> {
             output_error: None,
             is_draining: false,
             ending: Ending::Done,
+            comparison: None,
         })
     }
 
@@ -168,7 +172,7 @@ impl<'r> Session<'r> {
     ///
     /// # Errors
     /// When the system gives no thread, or the peer cannot be taken over from a process that has ended.
-    pub(super) fn run(mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
+    pub(super) fn run(&mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
         let ending = self.follow(from_user, tail);
         if self.unconfirmed > 0 {
             // There is room, see `COMMANDS_MAX`.
@@ -289,6 +293,7 @@ impl<'r> Session<'r> {
                     Event::Connection { state, .. } => {
                         self.is_online.store(*state == ConnectionState::Back, Ordering::Relaxed);
                     }
+                    Event::Result(Answer::Comparison(shown)) => self.comparison = Some(shown.clone()),
                     _ => {}
                 }
                 self.show(&event);

@@ -16,6 +16,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use crossbeam_channel::{Receiver, bounded};
 use drive::{FromUser, Session, Tail};
+use wire::PeerName;
 use zeroize::Zeroizing;
 
 use super::command::{Command, Ending};
@@ -180,7 +181,7 @@ fn serve(
     let command = arguments.command.take();
     let (wait, dir) = (arguments.wait, directory(&arguments).to_owned());
     let keeps_history = !arguments.no_history;
-    let session = Session::new(peer, Box::new(move || start(&arguments, times, false)), renderer)?;
+    let mut session = Session::new(peer, Box::new(move || start(&arguments, times, false)), renderer)?;
     let command = match command {
         None if std::io::stdin().is_terminal() => {
             let history = Home::open(&dir).and_then(|home| home.prompt_history(keeps_history));
@@ -196,14 +197,42 @@ fn serve(
             let messages = read_stdin(None, move |line| Ok(message(line)))?;
             return session.run(&messages, Tail::End);
         }
+        Some(Sub::Verify { name, yes }) => return verify(&mut session, name, yes),
         Some(sub) => sub.command(wait),
     };
+    run_one(&mut session, command.map_or_else(FromUser::Error, FromUser::Command))
+}
+
+/// Runs one command to its end.
+fn run_one(session: &mut Session<'_>, command: FromUser) -> Result<Ending, String> {
     let (sender, commands) = bounded(1);
-    let first = command.map_or_else(FromUser::Error, FromUser::Command);
     // There is room for one, and the receiver is still here.
-    let _ = sender.send(first);
+    let _ = sender.send(command);
     drop(sender);
     session.run(&commands, Tail::End)
+}
+
+/// Shows the keys of two peers. On a terminal it then asks whether they are equal; `yes` is the answer.
+fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending, String> {
+    let ending = run_one(session, FromUser::Command(Command::Verify { name: name.clone() }))?;
+    let Some(shown) = session.comparison.take() else { return Ok(ending) };
+    let is_terminal = std::io::stdin().is_terminal();
+    if !yes && !is_terminal {
+        return Ok(ending);
+    }
+    if !yes && !asks_yes("Are they equal at both ends? [y/N] ")? {
+        return Err(format!(
+            "{name} is not marked; if the keys differ, somebody may be in between: do not write to {name}"
+        ));
+    }
+    run_one(session, FromUser::Command(Command::Compared { name, fingerprint: shown.other() }))
+}
+
+fn asks_yes(question: &str) -> Result<bool, String> {
+    let mut answer = String::new();
+    eprint!("{question}");
+    std::io::stdin().read_line(&mut answer).map_err(|e| format!("the answer cannot be read: {e}"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Starts a thread that this process cannot do without.

@@ -11,7 +11,7 @@ use super::interface::ClientId;
 use super::tasks::TaskKind;
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
-use crate::peer::records::{ContactRecord, Write};
+use crate::peer::records::{ContactRecord, PinnedKey, Write};
 
 /// What was done with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,19 +27,24 @@ pub(super) enum CardVerdict {
 }
 
 impl Engine {
+    /// Pins a key, in place of any other. The pin is written when the contact is kept.
+    pub(super) fn pin(&mut self, name: &PeerName, key: PinnedKey) {
+        self.local.pins.insert(name.folded(), key);
+        self.contacts.of(name).is_pin_new = true;
+    }
+
     /// Handles a card from the server, from an opening, or from a file.
     pub(super) fn take_card(&mut self, card: Card) -> CardVerdict {
         if card.name.folded() == self.local.name.folded() {
             return CardVerdict::Mine;
         }
         let fingerprint = card.fingerprint();
-        let verdict = match self.local.pins.get(&card.name.folded()) {
+        let verdict = match self.local.pinned(&card.name) {
             None => {
-                self.local.pins.insert(card.name.folded(), fingerprint);
-                self.contacts.of(&card.name).is_pin_new = true;
+                self.pin(&card.name, PinnedKey::new(fingerprint));
                 CardVerdict::PinnedNow
             }
-            Some(pinned) if *pinned == fingerprint => CardVerdict::Known,
+            Some(pinned) if pinned == fingerprint => CardVerdict::Known,
             Some(pinned) => {
                 let name = &card.name;
                 let reason = format!(
@@ -153,10 +158,11 @@ impl Engine {
 
     /// Pins an identity key, even if another one is pinned.
     pub(super) fn trust(&mut self, client: ClientId, name: &PeerName, fingerprint: Fingerprint) {
-        let pinned = self.local.pins.get(&name.folded()).copied();
-        self.local.pins.insert(name.folded(), fingerprint);
+        let pinned = self.local.pinned(name);
+        if pinned != Some(fingerprint) {
+            self.pin(name, PinnedKey::new(fingerprint));
+        }
         let contact = self.contacts.of(name);
-        contact.is_pin_new = true;
         contact.keep();
         // The pins are written before the records. After a crash in between, the pin is new and the card is the old
         // one.

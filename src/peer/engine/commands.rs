@@ -79,6 +79,8 @@ impl Engine {
             Command::TrustServer { server, fingerprint } => {
                 local.effects.push(Effect::TrustServer(client, server, fingerprint));
             }
+            Command::Verify { name } => self.verify(client, &name),
+            Command::Compared { name, fingerprint } => self.compared(client, &name, fingerprint),
             Command::Block { name, is_blocked } => self.block(client, &name, is_blocked),
             Command::Forget { name } => self.forget(client, &name),
             Command::History { with } => local.effects.push(Effect::ShowHistory(client, with)),

@@ -219,7 +219,7 @@ impl Conversations {
 fn load(local: &mut Local, id: ConversationId) -> Result<Accepted, Complaint> {
     let record = local.records.incoming(id).ok_or(Complaint::UnknownConversation)?;
     let opening = Opening::from_bytes(&record.opening).map_err(|_| Complaint::UnknownConversation)?;
-    if !local.is_pinned(&record.from, &opening.sender.fingerprint()) {
+    if local.pinned(&record.from) != Some(opening.sender.fingerprint()) {
         // Its identity key is not trusted any more.
         return Err(Complaint::UnknownConversation);
     }

@@ -186,6 +186,7 @@ impl Engine {
         }
         self.late_mail_came(&from, number);
         let message = MessageEvent {
+            compared: self.local.is_compared(&from),
             from,
             number,
             verified: true,

@@ -17,7 +17,8 @@ use wire::{Digest, FileName, Fingerprint, PeerName};
 use crate::peer::command::{Command, Update};
 use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
 use crate::peer::records::{
-    ContactRecord, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord, OutgoingRecord, Write,
+    ContactRecord, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord, OutgoingRecord,
+    PinnedKey, Write,
 };
 
 /// Identifies a client of the engine: the process's own command line, or one connection to its control socket.
@@ -104,7 +105,7 @@ pub struct Loaded {
     /// The received messages before this place have been shown.
     pub shown: u64,
     /// The identity key that each name is pinned to.
-    pub pins: Vec<(PeerName, Fingerprint)>,
+    pub pins: Vec<(PeerName, PinnedKey)>,
     /// Mail that came too late for its key, by folded name of the sender.
     pub late: Vec<(String, LateRecord)>,
 }
@@ -227,7 +228,7 @@ pub enum TransferOutcome {
 #[derive(Default)]
 pub struct Out {
     /// Identity keys to pin, replacing those that were pinned before.
-    pub pins: Vec<(PeerName, Fingerprint)>,
+    pub pins: Vec<(PeerName, PinnedKey)>,
     /// Changes of records, for one transaction.
     pub writes: Vec<Write>,
     /// Frames for the server.

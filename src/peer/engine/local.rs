@@ -18,7 +18,7 @@ use super::overlay::Overlay;
 use super::tasks::Task;
 use crate::peer::event::{ConversationEvent, Event, Sealed};
 use crate::peer::home::Keys;
-use crate::peer::records::Direction;
+use crate::peer::records::{Direction, PinnedKey};
 
 /// This peer: its identity, its connection, its clients, and the outputs of the current step.
 pub(super) struct Local {
@@ -31,13 +31,13 @@ pub(super) struct Local {
     pub(super) rng: StdRng,
     pub(super) now: Now,
     /// By folded name.
-    pub(super) pins: HashMap<PeerName, Fingerprint>,
+    pub(super) pins: HashMap<PeerName, PinnedKey>,
     pub(super) link: Option<Link>,
     pub(super) tasks: Vec<Task>,
     pub(super) next_task: TaskId,
     pub(super) records: Overlay,
     /// Outputs of the current step, see [`Out`].
-    pub(super) new_pins: Vec<(PeerName, Fingerprint)>,
+    pub(super) new_pins: Vec<(PeerName, PinnedKey)>,
     pub(super) to_server: Vec<u8>,
     pub(super) effects: Vec<Effect>,
 }
@@ -59,8 +59,14 @@ impl Local {
         }
     }
 
-    pub(super) fn is_pinned(&self, name: &PeerName, fingerprint: &Fingerprint) -> bool {
-        self.pins.get(&name.folded()) == Some(fingerprint)
+    /// The fingerprint of the pinned key of a peer.
+    pub(super) fn pinned(&self, name: &PeerName) -> Option<Fingerprint> {
+        self.pins.get(&name.folded()).map(|key| key.fingerprint)
+    }
+
+    /// Whether the user has compared the pinned key of a peer.
+    pub(super) fn is_compared(&self, name: &PeerName) -> bool {
+        self.pins.get(&name.folded()).is_some_and(|key| key.is_compared)
     }
 
     pub(super) fn refuse(&mut self, with: &PeerName, number: Option<u64>, reason: &str) {

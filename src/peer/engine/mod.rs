@@ -31,6 +31,7 @@ mod showing;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;

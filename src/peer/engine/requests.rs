@@ -72,7 +72,10 @@ impl Engine {
         }
         let Some(client) = self.asker(id) else { return };
         for peer in peers {
-            self.local.tell(client, Event::Result(Answer::Peer(peer)));
+            self.local.tell(
+                client,
+                Event::Result(Answer::Peer { compared: self.local.is_compared(&peer.name), peer }),
+            );
         }
         self.local.end_task(id, Ending::Done);
     }

@@ -169,6 +169,7 @@ impl Engine {
                     break;
                 };
                 let message = MessageEvent {
+                    compared: self.local.is_compared(&record.with),
                     from: record.with,
                     sha256: wire::Digest::of(record.text.as_bytes()),
                     text: record.text,

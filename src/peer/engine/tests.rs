@@ -17,7 +17,7 @@ use wire::protocol::{Envelope, Greeting, Kind, Outcome, ToPeer, ToServer};
 use wire::server_key::ServerPublic;
 use wire::share::{Hit, PublishedFile};
 use wire::signal::{self, Complaint, Receipt};
-use wire::{Digest, Fingerprint, PeerName};
+use wire::{Digest, PeerName};
 
 use crate::peer::command::{Command, Until, Update, Wanted};
 use crate::peer::engine::{
@@ -25,7 +25,9 @@ use crate::peer::engine::{
 };
 use crate::peer::event::{Answer, Event};
 use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
-use crate::peer::records::{ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, Write};
+use crate::peer::records::{
+    ContactRecord, Direction, HistoryRecord, IncomingRecord, OutboxRecord, PinnedKey, Write,
+};
 
 mod late_mail;
 mod strangers;
@@ -90,7 +92,7 @@ struct Disk {
     /// By folded name of the sender and number, all of generation 0.
     received: Rc<RefCell<BTreeMap<(String, u64), MessageId>>>,
     forgotten: Rc<RefCell<Vec<PeerName>>>,
-    pins: Rc<RefCell<BTreeMap<String, Fingerprint>>>,
+    pins: Rc<RefCell<BTreeMap<String, PinnedKey>>>,
 }
 
 impl Disk {

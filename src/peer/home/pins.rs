@@ -1,4 +1,4 @@
-//! The pinned identity keys: the file `known_peers` with a line `NAME FINGERPRINT SINCE` for each peer, similar to the
+//! The pinned identity keys: the file `known_peers` with a line `NAME FINGERPRINT SINCE [compared]` for each peer, similar to the
 //! `known_hosts` of ssh.
 
 use std::collections::HashMap;
@@ -8,8 +8,11 @@ use wire::{Fingerprint, PeerName};
 
 use super::{HomeError, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::{FileError, Folder};
+use crate::peer::records::PinnedKey;
 
 const KNOWN_PEERS: &str = "known_peers";
+/// Behind the time in the line of a key that the user has compared.
+const COMPARED: &str = "compared";
 /// Largest file: room for more than 100,000 peers with names of full length.
 const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;
 
@@ -30,7 +33,7 @@ pub enum Pin {
 enum Line {
     Pinned {
         name: PeerName,
-        fingerprint: Fingerprint,
+        key: PinnedKey,
         since: u64,
     },
     /// A comment or an empty line, kept as it is.
@@ -62,7 +65,7 @@ impl Pins {
                 Some((name, ..)) if pins.find(&name).is_some() => {
                     return Err(damaged("the name has a line already"));
                 }
-                Some((name, fingerprint, since)) => pins.append(name, fingerprint, since),
+                Some((name, key, since)) => pins.append(name, key, since),
                 None => pins.lines.push(Line::Other(line.to_vec())),
             }
         }
@@ -102,16 +105,16 @@ impl Pins {
     /// Compares a key with the pinned one. The case of the name does not matter.
     pub fn check(&self, name: &PeerName, fingerprint: &Fingerprint) -> Pin {
         match self.find(name).map(|at| &self.lines[at]) {
-            Some(Line::Pinned { fingerprint: pinned, .. }) if pinned == fingerprint => Pin::Same,
-            Some(Line::Pinned { fingerprint: pinned, .. }) => Pin::Changed { pinned: *pinned },
+            Some(Line::Pinned { key, .. }) if key.fingerprint == *fingerprint => Pin::Same,
+            Some(Line::Pinned { key, .. }) => Pin::Changed { pinned: key.fingerprint },
             _ => Pin::New,
         }
     }
 
     /// All pins: the name, the key's fingerprint, and when it was pinned, in seconds since 1970.
-    pub fn iter(&self) -> impl Iterator<Item = (&PeerName, &Fingerprint, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&PeerName, &PinnedKey, u64)> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Pinned { name, fingerprint, since } => Some((name, fingerprint, *since)),
+            Line::Pinned { name, key, since } => Some((name, key, *since)),
             Line::Other(_) => None,
         })
     }
@@ -122,7 +125,7 @@ impl Pins {
     /// [`HomeError::PinnedOtherwise`] when another key is pinned, [`HomeError::Io`].
     pub fn pin(&mut self, name: &PeerName, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
         match self.check(name, fingerprint) {
-            Pin::New => self.replace(name, fingerprint, now),
+            Pin::New => self.replace(name, PinnedKey::new(*fingerprint), now),
             Pin::Same => Ok(()),
             Pin::Changed { pinned } => Err(HomeError::PinnedOtherwise { name: name.clone(), pinned }),
         }
@@ -133,16 +136,19 @@ impl Pins {
     ///
     /// # Errors
     /// [`HomeError::Io`]; then the pins are unchanged.
-    pub fn replace(&mut self, name: &PeerName, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
+    pub fn replace(&mut self, name: &PeerName, key: PinnedKey, now: u64) -> Result<(), HomeError> {
         let Some(at) = self.find(name) else {
-            self.append(name.clone(), *fingerprint, now);
+            self.append(name.clone(), key, now);
             return self.save().inspect_err(|_| {
                 self.lines.pop();
                 self.places.remove(&name.folded());
             });
         };
-        let line = Line::Pinned { name: name.clone(), fingerprint: *fingerprint, since: now };
-        let before = std::mem::replace(&mut self.lines[at], line);
+        let since = match &self.lines[at] {
+            Line::Pinned { key: pinned, since, .. } if pinned.fingerprint == key.fingerprint => *since,
+            _ => now,
+        };
+        let before = std::mem::replace(&mut self.lines[at], Line::Pinned { name: name.clone(), key, since });
         let saved = self.save();
         if saved.is_err() {
             self.lines[at] = before;
@@ -150,9 +156,9 @@ impl Pins {
         saved
     }
 
-    fn append(&mut self, name: PeerName, fingerprint: Fingerprint, since: u64) {
+    fn append(&mut self, name: PeerName, key: PinnedKey, since: u64) {
         self.places.insert(name.folded(), self.lines.len());
-        self.lines.push(Line::Pinned { name, fingerprint, since });
+        self.lines.push(Line::Pinned { name, key, since });
     }
 
     fn find(&self, name: &PeerName) -> Option<usize> {
@@ -163,8 +169,10 @@ impl Pins {
         let mut text = Vec::new();
         for line in &self.lines {
             match line {
-                Line::Pinned { name, fingerprint, since } => {
-                    text.extend_from_slice(format!("{name} {fingerprint} {since}").as_bytes());
+                Line::Pinned { name, key, since } => {
+                    let compared = if key.is_compared { COMPARED } else { "" };
+                    let line = format!("{name} {} {since} {compared}", key.fingerprint);
+                    text.extend_from_slice(line.trim_end().as_bytes());
                 }
                 Line::Other(bytes) => text.extend_from_slice(bytes),
             }
@@ -177,12 +185,12 @@ impl Pins {
 
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(name, fingerprint, _)| (name, fingerprint))).finish()
+        f.debug_map().entries(self.iter().map(|(name, key, _)| (name, key))).finish()
     }
 }
 
 /// Reads a line; `None` for a comment or an empty line.
-fn parse(line: &[u8]) -> Result<Option<(PeerName, Fingerprint, u64)>, &'static str> {
+fn parse(line: &[u8]) -> Result<Option<(PeerName, PinnedKey, u64)>, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_| "not text")?.trim();
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
@@ -194,8 +202,13 @@ fn parse(line: &[u8]) -> Result<Option<(PeerName, Fingerprint, u64)>, &'static s
         next().parse().map_err(|_| "the name is not followed by a fingerprint of 64 hexadecimal digits")?;
     let since =
         next().parse().map_err(|_| "the fingerprint is not followed by the time in seconds since 1970")?;
+    let is_compared = match items.next() {
+        None => false,
+        Some(COMPARED) => true,
+        Some(_) => return Err("the time is followed by another word than `compared`"),
+    };
     match items.next() {
-        None => Ok(Some((name, fingerprint, since))),
-        Some(_) => Err("more than a name, a fingerprint and a time"),
+        None => Ok(Some((name, PinnedKey { fingerprint, is_compared }, since))),
+        Some(_) => Err("more than a name, a fingerprint, a time and `compared`"),
     }
 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use wire::Digest;
 use wire::keys::is_under_passphrase;
 
+use crate::peer::records::PinnedKey;
+
 const BITS: usize = 2048;
 const DAY: u64 = 24 * 60 * 60;
 const START: u64 = 1_800_000_000;
@@ -283,11 +285,17 @@ fn a_key_is_pinned_on_first_use_and_changed_only_on_request() {
     assert_eq!(mode_of(&home.private_path().join("known_peers")), 0o600);
 
     let mut pins = pins;
-    pins.replace(&name("bob"), &two, START + 5).expect("it is written");
+    pins.replace(&name("bob"), PinnedKey { fingerprint: one, is_compared: true }, START + 3)
+        .expect("it is written");
+    let pins = home.pins().expect("they read");
+    let all: Vec<_> = pins.iter().collect();
+    assert_eq!(all, [(&name("bob"), &PinnedKey { fingerprint: one, is_compared: true }, START)]);
+    let mut pins = pins;
+    pins.replace(&name("bob"), PinnedKey::new(two), START + 5).expect("it is written");
     let pins = home.pins().expect("they read");
     assert_eq!(pins.check(&name("Bob"), &one), Pin::Changed { pinned: two });
     let all: Vec<_> = pins.iter().collect();
-    assert_eq!(all, [(&name("bob"), &two, START + 5)]);
+    assert_eq!(all, [(&name("bob"), &PinnedKey::new(two), START + 5)]);
 }
 
 #[test]
@@ -296,7 +304,8 @@ fn a_damaged_line_is_an_error_that_names_it_and_nothing_is_changed() {
     let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
     let file = home.private_path().join("known_peers");
     let good = format!("# mine\nBob {one} 1\n\nFay {two} 5\n");
-    let bad: [&[u8]; 5] = [
+    let bad: [&[u8]; 6] = [
+        format!("Carl {two} 2 trusted").as_bytes(),
         b"Carl abc 2",
         format!("bob {two} 3").as_bytes(),
         format!("Dora {two}").as_bytes(),

@@ -77,8 +77,8 @@ impl Disk {
     /// Writes the results of a step of the engine; they are on disk when this returns. Pins come first, so that each
     /// contact on disk has a pin. May be called again after an error.
     pub(super) fn write(&mut self, out: &Out, now: u64) -> Result<(), PeerError> {
-        for (name, fingerprint) in &out.pins {
-            self.pins.replace(name, fingerprint, now)?;
+        for (name, key) in &out.pins {
+            self.pins.replace(name, *key, now)?;
         }
         Ok(self.store.commit(&out.writes)?)
     }

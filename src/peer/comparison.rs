@@ -1,0 +1,92 @@
+//! The identity keys of two peers in a form that people can compare: read the words to each other, or scan the code.
+
+use bip39::Mnemonic;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use serde::{Deserialize, Serialize};
+use wire::{Fingerprint, PeerName};
+
+/// The identity keys of this peer and another one. Both peers show the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The other peer.
+    pub with: PeerName,
+    /// Both keys in the order of the names, so that it is the same at both peers.
+    pub keys: [NamedKey; 2],
+    /// The text of the QR code.
+    pub code: String,
+    /// Whether the user has compared them before.
+    pub compared: bool,
+}
+
+/// The identity key of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedKey {
+    /// The peer.
+    pub name: PeerName,
+    /// The key.
+    pub fingerprint: Fingerprint,
+    /// The fingerprint as 24 English words (BIP 39, with a checksum in the last one).
+    pub words: String,
+}
+
+impl NamedKey {
+    fn new((name, fingerprint): (&PeerName, Fingerprint)) -> Self {
+        let words = Mnemonic::from_entropy(&fingerprint.0).expect("BIP 39 has words for 256 bits");
+        let words: Vec<&str> = words.words().collect();
+        Self { name: name.clone(), fingerprint, words: words.join(" ") }
+    }
+}
+
+impl Comparison {
+    /// The comparison of `own` with `other`.
+    pub fn new(own: (&PeerName, Fingerprint), other: (&PeerName, Fingerprint), compared: bool) -> Self {
+        let mut keys = [own, other].map(NamedKey::new);
+        keys.sort_by_key(|key| key.name.folded());
+        let code = keys.each_ref().map(|key| format!("{} {}", key.name.folded(), key.fingerprint)).join("\n");
+        Self { with: other.0.clone(), keys, code, compared }
+    }
+
+    /// The fingerprint of the other peer's key.
+    pub fn other(&self) -> Option<Fingerprint> {
+        self.keys.iter().find(|key| key.name == self.with).map(|key| key.fingerprint)
+    }
+
+    /// The QR code as text for a terminal, whose characters are usually light on dark: so the light modules are drawn, and
+    /// the dark ones are spaces.
+    pub fn qr_code(&self) -> String {
+        let code = QrCode::with_error_correction_level(&self.code, EcLevel::L)
+            .expect("two names and two fingerprints are at most 194 bytes, and a code has room for 2,953");
+        code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::Digest;
+
+    fn name(text: &str) -> PeerName {
+        text.parse().expect("a good name")
+    }
+
+    #[test]
+    fn both_peers_show_the_same_and_another_key_shows_other_words() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let at_a = Comparison::new((&name("A"), a), (&name("b"), b), false);
+        let at_b = Comparison::new((&name("b"), b), (&name("A"), a), false);
+        assert_eq!((&at_a.keys, &at_a.code), (&at_b.keys, &at_b.code));
+        assert_eq!((at_a.other(), at_b.other()), (Some(b), Some(a)));
+        assert_eq!(at_a.keys[0].words.split(' ').count(), 24);
+        assert_ne!(at_a.keys[0].words, at_a.keys[1].words);
+        let code = at_a.qr_code();
+        assert!(code.lines().count() > 20 && code.starts_with('\u{2588}'), "the margin is light: {code}");
+    }
+
+    #[test]
+    fn the_words_are_those_of_bip_39() {
+        // The first vector of 256 bits in the specification.
+        let words = NamedKey::new((&name("A"), Digest([0; 32]))).words;
+        assert_eq!(words, format!("{}art", "abandon ".repeat(23)));
+    }
+}
