@@ -25,6 +25,9 @@ pub enum AdministrationError {
     /// Nobody owns the name.
     #[error("nobody has the name {0}")]
     NoSuchName(PeerName),
+    /// Neither the name nor the key that owns it is in the list of members.
+    #[error("{0} is not a member")]
+    NotMember(PeerName),
     /// The list of members could not be written.
     #[error(transparent)]
     NotWritten(#[from] NotAdmitted),
@@ -93,7 +96,7 @@ impl Administration {
             .iter()
             .any(|entry| entry.is_member(name, fingerprint.as_ref()))
         {
-            return Err(AdministrationError::NoSuchName(name.clone()));
+            return Err(AdministrationError::NotMember(name.clone()));
         }
         let name = name.clone();
         admission.ask(|reply| admission::Command::Remove { name: name.clone(), fingerprint, reply })??;
