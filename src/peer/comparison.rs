@@ -1,4 +1,5 @@
-//! The identity keys of two peers in a form that people can compare: read the words to each other, or scan the code.
+//! The identity keys of two peers in a form that their users can compare: they read words to each other, or scan a QR
+//! code.
 
 use bip39::Mnemonic;
 use qrcode::render::unicode::Dense1x2;
@@ -6,12 +7,12 @@ use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use wire::{Fingerprint, PeerName};
 
-/// The identity keys of this peer and another one. Both peers show the same.
+/// The identity keys of this peer and another one. Both peers show the same words and code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The other peer.
     pub with: PeerName,
-    /// Both keys in the order of the names, so that it is the same at both peers.
+    /// Both keys, sorted by name, so that both peers show the same.
     pub keys: [NamedKey; 2],
     /// The text of the QR code.
     pub code: String,
@@ -52,8 +53,8 @@ impl Comparison {
         self.keys.iter().find(|key| key.name == self.with).map(|key| key.fingerprint)
     }
 
-    /// The QR code as text for a terminal, whose characters are usually light on dark: so the light modules are drawn, and
-    /// the dark ones are spaces.
+    /// The QR code as text for a terminal, which usually shows light characters on a dark background: the light modules
+    /// are drawn, and the dark ones are spaces.
     pub fn qr_code(&self) -> String {
         let code = QrCode::with_error_correction_level(&self.code, EcLevel::L)
             .expect("two names and two fingerprints are at most 194 bytes, and a code has room for 2,953");
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_bip_39() {
-        // The first vector of 256 bits in the specification.
+        // The first test vector of 256 bits in BIP 39.
         let words = NamedKey::new((&name("A"), Digest([0; 32]))).words;
         assert_eq!(words, format!("{}art", "abandon ".repeat(23)));
     }

@@ -96,10 +96,10 @@ pub(super) struct Contact {
     pub(super) last_number: u64,
     /// See [`ContactRecord::generation`].
     pub(super) generation: u64,
-    /// Whether it has a record on disk. A passing contact has none: it has opened a conversation and sent no message yet. A name
-    /// costs nothing, so records of passing contacts would fill the disk.
+    /// Whether it has a record on disk. A passing contact has none: it has opened a conversation but sent no message
+    /// yet. New names are free, so records of passing contacts could fill the disk.
     pub(super) is_kept: bool,
-    /// Whether its record must be written, if it is kept.
+    /// Whether its record must be written, if `is_kept`.
     pub(super) is_changed: bool,
     /// Whether its pinned key is to be written together with the record.
     pub(super) is_pin_new: bool,
@@ -198,7 +198,7 @@ impl Contact {
         }
     }
 
-    /// It stays on disk from now on.
+    /// Keeps it on disk from now on.
     pub(super) fn keep(&mut self) {
         (self.is_kept, self.is_changed) = (true, true);
     }

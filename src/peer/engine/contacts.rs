@@ -28,7 +28,7 @@ impl Contacts {
         for ((name, number), record) in std::mem::take(&mut loaded.outbox) {
             if let Some(contact) = contacts.of_folded(&name) {
                 let mut message = Unacked::from_record(&record);
-                // After a complaint the opening is dropped, and each message is sealed again when it is its turn.
+                // After a complaint, the opening is deleted, and each message is sealed again before it is sent.
                 message.sealed = message.sealed.filter(|s| contact.openings.contains_key(&s.conversation));
                 contact.unacked.insert(number, message);
             }
@@ -36,7 +36,7 @@ impl Contacts {
         for ((name, number), server) in &loaded.stored {
             let message = contacts.of_folded(name).and_then(|contact| contact.unacked.get_mut(number));
             if let Some(message) = message {
-                // What is to be sealed again is not what the server has stored.
+                // The server does not have a message that must be sealed again.
                 message.stored_at = message.sealed.map(|_| *server);
             }
         }

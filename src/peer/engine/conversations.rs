@@ -14,8 +14,8 @@ use crate::peer::records::{IncomingRecord, Write};
 
 /// The maximum number of conversations in memory. Each takes about 3 KB.
 const ACCEPTED_MAX: usize = 2_048;
-/// The maximum number of conversations of one peer on disk. If a message arrives under one that was deleted, its sender seals
-/// it again under a new one.
+/// The maximum number of conversations of one peer on disk. If a message of a deleted one arrives, its sender seals it
+/// again in a new one.
 const KEPT_EACH_MAX: usize = 64;
 
 /// A conversation that another peer has opened and this one has accepted.
@@ -33,7 +33,7 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// Unwraps the secret of a conversation. `record` is what is on disk of it, if messages of it have arrived before.
+    /// Unwraps the secret of a conversation. `record` is its record on disk, if messages of it have arrived before.
     fn unwrap(
         local: &mut Local,
         opening: &Opening,
@@ -75,7 +75,7 @@ impl Accepted {
     }
 }
 
-/// A conversation on disk, as far as it decides how long the record is needed.
+/// The part of a conversation's record that decides how long the record is needed.
 struct Kept {
     recipient_key: Fingerprint,
     opened_at: u64,
@@ -92,7 +92,7 @@ impl Kept {
 /// The conversations that other peers have opened.
 #[derive(Default)]
 pub(super) struct Conversations {
-    /// Those that this process has used. The others are only on disk.
+    /// Those that are in memory. The others are only on disk.
     accepted: HashMap<ConversationId, Accepted>,
     changed: BTreeSet<ConversationId>,
     /// Those on disk, by folded name of the sender.
@@ -125,8 +125,8 @@ impl Conversations {
         Ok(())
     }
 
-    /// Deletes the older conversations of a sender that are over: a new opening says which messages have receipts, and those
-    /// messages are not sent again.
+    /// Deletes the finished older conversations of a sender. The new opening says which messages have receipts, and
+    /// those are not sent again.
     fn drop_finished(&mut self, local: &mut Local, new: &Opening) {
         let Some(kept) = self.kept.get_mut(&new.sender.name.folded()) else { return };
         let is_finished =
@@ -186,7 +186,7 @@ impl Conversations {
         }
     }
 
-    /// Deletes the conversations whose secret was wrapped for an encryption key that this peer does not have any more.
+    /// Deletes the conversations whose secret was wrapped for an encryption key that was destroyed.
     pub(super) fn drop_unreadable(&mut self, local: &mut Local) {
         let keys = local.keys.encryption.iter().map(|pair| pair.key.public().fingerprint());
         let keys: BTreeSet<Fingerprint> = keys.collect();

@@ -1,10 +1,11 @@
-//! Limits for what other peers can make this one do and store before the user knows them.
+//! Limits for the work and the storage that other peers can cause before the user has written to them.
 //!
-//! Each conversation costs RSA operations, so openings are limited by rate: for each sender, and for all strangers together,
-//! because a new name is free. An opening over a limit is dropped without an answer. Nothing is lost: its sender still has the
-//! messages, and sends them again.
+//! Each conversation costs RSA operations, so their openings are limited by rate: for each sender, and for all
+//! strangers together, because a new name is free. An opening over a limit is dropped without an answer. No message is
+//! lost: the sender still has the messages, and sends them again.
 //!
-//! A peer that has only opened conversations is a passing contact. It is kept in memory, up to a number, and not on disk.
+//! A peer that has opened a conversation but sent no message is a passing contact. A limited number of them is kept in
+//! memory, and none on disk.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,15 +19,17 @@ use super::interface::Limits;
 use super::pace::Spacing;
 use crate::peer::event::Event;
 
-/// A sender may open the conversations of this time at once: with `--rekey 1` each message that waited for this peer has one.
+/// A sender may open as many conversations at once as its rate allows in this time. With `--rekey 1`, each message that
+/// waited for this peer needs one.
 const SENDER_BURST: Duration = Duration::from_secs(40);
-/// The same for all strangers together. An opening costs about 3 ms, so a burst holds others up for a fifth of a second.
+/// The same for all strangers together. An opening takes about 3 ms, so a burst delays other work by at most a fifth of
+/// a second.
 const STRANGERS_BURST: Duration = Duration::from_secs(3);
-/// What a message that has arrived gives back of an opening: a conversation of 64 messages costs nothing.
+/// The part of an opening that each message pays back: a conversation of 64 messages costs nothing.
 const EARNED: f64 = 1.0 / 64.0;
-/// How many openings that were refused are remembered, so that they cost nothing when they come again.
+/// The maximum number of refused openings that are remembered. One that comes again is refused without work.
 const REFUSED_MAX: usize = 4_096;
-/// How often it is said that something was put off.
+/// The minimum interval between two errors about openings over a limit.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// A token bucket.
@@ -37,7 +40,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes one, if there is one left. As many as come in the time `burst` may come at once.
+    /// Takes one, if one is left. The number that comes in the time `burst` may be taken at once.
     fn take(&mut self, now: Instant, per_minute: u32, burst: Duration) -> bool {
         let per_second = f64::from(per_minute) / 60.0;
         let elapsed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -55,12 +58,12 @@ impl Budget {
     }
 }
 
-/// Why an opening is put off.
+/// Which limit an opening exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Excess {
-    /// Its sender opens too many.
+    /// Too many of its sender.
     OfSender,
-    /// All strangers together open too many.
+    /// Too many of all strangers together.
     OfStrangers,
     /// Too many peers that the user has never written to have sent messages.
     Unanswered,
@@ -70,17 +73,17 @@ enum Excess {
 #[derive(Default)]
 pub(super) struct Guard {
     strangers: Budget,
-    /// Folded names of passing contacts, the oldest first, and of some that are kept or gone meanwhile.
+    /// Folded names, the oldest first: all passing contacts, and some that are kept or deleted by now.
     passing: VecDeque<PeerName>,
     refused: HashSet<Digest>,
-    /// The same in the order in which they came.
+    /// The same in the order of arrival.
     refused_order: VecDeque<Digest>,
     put_off: u64,
     said: Spacing,
 }
 
 impl Guard {
-    /// Whether something from this sender may be looked at that costs much.
+    /// Whether an opening of this sender may be processed.
     fn admits(
         &mut self,
         from: &PeerName,
@@ -128,14 +131,14 @@ impl Contact {
         self.next_number == 1
     }
 
-    /// Whether it is a stranger that has sent messages. One that was forgotten has no card.
+    /// Whether it is a stranger that has sent messages. A contact without a card was deleted by the user (`forget`).
     fn is_unanswered(&self) -> bool {
         self.is_stranger() && self.last_number > 0 && self.card.is_some() && !self.is_blocked
     }
 }
 
 impl Engine {
-    /// Whether an opening is to be looked at: it has not been refused before, and its sender has some left.
+    /// Whether to process an opening: it has not been refused before, and exceeds no limit.
     pub(super) fn may_open(&mut self, from: &PeerName, opening: Digest) -> bool {
         if self.guard.refused.contains(&opening) {
             return false;
@@ -150,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// A message of this sender has arrived, so its conversations are of use.
+    /// Notes that a message of this sender has arrived. Its conversations are useful, so they count less.
     pub(super) fn earned(&mut self, from: &PeerName) {
         let Some(contact) = self.contacts.get_mut(from) else { return };
         contact.openings_budget.give_back(EARNED);
@@ -159,18 +162,18 @@ impl Engine {
         }
     }
 
-    /// Remembers an opening that is not accepted, now or later.
+    /// Remembers an opening that must not be accepted.
     pub(super) fn refuse_opening(&mut self, opening: Digest) {
         self.guard.refuse(opening);
     }
 
-    /// Whether a sender may be complained to: one that is not known must be taken note of first.
+    /// Whether a complaint may be sent to this peer. That makes a contact of an unknown name, which is limited.
     pub(super) fn may_take_note_of(&mut self, name: &PeerName) -> bool {
         self.contacts.get(name).is_some()
             || self.guard.admits_stranger(&self.local.options.limits, self.local.now.instant)
     }
 
-    /// Makes a passing contact of a name that is not known. If there are too many, the oldest is forgotten.
+    /// Makes a passing contact of an unknown name. If there are too many, deletes the oldest.
     pub(super) fn take_note_of(&mut self, name: &PeerName) {
         if self.contacts.get(name).is_some() {
             return;
@@ -187,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// Forgets a passing contact.
+    /// Deletes a passing contact.
     pub(super) fn part_with(&mut self, name: &PeerName) {
         if self.contacts.remove(name).is_some_and(|contact| contact.is_pin_new) {
             self.local.pins.remove(&name.folded());
@@ -195,7 +198,7 @@ impl Engine {
         self.conversations.forget(&mut self.local, name);
     }
 
-    /// Says, from time to time, that something was put off.
+    /// Reports that an opening exceeds a limit, at most once per interval.
     fn put_off(&mut self, from: &PeerName, excess: Excess) {
         let now = self.local.now.instant;
         self.guard.put_off += 1;
@@ -231,7 +234,7 @@ mod tests {
         format!("peer{number}").parse().expect("a good name")
     }
 
-    /// How many of so many openings are looked at, the senders taking turns.
+    /// How many of these openings are processed, if the senders take turns.
     fn admitted(
         guard: &mut Guard,
         contacts: &mut Contacts,

@@ -1,4 +1,4 @@
-//! Comparing the pinned key of a peer with the one that its owner sees.
+//! Comparison of the pinned key of a peer with the one that its owner sees.
 
 use wire::{Fingerprint, PeerName};
 
@@ -16,14 +16,14 @@ impl Engine {
         };
         let own = (&self.local.name, self.local.card.fingerprint());
         let compared = self.local.is_compared(name);
-        // As its owner writes it, and as the other end shows it.
+        // The owner's spelling of the name, which the other peer shows too.
         let name = self.contacts.get(name).map_or(name, |contact| &contact.name);
         let comparison = Comparison::new(own, (name, pinned), compared);
         self.local.tell(client, Event::Result(Answer::Comparison(comparison)));
         self.local.done(client, Ending::Done);
     }
 
-    /// The mark is kept with the pin, so it goes when another key is pinned.
+    /// Marks the pinned key as compared. The mark is stored with the pin, so it is lost when another key is pinned.
     pub(super) fn compared(&mut self, client: ClientId, name: &PeerName, compared: Option<Fingerprint>) {
         let Some(pinned) = self.local.pinned(name) else {
             return self.local.fail(client, unknown(name));

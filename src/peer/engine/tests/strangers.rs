@@ -1,4 +1,4 @@
-//! What others leave on the disk of a peer, and how they are forgotten.
+//! What strangers leave on the disk of a peer, and how it is deleted.
 
 use super::*;
 
@@ -25,7 +25,7 @@ impl Other {
         outgoing
     }
 
-    /// Sends a message to A, and returns it as it was sealed.
+    /// Sends a message to A, and returns its ciphertext.
     fn writes(&self, bench: &mut Bench, outgoing: &mut Outgoing, number: u64) -> Vec<u8> {
         let id = [u8::try_from(number).expect("there are few"); 16];
         let sealed = outgoing.seal_message(number, &id, START, &format!("message {number}")).bytes;
@@ -51,7 +51,7 @@ impl Bench {
         Self::start(self.disk, self.now, START, limits)
     }
 
-    /// The numbers of the messages that were shown, and forgets them.
+    /// The numbers of the messages that were shown since the last call.
     fn shown(&mut self) -> Vec<u64> {
         let events = self.events.drain(..);
         events.filter_map(|e| if let Event::Message(m) = e { Some(m.number) } else { None }).collect()
