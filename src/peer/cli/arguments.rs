@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", global = true)]
     pub dir: Option<PathBuf>,
     /// The peer's name [default: the last component of DIR]
-    // Its own id, because clap gives a global argument the value of an argument of a command with the same id.
+    // A separate id, because clap gives a global argument the value of an argument with the same id of a command.
     #[arg(id = "own_name", long = "name", value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
     /// The server to connect to; the port is 6789 unless given
@@ -55,35 +55,35 @@ pub struct Arguments {
     /// How long other peers may encrypt to a key, at most 8d
     #[arg(long, value_name = "TIME", default_value = "8d", value_parser = humantime::parse_duration, global = true)]
     pub card_valid: Duration,
-    /// Age at which an encryption key is destroyed; mail for it that comes later has to be sent again
+    /// Age at which an encryption key is destroyed; mail that was encrypted to it and arrives later must be sent again
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration, global = true)]
     pub keep_keys: Duration,
-    /// How many conversations one peer may open a minute
+    /// How many conversations one peer may open per minute
     #[arg(long, value_name = "N", default_value_t = Limits::default().openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
     pub openings_per_minute: u32,
-    /// The same for all peers together that you have never written to
+    /// How many conversations all peers that you have never written to may open together per minute
     #[arg(long, value_name = "N", default_value_t = Limits::default().stranger_openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
     pub stranger_openings_per_minute: u32,
-    /// From how many peers messages are accepted that you have never written to
+    /// The maximum number of peers that you have never written to whose messages are accepted
     #[arg(long, value_name = "N", default_value_t = Limits::default().strangers_max, value_parser = clap::value_parser!(u32).range(1..), global = true)]
     pub strangers: u32,
-    /// A file with the passphrase of the private keys and of the store (messages, history). The first run with it encrypts
-    /// both; from then on the passphrase is needed, and asked for on a terminal
+    /// A file with the passphrase for the private keys and the store (messages, history). The first run with it
+    /// encrypts both. From then on the passphrase is needed; on a terminal, the program asks for it
     #[arg(long, value_name = "FILE", global = true)]
     pub passphrase_file: Option<PathBuf>,
-    /// Do not keep messages once they are shown or delivered, and remove those of earlier runs. Their numbers and ids are kept,
-    /// which the protocol needs, and so are messages that wait to be delivered or shown. The disk is cleaned when the program
-    /// ends, and after a crash at the next start with this option
+    /// Do not keep messages once they are shown or delivered, and remove those of earlier runs. Kept are messages that
+    /// wait to be delivered or shown, and the numbers and ids of all messages, which the protocol needs. The disk is
+    /// cleaned when the program ends, or after a crash at the next start with this option
     #[arg(long, global = true)]
     pub no_history: bool,
-    /// A file with an invitation to a server that admits only members; with - it is asked for, or read from standard input. An
-    /// invitation that is a link decides which server is connected to
+    /// A file with an invitation to a server that admits only members; with -, the program asks for it, or reads it
+    /// from standard input. If the invitation is a link, its server takes the place of --server
     #[arg(long, value_name = "FILE", global = true)]
     pub invitation: Option<PathBuf>,
     /// Print a completion script for this shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,
-    /// What the file has.
+    /// The content of that file.
     #[arg(skip)]
     pub(super) invited: Option<Invitation>,
     #[command(subcommand)]
@@ -91,7 +91,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What others may cost.
+    /// The limits for other peers.
     pub(super) fn limits(&self) -> Limits {
         Limits {
             openings_per_minute: self.openings_per_minute,
@@ -166,7 +166,7 @@ pub(super) enum Sub {
         #[arg(value_name = "CARD_FILE")]
         file: PathBuf,
     },
-    /// Accept a key of a peer or of a server, also in place of another
+    /// Accept a key of a peer or of a server, and replace the one that was accepted before
     Trust {
         /// The peer, or the server as HOST:PORT
         #[arg(value_name = "NAME|HOST:PORT")]
@@ -174,12 +174,12 @@ pub(super) enum Sub {
         /// The fingerprint of the key: 64 hexadecimal digits
         fingerprint: Fingerprint,
     },
-    /// Show the identity keys of this peer and another one as words and as a QR code, to be compared with what the other peer shows.
-    /// On a terminal, asks whether they are equal, and remembers it
+    /// Show the identity keys of this peer and another one as words and as a QR code. Compare them with what the other
+    /// peer shows. On a terminal, asks whether they are equal, and remembers it
     Verify {
         /// The other peer
         name: PeerName,
-        /// Do not ask: they are equal
+        /// Do not ask, but remember that they are equal
         #[arg(long)]
         yes: bool,
     },

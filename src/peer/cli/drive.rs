@@ -1,4 +1,4 @@
-//! Gives the user's commands to a peer, and shows what comes of them.
+//! Sends the user's commands to a peer, and prints its updates.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
 use crate::terminal;
 
-/// What the user asks for.
+/// An input of the user.
 pub(super) enum FromUser {
     Command(Command),
     Trace(bool),
@@ -42,7 +42,7 @@ impl From<Line> for FromUser {
     }
 }
 
-/// What happens at the end of the user's input.
+/// What to do at the end of the user's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
     /// Wait for all commands.
@@ -57,25 +57,26 @@ pub(super) type Printer = Box<dyn FnMut(String)>;
 /// Exit status after a second signal: the one that shells use for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Most commands that are not done. The user's input is not read beyond it, so giving a command never waits.
+/// The maximum number of unfinished commands. No more input of the user is read then, so sending a command never
+/// blocks.
 const COMMANDS_MAX: usize = 256;
-/// Messages are confirmed when no more updates wait, and after this many at the latest.
+/// Shown messages are confirmed when no more updates wait, or when there are this many.
 const CONFIRM_AFTER: u64 = 256;
 /// How long the process that runs the peer may take to read the last confirmation.
 const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
-/// A peer, and the thread that gives it commands.
+/// A peer, and the thread that sends commands to it.
 ///
-/// Commands need a thread of their own: a peer that is busy takes none until its updates are taken, so whoever gives them
-/// must not stop taking updates.
+/// Commands need a thread of their own: a busy peer takes no commands until its updates are received, so the thread
+/// that receives updates must not block on sending a command.
 struct Attached {
     requests: Sender<Request>,
     updates: Receiver<Update>,
     is_remote: bool,
     feeder: Option<JoinHandle<()>>,
-    /// It closes when the feeder ends.
+    /// Closed when the thread that sends commands ends.
     feeding: Receiver<()>,
-    /// Ended last.
+    /// Dropped last.
     runner: Option<Runner>,
 }
 
@@ -109,7 +110,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // Updates are not taken any more; without a receiver the peer does not wait for that.
+        // Without a receiver, the peer does not wait until its updates are received.
         self.updates = never();
         self.requests = bounded(0).0;
         if self.is_remote {
@@ -125,7 +126,7 @@ impl Drop for Attached {
 /// Finds the peer again after the process that ran it has ended.
 pub(super) type Restart = Box<dyn Fn() -> Result<Peer, String>>;
 
-/// One process's use of a peer.
+/// The use of a peer by this process.
 pub(super) struct Session<'r> {
     peer: Attached,
     restart: Restart,
@@ -133,19 +134,19 @@ pub(super) struct Session<'r> {
     pub(super) printer: Option<Printer>,
     /// Whether the peer is connected to its server, for the prompt.
     pub(super) is_online: Arc<AtomicBool>,
-    /// How many commands are not done.
+    /// The number of unfinished commands.
     open: usize,
-    /// Those of them that last until the user ends them. Another process can take them over.
+    /// Those of them that run until the user ends them. They can be given to another process.
     standing: Vec<Command>,
-    /// How many messages were written and are not confirmed to the peer.
+    /// How many messages were printed and are not confirmed to the peer.
     unconfirmed: u64,
-    /// Why standard output cannot be written. Messages that come after that are not confirmed.
+    /// Why standard output cannot be written. Later messages are not confirmed.
     output_error: Option<io::ErrorKind>,
     /// Whether the user's input has ended.
     is_draining: bool,
     /// The worst ending so far.
     ending: Ending,
-    /// The keys that were shown last for a comparison.
+    /// The last comparison of keys that was shown.
     pub(super) comparison: Option<Comparison>,
 }
 
@@ -168,10 +169,9 @@ impl<'r> Session<'r> {
         })
     }
 
-    /// Runs until the user wants nothing more and all is done. Returns how the commands have ended, the worst of them.
+    /// Runs until the user's input has ended and all commands are done. Returns the worst result of a command.
     ///
-    /// # Errors
-    /// When the system gives no thread, or the peer cannot be taken over from a process that has ended.
+    /// When a thread cannot be started, or the peer cannot be taken over from a process that has ended.
     pub(super) fn run(&mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
         let ending = self.follow(from_user, tail);
         if self.unconfirmed > 0 {
@@ -184,7 +184,7 @@ impl<'r> Session<'r> {
     fn follow(&mut self, from_user: &Receiver<FromUser>, tail: Tail) -> Result<Ending, String> {
         let signals = signals()?;
         let (nobody, _never_ready) = bounded(0);
-        // The view of a prompt lasts until the end of the input. A single command is waited for.
+        // At a prompt, messages are shown until the end of the input. A single command is waited for.
         let drains = matches!(tail, Tail::Drain(_));
         let mut tail = Some(tail);
         loop {
@@ -193,7 +193,7 @@ impl<'r> Session<'r> {
             if tail.is_none() && is_done {
                 return Ok(self.ending);
             }
-            // The next line waits for the one before, as in a shell. A prompt does not wait.
+            // Without a prompt, each line waits for the one before, as in a shell script.
             let waits = drains && busy > 0 && self.printer.is_none();
             let takes_no_more = tail.is_none() || waits || busy >= COMMANDS_MAX;
             let closed = never();
@@ -218,24 +218,24 @@ impl<'r> Session<'r> {
                 && self.output_error == Some(io::ErrorKind::BrokenPipe)
                 && self.open == self.standing.len()
             {
-                // Nobody reads what is still to come.
+                // Nobody reads the rest of the output.
                 return Ok(self.ending);
             }
             if self.open < self.standing.len() {
-                // A command that lasts has ended by itself, or because the server or the store has failed. That was shown.
+                // A command without an end has ended, or the server or the store has failed. The reason was shown.
                 return Ok(if drains { self.ending.max(Ending::Failed) } else { self.ending });
             }
         }
     }
 
-    /// The process that ran the peer has ended. Commands that last are given again, to a peer in this process or in another
-    /// one that was faster.
+    /// Continues after the process that ran the peer has ended. Gives the running commands without an end again, to a
+    /// peer in this process or in another one that was faster.
     fn take_over(&mut self) -> Result<(), String> {
         if !self.peer.is_remote || self.open > self.standing.len() {
             return Err("the process that runs this peer has ended; try again".into());
         }
         self.peer = Attached::new((self.restart)()?)?;
-        // Messages that were not confirmed to the process before are shown again.
+        // Messages that were not confirmed to the other process are shown again.
         self.unconfirmed = 0;
         for command in &self.standing {
             let _ = self.peer.requests.send(Request::Command(command.clone()));
@@ -251,7 +251,7 @@ impl<'r> Session<'r> {
     }
 
     fn interrupted(&self) -> Ending {
-        // This is how a user ends commands that have no end of their own.
+        // The user ends commands without an end in this way, so it is not a failure.
         let has_no_end = |command: &Command| match command {
             Command::Listen { count, timeout } => count.is_none() && timeout.is_none(),
             _ => true,
@@ -267,7 +267,7 @@ impl<'r> Session<'r> {
             FromUser::Help => self.print(HELP.to_owned()),
             FromUser::Error(error) => {
                 self.show(&Event::error(error));
-                // At a prompt the user corrects a mistake in the next line.
+                // At a prompt, the user sees the mistake and can correct it in the next line.
                 if self.printer.is_none() {
                     self.ending = self.ending.max(Ending::NoConnection);
                 }
@@ -303,7 +303,8 @@ impl<'r> Session<'r> {
             }
             Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
-                // At a prompt the user has seen what failed; the exit status tells what stays undelivered at the end.
+                // At a prompt, the user has seen the failure; the exit status only tells whether messages stay
+                // undelivered at the end.
                 if self.printer.is_none() || self.is_draining {
                     self.ending = self.ending.max(ending);
                 }
@@ -311,7 +312,7 @@ impl<'r> Session<'r> {
         }
     }
 
-    /// A `listen` that is given again must wait only for the messages that are missing.
+    /// If `listen` is given again to another process, it must wait only for the messages that are missing.
     fn count_message(&mut self) {
         if self.output_error.is_none() {
             self.unconfirmed += 1;
@@ -333,7 +334,7 @@ impl<'r> Session<'r> {
         }
     }
 
-    /// An event that could not be printed is a failure, unless the reader has closed the pipe.
+    /// Notes whether an event was printed. If not, that is a failure, unless the reader has closed the pipe.
     fn note(&mut self, printed: io::Result<()>) {
         let Err(error) = printed else { return };
         self.output_error = Some(error.kind());
@@ -358,7 +359,7 @@ impl<'r> Session<'r> {
     }
 }
 
-/// Tells of SIGINT and SIGTERM. The second one ends the process at once: what was acknowledged is on disk.
+/// Receives SIGINT and SIGTERM. The second one ends the process at once: acknowledged messages are on disk.
 fn signals() -> Result<Receiver<()>, String> {
     let (sender, receiver) = bounded(1);
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {

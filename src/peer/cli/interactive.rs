@@ -19,8 +19,8 @@ const HISTORY_LINES: usize = 1000;
 
 type Lines = Editor<Editing, DefaultHistory>;
 
-/// Reads commands from the terminal until `/quit` or Ctrl-D. `history` is the file with the lines of earlier prompts, if they
-/// are kept.
+/// Reads commands from the terminal until `/quit` or Ctrl-D. `history` is the file for the typed lines, if they are
+/// kept.
 ///
 /// # Errors
 /// When the terminal cannot be used, and those of [`Session::run`].

@@ -30,12 +30,12 @@ use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
 use crate::terminal;
 
-/// How long to wait for a process that runs the directory and is about to start or to end.
+/// How long to wait for another process that uses the directory and is about to start or to end.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 const TAKEOVER_PAUSE: Duration = Duration::from_millis(20);
 /// How long the messages may take to be delivered or stored at the end of piped input, unless `--wait` says otherwise.
 const DRAIN_SECONDS: u64 = 30;
-/// Lines of standard input that wait.
+/// The maximum number of lines of standard input that wait.
 const LINES_MAX: usize = 16;
 
 /// Runs `peer`. Returns the exit status.
@@ -61,7 +61,7 @@ pub fn run(mut arguments: Arguments) -> u8 {
         .and_then(|()| start(&arguments, times, true))
         .and_then(|peer| serve(arguments, times, peer, &mut renderer));
     exit_status(ending.unwrap_or_else(|error| {
-        // Nothing can be done if even this cannot be shown.
+        // If this cannot be printed either, only the exit status is left.
         let _ = renderer.show(&Event::error(error));
         Ending::Failed
     }))
@@ -85,7 +85,7 @@ fn exit_status(ending: Ending) -> u8 {
     }
 }
 
-/// A peer in this process, or in the one that runs the directory.
+/// A peer in this process, or in another one that uses the directory.
 enum Peer {
     Local(Client, Runner),
     Remote(RemoteClient),
@@ -95,7 +95,7 @@ fn directory(arguments: &Arguments) -> &Path {
     arguments.dir.as_deref().expect("it was checked when the program started")
 }
 
-/// Starts the peer, or connects to the process that runs it. `may_ask`: whether a passphrase that is missing is asked for on the
+/// Starts the peer, or connects to the process that runs it. With `may_ask`, asks for a missing passphrase on the
 /// terminal.
 fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
     let dir = directory(arguments);
@@ -144,7 +144,7 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
     }
 }
 
-/// The passphrase of a peer, if it has or is given one.
+/// The passphrase, if the peer has one or the user gives one.
 fn passphrase(
     arguments: &Arguments,
     home: &Home,
@@ -155,7 +155,7 @@ fn passphrase(
     }
     let is_locked = home.is_locked().map_err(|e| e.to_string())?;
     if !(is_locked && may_ask && std::io::stdin().is_terminal()) {
-        // If one is missing, opening the keys fails and says so.
+        // If a passphrase is missing, loading the keys fails with an error that says so.
         return Ok(None);
     }
     let asked = terminal::ask_secret(&format!("passphrase of {}: ", home.path().display()));
@@ -166,12 +166,12 @@ fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, String> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new);
     let text = text.map_err(|e| format!("the passphrase cannot be read from {}: {e}", path.display()))?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("{} has no passphrase in it; write one", path.display())),
+        "" => Err(format!("{} contains no passphrase; write one into it", path.display())),
         passphrase => Ok(Zeroizing::new(passphrase.to_owned())),
     }
 }
 
-/// Runs what the command line asks for.
+/// Runs the command of the command line, the commands of standard input, or the prompt.
 fn serve(
     mut arguments: Arguments,
     times: KeyTimes,
@@ -206,13 +206,14 @@ fn serve(
 /// Runs one command to its end.
 fn run_one(session: &mut Session<'_>, command: FromUser) -> Result<Ending, String> {
     let (sender, commands) = bounded(1);
-    // There is room for one, and the receiver is still here.
+    // The channel has room for one, and the receiver exists.
     let _ = sender.send(command);
     drop(sender);
     session.run(&commands, Tail::End)
 }
 
-/// Shows the keys of two peers. On a terminal it then asks whether they are equal; `yes` is the answer.
+/// Shows the keys of this peer and another one. Then asks on a terminal whether they are equal, unless `yes` answers
+/// that.
 fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending, String> {
     let ending = run_one(session, FromUser::Command(Command::Verify { name: name.clone() }))?;
     let Some(shown) = session.comparison.take() else { return Ok(ending) };
@@ -235,7 +236,7 @@ fn asks_yes(question: &str) -> Result<bool, String> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Starts a thread that this process cannot do without.
+/// Starts a thread that the command needs.
 fn start_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -255,7 +256,7 @@ fn read_stdin(
             let line = line.map_err(|e| format!("standard input cannot be read: {e}"));
             line.and_then(&meaning).unwrap_or_else(FromUser::Error)
         });
-        // Ends early when nobody takes the lines any more.
+        // Ends early if the receiver is gone.
         let _ = first.into_iter().chain(lines).try_for_each(|user| sender.send(user));
     })?;
     Ok(receiver)

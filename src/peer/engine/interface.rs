@@ -36,15 +36,15 @@ pub struct Now {
     pub instant: Instant,
 }
 
-/// Limits for what others cost this peer.
+/// Limits for the work and the storage that other peers can cause.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How many conversations one peer may open a minute.
+    /// How many conversations one peer may open per minute.
     pub openings_per_minute: u32,
-    /// How many conversations all peers together may open a minute that this one has never written to.
+    /// How many conversations all peers that this one has never written to may open together per minute.
     pub stranger_openings_per_minute: u32,
-    /// How many peers may have sent messages that this one has never written to; also how many others that have only opened
-    /// conversations are remembered.
+    /// The maximum number of peers that this one has never written to whose messages are accepted; also the maximum
+    /// number of passing contacts, which have only opened conversations, in memory.
     pub strangers_max: u32,
 }
 
@@ -63,9 +63,9 @@ pub struct Options {
     pub full_trace: bool,
     /// How long encryption keys and cards are used.
     pub key_times: KeyTimes,
-    /// Lets this peer join a server of whose members it is none yet.
+    /// Admits this peer to a server that admits only members.
     pub invitation: Option<Invitation>,
-    /// What others may cost.
+    /// The limits for other peers.
     pub limits: Limits,
 }
 
