@@ -69,14 +69,14 @@ pub enum Command {
         /// Its identity key.
         fingerprint: Fingerprint,
     },
-    /// Pins the key of a server, also in place of another.
+    /// Pins the key of a server, and replaces the one that was pinned.
     TrustServer {
         /// The server, as `HOST:PORT`.
         server: String,
         /// Its key.
         fingerprint: Fingerprint,
     },
-    /// Shows the identity keys of this peer and another one, for comparing them.
+    /// Shows the identity keys of this peer and another one, so that the users can compare them.
     Verify {
         /// The other peer.
         name: PeerName,
@@ -95,7 +95,8 @@ pub enum Command {
         /// Whether it is blocked from now on.
         is_blocked: bool,
     },
-    /// Deletes what is known of a peer, apart from what keeps its old messages from being accepted again.
+    /// Deletes what this peer stores about another one, except its pinned key, whether it is blocked, and the numbers
+    /// and ids of messages. Without those, old messages would be accepted again.
     Forget {
         /// The peer.
         name: PeerName,

@@ -228,7 +228,7 @@ impl Dialler {
         Err(last)
     }
 
-    /// Joins, and returns what the server has said first.
+    /// Joins the server. Returns its greeting.
     fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<Greeting, NoSession> {
         let not_joined = |why: String| {
             NoSession::Unreachable(format!(
@@ -268,7 +268,7 @@ impl Dialler {
     }
 }
 
-/// The messages in which a peer joins.
+/// The first messages of a session, in which a peer joins.
 enum First {
     Hello(Greeting),
     Welcome(Vec<u8>),

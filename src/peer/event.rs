@@ -276,7 +276,7 @@ pub enum Answer {
     },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
-    /// A peer's identity key counts as compared from now on.
+    /// The user has compared the identity key of a peer.
     Compared {
         /// The peer.
         name: PeerName,
@@ -290,11 +290,11 @@ pub enum Answer {
         /// Whether it is blocked.
         is_blocked: bool,
     },
-    /// A peer is forgotten.
+    /// What was stored about a peer is deleted.
     Forgotten {
         /// Which peer.
         name: PeerName,
-        /// How many messages to it had no receipt. They are deleted, and may still arrive if they were sent.
+        /// How many messages to it had no receipt. They are deleted here, but may still arrive if they were sent.
         undelivered: usize,
     },
     /// A message of the past.

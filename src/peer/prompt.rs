@@ -211,7 +211,8 @@ fn trust(rest: &str) -> Result<Command, String> {
     trust_command(who, fingerprint)
 }
 
-/// The command to trust the key of a peer or of a server. A server has its port behind it, which no peer's name can have.
+/// The command to trust the key of a peer or of a server. A server has a port (`HOST:PORT`), which no name of a peer
+/// can have.
 pub(super) fn trust_command(who: &str, fingerprint: Fingerprint) -> Result<Command, String> {
     if !who.contains(':') {
         return Ok(Command::Trust { name: name(who)?, fingerprint });

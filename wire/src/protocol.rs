@@ -16,8 +16,8 @@ use crate::query::Query;
 use crate::server_key::ServerPublic;
 use crate::share::{Hit, PublishedFile};
 
-/// Identifies the store of a server; drawn at random when the store is made. If the store is lost, senders have to send again
-/// what it held, although the server has the same key.
+/// Identifies the store of a server; random, made with the store. If the store is lost, senders send again what it
+/// held, even if the server has the same key.
 pub type ServerId = [u8; 16];
 /// Identifies one transfer of a file; drawn at random by the receiver.
 pub type TransferId = [u8; 16];
@@ -102,7 +102,7 @@ pub enum ToServer<'a> {
         /// Signature of [`join_proof_text`].
         #[serde(with = "serde_bytes")]
         proof: Vec<u8>,
-        /// For a server that admits only members, of which the peer is none yet.
+        /// For a server that admits only members: proves that the peer has an invitation.
         invitation: Option<InvitationClaim>,
     },
     /// The peer has the first `count` envelopes of this connection on disk, so the server can drop them.
@@ -267,18 +267,18 @@ pub enum ErrorCode {
     Busy,
     /// The peer has not sent or read anything in time.
     TimedOut,
-    /// The server admits only members, and the peer is none or is one no longer.
+    /// The server admits only members, and the peer is not or no longer a member.
     NotAdmitted,
 }
 
-/// What a server says first on a connection.
+/// The first message of a server on a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// Random for each connection; the peer signs it to join.
     pub nonce: [u8; 32],
     /// Which store the server has.
     pub server: ServerId,
-    /// The server's key, which it proves in [`ToPeer::Welcome`].
+    /// The server's key. The server proves it in [`ToPeer::Welcome`].
     pub key: ServerPublic,
 }
 
@@ -429,7 +429,7 @@ pub fn decode_envelope(body: &[u8]) -> Option<Result<Envelope<'_>, BadFrame>> {
     }
 }
 
-/// The message that a peer signs to join: what the server has said first, and the digest of the peer's card.
+/// The message that a peer signs to join: the server's greeting, and the digest of the peer's card.
 pub fn join_proof_text(greeting: &Greeting, card: &[u8]) -> Vec<u8> {
     let Greeting { nonce, server, key } = greeting;
     [nonce.as_slice(), server.as_slice(), key.0.as_slice(), Digest::of(card).0.as_slice()].concat()

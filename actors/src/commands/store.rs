@@ -69,7 +69,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Frames that lie one after the other. What comes behind the last whole frame counts as one more.
+    /// Splits bytes into frames. Bytes after the last whole frame count as one more frame.
     pub fn of(bytes: Bytes) -> Self {
         let (mut lengths, mut at) = (Vec::new(), 0);
         while at < bytes.len() {

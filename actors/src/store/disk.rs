@@ -18,11 +18,11 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
 /// The recipient's folded name, and the place in the mailbox.
 pub(super) type MailKey = (&'static str, Ordinal);
-/// Frames that lie one after the other, from the place in the key on. One insert for many envelopes, because an insert costs
+/// Runs of frames. The key contains the place of the first one. Many envelopes are one value, because an insert costs
 /// far more than the bytes of an envelope.
 pub(super) const MAIL: TableDefinition<MailKey, &[u8]> = TableDefinition::new("mail");
-/// The maximum size of such a value, unless one envelope is larger. redb gives a large value a page of its own, whose size is a
-/// power of two; with its key and header this value fits into 64 KiB.
+/// The maximum size of such a value, unless it is a single, larger envelope. redb gives a large value pages whose size
+/// is a power of two; with its key and header, this value fits into 64 KiB.
 const RECORD_BYTES_MAX: usize = (64 << 10) - 512;
 
 const SERVER_ID: &str = "server";
@@ -244,7 +244,7 @@ fn forget(
     for (first, mut parcel) in touched {
         let mut gone = parcel.amount;
         let end = places.end.min(first + parcel.amount.envelopes);
-        // The part of the last record that stays.
+        // The part of the last record that is kept.
         let mut rest = None;
         mail.retain_in((name, first)..(name, end), |(_, ordinal), record| {
             let frames = frames_of(record);
@@ -275,7 +275,7 @@ fn frames_of(record: &[u8]) -> Frames {
     Frames::of(Bytes::copy_from_slice(record))
 }
 
-/// Cuts frames into values of the table of mail, each with the place of its first frame.
+/// Splits frames into values of the table of mail, each with the place of its first frame.
 fn records(first: Ordinal, frames: &Frames) -> Vec<(Ordinal, &[u8])> {
     let (mut records, mut start, mut end, mut ordinal) = (Vec::new(), 0, 0, first);
     for (place, length) in (first..).zip(&frames.lengths) {

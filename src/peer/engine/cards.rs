@@ -27,7 +27,7 @@ pub(super) enum CardVerdict {
 }
 
 impl Engine {
-    /// Pins a key, in place of any other. The pin is written when the contact is kept.
+    /// Pins a key, and replaces the one that was pinned. The pin is written when the contact is kept.
     pub(super) fn pin(&mut self, name: &PeerName, key: PinnedKey) {
         self.local.pins.insert(name.folded(), key);
         self.contacts.of(name).is_pin_new = true;
@@ -193,8 +193,8 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// Deletes what is known of a peer. The pinned key and the numbers and ids of messages are kept: without them the server
-    /// could show another key, and old messages would be shown again.
+    /// Deletes what is stored about a peer. The pinned key and the numbers and ids of messages are kept: without them,
+    /// the server could introduce another key, and old messages would be shown again.
     pub(super) fn forget(&mut self, client: ClientId, name: &PeerName) {
         let Some(contact) = self.contacts.get(name).filter(|_| !same_name(name, &self.local.name)) else {
             return self.local.fail(client, format!("no other peer of the name {name} is known here"));

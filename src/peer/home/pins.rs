@@ -1,5 +1,5 @@
-//! The pinned identity keys: the file `known_peers` with a line `NAME FINGERPRINT SINCE [compared]` for each peer, similar to the
-//! `known_hosts` of ssh.
+//! The pinned identity keys: the file `known_peers` with a line `NAME FINGERPRINT SINCE [compared]` for each peer,
+//! similar to the `known_hosts` of ssh.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::peer::folder::{FileError, Folder};
 use crate::peer::records::PinnedKey;
 
 const KNOWN_PEERS: &str = "known_peers";
-/// Behind the time in the line of a key that the user has compared.
+/// The last word in the line of a key that the user has compared.
 const COMPARED: &str = "compared";
 /// Largest file: room for more than 100,000 peers with names of full length.
 const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;

@@ -43,7 +43,7 @@ pub(super) enum Message {
         local: IpAddr,
         writer: Writer,
     },
-    /// Asks for the message to join with, or why this peer does not join this server.
+    /// Asks for the message that joins this server, or why this peer does not join it.
     Join {
         greeting: Greeting,
         reply: Sender<Result<ToServer<'static>, String>>,

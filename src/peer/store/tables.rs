@@ -33,18 +33,17 @@ pub(super) const INCOMING: TableDefinition<&[u8; 32], Bytes> = TableDefinition::
 pub(super) const HISTORY: TableDefinition<HistoryKey, Bytes> = TableDefinition::new("history");
 /// The messages of the outbox that a server has stored, with the id of that server.
 pub(super) const STORED: TableDefinition<(&str, u64), &[u8; 16]> = TableDefinition::new("stored");
-/// Received messages by their place in the order of arrival: the folded name of the sender, generation and number. Those
-/// before the place in [`SHOWN`] have been shown.
+/// Received messages by their place in the order of arrival: the folded name of the sender, the generation and the
+/// number. Those before the place in [`SHOWN`] were shown.
 pub(super) const UNSHOWN: TableDefinition<u64, (&str, u64, u64)> = TableDefinition::new("unshown");
 pub(super) const SHOWN: TableDefinition<(), u64> = TableDefinition::new("shown");
 
-/// Mail that came too late for its key and has not come again, by folded name of the sender.
+/// Mail that came after its key was destroyed and that has not come again, by folded name of the sender.
 pub(super) const LATE: TableDefinition<&str, Bytes> = TableDefinition::new("late");
-
-/// The ids of received messages whose texts were not kept, by folded name of the sender, generation and number: what is needed to
-/// recognise a message that comes again.
+/// The ids of received messages whose texts are not kept, by folded name of the sender, generation and number. They are
+/// needed to recognise a message that comes again.
 pub(super) const RECEIVED: TableDefinition<(&str, u64, u64), &[u8; 16]> = TableDefinition::new("received");
-/// If the records are sealed: an empty record, which opens under the right key.
+/// If the records are encrypted, an empty record. It can only be decrypted with the right key.
 pub(super) const SEALED: TableDefinition<(), Bytes> = TableDefinition::new("sealed");
 
 pub(super) const OPTIONS: Options = Options {
@@ -61,11 +60,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates the store in a peer's private folder. Its records are sealed under `key`, if there is one. A store that
-    /// was not sealed so far is written anew.
+    /// Opens or creates the store in a peer's private folder. Its records are encrypted under `key`, if there is one. A
+    /// store that was not encrypted so far is rewritten.
     ///
-    /// Without `keeps_history`, messages are removed once they are shown or delivered, and so are those of earlier runs. Of received
-    /// ones the number and the id stay.
+    /// Without `keeps_history`, messages are removed once they are shown or delivered, also those of earlier runs. The
+    /// number and the id of a received message are kept.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -85,7 +84,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Closes the store. Texts of messages that were removed are overwritten on the disk.
+    /// Closes the store. Without history, the texts of removed messages are overwritten on the disk.
     ///
     /// # Errors
     /// [`StoreError`]; then they are overwritten at the next start without history.
@@ -264,7 +263,7 @@ impl Store {
         })
     }
 
-    /// The first received message at this place in the order of arrival or behind it, and its place.
+    /// The first received message that arrived at this place or later, and its place.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -283,7 +282,7 @@ impl Store {
         })
     }
 
-    /// Mail that came too late for its key and has not come again, by folded name of the sender.
+    /// Mail that came after its key was destroyed and that has not come again, by folded name of the sender.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -331,7 +330,7 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     postcard::to_stdvec(record).expect("records contain nothing that postcard refuses")
 }
 
-/// Opens and decodes the record at `key` of a table.
+/// Decrypts and decodes the record at `key` of a table.
 pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
     seal: &Seal,
     table: TableDefinition<'_, K, Bytes>,
@@ -344,7 +343,7 @@ pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
         .ok_or_else(|| redb::Error::Corrupted(format!("a record of {} cannot be decoded", table.name())))
 }
 
-/// Encodes and seals a record, and writes it at `key` of a table.
+/// Encodes and encrypts a record, and writes it at `key` of a table.
 fn put<K: redb::Key, T: Serialize>(
     seal: &Seal,
     table: &mut redb::Table<'_, K, Bytes>,
@@ -397,7 +396,7 @@ impl<'t> Tables<'t> {
                 put(seal, &mut self.contacts, record.name.folded().as_str(), record)?;
             }
             Write::Outbox(to, number, record) => {
-                // The record is written again when the message is sealed again; no server has stored that.
+                // The record is written again when the message is sealed again. No server has that ciphertext.
                 self.stored.remove((to.folded().as_str(), *number))?;
                 put(seal, &mut self.outbox, (to.folded().as_str(), *number), record)?;
             }

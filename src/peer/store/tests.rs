@@ -131,7 +131,7 @@ fn with_small_files(test: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
         return true;
     }
-    // While the signal is ignored, writing beyond the limit is an error and does not end the process.
+    // While SIGXFSZ is ignored, writing beyond the limit is an error and does not end the process.
     let script = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\"";
     let executable = std::env::current_exe().expect("it has a path");
     let status = std::process::Command::new("sh")
@@ -248,10 +248,10 @@ fn a_crash_while_a_store_is_sealed_leaves_one_that_opens() {
     let store = Store::open(&private, None, true).expect("it opens");
     store.commit(&[Write::Outbox(name("Bob"), 1, outbox("clearly readable"))]).expect("it commits");
     drop(store);
-    // As if it had ended while the new file was written.
+    // What a crash leaves while the new file is written.
     std::fs::write(folder.path().join(".store.redb.new"), b"half of it").expect("it can be written");
     let key = Secret::new([7; 32]);
-    // As if it had ended after the exchange and before the old file was destroyed.
+    // What a crash leaves after the exchange and before the old file is destroyed.
     std::fs::copy(folder.path().join("store.redb"), folder.path().join("old")).expect("it is copied");
     drop(Store::open(&private, Some(&key), true).expect("it is sealed"));
     std::fs::rename(folder.path().join("old"), folder.path().join(".store.redb.new")).expect("it is renamed");
@@ -332,7 +332,7 @@ fn without_history_no_text_stays_once_it_was_shown_or_delivered() {
     {
         assert_eq!(contains(&bytes, &format!("clearly readable, {text}")), is_kept, "{text}");
     }
-    // What a repeated message is recognised by.
+    // The ids are kept, to recognise a repeated message.
     let store = Store::open(&private, None, true).expect("it opens");
     for number in 1..=3 {
         assert_eq!(store.received(&name("Bob"), 0, number).expect("it reads"), Some([1; 16]), "{number}");
