@@ -149,6 +149,8 @@ pub struct PeerLimits {
     pub index_pairs: Quota,
     /// The maximum number of new names that join from one address in an hour.
     pub new_names_per_hour: u32,
+    /// The maximum number of conversations that one sender opens in a minute.
+    pub openings_per_minute: u32,
     /// The maximum number of ends of file transfers through the server.
     pub transfers: Quota,
     /// The maximum of bytes per second that one member sends in file transfers through the server.
@@ -172,6 +174,8 @@ impl Default for PeerLimits {
             // Five times the size that the index was measured with. Every number in it stays far below 2^32.
             index_pairs: Quota { per_sender: 1_000_000, per_address: 4_000_000, in_all: 16_000_000 },
             new_names_per_hour: 256,
+            // Twice what one recipient accepts of one sender by default.
+            openings_per_minute: 6_000,
             transfers: Quota { per_sender: 32, per_address: 128, in_all: 512 },
             transfer_rate: 64 << 20,
             session_memory: 256 << 20,

@@ -227,6 +227,12 @@ pub enum Refusal {
     /// The connection watches too many names.
     #[error("this connection watches as many names as the server allows (--watched-names); ask again later")]
     Watching,
+    /// The sender opens too many conversations.
+    #[error(
+        "you open more conversations than the server allows one sender in a minute (--openings-per-minute); with a larger \
+         --rekey there are fewer"
+    )]
+    SenderOpenings,
 }
 
 /// A peer that has joined the server at least once.

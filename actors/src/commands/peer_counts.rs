@@ -39,6 +39,8 @@ pub enum Limit {
     IndexPairsPerPeer,
     /// `--new-names-per-hour`
     NewNamesPerHour,
+    /// `--openings-per-minute`
+    OpeningsPerMinute,
     /// `--transfers`
     Transfers,
     /// `--transfers-per-address`
@@ -49,7 +51,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, with their options.
-    const ALL: [(Self, &'static str); 19] = [
+    const ALL: [(Self, &'static str); 20] = [
         (Self::MailBytes, "mail-bytes"),
         (Self::MailBytesPerAddress, "mail-bytes-per-address"),
         (Self::MailBytesPerSender, "mail-bytes-per-sender"),
@@ -66,6 +68,7 @@ impl Limit {
         (Self::IndexPairsPerAddress, "index-pairs-per-address"),
         (Self::IndexPairsPerPeer, "index-pairs-per-peer"),
         (Self::NewNamesPerHour, "new-names-per-hour"),
+        (Self::OpeningsPerMinute, "openings-per-minute"),
         (Self::Transfers, "transfers"),
         (Self::TransfersPerAddress, "transfers-per-address"),
         (Self::TransfersPerPeer, "transfers-per-peer"),
@@ -83,6 +86,7 @@ impl Limit {
             Refusal::AddressNames => Self::WaitingNamesPerAddress,
             Refusal::ServerNames => Self::WaitingNames,
             Refusal::Watching => Self::WatchedNames,
+            Refusal::SenderOpenings => Self::OpeningsPerMinute,
         })
     }
 }

@@ -41,6 +41,8 @@ pub struct Run {
     pub kept: bool,
     /// The number of the first among all envelopes of its session, from 0.
     pub first: u64,
+    /// How many of them open conversations.
+    pub openings: u32,
     /// The envelopes.
     pub frames: Frames,
 }

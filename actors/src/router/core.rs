@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wire::PeerName;
 use wire::card::Card;
@@ -15,7 +15,7 @@ use wire::protocol::{KnownPeer, Outcome, Refusal};
 
 use super::ledger::{Ledger, Usage};
 use super::mail::Sweep;
-use super::newcomers::Newcomers;
+use super::shares::Shares;
 use super::splice::Splices;
 use super::table::{Owner, Presence, Table};
 use crate::commands::network::Network;
@@ -31,6 +31,8 @@ use crate::runtime::{Core, Now, Pending, Reply, reply};
 
 /// The usage that a name counts while nobody has joined under it.
 pub(super) const NAME: Usage = Usage { mail_bytes: 0, names: 1 };
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of commands that wait for a session whose mailbox is full. With more, the session is ended.
 const OWED_MAX: usize = 32_768;
 
@@ -50,7 +52,10 @@ pub struct Router<P, S, I> {
     pub(super) store: S,
     pub(super) counts: Arc<PeerCounts>,
     splices: Splices,
-    newcomers: Newcomers,
+    /// New names of each address in an hour.
+    newcomers: Shares<Network>,
+    /// Conversations that each sender opens in a minute.
+    openings: Shares<PeerKey>,
     index: I,
 }
 
@@ -70,7 +75,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
                     self.join_undone(joined.peer);
                 }
             }
-            Command::From(member, command) => self.member(member, command),
+            Command::From(member, command) => self.member(now, member, command),
             Command::Who(reply) => self.who(reply),
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
             Command::Expel(name) => {
@@ -93,7 +98,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Creates a Router with the names, cards and mailboxes that are on disk.
     pub fn new(limits: PeerLimits, inventory: Inventory, store: S, index: I) -> Self {
         let splices = Splices::new(limits.transfers, limits.transfer_rate);
-        let newcomers = Newcomers::new(limits.new_names_per_hour);
+        let newcomers = Shares::new(limits.new_names_per_hour, HOUR);
+        let openings = Shares::new(limits.openings_per_minute, MINUTE);
         let mut router = Self {
             table: Table::default(),
             ledger: Ledger::new(&limits),
@@ -106,6 +112,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             counts: Arc::default(),
             splices,
             newcomers,
+            openings,
             index,
         };
         for (name, bytes) in inventory.cards {
@@ -136,9 +143,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         &self.counts
     }
 
-    fn member(&mut self, member: Member, command: MemberCommand) {
+    fn member(&mut self, now: Now, member: Member, command: MemberCommand) {
         match command {
-            MemberCommand::Route(runs) => self.route(member, runs),
+            MemberCommand::Route(runs) => self.route(now, member, runs),
             MemberCommand::Drained => self.drained(member),
             MemberCommand::Taken(taken) => self.taken(member, taken),
             MemberCommand::Lookup(name) => self.lookup(member, name),
@@ -167,7 +174,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     ) -> Result<Joined, JoinRefused> {
         let key = self.table.find_or_admit(&card.name).ok_or(JoinRefused::Busy)?;
         let is_new = match self.table.peer(key).owner() {
-            Owner::Nobody if !self.newcomers.admit(now.instant, network) => {
+            Owner::Nobody if !self.newcomers.admit(now.instant, network, 1) => {
                 self.forget_if_unused(key);
                 return Err(JoinRefused::TooManyNames);
             }
@@ -264,12 +271,12 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    fn route(&mut self, from: Member, runs: Vec<Run>) {
+    fn route(&mut self, now: Now, from: Member, runs: Vec<Run>) {
         // Consecutive runs usually have the same outcome, so they are reported together.
         let mut said: Option<(u64, u64, Outcome)> = None;
         for run in runs {
             let (first, count) = (run.first, run.frames.count());
-            let outcome = self.route_run(from, run);
+            let outcome = self.route_run(now, from, run);
             if let Some(Outcome::Refused(refusal)) = outcome {
                 Limit::of(refusal).into_iter().for_each(|limit| self.counts.count(limit));
             }
@@ -293,7 +300,10 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     }
 
     /// Relays or stores a run and returns the outcome. `None` means that the store reports the outcome later.
-    fn route_run(&mut self, from: Member, run: Run) -> Option<Outcome> {
+    fn route_run(&mut self, now: Now, from: Member, run: Run) -> Option<Outcome> {
+        if run.openings > 0 && !self.openings.admit(now.instant, from.peer, run.openings) {
+            return Some(Outcome::Refused(Refusal::SenderOpenings));
+        }
         let key = match self.find_or_note(&run.to, from.peer) {
             Ok(key) => key,
             Err(refusal) => return Some(Outcome::Refused(refusal)),

@@ -6,8 +6,8 @@
 mod core;
 mod ledger;
 mod mail;
-mod newcomers;
 mod presence;
+mod shares;
 mod shell;
 mod splice;
 mod table;

@@ -270,7 +270,8 @@ impl World {
             joint.open.insert(joint.sent + place, text);
         }
         let frames = Frames { lengths, bytes: bytes.into() };
-        let run = Run { to: to.parse().expect("a good name"), kept: true, first: joint.sent, frames };
+        let run =
+            Run { to: to.parse().expect("a good name"), kept: true, first: joint.sent, openings: 0, frames };
         let from = joint.member;
         (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
         self.handle(Command::From(from, MemberCommand::Route(vec![run])));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use wire::PeerName;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
-use wire::protocol::{Envelope, ErrorCode, decode_envelope};
+use wire::protocol::{Envelope, ErrorCode, Kind, decode_envelope};
 
 use super::buffers::Incoming;
 use super::ended::{Ended, blame};
@@ -22,6 +22,7 @@ struct Found {
     to: PeerName,
     kept: bool,
     first: u64,
+    openings: u32,
     place: Range<usize>,
     lengths: Vec<u32>,
 }
@@ -55,6 +56,7 @@ pub(super) fn take(
         to: found.to,
         kept: found.kept,
         first: found.first,
+        openings: found.openings,
         frames: Frames { lengths: found.lengths, bytes: part(&bytes, found.place) },
     };
     Ok(found.into_iter().map(run).collect())
@@ -78,18 +80,20 @@ fn extend(
         return Err((ErrorCode::BadEnvelope, detail));
     }
     let kept = envelope.kind.is_kept();
+    let openings = u32::from(envelope.kind == Kind::Opening);
     let length = u32::try_from(place.len()).expect("a frame is at most 1 MiB and its length");
     match runs.last_mut() {
         Some(run) if run.to.as_str() == envelope.to && run.kept == kept => {
             run.place.end = place.end;
             run.lengths.push(length);
+            run.openings += openings;
         }
         _ => {
             let to = envelope
                 .to
                 .parse()
                 .map_err(|e| (ErrorCode::BadEnvelope, format!("the recipient's name: {e}")))?;
-            runs.push(Found { to, kept, first, place, lengths: vec![length] });
+            runs.push(Found { to, kept, first, openings, place, lengths: vec![length] });
         }
     }
     Ok(())

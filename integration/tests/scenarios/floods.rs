@@ -331,3 +331,28 @@ fn a_flood_of_files_through_the_server_costs_an_honest_pair_little() {
     });
     server.stop();
 }
+
+#[test]
+fn a_peer_that_opens_more_conversations_than_allowed_is_told_so_and_all_its_messages_arrive_in_order() {
+    const MESSAGES: usize = 64;
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--openings-per-minute", "60"]);
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    a.run(&["who"]).expect(0);
+    // B has written to A, so its own limit for strangers does not come first.
+    b.run(&["send", "A", "hello"]).expect(0);
+    let listening = b.start(&["listen", "--count", &MESSAGES.to_string()]);
+    listening.event("joined", |_| true);
+    let mut sending = a.start(&["--rekey", "1", "send", "B", "-", "--wait", "60"]);
+    let start = Instant::now();
+    (1..=MESSAGES).for_each(|number| sending.type_line(&number.to_string()));
+    sending.end_input();
+    let sent = sending.finish().expect(0);
+    println!("{MESSAGES} conversations took {:.1?}", start.elapsed());
+    let named = |event: &serde_json::Value| {
+        event["reason"].as_str().is_some_and(|reason| reason.contains("--openings-per-minute"))
+    };
+    assert!(sent.events("refused").iter().any(named), "{:?}", sent.events("refused"));
+    let messages = listening.finish().expect(0).events("message");
+    assert!(messages.iter().map(|m| m["number"].as_u64()).eq((1..=MESSAGES as u64).map(Some)));
+}

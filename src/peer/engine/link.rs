@@ -237,12 +237,13 @@ impl Engine {
             }
             About::Nothing | About::Transfer(_) => {}
         }
+        // The opening is refused before the messages under it.
+        if failures == 1 && matches!(kind, Kind::Opening | Kind::Message) && !contact.unacked.is_empty() {
+            let reason = format!("{refusal}; the messages stay queued on this peer's disk");
+            self.local.refuse(&contact.name, (kind == Kind::Message).then_some(number), &reason);
+        }
         if kind == Kind::Message && contact.unacked.contains_key(&number) {
             contact.unsent.insert(number);
-            if failures == 1 {
-                let reason = format!("{refusal}; it stays queued on this peer's disk");
-                self.local.refuse(&contact.name, Some(number), &reason);
-            }
             self.local.message_refused(&sent.to, number);
         }
     }

@@ -73,6 +73,7 @@ fn peers(options: &ServerOptions) -> PeerLimits {
             in_all: count(options.index_pairs),
         },
         new_names_per_hour: options.new_names_per_hour.get(),
+        openings_per_minute: options.openings_per_minute.get(),
         transfers: Quota {
             per_sender: count(options.transfers_per_peer),
             per_address: count(options.transfers_per_address),

@@ -178,6 +178,9 @@ pub(super) struct ServerOptions {
     /// Let at most this many new names join in an hour from one address or IPv6 network (/64)
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "256")]
     pub(super) new_names_per_hour: NonZeroU32,
+    /// Let one sender open at most this many conversations in a minute
+    #[arg(long, help_heading = "Peers", value_name = "N", default_value = "6000")]
+    pub(super) openings_per_minute: NonZeroU32,
     /// Serve at most this many ends of file transfers through the server
     #[arg(long, help_heading = "Peers", value_name = "N", default_value = "512")]
     pub(super) transfers: NonZeroUsize,

@@ -10,10 +10,15 @@ use wire::protocol::Side;
 
 /// Sends one envelope. Returns the outcome, or `None` if the envelope went to the store.
 fn route_one(world: &mut World, at: usize, to: &str, bytes: &'static [u8]) -> Option<Outcome> {
+    route(world, at, to, 0, bytes)
+}
+
+/// The same for an envelope that counts as so many openings.
+fn route(world: &mut World, at: usize, to: &str, openings: u32, bytes: &'static [u8]) -> Option<Outcome> {
     let joint = world.peers[at].session.as_mut().expect("it has joined");
     let (from, port, first) = (joint.member, joint.port.clone(), joint.sent);
     joint.sent += 1;
-    let run = Run { to: name(to), kept: true, first, frames: one(Bytes::from_static(bytes)) };
+    let run = Run { to: name(to), kept: true, first, openings, frames: one(Bytes::from_static(bytes)) };
     world.handle(Command::From(from, MemberCommand::Route(vec![run])));
     let told = port.0.borrow_mut().mailbox.pop_front();
     told.map(|command| match command {
@@ -218,6 +223,24 @@ fn an_address_has_only_so_many_ends_whatever_its_names() {
     };
     assert_eq!([open(1, "A"), open(2, "A"), open(3, "B")], [None; 3]);
     assert_eq!(open(4, "B"), Some(SpliceRefused::AddressFull));
+}
+
+#[test]
+fn a_sender_opens_only_so_many_conversations_in_a_minute_also_after_it_has_joined_again() {
+    let mut world = World::with_limits(PeerLimits { openings_per_minute: 3, ..PeerLimits::default() });
+    world.join(0);
+    world.join(1);
+    let refused = Some(Outcome::Refused(Refusal::SenderOpenings));
+    assert_eq!(route(&mut world, 0, "X", 2, b"opening, message, opening"), None);
+    assert_eq!(route(&mut world, 0, "Y", 2, b"opening, opening"), refused, "whoever it is for");
+    assert_eq!(route(&mut world, 0, "Y", 1, b"opening"), None, "a smaller part goes");
+    assert_eq!(route(&mut world, 0, "Y", 1, b"opening"), refused);
+    assert_eq!(route_one(&mut world, 0, "Y", b"message"), None, "messages are not counted");
+    assert_eq!(route(&mut world, 1, "Y", 1, b"opening"), None, "others have their own share");
+    world.join(0);
+    assert_eq!(route(&mut world, 0, "Y", 1, b"opening"), refused);
+    let reached = world.router.counts().reached().find(|(option, _)| *option == "openings-per-minute");
+    assert_eq!(reached.map(|(_, count)| count), Some(3));
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn requests_to_absent_peers_are_refused_and_not_stored() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (from, port) = (joint.member, joint.port.clone());
     let frames = one(Bytes::from_static(b"request"));
-    let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, frames };
+    let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, openings: 0, frames };
     world.handle(Command::From(from, MemberCommand::Route(vec![run])));
     let outcome = Outcome::Refused(Refusal::Absent);
     let told = port.0.borrow_mut().mailbox.pop_front();
@@ -120,7 +120,7 @@ fn requests_to_made_up_names_leave_nothing_behind() {
     let (from, port) = (joint.member, joint.port.clone());
     let route = |world: &mut World, first: u64, kept: bool| {
         let to = format!("made-up-{first}").parse().expect("a good name");
-        let run = Run { to, kept, first, frames: one(Bytes::from_static(b"x")) };
+        let run = Run { to, kept, first, openings: 0, frames: one(Bytes::from_static(b"x")) };
         world.handle(Command::From(from, MemberCommand::Route(vec![run])));
         let told = port.0.borrow_mut().mailbox.pop_front();
         told.map(|command| match command {

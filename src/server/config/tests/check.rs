@@ -115,6 +115,7 @@ index_pairs = 16000000
 index_pairs_per_address = 4000000
 index_pairs_per_peer = 1000000
 new_names_per_hour = 256
+openings_per_minute = 6000
 transfers = 512
 transfers_per_address = 128
 transfers_per_peer = 32

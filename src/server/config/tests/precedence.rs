@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 48] = [
+const VALUES: [(&str, [&str; 3]); 49] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
@@ -37,6 +37,7 @@ const VALUES: [(&str, [&str; 3]); 48] = [
     ("index-pairs-per-address", ["1", "2", "3"]),
     ("index-pairs-per-peer", ["1", "2", "3"]),
     ("new-names-per-hour", ["1", "2", "3"]),
+    ("openings-per-minute", ["1", "2", "3"]),
     ("transfers", ["1", "2", "3"]),
     ("transfers-per-address", ["1", "2", "3"]),
     ("transfers-per-peer", ["1", "2", "3"]),
