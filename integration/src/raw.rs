@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
-use wire::keys::{EncryptionKey, IdentityKey, Purpose};
+use wire::keys::{EncryptionKey, EncryptionPublic, IdentityKey, Purpose};
 use wire::protocol::{ErrorCode, Greeting, Side, ToPeer, ToServer, join_proof_text};
 
 use crate::PATIENCE;
@@ -31,10 +31,23 @@ impl Character {
         let mut rng = rand::rng();
         let identity = IdentityKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
         let encryption = EncryptionKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
+        Self::with_keys(name, identity, encryption.public())
+    }
+
+    /// The same keys under another name, because making keys takes long.
+    ///
+    /// # Panics
+    /// `name` is not a valid name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        Self::with_keys(name, self.identity.clone(), &self.card.encryption)
+    }
+
+    fn with_keys(name: &str, identity: IdentityKey, encryption: &EncryptionPublic) -> Self {
         let name = name.parse().expect("scenarios use good names");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs();
         let term = Term::starting(now, CARD_VALID_SECONDS_MAX, None);
-        let card = Card::issue(name, &identity, encryption.public(), term, &mut rng);
+        let card = Card::issue(name, &identity, encryption, term, &mut rand::rng());
         Self { identity, card }
     }
 
@@ -134,6 +147,15 @@ impl RawConnection {
     pub fn second_handle(&self) -> Self {
         let stream = self.stream.try_clone().expect("there are descriptors");
         Self { stream, buffer: self.buffer.clone(), greeting: self.greeting }
+    }
+
+    /// The connection itself, which must have nothing that was read and not taken.
+    ///
+    /// # Panics
+    /// There is such a rest.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.buffer.is_empty(), "nothing comes unasked after the welcome");
+        self.stream
     }
 
     /// Ends the connection in both directions.

@@ -61,8 +61,8 @@ struct Row {
 
 /// Bars with a common axis.
 struct Panel<'a> {
-    heading: &'a str,
-    columns: &'a [&'a str],
+    heading: String,
+    columns: Vec<&'a str>,
     /// The value at the right end of the axis.
     end: f64,
     tick: fn(f64) -> String,
@@ -89,11 +89,11 @@ pub fn chart(report: &Report) -> Result<String> {
         }
         canvas.present()?;
     }
-    Ok(with_dark_colors(&svg))
+    Ok(with_dark_colors(&svg, report))
 }
 
 /// The library writes colours as attributes; a style sheet has precedence over these.
-fn with_dark_colors(svg: &str) -> String {
+fn with_dark_colors(svg: &str, report: &Report) -> String {
     let rules: String = DARK
         .iter()
         .map(|(RGBColor(red, green, blue), dark)| {
@@ -102,27 +102,25 @@ fn with_dark_colors(svg: &str) -> String {
         })
         .collect();
     let style = format!("<style>\n@media (prefers-color-scheme:dark){{\n{rules}}}\n</style>\n");
-    svg.replacen("<svg ", "<svg role=\"img\" aria-label=\"Switchboard and nginx side by side\" ", 1).replacen(
-        ">\n",
-        &format!(">\n{style}"),
-        1,
-    )
+    let label = format!("<svg role=\"img\" aria-label=\"Switchboard and {} side by side\" ", report.rival);
+    svg.replacen("<svg ", &label, 1).replacen(">\n", &format!(">\n{style}"), 1)
 }
 
-fn panels(report: &Report) -> Vec<Panel<'static>> {
+fn panels(report: &Report) -> Vec<Panel<'_>> {
+    let rival = report.rival.as_str();
     let ratios: Vec<Row> = report.shapes.iter().map(ratio_row).collect();
     let idle = report.idle.iter().filter_map(idle_row);
     let shares: Vec<Row> = idle.chain(report.attacks.iter().filter_map(attack_row)).collect();
     let ratios = Panel {
-        heading: "Ratio to nginx at its best setting, which is 1x (more is better)",
-        columns: &["switchboard", "nginx", "p99", "nginx", "cpu/req", "nginx"],
+        heading: format!("Ratio to {rival} at its best setting, which is 1x (more is better)"),
+        columns: vec!["switchboard", rival, "p99", rival, "cpu/req", rival],
         end: end_of(&ratios),
         tick: |at| format!("{at}x"),
         rows: ratios,
     };
     let shares = Panel {
-        heading: "Share of what is allowed (less is better)",
-        columns: &["measured", "allowed", "p50", "before"],
+        heading: "Share of what is allowed (less is better)".to_owned(),
+        columns: vec!["measured", "allowed", "p50", "before"],
         // So that one value far beyond the limit does not make the others invisible.
         end: end_of(&shares).min(2.0),
         tick: |at| format!("{:.0} %", at * 100.0),
@@ -202,7 +200,7 @@ impl Panel<'_> {
 
     /// Draws the panel with its first row at `top`.
     fn draw(&self, canvas: &Canvas<'_>, top: i32) -> Result<()> {
-        text(canvas, (MARGIN, top - 18), self.heading, bold(13))?;
+        text(canvas, (MARGIN, top - 18), &self.heading, bold(13))?;
         for (column, right) in self.columns.iter().zip(COLUMNS) {
             text(canvas, (right, top - 18), column, right_aligned(&note()))?;
         }
@@ -265,7 +263,7 @@ impl Row {
 }
 
 fn draw_head(canvas: &Canvas<'_>, report: &Report) -> Result<()> {
-    text(canvas, (MARGIN, 30), "Switchboard and nginx, side by side", bold(18))?;
+    text(canvas, (MARGIN, 30), &format!("Switchboard and {}, side by side", report.rival), bold(18))?;
     let turns = format!(
         "Medians of {} turns of {} s each, one after the other; cpu/req: processor time of the server for each request.",
         report.turns, report.seconds_per_turn

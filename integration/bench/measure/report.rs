@@ -10,6 +10,9 @@ use super::statistics::{Spread, median, paired};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub suite: String,
+    /// The program that is compared.
+    #[serde(default = "nginx")]
+    pub rival: String,
     /// The start of the run.
     pub date: String,
     pub machine: Machine,
@@ -24,6 +27,11 @@ pub struct Report {
     pub attacks: Vec<Attack>,
     /// The parts that were not measured, and why.
     pub skipped: Vec<String>,
+}
+
+/// The rival in reports that do not name it.
+fn nginx() -> String {
+    "nginx".to_owned()
 }
 
 /// The machine of a measurement.
@@ -252,6 +260,7 @@ pub(crate) mod tests {
         let latency = |p50_us| Latency { requests: 1000, p50_us, p99_us: p50_us * 3.0 };
         Report {
             suite: "http".to_owned(),
+            rival: "nginx".to_owned(),
             date: "Sat, 21 Nov 2026 00:29:58 GMT".to_owned(),
             machine: Machine { cpu: "A & B".to_owned(), cores: 2, kernel: "6.1".to_owned(), memory_gib: 8.0 },
             versions: BTreeMap::from([("nginx".to_owned(), "1.22.1".to_owned())]),

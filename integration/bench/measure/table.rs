@@ -12,20 +12,10 @@ pub fn table(report: &Report) -> String {
         provenance(report)
     );
     if !report.shapes.is_empty() {
-        let heading = [
-            "",
-            "switchboard",
-            "nginx",
-            "ratio",
-            "spread",
-            "target",
-            "",
-            "p99",
-            "nginx p99",
-            "cpu",
-            "nginx cpu",
-            "nginx at its best with",
-        ];
+        let rival = &report.rival;
+        let [p99, cpu, setting] = ["p99", "cpu", "at its best with"].map(|what| format!("{rival} {what}"));
+        let heading =
+            ["", "switchboard", rival, "ratio", "spread", "target", "", "p99", &p99, "cpu", &cpu, &setting];
         add(&mut text, heading, report.shapes.iter().map(shape_cells).collect());
         text.push_str("(cpu: processor time of all processes of the server for each request)\n");
     }

@@ -5,6 +5,8 @@ mod client;
 mod http;
 mod interrupt;
 mod machine;
+mod messages;
+mod servers;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +67,8 @@ struct Extent {
 enum Suite {
     /// The web site, against nginx
     Http,
+    /// Messages that are relayed or stored, against nats-server
+    Messages,
 }
 
 impl Extent {
@@ -111,6 +115,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let (name, names) = match suite {
         Suite::Http => ("http", http::names()),
+        Suite::Messages => ("messages", messages::names()),
     };
     for only in &arguments.extent.only {
         let is_known = names.iter().any(|name| has_words(name, only));
@@ -121,6 +126,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     } else {
         match suite {
             Suite::Http => http::measure(&arguments.extent, &interrupt)?,
+            Suite::Messages => messages::measure(&arguments.extent, &interrupt)?,
         }
     };
     if arguments.json {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use integration::Process;
+use integration::{Process, repository};
 
 use crate::interrupt::Interrupt;
 
@@ -46,4 +46,14 @@ pub(crate) fn output(name: &str, command: Command, interrupt: &Interrupt) -> Res
     // Ctrl-C on a terminal also ends the program.
     interrupt.check()?;
     Ok(process.finish().lines.join("\n"))
+}
+
+/// The revision of this repository.
+pub(crate) fn revision() -> String {
+    let described = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude", "*"])
+        .current_dir(repository())
+        .output();
+    let revision = described.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    revision.ok().filter(|revision| !revision.is_empty()).unwrap_or_else(|| "of unknown revision".to_owned())
 }

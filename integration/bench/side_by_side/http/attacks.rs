@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result};
 use integration::Process;
 use measure::Attack;
 
-use super::servers::Server;
 use super::site;
 use crate::client::Client;
 use crate::interrupt::Interrupt;
 use crate::machine;
+use crate::servers::Server;
 
 const CONNECTIONS: usize = 500;
 const CONNECTIONS_PER_SECOND: usize = 500;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use measure::Idle;
 
-use super::servers::Server;
 use super::site;
 use crate::client::Client;
 use crate::interrupt::Interrupt;
 use crate::machine;
+use crate::servers::Server;
 
 /// The number of connections, if the limit of descriptors allows it.
 const CONNECTIONS: usize = 10_000;

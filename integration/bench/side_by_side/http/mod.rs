@@ -2,22 +2,20 @@
 
 mod attacks;
 mod idle;
-mod servers;
 mod site;
 mod turns;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use integration::{Sandbox, repository};
+use integration::Sandbox;
 use measure::Report;
 
 use crate::interrupt::Interrupt;
+use crate::servers::{self, Server, Setting};
 use crate::{Extent, machine, tools};
-use servers::{Server, Setting};
 use turns::{Plan, Wrk};
 
 const IDLE: &str = "idle";
@@ -60,7 +58,7 @@ impl<'a> Suite<'a> {
         let root = sandbox.path("site");
         site::make(&root)?;
         let [nginx, wrk, slowhttptest] = ["nginx", "wrk", "slowhttptest"].map(tools::find);
-        let mut versions = BTreeMap::from([("switchboard".to_owned(), revision())]);
+        let mut versions = BTreeMap::from([("switchboard".to_owned(), tools::revision())]);
         for (name, program, argument) in
             [("nginx", &nginx, "-v"), ("wrk", &wrk, "-v"), ("slowhttptest", &slowhttptest, "-h")]
         {
@@ -70,6 +68,7 @@ impl<'a> Suite<'a> {
         }
         let report = Report {
             suite: "http".to_owned(),
+            rival: "nginx".to_owned(),
             date: httpdate::fmt_http_date(SystemTime::now()),
             machine: machine::this(),
             versions,
@@ -200,14 +199,4 @@ impl<'a> Suite<'a> {
         self.servers += 1;
         self.sandbox.path(&format!("server-{}", self.servers))
     }
-}
-
-/// The revision of this repository.
-fn revision() -> String {
-    let described = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--exclude", "*"])
-        .current_dir(Path::new(repository()))
-        .output();
-    let revision = described.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    revision.ok().filter(|revision| !revision.is_empty()).unwrap_or_else(|| "of unknown revision".to_owned())
 }

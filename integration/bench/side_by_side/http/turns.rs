@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use integration::Sandbox;
 use measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
 
-use super::servers::Server;
 use super::site;
 use crate::Extent;
 use crate::client::Client;
 use crate::interrupt::Interrupt;
+use crate::servers::Server;
 use crate::tools;
 
 /// Timeout for a response. The default of wrk, 2 s, is too short for 100 MiB on a slow machine.

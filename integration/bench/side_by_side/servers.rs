@@ -1,4 +1,4 @@
-//! Starts our server and nginx, each with its own directory and port.
+//! Starts our server, nginx and nats-server, each with its own directory and port.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,17 +17,17 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Its name in the tables.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The address at which it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     process: Process,
 }
 
 impl Server {
     /// Starts our server with these additional options.
-    pub(super) fn ours(program: &Path, root: &Path, data: &Path, options: &[&str]) -> Result<Self> {
+    pub(crate) fn ours(program: &Path, root: &Path, data: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
         command.args(options);
@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// Starts nginx in one of its settings; `folder` must not exist yet.
-    pub(super) fn nginx(program: &PathBuf, root: &Path, folder: &Path, setting: &Setting) -> Result<Self> {
+    pub(crate) fn nginx(program: &PathBuf, root: &Path, folder: &Path, setting: &Setting) -> Result<Self> {
         fs::create_dir(folder).context("cannot make a folder for nginx")?;
         let address = free_address()?;
         let configuration = folder.join("nginx.conf");
@@ -49,29 +49,57 @@ impl Server {
         let mut process = Process::start("nginx", command);
         process.end_input();
         let server = Self { name: setting.name, address, process };
-        let deadline = Instant::now() + START_WAIT;
-        while TcpStream::connect(address).is_err() {
-            let said = fs::read_to_string(folder.join("error.log")).unwrap_or_default();
-            ensure!(Instant::now() < deadline, "nginx does not start: {said}");
-            std::thread::sleep(LOOK);
-        }
+        let said = || fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+        server.wait_until_it_listens(said)?;
         Ok(server)
     }
 
+    /// Starts nats-server; `folder` must not exist yet. `stream` are lines about JetStream, which is off without them.
+    pub(crate) fn nats(
+        program: &Path,
+        folder: &Path,
+        name: &'static str,
+        stream: Option<&str>,
+    ) -> Result<Self> {
+        fs::create_dir(folder).context("cannot make a folder for nats-server")?;
+        let address = free_address()?;
+        let configuration = folder.join("nats.conf");
+        let stream = stream.map_or_else(String::new, |lines| {
+            format!("jetstream {{\n    store_dir: {:?}\n    {lines}\n}}\n", folder.join("stream"))
+        });
+        fs::write(&configuration, format!("listen: \"{address}\"\n{stream}"))?;
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&configuration);
+        let mut process = Process::start("nats-server", command);
+        process.end_input();
+        let server = Self { name, address, process };
+        server.wait_until_it_listens(|| "see what it printed".to_owned())?;
+        Ok(server)
+    }
+
+    fn wait_until_it_listens(&self, said: impl Fn() -> String) -> Result<()> {
+        let deadline = Instant::now() + START_WAIT;
+        while TcpStream::connect(self.address).is_err() {
+            ensure!(Instant::now() < deadline, "{} does not start: {}", self.name, said());
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// The ids of its process and its children.
-    pub(super) fn processes(&self) -> Result<Vec<u32>> {
+    pub(crate) fn processes(&self) -> Result<Vec<u32>> {
         let mut ids = machine::children(self.process.id())?;
         ids.push(self.process.id());
         Ok(ids)
     }
 
     /// User and system time of all its processes so far.
-    pub(super) fn cpu_time(&self) -> Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
         self.processes()?.iter().map(|&id| machine::cpu_time(id)).sum()
     }
 
     /// The id of its first process.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 }
@@ -86,12 +114,12 @@ impl Drop for Server {
 }
 
 /// Whether the server has an option.
-pub(super) fn has_option(program: &PathBuf, option: &str) -> bool {
+pub(crate) fn has_option(program: &PathBuf, option: &str) -> bool {
     tools::say(program, &["--help"]).split_whitespace().any(|word| word == option)
 }
 
 /// Builds our server with the release profile, because `cargo bench` builds only this benchmark.
-pub(super) fn build_ours() -> Result<PathBuf> {
+pub(crate) fn build_ours() -> Result<PathBuf> {
     let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
     let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
     eprintln!("Building the server (release) ...");
@@ -119,7 +147,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// A setting of nginx, which can be its fastest for some shape.
-pub(super) struct Setting {
+pub(crate) struct Setting {
     name: &'static str,
     /// The directives for sending files.
     sending: &'static str,
@@ -133,7 +161,7 @@ const REUSEPORT: &str = " reuseport";
 
 /// Without sendfile small files are faster, large ones slower. With a listening socket for each worker new connections are
 /// faster, but few connections may all end up with one worker.
-pub(super) const SETTINGS: [Setting; 4] = [
+pub(crate) const SETTINGS: [Setting; 4] = [
     Setting { name: "sendfile off", sending: SENDFILE_OFF, listen: "" },
     Setting { name: "sendfile off, reuseport", sending: SENDFILE_OFF, listen: REUSEPORT },
     Setting { name: "sendfile on", sending: SENDFILE_ON, listen: "" },

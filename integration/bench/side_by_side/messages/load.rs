@@ -1,0 +1,188 @@
+//! The load generator: two threads, one for those that send, one for those that answer.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use measure::percentile;
+use rustix::event::{Timespec, epoll};
+
+use crate::interrupt::Interrupt;
+use crate::servers::Server;
+
+const READ_BYTES: usize = 256 << 10;
+/// How often the end of a turn and Ctrl-C are noticed without traffic.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// How long the last messages of a turn may take.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+/// Keeping the time of each message would cost memory and time.
+const TIMES_MAX: usize = 4 << 20;
+
+/// How a connection writes and reads messages.
+pub(super) trait Wire: Send {
+    /// The bytes of one message.
+    fn message(&self) -> &[u8];
+
+    /// Reads `bytes`, of which the last may be incomplete. Returns how many were used, and how many messages (for a sender of
+    /// stored messages: acknowledgements) there were. What has to be answered to that goes to `reply`.
+    fn read(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(usize, usize)>;
+}
+
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) wire: Box<dyn Wire>,
+    pub(super) unread: Vec<u8>,
+}
+
+/// A server with its clients.
+pub(super) struct Load {
+    pub(super) server: Server,
+    pub(super) senders: Vec<Connection>,
+    /// Answer each message with one. Empty if the server itself acknowledges.
+    pub(super) answerers: Vec<Connection>,
+    pub(super) window: usize,
+}
+
+/// The result of a turn.
+pub(super) struct Outcome {
+    pub(super) messages: u64,
+    pub(super) time: Duration,
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
+}
+
+impl Load {
+    /// Keeps `window` messages of each sender on their way for `time`.
+    pub(super) fn run(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+        let is_over = AtomicBool::new(false);
+        let (senders, answerers, window) = (&mut self.senders, &mut self.answerers, self.window);
+        std::thread::scope(|scope| {
+            let answering = scope.spawn(|| answer(answerers, &is_over));
+            let outcome = send(senders, window, time, interrupt);
+            is_over.store(true, Ordering::Relaxed);
+            answering.join().expect("it does not panic")?;
+            outcome
+        })
+    }
+}
+
+fn answer(connections: &mut [Connection], is_over: &AtomicBool) -> Result<()> {
+    let mut poller = Poller::new(connections)?;
+    let (mut bytes, mut out) = (vec![0; READ_BYTES], Vec::new());
+    while !is_over.load(Ordering::Relaxed) {
+        for ready in poller.wait()? {
+            let connection = &mut connections[ready];
+            out.clear();
+            let count = connection.read(&mut bytes, &mut out)?;
+            for _ in 0..count {
+                out.extend_from_slice(connection.wire.message());
+            }
+            connection.stream.write_all(&out).context("cannot send an answer")?;
+        }
+    }
+    Ok(())
+}
+
+fn send(
+    connections: &mut [Connection],
+    window: usize,
+    time: Duration,
+    interrupt: &Interrupt,
+) -> Result<Outcome> {
+    let mut poller = Poller::new(connections)?;
+    let (mut bytes, mut out) = (vec![0; READ_BYTES], Vec::new());
+    let mut sent_at: Vec<VecDeque<Instant>> = connections.iter().map(|_| VecDeque::new()).collect();
+    let (mut took, mut messages) = (Vec::new(), 0_u64);
+    let start = Instant::now();
+    for (connection, sent_at) in connections.iter_mut().zip(&mut sent_at) {
+        let all = connection.wire.message().repeat(window);
+        sent_at.extend(std::iter::repeat_n(Instant::now(), window));
+        connection.stream.write_all(&all).context("cannot send messages")?;
+    }
+    let mut elapsed = None;
+    while sent_at.iter().any(|open| !open.is_empty()) {
+        interrupt.check()?;
+        ensure!(
+            start.elapsed() < time + DRAIN_WAIT,
+            "messages were lost, or take longer than {DRAIN_WAIT:?}"
+        );
+        for ready in poller.wait()? {
+            let connection = &mut connections[ready];
+            out.clear();
+            let count = connection.read(&mut bytes, &mut out)?;
+            let now = Instant::now();
+            for _ in 0..count {
+                let Some(sent) = sent_at[ready].pop_front() else { bail!("more comes back than was sent") };
+                if took.len() < TIMES_MAX {
+                    took.push(now - sent);
+                }
+            }
+            if now - start < time {
+                messages += count as u64;
+                for _ in 0..count {
+                    out.extend_from_slice(connection.wire.message());
+                }
+                sent_at[ready].extend(std::iter::repeat_n(now, count));
+            } else {
+                elapsed.get_or_insert(now - start);
+            }
+            connection.stream.write_all(&out).context("cannot send messages")?;
+        }
+    }
+    took.sort_unstable();
+    let at = |percent| percentile(&took, percent).context("no message came back");
+    Ok(Outcome { messages, time: elapsed.unwrap_or(time), p50: at(50)?, p99: at(99)? })
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, wire: Box<dyn Wire>) -> Self {
+        Self { stream, wire, unread: Vec::new() }
+    }
+
+    /// Reads once. Returns the number of messages.
+    fn read(&mut self, buffer: &mut [u8], reply: &mut Vec<u8>) -> Result<usize> {
+        let count = self.stream.read(buffer).context("cannot read")?;
+        ensure!(count > 0, "the server has closed a connection");
+        if self.unread.is_empty() {
+            let (used, messages) = self.wire.read(&buffer[..count], reply)?;
+            self.unread.extend_from_slice(&buffer[used..count]);
+            return Ok(messages);
+        }
+        self.unread.extend_from_slice(&buffer[..count]);
+        let (used, messages) = self.wire.read(&self.unread, reply)?;
+        self.unread.drain(..used);
+        Ok(messages)
+    }
+}
+
+/// Waits for connections that can be read.
+struct Poller {
+    epoll: rustix::fd::OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl Poller {
+    fn new(connections: &[Connection]) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (at, connection) in connections.iter().enumerate() {
+            epoll::add(
+                &epoll,
+                &connection.stream,
+                epoll::EventData::new_u64(at as u64),
+                epoll::EventFlags::IN,
+            )?;
+        }
+        Ok(Self { epoll, events: Vec::with_capacity(connections.len().max(1)) })
+    }
+
+    /// The places of the connections that can be read.
+    fn wait(&mut self) -> Result<Vec<usize>> {
+        self.events.clear();
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&LOOK))?;
+        let place = |event: &epoll::Event| usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+        Ok(self.events.iter().map(place).collect())
+    }
+}

