@@ -45,7 +45,7 @@ pub struct Arguments {
     pub hash_password: Option<String>,
     #[command(flatten)]
     pub(super) options: Options,
-    /// For a server that runs already.
+    /// A command to a running server.
     #[command(subcommand)]
     pub command: Option<Administer>,
 }
@@ -94,8 +94,8 @@ pub(super) struct ServerOptions {
     /// Keep names, stored mail and the index of files in this directory
     #[arg(long, value_name = "DIR", default_value = "server_data", global = true)]
     pub(super) data: PathBuf,
-    /// Let only the members in this file join, and those with an invitation (see server invite). The server writes it, too,
-    /// and makes it if it is missing
+    /// Let only the members in this file join, and peers with an invitation (see server invite). The server creates the file
+    /// if it is missing, and changes it when an invitation is made or used
     #[arg(long, value_name = "FILE")]
     pub(super) members: Option<PathBuf>,
     /// Accept at most this many connections at once
