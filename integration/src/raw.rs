@@ -64,7 +64,7 @@ impl Character {
 pub struct RawConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What the server has said first.
+    /// The greeting of the server.
     pub greeting: Greeting,
 }
 

@@ -137,7 +137,7 @@ fn show_invitation(name: Option<&PeerName>, invitation: &str, link: &str, until:
     let code = terminal::qr_code(link).unwrap_or_default();
     format!(
         "This invitation admits {whom}, once, until {}. It is not shown again.\n\n    {invitation}\n\nAs a link:\n\n    \
-         {link}\n\n{code}\nWhoever is invited runs this and pastes the link:\n\n    peer --dir {dir} --invitation -\n",
+         {link}\n\n{code}\nThe invited person runs this command and pastes the link:\n\n    peer --dir {dir} --invitation -\n",
         date(until)
     )
 }

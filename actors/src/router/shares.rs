@@ -1,5 +1,5 @@
-//! Limits how often something may happen in a time for each of many: how many new names may join from one address in an hour,
-//! and how many conversations one sender may open in a minute.
+//! Rate limits with a share for each key: how many new names may join from one address in an hour, and how many
+//! conversations one sender may open in a minute.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 /// With this many entries, those whose full share is available again are removed.
 const ENTRIES_MIN: usize = 1024;
 
-/// What each has used of its share: a token bucket for each, kept as the time at which it is full again.
+/// What each key has used of its share. Each entry is a token bucket, stored as the time at which it is full again.
 #[derive(Debug)]
 pub(super) struct Shares<K> {
-    /// The time for which a share is given. All of it may be used at once.
+    /// The time in which a share becomes available again. All of it may be used at once.
     span: Duration,
-    /// The time after which one more is allowed.
+    /// The time in which one use becomes available again.
     cost: Duration,
     /// When the full share is available again.
     whole_at: HashMap<K, Instant>,
@@ -25,7 +25,7 @@ impl<K: Eq + Hash> Shares<K> {
         Self { span, cost: span / share.max(1), whole_at: HashMap::new(), forget_at: ENTRIES_MIN }
     }
 
-    /// Counts `count` uses. Returns false, and counts nothing, if so much of the share is not left.
+    /// Takes `count` uses from a share. If less is left, returns false and takes nothing.
     pub(super) fn admit(&mut self, now: Instant, who: K, count: u32) -> bool {
         if self.whole_at.len() >= self.forget_at {
             self.whole_at.retain(|_, whole_at| *whole_at > now);

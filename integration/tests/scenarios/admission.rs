@@ -1,4 +1,4 @@
-//! Who may join: members, invitations, names that are released, and servers that prove who they are.
+//! Admission: members, invitations, released names, and servers that prove their key.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ fn members_only(sandbox: &Sandbox) -> Server {
     Server::launch(&data, command)
 }
 
-/// Gives a command to the running server of a data directory.
+/// Runs a command of the administrator for the running server of a data directory.
 fn administer(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("server"));
     command.args(arguments).arg("--data").arg(data);
@@ -56,7 +56,7 @@ fn as_text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
 
-/// Waits until the process says something in an error.
+/// Waits for an error of the process that contains these words.
 fn wait_for_error(process: &Process, words: &str) {
     process.event("error", |event| event["message"].as_str().is_some_and(|text| text.contains(words)));
 }
@@ -119,7 +119,7 @@ fn an_invitation_is_shown_as_text_link_and_code() {
     assert_eq!(address, server.address().to_string());
     assert!(shown.contains(&format!("    {text}\n")), "{shown}");
     assert!(shown.contains('█') && shown.contains("--invitation -"), "{shown}");
-    // What was shown is what works, typed in lower case.
+    // The printed invitation works, even in lower case.
     let a = sandbox.peer("A", server.address());
     a.run_with_input(&["--invitation", "-", "who"], &[text.to_lowercase()]).expect(0);
 }
@@ -210,7 +210,7 @@ fn a_server_that_has_lost_its_data_is_used_only_after_a_person_has_accepted_it()
     listening.finish().expect(0);
 }
 
-/// Waits until the process says something in an error or as the reason of a lost connection.
+/// Waits for an error, or the reason of a lost connection, that contains these words.
 fn wait_for_error_or_trouble(process: &Process, words: &str) {
     process.wait(words, |lines| lines.iter().any(|line| line.contains(words)).then_some(()));
 }
@@ -252,7 +252,7 @@ fn an_impostor_that_shows_the_key_of_a_server_but_cannot_prove_it_is_not_joined(
     assert!(!a.private().join("known_servers").exists(), "its key is not pinned");
 }
 
-/// Welcomes a peer with a signature that is none.
+/// Welcomes a peer with an invalid signature.
 fn welcome(mut stream: &TcpStream, greeting: Greeting) -> std::io::Result<()> {
     stream.read_exact(&mut [0; PREFACE.len()])?;
     stream.write_all(&frame::frame(&ToPeer::Hello(greeting)))?;
@@ -263,6 +263,6 @@ fn welcome(mut stream: &TcpStream, greeting: Greeting) -> std::io::Result<()> {
     let welcome =
         ToPeer::Welcome { name: "A".parse().expect("a good name"), proof: vec![7; SIGNATURE_BYTES] };
     stream.write_all(&frame::frame(&welcome))?;
-    // Until the peer hangs up.
+    // Wait until the peer disconnects.
     stream.read(&mut [0]).map(|_| ())
 }

@@ -77,7 +77,7 @@ fn a_first_run_with_a_passphrase_keeps_nothing_readable_and_a_running_process_as
     let listening = a.start(&["--passphrase-file", &right, "listen"]);
     listening.event("joined", |_| true);
     b.run(&["send", "A", SECRET, "--wait", "60"]).expect(0);
-    // Through the control socket, without the passphrase.
+    // A command through the control socket needs no passphrase.
     let sent = a.run(&["send", "B", SECRET]).expect(0);
     assert_eq!(sent.events("queued")[0]["number"], 1);
     assert_eq!(a.history("B", "received")[0]["text"], SECRET);
@@ -108,7 +108,7 @@ fn without_history_no_text_is_on_the_disk_after_the_run_and_nothing_comes_twice(
     assert!(!in_store(&a) && !in_store(&b), "neither their own messages nor those of the run before");
     assert_eq!(a.run(&["history"]).expect(0).answers("history").len(), 0);
 
-    // A message that waits stays, and numbers go on.
+    // A message that waits is kept, and numbers continue.
     let queued = a.run(&["--no-history", "send", "C", SECRET]).expect(0);
     assert_eq!(queued.events("queued")[0]["number"], 1);
     assert!(in_store(&a));

@@ -12,13 +12,13 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs()
 }
 
-/// Somebody with one key and many names.
+/// A member with one key and many names.
 struct Crowd {
     first: Character,
     encryption: EncryptionKey,
 }
 
-/// One of the names, joined.
+/// A session under one of the names.
 struct Stranger {
     character: Character,
     connection: RawConnection,
@@ -55,7 +55,7 @@ impl Crowd {
 }
 
 impl Stranger {
-    /// Sends an envelope, and waits until the server says what has become of it.
+    /// Sends an envelope, and waits for its outcome.
     fn send(&mut self, to: &str, kind: Kind, number: u64, sealed: &[u8]) {
         let from = self.character.card.name.as_str();
         self.connection.say(&ToServer::Envelope(Envelope { from, to, kind, number, sealed }));

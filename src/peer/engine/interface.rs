@@ -180,7 +180,7 @@ pub enum Input {
 pub enum Net {
     /// The server has accepted this peer.
     Joined {
-        /// What the server has said first. It has proved its key.
+        /// The greeting of the server, which has proved its key.
         greeting: Greeting,
         /// Its address.
         address: String,

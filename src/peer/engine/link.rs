@@ -237,7 +237,7 @@ impl Engine {
             }
             About::Nothing | About::Transfer(_) => {}
         }
-        // The opening is refused before the messages under it.
+        // The opening is refused first, then the messages of its conversation.
         if failures == 1 && matches!(kind, Kind::Opening | Kind::Message) && !contact.unacked.is_empty() {
             let reason = format!("{refusal}; the messages stay queued on this peer's disk");
             self.local.refuse(&contact.name, (kind == Kind::Message).then_some(number), &reason);
