@@ -9,6 +9,7 @@ use crate::frame;
 use crate::keys::{BadKey, EncryptionPublic, IdentityKey, IdentityPublic, Purpose};
 use crate::name::PeerName;
 use crate::signed::{self, Signed};
+use crate::succession::{BadSuccession, Encoded, Succession};
 
 /// Longest card, in bytes. Two keys of 4096 bits, a signature and a name take 1.7 KB.
 pub const CARD_BYTES_MAX: usize = 4096;
@@ -35,6 +36,9 @@ pub enum BadCard {
     /// It expires before it was issued, or more than [`CARD_VALID_SECONDS_MAX`] later.
     #[error("the card's lifetime is not between 1 second and 8 days")]
     Lifetime,
+    /// The statement of an earlier key was not made by that key for this name and identity key.
+    #[error("{0}")]
+    Succession(#[from] BadSuccession),
 }
 
 /// Why a card cannot be used at a certain time.
@@ -100,6 +104,8 @@ struct Body<'a> {
     sequence: u64,
     issued_at: u64,
     valid_until: u64,
+    #[serde(borrow)]
+    succeeds: Option<Encoded<'a>>,
 }
 
 /// A contact card whose signature has been checked.
@@ -113,6 +119,8 @@ pub struct Card {
     pub encryption: EncryptionPublic,
     /// Its order among the owner's cards, and when it can be used.
     pub term: Term,
+    /// The owner's earlier identity key, if that has signed that this one takes its place.
+    pub succeeds: Option<Succession>,
     bytes: Vec<u8>,
 }
 
@@ -125,6 +133,18 @@ impl Card {
         term: Term,
         rng: &mut impl CryptoRng,
     ) -> Self {
+        Self::issue_for_successor(name, identity, encryption, term, None, rng)
+    }
+
+    /// Makes and signs a card that shows the statement of the owner's earlier key, if there is one.
+    pub fn issue_for_successor(
+        name: PeerName,
+        identity: &IdentityKey,
+        encryption: &EncryptionPublic,
+        term: Term,
+        succeeds: Option<Succession>,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
         let body = Body {
             name: name.clone(),
             identity: identity.public().der(),
@@ -132,10 +152,11 @@ impl Card {
             sequence: term.sequence,
             issued_at: term.issued_at,
             valid_until: term.valid_until,
+            succeeds: succeeds.as_ref().map(Succession::encoded),
         };
         let (_, bytes) = signed::sign(&body, identity, Purpose::Card, rng);
         let (identity, encryption) = (identity.public().clone(), encryption.clone());
-        Self { name, identity, encryption, term, bytes }
+        Self { name, identity, encryption, term, succeeds, bytes }
     }
 
     /// Reads a card and checks its signature and its lifetime. The caller must check whether its identity key is the pinned
@@ -156,7 +177,12 @@ impl Card {
         if !(1..=CARD_VALID_SECONDS_MAX).contains(&lifetime) {
             return Err(BadCard::Lifetime);
         }
+        let succeeds = body.succeeds.as_ref();
+        let succeeds = succeeds
+            .map(|encoded| Succession::verify(encoded, &body.name, identity.fingerprint()))
+            .transpose()?;
         Ok(Self {
+            succeeds,
             name: body.name,
             encryption: EncryptionPublic::from_der(body.encryption)?,
             identity,
@@ -173,6 +199,16 @@ impl Card {
     /// The fingerprint of the identity key.
     pub fn fingerprint(&self) -> Fingerprint {
         self.identity.fingerprint()
+    }
+
+    /// Whether its owner may use a name that belongs to the key `owner`: it has that key, or its successor.
+    pub fn is_of(&self, owner: &Fingerprint) -> bool {
+        self.fingerprint() == *owner || self.takes_over_from(owner)
+    }
+
+    /// Whether the key `predecessor` has signed that the key of this card takes its place.
+    pub fn takes_over_from(&self, predecessor: &Fingerprint) -> bool {
+        self.succeeds.as_ref().is_some_and(|succeeds| succeeds.predecessor() == *predecessor)
     }
 
     /// Whether messages can be sealed for it at `now` (seconds since 1970).
@@ -301,6 +337,26 @@ pub(crate) mod tests {
         }
         assert!(Card::from_bytes(&[]).is_err());
         assert!(Card::from_text("-----BEGIN SWITCHBOARD CARD-----").is_err());
+    }
+
+    #[test]
+    fn a_successor_shows_the_statement_of_the_earlier_key() {
+        let name: PeerName = "B".parse().expect("a good name");
+        let issue = |name: &PeerName, succeeds| {
+            let encryption = BOB_ENCRYPTION.public();
+            let term = Term::starting(1, 1, None);
+            Card::issue_for_successor(name.clone(), &BOB, encryption, term, succeeds, &mut rng())
+        };
+        let statement = Succession::sign(&ALICE, &name, BOB.public().fingerprint(), 1, &mut rng());
+        let card = Card::from_bytes(issue(&name, Some(statement.clone())).as_bytes()).expect("it reads");
+        let (old, new) = (ALICE.public().fingerprint(), BOB.public().fingerprint());
+        assert!(card.is_of(&old) && card.is_of(&new) && card.takes_over_from(&old));
+        assert!(!card.takes_over_from(&new) && !issue(&name, None).is_of(&old));
+        let other = issue(&"C".parse().expect("a good name"), Some(statement));
+        assert!(matches!(Card::from_bytes(other.as_bytes()), Err(BadCard::Succession(_))), "another name");
+        let for_another = Succession::sign(&ALICE, &name, old, 1, &mut rng());
+        let card = issue(&name, Some(for_another));
+        assert!(matches!(Card::from_bytes(card.as_bytes()), Err(BadCard::Succession(_))), "another key");
     }
 
     #[test]

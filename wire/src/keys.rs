@@ -44,6 +44,8 @@ pub enum Purpose {
     Join,
     /// The opening of a conversation.
     Opening,
+    /// The statement that another key takes the place of the signing one.
+    Succession,
 }
 
 impl Purpose {
@@ -52,6 +54,7 @@ impl Purpose {
             Self::Card => b"switchboard/1 card\0",
             Self::Join => b"switchboard/1 join\0",
             Self::Opening => b"switchboard/1 opening\0",
+            Self::Succession => b"switchboard/1 succession\0",
         }
     }
 

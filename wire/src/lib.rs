@@ -24,6 +24,7 @@ pub mod server_key;
 pub mod share;
 pub mod signal;
 mod signed;
+pub mod succession;
 pub mod transfer;
 
 pub use digest::{Digest, Fingerprint};

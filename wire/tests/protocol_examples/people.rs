@@ -11,6 +11,7 @@ use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
 use wire::keys::{EncryptionKey, IdentityKey};
+use wire::succession::Succession;
 
 use crate::layout::{Layout, values};
 
@@ -107,10 +108,39 @@ pub(crate) fn describe(people: &People, text: &mut String) {
     for (name, person) in [("A", a), ("B", b)] {
         show_card(name, person, text);
     }
+    show_succession(a, b, &mut StdRng::from_seed([8; 32]), text);
     let pem = b.card.to_text();
     let read = Card::from_text(&pem).expect("what was written reads");
     assert_eq!(read.as_bytes(), b.card.as_bytes());
     let _ = write!(text, "\n### The card of B as text\n\n```text\n{pem}```\n");
+}
+
+/// The statement by which the key of A would name that of B its successor, and how a card shows it.
+fn show_succession(a: &Person, b: &Person, rng: &mut StdRng, text: &mut String) {
+    let name = "A".parse().expect("a good name");
+    let successor = b.identity.public().fingerprint();
+    let statement = Succession::sign(&a.identity, &name, successor, ISSUED_AT, rng);
+    let encryption = b.encryption.public();
+    let card = Card::issue_for_successor(name, &b.identity, encryption, term(), Some(statement), rng);
+    let signed = Layout::new()
+        .text("a", "name, folded")
+        .fixed(&successor.0, "the successor: the fingerprint of B's identity key")
+        .number(ISSUED_AT, "issued_at");
+    let message = signed.bytes();
+    signed.show(text, "What the key of A signs to name the key of B its successor", "", &message);
+    let bytes = card.as_bytes();
+    let start = bytes.len() - 256 - 2 - (1 + 2 + a.identity.public().der().len() + 5 + 2 + 256);
+    let succeeds = &bytes[start..bytes.len() - 256 - 2];
+    let signature = signature_of(succeeds);
+    check_signature(&a.identity_bare, "switchboard/1 succession", &message, signature);
+    Layout::new()
+        .variant(1, "succeeds: a statement")
+        .sized(a.identity.public().der(), "identity key of A")
+        .number(ISSUED_AT, "issued_at")
+        .sized(signature, "signature, over `switchboard/1 succession`, a zero byte, and the bytes above")
+        .show(text, "The end of the body of a card of A with the key of B", "", succeeds);
+    let read = Card::from_bytes(bytes).expect("it reads");
+    assert!(read.takes_over_from(&a.identity.public().fingerprint()));
 }
 
 fn show_card(name: &str, person: &Person, text: &mut String) {
@@ -121,7 +151,8 @@ fn show_card(name: &str, person: &Person, text: &mut String) {
         .sized(person.encryption.public().der(), "encryption key")
         .number(PREVIOUS + 1, "sequence: one more than that of the last card")
         .number(ISSUED_AT, "issued_at")
-        .number(ISSUED_AT + 691_200, "valid_until: 8 days later");
+        .number(ISSUED_AT + 691_200, "valid_until: 8 days later")
+        .variant(0, "succeeds: none");
     let body_bytes = body.bytes();
     body.show(text, &format!("The body of the card of {name}"), "", &card[2..2 + body_bytes.len()]);
     let signature = signature_of(card);

@@ -1,0 +1,143 @@
+//! The statement by which an identity key names its successor. PROTOCOL.md, section 5.1.
+
+use pem_rfc7468::LineEnding;
+use rsa::rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Fingerprint;
+use crate::frame;
+use crate::keys::{IdentityKey, IdentityPublic, Purpose};
+use crate::name::PeerName;
+
+const PEM_LABEL: &str = "SWITCHBOARD SUCCESSION";
+
+/// A statement does not decode, or was not signed by the key in it for this name and this successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the statement about its earlier key does not verify")]
+pub struct BadSuccession;
+
+/// What the earlier key signs.
+#[derive(Serialize)]
+struct Statement<'a> {
+    /// Folded.
+    name: &'a str,
+    successor: Fingerprint,
+    issued_at: u64,
+}
+
+/// A statement as it is encoded.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Encoded<'a> {
+    #[serde(with = "serde_bytes")]
+    predecessor: &'a [u8],
+    issued_at: u64,
+    #[serde(with = "serde_bytes")]
+    signature: &'a [u8],
+}
+
+/// The earlier identity key of a peer, which has signed that the present one takes its place. It has been verified.
+#[derive(Debug, Clone)]
+pub struct Succession {
+    /// Folded.
+    name: PeerName,
+    predecessor: IdentityPublic,
+    issued_at: u64,
+    signature: Vec<u8>,
+}
+
+fn statement(name: &PeerName, successor: Fingerprint, issued_at: u64) -> Vec<u8> {
+    frame::body(&Statement { name: name.folded().as_str(), successor, issued_at })
+}
+
+impl Succession {
+    /// Signs that `successor` takes the place of `key` for `name`. `now` is in seconds since 1970.
+    pub fn sign(
+        key: &IdentityKey,
+        name: &PeerName,
+        successor: Fingerprint,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let signature = key.sign(Purpose::Succession, &statement(name, successor, now), rng);
+        Self { name: name.folded(), predecessor: key.public().clone(), issued_at: now, signature }
+    }
+
+    pub(crate) fn encoded(&self) -> Encoded<'_> {
+        Encoded { predecessor: self.predecessor.der(), issued_at: self.issued_at, signature: &self.signature }
+    }
+
+    /// Checks a statement for the owner of `name` with the key `successor`.
+    pub(crate) fn verify(
+        encoded: &Encoded<'_>,
+        name: &PeerName,
+        successor: Fingerprint,
+    ) -> Result<Self, BadSuccession> {
+        let predecessor = IdentityPublic::from_der(encoded.predecessor).map_err(|_| BadSuccession)?;
+        let text = statement(name, successor, encoded.issued_at);
+        predecessor.verify(Purpose::Succession, &text, encoded.signature).map_err(|_| BadSuccession)?;
+        let (issued_at, signature) = (encoded.issued_at, encoded.signature.to_vec());
+        Ok(Self { name: name.folded(), predecessor, issued_at, signature })
+    }
+
+    /// Whether the statement is about the owner of this name.
+    pub fn is_for(&self, name: &PeerName) -> bool {
+        self.name == name.folded()
+    }
+
+    /// The fingerprint of the earlier key.
+    pub fn predecessor(&self) -> Fingerprint {
+        self.predecessor.fingerprint()
+    }
+
+    /// When the statement was signed, by the signer's clock, in seconds since 1970.
+    pub fn issued_at(&self) -> u64 {
+        self.issued_at
+    }
+
+    /// The statement as a PEM text (RFC 7468), for the file of the identity key.
+    pub fn to_text(&self) -> String {
+        pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &frame::body(&(&self.name, self.encoded())))
+            .expect("the label is valid and a statement is short")
+    }
+
+    /// Reads what [`Succession::to_text`] has written, for the owner of the key `successor`.
+    ///
+    /// # Errors
+    /// [`BadSuccession`]
+    pub fn from_text(text: &str, successor: Fingerprint) -> Result<Self, BadSuccession> {
+        let (label, bytes) = pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|_| BadSuccession)?;
+        if label != PEM_LABEL {
+            return Err(BadSuccession);
+        }
+        let (name, encoded): (PeerName, Encoded) = frame::decode(&bytes).map_err(|_| BadSuccession)?;
+        Self::verify(&encoded, &name, successor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::tests::{ALICE, BOB, rng};
+
+    fn name(text: &str) -> PeerName {
+        text.parse().expect("a good name")
+    }
+
+    #[test]
+    fn a_statement_holds_for_its_name_and_successor_only() {
+        let new = BOB.public().fingerprint();
+        let signed = Succession::sign(&ALICE, &name("A"), new, 7, &mut rng());
+        let text = signed.to_text();
+        let read = Succession::from_text(&text, new).expect("what was written reads");
+        assert_eq!((read.predecessor(), read.issued_at()), (ALICE.public().fingerprint(), 7));
+        assert!(read.is_for(&name("a")) && !read.is_for(&name("B")));
+        let other = ALICE.public().fingerprint();
+        assert_eq!(Succession::from_text(&text, other).err(), Some(BadSuccession));
+        assert!(Succession::verify(&signed.encoded(), &name("a"), new).is_ok());
+        assert_eq!(Succession::verify(&signed.encoded(), &name("B"), new).err(), Some(BadSuccession));
+        let forged = Encoded { predecessor: BOB.public().der(), ..signed.encoded() };
+        assert_eq!(Succession::verify(&forged, &name("A"), new).err(), Some(BadSuccession));
+        let later = Encoded { issued_at: 8, ..signed.encoded() };
+        assert_eq!(Succession::verify(&later, &name("A"), new).err(), Some(BadSuccession));
+    }
+}
