@@ -1,5 +1,7 @@
 //! Who may join.
 
+use wire::{Fingerprint, PeerName};
+
 use super::file::Line;
 use crate::commands::admission::{Answer, Candidate, Command, Entry, NotAdmitted};
 use crate::runtime::{Core, Now, Reply};
@@ -51,7 +53,7 @@ impl Admission {
 
     /// Returns whether this changes the list.
     fn admit(&mut self, now: Now, candidate: &Candidate) -> Result<bool, NotAdmitted> {
-        let Candidate { name, fingerprint, claim } = candidate;
+        let Candidate { name, fingerprint, predecessor, claim } = candidate;
         let mut refused = NotAdmitted::NoMember(*fingerprint);
         for line in &self.lines {
             match line {
@@ -63,6 +65,9 @@ impl Admission {
                 }
                 _ => {}
             }
+        }
+        if self.succeed(name, *fingerprint, predecessor.as_ref()) {
+            return Ok(true);
         }
         let Some((claim, proof_text)) = claim else { return Err(refused) };
         let is_claimed = |line: &Line| match line {
@@ -82,6 +87,32 @@ impl Admission {
         self.lines[at] = Line::Entry(member);
         self.drop_expired(now);
         Ok(true)
+    }
+
+    /// Puts a key in the place of the member that has named it its successor. Returns whether there is one.
+    fn succeed(
+        &mut self,
+        name: &PeerName,
+        successor: Fingerprint,
+        predecessor: Option<&Fingerprint>,
+    ) -> bool {
+        let is_predecessor = |entry: &Entry| match entry {
+            Entry::Member { fingerprint, name: only } => {
+                Some(fingerprint) == predecessor
+                    && only.as_ref().is_none_or(|only| only.folded() == name.folded())
+            }
+            Entry::Invitation { .. } => false,
+        };
+        for line in &mut self.lines {
+            if let Line::Entry(entry) = line
+                && is_predecessor(entry)
+                && let Entry::Member { fingerprint, .. } = entry
+            {
+                *fingerprint = successor;
+                return true;
+            }
+        }
+        false
     }
 
     fn drop_expired(&mut self, now: Now) {

@@ -30,7 +30,7 @@ fn claim(secret: [u8; 16], proof_text: &[u8]) -> InvitationClaim {
 
 fn admit(admission: &AdmissionHandle, who: &str, claim: Option<InvitationClaim>) -> Answer {
     let claim = claim.map(|claim| (claim, who.as_bytes().to_vec()));
-    let candidate = Candidate { name: name(who), fingerprint: key(who), claim };
+    let candidate = Candidate { name: name(who), fingerprint: key(who), predecessor: None, claim };
     admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
 }
 
@@ -164,4 +164,33 @@ fn what_is_wrong_with_a_line_is_said_without_its_secret() {
     std::fs::write(&path, "A\n").expect("it is written");
     assert!(matches!(start(&path), Err(StartError::Lines { .. })));
     assert!(matches!(start(folder.path()), Err(StartError::File { .. })), "a directory");
+}
+
+#[test]
+fn the_successor_of_a_member_takes_its_place() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    std::fs::write(&path, format!("{} A # keys change\n{}\n", key("A"), key("B"))).expect("it is written");
+    let admission = start(&path).expect("it starts");
+    let succeed = |who: &str, successor: &str, predecessor: &str| {
+        let predecessor = Some(key(predecessor));
+        let candidate = Candidate { name: name(who), fingerprint: key(successor), predecessor, claim: None };
+        admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
+    };
+    assert_eq!(succeed("A", "new", "nobody"), Err(NotAdmitted::NoMember(key("new"))));
+    assert_eq!(
+        succeed("C", "new", "A"),
+        Err(NotAdmitted::NoMember(key("new"))),
+        "the key is for another name"
+    );
+    assert_eq!(succeed("A", "new", "A"), Ok(()));
+    assert_eq!(succeed("A", "new", "A"), Ok(()), "it is a member now");
+    assert_eq!(
+        admit(&admission, "A", None),
+        Err(NotAdmitted::NoMember(key("A"))),
+        "the old key is none any more"
+    );
+    assert!(
+        read(&path).contains(&format!("{} A", key("new"))) && read(&path).contains(&key("B").to_string())
+    );
 }

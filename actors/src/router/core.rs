@@ -180,7 +180,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
             Owner::Nobody => true,
             Owner::Unreadable => return Err(JoinRefused::NameTaken),
-            Owner::Known { fingerprint, .. } if *fingerprint != card.fingerprint() => {
+            Owner::Known { fingerprint, .. } if !card.is_of(fingerprint) => {
                 return Err(JoinRefused::NameTaken);
             }
             Owner::Known { card: known, is_written, .. } => known != card.as_bytes() || !is_written,

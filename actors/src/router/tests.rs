@@ -33,12 +33,13 @@ const SOON: Duration = Duration::from_secs(5);
 const MAILBOX: usize = 3;
 const TOKEN: [u8; 32] = [4; 32];
 
+static KEYS: LazyLock<(IdentityKey, EncryptionKey)> = LazyLock::new(|| {
+    let rng = &mut rand::rng();
+    let identity = IdentityKey::generate(2048, rng).expect("a good size");
+    (identity, EncryptionKey::generate(2048, rng).expect("a good size"))
+});
+
 fn card_of(name: &str) -> Card {
-    static KEYS: LazyLock<(IdentityKey, EncryptionKey)> = LazyLock::new(|| {
-        let rng = &mut rand::rng();
-        let identity = IdentityKey::generate(2048, rng).expect("a good size");
-        (identity, EncryptionKey::generate(2048, rng).expect("a good size"))
-    });
     let name = name.parse().expect("a good name");
     Card::issue(name, &KEYS.0, KEYS.1.public(), Term::starting(1, 1, None), &mut rand::rng())
 }

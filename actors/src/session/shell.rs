@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use wire::card::Card;
 use wire::frame::PREFACE;
 use wire::protocol::{Greeting, Token};
+use wire::succession::Succession;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
@@ -218,7 +219,12 @@ impl SessionShell<'_> {
     /// Whether the peer may join; none if Admission has not answered in time.
     fn admit(&self, card: &Card, claim: Option<Claim>) -> Option<Result<(), JoinRefused>> {
         let Some(admission) = &self.services.admission else { return Some(Ok(())) };
-        let candidate = Candidate { name: card.name.clone(), fingerprint: card.fingerprint(), claim };
+        let candidate = Candidate {
+            name: card.name.clone(),
+            fingerprint: card.fingerprint(),
+            predecessor: card.succeeds.as_ref().map(Succession::predecessor),
+            claim,
+        };
         let answer = admission.ask(|reply| admission::Command::Admit(candidate, reply)).ok()?;
         Some(answer.map_err(JoinRefused::NotAdmitted))
     }
