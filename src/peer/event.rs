@@ -86,6 +86,15 @@ pub enum Event {
         /// Why, and what to do.
         reason: String,
     },
+    /// Another peer has a new identity key, which its old one has signed.
+    Succeeded {
+        /// The peer.
+        with: PeerName,
+        /// The old key.
+        old: Fingerprint,
+        /// The new key, which is pinned now.
+        new: Fingerprint,
+    },
     /// An answer to a command.
     Result(Answer),
     /// A file is being received.
@@ -274,6 +283,15 @@ pub enum Answer {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// This peer has a new identity key, which its old one has signed.
+    NewKey {
+        /// This peer.
+        name: PeerName,
+        /// The old key.
+        old: Fingerprint,
+        /// The new key.
+        new: Fingerprint,
+    },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
     /// The user has compared the identity key of a peer.
@@ -348,7 +366,7 @@ impl Event {
             Self::Relayed(sent) | Self::Stored(sent) => Some(&sent.to),
             Self::Conversation(conversation) => Some(&conversation.with),
             Self::Message(message) => Some(&message.from),
-            Self::Refused { with, .. } => Some(with),
+            Self::Refused { with, .. } | Self::Succeeded { with, .. } => Some(with),
             _ => None,
         }
     }

@@ -156,6 +156,13 @@ impl Renderer {
                 let number = number.map(|n| format!(" #{n}")).unwrap_or_default();
                 write!(out, "{} {with}{number}: {}", self.mark("refused", 31), Escaped(reason))
             }
+            Event::Succeeded { with, old, new } => {
+                write!(
+                    out,
+                    "{} {with} has a new key {new}, signed by the old one {old}",
+                    self.mark("new key", 33)
+                )
+            }
             Event::Result(answer) => answer_text(answer, out),
             Event::FileDone { path, bytes, sha256, from, route } => {
                 let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
@@ -272,6 +279,16 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "the server {} is trusted with key {fingerprint}", Escaped(server))
         }
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
+        Answer::NewKey { name, old, new } => {
+            writeln!(
+                out,
+                "{name} has a new identity key {new}, signed by the old one {old}, which is destroyed."
+            )?;
+            write!(
+                out,
+                "The server and your contacts learn it when you connect. Those who miss it see a changed key."
+            )
+        }
         Answer::Comparison(comparison) => comparison_text(comparison, out),
         Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
         Answer::Blocked { name, is_blocked: true } => {

@@ -185,3 +185,43 @@ fn keys_that_were_compared_are_marked_until_another_key_is_trusted() {
     b.run(&["trust", "A", &"0".repeat(64)]).expect(0);
     assert_eq!(compared(&b, "A"), false);
 }
+
+#[test]
+fn a_successor_is_accepted_without_trust_and_no_message_is_lost() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let listening = to.start(&["listen", "--count", "1"]);
+        from.run(&["send", to.name(), "one", "--wait", "60"]).expect(0);
+        listening.finish().expect(0);
+    }
+    a.run(&["verify", "B", "--yes"]).expect(0);
+    // One message waits on the server, sealed for the old key, and one on the disk of B.
+    a.run(&["send", "B", "two"]).expect(0);
+    b.at(sandbox.nobodys_address()).run(&["send", "A", "two"]).expect(2);
+    let thief = b.copy_into(&sandbox.path("elsewhere"));
+    let old = b.fingerprint();
+    let replaced = b.run(&["successor"]).expect(0).answers("new_key");
+    let new = replaced[0]["new"].as_str().expect("it is a fingerprint").to_owned();
+    assert_eq!((&replaced[0]["old"], b.fingerprint()), (&old.clone().into(), new.clone()));
+
+    let at_a = a.start(&["listen", "--count", "2"]);
+    at_a.event("joined", |_| true);
+    let at_b = b.start(&["listen", "--count", "2"]);
+    b.run(&["successor"]).expect(1).says(&["another process runs"]);
+    let succeeded = at_a.event("succeeded", |_| true);
+    assert_eq!((&succeeded["with"], &succeeded["new"]), (&"B".into(), &new.clone().into()));
+    a.run(&["send", "B", "three", "--wait", "60"]).expect(0);
+    b.run(&["send", "A", "three", "--wait", "60"]).expect(0);
+    for listening in [at_a, at_b] {
+        let messages = listening.finish().expect(0).events("message");
+        let got: Vec<_> = messages.iter().map(|m| (&m["number"], &m["text"])).collect();
+        assert_eq!(got, [(&2.into(), &"two".into()), (&3.into(), &"three".into())]);
+    }
+    let who = a.run(&["who"]).expect(0).answers("peer");
+    let seen = who.iter().find(|peer| peer["name"] == "B").expect("it is known");
+    assert_eq!((&seen["fingerprint"], &seen["compared"]), (&new.into(), &false.into()));
+    let refused = thief.run(&["who"]).expect(1);
+    assert!(refused.stderr.contains("belongs to another key"), "{}", refused.stderr);
+}

@@ -183,6 +183,10 @@ pub(super) enum Sub {
         #[arg(long)]
         yes: bool,
     },
+    /// Replace this peer's identity key by a new one, signed by the old one, which is destroyed. The server and contacts accept the
+    /// new key without being asked, when they see it. Use it when somebody may have copied the old key; if the old key is lost, it
+    /// cannot sign, and the server's administrator has to release the name
+    Successor,
     /// Ignore everything that a peer sends; its new messages stay queued on its own disk
     Block {
         /// The peer
@@ -246,6 +250,7 @@ impl Sub {
             }
             Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
             Self::Verify { name, .. } => Command::Verify { name },
+            Self::Successor => return Err("successor needs the directory for itself".into()),
             Self::Block { name } => Command::Block { name, is_blocked: true },
             Self::Unblock { name } => Command::Block { name, is_blocked: false },
             Self::Forget { name } => Command::Forget { name },

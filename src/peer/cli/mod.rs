@@ -3,6 +3,7 @@
 mod arguments;
 mod drive;
 mod interactive;
+mod offline;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -57,9 +58,12 @@ pub fn run(mut arguments: Arguments) -> u8 {
     let times =
         times.unwrap_or_else(|bad| Arguments::command().error(ErrorKind::ValueValidation, bad).exit());
     let mut renderer = Renderer::new(style);
-    let ending = take_invitation(&mut arguments)
-        .and_then(|()| start(&arguments, times, true))
-        .and_then(|peer| serve(arguments, times, peer, &mut renderer));
+    let ending = match offline::run(&arguments, &mut renderer) {
+        Some(ending) => ending,
+        None => take_invitation(&mut arguments)
+            .and_then(|()| start(&arguments, times, true))
+            .and_then(|peer| serve(arguments, times, peer, &mut renderer)),
+    };
     exit_status(ending.unwrap_or_else(|error| {
         // If this cannot be printed either, only the exit status is left.
         let _ = renderer.show(&Event::error(error));

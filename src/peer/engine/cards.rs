@@ -45,6 +45,12 @@ impl Engine {
                 CardVerdict::PinnedNow
             }
             Some(pinned) if pinned == fingerprint => CardVerdict::Known,
+            Some(pinned) if card.takes_over_from(&pinned) => {
+                self.key_has_successor(&card.name, pinned, fingerprint);
+                CardVerdict::Known
+            }
+            // It was sent before the owner replaced this key.
+            Some(_) if self.is_replaced(&card) => return CardVerdict::Changed,
             Some(pinned) => {
                 let name = &card.name;
                 let reason = format!(
@@ -228,9 +234,27 @@ impl Engine {
     /// Applies a changed identity key: the peer's numbers start again, its conversations end, and messages for it are
     /// sealed again.
     fn key_has_changed(&mut self, name: &PeerName) {
+        self.contacts.of(name).number_again();
+        self.seal_for_new_key(name);
+    }
+
+    /// Pins the key that the pinned one has named its successor. The owner has the same directory as before, so numbers go on.
+    fn key_has_successor(&mut self, name: &PeerName, old: Fingerprint, new: Fingerprint) {
+        self.pin(name, PinnedKey::new(new));
+        self.seal_for_new_key(name);
+        self.local.emit(&Event::Succeeded { with: name.clone(), old, new });
+    }
+
+    /// Whether the pinned key has taken the place of the key of this card.
+    fn is_replaced(&self, card: &Card) -> bool {
+        let known = self.contacts.get(&card.name).and_then(|contact| contact.card.as_ref());
+        known.is_some_and(|known| known.takes_over_from(&card.fingerprint()))
+    }
+
+    /// Ends the conversations with a peer that has another key, so that everything without a receipt is sealed again.
+    fn seal_for_new_key(&mut self, name: &PeerName) {
         self.conversations.forget(&mut self.local, name);
         let contact = self.contacts.of(name);
-        contact.number_again();
         (contact.card, contact.current) = (None, None);
         contact.send_all_again();
         let numbers: Vec<u64> = contact.unacked.keys().copied().collect();

@@ -82,6 +82,16 @@ impl Contacts {
         self.0.remove(&name.folded())
     }
 
+    /// This peer has another identity key: what was sealed under conversations that the old one has opened is sealed again.
+    pub(super) fn seal_again(&mut self, local: &mut Local) {
+        for contact in self.iter_mut() {
+            contact.send_all_again();
+            let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
+            contact.unseal(&numbers);
+            contact.finished().into_iter().for_each(|id| local.records.write(Write::OutgoingDone(id)));
+        }
+    }
+
     /// Writes the records that have changed since the last call, and the pinned keys of those contacts.
     pub(super) fn write_changes(&mut self, local: &mut Local) {
         for (name, contact) in self.0.iter_mut().filter(|(_, contact)| contact.is_kept) {

@@ -93,7 +93,8 @@ impl Engine {
                 return self.local.refuse(from, None, &bad.to_string());
             }
         };
-        let is_for_us = opening.recipient == self.local.card.fingerprint();
+        // Senders may not have heard yet that this peer has another key.
+        let is_for_us = self.local.card.is_of(&opening.recipient);
         if opening.sender.name.folded() != from.folded() || !is_for_us {
             self.refuse_opening(digest);
             let reason = "a conversation was opened in another name, or for another key";

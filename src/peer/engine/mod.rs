@@ -99,10 +99,12 @@ impl Engine {
         let me = contacts.of(&name);
         let last = me.card.take();
         let previous = last.as_ref().map(|card| card.term.sequence);
+        let identity = keys.identity.public().fingerprint();
+        let has_new_key = last.as_ref().is_some_and(|card| card.fingerprint() != identity);
         // The card is kept while it is valid, because every contact must be sent a new one.
         let kept = last.filter(|card| {
             card.name == name
-                && card.fingerprint() == keys.identity.public().fingerprint()
+                && card.fingerprint() == identity
                 && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
                 && card.is_valid_at(now.unix)
         });
@@ -110,7 +112,7 @@ impl Engine {
         me.is_changed = kept.is_none();
         let card = kept.unwrap_or_else(|| {
             let term = Term::starting(now.unix, options.key_times.card_valid_seconds(), previous);
-            Card::issue(name.clone(), &keys.identity, keys.current().key.public(), term, &mut rng)
+            keys.issue_card(&name, term, &mut rng)
         });
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
@@ -132,6 +134,9 @@ impl Engine {
             effects: Vec::new(),
         };
         conversations.drop_unreadable(&mut local);
+        if has_new_key {
+            contacts.seal_again(&mut local);
+        }
         Self {
             local,
             contacts,

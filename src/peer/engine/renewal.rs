@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use wire::card::{Card, Term};
+use wire::card::Term;
 
 use super::Engine;
 use super::interface::Effect;
@@ -119,8 +119,7 @@ impl Engine {
             return;
         }
         let term = Term::starting(now, valid_seconds, Some(local.card.term.sequence));
-        let encryption = local.keys.current().key.public();
-        local.card = Card::issue(local.name.clone(), &local.keys.identity, encryption, term, &mut local.rng);
+        local.card = local.keys.issue_card(&local.name, term, &mut local.rng);
         let me = self.contacts.of(&local.name);
         me.card = Some(local.card.clone());
         me.is_changed = true;

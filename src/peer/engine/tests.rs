@@ -31,6 +31,7 @@ use crate::peer::records::{
 
 mod late_mail;
 mod strangers;
+mod succession;
 
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
@@ -184,7 +185,7 @@ impl Bench {
         let start = Start {
             name: name("A"),
             server: "server".into(),
-            keys: Keys { identity, encryption: vec![pair], made_identity: false },
+            keys: Keys { identity, encryption: vec![pair], made_identity: false, succeeds: None },
             options: Options {
                 rekey_messages: 1024,
                 full_trace: false,

@@ -8,8 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rsa::rand_core::CryptoRng;
-use wire::Fingerprint;
+use wire::card::{Card, Term};
 use wire::keys::{BadKey, EncryptionKey, IdentityKey, PrivateKey, Signing, is_under_passphrase};
+use wire::succession::Succession;
+use wire::{Fingerprint, PeerName};
 use zeroize::Zeroizing;
 
 use super::{HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
@@ -45,6 +47,8 @@ pub struct Keys {
     pub encryption: Vec<EncryptionPair>,
     /// Whether the identity key was made by this call: the first run.
     pub made_identity: bool,
+    /// The statement of an earlier identity key about this one.
+    pub succeeds: Option<Succession>,
 }
 
 impl Keys {
@@ -53,6 +57,14 @@ impl Keys {
         self.encryption
             .first()
             .expect("keys are only made by load_or_make, which makes a pair if there is none")
+    }
+
+    /// Issues a card for the current encryption pair. It shows the statement of the earlier identity key, if that is for this
+    /// name.
+    pub fn issue_card(&self, name: &PeerName, term: Term, rng: &mut impl CryptoRng) -> Card {
+        let succeeds = self.succeeds.clone().filter(|statement| statement.is_for(name));
+        let encryption = self.current().key.public();
+        Card::issue_for_successor(name.clone(), &self.identity, encryption, term, succeeds, rng)
     }
 
     /// The key with this fingerprint; `None` if it is unknown or destroyed.
@@ -72,7 +84,7 @@ pub(super) fn load_or_make(
 ) -> Result<Keys, HomeError> {
     let shelf = Shelf::open(private, passphrase)?;
     let mut made = shelf.dates()?;
-    let (identity, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
+    let (identity, succeeds, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
     shelf.redate_if_from_the_future(&mut made, times, now)?;
     // Before the others are read: a damaged key that is overdue must not be an error.
     shelf.destroy_overdue(&mut made, times, now)?;
@@ -83,7 +95,7 @@ pub(super) fn load_or_make(
     for made_at in made.into_iter().rev() {
         encryption.push(EncryptionPair { key: shelf.load(made_at)?, made_at });
     }
-    Ok(Keys { identity, encryption, made_identity })
+    Ok(Keys { identity, encryption, made_identity, succeeds })
 }
 
 /// Makes a pair and writes it to the disk.
@@ -108,11 +120,11 @@ fn identity(
     bits: usize,
     is_first_run: bool,
     rng: &mut impl CryptoRng,
-) -> Result<(IdentityKey, bool), HomeError> {
+) -> Result<(IdentityKey, Option<Succession>, bool), HomeError> {
     let path = private.path().join(IDENTITY);
     private.clear_unfinished().map_err(FileError::of("clear what a crash left", private.path()))?;
-    if let Some(key) = read_key(private, IDENTITY, passphrase, ADVICE_IDENTITY)? {
-        return Ok((key, false));
+    if let Some((key, succeeds)) = read_identity(private, passphrase)? {
+        return Ok((key, succeeds, false));
     }
     if !is_first_run {
         return Err(HomeError::IdentityMissing(path));
@@ -120,7 +132,7 @@ fn identity(
     let key = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
     let pem = key.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
     write_pem(private, IDENTITY, &path, &pem)?;
-    Ok((key, true))
+    Ok((key, None, true))
 }
 
 /// The directory of the encryption pairs.
@@ -201,7 +213,8 @@ impl<'a> Shelf<'a> {
         let missing = || {
             HomeError::from(FileError::of("read the key", self.path(made_at))(io::ErrorKind::NotFound.into()))
         };
-        read_key(&self.pairs, &file_name(made_at), self.passphrase, ADVICE_ENCRYPTION)?.ok_or_else(missing)
+        let read = read_key(&self.pairs, &file_name(made_at), self.passphrase, ADVICE_ENCRYPTION)?;
+        read.map(|(key, _)| key).ok_or_else(missing)
     }
 }
 
@@ -229,22 +242,70 @@ pub(super) fn check_passphrase(private: &Folder, passphrase: &str) -> Result<(),
     Ok(())
 }
 
-/// Reads a key; `None` if there is no file. Encrypts the file if there is a passphrase and it is not encrypted yet.
+/// Replaces the identity key by a new one, and destroys it. The old key signs that the new one takes its place for `name`; the
+/// statement is kept behind the new key in the same file, so that a crash cannot part them. Returns the fingerprints of the old and
+/// the new key.
+pub(super) fn succeed(
+    private: &Folder,
+    name: &PeerName,
+    passphrase: Option<&str>,
+    bits: usize,
+    now: u64,
+    rng: &mut impl CryptoRng,
+) -> Result<[Fingerprint; 2], HomeError> {
+    let path = private.path().join(IDENTITY);
+    let (old, _) = read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
+    let new = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
+    let fingerprints = [&old, &new].map(|key| key.public().fingerprint());
+    let statement = Succession::sign(&old, name, fingerprints[1], now, rng);
+    let pem = new.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
+    let file = Zeroizing::new(format!("{}{}", pem.as_str(), statement.to_text()));
+    let written = private.write_over(IDENTITY, file.as_bytes(), PRIVATE_FILE_MODE);
+    written.map_err(FileError::of("replace the key", path))?;
+    Ok(fingerprints)
+}
+
+/// Reads the identity key and the statement behind it; `None` if there is no file.
+fn read_identity(
+    private: &Folder,
+    passphrase: Option<&str>,
+) -> Result<Option<(IdentityKey, Option<Succession>)>, HomeError> {
+    let Some((key, statement)) = read_key(private, IDENTITY, passphrase, ADVICE_IDENTITY)? else {
+        return Ok(None);
+    };
+    let key: IdentityKey = key;
+    let succeeds =
+        (!statement.trim().is_empty()).then(|| Succession::from_text(&statement, key.public().fingerprint()));
+    let damaged = |_| HomeError::StatementDamaged(private.path().join(IDENTITY));
+    let succeeds = succeeds.transpose().map_err(damaged)?;
+    Ok(Some((key, succeeds)))
+}
+
+/// Reads a key, and the text behind it; `None` if there is no file. Encrypts the key if there is a passphrase and it is not
+/// encrypted yet.
 fn read_key<Use>(
     folder: &Folder,
     name: &str,
     passphrase: Option<&str>,
     advice: &'static str,
-) -> Result<Option<PrivateKey<Use>>, HomeError> {
+) -> Result<Option<(PrivateKey<Use>, String)>, HomeError> {
     let path = folder.path().join(name);
-    let Some(pem) = read_pem(folder, name, &path)? else { return Ok(None) };
-    let key = PrivateKey::from_pem(&pem, passphrase).map_err(unusable(&path, advice))?;
-    if passphrase.is_some() && !is_under_passphrase(&pem) {
+    let Some(text) = read_pem(folder, name, &path)? else { return Ok(None) };
+    let (pem, rest) = text.split_at(end_of_pem(&text));
+    let key = PrivateKey::from_pem(pem, passphrase).map_err(unusable(&path, advice))?;
+    if passphrase.is_some() && !is_under_passphrase(pem) {
         let pem = key.to_pem(passphrase).map_err(unusable(&path, advice))?;
-        let written = folder.write_over(name, pem.as_bytes(), PRIVATE_FILE_MODE);
+        let file = Zeroizing::new(format!("{}{rest}", pem.as_str()));
+        let written = folder.write_over(name, file.as_bytes(), PRIVATE_FILE_MODE);
         written.map_err(FileError::of("encrypt the key", path))?;
     }
-    Ok(Some(key))
+    Ok(Some((key, rest.to_owned())))
+}
+
+/// Where the line behind the first PEM block begins.
+fn end_of_pem(text: &str) -> usize {
+    let end = text.find("-----END ").and_then(|at| Some(at + text[at..].find('\n')? + 1));
+    end.unwrap_or(text.len())
 }
 
 /// A file that is not UTF-8 reads as an empty one: either way it is not a key.

@@ -84,6 +84,15 @@ pub enum HomeError {
          put it back from a backup, or remove .switchboard to start as somebody new", .0.display()
     )]
     IdentityMissing(PathBuf),
+    /// There is no identity key yet.
+    #[error("{}: there is no identity key yet; run `card` to make one", .0.display())]
+    NoIdentity(PathBuf),
+    /// The statement of an earlier identity key cannot be used.
+    #[error(
+        "{}: the statement behind the key, which an earlier key has signed, is damaged; put the file back from a backup",
+        .0.display()
+    )]
+    StatementDamaged(PathBuf),
     /// A line of `known_peers` or `known_servers` cannot be read.
     #[error(
         "{} line {line}: {reason}; correct the line or put the file back from a backup; if you remove the line, the \
@@ -268,6 +277,23 @@ impl Home {
         rng: &mut impl CryptoRng,
     ) -> Result<Keys, HomeError> {
         keys::load_or_make(&self.private, passphrase, key_bits, times, now, rng)
+    }
+
+    /// Replaces the identity key by a new one that the old one names its successor for `name`. The old key is destroyed. Returns
+    /// the fingerprints of the old and the new key. Only for the process that holds the [`Lock`]. The other arguments are as in
+    /// [`Home::keys`].
+    ///
+    /// # Errors
+    /// [`HomeError`]; then nothing has changed.
+    pub fn replace_identity(
+        &self,
+        name: &PeerName,
+        passphrase: Option<&str>,
+        key_bits: usize,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<[wire::Fingerprint; 2], HomeError> {
+        keys::succeed(&self.private, name, passphrase, key_bits, now, rng)
     }
 
     /// Makes an encryption pair, which is on the disk when this returns. Takes a second or more. `key_bits`, `now` and

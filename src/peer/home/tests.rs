@@ -3,6 +3,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 
 use wire::Digest;
+use wire::card::Term;
 use wire::keys::is_under_passphrase;
 
 use crate::peer::records::PinnedKey;
@@ -228,6 +229,38 @@ fn a_wrong_passphrase_is_told_from_a_damaged_file_and_changes_nothing() {
     assert!(error.contains("identity.pem") && error.contains("wrong passphrase"), "{error}");
     assert!(!error.contains("remove") && !path.exists(), "{error}");
     open("open sesame").expect("it is made");
+}
+
+#[test]
+fn a_successor_is_signed_by_the_earlier_key_which_is_destroyed() {
+    let (_dir, home) = home();
+    let replace =
+        |passphrase| home.replace_identity(&name("Alice"), passphrase, BITS, START + 1, &mut rand::rng());
+    assert!(matches!(replace(None), Err(HomeError::NoIdentity(_))));
+    let first = keys_at(&home, START).expect("keys are made");
+    let path = home.private_path().join("identity.pem");
+    std::fs::hard_link(&path, home.path().join("witness")).expect("a second name");
+    let [old, new] = replace(None).expect("it is replaced");
+    assert_eq!(old, first.identity.public().fingerprint());
+    let left = std::fs::read(home.path().join("witness")).expect("it is there");
+    assert!(left.iter().all(|byte| *byte == 0), "the old key was overwritten");
+    let check = |keys: &Keys| {
+        assert_eq!(keys.identity.public().fingerprint(), new);
+        let card = keys.issue_card(&name("alice"), Term::starting(START, 1, None), &mut rand::rng());
+        assert!(card.takes_over_from(&old));
+        let card = keys.issue_card(&name("Bob"), Term::starting(START, 1, None), &mut rand::rng());
+        assert!(!card.takes_over_from(&old), "the statement is for another name");
+    };
+    check(&keys_at(&home, START + 1).expect("keys are read"));
+    // The statement stays when the key is encrypted.
+    let encrypted =
+        || home.keys(Some("open sesame"), BITS, &KeyTimes::default(), START + 1, &mut rand::rng());
+    check(&encrypted().expect("keys are read"));
+    check(&encrypted().expect("keys are read"));
+    let text = std::fs::read_to_string(&path).expect("it reads");
+    assert!(is_under_passphrase(&text) && text.contains("SUCCESSION"), "{text}");
+    std::fs::write(&path, text.replace("SUCCESSION", "SUCCESSOR")).expect("it can be written");
+    assert!(matches!(encrypted(), Err(HomeError::StatementDamaged(_))));
 }
 
 #[test]

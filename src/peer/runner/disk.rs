@@ -7,7 +7,7 @@ use wire::conversation::{ConversationId, MessageId};
 use wire::keys::Secret;
 use wire::{Fingerprint, PeerName};
 
-use super::PeerError;
+use super::{Config, PeerError};
 use crate::peer::engine::{Loaded, Out, Records, Unreadable};
 use crate::peer::home::{Home, HomeError, Pins};
 use crate::peer::records::{HistoryRecord, IncomingRecord, OutboxRecord};
@@ -20,25 +20,26 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Opens the store and the pins, and checks that they agree. `store_key` seals the store, if there is one; for `keeps_history` see [`Store::open`]; `own_key` is this peer's own identity key; `trusted` is the
-    /// peer whose key the user is about to trust. `now` is in seconds since 1970.
+    /// Opens the store and the pins, and checks that they agree. `store_key` seals the store, if there is one; `own_key` is this
+    /// peer's own identity key. `now` is in seconds since 1970.
     pub(super) fn open(
         home: &Home,
         store_key: Option<&Secret>,
-        keeps_history: bool,
+        config: &Config,
         own_key: &Fingerprint,
-        trusted: Option<&PeerName>,
         now: u64,
     ) -> Result<Self, PeerError> {
-        let store = Store::open(home.private(), store_key, keeps_history)?;
+        let store = Store::open(home.private(), store_key, config.keeps_history)?;
         let mut pins = home.pins()?;
         // The key of each stored card was pinned before the card was written. This peer's own card is in the store too.
         let accepted = store.contacts()?.into_iter().filter_map(|contact| {
             // A card that cannot be decoded is requested from the server again.
             let key = Card::from_bytes(&contact.card?).ok()?.fingerprint();
-            (key != *own_key).then_some((contact.name, key))
+            // The own card shows the earlier key after that was replaced, and another name if that was given with --name.
+            let is_own = key == *own_key || contact.name.folded() == config.name.folded();
+            (!is_own).then_some((contact.name, key))
         });
-        pins.check_accepted(accepted, trusted, now)?;
+        pins.check_accepted(accepted, config.trusts.as_ref(), now)?;
         Ok(Self { store: Rc::new(store), pins })
     }
 

@@ -208,14 +208,7 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let store_key = home.store_key(passphrase, &mut rng)?;
     let keys = home.keys(passphrase, wire::keys::KEY_BITS, times, now.unix, &mut rng)?;
     let own_key = keys.identity.public().fingerprint();
-    let disk = Disk::open(
-        home,
-        store_key.as_ref(),
-        config.keeps_history,
-        &own_key,
-        config.trusts.as_ref(),
-        now.unix,
-    )?;
+    let disk = Disk::open(home, store_key.as_ref(), config, &own_key, now.unix)?;
     let start = Start {
         name: config.name.clone(),
         keys,
