@@ -292,6 +292,20 @@ pub enum Answer {
         /// The new key.
         new: Fingerprint,
     },
+    /// This peer's identity is in a file, to be imported on another machine.
+    Exported {
+        /// The file.
+        path: PathBuf,
+        /// How many messages wait for delivery here. They are not carried over.
+        queued: usize,
+    },
+    /// This peer's identity was imported from another machine.
+    Imported {
+        /// This peer.
+        name: PeerName,
+        /// Its identity key.
+        fingerprint: Fingerprint,
+    },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
     /// The user has compared the identity key of a peer.

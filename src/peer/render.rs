@@ -289,6 +289,26 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
                 "The server and your contacts learn it when you connect. Those who miss it see a changed key."
             )
         }
+        Answer::Exported { path, queued } => {
+            let path = path.display().to_string();
+            writeln!(
+                out,
+                "{} has the keys, pins, blocked peers and message numbers of this peer.",
+                Escaped(&path)
+            )?;
+            write!(
+                out,
+                "Not carried over: {queued} queued message(s), messages that were not shown yet, the history, "
+            )?;
+            write!(out, "shared files. From now on use the identity in one place only.")
+        }
+        Answer::Imported { name, fingerprint } => {
+            writeln!(out, "This directory has the identity of {name} now, with key {fingerprint}.")?;
+            write!(
+                out,
+                "Do not use it in the other place any more: when both connect, the newest connection takes over."
+            )
+        }
         Answer::Comparison(comparison) => comparison_text(comparison, out),
         Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
         Answer::Blocked { name, is_blocked: true } => {

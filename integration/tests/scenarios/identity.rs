@@ -225,3 +225,76 @@ fn a_successor_is_accepted_without_trust_and_no_message_is_lost() {
     let refused = thief.run(&["who"]).expect(1);
     assert!(refused.stderr.contains("belongs to another key"), "{}", refused.stderr);
 }
+
+#[test]
+fn an_exported_identity_goes_on_in_another_place() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let write = |name: &str, text: &str| {
+        std::fs::write(sandbox.path(name), text).expect("the sandbox can be written");
+        sandbox.path(name).to_str().expect("temporary folders have plain names").to_owned()
+    };
+    let (right, wrong) = (write("right", "open sesame"), write("wrong", "open barley"));
+    let file = sandbox.path("A.identity").to_str().expect("temporary folders have plain names").to_owned();
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let listening = to.start(&["listen", "--count", "1"]);
+        from.run(&["send", to.name(), "before", "--wait", "60"]).expect(0);
+        listening.finish().expect(0);
+    }
+    a.run(&["verify", "B", "--yes"]).expect(0);
+    a.run(&["block", "C"]).expect(0);
+    a.at(sandbox.nobodys_address()).run(&["send", "B", "stays behind"]).expect(2);
+    let fingerprint = a.fingerprint();
+
+    let running = a.start(&["share"]);
+    running.event("joined", |_| true);
+    a.run(&["export", &file, "--file-passphrase", &right]).expect(1).says(&["another process runs"]);
+    running.kill();
+    a.run(&["export", &file]).expect(1).says(&["--file-passphrase"]);
+    let exported = a.run(&["export", &file, "--file-passphrase", &right]).expect(0);
+    assert_eq!(exported.answers("exported")[0]["queued"], 1);
+    a.run(&["export", &file, "--file-passphrase", &right])
+        .expect(1)
+        .says(&["A.identity", "cannot be written"]);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).expect("it is there"));
+    assert_eq!(mode & 0o777, 0o600);
+    let content = std::fs::read_to_string(&file).expect("it is text");
+    assert!(!content.contains("PRIVATE KEY"), "{content}");
+
+    std::fs::create_dir(sandbox.path("elsewhere")).expect("the sandbox can be written");
+    let elsewhere = integration::Peer { dir: sandbox.path("elsewhere").join("A"), server: a.server.clone() };
+    a.run(&["import", &file, "--file-passphrase", &right]).expect(1).says(&["has an identity already"]);
+    b.at(server.address())
+        .run(&["import", &file, "--file-passphrase", &right])
+        .expect(1)
+        .says(&["has an identity"]);
+    let other = sandbox.peer("D", server.address());
+    other
+        .run(&["import", &file, "--file-passphrase", &right])
+        .expect(1)
+        .says(&["the identity of A", "--name A"]);
+    elsewhere.run(&["import", &file, "--file-passphrase", &wrong]).expect(1).says(&["wrong passphrase"]);
+    let under = ["--passphrase-file", &right];
+    let import = ["import", &file, "--file-passphrase", &right];
+    let imported = elsewhere.run(&[&under[..], &import].concat()).expect(0).answers("imported");
+    assert_eq!(imported[0]["fingerprint"], fingerprint);
+
+    // The same key, pins and numbers; nothing of before comes again.
+    let listening = b.start(&["listen", "--count", "1"]);
+    let at_a = elsewhere.start(&[&under[..], &["listen", "--count", "1"]].concat());
+    at_a.event("joined", |event| event["fingerprint"] == fingerprint);
+    let sent = elsewhere.run(&["send", "B", "after", "--wait", "60"]).expect(0);
+    assert_eq!(sent.events("delivered")[0]["number"], 3, "2 stays behind");
+    b.run(&["send", "A", "after", "--wait", "60"]).expect(0);
+    let got = |process: integration::Process| {
+        let messages = process.finish().expect(0).events("message");
+        messages
+            .iter()
+            .map(|m| (m["number"].clone(), m["text"].clone(), m["compared"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(got(at_a), [(2.into(), "after".into(), true.into())]);
+    assert_eq!(got(listening), [(3.into(), "after".into(), false.into())]);
+    assert_eq!(b.history("A", "received").len(), 2);
+}

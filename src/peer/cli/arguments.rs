@@ -160,11 +160,26 @@ pub(super) enum Sub {
     Who,
     /// Print this peer's contact card, for peers that have not met it on a server
     Card,
-    /// Import the contact card of another peer
+    /// Import the contact card of another peer, or this peer's own identity from another machine (see export)
     Import {
-        /// The file with the card
+        /// The file with the card or the identity; its content tells which
         #[arg(value_name = "CARD_FILE")]
         file: PathBuf,
+        /// For an identity: a file with the passphrase that it was exported with; asked for on a terminal
+        #[arg(long, value_name = "FILE")]
+        file_passphrase: Option<PathBuf>,
+    },
+    /// Write this peer's identity into a file, encrypted under a passphrase, to import it on another machine
+    ///
+    /// Carried over: the private keys, the pinned keys of peers and servers, what is blocked, and the numbers of messages. Not
+    /// carried over: messages that are queued or were not shown yet, the history, and the shared files. Use the identity in one
+    /// place only from then on: when it connects from two, the newest connection takes over.
+    Export {
+        /// The file to write; it must not exist
+        file: PathBuf,
+        /// A file with the passphrase for it; asked for on a terminal
+        #[arg(long, value_name = "FILE")]
+        file_passphrase: Option<PathBuf>,
     },
     /// Accept a key of a peer or of a server, and replace the one that was accepted before
     Trust {
@@ -243,14 +258,16 @@ impl Sub {
             Self::Card => Command::Card,
             Self::Outbox => Command::Outbox,
             Self::Cancel { number, name } => Command::Cancel { number, to: name },
-            Self::Import { file } => {
+            Self::Import { file, .. } => {
                 let card = std::fs::read_to_string(&file)
                     .map_err(|e| format!("the card cannot be read from {}: {e}", file.display()))?;
                 Command::Import { card }
             }
             Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
             Self::Verify { name, .. } => Command::Verify { name },
-            Self::Successor => return Err("successor needs the directory for itself".into()),
+            Self::Successor | Self::Export { .. } => {
+                return Err("this command needs the directory for itself".into());
+            }
             Self::Block { name } => Command::Block { name, is_blocked: true },
             Self::Unblock { name } => Command::Block { name, is_blocked: false },
             Self::Forget { name } => Command::Forget { name },

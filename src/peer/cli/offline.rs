@@ -1,23 +1,41 @@
-//! Commands that change the identity itself. They need the directory for themselves, because a process that runs the peer goes on with
-//! the identity that it has started with.
+//! Commands that replace or copy the identity. They need the directory for themselves: a process that runs the peer would go on with the
+//! identity that it has started with, and would use further message numbers.
 
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rand::rngs::ThreadRng;
+use wire::PeerName;
 use wire::keys::KEY_BITS;
+use zeroize::Zeroizing;
 
 use super::arguments::{Arguments, Sub};
-use super::{directory, passphrase};
+use super::{directory, passphrase, read_passphrase};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
-use crate::peer::home::Home;
+use crate::peer::home::{Exported, Home, Lock, PRIVATE_FILE_MODE};
 use crate::peer::render::Renderer;
+use crate::peer::runner::PeerError;
+use crate::peer::store::Store;
+use crate::terminal;
 
-/// Carries out the command of these arguments, if it is one of those.
+/// Carries out the command of these arguments, if it is one of those. The others are left to the peer.
 pub(super) fn run(arguments: &Arguments, renderer: &mut Renderer) -> Option<Result<Ending, String>> {
-    match arguments.command {
-        Some(Sub::Successor) => Some(successor(arguments).and_then(|answer| show(renderer, answer))),
-        _ => None,
-    }
+    let answer = match &arguments.command {
+        Some(Sub::Successor) => successor(arguments),
+        Some(Sub::Export { file, file_passphrase }) => export(arguments, file, file_passphrase.as_deref()),
+        Some(Sub::Import { file, file_passphrase }) => {
+            // What cannot be read is an error of the peer's own `import`.
+            let text =
+                Zeroizing::new(std::fs::read_to_string(file).ok().filter(|text| Exported::is_one(text))?);
+            import(arguments, file, &text, file_passphrase.as_deref())
+        }
+        _ => return None,
+    };
+    Some(answer.and_then(|answer| show(renderer, answer)))
 }
 
 fn show(renderer: &mut Renderer, answer: Answer) -> Result<Ending, String> {
@@ -25,20 +43,119 @@ fn show(renderer: &mut Renderer, answer: Answer) -> Result<Ending, String> {
     shown.map(|()| Ending::Done).map_err(|e| format!("standard output cannot be written: {e}"))
 }
 
+/// A peer's directory that no other process uses.
+struct Alone {
+    home: Home,
+    name: PeerName,
+    passphrase: Option<Zeroizing<String>>,
+    rng: ThreadRng,
+    _lock: Lock,
+}
+
+impl Alone {
+    fn open(arguments: &Arguments) -> Result<Self, String> {
+        let dir = directory(arguments);
+        let home = Home::open(dir).map_err(described)?;
+        let busy = || format!("another process runs {}; end it and try again", dir.display());
+        let lock = home.try_lock().map_err(described)?.ok_or_else(busy)?;
+        let name = match &arguments.name {
+            Some(name) => name.clone(),
+            None => home.default_name().map_err(described)?,
+        };
+        let passphrase = passphrase(arguments, &home, true)?;
+        Ok(Self { home, name, passphrase, rng: rand::rng(), _lock: lock })
+    }
+
+    fn passphrase(&self) -> Option<&str> {
+        self.passphrase.as_ref().map(|passphrase| passphrase.as_str())
+    }
+
+    /// Opens the store, and checks the passphrase on the way.
+    fn store(&mut self) -> Result<Store, String> {
+        let passphrase = self.passphrase.as_ref().map(|passphrase| passphrase.as_str());
+        let key = self.home.store_key(passphrase, &mut self.rng).map_err(described)?;
+        Store::open(self.home.private(), key.as_ref(), true).map_err(described)
+    }
+}
+
+/// What is said of an error.
+fn described(error: impl Into<PeerError>) -> String {
+    error.into().to_string()
+}
+
 fn successor(arguments: &Arguments) -> Result<Answer, String> {
-    let dir = directory(arguments);
-    let home = Home::open(dir).map_err(|e| e.to_string())?;
-    let busy = || format!("another process runs {}; end it and try again", dir.display());
-    let _lock = home.try_lock().map_err(|e| e.to_string())?.ok_or_else(busy)?;
-    let name = match &arguments.name {
-        Some(name) => name.clone(),
-        None => home.default_name().map_err(|e| e.to_string())?,
-    };
-    let (passphrase, rng) = (passphrase(arguments, &home, true)?, &mut rand::rng());
-    let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
-    home.store_key(passphrase, rng).map_err(|e| e.to_string())?;
+    let mut alone = Alone::open(arguments)?;
+    alone.store()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let replaced = home.replace_identity(&name, passphrase, KEY_BITS, now, rng);
-    let [old, new] = replaced.map_err(|e| e.to_string())?;
-    Ok(Answer::NewKey { name, old, new })
+    let passphrase = alone.passphrase.as_ref().map(|passphrase| passphrase.as_str());
+    let replaced = alone.home.replace_identity(&alone.name, passphrase, KEY_BITS, now, &mut alone.rng);
+    let [old, new] = replaced.map_err(described)?;
+    Ok(Answer::NewKey { name: alone.name, old, new })
+}
+
+fn export(arguments: &Arguments, file: &Path, file_passphrase: Option<&Path>) -> Result<Answer, String> {
+    let mut alone = Alone::open(arguments)?;
+    let store = alone.store()?;
+    let numbers = store.numbers().map_err(described)?;
+    let queued = store.outbox().map_err(described)?.len();
+    let exported = alone.home.export(alone.name.clone(), alone.passphrase(), numbers).map_err(described)?;
+    let path = std::path::absolute(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let under = passphrase_of_file(file_passphrase, &path, true)?;
+    let text = exported.to_text(&under, &mut alone.rng);
+    write_new(&path, &text).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+    Ok(Answer::Exported { path, queued })
+}
+
+fn write_new(path: &PathBuf, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE_MODE).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    // A part of it is of no use.
+    written.inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+fn import(
+    arguments: &Arguments,
+    file: &Path,
+    text: &str,
+    file_passphrase: Option<&Path>,
+) -> Result<Answer, String> {
+    let mut alone = Alone::open(arguments)?;
+    if alone.home.has_identity().map_err(described)? {
+        let dir = alone.home.path().display();
+        return Err(format!("{dir} has an identity already; import it into a new directory"));
+    }
+    let under = passphrase_of_file(file_passphrase, file, false)?;
+    let exported = Exported::from_text(text, &under).map_err(|e| format!("{}: {e}", file.display()))?;
+    let name = exported.name.clone();
+    if name.folded() != alone.name.folded() {
+        return Err(format!(
+            "this is the identity of {name}; import it into a directory of that name, or add --name {name}"
+        ));
+    }
+    let store = alone.store()?;
+    store.write_numbers(&exported.numbers).map_err(described)?;
+    drop(store);
+    let fingerprint = alone.home.import(&exported, alone.passphrase()).map_err(described)?;
+    Ok(Answer::Imported { name, fingerprint })
+}
+
+/// The passphrase of an exported identity. `is_new`: it is being chosen, so it is asked for twice.
+fn passphrase_of_file(given: Option<&Path>, file: &Path, is_new: bool) -> Result<Zeroizing<String>, String> {
+    if let Some(path) = given {
+        return read_passphrase(path);
+    }
+    if !io::stdin().is_terminal() {
+        return Err("give the passphrase of the exported identity with --file-passphrase FILE".into());
+    }
+    let ask = |prompt: &str| {
+        terminal::ask_secret(prompt).map_err(|e| format!("the passphrase cannot be read: {e}"))
+    };
+    let passphrase = ask(&format!("passphrase for {}: ", file.display()))?;
+    if passphrase.is_empty() {
+        return Err("the passphrase is empty; choose another one".into());
+    }
+    if is_new && *ask("once more: ")? != *passphrase {
+        return Err("the two passphrases differ; try again".into());
+    }
+    Ok(passphrase)
 }

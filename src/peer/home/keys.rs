@@ -28,6 +28,7 @@ const ADVICE_IDENTITY: &str =
     "put it back from a backup, or remove .switchboard to start as somebody new with this name";
 const ADVICE_ENCRYPTION: &str =
     "put it back from a backup, or remove this file: what was written to this key then stays unreadable";
+const ADVICE_IMPORT: &str = "export the identity again";
 const ADVICE_PASSPHRASE: &str =
     "give the passphrase that it was encrypted with; if it is the right one, put the file back from a backup";
 
@@ -226,6 +227,52 @@ fn file_name(made_at: u64) -> String {
 fn date(name: &str) -> Option<u64> {
     let made_at = name.strip_suffix(SUFFIX)?.parse().ok()?;
     (file_name(made_at) == name).then_some(made_at)
+}
+
+pub(super) fn has_identity(private: &Folder) -> Result<bool, HomeError> {
+    Ok(read_pem(private, IDENTITY, &private.path().join(IDENTITY))?.is_some())
+}
+
+/// The identity key with its statement, and the encryption keys with the times at which they were made, not encrypted.
+pub(super) fn export(
+    private: &Folder,
+    passphrase: Option<&str>,
+) -> Result<(String, Vec<(u64, String)>), HomeError> {
+    let path = private.path().join(IDENTITY);
+    let (key, statement) =
+        read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
+    let pem = key.to_pem(None).map_err(unusable(&path, ADVICE_IDENTITY))?;
+    let identity = format!("{}{}", pem.as_str(), statement.map_or_else(String::new, |s| s.to_text()));
+    let shelf = Shelf::open(private, passphrase)?;
+    let mut encryption = Vec::new();
+    for made_at in shelf.dates()? {
+        let pem = shelf.load(made_at)?.to_pem(None);
+        let pem = pem.map_err(unusable(&shelf.path(made_at), ADVICE_ENCRYPTION))?;
+        encryption.push((made_at, pem.to_string()));
+    }
+    Ok((identity, encryption))
+}
+
+/// Writes what [`export`] has returned, the identity key last. Returns its fingerprint.
+pub(super) fn import(
+    private: &Folder,
+    identity: &str,
+    encryption: &[(u64, String)],
+    passphrase: Option<&str>,
+) -> Result<Fingerprint, HomeError> {
+    let shelf = Shelf::open(private, passphrase)?;
+    for (made_at, pem) in encryption {
+        let path = shelf.path(*made_at);
+        let key = EncryptionKey::from_pem(pem, None).and_then(|key| key.to_pem(passphrase));
+        write_pem(&shelf.pairs, &file_name(*made_at), &path, &key.map_err(unusable(&path, ADVICE_IMPORT))?)?;
+    }
+    let path = private.path().join(IDENTITY);
+    let (pem, statement) = identity.split_at(end_of_pem(identity));
+    let key = IdentityKey::from_pem(pem, None).map_err(unusable(&path, ADVICE_IMPORT))?;
+    let pem = key.to_pem(passphrase).map_err(unusable(&path, ADVICE_IMPORT))?;
+    let file = Zeroizing::new(format!("{}{statement}", pem.as_str()));
+    write_pem(private, IDENTITY, &path, &file)?;
+    Ok(key.public().fingerprint())
 }
 
 /// Whether the identity key is encrypted.

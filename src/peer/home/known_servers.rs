@@ -5,9 +5,9 @@ use wire::Fingerprint;
 use super::{Home, HomeError, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::FileError;
 
-const KNOWN_SERVERS: &str = "known_servers";
+pub(super) const KNOWN_SERVERS: &str = "known_servers";
 /// The maximum size of the file, enough for about 10,000 servers.
-const KNOWN_SERVERS_BYTES_MAX: u64 = 1 << 20;
+pub(super) const KNOWN_SERVERS_BYTES_MAX: u64 = 1 << 20;
 
 impl Home {
     /// The key that is pinned for a server (`HOST:PORT`), and since when, in seconds since 1970.

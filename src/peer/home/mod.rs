@@ -20,12 +20,14 @@ mod key_times;
 mod keys;
 mod known_servers;
 mod locked;
+mod moving;
 mod pins;
 mod store_key;
 
 pub use key_times::{BadKeyTimes, KeyTimes};
 pub use keys::{EncryptionPair, Keys};
 pub use locked::BadLocked;
+pub use moving::{Exported, Numbers};
 pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";

@@ -10,11 +10,11 @@ use super::{HomeError, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::{FileError, Folder};
 use crate::peer::records::PinnedKey;
 
-const KNOWN_PEERS: &str = "known_peers";
+pub(super) const KNOWN_PEERS: &str = "known_peers";
 /// The last word in the line of a key that the user has compared.
 const COMPARED: &str = "compared";
 /// Largest file: room for more than 100,000 peers with names of full length.
-const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;
+pub(super) const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;
 
 /// A key compared with the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use wire::{Digest, PeerName};
 
 use super::seal::Seal;
 use crate::peer::folder::Folder;
+use crate::peer::home::Numbers;
 use crate::peer::records::{
     ContactRecord, Direction, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord,
     OutgoingRecord, Write,
@@ -288,6 +289,44 @@ impl Store {
     /// [`StoreError`].
     pub fn late(&self) -> Result<Vec<(String, LateRecord)>, StoreError> {
         self.all(LATE, |name, record| (name.to_owned(), record))
+    }
+
+    /// What another machine has to know to go on as this peer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn numbers(&self) -> Result<Numbers, StoreError> {
+        let history: Vec<HistoryRecord> = self.all(HISTORY, |_, record| record)?;
+        let history = history.into_iter().filter(|record| record.direction == Direction::Received);
+        let mut received: Vec<_> =
+            history.map(|record| (record.with, record.generation, record.number, record.id)).collect();
+        self.database.read(|read| {
+            for entry in read.open_table(RECEIVED)?.iter()? {
+                let (key, id) = entry?;
+                let (name, generation, number) = key.value();
+                let name = name.parse().map_err(|_| redb::Error::Corrupted("a name in received".into()))?;
+                received.push((name, generation, number, *id.value()));
+            }
+            Ok(())
+        })?;
+        Ok(Numbers { contacts: self.contacts()?, received })
+    }
+
+    /// Writes the numbers of another machine.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn write_numbers(&self, numbers: &Numbers) -> Result<(), StoreError> {
+        self.database.write(|write| {
+            let mut tables = Tables::open(write, &self.seal, self.keeps_history)?;
+            for contact in &numbers.contacts {
+                tables.apply(&Write::Contact(contact.clone()))?;
+            }
+            for (name, generation, number, id) in &numbers.received {
+                tables.received.insert((name.folded().as_str(), *generation, *number), id)?;
+            }
+            Ok(())
+        })
     }
 
     fn one<'k, K, T>(

@@ -343,3 +343,32 @@ fn without_history_no_text_stays_once_it_was_shown_or_delivered() {
         Some((3, 3))
     );
 }
+
+#[test]
+fn numbers_that_are_carried_over_recognise_what_was_received() {
+    let store = Store::in_memory().expect("it opens");
+    let contact = ContactRecord {
+        name: name("Bob"),
+        card: None,
+        next_number: 3,
+        last_number: 2,
+        generation: 0,
+        is_blocked: true,
+    };
+    let received = [1, 2].map(|number| Write::History(history(Direction::Received, number, "hello")));
+    let sent =
+        [Write::History(history(Direction::Sent, 1, "hi")), Write::Outbox(name("Bob"), 2, outbox("two"))];
+    store.commit(&[&received[..], &sent, &[Write::Contact(contact.clone())]].concat()).expect("it commits");
+    let other = Store::in_memory().expect("it opens");
+    other.write_numbers(&store.numbers().expect("it reads")).expect("it writes");
+    assert_eq!(other.contacts().expect("it reads"), [contact]);
+    assert_eq!(other.received(&name("bob"), 0, 2).expect("it reads"), Some([1; 16]));
+    assert_eq!(other.history(None).expect("it reads").len() + other.outbox().expect("it reads").len(), 0);
+    let again = Store::in_memory().expect("it opens");
+    again.write_numbers(&other.numbers().expect("it reads")).expect("it writes");
+    assert_eq!(
+        again.received(&name("bob"), 0, 1).expect("it reads"),
+        Some([1; 16]),
+        "also when it moves again"
+    );
+}
