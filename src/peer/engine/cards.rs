@@ -99,12 +99,6 @@ impl Engine {
             }
             CardVerdict::PinnedNow | CardVerdict::Known => {
                 contact.lookup = Lookup::Known;
-                let dates = contact.card.as_ref().map(|card| card.term.check(self.local.now.unix));
-                if let Some(Err(bad)) = dates {
-                    let to = contact.name.clone();
-                    let reason = format!("{bad}; messages go when {to} joins with a new card");
-                    self.local.emit(&Event::Waiting { to, reason });
-                }
                 self.card_for_fetches(&name);
             }
         }

@@ -62,10 +62,15 @@ impl Engine {
     pub(super) fn pong(&mut self, present: &[PeerName]) {
         for name in present {
             let Some(contact) = self.contacts.get_mut(name) else { continue };
-            contact.is_there(self.local.now.instant, &mut self.local.rng);
-            if contact.lookup == Lookup::Unknown {
-                // It has joined, and the server has not reported that.
+            // A server lets nobody join without a valid card. So it has not reported that the peer has joined, or has shown
+            // another card than the newest.
+            let has_card = contact.has_valid_card(self.local.now.unix);
+            if contact.lookup == Lookup::Unknown || contact.lookup == Lookup::Known && !has_card {
                 contact.lookup = Lookup::NotAsked;
+            }
+            // Without a card it stays missed, so the next ping asks again.
+            if has_card {
+                contact.is_there(self.local.now.instant, &mut self.local.rng);
             }
         }
     }

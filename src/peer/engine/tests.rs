@@ -159,6 +159,8 @@ struct Bench {
     events: Vec<Event>,
     sent: Vec<ToServer<'static>>,
     effects: Vec<Effect>,
+    /// Who is connected to the server.
+    present: Vec<PeerName>,
     /// How many keys were made.
     made: usize,
     /// How many envelopes were sent on this connection.
@@ -210,6 +212,7 @@ impl Bench {
             events: Vec::new(),
             sent: Vec::new(),
             effects: Vec::new(),
+            present: Vec::new(),
             made: 0,
             envelopes_sent: 0,
         };
@@ -240,7 +243,10 @@ impl Bench {
         while let Ok(Some(body)) = frame::split(&out.to_server[at..], BODY_BYTES_MAX) {
             at += LENGTH_BYTES + body.len();
             match ToServer::decode(body.to_vec().leak()).expect("the engine speaks the protocol") {
-                ToServer::Ping { id, .. } => answers.push(ToPeer::Pong { id, present: Vec::new() }),
+                ToServer::Ping { id, names } => {
+                    let present = names.into_iter().filter(|name| self.present.contains(name)).collect();
+                    answers.push(ToPeer::Pong { id, present });
+                }
                 message => {
                     if matches!(message, ToServer::Envelope(_)) {
                         let first = self.envelopes_sent;
@@ -359,6 +365,26 @@ impl Bench {
         let contacts = self.disk.contacts.borrow();
         Card::from_bytes(contacts.get("b")?.card.as_ref()?).ok()
     }
+}
+
+#[test]
+fn the_server_is_asked_again_for_the_card_of_a_peer_that_is_connected() {
+    let mut bench = Bench::new();
+    bench.present.push(name("B"));
+    bench.send("hello");
+    bench.hear_card(&card_of_b(START + 365 * DAY, START + 365 * DAY));
+    // The first ping was sent before the message.
+    for seconds in [13, 3, 3] {
+        bench.lookups();
+        bench.sleep(seconds);
+        assert_eq!(bench.lookups(), 1);
+        bench.hear_card(&card_of_b(START + 365 * DAY, START + 365 * DAY));
+    }
+    assert_eq!(bench.reasons().len(), 1, "it is said once");
+    bench.sleep(3);
+    bench.sent.clear();
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
 }
 
 #[test]
