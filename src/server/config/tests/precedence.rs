@@ -9,9 +9,10 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 49] = [
+const VALUES: [(&str, [&str; 3]); 50] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
+    ("members", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
     ("connections-per-address", ["1", "2", "3"]),
     ("head-timeout", ["1s", "2s", "3s"]),
