@@ -36,7 +36,7 @@ pub enum BadCard {
     /// It expires before it was issued, or more than [`CARD_VALID_SECONDS_MAX`] later.
     #[error("the card's lifetime is not between 1 second and 8 days")]
     Lifetime,
-    /// The statement of an earlier key was not made by that key for this name and identity key.
+    /// The statement of the old key does not verify for this name and identity key.
     #[error("{0}")]
     Succession(#[from] BadSuccession),
 }
@@ -119,7 +119,7 @@ pub struct Card {
     pub encryption: EncryptionPublic,
     /// Its order among the owner's cards, and when it can be used.
     pub term: Term,
-    /// The owner's earlier identity key, if that has signed that this one takes its place.
+    /// The statement of the owner's old identity key, if it had another one.
     pub succeeds: Option<Succession>,
     bytes: Vec<u8>,
 }
@@ -136,7 +136,7 @@ impl Card {
         Self::issue_for_successor(name, identity, encryption, term, None, rng)
     }
 
-    /// Makes and signs a card that shows the statement of the owner's earlier key, if there is one.
+    /// Makes and signs a card with the statement of the owner's old identity key, if there is one.
     pub fn issue_for_successor(
         name: PeerName,
         identity: &IdentityKey,
@@ -201,12 +201,12 @@ impl Card {
         self.identity.fingerprint()
     }
 
-    /// Whether its owner may use a name that belongs to the key `owner`: it has that key, or its successor.
+    /// Whether this card has the key `owner` or a successor of it, so that it may use the names of that key.
     pub fn is_of(&self, owner: &Fingerprint) -> bool {
         self.fingerprint() == *owner || self.takes_over_from(owner)
     }
 
-    /// Whether the key `predecessor` has signed that the key of this card takes its place.
+    /// Whether the key of this card is the successor of `predecessor`.
     pub fn takes_over_from(&self, predecessor: &Fingerprint) -> bool {
         self.succeeds.as_ref().is_some_and(|succeeds| succeeds.predecessor() == *predecessor)
     }

@@ -11,12 +11,12 @@ use crate::name::PeerName;
 
 const PEM_LABEL: &str = "SWITCHBOARD SUCCESSION";
 
-/// A statement does not decode, or was not signed by the key in it for this name and this successor.
+/// The statement cannot be decoded, or its signature does not verify for this name and this successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the statement about its earlier key does not verify")]
 pub struct BadSuccession;
 
-/// What the earlier key signs.
+/// The text that the old key signs.
 #[derive(Serialize)]
 struct Statement<'a> {
     /// Folded.
@@ -25,7 +25,7 @@ struct Statement<'a> {
     issued_at: u64,
 }
 
-/// A statement as it is encoded.
+/// The encoding of a statement in a card.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Encoded<'a> {
     #[serde(with = "serde_bytes")]
@@ -35,7 +35,7 @@ pub(crate) struct Encoded<'a> {
     signature: &'a [u8],
 }
 
-/// The earlier identity key of a peer, which has signed that the present one takes its place. It has been verified.
+/// The statement of a peer's old identity key that the present one is its successor. It is verified.
 #[derive(Debug, Clone)]
 pub struct Succession {
     /// Folded.
@@ -50,7 +50,7 @@ fn statement(name: &PeerName, successor: Fingerprint, issued_at: u64) -> Vec<u8>
 }
 
 impl Succession {
-    /// Signs that `successor` takes the place of `key` for `name`. `now` is in seconds since 1970.
+    /// Signs that `successor` is the successor of `key` for `name`. `now` is in seconds since 1970.
     pub fn sign(
         key: &IdentityKey,
         name: &PeerName,
@@ -66,7 +66,7 @@ impl Succession {
         Encoded { predecessor: self.predecessor.der(), issued_at: self.issued_at, signature: &self.signature }
     }
 
-    /// Checks a statement for the owner of `name` with the key `successor`.
+    /// Verifies a statement for the owner of `name`, who has the key `successor`.
     pub(crate) fn verify(
         encoded: &Encoded<'_>,
         name: &PeerName,
@@ -79,12 +79,12 @@ impl Succession {
         Ok(Self { name: name.folded(), predecessor, issued_at, signature })
     }
 
-    /// Whether the statement is about the owner of this name.
+    /// Whether the statement is for this name.
     pub fn is_for(&self, name: &PeerName) -> bool {
         self.name == name.folded()
     }
 
-    /// The fingerprint of the earlier key.
+    /// The fingerprint of the old key.
     pub fn predecessor(&self) -> Fingerprint {
         self.predecessor.fingerprint()
     }
@@ -94,13 +94,13 @@ impl Succession {
         self.issued_at
     }
 
-    /// The statement as a PEM text (RFC 7468), for the file of the identity key.
+    /// The statement as a PEM text (RFC 7468), for the file with the identity key.
     pub fn to_text(&self) -> String {
         pem_rfc7468::encode_string(PEM_LABEL, LineEnding::LF, &frame::body(&(&self.name, self.encoded())))
             .expect("the label is valid and a statement is short")
     }
 
-    /// Reads what [`Succession::to_text`] has written, for the owner of the key `successor`.
+    /// The inverse of [`Succession::to_text`]. Verifies the statement for the owner of the key `successor`.
     ///
     /// # Errors
     /// [`BadSuccession`]

@@ -89,7 +89,7 @@ impl Admission {
         Ok(true)
     }
 
-    /// Puts a key in the place of the member that has named it its successor. Returns whether there is one.
+    /// Replaces the key of a member by its successor. Returns whether there was such a member.
     fn succeed(
         &mut self,
         name: &PeerName,

@@ -17,7 +17,7 @@ pub struct Candidate {
     pub name: PeerName,
     /// Its key, which it has proved.
     pub fingerprint: Fingerprint,
-    /// The key that has named this one its successor.
+    /// The key of which this one is the successor, if any.
     pub predecessor: Option<Fingerprint>,
     /// The invitation that it claims to have, and the text that its proof of the key signs.
     pub claim: Option<(InvitationClaim, Vec<u8>)>,

@@ -165,19 +165,20 @@ pub(super) enum Sub {
         /// The file with the card or the identity; its content tells which
         #[arg(value_name = "CARD_FILE")]
         file: PathBuf,
-        /// For an identity: a file with the passphrase that it was exported with; asked for on a terminal
+        /// For an identity: a file with the passphrase of the export. Without it, the program asks on the terminal
         #[arg(long, value_name = "FILE")]
         file_passphrase: Option<PathBuf>,
     },
-    /// Write this peer's identity into a file, encrypted under a passphrase, to import it on another machine
+    /// Write this peer's identity to a file, encrypted under a passphrase, to import it on another machine
     ///
-    /// Carried over: the private keys, the pinned keys of peers and servers, what is blocked, and the numbers of messages. Not
-    /// carried over: messages that are queued or were not shown yet, the history, and the shared files. Use the identity in one
-    /// place only from then on: when it connects from two, the newest connection takes over.
+    /// The file contains the private keys, the pinned keys of peers and servers, which peers are blocked, and the
+    /// numbers of messages. Queued messages, messages that were not shown yet, the history and the shared files stay
+    /// behind. After the import, use the identity in one place only: when both connect, the newest connection takes
+    /// over.
     Export {
         /// The file to write; it must not exist
         file: PathBuf,
-        /// A file with the passphrase for it; asked for on a terminal
+        /// A file with the passphrase for it. Without it, the program asks on the terminal
         #[arg(long, value_name = "FILE")]
         file_passphrase: Option<PathBuf>,
     },
@@ -198,9 +199,9 @@ pub(super) enum Sub {
         #[arg(long)]
         yes: bool,
     },
-    /// Replace this peer's identity key by a new one, signed by the old one, which is destroyed. The server and contacts accept the
-    /// new key without being asked, when they see it. Use it when somebody may have copied the old key; if the old key is lost, it
-    /// cannot sign, and the server's administrator has to release the name
+    /// Replace this peer's identity key by a new one. The old key signs the new one and is destroyed. The server and
+    /// contacts accept the new key when they see it, without asking. Use this when somebody may have copied the old
+    /// key. A lost key cannot sign; then the administrator of the server must release the name
     Successor,
     /// Ignore everything that a peer sends; its new messages stay queued on its own disk
     Block {

@@ -1,5 +1,5 @@
-//! Commands that replace or copy the identity. They need the directory for themselves: a process that runs the peer would go on with the
-//! identity that it has started with, and would use further message numbers.
+//! Commands that replace or copy the identity. No other process may use the directory meanwhile, because it would
+//! continue with the old identity, and would use more message numbers.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -22,13 +22,13 @@ use crate::peer::runner::PeerError;
 use crate::peer::store::Store;
 use crate::terminal;
 
-/// Carries out the command of these arguments, if it is one of those. The others are left to the peer.
+/// Runs the command of these arguments if it is one of these. `None` leaves other commands to the peer.
 pub(super) fn run(arguments: &Arguments, renderer: &mut Renderer) -> Option<Result<Ending, String>> {
     let answer = match &arguments.command {
         Some(Sub::Successor) => successor(arguments),
         Some(Sub::Export { file, file_passphrase }) => export(arguments, file, file_passphrase.as_deref()),
         Some(Sub::Import { file, file_passphrase }) => {
-            // What cannot be read is an error of the peer's own `import`.
+            // If the file cannot be read, the peer's own `import` reports that.
             let text =
                 Zeroizing::new(std::fs::read_to_string(file).ok().filter(|text| Exported::is_one(text))?);
             import(arguments, file, &text, file_passphrase.as_deref())
@@ -70,7 +70,7 @@ impl Alone {
         self.passphrase.as_ref().map(|passphrase| passphrase.as_str())
     }
 
-    /// Opens the store, and checks the passphrase on the way.
+    /// Opens the store, which also checks the passphrase.
     fn store(&mut self) -> Result<Store, String> {
         let passphrase = self.passphrase.as_ref().map(|passphrase| passphrase.as_str());
         let key = self.home.store_key(passphrase, &mut self.rng).map_err(described)?;
@@ -78,7 +78,7 @@ impl Alone {
     }
 }
 
-/// What is said of an error.
+/// The text of an error.
 fn described(error: impl Into<PeerError>) -> String {
     error.into().to_string()
 }
@@ -109,7 +109,7 @@ fn export(arguments: &Arguments, file: &Path, file_passphrase: Option<&Path>) ->
 fn write_new(path: &PathBuf, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE_MODE).open(path)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    // A part of it is of no use.
+    // An incomplete file is useless.
     written.inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
@@ -139,7 +139,7 @@ fn import(
     Ok(Answer::Imported { name, fingerprint })
 }
 
-/// The passphrase of an exported identity. `is_new`: it is being chosen, so it is asked for twice.
+/// The passphrase of an exported identity. If it `is_new`, asks for it twice.
 fn passphrase_of_file(given: Option<&Path>, file: &Path, is_new: bool) -> Result<Zeroizing<String>, String> {
     if let Some(path) = given {
         return read_passphrase(path);

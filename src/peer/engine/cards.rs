@@ -49,7 +49,7 @@ impl Engine {
                 self.key_has_successor(&card.name, pinned, fingerprint);
                 CardVerdict::Known
             }
-            // It was sent before the owner replaced this key.
+            // This card was sent before the owner replaced its key.
             Some(_) if self.is_replaced(&card) => return CardVerdict::Changed,
             Some(pinned) => {
                 let name = &card.name;
@@ -232,20 +232,21 @@ impl Engine {
         self.seal_for_new_key(name);
     }
 
-    /// Pins the key that the pinned one has named its successor. The owner has the same directory as before, so numbers go on.
+    /// Pins the successor of the pinned key. The owner has the same directory as before, so numbers continue.
     fn key_has_successor(&mut self, name: &PeerName, old: Fingerprint, new: Fingerprint) {
         self.pin(name, PinnedKey::new(new));
         self.seal_for_new_key(name);
         self.local.emit(&Event::Succeeded { with: name.clone(), old, new });
     }
 
-    /// Whether the pinned key has taken the place of the key of this card.
+    /// Whether the key of this card is the predecessor of the pinned one.
     fn is_replaced(&self, card: &Card) -> bool {
         let known = self.contacts.get(&card.name).and_then(|contact| contact.card.as_ref());
         known.is_some_and(|known| known.takes_over_from(&card.fingerprint()))
     }
 
-    /// Ends the conversations with a peer that has another key, so that everything without a receipt is sealed again.
+    /// Ends the conversations with a peer whose key has changed, so that all messages without a receipt are sealed
+    /// again.
     fn seal_for_new_key(&mut self, name: &PeerName) {
         self.conversations.forget(&mut self.local, name);
         let contact = self.contacts.of(name);

@@ -82,7 +82,8 @@ impl Contacts {
         self.0.remove(&name.folded())
     }
 
-    /// This peer has another identity key: what was sealed under conversations that the old one has opened is sealed again.
+    /// Prepares all messages without a receipt to be sealed again, because this peer has a new identity key, and the
+    /// old one opened their conversations.
     pub(super) fn seal_again(&mut self, local: &mut Local) {
         for contact in self.iter_mut() {
             contact.send_all_again();

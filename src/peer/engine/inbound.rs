@@ -93,7 +93,7 @@ impl Engine {
                 return self.local.refuse(from, None, &bad.to_string());
             }
         };
-        // Senders may not have heard yet that this peer has another key.
+        // Senders may not have the card with this peer's new key yet.
         let is_for_us = self.local.card.is_of(&opening.recipient);
         if opening.sender.name.folded() != from.folded() || !is_for_us {
             self.refuse_opening(digest);

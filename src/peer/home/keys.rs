@@ -48,7 +48,7 @@ pub struct Keys {
     pub encryption: Vec<EncryptionPair>,
     /// Whether the identity key was made by this call: the first run.
     pub made_identity: bool,
-    /// The statement of an earlier identity key about this one.
+    /// The statement of the old identity key that this one is its successor.
     pub succeeds: Option<Succession>,
 }
 
@@ -60,8 +60,8 @@ impl Keys {
             .expect("keys are only made by load_or_make, which makes a pair if there is none")
     }
 
-    /// Issues a card for the current encryption pair. It shows the statement of the earlier identity key, if that is for this
-    /// name.
+    /// Issues a card for the current encryption pair. It contains the statement of the old identity key, if that is for
+    /// this name.
     pub fn issue_card(&self, name: &PeerName, term: Term, rng: &mut impl CryptoRng) -> Card {
         let succeeds = self.succeeds.clone().filter(|statement| statement.is_for(name));
         let encryption = self.current().key.public();
@@ -233,7 +233,8 @@ pub(super) fn has_identity(private: &Folder) -> Result<bool, HomeError> {
     Ok(read_pem(private, IDENTITY, &private.path().join(IDENTITY))?.is_some())
 }
 
-/// The identity key with its statement, and the encryption keys with the times at which they were made, not encrypted.
+/// The identity key with its statement, and the encryption keys with the times at which they were made. The keys are
+/// not encrypted.
 pub(super) fn export(
     private: &Folder,
     passphrase: Option<&str>,
@@ -253,7 +254,7 @@ pub(super) fn export(
     Ok((identity, encryption))
 }
 
-/// Writes what [`export`] has returned, the identity key last. Returns its fingerprint.
+/// Writes the result of [`export`], the identity key last. Returns the fingerprint of that key.
 pub(super) fn import(
     private: &Folder,
     identity: &str,
@@ -289,9 +290,9 @@ pub(super) fn check_passphrase(private: &Folder, passphrase: &str) -> Result<(),
     Ok(())
 }
 
-/// Replaces the identity key by a new one, and destroys it. The old key signs that the new one takes its place for `name`; the
-/// statement is kept behind the new key in the same file, so that a crash cannot part them. Returns the fingerprints of the old and
-/// the new key.
+/// Replaces the identity key by a new one, and destroys the old one. The old key signs that the new one is its
+/// successor for `name`. The statement is stored after the new key in the same file, so that a crash cannot separate
+/// them. Returns the fingerprints of the old and the new key.
 pub(super) fn succeed(
     private: &Folder,
     name: &PeerName,
@@ -312,7 +313,7 @@ pub(super) fn succeed(
     Ok(fingerprints)
 }
 
-/// Reads the identity key and the statement behind it; `None` if there is no file.
+/// Reads the identity key and the statement after it; `None` if there is no file.
 fn read_identity(
     private: &Folder,
     passphrase: Option<&str>,
@@ -328,8 +329,8 @@ fn read_identity(
     Ok(Some((key, succeeds)))
 }
 
-/// Reads a key, and the text behind it; `None` if there is no file. Encrypts the key if there is a passphrase and it is not
-/// encrypted yet.
+/// Reads a key, and the text after it; `None` if there is no file. Encrypts the key if there is a passphrase and it is
+/// not encrypted yet.
 fn read_key<Use>(
     folder: &Folder,
     name: &str,
@@ -349,7 +350,7 @@ fn read_key<Use>(
     Ok(Some((key, rest.to_owned())))
 }
 
-/// Where the line behind the first PEM block begins.
+/// The end of the first PEM block, with its line ending.
 fn end_of_pem(text: &str) -> usize {
     let end = text.find("-----END ").and_then(|at| Some(at + text[at..].find('\n')? + 1));
     end.unwrap_or(text.len())

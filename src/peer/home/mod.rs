@@ -89,9 +89,9 @@ pub enum HomeError {
     /// There is no identity key yet.
     #[error("{}: there is no identity key yet; run `card` to make one", .0.display())]
     NoIdentity(PathBuf),
-    /// The statement of an earlier identity key cannot be used.
+    /// The statement of the old identity key is invalid.
     #[error(
-        "{}: the statement behind the key, which an earlier key has signed, is damaged; put the file back from a backup",
+        "{}: the statement after the key, which the old key has signed, is damaged; put the file back from a backup",
         .0.display()
     )]
     StatementDamaged(PathBuf),
@@ -281,12 +281,12 @@ impl Home {
         keys::load_or_make(&self.private, passphrase, key_bits, times, now, rng)
     }
 
-    /// Replaces the identity key by a new one that the old one names its successor for `name`. The old key is destroyed. Returns
-    /// the fingerprints of the old and the new key. Only for the process that holds the [`Lock`]. The other arguments are as in
-    /// [`Home::keys`].
+    /// Replaces the identity key by a new one, which the old one declares its successor for `name`. The old key is
+    /// destroyed. Returns the fingerprints of the old and the new key. Only for the process that holds the [`Lock`].
+    /// The other arguments are as in [`Home::keys`].
     ///
     /// # Errors
-    /// [`HomeError`]; then nothing has changed.
+    /// [`HomeError`]. Either the old or the new key is in place then.
     pub fn replace_identity(
         &self,
         name: &PeerName,

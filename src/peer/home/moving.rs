@@ -1,4 +1,4 @@
-//! An identity in one file, for another machine.
+//! Export of an identity to one file, and its import on another machine.
 
 use pem_rfc7468::LineEnding;
 use rsa::rand_core::CryptoRng;
@@ -14,8 +14,8 @@ use crate::peer::records::ContactRecord;
 const PEM_LABEL: &str = "SWITCHBOARD IDENTITY";
 const PURPOSE: &[u8] = b"switchboard identity";
 
-/// What the store has to carry over: what is known of contacts, with the numbers of messages, and the ids by which repeated messages
-/// are recognised (by folded name of the sender, generation and number).
+/// The part of the store that moves with the identity: contacts with the numbers of messages, and the ids by which
+/// repeated messages are recognised (by folded name of the sender, generation and number).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
     /// All contacts, and this peer's own card.
@@ -24,7 +24,7 @@ pub struct Numbers {
     pub received: Vec<(PeerName, u64, u64, MessageId)>,
 }
 
-/// An identity as it is exported. The private keys are not encrypted in here.
+/// An exported identity. The private keys in it are not encrypted.
 #[derive(Serialize, Deserialize)]
 pub struct Exported {
     /// The peer.
@@ -46,7 +46,7 @@ impl Drop for Exported {
 }
 
 impl Exported {
-    /// Encrypts it under a passphrase, as a PEM text.
+    /// Encrypts the identity under a passphrase. Returns a PEM text.
     pub fn to_text(&self, passphrase: &str, rng: &mut impl CryptoRng) -> String {
         let mut plain = postcard::to_stdvec(self).expect("it contains nothing that postcard refuses");
         let locked = locked::lock(passphrase, PURPOSE, &plain, rng);
@@ -55,12 +55,12 @@ impl Exported {
             .expect("the label is valid, and the text shorter than the memory")
     }
 
-    /// Whether a text is an exported identity, and not for example a contact card.
+    /// Whether a text is an exported identity, and not, for example, a contact card.
     pub fn is_one(text: &str) -> bool {
         text.trim_start().starts_with(&format!("-----BEGIN {PEM_LABEL}-----"))
     }
 
-    /// Reads what [`Exported::to_text`] has made.
+    /// The inverse of [`Exported::to_text`].
     ///
     /// # Errors
     /// [`BadLocked`]
@@ -80,7 +80,7 @@ impl Home {
         keys::has_identity(&self.private)
     }
 
-    /// The identity of this directory. Only for the process that holds the [`super::Lock`].
+    /// Exports the identity of this directory. Only for the process that holds the [`super::Lock`].
     ///
     /// # Errors
     /// [`HomeError`]
@@ -100,8 +100,9 @@ impl Home {
         Ok(Exported { name, identity, encryption, known_peers, known_servers, numbers })
     }
 
-    /// Writes an exported identity into this directory, which has none. The numbers must be in the store already, because the
-    /// directory counts as one with an identity once this has returned, and not before. Returns the fingerprint of the identity key.
+    /// Writes an exported identity into this directory, which must have none. The numbers must be in the store already:
+    /// the directory has an identity once this returns, and a crash before must not leave one without the numbers.
+    /// Returns the fingerprint of the identity key.
     ///
     /// # Errors
     /// [`HomeError`]

@@ -291,7 +291,7 @@ impl Store {
         self.all(LATE, |name, record| (name.to_owned(), record))
     }
 
-    /// What another machine has to know to go on as this peer.
+    /// The numbers and ids that another machine needs to continue as this peer.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -312,7 +312,7 @@ impl Store {
         Ok(Numbers { contacts: self.contacts()?, received })
     }
 
-    /// Writes the numbers of another machine.
+    /// Writes the numbers and ids of another machine.
     ///
     /// # Errors
     /// [`StoreError`].

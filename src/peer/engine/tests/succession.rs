@@ -8,7 +8,7 @@ use super::*;
 static SUCCESSOR: LazyLock<IdentityKey> =
     LazyLock::new(|| IdentityKey::generate(2048, &mut StdRng::seed_from_u64(1)).expect("a good size"));
 
-/// A card of B with the new key; `signer` has signed that it takes the place of the signer's key.
+/// A card of B with the new key, with a statement of `signer` that it is the successor of the signer's key.
 fn card_of_successor(signer: &IdentityKey) -> Card {
     let rng = &mut StdRng::seed_from_u64(2);
     let statement = Succession::sign(signer, &name("B"), SUCCESSOR.public().fingerprint(), START, rng);
@@ -17,7 +17,7 @@ fn card_of_successor(signer: &IdentityKey) -> Card {
     Card::issue_for_successor(name("B"), &SUCCESSOR, encryption, term, Some(statement), rng)
 }
 
-/// For whom this peer has opened conversations, in order.
+/// The keys to which this peer has opened conversations, in order.
 fn recipients(bench: &Bench) -> Vec<Fingerprint> {
     let openings = bench.sent.iter().filter_map(|message| match message {
         ToServer::Envelope(Envelope { kind: Kind::Opening, sealed, .. }) => Opening::from_bytes(sealed).ok(),
@@ -50,7 +50,7 @@ fn a_successor_is_pinned_and_shown_and_gets_what_was_sealed_for_the_earlier_key(
     let generation = bench.disk.contacts.borrow()["b"].generation;
     assert_eq!(generation, 0, "its numbers go on");
 
-    // A card and mail of the earlier key that were still on their way.
+    // A card and mail of the old key that arrive late.
     bench.events.clear();
     bench.hear_card(&card_of_b(START, START + 1));
     let outgoing =
