@@ -29,7 +29,7 @@ mod private;
 #[cfg(test)]
 mod tests;
 
-pub use private::{private_directory, private_file, replace_private};
+pub use private::{private_directory, private_file, read_text, replace_private};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const FORMAT: &str = "format";

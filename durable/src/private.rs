@@ -1,7 +1,7 @@
 //! Files and directories that only their owner may read.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -43,4 +43,22 @@ pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::rename(new, path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Reads a text file of at most `bytes_max` bytes.
+///
+/// # Errors
+/// The error of the system. `InvalidInput` if it is not a file, `InvalidData` if it is not UTF-8, `FileTooLarge`.
+pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    // Checked before opening, because opening a named pipe waits for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut text = String::new();
+    let read = File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
+    if read as u64 > bytes_max {
+        let why = format!("it is larger than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
 }

@@ -1,7 +1,6 @@
 //! Admission's thread, and the file with the list.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,7 +27,7 @@ const FIRST_TEXT: &str = "\
 /// [`StartError`]
 pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError> {
     let path = path.to_owned();
-    let read = match read(&path) {
+    let read = match durable::read_text(&path, FILE_BYTES_MAX) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             durable::replace_private(&path, FIRST_TEXT.as_bytes()).map(|()| FIRST_TEXT.to_owned())
         }
@@ -103,7 +102,7 @@ impl AdmissionShell {
 
     /// Reads the file. Returns whether it has changed.
     fn look(&mut self, admission: &mut Admission) -> bool {
-        let text = read(&self.path).map_err(|error| error.to_string());
+        let text = durable::read_text(&self.path, FILE_BYTES_MAX).map_err(|error| error.to_string());
         if text == self.last {
             return false;
         }
@@ -120,17 +119,4 @@ impl AdmissionShell {
         }
         true
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    // Checked before opening, because opening a named pipe waits for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let mut text = String::new();
-    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if read as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
-    }
-    Ok(text)
 }

@@ -1,7 +1,5 @@
 //! Credentials' thread, its clock, and the users file.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +80,7 @@ pub(super) enum Look {
 impl UsersFile {
     pub(super) fn open(path: &Path) -> Result<(Self, Users), StartError> {
         let path = path.to_owned();
-        let text = match read(&path) {
+        let text = match durable::read_text(&path, FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(cause) => return Err(StartError::Read { path, cause }),
         };
@@ -95,7 +93,7 @@ impl UsersFile {
     }
 
     pub(super) fn look(&mut self, users: &mut Users) -> Look {
-        let text = read(&self.path).map_err(|error| error.to_string());
+        let text = durable::read_text(&self.path, FILE_BYTES_MAX).map_err(|error| error.to_string());
         if text == self.last {
             return Look::Same;
         }
@@ -127,17 +125,4 @@ impl UsersFile {
         self.generation.fetch_add(1, Ordering::Release);
         Look::Taken
     }
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    // Checked before opening, because opening a named pipe waits for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let mut text = String::new();
-    let read = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if read as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 4 MiB"));
-    }
-    Ok(text)
 }

@@ -1,13 +1,16 @@
-//! External programs.
+//! External programs, and what every report begins with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use integration::{Process, repository};
+use measure::Report;
 
 use crate::interrupt::Interrupt;
+use crate::{Extent, machine};
 
 /// Directories of system programs, which are often not in PATH.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
@@ -56,4 +59,26 @@ pub(crate) fn revision() -> String {
         .output();
     let revision = described.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     revision.ok().filter(|revision| !revision.is_empty()).unwrap_or_else(|| "of unknown revision".to_owned())
+}
+
+/// The report of a suite, in which nothing has been measured yet.
+pub(crate) fn report(
+    suite: &str,
+    rival: &str,
+    versions: BTreeMap<String, String>,
+    extent: &Extent,
+) -> Report {
+    Report {
+        suite: suite.to_owned(),
+        rival: rival.to_owned(),
+        date: httpdate::fmt_http_date(SystemTime::now()),
+        machine: machine::this(),
+        versions,
+        turns: extent.turns(),
+        seconds_per_turn: extent.seconds(),
+        shapes: Vec::new(),
+        idle: Vec::new(),
+        attacks: Vec::new(),
+        skipped: Vec::new(),
+    }
 }

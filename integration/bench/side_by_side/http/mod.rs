@@ -7,7 +7,6 @@ mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use anyhow::Result;
 use integration::Sandbox;
@@ -66,19 +65,7 @@ impl<'a> Suite<'a> {
                 versions.insert(name.to_owned(), tools::version_in(&tools::say(program, &[argument])));
             }
         }
-        let report = Report {
-            suite: "http".to_owned(),
-            rival: "nginx".to_owned(),
-            date: httpdate::fmt_http_date(SystemTime::now()),
-            machine: machine::this(),
-            versions,
-            turns: extent.turns(),
-            seconds_per_turn: extent.seconds(),
-            shapes: Vec::new(),
-            idle: Vec::new(),
-            attacks: Vec::new(),
-            skipped: Vec::new(),
-        };
+        let report = tools::report("http", "nginx", versions, extent);
         let descriptors = machine::raise_descriptor_limit();
         Ok(Self { extent, sandbox, root, program, nginx, wrk, slowhttptest, descriptors, servers: 0, report })
     }

@@ -9,7 +9,7 @@ mod ours;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Result;
 use integration::{Sandbox, repository};
@@ -92,19 +92,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
         versions.insert("nats-server".to_owned(), tools::version_in(&tools::say(nats, &["--version"])));
     }
     machine::raise_descriptor_limit();
-    let report = Report {
-        suite: "messages".to_owned(),
-        rival: "nats".to_owned(),
-        date: httpdate::fmt_http_date(SystemTime::now()),
-        machine: machine::this(),
-        versions,
-        turns: extent.turns(),
-        seconds_per_turn: extent.seconds(),
-        shapes: Vec::new(),
-        idle: Vec::new(),
-        attacks: Vec::new(),
-        skipped: Vec::new(),
-    };
+    let report = tools::report("messages", "nats", versions, extent);
     let mut suite = Suite { extent, interrupt, sandbox: Sandbox::new(), program, servers: 0, report };
     suite.shapes(nats)?;
     suite.idle()?;
