@@ -65,36 +65,62 @@ pub(crate) fn workers(
     counts: Arc<WebCounts>,
 ) -> NewWorker {
     Arc::new(move || {
-        let (services, counts) = (services.clone(), Arc::clone(&counts));
-        let responder = Responder::new(&http, Arc::clone(&admin), Arc::clone(&counts));
-        let mut driver = Driver::new(responder, limits.clone());
+        let (http, admin, limits) = (http.clone(), Arc::clone(&admin), limits.clone());
+        let mut worker = Worker { services: services.clone(), http, admin, limits, driver: None };
+        let counts = Arc::clone(&counts);
         Box::new(move |job| {
             counts.sessions.add(1);
-            if !isolated(|| run(job, &services, &mut driver)) {
+            let is_whole = isolated(|| worker.run(job, &counts));
+            if !is_whole {
                 tracing::error!(target: "session", "a session panicked; the others go on");
-                driver.responder.reset();
             }
-            driver.responder.writer.flush_log();
+            if let Some(driver) = &mut worker.driver {
+                if !is_whole {
+                    driver.responder.reset();
+                }
+                driver.responder.writer.flush_log();
+            }
             counts.sessions.subtract(1);
         })
     })
 }
 
-/// Does one job. Errors are logged here.
-fn run(job: Job, services: &Services, driver: &mut Driver) {
-    match job {
-        Job::Peer(job) => run_peer(job, services),
-        Job::Answer(mut connection, poller) => {
-            driver.responder.writer.set_time(SystemTime::now());
-            if driver.wait(&mut connection) {
-                poller.send(*connection, driver.responder.take_learned());
+/// What one session thread works with.
+struct Worker {
+    services: Services,
+    http: http::Services,
+    admin: Arc<Admin>,
+    limits: Limits,
+    /// For HTTP connections. It is created for the first of them, because most session threads serve one peer, and then
+    /// its buffers would take up memory for nothing.
+    driver: Option<Driver>,
+}
+
+impl Worker {
+    /// Does one job. Errors are logged here.
+    fn run(&mut self, job: Job, counts: &Arc<WebCounts>) {
+        match job {
+            Job::Peer(job) => run_peer(job, &self.services),
+            Job::Answer(mut connection, poller) => {
+                let driver = self.driver(counts);
+                driver.responder.writer.set_time(SystemTime::now());
+                if driver.wait(&mut connection) {
+                    poller.send(*connection, driver.responder.take_learned());
+                }
             }
+            Job::Connection(connection) => match self.driver(counts).serve(*connection).map(PeerJob::new) {
+                None => {}
+                Some(Ok(job)) => run_peer(job, &self.services),
+                Some(Err(reason)) => tracing::warn!(target: "session", reason, "a peer is turned away"),
+            },
         }
-        Job::Connection(connection) => match driver.serve(*connection).map(PeerJob::new) {
-            None => {}
-            Some(Ok(job)) => run_peer(job, services),
-            Some(Err(reason)) => tracing::warn!(target: "session", reason, "a peer is turned away"),
-        },
+    }
+
+    fn driver(&mut self, counts: &Arc<WebCounts>) -> &mut Driver {
+        self.driver.get_or_insert_with(|| {
+            let responder = Responder::new(&self.http, Arc::clone(&self.admin), Arc::clone(counts));
+            Driver::new(responder, self.limits.clone())
+        })
     }
 }
 
