@@ -9,7 +9,7 @@ use crate::frame;
 use crate::keys::{BadKey, EncryptionPublic, IdentityKey, IdentityPublic, Purpose};
 use crate::name::PeerName;
 use crate::signed::{self, Signed};
-use crate::succession::{BadSuccession, Encoded, Succession};
+use crate::succession::{self, BadSuccession, Encoded, Succession};
 
 /// Longest card, in bytes. Two keys of 4096 bits, a signature and a name take 1.7 KB.
 pub const CARD_BYTES_MAX: usize = 4096;
@@ -105,7 +105,7 @@ struct Body<'a> {
     issued_at: u64,
     valid_until: u64,
     #[serde(borrow)]
-    succeeds: Option<Encoded<'a>>,
+    succeeds: Vec<Encoded<'a>>,
 }
 
 /// A contact card whose signature has been checked.
@@ -119,8 +119,8 @@ pub struct Card {
     pub encryption: EncryptionPublic,
     /// Its order among the owner's cards, and when it can be used.
     pub term: Term,
-    /// The statement of the owner's old identity key, if it had another one.
-    pub succeeds: Option<Succession>,
+    /// The statements of the owner's old identity keys, newest first.
+    pub succeeds: Vec<Succession>,
     bytes: Vec<u8>,
 }
 
@@ -133,16 +133,16 @@ impl Card {
         term: Term,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        Self::issue_for_successor(name, identity, encryption, term, None, rng)
+        Self::issue_for_successor(name, identity, encryption, term, &[], rng)
     }
 
-    /// Makes and signs a card with the statement of the owner's old identity key, if there is one.
+    /// Makes and signs a card with the statements of the owner's old identity keys, newest first: as many as fit.
     pub fn issue_for_successor(
         name: PeerName,
         identity: &IdentityKey,
         encryption: &EncryptionPublic,
         term: Term,
-        succeeds: Option<Succession>,
+        succeeds: &[Succession],
         rng: &mut impl CryptoRng,
     ) -> Self {
         let body = Body {
@@ -152,11 +152,14 @@ impl Card {
             sequence: term.sequence,
             issued_at: term.issued_at,
             valid_until: term.valid_until,
-            succeeds: succeeds.as_ref().map(Succession::encoded),
+            succeeds: succeeds.iter().map(Succession::encoded).collect(),
         };
         let (_, bytes) = signed::sign(&body, identity, Purpose::Card, rng);
+        if let ([fewer @ .., _], true) = (succeeds, bytes.len() > CARD_BYTES_MAX) {
+            return Self::issue_for_successor(name, identity, encryption, term, fewer, rng);
+        }
         let (identity, encryption) = (identity.public().clone(), encryption.clone());
-        Self { name, identity, encryption, term, succeeds, bytes }
+        Self { name, identity, encryption, term, succeeds: succeeds.to_vec(), bytes }
     }
 
     /// Reads a card and checks its signature and its lifetime. The caller must check whether its identity key is the pinned
@@ -177,10 +180,7 @@ impl Card {
         if !(1..=CARD_VALID_SECONDS_MAX).contains(&lifetime) {
             return Err(BadCard::Lifetime);
         }
-        let succeeds = body.succeeds.as_ref();
-        let succeeds = succeeds
-            .map(|encoded| Succession::verify(encoded, &body.name, identity.fingerprint()))
-            .transpose()?;
+        let succeeds = succession::verify_all(&body.succeeds, &body.name, identity.fingerprint())?;
         Ok(Self {
             succeeds,
             name: body.name,
@@ -206,9 +206,9 @@ impl Card {
         self.fingerprint() == *owner || self.takes_over_from(owner)
     }
 
-    /// Whether the key of this card is the successor of `predecessor`.
+    /// Whether the key of this card is the successor of `predecessor`, or of one of its successors.
     pub fn takes_over_from(&self, predecessor: &Fingerprint) -> bool {
-        self.succeeds.as_ref().is_some_and(|succeeds| succeeds.predecessor() == *predecessor)
+        self.succeeds.iter().any(|statement| statement.predecessor() == *predecessor)
     }
 
     /// Whether messages can be sealed for it at `now` (seconds since 1970).
@@ -342,21 +342,24 @@ pub(crate) mod tests {
     #[test]
     fn a_successor_shows_the_statement_of_the_earlier_key() {
         let name: PeerName = "B".parse().expect("a good name");
-        let issue = |name: &PeerName, succeeds| {
+        let issue = |name: &PeerName, succeeds: &[Succession]| {
             let encryption = BOB_ENCRYPTION.public();
             let term = Term::starting(1, 1, None);
             Card::issue_for_successor(name.clone(), &BOB, encryption, term, succeeds, &mut rng())
         };
         let statement = Succession::sign(&ALICE, &name, BOB.public().fingerprint(), 1, &mut rng());
-        let card = Card::from_bytes(issue(&name, Some(statement.clone())).as_bytes()).expect("it reads");
+        let card = Card::from_bytes(issue(&name, &[statement.clone()]).as_bytes()).expect("it reads");
         let (old, new) = (ALICE.public().fingerprint(), BOB.public().fingerprint());
         assert!(card.is_of(&old) && card.is_of(&new) && card.takes_over_from(&old));
-        assert!(!card.takes_over_from(&new) && !issue(&name, None).is_of(&old));
-        let other = issue(&"C".parse().expect("a good name"), Some(statement));
+        assert!(!card.takes_over_from(&new) && !issue(&name, &[]).is_of(&old));
+        let other = issue(&"C".parse().expect("a good name"), &[statement]);
         assert!(matches!(Card::from_bytes(other.as_bytes()), Err(BadCard::Succession(_))), "another name");
         let for_another = Succession::sign(&ALICE, &name, old, 1, &mut rng());
-        let card = issue(&name, Some(for_another));
+        let card = issue(&name, &[for_another]);
         assert!(matches!(Card::from_bytes(card.as_bytes()), Err(BadCard::Succession(_))), "another key");
+        let many = vec![Succession::sign(&ALICE, &name, new, 1, &mut rng()); 9];
+        let issued = issue(&name, &many);
+        assert!(issued.as_bytes().len() <= CARD_BYTES_MAX && !issued.succeeds.is_empty());
     }
 
     #[test]

@@ -9,7 +9,12 @@ use crate::frame;
 use crate::keys::{IdentityKey, IdentityPublic, Purpose};
 use crate::name::PeerName;
 
+/// Maximum number of statements in a card: a reader may have missed one less. Each takes up to 1,100 bytes and one
+/// verification.
+pub const SUCCESSIONS_MAX: usize = 3;
+
 const PEM_LABEL: &str = "SWITCHBOARD SUCCESSION";
+const PEM_END: &str = "-----END SWITCHBOARD SUCCESSION-----";
 
 /// The statement cannot be decoded, or its signature does not verify for this name and this successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,18 +105,44 @@ impl Succession {
             .expect("the label is valid and a statement is short")
     }
 
-    /// The inverse of [`Succession::to_text`]. Verifies the statement for the owner of the key `successor`.
+    /// Reads one or more texts of [`Succession::to_text`], newest first, for the owner of the key `newest`.
     ///
     /// # Errors
     /// [`BadSuccession`]
-    pub fn from_text(text: &str, successor: Fingerprint) -> Result<Self, BadSuccession> {
-        let (label, bytes) = pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|_| BadSuccession)?;
-        if label != PEM_LABEL {
-            return Err(BadSuccession);
-        }
-        let (name, encoded): (PeerName, Encoded) = frame::decode(&bytes).map_err(|_| BadSuccession)?;
-        Self::verify(&encoded, &name, successor)
+    pub fn from_texts(texts: &str, newest: Fingerprint) -> Result<Vec<Self>, BadSuccession> {
+        let mut successor = newest;
+        let read = texts.trim().split_inclusive(PEM_END).map(|text| {
+            let (label, bytes) =
+                pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|_| BadSuccession)?;
+            if label != PEM_LABEL {
+                return Err(BadSuccession);
+            }
+            let (name, encoded): (PeerName, Encoded) = frame::decode(&bytes).map_err(|_| BadSuccession)?;
+            let statement = Self::verify(&encoded, &name, successor)?;
+            successor = statement.predecessor();
+            Ok(statement)
+        });
+        read.collect()
     }
+}
+
+/// Checks statements, newest first, for the owner of `name` with the key `newest`: each is about the key that the one before it
+/// names as its predecessor.
+pub(crate) fn verify_all(
+    statements: &[Encoded<'_>],
+    name: &PeerName,
+    newest: Fingerprint,
+) -> Result<Vec<Succession>, BadSuccession> {
+    if statements.len() > SUCCESSIONS_MAX {
+        return Err(BadSuccession);
+    }
+    let mut successor = newest;
+    let verified = statements.iter().map(|encoded| {
+        let statement = Succession::verify(encoded, name, successor)?;
+        successor = statement.predecessor();
+        Ok(statement)
+    });
+    verified.collect()
 }
 
 #[cfg(test)]
@@ -128,16 +159,35 @@ mod tests {
         let new = BOB.public().fingerprint();
         let signed = Succession::sign(&ALICE, &name("A"), new, 7, &mut rng());
         let text = signed.to_text();
-        let read = Succession::from_text(&text, new).expect("what was written reads");
+        let read = &Succession::from_texts(&text, new).expect("what was written reads")[0];
         assert_eq!((read.predecessor(), read.issued_at()), (ALICE.public().fingerprint(), 7));
         assert!(read.is_for(&name("a")) && !read.is_for(&name("B")));
         let other = ALICE.public().fingerprint();
-        assert_eq!(Succession::from_text(&text, other).err(), Some(BadSuccession));
+        assert_eq!(Succession::from_texts(&text, other).err(), Some(BadSuccession));
         assert!(Succession::verify(&signed.encoded(), &name("a"), new).is_ok());
         assert_eq!(Succession::verify(&signed.encoded(), &name("B"), new).err(), Some(BadSuccession));
         let forged = Encoded { predecessor: BOB.public().der(), ..signed.encoded() };
         assert_eq!(Succession::verify(&forged, &name("A"), new).err(), Some(BadSuccession));
         let later = Encoded { issued_at: 8, ..signed.encoded() };
         assert_eq!(Succession::verify(&later, &name("A"), new).err(), Some(BadSuccession));
+    }
+
+    #[test]
+    fn statements_form_a_chain() {
+        let (alice, bob) = (ALICE.public().fingerprint(), BOB.public().fingerprint());
+        let carol = crate::digest::Digest::of(b"carol");
+        let to_carol = Succession::sign(&BOB, &name("A"), carol, 8, &mut rng());
+        let to_bob = Succession::sign(&ALICE, &name("A"), bob, 7, &mut rng());
+        let text = format!("{}{}", to_carol.to_text(), to_bob.to_text());
+        let chain = Succession::from_texts(&text, carol).expect("it is one");
+        assert_eq!(chain.iter().map(Succession::predecessor).collect::<Vec<_>>(), [bob, alice]);
+        let check = |chain: &[&Succession]| {
+            let encoded: Vec<Encoded> = chain.iter().map(|statement| statement.encoded()).collect();
+            verify_all(&encoded, &name("A"), carol).map(|chain| chain.len())
+        };
+        assert_eq!(check(&[&to_carol, &to_bob]), Ok(2));
+        assert_eq!(check(&[&to_bob, &to_carol]), Err(BadSuccession), "out of order");
+        assert_eq!(check(&[&to_bob]), Err(BadSuccession), "a gap");
+        assert_eq!(check(&[&to_carol; SUCCESSIONS_MAX + 1]), Err(BadSuccession), "too many");
     }
 }

@@ -53,7 +53,7 @@ impl Admission {
 
     /// Returns whether this changes the list.
     fn admit(&mut self, now: Now, candidate: &Candidate) -> Result<bool, NotAdmitted> {
-        let Candidate { name, fingerprint, predecessor, claim } = candidate;
+        let Candidate { name, fingerprint, predecessors, claim } = candidate;
         let mut refused = NotAdmitted::NoMember(*fingerprint);
         for line in &self.lines {
             match line {
@@ -66,7 +66,7 @@ impl Admission {
                 _ => {}
             }
         }
-        if self.succeed(name, *fingerprint, predecessor.as_ref()) {
+        if self.succeed(name, *fingerprint, predecessors) {
             return Ok(true);
         }
         let Some((claim, proof_text)) = claim else { return Err(refused) };
@@ -90,15 +90,10 @@ impl Admission {
     }
 
     /// Replaces the key of a member by its successor. Returns whether there was such a member.
-    fn succeed(
-        &mut self,
-        name: &PeerName,
-        successor: Fingerprint,
-        predecessor: Option<&Fingerprint>,
-    ) -> bool {
+    fn succeed(&mut self, name: &PeerName, successor: Fingerprint, predecessors: &[Fingerprint]) -> bool {
         let is_predecessor = |entry: &Entry| match entry {
             Entry::Member { fingerprint, name: only } => {
-                Some(fingerprint) == predecessor
+                predecessors.contains(fingerprint)
                     && only.as_ref().is_none_or(|only| only.folded() == name.folded())
             }
             Entry::Invitation { .. } => false,

@@ -30,7 +30,7 @@ fn claim(secret: [u8; 16], proof_text: &[u8]) -> InvitationClaim {
 
 fn admit(admission: &AdmissionHandle, who: &str, claim: Option<InvitationClaim>) -> Answer {
     let claim = claim.map(|claim| (claim, who.as_bytes().to_vec()));
-    let candidate = Candidate { name: name(who), fingerprint: key(who), predecessor: None, claim };
+    let candidate = Candidate { name: name(who), fingerprint: key(who), predecessors: Vec::new(), claim };
     admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
 }
 
@@ -173,8 +173,8 @@ fn the_successor_of_a_member_takes_its_place() {
     std::fs::write(&path, format!("{} A # keys change\n{}\n", key("A"), key("B"))).expect("it is written");
     let admission = start(&path).expect("it starts");
     let succeed = |who: &str, successor: &str, predecessor: &str| {
-        let predecessor = Some(key(predecessor));
-        let candidate = Candidate { name: name(who), fingerprint: key(successor), predecessor, claim: None };
+        let predecessors = vec![key(predecessor)];
+        let candidate = Candidate { name: name(who), fingerprint: key(successor), predecessors, claim: None };
         admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
     };
     assert_eq!(succeed("A", "new", "nobody"), Err(NotAdmitted::NoMember(key("new"))));

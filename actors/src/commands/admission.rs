@@ -17,8 +17,8 @@ pub struct Candidate {
     pub name: PeerName,
     /// Its key, which it has proved.
     pub fingerprint: Fingerprint,
-    /// The key of which this one is the successor, if any.
-    pub predecessor: Option<Fingerprint>,
+    /// The keys of which this one is the successor.
+    pub predecessors: Vec<Fingerprint>,
     /// The invitation that it claims to have, and the text that its proof of the key signs.
     pub claim: Option<(InvitationClaim, Vec<u8>)>,
 }

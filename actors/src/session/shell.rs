@@ -222,7 +222,7 @@ impl SessionShell<'_> {
         let candidate = Candidate {
             name: card.name.clone(),
             fingerprint: card.fingerprint(),
-            predecessor: card.succeeds.as_ref().map(Succession::predecessor),
+            predecessors: card.succeeds.iter().map(Succession::predecessor).collect(),
             claim,
         };
         let answer = admission.ask(|reply| admission::Command::Admit(candidate, reply)).ok()?;

@@ -49,6 +49,6 @@ pub(super) fn of(peer: usize, made: &BTreeMap<u64, usize>) -> Keys {
         identity: PARSED[peer].0.clone(),
         encryption: pairs.collect(),
         made_identity: false,
-        succeeds: None,
+        succeeds: Vec::new(),
     }
 }

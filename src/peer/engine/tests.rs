@@ -187,7 +187,7 @@ impl Bench {
         let start = Start {
             name: name("A"),
             server: "server".into(),
-            keys: Keys { identity, encryption: vec![pair], made_identity: false, succeeds: None },
+            keys: Keys { identity, encryption: vec![pair], made_identity: false, succeeds: Vec::new() },
             options: Options {
                 rekey_messages: 1024,
                 full_trace: false,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rsa::rand_core::CryptoRng;
 use wire::card::{Card, Term};
 use wire::keys::{BadKey, EncryptionKey, IdentityKey, PrivateKey, Signing, is_under_passphrase};
-use wire::succession::Succession;
+use wire::succession::{SUCCESSIONS_MAX, Succession};
 use wire::{Fingerprint, PeerName};
 use zeroize::Zeroizing;
 
@@ -48,8 +48,8 @@ pub struct Keys {
     pub encryption: Vec<EncryptionPair>,
     /// Whether the identity key was made by this call: the first run.
     pub made_identity: bool,
-    /// The statement of the old identity key that this one is its successor.
-    pub succeeds: Option<Succession>,
+    /// The statements of the old identity keys, newest first.
+    pub succeeds: Vec<Succession>,
 }
 
 impl Keys {
@@ -60,11 +60,12 @@ impl Keys {
             .expect("keys are only made by load_or_make, which makes a pair if there is none")
     }
 
-    /// Issues a card for the current encryption pair. It contains the statement of the old identity key, if that is for
-    /// this name.
+    /// Issues a card for the current encryption pair. It contains the statements of the old identity keys, if they
+    /// are for this name.
     pub fn issue_card(&self, name: &PeerName, term: Term, rng: &mut impl CryptoRng) -> Card {
-        let succeeds = self.succeeds.clone().filter(|statement| statement.is_for(name));
+        let known = self.succeeds.iter().take_while(|statement| statement.is_for(name)).count();
         let encryption = self.current().key.public();
+        let succeeds = &self.succeeds[..known];
         Card::issue_for_successor(name.clone(), &self.identity, encryption, term, succeeds, rng)
     }
 
@@ -121,7 +122,7 @@ fn identity(
     bits: usize,
     is_first_run: bool,
     rng: &mut impl CryptoRng,
-) -> Result<(IdentityKey, Option<Succession>, bool), HomeError> {
+) -> Result<(IdentityKey, Vec<Succession>, bool), HomeError> {
     let path = private.path().join(IDENTITY);
     private.clear_unfinished().map_err(FileError::of("clear what a crash left", private.path()))?;
     if let Some((key, succeeds)) = read_identity(private, passphrase)? {
@@ -133,7 +134,7 @@ fn identity(
     let key = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
     let pem = key.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
     write_pem(private, IDENTITY, &path, &pem)?;
-    Ok((key, None, true))
+    Ok((key, Vec::new(), true))
 }
 
 /// The directory of the encryption pairs.
@@ -240,10 +241,10 @@ pub(super) fn export(
     passphrase: Option<&str>,
 ) -> Result<(String, Vec<(u64, String)>), HomeError> {
     let path = private.path().join(IDENTITY);
-    let (key, statement) =
+    let (key, statements) =
         read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
     let pem = key.to_pem(None).map_err(unusable(&path, ADVICE_IDENTITY))?;
-    let identity = format!("{}{}", pem.as_str(), statement.map_or_else(String::new, |s| s.to_text()));
+    let identity = format!("{}{}", pem.as_str(), texts(&statements));
     let shelf = Shelf::open(private, passphrase)?;
     let mut encryption = Vec::new();
     for made_at in shelf.dates()? {
@@ -302,30 +303,34 @@ pub(super) fn succeed(
     rng: &mut impl CryptoRng,
 ) -> Result<[Fingerprint; 2], HomeError> {
     let path = private.path().join(IDENTITY);
-    let (old, _) = read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
+    let (old, mut statements) =
+        read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
     let new = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
     let fingerprints = [&old, &new].map(|key| key.public().fingerprint());
-    let statement = Succession::sign(&old, name, fingerprints[1], now, rng);
+    statements.insert(0, Succession::sign(&old, name, fingerprints[1], now, rng));
+    statements.truncate(SUCCESSIONS_MAX);
     let pem = new.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
-    let file = Zeroizing::new(format!("{}{}", pem.as_str(), statement.to_text()));
+    let file = Zeroizing::new(format!("{}{}", pem.as_str(), texts(&statements)));
     let written = private.write_over(IDENTITY, file.as_bytes(), PRIVATE_FILE_MODE);
     written.map_err(FileError::of("replace the key", path))?;
     Ok(fingerprints)
 }
 
-/// Reads the identity key and the statement after it; `None` if there is no file.
+fn texts(statements: &[Succession]) -> String {
+    statements.iter().map(Succession::to_text).collect()
+}
+
+/// Reads the identity key and the statements after it; `None` if there is no file.
 fn read_identity(
     private: &Folder,
     passphrase: Option<&str>,
-) -> Result<Option<(IdentityKey, Option<Succession>)>, HomeError> {
-    let Some((key, statement)) = read_key(private, IDENTITY, passphrase, ADVICE_IDENTITY)? else {
+) -> Result<Option<(IdentityKey, Vec<Succession>)>, HomeError> {
+    let Some((key, statements)) = read_key(private, IDENTITY, passphrase, ADVICE_IDENTITY)? else {
         return Ok(None);
     };
     let key: IdentityKey = key;
-    let succeeds =
-        (!statement.trim().is_empty()).then(|| Succession::from_text(&statement, key.public().fingerprint()));
     let damaged = |_| HomeError::StatementDamaged(private.path().join(IDENTITY));
-    let succeeds = succeeds.transpose().map_err(damaged)?;
+    let succeeds = Succession::from_texts(&statements, key.public().fingerprint()).map_err(damaged)?;
     Ok(Some((key, succeeds)))
 }
 

@@ -244,10 +244,13 @@ fn a_successor_is_signed_by_the_earlier_key_which_is_destroyed() {
     assert_eq!(old, first.identity.public().fingerprint());
     let left = std::fs::read(home.path().join("witness")).expect("it is there");
     assert!(left.iter().all(|byte| *byte == 0), "the old key was overwritten");
+    // Once more, before anybody has seen the first successor.
+    let [second, newest] = replace(None).expect("it is replaced");
+    assert_eq!(second, new);
     let check = |keys: &Keys| {
-        assert_eq!(keys.identity.public().fingerprint(), new);
+        assert_eq!(keys.identity.public().fingerprint(), newest);
         let card = keys.issue_card(&name("alice"), Term::starting(START, 1, None), &mut rand::rng());
-        assert!(card.takes_over_from(&old));
+        assert!(card.takes_over_from(&old) && card.takes_over_from(&second));
         let card = keys.issue_card(&name("Bob"), Term::starting(START, 1, None), &mut rand::rng());
         assert!(!card.takes_over_from(&old), "the statement is for another name");
     };

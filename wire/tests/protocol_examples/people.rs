@@ -121,7 +121,7 @@ fn show_succession(a: &Person, b: &Person, rng: &mut StdRng, text: &mut String) 
     let successor = b.identity.public().fingerprint();
     let statement = Succession::sign(&a.identity, &name, successor, ISSUED_AT, rng);
     let encryption = b.encryption.public();
-    let card = Card::issue_for_successor(name, &b.identity, encryption, term(), Some(statement), rng);
+    let card = Card::issue_for_successor(name, &b.identity, encryption, term(), &[statement], rng);
     let signed = Layout::new()
         .text("a", "name, folded")
         .fixed(&successor.0, "the successor: the fingerprint of B's identity key")
@@ -134,7 +134,7 @@ fn show_succession(a: &Person, b: &Person, rng: &mut StdRng, text: &mut String) 
     let signature = signature_of(succeeds);
     check_signature(&a.identity_bare, "switchboard/1 succession", &message, signature);
     Layout::new()
-        .variant(1, "succeeds: a statement")
+        .number(1, "succeeds: number of statements")
         .sized(a.identity.public().der(), "identity key of A")
         .number(ISSUED_AT, "issued_at")
         .sized(signature, "signature, over `switchboard/1 succession`, a zero byte, and the bytes above")
@@ -152,7 +152,7 @@ fn show_card(name: &str, person: &Person, text: &mut String) {
         .number(PREVIOUS + 1, "sequence: one more than that of the last card")
         .number(ISSUED_AT, "issued_at")
         .number(ISSUED_AT + 691_200, "valid_until: 8 days later")
-        .variant(0, "succeeds: none");
+        .number(0, "succeeds: number of statements");
     let body_bytes = body.bytes();
     body.show(text, &format!("The body of the card of {name}"), "", &card[2..2 + body_bytes.len()]);
     let signature = signature_of(card);

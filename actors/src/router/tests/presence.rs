@@ -22,15 +22,15 @@ fn a_successor_takes_the_name_over_and_the_earlier_key_cannot_join_any_more() {
     let (identity, rng) =
         (IdentityKey::generate(2048, &mut rand::rng()).expect("a good size"), &mut rand::rng());
     let successor = identity.public().fingerprint();
-    let card = |statement| {
+    let card = |statements: &[Succession]| {
         let term = Term::starting(2, 1, None);
-        Card::issue_for_successor(name("a"), &identity, KEYS.1.public(), term, statement, &mut rand::rng())
+        Card::issue_for_successor(name("a"), &identity, KEYS.1.public(), term, statements, &mut rand::rng())
     };
-    assert_eq!(join_as(&mut world, 51, card(None)).1, Some(JoinRefused::NameTaken), "without a statement");
+    assert_eq!(join_as(&mut world, 51, card(&[])).1, Some(JoinRefused::NameTaken), "without a statement");
     let by_another = Succession::sign(&identity, &name("A"), successor, 2, rng);
-    assert_eq!(join_as(&mut world, 52, card(Some(by_another))).1, Some(JoinRefused::NameTaken));
+    assert_eq!(join_as(&mut world, 52, card(&[by_another])).1, Some(JoinRefused::NameTaken));
     let statement = Succession::sign(&KEYS.0, &name("A"), successor, 2, rng);
-    assert_eq!(join_as(&mut world, 53, card(Some(statement))).1, None);
+    assert_eq!(join_as(&mut world, 53, card(&[statement])).1, None);
     assert_eq!(old.0.borrow().ended, Some(EndReason::Superseded));
     assert_eq!(join_as(&mut world, 54, card_of("A")).1, Some(JoinRefused::NameTaken));
 }

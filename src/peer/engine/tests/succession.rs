@@ -14,7 +14,7 @@ fn card_of_successor(signer: &IdentityKey) -> Card {
     let statement = Succession::sign(signer, &name("B"), SUCCESSOR.public().fingerprint(), START, rng);
     let term = Term { sequence: START + 9, issued_at: START, valid_until: START + CARD_VALID_SECONDS_MAX };
     let encryption = KEYS[1].1.public();
-    Card::issue_for_successor(name("B"), &SUCCESSOR, encryption, term, Some(statement), rng)
+    Card::issue_for_successor(name("B"), &SUCCESSOR, encryption, term, &[statement], rng)
 }
 
 /// The keys to which this peer has opened conversations, in order.
