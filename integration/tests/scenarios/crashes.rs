@@ -1,10 +1,6 @@
 //! Crashes (SIGKILL): no message is lost or doubled, and the order stays.
 
-use std::collections::BTreeMap;
-
-use integration::{Peer, Process, Sandbox, Server, numbered};
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use integration::{Peer, Sandbox, Server, numbered};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -104,100 +100,6 @@ fn a_sender_that_stays_gets_all_receipts_although_the_recipient_is_killed_meanwh
     shown.dedup_by_key(|message| message["number"].as_u64());
     assert_eq!(texts(&shown), lines(1..=80), "all are shown");
     assert_eq!(texts(&b.history("A", "received")), lines(1..=80));
-    server.stop();
-}
-
-/// What a peer has reported as written to its disk, over all its runs.
-#[derive(Default)]
-struct Said {
-    queued: BTreeMap<u64, String>,
-    /// The numbers that each process has shown.
-    shown: Vec<Vec<u64>>,
-}
-
-impl Said {
-    fn hear(&mut self, process: Process) {
-        let finished = process.kill();
-        for event in finished.events("queued") {
-            let text = event["text"].as_str().expect("a queued message has a text");
-            let number = event["number"].as_u64().expect("and a number");
-            let before = self.queued.insert(number, text.to_owned());
-            assert_eq!(before, None, "number {number} was given twice");
-        }
-        let shown = finished.events("message");
-        self.shown.push(shown.iter().filter_map(|m| m["number"].as_u64()).collect());
-    }
-}
-
-const ROUNDS: u64 = 8;
-const LINES_A_ROUND: u64 = 15;
-
-#[test]
-fn peers_killed_while_they_write_to_each_other_lose_and_double_nothing() {
-    let mut random = StdRng::seed_from_u64(20_260_801);
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let (a, b) = acquaint(&sandbox, server.address());
-    let peers = [(&a, "B"), (&b, "A")];
-    let mut said = [Said::default(), Said::default()];
-    let mut running = vec![a.start(&[]), b.start(&[])];
-    for round in 0..ROUNDS {
-        for number in 1..=LINES_A_ROUND {
-            for (process, (peer, other)) in running.iter_mut().zip(peers) {
-                process.type_line(&format!("/msg {other} {round}.{number} of {}", peer.name()));
-            }
-        }
-        let victim = usize::from(random.random_bool(0.5));
-        // At a random moment between the start and the last delivery.
-        running[victim].lines_or_end(random.random_range(0..60));
-        said[victim].hear(running.remove(victim));
-        // Sometimes kill both at once.
-        if round % 3 == 2 {
-            let other = 1 - victim;
-            said[other].hear(running.remove(0));
-            running.push(peers[other].0.start(&[]));
-        }
-        running.insert(victim, peers[victim].0.start(&[]));
-    }
-    for (process, said) in running.into_iter().zip(&mut said) {
-        said.hear(process);
-    }
-
-    // Now without kills: one more message from each, and all receipts.
-    let at_b = b.start(&["listen"]);
-    a.run(&["send", "B", "the last", "--wait", "60"]).expect(0);
-    at_b.signal(Signal::TERM);
-    at_b.finish().expect(0);
-    let at_a = a.start(&["listen"]);
-    b.run(&["send", "A", "the last", "--wait", "60"]).expect(0);
-    at_a.signal(Signal::TERM);
-    at_a.finish().expect(0);
-
-    for ((from, to), said) in [(&a, &b), (&b, &a)].into_iter().zip(&said) {
-        let (sent, received) = (from.history(to.name(), "sent"), to.history(from.name(), "received"));
-        let numbers: Vec<u64> = sent.iter().filter_map(|r| r["number"].as_u64()).collect();
-        assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
-        assert_eq!(texts(&sent), texts(&received), "all, once, in order");
-        let received_numbers: Vec<u64> = received.iter().filter_map(|r| r["number"].as_u64()).collect();
-        assert_eq!(numbers, received_numbers);
-        assert!(sent.iter().all(|record| record["delivered"] == true), "the outbox is empty");
-        assert!(said.queued.len() > 20, "the scenario has to kill in the middle, not before the start");
-        for (number, text) in &said.queued {
-            let at = usize::try_from(*number - 1).expect("it is small");
-            assert_eq!(sent[at]["text"], text.as_str(), "what was said to be queued was");
-        }
-    }
-    for said in said {
-        let mut last = 0;
-        for shown in said.shown.iter().filter(|shown| !shown.is_empty()) {
-            assert!(
-                shown.is_sorted_by(|a, b| a + 1 == *b),
-                "a process shows messages once and in order: {shown:?}"
-            );
-            assert!(shown[0] <= last + 1, "after #{last} the next process shows {shown:?}");
-            last = last.max(shown[shown.len() - 1]);
-        }
-    }
     server.stop();
 }
 

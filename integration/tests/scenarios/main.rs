@@ -16,6 +16,7 @@ mod floods;
 mod hostile_members;
 mod hostile_server;
 mod identity;
+mod kills;
 mod load_limits;
 mod mistakes;
 mod options;

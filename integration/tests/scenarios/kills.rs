@@ -1,0 +1,182 @@
+//! The server and peers that write to each other are killed (SIGKILL) at random: no message is lost, doubled or out of order.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use integration::{PATIENCE, Peer, Process, Sandbox, Server};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The peers, and after how many messages each opens a new conversation. Each writes to the one before and the one after it.
+const PEERS: [(&str, &str); 3] = [("A", "3"), ("B", "1"), ("C", "1024")];
+/// Who writes to whom.
+const PAIRS: [(usize, usize); 4] = [(0, 1), (1, 0), (1, 2), (2, 1)];
+const LINES_A_ROUND: usize = 6;
+/// The chance that a killed peer is away for the next round.
+const AWAY: f64 = 0.3;
+
+/// What the processes of a peer have reported as written to its disk.
+#[derive(Default)]
+struct Said {
+    /// By recipient and number.
+    queued: BTreeMap<(String, u64), String>,
+    /// The numbers that each process has shown, by sender.
+    shown: Vec<BTreeMap<String, Vec<u64>>>,
+}
+
+fn text<'v>(event: &'v Value, field: &str) -> &'v str {
+    event[field].as_str().expect("the event has it")
+}
+
+fn number(event: &Value) -> u64 {
+    event["number"].as_u64().expect("the event has it")
+}
+
+impl Said {
+    fn hear(&mut self, process: Process) {
+        let finished = process.kill();
+        for event in finished.events("queued") {
+            let key = (text(&event, "to").to_owned(), number(&event));
+            let before = self.queued.insert(key, text(&event, "text").to_owned());
+            assert_eq!(before, None, "a number was given twice: {event}");
+        }
+        let mut shown = BTreeMap::<String, Vec<u64>>::new();
+        for event in finished.events("message") {
+            shown.entry(text(&event, "from").to_owned()).or_default().push(number(&event));
+        }
+        self.shown.push(shown);
+    }
+
+    /// Checks that each process has shown the messages of a sender once, in order, and from where the one before has ended.
+    fn check_shown(&self, from: &str) {
+        let mut last = 0;
+        for shown in self.shown.iter().filter_map(|shown| shown.get(from)) {
+            assert!(shown.is_sorted_by(|a, b| a + 1 == *b), "of {from}: {shown:?}");
+            assert!(shown[0] <= last + 1, "of {from}: after #{last} the next process shows {shown:?}");
+            last = last.max(shown[shown.len() - 1]);
+        }
+    }
+}
+
+struct World {
+    random: StdRng,
+    /// Always some.
+    server: Option<Server>,
+    peers: Vec<Peer>,
+    /// None while a peer is away.
+    running: Vec<Option<Process>>,
+    said: Vec<Said>,
+}
+
+impl World {
+    fn round(&mut self, round: usize) {
+        for at in 0..PEERS.len() {
+            if self.running[at].is_none() && !self.random.random_bool(AWAY) {
+                self.start(at);
+            }
+        }
+        for line in 1..=LINES_A_ROUND {
+            for (from, to) in PAIRS {
+                if let Some(process) = &mut self.running[from] {
+                    process.type_line(&format!("/msg {} {round}.{line} of {}", PEERS[to].0, PEERS[from].0));
+                }
+            }
+        }
+        let victim = self.random.random_range(0..=PEERS.len());
+        let watched = if victim < PEERS.len() { victim } else { round % PEERS.len() };
+        if let Some(process) = &self.running[watched] {
+            // At a random moment between the first line and some time after the last has been queued.
+            process.lines_or_end(self.random.random_range(0..3 * LINES_A_ROUND));
+        }
+        match self.running.get_mut(victim) {
+            Some(process) => {
+                if let Some(process) = process.take() {
+                    self.said[victim].hear(process);
+                }
+                if !self.random.random_bool(AWAY) {
+                    self.start(victim);
+                }
+            }
+            None => self.server = self.server.take().map(Server::crash_and_restart),
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        self.running[at] = Some(self.peers[at].start(&["--rekey", PEERS[at].1]));
+    }
+
+    /// One more message for each pair, without kills, so that all before it are delivered.
+    fn come_to_rest(&mut self) {
+        for (process, said) in self.running.iter_mut().zip(&mut self.said) {
+            process.take().into_iter().for_each(|process| said.hear(process));
+        }
+        let listening: Vec<Process> = self.peers.iter().map(|peer| peer.start(&["listen"])).collect();
+        listening.iter().for_each(|process| drop(process.event("joined", |_| true)));
+        for (from, to) in PAIRS {
+            self.peers[from].run(&["send", PEERS[to].0, "the last", "--wait", "60"]).expect(0);
+        }
+        // Receipts for earlier conversations may come later.
+        let deadline = Instant::now() + PATIENCE;
+        for peer in &self.peers {
+            while !peer.run(&["outbox"]).expect(0).answers("outbox").is_empty() {
+                assert!(Instant::now() < deadline, "{}: messages have no receipt", peer.name());
+            }
+        }
+        for process in listening {
+            process.signal(Signal::TERM);
+            process.finish().expect(0);
+        }
+    }
+
+    fn check(&self) -> usize {
+        let mut messages = 0;
+        for (from, to) in PAIRS {
+            let names = (PEERS[from].0, PEERS[to].0);
+            let sent = self.peers[from].history(names.1, "sent");
+            let received = self.peers[to].history(names.0, "received");
+            let texts = |records: &[Value]| -> Vec<(u64, String)> {
+                records.iter().map(|record| (number(record), text(record, "text").to_owned())).collect()
+            };
+            assert_eq!(texts(&sent), texts(&received), "{names:?}: all, once, in order");
+            assert!(sent.iter().map(number).eq(1..=sent.len() as u64), "{names:?}: no number is missing");
+            assert!(sent.iter().all(|record| record["delivered"] == true), "{names:?}: the outbox is empty");
+            let queued = self.said[from].queued.iter().filter(|((who, _), _)| who == names.1);
+            for ((_, number), queued) in queued {
+                let at = usize::try_from(*number - 1).expect("it is small");
+                assert_eq!(text(&sent[at], "text"), queued, "{names:?}: what was said to be queued was");
+            }
+            self.said[to].check_shown(names.0);
+            messages += sent.len();
+        }
+        messages
+    }
+}
+
+fn kill(kills: usize, seed: u64) {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let peers: Vec<Peer> = PEERS.iter().map(|(name, _)| sandbox.peer(name, server.address())).collect();
+    peers.iter().for_each(|peer| drop(peer.run(&["who"]).expect(0)));
+    let running = PEERS.iter().map(|_| None).collect();
+    let said = PEERS.iter().map(|_| Said::default()).collect();
+    let mut world = World { random: StdRng::seed_from_u64(seed), server: Some(server), peers, running, said };
+    (0..kills).for_each(|round| world.round(round));
+    world.come_to_rest();
+    let messages = world.check();
+    println!("{kills} kills, seed {seed}: {messages} messages");
+    assert!(messages > kills, "the scenario has to kill in the middle, not before the start");
+}
+
+#[test]
+fn peers_and_a_server_that_are_killed_at_random_lose_and_double_nothing() {
+    kill(12, 20_260_801);
+}
+
+/// The same for long: `cargo test --workspace --test scenarios -- --ignored two_hundred --nocapture`
+#[test]
+#[ignore = "it takes minutes"]
+fn two_hundred_random_kills_lose_and_double_nothing() {
+    kill(200, rand::random());
+}
