@@ -8,7 +8,7 @@ mod nats;
 mod ours;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -135,7 +135,7 @@ impl Suite<'_> {
     }
 
     /// Measures a shape with all servers in alternating turns. Each is started anew.
-    fn shape(&mut self, plan: &Plan, nats: &PathBuf) -> Result<Shape> {
+    fn shape(&mut self, plan: &Plan, nats: &Path) -> Result<Shape> {
         let mut loads = vec![ours::load(self.start_ours()?, plan)?];
         for setting in nats::settings(plan.work) {
             let server = Server::nats(nats, &self.folder(), setting.name, setting.stream)?;
