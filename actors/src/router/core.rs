@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use wire::PeerName;
 use wire::card::Card;
@@ -47,8 +47,8 @@ pub struct Router<P, S, I> {
     /// Peers whose mailbox must be fetched when the store has room for the command.
     pub(super) unfetched: Vec<PeerKey>,
     pub(super) sweep: Sweep,
-    /// The wall-clock time at which the current command is handled.
-    pub(super) now: SystemTime,
+    /// The time of the current command, in seconds since 1970.
+    pub(super) unix: u64,
     pub(super) store: S,
     pub(super) counts: Arc<PeerCounts>,
     splices: Splices,
@@ -64,7 +64,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
     type Out = ();
 
     fn handle(&mut self, now: Now, command: Command<P>, (): &mut ()) {
-        self.now = now.time;
+        self.unix = now.unix();
         match command {
             Command::Join { session, card, network, token, port, reply } => {
                 let answer = self.join(now, &card, network, Presence::new(session, token, port));
@@ -107,7 +107,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             storing_bytes: 0,
             unfetched: Vec::new(),
             sweep: Sweep::default(),
-            now: SystemTime::UNIX_EPOCH,
+            unix: 0,
             store,
             counts: Arc::default(),
             splices,

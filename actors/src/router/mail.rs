@@ -1,6 +1,6 @@
 //! Stored mail: writing it, fetching it for its recipient, and dropping it when it is too old.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use wire::PeerName;
 use wire::protocol::{Outcome, Refusal};
@@ -124,13 +124,9 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         frames: Frames,
         origin: Origin,
     ) -> store::Command {
-        let (name, at) = (self.table.peer(key).folded.clone(), self.unix_seconds());
+        let (name, at) = (self.table.peer(key).folded.clone(), self.unix);
         let sender = Box::new(self.table.peer(origin.peer).sender());
         store::Command::Put { name, first, frames, sender, at, origin }
-    }
-
-    fn unix_seconds(&self) -> u64 {
-        self.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     fn count(&mut self, key: PeerKey, first: Ordinal, amount: Amount, sender: &Sender) {
@@ -224,8 +220,8 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         if now.instant < due {
             return Some(due);
         }
-        self.now = now.time;
-        let before = self.unix_seconds().saturating_sub(self.limits.mail_lifetime.as_secs());
+        self.unix = now.unix();
+        let before = self.unix.saturating_sub(self.limits.mail_lifetime.as_secs());
         let sweep = store::Command::Sweep { from: self.sweep.from.clone(), before };
         self.sweep.is_under_way = self.store.offer(sweep).is_ok();
         self.sweep.due = Some(now.instant + SWEEP_PAUSE);

@@ -11,8 +11,9 @@ use wire::PeerName;
 use wire::protocol::ServerId;
 
 use super::core::{Forgotten, Swept, Write};
-use super::parcel::{Notices, PARCELS, Parcel, ParcelValue, sender_of, unix_now};
+use super::parcel::{Notices, PARCELS, Parcel, ParcelValue, sender_of};
 use crate::commands::store::{Amount, Frames, Inventory, Mail, MailboxSize, Ordinal, Overdue, Sender};
+use crate::runtime::Now;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub(super) const CARDS: TableDefinition<&str, &[u8]> = TableDefinition::new("cards");
@@ -57,7 +58,7 @@ impl Disk {
                     let (key, value) = entry?;
                     let frames = frames_of(value.value());
                     let sender = sender_of(&frames, key.value().0);
-                    let parcel = Parcel { sender, at: unix_now(), amount: frames.amount() };
+                    let parcel = Parcel { sender, at: Now::read().unix(), amount: frames.amount() };
                     parcels.insert(key.value(), parcel.to_value())?;
                 }
             }

@@ -4,7 +4,6 @@
 //! because both read only the parcels.
 
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::TableDefinition;
 use wire::PeerName;
@@ -58,11 +57,6 @@ pub(super) fn sender_of(frames: &Frames, recipient: &str) -> Sender {
 
 fn envelope(frame: &[u8]) -> Option<Envelope<'_>> {
     decode_envelope(frame.get(LENGTH_BYTES..)?)?.ok()
-}
-
-/// The time at which mail without a parcel counts as accepted.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Collects the numbers of the messages in a parcel, for the notice to their sender.

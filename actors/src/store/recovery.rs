@@ -12,8 +12,9 @@ use wire::protocol::ServerId;
 
 use super::core::Write;
 use super::disk::{CARDS, Disk, MAIL, MailKey, OPTIONS, read_cards};
-use super::parcel::{sender_of, unix_now};
+use super::parcel::sender_of;
 use crate::commands::store::{Frames, Inventory, Ordinal};
+use crate::runtime::Now;
 
 /// The number of records that are copied in one transaction: at most 1 GiB, usually a few MiB.
 const CHUNK_RECORDS: usize = 1000;
@@ -161,7 +162,7 @@ impl Copier<'_> {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         // The parcels may be damaged too. So the sender is taken from each envelope, and the time of acceptance is now.
-        let at = unix_now();
+        let at = Now::read().unix();
         let senders: Vec<_> =
             self.chunk.iter().map(|(name, _, frames)| sender_of(frames, name.as_str())).collect();
         let chunk = self.chunk.iter().zip(&senders);
