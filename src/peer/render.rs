@@ -284,10 +284,7 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
                 out,
                 "{name} has a new identity key {new}, signed by the old one {old}, which is destroyed."
             )?;
-            write!(
-                out,
-                "The server and your contacts learn it when you connect. Those who miss it see a changed key."
-            )
+            write!(out, "The server and your contacts accept it when they see your new card.")
         }
         Answer::Exported { path, queued } => {
             let path = path.display().to_string();

@@ -9,8 +9,8 @@ use crate::frame;
 use crate::keys::{IdentityKey, IdentityPublic, Purpose};
 use crate::name::PeerName;
 
-/// Maximum number of statements in a card: a reader may have missed one less. Each takes up to 1,100 bytes and one
-/// verification.
+/// Maximum number of statements in a card. With three, a reader that has missed two successions still finds its pinned
+/// key. Each takes up to 1,100 bytes and one verification.
 pub const SUCCESSIONS_MAX: usize = 3;
 
 const PEM_LABEL: &str = "SWITCHBOARD SUCCESSION";
@@ -105,7 +105,8 @@ impl Succession {
             .expect("the label is valid and a statement is short")
     }
 
-    /// Reads one or more texts of [`Succession::to_text`], newest first, for the owner of the key `newest`.
+    /// Reads one or more texts of [`Succession::to_text`], newest first, and verifies them for the owner of the key
+    /// `newest`.
     ///
     /// # Errors
     /// [`BadSuccession`]
@@ -126,8 +127,8 @@ impl Succession {
     }
 }
 
-/// Checks statements, newest first, for the owner of `name` with the key `newest`: each is about the key that the one before it
-/// names as its predecessor.
+/// Verifies statements, newest first, for the owner of `name` with the key `newest`. The successor in each is the
+/// predecessor in the one before.
 pub(crate) fn verify_all(
     statements: &[Encoded<'_>],
     name: &PeerName,

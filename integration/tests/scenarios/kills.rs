@@ -9,9 +9,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The peers, and after how many messages each opens a new conversation. Each writes to the one before and the one after it.
+/// The peers, and after how many messages each opens a new conversation. Each writes to both of its neighbours.
 const PEERS: [(&str, &str); 3] = [("A", "3"), ("B", "1"), ("C", "1024")];
-/// Who writes to whom.
+/// Pairs of sender and recipient.
 const PAIRS: [(usize, usize); 4] = [(0, 1), (1, 0), (1, 2), (2, 1)];
 const LINES_A_ROUND: usize = 6;
 /// The chance that a killed peer is away for the next round.
@@ -49,7 +49,8 @@ impl Said {
         self.shown.push(shown);
     }
 
-    /// Checks that each process has shown the messages of a sender once, in order, and from where the one before has ended.
+    /// Checks that each process has shown the messages of a sender once and in order, and that none is missing between
+    /// two processes.
     fn check_shown(&self, from: &str) {
         let mut last = 0;
         for shown in self.shown.iter().filter_map(|shown| shown.get(from)) {
@@ -87,7 +88,7 @@ impl World {
         let victim = self.random.random_range(0..=PEERS.len());
         let watched = if victim < PEERS.len() { victim } else { round % PEERS.len() };
         if let Some(process) = &self.running[watched] {
-            // At a random moment between the first line and some time after the last has been queued.
+            // At a random moment between the first line and some time after the last message was queued.
             process.lines_or_end(self.random.random_range(0..3 * LINES_A_ROUND));
         }
         match self.running.get_mut(victim) {
@@ -107,7 +108,7 @@ impl World {
         self.running[at] = Some(self.peers[at].start(&["--rekey", PEERS[at].1]));
     }
 
-    /// One more message for each pair, without kills, so that all before it are delivered.
+    /// Sends one more message for each pair, without kills, so that all earlier ones are delivered.
     fn come_to_rest(&mut self) {
         for (process, said) in self.running.iter_mut().zip(&mut self.said) {
             process.take().into_iter().for_each(|process| said.hear(process));
@@ -174,7 +175,7 @@ fn peers_and_a_server_that_are_killed_at_random_lose_and_double_nothing() {
     kill(12, 20_260_801);
 }
 
-/// The same for long: `cargo test --workspace --test scenarios -- --ignored two_hundred --nocapture`
+/// The same for a long time: `cargo test --workspace --test scenarios -- --ignored two_hundred --nocapture`
 #[test]
 #[ignore = "it takes minutes"]
 fn two_hundred_random_kills_lose_and_double_nothing() {
