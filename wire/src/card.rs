@@ -348,7 +348,8 @@ pub(crate) mod tests {
             Card::issue_for_successor(name.clone(), &BOB, encryption, term, succeeds, &mut rng())
         };
         let statement = Succession::sign(&ALICE, &name, BOB.public().fingerprint(), 1, &mut rng());
-        let card = Card::from_bytes(issue(&name, &[statement.clone()]).as_bytes()).expect("it reads");
+        let card =
+            Card::from_bytes(issue(&name, std::slice::from_ref(&statement)).as_bytes()).expect("it reads");
         let (old, new) = (ALICE.public().fingerprint(), BOB.public().fingerprint());
         assert!(card.is_of(&old) && card.is_of(&new) && card.takes_over_from(&old));
         assert!(!card.takes_over_from(&new) && !issue(&name, &[]).is_of(&old));
