@@ -12,6 +12,7 @@ mod seal;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use durable::Error as StoreError;
 pub use tables::Store;

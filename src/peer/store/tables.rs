@@ -3,8 +3,7 @@
 use std::borrow::Borrow;
 
 use durable::{Database, Error as StoreError, Options};
-use redb::{ReadableTable, TableDefinition, TableHandle as _, WriteTransaction};
-use serde::Serialize;
+use redb::{ReadableTable, TableDefinition, TableHandle as _};
 use serde::de::DeserializeOwned;
 use wire::conversation::{ConversationId, MessageId};
 use wire::keys::Secret;
@@ -12,6 +11,7 @@ use wire::protocol::ServerId;
 use wire::{Digest, PeerName};
 
 use super::seal::Seal;
+use super::transaction::Tables;
 use crate::peer::folder::Folder;
 use crate::peer::home::Numbers;
 use crate::peer::records::{
@@ -23,7 +23,7 @@ use crate::peer::records::{
 pub(super) const STORE: &str = "store.redb";
 
 pub(super) type Bytes = &'static [u8];
-type HistoryKey = (&'static str, u8, u64, u64);
+pub(super) type HistoryKey = (&'static str, u8, u64, u64);
 
 pub(super) const CONTACTS: TableDefinition<&str, Bytes> = TableDefinition::new("contacts");
 pub(super) const OUTBOX: TableDefinition<(&str, u64), Bytes> = TableDefinition::new("outbox");
@@ -365,10 +365,6 @@ impl Store {
     }
 }
 
-fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_stdvec(record).expect("records contain nothing that postcard refuses")
-}
-
 /// Decrypts and decodes the record at `key` of a table.
 pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
     seal: &Seal,
@@ -380,159 +376,4 @@ pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
     record
         .and_then(|record| postcard::from_bytes(&record).ok())
         .ok_or_else(|| redb::Error::Corrupted(format!("a record of {} cannot be decoded", table.name())))
-}
-
-/// Encodes and encrypts a record, and writes it at `key` of a table.
-fn put<K: redb::Key, T: Serialize>(
-    seal: &Seal,
-    table: &mut redb::Table<'_, K, Bytes>,
-    key: K::SelfType<'_>,
-    record: &T,
-) -> Result<(), redb::Error> {
-    let sealed = seal.seal(table.name(), K::as_bytes(&key).as_ref(), encode(record));
-    table.insert(key, sealed.as_slice())?;
-    Ok(())
-}
-
-/// The tables of one transaction.
-struct Tables<'t> {
-    seal: &'t Seal,
-    keeps_history: bool,
-    contacts: redb::Table<'t, &'static str, Bytes>,
-    outbox: redb::Table<'t, (&'static str, u64), Bytes>,
-    outgoing: redb::Table<'t, &'static [u8; 32], Bytes>,
-    incoming: redb::Table<'t, &'static [u8; 32], Bytes>,
-    history: redb::Table<'t, HistoryKey, Bytes>,
-    unshown: redb::Table<'t, u64, (&'static str, u64, u64)>,
-    shown: redb::Table<'t, (), u64>,
-    stored: redb::Table<'t, (&'static str, u64), &'static [u8; 16]>,
-    late: redb::Table<'t, &'static str, Bytes>,
-    received: redb::Table<'t, (&'static str, u64, u64), &'static [u8; 16]>,
-}
-
-impl<'t> Tables<'t> {
-    fn open(write: &'t WriteTransaction, seal: &'t Seal, keeps_history: bool) -> Result<Self, redb::Error> {
-        Ok(Self {
-            seal,
-            keeps_history,
-            contacts: write.open_table(CONTACTS)?,
-            outbox: write.open_table(OUTBOX)?,
-            outgoing: write.open_table(OUTGOING)?,
-            incoming: write.open_table(INCOMING)?,
-            history: write.open_table(HISTORY)?,
-            unshown: write.open_table(UNSHOWN)?,
-            shown: write.open_table(SHOWN)?,
-            stored: write.open_table(STORED)?,
-            late: write.open_table(LATE)?,
-            received: write.open_table(RECEIVED)?,
-        })
-    }
-
-    fn apply(&mut self, change: &Write) -> Result<(), redb::Error> {
-        let seal = self.seal;
-        match change {
-            Write::Contact(record) => {
-                put(seal, &mut self.contacts, record.name.folded().as_str(), record)?;
-            }
-            Write::Outbox(to, number, record) => {
-                // The record is written again when the message is sealed again. No server has that ciphertext.
-                self.stored.remove((to.folded().as_str(), *number))?;
-                put(seal, &mut self.outbox, (to.folded().as_str(), *number), record)?;
-            }
-            Write::Stored(to, number, server) => {
-                self.stored.insert((to.folded().as_str(), *number), server)?;
-            }
-            Write::Delivered(to, number) => self.delivered(to, *number)?,
-            Write::Cancelled(to, number) => {
-                let name = to.folded();
-                self.outbox.remove((name.as_str(), *number))?;
-                self.stored.remove((name.as_str(), *number))?;
-                self.history.remove((name.as_str(), Direction::Sent as u8, 0, *number))?;
-            }
-            Write::Outgoing(id, record) => {
-                put(seal, &mut self.outgoing, &id.0, record)?;
-            }
-            Write::OutgoingDone(id) => {
-                self.outgoing.remove(&id.0)?;
-            }
-            Write::Incoming(id, record) => {
-                put(seal, &mut self.incoming, &id.0, record)?;
-            }
-            Write::IncomingGone(id) => {
-                self.incoming.remove(&id.0)?;
-            }
-            Write::History(record) if record.direction == Direction::Sent && !self.keeps_history => {}
-            Write::History(record) => {
-                let name = record.with.folded();
-                let key = (name.as_str(), record.direction as u8, record.generation, record.number);
-                put(seal, &mut self.history, key, record)?;
-            }
-            Write::Arrived(place, from, generation, number) => {
-                self.unshown.insert(place, (from.folded().as_str(), *generation, *number))?;
-            }
-            Write::Shown { before, forget } => {
-                self.shown.insert((), before)?;
-                if !self.keeps_history {
-                    self.forget_texts(*forget)?;
-                }
-                self.unshown.retain_in::<u64, _>(..forget, |_, _| false)?;
-            }
-            Write::Late(from, Some(late)) => {
-                put(seal, &mut self.late, from.folded().as_str(), late)?;
-            }
-            Write::Late(from, None) => {
-                self.late.remove(from.folded().as_str())?;
-            }
-            Write::Forgotten(name) => self.forget_peer(name)?,
-        }
-        Ok(())
-    }
-
-    /// Removes the messages before this place in the order of arrival from the history, and keeps their ids.
-    fn forget_texts(&mut self, before: u64) -> Result<(), redb::Error> {
-        for entry in self.unshown.range(..before)? {
-            let (_, message) = entry?;
-            let (name, generation, number) = message.value();
-            let key = (name, Direction::Received as u8, generation, number);
-            if let Some(record) = self.history.remove(key)? {
-                let record: HistoryRecord = decode(self.seal, HISTORY, &key, record.value())?;
-                self.received.insert((name, generation, number), &record.id)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the messages with a peer from the history, and keeps the ids of the received ones.
-    fn forget_peer(&mut self, name: &PeerName) -> Result<(), redb::Error> {
-        let name = name.folded();
-        let of = |direction: Direction| {
-            let (name, direction) = (name.as_str(), direction as u8);
-            (name, direction, 0, 0)..=(name, direction, u64::MAX, u64::MAX)
-        };
-        for entry in self.history.range(of(Direction::Received))? {
-            let (key, value) = entry?;
-            let record: HistoryRecord = decode(self.seal, HISTORY, &key.value(), value.value())?;
-            self.received.insert((name.as_str(), record.generation, record.number), &record.id)?;
-        }
-        for direction in [Direction::Sent, Direction::Received] {
-            self.history.retain_in::<(&str, u8, u64, u64), _>(of(direction), |_, _| false)?;
-        }
-        self.unshown.retain(|_, (from, _, _)| from != name.as_str())?;
-        Ok(())
-    }
-
-    fn delivered(&mut self, to: &PeerName, number: u64) -> Result<(), redb::Error> {
-        let name = to.folded();
-        self.outbox.remove((name.as_str(), number))?;
-        self.stored.remove((name.as_str(), number))?;
-        let key = (name.as_str(), Direction::Sent as u8, 0, number);
-        let record = self.history.get(key)?.map(|v| v.value().to_vec());
-        let record =
-            record.and_then(|bytes| decode::<_, HistoryRecord>(self.seal, HISTORY, &key, &bytes).ok());
-        if let Some(mut record) = record {
-            record.delivered = true;
-            put(self.seal, &mut self.history, key, &record)?;
-        }
-        Ok(())
-    }
 }
