@@ -173,16 +173,18 @@ impl Folder {
                 self.sync()?;
                 self.destroy(&unfinished)
             }
-            // Not every file system can exchange two files. Then a crash before the file is overwritten leaves its content in
-            // free blocks of the disk.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                let old = self.open_regular(name.as_ref(), OFlags::WRONLY)?;
-                self.rename(&unfinished, name)?;
-                self.sync()?;
-                overwrite(old)
-            }
+            // Not every file system can exchange two files.
+            Err(Errno::INVAL | Errno::NOSYS) => self.replace_by_rename(name),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A crash before the old content is overwritten leaves it in free blocks of the disk.
+    fn replace_by_rename(&self, name: &str) -> io::Result<()> {
+        let old = self.open_regular(name.as_ref(), OFlags::WRONLY)?;
+        self.rename(Self::unfinished(name), name)?;
+        self.sync()?;
+        overwrite(old)
     }
 
     /// Like [`Folder::write`], but destroys the old content.
@@ -339,14 +341,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_over_is_overwritten_with_zeros() {
-        let (dir, folder) = folder();
-        std::fs::write(dir.path().join("key"), b"secret").expect("it can be written");
-        std::fs::hard_link(dir.path().join("key"), dir.path().join("witness")).expect("a second name");
-        folder.write_over("key", b"sealed", 0o600).expect("it writes");
-        assert_eq!(std::fs::read(dir.path().join("key")).ok(), Some(b"sealed".to_vec()));
-        assert_eq!(std::fs::read(dir.path().join("witness")).ok(), Some(vec![0; 6]));
-        assert_eq!(folder.names().expect("names").len(), 2, "no temporary file is left");
+    fn what_is_replaced_is_overwritten_with_zeros() {
+        for replace in [Folder::replace, Folder::replace_by_rename] {
+            let (dir, folder) = folder();
+            std::fs::write(dir.path().join("key"), b"secret").expect("it can be written");
+            std::fs::hard_link(dir.path().join("key"), dir.path().join("witness")).expect("a second name");
+            std::fs::write(dir.path().join(Folder::unfinished("key")), b"sealed").expect("it can be written");
+            replace(&folder, "key").expect("it is replaced");
+            assert_eq!(std::fs::read(dir.path().join("key")).ok(), Some(b"sealed".to_vec()));
+            assert_eq!(std::fs::read(dir.path().join("witness")).ok(), Some(vec![0; 6]));
+            assert_eq!(folder.names().expect("names").len(), 2, "no temporary file is left");
+        }
     }
 
     #[test]

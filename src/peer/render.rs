@@ -368,7 +368,8 @@ fn comparison_text(comparison: &Comparison, out: &mut String) -> fmt::Result {
     let compared = if comparison.compared { " You have compared these keys before." } else { "" };
     write!(
         out,
-        "Compare the words or the code with what {with} sees, in person or on the telephone.{compared}"
+        "Compare the words or the code with what {with} sees, in person or on the telephone.{compared}\n\
+         If they are equal, confirm it with `verify {with} --yes`, or `/verify {with} yes` at the prompt."
     )
 }
 
