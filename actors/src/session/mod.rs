@@ -85,14 +85,14 @@ pub(crate) fn workers(
     })
 }
 
-/// What one session thread works with.
+/// The state of one session thread.
 struct Worker {
     services: Services,
     http: http::Services,
     admin: Arc<Admin>,
     limits: Limits,
-    /// For HTTP connections. It is created for the first of them, because most session threads serve one peer, and then
-    /// its buffers would take up memory for nothing.
+    /// For HTTP connections. It is created for the first of them, because most session threads serve one peer, and need
+    /// no memory for its buffers.
     driver: Option<Driver>,
 }
 

@@ -1,4 +1,4 @@
-//! A member who helps a hostile server with keys of its own.
+//! A member that helps a hostile server with its own keys.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,8 @@ use wire::signal::{self, Receipt};
 
 use crate::Character;
 
-/// So many openings are made. Then they come again, because making one costs more than refusing it.
+/// The number of openings that are made. They are sent again afterwards, because making one costs more than refusing
+/// it.
 const OPENINGS_MAX: usize = 120;
 
 /// Two identities: one with a name of its own, and one with the name of another peer.
@@ -41,8 +42,8 @@ impl Conspirator {
         Self { member, impostor, conversations: HashMap::new(), openings: HashMap::new() }
     }
 
-    /// Frames for a victim with this receipt: from the member, from the member in the name of the impostor, and from the
-    /// impostor.
+    /// Three frames with this receipt for a victim: from the member, from the member under the name of the impostor,
+    /// and from the impostor.
     pub(super) fn receipts(&mut self, to: &Card, receipt: &Receipt) -> Vec<Vec<u8>> {
         let Self { member, impostor, conversations, .. } = self;
         let [by_member, by_impostor] =
@@ -59,7 +60,7 @@ impl Conspirator {
         frames
     }
 
-    /// A frame with the opening of a conversation under a new name, or with one that has come before.
+    /// A frame with an opening under a new name, or with an opening that was sent before.
     pub(super) fn opening(&mut self, to: &Card, at: usize) -> Vec<u8> {
         let openings = self.openings.entry(to.name.folded()).or_default();
         if openings.len() < OPENINGS_MAX {

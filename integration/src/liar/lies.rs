@@ -1,4 +1,4 @@
-//! What a hostile server makes of each frame.
+//! What a hostile server does with each frame.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -15,7 +15,7 @@ use super::{Conspirator, Lie};
 
 /// A name that no peer has.
 const NOBODY: &str = "nobody";
-/// The number of envelopes that it keeps for replays, and of each peer.
+/// The number of envelopes that it keeps for replays, in all and of each peer.
 const KEPT_MAX: usize = 16;
 /// How many openings it sends with each frame when it floods.
 const FLOOD: usize = 20;
@@ -54,7 +54,7 @@ impl Kept {
         Self { from: from.into(), to: to.into(), kind, number, sealed: sealed.into() }
     }
 
-    /// The frame to a peer, with other names.
+    /// A frame for a peer with this envelope under other names.
     fn named(&self, from: &str, to: &str) -> Vec<u8> {
         let Self { kind, number, sealed, .. } = self;
         frame::body(&ToPeer::Envelope(Envelope { from, to, kind: *kind, number: *number, sealed }))
@@ -75,7 +75,7 @@ pub(super) struct State {
     /// The cards that peers have joined with.
     cards: HashMap<PeerName, Card>,
     seen: HashMap<ConversationId, Seen>,
-    /// Forged frames for a peer, for its next one.
+    /// Forged frames for a peer, which are sent with its next one.
     forged: HashMap<PeerName, Bodies>,
     conspirator: Conspirator,
 }
@@ -188,7 +188,7 @@ impl State {
         }
     }
 
-    /// Forged frames for a peer, which come beside a real one.
+    /// Forged frames for a peer, which are sent with a real one.
     fn beside(&mut self, peer: &PeerName) -> Bodies {
         let mut frames = self.forged.remove(peer).unwrap_or_default();
         if let (Lie::Floods, Some(card)) = (self.lie, self.cards.get(peer)) {

@@ -46,11 +46,11 @@ pub enum Lie {
     Disconnects,
     /// Drops the messages of peers, and forges receipts for them.
     ForgesReceipts,
-    /// Replaces each envelope for a peer by one that this peer has sent, with the names exchanged.
+    /// Replaces each envelope for a peer by one that the peer itself has sent, with the names exchanged.
     Reflects,
-    /// Replaces each envelope by one of another sender to the same recipient, in the name of the first.
+    /// Replaces each envelope by one of another sender to the same recipient, under the name of the first sender.
     Crosses,
-    /// Sends many openings of ever new names, and complaints, beside what it forwards.
+    /// Sends many openings of ever new names, and complaints, with each frame that it forwards.
     Floods,
     /// Forwards nothing any more on its current connections, but keeps them open.
     Hangs,
@@ -105,7 +105,7 @@ impl Liar {
         (state.lie, state.told) = (lie, 0);
     }
 
-    /// Sets the card that it shows in place of others.
+    /// Sets the card that it shows instead of others.
     pub fn shows(&self, card: &Card) {
         lock(&self.state).other_card = card.as_bytes().to_vec();
     }
@@ -139,7 +139,7 @@ impl Drop for Liar {
 /// One direction of a connection between a peer and the server.
 struct Way {
     state: Arc<Mutex<State>>,
-    /// What is known of the peer's connection.
+    /// The state of the peer's connection.
     line: Arc<Mutex<Line>>,
     from: TcpStream,
     to: TcpStream,

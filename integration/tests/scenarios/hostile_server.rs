@@ -57,7 +57,7 @@ fn recovers(lie: Lie, from_the_start: bool, within: Duration) {
     server.stop();
 }
 
-/// A writes to B, whom it does not know, while the server shows a card of B that was made so many seconds from now.
+/// A writes to B for the first time, while the server shows a card of B that was made this many seconds from now.
 fn recovers_from_card(issued_in: i64, sequence: u64) {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
@@ -69,7 +69,7 @@ fn recovers_from_card(issued_in: i64, sequence: u64) {
     liar.tells(Lie::ShowsOtherCards);
     let sending = a.start(&["send", "B", "hello", "--wait", "60"]);
     liar.wait_for(1);
-    // Time for a complaint about what was sealed for the wrong key.
+    // Time for a complaint about a message that was sealed for the wrong key.
     std::thread::sleep(Duration::from_secs(3));
     liar.tells(Lie::None);
     let honest = Instant::now();
@@ -82,7 +82,7 @@ fn recovers_from_card(issued_in: i64, sequence: u64) {
     assert!(took < ARRIVES_WITHIN, "{took:?}");
 }
 
-/// A card that B could have signed: with a new encryption key, made so many seconds from now.
+/// A card that B could have signed: with a new encryption key, made this many seconds from now.
 fn card_of(b: &Peer, issued_in: i64, sequence: u64) -> Card {
     let pem = std::fs::read_to_string(b.private().join("identity.pem")).expect("B has an identity");
     let identity = IdentityKey::from_pem(&pem, None).expect("it has no passphrase");
@@ -219,8 +219,8 @@ fn envelopes_under_the_conversation_of_another_sender_are_refused() {
     }
 }
 
-/// The server is honest for moments only. Not everything has to arrive, but what is shown is what was sent, once and in order,
-/// and nothing else counts as delivered.
+/// The server is honest only for moments. Not everything has to arrive, but messages are shown unaltered, once and in
+/// order, and no other message counts as delivered.
 #[test]
 fn a_server_that_only_lies_cannot_forge_repeat_or_confirm_a_message() {
     const MESSAGES: usize = 30;
@@ -263,7 +263,7 @@ fn a_server_that_only_lies_cannot_forge_repeat_or_confirm_a_message() {
         process.end_input();
         process.finish()
     });
-    // What was delivered is shown, maybe a moment later.
+    // Delivered messages are shown, perhaps a moment later.
     let delivered = sent.each_ref().map(|sent| sent.events("delivered"));
     let messages = listening.events("message", delivered.iter().map(Vec::len).sum());
     for (peer, delivered) in senders.iter().zip(&delivered) {
