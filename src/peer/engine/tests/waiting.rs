@@ -1,0 +1,60 @@
+//! What is done about answers of the server that do not come, or are of no use.
+
+use super::*;
+
+#[test]
+fn a_connection_on_which_no_outcome_comes_is_given_up_after_30_seconds() {
+    let mut bench = Bench::new();
+    bench.withholds_outcomes = true;
+    bench.send("hello");
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
+    let reconnects = |bench: &mut Bench| bench.count(|effect| matches!(effect, Effect::Reconnect));
+    bench.sleep(29);
+    assert_eq!(reconnects(&mut bench), 0, "the server still answers pings");
+    assert!(bench.engine.next_deadline().is_some_and(|at| at <= bench.now.instant + Duration::from_secs(1)));
+    bench.sleep(1);
+    assert_eq!(reconnects(&mut bench), 1);
+    bench.withholds_outcomes = false;
+    bench.sent.clear();
+    bench.join();
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message], "it is sent again");
+}
+
+#[test]
+fn the_server_is_asked_again_for_a_peer_that_it_did_not_watch() {
+    let mut bench = Bench::new();
+    bench.send("hello");
+    bench.hear(&ToPeer::Unwatched { name: name("B"), reason: Refusal::Watching });
+    assert!(bench.refusals().iter().any(|reason| reason.contains("--watched-names")), "the user is told why");
+    bench.sleep(13);
+    bench.lookups();
+    bench.sleep(3);
+    assert_eq!(bench.lookups(), 0, "B is not there");
+    bench.present.push(name("B"));
+    bench.sleep(3);
+    assert_eq!(bench.lookups(), 1);
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
+}
+
+#[test]
+fn the_server_is_asked_again_for_the_card_of_a_peer_that_is_connected() {
+    let mut bench = Bench::new();
+    bench.present.push(name("B"));
+    bench.send("hello");
+    bench.hear_card(&card_of_b(START + 365 * DAY, START + 365 * DAY));
+    // The first ping was sent before the message.
+    for seconds in [13, 3, 3] {
+        bench.lookups();
+        bench.sleep(seconds);
+        assert_eq!(bench.lookups(), 1);
+        bench.hear_card(&card_of_b(START + 365 * DAY, START + 365 * DAY));
+    }
+    assert_eq!(bench.reasons().len(), 1, "it is said once");
+    bench.sleep(3);
+    bench.sent.clear();
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
+}
