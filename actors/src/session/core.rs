@@ -141,6 +141,7 @@ impl Session {
 
     /// Ends the session because the memory budget of all sessions is exceeded.
     pub fn give_up(&mut self, out: &mut Vec<Effect>) {
+        self.counts.count(Limit::SessionMemory);
         let detail = "the server has no memory left for your connection (--session-memory); read and acknowledge faster";
         self.refuse(ErrorCode::Busy, detail.into(), out);
     }

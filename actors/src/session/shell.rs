@@ -23,6 +23,7 @@ use crate::commands::admission::{self, Candidate};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
+use crate::commands::peer_counts::Limit;
 use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand, SpliceEnd};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionCommand, SessionId, SessionMailbox, SessionPort};
 use crate::handover::PeerJob;
@@ -323,6 +324,9 @@ impl SessionShell<'_> {
             return false;
         }
         let now = Instant::now();
+        if self.retry_at.is_none() {
+            self.services.router.counts.count(Limit::SessionMemory);
+        }
         let is_due = *self.retry_at.get_or_insert(now + MEMORY_RETRY) <= now;
         if is_due {
             self.retry_at = None;

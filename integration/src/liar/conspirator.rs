@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wire::PeerName;
-use wire::card::{CARD_VALID_SECONDS_MAX, Card, Term};
+use wire::card::Card;
 use wire::conversation::Outgoing;
 use wire::frame;
 use wire::protocol::{Envelope, Kind, ToPeer};
@@ -65,11 +65,7 @@ impl Conspirator {
         let openings = self.openings.entry(to.name.folded()).or_default();
         if openings.len() < OPENINGS_MAX {
             let name = format!("mallory{}", openings.len());
-            let term = Term::starting(now(), CARD_VALID_SECONDS_MAX, None);
-            let Character { identity, card } = &self.member;
-            let named = name.parse().expect("it is a good name");
-            let card = Card::issue(named, identity, &card.encryption, term, &mut rand::rng());
-            let opening = open(&Character { identity: identity.clone(), card }, to);
+            let opening = open(&self.member.renamed(&name), to);
             openings.push(envelope(&name, to, Kind::Opening, 1, opening.opening().as_bytes()));
         }
         openings[at % openings.len()].clone()

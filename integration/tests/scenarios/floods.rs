@@ -356,3 +356,50 @@ fn a_peer_that_opens_more_conversations_than_allowed_is_told_so_and_all_its_mess
     let messages = listening.finish().expect(0).events("message");
     assert!(messages.iter().map(|m| m["number"].as_u64()).eq((1..=MESSAGES as u64).map(Some)));
 }
+
+/// The most memory that a process has had resident, in KiB.
+fn peak_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+    peak.expect("Linux has it").trim().parse().expect("it is a number")
+}
+
+#[test]
+fn peers_that_do_not_read_cost_the_server_bounded_memory_and_are_counted() {
+    const HOGS: usize = 64;
+    /// The budget of all sessions, and what the store may need for the mail of all of them meanwhile.
+    const MEMORY_KIB: u64 = 16 << 10;
+    const OTHER_KIB: u64 = 112 << 10;
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox, &["--session-memory", "16M", "--admin", "127.0.0.1:0"]);
+    let admin = server.process().line("metrics and health on ").parse().expect("it is an address");
+    let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
+    let keys = Character::new("hog");
+    let hogs: Vec<(String, RawConnection)> = (0..HOGS)
+        .map(|at| format!("hog{at}"))
+        .map(|name| (name.clone(), RawConnection::join(server.address(), &keys.renamed(&name))))
+        .collect();
+    let before = peak_kib(server.process().id());
+    let sealed = vec![7; 256 << 10];
+    // Without the budget each session would keep up to 4 MiB, 256 MiB in all.
+    for number in 0..24 {
+        for (name, _) in &hogs {
+            writer.say(&envelope("writer", name, number, &sealed));
+        }
+    }
+    let limit = "switchboard_limit_reached_total{limit=\"session-memory\"}";
+    let count = integration::http::until("the budget is reached", || {
+        let page = integration::http::get(admin, "/metrics", &[]);
+        let count = page.text().lines().find_map(|line| line.strip_prefix(limit)?.trim().parse::<u64>().ok());
+        count.filter(|count| *count > 0)
+    });
+    // What the writer has sent is handled in order, so the answer to this comes last, unless the writer is ended as well.
+    writer.say(&ToServer::Ping { id: 1, names: Vec::new() });
+    while let Some(body) = writer.next()
+        && !matches!(ToPeer::decode(&body), Ok(ToPeer::Pong { .. }))
+    {}
+    let grown = peak_kib(server.process().id()) - before;
+    println!("{HOGS} peers that do not read: {grown} KiB at most, the budget was reached {count} times");
+    assert!(grown < MEMORY_KIB + OTHER_KIB, "{grown} KiB");
+    server.stop();
+}
