@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,6 +11,7 @@ use jiff::tz::TimeZone;
 use wire::escape::{Escaped, EscapedJson, Readable};
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
+use wire::{Digest, PeerName};
 
 use super::comparison::{Comparison, NamedKey};
 use super::event::{
@@ -110,22 +112,7 @@ impl Renderer {
                 )
             }
             Event::Connection { state, server, reason, retry_ms } => {
-                let reason =
-                    reason.as_ref().map(|reason| format!(" ({})", Escaped(reason))).unwrap_or_default();
-                let retry = match retry_ms {
-                    Some(ms) => format!("in {:.1} s", Duration::from_millis(*ms).as_secs_f64()),
-                    None => "at once".into(),
-                };
-                let server = Escaped(server);
-                match state {
-                    ConnectionState::Lost => {
-                        write!(out, "{} {server}{reason}; trying again {retry}", self.mark("lost", 31))
-                    }
-                    ConnectionState::Trying => {
-                        write!(out, "{} {server} again{reason}", self.mark("trying", 33))
-                    }
-                    ConnectionState::Back => write!(out, "{} at {server}", self.mark("back", 32)),
-                }
+                self.connection(*state, server, reason.as_deref(), *retry_ms, out)
             }
             Event::Waiting { reason, .. } => write!(out, "{} {}", self.mark("waiting", 33), Escaped(reason)),
             Event::Conversation(event) if trace => self.conversation(event, out),
@@ -165,18 +152,55 @@ impl Renderer {
             }
             Event::Result(answer) => answer_text(answer, out),
             Event::FileDone { path, bytes, sha256, from, route } => {
-                let from = from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
-                let how = match route {
-                    FileRoute::Direct => "directly",
-                    FileRoute::Server => "through the server",
-                    FileRoute::Here => "was here already",
-                };
-                let path = path.display().to_string();
-                write!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
-                step(out, "SHA-256 verified", sha256)
+                self.fetched(path, *bytes, sha256, from.as_ref(), *route, out)
             }
             _ => Ok(()),
         }
+    }
+
+    fn connection(
+        &self,
+        state: ConnectionState,
+        server: &str,
+        reason: Option<&str>,
+        retry_ms: Option<u64>,
+        out: &mut String,
+    ) -> fmt::Result {
+        let reason = reason.map(|reason| format!(" ({})", Escaped(reason))).unwrap_or_default();
+        let retry = match retry_ms {
+            Some(ms) => format!("in {:.1} s", Duration::from_millis(ms).as_secs_f64()),
+            None => "at once".into(),
+        };
+        let server = Escaped(server);
+        match state {
+            ConnectionState::Lost => {
+                write!(out, "{} {server}{reason}; trying again {retry}", self.mark("lost", 31))
+            }
+            ConnectionState::Trying => {
+                write!(out, "{} {server} again{reason}", self.mark("trying", 33))
+            }
+            ConnectionState::Back => write!(out, "{} at {server}", self.mark("back", 32)),
+        }
+    }
+
+    fn fetched(
+        &self,
+        path: &Path,
+        bytes: u64,
+        sha256: &Digest,
+        from: Option<&PeerName>,
+        route: FileRoute,
+        out: &mut String,
+    ) -> fmt::Result {
+        let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
+        let how = match route {
+            FileRoute::Direct => "directly",
+            FileRoute::Server => "through the server",
+            FileRoute::Here => "was here already",
+        };
+        let path = path.display().to_string();
+        write!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
+        step(out, "SHA-256 verified", sha256)
     }
 
     fn conversation(&self, event: &ConversationEvent, out: &mut String) -> fmt::Result {
@@ -286,19 +310,7 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             )?;
             write!(out, "The server and your contacts accept it when they see your new card.")
         }
-        Answer::Exported { path, queued } => {
-            let path = path.display().to_string();
-            writeln!(
-                out,
-                "{} has the keys, pins, blocked peers and message numbers of this peer.",
-                Escaped(&path)
-            )?;
-            write!(
-                out,
-                "Not carried over: {queued} queued message(s), messages that were not shown yet, the history, "
-            )?;
-            write!(out, "shared files. From now on use the identity in one place only.")
-        }
+        Answer::Exported { path, queued } => exported_text(path, *queued, out),
         Answer::Imported { name, fingerprint } => {
             writeln!(out, "This directory has the identity of {name} now, with key {fingerprint}.")?;
             write!(
@@ -312,24 +324,8 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "{name} is blocked: what it sends is ignored until you unblock it")
         }
         Answer::Blocked { name, is_blocked: false } => write!(out, "{name} is not blocked any more"),
-        Answer::Forgotten { name, undelivered } => {
-            write!(out, "the messages, conversations and the card of {name} are deleted here; ")?;
-            if *undelivered > 0 {
-                write!(out, "{undelivered} of the messages had no receipt and may not arrive; ")?;
-            }
-            write!(out, "its pinned key and the ids of its messages are kept, so that none is shown twice")
-        }
-        Answer::History(HistoryRecord { with, direction, number, written_at, text, delivered, .. }) => {
-            let when = date(*written_at);
-            let text = Chat(text);
-            match direction {
-                Direction::Received => write!(out, "{when}  {with} #{number}: {text}"),
-                Direction::Sent => {
-                    let open = if *delivered { "" } else { "  (not yet delivered)" };
-                    write!(out, "{when}  to {with} #{number}: {text}{open}")
-                }
-            }
-        }
+        Answer::Forgotten { name, undelivered } => forgotten_text(name, *undelivered, out),
+        Answer::History(record) => history_text(record, out),
         Answer::Outbox { to, number, text, queued_at, state } => {
             let state = match state {
                 OutboxState::Queued => "not sent",
@@ -348,6 +344,37 @@ fn answer_text(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "sharing {files} file(s) under {pairs} pair(s) of keyword and file")
         }
         Answer::Problem { problem } => write!(out, "not shared: {problem}"),
+    }
+}
+
+fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {
+    let path = path.display().to_string();
+    writeln!(out, "{} has the keys, pins, blocked peers and message numbers of this peer.", Escaped(&path))?;
+    write!(
+        out,
+        "Not carried over: {queued} queued message(s), messages that were not shown yet, the history, "
+    )?;
+    write!(out, "shared files. From now on use the identity in one place only.")
+}
+
+fn forgotten_text(name: &PeerName, undelivered: usize, out: &mut String) -> fmt::Result {
+    write!(out, "the messages, conversations and the card of {name} are deleted here; ")?;
+    if undelivered > 0 {
+        write!(out, "{undelivered} of the messages had no receipt and may not arrive; ")?;
+    }
+    write!(out, "its pinned key and the ids of its messages are kept, so that none is shown twice")
+}
+
+fn history_text(record: &HistoryRecord, out: &mut String) -> fmt::Result {
+    let HistoryRecord { with, direction, number, written_at, text, delivered, .. } = record;
+    let when = date(*written_at);
+    let text = Chat(text);
+    match direction {
+        Direction::Received => write!(out, "{when}  {with} #{number}: {text}"),
+        Direction::Sent => {
+            let open = if *delivered { "" } else { "  (not yet delivered)" };
+            write!(out, "{when}  to {with} #{number}: {text}{open}")
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
+use rand::rngs::StdRng;
 use wire::PeerName;
 use wire::card::{Card, Term};
 use wire::conversation::ConversationId;
@@ -56,6 +57,8 @@ use renewal::Renewal;
 use sharing::Sharing;
 use showing::Showing;
 use tasks::Task;
+
+use crate::peer::home::Keys;
 
 /// The id that the server uses for a publication in its answers. Tasks count from 1.
 const PUBLICATION: TaskId = 0;
@@ -98,22 +101,11 @@ impl Engine {
         let mut contacts = Contacts::load(&mut loaded);
         let me = contacts.of(&name);
         let last = me.card.take();
-        let previous = last.as_ref().map(|card| card.term.sequence);
         let identity = keys.identity.public().fingerprint();
         let has_new_key = last.as_ref().is_some_and(|card| card.fingerprint() != identity);
-        // The card is kept while it is valid, because every contact must be sent a new one.
-        let kept = last.filter(|card| {
-            card.name == name
-                && card.fingerprint() == identity
-                && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
-                && card.is_valid_at(now.unix)
-        });
+        let card = own_card(last.as_ref(), &name, &keys, &options, now, &mut rng);
         me.is_kept = true;
-        me.is_changed = kept.is_none();
-        let card = kept.unwrap_or_else(|| {
-            let term = Term::starting(now.unix, options.key_times.card_valid_seconds(), previous);
-            keys.issue_card(&name, term, &mut rng)
-        });
+        me.is_changed = last.is_none_or(|last| last.as_bytes() != card.as_bytes());
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
         let mut local = Local {
@@ -273,4 +265,26 @@ impl Engine {
     pub fn has_work(&self) -> bool {
         self.local.tasks.iter().any(Task::ends_by_itself)
     }
+}
+
+/// The card to start with: the last one while it is valid, because every contact must be sent a new one.
+fn own_card(
+    last: Option<&Card>,
+    name: &PeerName,
+    keys: &Keys,
+    options: &Options,
+    now: Now,
+    rng: &mut StdRng,
+) -> Card {
+    let kept = last.filter(|card| {
+        card.name == *name
+            && card.fingerprint() == keys.identity.public().fingerprint()
+            && card.encryption.fingerprint() == keys.current().key.public().fingerprint()
+            && card.is_valid_at(now.unix)
+    });
+    kept.cloned().unwrap_or_else(|| {
+        let previous = last.map(|card| card.term.sequence);
+        let term = Term::starting(now.unix, options.key_times.card_valid_seconds(), previous);
+        keys.issue_card(name, term, rng)
+    })
 }
