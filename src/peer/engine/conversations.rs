@@ -126,11 +126,13 @@ impl Conversations {
     }
 
     /// Deletes the finished older conversations of a sender. The new opening says which messages have receipts, and
-    /// those are not sent again.
+    /// those are not sent again. A conversation without a message is not finished: its first message may still be on its
+    /// way.
     fn drop_finished(&mut self, local: &mut Local, new: &Opening) {
         let Some(kept) = self.kept.get_mut(&new.sender.name.folded()) else { return };
-        let is_finished =
-            |kept: &Kept| kept.opened_at <= new.opened_at && kept.last_number < new.first_number;
+        let is_finished = |kept: &Kept| {
+            kept.opened_at <= new.opened_at && (1..new.first_number).contains(&kept.last_number)
+        };
         let mut gone: Vec<ConversationId> =
             kept.iter().filter(|(_, kept)| is_finished(kept)).map(|(id, _)| *id).collect();
         if kept.len() - gone.len() >= KEPT_EACH_MAX {
@@ -162,6 +164,11 @@ impl Conversations {
     pub(super) fn message_came(&mut self, id: ConversationId, number: u64) {
         if let Some(accepted) = self.accepted.get_mut(&id) {
             accepted.last_number = accepted.last_number.max(number);
+            // A further opening in the same step looks at this before the record is written.
+            let kept = self.kept.get_mut(&accepted.from.folded()).and_then(|kept| kept.get_mut(&id));
+            if let Some(kept) = kept {
+                kept.last_number = accepted.last_number;
+            }
             self.changed.insert(id);
         }
     }
