@@ -10,16 +10,20 @@ use std::time::{Duration, Instant};
 const SEEDS_MIN: u64 = 40;
 const SEEDS_MAX: u64 = 400;
 const TIME: Duration = Duration::from_secs(15);
+/// Seeds that have failed once. They are run first.
+const FAILED_ONCE: [u64; 3] = [70, 269, 285];
 
 #[test]
 fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {
     let (next, start) = (AtomicU64::new(0), Instant::now());
     let run = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= SEEDS_MAX || (seed >= SEEDS_MIN && start.elapsed() > TIME) {
+            let count = next.fetch_add(1, Ordering::Relaxed);
+            if count >= SEEDS_MAX || (count >= SEEDS_MIN && start.elapsed() > TIME) {
                 return;
             }
+            let failed = usize::try_from(count).ok().and_then(|place| FAILED_ONCE.get(place));
+            let seed = failed.map_or(count, |seed| *seed);
             if let Err(why) = simulation::run(seed, false) {
                 panic!("seed {seed}: {why}; cargo run --example simulate -- 1 --from {seed} --trace");
             }

@@ -20,9 +20,9 @@ pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
 pub(super) const PING_WHILE_AWAY: Duration = Duration::from_secs(2);
 
 impl Contact {
-    /// Whether messages wait for it and it is not known to be connected.
-    fn is_missed(&self) -> bool {
-        !self.is_present && !self.unacked.is_empty()
+    /// Whether messages wait for it, and it is not known to be connected, or its card is missing or has expired.
+    fn is_missed(&self, unix: u64) -> bool {
+        !self.unacked.is_empty() && (!self.is_present || !self.has_valid_card(unix))
     }
 }
 
@@ -49,10 +49,10 @@ impl Engine {
 
     /// The missed peers to name in the next ping, as many as it can hold. Each ping continues where the last one ended.
     fn missed(&mut self) -> Vec<PeerName> {
-        let last = self.last_missed.take();
+        let (last, unix) = (self.last_missed.take(), self.local.now.unix);
         let after = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let before = self.contacts.iter().take_while(|contact| Some(contact.name.folded()) <= last);
-        let missed = self.contacts.after(after).chain(before).filter(|contact| contact.is_missed());
+        let missed = self.contacts.after(after).chain(before).filter(|contact| contact.is_missed(unix));
         let names: Vec<PeerName> = missed.take(PING_NAMES_MAX).map(|contact| contact.name.clone()).collect();
         self.last_missed = names.last().map(PeerName::folded);
         names
@@ -68,10 +68,7 @@ impl Engine {
             if contact.lookup == Lookup::Unknown || contact.lookup == Lookup::Known && !has_card {
                 contact.lookup = Lookup::NotAsked;
             }
-            // Without a card it stays missed, so the next ping asks again.
-            if has_card {
-                contact.is_there(self.local.now.instant, &mut self.local.rng);
-            }
+            contact.is_there(self.local.now.instant, &mut self.local.rng);
         }
     }
 }

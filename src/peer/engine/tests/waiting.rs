@@ -58,3 +58,22 @@ fn the_server_is_asked_again_for_the_card_of_a_peer_that_is_connected() {
     bench.hear_card(&card_of_b(START, START));
     assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
 }
+
+#[test]
+fn the_card_of_a_peer_that_is_connected_is_asked_for_although_nothing_new_is_to_be_sealed() {
+    let mut bench = Bench::new();
+    bench.send("hello");
+    bench.hear_card(&card_of_b(START, START));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message], "the server says that it has stored them");
+    bench.live(10);
+    bench.join();
+    bench.sent.clear();
+    bench.present.push(name("B"));
+    for _ in 0..20 {
+        bench.sleep(1);
+    }
+    assert!(bench.lookups() > 0, "the card has expired");
+    let now = bench.now.unix;
+    bench.hear_card(&card_of_b(now, now));
+    assert_eq!(bench.envelopes(), [Kind::Opening, Kind::Message]);
+}
