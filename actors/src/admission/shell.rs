@@ -44,7 +44,7 @@ pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError>
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let handle = AdmissionHandle(address.clone());
     let next_look = Instant::now() + READ_INTERVAL;
-    let shell = AdmissionShell { path, last: Ok(text), next_look, changed: Vec::new() };
+    let shell = AdmissionShell { path, last: Ok(text.clone()), in_use: text, next_look, changed: Vec::new() };
     start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
         .map_err(StartError::Thread)
 }
@@ -53,6 +53,8 @@ struct AdmissionShell {
     path: PathBuf,
     /// What the last read returned, so that each change is applied or reported once.
     last: Result<String, String>,
+    /// The text of the list in use. It differs from `last` while the file cannot be used.
+    in_use: String,
     next_look: Instant,
     changed: Vec<Reply<Answer>>,
 }
@@ -81,21 +83,23 @@ impl Shell for AdmissionShell {
 }
 
 impl AdmissionShell {
-    /// Writes the list. If that fails, or somebody else has changed the file, the list in the file replaces the one in
-    /// memory.
+    /// Writes the list. If that fails, or somebody else has changed the file, the list is again what it was, or what is in
+    /// the file if that is valid.
     fn write(&mut self, admission: &mut Admission) -> Result<(), String> {
-        if self.look(admission) {
-            return Err("somebody has just edited it".to_owned());
-        }
         let text = admission.text();
-        let written = durable::replace_private(&self.path, text.as_bytes()).map_err(|e| e.to_string());
-        match &written {
-            Ok(()) => self.last = Ok(text),
-            Err(_) => {
-                // This text has been parsed before.
-                let lines = self.last.as_deref().ok().and_then(|text| parse(text).ok());
-                *admission = Admission::new(lines.unwrap_or_default());
+        let has_changed = self.look(admission);
+        let written = match &self.last {
+            _ if has_changed => Err("somebody has just edited it".to_owned()),
+            Ok(last) if *last == self.in_use => {
+                durable::replace_private(&self.path, text.as_bytes()).map_err(|e| e.to_string())
             }
+            Ok(last) => Err(parse(last).err().unwrap_or_default()),
+            Err(error) => Err(error.clone()),
+        };
+        if written.is_ok() {
+            (self.last, self.in_use) = (Ok(text.clone()), text);
+        } else {
+            *admission = Admission::new(parse(&self.in_use).expect("it was parsed before"));
         }
         written
     }
@@ -106,17 +110,18 @@ impl AdmissionShell {
         if text == self.last {
             return false;
         }
-        self.last = text;
         let path = self.path.display();
-        match self.last.as_deref().map_err(Clone::clone).and_then(parse) {
-            Ok(lines) => {
+        match text.clone().and_then(|text| Ok((parse(&text)?, text))) {
+            Ok((lines, text)) => {
                 tracing::info!(target: "admission", %path, "the list of members was read again");
                 *admission = Admission::new(lines);
+                self.in_use = text;
             }
             Err(reason) => tracing::warn!(
                 target: "admission", %path, reason, "the list of members cannot be used; the previous one stays"
             ),
         }
+        self.last = text;
         true
     }
 }

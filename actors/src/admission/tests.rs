@@ -130,6 +130,32 @@ fn an_edit_counts_within_seconds_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_change_is_refused_and_has_no_effect_while_the_file_is_invalid_or_gone() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    std::fs::write(&path, format!("{}\n", key("A"))).expect("it is written");
+    let admission = start(&path).expect("it starts");
+    let change = |who: &str| {
+        let entry = Entry::Member { fingerprint: key(who), name: None };
+        admission.ask(|reply| Command::Add(entry, reply)).expect("it answers")
+    };
+    std::fs::write(&path, "nonsense\n").expect("it is written");
+    // The second change finds an error that was reported before.
+    for who in ["B", "C"] {
+        let refused = change(who);
+        assert!(matches!(refused, Err(NotAdmitted::NotWritten(_))), "{who}: {refused:?}");
+        assert_eq!(admit(&admission, who, None), Err(NotAdmitted::NoMember(key(who))));
+        assert_eq!(read(&path), "nonsense\n", "the edit is not overwritten");
+    }
+    std::fs::remove_file(&path).expect("it is removed");
+    for who in ["B", "C"] {
+        assert!(matches!(change(who), Err(NotAdmitted::NotWritten(_))), "{who}");
+        assert!(!path.exists(), "nobody is admitted by a file that the administrator has removed");
+    }
+    assert_eq!(admit(&admission, "A", None), Ok(()), "the list that was read last stays in use");
+}
+
+#[test]
 fn a_list_that_cannot_be_written_admits_nobody_new() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
