@@ -25,12 +25,9 @@ pub enum AdministrationError {
     /// Nobody owns the name.
     #[error("nobody has the name {0}")]
     NoSuchName(PeerName),
-    /// Neither the name nor the key that owns it is in the list of members.
-    #[error("{0} is not a member")]
-    NotMember(PeerName),
-    /// The list of members could not be written.
+    /// Nobody was removed, or the list of members could not be written.
     #[error(transparent)]
-    NotWritten(#[from] NotAdmitted),
+    NotChanged(#[from] NotAdmitted),
     /// The files of the released name are still in the index.
     #[error("the name is free, but its shared files are still found until the server is started again: {0}")]
     NotUnpublished(#[from] PublishRefused),
@@ -91,13 +88,6 @@ impl Administration {
         let admission = self.admission()?;
         let owner = self.ask_router(|reply| router::Command::Find(name.clone(), reply))?;
         let fingerprint = owner.map(|owner| owner.fingerprint);
-        if !admission
-            .ask(admission::Command::List)?
-            .iter()
-            .any(|entry| entry.is_member(name, fingerprint.as_ref()))
-        {
-            return Err(AdministrationError::NotMember(name.clone()));
-        }
         let name = name.clone();
         admission.ask(|reply| admission::Command::Remove { name: name.clone(), fingerprint, reply })??;
         // This comes after the removal, so that the peer cannot join again in between.

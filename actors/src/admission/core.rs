@@ -1,7 +1,5 @@
 //! Who may join.
 
-use wire::{Fingerprint, PeerName};
-
 use super::file::Line;
 use crate::commands::admission::{Answer, Candidate, Command, Entry, NotAdmitted};
 use crate::runtime::{Core, Now, Reply};
@@ -17,10 +15,11 @@ impl Core for Admission {
     type Out = Vec<Reply<Answer>>;
 
     fn handle(&mut self, now: Now, command: Command, out: &mut Self::Out) {
+        self.drop_expired(now);
         match command {
             // A session that has stopped waiting must not use up an invitation.
             Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
-            Command::Admit(candidate, reply) => match self.admit(now, &candidate) {
+            Command::Admit(candidate, reply) => match self.admit(&candidate) {
                 Ok(false) => reply.answer(Ok(())),
                 Ok(true) => out.push(reply),
                 Err(refused) => reply.answer(Err(refused)),
@@ -30,13 +29,18 @@ impl Core for Admission {
                 out.push(reply);
             }
             Command::Remove { name, fingerprint, reply } => {
+                let before = self.lines.len();
                 self.lines.retain(|line| match line {
                     Line::Entry(entry) => !entry.is_member(&name, fingerprint.as_ref()),
                     Line::Other(_) => true,
                 });
-                out.push(reply);
+                if self.lines.len() < before {
+                    out.push(reply);
+                } else {
+                    reply.answer(Err(NotAdmitted::NotMember(name)));
+                }
             }
-            Command::List(reply) => reply.answer(self.open_entries(now)),
+            Command::List(reply) => reply.answer(self.entries_mut().map(|entry| entry.clone()).collect()),
         }
     }
 }
@@ -52,77 +56,50 @@ impl Admission {
     }
 
     /// Returns whether this changes the list.
-    fn admit(&mut self, now: Now, candidate: &Candidate) -> Result<bool, NotAdmitted> {
+    fn admit(&mut self, candidate: &Candidate) -> Result<bool, NotAdmitted> {
         let Candidate { name, fingerprint, predecessors, claim } = candidate;
         let mut refused = NotAdmitted::NoMember(*fingerprint);
-        for line in &self.lines {
-            match line {
-                Line::Entry(Entry::Member { fingerprint: key, name: only }) if key == fingerprint => {
-                    let Some(only) = only.as_ref().filter(|only| only.folded() != name.folded()) else {
-                        return Ok(false);
-                    };
-                    refused = NotAdmitted::OtherName(only.clone());
+        for entry in self.entries_mut() {
+            if matches!(entry, Entry::Member { fingerprint: key, .. } if key == fingerprint) {
+                match entry.other_name(name) {
+                    None => return Ok(false),
+                    Some(only) => refused = NotAdmitted::OtherName(only.clone()),
                 }
-                _ => {}
             }
         }
-        if self.succeed(name, *fingerprint, predecessors) {
-            return Ok(true);
+        // The successor of a member takes its place.
+        for entry in self.entries_mut().filter(|entry| entry.other_name(name).is_none()) {
+            if let Entry::Member { fingerprint: key, .. } = entry
+                && predecessors.contains(key)
+            {
+                *key = *fingerprint;
+                return Ok(true);
+            }
         }
         let Some((claim, proof_text)) = claim else { return Err(refused) };
-        let is_claimed = |line: &Line| match line {
-            Line::Entry(Entry::Invitation { secret, until, .. }) => {
-                now.unix() < *until && claim.is_valid(secret, proof_text)
-            }
-            _ => false,
+        let is_claimed = |entry: &&mut Entry| match entry {
+            Entry::Invitation { secret, .. } => claim.is_valid(secret, proof_text),
+            Entry::Member { .. } => false,
         };
-        let at = self.lines.iter().position(is_claimed).ok_or(NotAdmitted::NoInvitation)?;
-        let Line::Entry(Entry::Invitation { name: only, .. }) = &self.lines[at] else {
-            return Err(NotAdmitted::NoInvitation);
-        };
-        if let Some(only) = only.as_ref().filter(|only| only.folded() != name.folded()) {
+        let entry = self.entries_mut().find(is_claimed).ok_or(NotAdmitted::NoInvitation)?;
+        if let Some(only) = entry.other_name(name) {
             return Err(NotAdmitted::OtherName(only.clone()));
         }
-        let member = Entry::Member { fingerprint: *fingerprint, name: Some(name.clone()) };
-        self.lines[at] = Line::Entry(member);
-        self.drop_expired(now);
+        *entry = Entry::Member { fingerprint: *fingerprint, name: Some(name.clone()) };
         Ok(true)
     }
 
-    /// Replaces the key of a member by its successor. Returns whether there was such a member.
-    fn succeed(&mut self, name: &PeerName, successor: Fingerprint, predecessors: &[Fingerprint]) -> bool {
-        let is_predecessor = |entry: &Entry| match entry {
-            Entry::Member { fingerprint, name: only } => {
-                predecessors.contains(fingerprint)
-                    && only.as_ref().is_none_or(|only| only.folded() == name.folded())
-            }
-            Entry::Invitation { .. } => false,
-        };
-        for line in &mut self.lines {
-            if let Line::Entry(entry) = line
-                && is_predecessor(entry)
-                && let Entry::Member { fingerprint, .. } = entry
-            {
-                *fingerprint = successor;
-                return true;
-            }
-        }
-        false
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.lines.iter_mut().filter_map(|line| match line {
+            Line::Entry(entry) => Some(entry),
+            Line::Other(_) => None,
+        })
     }
 
     fn drop_expired(&mut self, now: Now) {
         self.lines.retain(|line| match line {
             Line::Entry(Entry::Invitation { until, .. }) => now.unix() < *until,
-            _ => true,
+            Line::Entry(Entry::Member { .. }) | Line::Other(_) => true,
         });
-    }
-
-    fn open_entries(&self, now: Now) -> Vec<Entry> {
-        let entries = self.lines.iter().filter_map(|line| match line {
-            Line::Entry(Entry::Invitation { until, .. }) if *until <= now.unix() => None,
-            Line::Entry(entry) => Some(entry.clone()),
-            Line::Other(_) => None,
-        });
-        entries.collect()
     }
 }

@@ -39,6 +39,9 @@ pub enum NotAdmitted {
     /// The member's line or the invitation is for another name.
     #[error("you are admitted as {0} only; join with --name {0}")]
     OtherName(PeerName),
+    /// Nobody of this name is in the list, so nobody can be removed.
+    #[error("{0} is not a member")]
+    NotMember(PeerName),
     /// The list could not be written.
     #[error("the list of members could not be written: {0}; try again")]
     NotWritten(String),
@@ -66,6 +69,12 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// The only name that it is for, if that is not this one.
+    pub(crate) fn other_name(&self, name: &PeerName) -> Option<&PeerName> {
+        let (Self::Member { name: only, .. } | Self::Invitation { name: only, .. }) = self;
+        only.as_ref().filter(|only| only.folded() != name.folded())
+    }
+
     /// Whether this is a member with the key, or one that may only use the name.
     pub(crate) fn is_member(&self, name: &PeerName, key: Option<&Fingerprint>) -> bool {
         match self {
