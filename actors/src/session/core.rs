@@ -42,7 +42,7 @@ const OUTGOING_BYTES_MAX: usize = 4 << 20;
 enum State {
     /// The peer must join or name a transfer by this time.
     Greeting(Instant),
-    /// Admission and the Router have been asked. Contains the proof of the server's key for the Welcome.
+    /// Admission and the Router have been asked. Contains the peer's proof, which the server signs in the Welcome.
     Joining(Box<Card>, Vec<u8>),
     /// The Router has accepted the peer, and the store is writing its card.
     Writing(Vec<u8>),
@@ -321,7 +321,7 @@ impl Session {
                 card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
                     (ErrorCode::BadProof, "the proof of the card's key does not verify".to_owned())
                 })?;
-                self.state = State::Joining(Box::new(card_read.clone()), self.key.welcome(proof));
+                self.state = State::Joining(Box::new(card_read.clone()), proof.clone());
                 let claim = invitation.map(|claim| (claim, text));
                 out.push(Effect::Join(Box::new(card_read), claim));
             }
@@ -376,6 +376,8 @@ impl Session {
         if let (Some(name), State::Writing(proof)) =
             (&self.name, std::mem::replace(&mut self.state, State::Joined))
         {
+            // Not before, because a refused join must not cost a signature.
+            let proof = self.key.welcome(&proof);
             self.outgoing.push_message(&ToPeer::Welcome { name: name.clone(), proof });
         }
         // The same read may have contained frames after the join.
