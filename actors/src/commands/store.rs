@@ -69,18 +69,9 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Splits bytes into frames. Bytes after the last whole frame count as one more frame.
+    /// Consecutive frames.
     pub fn of(bytes: Bytes) -> Self {
-        let (mut lengths, mut at) = (Vec::new(), 0);
-        while at < bytes.len() {
-            let rest = bytes.len() - at;
-            let length = bytes[at..].first_chunk::<LENGTH_BYTES>().map_or(rest, |length| {
-                (u32::from_le_bytes(*length) as usize).saturating_add(LENGTH_BYTES).min(rest)
-            });
-            lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
-            at += length;
-        }
-        Self { lengths, bytes }
+        Self { lengths: frame_lengths(&bytes).collect(), bytes }
     }
 
     /// The number of envelopes.
@@ -108,6 +99,21 @@ impl Frames {
         let cut: usize = self.lengths.drain(..count).map(|l| l as usize).sum();
         Self { bytes: self.bytes.slice(cut..), lengths: self.lengths }
     }
+}
+
+/// The lengths of consecutive frames, each with its length field. An incomplete frame at the end counts as one.
+pub fn frame_lengths(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = match rest.first_chunk::<LENGTH_BYTES>() {
+            Some(length) => {
+                (u32::from_le_bytes(*length) as usize).saturating_add(LENGTH_BYTES).min(rest.len())
+            }
+            None => rest.len(),
+        };
+        rest = &rest[length..];
+        (length > 0).then(|| u32::try_from(length).unwrap_or(u32::MAX))
+    })
 }
 
 /// The contents of a mailbox: groups of envelopes with consecutive places, each with the place of its first.

@@ -12,7 +12,9 @@ use wire::protocol::ServerId;
 
 use super::core::{Forgotten, Swept, Write};
 use super::parcel::{Notices, PARCELS, Parcel, ParcelValue, sender_of};
-use crate::commands::store::{Amount, Frames, Inventory, Mail, MailboxSize, Ordinal, Overdue, Sender};
+use crate::commands::store::{
+    Amount, Frames, Inventory, Mail, MailboxSize, Ordinal, Overdue, Sender, frame_lengths,
+};
 use crate::runtime::Now;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -156,7 +158,7 @@ impl Disk {
                     return Ok((mail.finish(), Some(first)));
                 }
                 bytes += value.value().len();
-                mail.push(first, &frames_of(value.value()));
+                mail.push(first, value.value());
             }
             Ok((mail.finish(), None))
         })
@@ -245,31 +247,38 @@ fn forget(
     for (first, mut parcel) in touched {
         let mut gone = parcel.amount;
         let end = places.end.min(first + parcel.amount.envelopes);
-        // The part of the last record that is kept.
-        let mut rest = None;
-        mail.retain_in((name, first)..(name, end), |(_, ordinal), record| {
-            let frames = frames_of(record);
-            let taken = usize::try_from(end - ordinal).unwrap_or(usize::MAX);
-            rest = (taken < frames.lengths.len()).then(|| frames.skip(taken));
-            false
-        })?;
+        let left = first + parcel.amount.envelopes - end;
+        let rest = if left > 0 { rest_of_record(mail, (name, first), end)? } else { Vec::new() };
+        mail.retain_in((name, first)..(name, end), |_, _| false)?;
         parcels.remove((name, first))?;
-        let left = parcel.amount.envelopes.saturating_sub(places.end - first);
         if left > 0 {
-            if let Some(rest) = rest {
-                mail.insert((name, places.end), rest.bytes.as_ref())?;
+            if !rest.is_empty() {
+                mail.insert((name, end), rest.as_slice())?;
             }
             let mut bytes = 0;
-            for entry in mail.range((name, places.end)..(name, places.end + left))? {
+            for entry in mail.range((name, end)..(name, end + left))? {
                 bytes += entry?.1.value().len() as u64;
             }
             parcel.amount = Amount { envelopes: left, bytes };
             gone = Amount { envelopes: gone.envelopes - left, bytes: gone.bytes.saturating_sub(bytes) };
-            parcels.insert((name, places.end), parcel.to_value())?;
+            parcels.insert((name, end), parcel.to_value())?;
         }
         forgotten.push((parcel.sender, gone));
     }
     Ok(forgotten)
+}
+
+/// The part of a record that starts at `end`, if the last record between `from` and `end` reaches beyond it.
+fn rest_of_record(
+    mail: &Table<MailKey, &'static [u8]>,
+    from: (&str, Ordinal),
+    end: Ordinal,
+) -> Result<Vec<u8>, redb::Error> {
+    let Some(last) = mail.range(from..(from.0, end))?.next_back() else { return Ok(Vec::new()) };
+    let (key, record) = last?;
+    let taken = usize::try_from(end - key.value().1).unwrap_or(usize::MAX);
+    let cut: usize = frame_lengths(record.value()).take(taken).map(|length| length as usize).sum();
+    Ok(record.value()[cut..].to_vec())
 }
 
 fn frames_of(record: &[u8]) -> Frames {
@@ -301,13 +310,13 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn push(&mut self, first: Ordinal, frames: &Frames) {
+    fn push(&mut self, first: Ordinal, record: &[u8]) {
         if first != self.first + self.lengths.len() as u64 {
             self.close();
             self.first = first;
         }
-        self.lengths.extend_from_slice(&frames.lengths);
-        self.bytes.extend_from_slice(&frames.bytes);
+        self.lengths.extend(frame_lengths(record));
+        self.bytes.extend_from_slice(record);
     }
 
     fn close(&mut self) {
