@@ -36,7 +36,10 @@ pub(crate) fn say(program: &PathBuf, arguments: &[&str]) -> String {
 /// The first word of `text` that looks like a version.
 pub(crate) fn version_in(text: &str) -> String {
     let mut words = text.split(|c: char| c.is_whitespace() || c == '/');
-    let version = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'));
+    let version = words.find_map(|word| {
+        let number = word.trim_start_matches('v');
+        (number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.')).then_some(number)
+    });
     version.unwrap_or("of unknown version").to_owned()
 }
 
