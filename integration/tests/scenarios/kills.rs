@@ -170,14 +170,11 @@ fn kill(kills: usize, seed: u64) {
     assert!(messages > kills, "the scenario has to kill in the middle, not before the start");
 }
 
+/// For longer, with another seed each time: `KILLS=200 cargo test --workspace --test scenarios -- kills --nocapture`
 #[test]
 fn peers_and_a_server_that_are_killed_at_random_lose_and_double_nothing() {
-    kill(12, 20_260_801);
-}
-
-/// The same for a long time: `cargo test --workspace --test scenarios -- --ignored two_hundred --nocapture`
-#[test]
-#[ignore = "it takes minutes"]
-fn two_hundred_random_kills_lose_and_double_nothing() {
-    kill(200, rand::random());
+    match std::env::var("KILLS") {
+        Ok(kills) => kill(kills.parse().expect("KILLS is a number"), rand::random()),
+        Err(_) => kill(12, 20_260_801),
+    }
 }
