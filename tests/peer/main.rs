@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[path = "../support/prompt.rs"]
+mod prompt;
 #[path = "../support/pty.rs"]
 mod pty;
 mod secrets;

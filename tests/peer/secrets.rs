@@ -4,7 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
 use crate::peer;
-use crate::pty::{shows, terminal, wait_for_prompt};
+use crate::prompt::{shows, wait_for_prompt};
+use crate::pty::terminal;
 
 #[test]
 fn the_passphrase_is_asked_for_on_a_terminal_and_not_shown() {

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use actors::credentials::{self, PASSWORD_BYTES_MAX};
 use zeroize::Zeroizing;
 
-use crate::pty::{shows, terminal, wait_for_prompt};
+use crate::prompt::{shows, wait_for_prompt};
+use crate::pty::terminal;
 
 fn command(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));

@@ -3,6 +3,8 @@
 mod interrupt;
 mod mistaken;
 mod options;
+#[path = "../support/pty.rs"]
+mod pty;
 mod redirect;
 mod resume;
 mod save;

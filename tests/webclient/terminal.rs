@@ -1,25 +1,11 @@
 //! Output on a terminal, compared with a pipe.
 
-use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
 use std::process::{Output, Stdio};
 
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
+use super::pty::terminal;
 use super::server::{Server, answer};
 use super::{command, text};
-
-/// A pseudo-terminal: our end and the end for the command.
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a terminal left");
-    grantpt(&ours).expect("it is ours");
-    unlockpt(&ours).expect("it is ours");
-    let name = ptsname(&ours, Vec::new()).expect("it has a name");
-    let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("it is unlocked");
-    (ours.into(), theirs)
-}
 
 /// Calls the command with its standard output on a terminal; what appears there is in `stdout`, in lines that end with LF.
 fn call_on_terminal(answer: Vec<u8>, options: &[&str]) -> Output {
