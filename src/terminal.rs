@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use rpassword::{ConfigBuilder, prompt_password_with_config};
 use signal_hook::consts::SIGINT;
 use zeroize::Zeroizing;
@@ -37,9 +37,10 @@ pub fn print_line(line: &str) -> io::Result<()> {
     }
 }
 
-/// A text as a QR code for a terminal with a dark background; none if it is too long for one.
+/// A text as a QR code for a terminal with a dark background; `None` if it is too long for one.
 pub fn qr_code(text: &str) -> Option<String> {
-    let code = QrCode::new(text).ok()?;
+    // Nothing damages a code on a screen, so the lowest level of error correction, which gives the smallest code, is enough.
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     // Readers expect dark on light, and a terminal writes light on dark.
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }

@@ -2,8 +2,6 @@
 //! code.
 
 use bip39::Mnemonic;
-use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use wire::{Fingerprint, PeerName};
 
@@ -52,19 +50,12 @@ impl Comparison {
     pub fn other(&self) -> Option<Fingerprint> {
         self.keys.iter().find(|key| key.name == self.with).map(|key| key.fingerprint)
     }
-
-    /// The QR code as text for a terminal, which usually shows light characters on a dark background: the light modules
-    /// are drawn, and the dark ones are spaces.
-    pub fn qr_code(&self) -> String {
-        let code = QrCode::with_error_correction_level(&self.code, EcLevel::L)
-            .expect("two names and two fingerprints are at most 194 bytes, and a code has room for 2,953");
-        code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal;
     use wire::Digest;
 
     fn name(text: &str) -> PeerName {
@@ -80,7 +71,7 @@ mod tests {
         assert_eq!((at_a.other(), at_b.other()), (Some(b), Some(a)));
         assert_eq!(at_a.keys[0].words.split(' ').count(), 24);
         assert_ne!(at_a.keys[0].words, at_a.keys[1].words);
-        let code = at_a.qr_code();
+        let code = terminal::qr_code(&at_a.code).expect("the text is short");
         assert!(code.lines().count() > 20 && code.starts_with('\u{2588}'), "the margin is light: {code}");
     }
 

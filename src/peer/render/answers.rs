@@ -1,0 +1,137 @@
+//! Formats the answers to commands for people.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+
+use wire::PeerName;
+use wire::escape::Escaped;
+use wire::protocol::KnownPeer;
+use wire::share::PublishedFile;
+
+use super::{Chat, date};
+use crate::peer::comparison::{Comparison, NamedKey};
+use crate::peer::event::{Answer, OutboxState};
+use crate::peer::records::{Direction, HistoryRecord};
+use crate::terminal;
+
+/// Writes the answer to a command.
+pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
+    match answer {
+        Answer::File(hit) => {
+            let keywords = keywords(&hit.file);
+            let online = if hit.online { "here" } else { "away" };
+            let name = hit.file.name.as_str();
+            write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
+            write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
+        }
+        Answer::Found { total } => write!(out, "{total} found"),
+        Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
+            let (online, compared) =
+                (if *online { "here" } else { "away" }, if *compared { "  compared" } else { "" });
+            write!(out, "{name:<32}  {online}  {fingerprint}{compared}")
+        }
+        Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
+        Answer::TrustedServer { server, fingerprint } => {
+            write!(out, "the server {} is trusted with key {fingerprint}", Escaped(server))
+        }
+        Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
+        Answer::NewKey { name, old, new } => {
+            writeln!(
+                out,
+                "{name} has a new identity key {new}, signed by the old one {old}, which is destroyed."
+            )?;
+            write!(out, "The server and your contacts accept it when they see your new card.")
+        }
+        Answer::Exported { path, queued } => exported_text(path, *queued, out),
+        Answer::Imported { name, fingerprint } => {
+            writeln!(out, "This directory has the identity of {name} now, with key {fingerprint}.")?;
+            write!(
+                out,
+                "Do not use it in the other place any more: when both connect, the newest connection takes over."
+            )
+        }
+        Answer::Comparison(comparison) => comparison_text(comparison, out),
+        Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
+        Answer::Blocked { name, is_blocked: true } => {
+            write!(out, "{name} is blocked: what it sends is ignored until you unblock it")
+        }
+        Answer::Blocked { name, is_blocked: false } => write!(out, "{name} is not blocked any more"),
+        Answer::Forgotten { name, undelivered } => forgotten_text(name, *undelivered, out),
+        Answer::History(record) => history_text(record, out),
+        Answer::Outbox { to, number, text, queued_at, state } => {
+            let state = match state {
+                OutboxState::Queued => "not sent",
+                OutboxState::Sent => "sent",
+                OutboxState::Relayed => "relayed",
+                OutboxState::Stored => "stored on the server",
+            };
+            write!(out, "{}  to {to} #{number} ({state}): {}", date(*queued_at), Chat(text))
+        }
+        Answer::Cancelled { to, number } => write!(out, "#{number} to {to} is cancelled; it was never sent"),
+        Answer::Sharing(file) => {
+            let (name, keywords) = (Escaped(file.name.as_str()), keywords(file));
+            write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))
+        }
+        Answer::Published { files, pairs } => {
+            write!(out, "sharing {files} file(s) under {pairs} pair(s) of keyword and file")
+        }
+        Answer::Problem { problem } => write!(out, "not shared: {problem}"),
+    }
+}
+
+fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {
+    let path = path.display().to_string();
+    writeln!(out, "{} has the keys, pins, blocked peers and message numbers of this peer.", Escaped(&path))?;
+    write!(
+        out,
+        "Not carried over: {queued} queued message(s), messages that were not shown yet, the history, "
+    )?;
+    write!(out, "shared files. From now on use the identity in one place only.")
+}
+
+fn forgotten_text(name: &PeerName, undelivered: usize, out: &mut String) -> fmt::Result {
+    write!(out, "the messages, conversations and the card of {name} are deleted here; ")?;
+    if undelivered > 0 {
+        write!(out, "{undelivered} of the messages had no receipt and may not arrive; ")?;
+    }
+    write!(out, "its pinned key and the ids of its messages are kept, so that none is shown twice")
+}
+
+fn history_text(record: &HistoryRecord, out: &mut String) -> fmt::Result {
+    let HistoryRecord { with, direction, number, written_at, text, delivered, .. } = record;
+    let when = date(*written_at);
+    let text = Chat(text);
+    match direction {
+        Direction::Received => write!(out, "{when}  {with} #{number}: {text}"),
+        Direction::Sent => {
+            let open = if *delivered { "" } else { "  (not yet delivered)" };
+            write!(out, "{when}  to {with} #{number}: {text}{open}")
+        }
+    }
+}
+
+fn comparison_text(comparison: &Comparison, out: &mut String) -> fmt::Result {
+    const WORDS_A_LINE: usize = 6;
+    let with = &comparison.with;
+    for NamedKey { name, fingerprint, words } in &comparison.keys {
+        writeln!(out, "{name}  {fingerprint}")?;
+        let words: Vec<&str> = words.split(' ').collect();
+        for (line, words) in words.chunks(WORDS_A_LINE).enumerate() {
+            write!(out, "  {:>2} ", line * WORDS_A_LINE + 1)?;
+            words.iter().try_for_each(|word| write!(out, " {word:<8}"))?;
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+        }
+    }
+    writeln!(out, "{}", terminal::qr_code(&comparison.code).unwrap_or_default())?;
+    let compared = if comparison.compared { " You have compared these keys before." } else { "" };
+    write!(
+        out,
+        "Compare the words or the code with what {with} sees, in person or on the telephone.{compared}\n\
+         If they are equal, confirm it with `verify {with} --yes`, or `/verify {with} yes` at the prompt."
+    )
+}
+
+fn keywords(file: &PublishedFile) -> String {
+    file.keywords.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
