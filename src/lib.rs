@@ -5,3 +5,9 @@ pub mod peer;
 pub mod server;
 pub mod terminal;
 pub mod webclient;
+
+/// The time now, in seconds since 1970.
+fn unix_now() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -4,7 +4,7 @@ use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actors::administration::{Administration, AdministrationError};
 use actors::commands::admission::Entry;
@@ -13,6 +13,7 @@ use wire::protocol::KnownPeer;
 use wire::{Fingerprint, PeerName};
 
 use crate::control_socket::{bind, connect, read_line, write_line};
+use crate::unix_now;
 
 /// How long each side may take to send its line.
 const LINE_WAIT: Duration = Duration::from_secs(30);
@@ -117,8 +118,7 @@ fn carry_out(
 ) -> Result<Answer, AdministrationError> {
     match request {
         Request::Invite { name, days } => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            let until = now + u64::from(days) * DAY_SECONDS;
+            let until = unix_now() + u64::from(days) * DAY_SECONDS;
             let invitation = administration.invite(name, until)?.to_string();
             return Ok(Answer::Invited { invitation, until, addresses: addresses.to_vec() });
         }

@@ -99,6 +99,11 @@ fn directory(arguments: &Arguments) -> &Path {
     arguments.dir.as_deref().expect("it was checked when the program started")
 }
 
+/// The name of the peer.
+fn name(arguments: &Arguments, home: &Home) -> Result<PeerName, String> {
+    arguments.name.clone().map_or_else(|| home.default_name().map_err(|e| e.to_string()), Ok)
+}
+
 /// Starts the peer, or connects to the process that runs it. With `may_ask`, asks for a missing passphrase on the
 /// terminal.
 fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
@@ -107,12 +112,8 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
     loop {
         let home = Home::open(dir).map_err(|e| e.to_string())?;
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
-            let name = match &arguments.name {
-                Some(name) => name.clone(),
-                None => home.default_name().map_err(|e| e.to_string())?,
-            };
             let config = Config {
-                name,
+                name: name(arguments, &home)?,
                 server: arguments.server.to_string(),
                 options: Options {
                     rekey_messages: arguments.rekey,

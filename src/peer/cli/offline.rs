@@ -5,7 +5,6 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::rngs::ThreadRng;
 use wire::PeerName;
@@ -13,14 +12,14 @@ use wire::keys::KEY_BITS;
 use zeroize::Zeroizing;
 
 use super::arguments::{Arguments, Sub};
-use super::{directory, passphrase, read_passphrase};
+use super::{directory, name, passphrase, read_passphrase};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
 use crate::peer::home::{Exported, Home, Lock, PRIVATE_FILE_MODE};
 use crate::peer::render::Renderer;
 use crate::peer::runner::PeerError;
 use crate::peer::store::Store;
-use crate::terminal;
+use crate::{terminal, unix_now};
 
 /// Runs the command of these arguments if it is one of these. `None` leaves other commands to the peer.
 pub(super) fn run(arguments: &Arguments, renderer: &mut Renderer) -> Option<Result<Ending, String>> {
@@ -58,10 +57,7 @@ impl Alone {
         let home = Home::open(dir).map_err(described)?;
         let busy = || format!("another process runs {}; end it and try again", dir.display());
         let lock = home.try_lock().map_err(described)?.ok_or_else(busy)?;
-        let name = match &arguments.name {
-            Some(name) => name.clone(),
-            None => home.default_name().map_err(described)?,
-        };
+        let name = name(arguments, &home)?;
         let passphrase = passphrase(arguments, &home, true)?;
         Ok(Self { home, name, passphrase, rng: rand::rng(), _lock: lock })
     }
@@ -86,9 +82,8 @@ fn described(error: impl Into<PeerError>) -> String {
 fn successor(arguments: &Arguments) -> Result<Answer, String> {
     let mut alone = Alone::open(arguments)?;
     alone.store()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let passphrase = alone.passphrase.as_ref().map(|passphrase| passphrase.as_str());
-    let replaced = alone.home.replace_identity(&alone.name, passphrase, KEY_BITS, now, &mut alone.rng);
+    let replaced = alone.home.replace_identity(&alone.name, passphrase, KEY_BITS, unix_now(), &mut alone.rng);
     let [old, new] = replaced.map_err(described)?;
     Ok(Answer::NewKey { name: alone.name, old, new })
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use wire::PeerName;
@@ -25,6 +25,7 @@ use crate::peer::event::{Answer, Event};
 use crate::peer::home::{Home, Lock};
 use crate::peer::share::{Share, SharedFile};
 use crate::peer::transfer::{Listener, ListenerEvent, Membership};
+use crate::unix_now;
 
 /// The maximum number of inputs of one step.
 const BATCH_MESSAGES_MAX: usize = 64;
@@ -40,8 +41,7 @@ const DISK_RETRY_EVERY: Duration = Duration::from_secs(1);
 const STOP_CHECK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Now { unix, instant: Instant::now() }
+    Now { unix: unix_now(), instant: Instant::now() }
 }
 
 pub(super) struct Shell {
