@@ -71,10 +71,10 @@ impl Administer {
                 return ExitCode::from(EXIT_NO_SERVER);
             }
         };
-        let shown = answer.and_then(|answer| {
-            terminal::print_line(self.show(answer).trim_end()).map_err(|e| format!("cannot print: {e}"))
-        });
-        match shown {
+        let printed = answer
+            .and_then(|answer| self.show(answer))
+            .and_then(|text| terminal::print_line(text.trim_end()).map_err(|e| format!("cannot print: {e}")));
+        match printed {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("server: {}", Escaped(&error));
@@ -92,27 +92,27 @@ impl Administer {
         }
     }
 
-    fn show(&self, answer: Answer) -> String {
-        match (self, answer) {
+    fn show(&self, answer: Answer) -> Result<String, String> {
+        Ok(match (self, answer) {
             (Self::Invite { name, address, json, .. }, Answer::Invited { invitation, until, addresses }) => {
                 let address = address.clone().unwrap_or_else(|| reachable(&addresses));
                 let link = format!("switchboard://{address}/{invitation}");
                 if *json {
-                    return json!({"invitation": invitation, "link": link, "name": name, "until": until})
-                        .to_string();
+                    json!({"invitation": invitation, "link": link, "name": name, "until": until}).to_string()
+                } else {
+                    show_invitation(name.as_ref(), &invitation, &link, until)
                 }
-                show_invitation(name.as_ref(), &invitation, &link, until)
             }
-            (Self::Members { json }, Answer::Members { known, listed }) => {
-                if *json {
-                    return json!({"known": known, "listed": listed}).to_string();
-                }
+            (Self::Members { json: true }, Answer::Members { known, listed }) => {
+                json!({"known": known, "listed": listed}).to_string()
+            }
+            (Self::Members { json: false }, Answer::Members { known, listed }) => {
                 show_members(&known, listed.as_deref())
             }
-            (Self::Release { name, .. }, _) => format!("{name} is free"),
-            (Self::Remove { name }, _) => format!("{name} is removed"),
-            (_, answer) => format!("{answer:?}"),
-        }
+            (Self::Release { name, .. }, Answer::Done) => format!("{name} is free"),
+            (Self::Remove { name }, Answer::Done) => format!("{name} is removed"),
+            _ => return Err("the running server gives another answer; it is of another version".to_owned()),
+        })
     }
 }
 
