@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::site::SiteConfig;
+use crate::tls::TlsFiles;
 
 /// The configuration of the server.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// The directory for all data; created if it does not exist.
     pub data: PathBuf,
+    /// The certificates for TLS. At least one if there is a [`Listen::Tls`].
+    pub tls: Vec<TlsFiles>,
     /// The web sites, at least one. The first also answers for all other host names.
     pub sites: Vec<SiteConfig>,
     /// Limits on what clients can use.
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             listen: vec![Listen::Address((Ipv4Addr::LOCALHOST, 6789).into())],
             data: "server_data".into(),
+            tls: Vec::new(),
             sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
             limits: Limits::default(),
             peers: PeerLimits::default(),
@@ -54,6 +58,8 @@ impl Default for Config {
 pub enum Listen {
     /// TCP; port 0 picks a free one.
     Address(SocketAddr),
+    /// TCP with TLS; port 0 picks a free one.
+    Tls(SocketAddr),
     /// A Unix socket.
     Unix {
         /// Its path.

@@ -12,6 +12,7 @@ use crate::commands::gate::Place;
 use crate::commands::session::SessionId;
 use crate::http::{Connection, Learned};
 use crate::linux;
+use crate::tls::TlsConfig;
 use crate::transport::Transport;
 
 /// The work of a session thread.
@@ -49,18 +50,23 @@ impl PeerJob {
     }
 }
 
-/// A connection that comes to a poller, either from a session or from another poller.
-pub(crate) struct Arrival {
-    pub(crate) connection: Connection,
-    /// What the session has learned.
-    pub(crate) learned: Vec<Learned>,
+/// What comes to a poller.
+pub(crate) enum Arrival {
+    /// A connection, either from a session or from another poller.
+    Connection {
+        connection: Box<Connection>,
+        /// What the session has learned.
+        learned: Vec<Learned>,
+    },
+    /// The certificates for the next connections with TLS.
+    Certificates(TlsConfig),
 }
 
 /// The address of a poller.
 #[derive(Debug, Clone)]
 pub(crate) struct PollerHandle {
-    /// Unbounded, so that nobody waits for a poller. It never has more entries than there are connections.
-    arrivals: Sender<Box<Arrival>>,
+    /// Unbounded, so that nobody waits for a poller. It never has more connections than are open.
+    arrivals: Sender<Arrival>,
     /// An eventfd that is readable when something has arrived.
     pub(crate) event: Arc<OwnedFd>,
     /// How many connections rest there.
@@ -68,7 +74,7 @@ pub(crate) struct PollerHandle {
 }
 
 impl PollerHandle {
-    pub(crate) fn new() -> io::Result<(Self, Receiver<Box<Arrival>>)> {
+    pub(crate) fn new() -> io::Result<(Self, Receiver<Arrival>)> {
         let (arrivals, receiver) = unbounded();
         let event = Arc::new(linux::event()?);
         Ok((Self { arrivals, event, resting: Arc::default() }, receiver))
@@ -77,7 +83,14 @@ impl PollerHandle {
     /// Sends a connection there. If the poller has ended the connection is closed.
     pub(crate) fn send(&self, connection: Connection, learned: Vec<Learned>) {
         // A failed send drops the connection, which closes it.
-        let _ = self.arrivals.send(Box::new(Arrival { connection, learned }));
+        let _ = self.arrivals.send(Arrival::Connection { connection: Box::new(connection), learned });
+        self.wake();
+    }
+
+    /// Gives it other certificates for the connections that it accepts from now on.
+    pub(crate) fn use_certificates(&self, tls: TlsConfig) {
+        // Fails only when the poller has ended.
+        let _ = self.arrivals.send(Arrival::Certificates(tls));
         self.wake();
     }
 

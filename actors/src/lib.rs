@@ -4,6 +4,7 @@ mod acceptor;
 mod access_log;
 pub mod administration;
 mod admission;
+mod certificates;
 pub mod commands;
 pub mod config;
 pub mod credentials;
@@ -19,6 +20,7 @@ pub mod server;
 pub mod session;
 pub mod site;
 pub mod store;
+pub mod tls;
 mod transport;
 
 pub use config::Config;

@@ -16,8 +16,10 @@ use crate::acceptor::{self, Acceptor, Listener};
 use crate::access_log;
 use crate::administration::Administration;
 use crate::admission;
+use crate::certificates;
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::admission::AdmissionHandle;
+use crate::commands::certificates::CertificatesHandle;
 use crate::commands::connection::Door;
 use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
@@ -35,6 +37,7 @@ use crate::runtime::Running;
 use crate::session;
 use crate::site::SiteConfig;
 use crate::store::{self, StoreError};
+use crate::tls::{CertificateError, TlsBase, TlsConfig};
 
 /// Why the server does not start, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +89,9 @@ pub enum StartError {
         /// The error of the system.
         source: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Another server uses the data directory.
     #[error("another server uses the data directory {}; stop it or choose another with --data", path.display())]
     DataInUse {
@@ -119,6 +125,7 @@ const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     // Dropped in this order.
+    certificates: Option<Running<CertificatesHandle>>,
     acceptor: Acceptor,
     actors: Actors,
     /// The lock on the data directory.
@@ -154,6 +161,8 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
+        let tls = TlsBase::new()?;
+        let certificates = tls.load(&config.tls)?;
         let listeners = listen(config)?;
         let access_log = config.access_log.as_ref().map(access_log::start).transpose()?;
         let key = Arc::new(server_key(&config.data.join("server_key"))?);
@@ -166,8 +175,12 @@ impl Server {
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
         let actors = Actors { router, admission, key, index, sites, store, access_log };
-        let acceptor = actors.accept(listeners, config)?;
-        Ok(Self { acceptor, actors, _lock: lock })
+        let acceptor = actors.accept(listeners, &certificates, config)?;
+        let certificates = match config.tls.is_empty() {
+            true => None,
+            false => Some(certificates::start(tls, &config.tls, acceptor.pollers())?),
+        };
+        Ok(Self { certificates, acceptor, actors, _lock: lock })
     }
 
     /// Ends it in the order of a drop, with deadlines.
@@ -198,8 +211,10 @@ impl Server {
             // Fails if the caller does not wait any more.
             let _ = begun.send((step, patience));
         };
-        let Self { acceptor, actors, _lock } = self;
+        let Self { certificates, acceptor, actors, _lock } = self;
         let Actors { router, admission, key: _, index, sites, store, access_log } = actors;
+        begin("Certificates", ACTOR_PATIENCE);
+        drop(certificates);
         begin("some session", ACCEPTOR_PATIENCE);
         let have_sessions_ended = acceptor.stop();
         begin("the Router", ACTOR_PATIENCE);
@@ -217,7 +232,12 @@ impl Server {
         if have_sessions_ended { Ok(()) } else { Err(NotEnded("some session")) }
     }
 
-    /// The TCP addresses on which it listens.
+    /// The TCP addresses on which it listens with TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.acceptor.tls_addresses
+    }
+
+    /// The TCP addresses on which it listens without TLS.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.acceptor.addresses
     }
@@ -237,6 +257,11 @@ impl Server {
         }
     }
 
+    /// The TLS certificates, to read them again; none if there are none.
+    pub fn certificates(&self) -> Option<CertificatesHandle> {
+        self.certificates.as_deref().cloned()
+    }
+
     /// The access log, to open it again after its file was renamed.
     pub fn access_log(&self) -> Option<AccessLogHandle> {
         self.actors.access_log.as_deref().cloned()
@@ -244,7 +269,12 @@ impl Server {
 }
 
 impl Actors {
-    fn accept(&self, listeners: Vec<Listener>, config: &Config) -> Result<Acceptor, StartError> {
+    fn accept(
+        &self,
+        listeners: Vec<Listener>,
+        tls: &TlsConfig,
+        config: &Config,
+    ) -> Result<Acceptor, StartError> {
         let sites = self.sites.iter().map(|site| {
             Site::new(Arc::clone(&site.config), (*site.files).clone(), site.users.as_deref().cloned())
         });
@@ -265,7 +295,7 @@ impl Actors {
         };
         let (of_sessions, limits) = (http.clone(), config.limits.clone());
         let workers = move |admin, counts| session::workers(services, of_sessions, limits, admin, counts);
-        Ok(acceptor::start(listeners, config.limits.clone(), config.http_threads, &http, workers)?)
+        Ok(acceptor::start(listeners, config.limits.clone(), config.http_threads, tls, &http, workers)?)
     }
 }
 
@@ -274,6 +304,7 @@ fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
     for listen in &config.listen {
         match listen {
             Listen::Address(address) => listeners.push(bind(*address, config, Door::Public)?),
+            Listen::Tls(address) => listeners.push(bind(*address, config, Door::Tls)?),
             Listen::Unix { path, mode } => {
                 let bound = Listener::bind_unix(path, *mode);
                 listeners.push(bound.map_err(|source| StartError::Unix { path: path.clone(), source })?);
@@ -290,10 +321,10 @@ fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
 fn bind(address: SocketAddr, config: &Config, door: Door) -> Result<Listener, StartError> {
     // If there is an IPv4 socket on the same port, the IPv6 socket must not include IPv4.
     let is_dual = !config.listen.iter().any(
-        |listen| matches!(listen, Listen::Address(other) if other.is_ipv4() && other.port() == address.port()),
+        |listen| matches!(listen, Listen::Address(other) | Listen::Tls(other) if other.is_ipv4() && other.port() == address.port()),
     );
     let option = match door {
-        Door::Public => "--listen",
+        Door::Public | Door::Tls => "--listen",
         Door::Admin => "--admin",
     };
     Listener::bind(address, is_dual, door).map_err(|source| StartError::Listen { address, option, source })

@@ -1,10 +1,13 @@
-//! The transport of a connection: plain TCP or Unix sockets today. TLS will be another kind of transport behind the same
-//! methods.
+//! The transport of a connection: a TCP or Unix socket, with TLS on it or without. The code above sees plain bytes.
+//!
+//! With TLS, [`Transport::write`] takes bytes that the socket has not taken yet, and [`Transport::read`] may leave bytes that
+//! were decrypted already. So whoever waits for the socket asks [`Transport::has_unsent`] and [`Transport::has_unread`] first.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,12 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 
 use crate::linux::{self, ReadyFor};
+use crate::tls::{TlsConfig, TlsConnection};
+
+/// With TLS, files are read and encrypted in pieces of this size: one record each.
+const FILE_PIECE_BYTES: usize = 16 << 10;
+/// The maximum number of bytes of a file that are encrypted before they are sent.
+const FILE_BYTES_MAX: usize = 64 << 10;
 
 /// Whether a call may wait for the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +33,29 @@ pub(crate) enum Patience {
     UntilTimeout,
 }
 
-/// One connection. It is closed when the last clone is dropped.
-#[derive(Debug, Clone)]
+/// One connection. The socket is closed when the last reference to it is dropped.
+#[derive(Debug)]
 pub(crate) struct Transport {
     /// Can be a Unix socket too, because all calls that are made on it apply to both.
     socket: Arc<TcpStream>,
+    tls: Option<Box<TlsConnection>>,
 }
 
 impl Transport {
     pub(crate) fn plain(socket: TcpStream) -> Self {
-        Self { socket: Arc::new(socket) }
+        Self { socket: Arc::new(socket), tls: None }
+    }
+
+    /// The server's end of a connection with TLS. The handshake takes place while it is read.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub(crate) fn tls(socket: TcpStream, config: &TlsConfig) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(socket), tls: Some(Box::new(config.accept()?)) })
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The socket below.
@@ -42,36 +64,77 @@ impl Transport {
     }
 
     /// Reads once. Returns 0 at the end of the stream.
-    pub(crate) fn read(&self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
-        let flags = match patience {
-            Patience::None => RecvFlags::DONTWAIT,
-            Patience::UntilTimeout => RecvFlags::empty(),
-        };
-        let (count, _) = rustix::net::recv(&*self.socket, buffer, flags)?;
-        Ok(count)
+    ///
+    /// # Errors
+    /// Those of the socket, and those of [`TlsConnection::read`].
+    pub(crate) fn read(&mut self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
+        match &mut self.tls {
+            None => receive(&self.socket, buffer, patience),
+            Some(tls) => {
+                tls.read(&mut Socket { socket: &self.socket, patience, more_follows: false }, buffer)
+            }
+        }
     }
 
     /// Writes once, as much as the socket has room for. `more_follows`: the last packet waits for the next write
     /// (`MSG_MORE`).
     pub(crate) fn write(
-        &self,
+        &mut self,
         slices: &[IoSlice<'_>],
         patience: Patience,
         more_follows: bool,
     ) -> io::Result<usize> {
-        let mut flags = SendFlags::NOSIGNAL;
-        flags.set(SendFlags::DONTWAIT, patience == Patience::None);
-        flags.set(SendFlags::MORE, more_follows);
-        Ok(match slices {
-            [only] => rustix::net::send(&*self.socket, only, flags)?,
-            _ => rustix::net::sendmsg(&*self.socket, slices, &mut SendAncillaryBuffer::default(), flags)?,
-        })
+        match &mut self.tls {
+            None => send(&self.socket, slices, patience, more_follows),
+            Some(tls) => tls.write(&mut Socket { socket: &self.socket, patience, more_follows }, slices),
+        }
     }
 
     /// Sends at most `count` bytes of a file from `offset` on, and advances `offset`. Returns 0 at the end of the file.
     /// Waits for the disk, and for the client as with [`Patience::UntilTimeout`].
-    pub(crate) fn send_file(&self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
-        linux::send_file(&*self.socket, file, offset, count)
+    pub(crate) fn send_file(&mut self, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return linux::send_file(&*self.socket, file, offset, count) };
+        let socket =
+            &mut Socket { socket: &self.socket, patience: Patience::UntilTimeout, more_follows: false };
+        tls.flush(socket)?;
+        let mut piece = [0; FILE_PIECE_BYTES];
+        let mut sent = 0;
+        while sent < count.min(FILE_BYTES_MAX) {
+            let room = FILE_PIECE_BYTES.min(count - sent);
+            let read = file.read_at(&mut piece[..room], *offset)?;
+            if read == 0 {
+                break;
+            }
+            let taken = tls.encrypt(&[IoSlice::new(&piece[..read])])?;
+            *offset += taken as u64;
+            sent += taken;
+            if taken < read {
+                break;
+            }
+        }
+        tls.try_flush(socket)?;
+        Ok(sent)
+    }
+
+    /// Sends what [`Transport::write`] has taken and the socket has not.
+    ///
+    /// # Errors
+    /// Those of the socket; `WouldBlock` if there is still some left.
+    pub(crate) fn flush(&mut self, patience: Patience) -> io::Result<()> {
+        match &mut self.tls {
+            None => Ok(()),
+            Some(tls) => tls.flush(&mut Socket { socket: &self.socket, patience, more_follows: false }),
+        }
+    }
+
+    /// Whether there is something for [`Transport::flush`].
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// Whether [`Transport::read`] returns bytes, or the end of the stream, even if nothing comes from the socket.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
     /// Sets the timeout of writes with [`Patience::UntilTimeout`].
@@ -93,13 +156,23 @@ impl Transport {
         }
     }
 
-    /// How many of the written bytes the client's system has not acknowledged.
+    /// How many of the written bytes the client's system has not acknowledged. With TLS this includes what encryption adds.
     pub(crate) fn untaken_bytes(&self) -> u64 {
-        linux::untaken_bytes(&*self.socket)
+        let unsent = self.tls.as_ref().map_or(0, |tls| tls.unsent_bytes());
+        linux::untaken_bytes(&*self.socket) + unsent as u64
+    }
+
+    /// Tells a client that uses TLS that nothing more follows. Without TLS the end of the connection says that.
+    pub(crate) fn notify_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            let patience = Patience::None;
+            tls.end_writing(&mut Socket { socket: &self.socket, patience, more_follows: false });
+        }
     }
 
     /// Shuts down the sending side. False if the connection has ended already.
-    pub(crate) fn end_writing(&self) -> bool {
+    pub(crate) fn end_writing(&mut self) -> bool {
+        self.notify_end();
         self.socket.shutdown(Shutdown::Write).is_ok()
     }
 
@@ -114,4 +187,55 @@ impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// The socket below TLS, during one call.
+struct Socket<'a> {
+    socket: &'a TcpStream,
+    patience: Patience,
+    more_follows: bool,
+}
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        receive(self.socket, buffer, self.patience)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        send(self.socket, slices, self.patience, self.more_follows)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn receive(socket: &TcpStream, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
+    let flags = match patience {
+        Patience::None => RecvFlags::DONTWAIT,
+        Patience::UntilTimeout => RecvFlags::empty(),
+    };
+    let (count, _) = rustix::net::recv(socket, buffer, flags)?;
+    Ok(count)
+}
+
+fn send(
+    socket: &TcpStream,
+    slices: &[IoSlice<'_>],
+    patience: Patience,
+    more_follows: bool,
+) -> io::Result<usize> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::DONTWAIT, patience == Patience::None);
+    flags.set(SendFlags::MORE, more_follows);
+    Ok(match slices {
+        [only] => rustix::net::send(socket, only, flags)?,
+        _ => rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?,
+    })
 }

@@ -96,6 +96,9 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     for address in server.addresses() {
         terminal::print_line(&format!("listening on {address}"))?;
     }
+    for address in server.tls_addresses() {
+        terminal::print_line(&format!("listening on tls:{address}"))?;
+    }
     for listen in &config.listen {
         if let Listen::Unix { path, .. } = listen {
             terminal::print_line(&format!("listening on unix:{}", path.display()))?;
@@ -106,9 +109,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     }
     terminal::print_line(&format!("server key {key}"))?;
     while signals.forever().next() == Some(SIGHUP) {
-        match server.access_log() {
-            Some(log) => log.reopen(),
-            None => tracing::debug!(target: "server", "SIGHUP: there is no access log to reopen"),
+        if let Some(log) = server.access_log() {
+            log.reopen();
+        }
+        if let Some(certificates) = server.certificates() {
+            certificates.reload();
         }
     }
     std::thread::spawn(move || {

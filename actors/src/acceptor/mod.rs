@@ -30,6 +30,7 @@ use crate::http::{self, Admin, Responder};
 use crate::linux::CpuSet;
 use crate::metrics::WebCounts;
 use crate::runtime::spawn_vital;
+use crate::tls::TlsConfig;
 
 /// The maximum number of pollers. With more processors the network is the limit.
 const POLLERS_MAX: usize = 64;
@@ -39,8 +40,10 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// A running Acceptor. Dropping it stops accepting and ends the sessions, and waits for them up to a deadline.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    /// Its TCP addresses.
+    /// Its TCP addresses without TLS.
     pub addresses: Vec<SocketAddr>,
+    /// Its TCP addresses with TLS.
+    pub tls_addresses: Vec<SocketAddr>,
     /// The address for health check and metrics.
     pub admin: Option<SocketAddr>,
     stopping: Arc<AtomicBool>,
@@ -50,6 +53,11 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
+    /// The pollers, which take other certificates while they run.
+    pub(crate) fn pollers(&self) -> &[PollerHandle] {
+        &self.pollers
+    }
+
     /// Ends it as dropping it does, and returns whether all sessions have ended.
     #[must_use]
     pub(crate) fn stop(self) -> bool {
@@ -78,12 +86,14 @@ pub(crate) fn start(
     listeners: Vec<Listener>,
     limits: Limits,
     http_threads: bool,
+    tls: &TlsConfig,
     services: &http::Services,
     new_worker: impl FnOnce(Arc<Admin>, Arc<WebCounts>) -> NewWorker,
 ) -> io::Result<Acceptor> {
     let addresses_of =
         |door| listeners.iter().filter(move |l| l.door() == door).filter_map(Listener::address);
     let addresses = addresses_of(Door::Public).collect();
+    let tls_addresses = addresses_of(Door::Tls).collect();
     let admin_address = addresses_of(Door::Admin).next();
     let stopping = Arc::clone(&services.stopping);
     let cpus = CpuSet::of_this_thread();
@@ -115,11 +125,18 @@ pub(crate) fn start(
         all_ended: all_ended.clone(),
     });
     // If a poller fails to start, dropping this ends the others.
-    let mut acceptor =
-        Acceptor { addresses, admin: admin_address, stopping, pollers, threads: Vec::new(), all_ended };
+    let mut acceptor = Acceptor {
+        addresses,
+        tls_addresses,
+        admin: admin_address,
+        stopping,
+        pollers,
+        threads: Vec::new(),
+        all_ended,
+    };
     for (cpu, inbox, counts) in inboxes {
         let responder = Responder::new(services, Arc::clone(&admin), counts);
-        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, pool.clone(), responder)?;
+        let poller = Poller::new(Arc::clone(&shared), cpu, inbox, tls.clone(), pool.clone(), responder)?;
         acceptor.threads.push(spawn_vital("poller", move || poller.run())?);
     }
     Ok(acceptor)

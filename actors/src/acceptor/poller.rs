@@ -26,6 +26,7 @@ use crate::handover::{Arrival, Job, PeerJob, PollerHandle};
 use crate::http::{Connection, Driver, Responder, Verdict};
 use crate::linux::{self, CpuSet, Epoll, ReadyFor};
 use crate::metrics::{Count, WebCounts};
+use crate::tls::TlsConfig;
 use crate::transport::Transport;
 
 /// The maximum number of connections that are accepted in a row, so that the other connections get their turn.
@@ -76,7 +77,9 @@ pub(super) struct Poller {
     /// The processor that this poller runs on.
     cpu: Option<usize>,
     handle: PollerHandle,
-    arrivals: Receiver<Box<Arrival>>,
+    arrivals: Receiver<Arrival>,
+    /// For the connections that come next.
+    tls: TlsConfig,
     pool: Pool,
     driver: Driver,
     epoll: Epoll,
@@ -94,7 +97,8 @@ impl Poller {
     pub(super) fn new(
         shared: Arc<Shared>,
         cpu: Option<usize>,
-        (handle, arrivals): (PollerHandle, Receiver<Box<Arrival>>),
+        (handle, arrivals): (PollerHandle, Receiver<Arrival>),
+        tls: TlsConfig,
         pool: Pool,
         responder: Responder,
     ) -> io::Result<Self> {
@@ -106,6 +110,7 @@ impl Poller {
             cpu,
             handle,
             arrivals,
+            tls,
             pool,
             driver,
             epoll,
@@ -171,7 +176,13 @@ impl Poller {
     fn take_arrivals(&mut self) {
         linux::lower(&self.handle.event);
         while let Ok(arrival) = self.arrivals.try_recv() {
-            let Arrival { mut connection, learned } = *arrival;
+            let (mut connection, learned) = match arrival {
+                Arrival::Connection { connection, learned } => (*connection, learned),
+                Arrival::Certificates(tls) => {
+                    self.tls = tls;
+                    continue;
+                }
+            };
             self.away.remove(&connection.id);
             self.driver.responder.learn(learned);
             if connection.can_go_on() {
@@ -206,14 +217,19 @@ impl Poller {
                 }
             };
             let gate = match visitor.door {
-                Door::Public => &shared.gate,
+                Door::Public | Door::Tls => &shared.gate,
                 Door::Admin => &shared.admin_gate,
             };
             match gate.enter(visitor.ip()) {
                 Ok(place) => {
                     self.count(|counts| &counts.accepted);
                     let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-                    let transport = Transport::plain(stream);
+                    let transport = match visitor.door {
+                        Door::Public | Door::Admin => Ok(Transport::plain(stream)),
+                        Door::Tls => Transport::tls(stream, &self.tls),
+                    };
+                    // The system has no randomness for it. The next connection may find some.
+                    let Ok(transport) = transport else { continue };
                     let connection = Connection::new(id, transport, visitor, place, self.now);
                     if shared.http_threads {
                         self.hand_over_whole(connection);
@@ -238,10 +254,10 @@ impl Poller {
 
     fn turn_away(&mut self, stream: TcpStream, visitor: Visitor, full: Full) {
         self.count(|counts| &counts.turned_away);
-        let transport = Transport::plain(stream);
+        let mut transport = Transport::plain(stream);
         // If the request arrives after the response, closing the connection resets it, and the client may not see the response.
         // So a limited number of these connections is kept open for a moment.
-        if self.driver.turn_away(&transport, visitor)
+        if self.driver.turn_away(&mut transport, visitor)
             && let Ok(place) = self.shared.leaving_gate.enter(None)
         {
             let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
@@ -347,21 +363,21 @@ impl Poller {
     /// Gives a connection whose response has to wait to a session.
     fn hand_over(&mut self, connection: Connection) {
         self.count(|counts| &counts.waited);
-        self.note_away(connection.id, &connection.transport, false);
+        self.note_away(connection.id, connection.transport.socket(), false);
         self.pool.start(Job::Answer(Box::new(connection), self.handle.clone()));
     }
 
     /// Gives a new connection to a session for as long as it lasts.
     fn hand_over_whole(&mut self, connection: Connection) {
-        self.note_away(connection.id, &connection.transport, false);
+        self.note_away(connection.id, connection.transport.socket(), false);
         self.pool.start(Job::Connection(Box::new(connection)));
     }
 
     fn hand_over_peer(&mut self, connection: Connection) {
-        let (id, transport) = (connection.id, connection.transport.clone());
+        let (id, socket) = (connection.id, Arc::clone(connection.transport.socket()));
         match PeerJob::new(connection) {
             Ok(job) => {
-                self.note_away(id, &transport, true);
+                self.note_away(id, &socket, true);
                 self.pool.start(Job::Peer(job));
             }
             Err(reason) => {
@@ -374,11 +390,11 @@ impl Poller {
     }
 
     /// Notes a connection that is with a session. Forgets closed ones when they are the majority.
-    fn note_away(&mut self, id: SessionId, transport: &Transport, is_peer: bool) {
+    fn note_away(&mut self, id: SessionId, socket: &Arc<TcpStream>, is_peer: bool) {
         if self.away.len() > 2 * self.shared.gate.open() + 64 {
             self.away.retain(|_, away| away.stream.strong_count() > 0);
         }
-        self.away.insert(id, Away { stream: Arc::downgrade(transport.socket()), is_peer });
+        self.away.insert(id, Away { stream: Arc::downgrade(socket), is_peer });
     }
 
     /// Ends connections whose deadline has passed, and frees memory.

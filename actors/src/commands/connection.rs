@@ -17,6 +17,8 @@ pub(crate) struct Visitor {
 pub(crate) enum Door {
     /// Web sites and peers.
     Public,
+    /// The same with TLS.
+    Tls,
     /// Health check and metrics.
     Admin,
 }

@@ -7,6 +7,7 @@ pub(crate) mod absence;
 pub(crate) mod access_log;
 pub mod admission;
 pub(crate) mod asset;
+pub mod certificates;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod file_server;

@@ -23,6 +23,9 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// client could lose a part of the response if it sends something in the meantime, which causes a reset.
 const UNTAKEN_BYTES_MAX: u64 = 8 * 1024;
 
+/// How every client begins that speaks TLS: a record of the type handshake, version 3.x (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: [u8; 2] = [22, 3];
+
 /// What a connection waits for.
 #[derive(Debug)]
 enum Waiting {
@@ -174,12 +177,19 @@ impl Connection {
     /// Ends it after the last response. True if it can be closed now. Otherwise it lingers until the client has received
     /// the response, at most once.
     pub(crate) fn end(&mut self, now: Instant) -> bool {
-        self.is_answered_for_good() || self.untaken_bytes() <= UNTAKEN_BYTES_MAX || !self.linger(now)
+        if self.is_answered_for_good() || self.untaken_bytes() <= UNTAKEN_BYTES_MAX {
+            self.transport.notify_end();
+            return true;
+        }
+        !self.linger(now)
     }
 
     /// The readiness that it waits for.
     pub(crate) fn ready_for(&self) -> ReadyFor {
-        if self.unsent.is_some() { ReadyFor::Writing } else { ReadyFor::Reading }
+        match self.unsent.is_some() || self.transport.has_unsent() {
+            true => ReadyFor::Writing,
+            false => ReadyFor::Reading,
+        }
     }
 
     /// Whether it is between two requests, so that nothing is lost if it ends.
@@ -198,7 +208,10 @@ impl Connection {
 
     /// Whether there is something to do that does not wait for the socket.
     pub(crate) fn can_go_on(&self) -> bool {
-        self.unsent.as_ref().is_some_and(|unsent| unsent.outbox.is_empty())
+        match &self.unsent {
+            Some(unsent) => unsent.outbox.is_empty() && !self.transport.has_unsent(),
+            None => self.transport.has_unread(),
+        }
     }
 
     fn wait_for(&mut self, waiting: Waiting, now: Instant) {
@@ -257,7 +270,7 @@ impl Connection {
                 *rest = &[];
                 return Some(if *dropped > LINGER_BYTES_MAX { Next::Close } else { Next::Read });
             }
-            Waiting::First if self.visitor.door == Door::Public => {
+            Waiting::First if self.visitor.door != Door::Admin => {
                 if rest.starts_with(&PREFACE) {
                     return Some(Next::Peer);
                 }
@@ -279,7 +292,10 @@ impl Connection {
                 Some(Next::Read)
             }
             Err(bad) => {
-                responder.refuse(&self.visitor, bad, rest);
+                let is_tls = rest.starts_with(&TLS_HANDSHAKE);
+                let reason =
+                    if is_tls { "the client speaks TLS, and this port does not" } else { bad.reason };
+                responder.refuse(&self.visitor, BadRequest { reason, ..bad }, rest);
                 Some(Next::Linger)
             }
         }

@@ -12,7 +12,7 @@ use super::connection::{Connection, Next};
 use super::outbox::{Outbox, Written};
 use super::respond::Responder;
 use super::unsent::Unsent;
-use crate::commands::connection::Visitor;
+use crate::commands::connection::{Door, Visitor};
 use crate::config::Limits;
 use crate::runtime::isolated;
 use crate::transport::{Patience, Transport};
@@ -58,11 +58,22 @@ impl Driver {
     /// ends.
     pub(crate) fn go_on(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
         let mut verdict = Verdict::Close;
-        if !isolated(|| verdict = self.turn(connection, now)) {
+        if !isolated(|| verdict = self.turns(connection, now)) {
             tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection is closed");
             self.responder.reset();
         }
         verdict
+    }
+
+    /// Takes turns while there is something to read that no event of the socket announces.
+    fn turns(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
+        loop {
+            let verdict = self.turn(connection, now);
+            let may_read = verdict == Verdict::Rest && connection.unsent.is_none();
+            if !(may_read && connection.transport.has_unread()) {
+                return verdict;
+            }
+        }
     }
 
     fn turn(&mut self, connection: &mut Connection, now: Instant) -> Verdict {
@@ -78,7 +89,10 @@ impl Driver {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Verdict::Rest;
             }
-            Err(_) => return Verdict::Close,
+            Err(error) => {
+                note_failure(&connection.visitor, &error);
+                return Verdict::Close;
+            }
         };
         if connection.held.is_empty() {
             return work(connection, &buffer[..count], None, responder, limits, now);
@@ -104,7 +118,7 @@ impl Driver {
         }
         let timeout = connection.transport.set_write_timeout(STALL);
         let written =
-            timeout.and_then(|()| responder.writer.write(&connection.transport, Patience::UntilTimeout));
+            timeout.and_then(|()| responder.writer.write(&mut connection.transport, Patience::UntilTimeout));
         match written {
             Ok(Written::All) => {
                 connection.note_written(Instant::now());
@@ -180,7 +194,7 @@ impl Driver {
             } else {
                 connection.refuse_as_late(&mut self.responder);
                 // The connection is closed whether or not this succeeds.
-                let _ = self.responder.writer.write(&connection.transport, Patience::None);
+                let _ = self.responder.writer.write(&mut connection.transport, Patience::None);
                 self.responder.writer.cut(&connection.visitor, &connection.transport);
             }
         }
@@ -198,7 +212,11 @@ impl Driver {
 
     /// Responds to a client for which there is no room. False if the connection must be closed at once, because it is
     /// broken or a peer's, which needs no response.
-    pub(crate) fn turn_away(&mut self, transport: &Transport, visitor: Visitor) -> bool {
+    pub(crate) fn turn_away(&mut self, transport: &mut Transport, visitor: Visitor) -> bool {
+        if visitor.door == Door::Tls {
+            // Without a handshake no response can be sent, and there is no room for one.
+            return false;
+        }
         // Closing a socket with unread bytes would reset the connection.
         let count = transport.read(&mut self.buffer, Patience::None).unwrap_or(0);
         let begun = &self.buffer[..count];
@@ -211,6 +229,13 @@ impl Driver {
         let written = self.responder.writer.write(transport, Patience::None);
         self.responder.writer.cut(&visitor, transport);
         written.is_ok()
+    }
+}
+
+/// Logs why a client that speaks no TLS, or not ours, is disconnected. Errors of the socket say nothing new.
+fn note_failure(visitor: &Visitor, error: &std::io::Error) {
+    if error.kind() == ErrorKind::InvalidData {
+        tracing::info!(target: "web", %visitor, %error, "no TLS connection");
     }
 }
 
@@ -231,7 +256,7 @@ fn work(
             Some(next) => next,
             None => connection.advance(&mut rest, responder, limits, now),
         };
-        let Ok(written) = responder.writer.write(&connection.transport, Patience::None) else {
+        let Ok(written) = responder.writer.write(&mut connection.transport, Patience::None) else {
             responder.writer.cut(&connection.visitor, &connection.transport);
             return Verdict::Close;
         };

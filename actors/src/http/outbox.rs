@@ -166,7 +166,7 @@ impl Outbox {
     }
 
     /// Writes until everything is written or the socket is full. Without patience it also stops before a file.
-    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
+    pub(super) fn write(&mut self, transport: &mut Transport, patience: Patience) -> io::Result<Written> {
         while !self.is_empty() {
             let step = match (self.next_is_file(), patience) {
                 (true, Patience::None) => return Ok(Written::OnDisk),
@@ -181,7 +181,11 @@ impl Outbox {
                 Err(e) => return Err(e),
             }
         }
-        Ok(Written::All)
+        match transport.flush(patience) {
+            Ok(()) => Ok(Written::All),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(Written::Full),
+            Err(e) => Err(e),
+        }
     }
 
     /// Frees unused capacity, because the outbox may wait for long.
@@ -199,7 +203,7 @@ impl Outbox {
     }
 
     /// Writes once, up to the next file.
-    fn write_some(&mut self, transport: &Transport, patience: Patience) -> io::Result<()> {
+    fn write_some(&mut self, transport: &mut Transport, patience: Patience) -> io::Result<()> {
         let sent = if self.bodies.is_empty() {
             transport.write(&[IoSlice::new(&self.copied[self.copied_sent..])], patience, false)
         } else {
@@ -216,7 +220,7 @@ impl Outbox {
         }
     }
 
-    fn write_vectored(&self, transport: &Transport, patience: Patience) -> io::Result<usize> {
+    fn write_vectored(&self, transport: &mut Transport, patience: Patience) -> io::Result<usize> {
         let mut more_follows = false;
         let mut slices = [IoSlice::new(&[]); 2 * BODIES_MAX + 1];
         let (mut used, mut from) = (0, self.copied_sent);
@@ -239,7 +243,7 @@ impl Outbox {
         transport.write(&slices[..=used], patience, more_follows)
     }
 
-    fn send_file(&mut self, transport: &Transport) -> io::Result<()> {
+    fn send_file(&mut self, transport: &mut Transport) -> io::Result<()> {
         let Some(Reference { content: Content::File { file, offset, end }, .. }) = self.bodies.front_mut()
         else {
             return Ok(());

@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// Writes the outbox, and counts and logs what was written completely.
-    pub(super) fn write(&mut self, transport: &Transport, patience: Patience) -> io::Result<Written> {
+    pub(super) fn write(&mut self, transport: &mut Transport, patience: Patience) -> io::Result<Written> {
         let written = self.outbox.write(transport, patience)?;
         let Self { outbox, counts, log, .. } = self;
         outbox.settle(|answer, lines| note_sent(counts, log.as_mut(), answer, lines));

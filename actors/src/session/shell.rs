@@ -121,8 +121,8 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     };
     match next {
         Next::End { is_refused: false } => Ok(()),
-        Next::End { is_refused: true } => linger(&shell.transport, &mut shell.session.outgoing),
-        Next::Splice(end) => splice::serve(&shell.transport, end, services),
+        Next::End { is_refused: true } => linger(&mut shell.transport, &mut shell.session.outgoing),
+        Next::Splice(end) => splice::serve(&mut shell.transport, end, services),
     }
 }
 
@@ -344,7 +344,10 @@ impl SessionShell<'_> {
                 let is_stopping = self.services.stopping.load(Ordering::Relaxed);
                 Ok((self.take_in(Input::Closed { is_stopping }), false))
             }
-            Ok(count) => Ok((self.take_in(Input::Received(count)), count == room_bytes)),
+            Ok(count) => {
+                let may_have_more = count == room_bytes || self.transport.has_unread();
+                Ok((self.take_in(Input::Received(count)), may_have_more))
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok((None, true)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok((None, false)),
             Err(e) => Err(e),
@@ -353,7 +356,7 @@ impl SessionShell<'_> {
 
     /// Writes as much as the connection accepts. Returns whether anything was written.
     fn flush(&mut self) -> io::Result<bool> {
-        flush(&self.transport, &mut self.session.outgoing)
+        flush(&mut self.transport, &mut self.session.outgoing)
     }
 
     /// Waits until there is something to do. Returns whether the connection is readable.
@@ -383,7 +386,7 @@ impl SessionShell<'_> {
     fn poll(&self) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.session.may_read());
-        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
+        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0 || self.transport.has_unsent());
         let stream = PollFd::new(&self.transport, wanted);
         // Unused entries are copies of the first one and are not polled.
         let mut fds = [stream.clone(), stream.clone(), stream];
@@ -450,7 +453,7 @@ fn place<'a>(fds: &mut [PollFd<'a>; 3], polled: &mut usize, fd: PollFd<'a>) -> u
 }
 
 /// Writes as much as the connection accepts. Returns whether anything was written.
-fn flush(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
+fn flush(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
     let mut wrote = false;
     while outgoing.bytes() > 0 {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
@@ -466,12 +469,15 @@ fn flush(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<bool> {
             Err(e) => return Err(e),
         }
     }
-    Ok(wrote)
+    match transport.flush(Patience::UntilTimeout) {
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+        Ok(()) | Err(_) => Ok(wrote),
+    }
 }
 
 /// Writes the remaining output and waits until the peer has had time to read it. Closing a socket that has unread bytes
 /// sends a reset, and the peer would lose the error.
-pub(super) fn linger(transport: &Transport, outgoing: &mut Outgoing) -> io::Result<()> {
+pub(super) fn linger(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<()> {
     transport.socket().set_nonblocking(false)?;
     transport.set_write_timeout(LINGER_WAIT)?;
     flush(transport, outgoing)?;

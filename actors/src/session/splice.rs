@@ -43,10 +43,13 @@ impl Drop for Place<'_> {
 }
 
 /// Waits for the other end. The session that gets its connection copies the bytes.
-pub(super) fn serve(transport: &Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
+pub(super) fn serve(transport: &mut Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
     // The file is encrypted by the peers, so the bytes go directly from socket to socket, even if the connections have
     // TLS one day.
-    let stream = transport.socket();
+    if transport.is_tls() {
+        return refuse(transport, ErrorCode::OutOfPlace, "the end of a transfer cannot use TLS");
+    }
+    let stream = &Arc::clone(transport.socket());
     let (side, place) = (end.side, Place(&services.router, end.session));
     let (reply, pending) = reply();
     let asked = services.router.send(Command::Splice { end, stream: Arc::clone(stream), reply });
@@ -88,7 +91,7 @@ fn code(refused: SpliceRefused) -> ErrorCode {
     }
 }
 
-fn refuse(transport: &Transport, code: ErrorCode, detail: &str) -> io::Result<()> {
+fn refuse(transport: &mut Transport, code: ErrorCode, detail: &str) -> io::Result<()> {
     tracing::info!(target: "session", ?code, detail, "refused");
     let mut outgoing = Outgoing::default();
     outgoing.push_message(&ToPeer::Error { code, detail: detail.into() });

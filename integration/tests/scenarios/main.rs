@@ -30,5 +30,6 @@ mod signals;
 mod site;
 mod sockets;
 mod strangers;
+mod tls;
 mod users;
 mod web;

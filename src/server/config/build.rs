@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use actors::Config;
 use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits, Quota};
 use actors::site::{Cors, SiteConfig};
+use actors::tls::TlsFiles;
 
 use super::options::{Options, ServerOptions, SiteOptions};
 use super::shown;
@@ -19,6 +20,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         limits: limits(&server),
         peers: peers(&server),
         access_log: access_log(&server, problems),
+        tls: certificates(&server, problems),
         listen: values(server.listen),
         data: server.data,
         sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
@@ -33,6 +35,29 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
 
 fn values<T>(settings: Vec<Setting<T>>) -> Vec<T> {
     settings.into_iter().map(|setting| setting.value).collect()
+}
+
+fn certificates(options: &ServerOptions, problems: &mut Vec<String>) -> Vec<TlsFiles> {
+    let (certificates, keys) = (&options.tls_cert, &options.tls_key);
+    if certificates.len() != keys.len() {
+        let counts = (certificates.len(), keys.len());
+        problems.push(format!(
+            "tls_cert is given {} time(s) and tls_key {}; each certificate needs its key",
+            counts.0, counts.1
+        ));
+    }
+    let is_used = options.listen.iter().any(|listen| matches!(listen.value, Listen::Tls(_)));
+    if is_used && certificates.is_empty() && keys.is_empty() {
+        problems.push(
+            "listen: tls: needs tls_cert and tls_key; server --make-certificate NAME makes a certificate"
+                .to_owned(),
+        );
+    }
+    if !is_used && !certificates.is_empty() {
+        problems.push("tls_cert has no effect without listen tls:ADDR:PORT".to_owned());
+    }
+    let pairs = certificates.iter().cloned().zip(keys.iter().cloned());
+    pairs.map(|(certificate, key)| TlsFiles { certificate, key }).collect()
 }
 
 fn limits(options: &ServerOptions) -> Limits {
@@ -131,7 +156,7 @@ fn check_listen(config: &Config, problems: &mut Vec<String>) {
     for listen in config.listen.iter().chain(&admin) {
         // Two sockets of one name with different modes are one socket.
         let name = match listen {
-            Listen::Address(address) => address.to_string(),
+            Listen::Address(address) | Listen::Tls(address) => address.to_string(),
             Listen::Unix { path, .. } => format!("unix:{}", shown(path)),
             Listen::Inherited => "systemd".to_owned(),
         };
@@ -140,7 +165,8 @@ fn check_listen(config: &Config, problems: &mut Vec<String>) {
         {
             problems.push(format!("listen: {name} is too long a path for a Unix socket"));
         }
-        let is_any_port = matches!(listen, Listen::Address(address) if address.port() == 0);
+        let is_any_port =
+            matches!(listen, Listen::Address(address) | Listen::Tls(address) if address.port() == 0);
         if !is_any_port && !seen.insert(name.clone()) {
             problems.push(format!("listen: {name} is given twice"));
         }

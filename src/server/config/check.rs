@@ -9,6 +9,7 @@ use actors::Config;
 use actors::config::Listen;
 use actors::credentials;
 use actors::site::SiteConfig;
+use actors::tls::TlsBase;
 
 use super::shown;
 
@@ -40,6 +41,9 @@ pub(super) fn check(config: &Config) -> Vec<String> {
             users(path).into_iter().for_each(|problem| add("users", path, Err(problem)));
         }
     }
+    let certificates = TlsBase::new().map_err(|error| error.to_string());
+    let certificates = certificates.and_then(|tls| tls.load(&config.tls).map_err(|error| error.to_string()));
+    problems.extend(certificates.err());
     problems
 }
 

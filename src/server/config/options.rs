@@ -87,10 +87,17 @@ impl Origins {
 #[command(next_help_heading = "Server")]
 #[serde(default = "defaults")]
 pub(super) struct ServerOptions {
-    /// Listen here: an address and port (port 0 picks a free one), unix:PATH[,mode=0660], or systemd for the sockets that it
-    /// passes; may be repeated
+    /// Listen here: an address and port (port 0 picks a free one), tls:ADDR:PORT for TLS, unix:PATH[,mode=0660], or systemd
+    /// for the sockets that it passes; may be repeated
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6789")]
     pub(super) listen: Vec<Setting<Listen>>,
+    /// Use this certificate for TLS: a PEM file with the certificate, followed by those of the authorities that issued it;
+    /// may be repeated, and clients get the first one that has the name that they ask for (SNI)
+    #[arg(long, help_heading = "TLS", value_name = "FILE")]
+    pub(super) tls_cert: Vec<PathBuf>,
+    /// The private key of the certificate, a PEM file; as many as --tls-cert, in the same order
+    #[arg(long, help_heading = "TLS", value_name = "FILE")]
+    pub(super) tls_key: Vec<PathBuf>,
     /// Keep names, stored mail and the index of files in this directory
     #[arg(long, value_name = "DIR", default_value = "server_data", global = true)]
     pub(super) data: PathBuf,

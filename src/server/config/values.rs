@@ -148,13 +148,15 @@ impl Grammar for AccessLogFormat {
 }
 
 impl Grammar for Listen {
-    const EXPECTED: &str =
-        "an address and port such as 127.0.0.1:6789 or [::1]:6789, unix:PATH[,mode=0660], or systemd";
+    const EXPECTED: &str = "an address and port such as 127.0.0.1:6789 or [::1]:6789, tls:ADDR:PORT, unix:PATH[,mode=0660], or systemd";
 
     fn parse(text: &str) -> Result<Self, String> {
         let bad = || format!("{text:?} is not {}", Self::EXPECTED);
         if text == "systemd" {
             return Ok(Self::Inherited);
+        }
+        if let Some(address) = text.strip_prefix("tls:") {
+            return address.parse().map(Self::Tls).map_err(|_| bad());
         }
         let Some(rest) = text.strip_prefix("unix:") else {
             return text.parse().map(Self::Address).map_err(|_| bad());

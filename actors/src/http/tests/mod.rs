@@ -37,6 +37,7 @@ use crate::index;
 use crate::router::RouterMailbox;
 use crate::runtime::Running;
 use crate::site::SiteConfig;
+use crate::tls::TlsBase;
 use crate::{router, session, store};
 
 /// The deadline of everything that must happen.
@@ -130,7 +131,9 @@ impl Site {
         };
         let listener =
             Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
-        let acceptor = acceptor::start(vec![listener], limits, has_http_threads(), &http, workers)
+        let tls = TlsBase::new().and_then(|base| base.load(&[]).map_err(std::io::Error::other));
+        let tls = tls.expect("there is nothing to read");
+        let acceptor = acceptor::start(vec![listener], limits, has_http_threads(), &tls, &http, workers)
             .expect("there are threads");
         let others = Others { _router: router, _index: index, _store: store, _files: running, _data: data };
         Self {

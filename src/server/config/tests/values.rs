@@ -109,6 +109,7 @@ fn places_to_listen_at() {
     assert_eq!(listen("unix:/run/a.socket"), unix("/run/a.socket", 0o660));
     assert_eq!(listen("unix:a,b,mode=0606"), unix("a,b", 0o606));
     assert_eq!(listen("systemd"), Ok(Listen::Inherited));
+    assert_eq!(listen("tls:[::1]:0"), Ok(Listen::Tls("[::1]:0".parse().expect("it is an address"))));
     refuses(
         listen,
         &[

@@ -1,0 +1,9 @@
+//! TLS at the server: its certificates, and connections as bytes. It opens no socket.
+
+mod certificates;
+mod connection;
+#[cfg(test)]
+mod tests;
+
+pub use self::certificates::{CertificateError, TlsBase, TlsConfig, TlsFiles};
+pub(crate) use self::connection::TlsConnection;

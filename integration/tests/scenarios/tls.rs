@@ -1,0 +1,327 @@
+//! TLS at the server, with the real binaries and with clients that share no code with them: curl and openssl.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use integration::http::HttpConnection;
+use integration::{PATIENCE, Process, Sandbox, Server, sha256_hex};
+
+/// Makes a certificate with openssl: its own authority, for these names (`DNS:...` or `IP:...`).
+fn make_certificate(sandbox: &Sandbox, file: &str, names: &str) -> [PathBuf; 2] {
+    let [certificate, key] = ["pem", "key"].map(|extension| sandbox.path(&format!("{file}.{extension}")));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    command.args(["-days", "10", "-subj", "/CN=test", "-addext", &format!("subjectAltName={names}")]);
+    command.arg("-out").arg(&certificate).arg("-keyout").arg(&key);
+    let made = command.output().expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    [certificate, key]
+}
+
+/// Makes a certificate that expired in 2020, which openssl cannot do with one command.
+fn make_expired_certificate(sandbox: &Sandbox) -> [PathBuf; 2] {
+    let key = rcgen::KeyPair::generate().expect("there is randomness");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
+    let mut params = params.expect("the name is good");
+    params.not_after = rcgen::date_time_ymd(2020, 1, 31);
+    let certificate = params.self_signed(&key).expect("it can be signed");
+    let paths = ["pem", "key"].map(|extension| sandbox.path(&format!("expired.{extension}")));
+    std::fs::write(&paths[0], certificate.pem()).expect("the sandbox can be written");
+    std::fs::write(&paths[1], key.serialize_pem()).expect("the sandbox can be written");
+    paths
+}
+
+/// A server with TLS and without it, whose site is the directory `site`.
+struct TlsServer {
+    server: Server,
+    tls: SocketAddr,
+    certificate: PathBuf,
+}
+
+impl TlsServer {
+    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        let [certificate, key] = make_certificate(sandbox, "server", "DNS:localhost,IP:127.0.0.1");
+        let data = sandbox.path("server_data");
+        let mut command = Server::site_command(&data, &sandbox.path("site"));
+        command.args(["--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0"]).args(arguments);
+        command.arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(key);
+        let server = Server::launch(&data, command);
+        let tls = server.process().line("listening on tls:").parse().expect("it is an address");
+        Self { server, tls, certificate }
+    }
+
+    /// Runs curl on `https://localhost/PATH`, with this server's certificate as the authority.
+    fn curl(&self, path: &str, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+        let port = self.tls.port();
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(&self.certificate);
+        command.args(["--resolve", &format!("localhost:{port}:127.0.0.1")]).args(arguments);
+        let output = command.arg(format!("https://localhost:{port}{path}")).output();
+        let output = output.expect("curl is installed");
+        (output.status.code(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Runs `openssl s_client` with this standard input, and returns all that it prints.
+    fn openssl(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &self.tls.to_string(), "-servername", "localhost"]);
+        command.arg("-CAfile").arg(&self.certificate).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("openssl is installed");
+        // It may have ended already.
+        let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+/// A site with a small file and one that is sent from the disk.
+fn put_site(sandbox: &Sandbox) -> Vec<u8> {
+    let large: Vec<u8> = (0..12_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    sandbox.put_site(&[("small.txt", "a small file\n")]);
+    std::fs::write(sandbox.path("site/large.bin"), &large).expect("the sandbox can be written");
+    large
+}
+
+#[test]
+fn curl_gets_small_and_large_files_and_ranges_with_both_versions_of_tls() {
+    let sandbox = Sandbox::new();
+    let large = put_site(&sandbox);
+    for mode in [&[][..], &["--http-threads"]] {
+        let server = TlsServer::start(&sandbox, mode);
+        for version in ["1.2", "1.3"] {
+            let versions = [format!("--tlsv{version}"), "--tls-max".to_owned(), version.to_owned()];
+            let versions = versions.each_ref().map(String::as_str);
+            let get = |path: &str, more: &[&str]| {
+                let (code, body, error) = server.curl(path, &[&versions, more].concat());
+                assert_eq!(code, Some(0), "{path}: {error}");
+                body
+            };
+            assert_eq!(get("/small.txt", &[]), b"a small file\n");
+            assert_eq!(sha256_hex(&get("/large.bin", &[])), sha256_hex(&large));
+            assert_eq!(get("/large.bin", &["--range", "5000000-9000000"]), large[5_000_000..=9_000_000]);
+            let head = String::from_utf8(get("/small.txt", &["--head"])).expect("it is text");
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        }
+        server.server.stop();
+    }
+}
+
+#[test]
+fn requests_follow_each_other_on_one_connection() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    // curl reports each connection that it makes.
+    let port = server.tls.port();
+    let url = format!("https://localhost:{port}/small.txt");
+    let (code, body, verbose) = server.curl("/small.txt", &["--verbose", &url, &url]);
+    assert_eq!(code, Some(0), "{verbose}");
+    assert_eq!(body, b"a small file\n".repeat(3));
+    assert_eq!(verbose.matches("Connected to").count(), 1, "{verbose}");
+    assert!(verbose.contains("ALPN"), "{verbose}");
+    // Pipelined: all requests in one record, and the last one ends the connection.
+    let one = "GET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let last = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n";
+    let output = server.openssl(&["-quiet", "-ign_eof"], &[&one.repeat(500), last].concat());
+    assert_eq!(output.matches("a small file").count(), 500);
+    assert_eq!(output.matches("HTTP/1.1 206 ").count(), 1);
+}
+
+#[test]
+fn sessions_are_resumed_and_old_versions_refused() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let request = "GET /small.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let ticket = sandbox.path("ticket").to_str().expect("it is UTF-8").to_owned();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let first = server.openssl(&[version, "-ign_eof", "-sess_out", &ticket], request);
+        assert!(first.contains("New, TLSv1") && first.contains("Verify return code: 0"), "{first}");
+        let second = server.openssl(&[version, "-ign_eof", "-sess_in", &ticket], request);
+        assert!(second.contains("Reused, TLSv1") && second.contains("a small file"), "{second}");
+    }
+    // Debian's openssl offers TLS 1.1 only at this level.
+    let old = server.openssl(&["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"], "");
+    assert!(old.contains("alert"), "{old}");
+    server.server.process().wait("the reason", |lines| {
+        lines.iter().find(|line| line.contains("neither TLS 1.2 nor TLS 1.3")).cloned()
+    });
+}
+
+#[test]
+fn the_wrong_kind_of_port_is_named_at_both_ends() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let answer = HttpConnection::open(server.tls).get("/", &[]);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("https://"), "{}", answer.text());
+    let logged = |words: &str| {
+        server.server.process().wait(words, |lines| lines.iter().find(|line| line.contains(words)).cloned());
+    };
+    logged("the client sends plain HTTP to a port with TLS");
+    let plain = server.server.address().port();
+    let (code, _, error) = server.curl("", &[&format!("https://127.0.0.1:{plain}/"), "--fail-early"]);
+    assert_eq!(code, Some(35), "{error}");
+    logged("the client speaks TLS, and this port does not");
+}
+
+#[test]
+fn slow_and_silent_handshakes_end_in_time() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &["--head-timeout", "500ms"]);
+    let mut silent = TcpStream::connect(server.tls).expect("the server accepts");
+    let mut slow = TcpStream::connect(server.tls).expect("the server accepts");
+    for stream in [&silent, &slow] {
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+    }
+    // The head of a record whose rest does not come.
+    slow.write_all(&[22, 3, 1, 2, 0, 1]).expect("the server reads");
+    for stream in [&mut silent, &mut slow] {
+        let ended = stream.read(&mut [0; 100]);
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        assert!(!matches!(ended, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock), "it is still open");
+    }
+    assert_eq!(server.curl("/small.txt", &[]).0, Some(0));
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything() {
+    let sandbox = Sandbox::new();
+    let large = put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let (code, body, error) = server.curl("/large.bin", &["--limit-rate", "6M"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(sha256_hex(&body), sha256_hex(&large));
+}
+
+#[test]
+fn certificates_are_read_again_without_ending_connections() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let shows = |server: &TlsServer| {
+        let output = server.openssl(&["-showcerts"], "");
+        let begin = output.find("-----BEGIN CERTIFICATE-----").expect("a certificate is shown");
+        output[begin..].split("-----END").next().expect("it has an end").trim().to_owned()
+    };
+    let pem = |path: &Path| {
+        let text = std::fs::read_to_string(path).expect("it is there");
+        text.split("-----END").next().expect("it has an end").trim().to_owned()
+    };
+    let first = pem(&server.certificate);
+    assert_eq!(shows(&server), first);
+    // A connection that stays open over both changes.
+    let mut open = HeldOpen::start(&server);
+    open.ask();
+    let [other_certificate, other_key] = make_certificate(&sandbox, "other", "DNS:localhost,IP:127.0.0.1");
+    std::fs::copy(&other_certificate, &server.certificate).expect("it can be replaced");
+    let logged = |words: &str| {
+        server.server.process().wait(words, |lines| lines.iter().find(|line| line.contains(words)).cloned());
+    };
+    // The key of the new certificate is missing.
+    logged("the previous TLS certificates stay in use");
+    assert_eq!(shows(&server), first);
+    std::fs::copy(&other_key, sandbox.path("server.key")).expect("it can be replaced");
+    logged("the TLS certificates were read again");
+    assert_eq!(shows(&server), pem(&other_certificate));
+    open.ask();
+    open.end();
+    // A signal reads them at once, changed or not.
+    let before = server.server.process().wait("lines", |lines| Some(lines.len()));
+    server.server.process().signal(rustix::process::Signal::HUP);
+    server.server.process().wait("another reading", |lines| {
+        lines[before..].iter().find(|line| line.contains("were read again")).cloned()
+    });
+}
+
+/// A connection of `openssl s_client` that stays open.
+struct HeldOpen {
+    process: Process,
+    answers: usize,
+}
+
+impl HeldOpen {
+    fn start(server: &TlsServer) -> Self {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &server.tls.to_string(), "-quiet"]);
+        Self { process: Process::start("openssl s_client", command), answers: 0 }
+    }
+
+    fn ask(&mut self) {
+        self.process.type_line("GET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r");
+        self.answers += 1;
+        self.process.wait("an answer", |lines| {
+            let answers = lines.iter().filter(|line| line.contains("a small file")).count();
+            (answers == self.answers).then_some(())
+        });
+    }
+
+    fn end(mut self) {
+        self.process.end_input();
+        self.process.kill();
+    }
+}
+
+#[test]
+fn the_name_chooses_the_certificate() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let [certificate, key] = make_certificate(&sandbox, "other", "DNS:other.test");
+    let paths = [certificate, key].map(|path| path.to_str().expect("it is UTF-8").to_owned());
+    let server = TlsServer::start(&sandbox, &["--tls-cert", &paths[0], "--tls-key", &paths[1]]);
+    let port = server.tls.port();
+    for (host, authority, is_right) in [("other.test", &paths[0], true), ("third.test", &paths[0], false)] {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--cacert", authority, "--resolve", &format!("{host}:{port}:127.0.0.1")]);
+        let output =
+            command.arg(format!("https://{host}:{port}/small.txt")).output().expect("curl is installed");
+        assert_eq!(output.status.success(), is_right, "{host}: {output:?}");
+    }
+}
+
+#[test]
+fn a_bad_certificate_prevents_the_start_with_one_line() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let [certificate, key] = make_certificate(&sandbox, "good", "DNS:localhost");
+    let [other, _] = make_certificate(&sandbox, "other", "DNS:localhost");
+    let [expired, expired_key] = make_expired_certificate(&sandbox);
+    let start = |pairs: &[(&str, &Path)], tls: bool| {
+        let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
+        command.args(["--listen", if tls { "tls:127.0.0.1:0" } else { "127.0.0.1:0" }]);
+        for (option, path) in pairs {
+            command.arg(option).arg(path);
+        }
+        Process::start("server", command).finish().expect(1)
+    };
+    let (cert, private) = ("--tls-cert", "--tls-key");
+    start(&[(cert, &other), (private, &key)], true).says(&["good.key", "does not belong", "other.pem"]);
+    start(&[(cert, &expired), (private, &expired_key)], true).says(&["expired.pem", "expired on", "renew"]);
+    start(&[(cert, &key), (private, &key)], true).says(&["good.key", "no certificate"]);
+    start(&[(cert, &certificate), (private, &certificate)], true).says(&["good.pem", "no private key"]);
+    start(&[(cert, &certificate)], true).says(&["tls_cert is given 1 time(s) and tls_key 0"]);
+    start(&[], true).says(&["needs tls_cert and tls_key"]);
+    start(&[(cert, &certificate), (private, &key)], false).says(&["no effect without listen tls:"]);
+}
+
+#[test]
+fn the_server_ends_in_order_with_connections_of_tls() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let mut open = HeldOpen::start(&server);
+    open.ask();
+    let silent = TcpStream::connect(server.tls).expect("the server accepts");
+    let begun = std::time::Instant::now();
+    server.server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10), "it waits for idle connections");
+    // The system reports the end of the connection.
+    let _ = silent.shutdown(Shutdown::Both);
+    open.end();
+}
