@@ -54,6 +54,8 @@ pub enum JoinRefused {
     NotAdmitted(NotAdmitted),
     /// The name belongs to another key.
     NameTaken,
+    /// The same identity has joined on a connection that is newer than this one.
+    Superseded,
     /// Too many new names have joined from this address.
     TooManyNames,
     /// The store or the table of names is full.

@@ -185,6 +185,10 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
             }
             Owner::Known { card: known, is_written, .. } => known != card.as_bytes() || !is_written,
         };
+        // The join of a process that has crashed can arrive after that of the process that has replaced it.
+        if self.table.peer(key).presence().is_some_and(|newer| newer.session > presence.session) {
+            return Err(JoinRefused::Superseded);
+        }
         let written = match is_new.then(|| self.keep_card(key, card)) {
             None => None,
             Some(Ok(written)) => Some(written),

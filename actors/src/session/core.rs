@@ -27,7 +27,7 @@ use crate::commands::index::Found;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
-use crate::commands::session::{Delivery, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
 
 /// How long a connection may take until it joins or names a transfer.
@@ -358,6 +358,7 @@ impl Session {
                 ErrorCode::NameTaken,
                 format!("the name {} belongs to another key here; choose another with --name", card.name),
             )),
+            Some(Err(JoinRefused::Superseded)) => Err(explain(EndReason::Superseded)),
             Some(Err(JoinRefused::NotAdmitted(refused @ NotAdmitted::NotWritten(_)))) => {
                 Err(busy(&refused.to_string()))
             }

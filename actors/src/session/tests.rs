@@ -211,6 +211,7 @@ fn only_a_good_join_or_a_splice_comes_first() {
 fn a_join_that_fails_says_why() {
     let cases = [
         (Some(Err(JoinRefused::NameTaken)), ErrorCode::NameTaken),
+        (Some(Err(JoinRefused::Superseded)), ErrorCode::Superseded),
         (Some(Err(JoinRefused::Busy)), ErrorCode::Busy),
         (Some(Err(JoinRefused::TooManyNames)), ErrorCode::Busy),
         (None, ErrorCode::Busy),

@@ -36,6 +36,16 @@ fn a_successor_takes_the_name_over_and_the_earlier_key_cannot_join_any_more() {
 }
 
 #[test]
+fn a_join_that_comes_late_does_not_end_a_newer_connection() {
+    let mut world = World::new();
+    let (newer, _) = join_as(&mut world, 51, card_of("A"));
+    assert_eq!(join_as(&mut world, 50, card_of("A")).1, Some(JoinRefused::Superseded));
+    assert_eq!(newer.0.borrow().ended, None);
+    assert_eq!(join_as(&mut world, 52, card_of("A")).1, None);
+    assert_eq!(newer.0.borrow().ended, Some(EndReason::Superseded));
+}
+
+#[test]
 fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
     let amounts = vec![(sender("a"), Amount { envelopes: 2, bytes: 20 })];
     let mailbox = store::MailboxSize { name: name("b"), amounts, end: 2 };
