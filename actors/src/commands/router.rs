@@ -43,6 +43,8 @@ pub struct Run {
     pub first: u64,
     /// How many of them open conversations.
     pub openings: u32,
+    /// Whether the session asks for a route to the recipient. It gets one if the run is relayed.
+    pub wants_route: bool,
     /// The envelopes.
     pub frames: Frames,
 }

@@ -1,12 +1,15 @@
 //! To the session of a peer that has joined.
 
+use std::fmt;
+use std::sync::{Arc, Weak};
+
 use bytes::Bytes;
 use wire::PeerName;
 use wire::protocol::{Outcome, Refusal};
 
 use super::memory::Held;
 use super::store::{Frames, Ordinal, Origin};
-use crate::runtime::{PollAddress, PollMailbox};
+use crate::runtime::{Lease, PollAddress, PollMailbox};
 
 /// The id of a session. It is not reused while the server runs.
 pub type SessionId = u64;
@@ -78,9 +81,55 @@ pub enum SessionCommand {
     },
     /// The Router cannot watch a name that its peer asked for, and why.
     Unwatched(PeerName, Refusal),
+    /// Envelopes for this name may go by this route.
+    Route(PeerName, Route),
 }
 
-/// The sending end of a session's mailbox; a test or simulation uses a model.
+/// The end of a session's mailbox at which envelopes arrive: from the Router, and on a [`Route`] from the sessions of
+/// senders.
+pub trait Deliver: Send + Sync {
+    /// Puts envelopes with the next places into the mailbox.
+    ///
+    /// # Errors
+    /// The envelopes, if the mailbox has no room or the Router has not opened it.
+    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames>;
+
+    /// Whether the Router has opened it, which may change at any time.
+    fn is_open(&self) -> bool;
+}
+
+/// A way past the Router: from the session of a sender into the mailbox of a recipient's session. It can be used while the
+/// Router has it opened, and lasts at most as long as the recipient's presence.
+#[derive(Clone)]
+pub struct Route(Weak<dyn Deliver>);
+
+impl Route {
+    /// A route to this mailbox.
+    pub fn to(mailbox: &Arc<dyn Deliver>) -> Self {
+        Self(Arc::downgrade(mailbox))
+    }
+
+    /// The mailbox, unless the presence has ended.
+    pub fn mailbox(&self) -> Option<Arc<dyn Deliver>> {
+        self.0.upgrade()
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route")
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+}
+
+impl Eq for Route {}
+
+/// The sending end of a session's mailbox; a test or simulation uses a model. Not open at first.
 pub trait Port {
     /// Sends a command if there is room. If not, the session reports later that there is room
     /// (`MemberCommand::Drained`).
@@ -88,6 +137,15 @@ pub trait Port {
     /// # Errors
     /// The command.
     fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand>;
+
+    /// Where envelopes arrive.
+    fn mailbox(&self) -> Arc<dyn Deliver>;
+
+    /// Opens the mailbox for envelopes, also from the sessions of senders. The next envelope gets the place `next`.
+    fn open(&mut self, next: Ordinal);
+
+    /// Ends that, after the deliveries under way. Returns the next place.
+    fn shut(&mut self) -> Ordinal;
 
     /// Closes the mailbox, with the reason for the session.
     fn close(self, reason: EndReason);
@@ -97,18 +155,46 @@ pub trait Port {
 /// envelopes go to the store.
 pub(crate) const MAILBOX_COMMANDS: usize = 64;
 
-/// The Router's end of a session's mailbox. The envelopes in the mailbox count as memory of the session.
+/// The Router's end of a session's mailbox.
 #[derive(Debug)]
-pub struct SessionPort {
-    pub(crate) address: PollAddress<SessionCommand, EndReason>,
-    pub(crate) held: Held,
+pub struct SessionPort(Arc<Sending>);
+
+/// The envelopes in the mailbox count as memory of the session.
+#[derive(Debug)]
+struct Sending {
+    address: PollAddress<SessionCommand, EndReason>,
+    held: Held,
+    lease: Lease,
 }
 
 /// The session's end.
 pub(crate) type SessionMailbox = PollMailbox<SessionCommand, EndReason>;
 
-impl Port for SessionPort {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
+impl SessionPort {
+    pub(crate) fn new(address: PollAddress<SessionCommand, EndReason>, held: Held) -> Self {
+        Self(Arc::new(Sending { address, held, lease: Lease::default() }))
+    }
+}
+
+impl Deliver for Sending {
+    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
+        let Some(entered) = self.lease.enter() else { return Err(frames) };
+        let first = entered.draw(frames.count());
+        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
+        match self.offer(SessionCommand::Deliver(delivery)) {
+            Ok(()) => Ok(()),
+            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
+            Err(_) => unreachable!("a mailbox hands back what it was offered"),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.lease.is_granted()
+    }
+}
+
+impl Sending {
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
         let SessionCommand::Deliver(delivery) = &command else { return self.address.offer(command) };
         let cost = delivery.cost();
         if !self.held.take(cost) {
@@ -117,8 +203,26 @@ impl Port for SessionPort {
         }
         self.address.offer(command).inspect_err(|_| self.held.sub(cost))
     }
+}
+
+impl Port for SessionPort {
+    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
+        self.0.offer(command)
+    }
+
+    fn mailbox(&self) -> Arc<dyn Deliver> {
+        Arc::<Sending>::clone(&self.0)
+    }
+
+    fn open(&mut self, next: Ordinal) {
+        self.0.lease.grant(next);
+    }
+
+    fn shut(&mut self) -> Ordinal {
+        self.0.lease.revoke()
+    }
 
     fn close(self, reason: EndReason) {
-        self.address.close(reason);
+        self.0.address.close(reason);
     }
 }

@@ -4,6 +4,9 @@
 //! recipient go directly to its session. All others go to the store, behind the mail that is there already, and the
 //! Router fetches from the store in order until the recipient has caught up. So each recipient gets the envelopes of
 //! each sender in the order in which they were sent.
+//!
+//! While a recipient is live, its port may be open: then the sessions of senders deliver to it without the Router. The
+//! Router shuts the port before it does anything that makes the recipient no longer live.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +27,7 @@ use crate::commands::router::{
     Command, JoinRefused, Joined, Member, MemberCommand, Partner, PeerKey, PresencePort, Run, SpliceEnd,
     SpliceRefused, SpliceStream,
 };
-use crate::commands::session::{Delivery, EndReason, Port, SessionCommand};
+use crate::commands::session::{EndReason, Port, Route, SessionCommand};
 use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort};
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Pending, Reply, reply};
@@ -314,7 +317,15 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         };
         let origin = Origin { peer: from.peer, session: from.session, first: run.first };
         let frames = match self.relay(key, run.frames, run.kept, origin) {
-            Ok(()) => return Some(Outcome::Relayed),
+            Ok(()) => {
+                if run.wants_route
+                    && let Some(presence) = self.table.peer(key).presence()
+                {
+                    let route = Route::to(&presence.port.mailbox());
+                    self.tell(from, SessionCommand::Route(run.to, route));
+                }
+                return Some(Outcome::Relayed);
+            }
             Err(frames) => frames,
         };
         let stored = if run.kept {
@@ -338,51 +349,37 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         origin: Origin,
     ) -> Result<(), Frames> {
         let peer = self.table.peer(key);
-        if !peer.is_live() {
-            return Err(frames);
-        }
-        let (first, count) = (peer.next, frames.count());
-        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        let presence = peer.presence().expect("a live peer is present");
-        match presence.port.offer(SessionCommand::Deliver(delivery)) {
-            Ok(()) => {
-                peer.next += count;
-                Ok(())
-            }
-            Err(SessionCommand::Deliver(delivery)) => {
-                presence.full = true;
-                Err(delivery.frames)
-            }
-            Err(_) => unreachable!("a port hands back what it was offered"),
-        }
+        let Some(port) = peer.open() else { return Err(frames) };
+        port.mailbox().deliver(frames, is_kept, origin).inspect_err(|_| peer.set_full())
     }
 
     /// Puts a command into a session's mailbox. If the mailbox is full, keeps the command until there is room.
     pub(super) fn tell(&mut self, member: Member, command: SessionCommand) {
-        let Some(presence) = self.table.peer(member.peer).present(member.session) else {
+        let peer = self.table.peer(member.peer);
+        let Some(presence) = peer.present(member.session) else {
             return;
         };
-        if presence.full || !presence.owed.is_empty() {
+        let refused = if presence.full { Err(command) } else { presence.port.offer(command) };
+        if let Err(command) = refused {
             presence.owed.push_back(command);
-        } else if let Err(command) = presence.port.offer(command) {
-            presence.full = true;
-            presence.owed.push_back(command);
-        }
-        if presence.owed.len() > OWED_MAX {
-            self.end_presence(member.peer, EndReason::Busy);
+            let is_over = presence.owed.len() > OWED_MAX;
+            peer.set_full();
+            if is_over {
+                self.end_presence(member.peer, EndReason::Busy);
+            }
         }
     }
 
     fn drained(&mut self, member: Member) {
-        let Some(presence) = self.table.peer(member.peer).present(member.session) else {
+        let peer = self.table.peer(member.peer);
+        let Some(presence) = peer.present(member.session) else {
             return;
         };
         presence.full = false;
         while let Some(command) = presence.owed.pop_front() {
             if let Err(command) = presence.port.offer(command) {
-                presence.full = true;
                 presence.owed.push_front(command);
-                return;
+                return peer.set_full();
             }
         }
         self.fetch(member.peer);
@@ -404,6 +401,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Closes a session's port. No mail is lost: the session hands back the envelopes in its mailbox, and what could
     /// not be put into the mailbox is in the store.
     pub(super) fn end_presence(&mut self, key: PeerKey, reason: EndReason) {
+        self.table.peer(key).shut();
         let Some(presence) = self.table.take_presence(key) else {
             return;
         };

@@ -133,6 +133,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         self.ledger.charge(sender, mail(cost(amount)));
         self.storing_bytes += amount.bytes;
         let peer = self.table.peer(key);
+        debug_assert!(!peer.is_open(), "senders still reach a recipient that has stored mail");
         peer.mail_bytes += cost(amount);
         let end = first + amount.envelopes;
         peer.next = peer.next.max(end);

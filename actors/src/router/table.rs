@@ -13,7 +13,7 @@ use wire::protocol::{KnownPeer, Token};
 
 use crate::commands::network::Network;
 use crate::commands::router::{Member, PeerKey};
-use crate::commands::session::{SessionCommand, SessionId};
+use crate::commands::session::{Port, SessionCommand, SessionId};
 use crate::commands::store::{Ordinal, Sender};
 
 /// No new name can be joined under while the table has this many. Each costs about 2 KB of memory.
@@ -58,9 +58,11 @@ pub(super) struct Presence<P> {
     /// Other connections of the peer send this to prove whose they are.
     pub(super) token: Token,
     pub(super) port: P,
+    /// The port is open, so the next place is the port's and not [`Peer::next`].
+    is_open: bool,
     /// The mailbox refused a command. Nothing more is sent until the session reports that it has room (`Drained`).
     pub(super) full: bool,
-    /// Commands that the mailbox had no room for.
+    /// Commands that the mailbox had no room for. There are none unless it is full.
     pub(super) owed: VecDeque<SessionCommand>,
     /// All stored mail before this place has been given to the session.
     pub(super) handed: Ordinal,
@@ -72,7 +74,7 @@ pub(super) struct Presence<P> {
 impl<P> Presence<P> {
     pub(super) fn new(session: SessionId, token: Token, port: P) -> Self {
         let (owed, watching) = (VecDeque::new(), Vec::new());
-        Self { session, token, port, full: false, owed, handed: 0, fetching: None, watching }
+        Self { session, token, port, is_open: false, full: false, owed, handed: 0, fetching: None, watching }
     }
 }
 
@@ -85,7 +87,7 @@ pub(super) struct Peer<P> {
     presence: Option<Presence<P>>,
     /// How many sessions of this name have ended and have not handed back their unacknowledged envelopes yet.
     pub(super) parting: u32,
-    /// The place of the next envelope.
+    /// The place of the next envelope, unless the port is open: then the port has it.
     pub(super) next: Ordinal,
     /// The place after the last one in the store.
     pub(super) stored_end: Ordinal,
@@ -148,19 +150,60 @@ impl<P> Peer<P> {
     /// Whether an envelope may go directly to the session.
     pub(super) fn is_live(&self) -> bool {
         self.parting == 0
-            && self.presence.as_ref().is_some_and(|p| {
-                !p.full && p.owed.is_empty() && p.fetching.is_none() && p.handed >= self.stored_end
-            })
+            && self
+                .presence
+                .as_ref()
+                .is_some_and(|p| !p.full && p.fetching.is_none() && p.handed >= self.stored_end)
     }
 
     /// The places of the stored mail that the session gets next. `None` if there are none, or the session cannot take
     /// them now.
     pub(super) fn not_handed(&self) -> Option<(SessionId, Range<Ordinal>)> {
         let presence = self.presence.as_ref()?;
-        let is_ready =
-            self.parting == 0 && presence.fetching.is_none() && !presence.full && presence.owed.is_empty();
+        let is_ready = self.parting == 0 && presence.fetching.is_none() && !presence.full;
         (is_ready && presence.handed < self.stored_end)
             .then_some((presence.session, presence.handed..self.stored_end))
+    }
+
+    /// Whether the sessions of senders reach it.
+    pub(super) fn is_open(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.is_open)
+    }
+
+    /// Opens the port of a live peer.
+    pub(super) fn open(&mut self) -> Option<&mut P>
+    where
+        P: Port,
+    {
+        let (next, is_live) = (self.next, self.is_live());
+        let presence = self.presence.as_mut().filter(|_| is_live)?;
+        if !presence.is_open {
+            presence.port.open(next);
+            presence.is_open = true;
+        }
+        Some(&mut presence.port)
+    }
+
+    /// The mailbox has refused a command.
+    pub(super) fn set_full(&mut self)
+    where
+        P: Port,
+    {
+        if let Some(presence) = &mut self.presence {
+            presence.full = true;
+        }
+        self.shut();
+    }
+
+    /// Shuts the port, because the peer is no longer live. From then on, no session of a sender reaches it.
+    pub(super) fn shut(&mut self)
+    where
+        P: Port,
+    {
+        if let Some(presence) = self.presence.as_mut().filter(|presence| presence.is_open) {
+            presence.is_open = false;
+            self.next = presence.port.shut();
+        }
     }
 
     fn known(&self) -> Option<KnownPeer> {

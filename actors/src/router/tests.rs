@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +18,9 @@ use super::ledger::Usage;
 use super::*;
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
-use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::session::{Deliver, Delivery, EndReason, Port, Route, SessionCommand, SessionId};
 use crate::commands::store::{
-    self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Overdue, Sender, StorePort,
+    self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Origin, Overdue, Sender, StorePort,
 };
 use crate::config::PeerLimits;
 use crate::runtime::{Core as _, Now, reply};
@@ -72,26 +72,68 @@ fn sender(text: &str) -> Sender {
 #[derive(Default)]
 struct FakeSession {
     mailbox: VecDeque<SessionCommand>,
+    /// The next place, while the mailbox is open.
+    next: Option<Ordinal>,
     overflowed: bool,
     ended: Option<EndReason>,
 }
 
+impl FakeSession {
+    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
+        if self.mailbox.len() >= MAILBOX {
+            self.overflowed = true;
+            return Err(command);
+        }
+        self.mailbox.push_back(command);
+        Ok(())
+    }
+}
+
 #[derive(Clone, Default)]
-struct FakePort(Rc<RefCell<FakeSession>>);
+struct FakePort(Arc<Mutex<FakeSession>>);
+
+impl FakePort {
+    fn lock(&self) -> MutexGuard<'_, FakeSession> {
+        self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl Deliver for Mutex<FakeSession> {
+    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
+        let mut session = self.lock().expect("nobody panics with it");
+        let Some(first) = session.next else { return Err(frames) };
+        session.next = Some(first + frames.count());
+        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
+        match session.offer(SessionCommand::Deliver(delivery)) {
+            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().expect("nobody panics with it").next.is_some()
+    }
+}
 
 impl Port for FakePort {
     fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        let mut session = self.0.borrow_mut();
-        if session.mailbox.len() >= MAILBOX {
-            session.overflowed = true;
-            return Err(command);
-        }
-        session.mailbox.push_back(command);
-        Ok(())
+        self.lock().offer(command)
+    }
+
+    fn mailbox(&self) -> Arc<dyn Deliver> {
+        Arc::<Mutex<FakeSession>>::clone(&self.0)
+    }
+
+    fn open(&mut self, next: Ordinal) {
+        self.lock().next = Some(next);
+    }
+
+    fn shut(&mut self) -> Ordinal {
+        self.lock().next.take().expect("only an open mailbox is shut")
     }
 
     fn close(self, reason: EndReason) {
-        self.0.borrow_mut().ended = Some(reason);
+        self.lock().ended = Some(reason);
     }
 }
 
@@ -214,6 +256,7 @@ struct Joint {
     sent: u64,
     open: BTreeMap<u64, String>,
     untaken: VecDeque<Delivery>,
+    routes: BTreeMap<PeerName, Route>,
 }
 
 struct World {
@@ -255,7 +298,8 @@ impl World {
         self.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
         let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
         let member = Member { peer: joined.peer, session };
-        let joint = Joint { member, port, sent: 0, open: BTreeMap::new(), untaken: VecDeque::new() };
+        let (open, untaken, routes) = Default::default();
+        let joint = Joint { member, port, sent: 0, open, untaken, routes };
         self.zombies.extend(self.peers[at].session.replace(joint));
     }
 
@@ -270,11 +314,24 @@ impl World {
             bytes.extend_from_slice(text.as_bytes());
             joint.open.insert(joint.sent + place, text);
         }
-        let frames = Frames { lengths, bytes: bytes.into() };
-        let run =
-            Run { to: to.parse().expect("a good name"), kept: true, first: joint.sent, openings: 0, frames };
-        let from = joint.member;
+        let mut frames = Frames { lengths, bytes: bytes.into() };
+        let (from, first, to) = (joint.member, joint.sent, name(to));
         (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
+        if joint.open.len() as u64 == count
+            && let Some(mailbox) = joint.routes.get(&to).and_then(Route::mailbox)
+        {
+            // Nothing from this sender is in the Router.
+            let origin = Origin { peer: from.peer, session: from.session, first };
+            match mailbox.deliver(frames, true, origin) {
+                Ok(()) => {
+                    let outcome = Outcome::Relayed;
+                    return joint
+                        .take_in(SessionCommand::Routed { first, count, outcome }, &mut self.accepted);
+                }
+                Err(refused) => frames = refused,
+            }
+        }
+        let run = Run { to, kept: true, first, openings: 0, wants_route: true, frames };
         self.handle(Command::From(from, MemberCommand::Route(vec![run])));
     }
 
@@ -284,12 +341,12 @@ impl World {
             return;
         };
         for _ in 0..most {
-            let Some(command) = joint.port.0.borrow_mut().mailbox.pop_front() else {
+            let Some(command) = joint.port.lock().mailbox.pop_front() else {
                 break;
             };
             joint.take_in(command, &mut self.accepted);
         }
-        let mut session = joint.port.0.borrow_mut();
+        let mut session = joint.port.lock();
         if session.mailbox.is_empty() && std::mem::take(&mut session.overflowed) {
             let member = joint.member;
             drop(session);
@@ -327,7 +384,7 @@ impl World {
 
     fn part(&mut self, mut joint: Joint) {
         self.handle(Command::From(joint.member, MemberCommand::Leave));
-        let rest: Vec<SessionCommand> = joint.port.0.borrow_mut().mailbox.drain(..).collect();
+        let rest: Vec<SessionCommand> = joint.port.lock().mailbox.drain(..).collect();
         for command in rest {
             joint.take_in(command, &mut self.accepted);
         }
@@ -370,6 +427,9 @@ impl Joint {
     fn take_in(&mut self, command: SessionCommand, accepted: &mut Vec<(String, String)>) {
         match command {
             SessionCommand::Deliver(delivery) => self.untaken.push_back(delivery),
+            SessionCommand::Route(to, route) => {
+                self.routes.insert(to, route);
+            }
             SessionCommand::Routed { first, count, outcome: Outcome::Relayed | Outcome::Stored } => {
                 for place in first..first + count {
                     if let Some(text) = self.open.remove(&place) {

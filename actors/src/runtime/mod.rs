@@ -2,15 +2,18 @@
 
 mod actor;
 mod atomic {
-    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    pub(super) use std::thread::yield_now;
 }
 mod bell;
+mod lease;
 mod mailbox;
 mod poll_mailbox;
 mod reply;
 
 pub use actor::{Core, Now, Running, Shell, start};
 pub(crate) use actor::{isolated, spawn_vital};
+pub(crate) use lease::Lease;
 pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};

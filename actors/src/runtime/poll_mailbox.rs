@@ -17,7 +17,7 @@ struct Shared<R> {
     closed: OnceLock<R>,
 }
 
-/// The sending end. There is one. Closing it gives a reason.
+/// The sending end. Closing it gives a reason. All threads that have it may send.
 #[derive(Debug)]
 pub struct PollAddress<C, R> {
     address: Address<C>,
@@ -47,7 +47,7 @@ impl<C, R> PollAddress<C, R> {
     ///
     /// # Errors
     /// The command.
-    pub fn offer(&mut self, command: C) -> Result<(), C> {
+    pub fn offer(&self, command: C) -> Result<(), C> {
         match self.address.offer(command) {
             Ok(()) => {
                 if self.shared.bell.must_wake() {
@@ -68,11 +68,10 @@ impl<C, R> PollAddress<C, R> {
         linux::raise(&self.shared.event);
     }
 
-    /// Tells the owner that nothing more will come, and why.
-    pub fn close(self, reason: R) {
-        // It is set once, because closing consumes `self`.
+    /// Tells the owner that it must end, and why; only the first reason counts. [`PollMailbox::into_rest`] ends when this is
+    /// dropped as well.
+    pub fn close(&self, reason: R) {
         let _ = self.shared.closed.set(reason);
-        drop(self.address);
         linux::raise(&self.shared.event);
     }
 }
@@ -119,7 +118,7 @@ impl<C, R: Copy> PollMailbox<C, R> {
         linux::lower(&self.shared.event);
     }
 
-    /// The remaining commands. Waits for more until the sender has closed the mailbox.
+    /// The remaining commands. Waits for more until the sending end is dropped.
     pub fn into_rest(self) -> impl Iterator<Item = C> {
         std::iter::from_fn(move || self.mailbox.next())
     }

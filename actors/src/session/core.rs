@@ -11,23 +11,23 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, Greeting, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text};
 use wire::server_key::ServerKey;
 
 use super::buffers::{Incoming, Outgoing};
-use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
+use super::ended::{Ended, blame, busy, explain, explain_limit, explain_refusal, server_ends};
 use super::flow::Flow;
 use super::interface::{Answer, Effect, Input, Question};
+use super::routes::Routes;
 use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use super::watch::{Terms, Watch};
-use crate::commands::admission::NotAdmitted;
 use crate::commands::index::Found;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
-use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
 
 /// How long a connection may take until it joins or names a transfer.
@@ -77,6 +77,7 @@ pub struct Session {
     /// How many envelopes the peer has sent.
     sent: u64,
     flow: Flow,
+    routes: Routes,
     untaken: Untaken,
     transmissions: Option<Transmissions>,
     asked: Option<Asked>,
@@ -125,6 +126,7 @@ impl Session {
             member: None,
             sent: 0,
             flow: Flow::new(terms.mail_rate),
+            routes: Routes::default(),
             watch: Watch::new(&terms),
             counts: terms.counts,
             untaken: Untaken::default(),
@@ -209,6 +211,7 @@ impl Session {
                 SessionCommand::Card(_)
                 | SessionCommand::Unknown(_)
                 | SessionCommand::Unwatched(..)
+                | SessionCommand::Route(..)
                 | SessionCommand::Pong { .. } => {}
             }
         }
@@ -354,22 +357,8 @@ impl Session {
                 self.state = State::Writing(proof);
                 Ok(())
             }
-            Some(Err(JoinRefused::NameTaken)) => Err((
-                ErrorCode::NameTaken,
-                format!("the name {} belongs to another key here; choose another with --name", card.name),
-            )),
-            Some(Err(JoinRefused::Superseded)) => Err(explain(EndReason::Superseded)),
-            Some(Err(JoinRefused::NotAdmitted(refused @ NotAdmitted::NotWritten(_)))) => {
-                Err(busy(&refused.to_string()))
-            }
-            Some(Err(JoinRefused::NotAdmitted(refused))) => {
-                Err((ErrorCode::NotAdmitted, refused.to_string()))
-            }
-            Some(Err(JoinRefused::TooManyNames)) => Err(busy(
-                "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
-                 again later",
-            )),
-            Some(Err(JoinRefused::Busy)) | None => Err(busy("the server cannot accept peers now; try again")),
+            Some(Err(refused)) => Err(explain_refusal(&refused, &card.name)),
+            None => Err(explain_refusal(&JoinRefused::Busy, &card.name)),
         }
     }
 
@@ -385,18 +374,35 @@ impl Session {
         self.take_frames(now, out)
     }
 
-    /// Sends the envelopes at the start of the buffer to the Router in one command. Returns whether there were any.
+    /// Delivers the envelopes at the start of the buffer, or sends them to the Router in one command. Returns whether there
+    /// were any.
     fn take_envelopes(&mut self, out: &mut Vec<Effect>) -> Result<bool, Ended> {
-        let Some(name) = &self.name else { return Ok(false) };
+        let (Some(name), Some(member)) = (&self.name, self.member) else { return Ok(false) };
         let runs = runs::take(&mut self.incoming, name, &mut self.sent, self.transmissions.as_mut())?;
         let are_any = !runs.is_empty();
-        for run in &runs {
-            self.flow.sent(run.first, run.frames.count(), run.frames.bytes.len() as u64);
+        let mut routed = Vec::new();
+        for run in runs {
+            let (first, count) = (run.first, run.frames.count());
+            match self.routes.deliver(run, member, &mut self.flow) {
+                Ok(()) => self.tell_outcome(first, count, Outcome::Relayed),
+                Err(run) => {
+                    self.flow.sent(first, count, run.frames.bytes.len() as u64);
+                    routed.push(run);
+                }
+            }
         }
-        if are_any {
-            out.push(Effect::Tell(MemberCommand::Route(runs)));
+        if !routed.is_empty() {
+            out.push(Effect::Tell(MemberCommand::Route(routed)));
         }
         Ok(are_any)
+    }
+
+    /// Tells the peer the outcome of its envelopes.
+    fn tell_outcome(&mut self, first: u64, count: u64, outcome: Outcome) {
+        if let Some(transmissions) = &mut self.transmissions {
+            transmissions.routed(first, count, outcome);
+        }
+        self.outgoing.push_message(&ToPeer::Routed { first, count, outcome });
     }
 
     fn message(&mut self, message: ToServer<'_>, out: &mut Vec<Effect>) -> Result<(), Ended> {
@@ -468,10 +474,7 @@ impl Session {
             }
             SessionCommand::Routed { first, count, outcome } => {
                 self.flow.heard(now, first, count, outcome);
-                if let Some(transmissions) = &mut self.transmissions {
-                    transmissions.routed(first, count, outcome);
-                }
-                self.outgoing.push_message(&ToPeer::Routed { first, count, outcome });
+                self.tell_outcome(first, count, outcome);
             }
             SessionCommand::Card(card) => self.outgoing.push_message(&ToPeer::Card { card: card.to_vec() }),
             SessionCommand::Unknown(name) => self.outgoing.push_message(&ToPeer::Unknown { name }),
@@ -481,6 +484,7 @@ impl Session {
             SessionCommand::Unwatched(name, reason) => {
                 self.outgoing.push_message(&ToPeer::Unwatched { name, reason });
             }
+            SessionCommand::Route(to, route) => self.routes.learn(&to, route),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The reasons for which a session ends, as errors for its peer.
 
+use wire::PeerName;
 use wire::frame::BadFrame;
 use wire::protocol::ErrorCode;
 
+use crate::commands::admission::NotAdmitted;
 use crate::commands::peer_counts::Limit;
+use crate::commands::router::JoinRefused;
 use crate::commands::session::EndReason;
 
 /// The code and the text of the error frame.
@@ -53,5 +56,23 @@ pub(super) fn explain(reason: EndReason) -> Ended {
             "the administrator of this server has released your name; join again if it is still yours".into(),
         ),
         EndReason::Left => (ErrorCode::ShuttingDown, "the session has ended".into()),
+    }
+}
+
+/// The error for a peer that may not join.
+pub(super) fn explain_refusal(refused: &JoinRefused, name: &PeerName) -> Ended {
+    match refused {
+        JoinRefused::NameTaken => (
+            ErrorCode::NameTaken,
+            format!("the name {name} belongs to another key here; choose another with --name"),
+        ),
+        JoinRefused::NotAdmitted(refused @ NotAdmitted::NotWritten(_)) => busy(&refused.to_string()),
+        JoinRefused::NotAdmitted(refused) => (ErrorCode::NotAdmitted, refused.to_string()),
+        JoinRefused::Superseded => explain(EndReason::Superseded),
+        JoinRefused::TooManyNames => busy(
+            "as many new names have joined from your address as the server allows in an hour (--new-names-per-hour); try \
+             again later",
+        ),
+        JoinRefused::Busy => busy("the server cannot accept peers now; try again"),
     }
 }

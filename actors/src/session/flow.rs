@@ -32,6 +32,8 @@ pub(super) struct Flow {
     unheard: VecDeque<Unheard>,
     envelopes: u64,
     bytes: u64,
+    /// Nothing is read while the outcome of an envelope before this number is unknown.
+    awaited: u64,
     /// When the rate allows the next byte; `None` if nothing was charged recently.
     paid_at: Option<Instant>,
     is_paused: bool,
@@ -44,6 +46,7 @@ impl Flow {
             unheard: VecDeque::new(),
             envelopes: 0,
             bytes: 0,
+            awaited: 0,
             paid_at: None,
             is_paused: false,
         }
@@ -85,9 +88,22 @@ impl Flow {
         self.is_paused && !was_paused
     }
 
+    /// Whether the outcomes of all envelopes before this number are known.
+    pub(super) fn has_heard(&self, before: u64) -> bool {
+        self.unheard.front().is_none_or(|run| run.first >= before)
+    }
+
+    /// Stops reading until the outcomes of all envelopes before this number are known.
+    pub(super) fn await_outcomes(&mut self, before: u64) {
+        self.awaited = self.awaited.max(before);
+    }
+
     /// Whether to read from the peer.
     pub(super) fn may_read(&self) -> bool {
-        self.envelopes < UNHEARD_MAX && self.bytes < UNHEARD_BYTES_MAX && !self.is_paused
+        self.envelopes < UNHEARD_MAX
+            && self.bytes < UNHEARD_BYTES_MAX
+            && self.has_heard(self.awaited)
+            && !self.is_paused
     }
 
     /// When the rate allows reading again; `None` if it allows it now.

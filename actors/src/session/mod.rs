@@ -6,6 +6,7 @@ mod core;
 mod ended;
 mod flow;
 mod interface;
+mod routes;
 mod runs;
 mod shell;
 mod splice;

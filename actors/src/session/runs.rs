@@ -57,6 +57,7 @@ pub(super) fn take(
         kept: found.kept,
         first: found.first,
         openings: found.openings,
+        wants_route: false,
         frames: Frames { lengths: found.lengths, bytes: part(&bytes, found.place) },
     };
     Ok(found.into_iter().map(run).collect())

@@ -25,6 +25,7 @@ use crate::commands::session::{Delivery, EndReason, SessionCommand};
 use crate::commands::store::{Frames, Origin};
 use crate::runtime::{Core as _, Now};
 
+mod routes;
 mod slow;
 
 static KEY: LazyLock<Arc<ServerKey>> = LazyLock::new(|| Arc::new(ServerKey::from_seed(&[5; 32])));

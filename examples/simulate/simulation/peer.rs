@@ -176,7 +176,8 @@ impl World {
         if at == to || self.peers[at].process.is_none() {
             return;
         }
-        let count = self.dice.random_range(1..4);
+        // Many at once go past the Router, when they have a route.
+        let count = if self.dice.random_range(0..6) == 0 { 40 } else { self.dice.random_range(1..4) };
         let mut texts = Vec::new();
         for _ in 0..count {
             let padding = "x".repeat(self.dice.random_range(0..500));

@@ -1,6 +1,6 @@
 //! The server: the real Router and the real sessions, over a model of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -44,6 +44,10 @@ impl PresencePort for NoIndex {
 /// The process of the server while it runs.
 pub(super) struct Process {
     router: SimulatedRouter,
+    /// What sessions have sent to the Router and it has not handled yet.
+    commands: VecDeque<Command<MailboxPort>>,
+    /// The Router's thread will run later.
+    is_behind: bool,
     waiting: Waiting,
     is_committing: bool,
     is_catching_up: bool,
@@ -83,6 +87,8 @@ impl World {
             Router::new(PeerLimits::default(), self.server.disk.inventory(), waiting.clone(), NoIndex);
         self.server.process = Some(Process {
             router,
+            commands: VecDeque::new(),
+            is_behind: false,
             waiting,
             is_committing: false,
             is_catching_up: false,
@@ -118,8 +124,7 @@ impl World {
         let key = Arc::new(ServerKey::from_seed(&[7; 32]));
         let greeting = Greeting { nonce, server: SERVER, key: key.public() };
         let session = Session::new(terms, link, key, greeting, Ipv4Addr::LOCALHOST.into(), &[], now);
-        let connection = Connection { session, mailbox: MailboxPort::default(), written: None };
-        process.connections.insert(link, connection);
+        process.connections.insert(link, Connection::new(session));
         self.serve();
     }
 
@@ -158,16 +163,42 @@ impl World {
         }
     }
 
+    /// Sends the Router a command, which it sometimes handles only later.
     fn tell_router(&mut self, link: LinkId, command: MemberCommand) {
+        let Some(process) = &mut self.server.process else { return };
+        let Some(member) = process.connections.get(&link).and_then(|c| c.session.member()) else { return };
+        process.commands.push_back(Command::From(member, command));
+        if process.is_behind {
+            return;
+        }
+        if self.dice.random_range(0..4) == 0 {
+            process.is_behind = true;
+            let wait = Duration::from_micros(self.dice.random_range(0..3_000));
+            self.schedule.after(wait, Event::RouterRuns { life: self.server.life });
+        } else {
+            self.run_router();
+        }
+    }
+
+    /// The Router handles all that it has been sent.
+    fn run_router(&mut self) {
         let now = self.router_now();
-        if let Some(process) = &mut self.server.process
-            && let Some(member) = process.connections.get(&link).and_then(|c| c.session.member())
-        {
-            tell(&mut process.router, now, Command::From(member, command));
+        let Some(process) = &mut self.server.process else { return };
+        for command in process.commands.drain(..) {
+            tell(&mut process.router, now, command);
+        }
+    }
+
+    pub(super) fn router_runs(&mut self, life: u64) {
+        if let Some(process) = self.server.process.as_mut().filter(|_| life == self.server.life) {
+            process.is_behind = false;
+            self.run_router();
+            self.serve();
         }
     }
 
     fn join(&mut self, link: LinkId, card: Box<Card>) {
+        self.run_router();
         let now = self.router_now();
         let Some(process) = &mut self.server.process else { return };
         let Some(connection) = process.connections.get_mut(&link) else { return };
@@ -199,6 +230,11 @@ impl World {
 
     /// Gives a session a command of the Router, unless the server misbehaves.
     fn session_hears(&mut self, link: LinkId, command: SessionCommand) {
+        if let SessionCommand::Deliver(delivery) = &command
+            && self.connection(link).is_some_and(|connection| !connection.is_in_order(delivery))
+        {
+            self.fail(|| format!("envelope {} overtook others of its sender", delivery.origin.first));
+        }
         let is_dropped = match self.misbehaves() {
             Some(Fault::KeepsQuiet) => matches!(command, SessionCommand::Routed { .. }),
             Some(Fault::HidesCards) => {
@@ -222,8 +258,10 @@ impl World {
     /// Hands envelopes to the Router, unless the server misbehaves.
     fn route(&mut self, link: LinkId, runs: Vec<Run>) {
         let mut routed = Vec::new();
-        for run in runs {
+        for mut run in runs {
             let (first, count) = (run.first, run.frames.count());
+            // All envelopes shall pass here while the server misbehaves.
+            run.wants_route &= self.fault.is_none();
             let outcome = match self.misbehaves() {
                 None | Some(Fault::KeepsQuiet | Fault::HidesCards | Fault::SendsGarbage) => None,
                 Some(Fault::Alters) => {
@@ -323,12 +361,14 @@ impl World {
     /// The server closes a connection, or notices that it is gone: the session leaves and hands back what was not taken.
     pub(super) fn close_session(&mut self, link: LinkId) {
         self.flush(link);
+        self.tell_router(link, MemberCommand::Leave);
+        // The session takes from its mailbox until the Router closes it.
+        self.run_router();
         let now = self.router_now();
         if let Some(process) = &mut self.server.process
             && let Some(mut connection) = process.connections.remove(&link)
             && let Some(member) = connection.session.member()
         {
-            tell(&mut process.router, now, Command::From(member, MemberCommand::Leave));
             let mailbox = connection.mailbox;
             let rest = connection.session.part(std::iter::from_fn(|| mailbox.next()));
             tell(&mut process.router, now, Command::From(member, MemberCommand::HandBack(rest)));

@@ -91,6 +91,10 @@ pub(super) enum Event {
         link: LinkId,
         at: End,
     },
+    /// The Router's thread runs.
+    RouterRuns {
+        life: u64,
+    },
     StoreCommits {
         life: u64,
     },
@@ -225,6 +229,7 @@ impl World {
                     self.serve();
                 }
             }
+            Event::RouterRuns { life } => self.router_runs(life),
             Event::StoreCommits { life } => self.store_commits(life),
             Event::CatchUp { life } => self.catch_up(life),
         }

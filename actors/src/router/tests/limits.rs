@@ -18,9 +18,16 @@ fn route(world: &mut World, at: usize, to: &str, openings: u32, bytes: &'static 
     let joint = world.peers[at].session.as_mut().expect("it has joined");
     let (from, port, first) = (joint.member, joint.port.clone(), joint.sent);
     joint.sent += 1;
-    let run = Run { to: name(to), kept: true, first, openings, frames: one(Bytes::from_static(bytes)) };
+    let run = Run {
+        to: name(to),
+        kept: true,
+        first,
+        openings,
+        wants_route: false,
+        frames: one(Bytes::from_static(bytes)),
+    };
     world.handle(Command::From(from, MemberCommand::Route(vec![run])));
-    let told = port.0.borrow_mut().mailbox.pop_front();
+    let told = port.lock().mailbox.pop_front();
     told.map(|command| match command {
         SessionCommand::Routed { outcome, .. } => outcome,
         other => panic!("{other:?}"),
@@ -66,14 +73,14 @@ fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
         &mut (),
     );
     world.complete(usize::MAX);
-    world.peers[0].session.as_ref().expect("it has joined").port.0.borrow_mut().mailbox.clear();
+    world.peers[0].session.as_ref().expect("it has joined").port.lock().mailbox.clear();
     assert_eq!(route_one(&mut world, 0, "Y", b"1"), None);
 }
 
 /// The next command in the mailbox of a peer's session.
 fn next_told(world: &World, at: usize) -> Option<SessionCommand> {
     let joint = world.peers[at].session.as_ref().expect("it has joined");
-    joint.port.0.borrow_mut().mailbox.pop_front()
+    joint.port.lock().mailbox.pop_front()
 }
 
 fn look_up(world: &mut World, at: usize, text: &str) -> [Option<SessionCommand>; 2] {

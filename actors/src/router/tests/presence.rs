@@ -31,7 +31,7 @@ fn a_successor_takes_the_name_over_and_the_earlier_key_cannot_join_any_more() {
     assert_eq!(join_as(&mut world, 52, card(&[by_another])).1, Some(JoinRefused::NameTaken));
     let statement = Succession::sign(&KEYS.0, &name("A"), successor, 2, rng);
     assert_eq!(join_as(&mut world, 53, card(&[statement])).1, None);
-    assert_eq!(old.0.borrow().ended, Some(EndReason::Superseded));
+    assert_eq!(old.lock().ended, Some(EndReason::Superseded));
     assert_eq!(join_as(&mut world, 54, card_of("A")).1, Some(JoinRefused::NameTaken));
 }
 
@@ -40,9 +40,9 @@ fn a_join_that_comes_late_does_not_end_a_newer_connection() {
     let mut world = World::new();
     let (newer, _) = join_as(&mut world, 51, card_of("A"));
     assert_eq!(join_as(&mut world, 50, card_of("A")).1, Some(JoinRefused::Superseded));
-    assert_eq!(newer.0.borrow().ended, None);
+    assert_eq!(newer.lock().ended, None);
     assert_eq!(join_as(&mut world, 52, card_of("A")).1, None);
-    assert_eq!(newer.0.borrow().ended, Some(EndReason::Superseded));
+    assert_eq!(newer.lock().ended, Some(EndReason::Superseded));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn the_newest_join_takes_over() {
     world.join(0);
     let first = world.peers[0].session.as_ref().expect("it has joined").port.clone();
     world.join(0);
-    assert_eq!(first.0.borrow().ended, Some(EndReason::Superseded));
+    assert_eq!(first.lock().ended, Some(EndReason::Superseded));
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn who_asked_for_a_card_gets_it_when_its_owner_joins() {
     let (by, port) = (joint.member, joint.port.clone());
     let name: PeerName = "B".parse().expect("a good name");
     world.handle(Command::From(by, MemberCommand::Lookup(name.clone())));
-    assert_eq!(port.0.borrow_mut().mailbox.pop_front(), Some(SessionCommand::Unknown(name)));
+    assert_eq!(port.lock().mailbox.pop_front(), Some(SessionCommand::Unknown(name)));
     world.join(1);
-    let shown = port.0.borrow_mut().mailbox.pop_front();
+    let shown = port.lock().mailbox.pop_front();
     assert!(matches!(shown, Some(SessionCommand::Card(_))), "{shown:?}");
 }
 
@@ -121,11 +121,11 @@ fn a_pong_names_the_peers_that_are_connected() {
     let names = vec![name("b"), name("C"), name("never-seen")];
     let ping = |id| Command::From(by, MemberCommand::Ping { id, names: names.clone() });
     world.handle(ping(7));
-    let answer = port.0.borrow_mut().mailbox.pop_front();
+    let answer = port.lock().mailbox.pop_front();
     assert_eq!(answer, Some(SessionCommand::Pong { id: 7, present: vec![name("b")] }));
     world.leave(1);
     world.handle(ping(8));
-    let answer = port.0.borrow_mut().mailbox.pop_front();
+    let answer = port.lock().mailbox.pop_front();
     assert_eq!(answer, Some(SessionCommand::Pong { id: 8, present: vec![] }));
 }
 
@@ -136,10 +136,17 @@ fn requests_to_absent_peers_are_refused_and_not_stored() {
     let joint = world.peers[0].session.as_ref().expect("it has joined");
     let (from, port) = (joint.member, joint.port.clone());
     let frames = one(Bytes::from_static(b"request"));
-    let run = Run { to: "B".parse().expect("a good name"), kept: false, first: 0, openings: 0, frames };
+    let run = Run {
+        to: "B".parse().expect("a good name"),
+        kept: false,
+        first: 0,
+        openings: 0,
+        wants_route: false,
+        frames,
+    };
     world.handle(Command::From(from, MemberCommand::Route(vec![run])));
     let outcome = Outcome::Refused(Refusal::Absent);
-    let told = port.0.borrow_mut().mailbox.pop_front();
+    let told = port.lock().mailbox.pop_front();
     assert_eq!(told, Some(SessionCommand::Routed { first: 0, count: 1, outcome }));
     assert!(world.store.0.borrow().mail.is_empty());
 }
@@ -152,9 +159,10 @@ fn requests_to_made_up_names_leave_nothing_behind() {
     let (from, port) = (joint.member, joint.port.clone());
     let route = |world: &mut World, first: u64, kept: bool| {
         let to = format!("made-up-{first}").parse().expect("a good name");
-        let run = Run { to, kept, first, openings: 0, frames: one(Bytes::from_static(b"x")) };
+        let run =
+            Run { to, kept, first, openings: 0, wants_route: false, frames: one(Bytes::from_static(b"x")) };
         world.handle(Command::From(from, MemberCommand::Route(vec![run])));
-        let told = port.0.borrow_mut().mailbox.pop_front();
+        let told = port.lock().mailbox.pop_front();
         told.map(|command| match command {
             SessionCommand::Routed { outcome, .. } => outcome,
             other => panic!("{other:?}"),
@@ -225,7 +233,7 @@ fn a_released_name_is_free_for_another_key() {
     assert_eq!(refused, None);
     assert!(find(&mut world, "a").is_some_and(|peer| peer.online));
     assert!(release(&mut world, "a", false));
-    assert_eq!(port.0.borrow().ended, Some(EndReason::NameReleased));
+    assert_eq!(port.lock().ended, Some(EndReason::NameReleased));
     assert_eq!(find(&mut world, "A"), None);
     assert!(world.store.0.borrow().cards.is_empty(), "nor after a restart");
     assert!(!release(&mut world, "A", false), "nobody owns it");
@@ -273,6 +281,6 @@ fn whoever_is_expelled_leaves_and_keeps_the_name() {
     let (port, _) = join_as(&mut world, 50, card_of("A"));
     world.handle(Command::Expel(name("a")));
     world.handle(Command::Expel(name("nobody")));
-    assert_eq!(port.0.borrow().ended, Some(EndReason::Expelled));
+    assert_eq!(port.lock().ended, Some(EndReason::Expelled));
     assert_eq!(join_as(&mut world, 51, card_of_another("A")).1, Some(JoinRefused::NameTaken));
 }

@@ -1,0 +1,106 @@
+//! Envelopes that go past the Router.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::commands::session::{Deliver, Route};
+
+/// The mailbox of a recipient.
+#[derive(Default)]
+struct FakeMailbox {
+    is_open: bool,
+    origins: Vec<u64>,
+}
+
+impl Deliver for Mutex<FakeMailbox> {
+    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
+        let mut mailbox = self.lock().expect("nobody panics with it");
+        if !mailbox.is_open {
+            return Err(frames);
+        }
+        assert_eq!((is_kept, origin.peer, origin.session), (true, PeerKey(5), 3));
+        mailbox.origins.push(origin.first);
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().expect("nobody panics with it").is_open
+    }
+}
+
+/// Sends a message to B. Returns whether the session asks the Router for a route with it; `None` if it has delivered it.
+fn send(bench: &mut Bench, kind: Kind) -> Option<bool> {
+    bench.receive(&envelope("A", "B", kind, 1));
+    match bench.effects().pop() {
+        Some(Effect::Tell(MemberCommand::Route(runs))) => Some(runs[0].wants_route),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn hear(bench: &mut Bench, first: u64, count: u64) {
+    bench.take(Input::Command(SessionCommand::Routed { first, count, outcome: Outcome::Relayed }));
+    assert!(matches!(bench.told()[..], [ToPeer::Routed { .. }]));
+}
+
+/// A session that has sent envelopes 0 and 1 through the Router and then got a route.
+fn with_route() -> (Bench, Arc<Mutex<FakeMailbox>>) {
+    let mut bench = Bench::joined();
+    let mailbox = Arc::new(Mutex::new(FakeMailbox { is_open: true, origins: Vec::new() }));
+    assert_eq!(send(&mut bench, Kind::Message), Some(false), "many write to somebody only once");
+    assert_eq!(send(&mut bench, Kind::Message), Some(true));
+    let route = Route::to(&(Arc::<Mutex<FakeMailbox>>::clone(&mailbox) as Arc<dyn Deliver>));
+    bench.take(Input::Command(SessionCommand::Route("B".parse().expect("a good name"), route)));
+    (bench, mailbox)
+}
+
+#[test]
+fn with_a_route_envelopes_are_relayed_without_the_router_and_overtake_none() {
+    let (mut bench, mailbox) = with_route();
+    hear(&mut bench, 0, 1);
+    assert_eq!(send(&mut bench, Kind::Message), Some(false), "envelope 1 is still in the Router");
+    assert!(!bench.session.may_read(), "otherwise some envelope might be in the Router at all times");
+    hear(&mut bench, 1, 2);
+    assert!(bench.session.may_read());
+    assert_eq!(send(&mut bench, Kind::Message), None);
+    let relayed = ToPeer::Routed { first: 3, count: 1, outcome: Outcome::Relayed };
+    assert_eq!(bench.told(), [relayed]);
+    assert!(bench.session.may_read());
+    assert_eq!(send(&mut bench, Kind::Opening), Some(false), "the Router counts openings");
+    hear(&mut bench, 4, 1);
+    assert_eq!(send(&mut bench, Kind::Receipt), None);
+    assert_eq!(mailbox.lock().expect("nobody panics with it").origins, [3, 5]);
+}
+
+#[test]
+fn a_mailbox_that_the_router_has_shut_is_used_again_when_it_is_opened() {
+    let (mut bench, mailbox) = with_route();
+    hear(&mut bench, 0, 2);
+    let set_open = |is_open| mailbox.lock().expect("nobody panics with it").is_open = is_open;
+    set_open(false);
+    assert_eq!(send(&mut bench, Kind::Message), Some(false));
+    assert_eq!(send(&mut bench, Kind::Message), Some(false));
+    assert!(bench.session.may_read(), "the recipient catches up, and its senders need not wait for that");
+    hear(&mut bench, 2, 2);
+    set_open(true);
+    assert_eq!(send(&mut bench, Kind::Message), None);
+}
+
+#[test]
+fn a_route_ends_with_the_presence_of_the_recipient() {
+    let (mut bench, mailbox) = with_route();
+    hear(&mut bench, 0, 2);
+    drop(mailbox);
+    assert_eq!(send(&mut bench, Kind::Message), Some(true), "it asks for the next one");
+}
+
+#[test]
+fn the_routes_to_many_recipients_are_forgotten() {
+    let (mut bench, _mailbox) = with_route();
+    hear(&mut bench, 0, 2);
+    for number in 0..200 {
+        bench.receive(&envelope("A", &format!("C{number}"), Kind::Message, 1));
+    }
+    assert_eq!(bench.effects().len(), 200);
+    assert_eq!(send(&mut bench, Kind::Message), Some(false));
+}
