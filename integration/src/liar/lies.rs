@@ -130,7 +130,7 @@ impl State {
                 let outcome = Outcome::Refused(Refusal::MailboxFull);
                 Some(vec![frame::body(&ToPeer::Routed { first, count, outcome })])
             }
-            (Lie::WithholdsOutcomes, Ok(ToPeer::Routed { .. }))
+            (Lie::WithholdsOutcomes | Lie::Swallows, Ok(ToPeer::Routed { .. }))
             | (Lie::WithholdsCards, Ok(ToPeer::Card { .. } | ToPeer::Unknown { .. })) => Some(Vec::new()),
             (Lie::ShowsOtherCards, Ok(ToPeer::Card { .. })) => {
                 Some(vec![frame::body(&ToPeer::Card { card: self.other_card.clone() })])
@@ -223,7 +223,10 @@ impl State {
                 let real = line.real.iter().take(count).filter(|is_real| **is_real).count();
                 Ok(vec![frame::body(&ToServer::Taken { count: real as u64 })])
             }
-            (Lie::ClaimsStored | Lie::Refuses | Lie::ForgesReceipts, Ok(ToServer::Envelope(envelope))) => {
+            (
+                Lie::ClaimsStored | Lie::Refuses | Lie::ForgesReceipts | Lie::Swallows,
+                Ok(ToServer::Envelope(envelope)),
+            ) => {
                 self.told += 1;
                 if self.lie == Lie::ForgesReceipts {
                     self.forge_receipts(line.peer.as_ref(), &envelope);

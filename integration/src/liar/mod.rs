@@ -34,6 +34,8 @@ pub enum Lie {
     Refuses,
     /// Does not report outcomes.
     WithholdsOutcomes,
+    /// Drops envelopes from peers, and does not report outcomes.
+    Swallows,
     /// Does not answer lookups.
     WithholdsCards,
     /// Answers lookups with another card, which has the right name and a valid signature.
@@ -54,6 +56,8 @@ pub enum Lie {
     Floods,
     /// Forwards nothing any more on its current connections, but keeps them open.
     Hangs,
+    /// Forwards nothing until the lie ends, and then everything that has come meanwhile.
+    Pauses,
 }
 
 const READ_BYTES: usize = 64 << 10;
@@ -168,6 +172,19 @@ fn connect(state: &Arc<Mutex<State>>, client: TcpStream, server: TcpStream) {
 }
 
 impl Way {
+    fn wait_for_the_end_of_a_pause(&self) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        if state.lie == Lie::Pauses {
+            state.told += 1;
+        }
+        while state.lie == Lie::Pauses && !state.is_over {
+            drop(state);
+            std::thread::sleep(Duration::from_millis(10));
+            state = lock(&self.state);
+        }
+        state
+    }
+
     /// Forwards frames until the connection ends.
     fn carry(&self) -> io::Result<()> {
         let mut buffer = Vec::new();
@@ -189,7 +206,7 @@ impl Way {
             {
                 let body = body.to_vec();
                 buffer.drain(..LENGTH_BYTES + body.len());
-                let mut state = lock(&self.state);
+                let mut state = self.wait_for_the_end_of_a_pause();
                 hangs |= state.lie == Lie::Hangs;
                 if hangs {
                     state.told += 1;
