@@ -18,8 +18,9 @@ use super::engine::Net;
 use super::runner::Message;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-/// How long joining may take.
-const JOIN_WAIT: Duration = Duration::from_secs(15);
+/// How long the server may take for each answer while this peer joins. Messages that wait must go within 5 seconds after a
+/// server that hangs has been replaced, so this is shorter. A server under load may take longer, and is dialled again.
+const JOIN_ANSWER_WAIT: Duration = Duration::from_secs(4);
 const WRITE_WAIT: Duration = Duration::from_secs(30);
 /// The first pause before dialling again, and the longest. Each failure doubles the pause.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -146,7 +147,11 @@ impl Dialler {
                 pause = RETRY_FIRST;
             }
             // Varies the pause, so that peers that were interrupted together do not return together.
-            let retry = pause.mul_f64(rand::random_range(0.75..1.25));
+            let mut retry = pause.mul_f64(rand::random_range(0.75..1.25));
+            if ended.is_err() {
+                // An attempt that has waited for the server in vain was a pause already.
+                retry = retry.saturating_sub(begun.elapsed());
+            }
             let net = match ended {
                 Ok(()) => Net::Lost(retry),
                 Err(NoSession::Unreachable(why)) => Net::Unreachable(why, retry),
@@ -216,7 +221,7 @@ impl Dialler {
             match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(JOIN_WAIT))?;
+                    stream.set_read_timeout(Some(JOIN_ANSWER_WAIT))?;
                     stream.set_write_timeout(Some(WRITE_WAIT))?;
                     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
                     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
@@ -238,9 +243,8 @@ impl Dialler {
         };
         let broken = |e: io::Error| not_joined(e.to_string());
         stream.write_all(&PREFACE).map_err(broken)?;
-        let deadline = Instant::now() + JOIN_WAIT;
         let mut next = || {
-            let body = reader.wait(deadline).map_err(broken)?;
+            let body = reader.wait(Instant::now() + JOIN_ANSWER_WAIT).map_err(broken)?;
             match ToPeer::decode(&body) {
                 Ok(ToPeer::Hello(greeting)) => Ok(First::Hello(greeting)),
                 Ok(ToPeer::Welcome { proof, .. }) => Ok(First::Welcome(proof)),

@@ -12,6 +12,8 @@ use wire::protocol::{ErrorCode, Greeting, ToPeer, ToServer};
 
 /// More transfers than a holder serves at a time for one peer.
 const FAILED_FETCHES: usize = 6;
+/// The peer waits 4 seconds for each answer; the rest is for a busy machine.
+const DIALLED_AGAIN_WITHIN: Duration = Duration::from_secs(9);
 /// Less than the store needs for a message.
 const TINY_FILE_BYTES: u64 = 4096;
 
@@ -116,6 +118,28 @@ fn refuse(mut stream: &TcpStream) -> std::io::Result<()> {
     stream.shutdown(std::net::Shutdown::Write)?;
     // Closing a socket with unread bytes would reset the connection, and the peer would lose the answer.
     stream.read(&mut [0]).map(|_| ())
+}
+
+/// A server that hangs accepts connections, and a peer must be connected soon after it has been replaced.
+#[test]
+fn a_server_that_says_nothing_while_the_peer_joins_is_dialled_again_within_seconds() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let sandbox = Sandbox::new();
+    let peer = sandbox.peer("A", listener.local_addr().expect("it is bound"));
+    let prompt = peer.start(&[]);
+    let mut last = None::<Instant>;
+    let mut silent = Vec::new();
+    for says_hello in [false, false, true, true] {
+        let (mut stream, _) = listener.accept().expect("the peer dials");
+        if says_hello {
+            stream.write_all(&frame::frame(&ToPeer::Hello(Greeting::default()))).expect("the peer is there");
+        }
+        silent.push(stream);
+        let pause = last.replace(Instant::now()).map(|last| last.elapsed());
+        println!("dialled again after {pause:.1?}");
+        assert!(pause.is_none_or(|pause| pause < DIALLED_AGAIN_WITHIN), "it took {pause:?}");
+    }
+    drop(prompt);
 }
 
 /// Starts a peer with a limit on file sizes and SIGXFSZ ignored, so that writing beyond the limit is an error.

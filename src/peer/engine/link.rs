@@ -23,6 +23,9 @@ use crate::peer::records::Write;
 const IN_FLIGHT_MAX: usize = 1024;
 /// The maximum number of bytes in flight.
 const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
+/// If as many envelopes as allowed are in flight, and the first has no outcome after this time, the outcomes may be lost.
+/// Then messages go one at a time, and more when answers come, instead of waiting for these outcomes.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// How long the server may take to report the outcome of an envelope. Longer than a slow disk takes.
 const ROUTED_WAIT: Duration = Duration::from_secs(30);
 /// How long the server may be silent after a ping.
@@ -126,11 +129,22 @@ impl Link {
         Some(format!("the server has not reported the outcome of {count} envelope(s) for {wait} s"))
     }
 
-    /// When to check [`Link::trouble`] or send a ping.
-    pub(super) fn deadline(&self) -> Instant {
+    /// When to check [`Link::trouble`] or [`Link::is_stalled`], or send a ping.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
         let routed = self.in_flight.values().next().map(|sent| sent.sent_at + ROUTED_WAIT);
         let heard = self.unheard_since.map(|since| since + SILENCE_MAX);
-        routed.into_iter().chain(heard).fold(self.ping_at, Instant::min)
+        let stalled = self.stalled_at().filter(|at| *at > now);
+        routed.into_iter().chain(heard).chain(stalled).fold(self.ping_at, Instant::min)
+    }
+
+    fn stalled_at(&self) -> Option<Instant> {
+        let (_, first) = self.in_flight.first_key_value().filter(|_| !self.has_room())?;
+        Some(first.sent_at + STALLED_AFTER)
+    }
+
+    /// Whether the outcomes of the envelopes in flight may be lost, see [`STALLED_AFTER`].
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        self.stalled_at().is_some_and(|at| at <= now)
     }
 
     pub(super) fn has_room(&self) -> bool {

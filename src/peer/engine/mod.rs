@@ -243,10 +243,10 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
         let files = self.fetches.deadlines().chain(self.sharing.publish_again_at);
+        let now = self.local.now.instant;
         let link = self.local.link.iter().flat_map(|link| {
-            let contacts =
-                self.contacts.iter().filter_map(|contact| contact.deadline(self.local.now.instant));
-            contacts.chain([link.deadline()])
+            let contacts = self.contacts.iter().filter_map(|contact| contact.deadline(now));
+            contacts.chain([link.deadline(now)])
         });
         tasks.chain(files).chain(link).chain(self.showing.write_at()).chain([self.next_renewal()]).min()
     }

@@ -95,6 +95,15 @@ impl Credit {
         self.0.as_ref().is_none_or(|limited| limited.left > 0)
     }
 
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Sets the limit to one message if there is none.
+    pub(super) fn limit(&mut self) {
+        self.0.get_or_insert(Limited { granted: 1, left: 1 });
+    }
+
     /// Notes a message that was sent.
     pub(super) fn spend(&mut self) {
         if let Some(limited) = &mut self.0 {

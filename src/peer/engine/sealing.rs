@@ -80,7 +80,10 @@ impl Local {
     }
 
     fn send_messages(&mut self, contact: &mut Contact) {
-        while self.link.as_ref().is_some_and(Link::has_room) {
+        if self.link.as_ref().is_some_and(|link| link.is_stalled(self.now.instant)) {
+            contact.acceptance.limit();
+        }
+        while contact.acceptance.is_limited() || self.link.as_ref().is_some_and(Link::has_room) {
             let Some(number) = contact.next_unsent() else {
                 return;
             };

@@ -23,6 +23,29 @@ fn a_connection_on_which_no_outcome_comes_is_given_up_after_30_seconds() {
 }
 
 #[test]
+fn messages_go_again_although_no_outcome_of_as_many_as_may_be_in_flight_has_come() {
+    const MESSAGES: usize = 2_000;
+    let mut bench = Bench::new();
+    bench.withholds_outcomes = true;
+    let texts = (0..MESSAGES).map(|number| number.to_string()).collect();
+    bench.take([Input::Command(CLIENT, Command::Send { to: name("B"), texts, until: Until::Queued })]);
+    bench.hear_card(&card_of_b(START, START));
+    let sent = bench.envelopes().len();
+    assert!(sent < MESSAGES, "the limit of envelopes in flight is reached");
+    // The server has swallowed all of them. From now on it is honest.
+    bench.withholds_outcomes = false;
+    bench.envelopes_sent = sent as u64;
+    let soon = bench.now.instant + Duration::from_secs(2);
+    assert!(bench.engine.next_deadline().is_some_and(|at| at <= soon), "it is noticed in time");
+    bench.sleep(3);
+    let again = bench.envelopes().len();
+    assert!(
+        again > MESSAGES - sent,
+        "first one goes, and after its outcome more and more: {again} of {sent}"
+    );
+}
+
+#[test]
 fn the_server_is_asked_again_for_a_peer_that_it_did_not_watch() {
     let mut bench = Bench::new();
     bench.send("hello");
