@@ -80,18 +80,15 @@ impl Administration {
         Ok(self.ask_router(router::Command::Who)?.to_vec())
     }
 
-    /// Removes a peer from the members and ends its session. It keeps its name.
+    /// Removes a peer from the members, which ends its session. It keeps its name.
     ///
     /// # Errors
     /// [`AdministrationError`]
     pub fn remove(&self, name: &PeerName) -> Result<(), AdministrationError> {
         let admission = self.admission()?;
         let owner = self.ask_router(|reply| router::Command::Find(name.clone(), reply))?;
-        let fingerprint = owner.map(|owner| owner.fingerprint);
-        let name = name.clone();
-        admission.ask(|reply| admission::Command::Remove { name: name.clone(), fingerprint, reply })??;
-        // This comes after the removal, so that the peer cannot join again in between.
-        self.router.send(router::Command::Expel(name)).map_err(|_| NoAnswer::Dropped.into())
+        let (name, fingerprint) = (name.clone(), owner.map(|owner| owner.fingerprint));
+        Ok(admission.ask(|reply| admission::Command::Remove { name, fingerprint, reply })??)
     }
 
     /// Frees a name: another key may take it. Removes the files that it shares from the index, and drops its mail if

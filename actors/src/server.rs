@@ -25,7 +25,7 @@ use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
-use crate::commands::router::RouterHandle;
+use crate::commands::router::{self as router_commands, RouterHandle};
 use crate::commands::store::StoreHandle;
 use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
@@ -166,7 +166,6 @@ impl Server {
         let listeners = listen(config)?;
         let access_log = config.access_log.as_ref().map(access_log::start).transpose()?;
         let key = Arc::new(server_key(&config.data.join("server_key"))?);
-        let admission = config.members.as_deref().map(admission::start).transpose()?;
         let router_mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
         let sites = start_sites(config)?;
@@ -174,6 +173,7 @@ impl Server {
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
+        let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
         let actors = Actors { router, admission, key, index, sites, store, access_log };
         let acceptor = actors.accept(listeners, &certificates, config)?;
         let certificates = match config.tls.is_empty() {
@@ -297,6 +297,17 @@ impl Actors {
         let workers = move |admin, counts| session::workers(services, of_sessions, limits, admin, counts);
         Ok(acceptor::start(listeners, config.limits.clone(), config.http_threads, tls, &http, workers)?)
     }
+}
+
+fn start_admission(
+    path: &Path,
+    router: &RouterHandle,
+) -> Result<Running<AdmissionHandle>, admission::StartError> {
+    let router = router.clone();
+    admission::start(path, move |members| {
+        // Fails only when the server shuts down.
+        let _ = router.send(router_commands::Command::Expel(members));
+    })
 }
 
 fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {

@@ -1,7 +1,7 @@
 //! Who may join.
 
 use super::file::Line;
-use crate::commands::admission::{Answer, Candidate, Command, Entry, NotAdmitted};
+use crate::commands::admission::{Answer, Candidate, Command, Entry, Members, NotAdmitted};
 use crate::runtime::{Core, Now, Reply};
 
 /// The members and the open invitations.
@@ -9,10 +9,18 @@ pub(super) struct Admission {
     lines: Vec<Line>,
 }
 
+/// What follows once the list is on the disk.
+#[derive(Default)]
+pub(super) struct Out {
+    /// The callers to answer.
+    pub(super) replies: Vec<Reply<Answer>>,
+    /// Whether a member was removed, so that its sessions must end.
+    pub(super) expels: bool,
+}
+
 impl Core for Admission {
     type Command = Command;
-    /// The callers that are answered once the list is on the disk.
-    type Out = Vec<Reply<Answer>>;
+    type Out = Out;
 
     fn handle(&mut self, now: Now, command: Command, out: &mut Self::Out) {
         self.drop_expired(now);
@@ -21,12 +29,12 @@ impl Core for Admission {
             Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
             Command::Admit(candidate, reply) => match self.admit(&candidate) {
                 Ok(false) => reply.answer(Ok(())),
-                Ok(true) => out.push(reply),
+                Ok(true) => out.replies.push(reply),
                 Err(refused) => reply.answer(Err(refused)),
             },
             Command::Add(entry, reply) => {
                 self.lines.push(Line::Entry(entry));
-                out.push(reply);
+                out.replies.push(reply);
             }
             Command::Remove { name, fingerprint, reply } => {
                 let before = self.lines.len();
@@ -35,12 +43,13 @@ impl Core for Admission {
                     Line::Other(_) => true,
                 });
                 if self.lines.len() < before {
-                    out.push(reply);
+                    out.replies.push(reply);
+                    out.expels = true;
                 } else {
                     reply.answer(Err(NotAdmitted::NotMember(name)));
                 }
             }
-            Command::List(reply) => reply.answer(self.entries_mut().map(|entry| entry.clone()).collect()),
+            Command::List(reply) => reply.answer(self.entries().cloned().collect()),
         }
     }
 }
@@ -53,6 +62,10 @@ impl Admission {
     /// The content of the file.
     pub(super) fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    pub(super) fn members(&self) -> Members {
+        self.entries().collect()
     }
 
     /// Returns whether this changes the list.
@@ -87,6 +100,13 @@ impl Admission {
         }
         *entry = Entry::Member { fingerprint: *fingerprint, name: Some(name.clone()) };
         Ok(true)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Entry(entry) => Some(entry),
+            Line::Other(_) => None,
+        })
     }
 
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {

@@ -54,7 +54,7 @@ fn line(text: &str) -> Result<Line, String> {
     if text.trim().is_empty() || text.trim_start().starts_with('#') {
         return Ok(Line::Other(text.to_owned()));
     }
-    let mut words = text.split_whitespace();
+    let mut words = text.split_whitespace().take_while(|word| !word.starts_with('#'));
     let first = words.next().unwrap_or_default();
     let entry = if first.eq_ignore_ascii_case(INVITATION) {
         let secret = words.next().and_then(|word| HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok());
@@ -70,12 +70,11 @@ fn line(text: &str) -> Result<Line, String> {
         Entry::Member { fingerprint, name: name(words.next())? }
     };
     match words.next() {
-        Some(more) if !more.starts_with('#') => Err("there is more than a name at its end".to_owned()),
-        _ => Ok(Line::Entry(entry)),
+        Some(_) => Err("there is more than a name at its end".to_owned()),
+        None => Ok(Line::Entry(entry)),
     }
 }
 
 fn name(word: Option<&str>) -> Result<Option<wire::PeerName>, String> {
-    let word = word.filter(|word| !word.starts_with('#'));
     word.map(|word| word.parse().map_err(|e| format!("{:?}: {e}", Escaped(word).to_string()))).transpose()
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::StartError;
-use super::core::Admission;
+use super::core::{Admission, Out};
 use super::file::parse;
-use crate::commands::admission::{AdmissionHandle, Answer, NotAdmitted};
-use crate::runtime::{Now, Reply, Running, Shell, mailbox, start as start_actor};
+use crate::commands::admission::{AdmissionHandle, Members, NotAdmitted};
+use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
 
 /// How often the file is read, to see whether somebody has edited it.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,11 +21,15 @@ const FIRST_TEXT: &str = "\
 # `server invite` adds a line for each open invitation; remove the line to take the invitation back.
 ";
 
-/// Reads the list, or creates an empty one, and starts Admission.
+/// Reads the list, or creates an empty one, and starts Admission. `expel` ends the sessions of all others than the given
+/// members; it is called when somebody may have been removed.
 ///
 /// # Errors
 /// [`StartError`]
-pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError> {
+pub(crate) fn start(
+    path: &Path,
+    expel: impl FnMut(Members) + Send + 'static,
+) -> Result<Running<AdmissionHandle>, StartError> {
     let path = path.to_owned();
     let read = match durable::read_text(&path, FILE_BYTES_MAX) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -44,35 +48,51 @@ pub(crate) fn start(path: &Path) -> Result<Running<AdmissionHandle>, StartError>
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let handle = AdmissionHandle(address.clone());
     let next_look = Instant::now() + READ_INTERVAL;
-    let shell = AdmissionShell { path, last: Ok(text.clone()), in_use: text, next_look, changed: Vec::new() };
+    let out = Out::default();
+    let shell = AdmissionShell {
+        path,
+        last: Ok(text.clone()),
+        in_use: text,
+        next_look,
+        is_edited: false,
+        out,
+        expel,
+    };
     start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
         .map_err(StartError::Thread)
 }
 
-struct AdmissionShell {
+struct AdmissionShell<E> {
     path: PathBuf,
     /// What the last read returned, so that each change is applied or reported once.
     last: Result<String, String>,
     /// The text of the list in use. It differs from `last` while the file cannot be used.
     in_use: String,
     next_look: Instant,
-    changed: Vec<Reply<Answer>>,
+    /// Whether the list in use was edited by hand, and those who are not in it any more have not been expelled yet.
+    is_edited: bool,
+    out: Out,
+    expel: E,
 }
 
-impl Shell for AdmissionShell {
+impl<E: FnMut(Members) + Send + 'static> Shell for AdmissionShell<E> {
     type Core = Admission;
 
     /// A change must be on the disk before the next command sees it.
     const BATCH_COMMANDS_MAX: usize = 1;
 
-    fn out(&mut self) -> &mut Vec<Reply<Answer>> {
-        &mut self.changed
+    fn out(&mut self) -> &mut Out {
+        &mut self.out
     }
 
     fn settle(&mut self, admission: &mut Admission, now: Now) -> Option<Instant> {
-        if !self.changed.is_empty() {
+        let Out { replies, expels } = std::mem::take(&mut self.out);
+        if !replies.is_empty() {
             let answer = self.write(admission).map_err(NotAdmitted::NotWritten);
-            self.changed.drain(..).for_each(|reply| reply.answer(answer.clone()));
+            if expels && answer.is_ok() {
+                (self.expel)(admission.members());
+            }
+            replies.into_iter().for_each(|reply| reply.answer(answer.clone()));
         }
         if now.instant >= self.next_look {
             self.look(admission);
@@ -82,7 +102,7 @@ impl Shell for AdmissionShell {
     }
 }
 
-impl AdmissionShell {
+impl<E: FnMut(Members)> AdmissionShell<E> {
     /// Writes the list. If that fails, or somebody else has changed the file, the list is again what it was, or what is in
     /// the file if that is valid.
     fn write(&mut self, admission: &mut Admission) -> Result<(), String> {
@@ -108,6 +128,11 @@ impl AdmissionShell {
     fn look(&mut self, admission: &mut Admission) -> bool {
         let text = durable::read_text(&self.path, FILE_BYTES_MAX).map_err(|error| error.to_string());
         if text == self.last {
+            // Many editors empty a file before they write it. If it was read in between, everybody would be expelled. So the
+            // edited list must have been read twice.
+            if std::mem::take(&mut self.is_edited) {
+                (self.expel)(admission.members());
+            }
             return false;
         }
         let path = self.path.display();
@@ -116,6 +141,7 @@ impl AdmissionShell {
                 tracing::info!(target: "admission", %path, "the list of members was read again");
                 *admission = Admission::new(lines);
                 self.in_use = text;
+                self.is_edited = true;
             }
             Err(reason) => tracing::warn!(
                 target: "admission", %path, reason, "the list of members cannot be used; the previous one stays"

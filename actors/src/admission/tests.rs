@@ -50,9 +50,9 @@ fn read(path: &Path) -> String {
 fn only_those_who_are_listed_may_join() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    std::fs::write(&path, format!("# us\n{}\n{} B # by name\n\n", key("A"), key("C")))
+    std::fs::write(&path, format!("# us\n{} # the first\n{} B # by name\n\n", key("A"), key("C")))
         .expect("it is written");
-    let admission = start(&path).expect("it starts");
+    let admission = start(&path, |_| {}).expect("it starts");
     assert_eq!(admit(&admission, "A", None), Ok(()));
     assert_eq!(admit(&admission, "B", None), Err(NotAdmitted::NoMember(key("B"))));
     assert_eq!(admit(&admission, "C", None), Err(NotAdmitted::OtherName(name("B"))));
@@ -62,7 +62,7 @@ fn only_those_who_are_listed_may_join() {
 fn an_invitation_admits_one_key_and_is_used_up() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    let admission = start(&path).expect("it makes the file");
+    let admission = start(&path, |_| {}).expect("it makes the file");
     invite(&admission, in_an_hour(), None);
     assert!(read(&path).contains("invitation a5a5"), "it survives a restart");
     let other = claim([1; 16], b"A");
@@ -74,7 +74,7 @@ fn an_invitation_admits_one_key_and_is_used_up() {
     assert!(text.contains(&format!("{} A\n", key("A"))) && !text.contains("\ninvitation"), "{text}");
     assert_eq!(admit(&admission, "B", Some(claim(SECRET, b"B"))), Err(NotAdmitted::NoInvitation));
     drop(admission);
-    let admission = start(&path).expect("it starts again");
+    let admission = start(&path, |_| {}).expect("it starts again");
     assert_eq!(admit(&admission, "A", None), Ok(()));
     assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Ok(()), "a member needs none");
 }
@@ -83,7 +83,7 @@ fn an_invitation_admits_one_key_and_is_used_up() {
 fn an_invitation_may_be_for_one_name_and_until_a_time() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    let admission = start(&path).expect("it makes the file");
+    let admission = start(&path, |_| {}).expect("it makes the file");
     invite(&admission, 1, None);
     assert_eq!(admit(&admission, "A", Some(claim(SECRET, b"A"))), Err(NotAdmitted::NoInvitation));
     assert_eq!(admission.ask(Command::List).expect("it answers"), [], "an expired one is not open");
@@ -100,7 +100,7 @@ fn removing_a_member_removes_the_lines_of_its_key_and_name() {
     let path = folder.path().join("members");
     let lines = [format!("{}", key("A")), format!("{} a", key("old")), format!("{} B", key("B"))];
     std::fs::write(&path, lines.join("\n")).expect("it is written");
-    let admission = start(&path).expect("it starts");
+    let admission = start(&path, |_| {}).expect("it starts");
     let removed =
         admission.ask(|reply| Command::Remove { name: name("A"), fingerprint: Some(key("A")), reply });
     assert_eq!(removed, Ok(Ok(())));
@@ -112,7 +112,7 @@ fn removing_a_member_removes_the_lines_of_its_key_and_name() {
 fn an_edit_counts_within_seconds_and_a_bad_one_changes_nothing() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    let admission = start(&path).expect("it makes the file");
+    let admission = start(&path, |_| {}).expect("it makes the file");
     assert!(admit(&admission, "A", None).is_err());
     std::fs::write(&path, format!("{}\n", key("A"))).expect("it is written");
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
@@ -134,7 +134,7 @@ fn a_change_is_refused_and_has_no_effect_while_the_file_is_invalid_or_gone() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
     std::fs::write(&path, format!("{}\n", key("A"))).expect("it is written");
-    let admission = start(&path).expect("it starts");
+    let admission = start(&path, |_| {}).expect("it starts");
     let change = |who: &str| {
         let entry = Entry::Member { fingerprint: key(who), name: None };
         admission.ask(|reply| Command::Add(entry, reply)).expect("it answers")
@@ -159,7 +159,7 @@ fn a_change_is_refused_and_has_no_effect_while_the_file_is_invalid_or_gone() {
 fn a_list_that_cannot_be_written_admits_nobody_new() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    let admission = start(&path).expect("it makes the file");
+    let admission = start(&path, |_| {}).expect("it makes the file");
     invite(&admission, in_an_hour(), None);
     // A directory of this name prevents the creation of the new file.
     std::fs::create_dir(folder.path().join("members.new")).expect("it is made");
@@ -188,8 +188,8 @@ fn what_is_wrong_with_a_line_is_said_without_its_secret() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
     std::fs::write(&path, "A\n").expect("it is written");
-    assert!(matches!(start(&path), Err(StartError::Lines { .. })));
-    assert!(matches!(start(folder.path()), Err(StartError::File { .. })), "a directory");
+    assert!(matches!(start(&path, |_| {}), Err(StartError::Lines { .. })));
+    assert!(matches!(start(folder.path(), |_| {}), Err(StartError::File { .. })), "a directory");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn the_successor_of_a_member_takes_its_place() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
     std::fs::write(&path, format!("{} A # keys change\n{}\n", key("A"), key("B"))).expect("it is written");
-    let admission = start(&path).expect("it starts");
+    let admission = start(&path, |_| {}).expect("it starts");
     let succeed = |who: &str, successor: &str, predecessor: &str| {
         let predecessors = vec![key(predecessor)];
         let candidate = Candidate { name: name(who), fingerprint: key(successor), predecessors, claim: None };

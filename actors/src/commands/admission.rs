@@ -1,5 +1,6 @@
 //! The commands that Admission takes: whether a key may join, and the changes of the administrator.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use wire::invitation::{InvitationClaim, SECRET_BYTES};
@@ -83,6 +84,30 @@ impl Entry {
             }
             Self::Invitation { .. } => false,
         }
+    }
+}
+
+/// The keys of all members, and the names that each may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members(HashMap<Fingerprint, Vec<Option<PeerName>>>);
+
+impl Members {
+    /// Whether the key may use the name.
+    pub fn admit(&self, key: &Fingerprint, name: &PeerName) -> bool {
+        let mut names = self.0.get(key).into_iter().flatten();
+        names.any(|only| only.as_ref().is_none_or(|only| only.folded() == name.folded()))
+    }
+}
+
+impl<'e> FromIterator<&'e Entry> for Members {
+    fn from_iter<I: IntoIterator<Item = &'e Entry>>(entries: I) -> Self {
+        let mut members = HashMap::<_, Vec<_>>::new();
+        for entry in entries {
+            if let Entry::Member { fingerprint, name } = entry {
+                members.entry(*fingerprint).or_default().push(name.clone());
+            }
+        }
+        Self(members)
     }
 }
 

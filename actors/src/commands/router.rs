@@ -8,7 +8,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, Token, TransferId};
 
-use super::admission::NotAdmitted;
+use super::admission::{Members, NotAdmitted};
 use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
@@ -97,8 +97,8 @@ pub enum Command<P = SessionPort> {
     Who(Reply<Arc<[KnownPeer]>>),
     /// Asks who owns a name.
     Find(PeerName, Reply<Option<KnownPeer>>),
-    /// The administrator has removed the owner of a name from the members: its session ends.
-    Expel(PeerName),
+    /// Somebody may have been removed from the members: the sessions of all others than these end.
+    Expel(Members),
     /// Takes a name from its owner, so that anybody can join under it.
     Release {
         /// The name.

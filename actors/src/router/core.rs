@@ -21,6 +21,7 @@ use super::mail::Sweep;
 use super::shares::Shares;
 use super::splice::Splices;
 use super::table::{Owner, Presence, Table};
+use crate::commands::admission::Members;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{
@@ -81,11 +82,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
             Command::From(member, command) => self.member(now, member, command),
             Command::Who(reply) => self.who(reply),
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
-            Command::Expel(name) => {
-                if let Some(key) = self.table.find(name.as_str()) {
-                    self.end_presence(key, EndReason::Expelled);
-                }
-            }
+            Command::Expel(members) => self.expel(&members),
             Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
             Command::Completed(completion) => self.complete(now, completion),
             Command::Splice { end, stream, reply } => self.splice(now, &end, stream, reply),
@@ -227,6 +224,19 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         let noted_for = self.table.set_owner(key, Owner::of(card, false));
         self.release_name(noted_for);
         Ok(written)
+    }
+
+    fn expel(&mut self, members: &Members) {
+        for key in self.table.keys() {
+            let peer = self.table.peer(key);
+            let is_member = match peer.owner() {
+                Owner::Known { fingerprint, .. } => members.admit(fingerprint, peer.name()),
+                Owner::Nobody | Owner::Unreadable => false,
+            };
+            if !is_member {
+                self.end_presence(key, EndReason::Expelled);
+            }
+        }
     }
 
     /// Takes a name from its owner. Those who have its card keep it, and see another key when somebody else joins under the

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use integration::{Peer, Process, RawConnection, Sandbox, Server, binary};
+use integration::{Peer, Process, RawConnection, Sandbox, Server, binary, http};
 use rustix::process::Signal;
 use serde_json::Value;
 use wire::frame::{self, LENGTH_BYTES, PREFACE};
@@ -107,6 +107,40 @@ fn whoever_is_listed_by_hand_may_join() {
     let shown = succeed(&administer(server.data(), &["members"]));
     assert!(shown.starts_with("A ") && !shown.contains("not a member"), "{shown}");
     sandbox.peer("B", server.address()).run(&["who"]).expect(1).says(&["admits only members"]);
+}
+
+#[test]
+fn whoever_is_removed_from_the_list_by_hand_is_disconnected() {
+    let sandbox = Sandbox::new();
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, sandbox.nobodys_address()));
+    let path = sandbox.path("members");
+    let all = format!("{}\n{} B\n", a.fingerprint(), b.fingerprint());
+    std::fs::write(&path, &all).expect("it is written");
+    let server = members_only(&sandbox);
+    let listening = [&a, &b].map(|peer| {
+        let listening = peer.at(server.address()).start(&["listen"]);
+        listening.event("joined", |_| true);
+        listening
+    });
+    // A list that cannot be used changes nothing.
+    std::fs::write(&path, "no fingerprint\n").expect("it is written");
+    let says = |words: &'static str| {
+        server.process().wait(words, |lines| lines.iter().any(|line| line.contains(words)).then_some(()));
+    };
+    says("the previous one stays");
+    std::fs::write(&path, format!("{} # without B\n", a.fingerprint())).expect("it is written");
+    let [of_a, of_b] = listening;
+    wait_for_error(&of_b, "removed you from the members");
+    of_b.finish().expect(1);
+    b.at(server.address()).run(&["who"]).expect(1).says(&["admits only members"]);
+    // A is still there.
+    std::fs::write(&path, all).expect("it is written");
+    http::until("B is admitted again", || {
+        let sent = b.at(server.address()).run(&["send", "A", "back again", "--wait", "30"]);
+        sent.events("delivered").len().checked_sub(1)
+    });
+    of_a.event("message", |event| event["text"] == "back again");
+    assert_eq!(of_a.events("connection", 0).len(), 0, "A was never disconnected");
 }
 
 #[test]

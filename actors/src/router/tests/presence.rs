@@ -3,6 +3,7 @@
 use wire::succession::Succession;
 
 use super::*;
+use crate::commands::admission::Entry;
 
 #[test]
 fn a_name_has_one_owner_whatever_the_case() {
@@ -279,8 +280,10 @@ fn what_a_session_of_a_released_name_hands_back_reaches_nobody_else() {
 fn whoever_is_expelled_leaves_and_keeps_the_name() {
     let mut world = World::new();
     let (port, _) = join_as(&mut world, 50, card_of("A"));
-    world.handle(Command::Expel(name("a")));
-    world.handle(Command::Expel(name("nobody")));
+    let (stays, _) = join_as(&mut world, 52, card_of("B"));
+    let of_b = Entry::Member { fingerprint: card_of("B").fingerprint(), name: Some(name("b")) };
+    world.handle(Command::Expel([&of_b].into_iter().collect()));
     assert_eq!(port.lock().ended, Some(EndReason::Expelled));
+    assert_eq!(stays.lock().ended, None);
     assert_eq!(join_as(&mut world, 51, card_of_another("A")).1, Some(JoinRefused::NameTaken));
 }
