@@ -144,8 +144,11 @@ impl SessionShell<'_> {
             } else if readable && self.session.may_read() {
                 (next, readable) = self.read()?;
             } else {
-                readable |= self.wait()?;
-                next = self.take_in(Input::Tick);
+                let (is_readable, is_closed) = self.wait()?;
+                readable |= is_readable;
+                // `poll` always reports a closed connection. So a session that must not read now would not wait any more.
+                let ends = is_closed && !self.session.may_read();
+                next = self.take_in(if ends { self.closed() } else { Input::Tick });
             }
         }
     }
@@ -335,15 +338,16 @@ impl SessionShell<'_> {
         is_due
     }
 
+    fn closed(&self) -> Input {
+        Input::Closed { is_stopping: self.services.stopping.load(Ordering::Relaxed) }
+    }
+
     /// Reads once. Also returns whether there may be more to read.
     fn read(&mut self) -> io::Result<(Option<Next>, bool)> {
         let room = self.session.incoming.room();
         let room_bytes = room.len();
         match self.transport.read(room, Patience::UntilTimeout) {
-            Ok(0) => {
-                let is_stopping = self.services.stopping.load(Ordering::Relaxed);
-                Ok((self.take_in(Input::Closed { is_stopping }), false))
-            }
+            Ok(0) => Ok((self.take_in(self.closed()), false)),
             Ok(count) => {
                 let may_have_more = count == room_bytes || self.transport.has_unread();
                 Ok((self.take_in(Input::Received(count)), may_have_more))
@@ -359,11 +363,12 @@ impl SessionShell<'_> {
         flush(&mut self.transport, &mut self.session.outgoing)
     }
 
-    /// Waits until there is something to do. Returns whether the connection is readable.
-    fn wait(&mut self) -> io::Result<bool> {
+    /// Waits until there is something to do. Returns whether the connection is readable, and whether it is closed in both
+    /// directions.
+    fn wait(&mut self) -> io::Result<(bool, bool)> {
         let takes_commands = self.session.has_room();
         if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {
-            return Ok(false);
+            return Ok((false, false));
         }
         let ready = self.poll();
         if let Some(mailbox) = &self.mailbox {
@@ -380,7 +385,8 @@ impl SessionShell<'_> {
             // The peer is notified, and the session continues.
             let _ = self.end_call(None);
         }
-        Ok(stream.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
+        let is_closed = stream.intersects(PollFlags::HUP | PollFlags::ERR);
+        Ok((is_closed || stream.contains(PollFlags::IN), is_closed))
     }
 
     fn poll(&self) -> io::Result<[PollFlags; 3]> {
