@@ -16,6 +16,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The certificates for TLS. At least one if there is a [`Listen::Tls`].
     pub tls: Vec<TlsFiles>,
+    /// Whether web clients that come without TLS are redirected to the first [`Listen::Tls`].
+    pub redirect_to_https: bool,
     /// The web sites, at least one. The first also answers for all other host names.
     pub sites: Vec<SiteConfig>,
     /// Limits on what clients can use.
@@ -41,6 +43,7 @@ impl Default for Config {
             listen: vec![Listen::Address((Ipv4Addr::LOCALHOST, 6789).into())],
             data: "server_data".into(),
             tls: Vec::new(),
+            redirect_to_https: false,
             sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
             limits: Limits::default(),
             peers: PeerLimits::default(),

@@ -278,8 +278,11 @@ impl Actors {
         let sites = self.sites.iter().map(|site| {
             Site::new(Arc::clone(&site.config), (*site.files).clone(), site.users.as_deref().cloned())
         });
+        let is_tls = |listener: &&Listener| listener.door() == Door::Tls;
+        let https_port = listeners.iter().find(is_tls).and_then(Listener::address).map(|a| a.port());
         let http = http::Services {
             sites: Arc::new(Sites::new(sites.collect())),
+            https_port: https_port.filter(|_| config.redirect_to_https),
             access_log: self.access_log.as_deref().cloned(),
             peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),

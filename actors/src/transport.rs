@@ -54,10 +54,6 @@ impl Transport {
         Ok(Self { socket: Arc::new(socket), tls: Some(Box::new(config.accept()?)) })
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// The socket below.
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket

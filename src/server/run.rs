@@ -1,6 +1,7 @@
 //! The server's process: arguments, log, signals and shutdown.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::config::{Arguments, LogFormat, Problems, Settings};
 use super::control;
 use super::hash_password::{self, hash_password};
+use super::make_certificate::make_certificate;
 use crate::terminal;
 
 /// Exit status after a second signal: the one that shells use for SIGINT.
@@ -37,6 +39,15 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
         return match hash_password(name) {
             Ok(line) => print(&line),
             Err(hash_password::Error::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+            Err(error) => {
+                eprintln!("server: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if !arguments.make_certificate.is_empty() {
+        return match make_certificate(&arguments.make_certificate, Path::new(".")) {
+            Ok(text) => print(&text),
             Err(error) => {
                 eprintln!("server: {error}");
                 ExitCode::FAILURE

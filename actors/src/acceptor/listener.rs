@@ -112,7 +112,7 @@ impl Listener {
         }
     }
 
-    pub(super) fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> Door {
         self.door
     }
 

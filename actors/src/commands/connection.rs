@@ -17,13 +17,18 @@ pub(crate) struct Visitor {
 pub(crate) enum Door {
     /// Web sites and peers.
     Public,
-    /// The same with TLS.
+    /// Web sites, with TLS.
     Tls,
     /// Health check and metrics.
     Admin,
 }
 
 impl Visitor {
+    /// Whether it uses no TLS although it could. A proxy at a Unix socket has ended the TLS of its clients already.
+    pub(crate) fn needs_tls(&self) -> bool {
+        self.door == Door::Public && self.address.is_some()
+    }
+
     /// The address without the port.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.address.map(|address| address.ip())

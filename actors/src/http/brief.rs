@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use wire::http::{Method, Status, percent_encode_non_ascii};
+use wire::http::{Method, RequestHead, Status, percent_encode_non_ascii};
+
+/// The port of `https` addresses without one.
+const HTTPS_PORT: u16 = 443;
 
 #[derive(Debug)]
 pub(super) struct Brief<'r> {
@@ -38,6 +41,17 @@ impl<'r> Brief<'r> {
             None => format!("Location: {location}\r\n"),
         };
         Self { fields: fields.into(), ..Self::new(status, "it is at another address") }
+    }
+
+    /// The redirection to the same address with TLS, on `port`.
+    pub(super) fn https(head: &RequestHead<'_>, port: u16) -> Self {
+        // Only HTTP/1.0 has requests without a host.
+        let Some(host) = head.host.filter(|host| !host.is_empty()) else {
+            return Self::new(Status::BadRequest, "use TLS, or name the host");
+        };
+        let port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
+        let location = format!("https://{host}{port}{}", head.target.path);
+        Self::redirect(Status::PermanentRedirect, &location, head.target.query)
     }
 
     /// The response to a method other than GET and HEAD.

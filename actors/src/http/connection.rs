@@ -270,7 +270,8 @@ impl Connection {
                 *rest = &[];
                 return Some(if *dropped > LINGER_BYTES_MAX { Next::Close } else { Next::Read });
             }
-            Waiting::First if self.visitor.door != Door::Admin => {
+            // Peers do not use TLS: a join is not bound to its TLS connection yet, so a server in between could forward it.
+            Waiting::First if self.visitor.door == Door::Public => {
                 if rest.starts_with(&PREFACE) {
                     return Some(Next::Peer);
                 }

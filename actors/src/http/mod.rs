@@ -47,6 +47,8 @@ pub(crate) use self::verified::VerifiedKey;
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
     pub sites: Arc<Sites>,
+    /// The port to which clients without TLS are redirected.
+    pub https_port: Option<u16>,
     pub access_log: Option<AccessLogHandle>,
     /// What the sessions of peers count, for the metrics.
     pub peers: Arc<PeerCounts>,

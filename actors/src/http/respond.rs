@@ -25,6 +25,7 @@ use crate::metrics::WebCounts;
 /// Answers the requests of all connections of one thread.
 pub(crate) struct Responder {
     sites: Arc<Sites>,
+    https_port: Option<u16>,
     admin: Arc<Admin>,
     stopping: Arc<AtomicBool>,
     /// For each site.
@@ -71,11 +72,11 @@ pub(crate) struct Deferred {
 
 impl Responder {
     pub(crate) fn new(services: &Services, admin: Arc<Admin>, counts: Arc<WebCounts>) -> Self {
-        let Services { sites, access_log, stopping, peers: _ } = services.clone();
+        let Services { sites, https_port, access_log, stopping, peers: _ } = services.clone();
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
         let verified = sites.all().iter().map(|_| Verified::default()).collect();
         let writer = Writer::new(counts, access_log);
-        Self { sites, admin, stopping, leases, verified, learned: Vec::new(), writer }
+        Self { sites, https_port, admin, stopping, leases, verified, learned: Vec::new(), writer }
     }
 
     /// Drops the state of a connection whose request caused a panic.
@@ -123,6 +124,12 @@ impl Responder {
         }
         let index = self.sites.index_of(head.host);
         let site = &self.sites.all()[index];
+        if let Some(port) = self.https_port
+            && ask.visitor.needs_tls()
+        {
+            push_brief(&mut self.writer, site, None, ask, &Brief::https(head, port));
+            return None;
+        }
         if let Some(mut brief) = Brief::for_method(head.method) {
             brief.fields.to_mut().push_str(cors::preflight_fields(site.config.cors.as_ref(), head));
             push_brief(&mut self.writer, site, None, ask, &brief);

@@ -348,10 +348,7 @@ impl SessionShell<'_> {
         let room_bytes = room.len();
         match self.transport.read(room, Patience::UntilTimeout) {
             Ok(0) => Ok((self.take_in(self.closed()), false)),
-            Ok(count) => {
-                let may_have_more = count == room_bytes || self.transport.has_unread();
-                Ok((self.take_in(Input::Received(count)), may_have_more))
-            }
+            Ok(count) => Ok((self.take_in(Input::Received(count)), count == room_bytes)),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok((None, true)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok((None, false)),
             Err(e) => Err(e),
@@ -392,7 +389,7 @@ impl SessionShell<'_> {
     fn poll(&self) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.session.may_read());
-        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0 || self.transport.has_unsent());
+        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
         let stream = PollFd::new(&self.transport, wanted);
         // Unused entries are copies of the first one and are not polled.
         let mut fds = [stream.clone(), stream.clone(), stream];
@@ -475,10 +472,7 @@ fn flush(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<bool>
             Err(e) => return Err(e),
         }
     }
-    match transport.flush(Patience::UntilTimeout) {
-        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
-        Ok(()) | Err(_) => Ok(wrote),
-    }
+    Ok(wrote)
 }
 
 /// Writes the remaining output and waits until the peer has had time to read it. Closing a socket that has unread bytes

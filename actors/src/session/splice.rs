@@ -44,11 +44,7 @@ impl Drop for Place<'_> {
 
 /// Waits for the other end. The session that gets its connection copies the bytes.
 pub(super) fn serve(transport: &mut Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
-    // The file is encrypted by the peers, so the bytes go directly from socket to socket, even if the connections have
-    // TLS one day.
-    if transport.is_tls() {
-        return refuse(transport, ErrorCode::OutOfPlace, "the end of a transfer cannot use TLS");
-    }
+    // The file is encrypted by the peers, so the bytes go directly from socket to socket.
     let stream = &Arc::clone(transport.socket());
     let (side, place) = (end.side, Place(&services.router, end.session));
     let (reply, pending) = reply();

@@ -21,6 +21,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         peers: peers(&server),
         access_log: access_log(&server, problems),
         tls: certificates(&server, problems),
+        redirect_to_https: server.redirect_to_https,
         listen: values(server.listen),
         data: server.data,
         sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
@@ -55,6 +56,9 @@ fn certificates(options: &ServerOptions, problems: &mut Vec<String>) -> Vec<TlsF
     }
     if !is_used && !certificates.is_empty() {
         problems.push("tls_cert has no effect without listen tls:ADDR:PORT".to_owned());
+    }
+    if !is_used && options.redirect_to_https {
+        problems.push("redirect_to_https has no effect without listen tls:ADDR:PORT".to_owned());
     }
     let pairs = certificates.iter().cloned().zip(keys.iter().cloned());
     pairs.map(|(certificate, key)| TlsFiles { certificate, key }).collect()

@@ -170,10 +170,11 @@ impl Reader<'_> {
                     self.problems.push((value.span().start, "a path cannot be empty".to_owned()));
                 }
                 DeValue::String(path) if is_path => rebase(self.folder, "", path),
-                DeValue::Array(items) if &**key.get_ref() == "listen" => {
+                DeValue::Array(items) if is_path || &**key.get_ref() == "listen" => {
+                    let prefix = if is_path { "" } else { "unix:" };
                     for item in items.iter_mut() {
-                        if let DeValue::String(listen) = item.get_mut() {
-                            rebase(self.folder, "unix:", listen);
+                        if let DeValue::String(text) = item.get_mut() {
+                            rebase(self.folder, prefix, text);
                         }
                     }
                 }

@@ -43,6 +43,10 @@ pub struct Arguments {
     /// Read a password from standard input, print the line of this user for the --users file, and exit
     #[arg(long, value_name = "NAME")]
     pub hash_password: Option<String>,
+    /// Make a certificate for these host names and addresses, and its private key, in the current directory, print its
+    /// fingerprint, and exit
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub make_certificate: Vec<String>,
     #[command(flatten)]
     pub(super) options: Options,
     /// A command to a running server.
@@ -98,6 +102,9 @@ pub(super) struct ServerOptions {
     /// The private key of the certificate, a PEM file; as many as --tls-cert, in the same order
     #[arg(long, help_heading = "TLS", value_name = "FILE")]
     pub(super) tls_key: Vec<PathBuf>,
+    /// Redirect web clients that come without TLS to the first --listen tls:ADDR:PORT; peers and Unix sockets stay
+    #[arg(long, help_heading = "TLS", value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, default_value = "off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) redirect_to_https: bool,
     /// Keep names, stored mail and the index of files in this directory
     #[arg(long, value_name = "DIR", default_value = "server_data", global = true)]
     pub(super) data: PathBuf,

@@ -114,8 +114,13 @@ impl Site {
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();
-        let http =
-            Services { sites, access_log: None, peers: Arc::default(), stopping: Arc::clone(&stopping) };
+        let http = Services {
+            sites,
+            https_port: None,
+            access_log: None,
+            peers: Arc::default(),
+            stopping: Arc::clone(&stopping),
+        };
         let services = session::Services {
             router: (*router).clone(),
             index: (*index).clone(),

@@ -89,6 +89,9 @@ fn the_summary_tells_what_would_be_served() {
     );
     let settings = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good");
     let expected = r#"listen = ["127.0.0.1:80", "unix:/s,mode=0606", "systemd"]
+tls_cert = []
+tls_key = []
+redirect_to_https = false
 data = "/d"
 sessions_max = 8
 head_timeout = "30s"

@@ -47,7 +47,9 @@ fn every_option_is_in_it() {
     let table = toml::de::DeTable::parse(&text).expect("it is TOML").into_inner();
     let command = Arguments::command();
     for option in command.get_arguments().filter_map(clap::Arg::get_long) {
-        if ["config", "check", "print-config", "completions", "hash-password"].contains(&option) {
+        if ["config", "check", "print-config", "completions", "hash-password", "make-certificate"]
+            .contains(&option)
+        {
             continue;
         }
         assert!(table.contains_key(&*option.replace('-', "_")), "{option} is not in the example");
@@ -61,7 +63,7 @@ fn all_its_examples_are_good() {
     let file = file::parse(&example(), &text, &mut problems).expect("it is TOML");
     assert_eq!(problems, [""; 0]);
     assert_eq!((file.site.header.len(), file.site.redirect.len()), (2, 2));
-    assert_eq!((file.server.listen.len(), file.sites.len()), (4, 1));
+    assert_eq!((file.server.listen.len(), file.sites.len()), (5, 1));
     assert_eq!(file.sites[0].header.len(), 1);
     let folder = folder(&text);
     load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("what it says goes together");

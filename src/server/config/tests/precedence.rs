@@ -62,6 +62,9 @@ const VALUES: [(&str, [&str; 3]); 50] = [
     ("access-log-format", ["json", "combined", "json"]),
 ];
 
+/// Options that need each other, which `certificates_can_be_said_in_each_source` tries.
+const TOGETHER: [&str; 3] = ["tls-cert", "tls-key", "redirect-to-https"];
+
 /// How a file says it.
 fn line(option: &str, value: &str) -> String {
     let value = match value {
@@ -104,12 +107,44 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
 }
 
 #[test]
+fn certificates_can_be_said_in_each_source() {
+    let said = |cert: &str, key: &str, redirect: String| {
+        let arguments = [format!("--tls-cert={cert}"), format!("--tls-key={key}"), redirect];
+        let arguments = arguments.each_ref().map(String::as_str);
+        loaded(&[&["--listen=tls:127.0.0.1:1"][..], &arguments].concat(), &[])
+    };
+    let (off, on) = (|| "--redirect-to-https=off".to_owned(), || "--redirect-to-https".to_owned());
+    let folder = folder(
+        "listen = \"tls:127.0.0.1:1\"\ntls_cert = \"c\"\ntls_key = [\"k\"]\nredirect_to_https = true\n",
+    );
+    let in_file = ["--config", &path_in(&folder, "server.toml")];
+    assert_eq!(loaded(&in_file, &[]), said(&path_in(&folder, "c"), &path_in(&folder, "k"), on()));
+    let other = [
+        ("SWITCHBOARD_TLS_CERT", "/d"),
+        ("SWITCHBOARD_TLS_KEY", "/l"),
+        ("SWITCHBOARD_REDIRECT_TO_HTTPS", "off"),
+    ];
+    assert_eq!(loaded(&in_file, &other), said("/d", "/l", off()));
+    let strongest = [&in_file[..], &["--tls-cert=/e", "--tls-key=/m"]].concat();
+    assert_eq!(loaded(&strongest, &other), said("/e", "/m", off()));
+    assert_ne!(said("/c", "/k", on()), said("/c", "/k", off()));
+}
+
+#[test]
 fn no_option_is_forgotten_here() {
-    let only_arguments =
-        ["config", "check", "print-config", "completions", "hash-password", "help", "version"];
+    let only_arguments = [
+        "config",
+        "check",
+        "print-config",
+        "completions",
+        "hash-password",
+        "make-certificate",
+        "help",
+        "version",
+    ];
     let command = Arguments::command();
     let all: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-    let tried = VALUES.iter().map(|(option, _)| *option).chain(only_arguments).collect();
+    let tried = VALUES.iter().map(|(option, _)| *option).chain(TOGETHER).chain(only_arguments).collect();
     // Help and version belong to clap, which adds them later.
     let all = all.into_iter().chain(["help", "version"]).collect::<BTreeSet<_>>();
     assert_eq!(all, tried);
