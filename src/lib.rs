@@ -4,6 +4,7 @@ mod control_socket;
 pub mod peer;
 pub mod server;
 pub mod terminal;
+mod tls;
 pub mod webclient;
 
 /// The time now, in seconds since 1970.

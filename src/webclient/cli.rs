@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser};
 use wire::escape::Escaped;
 
-use super::{Field, Journal, Outcome, Ranges, Request, Screen, Timeouts, Wanted, WebClientError, transfer};
+use super::request::encode_reference;
+use super::{
+    Check, Field, Journal, Outcome, Ranges, Request, Screen, Timeouts, Url, Wanted, WebClientError, transfer,
+};
 use crate::terminal;
 
 /// Fetch a file from a web server and print the status line, the header fields and the body.
@@ -15,7 +18,12 @@ use crate::terminal;
 /// Exit status: 0 if the status of the response is below 400; 1 if it is 400 or more, if the output cannot be written, or if
 /// there is a redirection instead of a file to save; 2 if there is no complete response or the arguments are wrong.
 #[derive(Debug, Parser)]
-#[command(name = "webclient", version, after_help = "Example: webclient localhost 6789 HelloWorld.html")]
+#[command(
+    name = "webclient",
+    version,
+    override_usage = "webclient [OPTIONS] <HOST> <PORT> <FILE>\n       webclient [OPTIONS] <URL>",
+    after_help = "Examples: webclient localhost 6789 HelloWorld.html\n          webclient https://example.org/index.html"
+)]
 pub struct Arguments {
     #[command(flatten)]
     fetch: Option<Fetch>,
@@ -26,14 +34,22 @@ pub struct Arguments {
 
 #[derive(Debug, Args)]
 struct Fetch {
-    /// Name or address of the server
+    /// Name or address of the server; or a whole URL, http://HOST[:PORT]/FILE or https://HOST[:PORT]/FILE
     host: String,
     /// Port of the server
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
+    port: Option<u16>,
     /// Path of the file, with or without a leading slash. Characters that a request cannot carry are percent-encoded; a
     /// query after ? and existing percent-encodings are sent unchanged
-    file: String,
+    file: Option<String>,
+    /// Accept the certificates of the authorities in this PEM file, and those in it, instead of those of the authorities
+    /// that this machine trusts
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
+    ca: Option<PathBuf>,
+    /// Accept the certificate whose fingerprint this file has for the server, whoever has issued it; at first use, the
+    /// fingerprint is printed and added to the file
+    #[arg(long, value_name = "FILE")]
+    pin: Option<PathBuf>,
     /// Save the body to this file instead of printing it; - is standard output. Only a status from 200 to 299 saves a
     /// body, and only a complete one
     #[arg(long, value_name = "PATH")]
@@ -100,8 +116,13 @@ fn fetch(command: Fetch) -> anyhow::Result<Outcome> {
         !wanted.resume || !is_printed,
         "--resume continues a file, but --output - is standard output; give --output a name"
     );
-    let request = Request::new(&command.host, command.port, &command.file)
-        .map_err(|why| anyhow::anyhow!("cannot use the host {:?}: {why}", command.host))?
+    let check = match (command.ca, command.pin) {
+        (Some(path), _) => Check::Authorities(path),
+        (None, Some(path)) => Check::Pins(path),
+        (None, None) => Check::System,
+    };
+    let request = request(&command.host, command.port, command.file.as_deref())?
+        .with_check(check)
         .with_fields(command.headers)
         .map_err(anyhow::Error::msg)?
         .with_ranges(command.range);
@@ -114,6 +135,20 @@ fn fetch(command: Fetch) -> anyhow::Result<Outcome> {
         journal.remark(format_args!("{server} answered {status} for {target}; {advice}"));
     }
     Ok(outcome)
+}
+
+/// The request for `HOST PORT FILE`, or for a URL in the place of the host.
+fn request(host: &str, port: Option<u16>, file: Option<&str>) -> anyhow::Result<Request> {
+    let bad = |why: &str| anyhow::anyhow!("cannot use the host {host:?}: {why}");
+    match (port, file) {
+        (Some(port), Some(file)) => Request::new(host, port, file).map_err(bad),
+        (None, None) if host.contains("://") => {
+            let url = Url::parse(&encode_reference(host))
+                .map_err(|_| bad("a URL is http://HOST[:PORT]/FILE or https://..."))?;
+            Request::of_url(&url).map_err(bad)
+        }
+        _ => Err(anyhow::anyhow!("HOST, PORT and FILE are needed, or one URL; see webclient --help")),
+    }
 }
 
 /// What the user can do about a status of 400 or more (RFC 9110, sections 15.5 and 15.6).

@@ -9,17 +9,16 @@ use std::time::{Duration, Instant};
 use wire::http::{BadBody, BadResponse, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
 
 use super::interrupt::Interrupt;
-use super::{Journal, Request, WebClientError};
+use super::secure::{Stream, secure};
+use super::{Journal, Request, Scheme, WebClientError};
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A server could send interim responses (status 1xx) without end; after this many the client gives up.
 const INTERIM_RESPONSES_MAX: usize = 16;
 
-const HTTPS_PORT: u16 = 443;
-
 const NO_WEB_SERVER: &str = "check that it is a web server";
-const HTTP_ONLY: &str = "webclient speaks http only; use its http port, or another client";
+const USE_HTTPS: &str = "request https://HOST:PORT/FILE instead";
 
 #[derive(Debug, Clone)]
 pub(super) struct Timeouts {
@@ -63,11 +62,18 @@ pub(super) fn fetch(
     if let Ok(address) = stream.peer_addr() {
         journal.detail(format_args!("connected to {address}"));
     }
+    let timeouts_set = stream
+        .set_read_timeout(Some(timeouts.idle))
+        .and_then(|()| stream.set_write_timeout(Some(timeouts.idle)));
+    timeouts_set.map_err(|cause| WebClientError::missing(format!("cannot use the connection: {cause}")))?;
+    let stream = match request.scheme() {
+        Scheme::Http => Stream::Plain(stream),
+        Scheme::Https => Stream::Tls(Box::new(secure(request, stream, journal)?)),
+    };
     let mut incoming = Incoming {
         server: request.server(),
         port: request.port(),
         stream,
-        idle: timeouts.idle,
         interrupt: None,
         buffer: Vec::with_capacity(BUFFER_BYTES),
         used: 0,
@@ -154,7 +160,7 @@ impl BodyReader {
 
     /// Makes reads fail after SIGINT and SIGTERM, so that the caller can clean up.
     pub(super) fn catch_signals(&mut self) -> io::Result<()> {
-        self.incoming.interrupt = Some(Interrupt::catch(&self.incoming.stream)?);
+        self.incoming.interrupt = Some(Interrupt::catch(self.incoming.stream.socket())?);
         Ok(())
     }
 
@@ -171,8 +177,7 @@ impl BodyReader {
 struct Incoming {
     server: String,
     port: u16,
-    stream: TcpStream,
-    idle: Duration,
+    stream: Stream,
     interrupt: Option<Interrupt>,
     buffer: Vec<u8>,
     used: usize,
@@ -180,11 +185,7 @@ struct Incoming {
 
 impl Incoming {
     fn send(&mut self, head: &[u8]) -> Result<(), WebClientError> {
-        let sent = self
-            .stream
-            .set_read_timeout(Some(self.idle))
-            .and_then(|()| self.stream.set_write_timeout(Some(self.idle)))
-            .and_then(|()| self.stream.write_all(head));
+        let sent = self.stream.write_all(head).and_then(|()| self.stream.flush());
         sent.map_err(|cause| self.lost(cause))
     }
 
@@ -195,7 +196,7 @@ impl Incoming {
             let buffer = &self.buffer[self.used..];
             if is_tls_record(buffer) {
                 let what = format!("{} seems to speak TLS (https)", self.server);
-                return Err(WebClientError::no_response(what, HTTP_ONLY));
+                return Err(WebClientError::no_response(what, USE_HTTPS));
             }
             match parse_response(buffer).map_err(|cause| self.bad_response(cause))? {
                 Some(head) => {
@@ -265,10 +266,10 @@ impl Incoming {
 /// The error for a connection that ends without a byte, as servers that expect TLS often end it.
 fn no_answer(server: &str, port: u16) -> WebClientError {
     let what = format!("{server} closed the connection without an answer");
-    if port != HTTPS_PORT {
+    if port != Scheme::Https.default_port() {
         return WebClientError::no_response(what, NO_WEB_SERVER);
     }
-    WebClientError::no_response(format!("{what}; the port seems to speak TLS (https)"), HTTP_ONLY)
+    WebClientError::no_response(format!("{what}; the port seems to speak TLS (https)"), USE_HTTPS)
 }
 
 /// Whether these bytes start like an alert or a handshake message of TLS (RFC 8446, section 5.1).

@@ -15,9 +15,11 @@ mod redirect;
 mod request;
 mod resume;
 mod save;
+mod secure;
 mod show;
 mod text;
 mod transfer;
+mod url;
 mod version;
 
 #[cfg(test)]
@@ -31,5 +33,7 @@ use field::Field;
 use journal::Journal;
 use range::Ranges;
 use request::Request;
+use secure::Check;
 use show::Screen;
 use transfer::{Outcome, Wanted, transfer};
+use url::{Scheme, Url};

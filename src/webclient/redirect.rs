@@ -4,10 +4,7 @@ use fluent_uri::{Uri, UriRef};
 use wire::http::ResponseHead;
 
 use super::request::encode_reference;
-use super::{Request, WebClientError};
-
-/// The default port of `http`.
-const HTTP_PORT: u16 = 80;
+use super::{Request, Scheme, Url, WebClientError};
 
 /// The `Location` of a response whose status is a redirection that can be followed (RFC 9110, section 15.4).
 pub(super) fn location(head: &ResponseHead) -> Option<String> {
@@ -20,7 +17,7 @@ pub(super) fn location(head: &ResponseHead) -> Option<String> {
 /// because it is not part of a request.
 ///
 /// # Errors
-/// `location` is not a URL, or its scheme is not http.
+/// `location` is not a URL, its scheme is neither http nor https, or it leads from https to http.
 pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<Request, WebClientError> {
     let refuse = |why| {
         let what = format!("{} answered {status} and redirects to {location}", request.server());
@@ -31,21 +28,16 @@ pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<R
     let reference = UriRef::parse(encode_reference(location)).map_err(|_| is_no_url())?;
     let base = Uri::parse(request.url()).map_err(|_| is_no_url())?;
     let uri = reference.resolve_against(&base).map_err(|_| is_no_url())?;
-    if !uri.scheme().as_str().eq_ignore_ascii_case("http") {
-        return Err(refuse("webclient speaks http only; use another client for that"));
+    let url = Url::parse(uri.as_str()).map_err(|scheme| match scheme {
+        Some(_) => refuse("webclient speaks http and https only; use another client for that"),
+        None => is_no_url(),
+    })?;
+    if request.scheme() == Scheme::Https && url.scheme == Scheme::Http {
+        return Err(refuse(
+            "that connection would not be encrypted; request the http:// address if it may be so",
+        ));
     }
-    let authority = uri.authority().ok_or_else(is_no_url)?;
-    let port = match authority.port_to_u16() {
-        Ok(None) => HTTP_PORT,
-        Ok(Some(port)) if port > 0 => port,
-        _ => return Err(is_no_url()),
-    };
-    let mut file = uri.path().as_str().to_owned();
-    if let Some(query) = uri.query() {
-        file.push('?');
-        file.push_str(query.as_str());
-    }
-    request.redirected(authority.host(), port, &file).map_err(|_| is_no_url())
+    request.redirected(&url).map_err(|_| is_no_url())
 }
 
 #[cfg(test)]
@@ -75,6 +67,8 @@ mod tests {
             ("./g/../h", "http://a/b/c/h"),
             ("g?y/../x", "http://a/b/c/g?y/../x"),
             ("HTTP://b.example:81/x?y#z", "http://b.example:81/x?y"),
+            ("https://a/x", "https://a/x"),
+            ("https://a:80/x", "https://a:80/x"),
             ("http://[::1]:81", "http://[::1]:81/"),
             ("/sp ace/ü", "http://a/sp%20ace/%C3%BC"),
             ("/a%20b", "http://a/a%20b"),
@@ -85,12 +79,21 @@ mod tests {
     }
 
     #[test]
+    fn stays_encrypted() {
+        let url = Url::parse("https://a/b/c").expect("it is a URL");
+        let request = Request::of_url(&url).expect("it has a host");
+        assert_eq!(follow(&request, 301, "d").expect("it is relative").url(), "https://a/b/d");
+        assert_eq!(follow(&request, 301, "//g:8443").expect("it has a host").url(), "https://g:8443/");
+        let refused = follow(&request, 301, "http://a/b/d").expect_err("it is not encrypted");
+        assert!(refused.to_string().contains("would not be encrypted"), "{refused}");
+    }
+
+    #[test]
     fn refuses_what_it_cannot_speak_or_understand() {
         let request = Request::new("a", 80, "/").expect("this is a host");
         for (location, why) in [
-            ("https://a/", "speaks http only"),
-            ("ftp://a/", "speaks http only"),
-            ("mailto:a@b", "speaks http only"),
+            ("ftp://a/", "speaks http and https only"),
+            ("mailto:a@b", "speaks http and https only"),
             ("http://a:99999/", "not a URL"),
             ("http://a:0/", "not a URL"),
             ("http:///x", "not a URL"),

@@ -7,10 +7,13 @@ use wire::http::Method;
 
 use super::field::Field;
 use super::range::Ranges;
+use super::{Check, Scheme, Url};
 
 /// A request for one file of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
+    scheme: Scheme,
+    check: Check,
     host: String,
     port: u16,
     target: String,
@@ -33,7 +36,20 @@ impl Request {
             return Err("a host is a name, an IPv4 address or an IPv6 address, without http:// and path");
         }
         let (host, target) = (bare.to_owned(), encode_target(file));
-        Ok(Self { host, port, target, fields: Vec::new(), ranges: None, if_range: None })
+        let (scheme, check) = (Scheme::default(), Check::default());
+        Ok(Self { scheme, check, host, port, target, fields: Vec::new(), ranges: None, if_range: None })
+    }
+
+    /// The request for a URL.
+    pub(super) fn of_url(url: &Url) -> Result<Self, &'static str> {
+        Ok(Self { scheme: url.scheme, ..Self::new(&url.host, url.port, &url.file)? })
+    }
+
+    /// Sets how certificates are checked.
+    #[must_use]
+    pub(super) fn with_check(mut self, check: Check) -> Self {
+        self.check = check;
+        self
     }
 
     /// Adds header fields, which replace the default ones of the same name.
@@ -70,12 +86,12 @@ impl Request {
         self
     }
 
-    /// The same request to the target of a redirection. To another origin (host and port) it carries no header fields that
+    /// The same request to the target of a redirection. To another origin (scheme, host and port) it carries no header fields that
     /// may be secret. They stay dropped if that origin redirects back, since it would choose the path.
-    pub(super) fn redirected(&self, host: &str, port: u16, file: &str) -> Result<Self, &'static str> {
-        let mut next = Self::new(host, port, file)?;
+    pub(super) fn redirected(&self, url: &Url) -> Result<Self, &'static str> {
+        let mut next = Self::of_url(url)?.with_check(self.check.clone());
         let is_same_host = next.host.eq_ignore_ascii_case(without_zone(&self.host));
-        let is_same_origin = is_same_host && next.port == self.port;
+        let is_same_origin = is_same_host && next.port == self.port && next.scheme == self.scheme;
         if is_same_origin {
             // Keeps the zone of an IPv6 address, which the server cannot know.
             next.host.clone_from(&self.host);
@@ -88,6 +104,14 @@ impl Request {
     /// Without brackets.
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(super) fn check(&self) -> &Check {
+        &self.check
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -110,7 +134,7 @@ impl Request {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://{}{}", self.authority(), self.target)
+        format!("{}://{}{}", self.scheme.name(), self.authority(), self.target)
     }
 
     fn authority(&self) -> String {
@@ -120,7 +144,7 @@ impl Request {
         } else {
             self.host.clone()
         };
-        if self.port != 80 {
+        if self.port != self.scheme.default_port() {
             // Writing into a String cannot fail.
             let _ = write!(authority, ":{}", self.port);
         }

@@ -157,4 +157,10 @@ fn completions_need_no_server() {
     }
     let help = text(&webclient(&["--help"]).stdout);
     assert!(help.contains("webclient [OPTIONS] <HOST> <PORT> <FILE>"), "{help}");
+    assert!(help.contains("webclient [OPTIONS] <URL>"), "{help}");
+    for incomplete in [&["localhost"][..], &["localhost", "1"], &["https://localhost/x", "1", "x"]] {
+        let output = webclient(incomplete);
+        assert_eq!(output.status.code(), Some(2), "{incomplete:?}");
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    }
 }

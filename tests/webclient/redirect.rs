@@ -68,7 +68,9 @@ fn a_circle_ends() {
 
 #[test]
 fn where_it_cannot_go_it_says_so() {
-    for (location, says) in [("https://example.org/", "speaks http only"), ("http://a b/", "not a URL")] {
+    for (location, says) in
+        [("ftp://example.org/", "speaks http and https only"), ("http://a b/", "not a URL")]
+    {
         let server = Server::answering([moved(301, location)]);
         let output = server.call("x", &["--follow"]);
         assert_eq!(output.status.code(), Some(1), "{location}");

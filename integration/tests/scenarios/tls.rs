@@ -2,12 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use integration::http::HttpConnection;
-use integration::{PATIENCE, Process, Sandbox, Server, sha256_hex};
+use integration::{PATIENCE, Process, Sandbox, Server, binary, sha256_hex};
 
 /// Makes a certificate with openssl: its own authority, for these names (`DNS:...` or `IP:...`).
 fn make_certificate(sandbox: &Sandbox, file: &str, names: &str) -> [PathBuf; 2] {
@@ -27,6 +28,8 @@ fn make_expired_certificate(sandbox: &Sandbox) -> [PathBuf; 2] {
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
     let mut params = params.expect("the name is good");
     params.not_after = rcgen::date_time_ymd(2020, 1, 31);
+    // As openssl makes them.
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = params.self_signed(&key).expect("it can be signed");
     let paths = ["pem", "key"].map(|extension| sandbox.path(&format!("expired.{extension}")));
     std::fs::write(&paths[0], certificate.pem()).expect("the sandbox can be written");
@@ -324,4 +327,138 @@ fn the_server_ends_in_order_with_connections_of_tls() {
     // The system reports the end of the connection.
     let _ = silent.shutdown(Shutdown::Both);
     open.end();
+}
+
+/// Runs the web client in the sandbox.
+fn webclient(sandbox: &Sandbox, arguments: &[&str]) -> integration::Finished {
+    let mut command = Command::new(binary("webclient"));
+    command.current_dir(sandbox.path("")).args(arguments);
+    Process::start(format!("webclient {}", arguments.join(" ")), command).finish()
+}
+
+#[test]
+fn the_web_client_checks_certificates_and_names_the_reason() {
+    let sandbox = Sandbox::new();
+    let large = put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let [expired, expired_key] = make_expired_certificate(&sandbox);
+    let (port, plain) = (server.tls.port(), server.server.address().port());
+    let url = format!("https://localhost:{port}/small.txt");
+    let fetched = webclient(&sandbox, &[&url, "--ca", "server.pem", "--body"]).expect(0);
+    assert_eq!(fetched.lines, ["a small file"]);
+    let by_address = format!("https://127.0.0.1:{port}/large.bin");
+    webclient(&sandbox, &[&by_address, "--ca", "server.pem", "--output", "large"]).expect(0);
+    let saved = std::fs::read(sandbox.path("large")).expect("it is saved");
+    assert_eq!(sha256_hex(&saved), sha256_hex(&large));
+
+    webclient(&sandbox, &[&url]).expect(2).says(&["no TLS connection", "no known authority", "--ca FILE"]);
+    let [other, _] = make_certificate(&sandbox, "other", "DNS:localhost");
+    let other = other.to_str().expect("it is UTF-8");
+    let refused = webclient(&sandbox, &[&url, "--ca", other]).expect(2);
+    refused.says(&["no TLS connection", "its certificate"]);
+    let not_tls = format!("https://localhost:{plain}/small.txt");
+    webclient(&sandbox, &[&not_tls, "--ca", "server.pem"]).expect(2).says(&["it does not speak TLS"]);
+    // Without https, the server says what is wrong.
+    let told = webclient(&sandbox, &["localhost", &port.to_string(), "small.txt"]).expect(1);
+    assert!(told.lines.iter().any(|line| line.contains("https://")), "{:?}", told.lines);
+
+    // The server refuses such a certificate, so openssl presents it.
+    let address = sandbox.nobodys_address();
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-accept", &address.to_string(), "-www", "-cert"]).arg(&expired);
+    command.arg("-key").arg(expired_key);
+    let openssl = Process::start("openssl s_server", command);
+    openssl.wait("ACCEPT", |lines| lines.iter().any(|line| line.contains("ACCEPT")).then_some(()));
+    let url = format!("https://localhost:{}/", address.port());
+    let refused = webclient(&sandbox, &[&url, "--ca", expired.to_str().expect("it is UTF-8")]).expect(2);
+    refused.says(&["its certificate expired on Fri, 31 Jan 2020"]);
+}
+
+#[test]
+fn a_certificate_for_another_host_is_refused_with_both_names() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let [certificate, key] = make_certificate(&sandbox, "elsewhere", "DNS:elsewhere.test");
+    let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
+    command.args(["--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0"]);
+    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    let server = Server::launch(&sandbox.path("data"), command);
+    let tls: SocketAddr = server.process().line("listening on tls:").parse().expect("it is an address");
+    let url = format!("https://localhost:{}/", tls.port());
+    let refused = webclient(&sandbox, &[&url, "--ca", "elsewhere.pem"]).expect(2);
+    refused.says(&["its certificate is not for localhost", "elsewhere.test"]);
+}
+
+#[test]
+fn the_web_client_pins_a_certificate_at_first_use_and_refuses_another() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let server = TlsServer::start(&sandbox, &[]);
+    let url = format!("https://localhost:{}/small.txt", server.tls.port());
+    let get = || webclient(&sandbox, &[&url, "--pin", "pins", "--body"]);
+    let first = get().expect(0);
+    first.says(&["pinned the certificate", "seen for the first time", "SHA-256"]);
+    let pins = std::fs::read_to_string(sandbox.path("pins")).expect("it is made");
+    assert!(pins.starts_with(&format!("localhost:{} ", server.tls.port())), "{pins}");
+    assert_eq!(get().expect(0).stderr, "");
+    let [other, other_key] = make_certificate(&sandbox, "other", "DNS:localhost");
+    std::fs::copy(other_key, sandbox.path("server.key")).expect("it can be replaced");
+    std::fs::copy(other, &server.certificate).expect("it can be replaced");
+    server.server.process().signal(rustix::process::Signal::HUP);
+    server.server.process().wait("the new certificate", |lines| {
+        lines.iter().find(|line| line.contains("were read again")).cloned()
+    });
+    let pinned = pins.split_whitespace().nth(1).expect("it has a fingerprint");
+    get().expect(2).says(&["its certificate has changed", pinned, "remove its line"]);
+    assert_eq!(std::fs::read_to_string(sandbox.path("pins")).expect("it is there"), pins);
+}
+
+#[test]
+fn a_certificate_can_be_made_for_names_and_addresses() {
+    let sandbox = Sandbox::new();
+    put_site(&sandbox);
+    let make = |names: &[&str]| {
+        let mut command = Command::new(binary("server"));
+        command.current_dir(sandbox.path("")).arg("--make-certificate").args(names);
+        Process::start("server --make-certificate", command).finish()
+    };
+    make(&["not a name"]).expect(1).says(&["not a name", "neither a host name nor an address"]);
+    let made = make(&["localhost", "127.0.0.1", "::1", "*.lab.test"]).expect(0);
+    let [certificate, key] = ["certificate.pem", "certificate.key"].map(|name| sandbox.path(name));
+    let mode = std::fs::metadata(&key).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut command = Command::new("openssl");
+    command.args(["x509", "-noout", "-fingerprint", "-sha256", "-ext", "subjectAltName", "-in"]);
+    let shown = command.arg(&certificate).output().expect("openssl is installed");
+    let shown = String::from_utf8(shown.stdout).expect("it is text");
+    for name in ["DNS:localhost", "IP Address:127.0.0.1", "IP Address:0:0:0:0:0:0:0:1", "DNS:*.lab.test"] {
+        assert!(shown.contains(name), "{shown}");
+    }
+    let fingerprint = shown
+        .lines()
+        .find_map(|line| line.to_lowercase().split_once("fingerprint=").map(|(_, hex)| hex.replace(':', "")));
+    let printed = made.lines.iter().find_map(|line| line.strip_prefix("SHA-256 fingerprint "));
+    assert_eq!(printed.map(str::to_owned), fingerprint);
+    make(&["localhost"]).expect(1).says(&["certificate.key is there already"]);
+
+    let mut command = Server::site_command(&sandbox.path("data"), &sandbox.path("site"));
+    command.args(["--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0", "--redirect-to-https"]);
+    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    let server = Server::launch(&sandbox.path("data"), command);
+    let tls: SocketAddr = server.process().line("listening on tls:").parse().expect("it is an address");
+    for host in ["localhost", "127.0.0.1"] {
+        let url = format!("https://{host}:{}/small.txt", tls.port());
+        webclient(&sandbox, &[&url, "--ca", "certificate.pem"]).expect(0);
+    }
+    // Plain requests are redirected there.
+    let answer = HttpConnection::open(server.address()).get("/small.txt?a=b", &[]);
+    let location = format!("https://localhost:{}/small.txt?a=b", tls.port());
+    assert_eq!((answer.status, answer.field("location")), (308, Some(location.as_str())));
+    let port = server.address().port().to_string();
+    let arguments = ["localhost", &port, "small.txt", "--follow", "--ca", "certificate.pem", "--body"];
+    assert_eq!(webclient(&sandbox, &arguments).expect(0).lines, ["a small file"]);
+    // HTTP/1.0 without a host has nowhere to go.
+    let mut old = HttpConnection::open(server.address());
+    old.send(b"GET /small.txt HTTP/1.0\r\n\r\n");
+    assert_eq!(old.answer().expect("the server answers").status, 400);
 }

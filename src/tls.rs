@@ -1,0 +1,312 @@
+//! TLS of the clients: which certificates they accept, and a connection over a socket.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use data_encoding::HEXLOWER;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage,
+    RootCertStore, SignatureScheme, StreamOwned,
+};
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 digest of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self(Sha256::digest(certificate).into())
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or("a fingerprint has 64 hexadecimal digits")
+    }
+}
+
+/// Which certificates a client accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Those of the authorities that this machine trusts.
+    System,
+    /// Those of the authorities in this PEM file, and the certificates in it themselves.
+    Authorities(PathBuf),
+    /// The one with this fingerprint. None: any; whoever asks for that pins the fingerprint.
+    Pinned(Option<Fingerprint>),
+}
+
+/// Why no certificate can be checked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrustError {
+    #[error("cannot use the certificates in {}: {why}", path.display())]
+    File { path: PathBuf, why: String },
+    #[error(
+        "this machine has no certificates of authorities ({0}); install ca-certificates, or use --ca FILE"
+    )]
+    NoSystemRoots(String),
+}
+
+/// Why there is no connection with TLS, for people.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("{0}")]
+    Certificate(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Makes connections with TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector(Arc<ClientConfig>);
+
+/// A connection with TLS.
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+impl Connector {
+    /// # Errors
+    /// [`TrustError`]
+    pub(crate) fn new(trust: &Trust) -> Result<Self, TrustError> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match trust {
+            Trust::System => {
+                let found = rustls_native_certs::load_native_certs();
+                let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let verifier = Verifier::new(found.certs, &provider);
+                Arc::new(verifier.ok_or(TrustError::NoSystemRoots(why))?)
+            }
+            Trust::Authorities(path) => Arc::new(Verifier::of_file(path, &provider)?),
+            Trust::Pinned(pin) => Arc::new(Pin { pin: *pin, provider: Arc::clone(&provider) }),
+        };
+        let builder = ClientConfig::builder_with_provider(provider);
+        let config = builder
+            .with_safe_default_protocol_versions()
+            .expect("ring has cipher suites for TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Performs the handshake with `host`, a name or an address. `stream` has timeouts, if any are wanted.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]
+    pub(crate) fn connect(&self, host: &str, mut stream: TcpStream) -> Result<TlsStream, HandshakeError> {
+        // A zone is local to this machine (RFC 6874, section 4).
+        let host = host.split_once('%').map_or(host, |(address, _)| address);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| HandshakeError::Other(format!("{host} is not a host name")))?;
+        let mut connection = ClientConnection::new(Arc::clone(&self.0), name)
+            .map_err(|error| HandshakeError::Other(error.to_string()))?;
+        match connection.complete_io(&mut stream) {
+            Ok(_) => Ok(StreamOwned::new(connection, stream)),
+            Err(error) => Err(explain(&error)),
+        }
+    }
+}
+
+/// The fingerprint of the server's certificate.
+pub(crate) fn fingerprint(stream: &TlsStream) -> Option<Fingerprint> {
+    stream.conn.peer_certificates().and_then(|chain| chain.first()).map(Fingerprint::of)
+}
+
+/// What is wrong with a handshake, for people.
+fn explain(error: &io::Error) -> HandshakeError {
+    let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) else {
+        return HandshakeError::Other(match error.kind() {
+            ErrorKind::UnexpectedEof => "it closed the connection during the TLS handshake".to_owned(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => "the TLS handshake took too long".to_owned(),
+            _ => format!("the TLS handshake failed: {error}"),
+        });
+    };
+    HandshakeError::Other(match cause {
+        Error::InvalidCertificate(cause) => return HandshakeError::Certificate(explain_certificate(cause)),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => "it does not speak TLS".to_owned(),
+        Error::AlertReceived(alert) => format!("it refused the TLS handshake ({alert:?})"),
+        cause => format!("the TLS handshake failed: {cause}"),
+    })
+}
+
+fn explain_certificate(cause: &CertificateError) -> String {
+    match cause {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("its certificate expired on {}", date(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("its certificate is valid only from {} on", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let mut text = format!("its certificate is not for {}", expected.to_str());
+            if !presented.is_empty() {
+                // Writing into a String cannot fail.
+                let _ = write!(text, " but for {}", presented.join(", "));
+            }
+            text
+        }
+        CertificateError::UnknownIssuer => "no known authority has issued its certificate".to_owned(),
+        CertificateError::Other(other) => match other.0.downcast_ref::<WrongPin>() {
+            Some(wrong) => wrong.to_string(),
+            // Usually it is its own authority, which rustls finds before it looks for another.
+            None => format!("no known authority has issued its certificate for a server ({cause})"),
+        },
+        cause => format!("its certificate cannot be used: {cause}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
+/// Accepts certificates of authorities.
+#[derive(Debug)]
+struct Verifier {
+    of_authorities: Arc<WebPkiServerVerifier>,
+    /// Accepted themselves too: a certificate that openssl makes with one command is its own authority, and such a one must
+    /// not be a server's by RFC 5280.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    /// None if there is no usable certificate.
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Option<Self> {
+        let mut roots = RootCertStore::empty();
+        // A machine may have certificates that this library does not understand.
+        let _ = roots.add_parsable_certificates(certificates.iter().cloned());
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        // Fails only without roots.
+        Some(Self { of_authorities: builder.build().ok()?, certificates })
+    }
+
+    fn of_file(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
+        let fail = |why: String| TrustError::File { path: path.to_owned(), why };
+        let found = CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?;
+        let certificates = found.collect::<Result<Vec<_>, _>>().map_err(|error| fail(error.to_string()))?;
+        Self::new(certificates, provider).ok_or_else(|| fail("there is none in it".to_owned()))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.of_authorities.verify_server_cert(certificate, others, name, ocsp, now) {
+            // The dates were checked before.
+            Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.iter().any(|known| known == certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.of_authorities.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.of_authorities.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.of_authorities.supported_verify_schemes()
+    }
+}
+
+/// Accepts one certificate, whatever its names and dates, or any.
+#[derive(Debug)]
+struct Pin {
+    pin: Option<Fingerprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
+struct WrongPin {
+    found: Fingerprint,
+    pinned: Fingerprint,
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = Fingerprint::of(certificate);
+        match self.pin {
+            Some(pinned) if pinned != found => {
+                let wrong = rustls::OtherError(Arc::new(WrongPin { found, pinned }));
+                Err(CertificateError::Other(wrong).into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
