@@ -1,11 +1,13 @@
 //! A client that does as little as possible, so that its latency is that of the server.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use measure::{Latency, percentile};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use crate::interrupt::Interrupt;
 
@@ -14,21 +16,61 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 64 << 10;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// A connection, with TLS or without.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
 /// A persistent connection.
-#[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
 }
 
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
+        Ok(Self { stream: Stream::Plain(Self::socket(address)?), buffer: Vec::new() })
+    }
+
+    /// Connects with TLS. The handshake takes place with the first request.
+    pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> Result<Self> {
+        let connection = ClientConnection::new(Arc::clone(config), address.ip().into())?;
+        let stream = StreamOwned::new(connection, Self::socket(address)?);
+        Ok(Self { stream: Stream::Tls(Box::new(stream)), buffer: Vec::new() })
+    }
+
+    /// The kind of the handshake; none without TLS.
+    pub(crate) fn handshake(&self) -> Option<HandshakeKind> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => stream.conn.handshake_kind(),
+        }
+    }
+
+    fn socket(address: SocketAddr) -> Result<TcpStream> {
         let stream = TcpStream::connect_timeout(&address, ANSWER_WAIT).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(stream)
     }
 
     /// Requests `path` and returns the body.

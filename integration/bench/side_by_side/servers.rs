@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use integration::{Process, repository};
 use rustix::process::Signal;
 
+use crate::http::Tls;
 use crate::{machine, tools};
 
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -22,33 +23,59 @@ pub(crate) struct Server {
     pub(crate) name: &'static str,
     /// The address at which it listens.
     pub(crate) address: SocketAddr,
+    /// The same with TLS, if it was started with a certificate.
+    pub(crate) tls: SocketAddr,
     process: Process,
 }
 
 impl Server {
     /// Starts our server with these additional options.
-    pub(crate) fn ours(program: &Path, root: &Path, data: &Path, options: &[&str]) -> Result<Self> {
+    pub(crate) fn ours(
+        program: &Path,
+        root: &Path,
+        data: &Path,
+        tls: Option<&Tls>,
+        options: &[&str],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--quiet", "--root"]).arg(root).arg("--data").arg(data);
+        if let Some(tls) = tls {
+            command.args(["--listen", "tls:127.0.0.1:0", "--tls-cert"]).arg(&tls.certificate);
+            command.arg("--tls-key").arg(&tls.key);
+        }
         command.args(options);
         let process = Process::start("server", command);
         let said = process.line("listening on ");
         let address = said.parse().with_context(|| format!("the server listens on {said:?}"))?;
-        Ok(Self { name: "switchboard", address, process })
+        let said = match tls {
+            Some(_) => process.line("listening on tls:"),
+            None => said,
+        };
+        let tls = said.parse().with_context(|| format!("the server listens on {said:?}"))?;
+        Ok(Self { name: "switchboard", address, tls, process })
     }
 
     /// Starts nginx in one of its settings; `folder` must not exist yet.
-    pub(crate) fn nginx(program: &PathBuf, root: &Path, folder: &Path, setting: &Setting) -> Result<Self> {
+    pub(crate) fn nginx(
+        program: &PathBuf,
+        root: &Path,
+        folder: &Path,
+        tls: &Tls,
+        setting: &Setting,
+    ) -> Result<Self> {
         fs::create_dir(folder).context("cannot make a folder for nginx")?;
-        let address = free_address()?;
+        let [address, tls_address] = [free_address()?, free_address()?];
         let configuration = folder.join("nginx.conf");
         let built = tools::say(program, &["-V"]);
-        fs::write(&configuration, nginx_configuration(address, root, folder, setting, &built))?;
+        fs::write(
+            &configuration,
+            nginx_configuration([address, tls_address], root, folder, tls, setting, &built),
+        )?;
         let mut command = Command::new(program);
         command.arg("-c").arg(&configuration).arg("-p").arg(folder);
         let mut process = Process::start("nginx", command);
         process.end_input();
-        let server = Self { name: setting.name, address, process };
+        let server = Self { name: setting.name, address, tls: tls_address, process };
         let said = || fs::read_to_string(folder.join("error.log")).unwrap_or_default();
         server.wait_until_it_listens(said)?;
         Ok(server)
@@ -72,7 +99,7 @@ impl Server {
         command.arg("--config").arg(&configuration);
         let mut process = Process::start("nats-server", command);
         process.end_input();
-        let server = Self { name, address, process };
+        let server = Self { name, address, tls: address, process };
         server.wait_until_it_listens(|| "see what it printed".to_owned())?;
         Ok(server)
     }
@@ -171,9 +198,10 @@ pub(crate) const SETTINGS: [Setting; 4] = [
 /// The other directives are the usual tuning: an open file cache, no log, and no limit on keep-alive. `built` is the
 /// output of `nginx -V`.
 fn nginx_configuration(
-    address: SocketAddr,
+    [address, tls_address]: [SocketAddr; 2],
     root: &Path,
     folder: &Path,
+    tls: &Tls,
     setting: &Setting,
     built: &str,
 ) -> String {
@@ -211,11 +239,17 @@ http {{
     {}
     server {{
         listen {address} backlog=4096{listen};
+        listen {tls_address} ssl backlog=4096{listen};
+        ssl_certificate {};
+        ssl_certificate_key {};
+        ssl_protocols TLSv1.2 TLSv1.3;
         root {};
     }}
 }}
 ",
         temporary.join("\n    "),
+        tls.certificate.display(),
+        tls.key.display(),
         root.display()
     )
 }

@@ -1,9 +1,11 @@
 //! The memory of a connection that is idle after a response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use measure::Idle;
+use rustls::ClientConfig;
 
 use super::site;
 use crate::client::Client;
@@ -31,22 +33,27 @@ pub(super) fn connections(descriptors: usize, is_quick: bool) -> usize {
     wanted.min(possible)
 }
 
-/// Opens `connections` to a freshly started server, and sends one request on each.
+/// Opens `connections`, with TLS if there is a configuration for it, to a freshly started server, and sends one request on each.
 pub(super) fn measure(
     server: &Server,
     name: &str,
+    tls: Option<&Arc<ClientConfig>>,
     limit_kib: Option<f64>,
     connections: usize,
     interrupt: &Interrupt,
 ) -> Result<Idle> {
     // The first request fills the caches.
-    Client::connect(server.address)?.get(site::SMALL)?;
+    let connect = || match tls {
+        None => Client::connect(server.address),
+        Some(config) => Client::connect_tls(server.tls, config),
+    };
+    connect()?.get(site::SMALL)?;
     std::thread::sleep(REST);
     let before_kib = resident_kib(server)?;
     let mut open = Vec::with_capacity(connections);
     for number in 0..connections {
         interrupt.check()?;
-        let client = Client::connect(server.address).and_then(|mut client| {
+        let client = connect().and_then(|mut client| {
             client.get(site::SMALL)?;
             Ok(client)
         });

@@ -1,12 +1,14 @@
 //! The web site, compared with nginx.
 
 mod attacks;
+mod handshakes;
 mod idle;
 mod site;
 mod turns;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use integration::Sandbox;
@@ -15,23 +17,26 @@ use measure::Report;
 use crate::interrupt::Interrupt;
 use crate::servers::{self, Server, Setting};
 use crate::{Extent, machine, tools};
+pub(crate) use handshakes::Tls;
 use turns::{Plan, Wrk};
 
 const IDLE: &str = "idle";
+const IDLE_TLS: &str = "idle-tls";
 const THREADS_OPTION: &str = "--http-threads";
 
 /// The names for `--only`.
 pub(crate) fn names() -> Vec<String> {
     let shapes = turns::plans().into_iter().map(|plan| plan.name());
     let attacks = attacks::MODES.iter().map(|mode| mode.name.to_owned());
-    shapes.chain([IDLE.to_owned()]).chain(attacks).collect()
+    shapes.chain([IDLE, IDLE_TLS].map(str::to_owned)).chain(attacks).collect()
 }
 
 /// Measures the shapes, the memory and the attacks that `extent` selects.
 pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
     let mut suite = Suite::new(extent)?;
     suite.shapes(interrupt)?;
-    suite.idle(interrupt)?;
+    suite.idle(IDLE, false, interrupt)?;
+    suite.idle(IDLE_TLS, true, interrupt)?;
     suite.attacks(interrupt)?;
     Ok(suite.report)
 }
@@ -39,6 +44,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
 struct Suite<'a> {
     extent: &'a Extent,
     sandbox: Sandbox,
+    tls: Tls,
     root: PathBuf,
     program: PathBuf,
     nginx: Option<PathBuf>,
@@ -55,6 +61,7 @@ impl<'a> Suite<'a> {
         let program = servers::build_ours()?;
         let sandbox = Sandbox::new();
         let root = sandbox.path("site");
+        let tls = Tls::new(&sandbox)?;
         site::make(&root)?;
         let [nginx, wrk, slowhttptest] = ["nginx", "wrk", "slowhttptest"].map(tools::find);
         let mut versions = BTreeMap::from([("switchboard".to_owned(), tools::revision())]);
@@ -67,7 +74,19 @@ impl<'a> Suite<'a> {
         }
         let report = tools::report("http", "nginx", versions, extent);
         let descriptors = machine::raise_descriptor_limit();
-        Ok(Self { extent, sandbox, root, program, nginx, wrk, slowhttptest, descriptors, servers: 0, report })
+        Ok(Self {
+            extent,
+            sandbox,
+            tls,
+            root,
+            program,
+            nginx,
+            wrk,
+            slowhttptest,
+            descriptors,
+            servers: 0,
+            report,
+        })
     }
 
     /// The shapes, which are measured in turns.
@@ -81,7 +100,7 @@ impl<'a> Suite<'a> {
             self.skip_for_lack("every comparison with nginx", missing);
             return Ok(());
         };
-        let wrk = Wrk::new(wrk, &self.sandbox)?;
+        let wrk = Wrk::new(wrk, &self.sandbox, self.tls.clone())?;
         let rivals = servers::SETTINGS
             .iter()
             .map(|setting| self.start_nginx(&nginx, setting))
@@ -120,24 +139,29 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    fn idle(&mut self, interrupt: &Interrupt) -> Result<()> {
-        if !self.extent.has(IDLE) {
+    fn idle(&mut self, name: &str, with_tls: bool, interrupt: &Interrupt) -> Result<()> {
+        if !self.extent.has(name) {
             return Ok(());
         }
-        eprintln!("{IDLE} ...");
+        eprintln!("{name} ...");
+        let names = if with_tls { ["switchboard, TLS", "nginx, TLS"] } else { ["switchboard", "nginx"] };
         let connections = idle::connections(self.descriptors, self.extent.quick);
         let ours = self.start_ours(&[])?;
-        self.report.idle.push(idle::measure(
-            &ours,
-            "switchboard",
-            Some(idle::LIMIT_KIB),
-            connections,
-            interrupt,
-        )?);
+        let tls = with_tls.then(|| Arc::clone(&self.tls.client));
+        let limit = Some(idle::LIMIT_KIB);
+        let idle = idle::measure(&ours, names[0], tls.as_ref(), limit, connections, interrupt)?;
+        self.report.idle.push(idle);
         drop(ours);
         if let Some(nginx) = self.nginx.clone() {
             let rival = self.start_nginx(&nginx, &servers::SETTINGS[0])?;
-            self.report.idle.push(idle::measure(&rival, "nginx", None, connections, interrupt)?);
+            self.report.idle.push(idle::measure(
+                &rival,
+                names[1],
+                tls.as_ref(),
+                None,
+                connections,
+                interrupt,
+            )?);
         } else {
             self.skip_for_lack("memory of nginx", "nginx");
         }
@@ -174,12 +198,12 @@ impl<'a> Suite<'a> {
 
     fn start_ours(&mut self, options: &[&str]) -> Result<Server> {
         let data = self.fresh_folder();
-        Server::ours(&self.program, &self.root, &data, options)
+        Server::ours(&self.program, &self.root, &data, Some(&self.tls), options)
     }
 
     fn start_nginx(&mut self, program: &PathBuf, setting: &Setting) -> Result<Server> {
         let folder = self.fresh_folder();
-        Server::nginx(program, &self.root, &folder, setting)
+        Server::nginx(program, &self.root, &folder, &self.tls, setting)
     }
 
     fn fresh_folder(&mut self) -> PathBuf {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use integration::Sandbox;
 use measure::{Contestant, SAY_RESULT, Shape, Turn, Unit, parse, per_second};
 
-use super::site;
+use super::{Tls, handshakes, site};
 use crate::Extent;
 use crate::client::Client;
 use crate::interrupt::Interrupt;
@@ -29,6 +30,8 @@ pub(super) enum Work {
     Large,
     /// Random ones of the many files.
     Random,
+    /// The small file, with a new connection for each request, which resumes a session of TLS.
+    Resumed,
 }
 
 /// A shape to measure.
@@ -38,13 +41,16 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Whether our server runs with `--http-threads`.
     pub(super) with_threads: bool,
+    /// Whether the connections use TLS 1.3.
+    pub(super) with_tls: bool,
 }
 
 pub(super) fn plans() -> Vec<Plan> {
     let plans = |with_threads, work, connections: &[usize]| {
-        let plan = |&connections| Plan { work, connections, with_threads };
+        let plan = |&connections| Plan { work, connections, with_threads, with_tls: false };
         connections.iter().map(plan).collect::<Vec<_>>()
     };
+    let with_tls = |work, connections| Plan { work, connections, with_threads: false, with_tls: true };
     [
         plans(false, Work::KeepAlive, &[1, 16, 64, 256, 1000]),
         plans(false, Work::ConnectionEach, &[16]),
@@ -52,6 +58,12 @@ pub(super) fn plans() -> Vec<Plan> {
         plans(false, Work::Random, &[64, 256]),
         plans(true, Work::KeepAlive, &[64]),
         plans(true, Work::ConnectionEach, &[16]),
+        vec![
+            with_tls(Work::KeepAlive, 64),
+            with_tls(Work::ConnectionEach, 16),
+            with_tls(Work::Resumed, 2),
+            with_tls(Work::Large, 4),
+        ],
     ]
     .concat()
 }
@@ -65,8 +77,13 @@ impl Plan {
             Work::ConnectionEach => "connection-each".to_owned(),
             Work::Large => "large-file".to_owned(),
             Work::Random => format!("random-files-{connections}"),
+            Work::Resumed => "resumed".to_owned(),
         };
-        if self.with_threads { format!("http-threads-{work}") } else { work }
+        match (self.with_threads, self.with_tls) {
+            (true, _) => format!("http-threads-{work}"),
+            (false, true) => format!("tls-{work}"),
+            (false, false) => work,
+        }
     }
 
     fn title(&self) -> String {
@@ -77,23 +94,30 @@ impl Plan {
             Work::ConnectionEach => format!("1 kB, connection each, {connections} at once"),
             Work::Large => format!("100 MiB, {connections} connections"),
             Work::Random => format!("10,000 files, {connections} connections"),
+            Work::Resumed => format!("1 kB, resumed connection each, {connections} at once"),
         };
-        if self.with_threads { format!("{work}, --http-threads") } else { work }
+        match (self.with_threads, self.with_tls) {
+            (true, _) => format!("{work}, --http-threads"),
+            (false, true) => format!("{work}, TLS 1.3"),
+            (false, false) => work,
+        }
     }
 
     /// The minimum ratio. A thread for each connection is only shown for comparison.
     fn target(&self) -> Option<f64> {
         let target = match self.work {
+            Work::KeepAlive if self.with_tls => 1.2,
+            Work::ConnectionEach if self.with_tls => 1.0,
             Work::KeepAlive | Work::Random => 1.5,
             Work::ConnectionEach => 1.1,
-            Work::Large => 1.0,
+            Work::Large | Work::Resumed => 1.0,
         };
         (!self.with_threads).then_some(target)
     }
 
     fn path(&self) -> &'static str {
         match self.work {
-            Work::KeepAlive | Work::ConnectionEach => site::SMALL,
+            Work::KeepAlive | Work::ConnectionEach | Work::Resumed => site::SMALL,
             Work::Large => site::LARGE,
             // The script chooses the path.
             Work::Random => "/",
@@ -107,15 +131,17 @@ pub(super) struct Wrk {
     program: PathBuf,
     plain: PathBuf,
     random: PathBuf,
+    /// For what wrk cannot do.
+    tls: Tls,
 }
 
 impl Wrk {
     /// Writes the scripts to `sandbox`.
-    pub(super) fn new(program: PathBuf, sandbox: &Sandbox) -> Result<Self> {
+    pub(super) fn new(program: PathBuf, sandbox: &Sandbox, tls: Tls) -> Result<Self> {
         let (plain, random) = (sandbox.path("plain.lua"), sandbox.path("random.lua"));
         std::fs::write(&plain, SAY_RESULT).context("cannot write a script for wrk")?;
         std::fs::write(&random, format!("{SAY_RESULT}{}", random_script()))?;
-        Ok(Self { program, plain, random })
+        Ok(Self { program, plain, random, tls })
     }
 
     fn turn(
@@ -125,6 +151,10 @@ impl Wrk {
         seconds: u64,
         interrupt: &Interrupt,
     ) -> Result<Option<Turn>> {
+        if plan.work == Work::Resumed {
+            let time = Duration::from_secs(seconds);
+            return handshakes::resume(&self.tls, server, plan.path(), time, interrupt).map(Some);
+        }
         let script = if plan.work == Work::Random { &self.random } else { &self.plain };
         let mut command = Command::new(&self.program);
         command
@@ -138,7 +168,11 @@ impl Wrk {
         if plan.work == Work::ConnectionEach {
             command.args(["--header", "Connection: close"]);
         }
-        command.arg(format!("http://{}{}", server.address, plan.path()));
+        let (scheme, address) = match plan.with_tls {
+            true => ("https", server.tls),
+            false => ("http", server.address),
+        };
+        command.arg(format!("{scheme}://{address}{}", plan.path()));
         let cpu_before = server.cpu_time()?;
         let output = tools::output("wrk", command, interrupt)?;
         let cpu = server.cpu_time()?.saturating_sub(cpu_before);
@@ -195,7 +229,7 @@ pub(super) fn measure(
 ) -> Result<Shape> {
     let servers: Vec<&Server> = std::iter::once(ours).chain(rivals).collect();
     for server in &servers {
-        check(plan, server, root).with_context(|| format!("{} answers wrongly", server.name))?;
+        check(plan, &wrk.tls, server, root).with_context(|| format!("{} answers wrongly", server.name))?;
         // A warm-up turn fills caches and starts threads.
         wrk.turn(plan, server, WARM_UP_SECONDS, interrupt)?;
     }
@@ -224,8 +258,11 @@ pub(super) fn measure(
 }
 
 /// Checks that a server sends the content of the files, because a wrong response can be fast.
-fn check(plan: &Plan, server: &Server, root: &Path) -> Result<()> {
-    let mut client = Client::connect(server.address)?;
+fn check(plan: &Plan, tls: &Tls, server: &Server, root: &Path) -> Result<()> {
+    let mut client = match plan.with_tls {
+        true => Client::connect_tls(server.tls, &tls.client)?,
+        false => Client::connect(server.address)?,
+    };
     let paths = match plan.work {
         // All files, which also fills the cache of the server.
         Work::Random => site::many().collect(),

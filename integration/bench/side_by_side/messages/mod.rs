@@ -191,7 +191,7 @@ impl Suite<'_> {
 
     fn start_ours(&mut self) -> Result<Server> {
         let data = self.folder();
-        Server::ours(&self.program, &repository().join("www"), &data, &ours::OPTIONS)
+        Server::ours(&self.program, &repository().join("www"), &data, None, &ours::OPTIONS)
     }
 
     fn folder(&mut self) -> PathBuf {
