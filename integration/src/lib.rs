@@ -6,6 +6,7 @@
 
 mod binaries;
 pub mod http;
+mod keys;
 mod liar;
 mod process;
 mod proxy;

@@ -9,7 +9,7 @@ use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::keys::{EncryptionKey, EncryptionPublic, IdentityKey, Purpose};
 use wire::protocol::{ErrorCode, Greeting, Side, ToPeer, ToServer, join_proof_text};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, keys};
 
 /// Small, because generating larger keys takes long; the server accepts this size.
 const KEY_BITS: usize = 2048;
@@ -28,9 +28,16 @@ impl Character {
     /// # Panics
     /// `name` is not a valid name.
     pub fn new(name: &str) -> Self {
-        let mut rng = rand::rng();
-        let identity = IdentityKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
-        let encryption = EncryptionKey::generate(KEY_BITS, &mut rng).expect("the size is a good one");
+        let (identity, encryption) = match keys::next() {
+            Some(pems) => (
+                IdentityKey::from_pem(pems.identity, None).expect("the file has keys"),
+                EncryptionKey::from_pem(pems.encryption, None).expect("the file has keys"),
+            ),
+            None => (
+                IdentityKey::generate(KEY_BITS, &mut rand::rng()).expect("the size is a good one"),
+                EncryptionKey::generate(KEY_BITS, &mut rand::rng()).expect("the size is a good one"),
+            ),
+        };
         Self::with_keys(name, identity, encryption.public())
     }
 

@@ -1,15 +1,18 @@
 //! A temporary directory for a scenario, with the directories of its servers and peers.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Finished, Process};
 use crate::server::own_port;
-use crate::{Server, binary, repository};
+use crate::{Server, binary, keys, repository};
 
 /// A temporary directory, removed when this is dropped.
 #[derive(Debug)]
@@ -69,27 +72,31 @@ impl Sandbox {
         ([127, 0, 0, 1], own_port()).into()
     }
 
-    /// A peer of the server at `server`, with an empty directory.
+    /// A peer of the server at `server` that has keys, and nothing else. It has joined no server yet.
+    ///
+    /// # Panics
+    /// Its keys cannot be written.
     pub fn peer(&self, name: &str, server: SocketAddr) -> Peer {
+        let peer = self.newcomer(name, server);
+        if let Some(pems) = keys::next() {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs();
+            std::fs::create_dir(&peer.dir).expect("the sandbox has no such peer");
+            private_folder(&peer.private());
+            private_file(&peer.private().join("identity.pem"), pems.identity);
+            private_folder(&peer.private().join("encryption"));
+            private_file(&peer.private().join(format!("encryption/{now}.pem")), pems.encryption);
+        }
+        peer
+    }
+
+    /// A peer of the server at `server` that makes its directory and its keys when it first runs.
+    pub fn newcomer(&self, name: &str, server: SocketAddr) -> Peer {
         Peer { dir: self.path(name), server: server.to_string() }
     }
 
-    /// A peer with a copy of its directory in `client_data/`.
-    ///
-    /// # Panics
-    /// The directory cannot be copied.
+    /// A peer with keys and the files of its directory in `client_data/`.
     pub fn ready_peer(&self, name: &str, server: SocketAddr) -> Peer {
-        let peer = self.peer(name, server);
-        std::fs::create_dir(&peer.dir).expect("the sandbox is empty");
-        let from = repository().join("client_data").join(name);
-        for entry in std::fs::read_dir(from).expect("the repository has this peer") {
-            let entry = entry.expect("a folder can be listed");
-            if entry.file_type().expect("an entry has a type").is_file() {
-                let to = peer.dir.join(entry.file_name());
-                std::fs::copy(entry.path(), to).expect("a shared file can be copied");
-            }
-        }
-        peer
+        self.peer(name, server).with_files()
     }
 }
 
@@ -107,6 +114,24 @@ impl Peer {
     #[must_use]
     pub fn at(&self, server: SocketAddr) -> Self {
         Self { dir: self.dir.clone(), server: server.to_string() }
+    }
+
+    /// Copies the files of its directory in `client_data/`.
+    ///
+    /// # Panics
+    /// They cannot be copied.
+    #[must_use]
+    pub fn with_files(self) -> Self {
+        std::fs::create_dir_all(&self.dir).expect("the sandbox can be written");
+        let from = repository().join("client_data").join(self.name());
+        for entry in std::fs::read_dir(from).expect("the repository has this peer") {
+            let entry = entry.expect("a folder can be listed");
+            if entry.file_type().expect("an entry has a type").is_file() {
+                let to = self.dir.join(entry.file_name());
+                std::fs::copy(entry.path(), to).expect("a shared file can be copied");
+            }
+        }
+        self
     }
 
     /// The name of the peer, which is the last component of its directory.
@@ -182,6 +207,17 @@ impl Peer {
         copy_folder(&self.dir, &copy.dir);
         copy
     }
+}
+
+fn private_folder(path: &Path) {
+    std::fs::DirBuilder::new().mode(0o700).create(path).expect("the sandbox can be written");
+}
+
+fn private_file(path: &Path, text: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("the sandbox can be written");
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -83,8 +83,9 @@ fn one<'a>(conversations: &'a [Value], direction: &str) -> &'a Value {
 fn fifty_messages_to_somebody_who_joins_later_and_fifty_back() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    let a = sandbox.ready_peer("A", server.address());
-    let b = sandbox.ready_peer("B", server.address());
+    // Both run for the first time.
+    let a = sandbox.newcomer("A", server.address()).with_files();
+    let b = sandbox.newcomer("B", server.address()).with_files();
     let texts = |from: &str| -> Vec<String> { (1..=MESSAGES).map(|n| text(from, n)).collect() };
 
     // A writes to B, who has never joined, and waits.

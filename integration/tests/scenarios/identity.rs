@@ -275,7 +275,7 @@ fn an_exported_identity_goes_on_in_another_place() {
         .run(&["import", &file, "--file-passphrase", &right])
         .expect(1)
         .says(&["has an identity"]);
-    let other = sandbox.peer("D", server.address());
+    let other = sandbox.newcomer("D", server.address());
     other
         .run(&["import", &file, "--file-passphrase", &right])
         .expect(1)

@@ -72,7 +72,7 @@ fn a_passphrase_encrypts_keys_and_messages_that_were_plain_before_and_is_needed_
 fn a_first_run_with_a_passphrase_keeps_nothing_readable_and_a_running_process_asks_nobody() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
-    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let (a, b) = (sandbox.newcomer("A", server.address()), sandbox.peer("B", server.address()));
     let right = write(&sandbox, "right", "open sesame\n");
     let listening = a.start(&["--passphrase-file", &right, "listen"]);
     listening.event("joined", |_| true);

@@ -8,10 +8,10 @@ use rustix::process::Signal;
 #[test]
 fn an_interrupted_server_drains_and_exits_with_0() {
     let sandbox = Sandbox::new();
+    let a = sandbox.peer("A", sandbox.nobodys_address());
     for signal in [Signal::INT, Signal::TERM] {
         let server = sandbox.server();
-        let a = sandbox.peer("A", server.address());
-        let listening = a.start(&["listen"]);
+        let listening = a.at(server.address()).start(&["listen"]);
         listening.event("joined", |_| true);
         server.end(signal);
     }

@@ -1,0 +1,22 @@
+//! Keys for peers and raw clients that were made once, because making a pair takes a second of processor time.
+//!
+//! A test takes them in order, so its peers have different keys. When they are used up, new keys are made.
+
+use std::cell::Cell;
+
+/// An identity key and an encryption key of 2048 bits, in PKCS#8 PEM.
+pub(crate) struct Pems {
+    pub(crate) identity: &'static str,
+    pub(crate) encryption: &'static str,
+}
+
+/// The next keys for the test of this thread; `None` if it has used all.
+pub(crate) fn next() -> Option<Pems> {
+    thread_local!(static USED: Cell<usize> = const { Cell::new(0) });
+    // The simulation has them as encryption keys; here every other one is an identity key.
+    let pems = include_str!("../../examples/simulate/simulation/keys/renewed.pem");
+    let mut left = pems.split_inclusive("-----END PRIVATE KEY-----\n").skip(2 * USED.get());
+    let (identity, encryption) = (left.next()?, left.next()?);
+    USED.set(USED.get() + 1);
+    Some(Pems { identity, encryption })
+}
