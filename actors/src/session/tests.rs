@@ -110,14 +110,7 @@ impl Bench {
     /// The messages to the peer since the last call.
     fn told(&mut self) -> Vec<ToPeer<'static>> {
         let bytes = self.written();
-        let (mut at, mut told) = (0, Vec::new());
-        while let Ok(Some(body)) = frame::split(&bytes[at..], BODY_BYTES_MAX) {
-            at += LENGTH_BYTES + body.len();
-            if let Ok(message) = ToPeer::decode(body.to_vec().leak()) {
-                told.push(message);
-            }
-        }
-        told
+        frames(&bytes).into_iter().filter_map(|body| ToPeer::decode(body.to_vec().leak()).ok()).collect()
     }
 
     fn written(&mut self) -> Vec<u8> {
@@ -125,9 +118,9 @@ impl Bench {
         while self.session.outgoing.bytes() > 0 {
             let mut slices = [std::io::IoSlice::new(&[]); 8];
             let count = self.session.outgoing.slices(&mut slices);
-            let some: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
-            bytes.extend_from_slice(&some);
-            self.session.outgoing.advance(some.len());
+            let before = bytes.len();
+            slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            self.session.outgoing.advance(bytes.len() - before);
         }
         self.take(Input::Written);
         bytes
@@ -145,6 +138,16 @@ impl Bench {
     fn effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
+}
+
+/// The bodies of the frames.
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut bodies = Vec::new();
+    while let Ok(Some(body)) = frame::split(bytes, BODY_BYTES_MAX) {
+        bytes = &bytes[LENGTH_BYTES + body.len()..];
+        bodies.push(body);
+    }
+    bodies
 }
 
 fn join() -> Vec<u8> {
@@ -323,8 +326,8 @@ fn a_ping_is_answered_by_the_router_and_is_bounded() {
 }
 
 #[test]
-fn thousands_of_questions_at_once_are_answered_as_fast_as_the_answers_are_read() {
-    const QUESTIONS: u32 = 500;
+fn many_questions_at_once_are_answered_as_fast_as_the_answers_are_read() {
+    const QUESTIONS: u32 = 100;
     let mut bench = Bench::joined();
     let bytes: Vec<u8> = (0..QUESTIONS).flat_map(|id| frame::frame(&ToServer::Who { id })).collect();
     bench.receive(&bytes);
@@ -337,7 +340,7 @@ fn thousands_of_questions_at_once_are_answered_as_fast_as_the_answers_are_read()
             bench.take(Input::Answered(Some(Answer::Known(Arc::clone(&known)))));
         }
         assert!(bench.session.outgoing.bytes() < 6 << 20, "the answers that wait are bounded");
-        let told = bench.told().len();
+        let told = frames(&bench.written()).len();
         assert!(told > 0, "it goes on after {answered}");
         answered += u32::try_from(told).expect("a small number");
     }

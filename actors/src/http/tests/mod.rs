@@ -299,7 +299,10 @@ fn is_head(mut request: &[u8]) -> bool {
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
-    (0..=250).cycle().take(bytes).collect()
+    let period: Vec<u8> = (0..=250).collect();
+    let mut pattern = period.repeat(bytes.div_ceil(period.len()));
+    pattern.truncate(bytes);
+    pattern
 }
 
 fn get(path: &str) -> String {
