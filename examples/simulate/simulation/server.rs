@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actors::commands::network::Network;
-use actors::commands::router::{Command, MemberCommand, PresencePort, Run};
-use actors::commands::session::SessionCommand;
+use actors::commands::router::{Command, Member, MemberCommand, PeerKey, PresencePort, Run};
+use actors::commands::session::{Delivery, SessionCommand};
 use actors::config::PeerLimits;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
@@ -48,6 +48,8 @@ pub(super) struct Process {
     commands: VecDeque<Command<MailboxPort>>,
     /// The Router's thread will run later.
     is_behind: bool,
+    /// The peers of sessions that have left and have not handed back their envelopes yet.
+    parting: Vec<PeerKey>,
     waiting: Waiting,
     is_committing: bool,
     is_catching_up: bool,
@@ -89,6 +91,7 @@ impl World {
             router,
             commands: VecDeque::new(),
             is_behind: false,
+            parting: Vec::new(),
             waiting,
             is_committing: false,
             is_catching_up: false,
@@ -235,6 +238,11 @@ impl World {
         {
             self.fail(|| format!("envelope {} overtook others of its sender", delivery.origin.first));
         }
+        if matches!(command, SessionCommand::Deliver(_)) && self.is_parting(link) {
+            self.fail(|| {
+                "a session got envelopes before an earlier one of its peer had handed back its own".into()
+            });
+        }
         let is_dropped = match self.misbehaves() {
             Some(Fault::KeepsQuiet) => matches!(command, SessionCommand::Routed { .. }),
             Some(Fault::HidesCards) => {
@@ -364,16 +372,37 @@ impl World {
         self.tell_router(link, MemberCommand::Leave);
         // The session takes from its mailbox until the Router closes it.
         self.run_router();
-        let now = self.router_now();
         if let Some(process) = &mut self.server.process
             && let Some(mut connection) = process.connections.remove(&link)
             && let Some(member) = connection.session.member()
         {
             let mailbox = connection.mailbox;
             let rest = connection.session.part(std::iter::from_fn(|| mailbox.next()));
-            tell(&mut process.router, now, Command::From(member, MemberCommand::HandBack(rest)));
+            // Its thread may be slow, so a newer session of the peer can join before that.
+            let wait = Duration::from_millis(self.dice.random_range(0..200));
+            process.parting.push(member.peer);
+            self.schedule.after(wait, Event::HandsBack { life: self.server.life, member, rest });
         }
         self.end_link(link, End::Server);
+    }
+
+    /// Whether an earlier session of the same peer has not handed back its envelopes.
+    fn is_parting(&self, link: LinkId) -> bool {
+        let Some(process) = &self.server.process else { return false };
+        let member = process.connections.get(&link).and_then(|connection| connection.session.member());
+        member.is_some_and(|member| process.parting.contains(&member.peer))
+    }
+
+    /// A session that has left hands back the envelopes that its peer has not taken.
+    pub(super) fn hands_back(&mut self, life: u64, member: Member, rest: Vec<Delivery>) {
+        if let Some(process) = self.server.process.as_mut().filter(|_| life == self.server.life) {
+            if let Some(place) = process.parting.iter().position(|peer| *peer == member.peer) {
+                process.parting.swap_remove(place);
+            }
+            process.commands.push_back(Command::From(member, MemberCommand::HandBack(rest)));
+            self.run_router();
+            self.serve();
+        }
     }
 
     fn start_commit(&mut self) {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
+use actors::commands::router::Member;
+use actors::commands::session::Delivery;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -94,6 +96,12 @@ pub(super) enum Event {
     /// The Router's thread runs.
     RouterRuns {
         life: u64,
+    },
+    /// A session that has left hands back what its peer has not taken.
+    HandsBack {
+        life: u64,
+        member: Member,
+        rest: Vec<Delivery>,
     },
     StoreCommits {
         life: u64,
@@ -230,6 +238,7 @@ impl World {
                 }
             }
             Event::RouterRuns { life } => self.router_runs(life),
+            Event::HandsBack { life, member, rest } => self.hands_back(life, member, rest),
             Event::StoreCommits { life } => self.store_commits(life),
             Event::CatchUp { life } => self.catch_up(life),
         }
