@@ -9,7 +9,7 @@ use super::core::{Certificates, Digest};
 use crate::commands::certificates::CertificatesHandle;
 use crate::handover::PollerHandle;
 use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
-use crate::tls::{TlsBase, TlsFiles};
+use crate::tls::{FILE_BYTES_MAX, TlsBase, TlsFiles};
 
 /// How often the files are read. Their times are not enough, because the clocks of some file systems are too coarse.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl CertificatesShell {
 fn digest(files: &[TlsFiles]) -> Digest {
     let mut digest = Sha256::new();
     for path in files.iter().flat_map(|files| [&files.certificate, &files.key]) {
-        let content = std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes());
+        let content = durable::read_text(path, FILE_BYTES_MAX).unwrap_or_else(|error| error.to_string());
         digest.update((content.len() as u64).to_le_bytes());
         digest.update(content);
     }

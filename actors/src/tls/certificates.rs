@@ -19,7 +19,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 use super::TlsConnection;
 
 /// Larger than any chain of certificates.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A certificate and its private key, as files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -140,7 +140,8 @@ impl TlsConnection {
             TlsFailure::Protocol(_) | TlsFailure::NotTls => self.flush(socket),
             TlsFailure::PlainHttp => socket.write_all(PLAIN_HTTP_ANSWER),
             TlsFailure::PlainPeer => {
-                let detail = "this port speaks TLS; use --server tls:HOST:PORT".into();
+                let detail =
+                    "this port is for web clients with TLS; use an address of the server without TLS".into();
                 socket.write_all(&frame::frame(&ToPeer::Error { code: ErrorCode::Malformed, detail }))
             }
         };

@@ -5,5 +5,6 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::certificates::FILE_BYTES_MAX;
 pub use self::certificates::{CertificateError, TlsBase, TlsConfig, TlsFiles};
 pub(crate) use self::connection::TlsConnection;
