@@ -222,6 +222,7 @@ impl Server {
         begin("Admission", ACTOR_PATIENCE);
         drop(admission);
         begin("the Index", ACTOR_PATIENCE);
+        index.cancel_loading();
         drop(index);
         begin("the file server of a site", ACTOR_PATIENCE);
         drop(sites);

@@ -1,6 +1,8 @@
 //! To the Index: what peers share, and searches.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
@@ -176,9 +178,32 @@ pub struct Presence {
     pub address: Option<SocketAddr>,
 }
 
+/// How long a request may wait for the Index while it still reads the shares. Sessions should not be held up.
+const LOADING_WAIT: Duration = Duration::from_secs(2);
+
+/// Whether the Index has read the shares on disk. Until then it answers nothing.
+#[derive(Debug, Default)]
+pub struct Loading {
+    has_ended: AtomicBool,
+    is_cancelled: AtomicBool,
+}
+
+impl Loading {
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
 /// The address of the Index.
 #[derive(Debug, Clone)]
-pub struct IndexHandle(pub(crate) Address<Command>);
+pub struct IndexHandle {
+    pub(crate) address: Address<Command>,
+    pub(crate) loading: Arc<Loading>,
+}
 
 impl IndexHandle {
     /// Sends a command, and waits while the mailbox is full. The caller waits for the answer itself.
@@ -186,12 +211,31 @@ impl IndexHandle {
     /// # Errors
     /// [`Closed`] when the Index has ended.
     pub fn send(&self, command: Command) -> Result<(), Closed> {
-        self.0.send(command)
+        self.address.send(command)
+    }
+
+    /// Makes the Index stop reading shares, so that it can end soon.
+    pub fn cancel_loading(&self) {
+        self.loading.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
+        let (reply, pending) = reply();
+        if self.loading.has_ended.load(Ordering::Relaxed) {
+            self.send(request(reply)).map_err(|Closed| NoAnswer::Dropped)?;
+            return pending.wait(timeout);
+        }
+        self.address.offer(request(reply)).map_err(|unsent| match unsent {
+            Unsent::Full(_) => NoAnswer::Busy,
+            Unsent::Closed(_) => NoAnswer::Dropped,
+        })?;
+        pending.wait(timeout.min(LOADING_WAIT))
     }
 
     /// Publishes one part of a share, see [`Command::Publish`], and waits for the answer.
     ///
-    /// [`NoAnswer`] if the Index has ended or did not answer within `timeout`. The share may still be accepted later.
+    /// [`NoAnswer`] if the Index has ended or did not answer within `timeout`, or soon while it reads shares from the disk.
+    /// The share may still be accepted later.
     pub fn publish(
         &self,
         (peer, network): (PeerName, Network),
@@ -200,15 +244,12 @@ impl IndexHandle {
         files: Vec<PublishedFile>,
         timeout: Duration,
     ) -> Result<PublishAnswer, NoAnswer> {
-        let (reply, pending) = reply();
-        let command = Command::Publish { peer, network, part, last, files, reply };
-        self.0.send(command).map_err(|Closed| NoAnswer::Dropped)?;
-        pending.wait(timeout)
+        self.ask(timeout, |reply| Command::Publish { peer, network, part, last, files, reply })
     }
 
     /// Searches, see [`Command::Search`], and waits for the answer.
     ///
-    /// [`NoAnswer`] if the Index has ended or did not answer within `timeout`.
+    /// [`NoAnswer`] as for [`IndexHandle::publish`].
     pub fn search(
         &self,
         query: Query,
@@ -216,10 +257,7 @@ impl IndexHandle {
         asker: AskerSees,
         timeout: Duration,
     ) -> Result<Found, NoAnswer> {
-        let (reply, pending) = reply();
-        let command = Command::Search { query, limit, asker, reply };
-        self.0.send(command).map_err(|Closed| NoAnswer::Dropped)?;
-        pending.wait(timeout)
+        self.ask(timeout, |reply| Command::Search { query, limit, asker, reply })
     }
 
     /// Sends presence if there is room, and never waits.
@@ -230,7 +268,7 @@ impl IndexHandle {
             Command::Presence(presence) => presence,
             _ => unreachable!("the mailbox hands back the command that it was offered"),
         };
-        self.0.offer(Command::Presence(presence)).map_err(|e| match e {
+        self.address.offer(Command::Presence(presence)).map_err(|e| match e {
             Unsent::Full(command) => Unsent::Full(given_back(command)),
             Unsent::Closed(command) => Unsent::Closed(given_back(command)),
         })

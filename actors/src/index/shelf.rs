@@ -34,27 +34,36 @@ enum NotLoaded {
 }
 
 /// The directory of the shares.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Shelf {
     folder: PathBuf,
 }
 
 impl Shelf {
     /// Makes the directory if it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be made or listed.
     pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
         durable::private_directory(&folder)?;
+        fs::read_dir(&folder)?;
         Ok(Self { folder })
     }
 
-    /// Reads all shares. A damaged one is logged and renamed; one that cannot be read is logged and left.
+    /// Reads all shares, until `take` returns false. A damaged one is logged and renamed; one that cannot be read is logged
+    /// and left. Nothing may be written meanwhile, because a new share would be taken for a damaged one.
     ///
     /// # Errors
     /// When the directory cannot be listed.
-    pub(super) fn load(&self, mut take: impl FnMut(Share)) -> io::Result<()> {
+    pub(super) fn load(&self, mut take: impl FnMut(Share) -> bool) -> io::Result<()> {
         let (owners, temporary) = self.list()?;
         for owner in owners {
             match self.load_one(&owner) {
-                Ok(share) => take(share),
+                Ok(share) => {
+                    if !take(share) {
+                        return Ok(());
+                    }
+                }
                 Err(reason) => self.report(&owner, &reason),
             }
         }

@@ -2,47 +2,64 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
 use super::shelf::Shelf;
-use crate::commands::index::IndexHandle;
+use crate::commands::index::{IndexHandle, Loading};
 use crate::config::Quota;
 use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
 
 /// The capacity of the mailbox. A part of a share can be as large as a frame, 1 MiB, so this is at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
 
+/// Starts the Index. Its thread reads the shares before the first command, because that can take half a minute, and
+/// messages and pages must not wait for it.
 pub(super) fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
     let shelf = Shelf::open(data_dir.join("index"))?;
-    let core = load(&shelf, quota)?;
     let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
-    let keeper = keeper::start(shelf, mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
-    let shell = IndexShell { effects: Vec::new(), keeper };
-    start_actor("index", (address.clone(), mailbox), IndexHandle(address), core, shell)
+    let keeper = keeper::start(shelf.clone(), mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
+    let loading = Arc::<Loading>::default();
+    let unloaded = Some((shelf, Arc::clone(&loading)));
+    let shell = IndexShell { effects: Vec::new(), keeper, unloaded };
+    let handle = IndexHandle { address: address.clone(), loading };
+    start_actor("index", (address, mailbox), handle, Core::new(quota), shell)
 }
 
-fn load(shelf: &Shelf, quota: Quota) -> io::Result<Core> {
-    let mut core = Core::new(quota);
+fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
+    let begun = Instant::now();
     let (mut shares, mut files) = (0, 0);
-    shelf.load(|share| match core.restore(&share) {
+    let loaded = shelf.load(|share| {
+        match core.restore(&share) {
+            Ok(()) => {
+                shares += 1;
+                files += share.files.len();
+            }
+            Err(reason) => {
+                tracing::error!(target: "index", peer = %share.owner, %reason, "a share was not loaded");
+            }
+        }
+        !loading.is_cancelled()
+    });
+    match loaded {
         Ok(()) => {
-            shares += 1;
-            files += share.files.len();
+            tracing::info!(target: "index", shares, files, took = ?begun.elapsed(), "shares are loaded");
         }
-        Err(reason) => {
-            tracing::error!(target: "index", peer = %share.owner, %reason, "a share was not loaded");
+        Err(error) => {
+            tracing::error!(target: "index", %error, "the directory of the shares cannot be listed")
         }
-    })?;
-    tracing::debug!(target: "index", shares, files, "shares are loaded");
-    Ok(core)
+    }
+    loading.end();
 }
 
 /// `K` owns the keeper, which ends after the Index.
 pub(super) struct IndexShell<K> {
     pub(super) effects: Vec<Effect>,
     pub(super) keeper: K,
+    /// The shares on disk, until they are loaded.
+    pub(super) unloaded: Option<(Shelf, Arc<Loading>)>,
 }
 
 impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for IndexShell<K> {
@@ -52,7 +69,10 @@ impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for Inde
         &mut self.effects
     }
 
-    fn settle(&mut self, _core: &mut Core, _now: Now) -> Option<Instant> {
+    fn settle(&mut self, core: &mut Core, _now: Now) -> Option<Instant> {
+        if let Some((shelf, loading)) = self.unloaded.take() {
+            load(&shelf, core, &loading);
+        }
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::AnswerPublish(reply, answer) => reply.answer(answer),

@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn presence_waits_for_room_and_only_the_newest_counts() {
         let (address, commands) = mailbox::<_, Command>(1);
-        let mut outbox = PresenceOutbox::new(IndexHandle(address));
+        let mut outbox = PresenceOutbox::new(IndexHandle { address, loading: std::sync::Arc::default() });
         outbox.tell(told_of("first", true));
         assert!(outbox.flush());
         outbox.tell(told_of("A", true));

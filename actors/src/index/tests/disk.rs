@@ -19,7 +19,11 @@ fn shelf(folder: &Path) -> Shelf {
 
 fn load(shelf: &Shelf) -> Vec<Share> {
     let mut shares = Vec::new();
-    shelf.load(|share| shares.push(share)).expect("the folder can be listed");
+    let loaded = shelf.load(|share| {
+        shares.push(share);
+        true
+    });
+    loaded.expect("the folder can be listed");
     shares
 }
 

@@ -1,11 +1,12 @@
 //! The actor with its threads and a real disk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::keeper::Keep;
 use super::super::shell::{self, IndexShell};
 use super::*;
-use crate::commands::index::{IndexHandle, PublishRefused};
+use crate::commands::index::{IndexHandle, Loading, PublishRefused};
 use crate::config::PeerLimits;
 use crate::runtime::{NoAnswer, mailbox, start as start_actor};
 
@@ -74,8 +75,10 @@ fn a_search_does_not_wait_for_the_disk() {
     // A keeper that never writes.
     let (to_keeper, keeps) = mailbox::<Keep, Keep>(8);
     let (address, commands) = mailbox(8);
-    let shell = IndexShell { effects: Vec::new(), keeper: Box::new(to_keeper) };
-    let handle = IndexHandle(address.clone());
+    let shell = IndexShell { effects: Vec::new(), keeper: Box::new(to_keeper), unloaded: None };
+    let loading = Arc::<Loading>::default();
+    loading.end();
+    let handle = IndexHandle { address: address.clone(), loading };
     let index =
         start_actor("index", (address, commands), handle, Core::default(), shell).expect("there is a thread");
     let (reply, publisher) = reply();
