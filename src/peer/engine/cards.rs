@@ -193,36 +193,43 @@ impl Engine {
         self.local.done(client, Ending::Done);
     }
 
-    /// Deletes what is stored about a peer. The pinned key and the numbers and ids of messages are kept: without them,
-    /// the server could introduce another key, and old messages would be shown again.
     pub(super) fn forget(&mut self, client: ClientId, name: &PeerName) {
         let Some(contact) = self.contacts.get(name).filter(|_| !same_name(name, &self.local.name)) else {
             return self.local.fail(client, format!("no other peer of the name {name} is known here"));
         };
         let name = contact.name.clone();
+        let undelivered = self.delete(&name);
+        self.local.end_tasks(
+            Ending::Failed,
+            |task| matches!(&task.kind, TaskKind::Send { to, .. } if same_name(to, &name)),
+        );
+        self.local.tell(client, Event::Result(Answer::Forgotten { name, undelivered }));
+        self.local.done(client, Ending::Done);
+    }
+
+    /// Deletes what is stored about a peer, and returns the number of messages for it that have no receipt. The pinned key
+    /// and the numbers and ids of messages are kept: without them, the server could introduce another key, and old messages
+    /// would be shown again.
+    pub(super) fn delete(&mut self, name: &PeerName) -> usize {
+        let contact = self.contacts.of(name);
         let numbers: Vec<u64> = contact.unacked.keys().copied().collect();
         if contact.is_kept {
             let openings: Vec<ConversationId> = contact.openings.keys().copied().collect();
             let mut left = Contact::from_record(ContactRecord { card: None, ..contact.record() });
             left.is_changed = true;
-            *self.contacts.of(&name) = left;
+            *self.contacts.of(name) = left;
             let sent = numbers.iter().map(|number| Write::Cancelled(name.clone(), *number));
             let openings = openings.into_iter().map(Write::OutgoingDone);
             let rest = [Write::Late(name.clone(), None), Write::Forgotten(name.clone())];
             sent.chain(openings).chain(rest).for_each(|write| self.local.records.write(write));
-            self.conversations.forget(&mut self.local, &name);
+            self.conversations.forget(&mut self.local, name);
         } else {
-            self.part_with(&name);
+            self.part_with(name);
         }
         if let Some(link) = &mut self.local.link {
             link.forget(&name.folded(), &numbers);
         }
-        self.local.end_tasks(
-            Ending::Failed,
-            |task| matches!(&task.kind, TaskKind::Send { to, .. } if same_name(to, &name)),
-        );
-        self.local.tell(client, Event::Result(Answer::Forgotten { name, undelivered: numbers.len() }));
-        self.local.done(client, Ending::Done);
+        numbers.len()
     }
 
     /// Applies a changed identity key: the peer's numbers start again, its conversations end, and messages for it are

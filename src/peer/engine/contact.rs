@@ -142,6 +142,8 @@ pub(super) struct Contact {
     pub(super) acceptance: Credit,
     /// How many messages may be sent before the recipient acknowledges one.
     pub(super) reception: Credit,
+    /// All messages from it have smaller places in the order of arrival.
+    pub(super) arrived_before: u64,
     /// How many conversations it may open.
     pub(super) openings_budget: Budget,
     /// Whether the user has blocked it, so that what it sends is ignored.
@@ -193,6 +195,7 @@ impl Contact {
             pause: Backoff::default(),
             acceptance: Credit::default(),
             reception: Credit::default(),
+            arrived_before: 0,
             openings_budget: Budget::default(),
             is_blocked: record.is_blocked,
         }

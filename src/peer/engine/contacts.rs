@@ -40,6 +40,9 @@ impl Contacts {
                 message.stored_at = message.sealed.map(|_| *server);
             }
         }
+        for contact in contacts.0.values_mut() {
+            contact.arrived_before = loaded.next_arrival;
+        }
         for (name, late) in &loaded.late {
             if let Some(contact) = contacts.of_folded(name) {
                 contact.late = Some(*late);

@@ -6,6 +6,10 @@
 //!
 //! A peer that has opened a conversation but sent no message is a passing contact. A limited number of them is kept in
 //! memory, and none on disk.
+//!
+//! A limited number of strangers that have sent messages is kept on disk. If more come, the oldest whose messages were shown is
+//! forgotten, but seldom, because its key and the ids of its messages stay. So a flood of names costs little room, and keeps
+//! others out only while it lasts.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -29,6 +33,8 @@ const STRANGERS_BURST: Duration = Duration::from_secs(3);
 const EARNED: f64 = 1.0 / 64.0;
 /// The maximum number of refused openings that are remembered. One that comes again is refused without work.
 const REFUSED_MAX: usize = 4_096;
+/// The minimum interval between two strangers that are forgotten to make room.
+const MAKE_ROOM_EVERY: Duration = Duration::from_secs(5 * 60);
 /// The minimum interval between two errors about openings over a limit.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
@@ -80,6 +86,7 @@ pub(super) struct Guard {
     refused_order: VecDeque<Digest>,
     put_off: u64,
     said: Spacing,
+    made_room: Spacing,
 }
 
 impl Guard {
@@ -91,9 +98,9 @@ impl Guard {
         limits: &Limits,
         now: Instant,
     ) -> Result<(), Excess> {
-        let is_passing = contacts.get(from).is_none_or(|contact| !contact.is_kept);
+        let is_one_more = contacts.get(from).is_none_or(Contact::may_become_unanswered);
         let strangers_max = usize::try_from(limits.strangers_max).unwrap_or(usize::MAX);
-        if is_passing && contacts.iter().filter(|c| c.is_unanswered()).count() >= strangers_max {
+        if is_one_more && contacts.iter().filter(|c| c.is_unanswered()).count() >= strangers_max {
             return Err(Excess::Unanswered);
         }
         let contact = contacts.get_mut(from);
@@ -131,6 +138,11 @@ impl Contact {
         self.next_number == 1
     }
 
+    /// Whether its next message makes it [`Contact::is_unanswered`]: it has sent none, or was forgotten.
+    fn may_become_unanswered(&self) -> bool {
+        !self.is_kept || self.is_stranger() && self.last_number > 0 && self.card.is_none()
+    }
+
     /// Whether it is a stranger that has sent messages. A contact without a card was deleted by the user (`forget`).
     fn is_unanswered(&self) -> bool {
         self.is_stranger() && self.last_number > 0 && self.card.is_some() && !self.is_blocked
@@ -143,14 +155,40 @@ impl Engine {
         if self.guard.refused.contains(&opening) {
             return false;
         }
-        let (limits, now) = (&self.local.options.limits, self.local.now.instant);
-        match self.guard.admits(from, &mut self.contacts, limits, now) {
+        let (limits, now) = (self.local.options.limits, self.local.now.instant);
+        let mut admitted = self.guard.admits(from, &mut self.contacts, &limits, now);
+        if admitted == Err(Excess::Unanswered) && self.make_room() {
+            admitted = self.guard.admits(from, &mut self.contacts, &limits, now);
+        }
+        match admitted {
             Ok(()) => true,
             Err(excess) => {
                 self.put_off(from, excess);
                 false
             }
         }
+    }
+
+    /// Forgets the stranger without an answer that has not written for the longest time, if its messages were shown.
+    fn make_room(&mut self) -> bool {
+        let shown_before = self.showing.shown_before();
+        let may_go = |contact: &&Contact| {
+            contact.is_unanswered()
+                && contact.arrived_before <= shown_before
+                && !self.local.is_compared(&contact.name)
+        };
+        let oldest = self.contacts.iter().filter(may_go).min_by_key(|contact| contact.arrived_before);
+        let Some(name) = oldest.map(|contact| contact.name.clone()) else { return false };
+        if !self.guard.made_room.is_due(self.local.now.instant, MAKE_ROOM_EVERY) {
+            return false;
+        }
+        self.delete(&name);
+        let most = self.local.options.limits.strangers_max;
+        self.local.emit(&Event::error(format!(
+            "the messages of {name}, which you have not answered, were deleted, because more than {most} peers that you have \
+             never written to have sent messages (--strangers)"
+        )));
+        true
     }
 
     /// Notes that a message of this sender has arrived. Its conversations are useful, so they count less.
@@ -217,7 +255,8 @@ impl Engine {
                  (--stranger-openings-per-minute)"
             ),
             Excess::Unanswered => format!(
-                "{strangers_max} peers that you have never written to have sent messages (--strangers); `forget NAME` makes room"
+                "{strangers_max} peers that you have never written to have sent messages (--strangers); the oldest makes room in a \
+                 while if its messages were shown; `forget NAME` makes room at once"
             ),
         };
         self.local.emit(&Event::error(format!(

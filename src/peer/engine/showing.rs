@@ -72,6 +72,11 @@ impl Showing {
         Self { next, shown, kept, write_at: None, viewers: BTreeMap::new(), is_closed: false }
     }
 
+    /// The messages before this place in the order of arrival have been shown.
+    pub(super) fn shown_before(&self) -> u64 {
+        self.shown
+    }
+
     pub(super) fn write_at(&self) -> Option<Instant> {
         self.write_at
     }
@@ -130,6 +135,7 @@ impl Engine {
         contact.keep();
         let place = self.showing.next;
         self.showing.next += 1;
+        contact.arrived_before = self.showing.next;
         let (from, generation, number) = (message.from.clone(), contact.generation, message.number);
         self.local.records.write(Write::History(HistoryRecord {
             with: message.from.clone(),

@@ -169,6 +169,53 @@ fn strangers_without_an_answer_have_so_many_places() {
 }
 
 #[test]
+fn the_oldest_stranger_makes_room_for_another_one_after_its_messages_were_shown_but_seldom() {
+    let mut bench = Bench::with_limits(Limits { strangers_max: 2, ..Limits::default() });
+    let others: Vec<Other> = ["B", "C", "D", "E"].map(Other::new).into();
+    let write = |bench: &mut Bench, at: usize, number: u64| {
+        let mut outgoing = others[at].opens(bench, number);
+        others[at].writes(bench, &mut outgoing, number);
+        let forgotten: Vec<String> = bench.disk.forgotten.borrow().iter().map(ToString::to_string).collect();
+        (bench.shown(), forgotten.concat())
+    };
+    let is = |shown: &[u64], forgotten: &str| (shown.to_vec(), forgotten.to_owned());
+    assert_eq!(write(&mut bench, 0, 1), is(&[1], ""));
+    assert_eq!(write(&mut bench, 1, 1), is(&[1], ""));
+    assert_eq!(write(&mut bench, 2, 1), is(&[], ""), "nobody makes room before its messages were shown");
+    bench.take([Input::Shown(CLIENT, 2)]);
+    assert_eq!(write(&mut bench, 2, 1), is(&[1], "B"));
+    bench.take([Input::Shown(CLIENT, 1)]);
+    assert_eq!(write(&mut bench, 3, 1), is(&[], "B"), "a flood does not get more");
+    assert_eq!(write(&mut bench, 0, 2), is(&[], "B"), "B has no place any more");
+    bench.sleep(5 * 60);
+    assert_eq!(write(&mut bench, 3, 1), is(&[1], "BC"));
+    assert_eq!(bench.on_disk(), [4, 2, 4], "names and keys stay, conversations do not");
+}
+
+#[test]
+fn a_stranger_may_open_1200_conversations_a_minute_until_it_is_answered() {
+    let (mut bench, other) = (Bench::new(), Other::new("B"));
+    let mut number = 0;
+    let mut write = |bench: &mut Bench, count: u64| {
+        let mut shown = 0;
+        for _ in 0..count {
+            // As with --rekey 1. A message that was put off is sent again, so the number is used again.
+            let mut outgoing = other.opens(bench, number + 1);
+            other.writes(bench, &mut outgoing, number + 1);
+            let is_shown = !bench.shown().is_empty();
+            number += u64::from(is_shown);
+            shown += u64::from(is_shown);
+        }
+        shown
+    };
+    assert_eq!(write(&mut bench, 70), 60, "at once");
+    bench.sleep(1);
+    assert_eq!(write(&mut bench, 30), 21, "and 20 a second, and one that 80 messages have paid back");
+    bench.send("hello");
+    assert_eq!(write(&mut bench, 70), 70, "an answer lifts the limit");
+}
+
+#[test]
 fn nothing_of_a_forgotten_peer_is_shown_again_and_its_key_stays_pinned() {
     let (mut bench, other) = (Bench::new(), Other::new("B"));
     let mut outgoing = other.opens(&mut bench, 1);
