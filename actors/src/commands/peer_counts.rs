@@ -47,11 +47,13 @@ pub enum Limit {
     TransfersPerAddress,
     /// `--transfers-per-peer`
     TransfersPerPeer,
+    /// `--transfer-rate`
+    TransferRate,
 }
 
 impl Limit {
     /// All of them, with their options.
-    const ALL: [(Self, &'static str); 20] = [
+    const ALL: [(Self, &'static str); 21] = [
         (Self::MailBytes, "mail-bytes"),
         (Self::MailBytesPerAddress, "mail-bytes-per-address"),
         (Self::MailBytesPerSender, "mail-bytes-per-sender"),
@@ -72,6 +74,7 @@ impl Limit {
         (Self::Transfers, "transfers"),
         (Self::TransfersPerAddress, "transfers-per-address"),
         (Self::TransfersPerPeer, "transfers-per-peer"),
+        (Self::TransferRate, "transfer-rate"),
     ];
 
     /// The limit that a refusal is about; `None` if the server is busy or the recipient absent.

@@ -146,7 +146,7 @@ impl SessionShell<'_> {
             } else {
                 let (is_readable, is_closed) = self.wait()?;
                 readable |= is_readable;
-                // `poll` always reports a closed connection. So a session that must not read now would not wait any more.
+                // `poll` always reports a closed connection, so a session that must not read would never wait.
                 let ends = is_closed && !self.session.may_read();
                 next = self.take_in(if ends { self.closed() } else { Input::Tick });
             }
@@ -360,8 +360,7 @@ impl SessionShell<'_> {
         flush(&mut self.transport, &mut self.session.outgoing)
     }
 
-    /// Waits until there is something to do. Returns whether the connection is readable, and whether it is closed in both
-    /// directions.
+    /// Waits until there is something to do. Returns whether the connection is readable, and whether it is closed.
     fn wait(&mut self) -> io::Result<(bool, bool)> {
         let takes_commands = self.session.has_room();
         if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {

@@ -13,6 +13,7 @@ use super::Services;
 use super::buffers::Outgoing;
 use super::shell::linger;
 use crate::commands::pace::Pace;
+use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{Command, Partner, RouterHandle, SPLICE_WAIT, SpliceEnd, SpliceRefused};
 use crate::commands::session::SessionId;
 use crate::linux;
@@ -77,7 +78,7 @@ pub(super) fn serve(transport: &mut Transport, end: SpliceEnd, services: &Servic
         Side::Sender => (&**stream, &*partner),
         Side::Receiver => (&*partner, &**stream),
     };
-    carry(sender, receiver, &pace)
+    carry(sender, receiver, &pace, &services.router.counts)
 }
 
 fn code(refused: SpliceRefused) -> ErrorCode {
@@ -116,7 +117,7 @@ fn has_gone(stream: &TcpStream) -> bool {
     }
 }
 
-fn carry(sender: &TcpStream, receiver: &TcpStream, pace: &Pace) -> io::Result<()> {
+fn carry(sender: &TcpStream, receiver: &TcpStream, pace: &Pace, counts: &PeerCounts) -> io::Result<()> {
     use std::io::Write;
     for mut stream in [sender, receiver] {
         stream.set_nonblocking(false)?;
@@ -124,7 +125,14 @@ fn carry(sender: &TcpStream, receiver: &TcpStream, pace: &Pace) -> io::Result<()
         stream.set_write_timeout(Some(STALL))?;
         stream.write_all(&frame(&ToPeer::Spliced))?;
     }
-    let keep_pace = |bytes: usize| std::thread::sleep(pace.count(Instant::now(), bytes as u64));
+    let mut is_slowed = false;
+    let keep_pace = |bytes: usize| {
+        let wait = pace.count(Instant::now(), bytes as u64);
+        if !wait.is_zero() && !std::mem::replace(&mut is_slowed, true) {
+            counts.count(Limit::TransferRate);
+        }
+        std::thread::sleep(wait);
+    };
     let bytes = linux::splice_all(sender, receiver, keep_pace)?;
     receiver.shutdown(Shutdown::Write)?;
     tracing::info!(target: "route", kind = "file", bytes, outcome = "relayed");

@@ -17,6 +17,7 @@ mod hostile_members;
 mod hostile_server;
 mod identity;
 mod kills;
+mod limits;
 mod load_limits;
 mod mistakes;
 mod options;

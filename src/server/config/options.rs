@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actors::config::{AccessLogFormat, Listen};
+use actors::config::{AccessLogFormat, Limits, Listen};
 use actors::site::{MediaTypeRule, RedirectRule};
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, FromArgMatches as _, Parser, ValueEnum};
@@ -281,6 +281,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+impl ServerOptions {
+    /// Sets the option whose default depends on another one, so that it is printed too.
+    pub(super) fn fill_in(&mut self) {
+        let share = Limits::share_of_one_address(self.sessions_max.get());
+        self.connections_per_address = self.connections_per_address.or(NonZeroUsize::new(share));
+    }
 }
 
 impl Options {
