@@ -48,7 +48,7 @@ fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
             tracing::info!(target: "index", shares, files, took = ?begun.elapsed(), "shares are loaded");
         }
         Err(error) => {
-            tracing::error!(target: "index", %error, "the directory of the shares cannot be listed")
+            tracing::error!(target: "index", %error, "the directory of the shares cannot be listed");
         }
     }
     loading.end();
