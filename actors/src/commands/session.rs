@@ -57,8 +57,8 @@ pub enum EndReason {
 /// The commands that the session of a joined peer takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCommand {
-    /// Envelopes for its peer.
-    Deliver(Delivery),
+    /// Envelopes for its peer. Boxed, because each mailbox has room for many commands, and most stay empty.
+    Deliver(Box<Delivery>),
     /// The outcome of envelopes from its peer.
     Routed {
         /// The number of the first one.
@@ -181,7 +181,7 @@ impl Deliver for Sending {
         let Some(entered) = self.lease.enter() else { return Err(frames) };
         let first = entered.draw(frames.count());
         let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match self.offer(SessionCommand::Deliver(delivery)) {
+        match self.offer(SessionCommand::Deliver(Box::new(delivery))) {
             Ok(()) => Ok(()),
             Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
             Err(_) => unreachable!("a mailbox hands back what it was offered"),

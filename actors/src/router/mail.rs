@@ -181,7 +181,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
         for (first, frames) in mail {
             let origin = Origin { peer: key, session, first: 0 };
             let delivery = Delivery { first, is_stored: true, is_kept: true, origin, frames };
-            self.tell(Member { peer: key, session }, SessionCommand::Deliver(delivery));
+            self.tell(Member { peer: key, session }, SessionCommand::Deliver(Box::new(delivery)));
         }
         self.fetch(key);
     }

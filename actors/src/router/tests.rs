@@ -104,7 +104,7 @@ impl Deliver for Mutex<FakeSession> {
         let Some(first) = session.next else { return Err(frames) };
         session.next = Some(first + frames.count());
         let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match session.offer(SessionCommand::Deliver(delivery)) {
+        match session.offer(SessionCommand::Deliver(Box::new(delivery))) {
             Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
             _ => Ok(()),
         }
@@ -426,7 +426,7 @@ impl World {
 impl Joint {
     fn take_in(&mut self, command: SessionCommand, accepted: &mut Vec<(String, String)>) {
         match command {
-            SessionCommand::Deliver(delivery) => self.untaken.push_back(delivery),
+            SessionCommand::Deliver(delivery) => self.untaken.push_back(*delivery),
             SessionCommand::Route(to, route) => {
                 self.routes.insert(to, route);
             }

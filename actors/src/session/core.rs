@@ -159,6 +159,11 @@ impl Session {
         self.member
     }
 
+    /// Whether the peer has been welcomed.
+    pub(super) fn has_joined(&self) -> bool {
+        matches!(self.state, State::Joined)
+    }
+
     /// Whether to read from the peer: no question is open, the peer reads what is sent to it, and the limits of
     /// `Flow` allow it.
     pub fn may_read(&self) -> bool {
@@ -202,7 +207,7 @@ impl Session {
         let mut untaken: Vec<Delivery> = std::mem::take(&mut self.untaken).into_rest().collect();
         for command in rest {
             match command {
-                SessionCommand::Deliver(delivery) => untaken.push(delivery),
+                SessionCommand::Deliver(delivery) => untaken.push(*delivery),
                 SessionCommand::Routed { first, count, outcome } => {
                     if let Some(transmissions) = &mut self.transmissions {
                         transmissions.routed(first, count, outcome);
@@ -470,7 +475,7 @@ impl Session {
         match command {
             SessionCommand::Deliver(delivery) => {
                 self.outgoing.push(delivery.frames.bytes.clone());
-                self.untaken.delivered(delivery);
+                self.untaken.delivered(*delivery);
             }
             SessionCommand::Routed { first, count, outcome } => {
                 self.flow.heard(now, first, count, outcome);

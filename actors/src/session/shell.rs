@@ -182,7 +182,11 @@ impl SessionShell<'_> {
     }
 
     fn take_one(&mut self, input: Input) -> Option<Next> {
-        self.session.handle(Now::read(), input, &mut self.effects);
+        if self.session.has_joined() {
+            self.session.handle(Now::read(), input, &mut self.effects);
+        } else {
+            handle_apart(&mut self.session, input, &mut self.effects);
+        }
         let mut effects = std::mem::take(&mut self.effects);
         let mut next = None;
         for effect in effects.drain(..) {
@@ -444,6 +448,26 @@ impl Drop for SessionShell<'_> {
         if let Some(name) = self.session.name() {
             tracing::info!(target: "session", %name, "left");
         }
+    }
+}
+
+/// Lets the session handle an input on a thread that ends afterwards. To join, it verifies and makes signatures, which use
+/// some 20 KiB of stack, and the thread of a session would keep them as long as its peer stays.
+fn handle_apart(session: &mut Session, input: Input, effects: &mut Vec<Effect>) {
+    let span = tracing::Span::current();
+    let mut input = Some(input);
+    let mut handle = || {
+        if let Some(input) = input.take() {
+            span.in_scope(|| session.handle(Now::read(), input, effects));
+        }
+    };
+    let is_done = std::thread::scope(|scope| {
+        let apart = std::thread::Builder::new().name("greeting".into()).spawn_scoped(scope, &mut handle);
+        apart.map(|apart| apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).is_ok()
+    });
+    if !is_done {
+        // There is no thread to be had.
+        handle();
     }
 }
 

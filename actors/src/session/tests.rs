@@ -161,12 +161,12 @@ fn envelope(from: &str, to: &str, kind: Kind, number: u64) -> Vec<u8> {
     frame::frame(&ToServer::Envelope(Envelope { from, to, kind, number, sealed: b"sealed" }))
 }
 
-fn delivery(first: u64, is_stored: bool, count: usize) -> Delivery {
+fn delivery(first: u64, is_stored: bool, count: usize) -> Box<Delivery> {
     let frame = envelope("B", "A", Kind::Message, first);
     let lengths = vec![u32::try_from(frame.len()).expect("a short frame"); count];
     let frames = Frames { lengths, bytes: frame.repeat(count).into() };
     let origin = Origin { peer: PeerKey(1), session: 1, first: 0 };
-    Delivery { first, is_stored, is_kept: true, origin, frames }
+    Box::new(Delivery { first, is_stored, is_kept: true, origin, frames })
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Deliver for Shared {
         let Some(first) = mailbox.next else { return Err(frames) };
         mailbox.next = Some(first + frames.count());
         let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match mailbox.offer(SessionCommand::Deliver(delivery)) {
+        match mailbox.offer(SessionCommand::Deliver(Box::new(delivery))) {
             Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
             _ => Ok(()),
         }
