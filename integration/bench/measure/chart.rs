@@ -5,8 +5,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::report::{Attack, Figures, Idle, Report, Shape, Verdict};
-use super::table::{duration, machine, per_second, times, versions};
+use super::report::{Attack, Bound, Figures, Goal, Idle, Report, Shape, Unit, Verdict};
+use super::table::{bound, duration, machine, per_second, times, versions};
 
 // All measures are pixels.
 const WIDTH: i32 = 1080;
@@ -110,7 +110,8 @@ fn panels(report: &Report) -> Vec<Panel<'_>> {
     let rival = report.rival.as_str();
     let ratios: Vec<Row> = report.shapes.iter().map(ratio_row).collect();
     let idle = report.idle.iter().filter_map(idle_row);
-    let shares: Vec<Row> = idle.chain(report.attacks.iter().filter_map(attack_row)).collect();
+    let attacks = report.attacks.iter().filter_map(attack_row);
+    let shares: Vec<Row> = idle.chain(attacks).chain(report.goals.iter().filter_map(goal_row)).collect();
     let ratios = Panel {
         heading: format!("Ratio to {rival} at its best setting, which is 1x (more is better)"),
         columns: vec!["switchboard", rival, "p99", rival, "cpu/req", rival],
@@ -184,6 +185,14 @@ fn attack_row(attack: &Attack) -> Option<Row> {
         duration(attack.before.p50_us),
     ];
     Some(share_row(format!("A client's wait, {}", attack.title), ratio / attack.limit, figures))
+}
+
+fn goal_row(goal: &Goal) -> Option<Row> {
+    let measured = match goal.bound {
+        Bound::Rate(_) => per_second(goal.rate()?, Unit::Requests),
+        Bound::Tail(_) => duration(goal.tail()?),
+    };
+    Some(share_row(goal.title.clone(), goal.share()?, vec![measured, bound(goal.bound)]))
 }
 
 fn share_row(title: String, share: f64, figures: Vec<String>) -> Row {

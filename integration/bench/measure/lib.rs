@@ -12,7 +12,8 @@ mod wrk;
 
 pub use chart::chart;
 pub use report::{
-    Attack, Comparison, Contestant, Figures, Idle, Latency, Machine, Report, Shape, Turn, Unit, Verdict,
+    Attack, Bound, Comparison, Contestant, Figures, Goal, Idle, Latency, Machine, Report, Shape, Turn, Unit,
+    Verdict,
 };
 pub use statistics::{Spread, percentile};
 pub use table::{per_second, table};

@@ -25,6 +25,9 @@ pub struct Report {
     /// Memory of idle connections; ours first.
     pub idle: Vec<Idle>,
     pub attacks: Vec<Attack>,
+    /// Loads without a rival.
+    #[serde(default)]
+    pub goals: Vec<Goal>,
     /// The parts that were not measured, and why.
     pub skipped: Vec<String>,
 }
@@ -194,6 +197,50 @@ impl Idle {
     }
 }
 
+/// A load that has no rival, with a goal in absolute figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Goal {
+    /// Its name for `--only`.
+    pub name: String,
+    /// Its name in the report.
+    pub title: String,
+    pub bound: Bound,
+    /// Of each turn.
+    pub per_second: Vec<f64>,
+    /// Of each turn; empty if it is not measured.
+    pub p99_us: Vec<f64>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// At least so many per second.
+    Rate(f64),
+    /// A p99 of at most so many microseconds.
+    Tail(f64),
+}
+
+impl Goal {
+    /// The median rate.
+    pub fn rate(&self) -> Option<f64> {
+        median(&self.per_second)
+    }
+
+    /// The median p99 in microseconds.
+    pub fn tail(&self) -> Option<f64> {
+        median(&self.p99_us)
+    }
+
+    /// How much of what is allowed is used; more than 1 misses the goal.
+    pub fn share(&self) -> Option<f64> {
+        match self.bound {
+            Bound::Rate(least) => self.rate().map(|rate| least / rate),
+            Bound::Tail(most) => self.tail().map(|tail| tail / most),
+        }
+    }
+}
+
 /// The latency of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
@@ -282,6 +329,13 @@ pub(crate) mod tests {
                 before: latency(50.0),
                 during: Some(latency(75.0)),
                 limit: 2.0,
+            }],
+            goals: vec![Goal {
+                name: "whole-1".to_owned(),
+                title: "One peer to another".to_owned(),
+                bound: Bound::Rate(30_000.0),
+                per_second: vec![20_000.0, 40_000.0, 25_000.0],
+                p99_us: Vec::new(),
             }],
             skipped: Vec::new(),
         }

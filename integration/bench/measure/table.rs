@@ -1,6 +1,7 @@
 //! The report as a text table.
 
-use super::report::{Attack, Figures, Idle, Report, Shape, Unit, Verdict};
+use super::report::{Attack, Bound, Figures, Goal, Idle, Report, Shape, Unit, Verdict};
+use super::statistics::Spread;
 
 /// The report as aligned lines.
 pub fn table(report: &Report) -> String {
@@ -37,6 +38,10 @@ pub fn table(report: &Report) -> String {
             "attackers",
         ];
         add(&mut text, heading, report.attacks.iter().map(attack_cells).collect());
+    }
+    if !report.goals.is_empty() {
+        let heading = ["without a rival", "median", "spread", "p99", "goal", ""];
+        add(&mut text, heading, report.goals.iter().map(goal_cells).collect());
     }
     for skipped in &report.skipped {
         text.push_str(&format!("\nnot measured: {skipped}\n"));
@@ -156,6 +161,27 @@ fn attack_cells(attack: &Attack) -> Vec<String> {
     ]
 }
 
+fn goal_cells(goal: &Goal) -> Vec<String> {
+    let rate = |rate| per_second(rate, Unit::Requests);
+    let spread = Spread::of(&goal.per_second);
+    vec![
+        goal.title.clone(),
+        cell(goal.rate().map(rate)),
+        cell(spread.map(|spread| format!("{}..{}", rate(spread.lowest), rate(spread.highest)))),
+        cell(goal.tail().map(duration)),
+        bound(goal.bound),
+        goal.share().map(|share| within(share <= 1.0)).unwrap_or_default(),
+    ]
+}
+
+/// `30,000/s` or `p99 50.0 ms`.
+pub(super) fn bound(bound: Bound) -> String {
+    match bound {
+        Bound::Rate(least) => per_second(least, Unit::Requests),
+        Bound::Tail(most) => format!("p99 {}", duration(most)),
+    }
+}
+
 fn within(is_within: bool) -> String {
     word(if is_within { Verdict::Met } else { Verdict::TooSlow }).to_owned()
 }
@@ -225,6 +251,9 @@ switchboard                   12.0 KiB  24 KiB  met    10  1,000 KiB  1,120 KiB 
 
 a client during an attack      p50   before  ratio  limit          p99  before  attackers
 Slow reads                 75.0 us  50.0 us  1.50x   2.0x  met  225 us  150 us        500
+
+without a rival        median              spread  p99      goal
+One peer to another  25,000/s  20,000/s..40,000/s    -  30,000/s  missed
 
 not measured: message
 ";

@@ -147,24 +147,20 @@ pub(crate) fn has_option(program: &PathBuf, option: &str) -> bool {
 
 /// Builds our server with the release profile, because `cargo bench` builds only this benchmark.
 pub(crate) fn build_ours() -> Result<PathBuf> {
+    build("server")
+}
+
+/// Builds one of our programs with the release profile.
+pub(crate) fn build(program: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
     let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
-    eprintln!("Building the server (release) ...");
+    eprintln!("Building the {program} (release) ...");
     let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--package",
-        "switchboard",
-        "--bin",
-        "server",
-    ]);
+    command.args(["build", "--quiet", "--locked", "--release", "--package", "switchboard", "--bin", program]);
     let status = command.arg("--target-dir").arg(target).current_dir(repository()).status();
     let status = status.context("cannot start cargo")?;
-    ensure!(status.success(), "the server cannot be built: {status}");
-    Ok(target.join("release/server"))
+    ensure!(status.success(), "the {program} cannot be built: {status}");
+    Ok(target.join("release").join(program))
 }
 
 /// A free address, because nginx cannot choose one itself.

@@ -82,6 +82,7 @@ pub(crate) fn report(
         shapes: Vec::new(),
         idle: Vec::new(),
         attacks: Vec::new(),
+        goals: Vec::new(),
         skipped: Vec::new(),
     }
 }

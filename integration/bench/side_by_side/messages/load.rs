@@ -57,11 +57,21 @@ pub(super) struct Outcome {
 impl Load {
     /// Keeps `window` messages of each sender on their way for `time`.
     pub(super) fn run(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+        let window = self.window;
+        self.with_answers(|senders| send(senders, window, time, interrupt))
+    }
+
+    /// Lets each sender send a message a second for `time`, one after the other at even distances.
+    pub(super) fn run_paced(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+        self.with_answers(|senders| send_paced(senders, time, interrupt))
+    }
+
+    fn with_answers(&mut self, send: impl FnOnce(&mut [Connection]) -> Result<Outcome>) -> Result<Outcome> {
         let is_over = AtomicBool::new(false);
-        let (senders, answerers, window) = (&mut self.senders, &mut self.answerers, self.window);
+        let (senders, answerers) = (&mut self.senders, &mut self.answerers);
         std::thread::scope(|scope| {
             let answering = scope.spawn(|| answer(answerers, &is_over));
-            let outcome = send(senders, window, time, interrupt);
+            let outcome = send(senders);
             is_over.store(true, Ordering::Relaxed);
             answering.join().expect("it does not panic")?;
             outcome
@@ -73,7 +83,7 @@ fn answer(connections: &mut [Connection], is_over: &AtomicBool) -> Result<()> {
     let mut poller = Poller::new(connections)?;
     let (mut bytes, mut out) = (vec![0; READ_BYTES], Vec::new());
     while !is_over.load(Ordering::Relaxed) {
-        for ready in poller.wait()? {
+        for ready in poller.wait(LOOK)? {
             let connection = &mut connections[ready];
             out.clear();
             let count = connection.read(&mut bytes, &mut out)?;
@@ -109,7 +119,7 @@ fn send(
             start.elapsed() < time + DRAIN_WAIT,
             "messages were lost, or take longer than {DRAIN_WAIT:?}"
         );
-        for ready in poller.wait()? {
+        for ready in poller.wait(LOOK)? {
             let connection = &mut connections[ready];
             out.clear();
             let count = connection.read(&mut bytes, &mut out)?;
@@ -135,6 +145,45 @@ fn send(
     took.sort_unstable();
     let at = |percent| percentile(&took, percent).context("no message came back");
     Ok(Outcome { messages, time: elapsed.unwrap_or(time), p50: at(50)?, p99: at(99)? })
+}
+
+fn send_paced(connections: &mut [Connection], time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+    let mut poller = Poller::new(connections)?;
+    let mut bytes = vec![0; READ_BYTES];
+    let mut sent_at: Vec<VecDeque<Instant>> = connections.iter().map(|_| VecDeque::new()).collect();
+    let mut took = Vec::new();
+    let distance = Duration::from_secs(1) / u32::try_from(connections.len())?;
+    let (start, mut sent) = (Instant::now(), 0);
+    loop {
+        interrupt.check()?;
+        let elapsed = start.elapsed();
+        while distance * sent <= elapsed && elapsed < time {
+            let at = usize::try_from(sent)? % connections.len();
+            let connection = &mut connections[at];
+            // When it was due, so that a late load generator does not hide a wait.
+            sent_at[at].push_back(start + distance * sent);
+            connection.stream.write_all(connection.wire.message()).context("cannot send a message")?;
+            sent += 1;
+        }
+        if elapsed >= time && sent_at.iter().all(VecDeque::is_empty) {
+            break;
+        }
+        ensure!(elapsed < time + DRAIN_WAIT, "messages were lost, or take longer than {DRAIN_WAIT:?}");
+        let due = (distance * sent).saturating_sub(elapsed);
+        for ready in poller.wait(due.min(Duration::from_millis(20)).try_into()?)? {
+            let mut taken = Vec::new();
+            let count = connections[ready].read(&mut bytes, &mut taken)?;
+            connections[ready].stream.write_all(&taken).context("cannot acknowledge")?;
+            let now = Instant::now();
+            for _ in 0..count {
+                let Some(sent) = sent_at[ready].pop_front() else { bail!("more comes back than was sent") };
+                took.push(now - sent);
+            }
+        }
+    }
+    took.sort_unstable();
+    let at = |percent| percentile(&took, percent).context("no message came back");
+    Ok(Outcome { messages: took.len() as u64, time, p50: at(50)?, p99: at(99)? })
 }
 
 impl Connection {
@@ -179,9 +228,9 @@ impl Poller {
     }
 
     /// The places of the connections that can be read.
-    fn wait(&mut self) -> Result<Vec<usize>> {
+    fn wait(&mut self, most: Timespec) -> Result<Vec<usize>> {
         self.events.clear();
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&LOOK))?;
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&most))?;
         let place = |event: &epoll::Event| usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
         Ok(self.events.iter().map(place).collect())
     }

@@ -6,6 +6,7 @@
 mod load;
 mod nats;
 mod ours;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ impl Plan {
 
 /// The names for `--only`.
 pub(crate) fn names() -> Vec<String> {
-    plans().iter().map(Plan::name).chain([IDLE.to_owned()]).collect()
+    plans().iter().map(Plan::name).chain([IDLE.to_owned()]).chain(whole::names()).collect()
 }
 
 /// Measures the shapes and the memory that `extent` selects.
@@ -96,6 +97,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
     let mut suite = Suite { extent, interrupt, sandbox: Sandbox::new(), program, servers: 0, report };
     suite.shapes(nats)?;
     suite.idle()?;
+    suite.goals()?;
     Ok(suite.report)
 }
 
