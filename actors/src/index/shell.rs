@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
@@ -14,6 +14,9 @@ use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor
 
 /// The capacity of the mailbox. A part of a share can be as large as a frame, 1 MiB, so this is at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
+
+/// Loading for longer than this is logged.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Starts the Index. Its thread reads the shares before the first command, because that can take half a minute, and
 /// messages and pages must not wait for it.
@@ -45,7 +48,10 @@ fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
     });
     match loaded {
         Ok(()) => {
-            tracing::info!(target: "index", shares, files, took = ?begun.elapsed(), "shares are loaded");
+            // Whoever starts the server waits for the line with its address, which comes at the same time.
+            if begun.elapsed() > LONG {
+                tracing::info!(target: "index", shares, files, took = ?begun.elapsed(), "shares are loaded");
+            }
         }
         Err(error) => {
             tracing::error!(target: "index", %error, "the directory of the shares cannot be listed");

@@ -354,8 +354,8 @@ mod tests {
             shape([120.0; 3], [100.0; 3], 90.0),
             informative,
         ]);
-        // Each has one in the legend. Memory and the attack are within their limits.
-        assert_eq!((bars(&svg, MET), bars(&svg, MISSED), bars(&svg, INFORMATIVE)), (4, 2, 2));
+        // Each has one in the legend. Memory and the attack are within their limits, and the goal is missed.
+        assert_eq!((bars(&svg, MET), bars(&svg, MISSED), bars(&svg, INFORMATIVE)), (4, 3, 2));
         for text in ["1.60x", "1.20x", "0.70x", "50 %", "75 %", "12.0 KiB", "75.0 us", "9.0 us", "1x"] {
             assert!(svg.contains(&format!(">\n{text}\n</text>")), "{text} is not in {svg}");
         }

@@ -94,6 +94,7 @@ tls_key = []
 redirect_to_https = false
 data = "/d"
 sessions_max = 8
+connections_per_address = 6
 head_timeout = "30s"
 idle_timeout = "75s"
 write_timeout = "30s"
