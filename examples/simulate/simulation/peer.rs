@@ -176,8 +176,10 @@ impl World {
         if at == to || self.peers[at].process.is_none() {
             return;
         }
-        // Many at once go past the Router, when they have a route.
-        let count = if self.dice.random_range(0..6) == 0 { 40 } else { self.dice.random_range(1..4) };
+        // Many at once go past the Router, when they have a route. If each of them opened a conversation, a stranger could
+        // not send them within the time that is allowed here.
+        let is_burst = self.dice.random_range(0..6) == 0 && self.peers[at].rekey > 1;
+        let count = if is_burst { 40 } else { self.dice.random_range(1..4) };
         let mut texts = Vec::new();
         for _ in 0..count {
             let padding = "x".repeat(self.dice.random_range(0..500));
