@@ -21,6 +21,21 @@ pub fn binary(name: &str) -> PathBuf {
     FOLDER.get_or_init(build).join(name)
 }
 
+/// Cargo, as if a person had started it. Cargo sets variables for the tests that it runs, and with those of another package
+/// it would build some dependencies again, because their build scripts read them.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let is_of_package = |name: &std::ffi::OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    for name in names.filter(is_of_package) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A test is `<target>/<profile>/deps/<name>`; the binaries are one directory above it.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("the system knows where this test is");
@@ -30,7 +45,7 @@ fn build() -> PathBuf {
         Some(name) => name,
     };
     let target = folder.parent().expect("the profile's folder is in the target folder");
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args([
             "build",
             "--quiet",

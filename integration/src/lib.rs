@@ -16,7 +16,7 @@ mod server;
 
 use std::time::Duration;
 
-pub use binaries::{binary, repository};
+pub use binaries::{binary, cargo, repository};
 pub use liar::{Liar, Lie};
 pub use process::{Finished, Process, numbered, sha256_hex};
 pub use proxy::{Passing, Proxy};

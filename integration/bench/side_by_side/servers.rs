@@ -155,7 +155,7 @@ pub(crate) fn build(program: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
     let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
     eprintln!("Building the {program} (release) ...");
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = integration::cargo();
     command.args(["build", "--quiet", "--locked", "--release", "--package", "switchboard", "--bin", program]);
     let status = command.arg("--target-dir").arg(target).current_dir(repository()).status();
     let status = status.context("cannot start cargo")?;
