@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -91,16 +91,8 @@ impl Connector {
     /// [`TrustError`]
     pub(crate) fn new(trust: &Trust) -> Result<Self, TrustError> {
         let provider = Arc::new(ring::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match trust {
-            Trust::System => {
-                let found = rustls_native_certs::load_native_certs();
-                let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                let verifier = Verifier::new(found.certs, &provider);
-                Arc::new(verifier.ok_or(TrustError::NoSystemRoots(why))?)
-            }
-            Trust::Authorities(path) => Arc::new(Verifier::of_file(path, &provider)?),
-            Trust::Pinned(pin) => Arc::new(Pin { pin: *pin, provider: Arc::clone(&provider) }),
-        };
+        let accepts = Accepts::of_trust(trust, &provider)?;
+        let verifier = Arc::new(Verifier { accepts, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_provider(provider);
         let config = builder
             .with_safe_default_protocol_versions()
@@ -181,32 +173,65 @@ fn date(time: UnixTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
 }
 
-/// Accepts certificates of authorities.
+/// Decides whether the certificate of a server is accepted.
 #[derive(Debug)]
 struct Verifier {
-    of_authorities: Arc<WebPkiServerVerifier>,
-    /// Accepted themselves too: a certificate that openssl makes with one command is its own authority, and such a one must
-    /// not be a server's by RFC 5280.
-    certificates: Vec<CertificateDer<'static>>,
+    accepts: Accepts,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Verifier {
+#[derive(Debug)]
+enum Accepts {
+    /// Certificates of authorities.
+    Authorities {
+        verifier: Arc<WebPkiServerVerifier>,
+        /// Accepted themselves too: a certificate that openssl makes with one command is its own authority, and such a one
+        /// must not be a server's by RFC 5280.
+        certificates: Vec<CertificateDer<'static>>,
+    },
+    /// The certificate with this fingerprint, whatever its names and dates, or any.
+    Pinned(Option<Fingerprint>),
+}
+
+impl Accepts {
+    fn of_trust(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
+        match trust {
+            Trust::System => {
+                let found = rustls_native_certs::load_native_certs();
+                let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Self::of_authorities(found.certs, provider).ok_or(TrustError::NoSystemRoots(why))
+            }
+            Trust::Authorities(path) => {
+                let fail = |why: String| TrustError::File { path: path.to_owned(), why };
+                let found =
+                    CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+                let certificates = found.map_err(|error| fail(error.to_string()))?;
+                Self::of_authorities(certificates, provider)
+                    .ok_or_else(|| fail("there is none in it".to_owned()))
+            }
+            Trust::Pinned(pin) => Ok(Self::Pinned(*pin)),
+        }
+    }
+
     /// None if there is no usable certificate.
-    fn new(certificates: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Option<Self> {
+    fn of_authorities(
+        certificates: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Option<Self> {
         let mut roots = RootCertStore::empty();
         // A machine may have certificates that this library does not understand.
         let _ = roots.add_parsable_certificates(certificates.iter().cloned());
         let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         // Fails only without roots.
-        Some(Self { of_authorities: builder.build().ok()?, certificates })
+        Some(Self::Authorities { verifier: builder.build().ok()?, certificates })
     }
+}
 
-    fn of_file(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
-        let fail = |why: String| TrustError::File { path: path.to_owned(), why };
-        let found = CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?;
-        let certificates = found.collect::<Result<Vec<_>, _>>().map_err(|error| fail(error.to_string()))?;
-        Self::new(certificates, provider).ok_or_else(|| fail("there is none in it".to_owned()))
-    }
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
+struct WrongPin {
+    found: Fingerprint,
+    pinned: Fingerprint,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -218,72 +243,25 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.of_authorities.verify_server_cert(certificate, others, name, ocsp, now) {
-            // The dates were checked before.
-            Err(Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.certificates.iter().any(|known| known == certificate) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
+        match &self.accepts {
+            Accepts::Authorities { verifier, certificates } => {
+                match verifier.verify_server_cert(certificate, others, name, ocsp, now) {
+                    // The dates were checked before.
+                    Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                        if certificates.iter().any(|known| known == certificate) =>
+                    {
+                        verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                    }
+                    verified => return verified,
+                }
             }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.of_authorities.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.of_authorities.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.of_authorities.supported_verify_schemes()
-    }
-}
-
-/// Accepts one certificate, whatever its names and dates, or any.
-#[derive(Debug)]
-struct Pin {
-    pin: Option<Fingerprint>,
-    provider: Arc<CryptoProvider>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
-struct WrongPin {
-    found: Fingerprint,
-    pinned: Fingerprint,
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = Fingerprint::of(certificate);
-        match self.pin {
-            Some(pinned) if pinned != found => {
-                let wrong = rustls::OtherError(Arc::new(WrongPin { found, pinned }));
-                Err(CertificateError::Other(wrong).into())
+            Accepts::Pinned(Some(pinned)) if *pinned != Fingerprint::of(certificate) => {
+                let wrong = WrongPin { found: Fingerprint::of(certificate), pinned: *pinned };
+                return Err(CertificateError::Other(rustls::OtherError(Arc::new(wrong))).into());
             }
-            _ => Ok(ServerCertVerified::assertion()),
+            Accepts::Pinned(_) => {}
         }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
