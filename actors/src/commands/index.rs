@@ -220,16 +220,12 @@ impl IndexHandle {
     }
 
     fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
-        let (reply, pending) = reply();
-        if self.loading.has_ended.load(Ordering::Relaxed) {
-            self.send(request(reply)).map_err(|Closed| NoAnswer::Dropped)?;
-            return pending.wait(timeout);
+        if !self.loading.has_ended.load(Ordering::Relaxed) {
+            return self.address.ask(timeout.min(LOADING_WAIT), request);
         }
-        self.address.offer(request(reply)).map_err(|unsent| match unsent {
-            Unsent::Full(_) => NoAnswer::Busy,
-            Unsent::Closed(_) => NoAnswer::Dropped,
-        })?;
-        pending.wait(timeout.min(LOADING_WAIT))
+        let (reply, pending) = reply();
+        self.send(request(reply)).map_err(|Closed| NoAnswer::Dropped)?;
+        pending.wait(timeout)
     }
 
     /// Publishes one part of a share, see [`Command::Publish`], and waits for the answer.
