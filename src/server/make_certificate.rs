@@ -1,6 +1,6 @@
 //! `server --make-certificate`: a certificate for a server whose name no authority can check.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -63,7 +63,10 @@ pub(super) fn make_certificate(names: &[String], folder: &Path) -> Result<String
     let certificate = params.self_signed(&key)?;
     // The key first: a certificate without a key is of no use, and can be made again.
     write_new(folder, KEY, 0o600, &key.serialize_pem())?;
-    write_new(folder, CERTIFICATE, 0o644, &certificate.pem())?;
+    write_new(folder, CERTIFICATE, 0o644, &certificate.pem()).inspect_err(|_| {
+        // Otherwise the key would be in the way of the next attempt, and could be taken for that of another certificate.
+        let _ = fs::remove_file(folder.join(KEY));
+    })?;
     let fingerprint = HEXLOWER.encode(&Sha256::digest(certificate.der()));
     let names = names.join(", ");
     Ok(format!(
@@ -79,5 +82,26 @@ fn write_new(folder: &Path, name: &'static str, mode: u32, text: &str) -> Result
         io::ErrorKind::AlreadyExists => Error::Exists(name),
         _ => Error::Write(name, error),
     })?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| Error::Write(name, error))
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+        let _ = fs::remove_file(folder.join(name));
+        Error::Write(name, error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_there_already_stays_and_no_key_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let [certificate, key] = [CERTIFICATE, KEY].map(|name| folder.path().join(name));
+        fs::write(&certificate, "mine").expect("the folder can be written to");
+        let made = make_certificate(&["localhost".to_owned()], folder.path());
+        assert!(matches!(made, Err(Error::Exists(CERTIFICATE))), "{made:?}");
+        assert_eq!(fs::read_to_string(&certificate).expect("it is there"), "mine");
+        assert!(!key.exists());
+        fs::remove_file(&certificate).expect("it is there");
+        make_certificate(&["localhost".to_owned()], folder.path()).expect("nothing is in the way any more");
+    }
 }
