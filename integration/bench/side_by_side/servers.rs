@@ -145,12 +145,7 @@ pub(crate) fn has_option(program: &PathBuf, option: &str) -> bool {
     tools::say(program, &["--help"]).split_whitespace().any(|word| word == option)
 }
 
-/// Builds our server with the release profile, because `cargo bench` builds only this benchmark.
-pub(crate) fn build_ours() -> Result<PathBuf> {
-    build("server")
-}
-
-/// Builds one of our programs with the release profile.
+/// Builds one of our programs with the release profile, because `cargo bench` builds only this benchmark.
 pub(crate) fn build(program: &str) -> Result<PathBuf> {
     let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
     let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;

@@ -58,7 +58,7 @@ struct Suite<'a> {
 
 impl<'a> Suite<'a> {
     fn new(extent: &'a Extent) -> Result<Self> {
-        let program = servers::build_ours()?;
+        let program = servers::build("server")?;
         let sandbox = Sandbox::new();
         let root = sandbox.path("site");
         let tls = Tls::new(&sandbox)?;

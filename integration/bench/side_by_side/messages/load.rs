@@ -104,54 +104,42 @@ fn send(
 ) -> Result<Outcome> {
     let mut poller = Poller::new(connections)?;
     let (mut bytes, mut out) = (vec![0; READ_BYTES], Vec::new());
-    let mut sent_at: Vec<VecDeque<Instant>> = connections.iter().map(|_| VecDeque::new()).collect();
-    let (mut took, mut messages) = (Vec::new(), 0_u64);
+    let (mut open, mut messages) = (Open::new(connections.len()), 0_u64);
     let start = Instant::now();
-    for (connection, sent_at) in connections.iter_mut().zip(&mut sent_at) {
+    for (connection, sent_at) in connections.iter_mut().zip(&mut open.sent_at) {
         let all = connection.wire.message().repeat(window);
         sent_at.extend(std::iter::repeat_n(Instant::now(), window));
         connection.stream.write_all(&all).context("cannot send messages")?;
     }
     let mut elapsed = None;
-    while sent_at.iter().any(|open| !open.is_empty()) {
+    while !open.is_empty() {
         interrupt.check()?;
-        ensure!(
-            start.elapsed() < time + DRAIN_WAIT,
-            "messages were lost, or take longer than {DRAIN_WAIT:?}"
-        );
+        check(start.elapsed(), time)?;
         for ready in poller.wait(LOOK)? {
             let connection = &mut connections[ready];
             out.clear();
             let count = connection.read(&mut bytes, &mut out)?;
             let now = Instant::now();
-            for _ in 0..count {
-                let Some(sent) = sent_at[ready].pop_front() else { bail!("more comes back than was sent") };
-                if took.len() < TIMES_MAX {
-                    took.push(now - sent);
-                }
-            }
+            open.came(ready, count, now)?;
             if now - start < time {
                 messages += count as u64;
                 for _ in 0..count {
                     out.extend_from_slice(connection.wire.message());
                 }
-                sent_at[ready].extend(std::iter::repeat_n(now, count));
+                open.sent_at[ready].extend(std::iter::repeat_n(now, count));
             } else {
                 elapsed.get_or_insert(now - start);
             }
             connection.stream.write_all(&out).context("cannot send messages")?;
         }
     }
-    took.sort_unstable();
-    let at = |percent| percentile(&took, percent).context("no message came back");
-    Ok(Outcome { messages, time: elapsed.unwrap_or(time), p50: at(50)?, p99: at(99)? })
+    open.outcome(messages, elapsed.unwrap_or(time))
 }
 
 fn send_paced(connections: &mut [Connection], time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
     let mut poller = Poller::new(connections)?;
     let mut bytes = vec![0; READ_BYTES];
-    let mut sent_at: Vec<VecDeque<Instant>> = connections.iter().map(|_| VecDeque::new()).collect();
-    let mut took = Vec::new();
+    let (mut open, mut messages) = (Open::new(connections.len()), 0);
     let distance = Duration::from_secs(1) / u32::try_from(connections.len())?;
     let (start, mut sent) = (Instant::now(), 0);
     loop {
@@ -161,29 +149,61 @@ fn send_paced(connections: &mut [Connection], time: Duration, interrupt: &Interr
             let at = usize::try_from(sent)? % connections.len();
             let connection = &mut connections[at];
             // When it was due, so that a late load generator does not hide a wait.
-            sent_at[at].push_back(start + distance * sent);
+            open.sent_at[at].push_back(start + distance * sent);
             connection.stream.write_all(connection.wire.message()).context("cannot send a message")?;
             sent += 1;
         }
-        if elapsed >= time && sent_at.iter().all(VecDeque::is_empty) {
-            break;
+        if elapsed >= time && open.is_empty() {
+            return open.outcome(messages, time);
         }
-        ensure!(elapsed < time + DRAIN_WAIT, "messages were lost, or take longer than {DRAIN_WAIT:?}");
+        check(elapsed, time)?;
         let due = (distance * sent).saturating_sub(elapsed);
         for ready in poller.wait(due.min(Duration::from_millis(20)).try_into()?)? {
             let mut taken = Vec::new();
             let count = connections[ready].read(&mut bytes, &mut taken)?;
             connections[ready].stream.write_all(&taken).context("cannot acknowledge")?;
-            let now = Instant::now();
-            for _ in 0..count {
-                let Some(sent) = sent_at[ready].pop_front() else { bail!("more comes back than was sent") };
-                took.push(now - sent);
-            }
+            open.came(ready, count, Instant::now())?;
+            messages += count as u64;
         }
     }
-    took.sort_unstable();
-    let at = |percent| percentile(&took, percent).context("no message came back");
-    Ok(Outcome { messages: took.len() as u64, time, p50: at(50)?, p99: at(99)? })
+}
+
+fn check(elapsed: Duration, time: Duration) -> Result<()> {
+    ensure!(elapsed < time + DRAIN_WAIT, "messages were lost, or take longer than {DRAIN_WAIT:?}");
+    Ok(())
+}
+
+/// The messages of each sender that have not come back, and how long the others took.
+struct Open {
+    sent_at: Vec<VecDeque<Instant>>,
+    took: Vec<Duration>,
+}
+
+impl Open {
+    fn new(senders: usize) -> Self {
+        Self { sent_at: vec![VecDeque::new(); senders], took: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sent_at.iter().all(VecDeque::is_empty)
+    }
+
+    /// Notes that `count` messages of a sender have come back.
+    fn came(&mut self, sender: usize, count: usize, now: Instant) -> Result<()> {
+        for _ in 0..count {
+            let Some(sent) = self.sent_at[sender].pop_front() else { bail!("more comes back than was sent") };
+            if self.took.len() < TIMES_MAX {
+                self.took.push(now - sent);
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(mut self, messages: u64, time: Duration) -> Result<Outcome> {
+        self.took.sort_unstable();
+        let at = |percent| percentile(&self.took, percent).context("no message came back");
+        Ok(Outcome { messages, time, p50: at(50)?, p99: at(99)? })
+    }
 }
 
 impl Connection {

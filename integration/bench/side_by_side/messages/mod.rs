@@ -86,7 +86,7 @@ pub(crate) fn names() -> Vec<String> {
 
 /// Measures the shapes and the memory that `extent` selects.
 pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
-    let program = servers::build_ours()?;
+    let program = servers::build("server")?;
     let nats = tools::find("nats-server");
     let mut versions = BTreeMap::from([("switchboard".to_owned(), tools::revision())]);
     if let Some(nats) = &nats {

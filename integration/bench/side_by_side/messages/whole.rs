@@ -2,7 +2,7 @@
 //! that each write now and then.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,13 @@ pub(super) fn names() -> impl Iterator<Item = String> {
 
 impl Suite<'_> {
     pub(super) fn goals(&mut self) -> Result<()> {
-        for (name, title, pairs, messages, least) in PAIRS {
-            if self.extent.has(name) {
+        let selected: Vec<_> = PAIRS.into_iter().filter(|(name, ..)| self.extent.has(name)).collect();
+        if !selected.is_empty() {
+            let program = servers::build("peer")?;
+            for (name, title, pairs, messages, least) in selected {
                 eprintln!("{name} ...");
                 let messages = if self.extent.quick { messages / 10 } else { messages };
-                let per_second = self.whole_peers(pairs, messages)?;
+                let per_second = self.whole_peers(&program, pairs, messages)?;
                 let (name, title, bound) = (name.to_owned(), title.to_owned(), Bound::Rate(least));
                 self.report.goals.push(Goal { name, title, bound, per_second, p99_us: Vec::new() });
             }
@@ -49,14 +51,13 @@ impl Suite<'_> {
 
     /// The messages per second of each turn, from the start of the senders to the last verified receipt and the last message
     /// shown. The text of each message has 64 bytes.
-    fn whole_peers(&mut self, pairs: usize, messages: usize) -> Result<Vec<f64>> {
-        let program = servers::build("peer")?;
+    fn whole_peers(&mut self, program: &Path, pairs: usize, messages: usize) -> Result<Vec<f64>> {
         let server = self.start_ours()?;
         let folder = self.folder();
         fs::create_dir(&folder).context("cannot make a folder for the peers")?;
         let lines = folder.join("lines");
         fs::write(&lines, (0..messages).map(|number| format!("{number:063}\n")).collect::<String>())?;
-        let peer = |name: &str| PeerProcess { program: &program, server: &server, dir: folder.join(name) };
+        let peer = |name: &str| PeerProcess { program, server: &server, dir: folder.join(name) };
         for pair in 0..pairs {
             for name in [format!("from-{pair}"), format!("to-{pair}")] {
                 self.wait(peer(&name).start(&["who"], Stdio::null())?)?;
@@ -131,7 +132,7 @@ impl Drop for Running {
 
 /// A peer of a pair.
 struct PeerProcess<'a> {
-    program: &'a PathBuf,
+    program: &'a Path,
     server: &'a Server,
     dir: PathBuf,
 }
