@@ -5,6 +5,7 @@ mod atomic {
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
     pub(super) use loom::thread::yield_now;
 }
+#[expect(unreachable_pub, reason = "the file belongs to a library")]
 #[path = "../src/runtime/lease.rs"]
 mod lease;
 

@@ -87,7 +87,7 @@ pub enum Command<P = SessionPort> {
         /// The secret by which its other connections prove whose they are.
         token: Token,
         /// The mailbox of the session.
-        port: P,
+        port: Arc<P>,
         /// Answered at once.
         reply: Reply<Result<Joined, JoinRefused>>,
     },

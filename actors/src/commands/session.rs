@@ -85,32 +85,52 @@ pub enum SessionCommand {
     Route(PeerName, Route),
 }
 
-/// The end of a session's mailbox at which envelopes arrive: from the Router, and on a [`Route`] from the sessions of
-/// senders.
-pub trait Deliver: Send + Sync {
+/// The sending end of a session's mailbox, which the Router and, on a [`Route`], the sessions of senders share; a test or
+/// simulation uses a model.
+pub trait Port: Send + Sync {
+    /// Sends a command if there is room. If not, the session reports later that there is room
+    /// (`MemberCommand::Drained`).
+    ///
+    /// # Errors
+    /// The command.
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand>;
+
+    /// Ends the session, with the reason. Nothing may be sent after it.
+    fn close(&self, reason: EndReason);
+
+    /// Granted while the Router has the mailbox open for envelopes. Its numbers are their places.
+    fn lease(&self) -> &Lease;
+
     /// Puts envelopes with the next places into the mailbox.
     ///
     /// # Errors
-    /// The envelopes, if the mailbox has no room or the Router has not opened it.
-    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames>;
-
-    /// Whether the Router has opened it, which may change at any time.
-    fn is_open(&self) -> bool;
+    /// The envelopes, if the mailbox has no room or is not open.
+    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
+        let Some(entered) = self.lease().enter() else { return Err(frames) };
+        let first = entered.draw(frames.count());
+        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
+        match self.offer(SessionCommand::Deliver(Box::new(delivery))) {
+            Ok(()) => Ok(()),
+            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
+            Err(_) => unreachable!("a mailbox hands back what it was offered"),
+        }
+    }
 }
 
 /// A way past the Router: from the session of a sender into the mailbox of a recipient's session. It can be used while the
-/// Router has it opened, and lasts at most as long as the recipient's presence.
+/// Router has it open, and lasts at most as long as the recipient's presence.
 #[derive(Clone)]
-pub struct Route(Weak<dyn Deliver>);
+pub struct Route(Weak<dyn Port>);
 
 impl Route {
     /// A route to this mailbox.
-    pub fn to(mailbox: &Arc<dyn Deliver>) -> Self {
-        Self(Arc::downgrade(mailbox))
+    pub fn to<P: Port + 'static>(port: &Arc<P>) -> Self {
+        let port: Weak<P> = Arc::downgrade(port);
+        Self(port)
     }
 
     /// The mailbox, unless the presence has ended.
-    pub fn mailbox(&self) -> Option<Arc<dyn Deliver>> {
+    pub fn port(&self) -> Option<Arc<dyn Port>> {
         self.0.upgrade()
     }
 }
@@ -129,39 +149,13 @@ impl PartialEq for Route {
 
 impl Eq for Route {}
 
-/// The sending end of a session's mailbox; a test or simulation uses a model. Not open at first.
-pub trait Port {
-    /// Sends a command if there is room. If not, the session reports later that there is room
-    /// (`MemberCommand::Drained`).
-    ///
-    /// # Errors
-    /// The command.
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand>;
-
-    /// Where envelopes arrive.
-    fn mailbox(&self) -> Arc<dyn Deliver>;
-
-    /// Opens the mailbox for envelopes, also from the sessions of senders. The next envelope gets the place `next`.
-    fn open(&mut self, next: Ordinal);
-
-    /// Ends that, after the deliveries under way. Returns the next place.
-    fn shut(&mut self) -> Ordinal;
-
-    /// Closes the mailbox, with the reason for the session.
-    fn close(self, reason: EndReason);
-}
-
 /// The capacity of a session's mailbox: with 64 KiB a read this is 4 MiB for a recipient that does not read. Further
 /// envelopes go to the store.
 pub(crate) const MAILBOX_COMMANDS: usize = 64;
 
-/// The Router's end of a session's mailbox.
+/// The port of a session with a connection. The envelopes in the mailbox count as memory of the session.
 #[derive(Debug)]
-pub struct SessionPort(Arc<Sending>);
-
-/// The envelopes in the mailbox count as memory of the session.
-#[derive(Debug)]
-struct Sending {
+pub struct SessionPort {
     address: PollAddress<SessionCommand, EndReason>,
     held: Held,
     lease: Lease,
@@ -172,28 +166,11 @@ pub(crate) type SessionMailbox = PollMailbox<SessionCommand, EndReason>;
 
 impl SessionPort {
     pub(crate) fn new(address: PollAddress<SessionCommand, EndReason>, held: Held) -> Self {
-        Self(Arc::new(Sending { address, held, lease: Lease::default() }))
+        Self { address, held, lease: Lease::default() }
     }
 }
 
-impl Deliver for Sending {
-    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
-        let Some(entered) = self.lease.enter() else { return Err(frames) };
-        let first = entered.draw(frames.count());
-        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match self.offer(SessionCommand::Deliver(Box::new(delivery))) {
-            Ok(()) => Ok(()),
-            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
-            Err(_) => unreachable!("a mailbox hands back what it was offered"),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.lease.is_granted()
-    }
-}
-
-impl Sending {
+impl Port for SessionPort {
     fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
         let SessionCommand::Deliver(delivery) = &command else { return self.address.offer(command) };
         let cost = delivery.cost();
@@ -203,26 +180,12 @@ impl Sending {
         }
         self.address.offer(command).inspect_err(|_| self.held.sub(cost))
     }
-}
 
-impl Port for SessionPort {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        self.0.offer(command)
+    fn close(&self, reason: EndReason) {
+        self.address.close(reason);
     }
 
-    fn mailbox(&self) -> Arc<dyn Deliver> {
-        Arc::<Sending>::clone(&self.0)
-    }
-
-    fn open(&mut self, next: Ordinal) {
-        self.0.lease.grant(next);
-    }
-
-    fn shut(&mut self) -> Ordinal {
-        self.0.lease.revoke()
-    }
-
-    fn close(self, reason: EndReason) {
-        self.0.address.close(reason);
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 }

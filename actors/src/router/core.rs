@@ -63,7 +63,7 @@ pub struct Router<P, S, I> {
     index: I,
 }
 
-impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
+impl<P: Port + 'static, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
     type Command = Command<P>;
     type Out = ();
 
@@ -94,7 +94,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
     }
 }
 
-impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
+impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Creates a Router with the names, cards and mailboxes that are on disk.
     pub fn new(limits: PeerLimits, inventory: Inventory, store: S, index: I) -> Self {
         let splices = Splices::new(limits.transfers, limits.transfer_rate);
@@ -331,7 +331,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
                 if run.wants_route
                     && let Some(presence) = self.table.peer(key).presence()
                 {
-                    let route = Route::to(&presence.port.mailbox());
+                    let route = Route::to(&presence.port);
                     self.tell(from, SessionCommand::Route(run.to, route));
                 }
                 return Some(Outcome::Relayed);
@@ -360,7 +360,7 @@ impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
     ) -> Result<(), Frames> {
         let peer = self.table.peer(key);
         let Some(port) = peer.open() else { return Err(frames) };
-        port.mailbox().deliver(frames, is_kept, origin).inspect_err(|_| peer.set_full())
+        port.deliver(frames, is_kept, origin).inspect_err(|_| peer.set_full())
     }
 
     /// Puts a command into a session's mailbox. If the mailbox is full, keeps the command until there is room.

@@ -42,7 +42,7 @@ fn mail(bytes: u64) -> Usage {
     Usage { mail_bytes: bytes, names: 0 }
 }
 
-impl<P: Port, S: StorePort, I: PresencePort> Router<P, S, I> {
+impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
     /// Counts a mailbox that was on disk when the server started.
     pub(super) fn restore(&mut self, mailbox: MailboxSize) {
         let key = self.table.find(mailbox.name.as_str()).unwrap_or_else(|| {

@@ -57,7 +57,7 @@ pub(super) struct Presence<P> {
     pub(super) session: SessionId,
     /// Other connections of the peer send this to prove whose they are.
     pub(super) token: Token,
-    pub(super) port: P,
+    pub(super) port: Arc<P>,
     /// The port is open, so the next place is the port's and not [`Peer::next`].
     is_open: bool,
     /// The mailbox refused a command. Nothing more is sent until the session reports that it has room (`Drained`).
@@ -72,7 +72,7 @@ pub(super) struct Presence<P> {
 }
 
 impl<P> Presence<P> {
-    pub(super) fn new(session: SessionId, token: Token, port: P) -> Self {
+    pub(super) fn new(session: SessionId, token: Token, port: Arc<P>) -> Self {
         let (owed, watching) = (VecDeque::new(), Vec::new());
         Self { session, token, port, is_open: false, full: false, owed, handed: 0, fetching: None, watching }
     }
@@ -171,17 +171,17 @@ impl<P> Peer<P> {
     }
 
     /// Opens the port of a live peer.
-    pub(super) fn open(&mut self) -> Option<&mut P>
+    pub(super) fn open(&mut self) -> Option<&Arc<P>>
     where
         P: Port,
     {
         let (next, is_live) = (self.next, self.is_live());
         let presence = self.presence.as_mut().filter(|_| is_live)?;
         if !presence.is_open {
-            presence.port.open(next);
+            presence.port.lease().grant(next);
             presence.is_open = true;
         }
-        Some(&mut presence.port)
+        Some(&presence.port)
     }
 
     /// The mailbox has refused a command.
@@ -202,7 +202,7 @@ impl<P> Peer<P> {
     {
         if let Some(presence) = self.presence.as_mut().filter(|presence| presence.is_open) {
             presence.is_open = false;
-            self.next = presence.port.shut();
+            self.next = presence.port.lease().revoke();
         }
     }
 

@@ -18,12 +18,12 @@ use super::ledger::Usage;
 use super::*;
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
-use crate::commands::session::{Deliver, Delivery, EndReason, Port, Route, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, EndReason, Port, Route, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Origin, Overdue, Sender, StorePort,
 };
 use crate::config::PeerLimits;
-use crate::runtime::{Core as _, Now, reply};
+use crate::runtime::{Core as _, Lease, Now, reply};
 use wire::protocol::Outcome;
 
 mod limits;
@@ -72,68 +72,39 @@ fn sender(text: &str) -> Sender {
 #[derive(Default)]
 struct FakeSession {
     mailbox: VecDeque<SessionCommand>,
-    /// The next place, while the mailbox is open.
-    next: Option<Ordinal>,
     overflowed: bool,
     ended: Option<EndReason>,
 }
 
-impl FakeSession {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        if self.mailbox.len() >= MAILBOX {
-            self.overflowed = true;
-            return Err(command);
-        }
-        self.mailbox.push_back(command);
-        Ok(())
-    }
+#[derive(Default)]
+struct FakePort {
+    session: Mutex<FakeSession>,
+    lease: Lease,
 }
-
-#[derive(Clone, Default)]
-struct FakePort(Arc<Mutex<FakeSession>>);
 
 impl FakePort {
     fn lock(&self) -> MutexGuard<'_, FakeSession> {
-        self.0.lock().expect("nobody panics with it")
-    }
-}
-
-impl Deliver for Mutex<FakeSession> {
-    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
-        let mut session = self.lock().expect("nobody panics with it");
-        let Some(first) = session.next else { return Err(frames) };
-        session.next = Some(first + frames.count());
-        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match session.offer(SessionCommand::Deliver(Box::new(delivery))) {
-            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.lock().expect("nobody panics with it").next.is_some()
+        self.session.lock().expect("nobody panics with it")
     }
 }
 
 impl Port for FakePort {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        self.lock().offer(command)
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
+        let mut session = self.lock();
+        if session.mailbox.len() >= MAILBOX {
+            session.overflowed = true;
+            return Err(command);
+        }
+        session.mailbox.push_back(command);
+        Ok(())
     }
 
-    fn mailbox(&self) -> Arc<dyn Deliver> {
-        Arc::<Mutex<FakeSession>>::clone(&self.0)
-    }
-
-    fn open(&mut self, next: Ordinal) {
-        self.lock().next = Some(next);
-    }
-
-    fn shut(&mut self) -> Ordinal {
-        self.lock().next.take().expect("only an open mailbox is shut")
-    }
-
-    fn close(self, reason: EndReason) {
+    fn close(&self, reason: EndReason) {
         self.lock().ended = Some(reason);
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
@@ -252,7 +223,7 @@ struct FakePeer {
 /// A session that has joined.
 struct Joint {
     member: Member,
-    port: FakePort,
+    port: Arc<FakePort>,
     sent: u64,
     open: BTreeMap<u64, String>,
     untaken: VecDeque<Delivery>,
@@ -289,13 +260,13 @@ impl World {
     }
 
     fn join(&mut self, at: usize) {
-        let port = FakePort::default();
+        let port = Arc::<FakePort>::default();
         let (reply, pending) = reply();
         let session = self.next_session;
         self.next_session += 1;
         let card = Box::new(card_of(self.peers[at].name));
         let network = network(1);
-        self.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
+        self.handle(Command::Join { session, card, network, token: TOKEN, port: Arc::clone(&port), reply });
         let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
         let member = Member { peer: joined.peer, session };
         let (open, untaken, routes) = Default::default();
@@ -318,11 +289,11 @@ impl World {
         let (from, first, to) = (joint.member, joint.sent, name(to));
         (peer.sent, joint.sent) = (peer.sent + count, joint.sent + count);
         if joint.open.len() as u64 == count
-            && let Some(mailbox) = joint.routes.get(&to).and_then(Route::mailbox)
+            && let Some(port) = joint.routes.get(&to).and_then(Route::port)
         {
             // Nothing from this sender is in the Router.
             let origin = Origin { peer: from.peer, session: from.session, first };
-            match mailbox.deliver(frames, true, origin) {
+            match port.deliver(frames, true, origin) {
                 Ok(()) => {
                     let outcome = Outcome::Relayed;
                     return joint

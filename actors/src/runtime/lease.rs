@@ -11,21 +11,22 @@ const USE: u64 = 2;
 
 /// The lease. Not granted at first.
 #[derive(Debug, Default)]
-pub(crate) struct Lease {
+pub struct Lease {
     state: AtomicU64,
     next: AtomicU64,
 }
 
 impl Lease {
     /// Grants the lease. The first number drawn is `next`.
-    pub(crate) fn grant(&self, next: u64) {
+    pub fn grant(&self, next: u64) {
         self.next.store(next, Ordering::Relaxed);
         self.state.fetch_or(GRANTED, Ordering::Release);
     }
 
     /// Takes the lease back, waits for the uses under way, and returns the number after the last one drawn.
-    pub(crate) fn revoke(&self) -> u64 {
-        self.state.fetch_and(!GRANTED, Ordering::Relaxed);
+    pub fn revoke(&self) -> u64 {
+        let before = self.state.fetch_and(!GRANTED, Ordering::Relaxed);
+        debug_assert!(before & GRANTED != 0, "only a lease that is granted is revoked");
         // Synchronises with the end of each use, so the owner sees what users did.
         while self.state.load(Ordering::Acquire) != 0 {
             yield_now();
@@ -34,12 +35,12 @@ impl Lease {
     }
 
     /// Whether it is granted, which may change at any time.
-    pub(crate) fn is_granted(&self) -> bool {
+    pub fn is_granted(&self) -> bool {
         self.state.load(Ordering::Relaxed) & GRANTED != 0
     }
 
     /// Begins a use, which lasts until the result is dropped. `None` if the lease is not granted.
-    pub(crate) fn enter(&self) -> Option<Use<'_>> {
+    pub fn enter(&self) -> Option<Use<'_>> {
         let entered = Use(self);
         let before = self.state.fetch_add(USE, Ordering::Acquire);
         (before & GRANTED != 0).then_some(entered)
@@ -48,11 +49,11 @@ impl Lease {
 
 /// A use of a [`Lease`].
 #[derive(Debug)]
-pub(crate) struct Use<'a>(&'a Lease);
+pub struct Use<'a>(&'a Lease);
 
 impl Use<'_> {
     /// Draws `count` numbers, and returns the first.
-    pub(crate) fn draw(&self, count: u64) -> u64 {
+    pub fn draw(&self, count: u64) -> u64 {
         self.0.next.fetch_add(count, Ordering::Relaxed)
     }
 }

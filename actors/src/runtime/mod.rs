@@ -13,7 +13,7 @@ mod reply;
 
 pub use actor::{Core, Now, Running, Shell, start};
 pub(crate) use actor::{isolated, spawn_vital};
-pub(crate) use lease::Lease;
+pub use lease::{Lease, Use};
 pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};

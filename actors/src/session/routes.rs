@@ -47,20 +47,20 @@ impl Routes {
             self.by_name.insert(run.to.clone(), Way { route: None, through_router: end });
             return Err(run);
         };
-        match way.route.as_ref().and_then(Route::mailbox) {
+        match way.route.as_ref().and_then(Route::port) {
             None => {
                 way.route = None;
                 run.wants_route = true;
             }
-            Some(mailbox) if run.openings == 0 && flow.has_heard(way.through_router) => {
+            Some(port) if run.openings == 0 && flow.has_heard(way.through_router) => {
                 let origin = Origin { peer: from.peer, session: from.session, first: run.first };
-                match mailbox.deliver(run.frames, run.kept, origin) {
+                match port.deliver(run.frames, run.kept, origin) {
                     Ok(()) => return Ok(()),
                     Err(frames) => run.frames = frames,
                 }
             }
             // A peer that always has envelopes in the Router would never get to use the route.
-            Some(mailbox) if mailbox.is_open() => flow.await_outcomes(end),
+            Some(port) if port.lease().is_granted() => flow.await_outcomes(end),
             Some(_) => {}
         }
         way.through_router = end;

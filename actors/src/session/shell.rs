@@ -246,7 +246,7 @@ impl SessionShell<'_> {
         let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
             return self.take_in(Input::Joined(None));
         };
-        let port = SessionPort::new(port, self.held.clone());
+        let port = Arc::new(SessionPort::new(port, self.held.clone()));
         let (reply, pending) = reply();
         let network = Network::of(self.session.seen_at());
         let join = Command::Join { session: self.id, card, network, token: self.token, port, reply };

@@ -206,7 +206,7 @@ impl World {
         let Some(process) = &mut self.server.process else { return };
         let Some(connection) = process.connections.get_mut(&link) else { return };
         let (reply, joined) = reply();
-        let port = connection.mailbox.clone();
+        let port = Arc::clone(&connection.mailbox);
         let network = Network::of(Ipv4Addr::LOCALHOST.into());
         tell(
             &mut process.router,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use actors::commands::session::{Deliver, Delivery, EndReason, Port, SessionCommand, SessionId};
-use actors::commands::store::{Frames, Ordinal, Origin};
-use actors::runtime::Pending;
+use actors::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use actors::commands::store::Origin;
+use actors::runtime::{Lease, Pending};
 use actors::session::Session;
 
 /// Room in a session's mailbox: little, so that it is often full.
@@ -15,97 +15,63 @@ const MAILBOX_COMMANDS: usize = 4;
 #[derive(Default)]
 struct Mailbox {
     commands: VecDeque<SessionCommand>,
-    /// The next place, while the Router has it opened.
-    next: Option<Ordinal>,
-    /// The Router has found it full and wants to know when there is room.
+    /// Somebody has found it full, and the Router wants to know when there is room.
     was_full: bool,
     closed: Option<EndReason>,
 }
 
-impl Mailbox {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        if self.commands.len() >= MAILBOX_COMMANDS {
-            self.was_full = true;
-            return Err(command);
-        }
-        self.commands.push_back(command);
-        Ok(())
-    }
-}
-
-/// The simulation has one thread; the lock is for the compiler.
+/// The port of a session, which is its mailbox at the same time.
 #[derive(Default)]
-struct Shared(Mutex<Mailbox>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
-        self.0.lock().expect("nobody panics with it")
-    }
+pub(super) struct MailboxPort {
+    /// The simulation has one thread; the lock is for the compiler.
+    mailbox: Mutex<Mailbox>,
+    lease: Lease,
 }
-
-impl Deliver for Shared {
-    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
-        let mut mailbox = self.lock();
-        let Some(first) = mailbox.next else { return Err(frames) };
-        mailbox.next = Some(first + frames.count());
-        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
-        match mailbox.offer(SessionCommand::Deliver(Box::new(delivery))) {
-            Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.lock().next.is_some()
-    }
-}
-
-/// The Router's end of it.
-#[derive(Clone, Default)]
-pub(super) struct MailboxPort(Arc<Shared>);
 
 impl Port for MailboxPort {
-    fn offer(&mut self, command: SessionCommand) -> Result<(), SessionCommand> {
-        self.0.lock().offer(command)
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
+        let mut mailbox = self.lock();
+        if mailbox.commands.len() >= MAILBOX_COMMANDS {
+            mailbox.was_full = true;
+            return Err(command);
+        }
+        mailbox.commands.push_back(command);
+        Ok(())
     }
 
-    fn mailbox(&self) -> Arc<dyn Deliver> {
-        Arc::<Shared>::clone(&self.0)
+    fn close(&self, reason: EndReason) {
+        self.lock().closed = Some(reason);
     }
 
-    fn open(&mut self, next: Ordinal) {
-        self.0.lock().next = Some(next);
-    }
-
-    fn shut(&mut self) -> Ordinal {
-        self.0.lock().next.take().expect("only an open mailbox is shut")
-    }
-
-    fn close(self, reason: EndReason) {
-        self.0.lock().closed = Some(reason);
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
 impl MailboxPort {
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().expect("nobody panics with it")
+    }
+
     pub(super) fn next(&self) -> Option<SessionCommand> {
-        self.0.lock().commands.pop_front()
+        self.lock().commands.pop_front()
     }
 
     /// Whether the Router has to be told that there is room again.
     pub(super) fn take_was_full(&self) -> bool {
-        let mut mailbox = self.0.lock();
+        let mut mailbox = self.lock();
         mailbox.commands.is_empty() && std::mem::take(&mut mailbox.was_full)
     }
 
     pub(super) fn closed(&self) -> Option<EndReason> {
-        self.0.lock().closed
+        self.lock().closed
     }
 }
 
 /// A connection on the server: the real session, its mailbox, and the card that is on its way to the disk.
 pub(super) struct Connection {
     pub(super) session: Session,
-    pub(super) mailbox: MailboxPort,
+    pub(super) mailbox: Arc<MailboxPort>,
     pub(super) written: Option<Pending<()>>,
     /// The number of the last envelope from each session, of those that were not stored.
     last: BTreeMap<SessionId, u64>,
@@ -113,7 +79,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(session: Session) -> Self {
-        Self { session, mailbox: MailboxPort::default(), written: None, last: BTreeMap::new() }
+        Self { session, mailbox: Arc::default(), written: None, last: BTreeMap::new() }
     }
 
     /// Whether a delivery comes behind all earlier ones of its sender.

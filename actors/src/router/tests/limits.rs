@@ -255,7 +255,7 @@ fn an_address_registers_only_so_many_names_and_known_ones_join_all_the_same() {
     let mut world = World::with_limits(PeerLimits { new_names_per_hour: 2, ..PeerLimits::default() });
     let join = |world: &mut World, text: &str, address: u8| {
         let (reply, pending) = reply();
-        let (card, port) = (Box::new(card_of(text)), FakePort::default());
+        let (card, port) = (Box::new(card_of(text)), Arc::<FakePort>::default());
         world.handle(Command::Join {
             session: 50,
             card,

@@ -10,7 +10,7 @@ fn a_name_has_one_owner_whatever_the_case() {
     let mut world = World::new();
     world.join(0);
     let (reply, pending) = reply();
-    let (card, port) = (Box::new(card_of_another("a")), FakePort::default());
+    let (card, port) = (Box::new(card_of_another("a")), Arc::<FakePort>::default());
     world.handle(Command::Join { session: 99, card, network: network(2), token: TOKEN, port, reply });
     let answer = pending.wait(SOON).expect("it is answered at once");
     assert_eq!(answer.err(), Some(JoinRefused::NameTaken));
@@ -59,7 +59,7 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
     world.router = Router::new(PeerLimits::default(), inventory, world.store.clone(), Deaf);
     for card in [card_of("B"), card_of_another("b")] {
         let (reply, pending) = reply();
-        let port = FakePort::default();
+        let port = Arc::<FakePort>::default();
         world.handle(Command::Join {
             session: 9,
             card: Box::new(card),
@@ -82,7 +82,7 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
         card,
         network: network(2),
         token: TOKEN,
-        port: FakePort::default(),
+        port: Arc::<FakePort>::default(),
         reply,
     });
     assert_eq!(pending.wait(SOON).expect("it is answered").err(), Some(JoinRefused::NameTaken));
@@ -207,11 +207,11 @@ fn the_answer_to_who_is_sorted_and_shared_until_something_changes() {
     assert_eq!(who(&mut world).len(), 3);
 }
 
-fn join_as(world: &mut World, session: u64, card: Card) -> (FakePort, Option<JoinRefused>) {
+fn join_as(world: &mut World, session: u64, card: Card) -> (Arc<FakePort>, Option<JoinRefused>) {
     let (reply, pending) = reply();
-    let port = FakePort::default();
+    let port = Arc::<FakePort>::default();
     let (card, network) = (Box::new(card), network(2));
-    world.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
+    world.handle(Command::Join { session, card, network, token: TOKEN, port: Arc::clone(&port), reply });
     (port, pending.wait(SOON).expect("it is answered at once").err())
 }
 

@@ -3,28 +3,31 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::commands::session::{Deliver, Route};
+use crate::commands::session::{Port, Route};
+use crate::runtime::Lease;
 
 /// The mailbox of a recipient.
 #[derive(Default)]
 struct FakeMailbox {
-    is_open: bool,
-    origins: Vec<u64>,
+    lease: Lease,
+    origins: Mutex<Vec<u64>>,
 }
 
-impl Deliver for Mutex<FakeMailbox> {
-    fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
-        let mut mailbox = self.lock().expect("nobody panics with it");
-        if !mailbox.is_open {
-            return Err(frames);
-        }
+impl Port for FakeMailbox {
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
+        let SessionCommand::Deliver(delivery) = command else { return Err(command) };
+        let Delivery { is_kept, origin, .. } = *delivery;
         assert_eq!((is_kept, origin.peer, origin.session), (true, PeerKey(5), 3));
-        mailbox.origins.push(origin.first);
+        self.origins.lock().expect("nobody panics with it").push(origin.first);
         Ok(())
     }
 
-    fn is_open(&self) -> bool {
-        self.lock().expect("nobody panics with it").is_open
+    fn close(&self, reason: EndReason) {
+        unreachable!("a sender has ended the session of a recipient: {reason:?}");
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
@@ -44,12 +47,13 @@ fn hear(bench: &mut Bench, first: u64, count: u64) {
 }
 
 /// A session that has sent envelopes 0 and 1 through the Router and then got a route.
-fn with_route() -> (Bench, Arc<Mutex<FakeMailbox>>) {
+fn with_route() -> (Bench, Arc<FakeMailbox>) {
     let mut bench = Bench::joined();
-    let mailbox = Arc::new(Mutex::new(FakeMailbox { is_open: true, origins: Vec::new() }));
+    let mailbox = Arc::<FakeMailbox>::default();
+    mailbox.lease.grant(0);
     assert_eq!(send(&mut bench, Kind::Message), Some(false), "many write to somebody only once");
     assert_eq!(send(&mut bench, Kind::Message), Some(true));
-    let route = Route::to(&(Arc::<Mutex<FakeMailbox>>::clone(&mailbox) as Arc<dyn Deliver>));
+    let route = Route::to(&mailbox);
     bench.take(Input::Command(SessionCommand::Route("B".parse().expect("a good name"), route)));
     (bench, mailbox)
 }
@@ -69,20 +73,19 @@ fn with_a_route_envelopes_are_relayed_without_the_router_and_overtake_none() {
     assert_eq!(send(&mut bench, Kind::Opening), Some(false), "the Router counts openings");
     hear(&mut bench, 4, 1);
     assert_eq!(send(&mut bench, Kind::Receipt), None);
-    assert_eq!(mailbox.lock().expect("nobody panics with it").origins, [3, 5]);
+    assert_eq!(*mailbox.origins.lock().expect("nobody panics with it"), [3, 5]);
 }
 
 #[test]
 fn a_mailbox_that_the_router_has_shut_is_used_again_when_it_is_opened() {
     let (mut bench, mailbox) = with_route();
     hear(&mut bench, 0, 2);
-    let set_open = |is_open| mailbox.lock().expect("nobody panics with it").is_open = is_open;
-    set_open(false);
+    let next = mailbox.lease.revoke();
     assert_eq!(send(&mut bench, Kind::Message), Some(false));
     assert_eq!(send(&mut bench, Kind::Message), Some(false));
     assert!(bench.session.may_read(), "the recipient catches up, and its senders need not wait for that");
     hear(&mut bench, 2, 2);
-    set_open(true);
+    mailbox.lease.grant(next);
     assert_eq!(send(&mut bench, Kind::Message), None);
 }
 
