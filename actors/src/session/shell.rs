@@ -1,5 +1,7 @@
 //! The thread of a peer's session: one socket, one mailbox, one `poll(2)`.
 
+mod joining;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,32 +10,27 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use wire::card::Card;
 use wire::frame::PREFACE;
 use wire::protocol::{Greeting, Token};
-use wire::succession::Succession;
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
 use super::core::Session;
-use super::interface::{Answer, Claim, Effect, Input, Question};
+use super::interface::{Answer, Effect, Input, Question};
 use super::watch::Terms;
 use super::{Services, splice};
-use crate::commands::admission::{self, Candidate};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::Limit;
-use crate::commands::router::{Command, JoinRefused, Joined, MemberCommand, SpliceEnd};
-use crate::commands::session::{MAILBOX_COMMANDS, SessionCommand, SessionId, SessionMailbox, SessionPort};
+use crate::commands::router::{Command, MemberCommand, SpliceEnd};
+use crate::commands::session::{SessionCommand, SessionId, SessionMailbox};
 use crate::handover::PeerJob;
-use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
+use crate::runtime::{Core as _, Now, reply};
 use crate::transport::{Patience, Transport};
 
 /// How long to wait at the end for the outcome of the peer's last envelopes, which may need a commit of the store.
 const OUTCOME_WAIT: Duration = Duration::from_secs(1);
-/// How long each step of joining may take: the Router's answer, and writing the card.
-const JOIN_WAIT: Duration = Duration::from_secs(10);
 /// How long a question to the Router or the Index may take. Both answer from memory.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long a publication may take. It is answered when it is on disk.
@@ -185,7 +182,7 @@ impl SessionShell<'_> {
         if self.session.has_joined() {
             self.session.handle(Now::read(), input, &mut self.effects);
         } else {
-            handle_apart(&mut self.session, input, &mut self.effects);
+            joining::handle_apart(&mut self.session, input, &mut self.effects);
         }
         let mut effects = std::mem::take(&mut self.effects);
         let mut next = None;
@@ -222,45 +219,6 @@ impl SessionShell<'_> {
             Effect::Splice(end) => Some(Next::Splice(end)),
             Effect::End { is_refused } => Some(Next::End { is_refused }),
         }
-    }
-
-    /// Whether the peer may join; none if Admission has not answered in time.
-    fn admit(&self, card: &Card, claim: Option<Claim>) -> Option<Result<(), JoinRefused>> {
-        let Some(admission) = &self.services.admission else { return Some(Ok(())) };
-        let candidate = Candidate {
-            name: card.name.clone(),
-            fingerprint: card.fingerprint(),
-            predecessors: card.succeeds.iter().map(Succession::predecessor).collect(),
-            claim,
-        };
-        let answer = admission.ask(|reply| admission::Command::Admit(candidate, reply)).ok()?;
-        Some(answer.map_err(JoinRefused::NotAdmitted))
-    }
-
-    fn join(&mut self, card: Box<Card>, claim: Option<Claim>) -> Option<Next> {
-        match self.admit(&card, claim) {
-            Some(Ok(())) => {}
-            Some(Err(refused)) => return self.take_in(Input::Joined(Some(Err(refused)))),
-            None => return self.take_in(Input::Joined(None)),
-        }
-        let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
-            return self.take_in(Input::Joined(None));
-        };
-        let port = Arc::new(SessionPort::new(port, self.held.clone()));
-        let (reply, pending) = reply();
-        let network = Network::of(self.session.seen_at());
-        let join = Command::Join { session: self.id, card, network, token: self.token, port, reply };
-        self.mailbox = Some(mailbox);
-        let answer: Option<Result<Joined, JoinRefused>> =
-            self.services.router.send(join).ok().and_then(|()| pending.wait(JOIN_WAIT).ok());
-        let (answer, written) = match answer {
-            Some(Ok(Joined { peer, written })) => (Some(Ok(peer)), written),
-            Some(Err(refused)) => (Some(Err(refused)), None),
-            None => (None, None),
-        };
-        let is_written = |written: Pending<()>| written.wait(JOIN_WAIT).is_ok();
-        self.take_in(Input::Joined(answer))
-            .or_else(|| self.take_in(Input::CardWritten(written.is_none_or(is_written))))
     }
 
     fn tell(&self, command: MemberCommand) {
@@ -448,26 +406,6 @@ impl Drop for SessionShell<'_> {
         if let Some(name) = self.session.name() {
             tracing::info!(target: "session", %name, "left");
         }
-    }
-}
-
-/// Lets the session handle an input on a thread that ends afterwards. To join, it verifies and makes signatures, which use
-/// some 20 KiB of stack, and the thread of a session would keep them as long as its peer stays.
-fn handle_apart(session: &mut Session, input: Input, effects: &mut Vec<Effect>) {
-    let span = tracing::Span::current();
-    let mut input = Some(input);
-    let mut handle = || {
-        if let Some(input) = input.take() {
-            span.in_scope(|| session.handle(Now::read(), input, effects));
-        }
-    };
-    let is_done = std::thread::scope(|scope| {
-        let apart = std::thread::Builder::new().name("greeting".into()).spawn_scoped(scope, &mut handle);
-        apart.map(|apart| apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).is_ok()
-    });
-    if !is_done {
-        // There is no thread to be had.
-        handle();
     }
 }
 
