@@ -15,7 +15,7 @@ const ENTRY_BYTES: usize = 1024;
 
 /// The header fields of a resource that do not depend on its content coding; each line with its CRLF.
 #[derive(Debug)]
-pub(crate) struct Said<'s> {
+pub(crate) struct AssetFields<'s> {
     pub(crate) content_type: Cow<'s, str>,
     /// `Cache-Control` and `Expires`, which a 304 needs too.
     pub(crate) caching: String,
@@ -71,14 +71,14 @@ impl Representation {
     /// `validators` are those of this content coding.
     pub(crate) fn build(
         status: Status,
-        said: &Said<'_>,
+        fields: &AssetFields<'_>,
         coding: Option<Coding>,
         validators: Option<Validators>,
         body: Body,
     ) -> Self {
         // Writing into a String cannot fail.
-        let mut text = format!("HTTP/1.1 {status}\r\nContent-Type: {}", said.content_type);
-        let content_type = text.len() - said.content_type.len()..text.len();
+        let mut text = format!("HTTP/1.1 {status}\r\nContent-Type: {}", fields.content_type);
+        let content_type = text.len() - fields.content_type.len()..text.len();
         let _ = write!(text, "\r\nContent-Length: {}\r\n", body.bytes());
         let partial_start = text.len();
         if let Some(coding) = coding {
@@ -89,16 +89,17 @@ impl Representation {
         if let Some(validators) = &validators {
             let _ = write!(text, "Last-Modified: {}\r\n", httpdate::fmt_http_date(validators.modified));
         }
-        text.push_str(&said.caching);
+        text.push_str(&fields.caching);
         let refusal_start = text.len();
         if validators.is_some() {
             text.push_str("Accept-Ranges: bytes\r\n");
         }
-        text.push_str(&said.policy);
+        text.push_str(&fields.policy);
         let head_end = text.len();
         if validators.is_some() {
             // Last-Modified is superfluous beside an entity tag (RFC 9110, section 15.4.5).
-            let _ = write!(text, "HTTP/1.1 {}\r\n{tag}{}{}", Status::NotModified, said.caching, said.policy);
+            let _ =
+                write!(text, "HTTP/1.1 {}\r\n{tag}{}{}", Status::NotModified, fields.caching, fields.policy);
         }
         Self { text: text.into(), content_type, partial_start, refusal_start, head_end, validators, body }
     }

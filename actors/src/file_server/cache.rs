@@ -16,7 +16,7 @@ use super::disk::Stamp;
 use crate::commands::asset::Asset;
 use crate::metrics::CacheCounts;
 
-/// How many used entries the hand passes at most. If all are used, any of them can go.
+/// The maximum number of used entries that the hand passes. If all of them were used, the next one is evicted.
 const PASSED_MAX: usize = 128;
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ pub(super) type Slot = usize;
 
 /// When something was last compared with the disk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Belief {
+pub(super) struct Compared {
     pub(super) since: Instant,
     /// The number of the last round of comparisons until then.
     pub(super) round: u64,
@@ -67,18 +67,18 @@ pub(super) enum Compression {
     Done(Vec<(Coding, Bytes)>),
 }
 
-/// An entry. If its asset is revoked, it is only kept because of the compressed forms, until the file is requested again.
+/// An entry. If its asset is revoked, the entry is kept only for its compressed forms, until the file is requested again.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) asset: Arc<Asset>,
     pub(super) stamp: Stamp,
     /// The compressed files beside it. `None` if it cannot have any.
     pub(super) neighbours: Option<Vec<(Coding, Stamp)>>,
-    /// Whether it was given for its path without `.html`. Then it is invalid as soon as that path exists.
+    /// Whether it was served for its path without `.html`. Then it is invalid as soon as that path exists.
     pub(super) stands_for_clean: bool,
     /// Whether it had changed shortly before it was read. Then an equal stamp does not mean equal content.
     pub(super) is_doubtful: bool,
-    pub(super) believed: Belief,
+    pub(super) compared: Compared,
     pub(super) compression: Compression,
 }
 

@@ -18,8 +18,8 @@ use crate::runtime::{Address, Answers, Mailbox, mailbox};
 /// Shorter files fit into one packet anyway.
 const BYTES_MIN: u64 = 256;
 
-/// Compressing a longer file would take many seconds and much of the cache. It is better compressed once, beside the
-/// original. Files that are too large for the cache (above 256 KiB) are read here, and only the compressed forms are
+/// Compressing a longer file would take many seconds and much of the cache. The administrator should put a compressed
+/// copy beside it instead. Files that are too large for the cache (above 256 KiB) are read here, and only the compressed forms are
 /// cached.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
 

@@ -1,5 +1,5 @@
-//! FileServer's state and decisions: what a path names, what is kept, what is compressed. See `freshness.rs` for how long
-//! it is believed, and `cache.rs` for eviction.
+//! FileServer's state and decisions: what a path names, what is cached, what is compressed. See `freshness.rs` for how long
+//! a cache entry is fresh, and `cache.rs` for eviction.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -10,15 +10,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wire::http::{SitePath, Status};
 
-use super::cache::{Belief, Cache, Key, Limits};
+use super::cache::{Cache, Compared, Key, Limits};
 use super::compressor::{Compressed, Job};
 use super::disk::{Disk, DiskError};
-use super::fields::said;
+use super::fields::fields_of;
 use super::freshness::Freshness;
 use super::keep::with_suffix;
 use super::listing;
 use super::watch::Report;
-use crate::commands::asset::{Asset, Body, Representation, Said};
+use crate::commands::asset::{Asset, AssetFields, Body, Representation};
 use crate::commands::file_server::{Find, Found};
 use crate::metrics::CacheCounts;
 use crate::runtime::{self, Now};
@@ -44,7 +44,7 @@ const NOT_FOUND_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\
 /// requests wait.
 const LISTED_MAX: usize = 5_000;
 
-/// How many lists are cached, so that alternating requests for large directories do not make them each time.
+/// The number of cached lists. Without a cache, alternating requests for large directories would build a list each time.
 const LISTS_MAX: usize = 16;
 
 /// What the shell has to do.
@@ -79,7 +79,7 @@ pub(super) struct Listed {
     path: PathBuf,
     html: Arc<Asset>,
     json: Arc<Asset>,
-    believed: Belief,
+    compared: Compared,
 }
 
 /// The state of FileServer.
@@ -265,7 +265,7 @@ impl<D: Disk> Core<D> {
 
     fn list(&mut self, now: Now, path: &Path) -> Result<Found, DiskError> {
         let freshness = &self.freshness;
-        self.listed.retain(|listed| freshness.believes(now, listed.believed));
+        self.listed.retain(|listed| freshness.is_fresh(now, listed.compared));
         if let Some(listed) = self.listed.iter().find(|listed| listed.path == path) {
             return Ok(Found::Listing { html: Arc::clone(&listed.html), json: Arc::clone(&listed.json) });
         }
@@ -273,13 +273,13 @@ impl<D: Disk> Core<D> {
         let is_cut = entries.len() > LISTED_MAX;
         entries.truncate(LISTED_MAX);
         let form = |media_type: &'static str, content: String, security: Option<&str>| {
-            let mut said = said(&self.site, path, Status::NotFound);
-            said.content_type = media_type.into();
-            said.varies_by("Accept");
+            let mut fields = fields_of(&self.site, path, Status::NotFound);
+            fields.content_type = media_type.into();
+            fields.varies_by("Accept");
             if let Some(security) = security {
-                said.replace("Content-Security-Policy", security);
+                fields.replace("Content-Security-Policy", security);
             }
-            let list = page(Status::Ok, &said, Body::Memory(content.into()));
+            let list = page(Status::Ok, &fields, Body::Memory(content.into()));
             // It is not a lease, because the directory is not watched for changes of the list.
             list.revoke();
             Arc::new(list)
@@ -293,8 +293,8 @@ impl<D: Disk> Core<D> {
         if self.listed.len() == LISTS_MAX {
             self.listed.pop_front();
         }
-        let believed = self.freshness.belief(now);
-        self.listed.push_back(Listed { path: path.to_owned(), html, json, believed });
+        let compared = self.freshness.compared(now);
+        self.listed.push_back(Listed { path: path.to_owned(), html, json, compared });
         Ok(found)
     }
 
@@ -316,10 +316,10 @@ pub(super) fn index_of(directory: &Path) -> PathBuf {
 /// The page of a site without its own for a 404.
 fn built_in(site: &SiteConfig) -> Asset {
     let content = Body::Memory(Bytes::from_static(NOT_FOUND_PAGE.as_bytes()));
-    page(Status::NotFound, &said(site, Path::new(NOT_FOUND_FILE), Status::NotFound), content)
+    page(Status::NotFound, &fields_of(site, Path::new(NOT_FOUND_FILE), Status::NotFound), content)
 }
 
 /// A page without validators: pages that stand for an error or a list cannot be revalidated.
-pub(super) fn page(status: Status, said: &Said<'_>, body: Body) -> Asset {
-    Asset::new(status, false, Representation::build(status, said, None, None, body), Vec::new())
+pub(super) fn page(status: Status, fields: &AssetFields<'_>, body: Body) -> Asset {
+    Asset::new(status, false, Representation::build(status, fields, None, None, body), Vec::new())
 }

@@ -17,7 +17,7 @@ use crate::commands::absence::Absence;
 use crate::commands::asset::Body;
 use crate::linux::open_beneath;
 
-/// How often a file is read again because it changed while it was read.
+/// The maximum number of attempts to read a file that changes while it is read.
 const READ_ATTEMPTS_MAX: usize = 3;
 
 /// Metadata that tells versions of a file apart without reading it.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wire::http::{Status, content_type};
 
-use crate::commands::asset::Said;
+use crate::commands::asset::AssetFields;
 use crate::site::{FieldRule, SiteConfig};
 
 /// Clients may cache a response but must revalidate it, which costs a 304.
@@ -16,9 +16,9 @@ const SNIFFING: &str = "X-Content-Type-Options: nosniff\r\n";
 
 /// The fields for the file at `path` below the root. Of rules with the same name the last that matches decides. Rules for
 /// caching do not apply to error pages.
-pub(super) fn said<'s>(site: &'s SiteConfig, path: &Path, status: Status) -> Said<'s> {
+pub(super) fn fields_of<'s>(site: &'s SiteConfig, path: &Path, status: Status) -> AssetFields<'s> {
     let media_type = site.media_types.iter().rev().find(|rule| rule.paths.is_match(path));
-    let mut said = Said {
+    let mut fields = AssetFields {
         content_type: match media_type {
             Some(rule) => rule.media_type.as_str().into(),
             None => content_type(&path.to_string_lossy()),
@@ -29,12 +29,12 @@ pub(super) fn said<'s>(site: &'s SiteConfig, path: &Path, status: Status) -> Sai
     for rule in site.fields.iter().filter(|rule| fits(rule, path)) {
         let is = |name: &str| rule.name.eq_ignore_ascii_case(name);
         if !is("Cache-Control") && !is("Expires") {
-            replace(&mut said.policy, &rule.name, &rule.value);
+            replace(&mut fields.policy, &rule.name, &rule.value);
         } else if status == Status::Ok {
-            replace(&mut said.caching, &rule.name, &rule.value);
+            replace(&mut fields.caching, &rule.name, &rule.value);
         }
     }
-    said
+    fields
 }
 
 fn fits(rule: &FieldRule, path: &Path) -> bool {
@@ -50,7 +50,7 @@ fn replace(lines: &mut String, name: &str, value: &str) {
     *lines = others;
 }
 
-impl Said<'_> {
+impl AssetFields<'_> {
     /// Replaces a field of the policy, because two of them would both apply.
     pub(super) fn replace(&mut self, name: &str, value: &str) {
         replace(&mut self.policy, name, value);

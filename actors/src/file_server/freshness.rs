@@ -1,9 +1,9 @@
-//! How long what was read from the disk is believed, and what is compared with the disk when.
+//! Freshness: how long a cache entry may be served without a comparison with the disk, and which entries are compared when.
 //!
 //! Reports of changes are only hints. They come late, get lost when there are many, name files by other paths than links
 //! do, and are not made for writes through `mmap` or from another machine. So each report starts a round in which all
 //! leased entries are compared with the disk, the reported ones first and the others in slices. Without reports
-//! everything is compared all the time, only slower. Entries without a lease are compared when they are requested.
+//! everything is compared all the time, but more slowly. Entries without a lease are compared when they are requested.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use wire::http::{Coding, Status};
 
-use super::cache::{Belief, Key, Slot};
+use super::cache::{Compared, Key, Slot};
 use super::core::{CLEAN_EXTENSION, Core, Effect, FAILED_FILE, NOT_FOUND_FILE, index_of};
 use super::disk::{Disk, DiskError};
 use super::keep::{neighbours_of, with_suffix, without_suffix};
 use crate::runtime::Now;
 
-/// How long an entry is believed while no changes are reported, and when it is requested again.
-pub(super) const BELIEF_UNWATCHED: Duration = Duration::from_secs(1);
+/// How long an entry is fresh while changes are not reported. An entry without a lease is always fresh for this time.
+pub(super) const FRESH_UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The same while changes are reported and there are many entries.
-const BELIEF_WATCHED: Duration = Duration::from_secs(5);
+/// How long a leased entry is fresh while changes are reported and there are many entries.
+const FRESH_WATCHED: Duration = Duration::from_secs(5);
 
-/// With at most this number of slots everything is compared every second even while changes are reported, because writes
-/// through a memory map or another hard link are not. For so few entries that is little work.
+/// With at most this number of slots, everything is compared every second even while changes are reported, because writes
+/// through a memory map or another hard link are never reported. For so few entries that is little work.
 const QUICK_SLOTS_MAX: usize = 1024;
 
 /// Shortest time between two slices of a round, and between two rounds. Otherwise a program that writes all the time
@@ -86,7 +86,7 @@ impl Freshness {
         }
     }
 
-    /// Starts anew when the first entry is about to be cached: what was reported before is contained in what was read.
+    /// Forgets earlier reports when the first entry is about to be cached, because it is read after them.
     pub(super) fn begin(&mut self, now: Now) {
         self.round += 1;
         self.has_changes = false;
@@ -95,30 +95,31 @@ impl Freshness {
         self.slice_at = now.instant;
     }
 
-    /// For something that was compared just now.
-    pub(super) fn belief(&self, now: Now) -> Belief {
-        Belief { since: now.instant, round: self.round }
+    /// The mark of something that was compared just now.
+    pub(super) fn compared(&self, now: Now) -> Compared {
+        Compared { since: now.instant, round: self.round }
     }
 
-    /// Whether something may be given out without another comparison.
-    pub(super) fn believes(&self, now: Now, belief: Belief) -> bool {
-        belief.round == self.round && now.instant.saturating_duration_since(belief.since) < BELIEF_UNWATCHED
+    /// Whether something may be served without another comparison.
+    pub(super) fn is_fresh(&self, now: Now, compared: Compared) -> bool {
+        compared.round == self.round
+            && now.instant.saturating_duration_since(compared.since) < FRESH_UNWATCHED
     }
 
-    /// How long leased entries are believed without a report.
-    fn belief_max(&self, slots: usize) -> Duration {
-        if self.is_watched && slots > QUICK_SLOTS_MAX { BELIEF_WATCHED } else { BELIEF_UNWATCHED }
+    /// How long a leased entry is fresh if no change is reported.
+    fn fresh_max(&self, slots: usize) -> Duration {
+        if self.is_watched && slots > QUICK_SLOTS_MAX { FRESH_WATCHED } else { FRESH_UNWATCHED }
     }
 
-    /// The time between two slices while there is no round, such that all `slots` are passed within `belief_max`.
+    /// The time between two slices while there is no round, such that all `slots` are passed within `fresh_max`.
     fn idle_interval(&self, slots: usize) -> Duration {
         let slices = u32::try_from(slots.div_ceil(SLICE_LOOKS_MAX)).unwrap_or(u32::MAX);
-        (self.belief_max(slots) / slices.max(1)).max(SLICE_INTERVAL_MIN)
+        (self.fresh_max(slots) / slices.max(1)).max(SLICE_INTERVAL_MIN)
     }
 
     /// How many slots such a slice passes.
     fn idle_slice(&self, slots: usize) -> usize {
-        let slices = self.belief_max(slots).as_millis() / self.idle_interval(slots).as_millis().max(1);
+        let slices = self.fresh_max(slots).as_millis() / self.idle_interval(slots).as_millis().max(1);
         slots.div_ceil(usize::try_from(slices).unwrap_or(1).max(1))
     }
 }
@@ -154,7 +155,7 @@ impl<D: Disk> Core<D> {
         };
         let round = freshness.has_changes.then(|| freshness.round_at + SLICE_INTERVAL_MIN);
         // No report says that the root was replaced.
-        let root = freshness.root_at + BELIEF_UNWATCHED;
+        let root = freshness.root_at + FRESH_UNWATCHED;
         Some([Some(root), round].into_iter().flatten().fold(slice, Instant::min))
     }
 
@@ -257,7 +258,7 @@ impl<D: Disk> Core<D> {
         }
         let has_same_neighbours =
             kept.neighbours.as_ref().is_none_or(|found| *found == neighbours_of(&self.disk, path));
-        // A file that must not be served takes the path as well.
+        // A file that must not be served takes precedence over the clean URL, too.
         let is_absent = |disk: &D, path: &Path| matches!(disk.stamp(path), Err(DiskError::NotFound));
         let is_in_the_way = |disk: &D| {
             without_suffix(path, CLEAN_EXTENSION)
@@ -268,9 +269,9 @@ impl<D: Disk> Core<D> {
             self.cache.revoke(slot);
             return Look::Changed;
         }
-        let belief = self.freshness.belief(now);
+        let compared = self.freshness.compared(now);
         if let Some(kept) = self.cache.get_mut(slot) {
-            kept.believed = belief;
+            kept.compared = compared;
         }
         Look::Same
     }
@@ -279,7 +280,7 @@ impl<D: Disk> Core<D> {
     pub(super) fn look_at_root(&mut self, now: Now) {
         let since = now.instant.saturating_duration_since(self.freshness.root_at);
         let has_round_begun = self.freshness.round_at > self.freshness.root_at;
-        if since < BELIEF_UNWATCHED && !has_round_begun {
+        if since < FRESH_UNWATCHED && !has_round_begun {
             return;
         }
         self.freshness.root_at = now.instant;

@@ -1,4 +1,4 @@
-//! Makes assets of files, in each content coding in which a file lies on the disk or is worth compressing.
+//! Makes assets of files: the plain content, the compressed files beside it, and what the compressor has made.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,12 +14,12 @@ use super::cache::{Compression, Kept, Key, Slot};
 use super::compressor::{self, Compressed, Job};
 use super::core::{Core, Effect};
 use super::disk::{Disk, DiskError, Entry, Stamp};
-use super::fields::said;
+use super::fields::fields_of;
 use super::freshness::{CLOCK_TICK_MAX, Look};
-use crate::commands::asset::{Asset, Body, Representation, Said};
+use crate::commands::asset::{Asset, AssetFields, Body, Representation};
 use crate::runtime::Now;
 
-/// How many files the compressor has: one in progress and the next one.
+/// The number of files that the compressor has at a time: one in progress and the next one.
 pub(super) const COMPRESSIONS_AT_ONCE: usize = 2;
 
 /// Length of the queue of the compressor. A file that finds no room tries again when it is requested again.
@@ -64,7 +64,7 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Whether an entry may be given out, because it was compared with the disk just now.
+    /// Whether an entry may be served: it is fresh, or a comparison with the disk finds no change.
     fn is_good(&mut self, now: Now, slot: Slot) -> bool {
         let Some((_, kept)) = self.cache.get(slot) else {
             return false;
@@ -73,30 +73,30 @@ impl<D: Disk> Core<D> {
             return false;
         }
         // If the disk cannot be read, the cached file is better than an error.
-        self.freshness.believes(now, kept.believed) || self.look(now, slot) != Look::Changed
+        self.freshness.is_fresh(now, kept.compared) || self.look(now, slot) != Look::Changed
     }
 
     /// Builds the asset of a file that was read, and caches it.
     fn keep(&mut self, now: Now, key: Key, stamp: Stamp, body: Body) -> Arc<Asset> {
         let compressed = self.take_compressed(&key, &stamp);
-        let mut said = said(&self.site, &key.path, key.status);
+        let mut fields = fields_of(&self.site, &key.path, key.status);
         let is_itself = key.status == Status::Ok;
-        let may_be_compressed = self.site.compression && is_itself && is_compressible(&said.content_type);
-        let neighbours = (is_itself && may_have_neighbours(&key.path, &said.content_type))
+        let may_be_compressed = self.site.compression && is_itself && is_compressible(&fields.content_type);
+        let neighbours = (is_itself && may_have_neighbours(&key.path, &fields.content_type))
             .then(|| neighbours_of(&self.disk, &key.path));
         let is_negotiated = may_be_compressed || neighbours.as_ref().is_some_and(|found| !found.is_empty());
         if key.status == Status::ServiceUnavailable {
-            said.replace("Retry-After", RETRY_AFTER);
+            fields.replace("Retry-After", RETRY_AFTER);
         }
         if is_negotiated {
-            said.varies_by("Accept-Encoding");
+            fields.varies_by("Accept-Encoding");
         }
         let changes = neighbours.iter().flatten().map(|(_, beside)| beside.changed);
         let last_change = changes.fold(stamp.changed, SystemTime::max);
         let is_doubtful = now.time.duration_since(last_change).unwrap_or_default() < CLOCK_TICK_MAX;
 
         let validators = is_itself.then(|| validators_of(&stamp, now));
-        let mut coded = self.read_neighbours(now, &key.path, &stamp, neighbours.iter().flatten(), &said);
+        let mut coded = self.read_neighbours(now, &key.path, &stamp, neighbours.iter().flatten(), &fields);
         let is_compressed =
             may_be_compressed && coded.is_empty() && !is_doubtful && compressor::is_worth_trying(stamp.bytes);
         let compression = match compressed {
@@ -105,9 +105,9 @@ impl<D: Disk> Core<D> {
             Some(compressed) => Compression::Done(compressed),
         };
         if let (Compression::Done(compressed), Some(validators)) = (&compression, &validators) {
-            coded = in_codings(compressed, &said, validators);
+            coded = in_codings(compressed, &fields, validators);
         }
-        let plain = Representation::build(key.status, &said, None, validators, body);
+        let plain = Representation::build(key.status, &fields, None, validators, body);
         let asset = Arc::new(Asset::new(key.status, is_negotiated, plain, coded));
 
         if self.cache.is_empty() {
@@ -119,7 +119,7 @@ impl<D: Disk> Core<D> {
             neighbours,
             stands_for_clean: false,
             is_doubtful,
-            believed: self.freshness.belief(now),
+            compared: self.freshness.compared(now),
             compression,
         };
         if let Some(slot) = self.cache.insert(key, kept) {
@@ -137,14 +137,14 @@ impl<D: Disk> Core<D> {
         }
     }
 
-    /// Reads the compressed files beside a file that can be used instead of it: those that are not older, and not larger.
+    /// Reads the compressed files beside a file, except those that are older or larger than it.
     fn read_neighbours<'n>(
         &self,
         now: Now,
         path: &Path,
         original: &Stamp,
         neighbours: impl Iterator<Item = &'n (Coding, Stamp)>,
-        said: &Said<'_>,
+        fields: &AssetFields<'_>,
     ) -> Vec<(Coding, Representation)> {
         let is_useful =
             |beside: &Stamp| beside.modified >= original.modified && beside.bytes <= original.bytes;
@@ -155,7 +155,7 @@ impl<D: Disk> Core<D> {
                     let Validators { tag, modified } = validators_of(&stamp, now);
                     let validators = Validators { tag: tag.for_coding(*coding), modified };
                     let built =
-                        Representation::build(Status::Ok, said, Some(*coding), Some(validators), body);
+                        Representation::build(Status::Ok, fields, Some(*coding), Some(validators), body);
                     Some((*coding, built))
                 }
                 // It has just changed.
@@ -220,9 +220,9 @@ impl<D: Disk> Core<D> {
         let plain = kept.asset.plain.clone();
         self.cache.counts.compressed.add(1);
         let Some(validators) = plain.validators.as_ref().filter(|_| is_used) else { return };
-        let mut said = said(&self.site, &done.key.path, Status::Ok);
-        said.varies_by("Accept-Encoding");
-        let coded = in_codings(&done.coded, &said, validators);
+        let mut fields = fields_of(&self.site, &done.key.path, Status::Ok);
+        fields.varies_by("Accept-Encoding");
+        let coded = in_codings(&done.coded, &fields, validators);
         self.cache.exchange(slot, Arc::new(Asset::new(Status::Ok, true, plain, coded)));
     }
 }
@@ -236,7 +236,7 @@ pub(super) fn validators_of(stamp: &Stamp, now: Now) -> Validators {
 /// The representations of what the compressor made. `validators` are those of the plain content.
 fn in_codings(
     compressed: &[(Coding, Bytes)],
-    said: &Said<'_>,
+    fields: &AssetFields<'_>,
     validators: &Validators,
 ) -> Vec<(Coding, Representation)> {
     let build = |(coding, content): &(Coding, Bytes)| {
@@ -245,7 +245,7 @@ fn in_codings(
         let tag = validators.tag.for_coded(*coding, checksum.sum());
         let validators = Validators { tag, modified: validators.modified };
         let body = Body::Memory(content.clone());
-        (*coding, Representation::build(Status::Ok, said, Some(*coding), Some(validators), body))
+        (*coding, Representation::build(Status::Ok, fields, Some(*coding), Some(validators), body))
     };
     compressed.iter().map(build).collect()
 }

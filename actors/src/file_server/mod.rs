@@ -61,5 +61,5 @@ pub enum StartError {
 pub(crate) fn page_of(status: Status, text: &'static str) -> Arc<Asset> {
     let body = Body::Memory(bytes::Bytes::from_static(text.as_bytes()));
     let site = crate::site::SiteConfig::default();
-    Arc::new(core::page(status, &fields::said(&site, std::path::Path::new("50x.html"), status), body))
+    Arc::new(core::page(status, &fields::fields_of(&site, std::path::Path::new("50x.html"), status), body))
 }

@@ -10,7 +10,7 @@ use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as
 use super::core::Input;
 use crate::runtime::Answers;
 
-/// How often it is tried. A directory can be removed while it is being added to the watch.
+/// The maximum number of attempts: a directory can be removed while it is being added to the watch, which fails then.
 const ATTEMPTS_MAX: usize = 3;
 
 /// A report.
@@ -20,7 +20,7 @@ pub(super) enum Report {
     Watching,
     /// Changes are not reported, or not all of them.
     NotWatching,
-    /// This path, relative to the root, may have changed, or any path.
+    /// This path, relative to the root, may have changed; with `None`, any path.
     Change(Option<PathBuf>),
 }
 

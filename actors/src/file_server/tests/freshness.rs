@@ -89,17 +89,17 @@ fn without_reports_everything_is_looked_at_once_a_second() {
 #[test]
 fn with_reports_everything_is_looked_at_all_the_same() {
     // A few files are compared within a second, many within five.
-    for (others, belief) in [(0, 1_000), (2_000, 5_000)] {
+    for (others, fresh) in [(0, 1_000), (2_000, 5_000)] {
         let mut bench = Bench::new(MANY);
         bench.disk.write("a.txt", "one");
         let asset = bench.asset("/a.txt");
         let _others = many(&mut bench, others);
         bench.disk.remove("a.txt");
         let looks = bench.disk.looks();
-        bench.pass_in_steps(Duration::from_millis(belief));
+        bench.pass_in_steps(Duration::from_millis(fresh));
         assert!(asset.is_revoked(), "{others}");
         let looks = bench.disk.looks() - looks;
-        assert!(looks <= others + 512, "{looks} looks at {others} files in {belief} ms");
+        assert!(looks <= others + 512, "{looks} looks at {others} files in {fresh} ms");
     }
 }
 
@@ -145,15 +145,15 @@ fn what_a_report_names_comes_first_and_the_others_in_slices() {
 
 #[test]
 fn many_entries_are_passed_as_fast_as_few() {
-    for (is_watched, count, belief) in [(true, 2000, 5), (true, 1000, 1), (false, 1000, 1)] {
+    for (is_watched, count, fresh) in [(true, 2000, 5), (true, 1000, 1), (false, 1000, 1)] {
         let mut bench = Bench::new(MANY);
         bench.core.note_watched(is_watched);
         let leases = many(&mut bench, count);
-        bench.pass_in_steps(Duration::from_secs(belief));
+        bench.pass_in_steps(Duration::from_secs(fresh));
         for n in 0..count {
             bench.disk.write(&format!("{n}.png"), "y");
         }
-        bench.pass_in_steps(Duration::from_secs(belief) + TICK);
+        bench.pass_in_steps(Duration::from_secs(fresh) + TICK);
         assert_eq!(leases.iter().filter(|lease| !lease.is_revoked()).count(), 0);
     }
 }
