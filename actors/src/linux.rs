@@ -1,4 +1,4 @@
-//! The calls that only Linux has. A port to another Unix needs another version of this file only.
+//! The system calls that only Linux has. A port to another Unix needs another version of this file only.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -133,7 +133,7 @@ pub(crate) fn send_file(
 pub(crate) struct CpuSet(rustix::thread::CpuSet);
 
 impl CpuSet {
-    /// That of the calling thread.
+    /// The processors that the calling thread may run on.
     pub(crate) fn of_this_thread() -> Option<Self> {
         rustix::thread::sched_getaffinity(None).ok().map(Self)
     }
@@ -142,7 +142,6 @@ impl CpuSet {
         (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| self.0.is_set(cpu))
     }
 
-    /// A set of one.
     pub(crate) fn only(cpu: usize) -> Self {
         let mut set = rustix::thread::CpuSet::new();
         set.set(cpu);
@@ -156,7 +155,8 @@ impl CpuSet {
     }
 }
 
-/// The processor that handled the last packet of a connection. If the client is on this machine, that is its own.
+/// The processor that handled the last packet of a connection. If the client is on this machine, that is the client's
+/// processor.
 pub(crate) fn incoming_cpu(socket: impl AsFd) -> Option<usize> {
     rustix::net::sockopt::socket_incoming_cpu(socket).ok().and_then(|cpu| usize::try_from(cpu).ok())
 }

@@ -33,21 +33,21 @@ use crate::transport::Transport;
 const ACCEPTS_MAX: usize = 64;
 /// How often deadlines are checked, and revoked leases dropped.
 const SWEEP: Duration = Duration::from_millis(250);
-/// The same while no connection rests.
+/// The interval of these checks while no connection rests.
 const IDLE_SWEEP: Duration = Duration::from_secs(1);
 /// How long no connections are accepted after the system had no descriptor or memory for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often the same warning is logged at most.
+/// The minimum interval between two warnings of the same kind.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// The processor of a connection is checked again after this number of requests.
 const STEER_REQUESTS: u32 = 128;
-/// A poller may always have this number of connections beyond its share.
+/// A poller may always have this number of connections more than its share.
 const STEER_FREELY: usize = 64;
 /// How long sessions have to end when the server ends.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often the poller checks whether they have.
+/// How often the poller checks whether they have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How long they then have after their connections were closed.
+/// How long sessions then have to end after their connections were closed.
 const CUT_OFF: Duration = Duration::from_secs(2);
 
 /// The token of the eventfd.

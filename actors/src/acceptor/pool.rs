@@ -11,7 +11,7 @@ use crate::linux::CpuSet;
 const IDLE_THREAD: Duration = Duration::from_secs(30);
 /// The stack of a session thread. It is enough for the deepest call; pages that are not used take no memory.
 const STACK_BYTES: usize = 256 << 10;
-/// No room between a poller and a session thread, so that a full channel means that no thread is idle.
+/// The capacity of the channel between pollers and session threads. With none, a full channel means that no thread is idle.
 const HANDOFF: usize = 0;
 
 /// Where jobs are handed over. When all clones are dropped the threads end after their current session.

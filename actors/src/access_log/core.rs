@@ -1,4 +1,4 @@
-//! Joins lines that follow one another, so that a batch is one write.
+//! Joins consecutive lines, so that a batch of commands is one write.
 
 use crate::commands::access_log::Command;
 use crate::runtime::{Core, Now};

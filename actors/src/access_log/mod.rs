@@ -16,7 +16,7 @@ use crate::runtime::{Running, mailbox, start as start_actor};
 use core::Lines;
 use shell::Log;
 
-/// How many batches can wait. Beyond that, threads keep their lines themselves for a while.
+/// How many batches can wait. While the mailbox is full, the threads keep their lines.
 const MAILBOX_COMMANDS: usize = 256;
 
 /// Why the access log cannot start.

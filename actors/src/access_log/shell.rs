@@ -14,7 +14,7 @@ use crate::runtime::{Now, Shell};
 
 /// Other users of the machine must not see who has requested what.
 const MODE: u32 = 0o640;
-/// How often lost lines are reported at most.
+/// The minimum interval between two reports of lost lines.
 const NOTICE: Duration = Duration::from_secs(60);
 
 pub(super) fn open(path: &Path) -> io::Result<File> {

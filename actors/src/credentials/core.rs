@@ -15,16 +15,16 @@ const COST_OF_NOBODY: u32 = 10;
 /// The users of a file.
 pub(super) struct Users {
     by_name: HashMap<String, User>,
-    /// The highest cost among them. Every check takes this long.
+    /// The highest cost among them, which decides how long every check takes.
     cost: u32,
 }
 
-/// What is computed for a check.
+/// The hashes to compute for one check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Work<'a> {
     /// The user whose hash decides.
     pub(super) user: Option<&'a User>,
-    /// Costs of hashes that are computed only because of the time they take.
+    /// The costs of further hashes, which are computed only so that all checks take the same time.
     pub(super) feigned: Range<u32>,
 }
 

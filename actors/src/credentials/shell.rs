@@ -62,7 +62,7 @@ impl Shell for CredentialsShell {
 /// The users file.
 pub(super) struct UsersFile {
     path: PathBuf,
-    /// The text or the error of the last reading, so that each change is applied, or complained about, once.
+    /// What the last read returned, so that each change is applied or reported once.
     last: Result<String, String>,
     pub(super) generation: Arc<AtomicU64>,
 }

@@ -23,7 +23,7 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// client could lose a part of the response if it sends something in the meantime, which causes a reset.
 const UNTAKEN_BYTES_MAX: u64 = 8 * 1024;
 
-/// How every client begins that speaks TLS: a record of the type handshake, version 3.x (RFC 8446, section 5.1).
+/// The first bytes of every TLS connection: a record of type handshake, version 3.x (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
 /// What a connection waits for.
@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     pub(crate) held: Vec<u8>,
     /// What has to be written before more is read.
     pub(crate) unsent: Option<Box<Unsent>>,
-    /// The request after that, whose response has to wait.
+    /// The request after those in `unsent`, whose response has to wait.
     pub(super) deferred: Option<Box<Deferred>>,
     /// The number of requests so far.
     pub(crate) requests: u32,
@@ -105,8 +105,8 @@ impl Connection {
         }
     }
 
-    /// When it has waited too long. The deadline of a head counts from its first byte, so sending single bytes does not
-    /// extend it.
+    /// When the connection is closed if nothing happens. The deadline of a head counts from its first byte, so a client that
+    /// sends single bytes does not extend it.
     pub(crate) fn deadline(&self, limits: &Limits) -> Instant {
         if let Some(progress) = &self.progress {
             return progress.since + limits.write_timeout;
@@ -174,7 +174,7 @@ impl Connection {
         self.unsent.is_none() && matches!(self.waiting, Waiting::End { .. })
     }
 
-    /// Ends it after the last response. True if it can be closed now. Otherwise it lingers until the client has received
+    /// Ends the connection after the last response. True if it can be closed now. Otherwise it lingers until the client has received
     /// the response, at most once.
     pub(crate) fn end(&mut self, now: Instant) -> bool {
         if self.is_answered_for_good() || self.untaken_bytes() <= UNTAKEN_BYTES_MAX {
@@ -345,7 +345,7 @@ impl Connection {
     /// Responds to a request that did not arrive in time.
     pub(crate) fn refuse_as_late(&self, responder: &mut Responder) {
         let reason = "the request did not arrive in time";
-        // Not if only the body is late: its response was sent before.
+        // If only the body is late, the response to the request was sent before.
         if matches!(self.waiting, Waiting::Head) {
             let late = BadRequest { status: Status::RequestTimeout, reason };
             responder.refuse(&self.visitor, late, &self.held);

@@ -232,7 +232,7 @@ impl Driver {
     }
 }
 
-/// Logs why a client that speaks no TLS, or not ours, is disconnected. Errors of the socket say nothing new.
+/// Logs why a TLS handshake has failed. Errors of the socket are not logged: clients disconnect all the time.
 fn note_failure(visitor: &Visitor, error: &std::io::Error) {
     if error.kind() == ErrorKind::InvalidData {
         tracing::info!(target: "web", %visitor, %error, "no TLS connection");

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 
-/// The maximum number of assets of one site. A site with more paths asks FileServer again now and then.
+/// The maximum number of assets of one site. If a site has more, FileServer is asked again for some of them.
 const ASSETS_MAX: usize = 64 * 1024;
 
-/// The maximum number of paths that name nothing. They are fewer and apart from the others, because clients can invent
-/// any number of them.
+/// The maximum number of cached 404s. They have a smaller limit of their own, because clients can invent any number of
+/// paths.
 const ABSENCES_MAX: usize = 4 * 1024;
 
 /// Longer paths are not cached, so that clients cannot take much memory with them.
@@ -20,7 +20,7 @@ const PATH_BYTES_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Leases {
     assets: HashMap<Box<str>, Arc<Asset>>,
-    /// The pages that are shown for paths that name nothing.
+    /// Cached 404s: the page, and the condition under which it is valid.
     absences: HashMap<Box<str>, (Arc<Asset>, Absence)>,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// The maximum number of entries. With more clients than this, passwords are checked again now and then.
+/// The maximum number of entries. With more clients, some passwords are checked again earlier.
 const ENTRIES_MAX: usize = 1024;
 
 const ENTRY_LIFETIME: Duration = Duration::from_secs(600);

@@ -44,7 +44,7 @@ impl After {
     }
 }
 
-/// A request.
+/// A request, and what happens to its connection after the response.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'r> {
     pub(super) head: &'r RequestHead<'r>,
@@ -52,7 +52,7 @@ pub(super) struct Ask<'r> {
     pub(super) after: After,
 }
 
-/// A request, with what a response to it needs.
+/// A request, with the fields that the site adds to its response.
 pub(super) struct Request<'r> {
     pub(super) ask: Ask<'r>,
     /// The user, if the site has users.

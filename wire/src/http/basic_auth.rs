@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::fields::Fields;
 
-/// Longest encoded name and password, in bytes: more than a person types, and cheap to hash.
+/// The maximum length of the encoded name and password in bytes: more than a person types, and cheap to hash.
 const ENCODED_BYTES_MAX: usize = 1024;
 
 /// A name and a password that a client has sent.

@@ -2,7 +2,7 @@
 
 use super::fields::{is_field_byte, is_quoted_string, is_token, split_unquoted};
 
-/// Longest line in front of a chunk, in bytes, with its CR and its extensions. Extensions are hardly ever used.
+/// The maximum length of the line in front of a chunk in bytes, with its CR and its extensions, which are hardly ever used.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// The maximum number of bytes of trailer fields after the last chunk.

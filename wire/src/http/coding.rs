@@ -80,8 +80,8 @@ impl AcceptedCodings {
     /// [`Coding::ALL`]. `available` is called for the best coding first, and no longer once it has returned true.
     ///
     /// Identity is chosen over an acceptable coding only if the client gives it a greater weight, because a coding saves
-    /// bytes. It is also chosen if nothing is acceptable, even if the client excludes it: a client can perhaps use
-    /// that answer, but not a 406 (RFC 9110, section 12.1, allows both).
+    /// bytes. It is also chosen if nothing is acceptable, even if the client excludes it: the client may be able to use
+    /// that response, but not a 406 (RFC 9110, section 12.1, allows both).
     pub fn choose(self, available: impl Fn(Coding) -> bool) -> Option<Coding> {
         let least = self.identity.unwrap_or(Weight::ZERO).max(Weight::LEAST);
         let weight_of = |index: usize| self.weights[index].or(self.others).unwrap_or(Weight::ZERO);

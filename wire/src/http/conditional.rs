@@ -112,9 +112,9 @@ impl Validators {
     /// Whether the value of an `If-Range` matches these validators (RFC 9110, section 13.1.5): a tag by strong comparison, a
     /// date exactly.
     ///
-    /// A date is a strong validator only if it was at least a second old when it was sent (section 8.8.2.2), which is not
-    /// checked here, because it needs a clock. A client that resumes by date can so combine two versions of a file that
-    /// was written twice within a second; clients that got a tag use the tag. Dates do not match where codings are
+    /// A date is a strong validator only if it was at least a second old when it was sent (section 8.8.2.2). This is not
+    /// checked, because it needs a clock. So a client that resumes by date can combine two versions of a file that was
+    /// written twice within a second; clients that got a tag use the tag. Dates do not match where codings are
     /// negotiated (`is_negotiated`), because all codings of a file have the same date.
     pub(super) fn are_named_by(&self, if_range: &[u8], is_negotiated: bool) -> bool {
         if if_range.starts_with(b"\"") || if_range.starts_with(b"W/") {

@@ -47,8 +47,8 @@ pub fn content_type(path: &str) -> Cow<'static, str> {
     }
 }
 
-/// Types that mime_guess lacks or has wrong, because its table is older than their registration. No type is registered
-/// for two of them: RPM packages get what Apache and nginx send, and a Jupyter notebook is a JSON text.
+/// Types that mime_guess lacks or has wrong, because its table is older than their registration. Two have no registered
+/// type: RPM packages get what Apache and nginx send, and a Jupyter notebook is a JSON text.
 fn corrected(extension: &str) -> Option<&'static str> {
     Some(match extension {
         "js" | "mjs" | "cjs" => "text/javascript; charset=utf-8",

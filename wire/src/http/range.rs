@@ -9,8 +9,8 @@ use super::fields::{Fields, list_items};
 /// many small ranges are an attack (section 17.15), or the heads of their parts cost more bytes than they save.
 const RANGES_MAX: usize = 16;
 
-/// Ranges with a smaller gap in between are combined, because the head of a part is about as long (RFC 9110, section
-/// 15.3.7.2).
+/// Ranges with a smaller gap between them are combined, because the head of a part is about as long as the gap (RFC 9110,
+/// section 15.3.7.2).
 const GAP_BYTES_MIN: u64 = 80;
 
 /// A satisfiable range of a representation.

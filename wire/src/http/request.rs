@@ -6,13 +6,13 @@ use super::method::Method;
 use super::status::Status;
 use super::target::{Target, host_of};
 
-/// Longest head of a request, in bytes. Browsers stay far below it, even with cookies.
+/// The maximum length of the head of a request in bytes. Browsers stay far below it, even with cookies.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The maximum number of header fields of a request; browsers send about twenty.
 pub const HEADER_COUNT_MAX: usize = 100;
 
-/// Longest target, in bytes: the minimum that RFC 9110, section 4.1, recommends.
+/// The maximum length of a request target in bytes: the minimum that RFC 9110, section 4.1, recommends.
 pub const TARGET_BYTES_MAX: usize = 8_000;
 
 /// The maximum number of empty lines that are skipped before a request. Faulty clients send one.
@@ -76,10 +76,10 @@ pub struct RequestHead<'b> {
     pub head_bytes: usize,
 }
 
-/// A [`RequestHead`] with what it refers to, for a request that is answered after its buffer is used for something else.
+/// A [`RequestHead`] that owns its texts, for a request that is answered after its buffer is reused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptHead {
-    /// With nothing that is borrowed.
+    /// Without the fields that borrow.
     rest: RequestHead<'static>,
     path: Box<str>,
     query: Option<Box<str>>,
@@ -88,7 +88,7 @@ pub struct KeptHead {
 }
 
 impl RequestHead<'_> {
-    /// Copies what the head refers to.
+    /// Copies the texts that the head borrows.
     pub fn keep(&self) -> KeptHead {
         let nothing = Target { path: "", query: None };
         let Self { method, version, body, keep_alive, expects_continue, is_conditional, .. } = *self;
@@ -252,7 +252,7 @@ fn parse_version(text: &[u8]) -> Result<Version, BadRequest> {
     }
 }
 
-/// The results of one pass over the header fields.
+/// What one pass over the header fields has found.
 #[derive(Default)]
 struct Gathered<'b> {
     host: Option<&'b [u8]>,

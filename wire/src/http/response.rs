@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::body::BodyLength;
 use super::fields::{BadFraming, Framing, Version, has_clean_line_ends};
 
-/// Longest head of a response, in bytes.
+/// The maximum length of the head of a response in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// The maximum number of header fields of a response.
