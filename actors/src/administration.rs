@@ -22,7 +22,6 @@ pub enum AdministrationError {
     /// There is no list of members.
     #[error("anybody may join this server; start it with --members FILE to admit members only")]
     Open,
-    /// Nobody owns the name.
     #[error("nobody has the name {0}")]
     NoSuchName(PeerName),
     /// Nobody was removed, or the list of members could not be written.
@@ -46,16 +45,12 @@ pub struct Administration {
 }
 
 impl Administration {
-    /// The server's key.
     pub fn key(&self) -> ServerPublic {
         self.key
     }
 
     /// Makes an invitation, with which one peer may join until a time (seconds since 1970). With `name`, it must use
     /// that name.
-    ///
-    /// # Errors
-    /// [`AdministrationError`]
     pub fn invite(&self, name: Option<PeerName>, until: u64) -> Result<Invitation, AdministrationError> {
         let secret: [u8; SECRET_BYTES] = rand::random();
         let entry = Entry::Invitation { secret, until, name };
@@ -64,26 +59,17 @@ impl Administration {
     }
 
     /// The members and the open invitations; `None` if anybody may join.
-    ///
-    /// # Errors
-    /// [`AdministrationError`]
     pub fn listed(&self) -> Result<Option<Vec<Entry>>, AdministrationError> {
         let Some(admission) = &self.admission else { return Ok(None) };
         Ok(Some(admission.ask(admission::Command::List)?))
     }
 
     /// The peers that have joined at least once: first those that are connected, then by name; at most 10,000.
-    ///
-    /// # Errors
-    /// [`AdministrationError`]
     pub fn known(&self) -> Result<Vec<KnownPeer>, AdministrationError> {
         Ok(self.ask_router(router::Command::Who)?.to_vec())
     }
 
     /// Removes a peer from the members, which ends its session. It keeps its name.
-    ///
-    /// # Errors
-    /// [`AdministrationError`]
     pub fn remove(&self, name: &PeerName) -> Result<(), AdministrationError> {
         let admission = self.admission()?;
         let owner = self.ask_router(|reply| router::Command::Find(name.clone(), reply))?;
@@ -93,9 +79,6 @@ impl Administration {
 
     /// Frees a name: another key may take it. Removes the files that it shares from the index, and drops its mail if
     /// `drops_mail`.
-    ///
-    /// # Errors
-    /// [`AdministrationError`]
     pub fn release(&self, name: &PeerName, drops_mail: bool) -> Result<(), AdministrationError> {
         let release = |reply| router::Command::Release { name: name.clone(), drops_mail, reply };
         if !self.ask_router(release)? {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::site::SiteConfig;
 use crate::tls::TlsFiles;
 
-/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen, at least one.
@@ -20,7 +19,6 @@ pub struct Config {
     pub redirect_to_https: bool,
     /// The web sites, at least one. The first also answers for all other host names.
     pub sites: Vec<SiteConfig>,
-    /// Limits on what clients can use.
     pub limits: Limits,
     /// Limits on what the server stores and does for peers.
     pub peers: PeerLimits,
@@ -30,7 +28,6 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Whether each HTTP connection has its own thread from its first byte to its last.
     pub http_threads: bool,
-    /// The access log.
     pub access_log: Option<AccessLogConfig>,
     /// The address for health check and metrics.
     pub admin: Option<SocketAddr>,
@@ -56,16 +53,13 @@ impl Default for Config {
     }
 }
 
-/// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Listen {
     /// TCP; port 0 picks a free one.
     Address(SocketAddr),
     /// TCP with TLS; port 0 picks a free one.
     Tls(SocketAddr),
-    /// A Unix socket.
     Unix {
-        /// Its path.
         path: PathBuf,
         /// Its permission bits, which decide who may connect.
         mode: u32,
@@ -74,10 +68,8 @@ pub enum Listen {
     Inherited,
 }
 
-/// Limits on what clients can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum number of connections.
     pub connections: usize,
     /// The maximum number of connections from one address.
     pub connections_per_address: usize,
@@ -124,7 +116,6 @@ impl Default for Limits {
 /// A limit for each sender, for each address (IPv6: network), and in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// For each sender.
     pub per_sender: u64,
     /// For all senders of an address together.
     pub per_address: u64,
@@ -197,7 +188,6 @@ impl Default for PeerLimits {
 pub struct CacheConfig {
     /// The maximum size of the content in bytes.
     pub bytes: u64,
-    /// The maximum number of files.
     pub entries: usize,
 }
 
@@ -207,12 +197,10 @@ impl Default for CacheConfig {
     }
 }
 
-/// The access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLogConfig {
     /// The file. Lines are appended.
     pub path: PathBuf,
-    /// The format of a line.
     pub format: AccessLogFormat,
 }
 

@@ -43,11 +43,8 @@ pub(crate) struct WebCounts {
     pub(crate) requests: [Count; 6],
     /// Bytes of response bodies that were sent. Counted when the response ends.
     pub(crate) body_bytes: Count,
-    /// Accepted connections.
     pub(crate) accepted: Count,
-    /// Connections refused because there were too many.
     pub(crate) turned_away: Count,
-    /// Connections closed by a timeout.
     pub(crate) timed_out: Count,
     /// How often a connection was handed to a session because its response had to wait.
     pub(crate) waited: Count,
@@ -73,17 +70,12 @@ pub(crate) fn sum(counts: &[Arc<WebCounts>], of: impl Fn(&WebCounts) -> &Count) 
 pub(crate) struct CacheCounts {
     /// Requests to FileServer that the cache answered. What a session answers from a lease does not count.
     pub(crate) hits: Count,
-    /// Files that were read.
     pub(crate) misses: Count,
     /// Leases that ended because of a change, or because compressed forms were ready.
     pub(crate) revocations: Count,
-    /// Leases that ended to make room.
     pub(crate) evictions: Count,
-    /// Files that were compressed.
     pub(crate) compressed: Count,
-    /// Files in the cache now.
     pub(crate) entries: Count,
-    /// Bytes in the cache now.
     pub(crate) bytes: Count,
 }
 

@@ -42,24 +42,15 @@ use crate::tls::{CertificateError, TlsBase, TlsConfig};
 /// Why the server does not start, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A TCP address cannot be bound.
     #[error("cannot listen on {address}: {source}; {}choose another with {option}", why_not(.source))]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// The option that set it.
         option: &'static str,
-        /// The error of the system.
         source: io::Error,
     },
-    /// A Unix socket cannot be bound.
     #[error("cannot listen on unix:{}: {source}; choose another place with --listen", path.display())]
-    Unix {
-        /// The path of the socket.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
+    Unix { path: PathBuf, source: io::Error },
     /// The service manager has passed no usable sockets.
     #[error(
         "cannot listen on what the service manager has opened: {0}; --listen systemd needs LISTEN_FDS and LISTEN_PID from it"
@@ -68,7 +59,6 @@ pub enum StartError {
     /// The users of a site cannot be loaded.
     #[error(transparent)]
     Users(#[from] credentials::StartError),
-    /// The list of members cannot be used.
     #[error(transparent)]
     Members(#[from] admission::StartError),
     /// The file with the server's key is damaged.
@@ -78,30 +68,16 @@ pub enum StartError {
         .0.display()
     )]
     Key(PathBuf),
-    /// The access log cannot be written.
     #[error(transparent)]
     AccessLog(#[from] access_log::StartError),
-    /// The data directory cannot be used.
     #[error("cannot use the data directory {}: {source}; choose another with --data", path.display())]
-    Data {
-        /// The directory.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// A certificate cannot be used.
+    Data { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// Another server uses the data directory.
     #[error("another server uses the data directory {}; stop it or choose another with --data", path.display())]
-    DataInUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The store cannot be opened.
+    DataInUse { path: PathBuf },
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
-    /// The web root cannot be served.
     #[error(transparent)]
     Site(#[from] file_server::StartError),
     /// The system has no thread or descriptor for it.
@@ -145,7 +121,6 @@ struct Actors {
     access_log: Option<Running<AccessLogHandle>>,
 }
 
-/// The actors of one site.
 #[derive(Debug)]
 struct SiteActors {
     config: Arc<SiteConfig>,
@@ -155,9 +130,6 @@ struct SiteActors {
 
 impl Server {
     /// Starts all actors. When it returns, connections are accepted.
-    ///
-    /// # Errors
-    /// [`StartError`]
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
@@ -243,7 +215,6 @@ impl Server {
         &self.acceptor.addresses
     }
 
-    /// The address for health check and metrics.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.acceptor.admin
     }

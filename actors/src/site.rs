@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use wire::http::{MediaType, Status};
 
-/// The configuration of a web site.
 #[derive(Debug, Clone, Default)]
 pub struct SiteConfig {
-    /// The directory that is served.
     pub root: PathBuf,
     /// Host names in lower case, without port. The first site of a server also answers for all other names.
     pub hosts: Vec<String>,
@@ -76,9 +74,6 @@ pub struct FieldRule {
 
 impl FieldRule {
     /// Makes a rule.
-    ///
-    /// # Errors
-    /// [`ReservedField`]
     pub fn new(
         paths: Option<globset::GlobMatcher>,
         name: &str,
@@ -96,20 +91,17 @@ impl FieldRule {
 pub struct MediaTypeRule {
     /// As [`FieldRule::paths`].
     pub paths: globset::GlobMatcher,
-    /// The value of `Content-Type`.
     pub media_type: MediaType,
 }
 
 /// Which origins may read the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
-    /// All.
     Any,
     /// These (`scheme://host[:port]`), as browsers send them.
     Origins(Vec<String>),
 }
 
-/// A redirection.
 #[derive(Debug, Clone)]
 pub struct RedirectRule {
     /// The path with its slash at the start, not decoded. With a `*` at the end, all paths that start so.

@@ -9,6 +9,7 @@
 //!   empty store can be dangerous: a peer would use message numbers again, a server would give away names.
 //!
 //! A package of its own, because the server (`actors`) and the peers use it, and neither may depend on the other.
+#![warn(missing_docs)]
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -138,9 +139,6 @@ impl Database {
     }
 
     /// Creates a file that will take the place of another one, for example because that has pages that must go. Makes no marker.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub fn create(path: &Path, options: Options) -> Result<Self, Error> {
         let source: Source = {
             let path = path.to_owned();
@@ -153,9 +151,6 @@ impl Database {
     }
 
     /// Opens a file that is damaged, to read what can still be read. Use a copy: closing it writes to it.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub fn open_damaged(path: &Path, options: Options) -> Result<Self, Error> {
         let source: Source = {
             let path = path.to_owned();
@@ -167,9 +162,6 @@ impl Database {
     }
 
     /// Keeps the data in `backend` instead of a file; for tests. `backend` is called again after each error.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub fn with_backend<B: StorageBackend>(
         options: Options,
         backend: impl Fn() -> B + Send + 'static,
@@ -213,9 +205,6 @@ impl Database {
     }
 
     /// Reads tables in one transaction.
-    ///
-    /// # Errors
-    /// [`Error`].
     pub fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, Error> {
         self.with(|database| work(&database.begin_read()?))
     }

@@ -16,7 +16,6 @@ const LEAVING_CONNECTIONS_MAX: usize = 256;
 /// no connection could be accepted and no file opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capacity {
-    /// The maximum number of connections.
     pub(super) connections: usize,
     /// The maximum number of connections from one address.
     pub(super) per_address: usize,

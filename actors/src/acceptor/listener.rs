@@ -21,7 +21,6 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long the kernel holds back connections without data.
 const FIRST_BYTES_WAIT: Duration = Duration::from_secs(1);
 
-/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,

@@ -55,7 +55,6 @@ const WAKE: u64 = u64::MAX;
 /// Tokens from here up to [`WAKE`] are listening sockets; those below are connections.
 const LISTENERS: u64 = u64::MAX - 1024;
 
-/// What all pollers share.
 pub(super) struct Shared {
     pub(super) listeners: Vec<Listener>,
     pub(super) gate: Arc<Gate>,
@@ -67,14 +66,12 @@ pub(super) struct Shared {
     /// `--http-threads`
     pub(super) http_threads: bool,
     pub(super) next_id: AtomicU64,
-    /// The pollers by their processor.
     pub(super) by_cpu: HashMap<usize, PollerHandle>,
     pub(super) all_ended: AllEnded,
 }
 
 pub(super) struct Poller {
     shared: Arc<Shared>,
-    /// The processor that this poller runs on.
     cpu: Option<usize>,
     handle: PollerHandle,
     arrivals: Receiver<Arrival>,

@@ -19,23 +19,14 @@ use shell::Log;
 /// How many batches can wait. While the mailbox is full, the threads keep their lines.
 const MAILBOX_COMMANDS: usize = 256;
 
-/// Why the access log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The file cannot be opened.
     #[error("cannot write the access log {}: {cause}; choose another file with --access-log", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// The system has no thread for it.
+    Open { path: PathBuf, cause: std::io::Error },
     #[error("cannot start a thread for the access log: {0}")]
     Thread(std::io::Error),
 }
 
-/// Opens the file and starts the actor.
 pub(crate) fn start(config: &AccessLogConfig) -> Result<Running<AccessLogHandle>, StartError> {
     let path = config.path.clone();
     let file = shell::open(&path).map_err(|cause| StartError::Open { path: path.clone(), cause })?;

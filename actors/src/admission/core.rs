@@ -4,7 +4,6 @@ use super::file::Line;
 use crate::commands::admission::{Answer, Candidate, Command, Entry, Members, NotAdmitted};
 use crate::runtime::{Core, Now, Reply};
 
-/// The members and the open invitations.
 pub(super) struct Admission {
     lines: Vec<Line>,
 }
@@ -12,7 +11,6 @@ pub(super) struct Admission {
 /// What follows once the list is on the disk.
 #[derive(Default)]
 pub(super) struct Out {
-    /// The callers to answer.
     pub(super) replies: Vec<Reply<Answer>>,
     /// Whether a member was removed, so that its sessions must end.
     pub(super) expels: bool,

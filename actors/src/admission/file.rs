@@ -10,7 +10,6 @@ use crate::commands::admission::Entry;
 
 const INVITATION: &str = "invitation";
 
-/// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     Entry(Entry),

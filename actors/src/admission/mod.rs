@@ -17,23 +17,14 @@ pub(crate) use self::shell::start;
 /// Why the list of members cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It cannot be read or made.
     #[error("cannot use the list of members {}: {source}; choose another with --members", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        source: std::io::Error,
-    },
-    /// Lines that are invalid.
+    File { path: PathBuf, source: std::io::Error },
     #[error("the list of members {} is invalid: {reason}", path.display())]
     Lines {
-        /// The file.
         path: PathBuf,
         /// What is wrong, with the numbers of the lines.
         reason: String,
     },
-    /// The system cannot start a thread.
     #[error("cannot start a thread for the list of members: {0}")]
     Thread(std::io::Error),
 }

@@ -23,9 +23,6 @@ const FIRST_TEXT: &str = "\
 
 /// Reads the list, or creates an empty one, and starts Admission. `expel` ends the sessions of all others than the given
 /// members; it is called when somebody may have been removed.
-///
-/// # Errors
-/// [`StartError`]
 pub(crate) fn start(
     path: &Path,
     expel: impl FnMut(Members) + Send + 'static,

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::AccessLogFormat;
 use crate::runtime::{Address, Unsent};
 
-/// The commands that the access log takes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Write these lines, which are complete.

@@ -14,7 +14,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Who wants to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Under which name.
     pub name: PeerName,
     /// Its key, which it has proved.
     pub fingerprint: Fingerprint,
@@ -53,14 +52,12 @@ pub enum NotAdmitted {
 pub enum Entry {
     /// Somebody who may join.
     Member {
-        /// The fingerprint of the key.
         fingerprint: Fingerprint,
         /// The only name that it may use; `None` allows any name.
         name: Option<PeerName>,
     },
     /// An invitation that nobody has used.
     Invitation {
-        /// The secret.
         secret: [u8; SECRET_BYTES],
         /// When it expires, in seconds since 1970.
         until: u64,
@@ -114,16 +111,13 @@ impl<'e> FromIterator<&'e Entry> for Members {
 /// The answer to a command that may change the list.
 pub type Answer = Result<(), NotAdmitted>;
 
-/// A command to Admission.
 #[derive(Debug)]
 pub enum Command {
     /// Asks whether a peer may join. If its invitation admits it, the invitation is used up.
     Admit(Candidate, Reply<Answer>),
-    /// Adds a line.
     Add(Entry, Reply<Answer>),
     /// Removes the lines of a member: those with the key and those with the name.
     Remove {
-        /// The name.
         name: PeerName,
         /// The key that owns the name, if any.
         fingerprint: Option<Fingerprint>,
@@ -140,9 +134,6 @@ pub struct AdmissionHandle(pub(crate) Address<Command>);
 
 impl AdmissionHandle {
     /// Sends a command and waits for the answer. A full mailbox is an error at once.
-    ///
-    /// # Errors
-    /// [`NoAnswer`]
     pub fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
         self.0.ask(ANSWER_TIMEOUT, request)
     }

@@ -2,14 +2,12 @@
 
 use crate::runtime::Address;
 
-/// The command that Certificates takes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Read the files, whether or not they have changed.
     Reload,
 }
 
-/// The address of Certificates.
 #[derive(Debug, Clone)]
 pub struct CertificatesHandle(pub(crate) Address<Command>);
 

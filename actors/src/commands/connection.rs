@@ -3,12 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The client of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visitor {
     /// `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    /// The kind of the listening socket.
     pub door: Door,
 }
 
@@ -29,7 +27,6 @@ impl Visitor {
         self.door == Door::Public && self.address.is_some()
     }
 
-    /// The address without the port.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         self.address.map(|address| address.ip())
     }

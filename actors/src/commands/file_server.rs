@@ -16,7 +16,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many large files one FileServer keeps open at most, each with a descriptor.
 pub(crate) const OPEN_FILES_MAX: usize = 64;
 
-/// The command that FileServer takes.
 #[derive(Debug)]
 pub(crate) struct Find {
     /// The path of a request; `None` for a path that is never served.

@@ -30,14 +30,12 @@ pub const HITS_MAX: u32 = 1000;
 /// a session adds. An answer has at least one hit.
 pub const HITS_BYTES_MAX: usize = 512 << 10;
 
-/// The commands that the Index takes.
 #[derive(Debug)]
 pub enum Command {
     /// One part of what a peer shares. The last part replaces all that the peer shared before.
     Publish {
         /// Whose share it is; the caller has verified that it is them.
         peer: PeerName,
-        /// The network of its connection.
         network: Network,
         /// Counts from 0. Part 0 starts a new share and discards an incomplete one.
         part: u32,
@@ -48,9 +46,7 @@ pub enum Command {
         /// Answered at once, or for the last part when the share is on disk.
         reply: Reply<PublishAnswer>,
     },
-    /// Finds files.
     Search {
-        /// What to look for.
         query: Query,
         /// The maximum number of hits that the asker wants; at most [`HITS_MAX`] are returned.
         limit: u32,
@@ -139,7 +135,6 @@ impl PublishRefused {
     }
 }
 
-/// The answer to a publisher.
 pub type PublishAnswer = Result<Published, PublishRefused>;
 
 /// What a search has found.
@@ -170,9 +165,7 @@ impl AskerSees {
 /// A peer has connected, changed its address or disconnected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// Who.
     pub peer: PeerName,
-    /// Whether it is connected.
     pub online: bool,
     /// Where it can be dialled, as the server has verified.
     pub address: Option<SocketAddr>,
@@ -198,7 +191,6 @@ impl Loading {
     }
 }
 
-/// The address of the Index.
 #[derive(Debug, Clone)]
 pub struct IndexHandle {
     pub(crate) address: Address<Command>,

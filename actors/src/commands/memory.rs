@@ -100,7 +100,6 @@ impl Held {
         self.0.memory.by_network[self.0.count].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Releases `bytes`.
     pub(crate) fn sub(&self, bytes: u64) {
         self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.0.memory.held.fetch_sub(bytes, Ordering::Relaxed);

@@ -7,47 +7,26 @@ use crate::metrics::Count;
 /// A limit that a peer can reach. Its name in the metrics is that of the option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// `--mail-bytes`
     MailBytes,
-    /// `--mail-bytes-per-address`
     MailBytesPerAddress,
-    /// `--mail-bytes-per-sender`
     MailBytesPerSender,
-    /// `--mail-bytes-per-recipient`
     MailBytesPerRecipient,
-    /// `--mail-rate`
     MailRate,
-    /// `--waiting-names`
     WaitingNames,
-    /// `--waiting-names-per-address`
     WaitingNamesPerAddress,
-    /// `--waiting-names-per-sender`
     WaitingNamesPerSender,
-    /// `--watched-names`
     WatchedNames,
-    /// `--read-timeout`
     ReadTimeout,
-    /// `--taken-timeout`
     TakenTimeout,
-    /// `--session-memory`
     SessionMemory,
-    /// `--index-pairs`
     IndexPairs,
-    /// `--index-pairs-per-address`
     IndexPairsPerAddress,
-    /// `--index-pairs-per-peer`
     IndexPairsPerPeer,
-    /// `--new-names-per-hour`
     NewNamesPerHour,
-    /// `--openings-per-minute`
     OpeningsPerMinute,
-    /// `--transfers`
     Transfers,
-    /// `--transfers-per-address`
     TransfersPerAddress,
-    /// `--transfers-per-peer`
     TransfersPerPeer,
-    /// `--transfer-rate`
     TransferRate,
 }
 

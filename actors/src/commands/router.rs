@@ -26,16 +26,13 @@ pub struct PeerKey(pub(crate) u32);
 /// A session that has joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Member {
-    /// The peer.
     pub peer: PeerKey,
-    /// The session.
     pub session: SessionId,
 }
 
 /// Consecutive envelopes for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The recipient.
     pub to: PeerName,
     /// Whether their kind is stored for an absent recipient. The same for all envelopes of a run.
     pub kept: bool,
@@ -45,16 +42,13 @@ pub struct Run {
     pub openings: u32,
     /// Whether the session asks for a route to the recipient. It gets one if the run is relayed.
     pub wants_route: bool,
-    /// The envelopes.
     pub frames: Frames,
 }
 
-/// Why a peer may not join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinRefused {
     /// Admission does not let it in.
     NotAdmitted(NotAdmitted),
-    /// The name belongs to another key.
     NameTaken,
     /// The same identity has joined on a connection that is newer than this one.
     Superseded,
@@ -64,7 +58,6 @@ pub enum JoinRefused {
     Busy,
 }
 
-/// A peer has joined.
 #[derive(Debug)]
 pub struct Joined {
     /// Its place in the Router's table.
@@ -73,16 +66,13 @@ pub struct Joined {
     pub written: Option<Pending<()>>,
 }
 
-/// To the Router.
 #[derive(Debug)]
 pub enum Command<P = SessionPort> {
     /// A peer has proved its key.
     Join {
-        /// The session.
         session: SessionId,
         /// Its card, already verified.
         card: Box<Card>,
-        /// The network of the connection.
         network: Network,
         /// The secret by which its other connections prove whose they are.
         token: Token,
@@ -101,9 +91,7 @@ pub enum Command<P = SessionPort> {
     Expel(Members),
     /// Takes a name from its owner, so that anybody can join under it.
     Release {
-        /// The name.
         name: PeerName,
-        /// Whether its stored mail is dropped, too.
         drops_mail: bool,
         /// Answered when it is on disk, with whether anybody owned it.
         reply: Reply<bool>,
@@ -112,9 +100,7 @@ pub enum Command<P = SessionPort> {
     Completed(Completion),
     /// One end of a file transfer through the server has connected.
     Splice {
-        /// Which.
         end: SpliceEnd,
-        /// Its connection.
         stream: SpliceStream,
         /// Answered when the other end has connected, or at once if the end is refused.
         reply: Reply<Partner>,
@@ -138,7 +124,6 @@ pub enum MemberCommand {
     Ping {
         /// Repeated in the answer.
         id: u32,
-        /// Their names.
         names: Vec<PeerName>,
     },
     /// The peer can be dialled at this address; the server has tried it.
@@ -152,15 +137,10 @@ pub enum MemberCommand {
 /// One end of a transfer, as its connection has described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpliceEnd {
-    /// The session of the connection.
     pub session: SessionId,
-    /// The network of the connection.
     pub network: Network,
-    /// Which transfer.
     pub transfer: TransferId,
-    /// Which end.
     pub side: Side,
-    /// Whose.
     pub member: PeerName,
     /// The proof that the connection belongs to the member.
     pub token: Token,
@@ -176,7 +156,6 @@ pub enum Partner {
     Here(SpliceStream, Arc<Pace>),
     /// The other end's session copies the bytes, and has this connection.
     CarriesOn,
-    /// The end is refused.
     Refused(SpliceRefused),
 }
 
@@ -191,15 +170,12 @@ pub enum SpliceRefused {
     /// The same end of the transfer is connected already.
     #[error("this end of the transfer is connected already")]
     Occupied,
-    /// The member has too many transfers.
     #[error("you have as many transfers as the server allows one peer (--transfers-per-peer); try again")]
     MemberFull,
-    /// The address has too many transfers.
     #[error(
         "your address has as many transfers as the server allows one address (--transfers-per-address); try again"
     )]
     AddressFull,
-    /// There are too many transfers in all.
     #[error("too many transfers (--transfers); try again")]
     ServerFull,
 }
@@ -216,7 +192,6 @@ impl SpliceRefused {
     }
 }
 
-/// The address of the Router.
 #[derive(Debug, Clone)]
 pub struct RouterHandle {
     pub(crate) address: Address<Command>,

@@ -23,9 +23,7 @@ pub struct Delivery {
     pub is_stored: bool,
     /// Whether they must be stored if the peer does not acknowledge them.
     pub is_kept: bool,
-    /// Where they came from.
     pub origin: Origin,
-    /// The envelopes.
     pub frames: Frames,
 }
 
@@ -63,9 +61,7 @@ pub enum SessionCommand {
     Routed {
         /// The number of the first one.
         first: u64,
-        /// How many envelopes.
         count: u64,
-        /// Their outcome.
         outcome: Outcome,
     },
     /// A card that its peer asked for.
@@ -74,7 +70,6 @@ pub enum SessionCommand {
     Unknown(PeerName),
     /// Answers a ping of its peer.
     Pong {
-        /// The id of the ping.
         id: u32,
         /// The connected ones of the peers in the ping.
         present: Vec<PeerName>,
@@ -123,7 +118,6 @@ pub trait Port: Send + Sync {
 pub struct Route(Weak<dyn Port>);
 
 impl Route {
-    /// A route to this mailbox.
     pub fn to<P: Port + 'static>(port: &Arc<P>) -> Self {
         let port: Weak<P> = Arc::downgrade(port);
         Self(port)

@@ -35,7 +35,6 @@ impl Sender {
 /// An amount of mail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// The number of envelopes.
     pub envelopes: u64,
     /// Their size in bytes.
     pub bytes: u64,
@@ -51,7 +50,6 @@ impl std::ops::AddAssign for Amount {
 /// The origin of consecutive envelopes, to which their outcome is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// The sender.
     pub peer: PeerKey,
     /// Its session at the time.
     pub session: SessionId,
@@ -64,7 +62,6 @@ pub struct Origin {
 pub struct Frames {
     /// The length of each frame in bytes, prefix included.
     pub lengths: Vec<u32>,
-    /// All frames.
     pub bytes: Bytes,
 }
 
@@ -74,12 +71,10 @@ impl Frames {
         Self { lengths: frame_lengths(&bytes).collect(), bytes }
     }
 
-    /// The number of envelopes.
     pub fn count(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    /// Each frame.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut at = 0;
         self.lengths.iter().map(move |length| {
@@ -89,7 +84,6 @@ impl Frames {
         })
     }
 
-    /// Their number and size.
     pub fn amount(&self) -> Amount {
         Amount { envelopes: self.count(), bytes: self.bytes.len() as u64 }
     }
@@ -119,7 +113,6 @@ pub fn frame_lengths(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
 /// The contents of a mailbox: groups of envelopes with consecutive places, each with the place of its first.
 pub type Mail = Vec<(Ordinal, Frames)>;
 
-/// The commands that the store takes.
 #[derive(Debug)]
 pub enum Command {
     /// Writes a card. Answered when it is on disk.
@@ -146,9 +139,7 @@ pub enum Command {
         name: PeerName,
         /// The place of the first envelope; the others follow.
         first: Ordinal,
-        /// The envelopes.
         frames: Frames,
-        /// The sender.
         sender: Box<Sender>,
         /// When it was accepted, in seconds since 1970.
         at: u64,
@@ -170,7 +161,6 @@ pub enum Command {
     Forget {
         /// The recipient's folded name.
         name: PeerName,
-        /// The places.
         places: Range<Ordinal>,
     },
     /// Looks for mail that is too old, in a bounded part of all mail; see [`Completion::Swept`].
@@ -189,7 +179,6 @@ pub struct Overdue {
     pub name: PeerName,
     /// The places of the mail.
     pub places: Range<Ordinal>,
-    /// The sender.
     pub sender: Sender,
     /// The frames that tell the sender which messages are dropped; `None` if there are no messages among the envelopes.
     pub notice: Option<Frames>,
@@ -204,18 +193,13 @@ pub enum Completion {
         name: PeerName,
         /// Where to report the outcome.
         origin: Origin,
-        /// The sender.
         sender: Sender,
-        /// The number and size of the envelopes.
         amount: Amount,
-        /// Whether it is on disk.
         stored: bool,
     },
     /// The result of a [`Command::Fetch`].
     Fetched {
-        /// As in the command.
         peer: PeerKey,
-        /// As in the command.
         session: SessionId,
         /// The envelopes in order, and the place to continue at if there are more. `None` if they could not be read.
         found: Option<(Mail, Option<Ordinal>)>,
@@ -229,24 +213,17 @@ pub enum Completion {
     },
     /// The result of a [`Command::Sweep`].
     Swept {
-        /// The mail that is too old.
         overdue: Vec<Overdue>,
         /// Where the next part begins; `None` at the end.
         next: Option<(PeerName, Ordinal)>,
     },
     /// A card is on disk, or could not be written.
-    Card {
-        /// As in the command.
-        peer: PeerKey,
-        /// Whether it is on disk.
-        written: bool,
-    },
+    Card { peer: PeerKey, written: bool },
 }
 
 /// What is on disk when the server starts.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// The id of this server.
     pub server: ServerId,
     /// The folded names of all peers that have ever joined, and their encoded cards.
     pub cards: Vec<(PeerName, Vec<u8>)>,
@@ -254,7 +231,6 @@ pub struct Inventory {
     pub mailboxes: Vec<MailboxSize>,
 }
 
-/// The size of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxSize {
     /// The recipient's folded name.
@@ -265,7 +241,6 @@ pub struct MailboxSize {
     pub end: Ordinal,
 }
 
-/// The address of the store.
 #[derive(Debug, Clone)]
 pub struct StoreHandle(pub(crate) Address<Command>);
 

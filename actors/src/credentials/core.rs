@@ -12,7 +12,6 @@ use crate::runtime::{Core, Now};
 /// The cost of a check while there are no users.
 const COST_OF_NOBODY: u32 = 10;
 
-/// The users of a file.
 pub(super) struct Users {
     by_name: HashMap<String, User>,
     /// The highest cost among them, which decides how long every check takes.

@@ -22,7 +22,6 @@ pub struct User {
 }
 
 impl User {
-    /// The name of the user.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -41,7 +40,6 @@ impl fmt::Debug for User {
 pub struct BadLine {
     /// The number of the line, from 1.
     pub line: usize,
-    /// Why it is invalid.
     pub reason: String,
 }
 
@@ -95,7 +93,6 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The cost of a valid hash.
 fn cost(hash: &str) -> Result<u32, String> {
     if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) {
         return Err(format!("{}; only bcrypt is taken, as htpasswd -B makes it", kind(hash)));

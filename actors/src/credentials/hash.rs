@@ -32,9 +32,6 @@ pub enum HashError {
 }
 
 /// Makes the line of a user, without the end of line.
-///
-/// # Errors
-/// [`HashError`]
 pub fn hash_line(name: &str, password: &str) -> Result<String, HashError> {
     check_name(name).map_err(HashError::Name)?;
     if password.is_empty() {

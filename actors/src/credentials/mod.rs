@@ -30,34 +30,19 @@ pub enum StartError {
         "cannot read the users file {}: {cause}; make lines for it with server --hash-password NAME",
         Shown(path)
     )]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        cause: std::io::Error,
-    },
-    /// Lines that are invalid.
+    Read { path: PathBuf, cause: std::io::Error },
     #[error(
         "the users file {} is invalid: {}; make these lines with server --hash-password NAME",
         Shown(path),
         Joined(lines)
     )]
-    Lines {
-        /// The file.
-        path: PathBuf,
-        /// All invalid lines.
-        lines: Vec<BadLine>,
-    },
+    Lines { path: PathBuf, lines: Vec<BadLine> },
     /// A file without users, which is probably a mistake because nobody could see the site.
     #[error(
         "nobody is in {}, so nobody could see the site; make a line with server --hash-password NAME",
         Shown(path)
     )]
-    Nobody {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The system has no thread for it.
+    Nobody { path: PathBuf },
     #[error("cannot start a thread for the users of a site: {0}")]
     Thread(std::io::Error),
 }

@@ -22,9 +22,6 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const MAILBOX_COMMANDS: usize = 64;
 
 /// Reads the users in a file and starts Credentials.
-///
-/// # Errors
-/// [`StartError`]
 pub fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
     let (file, users) = UsersFile::open(path)?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
@@ -59,7 +56,6 @@ impl Shell for CredentialsShell {
     }
 }
 
-/// The users file.
 pub(super) struct UsersFile {
     path: PathBuf,
     /// What the last read returned, so that each change is applied or reported once.
@@ -71,7 +67,6 @@ pub(super) struct UsersFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Same,
-    /// The users were replaced.
     Taken,
     /// The file has changed and cannot be used.
     Refused,

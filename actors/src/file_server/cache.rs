@@ -59,7 +59,6 @@ pub(super) enum Compression {
     Unwanted,
     /// The queue of the compressor was full.
     Wanted,
-    /// In the queue.
     Waiting,
     /// The compressor has it.
     UnderWay,

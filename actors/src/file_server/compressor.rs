@@ -33,7 +33,6 @@ const BROTLI_WINDOW: u32 = 22;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A file to compress.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) key: Key,

@@ -52,18 +52,15 @@ const LISTS_MAX: usize = 16;
 pub(super) enum Effect {
     /// Watch the web root, in place of the previous watch. Reports carry this number.
     Watch(u64),
-    /// Give this to the compressor.
     Compress(Job),
 }
 
 /// What FileServer takes in.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A request of a session.
     Find(Find),
     /// A report of the watch with this number.
     Reported(u64, Report),
-    /// A result of the compressor.
     Compressed(Compressed),
 }
 
@@ -82,7 +79,6 @@ pub(super) struct Listed {
     compared: Compared,
 }
 
-/// The state of FileServer.
 #[derive(Debug)]
 pub(super) struct Core<D> {
     pub(super) disk: D,
@@ -308,7 +304,6 @@ impl<D: Disk> Core<D> {
     }
 }
 
-/// The index file of a directory.
 pub(super) fn index_of(directory: &Path) -> PathBuf {
     directory.join(INDEX_FILE)
 }

@@ -31,7 +31,6 @@ pub(super) struct Stamp {
     pub(super) inode: u64,
 }
 
-/// What a path names.
 #[derive(Debug)]
 pub(super) enum Entry {
     Directory,

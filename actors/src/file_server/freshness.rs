@@ -64,7 +64,6 @@ pub(super) struct Freshness {
     hints: Vec<PathBuf>,
     /// How many slots the round still has to pass.
     left: usize,
-    /// The next slot.
     cursor: usize,
     slice_at: Instant,
     root_at: Instant,

@@ -13,7 +13,6 @@ use crate::runtime::Answers;
 /// The maximum number of attempts: a directory can be removed while it is being added to the watch, which fails then.
 const ATTEMPTS_MAX: usize = 3;
 
-/// A report.
 #[derive(Debug)]
 pub(super) enum Report {
     /// From now on changes are reported.

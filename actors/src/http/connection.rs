@@ -59,7 +59,6 @@ pub(crate) enum Next {
     Peer,
 }
 
-/// An HTTP connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: SessionId,
@@ -71,7 +70,6 @@ pub(crate) struct Connection {
     pub(crate) unsent: Option<Box<Unsent>>,
     /// The request after those in `unsent`, whose response has to wait.
     pub(super) deferred: Option<Box<Deferred>>,
-    /// The number of requests so far.
     pub(crate) requests: u32,
     waiting: Waiting,
     /// When `waiting` began.
@@ -184,7 +182,6 @@ impl Connection {
         !self.linger(now)
     }
 
-    /// The readiness that it waits for.
     pub(crate) fn ready_for(&self) -> ReadyFor {
         match self.unsent.is_some() || self.transport.has_unsent() {
             true => ReadyFor::Writing,

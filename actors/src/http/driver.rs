@@ -30,7 +30,6 @@ const STALL: Duration = Duration::from_millis(10);
 /// Shortest and longest wait of a thread with one connection between two checks of deadlines and leases.
 const REST: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
-/// What happens to a connection next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It rests until its client has written, or has read.

@@ -29,10 +29,8 @@ const KEPT_BYTES: usize = 2 * COPIED_BYTES_MAX;
 /// machine then reads them while they are still in the processor's cache, and other threads do not wait for long.
 const SEND_FILE_BYTES_MAX: u64 = 512 * 1024;
 
-/// The result of writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Everything was written.
     All,
     /// The socket is full; the client has to read first.
     Full,
@@ -62,7 +60,6 @@ enum Content {
 /// A response that is not written completely.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
-    /// Length of the body.
     pub(super) body_bytes: u64,
     /// How many bytes of the body were sent, in the end.
     pub(super) body_sent: u64,
@@ -138,7 +135,6 @@ impl Outbox {
         self.copied_sent as u64 + self.bodies_sent
     }
 
-    /// How many bytes are left to write.
     pub(super) fn pending_bytes(&self) -> u64 {
         self.gathered_bytes() - self.sent_bytes()
     }

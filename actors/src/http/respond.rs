@@ -100,7 +100,6 @@ impl Responder {
         }
     }
 
-    /// Drops revoked leases.
     pub(crate) fn drop_revoked(&mut self) {
         self.leases.iter_mut().for_each(Leases::drop_revoked);
     }

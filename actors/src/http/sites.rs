@@ -8,7 +8,6 @@ use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
 use crate::site::{FieldRule, RedirectRule, SiteConfig};
 
-/// One web site.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(super) config: Arc<SiteConfig>,

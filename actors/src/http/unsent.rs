@@ -31,7 +31,6 @@ pub(super) struct Progress {
     pub(super) left: u64,
 }
 
-/// Whether a client reads fast enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     Enough,

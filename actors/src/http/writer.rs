@@ -82,7 +82,6 @@ impl Writer {
         Self { outbox: Outbox::default(), counts, clock: Clock::new(SystemTime::now()), log }
     }
 
-    /// Sets the time of the next responses.
     pub(crate) fn set_time(&mut self, now: SystemTime) {
         self.clock.set(now);
     }
@@ -253,7 +252,6 @@ impl Writer {
         self.note(request, Status::Ok, bytes as u64);
     }
 
-    /// Responds to an invalid request.
     pub(super) fn push_bad_request(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
         let bytes =
             self.push_brief_head(&Brief::new(bad.status, bad.reason), [""; 2], After::Close, has_body);

@@ -81,7 +81,6 @@ impl Catalog {
         id
     }
 
-    /// Removes files that are in the catalog.
     pub(super) fn remove(&mut self, ids: &[FileId]) {
         let mut touched = Vec::new();
         // Backwards, because the id that is freed last is used first: new files then get ascending ids, and their
@@ -171,7 +170,6 @@ impl Catalog {
         &self.files[id as usize]
     }
 
-    /// Whether the catalog is empty.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.names.len() + self.spellings.len() + self.terms.len() == 0

@@ -27,15 +27,12 @@ const HIT_BYTES: usize = 96;
 /// An action for the shell.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Answer a publisher.
     AnswerPublish(Reply<PublishAnswer>, PublishAnswer),
-    /// Answer a search.
     AnswerSearch(Reply<Found>, Found),
     /// Send a share to the keeper, whose mailbox has room for it.
     Keep(Keep),
 }
 
-/// The state of the Index.
 #[derive(Debug)]
 pub(super) struct Core {
     quota: Quota,
@@ -132,7 +129,6 @@ impl Core {
         });
     }
 
-    /// Replaces the share of an owner.
     fn replace(&mut self, share: &Share, published: Published) -> Result<(), PublishRefused> {
         let owner = self.peers.enter(&share.owner);
         let peer = self.peers.get(owner);

@@ -68,7 +68,6 @@ pub(super) struct List {
     pub(super) keywords_sha256: Digest,
 }
 
-/// Formats a share.
 pub(super) fn render(share: &Share) -> Texts {
     let pairs =
         share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));

@@ -59,12 +59,10 @@ impl<V> Interner<V> {
         self.ids.get(text).copied()
     }
 
-    /// Whether an id is in use.
     pub(super) fn contains(&self, id: TextId) -> bool {
         self.slots.contains(id as usize)
     }
 
-    /// A text that is in use.
     pub(super) fn text(&self, id: TextId) -> &str {
         &self.slots[id as usize].text
     }
@@ -79,7 +77,6 @@ impl<V> Interner<V> {
         &mut self.slots[id as usize].value
     }
 
-    /// How many texts are in use.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ids.len()

@@ -9,7 +9,6 @@ use wire::PeerName;
 use super::catalog::{FileId, OwnerId};
 use crate::commands::network::Network;
 
-/// A peer.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// The name as its owner spells it.
@@ -59,7 +58,6 @@ impl Peers {
         }
     }
 
-    /// A peer that is known.
     pub(super) fn get(&self, id: OwnerId) -> &Peer {
         &self.peers[id as usize]
     }
@@ -69,7 +67,6 @@ impl Peers {
         &mut self.peers[id as usize]
     }
 
-    /// How many peers are known.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.ids.len()

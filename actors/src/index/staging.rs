@@ -120,7 +120,6 @@ impl Staging {
         Ok((share, parts.published, held))
     }
 
-    /// Drops an unfinished share.
     pub(super) fn forget(&mut self, peer: &PeerName) {
         if let Some(parts) = self.unfinished.remove(&peer.folded()) {
             self.held_bytes -= parts.held_bytes;
@@ -132,7 +131,6 @@ impl Staging {
         self.held_bytes -= bytes;
     }
 
-    /// The memory that is counted.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
@@ -178,7 +176,6 @@ fn drop_repeated_keywords(file: &mut PublishedFile) {
     file.keywords.retain(|keyword| seen.insert(keyword.folded().into_owned()));
 }
 
-/// The memory of a file, in bytes.
 fn held_bytes(file: &PublishedFile) -> u64 {
     let keywords: usize = file.keywords.iter().map(|keyword| keyword.as_str().len()).sum();
     let own = size_of::<PublishedFile>() + file.name.as_str().len() + keywords;

@@ -69,7 +69,6 @@ impl Ledger {
         }
     }
 
-    /// The usage in all.
     pub(super) fn all(&self) -> Usage {
         self.all
     }
@@ -110,7 +109,6 @@ impl Ledger {
         *self.networks.entry(sender.network).or_default() += usage;
     }
 
-    /// Subtracts usage.
     pub(super) fn release(&mut self, sender: &Sender, usage: Usage) {
         self.all -= usage;
         release_one(&mut self.senders, &sender.name, usage);

@@ -21,14 +21,12 @@ const PEERS_MAX: usize = 1_000_000;
 /// The maximum number of peers in the answer to `Who`.
 const KNOWN_MAX: usize = 10_000;
 
-/// The owner of a name.
 #[derive(Debug)]
 pub(super) enum Owner {
     /// Nobody has joined under it.
     Nobody,
     /// Somebody has, but the stored card is damaged. If the name were free, a stranger could take it and receive the mail.
     Unreadable,
-    /// The holder of a key.
     Known {
         /// Its encoded form.
         card: Bytes,
@@ -52,7 +50,6 @@ impl Owner {
     }
 }
 
-/// The session of a connected peer.
 pub(super) struct Presence<P> {
     pub(super) session: SessionId,
     /// Other connections of the peer send this to prove whose they are.
@@ -212,7 +209,6 @@ impl<P> Peer<P> {
     }
 }
 
-/// All names.
 pub(super) struct Table<P> {
     by_name: HashMap<Box<str>, PeerKey>,
     peers: Vec<Peer<P>>,
@@ -303,7 +299,6 @@ impl<P> Table<P> {
         });
     }
 
-    /// Notes that a peer has left.
     pub(super) fn take_presence(&mut self, key: PeerKey) -> Option<Presence<P>> {
         self.peer(key).presence.as_ref()?;
         self.relist(key, |peer| peer.presence.take())
@@ -341,7 +336,6 @@ impl<P> Table<P> {
         self.peer(key).noted_for.take()
     }
 
-    /// Who owns a name.
     pub(super) fn find_known(&self, name: &PeerName) -> Option<KnownPeer> {
         self.peers[self.find(name.as_str())?.0 as usize].known()
     }

@@ -38,18 +38,15 @@ impl Now {
 
 /// The state and decisions of an actor.
 pub trait Core {
-    /// The commands that it takes.
     type Command;
     /// Where it puts effects: a list, or ports that report at once whether they have room.
     type Out;
 
-    /// Handles one command.
     fn handle(&mut self, now: Now, command: Self::Command, out: &mut Self::Out);
 }
 
 /// The part of an actor that is not its core: files, sockets, addresses of other actors.
 pub trait Shell: Send + 'static {
-    /// The core.
     type Core: Core<Command: Send> + Send + 'static;
 
     /// The maximum number of commands in a batch.

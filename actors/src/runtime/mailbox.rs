@@ -21,7 +21,6 @@ pub enum Unsent<C> {
 }
 
 impl<C> Unsent<C> {
-    /// The command.
     pub fn into_command(self) -> C {
         match self {
             Self::Full(command) | Self::Closed(command) => command,
@@ -69,9 +68,6 @@ impl<C> Address<C> {
     }
 
     /// Sends a request and waits for the answer, at most `timeout`. It does not wait for a full mailbox.
-    ///
-    /// # Errors
-    /// [`NoAnswer`]
     pub fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> C) -> Result<T, NoAnswer> {
         let (reply, pending) = reply();
         self.offer(request(reply.until(Instant::now() + timeout))).map_err(|e| match e {
@@ -173,7 +169,6 @@ impl<P, C: From<P>> Mailbox<P, C> {
         command_of(self.letters.recv().ok())
     }
 
-    /// Whether there is no command.
     pub fn is_empty(&self) -> bool {
         self.letters.is_empty()
     }

@@ -47,7 +47,6 @@ impl Incoming {
         frame::split(self.received(), body_bytes_max)
     }
 
-    /// Splits off the first `count` received bytes.
     pub(super) fn split(&mut self, count: usize) -> Bytes {
         debug_assert!(count <= self.filled);
         self.filled -= count;
@@ -121,7 +120,6 @@ impl Outgoing {
         count
     }
 
-    /// Notes that `count` bytes were written.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         self.written += count as u64;

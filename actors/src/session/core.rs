@@ -63,9 +63,7 @@ struct Asked {
 /// The session of a peer.
 #[derive(Debug)]
 pub struct Session {
-    /// Bytes from the peer.
     pub incoming: Incoming,
-    /// Bytes for the peer.
     pub outgoing: Outgoing,
     id: SessionId,
     key: Arc<ServerKey>,

@@ -98,7 +98,6 @@ impl Flow {
         self.awaited = self.awaited.max(before);
     }
 
-    /// Whether to read from the peer.
     pub(super) fn may_read(&self) -> bool {
         self.envelopes < UNHEARD_MAX
             && self.bytes < UNHEARD_BYTES_MAX

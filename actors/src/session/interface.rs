@@ -12,7 +12,6 @@ use crate::commands::index::{Found, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{EndReason, SessionCommand};
 
-/// The inputs of a session.
 #[derive(Debug)]
 pub enum Input {
     /// This many bytes were read into the room of the session's `incoming`.
@@ -28,17 +27,14 @@ pub enum Input {
     Joined(Option<Result<PeerKey, JoinRefused>>),
     /// Whether the card is on disk. The peer is welcomed only then.
     CardWritten(bool),
-    /// A command from the Router.
     Command(SessionCommand),
     /// The mailbox has room again after a command was refused.
     HasRoom,
-    /// The Router has ended this session.
     Released(EndReason),
     /// The answer to an [`Effect::Ask`]; `None` if there was none in time.
     Answered(Option<Answer>),
     /// The result of [`Effect::Call`]: the address at which the peer was reached, or `None`.
     Called(Option<SocketAddr>),
-    /// Time has passed.
     Tick,
 }
 
@@ -51,7 +47,6 @@ pub enum Effect {
     /// Ask Admission, if there is one, and then the Router to accept the peer; [`Input::Joined`] and
     /// [`Input::CardWritten`] follow.
     Join(Box<Card>, Option<Claim>),
-    /// Send a command to the Router.
     Tell(MemberCommand),
     /// Ask another actor; [`Input::Answered`] follows before any other input.
     Ask(Question),
@@ -63,7 +58,6 @@ pub enum Effect {
     Splice(SpliceEnd),
     /// Write the remaining output and close the connection. If it ends with an error, give the peer time to read it.
     End {
-        /// Whether the output ends with an error.
         is_refused: bool,
     },
 }
@@ -71,17 +65,14 @@ pub enum Effect {
 /// A question to another actor. The next frame is handled after its answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Who is known.
     Who,
     /// Find files: the query, and the maximum number of hits.
     Search(wire::Query, u32),
-    /// Publish a part of a share.
     Publish {
         /// Counts from 0.
         part: u32,
         /// Whether the share is complete with it.
         last: bool,
-        /// Its files.
         files: Vec<PublishedFile>,
     },
 }
@@ -89,10 +80,7 @@ pub enum Question {
 /// An answer to a [`Question`] of the same kind.
 #[derive(Debug)]
 pub enum Answer {
-    /// Who is known.
     Known(Arc<[KnownPeer]>),
-    /// What was found.
     Found(Found),
-    /// The result of the publication.
     Published(PublishAnswer),
 }

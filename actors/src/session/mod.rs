@@ -37,12 +37,9 @@ pub use self::core::Session;
 pub use self::interface::{Answer, Claim, Effect, Input, Question};
 pub use self::watch::Terms;
 
-/// What the session of a peer uses.
 #[derive(Debug, Clone)]
 pub struct Services {
-    /// The Router.
     pub router: RouterHandle,
-    /// The Index.
     pub index: IndexHandle,
     /// Decides who may join; anybody may if there is none.
     pub admission: Option<AdmissionHandle>,
@@ -50,7 +47,6 @@ pub struct Services {
     pub key: Arc<ServerKey>,
     /// The memory budget of all sessions of peers.
     pub(crate) memory: Arc<Memory>,
-    /// The limits for peers.
     pub limits: Arc<PeerLimits>,
     /// Set when the server shuts down. A session then ends when it has answered what it has received.
     pub stopping: Arc<AtomicBool>,
@@ -86,7 +82,6 @@ pub(crate) fn workers(
     })
 }
 
-/// The state of one session thread.
 struct Worker {
     services: Services,
     http: http::Services,

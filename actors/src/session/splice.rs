@@ -27,9 +27,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Why a transfer did not start.
 enum Alone {
-    /// The other end did not connect.
     Nobody,
-    /// This end has disconnected.
     Gone,
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use wire::protocol::{Envelope, Kind, Outcome};
 use wire::{Digest, PeerName};
 
-/// An envelope whose outcome is unknown.
 #[derive(Debug)]
 struct Transmission {
     to: PeerName,

@@ -24,7 +24,6 @@ impl Untaken {
         self.cost
     }
 
-    /// How many envelopes were acknowledged.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
@@ -70,7 +69,6 @@ impl Untaken {
         Ok(stored_before)
     }
 
-    /// The unacknowledged deliveries.
     pub(super) fn into_rest(self) -> impl Iterator<Item = Delivery> {
         self.deliveries.into_iter()
     }

@@ -13,7 +13,6 @@ const READING_RATE_MIN: u64 = 1 << 10;
 /// A large envelope extends the time to acknowledge it, by its size at this rate in bytes per second.
 const TAKING_RATE_MIN: u32 = 4 << 10;
 
-/// The limits of one session.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// How long a peer may read slower than the minimum rate.
@@ -22,7 +21,6 @@ pub struct Terms {
     pub taken_timeout: Duration,
     /// The maximum of bytes per second that are stored for the peer.
     pub mail_rate: u64,
-    /// The counters of reached limits.
     pub counts: Arc<PeerCounts>,
 }
 
@@ -34,7 +32,6 @@ impl Terms {
     }
 }
 
-/// The progress of the peer.
 #[derive(Debug)]
 pub(super) struct Watch {
     read_timeout: Duration,
@@ -52,7 +49,6 @@ impl Watch {
         Self { read_timeout, taken_timeout, reading: None, taking: None }
     }
 
-    /// Updates the progress.
     pub(super) fn look(&mut self, now: Instant, outgoing: &Outgoing, untaken: &Untaken) {
         let written = outgoing.written();
         let enough = READING_RATE_MIN * self.read_timeout.as_secs();

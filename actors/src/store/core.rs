@@ -11,7 +11,6 @@ use crate::runtime::{Core, Now};
 /// The maximum size of one fetch, about 20 ms at 100 Mbit/s, so that a mailbox is delivered in steps.
 const FETCH_BYTES: usize = 256 << 10;
 
-/// One change of a commit.
 #[derive(Debug)]
 pub enum Write<'a> {
     /// Writes a card under a folded name.

@@ -41,14 +41,10 @@ pub(super) const OPTIONS: Options = Options {
     lost: "all names and stored mail, after which anybody can join under any name",
 };
 
-/// The open database.
 pub struct Disk(Database);
 
 impl Disk {
     /// Opens or creates the database at `path`. A new one gets the identity `new_server_id`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn open(path: &Path, new_server_id: ServerId) -> Result<Self, StoreError> {
         let database = Database::open(path, OPTIONS)?;
         database.write(|write| {
@@ -109,9 +105,6 @@ impl Disk {
     }
 
     /// Finds parcels that were accepted before a time, starting at a place. See [`Swept`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn sweep(&self, from: Option<&(PeerName, Ordinal)>, before: u64) -> Result<Swept, StoreError> {
         self.0.read(|read| {
             let (mail, parcels) = (read.open_table(MAIL)?, read.open_table(PARCELS)?);
@@ -139,9 +132,6 @@ impl Disk {
     }
 
     /// Reads envelopes of a mailbox until their size reaches `bytes_max`. The second value is the place to continue at.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn read(
         &self,
         name: &PeerName,
@@ -172,9 +162,6 @@ impl Disk {
     }
 
     /// What the Router needs when the server starts.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let (server, cards, mailboxes) = self.0.read(|read| {
             let server = read.open_table(META)?.get(SERVER_ID)?.map(|id| id.value().to_vec());

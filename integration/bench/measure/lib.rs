@@ -1,9 +1,6 @@
 //! The pure part of the benchmarks, which has tests: parsing the output of wrk, medians and ratios, and the
 //! report as a table, as JSON and as a chart.
 
-// Only the benchmark beside this library uses it.
-#![allow(missing_docs)]
-
 mod chart;
 mod report;
 mod statistics;
