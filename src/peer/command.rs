@@ -7,7 +7,6 @@ use wire::{Digest, FileName, Fingerprint, PeerName, Query};
 
 use super::event::Event;
 
-/// A command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -15,7 +14,6 @@ pub enum Command {
     View,
     /// Queues messages and sends them.
     Send {
-        /// The recipient.
         to: PeerName,
         /// One message each.
         texts: Vec<String>,
@@ -29,17 +27,13 @@ pub enum Command {
         /// Fails after this many seconds.
         timeout: Option<u64>,
     },
-    /// Searches for files.
     Search(Query),
-    /// Fetches a file.
     Get {
-        /// Which file.
         wanted: Wanted,
         /// The holder; `None` for any peer that has the file.
         from: Option<PeerName>,
         /// The path for the file; `None` for the downloads folder.
         output: Option<PathBuf>,
-        /// Whether an existing file may be replaced.
         overwrite: bool,
     },
     /// Serves the shared files until the client disconnects.
@@ -48,7 +42,6 @@ pub enum Command {
     AddShare {
         /// Its name in the peer's directory.
         file: String,
-        /// The keywords that it is found by.
         keywords: Vec<String>,
     },
     /// Lists the files that this peer shares.
@@ -59,46 +52,37 @@ pub enum Command {
     Card,
     /// Imports another peer's contact card.
     Import {
-        /// The card as text.
         card: String,
     },
     /// Pins an identity key, even if another one is pinned.
     Trust {
-        /// The peer.
         name: PeerName,
-        /// Its identity key.
         fingerprint: Fingerprint,
     },
     /// Pins the key of a server, and replaces the one that was pinned.
     TrustServer {
         /// The server, as `HOST:PORT`.
         server: String,
-        /// Its key.
         fingerprint: Fingerprint,
     },
     /// Shows the identity keys of this peer and another one, so that the users can compare them.
     Verify {
-        /// The other peer.
         name: PeerName,
     },
     /// Notes that the user has compared the identity key of a peer.
     Compared {
-        /// The peer.
         name: PeerName,
         /// The key that was compared; `None` for the pinned one.
         fingerprint: Option<Fingerprint>,
     },
     /// Blocks or unblocks a peer. Everything that a blocked peer sends is ignored.
     Block {
-        /// The peer.
         name: PeerName,
-        /// Whether it is blocked from now on.
         is_blocked: bool,
     },
     /// Deletes what this peer stores about another one, except its pinned key, whether it is blocked, and the numbers
     /// and ids of messages. Without those, old messages would be accepted again.
     Forget {
-        /// The peer.
         name: PeerName,
     },
     /// Lists the messages of the past.
@@ -110,7 +94,6 @@ pub enum Command {
     Outbox,
     /// Removes a message that was not sent yet.
     Cancel {
-        /// Its number.
         number: u64,
         /// Its recipient, if messages of that number wait for several.
         to: Option<PeerName>,
@@ -141,17 +124,14 @@ pub enum Until {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Carry out a command.
     Command(Command),
     /// The client has shown this many more of the messages that it was sent.
     Shown(u64),
 }
 
-/// The file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// By its name.
     Name(FileName),
     /// By the SHA-256 digest of its content.
     Digest(Digest),
@@ -198,9 +178,7 @@ impl Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
-    /// Something has happened.
     Event(Event),
-    /// A command has ended.
     Done(Ending),
 }
 
@@ -208,9 +186,7 @@ pub enum Update {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// It has succeeded.
     Done,
-    /// It was refused or has failed.
     Failed,
     /// It was wrong, or there was no connection to a server.
     NoConnection,

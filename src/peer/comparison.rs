@@ -8,7 +8,6 @@ use wire::{Fingerprint, PeerName};
 /// The identity keys of this peer and another one. Both peers show the same words and code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The other peer.
     pub with: PeerName,
     /// Both keys, sorted by name, so that both peers show the same.
     pub keys: [NamedKey; 2],
@@ -21,9 +20,7 @@ pub struct Comparison {
 /// The identity key of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedKey {
-    /// The peer.
     pub name: PeerName,
-    /// The key.
     pub fingerprint: Fingerprint,
     /// The fingerprint as 24 English words (BIP 39, with a checksum in the last one).
     pub words: String,

@@ -18,18 +18,14 @@ use super::records::{Direction, HistoryRecord};
 pub enum Event {
     /// The server has accepted this peer.
     Joined {
-        /// This peer's name.
         name: PeerName,
-        /// The server's address.
         server: String,
-        /// This peer's identity key.
         fingerprint: Fingerprint,
         /// The server's key, which it has proved, and which is pinned.
         server_key: Fingerprint,
     },
     /// The state of the connection to the server has changed. The first connection is a [`Event::Joined`].
     Connection {
-        /// The new state.
         state: ConnectionState,
         /// The server's address, as it was given.
         server: String,
@@ -40,20 +36,15 @@ pub enum Event {
     },
     /// Messages wait.
     Waiting {
-        /// Their recipient.
         to: PeerName,
-        /// What they wait for.
         reason: String,
     },
     /// A conversation was opened with another peer, or accepted from it.
     Conversation(Box<ConversationEvent>),
     /// A message is on this peer's disk.
     Queued {
-        /// The recipient.
         to: PeerName,
-        /// Its number.
         number: u64,
-        /// The text.
         text: String,
         /// SHA-256 of the text.
         sha256: Digest,
@@ -64,11 +55,8 @@ pub enum Event {
     Stored(SentEvent),
     /// The recipient's receipt for a message was verified.
     Delivered {
-        /// The recipient.
         to: PeerName,
-        /// The number of the message.
         number: u64,
-        /// The conversation that the receipt is for.
         conversation: ConversationId,
         /// How many of its messages the receipt covers.
         count: u64,
@@ -79,7 +67,6 @@ pub enum Event {
     Message(Box<MessageEvent>),
     /// Something was not accepted, by this peer, another peer or the server.
     Refused {
-        /// The other peer.
         with: PeerName,
         /// The number of the message, if it concerns one.
         number: Option<u64>,
@@ -88,18 +75,14 @@ pub enum Event {
     },
     /// Another peer has a new identity key, which its old one has signed.
     Succeeded {
-        /// The peer.
         with: PeerName,
-        /// The old key.
         old: Fingerprint,
         /// The new key, which is pinned now.
         new: Fingerprint,
     },
-    /// An answer to a command.
     Result(Answer),
     /// A file is being received.
     FileProgress {
-        /// Its name.
         name: FileName,
         /// How many bytes have arrived.
         done: u64,
@@ -108,18 +91,14 @@ pub enum Event {
     },
     /// A file has been received and verified, and is in its place.
     FileDone {
-        /// Its path.
         path: PathBuf,
-        /// Its length.
         bytes: u64,
         /// SHA-256 of its content, as published.
         sha256: Digest,
         /// The holder; `None` if the file existed already.
         from: Option<PeerName>,
-        /// The route it took.
         route: FileRoute,
     },
-    /// Something has failed.
     Error {
         /// What has happened, to what, and what to do.
         message: String,
@@ -134,7 +113,6 @@ pub enum ConnectionState {
     Lost,
     /// It could not be established; another attempt follows.
     Trying,
-    /// It is established again.
     Back,
 }
 
@@ -152,7 +130,6 @@ pub enum OutboxState {
     Stored,
 }
 
-/// The route of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileRoute {
@@ -167,7 +144,6 @@ pub enum FileRoute {
 /// The opening of a conversation, seen from either end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversationEvent {
-    /// The other peer.
     pub with: PeerName,
     /// Sent if this peer has opened it, received if the other has.
     pub direction: Direction,
@@ -175,13 +151,11 @@ pub struct ConversationEvent {
     pub conversation: ConversationId,
     /// The identity key of the opener, which signs.
     pub sender_key: Fingerprint,
-    /// The identity key of the recipient.
     pub recipient_key: Fingerprint,
     /// The encryption key that the conversation key is wrapped for.
     pub wrapped_for: Fingerprint,
     /// The conversation key under RSAES-OAEP, in hexadecimal, shortened unless the full trace is asked for.
     pub wrapped_key: String,
-    /// The commitment to the conversation key.
     pub commitment: Digest,
     /// The opening in hexadecimal, with card and signature, shortened unless the full trace is asked for.
     pub opening: String,
@@ -194,11 +168,8 @@ pub struct ConversationEvent {
 /// A message that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentEvent {
-    /// The recipient.
     pub to: PeerName,
-    /// Its number.
     pub number: u64,
-    /// How it was sealed.
     #[serde(flatten)]
     pub sealed: Sealed,
 }
@@ -206,11 +177,8 @@ pub struct SentEvent {
 /// A message that was received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageEvent {
-    /// The sender.
     pub from: PeerName,
-    /// The text.
     pub text: String,
-    /// Its number.
     pub number: u64,
     /// Always true: a message that does not verify is not shown.
     pub verified: bool,
@@ -224,10 +192,8 @@ pub struct MessageEvent {
     pub arrival: Option<Sealed>,
 }
 
-/// How a message was sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// The conversation.
     pub conversation: ConversationId,
     /// Its place there, which is its nonce.
     pub place: u64,
@@ -241,90 +207,52 @@ pub struct Sealed {
     pub running_hash: Digest,
 }
 
-/// An answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
     /// A file that was found.
     File(Hit),
     /// The end of a search.
-    Found {
-        /// How many files were found.
-        total: u64,
-    },
+    Found { total: u64 },
     /// A peer that the server knows.
     Peer {
-        /// The peer.
         #[serde(flatten)]
         peer: KnownPeer,
         /// Whether the user has compared its pinned key.
         compared: bool,
     },
-    /// A contact card.
     Card {
-        /// Its owner.
         name: PeerName,
-        /// The owner's identity key.
         fingerprint: Fingerprint,
         /// The card as text to mail or print.
         card: String,
     },
     /// An identity key is trusted from now on.
-    Trusted {
-        /// Its owner.
-        name: PeerName,
-        /// The key.
-        fingerprint: Fingerprint,
-    },
+    Trusted { name: PeerName, fingerprint: Fingerprint },
     /// The key of a server is trusted from now on.
     TrustedServer {
         /// The server, as `HOST:PORT`.
         server: String,
-        /// The key.
         fingerprint: Fingerprint,
     },
     /// This peer has a new identity key, which its old one has signed.
-    NewKey {
-        /// This peer.
-        name: PeerName,
-        /// The old key.
-        old: Fingerprint,
-        /// The new key.
-        new: Fingerprint,
-    },
+    NewKey { name: PeerName, old: Fingerprint, new: Fingerprint },
     /// This peer's identity is in a file, to be imported on another machine.
     Exported {
-        /// The file.
         path: PathBuf,
         /// How many messages wait for delivery here. They are not carried over.
         queued: usize,
     },
     /// This peer's identity was imported from another machine.
-    Imported {
-        /// This peer.
-        name: PeerName,
-        /// Its identity key.
-        fingerprint: Fingerprint,
-    },
+    Imported { name: PeerName, fingerprint: Fingerprint },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
     /// The user has compared the identity key of a peer.
-    Compared {
-        /// The peer.
-        name: PeerName,
-        /// The key.
-        fingerprint: Fingerprint,
-    },
+    Compared { name: PeerName, fingerprint: Fingerprint },
     /// A peer was blocked or unblocked.
-    Blocked {
-        /// The peer.
-        name: PeerName,
-        /// Whether it is blocked.
-        is_blocked: bool,
-    },
+    Blocked { name: PeerName, is_blocked: bool },
     /// What was stored about a peer is deleted.
     Forgotten {
-        /// Which peer.
         name: PeerName,
         /// How many messages to it had no receipt. They are deleted here, but may still arrive if they were sent.
         undelivered: usize,
@@ -333,29 +261,19 @@ pub enum Answer {
     History(HistoryRecord),
     /// A message without a receipt.
     Outbox {
-        /// The recipient.
         to: PeerName,
-        /// Its number.
         number: u64,
-        /// The text.
         text: String,
         /// When it was queued, in seconds since 1970.
         queued_at: u64,
-        /// How far it has come.
         state: OutboxState,
     },
     /// A message was removed from the outbox. It was never sent.
-    Cancelled {
-        /// The recipient.
-        to: PeerName,
-        /// Its number.
-        number: u64,
-    },
+    Cancelled { to: PeerName, number: u64 },
     /// A file that this peer shares.
     Sharing(PublishedFile),
     /// The server has the share, so its files can be found.
     Published {
-        /// How many files.
         files: u32,
         /// How many pairs of keyword and file.
         pairs: u32,
@@ -368,7 +286,6 @@ pub enum Answer {
 }
 
 impl Event {
-    /// An [`Event::Error`].
     pub fn error(message: impl Into<String>) -> Self {
         Self::Error { message: message.into() }
     }

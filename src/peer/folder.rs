@@ -65,7 +65,6 @@ impl Folder {
         Ok(Self { handle, path })
     }
 
-    /// A second handle on the same directory.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { handle: self.handle.try_clone()?, path: self.path.clone() })
     }

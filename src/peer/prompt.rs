@@ -55,18 +55,12 @@ const COMMANDS: &[&str] = &[
     "/quit",
 ];
 
-/// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
-    /// A command for the peer.
     Command(Command),
-    /// Turn the trace on or off.
     Trace(bool),
-    /// Print the list of commands.
     Help,
-    /// End the program.
     Quit,
-    /// An empty line.
     Empty,
 }
 
@@ -90,7 +84,6 @@ pub(super) fn commands(input: &str) -> Vec<String> {
     commands
 }
 
-/// Parses a line of the prompt.
 pub(super) fn parse(line: &str) -> Result<Line, String> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

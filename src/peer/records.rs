@@ -9,9 +9,7 @@ use wire::{Digest, Fingerprint, PeerName};
 /// A message to another peer, kept until its receipt is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxRecord {
-    /// Its id.
     pub id: MessageId,
-    /// The text.
     pub text: String,
     /// When it was queued, in seconds since 1970.
     pub queued_at: u64,
@@ -19,12 +17,9 @@ pub struct OutboxRecord {
     pub sealed: Option<SealedRecord>,
 }
 
-/// A sealed message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedRecord {
-    /// The conversation.
     pub conversation: ConversationId,
-    /// Its place there.
     pub place: u64,
     /// The running hash over the conversation up to this message.
     pub running_hash: Digest,
@@ -36,7 +31,6 @@ pub struct SealedRecord {
 /// A conversation that this peer has opened, kept while messages under it have no receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingRecord {
-    /// The recipient.
     pub to: PeerName,
     /// The number of the first message under it.
     pub first_number: u64,
@@ -70,7 +64,6 @@ pub struct IncomingRecord {
 pub struct ContactRecord {
     /// The name as its owner spells it.
     pub name: PeerName,
-    /// The newest card.
     pub card: Option<Vec<u8>>,
     /// The number of the next message to this peer.
     pub next_number: u64,
@@ -79,7 +72,6 @@ pub struct ContactRecord {
     /// How often its numbers have started again or were used twice: because its identity key has changed, or because
     /// its directory was restored from a copy.
     pub generation: u64,
-    /// Whether the user has blocked it.
     pub is_blocked: bool,
 }
 
@@ -92,7 +84,6 @@ pub struct LateRecord {
     pub refused_at: u64,
 }
 
-/// The direction of a message or conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -102,22 +93,16 @@ pub enum Direction {
     Received,
 }
 
-/// A message in the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRecord {
-    /// The other peer.
     pub with: PeerName,
-    /// Its direction.
     pub direction: Direction,
     /// For a received message: the sender's [`ContactRecord::generation`] when it arrived. Otherwise 0.
     pub generation: u64,
-    /// Its number.
     pub number: u64,
-    /// Its id.
     pub id: MessageId,
     /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
-    /// The text.
     pub text: String,
     /// For a sent message: whether its receipt was verified.
     pub delivered: bool,
@@ -129,7 +114,6 @@ pub type OutboxKey = (String, u64);
 /// The identity key that a name is pinned to. It is kept in `known_peers` and not in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinnedKey {
-    /// The key's fingerprint.
     pub fingerprint: Fingerprint,
     /// Whether the user has compared it with the one that its owner sees.
     pub is_compared: bool,

@@ -20,7 +20,6 @@ use crate::terminal;
 /// A message that was written longer ago than this is shown with its time of writing.
 const LATE_AFTER: Duration = Duration::from_secs(60);
 
-/// How events are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// One JSON object per line.

@@ -31,7 +31,6 @@ pub(super) enum Request {
     Remove { name: PeerName },
 }
 
-/// The answer to a command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {

@@ -79,7 +79,6 @@ struct Fetch {
     verbose: bool,
 }
 
-/// Runs the command.
 pub fn run(arguments: Arguments) -> ExitCode {
     let command = match (arguments.completions, arguments.fetch) {
         (Some(shell), _) => return terminal::print_completions::<Arguments>(shell, "webclient"),

@@ -29,7 +29,6 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// The socket below.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,

@@ -91,7 +91,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The limits for other peers.
     pub(super) fn limits(&self) -> Limits {
         Limits {
             openings_per_minute: self.openings_per_minute,

@@ -19,14 +19,12 @@ use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
 use crate::terminal;
 
-/// An input of the user.
 pub(super) enum FromUser {
     Command(Command),
     Trace(bool),
     Help,
     Quit,
     Nothing,
-    /// The input is wrong.
     Error(String),
 }
 

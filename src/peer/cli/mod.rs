@@ -99,7 +99,6 @@ fn directory(arguments: &Arguments) -> &Path {
     arguments.dir.as_deref().expect("it was checked when the program started")
 }
 
-/// The name of the peer.
 fn name(arguments: &Arguments, home: &Home) -> Result<PeerName, String> {
     arguments.name.clone().map_or_else(|| home.default_name().map_err(|e| e.to_string()), Ok)
 }

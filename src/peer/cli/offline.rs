@@ -74,7 +74,6 @@ impl Alone {
     }
 }
 
-/// The text of an error.
 fn described(error: impl Into<PeerError>) -> String {
     error.into().to_string()
 }

@@ -13,7 +13,6 @@ use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
 use crate::peer::records::{ContactRecord, PinnedKey, Write};
 
-/// What was done with a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CardVerdict {
     /// The name had no pinned key; the card's key is pinned now.
@@ -22,7 +21,6 @@ pub(super) enum CardVerdict {
     Known,
     /// Another key is pinned; the card is not used.
     Changed,
-    /// The card is this peer's own.
     Mine,
 }
 

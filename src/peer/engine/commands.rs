@@ -171,7 +171,6 @@ impl Engine {
         self.local.records.write(Write::Outbox(name, number, record));
     }
 
-    /// Ends the tasks whose deadline has passed.
     pub(super) fn end_late_tasks(&mut self) {
         let now = self.local.now.instant;
         let late: Vec<_> = self

@@ -87,7 +87,6 @@ pub(super) struct Current {
     pub(super) is_kept: bool,
 }
 
-/// Another peer.
 pub(super) struct Contact {
     pub(super) name: PeerName,
     /// The newest card whose key is the pinned one.
@@ -144,7 +143,6 @@ pub(super) struct Contact {
     pub(super) reception: Credit,
     /// All messages from it have smaller places in the order of arrival.
     pub(super) arrived_before: u64,
-    /// How many conversations it may open.
     pub(super) openings_budget: Budget,
     /// Whether the user has blocked it, so that what it sends is ignored.
     pub(super) is_blocked: bool,
@@ -301,7 +299,6 @@ impl Contact {
         self.reception.try_one();
     }
 
-    /// Starts the timeout for a receipt.
     pub(super) fn await_receipt(&mut self, now: Instant, rng: &mut StdRng) {
         self.receipt_due.get_or_insert_with(|| now + jittered(RECEIPT_WAIT, rng));
     }

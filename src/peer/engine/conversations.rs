@@ -89,7 +89,6 @@ impl Kept {
     }
 }
 
-/// The conversations that other peers have opened.
 #[derive(Default)]
 pub(super) struct Conversations {
     /// Those that are in memory. The others are only on disk.
@@ -116,7 +115,6 @@ impl Conversations {
             || local.keys.by_fingerprint(&key).is_some() && local.records.incoming(id).is_some()
     }
 
-    /// Accepts a new conversation.
     pub(super) fn accept(&mut self, local: &mut Local, opening: &Opening) -> Result<(), Complaint> {
         let accepted = Accepted::unwrap(local, opening, None)?;
         self.drop_finished(local, opening);
@@ -177,7 +175,6 @@ impl Conversations {
         self.accepted.get(&id).map(Accepted::received)
     }
 
-    /// Deletes the conversations of a peer.
     pub(super) fn forget(&mut self, local: &mut Local, from: &PeerName) {
         self.accepted.retain(|_, accepted| !same_name(&accepted.from, from));
         for id in self.kept.remove(&from.folded()).unwrap_or_default().into_keys() {
@@ -222,7 +219,6 @@ impl Conversations {
     }
 }
 
-/// Reads a conversation from disk.
 fn load(local: &mut Local, id: ConversationId) -> Result<Accepted, Complaint> {
     let record = local.records.incoming(id).ok_or(Complaint::UnknownConversation)?;
     let opening = Opening::from_bytes(&record.opening).map_err(|_| Complaint::UnknownConversation)?;

@@ -25,7 +25,6 @@ const STEP_WAIT: Duration = Duration::from_secs(15);
 /// The maximum number of hits of a search for a holder.
 const HOLDERS_WANTED: u32 = 1000;
 
-/// The stage of a fetch.
 enum Stage {
     /// The server is asked who has the file.
     Searching,
@@ -67,7 +66,6 @@ impl Fetch {
     }
 }
 
-/// The fetches of this peer's clients.
 #[derive(Default)]
 pub(super) struct Fetches {
     fetches: BTreeMap<TaskId, Fetch>,

@@ -228,7 +228,6 @@ impl Engine {
         }
     }
 
-    /// Deletes a passing contact.
     pub(super) fn part_with(&mut self, name: &PeerName) {
         if self.contacts.remove(name).is_some_and(|contact| contact.is_pin_new) {
             self.local.pins.remove(&name.folded());

@@ -54,7 +54,6 @@ impl Default for Limits {
     }
 }
 
-/// Settings of a peer.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// A conversation is replaced by a new one after this many messages.
@@ -65,21 +64,15 @@ pub struct Options {
     pub key_times: KeyTimes,
     /// Admits this peer to a server that admits only members.
     pub invitation: Option<Invitation>,
-    /// The limits for other peers.
     pub limits: Limits,
 }
 
-/// Everything that an engine starts with.
 pub struct Start {
-    /// The peer's own name.
     pub name: PeerName,
-    /// Its private keys.
     pub keys: Keys,
     /// The server's address, as it is shown to the user.
     pub server: String,
-    /// Its settings.
     pub options: Options,
-    /// The records on disk.
     pub loaded: Loaded,
     /// Reads the records that `loaded` does not carry.
     pub records: Box<dyn Records>,
@@ -90,7 +83,6 @@ pub struct Start {
 /// The records that the engine keeps in memory, as they are on disk when it starts.
 #[derive(Default)]
 pub struct Loaded {
-    /// All known peers.
     pub contacts: Vec<ContactRecord>,
     /// All messages without a receipt. The engine does not keep their texts and ciphertexts in memory.
     pub outbox: Vec<(OutboxKey, OutboxRecord)>,
@@ -116,21 +108,12 @@ pub struct Loaded {
 /// the next frame. With an effect it would have to keep that frame and everything after it.
 pub trait Records {
     /// A message without a receipt.
-    ///
-    /// # Errors
-    /// [`Unreadable`]
     fn outbox(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, Unreadable>;
 
     /// A conversation that another peer has opened.
-    ///
-    /// # Errors
-    /// [`Unreadable`]
     fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, Unreadable>;
 
     /// The id of a message that has been received.
-    ///
-    /// # Errors
-    /// [`Unreadable`]
     fn received(
         &self,
         from: &PeerName,
@@ -139,9 +122,6 @@ pub trait Records {
     ) -> Result<Option<MessageId>, Unreadable>;
 
     /// The first received message at or after this place in the order of arrival, and its place.
-    ///
-    /// # Errors
-    /// [`Unreadable`]
     fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, Unreadable>;
 }
 
@@ -150,15 +130,11 @@ pub trait Records {
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// Something that has happened.
 pub enum Input {
-    /// A client has sent a command.
     Command(ClientId, Command),
-    /// A client has disconnected.
     Gone(ClientId),
     /// A client has shown this many more of the messages that it was sent.
     Shown(ClientId, u64),
-    /// From the connection to the server.
     Net(Net),
     /// Answers [`Effect::ReadShare`], [`Effect::AddShare`] and [`Effect::Serve`].
     Shared(Result<Shared, String>),
@@ -178,11 +154,9 @@ pub enum Input {
 
 /// From the connection to the server.
 pub enum Net {
-    /// The server has accepted this peer.
     Joined {
         /// The greeting of the server, which has proved its key.
         greeting: Greeting,
-        /// Its address.
         address: String,
     },
     /// The bodies of frames, in order.
@@ -195,10 +169,8 @@ pub enum Net {
     Lost(Duration),
 }
 
-/// The files that this peer shares.
 #[derive(Debug, Clone, Default)]
 pub struct Shared {
-    /// The files.
     pub files: Vec<PublishedFile>,
     /// What `keyword.txt` names and cannot be shared, and why. The text is safe to show.
     pub problems: Vec<String>,
@@ -206,7 +178,6 @@ pub struct Shared {
 
 /// The progress or result of a transfer.
 pub enum TransferOutcome {
-    /// Bytes have arrived.
     Progress {
         /// How many bytes so far.
         done: u64,
@@ -233,7 +204,6 @@ pub struct Out {
     pub writes: Vec<Write>,
     /// Frames for the server.
     pub to_server: Vec<u8>,
-    /// Everything else.
     pub effects: Vec<Effect>,
 }
 
@@ -247,17 +217,13 @@ pub enum Effect {
     TrustServer(ClientId, String, Fingerprint),
     /// Check that a file can be received, before the request to its holder.
     Prepare(TaskId, Download),
-    /// Receive a file.
     Receive(Box<ReceiveJob>),
-    /// Send a file.
     Send(Box<SendJob>),
     /// Read the share and open a port for other peers, unless that was done already.
     Serve,
-    /// Read the share again.
     ReadShare,
     /// Add a file to `keyword.txt` with these keywords, and read the share again.
     AddShare(String, Vec<String>),
-    /// Connect to the server.
     Connect,
     /// Close the connection to the server and join again with the message that [`Engine::join`](super::Engine::join)
     /// returns then.
@@ -275,27 +241,22 @@ pub enum Effect {
 pub struct Download {
     /// The file's name at its holder.
     pub name: FileName,
-    /// Its length.
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,
     /// The path for the file; `None` for the downloads folder.
     pub output: Option<PathBuf>,
-    /// Whether an existing file may be replaced.
     pub overwrite: bool,
 }
 
-/// A file to receive.
 pub struct ReceiveJob {
     /// Identifies the transfer; its key is derived from it.
     pub key: TransferKey,
-    /// Which file, and where it goes.
     pub download: Download,
     /// The holder's address; `None` to receive through the server.
     pub address: Option<SocketAddr>,
 }
 
-/// A file to send.
 pub struct SendJob {
     /// Identifies the transfer; its key is derived from it.
     pub key: TransferKey,

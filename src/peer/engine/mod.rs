@@ -66,7 +66,6 @@ const PUBLICATION: TaskId = 0;
 /// The id of a request to the server for names that are similar to another.
 const NEAR_NAMES: TaskId = TaskId::MAX;
 
-/// The engine.
 pub struct Engine {
     local: Local,
     contacts: Contacts,
@@ -148,7 +147,6 @@ impl Engine {
         }
     }
 
-    /// This peer's own card.
     pub fn card(&self) -> &Card {
         &self.local.card
     }

@@ -12,7 +12,6 @@ use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event, OutboxState};
 use crate::peer::records::Write;
 
-/// The maximum number of suggested names.
 const NEAR_NAMES_MAX: usize = 3;
 
 impl Engine {

@@ -36,7 +36,6 @@ impl Spacing {
         is_due
     }
 
-    /// Whether it was never done.
     pub(super) fn is_unused(&self) -> bool {
         self.0.is_none()
     }
@@ -70,7 +69,6 @@ impl Backoff {
         self.until.filter(|until| *until > now)
     }
 
-    /// Ends the pause.
     pub(super) fn end(&mut self) {
         self.until = None;
     }

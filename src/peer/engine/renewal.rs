@@ -24,27 +24,23 @@ const CHECK_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Joining again interrupts fetches, so it waits for them, but at most this long.
 const REJOIN_WITHIN: Duration = Duration::from_secs(60 * 60);
 
-/// The state of the renewal.
 #[derive(Default)]
 pub(super) struct Renewal {
     is_making: bool,
     /// No key is requested before this time.
     retry_at: Option<Instant>,
-    /// When the card was last replaced.
     card_changed_at: Option<Instant>,
     /// The term of the card with which this peer has last joined or is joining.
     joined_with: Option<Term>,
 }
 
 impl Engine {
-    /// Returns the card to join with.
     pub(super) fn card_to_join_with(&mut self) -> Vec<u8> {
         self.replace_expired_card();
         self.renewal.joined_with = Some(self.local.card.term);
         self.local.card.as_bytes().to_vec()
     }
 
-    /// Does everything that is due.
     pub(super) fn renew(&mut self) {
         let now = self.local.now;
         self.destroy_old_keys();

@@ -49,7 +49,6 @@ impl Engine {
         self.ask();
     }
 
-    /// The client of a request.
     fn asker(&self, id: TaskId) -> Option<ClientId> {
         let is_request = |kind: &TaskKind| matches!(kind, TaskKind::Search { .. } | TaskKind::Who { .. });
         self.local.tasks.iter().find(|task| task.id == id && is_request(&task.kind)).map(|task| task.client)

@@ -36,11 +36,9 @@ struct Offer {
     request: FileRequest,
     salt: TransferSalt,
     expires: Instant,
-    /// Whether it is being sent.
     is_underway: bool,
 }
 
-/// The files that this peer shares.
 #[derive(Default)]
 pub(super) struct Sharing {
     files: Vec<PublishedFile>,
@@ -160,7 +158,6 @@ impl Engine {
         }
     }
 
-    /// Handles a request for a file.
     pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
         let Ok(request) = signal::decode::<FileRequest>(content) else {
             return;

@@ -44,7 +44,6 @@ pub(super) struct Showing {
     /// follow in order.
     shown: u64,
     kept: Kept,
-    /// When the confirmations must be written.
     write_at: Option<Instant>,
     viewers: BTreeMap<ClientId, Viewer>,
     is_closed: bool,
@@ -101,7 +100,6 @@ impl Showing {
         (viewer.next < self.next).then_some(viewer.next)
     }
 
-    /// Makes a client a viewer.
     fn start(&mut self, client: ClientId) {
         let shown = self.shown;
         let new = || Viewer { next: shown, unconfirmed: VecDeque::new(), unconfirmed_bytes: 0 };

@@ -11,7 +11,6 @@ use super::local::Local;
 use crate::peer::command::{Ending, Until, Update};
 use crate::peer::event::Event;
 
-/// A running command.
 pub(super) struct Task {
     pub(super) client: ClientId,
     pub(super) id: TaskId,
@@ -74,7 +73,6 @@ impl Task {
         matches!(self.kind, TaskKind::View | TaskKind::Share | TaskKind::AddShare | TaskKind::Files)
     }
 
-    /// Whether it ends by itself.
     pub(super) fn ends_by_itself(&self) -> bool {
         !matches!(self.kind, TaskKind::View | TaskKind::Share | TaskKind::Listen { .. })
     }
@@ -176,7 +174,6 @@ impl Local {
         });
     }
 
-    /// The clients that show messages.
     pub(super) fn viewers(&self) -> BTreeSet<ClientId> {
         self.tasks.iter().filter(|task| task.shows_messages()).map(|task| task.client).collect()
     }

@@ -37,9 +37,6 @@ impl KeyTimes {
     /// `renewed_after`: the age at which a key is replaced by a new one. `card_valid`: how long others may encrypt to a
     /// key. `kept`: the age at which a key is destroyed; mail that was encrypted to it and arrives later cannot be
     /// decrypted.
-    ///
-    /// # Errors
-    /// [`BadKeyTimes`]
     pub fn new(renewed_after: Duration, card_valid: Duration, kept: Duration) -> Result<Self, BadKeyTimes> {
         let [renewed_after, card_valid, kept] = [renewed_after, card_valid, kept].map(|time| time.as_secs());
         if renewed_after == 0 {

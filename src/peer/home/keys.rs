@@ -32,17 +32,13 @@ const ADVICE_IMPORT: &str = "export the identity again";
 const ADVICE_PASSPHRASE: &str =
     "give the passphrase that it was encrypted with; if it is the right one, put the file back from a backup";
 
-/// A key pair for encryption.
 pub struct EncryptionPair {
-    /// The key.
     pub key: EncryptionKey,
     /// When it was made, in seconds since 1970.
     pub made_at: u64,
 }
 
-/// The keys of a peer.
 pub struct Keys {
-    /// The identity key, for signatures.
     pub identity: IdentityKey,
     /// The encryption pairs, newest first: the current one, and those kept for late mail.
     pub encryption: Vec<EncryptionPair>,
@@ -277,7 +273,6 @@ pub(super) fn import(
     Ok(key.public().fingerprint())
 }
 
-/// Whether the identity key is encrypted.
 pub(super) fn is_identity_locked(private: &Folder) -> Result<bool, HomeError> {
     let pem = read_pem(private, IDENTITY, &private.path().join(IDENTITY))?;
     Ok(pem.is_some_and(|pem| is_under_passphrase(&pem)))

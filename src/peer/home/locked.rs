@@ -18,7 +18,6 @@ const LOG_N: u8 = 17;
 const LOG_N_MAX: u8 = 20;
 const CHECKSUM_BYTES: usize = 32;
 
-/// Why locked bytes cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadLocked {
     /// The bytes are as they were written, and the passphrase does not open them.
@@ -55,9 +54,6 @@ pub(super) fn lock(passphrase: &str, purpose: &[u8], plain: &[u8], rng: &mut imp
 }
 
 /// The inverse of [`lock`].
-///
-/// # Errors
-/// [`BadLocked`]
 pub(super) fn unlock(
     passphrase: &str,
     purpose: &[u8],

@@ -39,33 +39,18 @@ pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Why a peer's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// A file or directory cannot be used.
     #[error(transparent)]
     Io(#[from] FileError),
-    /// Neither the directory nor its parent exists.
     #[error("{}: no such directory, and none to make it in; make its parent directory first", .0.display())]
     NoParent(PathBuf),
-    /// The path does not name a directory.
     #[error("{}: not a directory; give --dir the peer's own directory", .0.display())]
     NotADirectory(PathBuf),
     /// The directory's name is not a valid peer name.
     #[error("{}: the directory's name cannot be the peer's name ({source}); choose one with --name", path.display())]
-    Name {
-        /// Which directory.
-        path: PathBuf,
-        /// Why not.
-        source: BadName,
-    },
+    Name { path: PathBuf, source: BadName },
     /// A key file does not contain a usable key.
     #[error("{}: the key cannot be used: {source}; {advice}", path.display())]
-    Key {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BadKey,
-        /// What to do.
-        advice: &'static str,
-    },
+    Key { path: PathBuf, source: BadKey, advice: &'static str },
     /// A file is encrypted, and no passphrase was given.
     #[error("{}: encrypted under a passphrase; give it with --passphrase-file", .0.display())]
     PassphraseMissing(PathBuf),
@@ -74,19 +59,13 @@ pub enum HomeError {
         BadLocked::Passphrase => "give the one that it was made with",
         BadLocked::Damaged => "put it back from a backup; without it nobody can read the store",
     })]
-    Locked {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: BadLocked,
-    },
+    Locked { path: PathBuf, source: BadLocked },
     /// Encryption keys exist, but the identity key they belong to is missing.
     #[error(
         "{}: the identity key is missing although the peer has been used before; \
          put it back from a backup, or remove .switchboard to start as somebody new", .0.display()
     )]
     IdentityMissing(PathBuf),
-    /// There is no identity key yet.
     #[error("{}: there is no identity key yet; run `card` to make one", .0.display())]
     NoIdentity(PathBuf),
     /// The statement of the old identity key is invalid.
@@ -101,11 +80,9 @@ pub enum HomeError {
          key that it pinned has to be trusted again", path.display()
     )]
     PinDamaged {
-        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
         reason: &'static str,
     },
     /// Peers whose keys have been accepted are not in `known_peers`.
@@ -114,19 +91,12 @@ pub enum HomeError {
         path.display(), names_of(missing), trust_commands(missing)
     )]
     PinsMissing {
-        /// The file.
         path: PathBuf,
         /// Who is missing, and with which key. Not empty.
         missing: Vec<(PeerName, wire::Fingerprint)>,
     },
-    /// Another key is pinned for the name.
     #[error("another key of {name} is pinned, {pinned}, until the new one is trusted")]
-    PinnedOtherwise {
-        /// Who.
-        name: PeerName,
-        /// The fingerprint that is pinned.
-        pinned: wire::Fingerprint,
-    },
+    PinnedOtherwise { name: PeerName, pinned: wire::Fingerprint },
 }
 
 /// Most peers that an error names.
@@ -179,7 +149,6 @@ impl Home {
         Ok(Self { folder, private })
     }
 
-    /// The directory as a canonical path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -300,9 +269,6 @@ impl Home {
 
     /// Makes an encryption pair, which is on the disk when this returns. Takes a second or more. `key_bits`, `now` and
     /// `passphrase` as in [`Home::keys`].
-    ///
-    /// # Errors
-    /// [`HomeError`]
     pub fn make_encryption_pair(
         &self,
         passphrase: Option<&str>,
@@ -314,9 +280,6 @@ impl Home {
     }
 
     /// Destroys the encryption pair that was made at `made_at` (seconds since 1970).
-    ///
-    /// # Errors
-    /// [`HomeError`]
     pub fn destroy_encryption_pair(&self, made_at: u64) -> Result<(), HomeError> {
         keys::destroy(&self.private, made_at)
     }
@@ -331,12 +294,10 @@ impl Home {
         Pins::load(private)
     }
 
-    /// The directory of the shared files.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// The private directory.
     pub(crate) fn private(&self) -> &Folder {
         &self.private
     }

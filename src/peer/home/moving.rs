@@ -27,7 +27,6 @@ pub struct Numbers {
 /// An exported identity. The private keys in it are not encrypted.
 #[derive(Serialize, Deserialize)]
 pub struct Exported {
-    /// The peer.
     pub name: PeerName,
     identity: String,
     /// With the times at which they were made.
@@ -61,9 +60,6 @@ impl Exported {
     }
 
     /// The inverse of [`Exported::to_text`].
-    ///
-    /// # Errors
-    /// [`BadLocked`]
     pub fn from_text(text: &str, passphrase: &str) -> Result<Self, BadLocked> {
         let (_, locked) = pem_rfc7468::decode_vec(text.trim().as_bytes()).map_err(|_| BadLocked::Damaged)?;
         let plain = locked::unlock(passphrase, PURPOSE, &locked)?;
@@ -81,9 +77,6 @@ impl Home {
     }
 
     /// Exports the identity of this directory. Only for the process that holds the [`super::Lock`].
-    ///
-    /// # Errors
-    /// [`HomeError`]
     pub fn export(
         &self,
         name: PeerName,
@@ -103,9 +96,6 @@ impl Home {
     /// Writes an exported identity into this directory, which must have none. The numbers must be in the store already:
     /// the directory has an identity once this returns, and a crash before must not leave one without the numbers.
     /// Returns the fingerprint of the identity key.
-    ///
-    /// # Errors
-    /// [`HomeError`]
     pub fn import(&self, exported: &Exported, passphrase: Option<&str>) -> Result<Fingerprint, HomeError> {
         let write = |name: &'static str, bytes: &[u8]| {
             let written = self.private.write(name, bytes, PRIVATE_FILE_MODE);

@@ -19,15 +19,9 @@ pub(super) const KNOWN_PEERS_BYTES_MAX: u64 = 16 << 20;
 /// A key compared with the pinned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
-    /// No key is pinned for the name.
     New,
-    /// It is the pinned key.
     Same,
-    /// Another key is pinned.
-    Changed {
-        /// The fingerprint of the pinned key.
-        pinned: Fingerprint,
-    },
+    Changed { pinned: Fingerprint },
 }
 
 enum Line {

@@ -14,7 +14,6 @@ use crate::peer::event::{Answer, OutboxState};
 use crate::peer::records::{Direction, HistoryRecord};
 use crate::terminal;
 
-/// Writes the answer to a command.
 pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     match answer {
         Answer::File(hit) => {

@@ -13,7 +13,6 @@ use crate::peer::home::{Home, HomeError, Pins};
 use crate::peer::records::{HistoryRecord, IncomingRecord, OutboxRecord};
 use crate::peer::store::{Store, StoreError};
 
-/// The disk of a peer.
 pub(super) struct Disk {
     store: Rc<Store>,
     pins: Pins,
@@ -85,7 +84,6 @@ impl Disk {
     }
 }
 
-/// Whether the disk is full.
 pub(super) fn is_disk_full(error: &PeerError) -> bool {
     match error {
         PeerError::Store(error) => error.is_disk_full(),

@@ -63,14 +63,12 @@ impl Message {
     }
 }
 
-/// The configuration of a running peer.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name that it joins under.
     pub name: PeerName,
     /// The server, as `HOST:PORT`.
     pub server: String,
-    /// See [`Options`].
     pub options: Options,
     /// The passphrase of the private keys and the store, if they have one.
     pub passphrase: Option<Zeroizing<String>>,
@@ -84,16 +82,13 @@ pub struct Config {
 /// Why a peer does not start or cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// Its directory cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// Its store cannot be used.
     #[error("the peer's own store: {0}")]
     Store(#[from] StoreError),
     /// A record in its store cannot be read.
     #[error("the peer's own store: {0}")]
     Unreadable(#[from] Unreadable),
-    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
@@ -114,7 +109,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends a command.
     pub fn command(&self, command: Command) {
         // If the peer has ended, `updates` ends.
         let _ = self.messages.send(Message::input(Input::Command(self.id, command)));
@@ -157,9 +151,6 @@ impl Switch {
 
 impl Runner {
     /// Starts the peer of a directory that this process has locked.
-    ///
-    /// # Errors
-    /// [`PeerError`]
     pub fn start(home: Arc<Home>, lock: Lock, config: Config) -> Result<Self, PeerError> {
         let (messages, waiting) = bounded(MESSAGES_MAX);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -183,7 +174,6 @@ impl Runner {
         Ok(Self { messages, is_stopping, thread: Some(thread) })
     }
 
-    /// Makes clients of this peer.
     pub fn switch(&self) -> Switch {
         Switch { messages: self.messages.clone() }
     }
@@ -200,7 +190,6 @@ impl Drop for Runner {
     }
 }
 
-/// Opens the disk and makes the engine.
 fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let now = shell::now();
     let mut rng = StdRng::from_rng(&mut rand::rng());

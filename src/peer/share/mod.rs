@@ -33,7 +33,6 @@ const AT_REST: Duration = Duration::from_secs(2);
 /// Why a file cannot be shared or the shared files cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
-    /// A file or directory cannot be used.
     #[error(transparent)]
     Io(#[from] FileError),
     /// The name is not valid for a shared file.
@@ -41,24 +40,18 @@ pub enum ShareError {
     FileName {
         /// As it was given.
         name: String,
-        /// Why not.
         source: BadFileName,
     },
-    /// A keyword is not valid.
     #[error("{}: {source}", Escaped(keyword))]
     Keyword {
         /// As it was given.
         keyword: String,
-        /// Why not.
         source: BadKeyword,
     },
-    /// No keyword was given.
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
-    /// The file does not exist.
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
-    /// The shared file no longer exists.
     #[error("{}: no longer there", Escaped(.0.as_str()))]
     Vanished(FileName),
     /// The shared file has changed since it was published.
@@ -69,14 +62,12 @@ pub enum ShareError {
 /// The metadata of a file that change with its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// The length in bytes.
     pub bytes: u64,
     /// The modification time, in seconds and nanoseconds since 1970. Programs can set it.
     pub modified: (i64, i64),
     /// The time of the last change of content or metadata, in seconds and nanoseconds since 1970. Programs cannot set
     /// it.
     pub changed: (i64, i64),
-    /// The inode number.
     pub inode: u64,
 }
 
@@ -105,16 +96,12 @@ impl Stamp {
     }
 }
 
-/// A file that is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedFile {
     /// Its name in the peer's directory.
     pub name: FileName,
-    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of its content.
     pub sha256: Digest,
-    /// Its keywords, as written in `keyword.txt`.
     pub keywords: Vec<Keyword>,
     /// Its metadata when it was read.
     pub stamp: Stamp,
@@ -139,7 +126,6 @@ pub struct ShareProblem {
     pub line: Option<usize>,
     /// The entry or the name of the file, as written. Escape it before showing it, as `Display` does.
     pub entry: String,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -162,12 +148,10 @@ impl From<Problem> for ShareProblem {
     }
 }
 
-/// The files that a peer shares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share {
     /// The files, in the order of their first entries in `keyword.txt`.
     pub files: Vec<SharedFile>,
-    /// The entries that cannot be shared.
     pub problems: Vec<ShareProblem>,
 }
 
@@ -201,12 +185,10 @@ impl Share {
         Ok(share)
     }
 
-    /// The shared file of this name.
     pub fn by_name(&self, name: &FileName) -> Option<&SharedFile> {
         self.files.iter().find(|file| file.name == *name)
     }
 
-    /// A shared file with this content.
     pub fn by_digest(&self, sha256: &Digest) -> Option<&SharedFile> {
         self.files.iter().find(|file| file.sha256 == *sha256)
     }

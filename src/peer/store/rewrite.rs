@@ -117,7 +117,6 @@ impl Seals<'_> {
         Ok(())
     }
 
-    /// Decrypts a record and encrypts it again.
     fn anew<K: redb::Key>(
         &self,
         table: TableDefinition<'static, K, Bytes>,

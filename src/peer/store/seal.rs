@@ -26,7 +26,6 @@ impl Seal {
         self.0.is_none()
     }
 
-    /// Encrypts a record.
     pub(super) fn seal(&self, table: &str, key: &[u8], record: Vec<u8>) -> Vec<u8> {
         let Some(cipher) = &self.0 else { return record };
         let nonce: [u8; NONCE_BYTES] = rand::rng().random();

@@ -19,7 +19,6 @@ use crate::peer::records::{
     OutgoingRecord, Write,
 };
 
-/// The file.
 pub(super) const STORE: &str = "store.redb";
 
 pub(super) type Bytes = &'static [u8];
@@ -53,7 +52,6 @@ pub(super) const OPTIONS: Options = Options {
     lost: "the outbox, the history and the message numbers",
 };
 
-/// The open store.
 pub struct Store {
     pub(super) database: Database,
     pub(super) seal: Seal,
@@ -66,9 +64,6 @@ impl Store {
     ///
     /// Without `keeps_history`, messages are removed once they are shown or delivered, also those of earlier runs. The
     /// number and the id of a received message are kept.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub(in crate::peer) fn open(
         private: &Folder,
         key: Option<&Secret>,
@@ -116,9 +111,6 @@ impl Store {
     }
 
     /// A store in memory, for tests.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn in_memory() -> Result<Self, StoreError> {
         Self::prepare(Database::with_backend(OPTIONS, redb::backends::InMemoryBackend::new)?)
     }
@@ -149,49 +141,31 @@ impl Store {
     }
 
     /// All contacts.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
         self.all(CONTACTS, |_, record| record)
     }
 
     /// The conversations that this peer has opened and that have messages in the outbox.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn outgoing(&self) -> Result<Vec<(ConversationId, OutgoingRecord)>, StoreError> {
         self.all(OUTGOING, |key, record| (Digest(*key), record))
     }
 
     /// All conversations that other peers have opened, without their openings.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn accepted(&self) -> Result<Vec<(ConversationId, IncomingRecord)>, StoreError> {
         self.all(INCOMING, |key, record| (Digest(*key), IncomingRecord { opening: Vec::new(), ..record }))
     }
 
     /// A conversation that another peer has opened.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn incoming(&self, id: ConversationId) -> Result<Option<IncomingRecord>, StoreError> {
         self.one(INCOMING, &id.0)
     }
 
     /// The outbox, by folded name of the recipient and number.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn outbox(&self) -> Result<Vec<(OutboxKey, OutboxRecord)>, StoreError> {
         self.all(OUTBOX, |(name, number), record| ((name.to_owned(), number), record))
     }
 
     /// The messages of the outbox that a server has stored, by folded name of the recipient and number, and which server.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn stored(&self) -> Result<Vec<(OutboxKey, ServerId)>, StoreError> {
         self.database.read(|read| {
             let table = read.open_table(STORED)?;
@@ -206,17 +180,11 @@ impl Store {
     }
 
     /// One message of the outbox.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn outbox_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, StoreError> {
         self.one(OUTBOX, (to.folded().as_str(), number))
     }
 
     /// All messages with one peer, or with all, ordered by the time at which they were written.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
         let mut records: Vec<HistoryRecord> = self.all(HISTORY, |_, record| record)?;
         records.retain(|r| with.is_none_or(|with| r.with.folded() == with.folded()));
@@ -232,9 +200,6 @@ impl Store {
     }
 
     /// The id of a received message.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn received(
         &self,
         from: &PeerName,
@@ -253,9 +218,6 @@ impl Store {
     }
 
     /// The place of the next received message in the order of arrival, and the place of the first that was not shown.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn arrivals(&self) -> Result<(u64, u64), StoreError> {
         self.database.read(|read| {
             let shown = read.open_table(SHOWN)?.get(())?.map_or(0, |place| place.value());
@@ -265,9 +227,6 @@ impl Store {
     }
 
     /// The first received message that arrived at this place or later, and its place.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn arrived(&self, place: u64) -> Result<Option<(u64, HistoryRecord)>, StoreError> {
         self.database.read(|read| {
             let (unshown, history) = (read.open_table(UNSHOWN)?, read.open_table(HISTORY)?);
@@ -284,17 +243,11 @@ impl Store {
     }
 
     /// Mail that came after its key was destroyed and that has not come again, by folded name of the sender.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn late(&self) -> Result<Vec<(String, LateRecord)>, StoreError> {
         self.all(LATE, |name, record| (name.to_owned(), record))
     }
 
     /// The numbers and ids that another machine needs to continue as this peer.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn numbers(&self) -> Result<Numbers, StoreError> {
         let history: Vec<HistoryRecord> = self.all(HISTORY, |_, record| record)?;
         let history = history.into_iter().filter(|record| record.direction == Direction::Received);
@@ -313,9 +266,6 @@ impl Store {
     }
 
     /// Writes the numbers and ids of another machine.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub fn write_numbers(&self, numbers: &Numbers) -> Result<(), StoreError> {
         self.database.write(|write| {
             let mut tables = Tables::open(write, &self.seal, self.keeps_history)?;

@@ -26,11 +26,8 @@ const LEFTOVER_AFTER: Duration = Duration::from_secs(60);
 /// A file that is complete and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Its path.
     pub path: PathBuf,
-    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of its content.
     pub sha256: Digest,
 }
 
@@ -41,7 +38,6 @@ pub struct Destination {
     pub directory: PathBuf,
     /// The file's name in it: one path component.
     pub name: OsString,
-    /// Whether an existing file may be replaced.
     pub overwrite: bool,
 }
 
@@ -78,7 +74,6 @@ impl Destination {
         Ok(Self { directory, name, overwrite })
     }
 
-    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }

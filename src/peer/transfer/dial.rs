@@ -15,7 +15,6 @@ use super::TransferError;
 pub struct Membership {
     /// The server, `HOST:PORT`.
     pub server: String,
-    /// The name of the peer.
     pub member: PeerName,
     /// The nonce of the connection on which it has joined.
     pub token: Token,

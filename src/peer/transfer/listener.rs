@@ -36,7 +36,6 @@ pub enum ListenerEvent {
     },
     /// Another peer connected for the file of a transfer. The stream is blocking and has no timeouts.
     Fetch {
-        /// The transfer.
         transfer: TransferId,
         /// The stream for the file message.
         stream: TcpStream,
@@ -85,7 +84,6 @@ impl Listener {
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -166,7 +164,6 @@ impl Undecided {
     }
 }
 
-/// The state of the listener's thread.
 struct Waiting {
     socket: TcpListener,
     stopped: OwnedFd,

@@ -33,18 +33,10 @@ pub const IDLE_MAX: Duration = Duration::from_secs(30);
 /// than half a megabyte.
 const CHUNKS_UNDERWAY: usize = 4;
 
-/// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The address cannot be reached.
     #[error("cannot connect to {}: {source}", Escaped(to))]
-    Connect {
-        /// Where.
-        to: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The connection broke.
+    Connect { to: String, source: io::Error },
     #[error("the connection broke: {0}")]
     Connection(io::Error),
     /// The other end exceeded the idle timeout or the deadline.
@@ -64,36 +56,25 @@ pub enum TransferError {
     OtherFile,
     /// The content that arrived has another digest than the published one.
     #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing was kept")]
-    WrongDigest {
-        /// As it was published.
-        expected: Digest,
-        /// Of what arrived.
-        got: Digest,
-    },
+    WrongDigest { expected: Digest, got: Digest },
     /// The file became shorter while it was sent.
     #[error("the file changed while it was sent")]
     FileChanged,
-    /// The server refused.
     #[error("the server refused the transfer ({code:?}): {}", Escaped(detail))]
     Server {
-        /// Why.
         code: ErrorCode,
         /// The reason as text, as received. Escape it before showing it, as `Display` does.
         detail: String,
     },
-    /// The server violated the protocol.
     #[error("the server violated the protocol: {0}")]
     Protocol(#[from] BadFrame),
     /// The path cannot be that of a file.
     #[error("{}: not a path that a file can have", shown(.0))]
     BadPath(PathBuf),
-    /// Another file has the name.
     #[error("{}: already exists with other content; remove it, or allow to overwrite it", shown(.0))]
     Exists(PathBuf),
-    /// A file or directory cannot be used.
     #[error(transparent)]
     Disk(#[from] FileError),
-    /// The system provided no thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }

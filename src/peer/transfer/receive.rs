@@ -20,15 +20,12 @@ const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
 /// bytes.
 const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
-/// The file that was requested.
 pub struct Expected {
     /// The material from which the transfer's key is derived.
     pub key: TransferKey,
     /// The file's name at its holder.
     pub name: FileName,
-    /// Its length in bytes.
     pub bytes: u64,
-    /// The published digest of its content.
     pub sha256: Digest,
 }
 

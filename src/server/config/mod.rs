@@ -31,12 +31,10 @@ use self::options::{Options, Origins, SiteOptions, defaults, without_defaults};
 /// How similar an unknown name has to be to a known one to be taken for a misspelling; `lisen` and `listen` are 0.95.
 const SIMILARITY_MIN: f64 = 0.85;
 
-/// The complete configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// For the actors.
     pub config: Config,
-    /// How the process prints its log.
     pub log_format: LogFormat,
     /// Whether it prints only its addresses and warnings.
     pub quiet: bool,
