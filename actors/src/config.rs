@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::site::SiteConfig;
+use crate::site::{PagePrefix, SiteConfig};
 use crate::tls::TlsFiles;
 
 #[derive(Debug, Clone)]
@@ -41,7 +41,12 @@ impl Default for Config {
             data: "server_data".into(),
             tls: Vec::new(),
             redirect_to_https: false,
-            sites: vec![SiteConfig { root: "www".into(), compression: true, ..SiteConfig::default() }],
+            sites: vec![SiteConfig {
+                root: "www".into(),
+                compression: true,
+                page: Some(PagePrefix::default()),
+                ..SiteConfig::default()
+            }],
             limits: Limits::default(),
             peers: PeerLimits::default(),
             members: None,

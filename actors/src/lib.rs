@@ -24,4 +24,5 @@ pub mod tls;
 mod transport;
 
 pub use config::Config;
+pub use http::page_digest;
 pub use server::{NotEnded, Server, StartError};

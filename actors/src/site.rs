@@ -1,6 +1,7 @@
 //! The configuration of a web site.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use wire::http::{MediaType, Status};
 
@@ -30,6 +31,48 @@ pub struct SiteConfig {
     pub redirects: Vec<RedirectRule>,
     /// The users who may see the site; everybody if there is none.
     pub users_file: Option<PathBuf>,
+    /// Where the page for peers in a browser is served, if it is.
+    pub page: Option<PagePrefix>,
+}
+
+/// The path below which the page for peers in a browser is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PagePrefix(String);
+
+impl Default for PagePrefix {
+    fn default() -> Self {
+        Self("switchboard".to_owned())
+    }
+}
+
+impl PagePrefix {
+    /// The path without a slash at either end; empty for the root of the site.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that is not a prefix for the page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a path for the page: write /, or /NAME/ of letters, digits, -, _ and . (not first)")]
+pub struct NotAPagePrefix(String);
+
+impl FromStr for PagePrefix {
+    type Err = NotAPagePrefix;
+
+    /// Reads `/` or `/NAME/`, or several names. They have only characters that need no escapes in an address.
+    fn from_str(text: &str) -> Result<Self, NotAPagePrefix> {
+        let is_name = |name: &str| {
+            let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_good)
+        };
+        if text == "/" {
+            return Ok(Self(String::new()));
+        }
+        let inside = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+        let inside = inside.filter(|inside| inside.split('/').all(is_name));
+        inside.map(|inside| Self(inside.to_owned())).ok_or_else(|| NotAPagePrefix(text.to_owned()))
+    }
 }
 
 /// Fields that the server computes for each response. A rule that sets one would make responses wrong or unreadable.

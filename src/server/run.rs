@@ -119,6 +119,9 @@ fn serve(config: &Config) -> anyhow::Result<()> {
         terminal::print_line(&format!("metrics and health on {address}"))?;
     }
     terminal::print_line(&format!("server key {key}"))?;
+    if config.sites.iter().any(|site| site.page.is_some()) {
+        terminal::print_line(&format!("page SHA-256 {}", actors::page_digest()))?;
+    }
     while signals.forever().next() == Some(SIGHUP) {
         if let Some(log) = server.access_log() {
             log.reopen();

@@ -14,6 +14,7 @@ mod cors;
 mod driver;
 mod leases;
 mod outbox;
+mod page;
 mod record;
 mod respond;
 mod sites;
@@ -38,6 +39,7 @@ use crate::commands::peer_counts::PeerCounts;
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::driver::{Driver, Verdict};
+pub use self::page::page_digest;
 pub(crate) use self::respond::{Learned, Responder};
 pub(crate) use self::sites::{Site, Sites};
 #[cfg(test)]

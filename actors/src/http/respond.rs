@@ -12,6 +12,7 @@ use super::brief::Brief;
 use super::connection::Next;
 use super::leases::{Lease, Leases};
 use super::outbox::Outbox;
+use super::page::Named;
 use super::sites::{Site, Sites, redirected};
 use super::verified::{Proof, Verified};
 use super::writer::{After, Ask, Request, Writer};
@@ -252,7 +253,7 @@ struct Answer {
     absence: Option<Absence>,
 }
 
-/// Asks FileServer, and waits for the answer.
+/// Asks FileServer, and waits for the answer. Paths below the prefix of the page name only files of the page.
 fn find(site: &Site, head: &RequestHead<'_>) -> Result<Answer, Brief<'static>> {
     let target = &head.target;
     let path = match SitePath::decode(target.path, site.config.hidden_files) {
@@ -262,6 +263,17 @@ fn find(site: &Site, head: &RequestHead<'_>) -> Result<Answer, Brief<'static>> {
     };
     let lease = |asset, absence| Ok(Answer { asset, is_lease: true, absence });
     let once = |asset| Ok(Answer { asset, is_lease: false, absence: None });
+    if let (Some(page), Some(path)) = (&site.page, &path)
+        && let Some(named) = page.find(path)
+    {
+        return match named {
+            Named::File(asset) => lease(asset, None),
+            Named::Prefix => {
+                Err(Brief::redirect(Status::PermanentRedirect, &path.directory_location(), target.query))
+            }
+            Named::Nothing => Err(Brief::new(Status::NotFound, "the page has no such file")),
+        };
+    }
     match site.files.find(path).map_err(|_| Brief::busy())? {
         Found::Asset(asset) => lease(asset, None),
         Found::Nothing { page, absence } => lease(page, Some(absence)),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::page::Page;
 use crate::commands::credentials::CredentialsHandle;
 use crate::commands::file_server::FileServerHandle;
 use crate::site::{FieldRule, RedirectRule, SiteConfig};
@@ -13,6 +14,7 @@ pub(crate) struct Site {
     pub(super) config: Arc<SiteConfig>,
     pub(super) files: FileServerHandle,
     pub(super) users: Option<CredentialsHandle>,
+    pub(super) page: Option<Page>,
     /// The fields that the site adds to responses without a file, each with its CRLF.
     pub(super) fields: String,
 }
@@ -38,7 +40,8 @@ impl Site {
                 let _ = write!(fields, "{}: {}\r\n", rule.name, rule.value);
             }
         }
-        Self { config, files, users, fields }
+        let page = config.page.clone().map(Page::new);
+        Self { config, files, users, page, fields }
     }
 }
 

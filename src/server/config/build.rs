@@ -131,6 +131,7 @@ fn build_site(options: SiteOptions, problems: &mut Vec<String>) -> SiteConfig {
         media_types: values(options.media_type),
         redirects: values(options.redirect),
         users_file: options.users,
+        page: options.app.unwrap_or_default().then_some(options.app_prefix.value),
     }
 }
 

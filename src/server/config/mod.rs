@@ -76,7 +76,7 @@ impl Settings {
         given.filter(|key| typed.value_source(key) == Some(ValueSource::CommandLine)).for_each(|key| {
             options.origins.set(key, "command line");
         });
-        options.server.fill_in();
+        options.fill_in();
         let summary = summary(&options);
         let origins = with_origins(&summary, &options.origins);
         let config = build::build(options, &mut problems);

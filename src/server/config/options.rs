@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::config::{AccessLogFormat, Limits, Listen};
-use actors::site::{MediaTypeRule, RedirectRule};
+use actors::site::{MediaTypeRule, PagePrefix, RedirectRule};
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, FromArgMatches as _, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -268,6 +268,12 @@ pub(super) struct SiteOptions {
     /// Let pages of this origin read the site (CORS), * for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(super) cors: Vec<Setting<Origin>>,
+    /// Serve the page for peers in a browser [default: on, but off for a [[site]] in the file]
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), hide_possible_values = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub(super) app: Option<bool>,
+    /// Serve the page here
+    #[arg(long, value_name = "/PATH/", default_value = "/switchboard/")]
+    pub(super) app_prefix: Setting<PagePrefix>,
     /// Show the site only to the users in this file, which has lines NAME:HASH
     #[arg(long, value_name = "FILE")]
     pub(super) users: Option<PathBuf>,
@@ -283,15 +289,18 @@ pub enum LogFormat {
     Json,
 }
 
-impl ServerOptions {
-    /// Sets the option whose default depends on another one, so that it is printed too.
-    pub(super) fn fill_in(&mut self) {
-        let share = Limits::share_of_one_address(self.sessions_max.get());
-        self.connections_per_address = self.connections_per_address.or(NonZeroUsize::new(share));
-    }
-}
-
 impl Options {
+    /// Sets the options whose default is not always the same, so that they are printed too.
+    pub(super) fn fill_in(&mut self) {
+        let share = Limits::share_of_one_address(self.server.sessions_max.get());
+        self.server.connections_per_address =
+            self.server.connections_per_address.or(NonZeroUsize::new(share));
+        self.site.app.get_or_insert(true);
+        for site in &mut self.sites {
+            site.app.get_or_insert(false);
+        }
+    }
+
     /// Sets the option `key` as the command line would. A list replaces the list that was there.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use actors::site::{FieldRule, MediaTypeRule, RedirectRule};
+use actors::site::{FieldRule, MediaTypeRule, NotAPagePrefix, PagePrefix, RedirectRule};
 use fluent_uri::Uri;
 use fluent_uri::component::Authority;
 use globset::{GlobBuilder, GlobMatcher};
@@ -167,6 +167,14 @@ impl Grammar for MediaTypeRule {
         let parsed: Result<MediaType, _> = media_type.trim().parse();
         let media_type = parsed.map_err(|e| format!("{media_type:?} is not a media type: {e}"))?;
         Ok(Self { paths: pattern(paths.trim())?, media_type })
+    }
+}
+
+impl Grammar for PagePrefix {
+    const EXPECTED: &str = "a path such as /switchboard/";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: NotAPagePrefix| error.to_string())
     }
 }
 

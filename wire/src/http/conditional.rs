@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::coding::Coding;
 use super::fields::Fields;
+use crate::Digest;
 
 /// A strong entity tag: it changes whenever a byte of the representation does (RFC 9110, section 8.8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,11 @@ impl EntityTag {
             time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
         };
         Self(format!("\"{bytes:x}-{:x}-{:x}-{inode:x}\"", nanos(modified), nanos(changed)))
+    }
+
+    /// The tag of content that is in memory, which can change only with the program.
+    pub fn of_content(content: &[u8]) -> Self {
+        Self(format!("\"{}\"", Digest::of(content)))
     }
 
     /// The tag of the same content in a coding. Representations with different bytes must not share a strong tag (RFC 9110,

@@ -7,6 +7,7 @@ mod framing;
 mod lifetime;
 mod limits;
 mod negotiation;
+mod page;
 mod paths;
 mod pipelining;
 mod ranges;

@@ -139,6 +139,8 @@ cache_control = []
 redirect = []
 media_type = []
 cors = []
+app = true
+app_prefix = "/switchboard/"
 [[site]]
 hosts = ["a", "b"]
 root = "/e\u001B\u0085"
@@ -152,6 +154,8 @@ cache_control = []
 redirect = ["/a /b 302"]
 media_type = []
 cors = ["*"]
+app = false
+app_prefix = "/switchboard/"
 users = "/u"
 "#;
     assert_eq!(settings.summary, expected);

@@ -133,6 +133,23 @@ fn sites_with_hosts_take_nothing_from_the_default_one() {
 }
 
 #[test]
+fn the_page_is_on_for_the_default_site_and_off_for_others() {
+    let folder = folder(
+        "[[site]]\nhosts = \"a\"\nroot = \".\"\n[[site]]\nhosts = \"b\"\nroot = \".\"\napp = true\napp_prefix = \"/\"",
+    );
+    let pages = |arguments: &[&str]| -> Vec<Option<String>> {
+        let sites = load(arguments, &[]).expect("it is good").config.sites;
+        sites.into_iter().map(|site| site.page.map(|page| page.as_str().to_owned())).collect()
+    };
+    let config = path_in(&folder, "server.toml");
+    let on = Some("switchboard".to_owned());
+    assert_eq!(pages(&["--config", &config]), [on.clone(), None, Some(String::new())]);
+    assert_eq!(pages(&["--config", &config, "--app=off"]), [None, None, Some(String::new())]);
+    assert_eq!(pages(&[]), [on]);
+    assert_eq!(pages(&["--app-prefix", "/a/b/"]), [Some("a/b".to_owned())]);
+}
+
+#[test]
 fn a_cache_control_for_all_paths_comes_before_those_for_some() {
     let folder = folder(
         "cache_control = [\"*.css=a\", \"b\", { paths = \"*.js\", value = \"c\" }]\nheader = \"X-D: d\"",

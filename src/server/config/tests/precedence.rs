@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 50] = [
+const VALUES: [(&str, [&str; 3]); 52] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("members", ["/a", "/b", "/c"]),
@@ -55,6 +55,8 @@ const VALUES: [(&str, [&str; 3]); 50] = [
     ("media-type", ["*.a=a/b", "*.a=a/c", "*.b=a/b"]),
     ("cors", ["*", "https://a.example", "https://b.example"]),
     ("redirect", ["/a /b", "/a /c", "/a /c 302"]),
+    ("app", ["off", "on", "off"]),
+    ("app-prefix", ["/a/", "/", "/b/c/"]),
     ("users", ["/a", "/b", "/c"]),
     ("log-format", ["json", "text", "json"]),
     ("quiet", ["on", "off", "on"]),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::config::{AccessLogFormat, Listen};
-use actors::site::{MediaTypeRule, RedirectRule};
+use actors::site::{MediaTypeRule, PagePrefix, RedirectRule};
 use wire::http::Status;
 
 use crate::server::config::LogFormat;
@@ -312,6 +312,20 @@ fn hosts_are_names_in_lower_case_or_addresses() {
             ("a b", "letters, digits and hyphens"),
             (&long_label, "letters, digits and hyphens"),
         ],
+    );
+}
+
+#[test]
+fn the_page_is_at_a_plain_path() {
+    let prefix = |text: &str| PagePrefix::parse(text).map(|prefix| prefix.as_str().to_owned());
+    for (text, path) in [("/", ""), ("/a/", "a"), ("/a-1/B_2.x/", "a-1/B_2.x")] {
+        assert_eq!(prefix(text).as_deref(), Ok(path));
+    }
+    let why = "is not a path for the page";
+    refuses(
+        prefix,
+        &["", "//", "a", "/a", "a/", "/a//b/", "/../", "/.a/", "/a b/", "/%61/", "/a?/"]
+            .map(|text| (text, why)),
     );
 }
 
