@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wire::Digest;
 use wire::http::{EntityTag, SitePath, Status, Validators, content_type};
 
-use crate::commands::asset::{Asset, Body, Representation, Said};
+use crate::commands::asset::{Asset, AssetFields, Body, Representation};
 use crate::site::PagePrefix;
 
 /// Name and content of each file, sorted by name.
@@ -55,14 +55,14 @@ impl Page {
         // The files may be others since the last start, and their own times are not built in.
         let modified = SystemTime::now();
         let file = |(name, content): &(&'static str, &'static [u8])| {
-            let said = Said {
+            let fields = AssetFields {
                 content_type: content_type(name),
                 caching: "Cache-Control: no-cache\r\n".to_owned(),
                 policy: POLICY.to_owned(),
             };
             let validators = Validators { tag: EntityTag::of_content(content), modified };
             let body = Body::Memory(Bytes::from_static(content));
-            let plain = Representation::build(Status::Ok, &said, None, Some(validators), body);
+            let plain = Representation::build(Status::Ok, &fields, None, Some(validators), body);
             (name.as_bytes(), Arc::new(Asset::new(Status::Ok, false, plain, Vec::new())))
         };
         Self { prefix, files: FILES.iter().map(file).collect() }
