@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
+use wire::protocol::ChannelBinding;
 
 use crate::linux::{self, ReadyFor};
 use crate::tls::{TlsConfig, TlsConnection};
@@ -23,6 +24,8 @@ use crate::tls::{TlsConfig, TlsConnection};
 const FILE_PIECE_BYTES: usize = 16 << 10;
 /// The maximum number of bytes of a file that are encrypted before they are sent.
 const FILE_BYTES_MAX: usize = 64 << 10;
+/// The buffer between two connections, if they cannot be connected in the kernel.
+const COPY_BYTES: usize = 64 << 10;
 
 /// Whether a call may wait for the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub(crate) enum Patience {
 
 /// One connection. The socket is closed when the last reference to it is dropped.
 #[derive(Debug)]
-pub(crate) struct Transport {
+pub struct Transport {
     /// Can be a Unix socket too, because all calls that are made on it apply to both.
     socket: Arc<TcpStream>,
     tls: Option<Box<TlsConnection>>,
@@ -83,6 +86,65 @@ impl Transport {
         match &mut self.tls {
             None => send(&self.socket, slices, patience, more_follows),
             Some(tls) => tls.write(&mut Socket { socket: &self.socket, patience, more_follows }, slices),
+        }
+    }
+
+    /// Writes all bytes, and waits for the client as with [`Patience::UntilTimeout`].
+    ///
+    /// # Errors
+    /// Those of the socket; `WouldBlock` if it takes nothing for longer than its timeout.
+    pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let slices = [IoSlice::new(bytes)];
+            let count = match &mut self.tls {
+                None => send(&self.socket, &slices, Patience::UntilTimeout, false),
+                Some(tls) => tls.encrypt(&slices),
+            };
+            match count {
+                Ok(count) => bytes = &bytes[count..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            self.flush(Patience::UntilTimeout)?;
+        }
+        Ok(())
+    }
+
+    /// Copies everything that comes on this connection to another one. Both sockets must be blocking and have timeouts. Calls
+    /// `after_each` with the size of each part. Returns the number of all bytes.
+    ///
+    /// # Errors
+    /// Those of the sockets and of [`TlsConnection::read`]; `WouldBlock` when one made no progress for longer than its timeout.
+    pub(crate) fn copy_to(&mut self, to: &mut Self, mut after_each: impl FnMut(usize)) -> io::Result<u64> {
+        if self.tls.is_none() && to.tls.is_none() {
+            return linux::splice_all(&self.socket, &to.socket, after_each);
+        }
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut total = 0;
+        loop {
+            match self.read(&mut buffer, Patience::UntilTimeout) {
+                Ok(0) => return Ok(total),
+                Ok(count) => {
+                    to.write_all(&buffer[..count])?;
+                    total += count as u64;
+                    after_each(count);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Whether the client has ended or broken the connection, and nothing is left to read. Does not wait. The socket must be
+    /// non-blocking.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let patience = Patience::None;
+        match &mut self.tls {
+            None => match self.socket.peek(&mut [0]) {
+                Ok(count) => count == 0,
+                Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            },
+            Some(tls) => tls.has_ended(&mut Socket { socket: &self.socket, patience, more_follows: false }),
         }
     }
 
@@ -149,6 +211,17 @@ impl Transport {
             Ok(ready) => Ok(ready > 0),
             Err(Errno::INTR) => Ok(false),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    /// What identifies the TLS connection, for peers to sign; `None` without TLS.
+    ///
+    /// # Errors
+    /// The connection uses a version of TLS that does not have this.
+    pub(crate) fn channel_binding(&self) -> Result<Option<ChannelBinding>, &'static str> {
+        match &self.tls {
+            None => Ok(None),
+            Some(tls) => tls.channel_binding().map(Some).ok_or("peers need TLS 1.3 or no TLS"),
         }
     }
 

@@ -61,7 +61,7 @@ impl Character {
     /// The `Join` message for the server that has sent this greeting.
     pub fn join(&self, greeting: &Greeting) -> ToServer<'static> {
         let card = self.card.as_bytes().to_vec();
-        let text = join_proof_text(greeting, &card);
+        let text = join_proof_text(greeting, &card, None);
         let proof = self.identity.sign(Purpose::Join, &text, &mut rand::rng());
         ToServer::Join { card, proof, invitation: None }
     }

@@ -288,6 +288,16 @@ pub struct Greeting {
     pub key: ServerPublic,
 }
 
+/// Identifies a TLS connection: both its ends compute the same bytes, and no other connection has them (`tls-exporter`, RFC
+/// 9266). So what is signed with it cannot be forwarded over another TLS connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelBinding(pub [u8; 32]);
+
+impl ChannelBinding {
+    /// The label with which it is exported from TLS (RFC 9266, section 2). The context is empty.
+    pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+}
+
 /// A message from the server to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPeer<'a> {
@@ -435,10 +445,12 @@ pub fn decode_envelope(body: &[u8]) -> Option<Result<Envelope<'_>, BadFrame>> {
     }
 }
 
-/// The message that a peer signs to join: the server's greeting, and the digest of the peer's card.
-pub fn join_proof_text(greeting: &Greeting, card: &[u8]) -> Vec<u8> {
+/// The message that a peer signs to join: the server's greeting, the digest of the peer's card, and the binding of the
+/// connection if it has one.
+pub fn join_proof_text(greeting: &Greeting, card: &[u8], binding: Option<&ChannelBinding>) -> Vec<u8> {
     let Greeting { nonce, server, key } = greeting;
-    [nonce.as_slice(), server.as_slice(), key.0.as_slice(), Digest::of(card).0.as_slice()].concat()
+    let binding = binding.map_or(&[][..], |binding| &binding.0);
+    [nonce.as_slice(), &server[..], &key.0[..], &Digest::of(card).0[..], binding].concat()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(crate) struct Visitor {
 pub(crate) enum Door {
     /// Web sites and peers.
     Public,
-    /// Web sites, with TLS.
+    /// The same with TLS.
     Tls,
     /// Health check and metrics.
     Admin,

@@ -1,6 +1,6 @@
 //! To the Router: joins, envelopes to route, and queries.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::peer_counts::{Limit, PeerCounts};
 use super::session::{Delivery, SessionId, SessionPort};
 use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
+use crate::transport::Transport;
 
 /// How long one end of a transfer waits for the other.
 pub const SPLICE_WAIT: Duration = Duration::from_secs(30);
@@ -101,7 +102,6 @@ pub enum Command<P = SessionPort> {
     /// One end of a file transfer through the server has connected.
     Splice {
         end: SpliceEnd,
-        stream: SpliceStream,
         /// Answered when the other end has connected, or at once if the end is refused.
         reply: Reply<Partner>,
     },
@@ -146,16 +146,15 @@ pub struct SpliceEnd {
     pub token: Token,
 }
 
-/// The connection of one end of a transfer.
-pub type SpliceStream = Arc<TcpStream>;
-
-/// The answer to one end of a transfer.
+/// The answer to one end of a transfer. The first end that connected gets the connection of the second one, so that one
+/// session has both and copies the bytes.
 #[derive(Debug)]
 pub enum Partner {
-    /// The connection of the other end. This session copies the bytes, no faster than the pace of the sending member.
-    Here(SpliceStream, Arc<Pace>),
-    /// The other end's session copies the bytes, and has this connection.
-    CarriesOn,
+    /// To the first end: where the connection of the other end arrives. This session copies the bytes, no faster than the
+    /// pace of the sending member.
+    Comes(Pending<Transport>, Arc<Pace>),
+    /// To the second end: where this session sends its connection.
+    Carries(Reply<Transport>),
     Refused(SpliceRefused),
 }
 

@@ -267,8 +267,7 @@ impl Connection {
                 *rest = &[];
                 return Some(if *dropped > LINGER_BYTES_MAX { Next::Close } else { Next::Read });
             }
-            // Peers do not use TLS: a join is not bound to its TLS connection yet, so a server in between could forward it.
-            Waiting::First if self.visitor.door == Door::Public => {
+            Waiting::First if self.visitor.door != Door::Admin => {
                 if rest.starts_with(&PREFACE) {
                     return Some(Next::Peer);
                 }

@@ -26,7 +26,7 @@ use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{
     Command, JoinRefused, Joined, Member, MemberCommand, Partner, PeerKey, PresencePort, Run, SpliceEnd,
-    SpliceRefused, SpliceStream,
+    SpliceRefused,
 };
 use crate::commands::session::{EndReason, Port, Route, SessionCommand};
 use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort};
@@ -85,7 +85,7 @@ impl<P: Port + 'static, S: StorePort, I: PresencePort> Core for Router<P, S, I> 
             Command::Expel(members) => self.expel(&members),
             Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
             Command::Completed(completion) => self.complete(now, completion),
-            Command::Splice { end, stream, reply } => self.splice(now, &end, stream, reply),
+            Command::Splice { end, reply } => self.splice(now, &end, reply),
             Command::SpliceEnded(session) => self.splices.end(session),
         }
         let Usage { mail_bytes, names } = self.ledger.all();
@@ -480,12 +480,12 @@ impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
         }
     }
 
-    fn splice(&mut self, now: Now, end: &SpliceEnd, stream: SpliceStream, reply: Reply<Partner>) {
+    fn splice(&mut self, now: Now, end: &SpliceEnd, reply: Reply<Partner>) {
         let member = self.table.find(end.member.as_str());
         let is_member =
             |key: &PeerKey| self.table.peer(*key).presence().is_some_and(|p| p.token == end.token);
         match member.filter(is_member) {
-            Some(member) => self.splices.meet(now.instant, member, end, stream, reply),
+            Some(member) => self.splices.meet(now.instant, member, end, reply),
             None => reply.answer(Partner::Refused(SpliceRefused::NoMember)),
         }
     }

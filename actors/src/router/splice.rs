@@ -10,10 +10,10 @@ use wire::protocol::{Side, TransferId};
 
 use crate::commands::network::Network;
 use crate::commands::pace::Pace;
-use crate::commands::router::{Partner, PeerKey, SPLICE_WAIT, SpliceEnd, SpliceRefused, SpliceStream};
+use crate::commands::router::{Partner, PeerKey, SPLICE_WAIT, SpliceEnd, SpliceRefused};
 use crate::commands::session::SessionId;
 use crate::config::Quota;
-use crate::runtime::Reply;
+use crate::runtime::{self, Reply};
 
 struct Waiting {
     session: SessionId,
@@ -55,14 +55,7 @@ impl Splices {
     }
 
     /// Registers an end. Answers both ends if the other one waits already; otherwise this end waits.
-    pub(super) fn meet(
-        &mut self,
-        now: Instant,
-        member: PeerKey,
-        end: &SpliceEnd,
-        stream: SpliceStream,
-        reply: Reply<Partner>,
-    ) {
+    pub(super) fn meet(&mut self, now: Instant, member: PeerKey, end: &SpliceEnd, reply: Reply<Partner>) {
         let is_there = |first: &Waiting| first.side == end.side && now - first.since < SPLICE_WAIT;
         let refused = if self.waiting.get(&end.transfer).is_some_and(is_there) {
             Some(SpliceRefused::Occupied)
@@ -79,12 +72,13 @@ impl Splices {
         let pace = sender.and_then(|sender| self.members.get(&sender)).map(|member| Arc::clone(&member.pace));
         // The first end may have given up. Then it is not in the table, and does not take the answer either.
         let pace = pace.unwrap_or_else(|| Arc::new(Pace::new(self.rate, now)));
-        match first.reply.try_answer(Partner::Here(stream, pace)) {
+        let (gives, comes) = runtime::reply();
+        match first.reply.try_answer(Partner::Comes(comes, pace)) {
             Ok(()) => {
                 if let Some(carrier) = self.open.get_mut(&first.session) {
                     carrier.carries = Some(end.session);
                 }
-                reply.answer(Partner::CarriesOn);
+                reply.answer(Partner::Carries(gives));
             }
             // The first end has given up, so this one waits instead.
             Err(_) => self.wait(now, end, reply),

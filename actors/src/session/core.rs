@@ -11,11 +11,15 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
 use wire::keys::Purpose;
-use wire::protocol::{ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text};
+use wire::protocol::{
+    ChannelBinding, ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text,
+};
 use wire::server_key::ServerKey;
 
 use super::buffers::{Incoming, Outgoing};
-use super::ended::{Ended, blame, busy, explain, explain_limit, explain_refusal, server_ends};
+use super::ended::{
+    Ended, blame, busy, explain, explain_bad_proof, explain_limit, explain_refusal, server_ends,
+};
 use super::flow::Flow;
 use super::interface::{Answer, Effect, Input, Question};
 use super::routes::Routes;
@@ -68,6 +72,7 @@ pub struct Session {
     id: SessionId,
     key: Arc<ServerKey>,
     greeting: Greeting,
+    binding: Option<ChannelBinding>,
     seen_at: IpAddr,
     state: State,
     name: Option<PeerName>,
@@ -100,12 +105,12 @@ impl Core for Session {
 
 impl Session {
     /// Creates a session and queues its `Hello`. `already` was received after the preface; the nonce must be random and
-    /// used for this session only.
+    /// used for this session only. `binding` is that of the TLS connection.
     pub fn new(
         terms: Terms,
         id: SessionId,
         key: Arc<ServerKey>,
-        greeting: Greeting,
+        (greeting, binding): (Greeting, Option<ChannelBinding>),
         seen_at: IpAddr,
         already: &[u8],
         now: Now,
@@ -118,6 +123,7 @@ impl Session {
             id,
             key,
             greeting,
+            binding,
             seen_at: seen_at.to_canonical(),
             state: State::Greeting(now.instant + GREETING_WAIT),
             name: None,
@@ -323,10 +329,11 @@ impl Session {
                 let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
                 // Other peers would ignore an expired card, so its owner must learn about it here.
                 card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                let text = join_proof_text(&self.greeting, card);
-                card_read.identity.verify(Purpose::Join, &text, proof).map_err(|_| {
-                    (ErrorCode::BadProof, "the proof of the card's key does not verify".to_owned())
-                })?;
+                let text = join_proof_text(&self.greeting, card, self.binding.as_ref());
+                card_read
+                    .identity
+                    .verify(Purpose::Join, &text, proof)
+                    .map_err(|_| explain_bad_proof(self.binding.is_some()))?;
                 self.state = State::Joining(Box::new(card_read.clone()), proof.clone());
                 let claim = invitation.map(|claim| (claim, text));
                 out.push(Effect::Join(Box::new(card_read), claim));

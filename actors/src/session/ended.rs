@@ -30,6 +30,17 @@ pub(super) fn explain_limit(limit: Limit) -> &'static str {
     }
 }
 
+/// The error for a proof in `Join` that does not verify. With TLS it can be a proof for another connection.
+pub(super) fn explain_bad_proof(is_bound: bool) -> Ended {
+    let detail = if is_bound {
+        "the proof of the card's key does not verify for this TLS connection; somebody between you and the server may have \
+         ended your TLS connection and made another one"
+    } else {
+        "the proof of the card's key does not verify"
+    };
+    (ErrorCode::BadProof, detail.into())
+}
+
 /// The error for a lack of resources.
 pub(super) fn busy(detail: &str) -> Ended {
     (ErrorCode::Busy, detail.into())

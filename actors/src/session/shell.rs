@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use wire::frame::PREFACE;
-use wire::protocol::{Greeting, Token};
+use wire::protocol::{ErrorCode, Greeting, ToPeer, Token};
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
@@ -57,7 +57,7 @@ enum Next {
 struct SessionShell<'a> {
     services: &'a Services,
     session: Session,
-    transport: Transport,
+    transport: &'a mut Transport,
     id: SessionId,
     /// The nonce of this connection, which only its peer knows. Other connections of the peer send it to prove whose
     /// they are.
@@ -81,8 +81,12 @@ struct SessionShell<'a> {
 /// # Errors
 /// Those of the socket.
 pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
-    let PeerJob { id, transport, address, read, place: _place } = job;
+    let PeerJob { id, mut transport, address, read, place: _place } = job;
     transport.socket().set_nonblocking(true)?;
+    let binding = match transport.channel_binding() {
+        Ok(binding) => binding,
+        Err(why) => return refuse(&mut transport, ErrorCode::BadProof, why),
+    };
     let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
     let nonce = rand::random();
     let greeting = Greeting { nonce, server: services.router.server, key: services.key.public() };
@@ -91,7 +95,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         Terms::of(&services.limits, &services.router.counts),
         id,
         Arc::clone(&services.key),
-        greeting,
+        (greeting, binding),
         address.ip(),
         already,
         Now::read(),
@@ -99,7 +103,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     let mut shell = SessionShell {
         services,
         session,
-        transport,
+        transport: &mut transport,
         id,
         token: nonce,
         held,
@@ -117,9 +121,15 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         next => next?,
     };
     match next {
-        Next::End { is_refused: false } => Ok(()),
-        Next::End { is_refused: true } => linger(&mut shell.transport, &mut shell.session.outgoing),
-        Next::Splice(end) => splice::serve(&mut shell.transport, end, services),
+        Next::End { is_refused: false } => {
+            shell.transport.notify_end();
+            Ok(())
+        }
+        Next::End { is_refused: true } => linger(shell.transport, &mut shell.session.outgoing),
+        Next::Splice(end) => {
+            drop(shell);
+            splice::serve(transport, end, services)
+        }
     }
 }
 
@@ -138,7 +148,7 @@ impl SessionShell<'_> {
             }
             if self.flush()? {
                 next = self.take_in(Input::Written);
-            } else if readable && self.session.may_read() {
+            } else if (readable || self.transport.has_unread()) && self.session.may_read() {
                 (next, readable) = self.read()?;
             } else {
                 let (is_readable, is_closed) = self.wait()?;
@@ -313,13 +323,15 @@ impl SessionShell<'_> {
             Ok(count) => Ok((self.take_in(Input::Received(count)), count == room_bytes)),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok((None, true)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok((None, false)),
+            // TLS without a close_notify. Frames have lengths, so a cut frame is noticed without it.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok((self.take_in(self.closed()), false)),
             Err(e) => Err(e),
         }
     }
 
     /// Writes as much as the connection accepts. Returns whether anything was written.
     fn flush(&mut self) -> io::Result<bool> {
-        flush(&mut self.transport, &mut self.session.outgoing)
+        flush(self.transport, &mut self.session.outgoing)
     }
 
     /// Waits until there is something to do. Returns whether the connection is readable, and whether it is closed.
@@ -350,8 +362,8 @@ impl SessionShell<'_> {
     fn poll(&self) -> io::Result<[PollFlags; 3]> {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.session.may_read());
-        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0);
-        let stream = PollFd::new(&self.transport, wanted);
+        wanted.set(PollFlags::OUT, self.session.outgoing.bytes() > 0 || self.transport.has_unsent());
+        let stream = PollFd::new(&*self.transport, wanted);
         // Unused entries are copies of the first one and are not polled.
         let mut fds = [stream.clone(), stream.clone(), stream];
         let mut polled = 1;
@@ -433,12 +445,23 @@ fn flush(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<bool>
             Err(e) => return Err(e),
         }
     }
-    Ok(wrote)
+    match transport.flush(Patience::UntilTimeout) {
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+        _ => Ok(wrote),
+    }
+}
+
+/// Sends an error and ends the connection.
+pub(super) fn refuse(transport: &mut Transport, code: ErrorCode, detail: &str) -> io::Result<()> {
+    tracing::info!(target: "session", ?code, detail, "refused");
+    let mut outgoing = Outgoing::default();
+    outgoing.push_message(&ToPeer::Error { code, detail: detail.into() });
+    linger(transport, &mut outgoing)
 }
 
 /// Writes the remaining output and waits until the peer has had time to read it. Closing a socket that has unread bytes
 /// sends a reset, and the peer would lose the error.
-pub(super) fn linger(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<()> {
+fn linger(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<()> {
     transport.socket().set_nonblocking(false)?;
     transport.set_write_timeout(LINGER_WAIT)?;
     flush(transport, outgoing)?;

@@ -1,8 +1,6 @@
 //! One end of a file transfer through the server: copies the encrypted bytes from the sender to the receiver.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,13 +8,11 @@ use wire::frame::frame;
 use wire::protocol::{ErrorCode, Side, ToPeer};
 
 use super::Services;
-use super::buffers::Outgoing;
-use super::shell::linger;
+use super::shell::refuse;
 use crate::commands::pace::Pace;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{Command, Partner, RouterHandle, SPLICE_WAIT, SpliceEnd, SpliceRefused};
 use crate::commands::session::SessionId;
-use crate::linux;
 use crate::runtime::{NoAnswer, Pending, reply};
 use crate::transport::Transport;
 
@@ -41,42 +37,41 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Waits for the other end. The session that gets its connection copies the bytes.
-pub(super) fn serve(transport: &mut Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
-    // The file is encrypted by the peers, so the bytes go directly from socket to socket.
-    let stream = &Arc::clone(transport.socket());
+/// Waits for the other end. The session whose end came first gets the connection of the other one, and copies the bytes.
+pub(super) fn serve(mut transport: Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
     let (side, place) = (end.side, Place(&services.router, end.session));
     let (reply, pending) = reply();
-    let asked = services.router.send(Command::Splice { end, stream: Arc::clone(stream), reply });
-    let answer = match asked {
-        Ok(()) => wait(stream, &pending, &services.stopping),
+    let answer = match services.router.send(Command::Splice { end, reply }) {
+        Ok(()) => wait(&mut transport, &pending, &services.stopping),
         Err(_) => Err(Alone::Nobody),
     };
-    let (partner, pace) = match answer {
-        Ok(Partner::Here(partner, pace)) => (partner, pace),
-        Ok(Partner::CarriesOn) => {
+    let (mut other, pace) = match answer {
+        Ok(Partner::Comes(other, pace)) => match other.wait(STALL) {
+            Ok(other) => (other, pace),
+            Err(_) => return nobody_came(&mut transport),
+        },
+        Ok(Partner::Carries(to)) => {
             // The other end's session ends both registrations.
             std::mem::forget(place);
+            to.answer(transport);
             return Ok(());
         }
         Ok(Partner::Refused(refused)) => {
             refused.limit().into_iter().for_each(|limit| services.router.counts.count(limit));
-            return refuse(transport, code(refused), &refused.to_string());
+            return refuse(&mut transport, code(refused), &refused.to_string());
         }
-        Err(Alone::Nobody) => {
-            return refuse(
-                transport,
-                ErrorCode::TimedOut,
-                "the other end of the transfer did not connect in time",
-            );
-        }
+        Err(Alone::Nobody) => return nobody_came(&mut transport),
         Err(Alone::Gone) => return Ok(()),
     };
     let (sender, receiver) = match side {
-        Side::Sender => (&**stream, &*partner),
-        Side::Receiver => (&*partner, &**stream),
+        Side::Sender => (&mut transport, &mut other),
+        Side::Receiver => (&mut other, &mut transport),
     };
     carry(sender, receiver, &pace, &services.router.counts)
+}
+
+fn nobody_came(transport: &mut Transport) -> io::Result<()> {
+    refuse(transport, ErrorCode::TimedOut, "the other end of the transfer did not connect in time")
 }
 
 fn code(refused: SpliceRefused) -> ErrorCode {
@@ -86,42 +81,34 @@ fn code(refused: SpliceRefused) -> ErrorCode {
     }
 }
 
-fn refuse(transport: &mut Transport, code: ErrorCode, detail: &str) -> io::Result<()> {
-    tracing::info!(target: "session", ?code, detail, "refused");
-    let mut outgoing = Outgoing::default();
-    outgoing.push_message(&ToPeer::Error { code, detail: detail.into() });
-    linger(transport, &mut outgoing)
-}
-
 /// Waits for the other end. Stops early if the server shuts down or this end's peer disconnects.
-fn wait(stream: &TcpStream, pending: &Pending<Partner>, stopping: &AtomicBool) -> Result<Partner, Alone> {
+fn wait(
+    transport: &mut Transport,
+    pending: &Pending<Partner>,
+    stopping: &AtomicBool,
+) -> Result<Partner, Alone> {
     let deadline = Instant::now() + SPLICE_WAIT;
     loop {
         match pending.wait(LOOK) {
             Ok(partner) => return Ok(partner),
-            Err(NoAnswer::TimedOut) if has_gone(stream) => return Err(Alone::Gone),
+            Err(NoAnswer::TimedOut) if transport.has_ended() => return Err(Alone::Gone),
             Err(NoAnswer::TimedOut) if Instant::now() < deadline && !stopping.load(Ordering::Relaxed) => {}
             Err(_) => return Err(Alone::Nobody),
         }
     }
 }
 
-/// Whether the peer has closed or reset the connection. The peer sends nothing before the transfer starts, so a read
-/// would not lose data.
-fn has_gone(stream: &TcpStream) -> bool {
-    match stream.peek(&mut [0]) {
-        Ok(count) => count == 0,
-        Err(e) => e.kind() != io::ErrorKind::WouldBlock && e.kind() != io::ErrorKind::Interrupted,
-    }
-}
-
-fn carry(sender: &TcpStream, receiver: &TcpStream, pace: &Pace, counts: &PeerCounts) -> io::Result<()> {
-    use std::io::Write;
-    for mut stream in [sender, receiver] {
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(STALL))?;
-        stream.set_write_timeout(Some(STALL))?;
-        stream.write_all(&frame(&ToPeer::Spliced))?;
+fn carry(
+    sender: &mut Transport,
+    receiver: &mut Transport,
+    pace: &Pace,
+    counts: &PeerCounts,
+) -> io::Result<()> {
+    for end in [&mut *sender, &mut *receiver] {
+        end.socket().set_nonblocking(false)?;
+        end.socket().set_read_timeout(Some(STALL))?;
+        end.set_write_timeout(STALL)?;
+        end.write_all(&frame(&ToPeer::Spliced))?;
     }
     let mut is_slowed = false;
     let keep_pace = |bytes: usize| {
@@ -131,8 +118,9 @@ fn carry(sender: &TcpStream, receiver: &TcpStream, pace: &Pace, counts: &PeerCou
         }
         std::thread::sleep(wait);
     };
-    let bytes = linux::splice_all(sender, receiver, keep_pace)?;
-    receiver.shutdown(Shutdown::Write)?;
+    // The file is encrypted by the peers, so the server only copies it.
+    let bytes = sender.copy_to(receiver, keep_pace)?;
+    receiver.end_writing();
     tracing::info!(target: "route", kind = "file", bytes, outcome = "relayed");
     Ok(())
 }

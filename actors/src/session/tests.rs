@@ -10,8 +10,8 @@ use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::invitation::Invitation;
 use wire::keys::{EncryptionKey, IdentityKey, Purpose};
 use wire::protocol::{
-    Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, PING_NAMES_MAX, Refusal, Side, ToPeer, ToServer,
-    join_proof_text,
+    ChannelBinding, Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, PING_NAMES_MAX, Refusal, Side,
+    ToPeer, ToServer, join_proof_text,
 };
 use wire::server_key::ServerKey;
 
@@ -72,10 +72,15 @@ struct Bench {
 
 impl Bench {
     fn new(already: &[u8]) -> Self {
+        Self::bound(already, None)
+    }
+
+    /// A session on the TLS connection with this binding.
+    fn bound(already: &[u8], binding: Option<ChannelBinding>) -> Self {
         let now = Now::read();
         let seen_at = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
-            session: Session::new(terms(), 3, Arc::clone(&KEY), greeting(), seen_at, already, now),
+            session: Session::new(terms(), 3, Arc::clone(&KEY), (greeting(), binding), seen_at, already, now),
             now,
             effects: Vec::new(),
         }
@@ -152,7 +157,7 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
 
 fn join() -> Vec<u8> {
     let (identity, card) = &*KEYS;
-    let text = join_proof_text(&greeting(), card.as_bytes());
+    let text = join_proof_text(&greeting(), card.as_bytes(), None);
     let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
     frame::frame(&ToServer::Join { card: card.as_bytes().to_vec(), proof, invitation: None })
 }
@@ -409,7 +414,7 @@ fn a_call_back_is_requested_and_its_outcome_reported() {
 #[test]
 fn a_claim_goes_to_admission_and_its_refusal_to_the_peer() {
     let (identity, card) = &*KEYS;
-    let text = join_proof_text(&greeting(), card.as_bytes());
+    let text = join_proof_text(&greeting(), card.as_bytes(), None);
     let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
     let invitation = Invitation::new([1; 16], &KEY.public().fingerprint()).claim(&text);
     let join = ToServer::Join { card: card.as_bytes().to_vec(), proof, invitation: Some(invitation) };
@@ -425,6 +430,31 @@ fn a_claim_goes_to_admission_and_its_refusal_to_the_peer() {
         }
         bench.take(Input::Joined(Some(Err(JoinRefused::NotAdmitted(refused)))));
         assert_eq!(bench.refusal(), code);
+    }
+}
+
+#[test]
+fn a_join_is_good_for_one_tls_connection() {
+    let (identity, card) = &*KEYS;
+    let [own, other] = [[1; 32], [2; 32]].map(ChannelBinding);
+    for (signed, binding, is_good) in [
+        (Some(&own), Some(own), true),
+        (Some(&other), Some(own), false),
+        (None, Some(own), false),
+        (Some(&own), None, false),
+    ] {
+        let text = join_proof_text(&greeting(), card.as_bytes(), signed);
+        let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
+        let join = ToServer::Join { card: card.as_bytes().to_vec(), proof, invitation: None };
+        let mut bench = Bench::bound(&frame::frame(&join), binding);
+        bench.take(Input::Received(0));
+        match &bench.effects[..] {
+            [Effect::Join(..)] => assert!(is_good, "{signed:?} {binding:?}"),
+            _ => {
+                assert!(!is_good, "{signed:?} {binding:?}");
+                assert_eq!(bench.refusal(), ErrorCode::BadProof);
+            }
+        }
     }
 }
 
@@ -454,7 +484,7 @@ fn a_card_that_cannot_be_used_now_is_refused() {
     let join_with = |issued_at| {
         let name = "A".parse().expect("a good name");
         let card = Card::issue(name, &KEYS.0, encryption.public(), term(issued_at), &mut rand::rng());
-        let text = join_proof_text(&greeting(), card.as_bytes());
+        let text = join_proof_text(&greeting(), card.as_bytes(), None);
         let proof = KEYS.0.sign(Purpose::Join, &text, &mut rand::rng());
         let mut bench = Bench::new(&frame::frame(&ToServer::Join {
             card: card.as_bytes().to_vec(),

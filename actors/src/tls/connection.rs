@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use rustls::{AlertDescription, Error, PeerIncompatible, ServerConfig, ServerConnection};
+use rustls::{AlertDescription, Error, PeerIncompatible, ProtocolVersion, ServerConfig, ServerConnection};
 use wire::frame::{self, PREFACE};
-use wire::protocol::{ErrorCode, ToPeer};
+use wire::protocol::{ChannelBinding, ErrorCode, ToPeer};
 
 /// The first byte of every TLS connection: a record of the type handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -113,18 +113,36 @@ impl TlsConnection {
                 }
                 Err(e) => return Err(e),
             }
-            // What waits there is not needed for reading: a session ticket, or the answer to a key update.
-            self.try_flush(socket)?;
-            self.inner.read_tls(&mut Noting { socket: &mut *socket, first: &mut self.first })?;
-            match self.inner.process_new_packets() {
-                Ok(state) => {
-                    self.unread = state.plaintext_bytes_to_read();
-                    self.has_ended = state.peer_has_closed();
-                }
-                Err(error) => return Err(self.fail(error, socket).into()),
-            }
-            self.try_flush(socket)?;
+            self.receive(socket)?;
         }
+    }
+
+    /// Reads from the socket once, and decrypts what has come. Returns the number of encrypted bytes, 0 at the end.
+    fn receive(&mut self, socket: &mut (impl Read + Write)) -> io::Result<usize> {
+        // What waits there is not needed for reading: a session ticket, or the answer to a key update.
+        self.try_flush(socket)?;
+        let count = self.inner.read_tls(&mut Noting { socket: &mut *socket, first: &mut self.first })?;
+        match self.inner.process_new_packets() {
+            Ok(state) => {
+                self.unread = state.plaintext_bytes_to_read();
+                self.has_ended = state.peer_has_closed();
+            }
+            Err(error) => return Err(self.fail(error, socket).into()),
+        }
+        self.try_flush(socket)?;
+        Ok(count)
+    }
+
+    /// Whether the client has ended or broken the connection, and nothing is left to read. The socket must not wait.
+    pub(crate) fn has_ended(&mut self, socket: &mut (impl Read + Write)) -> bool {
+        while self.unread == 0 && !self.has_ended {
+            match self.receive(socket) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) => return !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            }
+        }
+        self.unread == 0
     }
 
     /// Tells the client why the connection ends, if it understands that.
@@ -140,8 +158,7 @@ impl TlsConnection {
             TlsFailure::Protocol(_) | TlsFailure::NotTls => self.flush(socket),
             TlsFailure::PlainHttp => socket.write_all(PLAIN_HTTP_ANSWER),
             TlsFailure::PlainPeer => {
-                let detail =
-                    "this port is for web clients with TLS; use an address of the server without TLS".into();
+                let detail = "this port speaks TLS; connect with --server tls:HOST:PORT".into();
                 socket.write_all(&frame::frame(&ToPeer::Error { code: ErrorCode::Malformed, detail }))
             }
         };
@@ -197,6 +214,17 @@ impl TlsConnection {
         self.inner.send_close_notify();
         // If the socket is full or broken, the client sees an end without it.
         let _ = self.flush(socket);
+    }
+
+    /// What identifies this connection. `None` before the end of the handshake, and with TLS 1.2: a connection of TLS 1.2 can
+    /// have the binding of another one unless its client supports the extended master secret (RFC 7627).
+    pub(crate) fn channel_binding(&self) -> Option<ChannelBinding> {
+        if self.inner.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let binding =
+            self.inner.export_keying_material([0; 32], ChannelBinding::EXPORTER_LABEL, Some(&[])).ok()?;
+        Some(ChannelBinding(binding))
     }
 
     /// Whether [`TlsConnection::read`] returns something without the socket: bytes, or the end.

@@ -11,6 +11,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
 use tempfile::TempDir;
+use wire::protocol::ChannelBinding;
 
 use super::{TlsBase, TlsConfig, TlsConnection, TlsFiles};
 
@@ -253,6 +254,51 @@ fn an_end_in_order_is_told_from_a_connection_that_is_cut() {
     cut.socket.is_closed = true;
     assert_eq!(cut.run().expect_err("bytes may be missing").kind(), ErrorKind::UnexpectedEof);
     assert_eq!(cut.at_server, b"last");
+}
+
+#[test]
+fn both_ends_compute_the_same_binding_and_no_other_connection_does() {
+    let (_folder, mut first) = pair(usize::MAX);
+    assert_eq!(first.server.channel_binding(), None, "there is none before the handshake");
+    assert!(is_waiting(&first.run()));
+    let of_client = first
+        .client
+        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]))
+        .expect("the handshake is done");
+    assert_eq!(first.server.channel_binding(), Some(ChannelBinding(of_client)));
+    let (_folder, mut second) = pair(usize::MAX);
+    assert!(is_waiting(&second.run()));
+    assert_ne!(second.server.channel_binding(), first.server.channel_binding());
+}
+
+#[test]
+fn a_binding_needs_tls_1_3() {
+    let folder = Folder::new();
+    let files = folder.certificate(&["a.test"]);
+    let client = client_config(&[&files], &[&version::TLS12]);
+    let config = load(&[files]).expect("the certificate is good");
+    let mut pair = Pair::new(&config, client, usize::MAX);
+    assert!(is_waiting(&pair.run()));
+    assert_eq!(pair.server.channel_binding(), None);
+}
+
+#[test]
+fn an_end_is_noticed_when_everything_is_read() {
+    let (_folder, mut pair) = pair(usize::MAX);
+    assert!(is_waiting(&pair.run()));
+    assert!(!pair.server.has_ended(&mut pair.socket), "the client says nothing");
+    pair.client.writer().write_all(b"last").expect("there is memory");
+    pair.client.send_close_notify();
+    pair.send();
+    assert!(!pair.server.has_ended(&mut pair.socket), "there is something to read");
+    assert_eq!(pair.run().ok(), Some(0));
+    assert_eq!(pair.at_server, b"last");
+    assert!(pair.server.has_ended(&mut pair.socket));
+
+    let (_folder, mut cut) = self::pair(usize::MAX);
+    assert!(is_waiting(&cut.run()));
+    cut.socket.is_closed = true;
+    assert!(cut.server.has_ended(&mut cut.socket));
 }
 
 #[test]

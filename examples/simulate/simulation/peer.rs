@@ -410,7 +410,7 @@ impl World {
             match ToPeer::decode(&body).expect("the server speaks the protocol") {
                 ToPeer::Hello(greeting) => {
                     connection.greeted = Some(greeting);
-                    let join = frame::frame(&process.engine.join(now, &greeting));
+                    let join = frame::frame(&process.engine.join(now, &greeting, None));
                     self.transmit(link, End::Server, join);
                     return self.has_read(link);
                 }

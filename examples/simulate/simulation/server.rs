@@ -126,7 +126,7 @@ impl World {
         let terms = Terms::of(&PeerLimits::default(), process.router.counts());
         let key = Arc::new(ServerKey::from_seed(&[7; 32]));
         let greeting = Greeting { nonce, server: SERVER, key: key.public() };
-        let session = Session::new(terms, link, key, greeting, Ipv4Addr::LOCALHOST.into(), &[], now);
+        let session = Session::new(terms, link, key, (greeting, None), Ipv4Addr::LOCALHOST.into(), &[], now);
         process.connections.insert(link, Connection::new(session));
         self.serve();
     }

@@ -41,7 +41,7 @@ use wire::PeerName;
 use wire::card::{Card, Term};
 use wire::conversation::ConversationId;
 use wire::keys::Purpose;
-use wire::protocol::{Greeting, ToServer, join_proof_text};
+use wire::protocol::{ChannelBinding, Greeting, ToServer, join_proof_text};
 
 use contacts::Contacts;
 use conversations::Conversations;
@@ -151,12 +151,17 @@ impl Engine {
         &self.local.card
     }
 
-    /// The message that joins a server: the current card, a signature over the greeting and the card, which proves the identity
-    /// key, and a claim to the invitation if there is one to this server.
-    pub fn join(&mut self, now: Now, greeting: &Greeting) -> ToServer<'static> {
+    /// The message that joins a server: the current card, a signature over the greeting, the card and the binding of the TLS
+    /// connection, which proves the identity key, and a claim to the invitation if there is one to this server.
+    pub fn join(
+        &mut self,
+        now: Now,
+        greeting: &Greeting,
+        binding: Option<&ChannelBinding>,
+    ) -> ToServer<'static> {
         self.local.now = now;
         let card = self.card_to_join_with();
-        let text = join_proof_text(greeting, &card);
+        let text = join_proof_text(greeting, &card, binding);
         let server = greeting.key.fingerprint();
         let invitation = self.local.options.invitation.as_ref().filter(|invited| invited.is_for(&server));
         ToServer::Join {

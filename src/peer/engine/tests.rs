@@ -229,7 +229,7 @@ impl Bench {
     fn join(&mut self) {
         self.envelopes_sent = 0;
         let greeting = Greeting { nonce: [1; 32], server: [7; 16], key: ServerPublic([3; 32]) };
-        let _ = self.engine.join(self.now, &greeting);
+        let _ = self.engine.join(self.now, &greeting, None);
         self.take([Input::Net(Net::Joined { greeting, address: "server".into() })]);
     }
 

@@ -228,7 +228,7 @@ impl Shell {
             Message::Join { greeting, reply } => {
                 self.membership.token = greeting.nonce;
                 let checked = self.check_server(&greeting);
-                let _ = reply.send(checked.map(|()| self.engine.join(now(), &greeting)));
+                let _ = reply.send(checked.map(|()| self.engine.join(now(), &greeting, None)));
             }
             Message::Shared(share) => {
                 return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));

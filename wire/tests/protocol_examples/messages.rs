@@ -7,7 +7,7 @@ use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, LENGTH_BYTES, PREFACE};
 use wire::invitation::Invitation;
 use wire::keys::Purpose;
 use wire::protocol::{
-    Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer,
+    ChannelBinding, Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer,
     decode_envelope, join_proof_text,
 };
 use wire::query::Query;
@@ -17,12 +17,15 @@ use wire::share::{Hit, PublishedFile};
 use crate::conversation::{FILE, FILE_NAME, TRANSFER, Talk};
 use crate::layout::{Layout, values, varint};
 use crate::people::{People, check_signature};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 /// The server's values in the examples.
 const NONCE: [u8; 32] = [0x6e; 32];
 const SERVER: [u8; 16] = [0x5a; 16];
 const SEED: [u8; 32] = [0x5e; 32];
 const ECHO: [u8; 32] = [0xec; 32];
+const BINDING: ChannelBinding = ChannelBinding([0xcb; 32]);
 
 fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<'_>) {
     let frame = frame::frame(message);
@@ -36,6 +39,25 @@ fn to_peer(text: &mut String, title: &str, layout: Layout, message: &ToPeer<'_>)
     let title = format!("ToPeer {title}");
     layout.framed().show(text, &title, "", &frame);
     assert_eq!(ToPeer::decode(&frame[LENGTH_BYTES..]).as_ref(), Ok(message), "{title}");
+}
+
+/// Appends what A signs when it joins over TLS. `plain` is what it signs without TLS.
+fn joining_over_tls(people: &People, text: &mut String, plain: &[u8], bound: &[u8]) {
+    assert_eq!(bound, [plain, &BINDING.0].concat());
+    // A generator of its own, so that the other examples do not depend on this one.
+    let proof = people.a.identity.sign(Purpose::Join, bound, &mut StdRng::seed_from_u64(1));
+    check_signature(&people.a.identity_bare, "switchboard/1 join", bound, &proof);
+    values(
+        text,
+        "The bytes that A signs to join over TLS",
+        "The same 112 bytes and the channel binding of the TLS connection: `tls-exporter` (RFC 9266), 32 bytes that TLS exports \
+         with the label `EXPORTER-Channel-Binding` and an empty context.",
+        &[
+            ("the 112 bytes that it signs without TLS", plain),
+            ("channel binding", &BINDING.0),
+            ("a signature over `switchboard/1 join`, a zero byte, and these 144 bytes", &proof),
+        ],
+    );
 }
 
 /// Appends how numbers are written, and how A joins.
@@ -87,7 +109,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
     );
     let card = people.a.card.as_bytes().to_vec();
     let proof_text = [NONCE.as_slice(), &SERVER, &key.public().0, &Digest::of(&card).0].concat();
-    assert_eq!(proof_text, join_proof_text(&greeting, &card));
+    assert_eq!(proof_text, join_proof_text(&greeting, &card, None));
     values(
         text,
         "The bytes that A signs to join",
@@ -99,6 +121,7 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
             ("SHA-256 of the card of A", &Digest::of(&card).0),
         ],
     );
+    joining_over_tls(people, text, &proof_text, &join_proof_text(&greeting, &card, Some(&BINDING)));
     let proof = people.a.identity.sign(Purpose::Join, &proof_text, &mut people.rng);
     check_signature(&people.a.identity_bare, "switchboard/1 join", &proof_text, &proof);
     let invitation = Invitation::new(*b"invite one peer!", &key.public().fingerprint());

@@ -1,7 +1,5 @@
 //! The limits for each sender, for each address and in all.
 
-use std::net::{TcpListener, TcpStream};
-
 use super::*;
 use crate::commands::router::{Partner, SpliceEnd, SpliceRefused};
 use crate::config::Quota;
@@ -169,11 +167,8 @@ fn old_mail_is_dropped_and_its_sender_is_told_now_or_when_it_joins() {
 
 /// Sends one end of a transfer to the Router.
 fn splice(world: &mut World, end: SpliceEnd) -> Pending<Partner> {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let stream = Arc::new(TcpStream::connect(address).expect("it listens"));
     let (reply, pending) = reply();
-    world.handle(Command::Splice { end, stream, reply });
+    world.handle(Command::Splice { end, reply });
     pending
 }
 
@@ -206,8 +201,8 @@ fn only_members_transfer_files_and_have_places_of_their_own() {
     let again = splice(&mut world, end(4, 1, Side::Sender, "B"));
     assert_eq!(refused(&again), Some(SpliceRefused::Occupied));
     let receiver = splice(&mut world, end(5, 1, Side::Receiver, "B"));
-    assert!(matches!(receiver.wait(Duration::ZERO), Ok(Partner::CarriesOn)));
-    assert!(matches!(lonely[0].wait(Duration::ZERO), Ok(Partner::Here(..))));
+    assert!(matches!(receiver.wait(Duration::ZERO), Ok(Partner::Carries(_))));
+    assert!(matches!(lonely[0].wait(Duration::ZERO), Ok(Partner::Comes(..))));
     // Ends that are closed make room: the first one carries the transfer, so both of its ends are free again.
     let full = splice(&mut world, end(6, 3, Side::Sender, "A"));
     assert_eq!(refused(&full), Some(SpliceRefused::MemberFull));
