@@ -5,6 +5,7 @@
 //! All waits are for an event and have a deadline. All files are in temporary directories.
 
 mod binaries;
+pub mod browser;
 pub mod http;
 mod keys;
 mod liar;

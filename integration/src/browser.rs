@@ -1,0 +1,236 @@
+//! A real browser: Chromium without a window, driven by the Chrome DevTools Protocol over a pair of pipes.
+//!
+//! The protocol is JSON messages with a zero byte after each. Chromium ends when the pipes close, so it does not outlive
+//! the tests, however they end.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::PATIENCE;
+
+/// Connects the pipes of the protocol, which Chromium expects as descriptors 3 and 4, and removes the profile in the end.
+/// The shell does this after Chromium even if the tests were killed.
+const LAUNCH: &str = r#"
+profile=$(mktemp -d) || exit 1
+chromium --headless=new --disable-gpu --no-sandbox --no-first-run --disable-extensions --disable-dev-shm-usage \
+    --disable-background-timer-throttling --disable-renderer-backgrounding --disable-backgrounding-occluded-windows \
+    --remote-debugging-pipe --user-data-dir="$profile" about:blank 3<&0 4>&1 >/dev/null 2>&1
+rm -rf "$profile"
+"#;
+
+type Waiting = Arc<Mutex<HashMap<u64, Sender<Result<Value, String>>>>>;
+
+/// A running Chromium.
+#[derive(Debug)]
+pub struct Browser {
+    input: Mutex<ChildStdin>,
+    next: AtomicU64,
+    waiting: Waiting,
+}
+
+impl Browser {
+    /// The browser of this test process, started at the first call. `None` if `chromium` is not installed.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn shared() -> Option<&'static Self> {
+        static BROWSER: OnceLock<Option<Browser>> = OnceLock::new();
+        BROWSER.get_or_init(Self::start).as_ref()
+    }
+
+    fn start() -> Option<Self> {
+        let found = Command::new("sh").args(["-c", "command -v chromium"]).stdout(Stdio::null()).status();
+        if !found.expect("there is a shell").success() {
+            eprintln!("skipped: there is no chromium on this machine; its package is called chromium");
+            return None;
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", LAUNCH]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A signal for the tests from the terminal must not end the shell before it has removed the profile.
+        let mut child = command.process_group(0).spawn().expect("there is a shell");
+        let output = child.stdout.take().expect("standard output is piped");
+        let input = Mutex::new(child.stdin.take().expect("standard input is piped"));
+        let waiting = Waiting::default();
+        let answered = Arc::clone(&waiting);
+        std::thread::spawn(move || {
+            for message in BufReader::new(output).split(0).map_while(Result::ok) {
+                answer(&answered, &message);
+            }
+            // Whoever waits is told by its dropped sender.
+            answered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let _ = child.wait();
+        });
+        Some(Self { input, next: AtomicU64::new(1), waiting })
+    }
+
+    /// Calls a method of the protocol and waits for its result. `session` is a tab, or empty for the browser.
+    fn call(&self, session: &str, method: &str, parameters: &Value) -> Result<Value, String> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut message = json!({ "id": id, "method": method, "params": parameters });
+        if !session.is_empty() {
+            message["sessionId"] = session.into();
+        }
+        let (sender, receiver) = channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        let written = {
+            let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+            input.write_all(format!("{message}\0").as_bytes())
+        };
+        written.map_err(|error| format!("the browser has ended: {error}"))?;
+        receiver.recv_timeout(PATIENCE).map_err(|error| format!("{method} has no answer: {error}"))?
+    }
+
+    fn expect(&self, session: &str, method: &str, parameters: &Value) -> Value {
+        self.call(session, method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// A new browser context: cookies, databases and locks of its own, as if another person had started a browser.
+    pub fn person(&'static self) -> Person {
+        let created = self.expect("", "Target.createBrowserContext", &json!({}));
+        Person { browser: self, context: text(&created["browserContextId"]) }
+    }
+}
+
+fn answer(waiting: &Waiting, message: &[u8]) {
+    let Ok(message) = serde_json::from_slice::<Value>(message) else { return };
+    // Messages without an id are events.
+    let Some(id) = message["id"].as_u64() else { return };
+    if let Some(sender) = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+        let result = match &message["error"] {
+            Value::Null => Ok(message["result"].clone()),
+            error => Err(error.to_string()),
+        };
+        // The caller may have lost its patience.
+        let _ = sender.send(result);
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("the protocol gives a text here").to_owned()
+}
+
+/// A browser context; its tabs are closed when this is dropped.
+#[derive(Debug)]
+pub struct Person {
+    browser: &'static Browser,
+    context: String,
+}
+
+impl Person {
+    /// Opens a tab and waits until the page is loaded.
+    ///
+    /// # Panics
+    /// It is not.
+    pub fn open(&self, url: &str) -> Tab<'_> {
+        let created = self.browser.expect(
+            "",
+            "Target.createTarget",
+            &json!({ "url": "about:blank", "browserContextId": self.context }),
+        );
+        let target = text(&created["targetId"]);
+        let attached = json!({ "targetId": target, "flatten": true });
+        let session = text(&self.browser.expect("", "Target.attachToTarget", &attached)["sessionId"]);
+        let tab = Tab { person: self, target, session };
+        tab.go(url);
+        tab
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // The browser may have ended.
+        let _ = self.browser.call(
+            "",
+            "Target.disposeBrowserContext",
+            &json!({ "browserContextId": self.context }),
+        );
+    }
+}
+
+/// A tab of a browser.
+#[derive(Debug)]
+pub struct Tab<'p> {
+    person: &'p Person,
+    target: String,
+    session: String,
+}
+
+impl Tab<'_> {
+    fn call(&self, method: &str, parameters: &Value) -> Result<Value, String> {
+        self.person.browser.call(&self.session, method, parameters)
+    }
+
+    /// Loads another page, or the same again, and waits for it.
+    ///
+    /// # Panics
+    /// It cannot be loaded.
+    pub fn go(&self, url: &str) {
+        let result = self.call("Page.navigate", &json!({ "url": url }));
+        let result = result.unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(result["errorText"], Value::Null, "{url} cannot be loaded");
+        self.wait(&format!("location.href === '{url}' && document.readyState === 'complete'"));
+    }
+
+    fn evaluate(&self, expression: &str) -> Result<Value, String> {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let result = self.call("Runtime.evaluate", &parameters)?;
+        match &result["exceptionDetails"] {
+            Value::Null => Ok(result["result"]["value"].clone()),
+            details => Err(details["exception"]["description"].as_str().unwrap_or("an exception").to_owned()),
+        }
+    }
+
+    /// The value of an expression in the page, once its promise is settled.
+    ///
+    /// # Panics
+    /// It throws.
+    #[track_caller]
+    pub fn value(&self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}\n{error}"))
+    }
+
+    /// Waits until an expression has a value that is true, and returns it. It may throw until then, because the page is
+    /// not ready.
+    ///
+    /// # Panics
+    /// It does not become true in time.
+    #[track_caller]
+    pub fn wait(&self, expression: &str) -> Value {
+        // The page looks again by itself, so that a wait is one call. A call ends early when the page is replaced.
+        let looking = format!(
+            "new Promise((found) => {{
+                const look = () => {{
+                    let value; try {{ value = ({expression}); }} catch {{}}
+                    if (value) found(value); else if (performance.now() > end) found(null); else setTimeout(look, 10);
+                }};
+                const end = performance.now() + 1000;
+                look();
+            }})"
+        );
+        let end = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < end {
+            match self.evaluate(&looking) {
+                Ok(Value::Null) => {}
+                Ok(value) => return value,
+                Err(error) => last = error,
+            }
+        }
+        let page = self.evaluate("document.body.innerText").unwrap_or_default();
+        panic!("{expression} does not become true. {last}\n{}", page.as_str().unwrap_or_default());
+    }
+
+    /// Closes it, as a person would.
+    pub fn close(self) {
+        // The browser may have ended.
+        let _ = self.person.browser.call("", "Target.closeTarget", &json!({ "targetId": self.target }));
+    }
+}

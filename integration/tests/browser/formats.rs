@@ -1,0 +1,91 @@
+//! The JavaScript modules of the page, checked in the browser against PROTOCOL-EXAMPLES.md.
+
+use integration::browser::Browser;
+use integration::{Sandbox, Server, repository};
+
+/// The modules of the tests, by their names on the server.
+const MODULES: [(&str, &str); 4] = [
+    ("test/check.js", include_str!("check.js")),
+    ("test/examples.js", include_str!("examples.js")),
+    ("test/codec.js", include_str!("codec.js")),
+    ("test/cryptography.js", include_str!("cryptography.js")),
+];
+/// The private keys of the peers in the examples.
+const KEYS: [&str; 2] = ["a-encryption.pem", "b-encryption.pem"];
+
+/// A server whose site has these tests. They import the modules of the page, which is built into the server.
+fn server(sandbox: &Sandbox) -> Server {
+    sandbox.put_site(&MODULES);
+    let mut copies = vec![("PROTOCOL-EXAMPLES.md".to_owned(), repository().join("PROTOCOL-EXAMPLES.md"))];
+    for key in KEYS {
+        copies.push((format!("test/{key}"), repository().join("wire/tests/fixtures").join(key)));
+    }
+    for (name, from) in copies {
+        let text = std::fs::read_to_string(from).expect("the repository can be read");
+        sandbox.put_site(&[(&name, &text)]);
+    }
+    sandbox.put_site(&[("index.html", "<!doctype html><title>Tests</title>")]);
+    sandbox.site_server(&[])
+}
+
+/// Calls the function `name` of a module of the tests in a page. It throws if the code under test is wrong.
+#[track_caller]
+fn passes(module: &str, name: &str) {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = server(&sandbox);
+    let person = browser.person();
+    let tab = person.open(&format!("http://{}/", server.address()));
+    let call = format!("import('/test/{module}.js').then((module) => module.{name}()).then(() => 'passed')");
+    assert_eq!(tab.value(&call), "passed");
+}
+
+#[test]
+fn numbers_texts_and_lists_are_encoded_as_in_the_protocol() {
+    passes("codec", "encodings");
+}
+
+#[test]
+fn only_valid_names_and_keywords_are_accepted() {
+    passes("codec", "names");
+}
+
+#[test]
+fn every_message_has_the_bytes_of_its_example() {
+    passes("codec", "allMessages");
+}
+
+#[test]
+fn frames_do_not_depend_on_how_the_stream_is_cut() {
+    passes("codec", "streams");
+}
+
+#[test]
+fn cards_are_read_like_the_example_and_changed_ones_are_refused() {
+    passes("cryptography", "allOfCards");
+}
+
+#[test]
+fn cards_of_the_page_are_valid_and_earlier_keys_must_have_signed() {
+    passes("cryptography", "ownCards");
+}
+
+#[test]
+fn weak_and_malformed_public_keys_are_refused() {
+    passes("cryptography", "weakKeys");
+}
+
+#[test]
+fn the_proofs_of_a_join_are_those_of_the_example() {
+    passes("cryptography", "joining");
+}
+
+#[test]
+fn conversations_seal_and_open_the_bytes_of_the_examples() {
+    passes("cryptography", "conversations");
+}
+
+#[test]
+fn a_conversation_of_the_page_can_be_accepted() {
+    passes("cryptography", "ownConversations");
+}
