@@ -57,16 +57,17 @@ pub struct EscapedJson<'a>(pub &'a str);
 
 impl fmt::Display for EscapedJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if is_unsafe_to_show(c) && !matches!(c, '\n' | '\r' | '\t') {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(f, "\\u{unit:04x}")?;
-                }
-            } else {
-                f.write_char(c)?;
+        let is_escaped = |c| is_unsafe_to_show(c) && !matches!(c, '\n' | '\r' | '\t');
+        let mut rest = self.0;
+        // Nearly all texts have no such character and are written at once.
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_escaped(*c)) {
+            f.write_str(&rest[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(f, "\\u{unit:04x}")?;
             }
+            rest = &rest[at + c.len_utf8()..];
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 
