@@ -121,7 +121,7 @@ fn play(switch: &Switch, id: u64, who: &'static str, all: bool, command: Command
     client.command(command);
     std::thread::spawn(move || {
         let (mut trace, mut quiet) = (Renderer::new(Style::Trace), Renderer::new(Style::Quiet));
-        for update in &client.updates {
+        for update in client.updates.iter().flatten() {
             match update {
                 Update::Done(ending) => return ending,
                 Update::Event(event) => {
@@ -158,7 +158,7 @@ fn finish(playing: JoinHandle<Ending>) -> anyhow::Result<()> {
 
 fn wait_until_published(client: &Client) -> anyhow::Result<()> {
     let mut renderer = Renderer::new(Style::Trace);
-    for update in &client.updates {
+    for update in client.updates.iter().flatten() {
         let Update::Event(event) = update else { break };
         if let Some(text) = renderer.text(&event) {
             print_prefixed("B", &text);

@@ -16,22 +16,22 @@ pub fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && io::stdout().is_terminal()
 }
 
-/// Writes a line to standard output and flushes it, because that may be a pipe.
+/// Writes text to standard output and flushes it, because that may be a pipe.
 ///
 /// # Errors
 /// Standard output cannot be written, or is a pipe that its reader has closed.
-pub fn write_line(line: &str) -> io::Result<()> {
+pub fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Like [`write_line`], but a pipe that its reader has closed is not an error.
+/// Writes a line like [`write`], but a pipe that its reader has closed is not an error.
 ///
 /// # Errors
 /// Standard output cannot be written.
 pub fn print_line(line: &str) -> io::Result<()> {
-    match write_line(line) {
+    match write(&format!("{line}\n")) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -4,7 +4,7 @@
 //! Each line is a JSON value: a [`Request`] to the peer, or an [`Update`] from it. The socket is in the private folder,
 //! which only its owner can enter.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::home::Home;
 use super::runner::Switch;
 use crate::control_socket::{bind, connect, read_line, write_line};
 
+/// The capacity of a client's channel, in batches of updates.
+const UPDATE_BATCHES_MAX: usize = 64;
 /// How long to wait when the system has no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,15 +43,16 @@ pub(super) fn serve(home: &Home, switch: Switch) -> io::Result<()> {
 fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
     let client = switch.client(id);
     let updates = client.updates.clone();
-    let Ok(mut out) = stream.try_clone() else { return };
+    let Ok(out) = stream.try_clone() else { return };
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new().name("client".into()).spawn_scoped(scope, move || {
             // A client that does not read makes only this thread wait.
-            for update in updates {
-                if write_line(&mut out, &update).is_err() {
-                    break;
-                }
-            }
+            let mut buffer = BufWriter::new(&out);
+            let _ = updates.iter().try_for_each(|batch| {
+                batch.iter().try_for_each(|update| write_line(&mut buffer, update))?;
+                buffer.flush()
+            });
+            drop(buffer);
             // Also ends the reading side.
             let _ = out.shutdown(std::net::Shutdown::Both);
         });
@@ -65,26 +68,35 @@ fn attend(id: ClientId, stream: &UnixStream, switch: &Switch) {
     });
 }
 
+/// Reads the next update and those that have arrived behind it. Nothing at the end of the connection.
+fn read_batch(reader: &mut BufReader<UnixStream>) -> io::Result<Vec<Update>> {
+    let mut batch = Vec::new();
+    while batch.is_empty() || reader.buffer().contains(&b'\n') {
+        let Some(update) = read_line(reader)? else { break };
+        batch.push(update);
+    }
+    Ok(batch)
+}
+
 /// A client of a peer that another process runs.
 pub(super) struct RemoteClient {
     stream: UnixStream,
-    /// The updates. They end when the connection does.
-    pub(super) updates: Receiver<Update>,
+    /// The updates, those that arrived together in one batch. They end when the connection does.
+    pub(super) updates: Receiver<Vec<Update>>,
 }
 
 impl RemoteClient {
     /// Connects to the process that runs the peer of a directory.
     pub(super) fn connect(home: &Home) -> io::Result<Self> {
         let stream = connect(home.private_path())?;
-        let (sender, updates) = bounded(1024);
+        let (sender, updates) = bounded(UPDATE_BATCHES_MAX);
         let input = stream.try_clone()?;
         std::thread::Builder::new().name("updates".into()).spawn(move || {
             let mut reader = BufReader::new(input);
-            while let Ok(Some(update)) = read_line::<Update>(&mut reader) {
-                if sender.send(update).is_err() {
-                    break;
-                }
-            }
+            while let Ok(batch) = read_batch(&mut reader)
+                && !batch.is_empty()
+                && sender.send(batch).is_ok()
+            {}
         })?;
         Ok(Self { stream, updates })
     }

@@ -35,12 +35,14 @@ pub struct Renderer {
     style: Style,
     colour: bool,
     bar: Option<ProgressBar>,
+    /// Lines that were not written to standard output yet.
+    lines: String,
 }
 
 impl Renderer {
     /// Creates a renderer for this process's standard output.
     pub fn new(style: Style) -> Self {
-        Self { style, colour: terminal::wants_colour(), bar: None }
+        Self { style, colour: terminal::wants_colour(), bar: None, lines: String::new() }
     }
 
     /// Turns the trace on or off. With `--json` it changes nothing.
@@ -50,19 +52,42 @@ impl Renderer {
         }
     }
 
-    /// Prints an event.
+    /// Prints an event at once.
     ///
     /// # Errors
-    /// Those of [`terminal::write_line`].
+    /// Standard output cannot be written.
     pub fn show(&mut self, event: &Event) -> io::Result<()> {
-        let text = self.text(event);
+        self.add(event)?;
+        self.flush()
+    }
+
+    /// Prints an event with the next [`Self::flush`].
+    ///
+    /// # Errors
+    /// Standard output or standard error cannot be written.
+    pub fn add(&mut self, event: &Event) -> io::Result<()> {
         if let Event::Error { message } = event {
+            // What happened before the error is printed before it.
+            self.flush()?;
             writeln!(io::stderr(), "peer: {message}")?;
         }
-        match text {
-            Some(text) => terminal::write_line(&text),
-            None => Ok(()),
+        if let Some(text) = self.text(event) {
+            self.lines.push_str(&text);
+            self.lines.push('\n');
         }
+        Ok(())
+    }
+
+    /// Writes the lines of the added events to standard output.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        terminal::write(&lines)
     }
 
     /// Formats an event, without the last line break. `None` if this style does not show it.

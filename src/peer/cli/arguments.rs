@@ -234,17 +234,17 @@ pub(super) enum Sub {
     },
 }
 
-/// Sends one message, and waits for its receipt if it is to wait so many seconds.
-pub(super) fn send(to: PeerName, text: String, wait: Option<u64>) -> Command {
+/// Sends messages, and waits for their receipts if it is to wait so many seconds.
+pub(super) fn send(to: PeerName, texts: Vec<String>, wait: Option<u64>) -> Command {
     let until = wait.map_or(Until::Sent, |seconds| Until::Delivered { seconds });
-    Command::Send { to, texts: vec![text], until }
+    Command::Send { to, texts, until }
 }
 
 impl Sub {
     /// The command for the peer, or what is wrong with the arguments.
     pub(super) fn command(self, wait: Option<u64>) -> Result<Command, String> {
         Ok(match self {
-            Self::Send { to, text } => send(to, text.join(" "), wait),
+            Self::Send { to, text } => send(to, vec![text.join(" ")], wait),
             Self::Listen { count, timeout } => Command::Listen { count, timeout },
             Self::Search { query } => Command::Search(query.join(" ").parse().map_err(|e| format!("{e}"))?),
             Self::Get { file, from, output, overwrite } => {

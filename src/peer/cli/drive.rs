@@ -56,8 +56,8 @@ pub(super) type Printer = Box<dyn FnMut(String)>;
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// The maximum number of unfinished commands. No more input of the user is read then, so sending a command never
-/// blocks.
-const COMMANDS_MAX: usize = 256;
+/// blocks. A command can send up to [`super::LINES_TOGETHER_MAX`] messages.
+const COMMANDS_MAX: usize = 64;
 /// Shown messages are confirmed when no more updates wait, or when there are this many.
 const CONFIRM_AFTER: u64 = 256;
 /// How long the process that runs the peer may take to read the last confirmation.
@@ -69,7 +69,7 @@ const LAST_REQUEST_WAIT: Duration = Duration::from_secs(1);
 /// that receives updates must not block on sending a command.
 struct Attached {
     requests: Sender<Request>,
-    updates: Receiver<Update>,
+    updates: Receiver<Vec<Update>>,
     is_remote: bool,
     feeder: Option<JoinHandle<()>>,
     /// Closed when the thread that sends commands ends.
@@ -206,8 +206,8 @@ impl<'r> Session<'r> {
                     Ok(FromUser::Quit) | Err(_) => self.tail(&mut tail),
                     Ok(user) => self.user(user),
                 },
-                recv(updates) -> update => match update {
-                    Ok(update) => self.update(update),
+                recv(updates) -> batch => match batch {
+                    Ok(batch) => self.updates(batch),
                     Err(_) => self.take_over()?,
                 },
                 recv(signals) -> _ => return Ok(self.interrupted()),
@@ -265,6 +265,8 @@ impl<'r> Session<'r> {
             FromUser::Help => self.print(HELP.to_owned()),
             FromUser::Error(error) => {
                 self.show(&Event::error(error));
+                let printed = self.renderer.flush();
+                self.note(printed);
                 // At a prompt, the user sees the mistake and can correct it in the next line.
                 if self.printer.is_none() {
                     self.ending = self.ending.max(Ending::NoConnection);
@@ -283,6 +285,23 @@ impl<'r> Session<'r> {
         let _ = self.peer.requests.send(Request::Command(command));
     }
 
+    /// Shows updates. They are written together, because a write for each would cost more than the rest of the work for
+    /// a message.
+    fn updates(&mut self, batch: Vec<Update>) {
+        let mut messages = 0;
+        for update in batch {
+            if let Update::Event(Event::Message(_)) = update {
+                messages += 1;
+            }
+            self.update(update);
+        }
+        let printed = self.renderer.flush();
+        self.note(printed);
+        if messages > 0 {
+            self.count_messages(messages);
+        }
+    }
+
     fn update(&mut self, update: Update) {
         match update {
             Update::Event(event) => {
@@ -295,9 +314,6 @@ impl<'r> Session<'r> {
                     _ => {}
                 }
                 self.show(&event);
-                if matches!(event, Event::Message(_)) {
-                    self.count_message();
-                }
             }
             Update::Done(ending) => {
                 self.open = self.open.saturating_sub(1);
@@ -310,14 +326,15 @@ impl<'r> Session<'r> {
         }
     }
 
-    /// If `listen` is given again to another process, it must wait only for the messages that are missing.
-    fn count_message(&mut self) {
+    /// Counts messages that were written, unless writing has failed. If `listen` is given again to another process, it
+    /// must wait only for the messages that are missing.
+    fn count_messages(&mut self, messages: u64) {
         if self.output_error.is_none() {
-            self.unconfirmed += 1;
+            self.unconfirmed += messages;
         }
         for command in &mut self.standing {
             if let Command::Listen { count: Some(count), .. } = command {
-                *count = count.saturating_sub(1);
+                *count = count.saturating_sub(messages);
             }
         }
     }
@@ -326,7 +343,7 @@ impl<'r> Session<'r> {
         match &mut self.printer {
             Some(printer) => printer(text),
             None => {
-                let printed = terminal::write_line(&text);
+                let printed = terminal::write(&format!("{text}\n"));
                 self.note(printed);
             }
         }
@@ -351,7 +368,7 @@ impl<'r> Session<'r> {
                 self.print(text);
             }
         } else {
-            let printed = self.renderer.show(event);
+            let printed = self.renderer.add(event);
             self.note(printed);
         }
     }

@@ -5,7 +5,7 @@ mod drive;
 mod interactive;
 mod offline;
 
-use std::io::IsTerminal;
+use std::io::{self, BufRead as _, BufReader, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,8 +36,12 @@ const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
 const TAKEOVER_PAUSE: Duration = Duration::from_millis(20);
 /// How long the messages may take to be delivered or stored at the end of piped input, unless `--wait` says otherwise.
 const DRAIN_SECONDS: u64 = 30;
-/// The maximum number of lines of standard input that wait.
-const LINES_MAX: usize = 16;
+/// The maximum number of commands from standard input that wait.
+const COMMANDS_WAITING_MAX: usize = 16;
+/// The maximum number of lines of standard input that become one command.
+const LINES_TOGETHER_MAX: usize = 64;
+/// The size of the buffer for standard input. A message has room for more, so none of the lines in it is too long.
+const INPUT_BYTES: usize = 32 << 10;
 
 /// Runs `peer`. Returns the exit status.
 pub fn run(mut arguments: Arguments) -> u8 {
@@ -158,7 +162,7 @@ fn passphrase(
         return read_passphrase(path).map(Some);
     }
     let is_locked = home.is_locked().map_err(|e| e.to_string())?;
-    if !(is_locked && may_ask && std::io::stdin().is_terminal()) {
+    if !(is_locked && may_ask && io::stdin().is_terminal()) {
         // If a passphrase is missing, loading the keys fails with an error that says so.
         return Ok(None);
     }
@@ -187,18 +191,18 @@ fn serve(
     let keeps_history = !arguments.no_history;
     let mut session = Session::new(peer, Box::new(move || start(&arguments, times, false)), renderer)?;
     let command = match command {
-        None if std::io::stdin().is_terminal() => {
+        None if io::stdin().is_terminal() => {
             let history = Home::open(&dir).and_then(|home| home.prompt_history(keeps_history));
             return interactive::run(session, history.map_err(|e| e.to_string())?);
         }
         None => {
             let view = FromUser::Command(Command::View);
-            let lines = read_stdin(Some(view), |line| prompt::parse(&line).map(FromUser::from))?;
+            let lines = read_stdin(Some(view), 1, |lines| prompt::parse(&lines[0]).map(FromUser::from))?;
             return session.run(&lines, Tail::Drain(wait.unwrap_or(DRAIN_SECONDS)));
         }
         Some(Sub::Send { to, text }) if text == ["-"] => {
-            let message = move |line| FromUser::Command(arguments::send(to.clone(), line, wait));
-            let messages = read_stdin(None, move |line| Ok(message(line)))?;
+            let send = move |lines| FromUser::Command(arguments::send(to.clone(), lines, wait));
+            let messages = read_stdin(None, LINES_TOGETHER_MAX, move |lines| Ok(send(lines)))?;
             return session.run(&messages, Tail::End);
         }
         Some(Sub::Verify { name, yes }) => return verify(&mut session, name, yes),
@@ -221,7 +225,7 @@ fn run_one(session: &mut Session<'_>, command: FromUser) -> Result<Ending, Strin
 fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending, String> {
     let ending = run_one(session, FromUser::Command(Command::Verify { name: name.clone() }))?;
     let Some(shown) = session.comparison.take() else { return Ok(ending) };
-    let is_terminal = std::io::stdin().is_terminal();
+    let is_terminal = io::stdin().is_terminal();
     if !yes && !is_terminal {
         return Ok(ending);
     }
@@ -236,7 +240,7 @@ fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending
 fn asks_yes(question: &str) -> Result<bool, String> {
     let mut answer = String::new();
     eprint!("{question}");
-    std::io::stdin().read_line(&mut answer).map_err(|e| format!("the answer cannot be read: {e}"))?;
+    io::stdin().read_line(&mut answer).map_err(|e| format!("the answer cannot be read: {e}"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -249,19 +253,68 @@ fn start_thread<T: Send + 'static>(
     thread.map_err(|e| format!("cannot start a thread: {e}; end other programs and try again"))
 }
 
-/// Reads standard input line by line on a thread of its own. `first` comes before the lines.
+/// Reads standard input on a thread of its own. Up to `together` lines that have already arrived become one command.
+/// `first` comes before the lines.
 fn read_stdin(
     first: Option<FromUser>,
-    meaning: impl Fn(String) -> Result<FromUser, String> + Send + 'static,
+    together: usize,
+    meaning: impl Fn(Vec<String>) -> Result<FromUser, String> + Send + 'static,
 ) -> Result<Receiver<FromUser>, String> {
-    let (sender, receiver) = bounded(LINES_MAX);
+    let (sender, receiver) = bounded(COMMANDS_WAITING_MAX);
     start_thread("stdin", move || {
-        let lines = std::io::stdin().lines().map(|line| {
-            let line = line.map_err(|e| format!("standard input cannot be read: {e}"));
-            line.and_then(&meaning).unwrap_or_else(FromUser::Error)
+        let mut input = BufReader::with_capacity(INPUT_BYTES, io::stdin());
+        let mut is_over = false;
+        let commands = std::iter::from_fn(|| {
+            let lines = (!is_over).then(|| read_lines(&mut input, together).transpose())??;
+            // A line that is not UTF-8 is skipped.
+            is_over = lines.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::InvalidData);
+            let lines = lines.map_err(|e| format!("standard input cannot be read: {e}"));
+            Some(lines.and_then(&meaning).unwrap_or_else(FromUser::Error))
         });
         // Ends early if the receiver is gone.
-        let _ = first.into_iter().chain(lines).try_for_each(|user| sender.send(user));
+        let _ = first.into_iter().chain(commands).try_for_each(|user| sender.send(user));
     })?;
     Ok(receiver)
+}
+
+/// Reads the next line, and those behind it that are in the buffer. `None` at the end of the input.
+fn read_lines(input: &mut BufReader<impl io::Read>, max: usize) -> io::Result<Option<Vec<String>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line)? == 0 {
+            break;
+        }
+        let text = line.strip_suffix('\n').unwrap_or(&line);
+        lines.push(text.strip_suffix('\r').unwrap_or(text).to_owned());
+        // A line that is too long must not stop the others, and one that is not UTF-8 must not take them with it.
+        let mut waiting = input.buffer().split_inclusive(|byte| *byte == b'\n');
+        let is_next_good =
+            waiting.next().is_some_and(|next| next.ends_with(b"\n") && std::str::from_utf8(next).is_ok());
+        if line.len() > INPUT_BYTES || lines.len() >= max || !is_next_good {
+            break;
+        }
+    }
+    Ok((!lines.is_empty()).then_some(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_have_arrived_are_read_together_and_a_bad_one_takes_no_other_with_it() {
+        let long = "x".repeat(2 * INPUT_BYTES);
+        let text = [b"a\nb\r\n\nc\n\xff\nd\n", long.as_bytes(), b"\ne\nf\ng\nh"].concat();
+        let mut input = BufReader::with_capacity(INPUT_BYTES, text.as_slice());
+        let mut read = |max| read_lines(&mut input, max).map(Option::unwrap_or_default);
+        assert_eq!(read(64).expect("four good lines"), ["a", "b", "", "c"]);
+        assert_eq!(read(64).expect_err("not UTF-8").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(64).expect("the long line has not arrived as a whole"), ["d"]);
+        assert_eq!(read(64).expect("a long line is alone"), [long.as_str()]);
+        assert_eq!(read(2).expect("two are allowed"), ["e", "f"]);
+        assert_eq!(read(64).expect("the end of the last line has not arrived yet"), ["g"]);
+        assert_eq!(read(64).expect("it ends with the input"), ["h"]);
+        assert!(read(64).expect("the end").is_empty());
+    }
 }

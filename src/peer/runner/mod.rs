@@ -30,13 +30,13 @@ use shell::Shell;
 
 /// The capacity of the engine's mailbox. While it is full, senders wait, so the connection is not read.
 const MESSAGES_MAX: usize = 256;
-/// The capacity of the channel of updates to a client.
-const UPDATES_MAX: usize = 4096;
+/// The capacity of the channel to a client, in batches of updates.
+const UPDATE_BATCHES_MAX: usize = 8;
 
 /// The messages that the engine's thread takes.
 pub(super) enum Message {
     Input(Box<Input>),
-    Attach(ClientId, Sender<Update>),
+    Attach(ClientId, Sender<Vec<Update>>),
     Joined {
         greeting: Greeting,
         address: String,
@@ -104,8 +104,8 @@ pub struct Runner {
 pub struct Client {
     id: ClientId,
     messages: Sender<Message>,
-    /// The updates. They end when the peer does.
-    pub updates: Receiver<Update>,
+    /// The updates, those of one step together. They end when the peer does.
+    pub updates: Receiver<Vec<Update>>,
 }
 
 impl Client {
@@ -143,7 +143,7 @@ pub struct Switch {
 impl Switch {
     /// Makes a client. The id must be unique.
     pub fn client(&self, id: ClientId) -> Client {
-        let (sender, updates) = bounded(UPDATES_MAX);
+        let (sender, updates) = bounded(UPDATE_BATCHES_MAX);
         let _ = self.messages.send(Message::Attach(id, sender));
         Client { id, messages: self.messages.clone(), updates }
     }

@@ -3,46 +3,53 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 
 use crate::peer::command::Update;
 use crate::peer::event::Event;
 
 /// With this many waiting updates, events that can be left out are left out.
 const WAITING_MAX: usize = 4096;
+/// The maximum number of updates that are sent together.
+const BATCH_UPDATES_MAX: usize = 1024;
 
 /// Sends updates to a client without ever waiting for it.
 ///
-/// Updates that the channel has no room for wait here. Their number is limited: messages are sent only as they are
-/// confirmed, other news is left out beyond [`WAITING_MAX`], and the rest are answers to the client's own commands.
+/// The updates of a step are sent together, because waking the client for each would cost more than the rest of the work
+/// for a message. Updates that the channel has no room for wait here. Their number is limited: messages are sent only
+/// as they are confirmed, other news is left out beyond [`WAITING_MAX`], and the rest are answers to the client's own
+/// commands.
 pub(super) struct Outlet {
-    updates: Sender<Update>,
+    updates: Sender<Vec<Update>>,
     waiting: VecDeque<Update>,
     left_out: u64,
 }
 
 impl Outlet {
-    pub(super) fn new(updates: Sender<Update>) -> Self {
+    pub(super) fn new(updates: Sender<Vec<Update>>) -> Self {
         Self { updates, waiting: VecDeque::new(), left_out: 0 }
     }
 
+    /// Adds an update. It is sent by [`Self::flush`], or before that with many others.
     pub(super) fn send(&mut self, update: Update) {
         if self.waiting.len() >= WAITING_MAX && can_be_left_out(&update) {
             self.left_out += 1;
             return;
         }
         self.waiting.push_back(update);
-        self.flush();
+        if self.waiting.len() >= BATCH_UPDATES_MAX {
+            self.flush();
+        }
     }
 
     /// Sends as many updates as the channel has room for.
     pub(super) fn flush(&mut self) {
-        while let Some(update) = self.waiting.pop_front() {
-            match self.updates.try_send(update) {
-                Ok(()) => {}
-                Err(TrySendError::Full(update)) => return self.waiting.push_front(update),
-                // The client has disconnected, and its `Gone` will arrive.
-                Err(TrySendError::Disconnected(_)) => return self.waiting.clear(),
+        while !self.waiting.is_empty() && !self.updates.is_full() {
+            let batch = self.waiting.drain(..self.waiting.len().min(BATCH_UPDATES_MAX)).collect();
+            // Nobody else sends to this channel, so there is room unless the client has disconnected. Then its `Gone`
+            // will arrive.
+            if self.updates.try_send(batch).is_err() {
+                return self.waiting.clear();
             }
             if self.waiting.is_empty() && self.left_out > 0 {
                 let count = std::mem::take(&mut self.left_out);
@@ -59,10 +66,9 @@ impl Outlet {
 
     /// Sends the rest, until the deadline at most.
     pub(super) fn finish(self, deadline: Instant) {
-        for update in self.waiting {
-            if self.updates.send_deadline(update, deadline).is_err() {
-                return;
-            }
+        if !self.waiting.is_empty() {
+            // Fails if the client does not read, or has disconnected.
+            let _ = self.updates.send_deadline(self.waiting.into(), deadline);
         }
     }
 }
@@ -89,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_read_loses_news_but_no_answers() {
-        let (sender, updates) = bounded(8);
+        let (sender, updates) = bounded(2);
         let mut outlet = Outlet::new(sender);
-        let count = WAITING_MAX + 1000;
+        let count = 2 * BATCH_UPDATES_MAX + WAITING_MAX + 1000;
         for _ in 0..count {
             outlet.send(Update::Event(Event::error("news")));
         }
@@ -100,7 +106,7 @@ mod tests {
         assert!(outlet.is_behind() && outlet.waiting.len() <= WAITING_MAX + 2);
         let mut read = Vec::new();
         while outlet.is_behind() || !updates.is_empty() {
-            read.extend(updates.try_iter());
+            read.extend(updates.try_iter().flatten());
             outlet.flush();
         }
         let news = read.iter().filter(|update| **update == Update::Event(Event::error("news"))).count();
@@ -116,11 +122,9 @@ mod tests {
     fn a_client_that_has_disconnected_costs_nothing() {
         let (sender, updates) = bounded(1);
         let mut outlet = Outlet::new(sender);
-        for _ in 0..10 {
-            outlet.send(Update::Done(Ending::Done));
-        }
-        assert!(outlet.is_behind());
         drop(updates);
+        outlet.send(Update::Done(Ending::Done));
+        assert!(outlet.is_behind());
         outlet.flush();
         assert!(!outlet.is_behind());
     }

@@ -27,8 +27,8 @@ use crate::peer::share::{Share, SharedFile};
 use crate::peer::transfer::{Listener, ListenerEvent, Membership};
 use crate::unix_now;
 
-/// The maximum number of inputs of one step.
-const BATCH_MESSAGES_MAX: usize = 64;
+/// The maximum number of inputs of one step. All of them share one transaction.
+const BATCH_MESSAGES_MAX: usize = MESSAGES_MAX;
 /// The interval at which waiting updates are offered to a slow client.
 const OFFER_EVERY: Duration = Duration::from_millis(20);
 /// How long clients may take at the end to read the remaining updates and to confirm messages.
@@ -144,6 +144,7 @@ impl Shell {
     pub(super) fn tell_all(&mut self, error: &str) {
         for client in self.clients.values_mut() {
             client.send(Update::Event(Event::error(error)));
+            client.flush();
         }
     }
 
@@ -298,6 +299,7 @@ impl Shell {
                     let error = "disk full: nothing is sent or acknowledged until there is room";
                     let mut outlet = Outlet::new(updates);
                     outlet.send(Update::Event(Event::error(error)));
+                    outlet.flush();
                     self.clients.insert(id, outlet);
                 }
                 Ok(message) => self.backlog.push_back(message),
