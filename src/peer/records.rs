@@ -104,7 +104,8 @@ pub struct HistoryRecord {
     /// When it was written, by the sender's clock, in seconds since 1970.
     pub written_at: u64,
     pub text: String,
-    /// For a sent message: whether its receipt was verified.
+    /// For a sent message: whether its receipt was verified. That is so when it is no longer in the outbox, so the store
+    /// sets this when it reads the history, and needs not write the record again.
     pub delivered: bool,
 }
 
@@ -135,7 +136,7 @@ pub enum Write {
     Outbox(PeerName, u64, OutboxRecord),
     /// Notes that a server has a message of the outbox on its disk.
     Stored(PeerName, u64, ServerId),
-    /// Removes a message from the outbox, and marks it as delivered in the history.
+    /// Removes a message from the outbox. It counts as delivered in the history from then on.
     Delivered(PeerName, u64),
     /// Removes a message without a receipt from the outbox and from the history.
     Cancelled(PeerName, u64),

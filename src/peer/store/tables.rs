@@ -188,6 +188,13 @@ impl Store {
     pub fn history(&self, with: Option<&PeerName>) -> Result<Vec<HistoryRecord>, StoreError> {
         let mut records: Vec<HistoryRecord> = self.all(HISTORY, |_, record| record)?;
         records.retain(|r| with.is_none_or(|with| r.with.folded() == with.folded()));
+        self.database.read(|read| {
+            let outbox = read.open_table(OUTBOX)?;
+            for record in records.iter_mut().filter(|record| record.direction == Direction::Sent) {
+                record.delivered = outbox.get((record.with.folded().as_str(), record.number))?.is_none();
+            }
+            Ok(())
+        })?;
         records.sort_by(|a, b| {
             (a.written_at, &a.with, a.direction, a.number).cmp(&(
                 b.written_at,

@@ -79,7 +79,11 @@ impl<'t> Tables<'t> {
             Write::Stored(to, number, server) => {
                 self.stored.insert((to.folded().as_str(), *number), server)?;
             }
-            Write::Delivered(to, number) => self.delivered(to, *number)?,
+            Write::Delivered(to, number) => {
+                let name = to.folded();
+                self.outbox.remove((name.as_str(), *number))?;
+                self.stored.remove((name.as_str(), *number))?;
+            }
             Write::Cancelled(to, number) => {
                 let name = to.folded();
                 self.outbox.remove((name.as_str(), *number))?;
@@ -155,21 +159,6 @@ impl<'t> Tables<'t> {
             self.history.retain_in::<(&str, u8, u64, u64), _>(of(direction), |_, _| false)?;
         }
         self.unshown.retain(|_, (from, _, _)| from != name.as_str())?;
-        Ok(())
-    }
-
-    fn delivered(&mut self, to: &PeerName, number: u64) -> Result<(), redb::Error> {
-        let name = to.folded();
-        self.outbox.remove((name.as_str(), number))?;
-        self.stored.remove((name.as_str(), number))?;
-        let key = (name.as_str(), Direction::Sent as u8, 0, number);
-        let record = self.history.get(key)?.map(|v| v.value().to_vec());
-        let record =
-            record.and_then(|bytes| decode::<_, HistoryRecord>(self.seal, HISTORY, &key, &bytes).ok());
-        if let Some(mut record) = record {
-            record.delivered = true;
-            put(self.seal, &mut self.history, key, &record)?;
-        }
         Ok(())
     }
 }
