@@ -240,6 +240,7 @@ mod tests {
         for (input, why) in [
             (&b"\r\n"[..], BadBody::ChunkSize),
             (b"x\r\n", BadBody::ChunkSize),
+            (b" 5\r\nHello\r\n", BadBody::ChunkSize),
             (b"-1\r\n", BadBody::ChunkSize),
             (b"0x5\r\n", BadBody::ChunkSize),
             (b"5 \r\nHello\r\n", BadBody::ChunkSize),
@@ -254,6 +255,8 @@ mod tests {
             (b"0\r\n: v\r\n\r\n", BadBody::Trailer),
             (b"0\r\na : v\r\n\r\n", BadBody::Trailer),
             (b"0\r\n a: v\r\n\r\n", BadBody::Trailer),
+            (b"0\r\na b: v\r\n\r\n", BadBody::Trailer),
+            (b"0\r\na: v\nb: v\r\n\r\n", BadBody::Trailer),
         ] {
             assert_eq!(decode_all(BodyLength::Chunked, input), Err(why), "{input:?}");
         }

@@ -173,6 +173,9 @@ mod tests {
         for (name, expected) in [
             ("index.html", "text/html; charset=utf-8"),
             ("a/b.CSS", "text/css; charset=utf-8"),
+            ("a.HTM", "text/html; charset=utf-8"),
+            ("a.md", "text/markdown; charset=utf-8"),
+            ("a.tar.gz", "application/gzip"),
             ("app.mjs", "text/javascript; charset=utf-8"),
             ("app.js", "text/javascript; charset=utf-8"),
             ("app.ts", "text/plain; charset=utf-8"),

@@ -15,77 +15,22 @@ fn chunked(body: &str) -> String {
 const HIDDEN: &str = "GET /dir/ HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_length_is_one_number() {
+fn behind_a_body_without_a_certain_end_there_is_nothing() {
     let site = Site::new();
-    for length in [
-        "+5",
-        "-5",
-        "0x5",
-        "5 5",
-        "5,6",
-        "",
-        "5,",
-        "five",
-        "5.0",
-        "18446744073709551616",
-        "1e1",
-        "\"5\"",
-        "99999999999999999999999999999999",
+    for (fields, status) in [
+        ("Content-Length: five", 400),
+        ("Content-Length: 5\r\nContent-Length: 6", 400),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: chunked, gzip", 400),
+        ("Transfer-Encoding: gzip, chunked", 501),
+        // A length that nobody can send.
+        ("Content-Length: 18446744073709551615", 200),
     ] {
-        let (answer, went_on) = site.ask_and_go_on(with(&format!("Content-Length: {length}"), HIDDEN));
-        assert_eq!((answer.status(), went_on), (400, false), "{length}");
+        let (answer, went_on) = site.ask_and_go_on(with(fields, HIDDEN));
+        assert_eq!((answer.status(), went_on), (status, false), "{fields}");
     }
-    for fields in [
-        "Content-Length: 5\r\nContent-Length: 6",
-        "Content-Length: 5\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nContent-Length: 5",
-        "Transfer-Encoding: chunked\r\nContent-Length: 0",
-    ] {
-        let (answer, went_on) = site.ask_and_go_on(with(fields, "0\r\n\r\n"));
-        assert_eq!((answer.status(), went_on), (400, false), "{fields}");
-    }
-    for fields in [
-        "Content-Length: 5",
-        "Content-Length: 005",
-        "Content-Length: 5, 5",
-        "Content-Length: 5\r\nContent-Length: 5",
-    ] {
-        let (answer, went_on) = site.ask_and_go_on(with(fields, "GET /"));
-        assert_eq!((answer.status(), went_on), (200, true), "{fields}");
-    }
-    let (answer, went_on) = site.ask_and_go_on(with("Content-Length: 18446744073709551615", HIDDEN));
-    assert_eq!((answer.status(), went_on), (200, false), "a length that nobody can send");
-}
-
-#[test]
-fn only_chunked_is_understood_and_only_at_the_end() {
-    let site = Site::new();
-    for (codings, status) in [
-        ("chunked", 200),
-        ("Chunked", 200),
-        (" , chunked ,", 200),
-        ("gzip, chunked", 501),
-        ("x, chunked", 501),
-        ("gzip", 400),
-        ("identity", 400),
-        ("chunked, gzip", 400),
-        ("chunked, chunked", 400),
-        ("chunked\r\nTransfer-Encoding: chunked", 400),
-        ("chunked\r\nTransfer-Encoding: identity", 400),
-        ("xchunked", 400),
-        ("\"chunked\"", 400),
-        ("chunked;a=b", 400),
-        ("\x0bchunked", 400),
-        ("", 400),
-    ] {
-        let request = with(&format!("Transfer-Encoding: {codings}"), "0\r\n\r\n");
-        let (answer, went_on) = site.ask_and_go_on(request);
-        assert_eq!((answer.status(), went_on), (status, status == 200), "{codings:?}: {}", answer.head);
-    }
-    let old =
-        "GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    let (answer, went_on) = site.ask_and_go_on(old);
-    assert_eq!((answer.status(), went_on), (400, false));
+    let (answer, went_on) = site.ask_and_go_on(with("Content-Length: 5\r\nContent-Length: 5", "GET /"));
+    assert_eq!((answer.status(), went_on), (200, true));
 }
 
 #[test]
@@ -116,22 +61,8 @@ fn behind_a_malformed_chunk_there_is_nothing() {
     let size = HIDDEN.len();
     for body in [
         "xyz\r\n".to_owned(),
-        "\r\n".into(),
-        "-1\r\n".into(),
-        "0x5\r\nabcde\r\n".into(),
-        "5 \r\nabcde\r\n0\r\n\r\n".into(),
-        " 5\r\nabcde\r\n0\r\n\r\n".into(),
-        "5\nabcde\r\n0\r\n\r\n".into(),
         "5\r\nabcdef\r\n0\r\n\r\n".into(),
-        "5\r\nabcde0\r\n\r\n".into(),
-        "5\r\nabcde\n0\r\n\r\n".into(),
-        "5;a\nb\r\nabcde\r\n0\r\n\r\n".into(),
-        "5;a\rb\r\nabcde\r\n0\r\n\r\n".into(),
-        "0\r\n\n".into(),
-        "0\r\nA b: c\r\n\r\n".into(),
-        "0\r\n A: b\r\n\r\n".into(),
         "0\r\nA: b\nB: c\r\n\r\n".into(),
-        "10000000000000000\r\n".into(),
         format!("1{size:016x}\r\n"),
         format!("5;{}\r\nabcde\r\n0\r\n\r\n", "a".repeat(2_000)),
         format!("0\r\n{}\r\n", "A: b\r\n".repeat(2_000)),
@@ -170,15 +101,11 @@ fn expectations() {
     for (fields, sent, status, goes_on) in [
         // Without a body there is nothing to wait for.
         ("Expect: 100-continue".to_owned(), "", 200, true),
-        ("Expect: 100-Continue".into(), "", 200, true),
         // The final response comes at once, and then it is uncertain whether the body follows (RFC 9110, section 10.1.1).
         (format!("{body}Expect: 100-continue"), "GET /", 200, false),
         (format!("{body}Expect: 100-continue"), "", 200, false),
         ("Transfer-Encoding: chunked\r\nExpect: 100-continue".into(), "", 200, false),
         ("Expect: 200-ok".into(), "", 417, false),
-        ("Expect: 100-continue, x".into(), "", 417, false),
-        ("Expect: 100-continue\r\nExpect: x".into(), "", 417, false),
-        ("Expect:".into(), "", 200, true),
     ] {
         let (answer, went_on) = site.ask_and_go_on(with(&fields, sent));
         assert_eq!((answer.status(), went_on), (status, goes_on), "{fields}");

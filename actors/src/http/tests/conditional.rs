@@ -8,62 +8,16 @@ const LATER: &str = "Wed, 01 Jan 2020 00:00:01 GMT";
 
 /// Conditions of requests and the result. TAG stands for the entity tag of the file; SAME, EARLIER and LATER are dates.
 const CASES: &[(&str, u16)] = &[
-    // Step 1: If-Match, compared strongly.
     ("If-Match: TAG", 200),
-    ("If-Match: *", 200),
-    ("If-Match: \"x\", TAG", 200),
-    ("If-Match: \"x\",, \"y\" ,TAG, \"z\"", 200),
-    ("If-Match: \"x\"\nIf-Match: TAG", 200),
-    ("If-Match: \"x\"", 412),
     ("If-Match: W/TAG", 412),
-    ("If-Match: w/TAG", 412),
-    ("If-Match: x", 412),
-    ("If-Match: \"\"", 412),
-    ("If-Match:", 412),
-    // Step 2: If-Unmodified-Since, unless there is an If-Match.
     ("If-Unmodified-Since: EARLIER", 412),
     ("If-Unmodified-Since: SAME", 200),
-    ("If-Unmodified-Since: LATER", 200),
-    ("If-Unmodified-Since: yesterday", 200),
-    ("If-Unmodified-Since: EARLIER\nIf-Unmodified-Since: EARLIER", 200),
-    ("If-Match: TAG\nIf-Unmodified-Since: EARLIER", 200),
-    ("If-Match: \"x\"\nIf-Unmodified-Since: LATER", 412),
-    // Step 3: If-None-Match, compared weakly.
-    ("If-None-Match: TAG", 304),
     ("If-None-Match: W/TAG", 304),
-    ("If-None-Match: *", 304),
-    ("If-None-Match: \"x\", W/TAG", 304),
-    ("If-None-Match: \"a,b\", TAG", 304),
-    ("If-None-Match: \"x\"\nIf-None-Match: TAG", 304),
     ("If-None-Match: \"x\"", 200),
-    ("If-None-Match: x, TAG", 200),
-    ("If-None-Match: \"*\"", 200),
-    ("If-None-Match:", 200),
-    // Step 4: If-Modified-Since, unless there is an If-None-Match.
-    ("If-Modified-Since: EARLIER", 200),
     ("If-Modified-Since: SAME", 304),
-    ("If-Modified-Since: LATER", 304),
-    ("If-Modified-Since: Wednesday, 01-Jan-20 00:00:00 GMT", 304),
-    ("If-Modified-Since: Wed Jan  1 00:00:00 2020", 304),
-    ("If-Modified-Since: Tue Dec 31 23:59:59 2019", 200),
-    ("If-Modified-Since: 2020-01-01T00:00:00Z", 200),
-    ("If-Modified-Since: Wed, 01 Jan 2020 00:00:00", 200),
-    ("If-Modified-Since: Wed, 32 Jan 2020 00:00:00 GMT", 200),
-    ("If-Modified-Since: 1577836800", 200),
-    ("If-Modified-Since:", 200),
-    ("If-Modified-Since: SAME\nIf-Modified-Since: SAME", 200),
-    ("If-None-Match: \"x\"\nIf-Modified-Since: LATER", 200),
-    ("If-None-Match: TAG\nIf-Modified-Since: EARLIER", 304),
-    // If the first two steps succeed the others follow.
+    ("If-Modified-Since: EARLIER", 200),
     ("If-Match: \"x\"\nIf-None-Match: TAG", 412),
     ("If-Match: TAG\nIf-None-Match: TAG", 304),
-    ("If-Match: TAG\nIf-None-Match: \"x\"", 200),
-    ("If-Match: *\nIf-Modified-Since: SAME", 304),
-    ("If-Unmodified-Since: EARLIER\nIf-None-Match: TAG", 412),
-    ("If-Unmodified-Since: SAME\nIf-None-Match: TAG", 304),
-    ("If-Unmodified-Since: SAME\nIf-Modified-Since: SAME", 304),
-    ("If-Unmodified-Since: EARLIER\nIf-Modified-Since: SAME", 412),
-    ("If-Unmodified-Since: LATER\nIf-Modified-Since: EARLIER", 200),
 ];
 
 /// The field lines of a case.

@@ -35,34 +35,6 @@ fn a_file_comes_with_all_that_a_browser_needs() {
 }
 
 #[test]
-fn the_type_comes_from_the_name_and_text_is_utf_8() {
-    let folder = usual_folder();
-    let cases = [
-        ("a.html", "text/html; charset=utf-8"),
-        ("a.HTM", "text/html; charset=utf-8"),
-        ("a.css", "text/css; charset=utf-8"),
-        ("a.js", "text/javascript; charset=utf-8"),
-        ("a.mjs", "text/javascript; charset=utf-8"),
-        ("a.md", "text/markdown; charset=utf-8"),
-        ("a.json", "application/json"),
-        ("a.xml", "application/xml"),
-        ("a.svg", "image/svg+xml"),
-        ("a.png", "image/png"),
-        ("a.wasm", "application/wasm"),
-        ("a.tar.gz", "application/gzip"),
-        ("a.unknown", "application/octet-stream"),
-        ("a", "application/octet-stream"),
-    ];
-    for (name, _) in cases {
-        write_old(folder.path(), name, b"<p>", MODIFIED);
-    }
-    let site = Site::start(Limits::default(), vec![(folder, SiteConfig::default())]);
-    for (name, media_type) in cases {
-        assert_eq!(site.get(&format!("/{name}"), "").field("Content-Type"), Some(media_type), "{name}");
-    }
-}
-
-#[test]
 fn no_answer_is_to_be_sniffed_or_kept_for_longer_than_it_says() {
     let site = Site::new();
     for (request, status) in [

@@ -25,67 +25,15 @@ fn and(fields: &str) -> String {
 }
 
 #[test]
-fn there_is_exactly_one_good_host() {
-    // A registered name can contain a comma (RFC 3986, section 3.2.2).
-    let good = ["a", "a:80", "a:", "A.Example.", "127.0.0.1:80", "[::1]", "[::1]:80", "a_b", "%41", "a,b"];
-    let bad = ["", " ", "a b", "a/b", "a@b", "http://a", "a:x", "a:123456", "::1", "[::1", "[x]", "é"];
-    let site = Site::new();
-    check(&site, good.iter().map(|host| (with(&format!("Host: {host}")), 200, true)));
-    check(&site, bad.iter().map(|host| (with(&format!("Host: {host}")), 400, false)));
-    check(
-        &site,
-        [
-            (with("X: y"), 400, false),
-            (with("Host: a\r\nHost: a"), 400, false),
-            (with("Host: a\r\nhost: b"), 400, false),
-            ("GET http://a/small.txt HTTP/1.1\r\n\r\n".into(), 400, false),
-        ],
-    );
-}
-
-#[test]
 fn malformed_heads_are_refused_and_nothing_behind_them_is_read() {
     let site = Site::new();
     for case in [
+        with("X: y"),
         and("X : y"),
-        with("Host : a"),
-        and("X: y\r\n folded"),
-        and("X: y\r\n\tfolded"),
-        with(" Host: a"),
-        and("X"),
-        and(": y"),
-        and("X y: z"),
-        and("X(: y"),
-        and("X: a\rb"),
-        and("X: a\0b"),
-        and("X: a\x7fb"),
-        and("X: a\x01b"),
-        and("X: a\r"),
-        "GET /small.txt HTTP/1.1\nHost: a\n\n".into(),
         "GET /small.txt HTTP/1.1\r\nHost: a\n\r\n".into(),
-        "GET /small.txt HTTP/1.1\r\nHost: a\r\n\n".into(),
-        "GET /small.txt HTTP/1.1\nHost: a\r\n\r\n".into(),
-        "GET /small.txt\rHTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET /small.txt HTTP/1.1\r\r\nHost: a\r\n\r\n".into(),
-        "GET /small\0.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "\0GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "\nGET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        " GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET  /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET /small.txt  HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET\t/small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET /small.txt HTTP/1.1 \r\nHost: a\r\n\r\n".into(),
-        "GET /small .txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
         "GET /small.txt\r\n\r\n".into(),
-        "GET\r\n\r\n".into(),
-        "G(T /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET ?a HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET * HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET /small.txt#a HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET ftp://a/small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
-        "GET http:///small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
         "GET http://u@a/small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+        "\r\n\r\n\r\n\r\n\r\nGET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n".into(),
         "\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n".into(),
     ] {
         let (answer, went_on) = site.ask_and_go_on(&case);
@@ -95,61 +43,18 @@ fn malformed_heads_are_refused_and_nothing_behind_them_is_read() {
 }
 
 #[test]
-fn a_few_empty_lines_before_a_request_are_skipped() {
-    let site = Site::new();
-    check(
-        &site,
-        (0..=20).map(|lines| {
-            let is_few = lines <= 4;
-            ("\r\n".repeat(lines) + &and("X: y"), if is_few { 200 } else { 400 }, is_few)
-        }),
-    );
-}
-
-#[test]
-fn versions() {
-    let site = Site::new();
-    for (version, status) in [
-        ("HTTP/1.1", 200),
-        ("HTTP/1.2", 200),
-        ("HTTP/1.9", 200),
-        ("HTTP/2.0", 505),
-        ("HTTP/0.9", 505),
-        ("HTTP/3.1", 505),
-        ("http/1.1", 400),
-        ("HTTP/1.10", 400),
-        ("HTTP/11", 400),
-        ("HTTP/1", 400),
-        ("HTTP/1.", 400),
-        ("HTTP/a.1", 400),
-        ("HTTPS/1.1", 400),
-        ("ICY/1.1", 400),
-        ("", 400),
-    ] {
-        check(&site, [(format!("GET /small.txt {version}\r\nHost: a\r\n\r\n"), status, status == 200)]);
-    }
-}
-
-#[test]
 fn methods() {
     let site = Site::new();
     for (method, target, status, goes_on) in [
         ("GET", "/small.txt", 200, true),
         ("HEAD", "/small.txt", 200, true),
-        ("OPTIONS", "/small.txt", 204, true),
         ("OPTIONS", "/missing", 204, true),
         ("OPTIONS", "*", 204, true),
-        ("OPTIONS", "http://a", 204, true),
         ("POST", "/small.txt", 405, true),
-        ("PUT", "/small.txt", 405, true),
         ("DELETE", "/missing", 405, true),
-        ("PATCH", "/small.txt", 405, true),
-        ("TRACE", "/small.txt", 405, true),
         ("CONNECT", "a:443", 405, true),
         ("CONNECT", "/small.txt", 400, false),
-        ("POST", "*", 400, false),
         ("BREW", "/small.txt", 501, true),
-        ("get", "/small.txt", 501, true),
         ("A-METHOD-LONGER-THAN-ANY-IN-THE-REGISTRY", "/small.txt", 501, false),
     ] {
         let (answer, went_on) = site.ask_and_go_on(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -160,37 +65,17 @@ fn methods() {
 }
 
 #[test]
-fn the_targets_length_has_a_limit() {
+fn a_head_of_the_maximum_length_is_read() {
     let site = Site::new();
-    let target = |bytes: usize| get(&format!("/{}", "x".repeat(bytes - 1)));
+    let sized = |bytes: usize| and(&format!("X: {}", "x".repeat(bytes - and("X: ").len())));
     let query = |bytes: usize| get(&format!("/small.txt?{}", "x".repeat(bytes - 11)));
-    check(
-        &site,
-        [
-            (query(8_000), 200, true),
-            (query(8_001), 414, false),
-            (target(8_000), 404, true),
-            (target(8_001), 414, false),
-            (target(200_000), 414, false),
-        ],
-    );
-}
-
-#[test]
-fn the_heads_length_and_its_fields_have_a_limit() {
-    let site = Site::new();
-    let empty = and("X: ").len();
-    let sized = |bytes: usize| and(&format!("X: {}", "x".repeat(bytes - empty)));
-    let counted = |fields: usize| with(&format!("Host: a{}", "\r\nX: y".repeat(fields - 1)));
     check(
         &site,
         [
             (sized(16 << 10), 200, true),
             (sized((16 << 10) + 1), 431, false),
-            (sized(200_000), 431, false),
-            (counted(100), 200, true),
-            (counted(101), 431, false),
-            (counted(1_000), 431, false),
+            (query(8_000), 200, true),
+            (query(8_001), 414, false),
         ],
     );
 }
@@ -222,16 +107,9 @@ fn the_host_of_an_absolute_target_counts_and_not_the_field() {
 fn connection_is_a_list_of_tokens() {
     let site = Site::new();
     for (fields, goes_on) in [
-        ("Connection: close", false),
-        ("connection: CLOSE", false),
-        ("Connection: keep-alive", true),
-        ("Connection: keep-alive, close", false),
         ("Connection: x ,,\tclose , y", false),
-        ("Connection: x\r\nConnection: close", false),
-        ("Connection: closed, un-close", true),
-        ("Connection: \"close\"", true),
+        ("Connection: keep-alive", true),
         ("Connection: Upgrade\r\nUpgrade: h2c", true),
-        ("Connection:", true),
     ] {
         let (answer, went_on) = site.ask_and_go_on(and(fields));
         assert_eq!((answer.status(), went_on), (200, goes_on), "{fields}");
@@ -242,13 +120,9 @@ fn connection_is_a_list_of_tokens() {
 #[test]
 fn a_client_of_http_1_0_is_closed_unless_it_asks() {
     let site = Site::new();
-    for (fields, goes_on) in [
-        ("", false),
-        ("Host: a\r\n", false),
-        ("Connection: keep-alive\r\n", true),
-        ("Connection: Keep-Alive, x\r\n", true),
-        ("Connection: keep-alive, close\r\n", false),
-    ] {
+    for (fields, goes_on) in
+        [("", false), ("Connection: keep-alive\r\n", true), ("Connection: keep-alive, close\r\n", false)]
+    {
         let (answer, went_on) = site.ask_and_go_on(format!("GET /small.txt HTTP/1.0\r\n{fields}\r\n"));
         assert_eq!((answer.status(), went_on), (200, goes_on), "{fields}");
         let said = if goes_on { "keep-alive" } else { "close" };

@@ -26,41 +26,15 @@ fn site_with(files: &[&str], config: SiteConfig) -> Site {
 
 #[test]
 fn a_path_is_decoded_once() {
-    let files = [
-        "a b.txt",
-        "é.txt",
-        "A.txt",
-        "%41.txt",
-        "%2e%2e",
-        "a+b",
-        "a?b",
-        "a#b",
-        "a%",
-        "d e/f.txt",
-        "a:b",
-        "~;=@",
-    ];
-    let site = site_with(&files, SiteConfig::default());
+    let site = site_with(&["d e/f.txt", "é.txt", "%41.txt", "a?b", "a#b"], SiteConfig::default());
     for (path, file) in [
-        ("/a%20b.txt", "a b.txt"),
-        ("/%c3%a9.txt", "é.txt"),
-        ("/%C3%A9.txt", "é.txt"),
-        ("/é.txt", "é.txt"),
-        ("/é.txt?ü", "é.txt"),
-        ("/%41.txt", "A.txt"),
-        ("/%2541.txt", "%41.txt"),
-        ("/%252e%252e", "%2e%2e"),
-        ("/a+b", "a+b"),
-        ("/a%2bb", "a+b"),
-        ("/a%3Fb", "a?b"),
-        ("/a%3fb?c", "a?b"),
-        ("/a%23b", "a#b"),
-        ("/a%25", "a%"),
         ("/d%20e/f.txt", "d e/f.txt"),
         ("//d%20e///f.txt", "d e/f.txt"),
-        ("/a:b", "a:b"),
-        ("/~;=@", "~;=@"),
-        ("/A.txt?%00%zz/../", "A.txt"),
+        ("/%C3%A9.txt", "é.txt"),
+        ("/é.txt?ü", "é.txt"),
+        ("/%2541.txt", "%41.txt"),
+        ("/a%3fb?c", "a?b"),
+        ("/a%23b?%00%zz/../", "a#b"),
     ] {
         let answer = site.get(path, "");
         assert_eq!((answer.status(), answer.text().as_str()), (200, file), "{path}");
@@ -88,34 +62,8 @@ fn names_need_not_be_utf_8() {
 
 #[test]
 fn malformed_paths() {
-    let site = Site::new();
-    check(
-        &site,
-        [
-            ("/%", 400),
-            ("/%4", 400),
-            ("/small.txt%", 400),
-            ("/%zz", 400),
-            ("/%+1", 400),
-            ("/%-1", 400),
-            ("/%%41", 400),
-            ("/%u0041", 400),
-            ("/%00", 400),
-            ("/small.txt%00", 400),
-            ("/small.txt%00.html", 400),
-            ("/%0a", 400),
-            ("/%0d%0aX:%20y", 400),
-            ("/%1b", 400),
-            ("/%7f", 400),
-            ("/%c2%85", 400),
-            // File names need not be UTF-8. An overlong encoding of a dot or slash is neither.
-            ("/%ff", 404),
-            ("/%c3", 404),
-            ("/%c0%ae%c0%ae/small.txt", 404),
-            ("/%c0%af", 404),
-            ("/%ed%a0%80", 404),
-        ],
-    );
+    // File names need not be UTF-8. An overlong encoding of a dot or slash is neither.
+    check(&Site::new(), [("/%zz", 400), ("/small.txt%00.html", 400), ("/%c0%ae%c0%ae/small.txt", 404)]);
 }
 
 #[test]

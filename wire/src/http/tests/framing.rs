@@ -7,6 +7,10 @@ fn there_is_one_good_host() {
     expect_statuses(&[
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\nhOST:\ta.b-c_d:65535 \r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost: A.Example.\r\n\r\n", 200),
+        // A registered name can contain a comma or an escape (RFC 3986, section 3.2.2).
+        (b"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost: %41\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX-Host: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
@@ -57,6 +61,7 @@ fn lines_end_with_cr_lf_and_do_not_go_on() {
         (b"GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", 400),
         // Bare CR, bare LF, NUL and other controls.
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400),
@@ -119,6 +124,7 @@ fn a_length_is_one_number() {
         ("Content-Length: 5 5\r\n", 400),
         ("Content-Length: 5_0\r\n", 400),
         ("Content-Length: five\r\n", 400),
+        ("Content-Length: 1e1\r\n", 400),
         ("Content-Length: \"5\"\r\n", 400),
         ("Content-Length: \u{665}\r\n", 400),
         ("Content-Length: 18446744073709551616\r\n", 400),
@@ -206,6 +212,7 @@ fn keeps_connections_open_as_the_version_and_the_client_say() {
         ("HTTP/1.1", "Connection: x\r\nConnection: close\r\n", false),
         ("HTTP/1.1", "Connection: keep-alive\r\n", true),
         ("HTTP/1.1", "Connection: closed, not-close, close x\r\n", true),
+        ("HTTP/1.1", "Connection: \"close\"\r\n", true),
         ("HTTP/1.1", "Proxy-Connection: close\r\n", true),
         ("HTTP/1.7", "", true),
         ("HTTP/1.0", "", false),

@@ -51,6 +51,7 @@ fn chooses_the_coding_with_the_greatest_weight() {
         ("identity;q=0.5, gzip;q=0.4", &[Gzip], None),
         ("identity;q=0.5, gzip;q=0.4, br;q=0.6", &[Gzip, Brotli], Some(Brotli)),
         ("identity;q=0.5, *;q=0.4", &[Gzip], None),
+        ("identity;q=0.5, gzip;q=0.5", &[Gzip], Some(Gzip)),
         ("identity;q=0, gzip;q=0.1", &[Gzip], Some(Gzip)),
         // If nothing is acceptable, identity is sent nevertheless.
         ("identity;q=0", &[Gzip], None),

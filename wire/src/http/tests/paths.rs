@@ -39,6 +39,8 @@ fn no_path_leads_out_of_the_site() {
         ("/%4", BadPath::Escape),
         ("/%zz", BadPath::Escape),
         ("/%+4", BadPath::Escape),
+        ("/%%41", BadPath::Escape),
+        ("/%u0041", BadPath::Escape),
         ("/a%zz/..", BadPath::Escape),
     ] {
         assert_eq!(decoded(path), Err(why), "{path}");

@@ -74,6 +74,8 @@ fn ignores_what_is_no_range_of_bytes() {
         "Range: bytes=--5",
         "Range: bytes =5-6",
         "Range: bytes:5-6",
+        "Range: bytes 5-6",
+        "Range: 5-6",
         "Range: lines=5-6",
         "Range: bytes=\u{b2}-\u{b3}",
         "Range: bytes=5-6 | Range: bytes=5-6",
