@@ -220,3 +220,42 @@ fn it_goes_on_after_a_failure_of_any_call() {
     }
     assert!(failures >= 3, "{failures}");
 }
+
+/// Runs a test again in a process that can write at most 4 or 8 MiB to a file. Returns whether this is that process.
+fn with_small_files(test: &str) -> bool {
+    const CHILD: &str = "SWITCHBOARD_TEST_SMALL_FILES";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    // While SIGXFSZ is ignored, writing beyond the limit is an error and does not end the process.
+    let script = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\"";
+    let executable = std::env::current_exe().expect("it has a path");
+    let status = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(executable)
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .status();
+    assert!(status.expect("a shell is there").success());
+    false
+}
+
+#[test]
+fn it_goes_on_when_a_full_disk_has_room_again() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if !with_small_files("tests::it_goes_on_when_a_full_disk_has_room_again") {
+        return;
+    }
+    let (_folder, path) = folder();
+    let database = open(&path).expect("it opens");
+    let put = |number: u64| put(&database, number * 30..number * 30 + 30);
+    let full = (0..1000).find(|number| put(*number).is_err()).expect("the disk is full at some time");
+    assert!(full > 10, "only {full}");
+    assert!(put(full).is_err(), "it is still full");
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, ..limit }).expect("it is allowed");
+    put(full).expect("there is room again");
+    drop(database);
+    let database = open(&path).expect("it opens again");
+    assert_eq!(rows(&database).expect("it reads"), expected(0..full * 30 + 30));
+}

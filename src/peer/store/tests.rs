@@ -129,53 +129,6 @@ fn a_forgotten_peer_leaves_the_ids_of_its_messages_and_no_text() {
     assert_eq!((place, first.with), (2, name("Bobby")), "nothing of a forgotten peer is shown any more");
 }
 
-/// Runs a test again in a process that can write at most 4 or 8 MiB to a file. Returns whether this is that process.
-fn with_small_files(test: &str) -> bool {
-    const CHILD: &str = "SWITCHBOARD_TEST_SMALL_FILES";
-    if std::env::var_os(CHILD).is_some() {
-        return true;
-    }
-    // While SIGXFSZ is ignored, writing beyond the limit is an error and does not end the process.
-    let script = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\"";
-    let executable = std::env::current_exe().expect("it has a path");
-    let status = std::process::Command::new("sh")
-        .args(["-c", script])
-        .arg(executable)
-        .args([test, "--exact", "--nocapture"])
-        .env(CHILD, "1")
-        .status();
-    assert!(status.expect("a shell is there").success());
-    false
-}
-
-#[test]
-fn commits_succeed_again_when_a_full_disk_has_room() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    if !with_small_files("peer::store::tests::commits_succeed_again_when_a_full_disk_has_room") {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let private = Folder::open(folder.path()).expect("it opens");
-    let store = Store::open(&private, None, true).expect("it opens");
-    let text = "x".repeat(20_000);
-    let queue = |number| {
-        let sent = history(Direction::Sent, number, &text);
-        store.commit(&[Write::Outbox(name("Bob"), number, outbox(&text)), Write::History(sent)])
-    };
-    let full = (1..1000).find(|number| queue(*number).is_err()).expect("the disk is full at some time");
-    assert!(full > 10, "only {full}");
-    assert!(queue(full).is_err(), "it is still full");
-    let limit = getrlimit(Resource::Fsize);
-    setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, ..limit }).expect("it is allowed");
-    queue(full).expect("there is room again");
-    queue(full + 1).expect("there is room again");
-    drop(store);
-    let store = Store::open(&private, None, true).expect("it opens again");
-    let numbers: Vec<u64> = store.outbox().expect("it reads").into_iter().map(|((_, n), _)| n).collect();
-    assert_eq!(numbers, (1..=full + 1).collect::<Vec<_>>());
-    assert_eq!(store.history(None).expect("it reads").len() as u64, full + 1);
-}
-
 #[test]
 fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
