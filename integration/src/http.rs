@@ -175,19 +175,6 @@ impl<S: Read + Write> HttpConnection<S> {
         }
         Some(answer)
     }
-
-    /// Reads to the end of the connection and returns the number of bytes.
-    pub fn drain(&mut self) -> u64 {
-        let (mut total, mut buffer) = (0, vec![0; 64 << 10]);
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return total,
-                Ok(count) => total += count as u64,
-                Err(e) if e.kind() == ErrorKind::ConnectionReset => return total,
-                Err(e) => panic!("the connection does not end: {e}"),
-            }
-        }
-    }
 }
 
 /// The response to a single request.

@@ -187,13 +187,24 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let line = line(&record(), AccessLogFormat::Json);
-        let value: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
-        assert_eq!(value["time"], "2000-10-10T13:55:36Z");
-        assert_eq!(value["address"], "192.0.2.7");
-        assert_eq!(value["referer"], "http://example.org/\"start\"");
-        assert_eq!(value["bytes"], 2326);
-        assert!(value.get("user_agent").is_none());
+        let value = |record: &Record<'_>| -> serde_json::Value {
+            serde_json::from_str(&line(record, AccessLogFormat::Json)).expect("it is JSON")
+        };
+        let expected = serde_json::json!({
+            "time": "2000-10-10T13:55:36Z",
+            "address": "192.0.2.7",
+            "user": "frank",
+            "method": "GET",
+            "target": "/a.gif?x=1",
+            "version": "HTTP/1.1",
+            "host": "example.org",
+            "status": 200,
+            "referer": "http://example.org/\"start\"",
+            "bytes": 2326,
+        });
+        assert_eq!(value(&record()), expected);
+        let no_text = Record { user_agent: Some(b"a\xff"), ..record() };
+        assert_eq!(value(&no_text)["user_agent"], "a\u{fffd}");
     }
 
     proptest! {

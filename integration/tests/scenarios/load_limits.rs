@@ -1,7 +1,7 @@
 //! The limits of the server: too many connections, no descriptors, slow clients, many files, and a shutdown during
 //! responses.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -13,11 +13,6 @@ use rustix::process::{Resource, Signal};
 
 /// Far longer than a timeout of a second takes to act on a busy machine, and shorter than the timeouts that are the default.
 const SOON: Duration = Duration::from_secs(20);
-/// The pause between two bytes of a client that sends slowly.
-const DRIP: Duration = Duration::from_millis(100);
-/// How much a slow reader reads at a time, and its pause between two reads, which is longer than a session waits.
-const SLOW_PART_BYTES: usize = 64 << 10;
-const SLOW_PAUSE: Duration = Duration::from_millis(200);
 const SLOW_CLIENTS: usize = 300;
 const SLOW_READERS: usize = 40;
 /// A page of a quarter of a megabyte, far more than the socket buffers.
@@ -170,69 +165,6 @@ fn a_server_without_descriptors_serves_existing_connections_and_recovers() {
     assert_eq!(kept.get("/newer.txt", &[]).text(), "newer");
     let lines = server.stop().lines.join("\n");
     assert!(!lines.contains("web root"), "what cannot be looked at is not gone: {lines}");
-}
-
-#[test]
-fn a_head_that_is_incomplete_after_its_timeout_is_refused_however_slowly_it_comes() {
-    let sandbox = sandbox();
-    let (server, admin) = server_with_admin(&sandbox, &["--head-timeout=1s"]);
-    let start = Instant::now();
-    let mut half = HttpConnection::open(server.address());
-    half.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-");
-    let silent = HttpConnection::open(server.address());
-    let mut drip = HttpConnection::open(server.address());
-    drip.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Drip: ");
-    drip.stream().set_read_timeout(Some(DRIP)).expect("it is not zero");
-    // The read timeout is the pause between two bytes.
-    let first = loop {
-        match drip.stream().read(&mut [0; 1]) {
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => drip.send(b"x"),
-            other => break other,
-        }
-        assert!(start.elapsed() < SOON, "one byte now and then keeps a connection");
-    };
-    // Bytes that arrive after the response may reset the connection.
-    assert!(first.is_ok() || first.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
-    let refused = half.answer().expect("it is told why");
-    assert_eq!((refused.status, refused.field("Connection")), (408, Some("close")));
-    assert_eq!(half.answer(), None);
-    let mut silent = silent;
-    assert_eq!(silent.answer(), None, "who has said nothing is told nothing");
-    let elapsed = start.elapsed();
-    assert!((Duration::from_secs(1)..SOON).contains(&elapsed), "{elapsed:?}");
-    assert!(metric(admin, "switchboard_connections_timed_out_total") >= 3);
-    served(server.address());
-}
-
-#[test]
-fn a_connection_without_a_request_ends_in_time() {
-    let sandbox = sandbox();
-    let server = sandbox.site_server(&["--idle-timeout=1s"]);
-    let start = Instant::now();
-    let mut idle = served(server.address());
-    assert_eq!(idle.answer(), None);
-    let elapsed = start.elapsed();
-    assert!((Duration::from_secs(1)..SOON).contains(&elapsed), "{elapsed:?}");
-}
-
-#[test]
-fn a_client_that_reads_slowly_is_not_disconnected() {
-    let sandbox = sandbox();
-    put_big(&sandbox);
-    let (server, admin) = server_with_admin(&sandbox, &["--write-timeout=1s"]);
-    // It reads too little for the socket to become writable between two checks, but it does read.
-    let mut slow = HttpConnection::open_narrow(server.address());
-    slow.ask("GET", "/big.bin", &[]);
-    let mut part = vec![0; SLOW_PART_BYTES];
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(5) {
-        slow.stream().read_exact(&mut part).expect("who takes something is not cut off");
-        std::thread::sleep(SLOW_PAUSE);
-    }
-    assert_eq!(metric(admin, "switchboard_connections_timed_out_total"), 0);
-    let mut eager = HttpConnection::open(server.address());
-    eager.ask("GET", "/big.bin", &["Connection: close"]);
-    assert!(eager.drain() > BIG_BYTES, "who does read gets all of it");
 }
 
 #[test]

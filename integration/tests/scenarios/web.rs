@@ -1,10 +1,9 @@
-//! The web site, fetched with `webclient`, with curl, and by many clients at a time.
+//! The web site, fetched with `webclient` and with curl.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Command, Output};
 
-use integration::{Finished, PATIENCE, Process, Sandbox, binary, repository};
+use integration::{Finished, Process, Sandbox, binary, repository};
 
 fn webclient(server: SocketAddr, file: &str, options: &[&str]) -> Finished {
     let mut command = Command::new(binary("webclient"));
@@ -79,38 +78,4 @@ fn curl_gets_the_same() {
         let told = curl(&[&write[..], options, &[&url]].concat()).expect("it was there a moment ago");
         assert_eq!(String::from_utf8_lossy(&told.stdout), expected, "{path} {options:?}");
     }
-}
-
-#[test]
-fn sixteen_clients_get_fifty_pages_each_on_one_connection() {
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let (address, expected) = (server.address(), page("HelloWorld.html"));
-    std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                let stream = TcpStream::connect(address).expect("the server accepts");
-                stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
-                let mut reader = BufReader::new(&stream);
-                for _ in 0..50 {
-                    let request = format!("GET /HelloWorld.html HTTP/1.1\r\nHost: {address}\r\n\r\n");
-                    (&stream).write_all(request.as_bytes()).expect("the server reads");
-                    assert_eq!(answer(&mut reader), ("HTTP/1.1 200 OK".to_owned(), expected.clone()));
-                }
-            });
-        }
-    });
-}
-
-/// The status line and the body of a response with a Content-Length.
-fn answer(reader: &mut impl std::io::BufRead) -> (String, String) {
-    let mut head = reader.by_ref().lines().map(|line| line.expect("the server answers in text"));
-    let status = head.next().expect("the server answers");
-    let length = head
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
-        .last();
-    let mut body = vec![0; length.expect("the answer says its length")];
-    reader.read_exact(&mut body).expect("the body is whole");
-    (status, String::from_utf8(body).expect("the page is text"))
 }
