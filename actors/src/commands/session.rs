@@ -76,8 +76,8 @@ pub enum SessionCommand {
     },
     /// The Router cannot watch a name that its peer asked for, and why.
     Unwatched(PeerName, Refusal),
-    /// Envelopes for this name may go by this route.
-    Route(PeerName, Route),
+    /// Envelopes for this name may go by this route. Boxed for the same reason as deliveries.
+    Route(Box<(PeerName, Route)>),
 }
 
 /// The sending end of a session's mailbox, which the Router and, on a [`Route`], the sessions of senders share; a test or

@@ -332,7 +332,7 @@ impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
                     && let Some(presence) = self.table.peer(key).presence()
                 {
                     let route = Route::to(&presence.port);
-                    self.tell(from, SessionCommand::Route(run.to, route));
+                    self.tell(from, SessionCommand::Route(Box::new((run.to, route))));
                 }
                 return Some(Outcome::Relayed);
             }

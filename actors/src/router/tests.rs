@@ -398,7 +398,8 @@ impl Joint {
     fn take_in(&mut self, command: SessionCommand, accepted: &mut Vec<(String, String)>) {
         match command {
             SessionCommand::Deliver(delivery) => self.untaken.push_back(*delivery),
-            SessionCommand::Route(to, route) => {
+            SessionCommand::Route(named) => {
+                let (to, route) = *named;
                 self.routes.insert(to, route);
             }
             SessionCommand::Routed { first, count, outcome: Outcome::Relayed | Outcome::Stored } => {

@@ -8,8 +8,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
 use wire::frame::{self, BODY_BYTES_MAX, BadFrame, LENGTH_BYTES};
 
-/// The initial size of the read buffer. It is small because most connections are idle most of the time.
-const READ_BYTES_MIN: usize = 4 << 10;
+/// The initial size of the read buffer. It is small because most connections are idle most of the time. A busy one fills it
+/// and so gets a large one after a few reads.
+const READ_BYTES_MIN: usize = 512;
 /// The size to which the read buffer grows on a busy connection, and so the maximum size of a batch of envelopes.
 const READ_BYTES_MAX: usize = 64 << 10;
 /// A new buffer is allocated when less than this is free in the old one. The old one may still be in use by envelopes.

@@ -494,7 +494,7 @@ impl Session {
             SessionCommand::Unwatched(name, reason) => {
                 self.outgoing.push_message(&ToPeer::Unwatched { name, reason });
             }
-            SessionCommand::Route(to, route) => self.routes.learn(&to, route),
+            SessionCommand::Route(route) => self.routes.learn(&route.0, route.1),
         }
     }
 }

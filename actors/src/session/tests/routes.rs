@@ -54,7 +54,7 @@ fn with_route() -> (Bench, Arc<FakeMailbox>) {
     assert_eq!(send(&mut bench, Kind::Message), Some(false), "many write to somebody only once");
     assert_eq!(send(&mut bench, Kind::Message), Some(true));
     let route = Route::to(&mailbox);
-    bench.take(Input::Command(SessionCommand::Route("B".parse().expect("a good name"), route)));
+    bench.take(Input::Command(SessionCommand::Route(Box::new(("B".parse().expect("a good name"), route)))));
     (bench, mailbox)
 }
 
