@@ -2,20 +2,16 @@
 
 import { concat, fromHex, hex, utf8 } from "/switchboard/bytes.js";
 import { decode, encode, Malformed } from "/switchboard/postcard.js";
-import { fileAnswer, fileRequest, openingBody, receipt, signed, succession } from "/switchboard/protocol.js";
+import { fileAnswer, fileHeader, fileRequest, openingBody, receipt, signed, succession } from "/switchboard/protocol.js";
 import * as crypto from "/switchboard/crypto.js";
 import * as cards from "/switchboard/card.js";
 import * as talk from "/switchboard/conversation.js";
+import { fileKey, openRecord, sealRecord } from "/switchboard/transfer.js";
 import { load } from "/test/examples.js";
+import { privateKey } from "/test/keys.js";
 import { refuses, same } from "/test/check.js";
 
 const NOW = 1_800_000_100;
-
-async function privateKey(file, name, usage) {
-  const pem = await (await fetch(`/test/${file}.pem`)).text();
-  const der = Uint8Array.from(atob(pem.replace(/-----.*?-----|\s/g, "")), (letter) => letter.charCodeAt(0));
-  return globalThis.crypto.subtle.importKey("pkcs8", der, { name, hash: "SHA-256" }, false, [usage]);
-}
 
 const flipped = (bytes, at) => bytes.map((byte, index) => (index === at ? byte ^ 1 : byte));
 
@@ -119,7 +115,7 @@ export async function joining() {
 /** The two conversations: openings, keys, sealed messages and signals, running hash. */
 export async function conversations() {
   const examples = await load();
-  const sides = { a: await privateKey("a-encryption", "RSA-OAEP", "decrypt"), b: await privateKey("b-encryption", "RSA-OAEP", "decrypt") };
+  const sides = { a: await privateKey("a-encryption", "RSA-OAEP"), b: await privateKey("b-encryption", "RSA-OAEP") };
   const accepted = {};
   for (const [from, to] of ["ab", "ba"]) {
     const title = `from ${from} to ${to}`;
@@ -225,4 +221,28 @@ export async function ownConversations() {
   }
   same([talk.unpad(new Uint8Array(128)), talk.unpad(utf8("x\0"))], [null, null], "no 80 before the zeros");
   same(talk.sealedParts(new Uint8Array(55)), null, "sealed bytes that are too short");
+}
+
+/** The records of a file. */
+export async function fileRecords() {
+  const examples = await load();
+  const [transfer, salt, secret, key] = examples.get("the key of the transfer").parts;
+  same(await fileKey(secret, transfer, salt), key, "the key");
+  const sha256 = fromHex("8c7fa036e0399f7432c0a56160405ce5e9fa83e2433862d5e160200d4144ea80");
+  const header = encode(fileHeader, { name: "tide.csv", total_bytes: 23, offset: 0, sha256 });
+  same(header, examples.get("the plaintext of the header").bytes, "the header");
+  const file = utf8("hour,level\n0,1.8\n6,4.1\n");
+  const cases = [["the record of the header", 0, false, header], ["the record of the only chunk", 1, true, file]];
+  for (const [title, counter, isLast, plaintext] of cases) {
+    const record = examples.get(title).bytes;
+    same(await sealRecord(key, counter, isLast, plaintext), record, title);
+    same(await openRecord(key, counter, isLast, record.slice(4)), plaintext, title);
+    await refuses(Error, () => openRecord(key, counter + 1, isLast, record.slice(4)), `${title} in another place`);
+    await refuses(Error, () => openRecord(key, counter, !isLast, record.slice(4)), `${title} as another end`);
+  }
+  const large = Uint8Array.from({ length: 131_077 }, (_, at) => at % 251);
+  const [digest, firstDigest, start, second] = examples.get("a file of two chunks").parts;
+  const first = await sealRecord(key, 1, false, large.slice(0, 131_072));
+  same([await crypto.sha256(large), await crypto.sha256(first), first.slice(0, 32)], [digest, firstDigest, start], "the first chunk");
+  same(await sealRecord(key, 2, true, large.slice(131_072)), second, "the second chunk");
 }

@@ -1,17 +1,20 @@
-//! The JavaScript modules of the page, checked in the browser against PROTOCOL-EXAMPLES.md.
+//! The JavaScript modules of the page, checked in the browser: the formats against PROTOCOL-EXAMPLES.md, the engine in a
+//! network of two.
 
 use integration::browser::Browser;
 use integration::{Sandbox, Server, repository};
 
 /// The modules of the tests, by their names on the server.
-const MODULES: [(&str, &str); 4] = [
+const MODULES: [(&str, &str); 6] = [
     ("test/check.js", include_str!("check.js")),
     ("test/examples.js", include_str!("examples.js")),
     ("test/codec.js", include_str!("codec.js")),
     ("test/cryptography.js", include_str!("cryptography.js")),
+    ("test/engine.js", include_str!("engine.js")),
+    ("test/keys.js", include_str!("keys.js")),
 ];
 /// The private keys of the peers in the examples.
-const KEYS: [&str; 2] = ["a-encryption.pem", "b-encryption.pem"];
+const KEYS: [&str; 4] = ["a-encryption.pem", "a-identity.pem", "b-encryption.pem", "b-identity.pem"];
 
 /// A server whose site has these tests. They import the modules of the page, which is built into the server.
 fn server(sandbox: &Sandbox) -> Server {
@@ -88,4 +91,34 @@ fn conversations_seal_and_open_the_bytes_of_the_examples() {
 #[test]
 fn a_conversation_of_the_page_can_be_accepted() {
     passes("cryptography", "ownConversations");
+}
+
+#[test]
+fn files_are_sealed_and_opened_as_in_the_examples() {
+    passes("cryptography", "fileRecords");
+}
+
+#[test]
+fn engines_lose_and_double_nothing_although_envelopes_are_dropped_repeated_and_altered() {
+    passes("engine", "faults");
+}
+
+#[test]
+fn an_engine_counts_only_the_receipt_with_the_right_count_and_running_hash() {
+    passes("engine", "wrongReceipts");
+}
+
+#[test]
+fn an_engine_drops_envelopes_in_another_name_and_repeated_ones() {
+    passes("engine", "wrongSenders");
+}
+
+#[test]
+fn an_engine_uses_another_key_only_after_it_is_trusted() {
+    passes("engine", "changedKey");
+}
+
+#[test]
+fn an_engine_opens_another_conversation_after_an_hour() {
+    passes("engine", "rekey");
 }

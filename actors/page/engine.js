@@ -1,0 +1,373 @@
+// The peer: PROTOCOL.md, sections 9 to 13. Inputs go in, and effects come out: records to write, then frames to send.
+// A batch of inputs is handled in order. What it writes is on the disk before anything of it is sent.
+
+import { equal, fromHex, hex } from "./bytes.js";
+import { folded } from "./names.js";
+import { Contact } from "./contact.js";
+import { jittered, Budget } from "./pace.js";
+import { readCard, replaces, takesOverFrom } from "./card.js";
+import { receive } from "./receive.js";
+import { sendDue } from "./send.js";
+import { Files } from "./files.js";
+import { Flight } from "./flight.js";
+
+const PING_EVERY = 10_000;
+const PING_WHILE_AWAY = 2000;
+const SILENCE_MAX = 15_000;
+const WHO_ID = 1;
+/** How many conversations of others are kept in memory. */
+const ACCEPTED_MAX = 2048;
+const PASSING_MAX = 1000;
+const STRANGERS_MAX = 1000;
+
+/** The state of the peer. */
+export class Engine {
+  /** @type {import("./identity.js").Identity} */ identity;
+  /** @type {import("./store.js").Store} */ store;
+  /** By folded name. @type {Map<string, Contact>} */ contacts = new Map();
+  /** Conversations that others have opened, by id in hex. */ accepted = new Map();
+  /** Openings that must not be accepted, by digest in hex. @type {Set<string>} */ refusedOpenings = new Set();
+  strangers = new Budget(60, 1200);
+  /** Effects of this batch. */ writes = [];
+  frames = [];
+  /** Transfers to start when the frames of this batch are sent. */ transfers = [];
+  files = new Files();
+  /** What a person should be told: `{about, text}`. */ notes = [];
+  /** Whether the connection must be replaced, and why. @type {string | null} */ trouble = null;
+  /** The joined connection. @type {Flight | null} */ flight = null;
+  /** The identity of the server's store, in hex. */ server = "";
+  /** The newest answer to Who. */ known = [];
+  #pingAt = 0;
+  #unheardSince = Infinity;
+  #pings = 0;
+  /** Searches that have no answer yet, by id. */ #searches = new Map();
+  #nextId = WHO_ID + 1;
+  #clock;
+
+  /**
+   * @param {import("./identity.js").Identity} identity @param {import("./store.js").Store} store
+   * @param {{unix: () => number, ms: () => number}} clock
+   */
+  constructor(identity, store, clock) {
+    [this.identity, this.store, this.#clock] = [identity, store, clock];
+  }
+
+  /** Loads contacts and waiting messages. */
+  async load() {
+    for (const record of await this.store.all("contacts")) {
+      const contact = Object.assign(new Contact(record.name), record, { isKept: true });
+      // A card that cannot be read is requested from the server again.
+      contact.card = record.card && (await readCard(record.card).catch(() => null));
+      this.contacts.set(contact.peer, contact);
+    }
+    await this.loadQueued();
+  }
+
+  /** Takes messages that were queued, by any tab. */
+  async loadQueued() {
+    for (const message of await this.store.waiting()) {
+      const contact = this.contact(message.to);
+      if (contact.unacked.has(message.number)) continue;
+      if (!contact.isAnswered) {
+        contact.isAnswered = true;
+        contact.keep();
+      }
+      contact.unacked.set(message.number, message);
+      contact.unsent.add(message.number);
+    }
+  }
+
+  get unix() {
+    return this.#clock.unix();
+  }
+
+  get now() {
+    return this.#clock.ms();
+  }
+
+  /** @param {string} name @returns {Contact} The contact, made if there is none. */
+  contact(name) {
+    const peer = folded(name);
+    if (!this.contacts.has(peer)) {
+      const passing = [...this.contacts.values()].filter(({ isKept }) => !isKept);
+      // The server can use ever new names, so those that are only in memory are limited.
+      if (passing.length >= PASSING_MAX) this.contacts.delete(passing[0].peer);
+      this.contacts.set(peer, new Contact(name));
+    }
+    return this.contacts.get(peer);
+  }
+
+  /** Whether so many peers without an answer have sent messages that no further one can. */
+  hasTooManyStrangers() {
+    const strangers = [...this.contacts.values()].filter(({ isKept, isAnswered }) => isKept && !isAnswered);
+    return strangers.length >= STRANGERS_MAX;
+  }
+
+  say(message) {
+    this.frames.push(message);
+  }
+
+  note(about, text) {
+    this.notes.push({ about, text, at: this.unix });
+  }
+
+  write(store, key, value) {
+    this.writes.push({ store, key, value });
+  }
+
+  /** Writes a message, which has its key inside. */
+  writeMessage(message) {
+    const { isRelayed: _, ...value } = message;
+    this.writes.push({ store: "messages", value });
+  }
+
+  /**
+   * Handles a batch of inputs, makes what it writes durable, and returns the frames to send.
+   * @param {object[]} inputs @returns {Promise<object[]>}
+   */
+  async step(inputs) {
+    // First, while the disk is as this engine has left it.
+    if (inputs.some(({ type }) => type === "queued")) await this.loadQueued();
+    for (const input of inputs) await this.#handle(input);
+    if (this.flight) await sendDue(this);
+    for (const contact of this.contacts.values()) {
+      if (contact.isChanged && contact.isKept) this.write("contacts", contact.peer, contact.record());
+      contact.isChanged = false;
+    }
+    const [writes, frames] = [this.writes, this.frames];
+    [this.writes, this.frames] = [[], []];
+    if (writes.length > 0) await this.store.write(writes);
+    for (const contact of this.contacts.values()) contact.arriving.clear();
+    // What is removed from memory is read from the disk when it is used again.
+    for (const id of this.accepted.keys()) {
+      if (this.accepted.size <= ACCEPTED_MAX) break;
+      this.accepted.delete(id);
+    }
+    const taken = this.flight?.unacknowledged();
+    if (taken) frames.push({ type: "Taken", count: taken });
+    return frames;
+  }
+
+  async #handle(input) {
+    switch (input.type) {
+      case "joined":
+        return this.#joined(input.hello);
+      case "lost":
+        return this.#lost();
+      case "queued":
+        return undefined;
+      case "trust":
+        return this.#trust(input.name, input.fingerprint);
+      case "search":
+        return this.#search(input);
+      case "message":
+        return this.#message(input.message);
+      case "fetch":
+        return this.files.fetch(this, input.hit, input.reply);
+      case "shared":
+        this.files.shared = input.shared;
+        return this.flight && this.say(this.files.publication());
+      case "tick":
+        return this.#tick();
+      default:
+        throw new RangeError(`${input.type} is not an input`);
+    }
+  }
+
+  #joined({ server }) {
+    this.server = hex(server);
+    this.flight = new Flight();
+    // What was to be sent on the last connection is sent anew.
+    this.frames = [];
+    for (const contact of this.contacts.values()) contact.reconnected(this.server);
+    [this.#pingAt, this.#unheardSince] = [this.now + jittered(PING_EVERY), Infinity];
+    this.say(this.files.publication());
+    this.say({ type: "Who", id: WHO_ID });
+  }
+
+  #lost() {
+    this.flight = null;
+    this.frames = [];
+    for (const contact of this.contacts.values()) contact.isPresent = false;
+    this.known = this.known.map((peer) => ({ ...peer, online: false }));
+    for (const reply of this.#searches.values()) reply({ error: "The connection was lost. Search again." });
+    this.#searches.clear();
+    this.files.lost();
+  }
+
+  async #message(message) {
+    if (!this.flight) return;
+    this.#unheardSince = Infinity;
+    switch (message.type) {
+      case "Envelope":
+        this.flight.received += 1;
+        return this.#receive(message);
+      case "Routed":
+        return this.flight.routed(this, message);
+      case "Card":
+        return this.#cardCame(message.card);
+      case "Unknown":
+        return this.#answered(message.name, "Unknown");
+      case "Unwatched":
+        return this.#answered(message.name, "Unknown");
+      case "Pong":
+        return this.#pong(message.present);
+      case "Known":
+        this.known = message.peers.filter(({ name }) => folded(name) !== folded(this.identity.name));
+        return undefined;
+      case "Expired":
+        this.flight.received += 1;
+        this.note(message.to, "The server has kept messages as long as it keeps mail. They are sent again.");
+        return this.contact(message.to).sendAllAgain();
+      case "Found":
+        return this.#found(message.id, { hits: message.hits, total: message.total });
+      case "Failed":
+        if (message.id === 0) this.note(null, `The server has refused what you share: ${message.detail}`);
+        return this.#found(message.id, { error: `The server could not answer: ${message.detail}` });
+      default:
+        return undefined;
+    }
+  }
+
+  /** Handles an envelope. One that breaks the code must not keep the others from arriving. */
+  async #receive(envelope) {
+    try {
+      await receive(this, envelope);
+    } catch (error) {
+      // The disk, not the envelope.
+      if (error instanceof DOMException) throw error;
+      this.note(envelope.from, `Something that arrived could not be handled: ${error}`);
+    }
+  }
+
+  #answered(name, lookup) {
+    const contact = this.contact(name);
+    if (contact.lookup !== "Known") contact.lookup = lookup;
+  }
+
+  async #cardCame(bytes) {
+    let card;
+    try {
+      card = await readCard(bytes);
+    } catch (error) {
+      return this.note(null, `The server has sent a card that is not valid: ${error.message}`);
+    }
+    const contact = this.contacts.get(folded(card.name));
+    // A card that was not asked for must not be pinned.
+    if (!contact || contact.lookup === "NotAsked") return undefined;
+    contact.lookup = (await this.takeCard(card)) === "Changed" ? "Untrusted" : "Known";
+    return undefined;
+  }
+
+  /**
+   * Handles a card from the server or an opening.
+   * @param {object} card @returns {Promise<"Pinned" | "Known" | "Changed">} Changed: it has another key than the pinned
+   *   one, and is not used.
+   */
+  async takeCard(card) {
+    const contact = this.contact(card.name);
+    const print = hex(card.fingerprint);
+    let verdict = "Known";
+    if (contact.pinned === null) {
+      [contact.pinned, contact.isChanged, verdict] = [print, true, "Pinned"];
+    } else if (contact.pinned !== print) {
+      if (!(await takesOverFrom(card, fromHex(contact.pinned)))) {
+        return this.#distrust(contact, card, print);
+      }
+      this.note(contact.name, "This peer has a new key, which its old key has signed.");
+      this.#useKey(contact, print);
+    }
+    if (contact.card === null || replaces(card, contact.card, this.unix)) {
+      [contact.card, contact.name, contact.isChanged] = [card, card.name, true];
+    }
+    if (contact.distrusted !== null) [contact.distrusted, contact.isChanged] = [null, true];
+    return verdict;
+  }
+
+  async #distrust(contact, card, print) {
+    const isReplaced = contact.card !== null && (await takesOverFrom(contact.card, card.fingerprint));
+    // A card that was sent before its owner has replaced the key needs no warning.
+    if (!isReplaced && contact.distrusted !== print) [contact.distrusted, contact.isChanged] = [print, true];
+    return "Changed";
+  }
+
+  /** Pins another key: conversations of the old one end, and what has no receipt is sealed again. */
+  #useKey(contact, print) {
+    [contact.pinned, contact.card, contact.current, contact.distrusted] = [print, null, null, null];
+    for (const [id, accepted] of this.accepted) {
+      if (accepted.peer === contact.peer) this.accepted.delete(id);
+    }
+    contact.sendAllAgain();
+    for (const message of contact.unacked.values()) message.sealed = undefined;
+    contact.isChanged = true;
+  }
+
+  #trust(name, print) {
+    const contact = this.contact(name);
+    if (contact.pinned === print) return;
+    this.#useKey(contact, print);
+    // The other side may count its messages from 1 again.
+    contact.generation += 1;
+    contact.lastNumber = 0;
+    contact.lookup = "NotAsked";
+    contact.keep();
+  }
+
+  #search({ keywords, reply }) {
+    if (!this.flight) return reply({ error: "You are offline. Search when you are connected." });
+    const id = this.#nextId;
+    this.#nextId += 1;
+    this.#searches.set(id, reply);
+    return this.say({ type: "Search", id, query: { type: "Keywords", keywords }, limit: 100 });
+  }
+
+  #found(id, answer) {
+    this.#searches.get(id)?.(answer);
+    this.#searches.delete(id);
+  }
+
+  #tick() {
+    if (!this.flight) return;
+    const { now } = this;
+    for (const contact of this.contacts.values()) contact.passTime(now);
+    this.files.passTime(now);
+    this.trouble ??= this.flight.trouble(now);
+    if (now - this.#unheardSince >= SILENCE_MAX) this.trouble ??= "The server does not answer.";
+    if (now >= this.#pingAt) this.#ping(now);
+  }
+
+  #ping(now) {
+    const missed = [...this.contacts.values()].filter(({ unacked, isPresent }) => unacked.size > 0 && !isPresent);
+    this.#pingAt = now + jittered(missed.length > 0 ? PING_WHILE_AWAY : PING_EVERY);
+    this.#unheardSince = Math.min(this.#unheardSince, now);
+    // The list of a server with many more peers than fit in a ping is not shown completely, so this is enough.
+    const names = missed.slice(0, 64).map(({ name }) => name);
+    this.#pings = (this.#pings + 1) % 2 ** 32;
+    this.say({ type: "Ping", id: this.#pings, names });
+    this.say({ type: "Who", id: WHO_ID });
+  }
+
+  /** Asks for the next ping soon, because messages wait for a peer that is away. */
+  pingSoon() {
+    this.#pingAt = Math.min(this.#pingAt, this.now + jittered(PING_WHILE_AWAY));
+  }
+
+  #pong(present) {
+    for (const name of present) {
+      const contact = this.contact(name);
+      // A server lets nobody join without a valid card, so this one has not shown the newest.
+      if (contact.lookup === "Unknown") contact.lookup = "NotAsked";
+      contact.isThere(this.now);
+    }
+  }
+
+  /** @param {Contact} contact @param {Uint8Array} print @returns {boolean} Whether this is the pinned key. */
+  isPinned(contact, print) {
+    return contact.pinned === hex(print);
+  }
+
+  /** @param {Uint8Array} print @returns {boolean} Whether it is this peer's identity key. */
+  isMine(print) {
+    return equal(print, this.identity.fingerprint);
+  }
+}

@@ -1,0 +1,120 @@
+// File messages: PROTOCOL.md, section 15. A browser cannot be dialled, so all go through the server, on a connection of
+// their own.
+
+import { concat, equal, u64be } from "./bytes.js";
+import { decode, encode } from "./postcard.js";
+import { derive, open, seal, sha256 } from "./crypto.js";
+import { fileHeader, frame, frameToServer } from "./protocol.js";
+import { Socket } from "./socket.js";
+
+const CHUNK_BYTES = 131_072;
+const TAG_BYTES = 16;
+const HEADER_RECORD_BYTES_MAX = 1024;
+const NO_DATA = new Uint8Array();
+/** How much may wait in the browser until the server reads on. */
+const UNSENT_BYTES_MAX = 1 << 20;
+const UNSENT_WAIT = 10;
+const SPLICE_WAIT = 30_000;
+/** WebCrypto computes a digest only of what is in memory as a whole. */
+export const FILE_BYTES_MAX = 256 << 20;
+
+/** The key of one file message. @param {Uint8Array} secret @param {Uint8Array} transfer @param {Uint8Array} salt */
+export const fileKey = (secret, transfer, salt) => derive(secret, concat(transfer, salt), "file");
+
+const nonce = (counter, isLast) => concat(new Uint8Array(3), u64be(counter), Uint8Array.of(isLast ? 1 : 0));
+
+/**
+ * @param {Uint8Array} key @param {number} counter @param {boolean} isLast @param {Uint8Array} plaintext
+ * @returns {Promise<Uint8Array>} A record with its length in front.
+ */
+export const sealRecord = async (key, counter, isLast, plaintext) =>
+  frame(await seal(key, nonce(counter, isLast), NO_DATA, plaintext));
+
+/**
+ * @param {Uint8Array} key @param {number} counter @param {boolean} isLast @param {Uint8Array} record Without its length.
+ * @returns {Promise<Uint8Array>}
+ */
+export async function openRecord(key, counter, isLast, record) {
+  const plaintext = await open(key, nonce(counter, isLast), NO_DATA, record);
+  if (!plaintext) throw new Error("A part of the file is not authentic.");
+  return plaintext;
+}
+
+const chunksOf = (bytes) => Math.max(1, Math.ceil(bytes / CHUNK_BYTES));
+
+/** @param {Blob} blob @returns {Promise<Uint8Array>} Its SHA-256. */
+export const digestOf = async (blob) => sha256(new Uint8Array(await blob.arrayBuffer()));
+
+/**
+ * Connects one end of a transfer through the server.
+ * @param {{url: string, member: string, token: Uint8Array}} session The joined one.
+ * @param {Uint8Array} transfer @param {"Sender" | "Receiver"} side
+ */
+async function splice({ url, member, token }, transfer, side) {
+  const socket = new Socket(url);
+  await socket.expect("Hello");
+  socket.send(frameToServer({ type: "Splice", transfer, side, member, token }));
+  await socket.expect("Spliced", SPLICE_WAIT);
+  socket.allowLongFrames();
+  return socket;
+}
+
+/**
+ * Sends a file to the peer that has asked for it.
+ * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: Blob, header: object}} job
+ */
+export async function sendFile(session, { transfer, key, file, header }) {
+  const socket = await splice(session, transfer, "Sender");
+  try {
+    socket.send(await sealRecord(key, 0, false, encode(fileHeader, header)));
+    const count = chunksOf(file.size - header.offset);
+    for (let at = 0; at < count; at += 1) {
+      const start = header.offset + at * CHUNK_BYTES;
+      const chunk = new Uint8Array(await file.slice(start, start + CHUNK_BYTES).arrayBuffer());
+      socket.send(await sealRecord(key, at + 1, at + 1 === count, chunk));
+      // WebSockets have no event for this.
+      while (socket.unsentBytes > UNSENT_BYTES_MAX) await new Promise((resolve) => setTimeout(resolve, UNSENT_WAIT));
+      if (socket.isClosed) throw new Error("The connection has ended before the whole file was sent.");
+    }
+  } finally {
+    socket.close("The file is sent.");
+  }
+}
+
+/**
+ * Receives a file, and checks all of it before it is given out.
+ * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object}} job `file` is what was found.
+ * @param {(done: number) => void} onProgress @returns {Promise<Blob>}
+ */
+export async function receiveFile(session, { transfer, key, file }, onProgress) {
+  const socket = await splice(session, transfer, "Receiver");
+  try {
+    const header = await socket.next(SPLICE_WAIT);
+    if (header.length > HEADER_RECORD_BYTES_MAX) throw new Error("The header of the file is too long.");
+    checkHeader(decode(fileHeader, await openRecord(key, 0, false, header)), file);
+    const chunks = await receiveChunks(socket, key, file.bytes, onProgress);
+    const blob = new Blob(chunks);
+    if (!equal(await digestOf(blob), file.sha256)) throw new Error("The file has another SHA-256 than it should have.");
+    return blob;
+  } finally {
+    socket.close("The file has arrived.");
+  }
+}
+
+function checkHeader(header, { name, bytes, sha256: digest }) {
+  const isRight = header.name === name && header.total_bytes === bytes && header.offset === 0 && equal(header.sha256, digest);
+  if (!isRight) throw new Error("Another file was sent than the one that was requested.");
+}
+
+async function receiveChunks(socket, key, bytes, onProgress) {
+  const chunks = [];
+  const count = chunksOf(bytes);
+  for (let at = 0; at < count; at += 1) {
+    const record = await socket.next(SPLICE_WAIT);
+    const expected = Math.min(CHUNK_BYTES, bytes - at * CHUNK_BYTES);
+    if (record.length !== expected + TAG_BYTES) throw new Error("A part of the file has another length than it should have.");
+    chunks.push(await openRecord(key, at + 1, at + 1 === count, record));
+    onProgress(at * CHUNK_BYTES + expected);
+  }
+  return chunks;
+}

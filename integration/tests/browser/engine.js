@@ -1,0 +1,276 @@
+// Two engines, each with its database, and between them a server that can be told to do wrong. Time is virtual.
+
+import { Engine } from "/switchboard/engine.js";
+import { Store } from "/switchboard/store.js";
+import { encode } from "/switchboard/postcard.js";
+import { receipt } from "/switchboard/protocol.js";
+import { sealContent, sealedParts } from "/switchboard/conversation.js";
+import { equal, hex } from "/switchboard/bytes.js";
+import { identityOf } from "/test/keys.js";
+import { same } from "/test/check.js";
+
+const UNIX = 1_800_000_000;
+/** Longer than any pause of the engine. */
+const STEP = 700;
+
+/** Numbers from 0 to 1 that are the same for each run with one seed (xorshift32). */
+function generator(seed) {
+  let state = seed;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
+/** The server, and its two peers. */
+class World {
+  #now = 0;
+  /** Called for each envelope on its way; returns the envelopes that arrive. */
+  way = (envelope) => [envelope];
+  peers = new Map();
+
+  static async make() {
+    const world = new World();
+    await Promise.all(["A", "B"].map((name) => world.#add(name)));
+    for (const peer of world.peers.values()) await world.join(peer);
+    return world;
+  }
+
+  async #add(name) {
+    const store = await Store.open(`${name} ${crypto.randomUUID()}`);
+    const owner = name.toLowerCase();
+    const identity = await identityOf(store, name, `${owner}-identity`, `${owner}-encryption`, UNIX);
+    const peer = { name, store, identity, inbox: [], sent: 0 };
+    this.peers.set(name, peer);
+    await this.start(peer);
+  }
+
+  /** Starts a peer from its disk, as when its page is loaded again. */
+  async start(peer) {
+    const clock = { unix: () => UNIX + Math.floor(this.#now / 1000), ms: () => this.#now };
+    peer.engine = new Engine(peer.identity, peer.store, clock);
+    await peer.engine.load();
+  }
+
+  /** Connects a peer. What was on its way to it is lost. */
+  async join(peer) {
+    peer.sent = 0;
+    peer.inbox = [{ type: "joined", hello: { server: new Uint8Array(16) } }];
+  }
+
+  async write(peer, to, text) {
+    await peer.store.queue(to, text, UNIX);
+    peer.inbox.push({ type: "queued" });
+  }
+
+  later(milliseconds) {
+    this.#now += milliseconds;
+  }
+
+  /** Lets both peers act once. */
+  async step() {
+    this.#now += STEP;
+    for (const peer of this.peers.values()) {
+      const frames = await peer.engine.step([...peer.inbox.splice(0), { type: "tick" }]);
+      for (const frame of frames) await this.#serve(peer, frame);
+    }
+  }
+
+  async #serve(peer, frame) {
+    const reply = (message) => peer.inbox.push({ type: "message", message });
+    if (frame.type === "Envelope") {
+      await isWrittenDown(peer, frame);
+      reply({ type: "Routed", first: peer.sent, count: 1, outcome: { type: "Relayed" } });
+      peer.sent += 1;
+      for (const envelope of this.way(frame)) {
+        this.peers.get(envelope.to)?.inbox.push({ type: "message", message: envelope });
+      }
+    } else if (frame.type === "Lookup") {
+      const card = this.peers.get(frame.name)?.identity.card;
+      reply(card ? { type: "Card", card } : { type: "Unknown", name: frame.name });
+    } else if (frame.type === "Ping") {
+      reply({ type: "Pong", id: frame.id, present: frame.names });
+    }
+  }
+
+  /** Lets time pass until no message lacks a receipt. */
+  async settle(most = 200) {
+    for (let round = 0; round < most; round += 1) {
+      const left = await Promise.all([...this.peers.values()].map(({ store }) => store.waiting()));
+      if (left.flat().length === 0) return;
+      await this.step();
+    }
+    throw new Error("messages were not delivered in time");
+  }
+}
+
+/** A message may be sent only as bytes that are on the disk. */
+async function isWrittenDown({ store }, { kind, to, number, sealed }) {
+  if (kind !== "Message") return;
+  const { sealed: kept, waiting } = await store.message(to.toLowerCase(), "sent", 0, number);
+  same(waiting, 1, `the message ${number} is sent although it has a receipt`);
+  if (!equal(kept, sealed)) throw new Error(`the message ${number} was sent before it was written down`);
+}
+
+const texts = async ({ store }, from) =>
+  (await store.newest(from.toLowerCase(), 1000)).filter(({ direction }) => direction === "received").map(({ text }) => text);
+
+const altered = (envelope) => {
+  const sealed = envelope.sealed.slice();
+  sealed[sealed.length - 1] ^= 1;
+  return { ...envelope, sealed };
+};
+
+/** Drops, doubles, swaps and alters envelopes, breaks connections and restarts peers, and then stops doing so. */
+export async function faults() {
+  for (const seed of [1, 2, 3]) {
+    const random = generator(seed);
+    const world = await World.make();
+    const [a, b] = world.peers.values();
+    let held = [];
+    world.way = (envelope) => {
+      const luck = random();
+      if (luck < 0.15) return [];
+      if (luck < 0.3) return [envelope, envelope];
+      if (luck < 0.4) return [altered(envelope)];
+      if (luck < 0.5) return held.push(envelope), [];
+      const late = held;
+      held = [];
+      return [envelope, ...late];
+    };
+    const [toB, toA] = [[], []];
+    for (let round = 0; round < 25; round += 1) {
+      toB.push(`to B, ${seed} ${round}`);
+      toA.push(`to A, ${seed} ${round}`);
+      await world.write(a, "B", toB.at(-1));
+      await world.write(b, "A", toA.at(-1));
+      await world.step();
+      const unlucky = random() < 0.5 ? a : b;
+      const luck = random();
+      if (luck < 0.2) await world.start(unlucky);
+      if (luck < 0.4) await world.join(unlucky);
+    }
+    world.way = (envelope) => [envelope];
+    await world.settle();
+    same([await texts(b, "A"), await texts(a, "B")], [toB, toA], `the messages that have arrived, seed ${seed}`);
+  }
+}
+
+/** Receipts that a recipient seals, but that do not fit what was sent. */
+export async function wrongReceipts() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  let sent = [];
+  // No receipt of B gets through.
+  world.way = (envelope) => {
+    if (envelope.kind === "Message") sent.push(envelope);
+    return envelope.kind === "Receipt" ? [] : [envelope];
+  };
+  await world.write(a, "B", "one");
+  for (let round = 0; round < 8; round += 1) await world.step();
+  const { id } = sealedParts(sent[0].sealed);
+  const { hash } = b.engine.accepted.get(hex(id));
+  const say = async (said) => {
+    const { current } = b.engine.contact("A");
+    const place = current.signals;
+    current.signals += 1;
+    const content = encode(receipt, { type: "Received", conversation: id, count: 1, running_hash: hash, last_number: 1, ...said });
+    const sealed = await sealContent(current, "Receipt", 1, place, content);
+    a.inbox.push({ type: "message", message: { type: "Envelope", from: "B", to: "A", kind: "Receipt", number: 1, sealed } });
+    await world.step();
+    return (await a.store.waiting()).length;
+  };
+  same(await say({ running_hash: hash.map((byte) => byte ^ 1) }), 1, "another running hash");
+  same(await say({ count: 2 }), 1, "more messages than were sent");
+  same(await say({ count: 0 }), 1, "no message");
+  same(await say({ conversation: hash }), 1, "another conversation");
+  same(await say({ count: 2n ** 63n }), 1, "a count that is not exact");
+  same(await say({}), 0, "the right receipt");
+}
+
+/** Openings and messages that must not be accepted. */
+export async function wrongSenders() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  const seen = [];
+  const pass = (envelope) => [seen.push(envelope), envelope].slice(1);
+  world.way = pass;
+  await world.write(a, "B", "one");
+  await world.settle();
+  const deliver = async (...envelopes) => {
+    for (const envelope of envelopes) b.inbox.push({ type: "message", message: { type: "Envelope", ...envelope } });
+    await world.step();
+    return [await texts(b, "A"), await texts(b, "C")];
+  };
+  const by = (kind) => seen.filter((envelope) => envelope.kind === kind && envelope.from === "A");
+  same(await deliver(...by("Message"), ...by("Message")), [["one"], []], "a message that is repeated");
+  await world.write(a, "B", "two");
+  await world.settle();
+  same(by("Opening").length, 1, "repeated messages need no other conversation");
+  // A new conversation and its message are held back, and delivered wrongly.
+  const held = [];
+  world.way = (envelope) => (envelope.from === "A" ? [held.push(envelope)].slice(1) : [envelope]);
+  await world.start(a);
+  await world.join(a);
+  await world.write(a, "B", "three");
+  for (let round = 0; round < 4; round += 1) await world.step();
+  const [opening, message] = ["Opening", "Message"].map((kind) => held.find((envelope) => envelope.kind === kind));
+  const shown = [["one", "two"], []];
+  same(await deliver({ ...opening, from: "C" }, { ...message, from: "C" }), shown, "an opening in another name");
+  same(await deliver({ ...opening, to: "C" }, { ...message, to: "C" }), shown, "envelopes for somebody else");
+  same(await deliver(opening, { ...message, from: "C" }), shown, "a message in another name");
+  same(await deliver({ ...message, number: 2 ** 60 }), shown, "a number that is not exact");
+  same(await deliver(altered(message)), shown, "an altered message");
+  const short = new Uint8Array(3);
+  same(await deliver({ ...message, sealed: short }, { ...opening, sealed: short }), shown, "what is too short");
+  same(await deliver(message), [["one", "two", "three"], []], "the message itself");
+  world.way = pass;
+  await world.write(a, "B", "four");
+  await world.settle();
+  same(await texts(b, "A"), ["one", "two", "three", "four"], "what comes after all of this");
+}
+
+/** After an hour another conversation is used, without waiting for a complaint. */
+export async function rekey() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  const conversations = new Set();
+  world.way = (envelope) => {
+    if (envelope.kind === "Message") conversations.add(hex(sealedParts(envelope.sealed).id));
+    return [envelope];
+  };
+  await world.write(a, "B", "one");
+  await world.settle();
+  world.later(3_600_000);
+  await world.write(a, "B", "two");
+  await world.step();
+  await world.step();
+  same([await texts(b, "A"), conversations.size], [["one", "two"], 2], "a message after an hour");
+  await world.settle();
+}
+
+/** A name that is used with another key, before and after a person has accepted that. */
+export async function changedKey() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  await world.write(a, "B", "one");
+  await world.settle();
+  const store = await Store.open(`A again ${crypto.randomUUID()}`);
+  Object.assign(a, { store, identity: await identityOf(store, "A", "b-encryption", "a-encryption", UNIX) });
+  await world.start(a);
+  await world.join(a);
+  await world.join(b);
+  await world.write(a, "B", "from another key");
+  await world.write(b, "A", "only for the new key once it is trusted");
+  for (let round = 0; round < 10; round += 1) await world.step();
+  same(await texts(b, "A"), ["one"], "what another key has written");
+  same(await texts(a, "B"), [], "what was sealed for another key");
+  const { distrusted } = b.engine.contact("A");
+  same(distrusted, hex(a.identity.fingerprint), "the key that a person is asked about");
+  b.inbox.push({ type: "trust", name: "A", fingerprint: distrusted });
+  await world.settle();
+  same(await texts(b, "A"), ["one", "from another key"], "after it is trusted");
+  same(await texts(a, "B"), ["only for the new key once it is trusted"], "after it is trusted");
+}
