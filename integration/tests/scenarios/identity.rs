@@ -250,13 +250,14 @@ fn an_exported_identity_goes_on_in_another_place() {
     }
     a.run(&["verify", "B", "--yes"]).expect(0);
     a.run(&["block", "C"]).expect(0);
-    a.at(sandbox.nobodys_address()).run(&["send", "B", "stays behind"]).expect(2);
     let fingerprint = a.fingerprint();
 
     let running = a.start(&["share"]);
     running.event("joined", |_| true);
     a.run(&["export", &file, "--file-passphrase", &right]).expect(1).says(&["another process runs"]);
     running.kill();
+    // Queued only now: the process above would send it.
+    a.at(sandbox.nobodys_address()).run(&["send", "B", "stays behind"]).expect(2);
     a.run(&["export", &file]).expect(1).says(&["--file-passphrase"]);
     let exported = a.run(&["export", &file, "--file-passphrase", &right]).expect(0);
     assert_eq!(exported.answers("exported")[0]["queued"], 1);
