@@ -22,6 +22,7 @@ pub mod site;
 pub mod store;
 pub mod tls;
 mod transport;
+mod websocket;
 
 pub use config::Config;
 pub use http::page_digest;

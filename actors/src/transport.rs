@@ -1,6 +1,7 @@
-//! The transport of a connection: a TCP or Unix socket, with TLS on it or without. The code above sees plain bytes.
+//! The transport of a connection: a TCP or Unix socket, with TLS on it or without, and with a WebSocket on that or without. The
+//! code above sees plain bytes.
 //!
-//! With TLS, [`Transport::write`] takes bytes that the socket has not taken yet, and [`Transport::read`] may leave bytes that
+//! With TLS or a WebSocket, [`Transport::write`] takes bytes that the socket has not taken yet, and [`Transport::read`] may leave bytes that
 //! were decrypted already. So whoever waits for the socket asks [`Transport::has_unsent`] and [`Transport::has_unread`] first.
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use wire::protocol::ChannelBinding;
 
 use crate::linux::{self, ReadyFor};
 use crate::tls::{TlsConfig, TlsConnection};
+use crate::websocket::WebSocket;
 
 /// With TLS, files are read and encrypted in pieces of this size: one record each.
 const FILE_PIECE_BYTES: usize = 16 << 10;
@@ -42,11 +44,12 @@ pub struct Transport {
     /// Can be a Unix socket too, because all calls that are made on it apply to both.
     socket: Arc<TcpStream>,
     tls: Option<Box<TlsConnection>>,
+    websocket: Option<Box<WebSocket>>,
 }
 
 impl Transport {
     pub(crate) fn plain(socket: TcpStream) -> Self {
-        Self { socket: Arc::new(socket), tls: None }
+        Self { socket: Arc::new(socket), tls: None, websocket: None }
     }
 
     /// The server's end of a connection with TLS. The handshake takes place while it is read.
@@ -54,7 +57,7 @@ impl Transport {
     /// # Errors
     /// The configuration cannot be used.
     pub(crate) fn tls(socket: TcpStream, config: &TlsConfig) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(socket), tls: Some(Box::new(config.accept()?)) })
+        Ok(Self { socket: Arc::new(socket), tls: Some(Box::new(config.accept()?)), websocket: None })
     }
 
     /// The socket below.
@@ -62,11 +65,56 @@ impl Transport {
         &self.socket
     }
 
+    /// Goes on as a WebSocket. `read` are the bytes of it that were read already; returns the plain bytes in them.
+    ///
+    /// # Errors
+    /// Those of the socket, and a [`Violation`](crate::websocket::Violation) as `InvalidData`.
+    pub(crate) fn upgrade(&mut self, mut read: Vec<u8>) -> io::Result<Vec<u8>> {
+        self.websocket = Some(Box::default());
+        let count = self.decode(&mut read, Patience::None)?;
+        read.truncate(count);
+        Ok(read)
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.websocket.is_some()
+    }
+
     /// Reads once. Returns 0 at the end of the stream.
     ///
     /// # Errors
-    /// Those of the socket, and those of [`TlsConnection::read`].
+    /// Those of the socket, those of [`TlsConnection::read`], and a [`Violation`](crate::websocket::Violation) as `InvalidData`.
     pub(crate) fn read(&mut self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
+        if self.websocket.is_none() {
+            return self.read_below(buffer, patience);
+        }
+        // A read may contain control frames only.
+        while !self.websocket.as_ref().is_some_and(|websocket| websocket.has_client_closed()) {
+            let count = self.read_below(buffer, patience)?;
+            if count == 0 {
+                break;
+            }
+            let plain = self.decode(&mut buffer[..count], patience)?;
+            if plain > 0 {
+                return Ok(plain);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Replaces received bytes by the plain bytes in them, and sends the replies to control frames as far as the socket takes
+    /// them. Returns the number of plain bytes.
+    fn decode(&mut self, bytes: &mut [u8], patience: Patience) -> io::Result<usize> {
+        let Some(websocket) = &mut self.websocket else { return Ok(bytes.len()) };
+        let plain = websocket.decode(bytes);
+        match self.flush(patience) {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+            _ => {}
+        }
+        plain.map_err(|violation| io::Error::new(io::ErrorKind::InvalidData, violation))
+    }
+
+    fn read_below(&mut self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
         match &mut self.tls {
             None => receive(&self.socket, buffer, patience),
             Some(tls) => {
@@ -77,7 +125,29 @@ impl Transport {
 
     /// Writes once, as much as the socket has room for. `more_follows`: the last packet waits for the next write
     /// (`MSG_MORE`).
+    ///
+    /// # Errors
+    /// Those of the socket; `WouldBlock` while earlier bytes still wait; `BrokenPipe` after the end of a WebSocket.
     pub(crate) fn write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        patience: Patience,
+        more_follows: bool,
+    ) -> io::Result<usize> {
+        if self.websocket.is_none() {
+            return self.write_below(slices, patience, more_follows);
+        }
+        self.flush(patience)?;
+        let websocket = self.websocket.as_mut();
+        let count =
+            websocket.and_then(|websocket| websocket.encode(slices)).ok_or(io::ErrorKind::BrokenPipe)?;
+        match self.flush(patience) {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            _ => Ok(count),
+        }
+    }
+
+    fn write_below(
         &mut self,
         slices: &[IoSlice<'_>],
         patience: Patience,
@@ -95,12 +165,7 @@ impl Transport {
     /// Those of the socket; `WouldBlock` if it takes nothing for longer than its timeout.
     pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let slices = [IoSlice::new(bytes)];
-            let count = match &mut self.tls {
-                None => send(&self.socket, &slices, Patience::UntilTimeout, false),
-                Some(tls) => tls.encrypt(&slices),
-            };
-            match count {
+            match self.write(&[IoSlice::new(bytes)], Patience::UntilTimeout, false) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -116,7 +181,7 @@ impl Transport {
     /// # Errors
     /// Those of the sockets and of [`TlsConnection::read`]; `WouldBlock` when one made no progress for longer than its timeout.
     pub(crate) fn copy_to(&mut self, to: &mut Self, mut after_each: impl FnMut(usize)) -> io::Result<u64> {
-        if self.tls.is_none() && to.tls.is_none() {
+        if [&*self, &*to].iter().all(|end| end.tls.is_none() && end.websocket.is_none()) {
             return linux::splice_all(&self.socket, &to.socket, after_each);
         }
         let mut buffer = vec![0; COPY_BYTES];
@@ -136,9 +201,15 @@ impl Transport {
     }
 
     /// Whether the client has ended or broken the connection, and nothing is left to read. Does not wait. The socket must be
-    /// non-blocking.
+    /// non-blocking. What comes in a WebSocket is lost, so a client that sends something then has broken it.
     pub(crate) fn has_ended(&mut self) -> bool {
         let patience = Patience::None;
+        if self.is_websocket() {
+            return match self.read(&mut [0; 256], patience) {
+                Ok(_) => true,
+                Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            };
+        }
         match &mut self.tls {
             None => match self.socket.peek(&mut [0]) {
                 Ok(count) => count == 0,
@@ -179,20 +250,39 @@ impl Transport {
     /// # Errors
     /// Those of the socket; `WouldBlock` if there is still some left.
     pub(crate) fn flush(&mut self, patience: Patience) -> io::Result<()> {
+        if let Some(mut websocket) = self.websocket.take() {
+            let flushed = self.flush_websocket(&mut websocket, patience);
+            self.websocket = Some(websocket);
+            flushed?;
+        }
         match &mut self.tls {
             None => Ok(()),
             Some(tls) => tls.flush(&mut Socket { socket: &self.socket, patience, more_follows: false }),
         }
     }
 
+    fn flush_websocket(&mut self, websocket: &mut WebSocket, patience: Patience) -> io::Result<()> {
+        while websocket.has_unsent() {
+            match self.write_below(&[IoSlice::new(websocket.unsent())], patience, false) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => websocket.advance(count),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there is something for [`Transport::flush`].
     pub(crate) fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+            || self.websocket.as_ref().is_some_and(|websocket| websocket.has_unsent())
     }
 
     /// Whether [`Transport::read`] returns bytes, or the end of the stream, even if nothing comes from the socket.
     pub(crate) fn has_unread(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_unread())
+            || self.websocket.as_ref().is_some_and(|websocket| websocket.has_client_closed())
     }
 
     /// Sets the timeout of writes with [`Patience::UntilTimeout`].
@@ -214,25 +304,34 @@ impl Transport {
         }
     }
 
-    /// What identifies the TLS connection, for peers to sign; `None` without TLS.
+    /// What identifies the TLS connection, for peers to sign; `None` without TLS, and in a WebSocket, because a browser does not
+    /// tell it to its pages.
     ///
     /// # Errors
     /// The connection uses a version of TLS that does not have this.
     pub(crate) fn channel_binding(&self) -> Result<Option<ChannelBinding>, &'static str> {
         match &self.tls {
-            None => Ok(None),
-            Some(tls) => tls.channel_binding().map(Some).ok_or("peers need TLS 1.3 or no TLS"),
+            Some(tls) if !self.is_websocket() => {
+                tls.channel_binding().map(Some).ok_or("peers need TLS 1.3 or no TLS")
+            }
+            _ => Ok(None),
         }
     }
 
     /// How many of the written bytes the client's system has not acknowledged. With TLS this includes what encryption adds.
     pub(crate) fn untaken_bytes(&self) -> u64 {
-        let unsent = self.tls.as_ref().map_or(0, |tls| tls.unsent_bytes());
-        linux::untaken_bytes(&*self.socket) + unsent as u64
+        let of_websocket = self.websocket.as_ref().map_or(0, |websocket| websocket.unsent_bytes());
+        let of_tls = self.tls.as_ref().map_or(0, |tls| tls.unsent_bytes());
+        linux::untaken_bytes(&*self.socket) + (of_websocket + of_tls) as u64
     }
 
-    /// Tells a client that uses TLS that nothing more follows. Without TLS the end of the connection says that.
+    /// Tells a client that uses TLS or a WebSocket that nothing more follows. Otherwise the end of the connection says that.
     pub(crate) fn notify_end(&mut self) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.end();
+            // If the socket is full or broken, the client sees an end without it.
+            let _ = self.flush(Patience::None);
+        }
         if let Some(tls) = &mut self.tls {
             let patience = Patience::None;
             tls.end_writing(&mut Socket { socket: &self.socket, patience, more_follows: false });

@@ -49,7 +49,7 @@ impl Admin {
     }
 
     fn push_web(&self, page: &mut Page<'_>) -> fmt::Result {
-        let classes = [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+        let classes = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
         let requests =
             classes.map(|(digit, class)| (class, sum(&self.web, |counts| &counts.requests[digit])));
         let help = "Requests answered, by the first digit of their status.";

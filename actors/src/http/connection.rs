@@ -6,7 +6,7 @@ use std::time::Instant;
 use wire::frame::PREFACE;
 use wire::http::{BadRequest, BodyDecoder, BodyLength, RequestHead, Status, parse_request};
 
-use super::respond::{Deferred, Responder};
+use super::respond::{Deferred, Responder, Step};
 use super::unsent::{Pace, Progress, Unsent};
 use super::writer::{After, Ask};
 use crate::commands::connection::{Door, Visitor};
@@ -55,6 +55,8 @@ pub(crate) enum Next {
     Linger,
     /// Write the outbox, and close.
     Close,
+    /// Write the outbox, and go on as a WebSocket.
+    Upgrade,
     /// Hand over to a session: the bytes that are left begin with the preface of a peer.
     Peer,
 }
@@ -235,6 +237,16 @@ impl Connection {
         }
     }
 
+    /// Goes on as a WebSocket, of which `rest` are the first bytes. It begins like any connection, but only a peer can follow.
+    /// Returns the plain bytes in `rest`.
+    ///
+    /// # Errors
+    /// The client has broken the protocol.
+    pub(crate) fn upgrade(&mut self, rest: &[u8], now: Instant) -> std::io::Result<Vec<u8>> {
+        self.wait_for(Waiting::First, now);
+        self.transport.upgrade(rest.to_vec())
+    }
+
     /// Keeps bytes that could not be used yet.
     pub(crate) fn hold(&mut self, rest: &[u8]) {
         // Usually there are none, and then nothing is allocated.
@@ -271,8 +283,11 @@ impl Connection {
                 if rest.starts_with(&PREFACE) {
                     return Some(Next::Peer);
                 }
-                if !rest.is_empty() && PREFACE.starts_with(rest) {
+                if PREFACE.starts_with(rest) {
                     return Some(Next::Read);
+                }
+                if self.transport.is_websocket() {
+                    return Some(Next::Close);
                 }
             }
             Waiting::First | Waiting::Request | Waiting::Head => {}
@@ -308,14 +323,19 @@ impl Connection {
     ) -> Option<Next> {
         let keep_alive = may_keep_alive(head, limits) && !responder.is_stopping();
         let after = After::new(keep_alive, head.version);
-        let need = responder.answer(Ask { head, visitor: &self.visitor, after });
+        let step = responder.answer(Ask { head, visitor: &self.visitor, after });
         self.requests = self.requests.saturating_add(1);
         *rest = &rest[head.head_bytes..];
         let next = self.note_answer(head, keep_alive, rest, now);
-        let Some(need) = need else { return next };
-        let next = next.unwrap_or(Next::Flush);
-        self.deferred = Some(Box::new(Deferred { head: head.keep(), after, need, next }));
-        Some(Next::Wait)
+        match step {
+            Step::Done => next,
+            Step::Upgrade => Some(Next::Upgrade),
+            Step::Wait(need) => {
+                let next = next.unwrap_or(Next::Flush);
+                self.deferred = Some(Box::new(Deferred { head: head.keep(), after, need, next }));
+                Some(Next::Wait)
+            }
+        }
     }
 
     /// Returns what to do after the response. `None` means to go on with the next request.

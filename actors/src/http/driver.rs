@@ -231,10 +231,11 @@ impl Driver {
     }
 }
 
-/// Logs why a TLS handshake has failed. Errors of the socket are not logged: clients disconnect all the time.
+/// Logs how a client has broken TLS or the WebSocket protocol. Errors of the socket are not logged: clients disconnect all the
+/// time.
 fn note_failure(visitor: &Visitor, error: &std::io::Error) {
     if error.kind() == ErrorKind::InvalidData {
-        tracing::info!(target: "web", %visitor, %error, "no TLS connection");
+        tracing::info!(target: "web", %visitor, %error, "the connection is closed");
     }
 }
 
@@ -271,6 +272,15 @@ fn work(
                 connection.hold(rest);
                 connection.park(Unsent::new(std::mem::take(&mut responder.writer.outbox), next), now);
                 return if written == Written::Full { Verdict::Rest } else { Verdict::Wait };
+            }
+            (Next::Upgrade, Written::All) => {
+                return match connection.upgrade(rest, now) {
+                    Ok(plain) => work(connection, &plain, None, responder, limits, now),
+                    Err(error) => {
+                        note_failure(&connection.visitor, &error);
+                        Verdict::Close
+                    }
+                };
             }
             (Next::Flush, Written::All) if writes_left > 0 => writes_left -= 1,
             (Next::Flush, Written::All) => {

@@ -12,6 +12,7 @@ mod brief;
 mod connection;
 mod cors;
 mod driver;
+mod handshake;
 mod leases;
 mod outbox;
 mod page;

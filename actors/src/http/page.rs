@@ -39,6 +39,8 @@ pub fn page_digest() -> Digest {
 pub(super) struct Page {
     prefix: PagePrefix,
     files: HashMap<&'static [u8], Arc<Asset>>,
+    /// The path of the WebSocket.
+    socket: String,
 }
 
 /// What a path at or below the prefix names.
@@ -65,7 +67,16 @@ impl Page {
             let plain = Representation::build(Status::Ok, &fields, None, Some(validators), body);
             (name.as_bytes(), Arc::new(Asset::new(Status::Ok, false, plain, Vec::new())))
         };
-        Self { prefix, files: FILES.iter().map(file).collect() }
+        let socket = match prefix.as_str() {
+            "" => "/socket".to_owned(),
+            prefix => format!("/{prefix}/socket"),
+        };
+        Self { prefix, socket, files: FILES.iter().map(file).collect() }
+    }
+
+    /// Whether `path`, which is not decoded, is that of the WebSocket.
+    pub(super) fn is_socket(&self, path: &str) -> bool {
+        path == self.socket
     }
 
     /// What `path` names; `None` if it is not at or below the prefix.

@@ -10,6 +10,7 @@ use super::access::{self, Access};
 use super::admin::Admin;
 use super::brief::Brief;
 use super::connection::Next;
+use super::handshake::handshake;
 use super::leases::{Lease, Leases};
 use super::outbox::Outbox;
 use super::page::Named;
@@ -59,6 +60,17 @@ pub(super) enum Need {
     Password { site: usize },
     /// FileServer.
     File { site: usize, user: Option<Box<str>> },
+}
+
+/// How far the response to a request is.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is in the outbox.
+    Done,
+    /// It has to wait for this.
+    Wait(Need),
+    /// It is in the outbox, and with it the connection becomes a WebSocket.
+    Upgrade,
 }
 
 /// A request whose response has to wait.
@@ -117,10 +129,10 @@ impl Responder {
 
     /// Writes the response to a request into the outbox, or returns what it has to wait for: then
     /// [`Responder::answer_deferred`] answers.
-    pub(super) fn answer(&mut self, ask: Ask<'_>) -> Option<Need> {
+    pub(super) fn answer(&mut self, ask: Ask<'_>) -> Step {
         let head = ask.head;
         if ask.visitor.door == Door::Admin {
-            return Some(Need::Metrics);
+            return Step::Wait(Need::Metrics);
         }
         let index = self.sites.index_of(head.host);
         let site = &self.sites.all()[index];
@@ -128,21 +140,21 @@ impl Responder {
             && ask.visitor.needs_tls()
         {
             push_brief(&mut self.writer, site, None, ask, &Brief::https(head, port));
-            return None;
+            return Step::Done;
         }
         if let Some(mut brief) = Brief::for_method(head.method) {
             brief.fields.to_mut().push_str(cors::preflight_fields(site.config.cors.as_ref(), head));
             push_brief(&mut self.writer, site, None, ask, &brief);
-            return None;
+            return Step::Done;
         }
         let user = match &site.users {
             None => None,
             Some(users) => match access::cached(users, &mut self.verified[index], head) {
                 Access::Granted(user) => Some(user),
-                Access::Unknown => return Some(Need::Password { site: index }),
+                Access::Unknown => return Step::Wait(Need::Password { site: index }),
                 Access::Refused(brief) => {
                     push_brief(&mut self.writer, site, None, ask, &brief);
-                    return None;
+                    return Step::Done;
                 }
             },
         };
@@ -150,7 +162,7 @@ impl Responder {
     }
 
     /// As [`Responder::answer`], for a user who may see the site.
-    fn answer_user(&mut self, index: usize, user: Option<Box<str>>, ask: Ask<'_>) -> Option<Need> {
+    fn answer_user(&mut self, index: usize, user: Option<Box<str>>, ask: Ask<'_>) -> Step {
         let site = &self.sites.all()[index];
         let target = &ask.head.target;
         if !site.config.redirects.is_empty()
@@ -158,14 +170,19 @@ impl Responder {
         {
             let brief = Brief::redirect(rule.status, &location, target.query);
             push_brief(&mut self.writer, site, user.as_deref(), ask, &brief);
-            return None;
+            return Step::Done;
         }
         let Some(asset) = self.leases[index].get(target.path) else {
-            return Some(Need::File { site: index, user });
+            if site.page.as_ref().is_some_and(|page| page.is_socket(target.path)) {
+                let brief = handshake(ask.head, ask.visitor);
+                push_brief(&mut self.writer, site, user.as_deref(), ask, &brief);
+                return if brief.status == Status::SwitchingProtocols { Step::Upgrade } else { Step::Done };
+            }
+            return Step::Wait(Need::File { site: index, user });
         };
         asset.touch();
         push_asset(&mut self.writer, site, user.as_deref(), ask, asset);
-        None
+        Step::Done
     }
 
     /// Waits for what a response needs and writes it into the outbox. Returns what the connection does then.
@@ -179,22 +196,23 @@ impl Responder {
                 Need::File { site, user } => self.answer_file(site, user.as_deref(), ask),
             };
             match next {
-                Some(next) => need = next,
-                None => return then,
+                Step::Wait(next) => need = next,
+                Step::Done => return then,
+                Step::Upgrade => return Next::Upgrade,
             }
         }
     }
 
-    fn answer_admin(&mut self, ask: Ask<'_>) -> Option<Need> {
+    fn answer_admin(&mut self, ask: Ask<'_>) -> Step {
         let request = Request { ask, user: None, fields: "", site_fields: "" };
         match self.admin.page(ask.head) {
             Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
             Err(brief) => self.writer.push_brief(&request, &brief),
         }
-        None
+        Step::Done
     }
 
-    fn check_password(&mut self, index: usize, ask: Ask<'_>) -> Option<Need> {
+    fn check_password(&mut self, index: usize, ask: Ask<'_>) -> Step {
         let site = &self.sites.all()[index];
         match site.users.as_ref().map(|users| access::check(users, ask.head)).transpose() {
             Ok(proof) => {
@@ -204,12 +222,12 @@ impl Responder {
             }
             Err(brief) => {
                 push_brief(&mut self.writer, site, None, ask, &brief);
-                None
+                Step::Done
             }
         }
     }
 
-    fn answer_file(&mut self, index: usize, user: Option<&str>, ask: Ask<'_>) -> Option<Need> {
+    fn answer_file(&mut self, index: usize, user: Option<&str>, ask: Ask<'_>) -> Step {
         let site = &self.sites.all()[index];
         match find(site, ask.head) {
             Ok(Answer { asset, is_lease, absence }) => {
@@ -222,7 +240,7 @@ impl Responder {
             }
             Err(brief) => push_brief(&mut self.writer, site, user, ask, &brief),
         }
-        None
+        Step::Done
     }
 }
 

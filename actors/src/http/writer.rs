@@ -276,8 +276,8 @@ impl Writer {
         let body = format!("{}: {}\n", brief.status, brief.reason);
         let out = &mut self.outbox.copied;
         let _ = write!(out, "HTTP/1.1 {}\r\n", brief.status);
-        // A 204 has no content (RFC 9110, section 8.6).
-        let has_content = brief.status != Status::NoContent;
+        // A 101 or 204 has no content (RFC 9110, section 8.6).
+        let has_content = !matches!(brief.status, Status::SwitchingProtocols | Status::NoContent);
         if has_content {
             let _ =
                 write!(out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", body.len());

@@ -133,7 +133,7 @@ fn cores_know_no_socket_file_thread_clock_or_randomness() {
 /// The modules of `actors`, lowest layer first. A module imports only from layers below its own, so there is no circle, and
 /// no actor knows another.
 const LAYERS: [&[&str]; 8] = [
-    &["linux", "metrics", "site", "tls"],
+    &["linux", "metrics", "site", "tls", "websocket"],
     &["config", "runtime", "transport"],
     &["commands"],
     &["http"],

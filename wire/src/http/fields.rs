@@ -35,6 +35,12 @@ impl<'b> Fields<'b> {
             field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
         })
     }
+
+    /// Whether the list in the fields called `name` has this element, whatever its case.
+    pub fn lists(self, name: &str, element: &str) -> bool {
+        let mut elements = self.values(name).flat_map(list_items);
+        elements.any(|item| item.eq_ignore_ascii_case(element.as_bytes()))
+    }
 }
 
 /// Whether CR and LF occur only together. Recipients disagree on whether either alone ends a line, and so on which fields
@@ -212,6 +218,15 @@ mod tests {
         let fields = Fields::checked(b"Accept: a\r\naccept:b \r\nAccept-Language: de\r\nX: Accept: c\r\n");
         let values: Vec<_> = fields.values("ACCEPT").collect();
         assert_eq!(values, [b"a", b"b"]);
+    }
+
+    #[test]
+    fn finds_elements_of_a_list_in_all_its_fields() {
+        let fields = Fields::checked(b"Upgrade: h2c , WebSocket\r\nX: a, b/c\r\nx: \"d, e\"\r\n");
+        assert!(fields.lists("upgrade", "websocket") && fields.lists("x", "b/c"));
+        for (name, element) in [("upgrade", "web"), ("x", "b"), ("x", "e"), ("y", "a")] {
+            assert!(!fields.lists(name, element), "{name}: {element}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Status {
+    /// The connection continues with another protocol.
+    SwitchingProtocols = 101,
     /// The request has succeeded.
     Ok = 200,
     /// The request has succeeded and there is no content.
@@ -42,6 +44,8 @@ pub enum Status {
     RangeNotSatisfiable = 416,
     /// The request has an expectation other than 100-continue.
     ExpectationFailed = 417,
+    /// The resource needs another protocol, which the response names.
+    UpgradeRequired = 426,
     /// The head is longer than the server reads.
     HeaderFieldsTooLarge = 431,
     /// The server has failed.
@@ -63,6 +67,7 @@ impl Status {
     /// The reason phrase.
     pub fn phrase(self) -> &'static str {
         match self {
+            Self::SwitchingProtocols => "Switching Protocols",
             Self::Ok => "OK",
             Self::NoContent => "No Content",
             Self::PartialContent => "Partial Content",
@@ -81,6 +86,7 @@ impl Status {
             Self::UriTooLong => "URI Too Long",
             Self::RangeNotSatisfiable => "Range Not Satisfiable",
             Self::ExpectationFailed => "Expectation Failed",
+            Self::UpgradeRequired => "Upgrade Required",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::InternalServerError => "Internal Server Error",
             Self::NotImplemented => "Not Implemented",

@@ -12,6 +12,7 @@ mod paths;
 mod pipelining;
 mod ranges;
 mod sites;
+mod socket;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
