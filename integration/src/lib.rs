@@ -14,6 +14,7 @@ mod proxy;
 mod raw;
 mod sandbox;
 mod server;
+mod websocket;
 
 use std::time::Duration;
 

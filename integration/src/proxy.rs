@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use wire::frame::{BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::protocol::ToServer;
 
+use crate::websocket::{self, Messages};
+
 const READ_BYTES: usize = 64 << 10;
 
 /// What the proxy forwards.
@@ -18,6 +20,8 @@ pub enum Passing {
     /// Everything except the message in which a peer names its listening port, so that files go through the server, as for
     /// a peer behind a firewall.
     WithoutPorts,
+    /// The same, and the server sees WebSockets, as of peers in a browser.
+    AsBrowser,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +53,11 @@ impl Proxy {
                 if shared.is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                if let Ok(server) = TcpStream::connect(server) {
+                let server = match passing {
+                    Passing::All | Passing::WithoutPorts => TcpStream::connect(server),
+                    Passing::AsBrowser => websocket::connect(server),
+                };
+                if let Ok(server) = server {
                     shared.connect(client, server, passing);
                 }
             }
@@ -96,28 +104,41 @@ impl Record {
         };
         let (out, back) = (Arc::clone(self), Arc::clone(self));
         std::thread::spawn(move || {
-            let _ = out.carry(&client, &server, passing);
+            let mut filter = (passing != Passing::All).then(Filter::default);
+            let _ = out.carry(&client, &server, |bytes| {
+                let bytes = filter.as_mut().map_or_else(|| bytes.to_vec(), |filter| filter.pass(bytes));
+                if passing == Passing::AsBrowser { websocket::message(&bytes) } else { bytes }
+            });
+            if passing == Passing::AsBrowser {
+                let _ = (&server).write_all(&websocket::close());
+            }
             // The other direction notices a closed connection.
             let _ = server.shutdown(Shutdown::Write);
         });
         std::thread::spawn(move || {
-            let _ = back.carry(&server_again, &client_again, Passing::All);
+            let mut messages = Messages::default();
+            let _ = back.carry(&server_again, &client_again, |bytes| match passing {
+                Passing::All | Passing::WithoutPorts => bytes.to_vec(),
+                Passing::AsBrowser => messages.take(bytes),
+            });
             let _ = client_again.shutdown(Shutdown::Write);
         });
     }
 
-    fn carry(&self, mut from: &TcpStream, mut to: &TcpStream, passing: Passing) -> io::Result<()> {
-        let mut filter = (passing == Passing::WithoutPorts).then(Filter::default);
+    /// Forwards what `change` makes of the bytes.
+    fn carry(
+        &self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        mut change: impl FnMut(&[u8]) -> Vec<u8>,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let count = from.read(&mut buffer)?;
             if count == 0 {
                 return Ok(());
             }
-            let bytes = match &mut filter {
-                Some(filter) => filter.pass(&buffer[..count]),
-                None => buffer[..count].to_vec(),
-            };
+            let bytes = change(&buffer[..count]);
             self.bytes.lock().expect("nobody panics while holding it").extend_from_slice(&bytes);
             to.write_all(&bytes)?;
         }

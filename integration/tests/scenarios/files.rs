@@ -135,6 +135,27 @@ fn search_and_fetch_both_ways_through_the_server() {
     assert!(log.iter().any(|line| line.contains("kind=\"file\"")), "the server says so");
 }
 
+#[test]
+fn peers_in_websockets_fetch_from_each_other_and_from_others() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let browser = Proxy::start(server.address(), Passing::AsBrowser);
+    let firewall = Proxy::start(server.address(), Passing::WithoutPorts);
+    let a = sandbox.ready_peer("A", browser.address());
+    let b = sandbox.ready_peer("B", browser.address());
+    let big = noise(1 << 20);
+    b.put("noise.bin", &big);
+    b.put("keyword.txt", b"noise, noise.bin; soup, pea soup.txt;");
+    let sharing = share(&b);
+    search_and_fetch(&a, &b, "noise", "noise.bin", "server");
+    let a = a.at(firewall.address());
+    search_and_fetch(&a, &b, "soup", "pea soup.txt", "server");
+    sharing.signal(rustix::process::Signal::INT);
+    sharing.finish().expect(0);
+    let _sharing = share(&a);
+    search_and_fetch(&b, &a, "night", "lighthouse.svg", "server");
+}
+
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

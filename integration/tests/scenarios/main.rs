@@ -34,3 +34,4 @@ mod strangers;
 mod tls;
 mod users;
 mod web;
+mod websocket;
