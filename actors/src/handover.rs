@@ -21,8 +21,8 @@ pub(crate) enum Job {
     Peer(PeerJob),
     /// Give a response that has to wait for something, and return the connection to this poller.
     Answer(Box<Connection>, PollerHandle),
-    /// Serve a connection until it ends, whether it is HTTP or a peer's.
-    Connection(Box<Connection>),
+    /// Serve an HTTP connection until it ends, or return it to this poller if it is a peer's.
+    Connection(Box<Connection>, PollerHandle),
 }
 
 /// A connection that has begun with the preface of a peer.

@@ -367,7 +367,7 @@ impl Poller {
     /// Gives a new connection to a session for as long as it lasts.
     fn hand_over_whole(&mut self, connection: Connection) {
         self.note_away(connection.id, connection.transport.socket(), false);
-        self.pool.start(Job::Connection(Box::new(connection)));
+        self.pool.start(Job::Connection(Box::new(connection), self.handle.clone()));
     }
 
     fn hand_over_peer(&mut self, connection: Connection) {

@@ -83,6 +83,7 @@ mod tests {
     use super::*;
     use crate::commands::connection::{Door, Visitor};
     use crate::commands::gate::Gate;
+    use crate::handover::PollerHandle;
     use crate::http::Connection;
     use crate::transport::Transport;
 
@@ -95,7 +96,8 @@ mod tests {
         let visitor = Visitor { address: Some(address), door: Door::Public };
         let place = gate.enter(visitor.ip()).expect("there is room");
         let connection = Connection::new(1, Transport::plain(stream), visitor, place, Instant::now());
-        (client, Job::Connection(Box::new(connection)))
+        let (poller, _) = PollerHandle::new().expect("there is a descriptor");
+        (client, Job::Connection(Box::new(connection), poller))
     }
 
     #[test]

@@ -139,14 +139,18 @@ impl Driver {
         }
     }
 
-    /// Serves a connection on this thread until it ends. Returns it if it is a connection of a peer.
+    /// Serves a connection on this thread until it ends. Returns it if it is a connection of a peer: a poller then hands it over
+    /// as such, so that it can be ended as such when the server ends.
     pub(crate) fn serve(&mut self, mut connection: Connection) -> Option<Connection> {
         loop {
             self.responder.writer.set_time(SystemTime::now());
             let goes_on = match self.go_on(&mut connection, Instant::now()) {
                 Verdict::Rest => true,
                 Verdict::Close => false,
-                Verdict::Peer => return Some(connection),
+                Verdict::Peer => {
+                    connection.unsent = Some(Box::new(Unsent::new(Outbox::default(), Next::Peer)));
+                    return Some(connection);
+                }
                 Verdict::Wait => {
                     let goes_on = self.wait(&mut connection);
                     let learned = self.responder.take_learned();

@@ -104,11 +104,11 @@ impl Worker {
                     poller.send(*connection, driver.responder.take_learned());
                 }
             }
-            Job::Connection(connection) => match self.driver(counts).serve(*connection).map(PeerJob::new) {
-                None => {}
-                Some(Ok(job)) => run_peer(job, &self.services),
-                Some(Err(reason)) => tracing::warn!(target: "session", reason, "a peer is turned away"),
-            },
+            Job::Connection(connection, poller) => {
+                if let Some(of_peer) = self.driver(counts).serve(*connection) {
+                    poller.send(of_peer, Vec::new());
+                }
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! Ending processes with signals.
 
-use integration::Sandbox;
 use integration::http::HttpConnection;
+use integration::{Character, Passing, Proxy, RawConnection, Sandbox};
 use rustix::fs::{FileType, Mode};
 use rustix::process::Signal;
+use wire::protocol::ErrorCode;
 
 #[test]
 fn an_interrupted_server_drains_and_exits_with_0() {
@@ -14,6 +15,22 @@ fn an_interrupted_server_drains_and_exits_with_0() {
         let listening = a.at(server.address()).start(&["listen"]);
         listening.event("joined", |_| true);
         server.end(signal);
+    }
+}
+
+#[test]
+fn connected_peers_are_told_that_the_server_ends() {
+    for threads in ["--http-threads=off", "--http-threads=on"] {
+        let sandbox = Sandbox::new();
+        sandbox.put_site(&[("index.html", "here")]);
+        let server = sandbox.site_server(&[threads]);
+        let browser = Proxy::start(server.address(), Passing::AsBrowser);
+        let mut peers = [("a", server.address()), ("b", browser.address())]
+            .map(|(name, address)| RawConnection::join(address, &Character::new(name)));
+        server.end(Signal::TERM);
+        for peer in &mut peers {
+            peer.expect_error(ErrorCode::ShuttingDown);
+        }
     }
 }
 
