@@ -1,9 +1,9 @@
 //! What the text types share: peer names, file names and keywords.
 
-/// Implements access, display and serde conversions for a type around `Box<str>`. Its `FromStr` is the only way to make
-/// a value, so that each value has been checked, decoded ones included.
+/// Implements access, display and serde conversions for a type around a text. Its `FromStr` is the only way to make a
+/// value, so that each value has been checked, decoded ones included.
 macro_rules! checked_text {
-    ($name:ident, $error:ty) => {
+    ($name:ident) => {
         impl $name {
             /// The text.
             pub fn as_str(&self) -> &str {
@@ -11,17 +11,29 @@ macro_rules! checked_text {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = $error;
-
-            fn try_from(text: String) -> Result<Self, $error> {
-                text.parse()
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
-        impl From<$name> for String {
-            fn from(checked: $name) -> Self {
-                checked.0.into()
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+
+                impl serde::de::Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a text")
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Text)
             }
         }
 

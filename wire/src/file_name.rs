@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::checked_text::checked_text;
 
 /// Longest name of a shared file, in bytes.
@@ -33,11 +31,10 @@ pub enum BadFileName {
 ///
 /// 1 to 255 bytes of UTF-8 without control characters, `/`, `\`, `,` and `;`, without a leading dot, and without white
 /// space at its ends. It is safe to use in a directory, but must be escaped for a terminal: see [`crate::escape`].
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Box<str>);
 
-checked_text!(FileName, BadFileName);
+checked_text!(FileName);
 
 impl FromStr for FileName {
     type Err = BadFileName;

@@ -7,8 +7,6 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::FileName;
 use crate::checked_text::checked_text;
 use crate::file_name::BadFileName;
@@ -50,11 +48,10 @@ pub enum BadKeyword {
 /// without control characters, `,`, `;` and U+FEFF.
 ///
 /// Two keywords are the same if their [`Keyword::folded`] forms are equal.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Keyword(Box<str>);
 
-checked_text!(Keyword, BadKeyword);
+checked_text!(Keyword);
 
 impl Keyword {
     /// The keyword in Unicode lower case.

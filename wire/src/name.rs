@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use arrayvec::ArrayString;
 
 use crate::checked_text::checked_text;
 
@@ -22,17 +22,19 @@ pub enum BadName {
 
 /// The name of a peer as its owner writes it: 1 to 32 of `A-Z a-z 0-9 . _ -`.
 ///
-/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PeerName(Box<str>);
+/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner. A name needs no memory
+/// on the heap, because names are copied for each message.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerName(ArrayString<NAME_BYTES_MAX>);
 
-checked_text!(PeerName, BadName);
+checked_text!(PeerName);
 
 impl PeerName {
     /// The name in lower case. Two names are the same if these are equal.
     pub fn folded(&self) -> Self {
-        Self(self.0.to_ascii_lowercase().into())
+        let mut folded = self.0;
+        folded.make_ascii_lowercase();
+        Self(folded)
     }
 }
 
@@ -44,10 +46,10 @@ impl FromStr for PeerName {
         if let Some(bad) = text.chars().find(|&c| !is_allowed(c)) {
             return Err(BadName::Character(bad));
         }
-        if text.is_empty() || text.len() > NAME_BYTES_MAX {
-            return Err(BadName::Length(text.len()));
+        match ArrayString::from(text) {
+            Ok(name) if !name.is_empty() => Ok(Self(name)),
+            _ => Err(BadName::Length(text.len())),
         }
-        Ok(Self(text.into()))
     }
 }
 
