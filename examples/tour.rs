@@ -97,7 +97,8 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
     };
     let config = Config {
         name: name.parse()?,
-        server: server.to_owned(),
+        servers: vec![server.parse().expect("the server has printed it")],
+        ca: None,
         options,
         passphrase: None,
         keeps_history: true,

@@ -3,6 +3,8 @@
 mod control_socket;
 pub mod peer;
 pub mod server;
+mod server_pins;
+mod stream;
 pub mod terminal;
 mod tls;
 pub mod webclient;

@@ -1,4 +1,4 @@
-//! TLS of the clients: which certificates they accept, and a connection over a socket.
+//! TLS of the clients: which certificates they accept, and the handshake over a socket.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use data_encoding::HEXLOWER;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -16,37 +15,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage,
-    RootCertStore, SignatureScheme, StreamOwned,
+    RootCertStore, SignatureScheme, SupportedProtocolVersion, version,
 };
-use sha2::{Digest as _, Sha256};
+use wire::Digest;
 
-/// The SHA-256 digest of a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(Sha256::digest(certificate).into())
-    }
-}
-
-impl std::fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
-
-impl std::str::FromStr for Fingerprint {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or("a fingerprint has 64 hexadecimal digits")
-    }
-}
+use crate::stream::Stream;
 
 /// Which certificates a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +29,28 @@ pub(crate) enum Trust {
     /// Those of the authorities in this PEM file, and the certificates in it themselves.
     Authorities(PathBuf),
     /// The one with this fingerprint. None: any; whoever asks for that pins the fingerprint.
-    Pinned(Option<Fingerprint>),
+    Pinned(Option<Digest>),
+    /// Those of the authorities that this machine trusts, and those that no known authority has issued: whoever asks for that
+    /// pins their fingerprints.
+    SystemOrUnknown,
+}
+
+/// Which versions of TLS a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// TLS 1.2 and 1.3.
+    All,
+    /// TLS 1.3, which peers need because of the channel binding.
+    Newest,
 }
 
 /// Why no certificate can be checked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TrustError {
+pub enum TrustError {
+    /// A file with certificates cannot be used.
     #[error("cannot use the certificates in {}: {why}", path.display())]
     File { path: PathBuf, why: String },
+    /// There are no authorities to trust.
     #[error(
         "this machine has no certificates of authorities ({0}); install ca-certificates, or use --ca FILE"
     )]
@@ -81,49 +68,53 @@ pub(crate) enum HandshakeError {
 
 /// Makes connections with TLS.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector(Arc<ClientConfig>);
+pub(crate) struct Connector {
+    config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+}
 
-/// A connection with TLS.
-pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+/// A connection after its handshake.
+pub(crate) struct Secured {
+    pub(crate) stream: Stream,
+    /// Whether a known authority has issued the certificate, for this host and this time, or the certificate itself was
+    /// named. False only with [`Trust::SystemOrUnknown`].
+    pub(crate) is_vouched_for: bool,
+}
 
 impl Connector {
     /// # Errors
     /// [`TrustError`]
-    pub(crate) fn new(trust: &Trust) -> Result<Self, TrustError> {
+    pub(crate) fn new(trust: &Trust, versions: Versions) -> Result<Self, TrustError> {
+        const NEWEST: &[&SupportedProtocolVersion] = &[&version::TLS13];
         let provider = Arc::new(ring::default_provider());
         let accepts = Accepts::of_trust(trust, &provider)?;
         let verifier = Arc::new(Verifier { accepts, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_provider(provider);
         let config = builder
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(if versions == Versions::All { rustls::ALL_VERSIONS } else { NEWEST })
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), verifier })
     }
 
     /// Performs the handshake with `host`, a name or an address. `stream` has timeouts, if any are wanted.
     ///
     /// # Errors
     /// [`HandshakeError`]
-    pub(crate) fn connect(&self, host: &str, mut stream: TcpStream) -> Result<TlsStream, HandshakeError> {
+    pub(crate) fn connect(&self, host: &str, mut socket: TcpStream) -> Result<Secured, HandshakeError> {
         // A zone is local to this machine (RFC 6874, section 4).
         let host = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| HandshakeError::Other(format!("{host} is not a host name")))?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.0), name)
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name.clone())
             .map_err(|error| HandshakeError::Other(error.to_string()))?;
-        match connection.complete_io(&mut stream) {
-            Ok(_) => Ok(StreamOwned::new(connection, stream)),
-            Err(error) => Err(explain(&error)),
-        }
+        connection.complete_io(&mut socket).map_err(|error| explain(&error))?;
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let is_vouched_for = self.verifier.vouches_for(chain, &name);
+        Ok(Secured { stream: Stream::tls(socket, connection), is_vouched_for })
     }
-}
-
-/// The fingerprint of the server's certificate.
-pub(crate) fn fingerprint(stream: &TlsStream) -> Option<Fingerprint> {
-    stream.conn.peer_certificates().and_then(|chain| chain.first()).map(Fingerprint::of)
 }
 
 /// What is wrong with a handshake, for people.
@@ -159,7 +150,10 @@ fn explain_certificate(cause: &CertificateError) -> String {
             }
             text
         }
-        CertificateError::UnknownIssuer => "no known authority has issued its certificate".to_owned(),
+        CertificateError::UnknownIssuer => {
+            "no known authority has issued its certificate, or the server does not send the certificates in between"
+                .to_owned()
+        }
         CertificateError::Other(other) => match other.0.downcast_ref::<WrongPin>() {
             Some(wrong) => wrong.to_string(),
             // Usually it is its own authority, which rustls finds before it looks for another.
@@ -190,7 +184,9 @@ enum Accepts {
         certificates: Vec<CertificateDer<'static>>,
     },
     /// The certificate with this fingerprint, whatever its names and dates, or any.
-    Pinned(Option<Fingerprint>),
+    Pinned(Option<Digest>),
+    /// Those of these authorities, if there are any, and those of unknown ones.
+    Unknown(Option<Arc<WebPkiServerVerifier>>),
 }
 
 impl Accepts {
@@ -200,6 +196,10 @@ impl Accepts {
                 let found = rustls_native_certs::load_native_certs();
                 let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 Self::of_authorities(found.certs, provider).ok_or(TrustError::NoSystemRoots(why))
+            }
+            Trust::SystemOrUnknown => {
+                let found = rustls_native_certs::load_native_certs().certs;
+                Ok(Self::Unknown(verifier_of(&found, provider)))
             }
             Trust::Authorities(path) => {
                 let fail = |why: String| TrustError::File { path: path.to_owned(), why };
@@ -218,20 +218,41 @@ impl Accepts {
         certificates: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Self> {
-        let mut roots = RootCertStore::empty();
-        // A machine may have certificates that this library does not understand.
-        let _ = roots.add_parsable_certificates(certificates.iter().cloned());
-        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        // Fails only without roots.
-        Some(Self::Authorities { verifier: builder.build().ok()?, certificates })
+        Some(Self::Authorities { verifier: verifier_of(&certificates, provider)?, certificates })
     }
+}
+
+/// None if there is no usable certificate.
+fn verifier_of(
+    certificates: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Option<Arc<WebPkiServerVerifier>> {
+    let mut roots = RootCertStore::empty();
+    // A machine may have certificates that this library does not understand.
+    let _ = roots.add_parsable_certificates(certificates.iter().cloned());
+    let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    // Fails only without roots.
+    builder.build().ok()
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
 struct WrongPin {
-    found: Fingerprint,
-    pinned: Fingerprint,
+    found: Digest,
+    pinned: Digest,
+}
+
+impl Verifier {
+    /// See [`Secured::is_vouched_for`]. The certificate was accepted.
+    fn vouches_for(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> bool {
+        match (&self.accepts, chain) {
+            (Accepts::Unknown(None), _) => false,
+            (Accepts::Unknown(Some(known)), [certificate, others @ ..]) => {
+                known.verify_server_cert(certificate, others, name, &[], UnixTime::now()).is_ok()
+            }
+            _ => true,
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -255,11 +276,20 @@ impl ServerCertVerifier for Verifier {
                     verified => return verified,
                 }
             }
-            Accepts::Pinned(Some(pinned)) if *pinned != Fingerprint::of(certificate) => {
-                let wrong = WrongPin { found: Fingerprint::of(certificate), pinned: *pinned };
+            Accepts::Pinned(Some(pinned)) if *pinned != Digest::of(certificate) => {
+                let wrong = WrongPin { found: Digest::of(certificate), pinned: *pinned };
                 return Err(CertificateError::Other(rustls::OtherError(Arc::new(wrong))).into());
             }
-            Accepts::Pinned(_) => {}
+            Accepts::Unknown(Some(known)) => {
+                match known.verify_server_cert(certificate, others, name, ocsp, now) {
+                    // Nobody known has issued it, or it is its own authority. The dates were checked before.
+                    Err(Error::InvalidCertificate(
+                        CertificateError::UnknownIssuer | CertificateError::Other(_),
+                    )) => {}
+                    verified => return verified,
+                }
+            }
+            Accepts::Pinned(_) | Accepts::Unknown(None) => {}
         }
         Ok(ServerCertVerified::assertion())
     }

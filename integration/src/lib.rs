@@ -1,6 +1,6 @@
 //! The harness of the scenarios in `tests/`, which run the real Switchboard binaries: processes that are killed with
-//! their scenario, their events, a server that can be restarted, a recording proxy, a server that lies, and a raw protocol
-//! client.
+//! their scenario, their events, a server that can be restarted, a recording proxy, a tunnel that adds or removes TLS, a
+//! server that lies, and a raw protocol client.
 //!
 //! All waits are for an event and have a deadline. All files are in temporary directories.
 
@@ -14,6 +14,7 @@ mod proxy;
 mod raw;
 mod sandbox;
 mod server;
+pub mod tunnel;
 mod websocket;
 
 use std::time::Duration;

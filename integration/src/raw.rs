@@ -111,7 +111,14 @@ impl RawConnection {
     /// # Panics
     /// When there is no server, or `member` is no name.
     pub fn splice(&self, member: &str, transfer: [u8; 16], side: Side) -> Self {
-        let address = self.stream.peer_addr().expect("it is connected");
+        self.splice_at(self.stream.peer_addr().expect("it is connected"), member, transfer, side)
+    }
+
+    /// The same at another address of the server.
+    ///
+    /// # Panics
+    /// As [`RawConnection::splice`].
+    pub fn splice_at(&self, address: SocketAddr, member: &str, transfer: [u8; 16], side: Side) -> Self {
         let mut end = Self::open(address);
         let member = member.parse().expect("scenarios use good names");
         end.say(&ToServer::Splice { transfer, side, member, token: self.greeting.nonce });
@@ -174,6 +181,15 @@ impl RawConnection {
     /// Reads and drops bytes, which need not be frames, until the connection ends.
     pub fn drop_bytes(&mut self) {
         while matches!(self.stream.read(&mut [0; 65_536]), Ok(1..)) {}
+    }
+
+    /// All bytes until the end of the connection.
+    ///
+    /// # Panics
+    /// It breaks.
+    pub fn rest(mut self) -> Vec<u8> {
+        self.stream.read_to_end(&mut self.buffer).expect("the connection does not break");
+        self.buffer
     }
 
     /// The next message.

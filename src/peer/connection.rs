@@ -1,7 +1,7 @@
 //! The connection to the server: dials, joins, reads and writes, and dials again when the connection breaks.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,10 +12,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::{SockRef, TcpKeepalive};
 use wire::escape::Escaped;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
-use wire::protocol::{ErrorCode, Greeting, ToPeer, ToServer};
+use wire::protocol::{ChannelBinding, ErrorCode, Greeting, ToPeer, ToServer};
 
+use super::access::{Access, ConnectError, Server};
 use super::engine::Net;
 use super::runner::Message;
+use crate::stream::Stream;
+use crate::tls::HandshakeError;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long the server may take for each answer while this peer joins. Messages that wait must go within 5 seconds after a
@@ -56,19 +59,19 @@ pub(super) struct Connection {
 /// Writes to one connection, on a thread of its own.
 pub(super) struct Writer {
     frames: Option<Sender<Vec<u8>>>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    fn start(stream: Arc<TcpStream>) -> io::Result<Self> {
+    fn start(stream: Arc<Stream>) -> io::Result<Self> {
         let (frames, waiting) = bounded::<Vec<u8>>(OUTGOING_MAX);
         let out = Arc::clone(&stream);
         let thread = std::thread::Builder::new().name("writer".into()).spawn(move || {
             for bytes in waiting {
                 if (&*out).write_all(&bytes).is_err() {
                     // The reader notices it and reports that the connection is lost.
-                    let _ = out.shutdown(Shutdown::Both);
+                    let _ = out.socket().shutdown(Shutdown::Both);
                     return;
                 }
             }
@@ -78,7 +81,7 @@ impl Writer {
 
     /// Ends the connection without waiting for what is queued. The reader then reports that it is lost.
     pub(super) fn abort(self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.stream.socket().shutdown(Shutdown::Both);
     }
 
     /// Queues bytes. If the connection is lost, they are lost with it.
@@ -96,16 +99,17 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.end_writing();
     }
 }
 
 impl Connection {
-    pub(super) fn start(server: String, runner: Sender<Message>) -> io::Result<Self> {
+    /// `servers` are used in turn: when one ends or cannot be reached, the next one.
+    pub(super) fn start(servers: Vec<Access>, runner: Sender<Message>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (wake, woken) = bounded(0);
         let (ending, ended) = bounded(0);
-        let dialler = Dialler { server, runner, stop: Arc::clone(&stop), woken };
+        let dialler = Dialler { servers, runner, stop: Arc::clone(&stop), woken };
         let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
             dialler.run();
             drop(ending);
@@ -131,7 +135,7 @@ impl Connection {
 }
 
 struct Dialler {
-    server: String,
+    servers: Vec<Access>,
     runner: Sender<Message>,
     stop: Arc<AtomicBool>,
     woken: Receiver<()>,
@@ -140,9 +144,13 @@ struct Dialler {
 impl Dialler {
     fn run(&self) {
         let mut pause = RETRY_FIRST;
-        while !self.stop.load(Ordering::SeqCst) {
+        let mut failures = Vec::new();
+        for access in self.servers.iter().cycle() {
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
             let begun = Instant::now();
-            let ended = self.session();
+            let ended = self.session(access);
             if ended.is_ok() && begun.elapsed() >= SESSION_SHORT {
                 pause = RETRY_FIRST;
             }
@@ -154,7 +162,14 @@ impl Dialler {
             }
             let net = match ended {
                 Ok(()) => Net::Lost(retry),
-                Err(NoSession::Unreachable(why)) => Net::Unreachable(why, retry),
+                Err(NoSession::Unreachable(why)) => {
+                    failures.push(why);
+                    // Commands may fail only if no server can be reached.
+                    if failures.len() < self.servers.len() {
+                        continue;
+                    }
+                    Net::Unreachable(failures.join("; "), retry)
+                }
                 Err(NoSession::Refused(code, detail)) => {
                     let passes = !matches!(
                         code,
@@ -168,6 +183,7 @@ impl Dialler {
                 }
                 Err(NoSession::Stopped) => return,
             };
+            failures.clear();
             self.say(net);
             if self.woken.recv_timeout(retry) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 return;
@@ -182,24 +198,33 @@ impl Dialler {
     }
 
     /// One connection, from dialling to its end.
-    fn session(&self) -> Result<(), NoSession> {
+    fn session(&self, access: &Access) -> Result<(), NoSession> {
         let unreachable = |e: io::Error| {
             NoSession::Unreachable(format!(
                 "no server at {}: {e}; start it with `cargo run --bin server` or name another with --server",
-                self.server
+                access.address
             ))
         };
-        let stream = Arc::new(self.dial().map_err(unreachable)?);
+        let (stream, server) = access.connect(CONNECT_WAIT).map_err(|error| match error {
+            ConnectError::Socket(error) => unreachable(error),
+            ConnectError::Handshake(error) => no_tls(access, &error),
+        })?;
+        prepare(&stream).map_err(unreachable)?;
+        let stream = Arc::new(stream);
         let mut reader = Reader::new(Arc::clone(&stream));
-        let greeting = self.join(&stream, &mut reader)?;
+        let greeting = self.join(&stream, &mut reader, server)?;
         let writer = Writer::start(Arc::clone(&stream)).map_err(unreachable)?;
-        let address = stream.peer_addr().map_or_else(|_| self.server.clone(), |a| a.to_string());
-        let local = stream.local_addr().map_err(unreachable)?.ip();
+        let socket = stream.socket();
+        let address = socket.peer_addr().map(|address| {
+            if access.address.is_tls { format!("tls:{address}") } else { address.to_string() }
+        });
+        let address = address.unwrap_or_else(|_| access.address.to_string());
+        let local = socket.local_addr().map_err(unreachable)?.ip();
         self.runner
             .send(Message::Joined { greeting, address, local, writer })
             .map_err(|_| NoSession::Stopped)?;
         // From here on silence is no error. The engine's pings, and TCP keep-alive, detect a dead connection.
-        stream.set_read_timeout(None).map_err(unreachable)?;
+        socket.set_read_timeout(None).map_err(unreachable)?;
         loop {
             let mut bodies = Vec::new();
             while let Some(body) = reader.next().map_err(malformed)? {
@@ -215,42 +240,23 @@ impl Dialler {
         }
     }
 
-    fn dial(&self) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.server.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT_WAIT) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(JOIN_ANSWER_WAIT))?;
-                    stream.set_write_timeout(Some(WRITE_WAIT))?;
-                    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-                    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-                    return Ok(stream);
-                }
-                Err(e) => last = e,
-            }
-        }
-        Err(last)
-    }
-
     /// Joins the server. Returns its greeting.
-    fn join(&self, mut stream: &TcpStream, reader: &mut Reader) -> Result<Greeting, NoSession> {
+    fn join(&self, mut stream: &Stream, reader: &mut Reader, server: Server) -> Result<Greeting, NoSession> {
+        let address = server.access.address.clone();
         let not_joined = |why: String| {
             NoSession::Unreachable(format!(
-                "{} does not let this peer in: {why}; check that it is a Switchboard server",
-                self.server
+                "{address} does not let this peer in: {why}; check that it is a Switchboard server"
             ))
         };
         let broken = |e: io::Error| not_joined(e.to_string());
+        let binding = stream.channel_binding().map_err(broken)?;
         stream.write_all(&PREFACE).map_err(broken)?;
         let mut next = || {
             let body = reader.wait(Instant::now() + JOIN_ANSWER_WAIT).map_err(broken)?;
             match ToPeer::decode(&body) {
                 Ok(ToPeer::Hello(greeting)) => Ok(First::Hello(greeting)),
                 Ok(ToPeer::Welcome { proof, .. }) => Ok(First::Welcome(proof)),
-                Ok(ToPeer::Error { code, detail }) => {
-                    Err(NoSession::Refused(code, Escaped(&detail).to_string()))
-                }
+                Ok(ToPeer::Error { code, detail }) => Err(refused(code, &detail, binding.as_ref())),
                 _ => Err(not_joined("it does not speak this protocol".into())),
             }
         };
@@ -258,7 +264,9 @@ impl Dialler {
             return Err(not_joined("it did not ask for a proof of the key".into()));
         };
         let (reply, join) = bounded(1);
-        self.runner.send(Message::Join { greeting, reply }).map_err(|_| NoSession::Stopped)?;
+        self.runner
+            .send(Message::Join { greeting, server, binding, reply })
+            .map_err(|_| NoSession::Stopped)?;
         let join = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unreachable)?;
         stream.write_all(&frame::frame(&join)).map_err(broken)?;
         match (next()?, &join) {
@@ -270,6 +278,37 @@ impl Dialler {
             _ => Err(not_joined("it did not prove its own key".into())),
         }
     }
+}
+
+/// Sets the timeouts for joining, and finds out when the server's machine is gone.
+fn prepare(stream: &Stream) -> io::Result<()> {
+    let socket = stream.socket();
+    socket.set_read_timeout(Some(JOIN_ANSWER_WAIT))?;
+    socket.set_write_timeout(Some(WRITE_WAIT))?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+fn no_tls(access: &Access, why: &HandshakeError) -> NoSession {
+    let advice = match why {
+        HandshakeError::Certificate(_) => "check the address, and that --ca has the right certificates",
+        HandshakeError::Other(_) => "check the address and the port",
+    };
+    NoSession::Unreachable(format!("no TLS connection to {}: {why}; {advice}", access.address))
+}
+
+/// An error of the server, escaped. For a bad proof over TLS it is not the server's text, because a server in the middle could
+/// have replaced that.
+fn refused(code: ErrorCode, detail: &str, binding: Option<&ChannelBinding>) -> NoSession {
+    let detail = match (code, binding) {
+        (ErrorCode::BadProof, Some(_)) => {
+            "the server at the other end has another TLS connection than this peer: somebody in between has ended the \
+             TLS connection and forwards what it receives, an attacker or a proxy; use a network and an address without it"
+                .to_owned()
+        }
+        _ => Escaped(detail).to_string(),
+    };
+    NoSession::Refused(code, detail)
 }
 
 /// The first messages of a session, in which a peer joins.
@@ -284,14 +323,14 @@ fn malformed(bad: frame::BadFrame) -> NoSession {
 
 /// Splits the stream into the bodies of frames, without copying them.
 struct Reader {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     /// The first `filled` bytes have been read; the rest is zeros.
     buffer: BytesMut,
     filled: usize,
 }
 
 impl Reader {
-    fn new(stream: Arc<TcpStream>) -> Self {
+    fn new(stream: Arc<Stream>) -> Self {
         Self { stream, buffer: BytesMut::zeroed(READ_BYTES), filled: 0 }
     }
 

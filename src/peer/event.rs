@@ -23,6 +23,8 @@ pub enum Event {
         fingerprint: Fingerprint,
         /// The server's key, which it has proved, and which is pinned.
         server_key: Fingerprint,
+        /// The server's certificate if it was pinned now, because no known authority has issued it.
+        pinned_certificate: Option<Fingerprint>,
     },
     /// The state of the connection to the server has changed. The first connection is a [`Event::Joined`].
     Connection {

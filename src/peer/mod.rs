@@ -1,6 +1,7 @@
 //! A peer: the engine that decides, the shell around it, the peer's directory and keys, shared files and transfers, and the
 //! command line.
 
+mod access;
 pub mod cli;
 pub mod command;
 pub mod comparison;
@@ -15,7 +16,7 @@ mod prompt;
 pub mod records;
 pub mod render;
 pub mod runner;
-mod server_address;
+pub mod server_address;
 pub mod share;
 pub mod store;
 pub mod transfer;

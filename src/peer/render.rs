@@ -124,12 +124,20 @@ impl Renderer {
     fn write(&self, event: &Event, out: &mut String) -> fmt::Result {
         let trace = self.style == Style::Trace;
         match event {
-            Event::Joined { name, server, fingerprint, server_key } if trace => {
+            Event::Joined { name, server, fingerprint, server_key, pinned_certificate } if trace => {
                 let mark = self.mark("joined", 32);
                 write!(
                     out,
                     "{mark} as {name} at {server}, proved key {fingerprint}; the server proved {server_key}"
-                )
+                )?;
+                match pinned_certificate {
+                    Some(certificate) => step(
+                        out,
+                        "pinned",
+                        format_args!("the server's certificate {certificate}, seen for the first time"),
+                    ),
+                    None => Ok(()),
+                }
             }
             Event::Connection { state, server, reason, retry_ms } => {
                 self.connection(*state, server, reason.as_deref(), *retry_ms, out)

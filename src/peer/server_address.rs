@@ -11,18 +11,42 @@ const PORT: u16 = 6789;
 /// The maximum length of a host name (RFC 1123, section 2.1).
 const HOST_BYTES_MAX: usize = 255;
 
-/// The host name or IP address of a server, and its port. It is displayed as `HOST:PORT`.
+/// In front of the address of a server with TLS.
+const TLS: &str = "tls:";
+
+/// The host name or IP address of a server, its port, and whether it uses TLS. It is displayed as `HOST:PORT` or
+/// `tls:HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
+    /// Whether the server is reached through TLS.
+    pub is_tls: bool,
     host: String,
     port: u16,
+}
+
+impl ServerAddress {
+    /// The host name, or the IP address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same address without `tls:`.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { is_tls: false, ..self.clone() }
+    }
 }
 
 /// Why a text is no address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     /// The part in front of the port is neither a host name nor an IP address.
-    #[error("{0} is neither a host name nor an IP address; write HOST or HOST:PORT")]
+    #[error("{0} is neither a host name nor an IP address; write HOST, HOST:PORT or tls:HOST:PORT")]
     Host(String),
     /// The port is not a number from 1 to 65535.
     #[error("{0} is no port; a port is a number from 1 to 65535")]
@@ -32,8 +56,9 @@ pub enum BadAddress {
 impl FromStr for ServerAddress {
     type Err = BadAddress;
 
-    /// Reads `HOST` or `HOST:PORT`. An IPv6 address with a port is in square brackets.
+    /// Reads `HOST` or `HOST:PORT`, with or without `tls:` in front. An IPv6 address with a port is in square brackets.
     fn from_str(text: &str) -> Result<Self, BadAddress> {
+        let (is_tls, text) = text.strip_prefix(TLS).map_or((false, text), |rest| (true, rest));
         let (host, port) = match text.rsplit_once(':') {
             _ if text.parse::<Ipv6Addr>().is_ok() => (text, None),
             // The colon is inside the brackets.
@@ -53,7 +78,7 @@ impl FromStr for ServerAddress {
         if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
             return Err(BadAddress::Host(format!("{:?}", Escaped(host).to_string())));
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { is_tls, host: host.to_owned(), port })
     }
 }
 
@@ -72,7 +97,8 @@ fn is_host_name(host: &str) -> bool {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
+        let Self { is_tls, host, port } = self;
+        f.write_str(if *is_tls { TLS } else { "" })?;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
@@ -91,6 +117,8 @@ mod tests {
             ("::1", "[::1]:6789"),
             ("[::1]", "[::1]:6789"),
             ("[::1]:80", "[::1]:80"),
+            ("tls:localhost", "tls:localhost:6789"),
+            ("tls:[::1]:6443", "tls:[::1]:6443"),
         ] {
             assert_eq!(
                 text.parse::<ServerAddress>().map(|a| a.to_string()),
@@ -112,6 +140,8 @@ mod tests {
             "1.2.3",
             "[::1",
             "a..b",
+            "tls:",
+            "tls:tls:localhost",
             "\u{1b}[2J",
         ] {
             assert!(

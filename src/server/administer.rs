@@ -1,7 +1,6 @@
 //! `server invite`, `server members`, `server release` and `server remove`: commands to a running server.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,7 +11,7 @@ use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::KnownPeer;
 
-use super::control::{Answer, Listed, Request, ask};
+use super::control::{Answer, Listed, ListensAt, Request, ask};
 use crate::terminal;
 
 /// Exit status when no server uses the data directory.
@@ -94,8 +93,8 @@ impl Administer {
 
     fn show(&self, answer: Answer) -> Result<String, String> {
         Ok(match (self, answer) {
-            (Self::Invite { name, address, json, .. }, Answer::Invited { invitation, until, addresses }) => {
-                let address = address.clone().unwrap_or_else(|| reachable(&addresses));
+            (Self::Invite { name, address, json, .. }, Answer::Invited { invitation, until, listens_at }) => {
+                let address = address.clone().unwrap_or_else(|| reachable(listens_at));
                 let link = format!("switchboard://{address}/{invitation}");
                 if *json {
                     json!({"invitation": invitation, "link": link, "name": name, "until": until}).to_string()
@@ -116,15 +115,16 @@ impl Administer {
     }
 }
 
-/// The first TCP address. If that is the unspecified address (0.0.0.0 or ::), the host name of this machine takes its
-/// place.
-fn reachable(addresses: &[SocketAddr]) -> String {
-    let Some(address) = addresses.first() else { return "HOST:PORT".to_owned() };
+/// The address for peers. If the server listens on the unspecified address (0.0.0.0 or ::), the host name of this machine takes
+/// its place.
+fn reachable(listens_at: Option<ListensAt>) -> String {
+    let Some(ListensAt { address, is_tls }) = listens_at else { return "HOST:PORT".to_owned() };
+    let tls = if is_tls { "tls:" } else { "" };
     if !address.ip().is_unspecified() {
-        return address.to_string();
+        return format!("{tls}{address}");
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}:{}", address.port())
+    format!("{tls}{host}:{}", address.port())
 }
 
 fn date(unix: u64) -> String {

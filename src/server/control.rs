@@ -38,8 +38,7 @@ pub(super) enum Answer {
         invitation: String,
         /// In seconds since 1970.
         until: u64,
-        /// Where the server listens.
-        addresses: Vec<SocketAddr>,
+        listens_at: Option<ListensAt>,
     },
     Members {
         known: Vec<KnownPeer>,
@@ -47,6 +46,13 @@ pub(super) enum Answer {
         listed: Option<Vec<Listed>>,
     },
     Done,
+}
+
+/// The first TCP address of the server, without TLS if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ListensAt {
+    pub(super) address: SocketAddr,
+    pub(super) is_tls: bool,
 }
 
 /// A member or an open invitation, without its secret.
@@ -77,17 +83,17 @@ impl From<Entry> for Listed {
 pub(super) fn serve(
     data: &Path,
     administration: Administration,
-    addresses: Vec<SocketAddr>,
+    listens_at: Option<ListensAt>,
 ) -> io::Result<()> {
     let listener = bind(data)?;
-    let run = move || run(&listener, &administration, &addresses);
+    let run = move || run(&listener, &administration, listens_at);
     std::thread::Builder::new().name("control".into()).spawn(run)?;
     Ok(())
 }
 
-fn run(listener: &UnixListener, administration: &Administration, addresses: &[SocketAddr]) {
+fn run(listener: &UnixListener, administration: &Administration, listens_at: Option<ListensAt>) {
     for stream in listener.incoming() {
-        match stream.map(|stream| attend(&stream, administration, addresses)) {
+        match stream.map(|stream| attend(&stream, administration, listens_at)) {
             // Probably no descriptor is left.
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
             Ok(Err(error)) => {
@@ -101,25 +107,25 @@ fn run(listener: &UnixListener, administration: &Administration, addresses: &[So
 fn attend(
     mut stream: &UnixStream,
     administration: &Administration,
-    addresses: &[SocketAddr],
+    listens_at: Option<ListensAt>,
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(LINE_WAIT))?;
     stream.set_write_timeout(Some(LINE_WAIT))?;
     let Some(request) = read_line::<Request>(&mut BufReader::new(stream))? else { return Ok(()) };
-    let answer = carry_out(request, administration, addresses).map_err(|error| error.to_string());
+    let answer = carry_out(request, administration, listens_at).map_err(|error| error.to_string());
     write_line(&mut stream, &answer)
 }
 
 fn carry_out(
     request: Request,
     administration: &Administration,
-    addresses: &[SocketAddr],
+    listens_at: Option<ListensAt>,
 ) -> Result<Answer, AdministrationError> {
     match request {
         Request::Invite { name, days } => {
             let until = unix_now() + u64::from(days) * DAY_SECONDS;
             let invitation = administration.invite(name, until)?.to_string();
-            return Ok(Answer::Invited { invitation, until, addresses: addresses.to_vec() });
+            return Ok(Answer::Invited { invitation, until, listens_at });
         }
         Request::Members => {
             let listed = administration.listed()?;

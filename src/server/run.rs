@@ -1,6 +1,7 @@
 //! The server's process: arguments, log, signals and shutdown.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -102,7 +103,11 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let administration = server.administration();
     let key = administration.key().fingerprint();
     // Before the server says that it listens: whoever waits for that line may give a command next.
-    control::serve(&config.data, administration, server.addresses().to_vec())
+    let of = |addresses: &[SocketAddr], is_tls| {
+        addresses.first().map(|&address| control::ListensAt { address, is_tls })
+    };
+    let listens_at = of(server.addresses(), false).or_else(|| of(server.tls_addresses(), true));
+    control::serve(&config.data, administration, listens_at)
         .context("cannot make the control socket in the data directory")?;
     for address in server.addresses() {
         terminal::print_line(&format!("listening on {address}"))?;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use wire::http::{BadBody, BadResponse, BodyDecoder, BodyLength, Method, ResponseHead, parse_response};
 
 use super::interrupt::Interrupt;
-use super::secure::{Stream, secure};
+use super::secure::secure;
 use super::{Journal, Request, Scheme, WebClientError};
+use crate::stream::Stream;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -67,8 +68,8 @@ pub(super) fn fetch(
         .and_then(|()| stream.set_write_timeout(Some(timeouts.idle)));
     timeouts_set.map_err(|cause| WebClientError::missing(format!("cannot use the connection: {cause}")))?;
     let stream = match request.scheme() {
-        Scheme::Http => Stream::Plain(stream),
-        Scheme::Https => Stream::Tls(Box::new(secure(request, stream, journal)?)),
+        Scheme::Http => stream.into(),
+        Scheme::Https => secure(request, stream, journal)?,
     };
     let mut incoming = Incoming {
         server: request.server(),
@@ -185,7 +186,7 @@ struct Incoming {
 
 impl Incoming {
     fn send(&mut self, head: &[u8]) -> Result<(), WebClientError> {
-        let sent = self.stream.write_all(head).and_then(|()| self.stream.flush());
+        let sent = (&self.stream).write_all(head);
         sent.map_err(|cause| self.lost(cause))
     }
 
@@ -231,7 +232,7 @@ impl Incoming {
         let filled = self.buffer.len();
         self.buffer.resize(filled + BUFFER_BYTES, 0);
         let read = loop {
-            match self.stream.read(&mut self.buffer[filled..]) {
+            match (&self.stream).read(&mut self.buffer[filled..]) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }

@@ -1,13 +1,13 @@
-//! Connections with TLS and without, and certificates that are pinned at first use.
+//! The TLS handshake, and certificates that are pinned at first use.
 
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::TcpStream;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Journal, Request, WebClientError};
-use crate::tls::{Connector, Fingerprint, HandshakeError, TlsStream, Trust, fingerprint};
+use crate::server_pins::{self, BadLine, ServerPins};
+use crate::stream::Stream;
+use crate::tls::{Connector, HandshakeError, Trust, Versions};
 
 /// How the certificate of a server is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,47 +21,6 @@ pub(super) enum Check {
     Pins(PathBuf),
 }
 
-/// The connection to a server.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream>),
-}
-
-impl Stream {
-    pub(super) fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(tls) => &tls.sock,
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(tls) => tls.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Tls(tls) => tls.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Tls(tls) => tls.flush(),
-        }
-    }
-}
-
 /// Performs the TLS handshake on a connection to the server of `request`.
 ///
 /// # Errors
@@ -70,20 +29,21 @@ pub(super) fn secure(
     request: &Request,
     socket: TcpStream,
     journal: Journal,
-) -> Result<TlsStream, WebClientError> {
+) -> Result<Stream, WebClientError> {
     let (server, check) = (request.server(), request.check());
     let pins = match check {
-        Check::Pins(path) => Some(Pins::read(path)?),
+        Check::Pins(path) => Some((path, read_pins(path)?)),
         Check::System | Check::Authorities(_) => None,
     };
+    let pinned = pins.as_ref().and_then(|(_, pins)| pins.of(&server)).map(|pin| pin.fingerprint);
     let trust = match check {
         Check::System => Trust::System,
         Check::Authorities(path) => Trust::Authorities(path.clone()),
-        Check::Pins(_) => Trust::Pinned(pins.as_ref().and_then(|pins| pins.of(&server))),
+        Check::Pins(_) => Trust::Pinned(pinned),
     };
-    let connector = Connector::new(&trust)
+    let connector = Connector::new(&trust, Versions::All)
         .map_err(|error| WebClientError::no_response(error.to_string(), "choose another file"))?;
-    let stream = connector.connect(request.host(), socket).map_err(|why| {
+    let secured = connector.connect(request.host(), socket).map_err(|why| {
         let advice = match check {
             _ if matches!(why, HandshakeError::Other(_)) => "check the address",
             Check::System => "check the address, or accept the certificate with --ca FILE or --pin FILE",
@@ -92,61 +52,36 @@ pub(super) fn secure(
         };
         WebClientError::no_response(format!("no TLS connection to {server}: {why}"), advice)
     })?;
-    let found = fingerprint(&stream);
-    if let (Some(pins), Some(found)) = (pins, found)
-        && pins.of(&server).is_none()
-    {
-        pins.add(&server, found)?;
-        journal.remark(format_args!(
-            "pinned the certificate of {server}, seen for the first time, in {}: SHA-256 {found}",
-            pins.path.display()
-        ));
-    }
-    if let (Some(version), Some(found)) = (stream.conn.protocol_version(), found) {
+    if let Some((version, found)) = secured.stream.secured_by() {
+        if let (Some((path, mut pins)), None) = (pins, pinned) {
+            pins.pin(&server, found, crate::unix_now());
+            durable::replace_private(path, pins.to_text().as_bytes())
+                .map_err(|error| cannot_use(path, &error.to_string()))?;
+            journal.remark(format_args!(
+                "pinned the certificate of {server}, seen for the first time, in {}: SHA-256 {found}",
+                path.display()
+            ));
+        }
         journal.detail(format_args!("{version:?}, certificate with SHA-256 {found}"));
     }
-    Ok(stream)
+    Ok(secured.stream)
 }
 
-/// A file with a line for each server: its host and port, and the fingerprint of its certificate.
-struct Pins {
-    path: PathBuf,
-    lines: Vec<(String, Fingerprint)>,
+/// Reads a file with pins. A missing file is empty.
+fn read_pins(path: &Path) -> Result<ServerPins, WebClientError> {
+    let text = match durable::read_text(path, server_pins::BYTES_MAX) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| cannot_use(path, &error.to_string()))?,
+    };
+    ServerPins::parse(&text).map_err(|BadLine(line)| {
+        let what = format!("cannot use {} line {line}: {}", path.display(), server_pins::BAD_LINE);
+        let advice =
+            "correct the line; if you remove it, the next certificate of its server is accepted and pinned";
+        WebClientError::refused(what, advice)
+    })
 }
 
-impl Pins {
-    /// A missing file is empty.
-    fn read(path: &Path) -> Result<Self, WebClientError> {
-        let fail = |why: String| {
-            let what = format!("cannot use the pinned certificates in {}: {why}", path.display());
-            WebClientError::refused(what, "correct the file, or choose another with --pin")
-        };
-        let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            read => read.map_err(|error| fail(error.to_string()))?,
-        };
-        let line = |(at, line): (usize, &str)| {
-            let parsed = line.split_once(' ').map(|(server, pin)| (server, pin.trim().parse()));
-            match parsed {
-                Some((server, Ok(pin))) => Ok((server.to_owned(), pin)),
-                Some((_, Err(why))) => Err(fail(format!("line {}: {why}", at + 1))),
-                None => Err(fail(format!("line {} is not HOST:PORT FINGERPRINT", at + 1))),
-            }
-        };
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line);
-        Ok(Self { path: path.to_owned(), lines: lines.collect::<Result<_, _>>()? })
-    }
-
-    fn of(&self, server: &str) -> Option<Fingerprint> {
-        self.lines.iter().find(|(name, _)| name == server).map(|(_, pin)| *pin)
-    }
-
-    fn add(&self, server: &str, pin: Fingerprint) -> Result<(), WebClientError> {
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
-        let written = opened.and_then(|mut file| file.write_all(format!("{server} {pin}\n").as_bytes()));
-        written.map_err(|error| {
-            let what = format!("cannot pin the certificate in {}: {error}", self.path.display());
-            WebClientError::refused(what, "choose another file with --pin")
-        })
-    }
+fn cannot_use(path: &Path, why: &str) -> WebClientError {
+    let what = format!("cannot use the pinned certificates in {}: {why}", path.display());
+    WebClientError::refused(what, "make the file usable, or choose another with --pin")
 }

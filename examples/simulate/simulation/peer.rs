@@ -418,7 +418,11 @@ impl World {
                     connection.has_joined = true;
                     let greeting = connection.greeted.expect("the server has greeted");
                     process.joining.push_back(connection.link);
-                    process.inputs.push_back(Input::Net(Net::Joined { greeting, address: "here".into() }));
+                    process.inputs.push_back(Input::Net(Net::Joined {
+                        greeting,
+                        address: "here".into(),
+                        pinned_certificate: None,
+                    }));
                 }
                 ToPeer::Error { code, detail } => {
                     process.inputs.push_back(Input::Net(Net::Refused(code, detail)));

@@ -22,14 +22,14 @@ fn members_only(sandbox: &Sandbox) -> Server {
 }
 
 /// Runs a command of the administrator for the running server of a data directory.
-fn administer(data: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn administer(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("server"));
     command.args(arguments).arg("--data").arg(data);
     command.output().expect("the server's binary runs")
 }
 
 #[track_caller]
-fn succeed(output: &Output) -> String {
+pub(crate) fn succeed(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).expect("it prints text")
 }

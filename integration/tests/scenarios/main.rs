@@ -32,6 +32,7 @@ mod site;
 mod sockets;
 mod strangers;
 mod tls;
+mod tls_peers;
 mod users;
 mod web;
 mod websocket;

@@ -11,7 +11,7 @@ use integration::http::HttpConnection;
 use integration::{PATIENCE, Process, Sandbox, Server, binary, sha256_hex};
 
 /// Makes a certificate with openssl: its own authority, for these names (`DNS:...` or `IP:...`).
-fn make_certificate(sandbox: &Sandbox, file: &str, names: &str) -> [PathBuf; 2] {
+pub(crate) fn make_certificate(sandbox: &Sandbox, file: &str, names: &str) -> [PathBuf; 2] {
     let [certificate, key] = ["pem", "key"].map(|extension| sandbox.path(&format!("{file}.{extension}")));
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
@@ -23,7 +23,7 @@ fn make_certificate(sandbox: &Sandbox, file: &str, names: &str) -> [PathBuf; 2] 
 }
 
 /// Makes a certificate that expired in 2020, which openssl cannot do with one command.
-fn make_expired_certificate(sandbox: &Sandbox) -> [PathBuf; 2] {
+pub(crate) fn make_expired_certificate(sandbox: &Sandbox) -> [PathBuf; 2] {
     let key = rcgen::KeyPair::generate().expect("there is randomness");
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]);
     let mut params = params.expect("the name is good");
@@ -31,21 +31,31 @@ fn make_expired_certificate(sandbox: &Sandbox) -> [PathBuf; 2] {
     // As openssl makes them.
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = params.self_signed(&key).expect("it can be signed");
-    let paths = ["pem", "key"].map(|extension| sandbox.path(&format!("expired.{extension}")));
+    put_certificate(sandbox, "expired", &certificate, &key)
+}
+
+/// Writes a certificate and its key into files.
+pub(crate) fn put_certificate(
+    sandbox: &Sandbox,
+    file: &str,
+    certificate: &rcgen::Certificate,
+    key: &rcgen::KeyPair,
+) -> [PathBuf; 2] {
+    let paths = ["pem", "key"].map(|extension| sandbox.path(&format!("{file}.{extension}")));
     std::fs::write(&paths[0], certificate.pem()).expect("the sandbox can be written");
     std::fs::write(&paths[1], key.serialize_pem()).expect("the sandbox can be written");
     paths
 }
 
 /// A server with TLS and without it, whose site is the directory `site`.
-struct TlsServer {
-    server: Server,
-    tls: SocketAddr,
-    certificate: PathBuf,
+pub(crate) struct TlsServer {
+    pub(crate) server: Server,
+    pub(crate) tls: SocketAddr,
+    pub(crate) certificate: PathBuf,
 }
 
 impl TlsServer {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
         let [certificate, key] = make_certificate(sandbox, "server", "DNS:localhost,IP:127.0.0.1");
         let data = sandbox.path("server_data");
         let mut command = Server::site_command(&data, &sandbox.path("site"));
@@ -68,7 +78,7 @@ impl TlsServer {
     }
 
     /// Runs `openssl s_client` with this standard input, and returns all that it prints.
-    fn openssl(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn openssl(&self, arguments: &[&str], input: &str) -> String {
         let mut command = Command::new("openssl");
         command.args(["s_client", "-connect", &self.tls.to_string(), "-servername", "localhost"]);
         command.arg("-CAfile").arg(&self.certificate).args(arguments);

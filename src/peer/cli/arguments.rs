@@ -30,9 +30,20 @@ pub struct Arguments {
     // A separate id, because clap gives a global argument the value of an argument with the same id of a command.
     #[arg(id = "own_name", long = "name", value_name = "NAME", global = true)]
     pub name: Option<PeerName>,
-    /// The server to connect to; the port is 6789 unless given
-    #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1:6789", global = true)]
-    pub server: ServerAddress,
+    /// The server to connect to; the port is 6789 unless given, and tls: in front means TLS. Of several servers with commas in
+    /// between, one is used at a time: when it ends, the next
+    #[arg(
+        long,
+        value_name = "[tls:]HOST[:PORT]",
+        default_value = "127.0.0.1:6789",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub server: Vec<ServerAddress>,
+    /// A PEM file with the certificates of authorities, or of servers themselves, that are accepted with TLS. Without it, the
+    /// authorities that this machine trusts are accepted. A certificate that none of them has issued is pinned at first use
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
     /// Print events as JSON, one object per line
     #[arg(long, global = true)]
     pub json: bool,

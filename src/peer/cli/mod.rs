@@ -80,7 +80,7 @@ fn take_invitation(arguments: &mut Arguments) -> Result<(), String> {
     let Invited { invitation, server } = Invited::read(path)?;
     arguments.invited = Some(invitation);
     if let Some(server) = server {
-        arguments.server = server;
+        arguments.server = vec![server];
     }
     Ok(())
 }
@@ -111,13 +111,17 @@ fn name(arguments: &Arguments, home: &Home) -> Result<PeerName, String> {
 /// terminal.
 fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Peer, String> {
     let dir = directory(arguments);
+    if arguments.ca.is_some() && !arguments.server.iter().any(|server| server.is_tls) {
+        return Err("--ca has no effect without TLS; write tls: in front of the address in --server".into());
+    }
     let deadline = Instant::now() + TAKEOVER_WAIT;
     loop {
         let home = Home::open(dir).map_err(|e| e.to_string())?;
         if let Some(lock) = home.try_lock().map_err(|e| e.to_string())? {
             let config = Config {
                 name: name(arguments, &home)?,
-                server: arguments.server.to_string(),
+                servers: arguments.server.clone(),
+                ca: arguments.ca.clone(),
                 options: Options {
                     rekey_messages: arguments.rekey,
                     full_trace: arguments.trace == TraceDetail::Full,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wire::escape::Escaped;
-use wire::protocol::{ErrorCode, Greeting};
+use wire::protocol::ErrorCode;
 
 use super::Engine;
 use super::interface::{Effect, Net};
@@ -28,7 +28,9 @@ impl Local {
 impl Engine {
     pub(super) fn net(&mut self, net: Net) {
         match net {
-            Net::Joined { greeting, address } => self.joined(&greeting, address),
+            Net::Joined { greeting, address, pinned_certificate } => {
+                self.joined(Link::new(&greeting, address, pinned_certificate, self.local.now.instant));
+            }
             Net::Frames(bodies) => bodies.iter().for_each(|body| self.frame(body)),
             Net::Unreachable(why, retry) => {
                 self.disconnected();
@@ -77,10 +79,10 @@ impl Engine {
         Some(format!("not connected to {}: {trouble}", self.local.server))
     }
 
-    fn joined(&mut self, greeting: &Greeting, address: String) {
+    fn joined(&mut self, link: Link) {
         self.local.to_server.clear();
-        // The first ping is sent at once and asks for the peers that stored messages wait for.
-        self.local.link = Some(Link::new(greeting, address, self.local.now.instant));
+        let server = link.server;
+        self.local.link = Some(link);
         if self.trouble.take().is_some() && self.has_joined {
             let back = self.local.connection_event(ConnectionState::Back, None, None);
             self.local.emit(&back);
@@ -88,7 +90,7 @@ impl Engine {
         self.has_joined = true;
         self.misnamed.clear();
         for contact in self.contacts.iter_mut() {
-            contact.reconnected(&greeting.server);
+            contact.reconnected(&server);
         }
         if let Some(joined) = self.local.joined_event() {
             self.local.emit(&joined);

@@ -158,6 +158,8 @@ pub enum Net {
         /// The greeting of the server, which has proved its key.
         greeting: Greeting,
         address: String,
+        /// The server's certificate if this was its first use.
+        pinned_certificate: Option<Fingerprint>,
     },
     /// The bodies of frames, in order.
     Frames(Vec<Bytes>),

@@ -36,6 +36,7 @@ pub(super) struct Link {
     pub(super) server: ServerId,
     pub(super) server_key: Fingerprint,
     pub(super) address: String,
+    pub(super) pinned_certificate: Option<Fingerprint>,
     /// The number of envelopes that have arrived, including notices of expired mail (`Expired`), which are acknowledged
     /// too.
     pub(super) received: u64,
@@ -90,11 +91,18 @@ struct Sent {
 }
 
 impl Link {
-    pub(super) fn new(greeting: &Greeting, address: String, ping_at: Instant) -> Self {
+    /// The first ping is sent at once and asks for the peers that stored messages wait for.
+    pub(super) fn new(
+        greeting: &Greeting,
+        address: String,
+        pinned_certificate: Option<Fingerprint>,
+        ping_at: Instant,
+    ) -> Self {
         Self {
             server: greeting.server,
             server_key: greeting.key.fingerprint(),
             address,
+            pinned_certificate,
             received: 0,
             acknowledged: 0,
             sent: 0,

@@ -81,6 +81,7 @@ impl Local {
             server: link.address.clone(),
             fingerprint: self.card.fingerprint(),
             server_key: link.server_key,
+            pinned_certificate: link.pinned_certificate,
         })
     }
 

@@ -230,7 +230,7 @@ impl Bench {
         self.envelopes_sent = 0;
         let greeting = Greeting { nonce: [1; 32], server: [7; 16], key: ServerPublic([3; 32]) };
         let _ = self.engine.join(self.now, &greeting, None);
-        self.take([Input::Net(Net::Joined { greeting, address: "server".into() })]);
+        self.take([Input::Net(Net::Joined { greeting, address: "server".into(), pinned_certificate: None })]);
     }
 
     /// Passes inputs to the engine. The server stores what is sent and answers pings.

@@ -1,57 +1,46 @@
-//! The pinned keys of servers: the file `known_servers` with a line `HOST:PORT FINGERPRINT SINCE` for each server.
+//! The file `known_servers`: the pinned keys of servers (`HOST:PORT`), and the pinned certificates of servers with TLS
+//! (`tls:HOST:PORT`) that no known authority has issued.
 
 use wire::Fingerprint;
 
 use super::{Home, HomeError, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::FileError;
+use crate::server_pins::{self, BadLine, ServerPin, ServerPins};
 
 pub(super) const KNOWN_SERVERS: &str = "known_servers";
-/// The maximum size of the file, enough for about 10,000 servers.
-pub(super) const KNOWN_SERVERS_BYTES_MAX: u64 = 1 << 20;
+/// The maximum size of the file.
+pub(super) const KNOWN_SERVERS_BYTES_MAX: u64 = server_pins::BYTES_MAX;
 
 impl Home {
-    /// The key that is pinned for a server (`HOST:PORT`), and since when, in seconds since 1970.
+    /// What is pinned for a server: its key for `HOST:PORT`, its certificate for `tls:HOST:PORT`.
     ///
     /// [`HomeError::Io`]; [`HomeError::PinDamaged`] for the first invalid line.
-    pub fn server_pin(&self, server: &str) -> Result<Option<(Fingerprint, u64)>, HomeError> {
-        let pin = self.known_servers()?.into_iter().find(|(address, ..)| address == server);
-        Ok(pin.map(|(_, fingerprint, since)| (fingerprint, since)))
+    pub(crate) fn server_pin(&self, server: &str) -> Result<Option<ServerPin>, HomeError> {
+        Ok(self.known_servers()?.of(server).cloned())
     }
 
-    /// Pins the key of a server, and replaces the one that was pinned. It is on the disk when this returns. `now` is in
+    /// Pins a fingerprint for a server, and replaces the one that was pinned. It is on the disk when this returns. `now` is in
     /// seconds since 1970.
     ///
     /// # Errors
-    /// As [`Home::server_pin`].
+    /// As [`Home::server_pin`]. The file is unchanged then.
     pub fn pin_server(&self, server: &str, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
         let mut servers = self.known_servers()?;
-        servers.retain(|(address, ..)| address != server);
-        servers.push((server.to_owned(), *fingerprint, now));
-        let line = |(address, fingerprint, since): &(String, Fingerprint, u64)| {
-            format!("{address} {fingerprint} {since}\n")
-        };
-        let text: String = servers.iter().map(line).collect();
+        servers.pin(server, *fingerprint, now);
         let failed = FileError::of("write the known servers", self.private_path().join(KNOWN_SERVERS));
+        let text = servers.to_text();
         Ok(self.private().write(KNOWN_SERVERS, text.as_bytes(), PRIVATE_FILE_MODE).map_err(failed)?)
     }
 
-    fn known_servers(&self) -> Result<Vec<(String, Fingerprint, u64)>, HomeError> {
+    fn known_servers(&self) -> Result<ServerPins, HomeError> {
         let path = self.private_path().join(KNOWN_SERVERS);
         let text = read_private(self.private(), KNOWN_SERVERS, KNOWN_SERVERS_BYTES_MAX)
             .map_err(FileError::of("read the known servers", &path))?
             .unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines = text.lines().enumerate().map(|(index, line)| {
-            let reason = "it is not HOST:PORT, a fingerprint and a time in seconds since 1970";
-            parse(line).ok_or_else(|| HomeError::PinDamaged { path: path.clone(), line: index + 1, reason })
-        });
-        lines.collect()
+        ServerPins::parse(&String::from_utf8_lossy(&text)).map_err(|BadLine(line)| HomeError::PinDamaged {
+            path,
+            line,
+            reason: server_pins::BAD_LINE,
+        })
     }
-}
-
-fn parse(line: &str) -> Option<(String, Fingerprint, u64)> {
-    let mut words = line.split_whitespace();
-    let (address, fingerprint, since) = (words.next()?, words.next()?, words.next()?);
-    let pin = (address.to_owned(), fingerprint.parse().ok()?, since.parse().ok()?);
-    words.next().is_none().then_some(pin)
 }

@@ -99,7 +99,7 @@ pub(super) fn send(
         Err(e) => return TransferOutcome::Outdated(e.to_string()),
     };
     let stream = match stream {
-        Some(stream) => Ok(stream),
+        Some(stream) => Ok(stream.into()),
         None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
     };
     let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key));

@@ -7,6 +7,7 @@ mod servers;
 mod shell;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,18 +16,22 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::PeerName;
-use wire::protocol::{Greeting, ToServer};
+use wire::protocol::{ChannelBinding, Greeting, ToServer};
 use zeroize::Zeroizing;
 
+use super::access::{Access, Server};
 use super::command::{Command, Request, Update};
 use super::connection::Writer;
 use super::engine::{ClientId, Engine, Input, Net, Options, Start, Unreadable};
 use super::home::{Home, HomeError, Lock};
+use super::server_address::ServerAddress;
 use super::share::{Share, ShareError};
 use super::store::StoreError;
 use super::transfer::ListenerEvent;
 use disk::Disk;
 use shell::Shell;
+
+use crate::tls::{Trust, TrustError};
 
 /// The capacity of the engine's mailbox. While it is full, senders wait, so the connection is not read.
 const MESSAGES_MAX: usize = 256;
@@ -46,6 +51,9 @@ pub(super) enum Message {
     /// Asks for the message that joins this server, or why this peer does not join it.
     Join {
         greeting: Greeting,
+        server: Server,
+        /// That of the TLS connection.
+        binding: Option<ChannelBinding>,
         reply: Sender<Result<ToServer<'static>, String>>,
     },
     Shared(Result<Share, ShareError>),
@@ -67,8 +75,11 @@ impl Message {
 pub struct Config {
     /// The name that it joins under.
     pub name: PeerName,
-    /// The server, as `HOST:PORT`.
-    pub server: String,
+    /// The servers, of which one is used at a time. Not empty.
+    pub servers: Vec<ServerAddress>,
+    /// A file with the certificates that servers with TLS may have. Without it, those of the authorities that this machine
+    /// trusts are accepted, and others are pinned at first use.
+    pub ca: Option<PathBuf>,
     pub options: Options,
     /// The passphrase of the private keys and the store, if they have one.
     pub passphrase: Option<Zeroizing<String>>,
@@ -89,6 +100,8 @@ pub enum PeerError {
     /// A record in its store cannot be read.
     #[error("the peer's own store: {0}")]
     Unreadable(#[from] Unreadable),
+    #[error("--ca: {0}")]
+    Trust(#[from] TrustError),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
@@ -152,6 +165,9 @@ impl Switch {
 impl Runner {
     /// Starts the peer of a directory that this process has locked.
     pub fn start(home: Arc<Home>, lock: Lock, config: Config) -> Result<Self, PeerError> {
+        let trust = config.ca.clone().map_or(Trust::SystemOrUnknown, Trust::Authorities);
+        let servers = config.servers.iter().map(|address| Access::new(address.clone(), &trust));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let (messages, waiting) = bounded(MESSAGES_MAX);
         let is_stopping = Arc::new(AtomicBool::new(false));
         let (started, starting) = bounded(1);
@@ -161,7 +177,7 @@ impl Runner {
             .name("engine".into())
             .spawn(move || match open(&home, &config) {
                 Ok((engine, disk)) => {
-                    let shell = Shell::new(home, lock, config, engine, disk, own, stop);
+                    let shell = Shell::new(home, lock, (config, servers), engine, disk, own, stop);
                     let _ = started.send(Ok(()));
                     shell.run(&waiting);
                 }
@@ -190,6 +206,12 @@ impl Drop for Runner {
     }
 }
 
+/// The addresses of servers, as they are given with `--server`.
+fn names_of(servers: &[ServerAddress]) -> String {
+    let names: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    names.join(",")
+}
+
 fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let now = shell::now();
     let mut rng = StdRng::from_rng(&mut rand::rng());
@@ -201,7 +223,7 @@ fn open(home: &Home, config: &Config) -> Result<(Engine, Disk), PeerError> {
     let start = Start {
         name: config.name.clone(),
         keys,
-        server: config.server.clone(),
+        server: names_of(&config.servers),
         options: config.options.clone(),
         loaded: disk.load()?,
         records: disk.records(),

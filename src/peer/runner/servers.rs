@@ -1,4 +1,5 @@
-//! The pinned keys of servers. This peer joins a server that it knows only as long as the server shows the same key.
+//! The pinned keys and certificates of servers. This peer joins a server that it knows only as long as the server shows the
+//! same ones.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,22 +7,38 @@ use wire::Fingerprint;
 use wire::protocol::Greeting;
 
 use super::shell::{Shell, now};
+use crate::peer::access::Server;
 use crate::peer::command::{Ending, Update};
 use crate::peer::engine::ClientId;
 use crate::peer::event::{Answer, Event};
+use crate::server_pins::ServerPin;
 
 impl Shell {
-    /// Checks the key of a server: it must be the pinned one. If none is pinned for this address, it must be the one
-    /// that the invitation is for, if there is an invitation.
-    pub(super) fn check_server(&self, greeting: &Greeting) -> Result<(), String> {
-        let (address, shown) = (&self.membership.server, greeting.key.fingerprint());
-        let pin = self.home.server_pin(address).map_err(|e| e.to_string())?;
+    /// Checks the certificate of a server, if no known authority has issued it, and its key: they must be the pinned ones. If no
+    /// key is pinned for this address, it must be the one that the invitation is for, if there is an invitation.
+    pub(super) fn check_server(&self, server: &Server, greeting: &Greeting) -> Result<(), String> {
+        if let Some(shown) = server.unknown_certificate {
+            let address = server.access.address.to_string();
+            let pin = self.home.server_pin(&address).map_err(|e| e.to_string())?;
+            if let Some(pin) = pin.filter(|pin| pin.fingerprint != shown) {
+                return Err(format!(
+                    "the certificate of {address} has changed: its fingerprint is {shown}, and that of the certificate known \
+                     since {} is {}; somebody may be between you and the server: ask whoever runs it, and accept the new one \
+                     with trust {address} {shown}",
+                    date(&pin),
+                    pin.fingerprint
+                ));
+            }
+        }
+        let (address, shown) = (server.access.address.plain().to_string(), greeting.key.fingerprint());
+        let pin = self.home.server_pin(&address).map_err(|e| e.to_string())?;
         match pin {
-            Some((pinned, _)) if pinned == shown => Ok(()),
-            Some((pinned, since)) => Err(format!(
-                "{address} is a new server: its key is {shown}, and that of the server known since {} is {pinned}; it may have \
+            Some(pin) if pin.fingerprint == shown => Ok(()),
+            Some(pin) => Err(format!(
+                "{address} is a new server: its key is {shown}, and that of the server known since {} is {}; it may have \
                  lost its data, or be an impostor: ask whoever runs it for its key, and accept it with trust {address} {shown}",
-                httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since))
+                date(&pin),
+                pin.fingerprint
             )),
             None => match &self.invitation {
                 Some(invitation) if !invitation.is_for(&shown) => Err(format!(
@@ -32,14 +49,24 @@ impl Shell {
         }
     }
 
-    /// Pins the key of a server, unless one is pinned. If that fails, the next join tries it again.
-    pub(super) fn pin_server(&mut self, greeting: &Greeting) {
-        let address = &self.membership.server;
-        if let Ok(None) = self.home.server_pin(address)
-            && let Err(error) = self.home.pin_server(address, &greeting.key.fingerprint(), now().unix)
-        {
+    /// Pins the key of the server and its certificate if no known authority has issued it, unless they are pinned. If that
+    /// fails, the next join tries it again. Returns the certificate if it was pinned now.
+    pub(super) fn pin_server(&mut self, greeting: &Greeting) -> Option<Fingerprint> {
+        let Server { access, unknown_certificate } = self.membership.server.clone();
+        self.pin(&access.address.plain().to_string(), &greeting.key.fingerprint());
+        unknown_certificate.filter(|certificate| self.pin(&access.address.to_string(), certificate))
+    }
+
+    /// Pins a fingerprint unless one is pinned. Returns whether it did.
+    fn pin(&mut self, server: &str, fingerprint: &Fingerprint) -> bool {
+        if !matches!(self.home.server_pin(server), Ok(None)) {
+            return false;
+        }
+        let pinned = self.home.pin_server(server, fingerprint, now().unix);
+        if let Err(error) = &pinned {
             self.tell_all(&error.to_string());
         }
+        pinned.is_ok()
     }
 
     pub(super) fn trust_server(&mut self, client: ClientId, server: String, fingerprint: Fingerprint) {
@@ -50,4 +77,9 @@ impl Shell {
         self.tell(client, Update::Event(update));
         self.tell(client, Update::Done(ending));
     }
+}
+
+/// When something was pinned, for people.
+fn date(pin: &ServerPin) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(pin.since.unwrap_or(0)))
 }

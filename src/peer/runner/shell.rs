@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::disk::{Disk, is_disk_full};
 use super::outlet::Outlet;
 use super::{Config, MESSAGES_MAX, Message, PeerError, jobs};
+use crate::peer::access::{Access, Server};
 use crate::peer::command::{Ending, Update};
 use crate::peer::connection::{Connection, Writer};
 use crate::peer::engine::{
@@ -46,6 +47,7 @@ pub(super) fn now() -> Now {
 
 pub(super) struct Shell {
     pub(super) home: Arc<Home>,
+    servers: Vec<Access>,
     /// The server, and the proof of membership for transfers through it.
     pub(super) membership: Membership,
     passphrase: Option<Zeroizing<String>>,
@@ -75,7 +77,7 @@ impl Shell {
     pub(super) fn new(
         home: Arc<Home>,
         lock: Lock,
-        config: Config,
+        (config, servers): (Config, Vec<Access>),
         engine: Engine,
         disk: Disk,
         messages: Sender<Message>,
@@ -83,10 +85,11 @@ impl Shell {
     ) -> Self {
         Self {
             membership: Membership {
-                server: config.server,
+                server: Server { access: servers[0].clone(), unknown_certificate: None },
                 member: engine.card().name.clone(),
                 token: Token::default(),
             },
+            servers,
             home,
             passphrase: config.passphrase,
             invitation: config.options.invitation,
@@ -220,16 +223,18 @@ impl Shell {
                 self.clients.insert(id, Outlet::new(updates));
             }
             Message::Joined { greeting, address, local, writer } => {
-                self.pin_server(&greeting);
+                let pinned_certificate = self.pin_server(&greeting);
                 self.writer = Some(writer);
                 self.local = Some(local);
                 self.listen();
-                return Some(Input::Net(Net::Joined { greeting, address }));
+                return Some(Input::Net(Net::Joined { greeting, address, pinned_certificate }));
             }
-            Message::Join { greeting, reply } => {
+            Message::Join { greeting, server, binding, reply } => {
+                let checked = self.check_server(&server, &greeting);
                 self.membership.token = greeting.nonce;
-                let checked = self.check_server(&greeting);
-                let _ = reply.send(checked.map(|()| self.engine.join(now(), &greeting, None)));
+                self.membership.server = server;
+                let join = checked.map(|()| self.engine.join(now(), &greeting, binding.as_ref()));
+                let _ = reply.send(join);
             }
             Message::Shared(share) => {
                 return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));
@@ -403,7 +408,7 @@ impl Shell {
         if self.connection.is_some() {
             return;
         }
-        match Connection::start(self.membership.server.clone(), self.messages.clone()) {
+        match Connection::start(self.servers.clone(), self.messages.clone()) {
             Ok(connection) => self.connection = Some(connection),
             Err(e) => self
                 .later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}"), Duration::ZERO))),

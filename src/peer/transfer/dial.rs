@@ -1,7 +1,7 @@
 //! The connecting side of a transfer: directly to the holder, or through the server.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
@@ -9,12 +9,14 @@ use wire::frame::{self, BODY_BYTES_MAX_BEFORE_JOIN, FILE_PREFACE, LENGTH_BYTES, 
 use wire::protocol::{Side, ToPeer, ToServer, Token, TransferId};
 
 use super::TransferError;
+use crate::peer::access::Server;
+use crate::stream::Stream;
 
 /// The proof that a peer has joined a server, for its other connections to that server.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// The server, `HOST:PORT`.
-    pub server: String,
+    /// The server.
+    pub server: Server,
     pub member: PeerName,
     /// The nonce of the connection on which it has joined.
     pub token: Token,
@@ -28,10 +30,10 @@ pub fn dial_direct(
     address: SocketAddr,
     transfer: &TransferId,
     timeout: Duration,
-) -> Result<TcpStream, TransferError> {
+) -> Result<Stream, TransferError> {
     let deadline = Instant::now() + timeout;
-    let stream = connect(address, deadline).map_err(|source| unreachable(&address.to_string(), source))?;
-    let mut link = Link { stream, deadline };
+    let stream = connect(address, timeout).map_err(|source| unreachable(&address, source))?;
+    let mut link = Link { stream: stream.into(), deadline };
     link.write(&[FILE_PREFACE.as_slice(), transfer].concat())?;
     link.into_stream()
 }
@@ -47,10 +49,16 @@ pub fn dial_server(
     transfer: &TransferId,
     side: Side,
     timeout: Duration,
-) -> Result<TcpStream, TransferError> {
+) -> Result<Stream, TransferError> {
     let deadline = Instant::now() + timeout;
-    let Membership { server, member, token } = membership;
-    let stream = resolve_and_connect(server, deadline).map_err(|source| unreachable(server, source))?;
+    let Membership { server: Server { access, unknown_certificate }, member, token } = membership;
+    let connected = access.connect(timeout).map_err(|source| unreachable(&access.address, source.into()));
+    let (stream, found) = connected?;
+    // The server that this peer has joined, and no other one, may see the token.
+    if found.unknown_certificate != *unknown_certificate {
+        let changed = io::Error::other("the server's certificate has changed since this peer has joined");
+        return Err(unreachable(&access.address, changed));
+    }
     let mut link = Link { stream, deadline };
     link.write(&PREFACE)?;
     link.expect(|message| matches!(message, ToPeer::Hello { .. }))?;
@@ -60,25 +68,12 @@ pub fn dial_server(
     link.into_stream()
 }
 
-fn unreachable(to: &str, source: io::Error) -> TransferError {
-    let to = to.to_owned();
-    TransferError::Connect { to, source }
+fn unreachable(to: &impl ToString, source: io::Error) -> TransferError {
+    TransferError::Connect { to: to.to_string(), source }
 }
 
-/// Tries each address of the name until one accepts.
-fn resolve_and_connect(server: &str, deadline: Instant) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in server.to_socket_addrs()? {
-        match connect(address, deadline) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-fn connect(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
+fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -91,15 +86,15 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 
 /// A connection on which the handshake must be complete before a deadline.
 struct Link {
-    stream: TcpStream,
+    stream: Stream,
     deadline: Instant,
 }
 
 impl Link {
     fn write(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         left(self.deadline)
-            .and_then(|left| self.stream.set_write_timeout(Some(left)))
-            .and_then(|()| self.stream.write_all(bytes))
+            .and_then(|left| self.stream.socket().set_write_timeout(Some(left)))
+            .and_then(|()| (&self.stream).write_all(bytes))
             .map_err(TransferError::connection)
     }
 
@@ -126,8 +121,8 @@ impl Link {
     fn read(&mut self, mut buffer: &mut [u8]) -> Result<(), TransferError> {
         while !buffer.is_empty() {
             let read = left(self.deadline)
-                .and_then(|left| self.stream.set_read_timeout(Some(left)))
-                .and_then(|()| self.stream.read(buffer));
+                .and_then(|left| self.stream.socket().set_read_timeout(Some(left)))
+                .and_then(|()| (&self.stream).read(buffer));
             match read {
                 Ok(0) => {
                     let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed it");
@@ -141,10 +136,11 @@ impl Link {
         Ok(())
     }
 
-    fn into_stream(self) -> Result<TcpStream, TransferError> {
-        self.stream
+    fn into_stream(self) -> Result<Stream, TransferError> {
+        let socket = self.stream.socket();
+        socket
             .set_read_timeout(None)
-            .and_then(|()| self.stream.set_write_timeout(None))
+            .and_then(|()| socket.set_write_timeout(None))
             .map_err(TransferError::Connection)?;
         Ok(self.stream)
     }

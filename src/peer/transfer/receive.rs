@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -14,6 +13,7 @@ use wire::{Digest, FileName};
 use super::destination::Unnamed;
 use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
 use crate::peer::folder::FileError;
+use crate::stream::Stream;
 
 const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
 /// The maximum length of the record with the header. The longest name, two numbers, a digest and the tag take 328
@@ -41,7 +41,7 @@ pub struct Expected {
 /// [`TransferError::WrongDigest`], [`TransferError::TimedOut`] after [`IDLE_MAX`] without a byte,
 /// [`TransferError::Disk`].
 pub fn receive_file(
-    stream: TcpStream,
+    stream: impl Into<Stream>,
     expected: &Expected,
     destination: &Destination,
     progress: &mut dyn FnMut(u64, u64),
@@ -50,7 +50,8 @@ pub fn receive_file(
     if let Some(received) = destination.check_in(&folder, expected.bytes, &expected.sha256)? {
         return Ok(received);
     }
-    stream.set_read_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
+    let stream = stream.into();
+    stream.socket().set_read_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut incoming = Incoming::new(stream, expected);
     incoming.header(expected)?;
     let path = destination.path();
@@ -108,7 +109,7 @@ fn write_and_hash(mut file: &File, opened: Receiver<Vec<u8>>) -> io::Result<Dige
 
 /// The connection with the file message.
 struct Incoming {
-    stream: TcpStream,
+    stream: Stream,
     opener: FileOpener,
     record: Vec<u8>,
     total: u64,
@@ -116,7 +117,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn new(stream: TcpStream, expected: &Expected) -> Self {
+    fn new(stream: Stream, expected: &Expected) -> Self {
         Self {
             stream,
             opener: FileOpener::new(&expected.key),
@@ -180,7 +181,7 @@ impl Incoming {
 
     fn read_exact_into(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
         let missing = self.left;
-        self.stream.read_exact(buffer).map_err(|error| match error.kind() {
+        (&self.stream).read_exact(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },
             _ => TransferError::connection(error),
         })

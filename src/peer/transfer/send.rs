@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::{Shutdown, TcpStream};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::{CHUNKS_UNDERWAY, IDLE_MAX, TransferError};
 use crate::peer::folder::FileError;
+use crate::stream::Stream;
 
 /// Sends a file from `header.offset` on. Returns how many of its bytes were sent; only the receiver knows whether they
 /// arrived.
@@ -19,7 +19,7 @@ use crate::peer::folder::FileError;
 /// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::TimedOut`] when the
 /// receiver takes nothing for [`IDLE_MAX`], [`TransferError::Connection`], [`TransferError::Disk`].
 pub fn send_file(
-    mut stream: TcpStream,
+    stream: impl Into<Stream>,
     mut file: File,
     header: &FileHeader,
     key: &TransferKey,
@@ -27,17 +27,18 @@ pub fn send_file(
     let bytes = header.total_bytes.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
     let read_error = FileError::of("read the file that is shared", header.name.as_str());
     file.seek(SeekFrom::Start(header.offset)).map_err(read_error)?;
-    stream.set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
+    let stream = stream.into();
+    stream.socket().set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut sealer = FileSealer::new(key);
     let head = sealer.header(header);
-    stream.write_all(&head).map_err(TransferError::connection)?;
+    (&stream).write_all(&head).map_err(TransferError::connection)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new()
             .name("sealing".into())
             .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records))
             .map_err(TransferError::Thread)?;
-        let written = write_records(&mut stream, sealed);
+        let written = write_records(&stream, sealed);
         let read = match reader.join() {
             Ok(read) => read.map_err(|error| failed_read(header, error)),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -46,7 +47,7 @@ pub fn send_file(
         written.and(read)
     })?;
     // The receiver has all it needs and may have closed the connection already.
-    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.end_writing();
     Ok(bytes)
 }
 
@@ -69,7 +70,7 @@ fn seal_chunks(
 }
 
 /// Writes the records as they arrive. Returning closes the channel, which ends the sealing thread.
-fn write_records(stream: &mut TcpStream, sealed: Receiver<Vec<u8>>) -> Result<(), TransferError> {
+fn write_records(mut stream: &Stream, sealed: Receiver<Vec<u8>>) -> Result<(), TransferError> {
     for record in sealed {
         stream.write_all(&record).map_err(TransferError::connection)?;
     }

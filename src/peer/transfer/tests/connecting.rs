@@ -8,6 +8,9 @@ use std::thread;
 use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, PREFACE};
 use wire::protocol::{Greeting, Side, ToPeer, ToServer};
 
+use crate::peer::access::{Access, Server};
+use crate::tls::Trust;
+
 fn listener(decide_within: Duration) -> (Listener, crossbeam_channel::Receiver<ListenerEvent>) {
     listener_at(Ipv4Addr::LOCALHOST.into(), decide_within)
 }
@@ -47,13 +50,13 @@ fn the_listener_tells_who_has_connected() {
     assert!(is_closed(&mut server));
 
     let address = listener.address();
-    let mut receiver = dial_direct(address, &TRANSFER, DEADLINE).expect("it listens");
+    let receiver = dial_direct(address, &TRANSFER, DEADLINE).expect("it listens");
     let Ok(ListenerEvent::Fetch { transfer, mut stream }) = seen.recv_timeout(DEADLINE) else {
         panic!("a transfer was named");
     };
     assert_eq!(transfer, TRANSFER);
     stream.write_all(b"file").expect("it is open");
-    receiver.read_exact(&mut [0; 4]).expect("it is the same connection");
+    (&receiver).read_exact(&mut [0; 4]).expect("it is the same connection");
 
     let said = [FILE_PREFACE.as_slice(), &[3; 16], b"!"].concat();
     let mut hasty = dial_raw(&listener, &said);
@@ -139,11 +142,13 @@ fn server(hello: Vec<u8>, answer: Vec<u8>) -> (String, thread::JoinHandle<(Vec<u
 
 fn joined(address: &str) -> Membership {
     let member = "B".parse().expect("a good name");
-    Membership { server: address.to_owned(), member, token: [6; 32] }
+    let access = Access::new(address.parse().expect("it is an address"), &Trust::SystemOrUnknown);
+    let access = access.expect("no certificates are needed");
+    Membership { server: Server { access, unknown_certificate: None }, member, token: [6; 32] }
 }
 
 fn splice() -> ToServer<'static> {
-    let Membership { member, token, .. } = joined("");
+    let Membership { member, token, .. } = joined("localhost");
     ToServer::Splice { transfer: TRANSFER, side: Side::Receiver, member, token }
 }
 
@@ -155,13 +160,13 @@ fn hello() -> Vec<u8> {
 fn two_ends_meet_at_the_server_and_no_byte_of_the_file_is_lost() {
     let spliced = frame::frame(&ToPeer::Spliced);
     let (address, thread) = server(hello(), [spliced.as_slice(), b"file message"].concat());
-    let mut stream = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
+    let stream = dial_server(&joined(&address), &TRANSFER, Side::Receiver, DEADLINE).expect("they meet");
     let (asked, far) = thread.join().expect("the server does not panic");
     let question = frame::frame(&splice());
     assert_eq!(asked, [PREFACE.as_slice(), &question].concat());
     far.shutdown(Shutdown::Both).expect("it is open");
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("it reads to the end");
+    (&stream).read_to_end(&mut rest).expect("it reads to the end");
     assert_eq!(rest, b"file message");
 }
 
