@@ -154,6 +154,10 @@ fn explain_certificate(cause: &CertificateError) -> String {
             "no known authority has issued its certificate, or the server does not send the certificates in between"
                 .to_owned()
         }
+        CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "no known authority has issued its certificate, although one has the name of its issuer".to_owned()
+        }
         CertificateError::Other(other) => match other.0.downcast_ref::<WrongPin>() {
             Some(wrong) => wrong.to_string(),
             // Usually it is its own authority, which rustls finds before it looks for another.
@@ -235,6 +239,20 @@ fn verifier_of(
     builder.build().ok()
 }
 
+/// Whether no known authority has issued a certificate, not even for another host or for another time. Its dates were checked
+/// before.
+fn has_unknown_issuer(why: &CertificateError) -> bool {
+    matches!(
+        why,
+        CertificateError::UnknownIssuer
+            // A known authority has the name of its issuer, which is another one.
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+            // It is its own authority.
+            | CertificateError::Other(_)
+    )
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
 struct WrongPin {
@@ -282,10 +300,7 @@ impl ServerCertVerifier for Verifier {
             }
             Accepts::Unknown(Some(known)) => {
                 match known.verify_server_cert(certificate, others, name, ocsp, now) {
-                    // Nobody known has issued it, or it is its own authority. The dates were checked before.
-                    Err(Error::InvalidCertificate(
-                        CertificateError::UnknownIssuer | CertificateError::Other(_),
-                    )) => {}
+                    Err(Error::InvalidCertificate(why)) if has_unknown_issuer(&why) => {}
                     verified => return verified,
                 }
             }
@@ -316,5 +331,61 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn params(name: &str, issuer_name: &str) -> (CertificateParams, KeyPair) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("the name is good");
+        params.distinguished_name.push(DnType::CommonName, issuer_name);
+        (params, KeyPair::generate().expect("there is randomness"))
+    }
+
+    fn self_signed(params: &CertificateParams, key: &KeyPair) -> CertificateDer<'static> {
+        params.self_signed(key).expect("it can be signed").der().clone()
+    }
+
+    /// Whether a certificate is accepted for the host `a.test`, and whether a known authority vouches for it.
+    fn verify(verifier: &Verifier, certificate: &CertificateDer<'static>) -> Result<bool, Error> {
+        let name = ServerName::try_from("a.test").expect("it is a name");
+        verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now())?;
+        Ok(verifier.vouches_for(std::slice::from_ref(certificate), &name))
+    }
+
+    #[test]
+    fn only_certificates_of_unknown_issuers_are_left_for_pinning() {
+        let provider = Arc::new(ring::default_provider());
+        let (mut root, root_key) = params("root.test", "root");
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let known = [self_signed(&root, &root_key)];
+        let issuer = Issuer::new(root, root_key);
+        let issued = |name: &str| {
+            let (params, key) = params(name, name);
+            params.signed_by(&key, &issuer).expect("it can be signed").der().clone()
+        };
+        let accepts = Accepts::Unknown(verifier_of(&known, &provider));
+        let verifier = Verifier { accepts, provider };
+        assert_eq!(verify(&verifier, &issued("a.test")), Ok(true));
+        let wrong = verify(&verifier, &issued("b.test"));
+        assert!(
+            matches!(wrong, Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }))),
+            "{wrong:?}"
+        );
+        // Nobody known has issued it; neither if the issuer has the name of a known one.
+        for issuer_name in ["somebody", "root"] {
+            let (mut unknown, key) = params("b.test", issuer_name);
+            assert_eq!(verify(&verifier, &self_signed(&unknown, &key)), Ok(false), "{issuer_name}");
+            unknown.not_after = date_time_ymd(2020, 1, 31);
+            let expired = verify(&verifier, &self_signed(&unknown, &key));
+            assert!(
+                matches!(expired, Err(Error::InvalidCertificate(CertificateError::ExpiredContext { .. }))),
+                "{expired:?}"
+            );
+        }
     }
 }
