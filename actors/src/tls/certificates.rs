@@ -28,15 +28,23 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key: PKCS#8, PKCS#1 or SEC 1.
     pub key: PathBuf,
+    /// The hosts of the site that it is for. None for a certificate of the server, which is for all names in it.
+    pub hosts: Vec<String>,
 }
 
 /// Why a certificate cannot be used, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use the TLS {what} {}: {why}", path.display())]
+#[error("cannot use the TLS {what} {}{}: {why}", path.display(), of_site(site.as_ref()))]
 pub struct CertificateError {
     what: &'static str,
     path: PathBuf,
+    /// The first host of the site that it is for.
+    site: Option<String>,
     why: Why,
+}
+
+fn of_site(site: Option<&String>) -> String {
+    site.map_or_else(String::new, |host| format!(" of the site {host}"))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +59,8 @@ enum Why {
     NoKey,
     #[error("it does not belong to the certificate in {}; give each --tls-cert its own --tls-key, in the same order", .0.display())]
     WrongKey(PathBuf),
+    #[error("it is not for {0}, which is a host of the site; make one for all of them")]
+    NotForHost(String),
     #[error("it expired on {0}; renew it")]
     Expired(Moment),
     #[error("it is valid only from {0} on; check the clock of this machine")]
@@ -106,8 +116,10 @@ impl TlsBase {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(&self, files: &[TlsFiles]) -> Result<TlsConfig, CertificateError> {
-        let keys = files.iter().map(|files| self.load_one(files).map(Arc::new));
-        let chosen = Arc::new(ByName(keys.collect::<Result<_, _>>()?));
+        let load = |files: &TlsFiles| {
+            self.load_one(files).map(|key| Choice { key: Arc::new(key), hosts: files.hosts.clone() })
+        };
+        let chosen = Arc::new(ByName(files.iter().map(load).collect::<Result<_, _>>()?));
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
         let mut config = builder
@@ -122,9 +134,12 @@ impl TlsBase {
     }
 
     fn load_one(&self, files: &TlsFiles) -> Result<CertifiedKey, CertificateError> {
-        let of_certificate =
-            |why| CertificateError { what: "certificate", path: files.certificate.clone(), why };
-        let of_key = |why| CertificateError { what: "key", path: files.key.clone(), why };
+        let error = |what, path: &PathBuf, why| {
+            let (path, site) = (path.clone(), files.hosts.first().cloned());
+            CertificateError { what, path, site, why }
+        };
+        let of_certificate = |why| error("certificate", &files.certificate, why);
+        let of_key = |why| error("key", &files.key, why);
         let text = read(&files.certificate).map_err(of_certificate)?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
             .collect::<Result<_, _>>()
@@ -137,14 +152,22 @@ impl TlsBase {
             Err(pem::Error::NoItemsFound) => return Err(of_key(Why::NoKey)),
             Err(error) => return Err(of_key(Why::NotPem(error.to_string()))),
         };
-        CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| {
+        let key = CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| {
             of_key(match error {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                     Why::WrongKey(files.certificate.clone())
                 }
                 error => Why::Unusable(error.to_string()),
             })
-        })
+        })?;
+        let is_missing = |host: &&String| {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            !ServerName::try_from(bare).is_ok_and(|name| is_for(&key, &name))
+        };
+        match files.hosts.iter().find(is_missing) {
+            Some(host) => Err(of_certificate(Why::NotForHost(host.clone()))),
+            None => Ok(key),
+        }
     }
 
     /// Checks the validity of a certificate, and whether each certificate of its chain was issued by another one.
@@ -189,21 +212,33 @@ fn read(path: &Path) -> Result<String, Why> {
     durable::read_text(path, FILE_BYTES_MAX).map_err(|error| Why::Unreadable(error.to_string()))
 }
 
-/// The certificates, of which the first is for clients that ask for no name or for another one.
+/// A certificate, and the hosts of its site if it is for one.
 #[derive(Debug)]
-struct ByName(Vec<Arc<CertifiedKey>>);
+struct Choice {
+    key: Arc<CertifiedKey>,
+    hosts: Vec<String>,
+}
+
+/// The certificates. One of the site that a client asks for comes first, then one with the name, and for clients that ask for
+/// no name or for another one the first of the server.
+#[derive(Debug)]
+struct ByName(Vec<Choice>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let can_verify =
-            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let named = name.and_then(|name| {
-            let is_for = |key: &&Arc<CertifiedKey>| is_for(key, &name);
-            // A name can have two certificates: RSA for old clients, ECDSA for the others.
-            self.0.iter().filter(is_for).find(can_verify)
+        // A name can have two certificates: RSA for old clients, ECDSA for the others.
+        let usable = || {
+            let schemes = hello.signature_schemes();
+            self.0.iter().filter(|choice| choice.key.key.choose_scheme(schemes).is_some())
+        };
+        let named = hello.server_name().and_then(|text| {
+            let is_host = |host: &String| host.eq_ignore_ascii_case(text);
+            let name = ServerName::try_from(text).ok()?;
+            let of_site = usable().find(|choice| choice.hosts.iter().any(is_host));
+            of_site.or_else(|| usable().find(|choice| choice.hosts.is_empty() && is_for(&choice.key, &name)))
         });
-        named.or_else(|| self.0.iter().find(can_verify)).cloned()
+        let any = || usable().find(|choice| choice.hosts.is_empty()).or_else(|| usable().next());
+        named.or_else(any).map(|choice| Arc::clone(&choice.key))
     }
 }
 

@@ -43,6 +43,7 @@ impl Folder {
         TlsFiles {
             certificate: self.put(&format!("{}.pem", names[0]), &certificate.pem()),
             key: self.put(&format!("{}.key", names[0]), &key.serialize_pem()),
+            hosts: Vec::new(),
         }
     }
 }
@@ -387,6 +388,7 @@ fn a_bad_certificate_is_refused_with_the_file_and_the_reason() {
     let with = |certificate: &PathBuf, key: &PathBuf| TlsFiles {
         certificate: certificate.clone(),
         key: key.clone(),
+        hosts: Vec::new(),
     };
     refused(with(&"missing.pem".into(), &good.key), &["certificate missing.pem", "No such file"]);
     refused(with(&empty, &good.key), &["empty.pem", "no certificate"]);
@@ -411,14 +413,16 @@ fn presented(config: &TlsConfig, files: &[&TlsFiles], name: &'static str) -> Opt
     pair.client.peer_certificates().map(|chain| chain[0].to_vec())
 }
 
+fn der(files: &TlsFiles) -> Vec<u8> {
+    use rustls::pki_types::pem::PemObject as _;
+    CertificateDer::from_pem_file(&files.certificate).expect("it is there").to_vec()
+}
+
 #[test]
 fn the_name_that_a_client_asks_for_chooses_the_certificate() {
-    use rustls::pki_types::pem::PemObject as _;
     let folder = Folder::new();
     let files = [folder.certificate(&["a.test"]), folder.certificate(&["*.b.test", "b.test"])];
-    let der = files
-        .each_ref()
-        .map(|files| CertificateDer::from_pem_file(&files.certificate).expect("it is there").to_vec());
+    let der = files.each_ref().map(der);
     let trusted = files.each_ref();
     let config = load(&files).expect("they are good");
     assert_eq!(presented(&config, &trusted, "a.test"), Some(der[0].clone()));
@@ -435,7 +439,11 @@ fn a_chain_is_sent_whole() {
     let mut params = CertificateParams::new(Vec::new()).expect("it has no names");
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = params.self_signed(&authority_key).expect("it can be signed");
-    let root = TlsFiles { certificate: folder.put("root.pem", &authority.pem()), key: PathBuf::new() };
+    let root = TlsFiles {
+        certificate: folder.put("root.pem", &authority.pem()),
+        key: PathBuf::new(),
+        hosts: Vec::new(),
+    };
     let authority_issuer = Issuer::new(params, authority_key);
     let (middle_key, leaf_key) = (KeyPair::generate(), KeyPair::generate());
     let (middle_key, leaf_key) =
@@ -450,9 +458,36 @@ fn a_chain_is_sent_whole() {
     let key = folder.put("leaf.key", &leaf_key.serialize_pem());
     let whole = folder.put("whole.pem", &format!("{}{}", leaf.pem(), middle.pem()));
     let part = folder.put("part.pem", &leaf.pem());
-    let config = load(&[TlsFiles { certificate: whole, key: key.clone() }]).expect("it is good");
+    let config =
+        load(&[TlsFiles { certificate: whole, key: key.clone(), hosts: Vec::new() }]).expect("it is good");
     assert_eq!(presented(&config, &[&root], "a.test"), Some(leaf.der().to_vec()));
     // Only a warning, because the clients may know the authority in the middle.
-    let config = load(&[TlsFiles { certificate: part, key }]).expect("it can be used");
+    let config = load(&[TlsFiles { certificate: part, key, hosts: Vec::new() }]).expect("it can be used");
     assert_eq!(presented(&config, &[&root], "a.test"), None);
+}
+
+#[test]
+fn a_site_has_a_certificate_of_its_own() {
+    let folder = Folder::new();
+    let [of_server, of_site] =
+        [&["c.test", "a.test"], &["a.test", "b.test"]].map(|names| folder.certificate(names));
+    let with_hosts = |hosts: &[&str]| TlsFiles {
+        hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+        ..of_site.clone()
+    };
+    let all = [&of_server, &of_site];
+    let shown = |config: &TlsConfig, name| {
+        let shown = presented(config, &all, name).expect("there is one");
+        all.map(|files| der(files) == shown)
+    };
+    let config = load(&[of_server.clone(), with_hosts(&["a.test"])]).expect("they are good");
+    assert_eq!(shown(&config, "a.test"), [false, true]);
+    assert_eq!(shown(&config, "c.test"), [true, false], "it is a name of the server");
+    // A site that is named first is not for the names of others.
+    let config = load(&[with_hosts(&["b.test"]), of_server.clone()]).expect("they are good");
+    assert_eq!(shown(&config, "a.test"), [true, false]);
+    let error = load(&[with_hosts(&["b.test", "c.test"])]).expect_err("it is not for c.test");
+    for words in ["of the site b.test", "it is not for c.test"] {
+        assert!(error.contains(words), "{error}");
+    }
 }

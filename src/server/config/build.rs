@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use actors::Config;
 use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits, Quota};
@@ -20,7 +21,7 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         limits: limits(&server),
         peers: peers(&server),
         access_log: access_log(&server, problems),
-        tls: certificates(&server, problems),
+        tls: certificates(&server, &sites, problems),
         redirect_to_https: server.redirect_to_https,
         listen: values(server.listen),
         data: server.data,
@@ -38,30 +39,44 @@ fn values<T>(settings: Vec<Setting<T>>) -> Vec<T> {
     settings.into_iter().map(|setting| setting.value).collect()
 }
 
-fn certificates(options: &ServerOptions, problems: &mut Vec<String>) -> Vec<TlsFiles> {
-    let (certificates, keys) = (&options.tls_cert, &options.tls_key);
+/// The pairs of certificates and keys of the server, or of a site with these hosts.
+fn pairs(
+    (certificates, keys): (&[PathBuf], &[PathBuf]),
+    hosts: &[String],
+    problems: &mut Vec<String>,
+) -> Vec<TlsFiles> {
     if certificates.len() != keys.len() {
+        let site = hosts.first().map_or_else(String::new, |host| format!("the site {host}: "));
         let counts = (certificates.len(), keys.len());
         problems.push(format!(
-            "tls_cert is given {} time(s) and tls_key {}; each certificate needs its key",
+            "{site}tls_cert is given {} time(s) and tls_key {}; each certificate needs its key",
             counts.0, counts.1
         ));
     }
+    let pairs = certificates.iter().cloned().zip(keys.iter().cloned());
+    pairs.map(|(certificate, key)| TlsFiles { certificate, key, hosts: hosts.to_vec() }).collect()
+}
+
+fn certificates(options: &ServerOptions, sites: &[SiteOptions], problems: &mut Vec<String>) -> Vec<TlsFiles> {
+    let mut all = pairs((&options.tls_cert, &options.tls_key), &[], problems);
+    for site in sites {
+        let hosts: Vec<String> = site.hosts.iter().map(|host| host.value.0.clone()).collect();
+        all.extend(pairs((&site.tls_cert, &site.tls_key), &hosts, problems));
+    }
     let is_used = options.listen.iter().any(|listen| matches!(listen.value, Listen::Tls(_)));
-    if is_used && certificates.is_empty() && keys.is_empty() {
+    if is_used && all.is_empty() && options.tls_cert.is_empty() && options.tls_key.is_empty() {
         problems.push(
             "listen: tls: needs tls_cert and tls_key; server --make-certificate NAME makes a certificate"
                 .to_owned(),
         );
     }
-    if !is_used && !certificates.is_empty() {
+    if !is_used && !all.is_empty() {
         problems.push("tls_cert has no effect without listen tls:ADDR:PORT".to_owned());
     }
     if !is_used && options.redirect_to_https {
         problems.push("redirect_to_https has no effect without listen tls:ADDR:PORT".to_owned());
     }
-    let pairs = certificates.iter().cloned().zip(keys.iter().cloned());
-    pairs.map(|(certificate, key)| TlsFiles { certificate, key }).collect()
+    all
 }
 
 fn limits(options: &ServerOptions) -> Limits {

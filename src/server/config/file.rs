@@ -20,6 +20,8 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Keys that are no options of the command line, and that can have several values.
 const SITE: &str = "site";
 const HOSTS: &str = "hosts";
+/// Paths. The server has options of these names, and so has a site in the file.
+const CERTIFICATES: [&str; 2] = ["tls_cert", "tls_key"];
 
 type Table<'t> = DeTable<'t>;
 type Value<'t> = Spanned<DeValue<'t>>;
@@ -85,11 +87,15 @@ impl Reader<'_> {
         let mut taken = HashSet::new();
         let sites = sites.into_iter().filter_map(|site| self.site(site, &mut taken)).collect();
         let known: Vec<String> = keys::<Options>().chain([SITE.to_owned()]).collect();
-        let table = self.without_unknown(table, &known);
+        let mut table = self.without_unknown(table, &known);
         let mut origins = Origins::default();
         table.keys().for_each(|key| origins.set(key.get_ref(), "file"));
+        let server = self.options(table.clone());
+        for key in CERTIFICATES {
+            table.remove(key);
+        }
         // Each of the two ignores the keys of the other.
-        Options { server: self.options(table.clone()), site: self.options(table), sites, origins }
+        Options { server, site: self.options(table), sites, origins }
     }
 
     /// A `[[site]]`; `taken` has the host names of those before it.
@@ -104,7 +110,8 @@ impl Reader<'_> {
                 self.blame(span.clone(), format!("the key {key} is missing here"));
             }
         }
-        let known: Vec<String> = keys::<SiteOptions>().chain([HOSTS.to_owned()]).collect();
+        let own = [HOSTS].into_iter().chain(CERTIFICATES).map(str::to_owned);
+        let known: Vec<String> = keys::<SiteOptions>().chain(own).collect();
         let hosts = table.get(HOSTS).cloned().map(items);
         if hosts.as_ref().is_some_and(Vec::is_empty) {
             self.blame(span, "this site has no host");
@@ -164,7 +171,8 @@ impl Reader<'_> {
             if is_list && !value.get_ref().is_array() {
                 *value = list(value.clone());
             }
-            let is_path = option.is_some_and(|o| o.get_value_parser().type_id() == TypeId::of::<PathBuf>());
+            let is_path = option.is_some_and(|o| o.get_value_parser().type_id() == TypeId::of::<PathBuf>())
+                || CERTIFICATES.contains(&&**key.get_ref());
             match value.get_mut() {
                 DeValue::String(path) if is_path && path.is_empty() => {
                     self.problems.push((value.span().start, "a path cannot be empty".to_owned()));

@@ -230,6 +230,13 @@ pub(super) struct SiteOptions {
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) hosts: Vec<Setting<Host>>,
+    /// The certificates for these hosts, and their keys. Only of a site in the file; those of the server have options.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tls_cert: Vec<PathBuf>,
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tls_key: Vec<PathBuf>,
     /// Serve this directory
     #[arg(long, value_name = "DIR", default_value = "www")]
     pub(super) root: PathBuf,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use actors::config::Listen;
 use actors::site::Cors;
+use actors::tls::TlsFiles;
 
 use super::{folder, load, path_in};
 use crate::server::config::file;
@@ -194,4 +195,27 @@ fn a_file_that_cannot_be_read_is_the_only_thing_that_is_said() {
         assert!(problems.contains(words) && problems.contains(&path), "{problems}");
         assert_eq!(problems.lines().count(), 1, "{problems}");
     }
+}
+
+#[test]
+fn a_site_has_certificates_for_its_hosts() {
+    let text = "listen = \"tls:127.0.0.1:1\"\ntls_cert = \"c\"\ntls_key = \"k\"\n[[site]]\nhosts = [\"a\", \"b\"]\nroot = \"r\"\n\
+                tls_cert = [\"/x\", \"y\"]\ntls_key = [\"z\", \"w\"]\n";
+    let folder = folder(text);
+    let settings = load(&["--config", &path_in(&folder, "server.toml")], &[]).expect("it is good");
+    let of_server =
+        TlsFiles { certificate: folder.path().join("c"), key: folder.path().join("k"), hosts: Vec::new() };
+    let of_site = |certificate: &str, key: &str| TlsFiles {
+        certificate: folder.path().join(certificate),
+        key: folder.path().join(key),
+        hosts: ["a", "b"].map(str::to_owned).into(),
+    };
+    assert_eq!(settings.config.tls, [of_server, of_site("/x", "z"), of_site("y", "w")]);
+
+    let lonely = super::folder(&text.replace("[\"z\", \"w\"]", "\"z\""));
+    let problems = load(&["--config", &path_in(&lonely, "server.toml")], &[]).expect_err("a key is missing");
+    assert!(
+        problems.to_string().contains("the site a: tls_cert is given 2 time(s) and tls_key 1"),
+        "{problems}"
+    );
 }
