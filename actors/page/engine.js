@@ -15,6 +15,7 @@ const PING_EVERY = 10_000;
 const PING_WHILE_AWAY = 2000;
 const SILENCE_MAX = 15_000;
 const WHO_ID = 1;
+const PING_NAMES_MAX = 64;
 /** How many conversations of others are kept in memory. */
 const ACCEPTED_MAX = 2048;
 const PASSING_MAX = 1000;
@@ -36,7 +37,9 @@ export class Engine {
   /** Whether the connection must be replaced, and why. @type {string | null} */ trouble = null;
   /** The joined connection. @type {Flight | null} */ flight = null;
   /** The identity of the server's store, in hex. */ server = "";
-  /** The newest answer to Who. */ known = [];
+  /** The names of all peers that have ever joined, as far as the server has said. @type {string[]} */ known = [];
+  /** The folded names of contacts that are connected. @type {Set<string>} */ present = new Set();
+  /** The names in the last ping. @type {string[]} */ #pinged = [];
   #pingAt = 0;
   #unheardSince = Infinity;
   #pings = 0;
@@ -189,7 +192,7 @@ export class Engine {
     this.flight = null;
     this.frames = [];
     for (const contact of this.contacts.values()) contact.isPresent = false;
-    this.known = this.known.map((peer) => ({ ...peer, online: false }));
+    this.present.clear();
     for (const reply of this.#searches.values()) reply({ error: "The connection was lost. Search again." });
     this.#searches.clear();
     this.files.lost();
@@ -213,8 +216,7 @@ export class Engine {
       case "Pong":
         return this.#pong(message.present);
       case "Known":
-        this.known = message.peers.filter(({ name }) => folded(name) !== folded(this.identity.name));
-        return undefined;
+        return this.#knows(message.peers);
       case "Expired":
         this.flight.received += 1;
         this.note(message.to, "The server has kept messages as long as it keeps mail. They are sent again.");
@@ -238,6 +240,12 @@ export class Engine {
       if (error instanceof DOMException) throw error;
       this.note(envelope.from, `Something that arrived could not be handled: ${error}`);
     }
+  }
+
+  #knows(peers) {
+    const others = peers.filter(({ name }) => folded(name) !== folded(this.identity.name));
+    this.known = others.map(({ name }) => name);
+    this.present = new Set(others.filter(({ online }) => online).map(({ name }) => folded(name)));
   }
 
   #answered(name, lookup) {
@@ -337,14 +345,16 @@ export class Engine {
   }
 
   #ping(now) {
-    const missed = [...this.contacts.values()].filter(({ unacked, isPresent }) => unacked.size > 0 && !isPresent);
+    const isMissed = ({ unacked, isPresent }) => unacked.size > 0 && !isPresent;
+    const contacts = [...this.contacts.values()];
+    const missed = contacts.filter(isMissed);
     this.#pingAt = now + jittered(missed.length > 0 ? PING_WHILE_AWAY : PING_EVERY);
     this.#unheardSince = Math.min(this.#unheardSince, now);
-    // The list of a server with many more peers than fit in a ping is not shown completely, so this is enough.
-    const names = missed.slice(0, 64).map(({ name }) => name);
+    // Those that messages wait for first; others only to show whether they are there.
+    const asked = [...missed, ...contacts.filter((contact) => !isMissed(contact))];
+    this.#pinged = asked.slice(0, PING_NAMES_MAX).map(({ name }) => name);
     this.#pings = (this.#pings + 1) % 2 ** 32;
-    this.say({ type: "Ping", id: this.#pings, names });
-    this.say({ type: "Who", id: WHO_ID });
+    this.say({ type: "Ping", id: this.#pings, names: this.#pinged });
   }
 
   /** Asks for the next ping soon, because messages wait for a peer that is away. */
@@ -353,7 +363,9 @@ export class Engine {
   }
 
   #pong(present) {
+    for (const name of this.#pinged) this.present.delete(folded(name));
     for (const name of present) {
+      this.present.add(folded(name));
       const contact = this.contact(name);
       // A server lets nobody join without a valid card, so this one has not shown the newest.
       if (contact.lookup === "Unknown") contact.lookup = "NotAsked";

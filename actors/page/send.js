@@ -82,7 +82,7 @@ export async function sendSignal(engine, contact, kind, number, content, again) 
   const place = current.signals;
   current.signals += 1;
   const sealed = await sealContent(current, kind, number, place, content);
-  sendOpening(engine, contact, current.hex, current.opening);
+  sendOpening(engine, contact, current.hex, current);
   sendEnvelope(engine, contact, { kind, number, conversation: current.hex, again }, sealed);
 }
 
@@ -92,8 +92,8 @@ async function sendMessages(engine, contact) {
     if (!engine.flight.hasRoom || contact.credit.left < 1) return;
     if (!message.sealed && !(await seal(engine, contact, message))) return;
     const { conversation } = message.places.at(-1);
-    const opening = contact.current?.hex === conversation ? contact.current.opening : await storedOpening(engine, conversation);
-    sendOpening(engine, contact, conversation, opening);
+    const isCurrent = contact.current?.hex === conversation;
+    sendOpening(engine, contact, conversation, isCurrent ? contact.current : await stored(engine, conversation));
     sendEnvelope(engine, contact, { kind: "Message", number, conversation }, message.sealed);
     contact.unsent.delete(number);
     contact.credit.left -= 1;
@@ -101,11 +101,10 @@ async function sendMessages(engine, contact) {
   }
 }
 
-/** The opening of an earlier conversation, which may be written down only now. */
-async function storedOpening(engine, conversation) {
+/** An earlier conversation, which may be written down only now. */
+async function stored(engine, conversation) {
   const isOfIt = ({ store, key }) => store === "conversations" && key === conversation;
-  const { opening } = engine.writes.find(isOfIt)?.value ?? (await engine.store.get("conversations", conversation));
-  return opening;
+  return engine.writes.find(isOfIt)?.value ?? engine.store.get("conversations", conversation);
 }
 
 /** Seals a message and writes it down. Returns false if that cannot be done now. */
@@ -127,8 +126,8 @@ async function seal(engine, contact, message) {
   // A receipt for an earlier conversation is still valid, but complaints must not make the record grow.
   if (message.places.length > PLACES_MAX) message.places.shift();
   if (place === 0) {
-    const { id, opening } = current;
-    engine.write("conversations", current.hex, { id, peer: contact.peer, direction: "sent", opening });
+    const { id, opening, firstNumber } = current;
+    engine.write("conversations", current.hex, { id, peer: contact.peer, direction: "sent", opening, firstNumber });
   }
   engine.writeMessage(message);
   return true;
@@ -146,16 +145,16 @@ async function conversationTo(engine, contact) {
   const next = contact.unacked.keys().next().value ?? (await engine.store.get("numbers", contact.peer)) ?? 1;
   const opened = await openConversation(engine.identity, card, engine.unix, next);
   contact.current = {
-    ...opened, hex: hex(opened.id), hash: opened.id, messages: 0, signals: 0, lastNumber: 0,
+    ...opened, hex: hex(opened.id), hash: opened.id, firstNumber: next, messages: 0, signals: 0, lastNumber: 0,
     openedAt: engine.now, recipientKey: hex(card.encryption_fingerprint),
   };
   return contact.current;
 }
 
-function sendOpening(engine, contact, conversation, opening) {
+function sendOpening(engine, contact, conversation, { opening, firstNumber }) {
   if (contact.openedHere.has(conversation)) return;
   contact.openedHere.add(conversation);
-  sendEnvelope(engine, contact, { kind: "Opening", number: 1, conversation }, opening);
+  sendEnvelope(engine, contact, { kind: "Opening", number: firstNumber, conversation }, opening);
 }
 
 function sendEnvelope(engine, contact, about, sealed) {

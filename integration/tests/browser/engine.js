@@ -33,7 +33,8 @@ class World {
 
   static async make() {
     const world = new World();
-    await Promise.all(["A", "B"].map((name) => world.#add(name)));
+    // One after the other, because their order in the map has to be the same in each run.
+    for (const name of ["A", "B"]) await world.#add(name);
     for (const peer of world.peers.values()) await world.join(peer);
     return world;
   }

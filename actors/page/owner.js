@@ -1,0 +1,259 @@
+// The tab that is the peer: it has the identity, the engine and the connection. One tab of a browser at a time is.
+
+import { concat, hex } from "./bytes.js";
+import { Engine } from "./engine.js";
+import { Identity } from "./identity.js";
+import { isServersProof, sha256, sign } from "./crypto.js";
+import { jittered } from "./pace.js";
+import { joinParts } from "./card.js";
+import { frameToServer, messageToPeer } from "./protocol.js";
+import { digestOf, FILE_BYTES_MAX, receiveFile, sendFile } from "./transfer.js";
+import { ServerError, Socket } from "./socket.js";
+
+const RECONNECT_FIRST = 100;
+const RECONNECT_LONGEST = 1600;
+/** A session that was shorter counts as a failure. */
+const SESSION_SHORT = 10_000;
+const TICK = 200;
+const BATCH_MAX = 256;
+/** So many files, with their keywords, fit into one part of a publication. */
+const SHARED_MAX = 100;
+const RENEW_CHECK = 60_000;
+const CLOCK = { unix: () => Math.floor(Date.now() / 1000), ms: () => performance.now() };
+/** Errors after which the peer connects again only when a person asks. */
+const FINAL = { Superseded: "elsewhere", NameTaken: "taken", NotAdmitted: "not admitted" };
+
+/**
+ * What the tabs show besides the records on the disk.
+ * @typedef {{phase: string, name?: string, fingerprint?: string, connection?: string, reason?: string,
+ *   server?: {pinned: string, shown: string}, present?: string[], known?: string[], notes?: object[],
+ *   shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
+ */
+
+/** The peer. */
+export class Owner {
+  #store;
+  #show;
+  #url;
+  #identity = null;
+  #engine = null;
+  #socket = null;
+  #inputs = [];
+  #isWorking = false;
+  /** The nonce of the connection that has joined. */ #token = null;
+  /** What is shared while this tab is open. */ #shared = [];
+  #notes = [];
+  /** @type {Live} */ live = { phase: "starting" };
+
+  /**
+   * @param {import("./store.js").Store} store @param {string} url Of the WebSocket.
+   * @param {(live: Live) => void} show Called when anything has changed.
+   */
+  constructor(store, url, show) {
+    [this.#store, this.#url, this.#show] = [store, url, show];
+  }
+
+  /** Starts. Without an identity, waits for a `create`. */
+  async start() {
+    this.#identity = await Identity.load(this.#store);
+    if (this.#identity === null) this.#set({ phase: "nameless" });
+    else await this.#begin();
+  }
+
+  #set(live) {
+    this.live = { ...this.live, ...live };
+    this.#show(this.live);
+  }
+
+  /**
+   * Carries out what a person wants. @param {{type: string}} command @param {(answer: object) => void} [reply]
+   */
+  async command(command, reply) {
+    switch (command.type) {
+      case "create":
+        return this.#create(command.name);
+      case "queued":
+        return this.#push({ type: "queued" });
+      case "trust":
+        return this.#push(command);
+      case "reconnect":
+        return this.#reconnect();
+      case "search":
+      case "fetch":
+        return this.#push({ ...command, reply });
+      case "share":
+        return this.#share(command.file, command.keywords, reply);
+      case "unshare":
+        return this.#shareOnly(this.#shared.filter(({ name }) => name !== command.name));
+      default:
+        throw new RangeError(`${command.type} is not a command`);
+    }
+  }
+
+  async #create(name) {
+    const isTaken = this.live.phase === "taken";
+    if (this.live.phase !== "nameless" && !isTaken) return;
+    this.#set({ phase: "creating", reason: undefined });
+    if (isTaken) await this.#identity.rename(name, CLOCK.unix());
+    else this.#identity = await Identity.create(this.#store, name, CLOCK.unix());
+    await this.#begin();
+  }
+
+  async #begin() {
+    this.#set({ phase: "peer", name: this.#identity.name, fingerprint: hex(this.#identity.fingerprint) });
+    this.#engine = await this.#load();
+    setInterval(() => this.#push({ type: "tick" }), TICK);
+    setInterval(() => this.#renew(), RENEW_CHECK);
+    this.#keepConnected();
+  }
+
+  async #load() {
+    const engine = new Engine(this.#identity, this.#store, CLOCK);
+    engine.files.shared = this.#shared;
+    await engine.load();
+    return engine;
+  }
+
+  async #share(file, keywords, reply) {
+    const { name, size: bytes } = file;
+    if (bytes > FILE_BYTES_MAX) return reply({ error: `${name} is larger than ${FILE_BYTES_MAX >> 20} MiB.` });
+    if (this.#shared.length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
+    let sha256;
+    try {
+      sha256 = await digestOf(file);
+    } catch (error) {
+      return reply({ error: `${name} cannot be read: ${error.message}` });
+    }
+    const others = this.#shared.filter((shared) => shared.name !== name);
+    this.#shareOnly([...others, { name, bytes, sha256, keywords, file }]);
+    return reply({});
+  }
+
+  #shareOnly(shared) {
+    this.#shared = shared;
+    this.#push({ type: "shared", shared });
+    this.#set({ shared: shared.map(({ name, bytes, keywords }) => ({ name, bytes, keywords })) });
+  }
+
+  /** Sends or receives a file, beside everything else. */
+  async #transfer({ side, reply, ...job }) {
+    const session = { url: this.#url, member: this.#identity.name, token: this.#token };
+    try {
+      if (side === "Sender") await sendFile(session, job);
+      else reply({ blob: await receiveFile(session, job, (done) => reply({ done })) });
+    } catch (error) {
+      reply?.({ error: `The file could not be fetched: ${error.message}` });
+    }
+  }
+
+  async #renew() {
+    if (await this.#identity.renew(CLOCK.unix())) this.#socket?.close("The card was renewed.");
+  }
+
+  #push(input) {
+    this.#inputs.push(input);
+    if (!this.#isWorking && this.#engine) this.#work();
+  }
+
+  /** Feeds the engine until no input is left. */
+  async #work() {
+    this.#isWorking = true;
+    while (this.#inputs.length > 0) {
+      const inputs = this.#inputs.splice(0, BATCH_MAX);
+      const socket = this.#socket;
+      try {
+        const frames = await this.#engine.step(inputs);
+        if (frames.length > 0) socket?.send(concat(...frames.map(frameToServer)));
+        for (const transfer of this.#engine.transfers.splice(0)) this.#transfer(transfer);
+        if (this.#engine.trouble) socket?.close(this.#engine.trouble);
+        if (inputs.some(({ type }) => type !== "tick") || frames.length > 0) this.#changed();
+      } catch (error) {
+        await this.#startAnew(error);
+      }
+    }
+    this.#isWorking = false;
+  }
+
+  /** The disk has failed. What is there is right, what is in memory may not be. */
+  async #startAnew(error) {
+    this.#socket?.close(`What arrives cannot be stored: ${error.message}`);
+    this.#set({ connection: "offline", reason: `What arrives cannot be stored: ${error.message}` });
+    this.#inputs = [];
+    this.#engine = await this.#load();
+  }
+
+  #changed() {
+    const engine = this.#engine;
+    this.#notes = [...this.#notes, ...engine.notes.splice(0)].slice(-20);
+    this.#set({ present: [...engine.present], known: engine.known, notes: this.#notes });
+  }
+
+  /** A person wants to connect although that was refused, also to a server with another key. */
+  async #reconnect() {
+    const { phase, server } = this.live;
+    if (phase === "peer") return;
+    this.#set({ phase: "peer", server: undefined, reason: undefined });
+    if (server) await this.#identity.pinServer(server.shown);
+    this.#keepConnected();
+  }
+
+  async #keepConnected() {
+    for (let failures = 0; ; ) {
+      const started = CLOCK.ms();
+      this.#set({ connection: failures === 0 ? "connecting" : "offline" });
+      const error = await this.#session().catch((reason) => reason);
+      this.#socket?.close("Closed.");
+      this.#push({ type: "lost" });
+      if (error.phase) return this.#set({ connection: "offline", ...error });
+      this.#set({ connection: "offline", reason: error.message });
+      failures = CLOCK.ms() - started < SESSION_SHORT ? failures + 1 : 1;
+      const pause = jittered(Math.min(RECONNECT_FIRST * 2 ** (failures - 1), RECONNECT_LONGEST));
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+
+  /** One connection, until it ends. Returns what to show if there should be no other; else it throws. */
+  async #session() {
+    await this.#identity.renew(CLOCK.unix());
+    const socket = new Socket(this.#url);
+    this.#socket = socket;
+    const hello = await socket.expect("Hello");
+    const shown = hex(await sha256(hello.key));
+    const pinned = await this.#identity.pinnedServer();
+    if (pinned && pinned !== shown) return { phase: "other server", server: { pinned, shown } };
+    try {
+      await this.#join(socket, hello);
+      if (!pinned) await this.#identity.pinServer(shown);
+      this.#token = hello.nonce;
+      this.#push({ type: "joined", hello });
+      this.#set({ connection: "online", reason: undefined });
+      await this.#listen(socket);
+    } catch (error) {
+      const phase = error instanceof ServerError && FINAL[error.code];
+      if (phase) return { phase, reason: error.message };
+      throw error;
+    }
+    return null;
+  }
+
+  async #join(socket, hello) {
+    const { card, privateKey } = this.#identity;
+    const proof = await sign(privateKey, "join", concat(...(await joinParts(hello, card))));
+    socket.send(frameToServer({ type: "Join", card, proof, invitation: null }));
+    const welcome = await socket.expect("Welcome");
+    if (!(await isServersProof(hello.key, proof, welcome.proof))) {
+      throw new Error("The server has not proved that it has its key.");
+    }
+    socket.allowLongFrames();
+  }
+
+  async #listen(socket) {
+    for (;;) {
+      for (const body of await socket.all()) {
+        const message = messageToPeer(body);
+        if (message.type === "Error") throw new ServerError(message.code, message.detail);
+        this.#push({ type: "message", message });
+      }
+    }
+  }
+}

@@ -1,0 +1,64 @@
+// One tab of a browser owns the peer, by a Web Lock. The others show the same records, and send it their commands.
+
+import { Owner } from "./owner.js";
+
+/** The peer as this tab sees it. */
+export class Tabs {
+  #channel = new BroadcastChannel("switchboard");
+  #owner = null;
+  #show;
+  #replies = new Map();
+
+  /**
+   * @param {import("./store.js").Store} store @param {string} url Of the WebSocket.
+   * @param {(live: import("./owner.js").Live) => void} show Called when records or the state of the peer have changed.
+   */
+  constructor(store, url, show) {
+    this.#show = show;
+    this.#channel.onmessage = ({ data }) => this.#received(data);
+    // The lock is kept until this tab is closed. Then the next tab in the queue gets it.
+    navigator.locks.request("switchboard", async () => {
+      this.#owner = new Owner(store, url, (live) => {
+        this.#channel.postMessage({ type: "changed", live });
+        show(live);
+      });
+      await this.#owner.start();
+      return new Promise(() => {});
+    });
+    this.#channel.postMessage({ type: "new tab" });
+  }
+
+  #received({ type, live, command, id, answer }) {
+    if (type === "changed") this.#show(live);
+    else if (type === "reply") this.#replied(id, answer);
+    else if (!this.#owner) return;
+    else if (type === "new tab") this.#channel.postMessage({ type: "changed", live: this.#owner.live });
+    else this.#owner.command(command, (said) => this.#channel.postMessage({ type: "reply", id, answer: said }));
+  }
+
+  #replied(id, answer) {
+    this.#replies.get(id)?.(answer);
+    if (!("done" in answer)) this.#replies.delete(id);
+  }
+
+  /** Carries out a command that has no answer. @param {{type: string}} command */
+  tell(command) {
+    if (this.#owner) this.#owner.command(command);
+    else this.#channel.postMessage({ type: "command", command });
+  }
+
+  /**
+   * Carries out a command, and waits for its answer. @param {{type: string}} command
+   * @param {(done: number) => void} [onProgress] Called with the bytes that have arrived.
+   * @returns {Promise<object>} With `error` if it has failed.
+   */
+  ask(command, onProgress) {
+    return new Promise((resolve) => {
+      const reply = (answer) => ("done" in answer ? onProgress?.(answer.done) : resolve(answer));
+      if (this.#owner) return this.#owner.command(command, reply);
+      const id = crypto.randomUUID();
+      this.#replies.set(id, reply);
+      return this.#channel.postMessage({ type: "command", command, id });
+    });
+  }
+}
