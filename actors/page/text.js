@@ -1,0 +1,24 @@
+// Texts of others, made safe to show. They only ever become text nodes; this keeps them from changing what is around them.
+
+// Control characters, and those that change the direction of text. Line breaks and tabs of a message stay.
+const INVISIBLE = /[\p{Cc}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu;
+
+/** @param {string} text @returns {string} With escapes in place of what cannot be seen. */
+export const readable = (text) =>
+  text.replace(/\r\n?/g, "\n").replace(INVISIBLE, (character) =>
+    character === "\n" || character === "\t" ? character : `\\u{${character.codePointAt(0).toString(16)}}`,
+  );
+
+/** @param {string} print Hexadecimal. @returns {string} In groups of four, to be compared by people. */
+export const grouped = (print) => print.replace(/.{4}(?=.)/g, "$& ");
+
+/**
+ * Makes an element. @param {string} name @param {Record<string, string>} [attributes] @param {...(Node | string)} content
+ * @returns {HTMLElement}
+ */
+export function element(name, attributes = {}, ...content) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...content);
+  return made;
+}

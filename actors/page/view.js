@@ -1,0 +1,215 @@
+// Shows the records and the state of the peer. It keeps nothing of its own but which contact is open.
+
+import { folded } from "./names.js";
+import { element, grouped, readable } from "./text.js";
+import { stepsOf } from "./steps.js";
+
+const MESSAGES_SHOWN = 200;
+const STATES = {
+  queued: "queued here",
+  relayed: "relayed to the recipient",
+  stored: "stored on the server",
+  delivered: "delivered, receipt verified",
+};
+const STOPPED = {
+  elsewhere: "The same name and keys have joined from another place. The newest connection is used.",
+  "not admitted": "This server admits only members. Its administrator can add the fingerprint of your key.",
+  "other server": "The server at this address shows another key than before. It has lost its data, or it is another server.",
+};
+const at = (id) => document.getElementById(id);
+
+/** The page. */
+export class View {
+  #store;
+  #open = null;
+  #live = { phase: "starting" };
+  #drawn = Promise.resolve();
+  #isDue = false;
+
+  /** @param {import("./store.js").Store} store */
+  constructor(store) {
+    this.#store = store;
+  }
+
+  /** The name of the contact whose conversation is open, or null. */
+  get open() {
+    return this.#open;
+  }
+
+  /** Opens the conversation with a peer. @param {string} name @returns {Promise<void>} Once it is shown. */
+  show(name) {
+    this.#open = name;
+    at("messages").replaceChildren();
+    at("log").setAttribute("aria-live", "off");
+    return this.changed(this.#live);
+  }
+
+  /**
+   * Draws again, once for all changes that come meanwhile. @param {import("./owner.js").Live} live
+   * @returns {Promise<void>} Once it is drawn.
+   */
+  changed(live) {
+    this.#live = live;
+    if (!this.#isDue) {
+      this.#isDue = true;
+      // A failure to draw must not keep the page from drawing again.
+      this.#drawn = this.#drawn.catch(() => {}).then(() => {
+        this.#isDue = false;
+        return this.#draw();
+      });
+    }
+    return this.#drawn;
+  }
+
+  async #draw() {
+    const { phase, name, fingerprint } = this.#live;
+    const isPeer = phase === "peer" || phase in STOPPED;
+    at("welcome").hidden = !["nameless", "taken", "creating"].includes(phase);
+    at("peer").hidden = !isPeer;
+    at("me").hidden = !isPeer;
+    at("my-name").textContent = name ?? "";
+    at("my-key").textContent = grouped(fingerprint ?? "");
+    this.#drawConnection();
+    if (phase === "taken") at("name-problem").textContent = "This name belongs to somebody else on this server. Choose another one.";
+    if (isPeer) await this.#drawPeer();
+  }
+
+  #drawConnection() {
+    const { phase, connection, reason, server } = this.#live;
+    const words = {
+      online: "Connected.",
+      connecting: "Connecting.",
+      offline: `Offline: ${readable(reason ?? "")} What you write is kept and sent later.`,
+    };
+    const text = { starting: "Starting.", creating: "Making keys. This takes a few seconds.", nameless: "" }[phase] ?? words[connection] ?? "";
+    // A live region is read aloud for each change, also to the same text.
+    if (at("connection").textContent !== text) at("connection").textContent = text;
+    at("stopped").hidden = !(phase in STOPPED);
+    at("stopped-text").textContent = STOPPED[phase] ?? "";
+    at("server-keys").hidden = !server;
+    at("server-pinned").textContent = server ? grouped(server.pinned) : "";
+    at("server-shown").textContent = server ? grouped(server.shown) : "";
+    at("connect").textContent = server ? "Trust the new key of the server" : "Connect here";
+  }
+
+  async #drawPeer() {
+    const [contacts, numbers] = await Promise.all([this.#store.all("contacts"), this.#store.unread()]);
+    at("known").replaceChildren(...(this.#live.known ?? []).map((name) => element("option", { value: name })));
+    this.#drawContacts(contacts, numbers);
+    at("notices").hidden = !this.#live.notes?.length;
+    at("notes").replaceChildren(
+      ...(this.#live.notes ?? []).map(({ about, text }) => element("li", {}, readable(about ? `${about}: ${text}` : text))),
+    );
+    at("conversation").hidden = this.#open === null;
+    if (this.#open === null) return;
+    const contact = contacts.find(({ name }) => folded(name) === folded(this.#open));
+    this.#drawHead(contact);
+    await this.#drawMessages();
+  }
+
+  #drawContacts(contacts, unread) {
+    const present = new Set(this.#live.present ?? []);
+    const names = new Map(contacts.map(({ name }) => [folded(name), name]));
+    if (this.#open !== null && !names.has(folded(this.#open))) names.set(folded(this.#open), this.#open);
+    let total = 0;
+    const list = [...names].sort().map(([peer, name]) => {
+      const isOpen = this.#open !== null && folded(this.#open) === peer;
+      const count = isOpen ? 0 : (unread.get(peer) ?? 0);
+      total += count;
+      const words = [present.has(peer) ? "online" : "away", count > 0 ? `${count} unread` : ""].filter(Boolean).join(", ");
+      return { name, isOpen, label: `${name}, ${words}` };
+    });
+    // The focus would be lost if buttons were replaced that have not changed.
+    const before = [...at("contacts").children].map(({ textContent }) => textContent);
+    if (before.join("\n") !== list.map(({ label }) => label).join("\n")) {
+      const focused = document.activeElement?.dataset?.name;
+      at("contacts").replaceChildren(
+        ...list.map(({ name, label }) => element("li", {}, element("button", { type: "button", "data-name": name }, label))),
+      );
+      if (focused) at("contacts").querySelector(`[data-name="${CSS.escape(focused)}"]`)?.focus();
+    }
+    for (const button of at("contacts").querySelectorAll("button")) {
+      button.setAttribute("aria-current", String(this.#open !== null && folded(button.dataset.name) === folded(this.#open)));
+    }
+    document.title = total > 0 ? `(${total}) Switchboard` : "Switchboard";
+  }
+
+  #drawHead(contact) {
+    at("with").textContent = `Conversation with ${this.#open}`;
+    at("changed-key").hidden = !contact?.distrusted;
+    at("changed-name").textContent = this.#open;
+    at("pinned").textContent = contact?.pinned ? grouped(contact.pinned) : "";
+    at("distrusted").textContent = contact?.distrusted ? grouped(contact.distrusted) : "";
+    at("pin").textContent = contact?.pinned
+      ? `Their key: ${grouped(contact.pinned)}. Compare it with them over another channel.`
+      : "Their key is not known yet. It is pinned when the server shows it for the first time.";
+  }
+
+  /** The key that the user is asked to trust, in hex. */
+  async distrustedKey() {
+    return (await this.#store.get("contacts", folded(this.#open)))?.distrusted;
+  }
+
+  async #drawMessages() {
+    const peer = folded(this.#open);
+    const messages = await this.#store.newest(peer, MESSAGES_SHOWN);
+    const [list, log] = [at("messages"), at("log")];
+    const wasAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 20;
+    const shown = new Map([...list.children].map((item) => [item.dataset.order, item]));
+    for (const message of messages) {
+      const item = shown.get(String(message.order));
+      if (!item) list.append(this.#item(message));
+      else if (item.dataset.state !== message.state) setState(item, message);
+    }
+    if (wasAtEnd) log.scrollTop = log.scrollHeight;
+    // From now on a screen reader says what is added.
+    log.setAttribute("aria-live", "polite");
+    if (document.visibilityState === "visible") await this.#store.markRead(messages);
+  }
+
+  #item(message) {
+    const { order, direction, number, text, at: written } = message;
+    const who = direction === "sent" ? "You" : message.from;
+    const time = new Date(Number(written) * 1000);
+    const isTime = !Number.isNaN(time.getTime());
+    const when = element("time", isTime ? { datetime: time.toISOString() } : {}, isTime ? time.toLocaleString() : "at an unknown time");
+    const steps = element("details", { "aria-live": "off" }, element("summary", {}, "Steps"));
+    steps.addEventListener("toggle", () => steps.open && this.#drawSteps(steps, order));
+    const item = element(
+      "li",
+      { class: `message ${direction}`, "data-order": String(order), "data-number": String(number) },
+      element("p", { class: "text", dir: "auto" }, readable(text)),
+      element("p", { class: "meta" }, `${who}, number ${number}, `, when, element("span", { class: "state" })),
+      steps,
+    );
+    setState(item, message);
+    return item;
+  }
+
+  async #drawSteps(details, order) {
+    const message = await this.#store.get("messages", order);
+    const conversation = message.places.at(-1)?.conversation;
+    const record = conversation && (await this.#store.get("conversations", conversation));
+    const steps = await stepsOf(message, record?.opening);
+    const list = element("dl", { class: "steps" });
+    for (const { label, explanation, value, command } of steps) {
+      list.append(element("dt", {}, label), element("dd", {}, explanation));
+      if (value) list.lastChild.append(element("pre", { tabindex: "0", "aria-label": `${label}, in hexadecimal` }, value));
+      if (command) list.lastChild.append(commandOf(command));
+    }
+    details.querySelector(".steps")?.remove();
+    details.append(list);
+  }
+}
+
+function commandOf(command) {
+  const shown = element("pre", { tabindex: "0" }, command);
+  const copy = element("button", { type: "button" }, "Copy");
+  copy.addEventListener("click", () => navigator.clipboard.writeText(command));
+  return element("details", {}, element("summary", {}, "The command that does it again"), shown, copy);
+}
+
+function setState(item, { state }) {
+  item.dataset.state = state;
+  item.querySelector(".state").textContent = STATES[state] ? `, ${STATES[state]}` : ", verified";
+}
