@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -139,8 +140,20 @@ impl Person {
         let attached = json!({ "targetId": target, "flatten": true });
         let session = text(&self.browser.expect("", "Target.attachToTarget", &attached)["sessionId"]);
         let tab = Tab { person: self, target, session };
+        // Several tabs are in use at the same time, and each behaves as if it were in front.
+        tab.expect("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
         tab.go(url);
         tab
+    }
+
+    /// Has downloads of this person put into a folder, which is created.
+    ///
+    /// # Panics
+    /// That is not possible.
+    pub fn download_into(&self, folder: &Path) {
+        std::fs::create_dir_all(folder).expect("the sandbox can be written");
+        let how = json!({ "behavior": "allow", "browserContextId": self.context, "downloadPath": folder });
+        self.browser.expect("", "Browser.setDownloadBehavior", &how);
     }
 }
 
@@ -177,6 +190,43 @@ impl Tab<'_> {
         let result = result.unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(result["errorText"], Value::Null, "{url} cannot be loaded");
         self.wait(&format!("location.href === '{url}' && document.readyState === 'complete'"));
+    }
+
+    fn expect(&self, method: &str, parameters: &Value) -> Value {
+        self.person.browser.expect(&self.session, method, parameters)
+    }
+
+    /// Loads the page again. What it showed before is gone when this returns.
+    pub fn reload(&self) {
+        self.value("globalThis.isOld = true");
+        self.expect("Page.reload", &json!({}));
+        self.wait("!globalThis.isOld && document.readyState === 'complete'");
+    }
+
+    /// Gives the page another size, in CSS pixels, as on a phone.
+    pub fn resize(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        self.expect("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// Prefers a colour scheme, `light` or `dark`.
+    pub fn prefer(&self, scheme: &str) {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.expect("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// Presses the key `Tab` or `Enter`.
+    pub fn press(&self, key: &str) {
+        let (code, text) = if key == "Enter" { (13, "\r") } else { (9, "") };
+        let mut event = json!({ "type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+        self.expect("Input.dispatchKeyEvent", &event);
+        event["type"] = "keyUp".into();
+        self.expect("Input.dispatchKeyEvent", &event);
+    }
+
+    /// Types a text into the field that has the focus.
+    pub fn type_text(&self, text: &str) {
+        self.expect("Input.insertText", &json!({ "text": text }));
     }
 
     fn evaluate(&self, expression: &str) -> Result<Value, String> {

@@ -5,13 +5,16 @@
 use std::cell::Cell;
 
 /// An identity key and an encryption key of 2048 bits, in PKCS#8 PEM.
-pub(crate) struct Pems {
-    pub(crate) identity: &'static str,
-    pub(crate) encryption: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Pems {
+    /// The identity key.
+    pub identity: &'static str,
+    /// The encryption key.
+    pub encryption: &'static str,
 }
 
 /// The next keys for the test of this thread; `None` if it has used all.
-pub(crate) fn next() -> Option<Pems> {
+pub fn next() -> Option<Pems> {
     thread_local!(static USED: Cell<usize> = const { Cell::new(0) });
     // The simulation has them as encryption keys; here every other one is an identity key.
     let pems = include_str!("../../examples/simulate/simulation/keys/renewed.pem");

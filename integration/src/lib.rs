@@ -7,7 +7,7 @@
 mod binaries;
 pub mod browser;
 pub mod http;
-mod keys;
+pub mod keys;
 mod liar;
 mod process;
 mod proxy;

@@ -2,3 +2,6 @@
 //! peers. Skipped, with a word on standard error, where there is no `chromium`.
 
 mod modules;
+mod page;
+mod showing;
+mod talking;

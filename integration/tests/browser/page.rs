@@ -1,0 +1,98 @@
+//! The page as a person uses it.
+
+use std::net::SocketAddr;
+
+use integration::browser::{Person, Tab};
+use integration::keys;
+use serde_json::{Value, json};
+
+/// A tab with the page.
+pub(crate) struct Page<'p> {
+    pub(crate) tab: Tab<'p>,
+}
+
+impl<'p> Page<'p> {
+    /// Opens the page.
+    pub(crate) fn open(person: &'p Person, server: SocketAddr) -> Self {
+        Self { tab: person.open(&format!("http://{server}/switchboard/")) }
+    }
+
+    /// Opens the page of somebody who has chosen a name before, and waits until the peer has joined.
+    pub(crate) fn join(person: &'p Person, server: SocketAddr, name: &str) -> Self {
+        let page = Self::open(person, server);
+        page.wait("!document.getElementById('welcome').hidden");
+        let pems = keys::next().expect("a test has few peers");
+        let (identity, encryption, name) = (json!(pems.identity), json!(pems.encryption), json!(name));
+        let seed = include_str!("seed.js");
+        page.tab
+            .value(&format!("(async () => {{ {seed}; await seed({name}, {identity}, {encryption}); }})()"));
+        page.tab.reload();
+        page.connected();
+        page
+    }
+
+    pub(crate) fn wait(&self, expression: &str) -> Value {
+        self.tab.wait(expression)
+    }
+
+    /// Waits until the page says that it is connected.
+    pub(crate) fn connected(&self) {
+        self.wait("document.getElementById('connection').textContent === 'Connected.'");
+    }
+
+    /// Fills in the fields of a form and submits it.
+    pub(crate) fn submit(&self, form: &str, fields: &[(&str, &str)]) {
+        for (field, value) in fields {
+            self.fill(field, value);
+        }
+        self.tab.value(&format!("document.getElementById('{form}').requestSubmit()"));
+    }
+
+    /// Types a value into a field.
+    pub(crate) fn fill(&self, field: &str, value: &str) {
+        let value = json!(value);
+        self.tab.value(&format!(
+            "(() => {{ const field = document.getElementById('{field}'); field.value = {value};
+            field.dispatchEvent(new Event('input')); }})()"
+        ));
+    }
+
+    pub(crate) fn click(&self, selector: &str) {
+        self.tab.value(&format!("document.querySelector({}).click()", json!(selector)));
+    }
+
+    /// The text that an element shows.
+    pub(crate) fn text(&self, id: &str) -> String {
+        let text = self.tab.value(&format!("document.getElementById('{id}').innerText"));
+        text.as_str().expect("elements have text").to_owned()
+    }
+
+    /// Opens the conversation with a peer.
+    pub(crate) fn talk_to(&self, name: &str) {
+        self.submit("contact-form", &[("contact", name)]);
+        self.wait(&format!(
+            "document.getElementById('with').textContent === 'Conversation with {name}'
+            && !document.getElementById('conversation').hidden"
+        ));
+    }
+
+    /// Writes a message to the peer whose conversation is open, and waits until it is queued.
+    pub(crate) fn write(&self, text: &str) {
+        self.submit("composer", &[("text", text)]);
+        self.wait("document.getElementById('text').value === ''");
+    }
+
+    /// Waits until so many messages of the open conversation are in this state.
+    pub(crate) fn shows(&self, state: &str, count: usize) {
+        self.wait(&format!("document.querySelectorAll('#messages [data-state={state}]').length === {count}"));
+    }
+
+    /// The texts that are shown in this state, from the top.
+    pub(crate) fn texts(&self, state: &str) -> Vec<String> {
+        let texts = self.tab.value(&format!(
+            "[...document.querySelectorAll('#messages [data-state={state}] .text')].map((text) => text.textContent)"
+        ));
+        let texts = texts.as_array().expect("it is an array").iter();
+        texts.map(|text| text.as_str().expect("it is of texts").to_owned()).collect()
+    }
+}

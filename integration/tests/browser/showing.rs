@@ -1,0 +1,219 @@
+//! What the page shows, and to whom: every step of a message, files, a phone, a screen reader.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use integration::browser::Browser;
+use integration::{PATIENCE, Process, Sandbox, sha256_hex};
+use serde_json::Value;
+
+use crate::page::Page;
+
+#[test]
+fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    page.talk_to("T");
+    page.write("it's \"quoted\" $HOME");
+    terminal.type_line("/msg Web hello");
+    page.shows("delivered", 1);
+    page.shows("received", 1);
+    page.tab
+        .value("document.querySelectorAll('.message > details').forEach((steps) => { steps.open = true; })");
+    page.wait("document.querySelectorAll('.steps').length === 2");
+    let steps = page.tab.value(
+        "[...document.querySelectorAll('.steps dd')].map((step) => [
+            step.previousSibling.textContent,
+            ...[...step.querySelectorAll('pre')].map((pre) => pre.textContent)])",
+    );
+    let steps = steps.as_array().expect("it is an array");
+    let labels: Vec<&str> = steps.iter().filter_map(|step| step[0].as_str()).collect();
+    let sent = [
+        "SHA-256 of the text",
+        "drawn",
+        "wrapped",
+        "commitment",
+        "signed",
+        "sealed",
+        "SHA-256 of it",
+        "running hash before",
+        "running hash",
+        "receipt verified",
+    ];
+    let received = [
+        "conversation",
+        "unwrapped",
+        "commitment verified",
+        "signature verified",
+        "opened",
+        "SHA-256 of it",
+        "running hash before",
+        "running hash",
+        "SHA-256 of the text",
+        "in order",
+        "acknowledged",
+    ];
+    let mut shown = labels.clone();
+    shown.sort_unstable();
+    let mut expected = [sent.as_slice(), &received].concat();
+    expected.sort_unstable();
+    assert_eq!(shown, expected);
+    let digest = terminal.event("delivered", |_| true)["running_hash"].clone();
+    assert!(steps.iter().any(|step| step[1] == digest), "the running hash of the other side is shown");
+    let commands: Vec<&Value> = steps.iter().filter(|step| step[2].is_string()).collect();
+    assert_eq!(commands.len(), 10);
+    for step in commands {
+        let mut command = Command::new("sh");
+        command.args(["-c", step[2].as_str().expect("filtered")]).current_dir(sandbox.path(""));
+        let done = Process::start("the command of a step", command).finish().expect(0);
+        let label = step[0].as_str().expect("it has a label");
+        let wanted =
+            if label.starts_with("sign") { "Verified OK" } else { step[1].as_str().expect("a value") };
+        assert_eq!(done.lines, [wanted], "{label}");
+    }
+}
+
+#[test]
+fn files_go_both_ways_and_are_checked() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let peer = sandbox.peer("T", server.address());
+    let content: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
+    peer.put("\u{202e}tide.csv", &content);
+    peer.put("keyword.txt", "sea, \u{202e}tide.csv;".as_bytes());
+    let terminal = peer.start(&[]);
+    terminal.event("result", |event| event["kind"] == "published");
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    page.submit("search-form", &[("query", " Sea ")]);
+    page.wait("document.querySelectorAll('#hits li').length === 1");
+    assert!(page.text("hits").starts_with("\\u{202e}tide.csv, 300,000 bytes"), "{}", page.text("hits"));
+    let downloads = sandbox.path("downloads");
+    person.download_into(&downloads);
+    page.click("#hits button");
+    page.wait("document.querySelector('#hits a') !== null");
+    page.click("#hits a");
+    let saved = downloaded(&downloads);
+    assert_eq!(sha256_hex(&saved), sha256_hex(&content));
+
+    page.tab.value(
+        "(() => { const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(262144).fill(7)], 'seven.bin'));
+        document.getElementById('files').files = data.files; })()",
+    );
+    page.submit("share-form", &[("keywords", "luck, high water")]);
+    page.wait("document.querySelectorAll('#shared li').length === 1");
+    let received = sandbox.path("received.bin");
+    let output = received.to_str().expect("paths of the sandbox are UTF-8");
+    peer.run(&["get", "seven.bin", "--from", "Web", "--output", output]).expect(0);
+    assert_eq!(std::fs::read(received).expect("it was received"), [7; 262_144]);
+}
+
+/// Waits until a file was downloaded into `folder`, and returns its content.
+fn downloaded(folder: &Path) -> Vec<u8> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let entries = std::fs::read_dir(folder).expect("the folder is there");
+        let mut paths = entries.map(|entry| entry.expect("a folder can be listed").path());
+        // Chromium gives a file its name when it is complete.
+        if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with("tide.csv")) {
+            return std::fs::read(path).expect("the file can be read");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was downloaded");
+}
+
+#[test]
+fn the_page_fits_a_phone_and_axe_finds_no_violation() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let axe = axe(&sandbox);
+    let page = Page::open(&person, server.address());
+    page.wait("!document.getElementById('welcome').hidden");
+    check(&page, axe.as_deref());
+    page.submit("name-form", &[("name", "Web")]);
+    page.connected();
+    page.talk_to("T");
+    page.write(&"long".repeat(200));
+    terminal.type_line("/msg Web hello");
+    page.shows("delivered", 1);
+    page.shows("received", 1);
+    page.click(".message summary");
+    page.wait("document.querySelectorAll('.steps').length === 1");
+    for scheme in ["light", "dark"] {
+        page.tab.prefer(scheme);
+        check(&page, axe.as_deref());
+    }
+    page.tab.resize(360, 740);
+    assert_eq!(page.tab.value("document.documentElement.scrollWidth"), 360);
+    check(&page, axe.as_deref());
+}
+
+/// The script of axe-core, which checks pages for accessibility. `None`, with a word, if npm cannot get it.
+fn axe(sandbox: &Sandbox) -> Option<String> {
+    let get = "npm pack --silent axe-core@4.14.1 && tar xzf axe-core-*.tgz";
+    let status = Command::new("sh").args(["-c", get]).current_dir(sandbox.path("")).output();
+    if status.is_ok_and(|output| output.status.success()) {
+        return Some(
+            std::fs::read_to_string(sandbox.path("package/axe.min.js")).expect("it is in the package"),
+        );
+    }
+    eprintln!("skipped: npm cannot get axe-core, so accessibility is not checked");
+    None
+}
+
+#[track_caller]
+fn check(page: &Page<'_>, axe: Option<&str>) {
+    let Some(axe) = axe else { return };
+    page.tab.value(&format!("{axe}; 0"));
+    let violations = page.tab.value(
+        "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+            violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]))",
+    );
+    assert_eq!(violations, Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_page_can_be_used_by_keyboard_alone() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let _terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let page = Page::open(&person, server.address());
+    page.wait("!document.getElementById('welcome').hidden");
+    let tab_to = |selector: &str| {
+        for _ in 0..40 {
+            page.tab.press("Tab");
+            if page.tab.value(&format!("document.activeElement.matches('{selector}')")) == true {
+                return;
+            }
+        }
+        panic!("the Tab key does not lead to {selector}");
+    };
+    tab_to("#name");
+    page.tab.type_text("Web");
+    page.tab.press("Enter");
+    page.connected();
+    tab_to("#contact");
+    page.tab.type_text("T");
+    page.tab.press("Enter");
+    page.wait("document.activeElement.id === 'text'");
+    page.tab.type_text("hello");
+    page.tab.press("Enter");
+    page.shows("delivered", 1);
+    page.tab.value("document.getElementById('with').focus()");
+    tab_to(".message summary");
+    page.tab.press("Enter");
+    page.wait("document.querySelectorAll('.steps').length === 1");
+}

@@ -1,0 +1,196 @@
+//! A browser and terminal peers write to each other.
+
+use std::process::Command;
+
+use integration::browser::Browser;
+use integration::{Process, Sandbox, Server, binary, numbered};
+use rustix::process::Signal;
+
+use crate::page::Page;
+
+/// The texts of the messages that a terminal peer has received, in order.
+fn received(terminal: &Process, count: usize) -> Vec<String> {
+    let messages = numbered(terminal.events("message", count));
+    messages.values().map(|event| event["text"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn a_browser_and_a_terminal_peer_write_25_messages_each_way_with_a_reload_in_the_middle() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    let mut sent = (Vec::new(), Vec::new());
+    for number in 1..=25 {
+        if number == 1 || number == 13 {
+            page.talk_to("T");
+        }
+        sent.0.push(format!("to T {number}"));
+        sent.1.push(format!("to Web {number}"));
+        page.write(sent.0.last().expect("just pushed"));
+        terminal.type_line(&format!("/msg Web {}", sent.1.last().expect("just pushed")));
+        if number == 12 {
+            page.tab.reload();
+        }
+    }
+    page.shows("delivered", 25);
+    page.shows("received", 25);
+    assert_eq!(page.texts("delivered"), sent.0);
+    assert_eq!(page.texts("received"), sent.1);
+    assert_eq!(received(&terminal, 25), sent.0);
+    assert_eq!(numbered(terminal.events("delivered", 25)).len(), 25);
+}
+
+#[test]
+fn what_a_browser_writes_while_the_server_is_killed_arrives_after_the_restart() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let (address, data) = (server.address(), server.data().to_owned());
+    let mut terminal = sandbox.peer("T", address).start(&[]);
+    let person = browser.person();
+    let page = Page::join(&person, address, "Web");
+    page.talk_to("T");
+    page.write("before");
+    page.shows("delivered", 1);
+    server.process().signal(Signal::KILL);
+    server.finish();
+    page.wait("document.getElementById('connection').textContent.startsWith('Offline')");
+    page.write("without a server");
+    page.shows("queued", 1);
+    let _server = Server::start_at(&data, &address.to_string());
+    page.shows("delivered", 2);
+    terminal.type_line("/msg Web after");
+    page.shows("received", 1);
+    assert_eq!(received(&terminal, 2), ["before", "without a server"]);
+}
+
+#[test]
+fn a_message_of_a_browser_is_stored_for_an_absent_peer_and_delivered_when_it_comes() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let peer = sandbox.peer("T", server.address());
+    // The server knows a peer that has joined once.
+    peer.run(&["who"]).expect(0);
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    page.talk_to("T");
+    page.write("while you are away");
+    page.shows("stored", 1);
+    let terminal = peer.start(&[]);
+    page.shows("delivered", 1);
+    assert_eq!(received(&terminal, 1), ["while you are away"]);
+}
+
+#[test]
+fn texts_of_others_are_shown_as_text_and_long_ones_completely() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    page.talk_to("T");
+    let long = "é".repeat(32_739) + "x";
+    let markup = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">";
+    let texts = [markup, "\u{202e}txt.exe\u{7}", "<b>&amp;</b>", &long];
+    for text in texts {
+        terminal.type_line(&format!("/msg Web {text}"));
+        page.write(text);
+    }
+    page.shows("received", texts.len());
+    page.shows("delivered", texts.len());
+    let shown = [markup, "\\u{202e}txt.exe\\u{7}", "<b>&amp;</b>", &long];
+    assert_eq!(page.texts("received"), shown);
+    assert_eq!(page.texts("delivered"), shown);
+    assert_eq!(received(&terminal, texts.len()), texts);
+    assert_eq!(page.tab.value("document.querySelectorAll('#messages :is(script, img, b)').length"), 0);
+    assert_eq!(page.tab.value("document.title"), "Switchboard");
+    page.submit("composer", &[("text", &format!("{long}yy"))]);
+    assert_eq!(page.text("text-problem"), "The message has 65481 bytes. At most 65479 are possible.");
+}
+
+#[test]
+fn a_changed_key_is_shown_with_both_fingerprints_and_used_only_after_it_is_trusted() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let before = sandbox.peer("T", server.address());
+    let person = browser.person();
+    let page = Page::join(&person, server.address(), "Web");
+    let mut terminal = before.start(&[]);
+    terminal.type_line("/msg Web from the first key");
+    page.talk_to("T");
+    page.shows("received", 1);
+    terminal.end_input();
+    terminal.finish().expect(0);
+    let mut release = Command::new(binary("server"));
+    release.arg("--data").arg(server.data()).args(["release", "T"]);
+    Process::start("server release", release).finish().expect(0);
+
+    let elsewhere = Sandbox::new();
+    let after = elsewhere.peer("T", server.address());
+    let mut terminal = after.start(&[]);
+    terminal.type_line("/msg Web from the second key");
+    page.wait("!document.getElementById('changed-key').hidden");
+    page.write("for the second key");
+    let ungrouped = |id| page.text(id).replace(' ', "");
+    assert_eq!(ungrouped("pinned"), before.fingerprint());
+    assert_eq!(ungrouped("distrusted"), after.fingerprint());
+    assert_eq!(page.texts("received"), ["from the first key"]);
+    page.shows("queued", 1);
+    page.click("#trust");
+    page.shows("received", 2);
+    page.shows("delivered", 1);
+    assert_eq!(page.texts("received"), ["from the first key", "from the second key"]);
+    assert_eq!(received(&terminal, 1), ["for the second key"]);
+}
+
+#[test]
+fn tabs_share_one_peer_and_the_next_goes_on_when_the_first_is_closed() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
+    let person = browser.person();
+    let first = Page::join(&person, server.address(), "Web");
+    first.talk_to("T");
+    let second = Page::open(&person, server.address());
+    second.connected();
+    second.talk_to("T");
+    second.write("from the second tab");
+    terminal.type_line("/msg Web to both");
+    for page in [&first, &second] {
+        page.shows("delivered", 1);
+        page.shows("received", 1);
+    }
+    first.tab.close();
+    second.write("from the second tab, alone");
+    second.shows("delivered", 2);
+    terminal.type_line("/msg Web to the one that is left");
+    second.shows("received", 2);
+    assert_eq!(received(&terminal, 2), ["from the second tab", "from the second tab, alone"]);
+}
+
+#[test]
+fn an_invalid_name_is_refused_while_typing_and_a_taken_one_when_joining() {
+    let Some(browser) = Browser::shared() else { return };
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    sandbox.peer("Taken", server.address()).run(&["who"]).expect(0);
+    let person = browser.person();
+    let page = Page::open(&person, server.address());
+    page.wait("!document.getElementById('welcome').hidden");
+    page.fill("name", "not a name");
+    assert_eq!(page.text("name-problem"), "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -");
+    page.fill("name", "taken");
+    assert_eq!(page.text("name-problem"), "");
+    page.submit("name-form", &[]);
+    page.wait("document.getElementById('name-problem').textContent.startsWith('This name belongs to somebody else')");
+    page.submit("name-form", &[("name", "Free")]);
+    page.connected();
+    assert_eq!(page.text("my-name"), "Free");
+}
