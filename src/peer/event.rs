@@ -247,6 +247,8 @@ pub enum Answer {
     },
     /// This peer's identity was imported from another machine.
     Imported { name: PeerName, fingerprint: Fingerprint },
+    /// The passphrase was set, changed or removed.
+    Passphrase { is_set: bool },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
     /// The user has compared the identity key of a peer.

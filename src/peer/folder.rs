@@ -188,22 +188,31 @@ impl Folder {
 
     /// Like [`Folder::write`], but destroys the old content.
     pub(crate) fn write_over(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
-        let unfinished = Self::unfinished(name);
-        let mut file = self.create_new(&unfinished, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        self.stage(name, bytes, mode)?;
         self.replace(name)
+    }
+
+    /// Writes the temporary file of `name`, which must not exist. Its name is durable after [`Folder::sync`].
+    pub(crate) fn stage(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut file = self.create_new(Self::unfinished(name), mode)?;
+        file.write_all(bytes)?;
+        file.sync_all()
     }
 
     /// Destroys the temporary files of interrupted writes.
     pub(crate) fn clear_unfinished(&self) -> io::Result<()> {
         for name in self.names()? {
-            let bytes = name.as_bytes();
-            if bytes.starts_with(UNFINISHED.0.as_bytes()) && bytes.ends_with(UNFINISHED.1.as_bytes()) {
+            if Self::target(&name).is_some() {
                 self.destroy(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// The inverse of [`Folder::unfinished`]; `None` for other names.
+    pub(crate) fn target(name: &OsStr) -> Option<&OsStr> {
+        let target = name.as_bytes().strip_prefix(UNFINISHED.0.as_bytes())?;
+        target.strip_suffix(UNFINISHED.1.as_bytes()).map(OsStr::from_bytes)
     }
 
     /// Renames a file inside this directory and replaces an existing one.

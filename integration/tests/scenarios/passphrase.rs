@@ -118,3 +118,48 @@ fn without_history_no_text_is_on_the_disk_after_the_run_and_nothing_comes_twice(
     assert_eq!(listening.finish().expect(0).events("message")[0]["text"], SECRET);
     assert!(!in_store(&a) && !in_store(&c));
 }
+
+#[test]
+fn a_passphrase_is_set_changed_and_removed_and_the_peer_stays_the_same() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    let [first, second] = ["first", "second"].map(|name| write(&sandbox, name, name));
+    let listening = b.start(&["listen", "--count", "2"]);
+    a.run(&["send", "B", SECRET, "--wait", "60"]).expect(0);
+    a.run(&["send", "C", SECRET]).expect(0);
+    let fingerprint = a.fingerprint();
+    let change = |old: Option<&String>, new: Option<&String>| {
+        let old = old.map_or(Vec::new(), |old| vec!["--passphrase-file", old]);
+        let new = new.map_or(vec!["--remove"], |new| vec!["--new-passphrase-file", new]);
+        a.run(&[old, vec!["passphrase"], new].concat())
+    };
+    let is_set = |finished: integration::Finished| finished.answers("passphrase")[0]["is_set"].clone();
+
+    change(None, None).expect(1).says(&["has no passphrase"]);
+    change(Some(&first), Some(&second)).expect(1).says(&["has no passphrase"]);
+    assert_eq!(is_set(change(None, Some(&first)).expect(0)), true);
+    assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+    refused(&a, &["history"], &["store.key", "--passphrase-file"]);
+
+    change(Some(&second), Some(&second)).expect(1).says(&["store.key", "wrong passphrase"]);
+    change(None, Some(&second)).expect(1).says(&["store.key", "--passphrase-file"]);
+    a.run(&["--passphrase-file", &first, "passphrase"]).expect(1).says(&["--new-passphrase-file"]);
+    assert_eq!(is_set(change(Some(&first), Some(&second)).expect(0)), true);
+    refused(&a, &["--passphrase-file", &first, "history"], &["store.key", "wrong passphrase"]);
+    let history = a.run(&["--passphrase-file", &second, "history"]).expect(0);
+    assert_eq!(history.answers("history").len(), 2);
+    assert_eq!(readable(&a.private()), Vec::<PathBuf>::new());
+
+    let running = a.start(&["--passphrase-file", &second, "listen"]);
+    running.event("joined", |event| event["fingerprint"] == fingerprint);
+    change(Some(&second), None).expect(1).says(&["another process runs"]);
+    running.kill();
+    assert_eq!(is_set(change(Some(&second), None).expect(0)), false);
+    assert_eq!(readable(&a.private()).len(), 3, "keys and store: {:?}", readable(&a.private()));
+    let sent = a.run(&["send", "B", "again", "--wait", "60"]).expect(0);
+    assert_eq!(sent.events("joined")[0]["fingerprint"], fingerprint);
+    assert_eq!(sent.events("delivered")[0]["number"], 2);
+    assert_eq!(listening.finish().expect(0).events("message")[1]["text"], "again");
+    assert_eq!(a.run(&["outbox"]).expect(0).answers("outbox")[0]["text"], SECRET);
+}

@@ -213,6 +213,16 @@ pub(super) enum Sub {
     /// contacts accept the new key when they see it, without asking. Use this when somebody may have copied the old
     /// key. A lost key cannot sign; then the administrator of the server must release the name
     Successor,
+    /// Set, change or remove the passphrase of this peer. The private keys and the store are encrypted anew, and the
+    /// old files are overwritten. The present passphrase is that of --passphrase-file
+    Passphrase {
+        /// A file with the new passphrase. Without it, the program asks on the terminal
+        #[arg(long, value_name = "FILE", conflicts_with = "remove")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Encrypt nothing any more
+        #[arg(long)]
+        remove: bool,
+    },
     /// Ignore everything that a peer sends; its new messages stay queued on its own disk
     Block {
         /// The peer
@@ -276,7 +286,7 @@ impl Sub {
             }
             Self::Trust { who, fingerprint } => prompt::trust_command(&who, fingerprint)?,
             Self::Verify { name, .. } => Command::Verify { name },
-            Self::Successor | Self::Export { .. } => {
+            Self::Successor | Self::Export { .. } | Self::Passphrase { .. } => {
                 return Err("this command needs the directory for itself".into());
             }
             Self::Block { name } => Command::Block { name, is_blocked: true },

@@ -1,5 +1,5 @@
-//! Commands that replace or copy the identity. No other process may use the directory meanwhile, because it would
-//! continue with the old identity, and would use more message numbers.
+//! Commands that replace, copy or encrypt the identity. No other process may use the directory meanwhile, because it would
+//! continue with the old identity and the old files, and would use more message numbers.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -26,6 +26,9 @@ pub(super) fn run(arguments: &Arguments, renderer: &mut Renderer) -> Option<Resu
     let answer = match &arguments.command {
         Some(Sub::Successor) => successor(arguments),
         Some(Sub::Export { file, file_passphrase }) => export(arguments, file, file_passphrase.as_deref()),
+        Some(Sub::Passphrase { new_passphrase_file, remove }) => {
+            change_passphrase(arguments, new_passphrase_file.as_deref(), *remove)
+        }
         Some(Sub::Import { file, file_passphrase }) => {
             // If the file cannot be read, the peer's own `import` reports that.
             let text =
@@ -100,6 +103,35 @@ fn export(arguments: &Arguments, file: &Path, file_passphrase: Option<&Path>) ->
     Ok(Answer::Exported { path, queued })
 }
 
+fn change_passphrase(arguments: &Arguments, new: Option<&Path>, remove: bool) -> Result<Answer, String> {
+    let mut alone = Alone::open(arguments)?;
+    let dir = alone.home.path().to_owned();
+    if !alone.home.has_identity().map_err(described)? {
+        return Err(format!(
+            "{} has no keys yet; give --passphrase-file with its first command",
+            dir.display()
+        ));
+    }
+    let is_locked = alone.home.is_locked().map_err(described)?;
+    if !is_locked && (remove || alone.passphrase.is_some()) {
+        return Err(format!("{} has no passphrase; set one with --new-passphrase-file FILE", dir.display()));
+    }
+    let store = alone.store()?;
+    let new = match remove {
+        true => None,
+        false => {
+            Some(secret(new, "--new-passphrase-file", &format!("new passphrase of {}", dir.display()), true)?)
+        }
+    };
+    let (old, new) = (alone.passphrase.as_deref().map(String::as_str), new.as_deref().map(String::as_str));
+    let staged = alone.home.stage_passphrase(old, new, &mut alone.rng).map_err(described)?;
+    store.stage(alone.home.private(), staged.store_key()).map_err(described)?;
+    staged.adopt().map_err(described)?;
+    // It contains messages, and is destroyed if there is a passphrase.
+    alone.home.prompt_history(true).map_err(described)?;
+    Ok(Answer::Passphrase { is_set: new.is_some() })
+}
+
 fn write_new(path: &PathBuf, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE_MODE).open(path)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
@@ -135,16 +167,22 @@ fn import(
 
 /// The passphrase of an exported identity. If it `is_new`, asks for it twice.
 fn passphrase_of_file(given: Option<&Path>, file: &Path, is_new: bool) -> Result<Zeroizing<String>, String> {
+    secret(given, "--file-passphrase", &format!("passphrase for {}", file.display()), is_new)
+}
+
+/// A passphrase from the file that the user has given with `option`, or else from the terminal. If it `is_new`, asks for
+/// it twice.
+fn secret(given: Option<&Path>, option: &str, what: &str, is_new: bool) -> Result<Zeroizing<String>, String> {
     if let Some(path) = given {
         return read_passphrase(path);
     }
     if !io::stdin().is_terminal() {
-        return Err("give the passphrase of the exported identity with --file-passphrase FILE".into());
+        return Err(format!("give the {what} with {option} FILE"));
     }
     let ask = |prompt: &str| {
         terminal::ask_secret(prompt).map_err(|e| format!("the passphrase cannot be read: {e}"))
     };
-    let passphrase = ask(&format!("passphrase for {}: ", file.display()))?;
+    let passphrase = ask(&format!("{what}: "))?;
     if passphrase.is_empty() {
         return Err("the passphrase is empty; choose another one".into());
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rsa::rand_core::CryptoRng;
 use wire::card::{Card, Term};
-use wire::keys::{BadKey, EncryptionKey, IdentityKey, PrivateKey, Signing, is_under_passphrase};
+use wire::keys::{BadKey, EncryptionKey, IdentityKey, PrivateKey, Signing, Wrapping, is_under_passphrase};
 use wire::succession::{SUCCESSIONS_MAX, Succession};
 use wire::{Fingerprint, PeerName};
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ use super::{HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::{FileError, Folder};
 
 const IDENTITY: &str = "identity.pem";
-const ENCRYPTION: &str = "encryption";
+pub(super) const ENCRYPTION: &str = "encryption";
 const SUFFIX: &str = ".pem";
 
 /// Largest key file. A key of 4096 bits under a passphrase takes 3.5 KB.
@@ -271,6 +271,31 @@ pub(super) fn import(
     let file = Zeroizing::new(format!("{}{statement}", pem.as_str()));
     write_pem(private, IDENTITY, &path, &file)?;
     Ok(key.public().fingerprint())
+}
+
+/// Writes all keys, encrypted under the passphrase `new`, to their temporary files.
+pub(super) fn stage(private: &Folder, old: Option<&str>, new: Option<&str>) -> Result<(), HomeError> {
+    private.clear_unfinished().map_err(FileError::of("clear what a crash left", private.path()))?;
+    stage_key::<Signing>(private, IDENTITY, [old, new], ADVICE_IDENTITY)?;
+    let shelf = Shelf::open(private, old)?;
+    shelf.dates()?.into_iter().try_for_each(|made_at| {
+        stage_key::<Wrapping>(&shelf.pairs, &file_name(made_at), [old, new], ADVICE_ENCRYPTION)
+    })
+}
+
+fn stage_key<Use>(
+    folder: &Folder,
+    name: &str,
+    [old, new]: [Option<&str>; 2],
+    advice: &'static str,
+) -> Result<(), HomeError> {
+    let path = folder.path().join(name);
+    let read = read_key::<Use>(folder, name, old, advice)?;
+    let (key, rest) = read.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
+    let pem = key.to_pem(new).map_err(unusable(&path, advice))?;
+    let file = Zeroizing::new(format!("{}{rest}", pem.as_str()));
+    let written = folder.stage(name, file.as_bytes(), PRIVATE_FILE_MODE);
+    Ok(written.map_err(FileError::of("write the key", path))?)
 }
 
 pub(super) fn is_identity_locked(private: &Folder) -> Result<bool, HomeError> {

@@ -21,6 +21,7 @@ mod keys;
 mod known_servers;
 mod locked;
 mod moving;
+mod passphrase;
 mod pins;
 mod store_key;
 
@@ -28,6 +29,7 @@ pub use key_times::{BadKeyTimes, KeyTimes};
 pub use keys::{EncryptionPair, Keys};
 pub use locked::BadLocked;
 pub use moving::{Exported, Numbers};
+pub use passphrase::Staged;
 pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";
@@ -175,7 +177,7 @@ impl Home {
     }
 
     /// Locks the directory for this process; `None` when another process holds the lock. The system releases it when
-    /// the [`Lock`] is dropped or the process ends.
+    /// the [`Lock`] is dropped or the process ends. Completes a change of the passphrase that a crash has interrupted.
     ///
     /// # Errors
     /// [`HomeError::Io`].
@@ -185,7 +187,10 @@ impl Home {
             .open_or_create(LOCK)
             .map_err(FileError::of("open the lock", self.private_path().join(LOCK)))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => {
+                passphrase::complete(&self.private)?;
+                Ok(Some(Lock { _file: file }))
+            }
             Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(None),
             Err(error) => {
                 Err(FileError::of("take the lock", self.private_path().join(LOCK))(error.into()).into())

@@ -11,7 +11,7 @@ use wire::keys::Secret;
 use super::{BadLocked, HomeError, PRIVATE_FILE_MODE, keys, locked, read_private};
 use crate::peer::folder::{FileError, Folder};
 
-const STORE_KEY: &str = "store.key";
+pub(super) const STORE_KEY: &str = "store.key";
 const PURPOSE: &[u8] = b"switchboard store key";
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -42,12 +42,30 @@ pub(super) fn open_or_make(
         (None, Some(passphrase)) => {
             // If the identity key is already encrypted, a mistyped passphrase must not become that of the store.
             keys::check_passphrase(private, passphrase)?;
-            let mut key = Secret::default();
-            rng.fill_bytes(key.as_mut_slice());
-            let file = locked::lock(passphrase, PURPOSE, key.as_slice(), rng);
+            let (key, file) = make(passphrase, rng);
             let written = private.write(STORE_KEY, &file, PRIVATE_FILE_MODE);
             written.map_err(FileError::of("write the key", path))?;
             Ok(Some(key))
         }
     }
+}
+
+/// Writes a new key to the temporary file, and returns it.
+pub(super) fn stage(
+    private: &Folder,
+    passphrase: &str,
+    rng: &mut impl CryptoRng,
+) -> Result<Secret, HomeError> {
+    let (key, file) = make(passphrase, rng);
+    let written = private.stage(STORE_KEY, &file, PRIVATE_FILE_MODE);
+    written.map_err(FileError::of("write the key", private.path().join(STORE_KEY)))?;
+    Ok(key)
+}
+
+/// A new key, and the content of its file.
+fn make(passphrase: &str, rng: &mut impl CryptoRng) -> (Secret, Vec<u8>) {
+    let mut key = Secret::default();
+    rng.fill_bytes(key.as_mut_slice());
+    let file = locked::lock(passphrase, PURPOSE, key.as_slice(), rng);
+    (key, file)
 }

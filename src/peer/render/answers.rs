@@ -49,6 +49,15 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
                 "Do not use it in the other place any more: when both connect, the newest connection takes over."
             )
         }
+        Answer::Passphrase { is_set: true } => {
+            write!(
+                out,
+                "the private keys and messages are encrypted under the new passphrase; give it from now on"
+            )
+        }
+        Answer::Passphrase { is_set: false } => {
+            write!(out, "the private keys and messages are not encrypted any more; no passphrase is needed")
+        }
         Answer::Comparison(comparison) => comparison_text(comparison, out),
         Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
         Answer::Blocked { name, is_blocked: true } => {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, WriteTransaction};
 
+use wire::keys::Secret;
+
 use super::StoreError;
 use super::seal::Seal;
 use super::tables::{
@@ -23,11 +25,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; then the old file is still there.
     pub(super) fn rewrite(self, private: &Folder, seal: Seal) -> Result<(), StoreError> {
-        let path = private.path().join(STORE);
-        let failed =
-            |error| StoreError::Database { path: path.clone(), source: Box::new(redb::Error::Io(error)) };
+        self.copy(private, seal)?;
+        private.replace(STORE).map_err(failed(private))
+    }
+
+    /// Copies all records to the temporary file of the store, encrypted under `key`, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(in crate::peer) fn stage(self, private: &Folder, key: Option<&Secret>) -> Result<(), StoreError> {
+        self.copy(private, Seal::new(key))
+    }
+
+    fn copy(self, private: &Folder, seal: Seal) -> Result<(), StoreError> {
         let unfinished = Folder::unfinished(STORE);
-        private.remove(&unfinished).map_err(failed)?;
+        private.remove(&unfinished).map_err(failed(private))?;
         let new = durable::Database::create(&private.path().join(unfinished), OPTIONS)?;
         let seals = Seals { old: &self.seal, new: seal };
         let keeps_history = self.keeps_history;
@@ -36,10 +48,13 @@ impl Store {
             copied = new.write(|write| seals.copy(read, write, keeps_history));
             Ok(())
         })?;
-        copied?;
-        drop((new, self));
-        private.replace(STORE).map_err(failed)
+        copied
     }
+}
+
+fn failed(private: &Folder) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = private.path().join(STORE);
+    |error| StoreError::Database { path, source: Box::new(redb::Error::Io(error)) }
 }
 
 /// How the old records are encrypted, and the new ones.
