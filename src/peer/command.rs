@@ -92,6 +92,8 @@ pub enum Command {
     },
     /// Lists the messages without a receipt.
     Outbox,
+    /// Lists the limits for other peers, and how often each was exceeded.
+    Limits,
     /// Removes a message that was not sent yet.
     Cancel {
         number: u64,
@@ -153,6 +155,7 @@ impl Command {
                 | Self::History { .. }
                 | Self::Files
                 | Self::Outbox
+                | Self::Limits
                 | Self::Cancel { .. }
         )
     }

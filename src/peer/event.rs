@@ -247,6 +247,14 @@ pub enum Answer {
     },
     /// This peer's identity was imported from another machine.
     Imported { name: PeerName, fingerprint: Fingerprint },
+    /// A limit for other peers.
+    Limit {
+        /// The option that sets it.
+        option: String,
+        limit: u32,
+        /// How many conversations were put off because of it since the process started. Their messages come again.
+        refused: u64,
+    },
     /// The passphrase was set, changed or removed.
     Passphrase { is_set: bool },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.

@@ -29,6 +29,7 @@ pub(super) const HELP: &str = "\
 /history [NAME]           list the messages of the past
 /outbox                   list the messages that have no receipt yet
 /cancel NUMBER [NAME]     remove a message that was not sent yet
+/limits                   list the limits for other peers, and how often they were exceeded
 /trace on|off             print every step, or messages only
 /help                     print this list
 /quit                     end the program";
@@ -50,6 +51,7 @@ const COMMANDS: &[&str] = &[
     "/history",
     "/outbox",
     "/cancel ",
+    "/limits",
     "/trace ",
     "/help",
     "/quit",
@@ -112,6 +114,7 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/forget" => Command::Forget { name: name(rest)? },
         "/card" => Command::Card,
         "/outbox" => Command::Outbox,
+        "/limits" => Command::Limits,
         "/cancel" => cancel(rest)?,
         "/history" => Command::History { with: if rest.is_empty() { None } else { Some(name(rest)?) } },
         _ if word.starts_with('/') => return Err(format!("{word} is not a command; /help lists them")),

@@ -70,13 +70,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = humantime::parse_duration, global = true)]
     pub keep_keys: Duration,
     /// How many conversations one peer may open per minute
-    #[arg(long, value_name = "N", default_value_t = Limits::default().openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for other peers")]
     pub openings_per_minute: u32,
     /// How many conversations all peers that you have never written to may open together per minute
-    #[arg(long, value_name = "N", default_value_t = Limits::default().stranger_openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().stranger_openings_per_minute, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for other peers")]
     pub stranger_openings_per_minute: u32,
     /// The maximum number of peers that you have never written to whose messages are accepted
-    #[arg(long, value_name = "N", default_value_t = Limits::default().strangers_max, value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().strangers_max, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for other peers")]
     pub strangers: u32,
     /// A file with the passphrase for the private keys and the store (messages, history). The first run with it
     /// encrypts both. From then on the passphrase is needed; on a terminal, the program asks for it
@@ -248,6 +248,8 @@ pub(super) enum Sub {
         /// Its recipient, if messages of that number wait for several
         name: Option<PeerName>,
     },
+    /// List the limits for other peers, and how many conversations the running process has put off because of each
+    Limits,
     /// List the messages of the past
     History {
         /// The other peer [default: all peers]
@@ -278,6 +280,7 @@ impl Sub {
             Self::Who => Command::Who,
             Self::Card => Command::Card,
             Self::Outbox => Command::Outbox,
+            Self::Limits => Command::Limits,
             Self::Cancel { number, name } => Command::Cancel { number, to: name },
             Self::Import { file, .. } => {
                 let card = std::fs::read_to_string(&file)

@@ -73,6 +73,7 @@ impl Engine {
             }
             Command::Card => self.show_card(client),
             Command::Outbox => self.show_outbox(client),
+            Command::Limits => self.show_limits(client),
             Command::Cancel { number, to } => self.cancel(client, number, to.as_ref()),
             Command::Import { card } => self.import(client, &card),
             Command::Trust { name, fingerprint } => self.trust(client, &name, fingerprint),

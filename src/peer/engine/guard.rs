@@ -11,7 +11,7 @@
 //! forgotten, but seldom, because its key and the ids of its messages stay. So a flood of names costs little room, and keeps
 //! others out only while it lasts.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use wire::{Digest, PeerName};
@@ -19,9 +19,10 @@ use wire::{Digest, PeerName};
 use super::Engine;
 use super::contact::Contact;
 use super::contacts::Contacts;
-use super::interface::Limits;
+use super::interface::{ClientId, Limits};
 use super::pace::Spacing;
-use crate::peer::event::Event;
+use crate::peer::command::Ending;
+use crate::peer::event::{Answer, Event};
 
 /// A sender may open as many conversations at once as its rate allows in this time. With `--rekey 1`, each message that
 /// waited for this peer needs one.
@@ -65,7 +66,7 @@ impl Budget {
 }
 
 /// Which limit an opening exceeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Excess {
     /// Too many of its sender.
     OfSender,
@@ -73,6 +74,28 @@ enum Excess {
     OfStrangers,
     /// Too many peers that the user has never written to have sent messages.
     Unanswered,
+}
+
+impl Excess {
+    const ALL: [Self; 3] = [Self::OfSender, Self::OfStrangers, Self::Unanswered];
+
+    /// The option that sets the limit.
+    fn option(self) -> &'static str {
+        match self {
+            Self::OfSender => "--openings-per-minute",
+            Self::OfStrangers => "--stranger-openings-per-minute",
+            Self::Unanswered => "--strangers",
+        }
+    }
+
+    /// The value of the option.
+    fn limit(self, limits: &Limits) -> u32 {
+        match self {
+            Self::OfSender => limits.openings_per_minute,
+            Self::OfStrangers => limits.stranger_openings_per_minute,
+            Self::Unanswered => limits.strangers_max,
+        }
+    }
 }
 
 /// The budgets that all senders share.
@@ -84,7 +107,10 @@ pub(super) struct Guard {
     refused: HashSet<Digest>,
     /// The same in the order of arrival.
     refused_order: VecDeque<Digest>,
-    put_off: u64,
+    /// How many openings were over each limit since the start.
+    over: BTreeMap<Excess, u64>,
+    /// How many of all these were reported.
+    reported: u64,
     said: Spacing,
     made_room: Spacing,
 }
@@ -118,6 +144,10 @@ impl Guard {
 
     fn admits_stranger(&mut self, limits: &Limits, now: Instant) -> bool {
         self.strangers.take(now, limits.stranger_openings_per_minute, STRANGERS_BURST)
+    }
+
+    fn count(&mut self, excess: Excess) {
+        *self.over.entry(excess).or_default() += 1;
     }
 
     fn refuse(&mut self, opening: Digest) {
@@ -207,8 +237,25 @@ impl Engine {
 
     /// Whether a complaint may be sent to this peer. That makes a contact of an unknown name, which is limited.
     pub(super) fn may_take_note_of(&mut self, name: &PeerName) -> bool {
-        self.contacts.get(name).is_some()
-            || self.guard.admits_stranger(&self.local.options.limits, self.local.now.instant)
+        let (limits, now) = (self.local.options.limits, self.local.now.instant);
+        let may = self.contacts.get(name).is_some() || self.guard.admits_stranger(&limits, now);
+        if !may {
+            self.guard.count(Excess::OfStrangers);
+        }
+        may
+    }
+
+    /// Shows each limit, and how many openings were over it.
+    pub(super) fn show_limits(&mut self, client: ClientId) {
+        for excess in Excess::ALL {
+            let answer = Answer::Limit {
+                option: excess.option().to_owned(),
+                limit: excess.limit(&self.local.options.limits),
+                refused: self.guard.over.get(&excess).copied().unwrap_or(0),
+            };
+            self.local.tell(client, Event::Result(answer));
+        }
+        self.local.done(client, Ending::Done);
     }
 
     /// Makes a passing contact of an unknown name. If there are too many, deletes the oldest.
@@ -238,23 +285,20 @@ impl Engine {
     /// Reports that an opening exceeds a limit, at most once per interval.
     fn put_off(&mut self, from: &PeerName, excess: Excess) {
         let now = self.local.now.instant;
-        self.guard.put_off += 1;
+        self.guard.count(excess);
         if !self.guard.said.is_due(now, SAY_EVERY) {
             return;
         }
-        let count = std::mem::take(&mut self.guard.put_off);
-        let Limits { openings_per_minute, stranger_openings_per_minute, strangers_max } =
-            self.local.options.limits;
+        let total = self.guard.over.values().sum();
+        let count = total - std::mem::replace(&mut self.guard.reported, total);
+        let (option, limit) = (excess.option(), excess.limit(&self.local.options.limits));
         let why = match excess {
-            Excess::OfSender => {
-                format!("a peer may open {openings_per_minute} a minute (--openings-per-minute)")
+            Excess::OfSender => format!("a peer may open {limit} a minute ({option})"),
+            Excess::OfStrangers => {
+                format!("peers that you have never written to may open {limit} a minute together ({option})")
             }
-            Excess::OfStrangers => format!(
-                "peers that you have never written to may open {stranger_openings_per_minute} a minute together \
-                 (--stranger-openings-per-minute)"
-            ),
             Excess::Unanswered => format!(
-                "{strangers_max} peers that you have never written to have sent messages (--strangers); the oldest makes room in a \
+                "{limit} peers that you have never written to have sent messages ({option}); the oldest makes room in a \
                  while if its messages were shown; `forget NAME` makes room at once"
             ),
         };

@@ -49,6 +49,9 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
                 "Do not use it in the other place any more: when both connect, the newest connection takes over."
             )
         }
+        Answer::Limit { option, limit, refused } => {
+            write!(out, "{option} {limit}  {refused} conversation(s) put off since the start")
+        }
         Answer::Passphrase { is_set: true } => {
             write!(
                 out,

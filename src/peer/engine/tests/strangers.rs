@@ -57,6 +57,17 @@ impl Bench {
         events.filter_map(|e| if let Event::Message(m) = e { Some(m.number) } else { None }).collect()
     }
 
+    /// The number of refusals by each limit.
+    fn refused(&mut self) -> Vec<(String, u64)> {
+        self.command(Command::Limits);
+        let events = self.events.drain(..);
+        let refused = |event| match event {
+            Event::Result(Answer::Limit { option, refused, .. }) => Some((option, refused)),
+            _ => None,
+        };
+        events.filter_map(refused).collect()
+    }
+
     fn errors(&mut self) -> Vec<String> {
         let events = self.events.drain(..);
         events.filter_map(|e| if let Event::Error { message } = e { Some(message) } else { None }).collect()
@@ -213,6 +224,43 @@ fn a_stranger_may_open_1200_conversations_a_minute_until_it_is_answered() {
     assert_eq!(write(&mut bench, 30), 21, "and 20 a second, and one that 80 messages have paid back");
     bench.send("hello");
     assert_eq!(write(&mut bench, 70), 70, "an answer lifts the limit");
+}
+
+#[test]
+fn what_each_limit_refuses_is_counted_and_reported_once_a_minute() {
+    let limits = Limits { openings_per_minute: 3, stranger_openings_per_minute: 100, strangers_max: 1 };
+    let mut bench = Bench::with_limits(limits);
+    let counts = |bench: &mut Bench| bench.refused().into_iter().map(|(_, count)| count).collect::<Vec<_>>();
+    let options: Vec<String> = bench.refused().into_iter().map(|(option, _)| option).collect();
+    assert_eq!(options, ["--openings-per-minute", "--stranger-openings-per-minute", "--strangers"]);
+    assert_eq!(counts(&mut bench), [0, 0, 0]);
+    let other = Other::new("B");
+    let mut outgoing = other.opens(&mut bench, 1);
+    other.writes(&mut bench, &mut outgoing, 1);
+    bench.events.clear();
+    // It may open two at once. The first one does not count, because the peer was not known before.
+    for number in 2..=5 {
+        other.opens(&mut bench, number);
+    }
+    let errors = bench.errors();
+    assert_eq!(errors.iter().filter(|error| error.contains("put off")).count(), 1, "{errors:?}");
+    assert_eq!(counts(&mut bench), [2, 0, 0]);
+    Other::new("C").opens(&mut bench, 1);
+    assert_eq!(counts(&mut bench), [2, 0, 1]);
+    bench.send("hello");
+    for number in 0..10 {
+        Other::new(&format!("D{number}")).opens(&mut bench, 1);
+    }
+    // All strangers may open five at once, and B has opened three of them.
+    assert_eq!(counts(&mut bench), [2, 8, 1]);
+    bench.sleep(60);
+    bench.events.clear();
+    for number in 6..=9 {
+        other.opens(&mut bench, number);
+    }
+    let errors = bench.errors();
+    let report = errors.iter().find(|error| error.contains("put off")).expect("a report");
+    assert!(report.starts_with("11 new conversation(s)"), "those of the last minute and this one: {report}");
 }
 
 #[test]
