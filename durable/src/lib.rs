@@ -22,8 +22,7 @@ use std::sync::Once;
 
 use redb::backends::FileBackend;
 use redb::{
-    Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
-    WriteTransaction,
+    Durability, ReadTransaction, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction,
 };
 
 mod private;
@@ -57,10 +56,15 @@ pub enum Error {
         source: Box<redb::Error>,
     },
     /// The file was written by a version with another format.
-    #[error("{} was written by another version of this program; use that version, or another directory", path.display())]
+    #[error(
+        "{} was written by another version of this program, and is left as it is; use that version, or {}",
+        path.display(), giving_up(path, lost)
+    )]
     Format {
         /// The file.
         path: PathBuf,
+        /// See [`Options::lost`].
+        lost: &'static str,
     },
     /// The content of the file is damaged.
     #[error("{} is damaged ({what}); {}", path.display(), way_out(path, lost))]
@@ -99,8 +103,12 @@ pub fn is_disk_full(error: &io::Error) -> bool {
 }
 
 fn way_out(path: &Path, lost: &str) -> String {
+    format!("put it back from a backup, or {}", giving_up(path, lost))
+}
+
+fn giving_up(path: &Path, lost: &str) -> String {
     format!(
-        "put it back from a backup, or give up {lost}: move it away, if it is there, and remove {}",
+        "give up {lost}: move it away, if it is there, and remove {}",
         path.with_extension(MARKER).display()
     )
 }
@@ -172,17 +180,17 @@ impl Database {
 
     fn new(path: PathBuf, options: Options, source: Option<Source>) -> Result<Self, Error> {
         let this = Self { path, options, source, open: RefCell::default() };
-        let format = this.write(|write| {
-            let mut meta = write.open_table(META)?;
-            if meta.get(FORMAT)?.is_none() {
-                meta.insert(FORMAT, FORMAT_VERSION)?;
-            }
-            Ok(meta.get(FORMAT)?.map(|version| version.value().to_vec()))
+        let format = this.read(|read| match read.open_table(META) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            meta => Ok(meta?.get(FORMAT)?.map(|version| version.value().to_vec())),
         })?;
-        if format.as_deref() == Some(FORMAT_VERSION) {
+        if format.is_none() {
+            this.write(|write| Ok(write.open_table(META)?.insert(FORMAT, FORMAT_VERSION).map(drop)?))?;
+        }
+        if format.is_none_or(|format| format == FORMAT_VERSION) {
             Ok(this)
         } else {
-            Err(Error::Format { path: this.path.clone() })
+            Err(Error::Format { path: this.path.clone(), lost: options.lost })
         }
     }
 
@@ -245,7 +253,9 @@ impl Database {
             {
                 self.damaged(e.to_string())
             }
-            redb::Error::UpgradeRequired(_) => Error::Format { path: self.path.clone() },
+            redb::Error::UpgradeRequired(_) => {
+                Error::Format { path: self.path.clone(), lost: self.options.lost }
+            }
             source => Error::Database { path: self.path.clone(), source: source.into() },
         }
     }

@@ -135,6 +135,29 @@ fn what_is_no_database_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_of_another_version_is_named_and_not_changed() {
+    let (folder, path) = folder();
+    let database = open(&path).expect("it opens");
+    put(&database, 0..3).expect("it is written");
+    database
+        .write(|write| Ok(write.open_table(META)?.insert(FORMAT, b"0".as_slice()).map(drop)?))
+        .expect("it is written");
+    drop(database);
+    for _ in 0..2 {
+        let error = open(&path).err().expect("it is of another version");
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+        let (text, marker) = (error.to_string(), folder.path().join("store.made"));
+        assert!(text.contains("another version") && text.contains("give up everything"), "{text}");
+        assert!(text.contains(marker.to_str().expect("a plain path")), "{text}");
+    }
+    let left = Database::open_damaged(&path, OPTIONS).expect("redb opens it");
+    assert_eq!(rows(&left).expect("it reads"), expected(0..3));
+    let format =
+        left.read(|read| Ok(read.open_table(META)?.get(FORMAT)?.map(|version| version.value().to_vec())));
+    assert_eq!(format.expect("it reads").as_deref(), Some(b"0".as_slice()));
+}
+
+#[test]
 fn only_the_owner_can_read_the_file() {
     let (folder, path) = folder();
     drop(open(&path).expect("it opens"));

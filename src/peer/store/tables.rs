@@ -330,7 +330,8 @@ pub(super) fn decode<K: redb::Key, T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<T, redb::Error> {
     let record = seal.open(table.name(), K::as_bytes(key).as_ref(), bytes);
-    record
-        .and_then(|record| postcard::from_bytes(&record).ok())
-        .ok_or_else(|| redb::Error::Corrupted(format!("a record of {} cannot be decoded", table.name())))
+    let record = record
+        .ok_or_else(|| redb::Error::Corrupted(format!("a record of {} cannot be decrypted", table.name())))?;
+    // The page has the right checksum, so it is as it was written.
+    postcard::from_bytes(&record).map_err(|_| redb::Error::UpgradeRequired(0))
 }

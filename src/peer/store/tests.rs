@@ -130,7 +130,7 @@ fn a_forgotten_peer_leaves_the_ids_of_its_messages_and_no_text() {
 }
 
 #[test]
-fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
+fn a_record_of_another_version_is_an_error_that_says_what_to_do_and_stays() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let private = Folder::open(folder.path()).expect("it opens");
     let store = Store::open(&private, None, true).expect("it opens");
@@ -142,9 +142,14 @@ fn a_record_that_cannot_be_decoded_is_an_error_that_names_the_file() {
     write.open_table(table).expect("it is there").insert(("bob", 1), &b"\xff"[..]).expect("it is written");
     write.commit().expect("it commits");
     drop(database);
-    let error =
-        Store::open(&private, None, true).expect("it opens").outbox().expect_err("it is damaged").to_string();
-    assert!(error.contains("store.redb is damaged (a record of outbox cannot be decoded)"), "{error}");
+    let error = || Store::open(&private, None, true).expect("it opens").outbox().expect_err("it is old");
+    for _ in 0..2 {
+        let error = error().to_string();
+        for part in ["store.redb was written by another version", "use that version, or", "store.made"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(error.contains("give up the outbox, the history and the message numbers"), "{error}");
+    }
 }
 
 /// All bytes of the store, with those of pages that are not in use.
@@ -246,7 +251,7 @@ fn a_sealed_record_in_the_place_of_another_is_noticed() {
     let store = Store::open(&private, Some(&key), true).expect("it opens");
     assert!(store.outbox_entry(&name("Bob"), 1).is_ok());
     let error = store.outbox_entry(&name("Bob"), 2).expect_err("it is another record").to_string();
-    assert!(error.contains("a record of outbox cannot be decoded"), "{error}");
+    assert!(error.contains("a record of outbox cannot be decrypted"), "{error}");
 }
 
 #[test]
