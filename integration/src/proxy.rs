@@ -29,6 +29,7 @@ struct Record {
     bytes: Mutex<Vec<u8>>,
     streams: Mutex<Vec<TcpStream>>,
     is_over: AtomicBool,
+    is_mute: AtomicBool,
 }
 
 /// A running proxy; its connections end when it is dropped.
@@ -70,6 +71,12 @@ impl Proxy {
         self.address
     }
 
+    /// From now on drops what peers send, or forwards it again. Connections that exist when this ends are of no use any
+    /// more, because a part of their frames is missing.
+    pub fn mute(&self, is_mute: bool) {
+        self.record.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
     /// All bytes so far, of both directions.
     ///
     /// # Panics
@@ -106,6 +113,9 @@ impl Record {
         std::thread::spawn(move || {
             let mut filter = (passing != Passing::All).then(Filter::default);
             let _ = out.carry(&client, &server, |bytes| {
+                if out.is_mute.load(Ordering::SeqCst) {
+                    return Vec::new();
+                }
                 let bytes = filter.as_mut().map_or_else(|| bytes.to_vec(), |filter| filter.pass(bytes));
                 if passing == Passing::AsBrowser { websocket::message(&bytes) } else { bytes }
             });

@@ -1,12 +1,14 @@
 //! The server and peers that write to each other are killed (SIGKILL) at random: no message is lost, doubled or out of order.
 //!
-//! The scenario was seen to fail when stores acknowledged what was not on the disk yet, when peers did not write messages to
-//! their outbox before they sent them, and (with `KILLS=60`) when peers did not recognise repeated messages after a restart.
+//! In some rounds a recipient is killed after it has written messages to its disk, and before the sender can have the receipts:
+//! those messages come again. The scenario was seen to fail when stores acknowledged what was not on the disk yet, when peers
+//! did not write messages to their outbox before they sent them, and when peers did not recognise repeated messages after a
+//! restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use integration::{PATIENCE, Peer, Process, Sandbox, Server};
+use integration::{PATIENCE, Passing, Peer, Process, Proxy, Sandbox, Server};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
@@ -17,6 +19,10 @@ const PEERS: [(&str, &str); 3] = [("A", "3"), ("B", "1"), ("C", "1024")];
 /// Pairs of sender and recipient.
 const PAIRS: [(usize, usize); 4] = [(0, 1), (1, 0), (1, 2), (2, 1)];
 const LINES_A_ROUND: usize = 6;
+/// The last peer, which is connected through a proxy, and its sender.
+const MUTED: (usize, usize) = (2, 1);
+/// In one of so many rounds the receipts of [`MUTED`] are lost, and it is killed.
+const MUTED_EVERY: usize = 4;
 /// The chance that a killed peer is away for the next round.
 const AWAY: f64 = 0.3;
 
@@ -74,6 +80,8 @@ struct World {
     /// Always some.
     server: Option<Server>,
     peers: Vec<Peer>,
+    /// Between [`MUTED`] and the server.
+    proxy: Proxy,
     /// None while a peer is away.
     running: Vec<Option<Process>>,
     said: Vec<Said>,
@@ -110,6 +118,29 @@ impl World {
             }
             None => self.server = self.server.take().map(Server::crash_and_restart),
         }
+    }
+
+    /// Kills a recipient that has shown a message whose receipt cannot have reached the sender.
+    fn lose_receipts(&mut self, round: usize) {
+        let (to, from) = MUTED;
+        // A connection that it has lost could not be replaced while it is muted, so it starts anew.
+        if let Some(process) = self.running[to].take() {
+            self.said[to].hear(process);
+        }
+        self.start(to);
+        if self.running[from].is_none() {
+            self.start(from);
+        }
+        let recipient = self.running[to].take().expect("it was started");
+        let sender = self.running[from].as_mut().expect("it was started");
+        for (is_mute, what) in [(false, "comes"), (true, "is lost")] {
+            self.proxy.mute(is_mute);
+            let text = format!("{round}: the receipt {what}");
+            sender.type_line(&format!("/msg {} {text}", PEERS[to].0));
+            recipient.event("message", |event| event["text"] == text.as_str());
+        }
+        self.said[to].hear(recipient);
+        self.proxy.mute(false);
     }
 
     fn start(&mut self, at: usize) {
@@ -166,12 +197,21 @@ impl World {
 fn kill(kills: usize, seed: u64) {
     let sandbox = Sandbox::new();
     let server = sandbox.server_to_restart();
-    let peers: Vec<Peer> = PEERS.iter().map(|(name, _)| sandbox.peer(name, server.address())).collect();
+    let mut peers: Vec<Peer> = PEERS.iter().map(|(name, _)| sandbox.peer(name, server.address())).collect();
+    let proxy = Proxy::start(server.address(), Passing::All);
+    peers[MUTED.0] = peers[MUTED.0].at(proxy.address());
     peers.iter().for_each(|peer| drop(peer.run(&["who"]).expect(0)));
     let running = PEERS.iter().map(|_| None).collect();
     let said = PEERS.iter().map(|_| Said::default()).collect();
-    let mut world = World { random: StdRng::seed_from_u64(seed), server: Some(server), peers, running, said };
-    (0..kills).for_each(|round| world.round(round));
+    let random = StdRng::seed_from_u64(seed);
+    let mut world = World { random, server: Some(server), peers, proxy, running, said };
+    for round in 0..kills {
+        if round % MUTED_EVERY == MUTED_EVERY - 1 {
+            world.lose_receipts(round);
+        } else {
+            world.round(round);
+        }
+    }
     world.come_to_rest();
     let messages = world.check();
     println!("{kills} kills, seed {seed}: {messages} messages");
