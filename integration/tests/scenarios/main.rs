@@ -30,6 +30,7 @@ mod showing;
 mod signals;
 mod site;
 mod sockets;
+mod startup;
 mod strangers;
 mod tls;
 mod tls_peers;
