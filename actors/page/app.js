@@ -73,8 +73,8 @@ function connect(store, tabs, view) {
     event.preventDefault();
     at("composer").requestSubmit();
   });
-  at("trust").addEventListener("click", async () => {
-    tabs.tell({ type: "trust", name: view.open, fingerprint: await view.distrustedKey() });
+  at("trust").addEventListener("click", () => {
+    tabs.tell({ type: "trust", name: view.open, fingerprint: view.distrustedKey });
   });
   at("connect").addEventListener("click", () => tabs.tell({ type: "reconnect" }));
 }

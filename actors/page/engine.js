@@ -166,6 +166,7 @@ export class Engine {
       case "message":
         return this.#message(input.message);
       case "fetch":
+        if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
         return this.files.fetch(this, input.hit, input.reply);
       case "shared":
         this.files.shared = input.shared;
@@ -312,7 +313,8 @@ export class Engine {
 
   #trust(name, print) {
     const contact = this.contact(name);
-    if (contact.pinned === print) return;
+    // The server may have shown yet another key since the user has seen this one.
+    if (contact.distrusted !== print) return;
     this.#useKey(contact, print);
     // The other side may count its messages from 1 again.
     contact.generation += 1;

@@ -24,6 +24,7 @@ export class Identity {
   #identity;
   #keys;
   #sequence;
+  /** The renewal that is under way. @type {Promise<boolean> | null} */ #renewal = null;
 
   /** @param {import("./store.js").Store} store */
   constructor(store) {
@@ -82,7 +83,13 @@ export class Identity {
    * @param {number} now In seconds.
    * @returns {Promise<boolean>} Whether there is a new card, with which the peer has to join again.
    */
-  async renew(now) {
+  renew(now) {
+    // Two renewals at the same time would lose a key.
+    this.#renewal ??= this.#renewIfDue(now).finally(() => (this.#renewal = null));
+    return this.#renewal;
+  }
+
+  async #renewIfDue(now) {
     const keys = [...this.#keys.values()];
     if (now - keys[keys.length - 1].madeAt < RENEW_SECONDS) return false;
     const kept = keys.filter(({ madeAt }) => now - madeAt < KEEP_SECONDS);

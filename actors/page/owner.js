@@ -94,16 +94,22 @@ export class Owner {
     const isTaken = this.live.phase === "taken";
     if (this.live.phase !== "nameless" && !isTaken) return;
     this.#set({ phase: "creating", reason: undefined });
-    if (isTaken) await this.#identity.rename(name, CLOCK.unix());
-    else this.#identity = await Identity.create(this.#store, name, CLOCK.unix());
-    await this.#begin();
+    try {
+      if (isTaken) await this.#identity.rename(name, CLOCK.unix());
+      else this.#identity = await Identity.create(this.#store, name, CLOCK.unix());
+    } catch (error) {
+      return this.#set({ phase: "nameless", reason: `The keys cannot be stored: ${error.message}` });
+    }
+    return this.#begin();
   }
 
   async #begin() {
     this.#set({ phase: "peer", name: this.#identity.name, fingerprint: hex(this.#identity.fingerprint) });
-    this.#engine = await this.#load();
-    setInterval(() => this.#push({ type: "tick" }), TICK);
-    setInterval(() => this.#renew(), RENEW_CHECK);
+    if (this.#engine === null) {
+      this.#engine = await this.#load();
+      setInterval(() => this.#push({ type: "tick" }), TICK);
+      setInterval(() => this.#renew(), RENEW_CHECK);
+    }
     this.#keepConnected();
   }
 
@@ -179,7 +185,11 @@ export class Owner {
     this.#socket?.close(`What arrives cannot be stored: ${error.message}`);
     this.#set({ connection: "offline", reason: `What arrives cannot be stored: ${error.message}` });
     this.#inputs = [];
-    this.#engine = await this.#load();
+    for (let engine = null; engine === null; ) {
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_LONGEST));
+      engine = await this.#load().catch(() => null);
+      this.#engine = engine ?? this.#engine;
+    }
   }
 
   #changed() {

@@ -24,7 +24,7 @@ export class Tabs {
       });
       await this.#owner.start();
       return new Promise(() => {});
-    });
+    }).catch((error) => show({ phase: "failed", reason: error.message }));
     this.#channel.postMessage({ type: "new tab" });
   }
 

@@ -81,7 +81,13 @@ export class View {
       connecting: "Connecting.",
       offline: `Offline: ${readable(reason ?? "")} What you write is kept and sent later.`,
     };
-    const text = { starting: "Starting.", creating: "Making keys. This takes a few seconds.", nameless: "" }[phase] ?? words[connection] ?? "";
+    const phases = {
+      starting: "Starting.",
+      creating: "Making keys. This takes a few seconds.",
+      nameless: readable(reason ?? ""),
+      failed: `The peer could not start: ${readable(reason ?? "")}`,
+    };
+    const text = phases[phase] ?? words[connection] ?? "";
     // A live region is read aloud for each change, also to the same text.
     if (at("connection").textContent !== text) at("connection").textContent = text;
     at("stopped").hidden = !(phase in STOPPED);
@@ -145,9 +151,9 @@ export class View {
       : "Their key is not known yet. It is pinned when the server shows it for the first time.";
   }
 
-  /** The key that the user is asked to trust, in hex. */
-  async distrustedKey() {
-    return (await this.#store.get("contacts", folded(this.#open)))?.distrusted;
+  /** The key that the user sees and is asked to trust, in hex. The one on the disk may be another by now. */
+  get distrustedKey() {
+    return at("distrusted").textContent.replaceAll(" ", "");
   }
 
   async #drawMessages() {

@@ -270,6 +270,9 @@ export async function changedKey() {
   same(await texts(a, "B"), [], "what was sealed for another key");
   const { distrusted } = b.engine.contact("A");
   same(distrusted, hex(a.identity.fingerprint), "the key that a person is asked about");
+  b.inbox.push({ type: "trust", name: "A", fingerprint: "00".repeat(32) });
+  await world.step();
+  same(b.engine.contact("A").distrusted, distrusted, "after another key was trusted than the one that is shown");
   b.inbox.push({ type: "trust", name: "A", fingerprint: distrusted });
   await world.settle();
   same(await texts(b, "A"), ["one", "from another key"], "after it is trusted");
