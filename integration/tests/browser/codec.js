@@ -137,7 +137,7 @@ export async function allMessages() {
 
 /** Frames come out alike however the stream is cut. */
 export async function streams() {
-  const bodies = [counting(0, 3), new Uint8Array(), repeated(7, 300), repeated(9, 16_384)];
+  const bodies = [counting(0, 3), new Uint8Array(), repeated(7, 300), repeated(9, 1_000)];
   const stream = concat(...bodies.map(frame));
   for (const size of [1, 2, 3, 5, 400, stream.length]) {
     const frames = new Frames();
@@ -148,7 +148,10 @@ export async function streams() {
     }
     same(out, bodies, `pieces of ${size} bytes`);
   }
+  const longest = repeated(1, 16_384);
   const frames = new Frames();
+  frames.push(frame(longest));
+  same(frames.next(), longest, "the longest frame before joining");
   frames.push(fromHex("01400000"));
   await refuses(Malformed, () => frames.next(), "a frame that is too long before joining");
   frames.longest = BODY_BYTES_MAX;

@@ -32,7 +32,11 @@ export async function identityOf(store, name, identity, encryption, now) {
   return Identity.load(store);
 }
 
-async function keyPair(file, algorithm) {
+/**
+ * @param {string} file As for `privateKey`. @param {string} algorithm
+ * @returns {Promise<{privateKey: CryptoKey, publicKey: Uint8Array}>}
+ */
+export async function keyPair(file, algorithm) {
   const [owner, use] = file.split("-");
   const card = await readCard((await load()).get(`the card of ${owner}`).bytes);
   return { privateKey: await privateKey(file, algorithm), publicKey: card[use] };

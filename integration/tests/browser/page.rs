@@ -20,15 +20,20 @@ impl<'p> Page<'p> {
     /// Opens the page of somebody who has chosen a name before, and waits until the peer has joined.
     pub(crate) fn join(person: &'p Person, server: SocketAddr, name: &str) -> Self {
         let page = Self::open(person, server);
-        page.wait("!document.getElementById('welcome').hidden");
+        page.come_back_as(name);
+        page
+    }
+
+    /// Goes on as somebody who has chosen a name before, and waits until the peer has joined.
+    pub(crate) fn come_back_as(&self, name: &str) {
+        self.wait("!document.getElementById('welcome').hidden");
         let pems = keys::next().expect("a test has few peers");
         let (identity, encryption, name) = (json!(pems.identity), json!(pems.encryption), json!(name));
         let seed = include_str!("seed.js");
-        page.tab
+        self.tab
             .value(&format!("(async () => {{ {seed}; await seed({name}, {identity}, {encryption}); }})()"));
-        page.tab.reload();
-        page.connected();
-        page
+        self.tab.reload();
+        self.connected();
     }
 
     pub(crate) fn wait(&self, expression: &str) -> Value {
@@ -69,6 +74,8 @@ impl<'p> Page<'p> {
 
     /// Opens the conversation with a peer.
     pub(crate) fn talk_to(&self, name: &str) {
+        // Until the peer is shown, the page may not listen to the form yet.
+        self.wait("!document.getElementById('peer').hidden");
         self.submit("contact-form", &[("contact", name)]);
         self.wait(&format!(
             "document.getElementById('with').textContent === 'Conversation with {name}'

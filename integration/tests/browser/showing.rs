@@ -141,8 +141,7 @@ fn the_page_fits_a_phone_and_axe_finds_no_violation() {
     let page = Page::open(&person, server.address());
     page.wait("!document.getElementById('welcome').hidden");
     check(&page, axe.as_deref());
-    page.submit("name-form", &[("name", "Web")]);
-    page.connected();
+    page.come_back_as("Web");
     page.talk_to("T");
     page.write(&"long".repeat(200));
     terminal.type_line("/msg Web hello");
