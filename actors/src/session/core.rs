@@ -3,6 +3,8 @@
 //! It takes frames, commands and the passing of time, and yields frames for the peer, commands for the Router and
 //! questions. The socket, the thread, the clock and the randomness are in the shell; a simulation replaces them.
 
+mod joining;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,16 +12,11 @@ use std::time::{Duration, Instant};
 use wire::PeerName;
 use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
-use wire::keys::Purpose;
-use wire::protocol::{
-    ChannelBinding, ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer, join_proof_text,
-};
+use wire::protocol::{ChannelBinding, ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer};
 use wire::server_key::ServerKey;
 
 use super::buffers::{Incoming, Outgoing};
-use super::ended::{
-    Ended, blame, busy, explain, explain_bad_proof, explain_limit, explain_refusal, server_ends,
-};
+use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
 use super::flow::Flow;
 use super::interface::{Answer, Effect, Input, Question};
 use super::routes::Routes;
@@ -28,9 +25,8 @@ use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use super::watch::{Terms, Watch};
 use crate::commands::index::Found;
-use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
-use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey, SpliceEnd};
+use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::{Delivery, SessionCommand, SessionId};
 use crate::runtime::{Core, Now};
 
@@ -316,72 +312,6 @@ impl Session {
         let body = self.incoming.first_frame(body_bytes_max).map_err(blame)?;
         let used = body.map(|body| body.len() + LENGTH_BYTES);
         Ok(used.map(|used| self.incoming.split(used)))
-    }
-
-    fn first_message(
-        &mut self,
-        now: Now,
-        message: &ToServer<'_>,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Ended> {
-        match message {
-            ToServer::Join { card, proof, invitation } => {
-                let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                // Other peers would ignore an expired card, so its owner must learn about it here.
-                card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                let text = join_proof_text(&self.greeting, card, self.binding.as_ref());
-                card_read
-                    .identity
-                    .verify(Purpose::Join, &text, proof)
-                    .map_err(|_| explain_bad_proof(self.binding.is_some()))?;
-                self.state = State::Joining(Box::new(card_read.clone()), proof.clone());
-                let claim = invitation.map(|claim| (claim, text));
-                out.push(Effect::Join(Box::new(card_read), claim));
-            }
-            ToServer::Splice { transfer, side, member, token } => {
-                self.state = State::Ended;
-                out.push(Effect::Splice(SpliceEnd {
-                    session: self.id,
-                    network: Network::of(self.seen_at),
-                    transfer: *transfer,
-                    side: *side,
-                    member: member.clone(),
-                    token: *token,
-                }));
-            }
-            _ => return Err((ErrorCode::OutOfPlace, "join first".into())),
-        }
-        Ok(())
-    }
-
-    fn joined(&mut self, answer: Option<Result<PeerKey, JoinRefused>>) -> Result<(), Ended> {
-        let State::Joining(card, proof) = std::mem::replace(&mut self.state, State::Ended) else {
-            return Ok(());
-        };
-        match answer {
-            Some(Ok(peer)) => {
-                tracing::info!(target: "session", name = %card.name, key = %card.fingerprint(), "joined");
-                self.member = Some(Member { peer, session: self.id });
-                self.transmissions = Transmissions::new(card.name.clone());
-                self.name = Some(card.name);
-                self.state = State::Writing(proof);
-                Ok(())
-            }
-            Some(Err(refused)) => Err(explain_refusal(&refused, &card.name)),
-            None => Err(explain_refusal(&JoinRefused::Busy, &card.name)),
-        }
-    }
-
-    fn welcome(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<(), Ended> {
-        if let (Some(name), State::Writing(proof)) =
-            (&self.name, std::mem::replace(&mut self.state, State::Joined))
-        {
-            // Not before, because a refused join must not cost a signature.
-            let proof = self.key.welcome(&proof);
-            self.outgoing.push_message(&ToPeer::Welcome { name: name.clone(), proof });
-        }
-        // The same read may have contained frames after the join.
-        self.take_frames(now, out)
     }
 
     /// Delivers the envelopes at the start of the buffer, or sends them to the Router in one command. Returns whether there
