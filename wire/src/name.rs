@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use arrayvec::ArrayString;
-
 use crate::checked_text::checked_text;
 
 /// Longest name of a peer, in bytes.
@@ -22,17 +20,16 @@ pub enum BadName {
 
 /// The name of a peer as its owner writes it: 1 to 32 of `A-Z a-z 0-9 . _ -`.
 ///
-/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner. A name needs no memory
-/// on the heap, because names are copied for each message.
+/// Names that differ only in case belong to one owner; compare [`PeerName::folded`] to find the owner.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerName(ArrayString<NAME_BYTES_MAX>);
+pub struct PeerName(Box<str>);
 
 checked_text!(PeerName);
 
 impl PeerName {
     /// The name in lower case. Two names are the same if these are equal.
     pub fn folded(&self) -> Self {
-        let mut folded = self.0;
+        let mut folded = self.0.clone();
         folded.make_ascii_lowercase();
         Self(folded)
     }
@@ -46,10 +43,10 @@ impl FromStr for PeerName {
         if let Some(bad) = text.chars().find(|&c| !is_allowed(c)) {
             return Err(BadName::Character(bad));
         }
-        match ArrayString::from(text) {
-            Ok(name) if !name.is_empty() => Ok(Self(name)),
-            _ => Err(BadName::Length(text.len())),
+        if text.is_empty() || text.len() > NAME_BYTES_MAX {
+            return Err(BadName::Length(text.len()));
         }
+        Ok(Self(text.into()))
     }
 }
 
