@@ -31,6 +31,17 @@ pub struct Config {
     pub access_log: Option<AccessLogConfig>,
     /// The address for health check and metrics.
     pub admin: Option<SocketAddr>,
+    /// Who may watch what passes through the server; nobody if `None`.
+    pub flow: Option<FlowAccess>,
+}
+
+/// Who may watch what passes through the server: names, sizes and digests, but no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowAccess {
+    /// Who can connect to the admin address.
+    Admin,
+    /// Everybody who sees the page.
+    Public,
 }
 
 impl Default for Config {
@@ -54,6 +65,7 @@ impl Default for Config {
             http_threads: false,
             access_log: None,
             admin: None,
+            flow: Some(FlowAccess::Admin),
         }
     }
 }

@@ -8,6 +8,7 @@ mod certificates;
 pub mod commands;
 pub mod config;
 pub mod credentials;
+mod feed;
 mod file_server;
 mod handover;
 mod http;

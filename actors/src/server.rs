@@ -22,6 +22,7 @@ use crate::commands::admission::AdmissionHandle;
 use crate::commands::certificates::CertificatesHandle;
 use crate::commands::connection::Door;
 use crate::commands::credentials::CredentialsHandle;
+use crate::commands::feed::FeedHandle;
 use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
@@ -29,6 +30,7 @@ use crate::commands::router::{self as router_commands, RouterHandle};
 use crate::commands::store::StoreHandle;
 use crate::config::{CacheConfig, Config, Listen};
 use crate::credentials;
+use crate::feed;
 use crate::file_server;
 use crate::http::{self, Site, Sites};
 use crate::index;
@@ -115,6 +117,7 @@ struct Actors {
     admission: Option<Running<AdmissionHandle>>,
     key: Arc<ServerKey>,
     index: Running<IndexHandle>,
+    feed: Option<Running<FeedHandle>>,
     sites: Vec<SiteActors>,
     store: Running<StoreHandle>,
     /// Last, because it may be a pipe without a reader.
@@ -146,7 +149,9 @@ impl Server {
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
         let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
-        let actors = Actors { router, admission, key, index, sites, store, access_log };
+        let has_page = config.sites.iter().any(|site| site.page.is_some());
+        let feed = config.flow.filter(|_| has_page).map(feed::start).transpose()?;
+        let actors = Actors { router, admission, key, index, feed, sites, store, access_log };
         let acceptor = actors.accept(listeners, &certificates, config)?;
         let certificates = match config.tls.is_empty() {
             true => None,
@@ -184,7 +189,7 @@ impl Server {
             let _ = begun.send((step, patience));
         };
         let Self { certificates, acceptor, actors, _lock } = self;
-        let Actors { router, admission, key: _, index, sites, store, access_log } = actors;
+        let Actors { router, admission, key: _, index, feed, sites, store, access_log } = actors;
         begin("Certificates", ACTOR_PATIENCE);
         drop(certificates);
         begin("some session", ACCEPTOR_PATIENCE);
@@ -196,6 +201,8 @@ impl Server {
         begin("the Index", ACTOR_PATIENCE);
         index.cancel_loading();
         drop(index);
+        begin("the feed", ACTOR_PATIENCE);
+        drop(feed);
         begin("the file server of a site", ACTOR_PATIENCE);
         drop(sites);
         begin("the store", ACTOR_PATIENCE);
@@ -256,6 +263,7 @@ impl Actors {
             sites: Arc::new(Sites::new(sites.collect())),
             https_port: https_port.filter(|_| config.redirect_to_https),
             access_log: self.access_log.as_deref().cloned(),
+            feed: self.feed.as_deref().cloned(),
             peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),
         };
@@ -266,6 +274,7 @@ impl Actors {
             key: Arc::clone(&self.key),
             memory: Memory::new(config.peers.session_memory),
             limits: Arc::new(config.peers.clone()),
+            feed: http.feed.clone(),
             stopping: Arc::clone(&http.stopping),
         };
         let (of_sessions, limits) = (http.clone(), config.limits.clone());

@@ -9,6 +9,7 @@ use wire::frame::PREFACE;
 use wire::http::{BadRequest, Status};
 
 use super::connection::{Connection, Next};
+use super::flow;
 use super::outbox::{Outbox, Written};
 use super::respond::Responder;
 use super::unsent::Unsent;
@@ -118,6 +119,13 @@ impl Driver {
         let timeout = connection.transport.set_write_timeout(STALL);
         let written =
             timeout.and_then(|()| responder.writer.write(&mut connection.transport, Patience::UntilTimeout));
+        if let Some(view) = responder.view.take() {
+            if matches!(written, Ok(Written::All)) {
+                let shown = flow::show(&view, &mut connection.transport, responder.stopping());
+                tracing::debug!(target: "web", visitor = %connection.visitor, ?shown, "a view of the flow has ended");
+            }
+            return false;
+        }
         match written {
             Ok(Written::All) => {
                 connection.note_written(Instant::now());

@@ -55,7 +55,7 @@ fn refuse(status: Status, reason: &'static str) -> Brief<'static> {
 /// cookies and passwords for this host, and only say which page it is (RFC 6455, section 10.2).
 ///
 /// Behind a proxy that ends TLS, the page has the scheme `https` although this connection has no TLS.
-fn is_of_this_origin(head: &RequestHead<'_>, door: Door) -> bool {
+pub(super) fn is_of_this_origin(head: &RequestHead<'_>, door: Door) -> bool {
     let (mut origins, mut hosts) = (head.fields.values("origin"), head.fields.values("host"));
     let (Some(origin), None, Some(host), None) = (origins.next(), origins.next(), hosts.next(), hosts.next())
     else {

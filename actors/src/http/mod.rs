@@ -12,6 +12,7 @@ mod brief;
 mod connection;
 mod cors;
 mod driver;
+mod flow;
 mod handshake;
 mod leases;
 mod outbox;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::commands::access_log::AccessLogHandle;
+use crate::commands::feed::FeedHandle;
 use crate::commands::peer_counts::PeerCounts;
 
 pub(crate) use self::admin::Admin;
@@ -53,6 +55,8 @@ pub(crate) struct Services {
     /// The port to which clients without TLS are redirected.
     pub https_port: Option<u16>,
     pub access_log: Option<AccessLogHandle>,
+    /// What passes through the server, for those who may watch it.
+    pub feed: Option<FeedHandle>,
     /// What the sessions of peers count, for the metrics.
     pub peers: Arc<PeerCounts>,
     /// Set when the server ends. Then every response is the last on its connection.

@@ -39,8 +39,19 @@ pub fn page_digest() -> Digest {
 pub(super) struct Page {
     prefix: PagePrefix,
     files: HashMap<&'static [u8], Arc<Asset>>,
-    /// The path of the WebSocket.
+    /// The path of [`Service::Socket`].
     socket: String,
+    /// The path of [`Service::Flow`].
+    flow: String,
+}
+
+/// What is at a path of the page and is no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// The WebSocket of a peer.
+    Socket,
+    /// The events of the feed.
+    Flow,
 }
 
 /// What a path at or below the prefix names.
@@ -67,16 +78,21 @@ impl Page {
             let plain = Representation::build(Status::Ok, &fields, None, Some(validators), body);
             (name.as_bytes(), Arc::new(Asset::new(Status::Ok, false, plain, Vec::new())))
         };
-        let socket = match prefix.as_str() {
-            "" => "/socket".to_owned(),
-            prefix => format!("/{prefix}/socket"),
+        let start = match prefix.as_str() {
+            "" => String::new(),
+            prefix => format!("/{prefix}"),
         };
-        Self { prefix, socket, files: FILES.iter().map(file).collect() }
+        let (socket, flow) = (format!("{start}/socket"), format!("{start}/flow"));
+        Self { prefix, socket, flow, files: FILES.iter().map(file).collect() }
     }
 
-    /// Whether `path`, which is not decoded, is that of the WebSocket.
-    pub(super) fn is_socket(&self, path: &str) -> bool {
-        path == self.socket
+    /// What is at `path`, which is not decoded, if it is no file.
+    pub(super) fn service(&self, path: &str) -> Option<Service> {
+        match path {
+            _ if path == self.socket => Some(Service::Socket),
+            _ if path == self.flow => Some(Service::Flow),
+            _ => None,
+        }
     }
 
     /// What `path` names; `None` if it is not at or below the prefix.

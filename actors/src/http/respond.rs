@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use wire::http::{BadRequest, KeptHead, RequestHead, SitePath, Status, prefers_json};
+use wire::http::{BadRequest, KeptHead, Method, RequestHead, SitePath, Status, prefers_json};
 
 use super::access::{self, Access};
 use super::admin::Admin;
@@ -13,15 +13,17 @@ use super::connection::Next;
 use super::handshake::handshake;
 use super::leases::{Lease, Leases};
 use super::outbox::Outbox;
-use super::page::Named;
+use super::page::{Named, Service};
 use super::sites::{Site, Sites, redirected};
 use super::verified::{Proof, Verified};
 use super::writer::{After, Ask, Request, Writer};
-use super::{Services, cors};
+use super::{Services, cors, flow};
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 use crate::commands::connection::{Door, Visitor};
+use crate::commands::feed::{FeedHandle, View};
 use crate::commands::file_server::Found;
+use crate::config::FlowAccess;
 use crate::metrics::WebCounts;
 
 /// Answers the requests of all connections of one thread.
@@ -35,6 +37,9 @@ pub(crate) struct Responder {
     /// For each site.
     verified: Vec<Verified>,
     learned: Vec<Learned>,
+    feed: Option<FeedHandle>,
+    /// What the client of the last response watches.
+    pub(super) view: Option<View>,
     pub(crate) writer: Writer,
 }
 
@@ -58,6 +63,8 @@ pub(super) enum Need {
     Metrics,
     /// The check of a password.
     Password { site: usize },
+    /// What passes through the server.
+    Flow,
     /// FileServer.
     File { site: usize, user: Option<Box<str>> },
 }
@@ -85,17 +92,23 @@ pub(crate) struct Deferred {
 
 impl Responder {
     pub(crate) fn new(services: &Services, admin: Arc<Admin>, counts: Arc<WebCounts>) -> Self {
-        let Services { sites, https_port, access_log, stopping, peers: _ } = services.clone();
+        let Services { sites, https_port, access_log, feed, stopping, peers: _ } = services.clone();
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
         let verified = sites.all().iter().map(|_| Verified::default()).collect();
         let writer = Writer::new(counts, access_log);
-        Self { sites, https_port, admin, stopping, leases, verified, learned: Vec::new(), writer }
+        let (learned, view) = Default::default();
+        Self { sites, https_port, admin, stopping, leases, verified, learned, feed, view, writer }
     }
 
     /// Drops the state of a connection whose request caused a panic.
     pub(crate) fn reset(&mut self) {
         self.writer.outbox = Outbox::default();
         self.learned.clear();
+        self.view = None;
+    }
+
+    pub(super) fn stopping(&self) -> &AtomicBool {
+        &self.stopping
     }
 
     /// Takes what was found since the last call.
@@ -173,12 +186,19 @@ impl Responder {
             return Step::Done;
         }
         let Some(asset) = self.leases[index].get(target.path) else {
-            if site.page.as_ref().is_some_and(|page| page.is_socket(target.path)) {
-                let brief = handshake(ask.head, ask.visitor);
-                push_brief(&mut self.writer, site, user.as_deref(), ask, &brief);
-                return if brief.status == Status::SwitchingProtocols { Step::Upgrade } else { Step::Done };
-            }
-            return Step::Wait(Need::File { site: index, user });
+            let brief = match site.page.as_ref().and_then(|page| page.service(target.path)) {
+                None => return Step::Wait(Need::File { site: index, user }),
+                Some(Service::Socket) => handshake(ask.head, ask.visitor),
+                Some(Service::Flow) => match &self.feed {
+                    Some(feed) if feed.shown_to == FlowAccess::Public => return Step::Wait(Need::Flow),
+                    _ => Brief::new(
+                        Status::Forbidden,
+                        "this is shown at the address of --admin only, if at all (--flow)",
+                    ),
+                },
+            };
+            push_brief(&mut self.writer, site, user.as_deref(), ask, &brief);
+            return if brief.status == Status::SwitchingProtocols { Step::Upgrade } else { Step::Done };
         };
         asset.touch();
         push_asset(&mut self.writer, site, user.as_deref(), ask, asset);
@@ -192,6 +212,7 @@ impl Responder {
         loop {
             let next = match need {
                 Need::Metrics => self.answer_admin(ask),
+                Need::Flow => self.answer_flow(ask),
                 Need::Password { site } => self.check_password(site, ask),
                 Need::File { site, user } => self.answer_file(site, user.as_deref(), ask),
             };
@@ -207,7 +228,58 @@ impl Responder {
         let request = Request { ask, user: None, fields: "", site_fields: "" };
         match self.admin.page(ask.head) {
             Ok((media_type, text)) => self.writer.push_text(&request, media_type, &text),
+            Err(brief) if brief.status == Status::NotFound && self.feed.is_some() => {
+                return self.answer_admin_page(&request, brief);
+            }
             Err(brief) => self.writer.push_brief(&request, &brief),
+        }
+        Step::Done
+    }
+
+    /// The page of the first site that has one, for its view of the feed. `missing` is the answer for other paths.
+    fn answer_admin_page(&mut self, request: &Request<'_>, mut missing: Brief<'static>) -> Step {
+        let target = &request.ask.head.target;
+        let Some(page) = self.sites.all().iter().find_map(|site| site.page.as_ref()) else {
+            self.writer.push_brief(request, &missing);
+            return Step::Done;
+        };
+        if page.service(target.path) == Some(Service::Flow) {
+            return Step::Wait(Need::Flow);
+        }
+        match SitePath::decode(target.path, false).ok().and_then(|path| Some((page.find(&path)?, path))) {
+            Some((Named::File(file), _)) => {
+                self.writer.push_asset(request, &file);
+                return Step::Done;
+            }
+            Some((Named::Prefix, path)) => {
+                missing =
+                    Brief::redirect(Status::PermanentRedirect, &path.directory_location(), target.query);
+            }
+            Some((Named::Nothing, _)) | None => {}
+        }
+        self.writer.push_brief(request, &missing);
+        Step::Done
+    }
+
+    /// Begins a stream of events, which [`Driver::wait`](super::Driver::wait) goes on with.
+    fn answer_flow(&mut self, ask: Ask<'_>) -> Step {
+        // Other origins must not read it, whatever the site allows them.
+        let request =
+            Request { ask: Ask { after: After::Close, ..ask }, user: None, fields: "", site_fields: "" };
+        if let Some(reason) = flow::objection(ask.head, ask.visitor.door) {
+            self.writer.push_brief(&request, &Brief::new(Status::Forbidden, reason));
+            return Step::Done;
+        }
+        if ask.head.method == Method::Head {
+            self.writer.push_events(&request);
+            return Step::Done;
+        }
+        match self.feed.as_ref().and_then(FeedHandle::watch) {
+            Some(view) => {
+                self.writer.push_events(&request);
+                self.view = Some(view);
+            }
+            None => self.writer.push_brief(&request, &Brief::busy()),
         }
         Step::Done
     }

@@ -252,6 +252,14 @@ impl Writer {
         self.note(request, Status::Ok, bytes as u64);
     }
 
+    /// Begins a response with events (HTML standard, section 9.2), which has no end. A HEAD gets only this.
+    pub(super) fn push_events(&mut self, request: &Request<'_>) {
+        let head = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
+        let _ = write!(&mut self.outbox.copied, "HTTP/1.1 {}\r\n{head}", Status::Ok);
+        self.end_head(request);
+        self.note(request, Status::Ok, 0);
+    }
+
     pub(super) fn push_bad_request(&mut self, visitor: &Visitor, bad: BadRequest, has_body: bool) {
         let bytes =
             self.push_brief_head(&Brief::new(bad.status, bad.reason), [""; 2], After::Close, has_body);

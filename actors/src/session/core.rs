@@ -24,6 +24,7 @@ use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use super::watch::{Terms, Watch};
+use crate::commands::feed::FeedHandle;
 use crate::commands::index::Found;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{Member, MemberCommand};
@@ -82,6 +83,7 @@ pub struct Session {
     asked: Option<Asked>,
     watch: Watch,
     counts: Arc<PeerCounts>,
+    feed: Option<FeedHandle>,
 }
 
 impl Core for Session {
@@ -129,6 +131,7 @@ impl Session {
             routes: Routes::default(),
             watch: Watch::new(&terms),
             counts: terms.counts,
+            feed: terms.feed,
             untaken: Untaken::default(),
             transmissions: None,
             asked: None,

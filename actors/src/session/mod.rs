@@ -23,6 +23,7 @@ use std::time::SystemTime;
 use wire::server_key::ServerKey;
 
 use crate::commands::admission::AdmissionHandle;
+use crate::commands::feed::FeedHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
@@ -48,6 +49,8 @@ pub struct Services {
     /// The memory budget of all sessions of peers.
     pub(crate) memory: Arc<Memory>,
     pub limits: Arc<PeerLimits>,
+    /// Where peers and their envelopes are shown, if anywhere.
+    pub(crate) feed: Option<FeedHandle>,
     /// Set when the server shuts down. A session then ends when it has answered what it has received.
     pub stopping: Arc<AtomicBool>,
 }

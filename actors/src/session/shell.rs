@@ -92,7 +92,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     let greeting = Greeting { nonce, server: services.router.server, key: services.key.public() };
     let held = services.memory.account(Network::of(address.ip()));
     let session = Session::new(
-        Terms::of(&services.limits, &services.router.counts),
+        Terms { feed: services.feed.clone(), ..Terms::of(&services.limits, &services.router.counts) },
         id,
         Arc::clone(&services.key),
         (greeting, binding),
@@ -406,6 +406,9 @@ impl Drop for SessionShell<'_> {
     fn drop(&mut self) {
         let Some(member) = self.session.member() else { return };
         self.hear_outcomes();
+        if let (Some(feed), Some(name)) = (&self.services.feed, self.session.name()) {
+            feed.left(name.clone());
+        }
         let router = &self.services.router;
         if router.send(Command::From(member, MemberCommand::Leave)).is_err() {
             return;

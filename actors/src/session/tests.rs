@@ -43,6 +43,7 @@ fn terms() -> Terms {
         taken_timeout: TAKEN_TIMEOUT,
         mail_rate: 1 << 20,
         counts: Arc::default(),
+        feed: None,
     }
 }
 

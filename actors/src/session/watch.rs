@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::buffers::Outgoing;
 use super::untaken::Untaken;
+use crate::commands::feed::FeedHandle;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::config::PeerLimits;
 
@@ -22,13 +23,15 @@ pub struct Terms {
     /// The maximum of bytes per second that are stored for the peer.
     pub mail_rate: u64,
     pub counts: Arc<PeerCounts>,
+    /// Where the peer's envelopes are shown, if anywhere.
+    pub feed: Option<FeedHandle>,
 }
 
 impl Terms {
     /// Takes the limits of a session from those of the server.
     pub fn of(limits: &PeerLimits, counts: &Arc<PeerCounts>) -> Self {
         let PeerLimits { read_timeout, taken_timeout, mail_rate, .. } = *limits;
-        Self { read_timeout, taken_timeout, mail_rate, counts: Arc::clone(counts) }
+        Self { read_timeout, taken_timeout, mail_rate, counts: Arc::clone(counts), feed: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod damage;
 mod endurance;
 mod files;
 mod floods;
+mod flow;
 mod hostile_members;
 mod hostile_server;
 mod identity;

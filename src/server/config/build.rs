@@ -5,11 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use actors::Config;
-use actors::config::{AccessLogConfig, CacheConfig, Limits, Listen, PeerLimits, Quota};
+use actors::config::{AccessLogConfig, CacheConfig, FlowAccess, Limits, Listen, PeerLimits, Quota};
 use actors::site::{Cors, SiteConfig};
 use actors::tls::TlsFiles;
 
-use super::options::{Options, ServerOptions, SiteOptions};
+use super::options::{Flow, Options, ServerOptions, SiteOptions};
 use super::shown;
 use super::site_values::Origin;
 use super::values::{Setting, is_unix_path_short_enough};
@@ -30,6 +30,11 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         cache: CacheConfig { bytes: server.cache_bytes.value, entries: server.cache_entries.get() },
         http_threads: server.http_threads,
         admin: server.admin,
+        flow: match server.flow {
+            Flow::Admin => Some(FlowAccess::Admin),
+            Flow::Public => Some(FlowAccess::Public),
+            Flow::Off => None,
+        },
     };
     check_listen(&config, problems);
     config

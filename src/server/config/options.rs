@@ -141,6 +141,16 @@ pub(super) struct ServerOptions {
     /// Serve metrics and a health check here, such as 127.0.0.1:6790; nowhere unless given
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) admin: Option<SocketAddr>,
+    /// Show who is connected and what passes between peers at /switchboard/flow: at the --admin address only, at all
+    /// addresses, or nowhere
+    #[arg(
+        long,
+        value_name = "admin|public|off",
+        value_enum,
+        hide_possible_values = true,
+        default_value = "admin"
+    )]
+    pub(super) flow: Flow,
     /// Store at most this many bytes of mail; each envelope counts 1 KiB more than its size
     #[arg(long, help_heading = "Peers", value_name = "SIZE", default_value = "16G")]
     pub(super) mail_bytes: Setting<u64>,
@@ -284,6 +294,15 @@ pub(super) struct SiteOptions {
     /// Show the site only to the users in this file, which has lines NAME:HASH
     #[arg(long, value_name = "FILE")]
     pub(super) users: Option<PathBuf>,
+}
+
+/// Who may watch what passes through the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Flow {
+    Admin,
+    Public,
+    Off,
 }
 
 /// The format of the log on standard output.

@@ -120,6 +120,7 @@ impl Site {
             sites,
             https_port: None,
             access_log: None,
+            feed: None,
             peers: Arc::default(),
             stopping: Arc::clone(&stopping),
         };
@@ -130,6 +131,7 @@ impl Site {
             key: Arc::new(ServerKey::from_seed(&[1; 32])),
             memory: Memory::new(PeerLimits::default().session_memory),
             limits: Arc::new(PeerLimits::default()),
+            feed: None,
             stopping: Arc::clone(&stopping),
         };
         let workers = {

@@ -57,7 +57,7 @@ impl Session {
             Some(Ok(peer)) => {
                 tracing::info!(target: "session", name = %card.name, key = %card.fingerprint(), "joined");
                 self.member = Some(Member { peer, session: self.id });
-                self.transmissions = Transmissions::new(card.name.clone());
+                self.transmissions = Transmissions::new(card.name.clone(), self.feed.clone());
                 self.name = Some(card.name);
                 self.state = State::Writing(proof);
                 Ok(())

@@ -53,8 +53,11 @@ impl SessionShell<'_> {
             None => (None, None),
         };
         let is_written = |written: Pending<()>| written.wait(JOIN_WAIT).is_ok();
-        self.take_in(Input::Joined(answer))
-            .or_else(|| self.take_in(Input::CardWritten(written.is_none_or(is_written))))
+        let next = self.take_in(Input::Joined(answer));
+        if let (Some(feed), Some(name)) = (&self.services.feed, self.session.name()) {
+            feed.joined(name.clone());
+        }
+        next.or_else(|| self.take_in(Input::CardWritten(written.is_none_or(is_written))))
     }
 }
 

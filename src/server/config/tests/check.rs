@@ -102,6 +102,7 @@ http_threads = false
 cache_bytes = "64M"
 cache_entries = 65536
 admin = "[::1]:81"
+flow = "admin"
 mail_bytes = "16G"
 mail_bytes_per_address = "4G"
 mail_bytes_per_sender = "64M"

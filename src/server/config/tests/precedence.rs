@@ -9,7 +9,7 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 52] = [
+const VALUES: [(&str, [&str; 3]); 53] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("members", ["/a", "/b", "/c"]),
@@ -44,6 +44,7 @@ const VALUES: [(&str, [&str; 3]); 52] = [
     ("transfers-per-peer", ["1", "2", "3"]),
     ("transfer-rate", ["1", "2K", "3M"]),
     ("admin", ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"]),
+    ("flow", ["public", "off", "public"]),
     ("root", ["/a", "/b", "/c"]),
     ("listing", ["on", "off", "on"]),
     ("hidden-files", ["on", "off", "on"]),
