@@ -121,9 +121,12 @@ fn downloaded(folder: &Path) -> Vec<u8> {
     while Instant::now() < end {
         let entries = std::fs::read_dir(folder).expect("the folder is there");
         let mut paths = entries.map(|entry| entry.expect("a folder can be listed").path());
-        // Chromium gives a file its name when it is complete.
+        // Chromium reserves the name with an empty file, and renames the complete file over it.
         if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with("tide.csv")) {
-            return std::fs::read(path).expect("the file can be read");
+            let content = std::fs::read(path).expect("the file can be read");
+            if !content.is_empty() {
+                return content;
+            }
         }
         std::thread::sleep(Duration::from_millis(10));
     }
