@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// At least this many seeds are run, and more while there is time.
 const SEEDS_MIN: u64 = 40;
 const SEEDS_MAX: u64 = 400;
-const TIME: Duration = Duration::from_secs(15);
+const TIME: Duration = Duration::from_secs(10);
 /// Seeds that have failed once. They are run first.
 const FAILED_ONCE: [u64; 3] = [70, 269, 285];
 
