@@ -26,7 +26,7 @@ pub fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a line like [`write`], but a pipe that its reader has closed is not an error.
+/// Writes a line like [`write()`], but a pipe that its reader has closed is not an error.
 ///
 /// # Errors
 /// Standard output cannot be written.

@@ -23,7 +23,7 @@ impl Home {
     /// seconds since 1970.
     ///
     /// # Errors
-    /// As [`Home::server_pin`]. The file is unchanged then.
+    /// [`HomeError::Io`]; [`HomeError::PinDamaged`] for the first invalid line. The file is unchanged then.
     pub fn pin_server(&self, server: &str, fingerprint: &Fingerprint, now: u64) -> Result<(), HomeError> {
         let mut servers = self.known_servers()?;
         servers.pin(server, *fingerprint, now);
