@@ -13,11 +13,9 @@ use crossbeam_channel::{Receiver, bounded};
 use super::command::{Request, Update};
 use super::engine::ClientId;
 use super::home::Home;
-use super::runner::Switch;
+use super::runner::{Switch, UPDATE_BATCHES_MAX};
 use crate::control_socket::{bind, connect, read_line, write_line};
 
-/// The capacity of a client's channel, in batches of updates.
-const UPDATE_BATCHES_MAX: usize = 64;
 /// How long to wait when the system has no descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -36,7 +36,7 @@ use crate::tls::{Trust, TrustError};
 /// The capacity of the engine's mailbox. While it is full, senders wait, so the connection is not read.
 const MESSAGES_MAX: usize = 256;
 /// The capacity of the channel to a client, in batches of updates.
-const UPDATE_BATCHES_MAX: usize = 8;
+pub(super) const UPDATE_BATCHES_MAX: usize = 8;
 
 /// The messages that the engine's thread takes.
 pub(super) enum Message {
