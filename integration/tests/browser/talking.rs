@@ -15,36 +15,8 @@ fn received(terminal: &Process, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_browser_and_a_terminal_peer_write_25_messages_each_way_with_a_reload_in_the_middle() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
-    let mut sent = (Vec::new(), Vec::new());
-    for number in 1..=25 {
-        if number == 1 || number == 13 {
-            page.talk_to("T");
-        }
-        sent.0.push(format!("to T {number}"));
-        sent.1.push(format!("to Web {number}"));
-        page.write(sent.0.last().expect("just pushed"));
-        terminal.type_line(&format!("/msg Web {}", sent.1.last().expect("just pushed")));
-        if number == 12 {
-            page.tab.reload();
-        }
-    }
-    page.shows("delivered", 25);
-    page.shows("received", 25);
-    assert_eq!(page.texts("delivered"), sent.0);
-    assert_eq!(page.texts("received"), sent.1);
-    assert_eq!(received(&terminal, 25), sent.0);
-    assert_eq!(numbered(terminal.events("delivered", 25)).len(), 25);
-}
-
-#[test]
-fn what_a_browser_writes_while_the_server_is_killed_arrives_after_the_restart() {
+fn a_browser_and_a_terminal_peer_write_50_messages_each_way_with_a_reload_and_a_killed_server_in_the_middle()
+{
     let Some(browser) = Browser::shared() else { return };
     let sandbox = Sandbox::new();
     let server = sandbox.server_to_restart();
@@ -52,19 +24,34 @@ fn what_a_browser_writes_while_the_server_is_killed_arrives_after_the_restart() 
     let mut terminal = sandbox.peer("T", address).start(&[]);
     let person = browser.person();
     let page = Page::join(&person, address, "Web");
+    let mut sent = (Vec::new(), Vec::new());
+    let mut write_both = |count: usize| {
+        for number in sent.0.len() + 1..=sent.0.len() + count {
+            sent.0.push(format!("to T {number}"));
+            sent.1.push(format!("to Web {number}"));
+            terminal.type_line(&format!("/msg Web to Web {number}"));
+            page.write(&format!("to T {number}"));
+        }
+    };
     page.talk_to("T");
-    page.write("before");
-    page.shows("delivered", 1);
+    write_both(15);
+    page.tab.reload();
+    page.talk_to("T");
+    write_both(15);
+    page.shows("delivered", 30);
     server.process().signal(Signal::KILL);
     server.finish();
     page.wait("document.getElementById('connection').textContent.startsWith('Offline')");
-    page.write("without a server");
-    page.shows("queued", 1);
+    write_both(10);
+    page.shows("queued", 10);
     let _server = Server::start_at(&data, &address.to_string());
-    page.shows("delivered", 2);
-    terminal.type_line("/msg Web after");
-    page.shows("received", 1);
-    assert_eq!(received(&terminal, 2), ["before", "without a server"]);
+    write_both(10);
+    page.shows("delivered", 50);
+    page.shows("received", 50);
+    assert_eq!(page.texts("delivered"), sent.0);
+    assert_eq!(page.texts("received"), sent.1);
+    assert_eq!(received(&terminal, 50), sent.0);
+    assert_eq!(numbered(terminal.events("delivered", 50)).len(), 50);
 }
 
 #[test]
