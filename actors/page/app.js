@@ -1,32 +1,15 @@
 // The start of the page: connects the forms to the peer.
 
+import { Account } from "./account.js";
+import { checkName, onSubmit } from "./forms.js";
 import { FileView } from "./fileview.js";
-import { isPeerName, TEXT_BYTES_MAX } from "./names.js";
+import { TEXT_BYTES_MAX } from "./names.js";
 import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 import { utf8 } from "./bytes.js";
 import { View } from "./view.js";
 
 const at = (id) => document.getElementById(id);
-
-const NAME_RULE = "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -";
-
-/** Says while typing whether a field has the name of a peer. */
-function checkName(field, problem) {
-  const check = () => {
-    problem.textContent = field.value === "" || isPeerName(field.value) ? "" : NAME_RULE;
-    return isPeerName(field.value);
-  };
-  field.addEventListener("input", check);
-  return check;
-}
-
-function onSubmit(form, action) {
-  at(form).addEventListener("submit", (event) => {
-    event.preventDefault();
-    action();
-  });
-}
 
 /** Whether a message is being written to the disk. Then a second press of a key must not send it twice. */
 let isQueueing = false;
@@ -54,8 +37,6 @@ async function send(store, tabs, view) {
 }
 
 function connect(store, tabs, view) {
-  const isName = checkName(at("name"), at("name-problem"));
-  onSubmit("name-form", () => isName() && tabs.tell({ type: "create", name: at("name").value }));
   const isContact = checkName(at("contact"), at("contact-problem"));
   onSubmit("contact-form", () => {
     if (!isContact()) return;
@@ -76,7 +57,6 @@ function connect(store, tabs, view) {
   at("trust").addEventListener("click", () => {
     tabs.tell({ type: "trust", name: view.open, fingerprint: view.distrustedKey });
   });
-  at("connect").addEventListener("click", () => tabs.tell({ type: "reconnect" }));
 }
 
 async function start() {
@@ -89,12 +69,9 @@ async function start() {
   const view = new View(store);
   const url = new URL("socket", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  let files = null;
-  const tabs = new Tabs(store, url.href, (live) => {
-    view.changed(live);
-    files?.changed(live);
-  });
-  files = new FileView(tabs);
+  const views = [view];
+  const tabs = new Tabs(store, url.href, (live) => views.forEach((part) => part.changed(live)));
+  views.push(new FileView(tabs), new Account(tabs));
   connect(store, tabs, view);
 }
 

@@ -162,6 +162,12 @@ export async function open(key, iv, additionalData, ciphertext) {
   }
 }
 
+/** HMAC-SHA256. @param {Uint8Array} secret @param {Uint8Array} message @returns {Promise<Uint8Array>} 32 bytes. */
+export async function hmac(secret, message) {
+  const key = await subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return asBytes(await subtle.sign("HMAC", key, message));
+}
+
 /**
  * Whether a server has proved that it has its key, by signing the proof of a join (PROTOCOL.md, section 8).
  * @param {Uint8Array} serverKey Ed25519. @param {Uint8Array} joinProof @param {Uint8Array} signature

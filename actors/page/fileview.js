@@ -2,6 +2,7 @@
 
 import { element, readable } from "./text.js";
 import { hex } from "./bytes.js";
+import { onSubmit } from "./forms.js";
 import { isFileName, isKeyword, keyword } from "./names.js";
 
 const at = (id) => document.getElementById(id);
@@ -22,19 +23,12 @@ export class FileView {
   /** @param {import("./tabs.js").Tabs} tabs */
   constructor(tabs) {
     this.#tabs = tabs;
-    this.#onSubmit("search-form", () => this.#search());
-    this.#onSubmit("share-form", () => this.#share([...at("files").files]));
+    onSubmit("search-form", () => this.#search());
+    onSubmit("share-form", () => this.#share([...at("files").files]));
     at("files-section").addEventListener("dragover", (event) => event.preventDefault());
     at("files-section").addEventListener("drop", (event) => {
       event.preventDefault();
       this.#share([...event.dataTransfer.files]);
-    });
-  }
-
-  #onSubmit(form, action) {
-    at(form).addEventListener("submit", (event) => {
-      event.preventDefault();
-      action();
     });
   }
 

@@ -3,6 +3,7 @@
 import { concat, hex } from "./bytes.js";
 import { Engine } from "./engine.js";
 import { Identity } from "./identity.js";
+import { claim } from "./invitation.js";
 import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
@@ -25,7 +26,7 @@ const FINAL = { Superseded: "elsewhere", NameTaken: "taken", NotAdmitted: "not a
 
 /**
  * What the tabs show besides the records on the disk.
- * @typedef {{phase: string, name?: string, fingerprint?: string, connection?: string, reason?: string,
+ * @typedef {{phase: string, name?: string, fingerprint?: string, connection?: string, reason?: string, isNew?: boolean,
  *   server?: {pinned: string, shown: string}, present?: string[], known?: string[], notes?: object[],
  *   shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
  */
@@ -41,6 +42,7 @@ export class Owner {
   #inputs = [];
   #isWorking = false;
   /** The nonce of the connection that has joined. */ #token = null;
+  /** What `readInvitation` gives, until it was used. It is never written down. @type {object | null} */ #invitation = null;
   /** What is shared while this tab is open. */ #shared = [];
   #notes = [];
   /** @type {Live} */ live = { phase: "starting" };
@@ -71,13 +73,13 @@ export class Owner {
   async command(command, reply) {
     switch (command.type) {
       case "create":
-        return this.#create(command.name);
+        return this.#create(command);
       case "queued":
         return this.#push({ type: "queued" });
       case "trust":
         return this.#push(command);
       case "reconnect":
-        return this.#reconnect();
+        return this.#reconnect(command);
       case "search":
       case "fetch":
         return this.#push({ ...command, reply });
@@ -90,12 +92,14 @@ export class Owner {
     }
   }
 
-  async #create(name) {
-    const isTaken = this.live.phase === "taken";
-    if (this.live.phase !== "nameless" && !isTaken) return;
+  async #create({ name, invitation }) {
+    const { phase, isNew } = this.live;
+    const mayRename = phase === "taken" || (phase === "not admitted" && isNew);
+    if (phase !== "nameless" && !mayRename) return;
+    this.#invitation = invitation;
     this.#set({ phase: "creating", reason: undefined });
     try {
-      if (isTaken) await this.#identity.rename(name, CLOCK.unix());
+      if (mayRename) await this.#identity.rename(name, CLOCK.unix());
       else this.#identity = await Identity.create(this.#store, name, CLOCK.unix());
     } catch (error) {
       return this.#set({ phase: "nameless", reason: `The keys cannot be stored: ${error.message}` });
@@ -199,9 +203,10 @@ export class Owner {
   }
 
   /** A person wants to connect although that was refused, also to a server with another key. */
-  async #reconnect() {
+  async #reconnect({ invitation = null }) {
     const { phase, server } = this.live;
     if (phase === "peer") return;
+    this.#invitation = invitation;
     this.#set({ phase: "peer", server: undefined, reason: undefined });
     if (server) await this.#identity.pinServer(server.shown);
     this.#keepConnected();
@@ -214,7 +219,10 @@ export class Owner {
       const error = await this.#session().catch((reason) => reason);
       this.#socket?.close("Closed.");
       this.#push({ type: "lost" });
-      if (error.phase) return this.#set({ connection: "offline", ...error });
+      if (error.phase) {
+        this.#invitation = null;
+        return this.#set({ connection: "offline", ...error });
+      }
       this.#set({ connection: "offline", reason: error.message });
       failures = CLOCK.ms() - started < SESSION_SHORT ? failures + 1 : 1;
       const pause = jittered(Math.min(RECONNECT_FIRST * 2 ** (failures - 1), RECONNECT_LONGEST));
@@ -231,8 +239,14 @@ export class Owner {
     const shown = hex(await sha256(hello.key));
     const pinned = await this.#identity.pinnedServer();
     if (pinned && pinned !== shown) return { phase: "other server", server: { pinned, shown } };
+    const isInvited = this.#invitation && shown.startsWith(this.#invitation.server);
+    // Somebody who has an invitation would be deceived by a server that admits everybody.
+    if (this.#invitation && !isInvited && !pinned) {
+      return { phase: "not admitted", isNew: true, reason: "The invitation is for another server." };
+    }
     try {
-      await this.#join(socket, hello);
+      await this.#join(socket, hello, isInvited ? this.#invitation : null);
+      this.#invitation = null;
       if (!pinned) await this.#identity.pinServer(shown);
       this.#token = hello.nonce;
       this.#push({ type: "joined", hello });
@@ -240,16 +254,17 @@ export class Owner {
       await this.#listen(socket);
     } catch (error) {
       const phase = error instanceof ServerError && FINAL[error.code];
-      if (phase) return { phase, reason: error.message };
+      if (phase) return { phase, isNew: !pinned, reason: error.message };
       throw error;
     }
     return null;
   }
 
-  async #join(socket, hello) {
+  async #join(socket, hello, invitation) {
     const { card, privateKey } = this.#identity;
-    const proof = await sign(privateKey, "join", concat(...(await joinParts(hello, card))));
-    socket.send(frameToServer({ type: "Join", card, proof, invitation: null }));
+    const text = concat(...(await joinParts(hello, card)));
+    const proof = await sign(privateKey, "join", text);
+    socket.send(frameToServer({ type: "Join", card, proof, invitation: invitation && (await claim(invitation, text)) }));
     const welcome = await socket.expect("Welcome");
     if (!(await isServersProof(hello.key, proof, welcome.proof))) {
       throw new Error("The server has not proved that it has its key.");

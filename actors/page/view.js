@@ -13,7 +13,7 @@ const STATES = {
 };
 const STOPPED = {
   elsewhere: "The same name and keys have joined from another place. The newest connection is used.",
-  "not admitted": "This server admits only members. Its administrator can add the fingerprint of your key.",
+  "not admitted": "The server does not admit you.",
   "other server": "The server at this address shows another key than before. It has lost its data, or it is another server.",
 };
 const at = (id) => document.getElementById(id);
@@ -62,11 +62,13 @@ export class View {
   }
 
   async #draw() {
-    const { phase, name, fingerprint } = this.#live;
-    const isPeer = phase === "peer" || phase in STOPPED;
-    at("welcome").hidden = !["nameless", "taken", "creating"].includes(phase);
+    const { phase, name, fingerprint, isNew } = this.#live;
+    // Somebody who has never joined can still choose another name.
+    const isRefused = phase === "not admitted" && isNew;
+    const isPeer = phase === "peer" || (phase in STOPPED && !isRefused);
+    at("welcome").hidden = !["nameless", "taken", "creating"].includes(phase) && !isRefused;
     at("peer").hidden = !isPeer;
-    at("me").hidden = !isPeer;
+    at("me").hidden = !isPeer && !isRefused;
     at("my-name").textContent = name ?? "";
     at("my-key").textContent = grouped(fingerprint ?? "");
     this.#drawConnection();
@@ -92,6 +94,8 @@ export class View {
     if (at("connection").textContent !== text) at("connection").textContent = text;
     at("stopped").hidden = !(phase in STOPPED);
     at("stopped-text").textContent = STOPPED[phase] ?? "";
+    at("refusal").textContent = phase === "not admitted" ? `It says: ${readable(reason)}` : "";
+    at("invitation-form").hidden = phase !== "not admitted";
     at("server-keys").hidden = !server;
     at("server-pinned").textContent = server ? grouped(server.pinned) : "";
     at("server-shown").textContent = server ? grouped(server.shown) : "";

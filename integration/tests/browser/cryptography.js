@@ -1,11 +1,12 @@
 // crypto.js, card.js and conversation.js, against the worked examples.
 
-import { concat, fromHex, hex, utf8 } from "/switchboard/bytes.js";
+import { concat, fromHex, fromUtf8, hex, utf8 } from "/switchboard/bytes.js";
 import { decode, encode, Malformed } from "/switchboard/postcard.js";
 import { fileAnswer, fileHeader, fileRequest, openingBody, receipt, signed, succession } from "/switchboard/protocol.js";
 import * as crypto from "/switchboard/crypto.js";
 import * as cards from "/switchboard/card.js";
 import * as talk from "/switchboard/conversation.js";
+import { claim, readInvitation } from "/switchboard/invitation.js";
 import { fileKey, openRecord, sealRecord } from "/switchboard/transfer.js";
 import { load } from "/test/examples.js";
 import { keyPair, privateKey } from "/test/keys.js";
@@ -110,6 +111,17 @@ export async function joining() {
   same(await crypto.isServersProof(hello.key, proof, welcome), true, "the proof of the server");
   same(await crypto.isServersProof(hello.key, proof, flipped(welcome, 3)), false, "a forged proof");
   same(await crypto.isServersProof(hello.key, flipped(proof, 0), welcome), false, "the proof for another join");
+  const [written, secret, id, mac] = examples.get("an invitation").parts;
+  const letters = fromUtf8(written);
+  for (const typed of [letters, ` ${letters.toLowerCase().replaceAll("-", " ")}\n`, `switchboard://tls:[::1]:6789/${letters}`]) {
+    const read = readInvitation(typed);
+    same([read.secret, await claim(read, text)], [secret, { id, mac }], `the invitation ${typed}`);
+    const key = examples.get("the key of the server").parts[1];
+    same(hex(await crypto.sha256(key)).startsWith(read.server), true, "the server of the invitation");
+  }
+  for (const bad of ["", letters.slice(1), `${letters}A`, letters.replace("N", "1"), `${letters.slice(0, -1)}R`]) {
+    same(readInvitation(bad), null, `the invitation ${bad}`);
+  }
 }
 
 /** The two conversations: openings, keys, sealed messages and signals, running hash. */

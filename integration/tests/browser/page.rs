@@ -26,6 +26,12 @@ impl<'p> Page<'p> {
 
     /// Goes on as somebody who has chosen a name before, and waits until the peer has joined.
     pub(crate) fn come_back_as(&self, name: &str) {
+        self.choose_name(name);
+        self.connected();
+    }
+
+    /// Goes on as somebody who has chosen a name before.
+    pub(crate) fn choose_name(&self, name: &str) {
         self.wait("!document.getElementById('welcome').hidden");
         let pems = keys::next().expect("a test has few peers");
         let (identity, encryption, name) = (json!(pems.identity), json!(pems.encryption), json!(name));
@@ -33,7 +39,20 @@ impl<'p> Page<'p> {
         self.tab
             .value(&format!("(async () => {{ {seed}; await seed({name}, {identity}, {encryption}); }})()"));
         self.tab.reload();
-        self.connected();
+    }
+
+    /// All that the page has written down, with bytes in hexadecimal.
+    pub(crate) fn stored(&self) -> String {
+        let stored = self.tab.value(
+            "(async () => {
+                const [{ Store }, { hex }] = await Promise.all(['store', 'bytes'].map((name) => import(`/switchboard/${name}.js`)));
+                const store = await Store.open();
+                const names = ['self', 'contacts', 'numbers', 'messages', 'conversations'];
+                const values = await Promise.all(names.map((name) => store.all(name)));
+                return JSON.stringify(values, (_, value) => value instanceof Uint8Array ? hex(value) : value);
+            })()",
+        );
+        stored.as_str().expect("it is JSON").to_owned()
     }
 
     pub(crate) fn wait(&self, expression: &str) -> Value {
