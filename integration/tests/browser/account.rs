@@ -2,11 +2,10 @@
 
 use std::process::Command;
 
-use integration::browser::Browser;
 use integration::{Process, Sandbox, Server, binary};
 use serde_json::Value;
 
-use crate::page::Page;
+use crate::page::Scene;
 
 /// The text of an invitation for Ada.
 fn invite_ada(server: &Server) -> String {
@@ -20,15 +19,15 @@ fn invite_ada(server: &Server) -> String {
 
 #[test]
 fn a_browser_joins_a_closed_server_with_an_invitation_and_stores_nothing_of_it() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let data = sandbox.path("server_data");
-    let mut command = Server::command(&data, "127.0.0.1:0");
-    command.arg("--members").arg(sandbox.path("members"));
-    let server = Server::launch(&data, command);
-    let invitation = invite_ada(&server);
-    let person = browser.person();
-    let page = Page::open(&person, server.address());
+    let start = |sandbox: &Sandbox| {
+        let data = sandbox.path("server_data");
+        let mut command = Server::command(&data, "127.0.0.1:0");
+        command.arg("--members").arg(sandbox.path("members"));
+        Server::launch(&data, command)
+    };
+    let Some(scene) = Scene::with(start) else { return };
+    let invitation = invite_ada(&scene.server);
+    let page = scene.open();
     page.choose_name("Web");
     page.wait("!document.getElementById('invitation-form').hidden");
     assert!(page.text("refusal").contains("this server admits only members"), "{}", page.text("refusal"));
@@ -43,7 +42,7 @@ fn a_browser_joins_a_closed_server_with_an_invitation_and_stores_nothing_of_it()
 
     page.tab.value(&format!("location.hash = '#invitation={invitation}'"));
     page.wait(&format!("document.getElementById('invitation').value === '{invitation}'"));
-    assert_eq!(page.tab.value("location.href"), format!("http://{}/switchboard/", server.address()));
+    assert_eq!(page.tab.value("location.href"), format!("http://{}/switchboard/", scene.server.address()));
     page.submit("invitation-form", &[]);
     page.wait("document.getElementById('refusal').textContent.includes('you are admitted as Ada only')");
     page.submit("name-form", &[("name", "Ada")]);

@@ -3,23 +3,22 @@
 use std::net::SocketAddr;
 
 use integration::Sandbox;
-use integration::browser::Browser;
 
-use crate::page::Page;
+use crate::page::{Page, Scene};
 
 #[test]
 fn the_flow_is_shown_live_with_pause_and_step() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    sandbox.put_site(&[("index.html", "a site")]);
-    let server = sandbox.site_server(&["--admin=127.0.0.1:0"]);
+    let start = |sandbox: &Sandbox| {
+        sandbox.put_site(&[("index.html", "a site")]);
+        sandbox.site_server(&["--admin=127.0.0.1:0"])
+    };
+    let Some(scene) = Scene::with(start) else { return };
     let admin: SocketAddr =
-        server.process().line("metrics and health on ").parse().expect("it is an address");
-    let person = browser.person();
-    let page = Page { tab: person.open(&format!("http://{admin}/switchboard/flow.html")) };
+        scene.server.process().line("metrics and health on ").parse().expect("it is an address");
+    let page = Page { tab: scene.person.open(&format!("http://{admin}/switchboard/flow.html")) };
     page.wait("document.getElementById('connection').textContent === 'Watching.'");
-    let mut sender = sandbox.peer("A", server.address()).start(&[]);
-    let _recipient = sandbox.peer("B", server.address()).start(&[]);
+    let mut sender = scene.terminal("A");
+    let _recipient = scene.terminal("B");
     page.wait("document.getElementById('peers').textContent === 'Connected: A, B'");
     let rows = |text: &str| {
         format!(
@@ -28,6 +27,8 @@ fn the_flow_is_shown_live_with_pause_and_step() {
     };
     sender.type_line("/msg B secret");
     page.wait(&format!("{} === 1", rows("A to B: message 1, ")));
+    // Otherwise it could be the first one that waits below.
+    page.wait(&format!("{} === 1", rows("B to A: receipt 1, ")));
     assert!(!page.text("rows").contains("secret"));
 
     page.click("#pause");

@@ -1,8 +1,9 @@
 //! The JavaScript modules of the page, checked in the browser: the formats against PROTOCOL-EXAMPLES.md, the engine in a
 //! network of two.
 
-use integration::browser::Browser;
 use integration::{Sandbox, Server, repository};
+
+use crate::page::Scene;
 
 /// The modules of the tests, by their names on the server.
 const MODULES: [(&str, &str); 6] = [
@@ -34,11 +35,8 @@ fn server(sandbox: &Sandbox) -> Server {
 /// Calls the function `name` of a module of the tests in a page. It throws if the code under test is wrong.
 #[track_caller]
 fn passes(module: &str, name: &str) {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = server(&sandbox);
-    let person = browser.person();
-    let tab = person.open(&format!("http://{}/", server.address()));
+    let Some(scene) = Scene::with(server) else { return };
+    let tab = scene.person.open(&format!("http://{}/", scene.server.address()));
     let call = format!("import('/test/{module}.js').then((module) => module.{name}()).then(() => 'passed')");
     assert_eq!(tab.value(&call), "passed");
 }

@@ -2,9 +2,48 @@
 
 use std::net::SocketAddr;
 
-use integration::browser::{Person, Tab};
-use integration::keys;
+use integration::browser::{Browser, Person, Tab};
+use integration::{Process, Sandbox, Server, keys};
 use serde_json::{Value, json};
+
+/// A person with a browser, and the server whose page they use. They are dropped in this order.
+pub(crate) struct Scene {
+    pub(crate) person: Person,
+    pub(crate) server: Server,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Scene {
+    /// `None` if there is no browser.
+    pub(crate) fn new() -> Option<Self> {
+        Self::with(Sandbox::server)
+    }
+
+    /// With a server that `start` starts.
+    pub(crate) fn with(start: impl FnOnce(&Sandbox) -> Server) -> Option<Self> {
+        let browser = Browser::shared()?;
+        let sandbox = Sandbox::new();
+        let server = start(&sandbox);
+        Some(Self { person: browser.person(), server, sandbox })
+    }
+
+    /// Starts a terminal peer.
+    pub(crate) fn terminal(&self, name: &str) -> Process {
+        self.sandbox.peer(name, self.server.address()).start(&[])
+    }
+
+    /// Opens the page in a tab.
+    pub(crate) fn open(&self) -> Page<'_> {
+        Page::open(&self.person, self.server.address())
+    }
+
+    /// Opens the page of somebody who has chosen a name before, and waits until the peer has joined.
+    pub(crate) fn join(&self, name: &str) -> Page<'_> {
+        let page = self.open();
+        page.come_back_as(name);
+        page
+    }
+}
 
 /// A tab with the page.
 pub(crate) struct Page<'p> {
@@ -15,13 +54,6 @@ impl<'p> Page<'p> {
     /// Opens the page.
     pub(crate) fn open(person: &'p Person, server: SocketAddr) -> Self {
         Self { tab: person.open(&format!("http://{server}/switchboard/")) }
-    }
-
-    /// Opens the page of somebody who has chosen a name before, and waits until the peer has joined.
-    pub(crate) fn join(person: &'p Person, server: SocketAddr, name: &str) -> Self {
-        let page = Self::open(person, server);
-        page.come_back_as(name);
-        page
     }
 
     /// Goes on as somebody who has chosen a name before, and waits until the peer has joined.

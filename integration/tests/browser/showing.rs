@@ -4,20 +4,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use integration::browser::Browser;
 use integration::{PATIENCE, Process, Sandbox, sha256_hex};
 use serde_json::Value;
 
-use crate::page::Page;
+use crate::page::{Page, Scene};
 
 #[test]
 fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let page = scene.join("Web");
     page.talk_to("T");
     page.write("it's \"quoted\" $HOME");
     terminal.type_line("/msg Web hello");
@@ -69,7 +65,7 @@ fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
     assert_eq!(commands.len(), 10);
     for step in commands {
         let mut command = Command::new("sh");
-        command.args(["-c", step[2].as_str().expect("filtered")]).current_dir(sandbox.path(""));
+        command.args(["-c", step[2].as_str().expect("filtered")]).current_dir(scene.sandbox.path(""));
         let done = Process::start("the command of a step", command).finish().expect(0);
         let label = step[0].as_str().expect("it has a label");
         let wanted =
@@ -80,22 +76,19 @@ fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
 
 #[test]
 fn files_go_both_ways_and_are_checked() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let peer = sandbox.peer("T", server.address());
+    let Some(scene) = Scene::new() else { return };
+    let peer = scene.sandbox.peer("T", scene.server.address());
     let content: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
     peer.put("\u{202e}tide.csv", &content);
     peer.put("keyword.txt", "sea, \u{202e}tide.csv;".as_bytes());
     let terminal = peer.start(&[]);
     terminal.event("result", |event| event["kind"] == "published");
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
+    let page = scene.join("Web");
     page.submit("search-form", &[("query", " Sea ")]);
     page.wait("document.querySelectorAll('#hits li').length === 1");
     assert!(page.text("hits").starts_with("\\u{202e}tide.csv, 300,000 bytes"), "{}", page.text("hits"));
-    let downloads = sandbox.path("downloads");
-    person.download_into(&downloads);
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
     page.click("#hits button");
     page.wait("document.querySelector('#hits a') !== null");
     page.click("#hits a");
@@ -109,7 +102,7 @@ fn files_go_both_ways_and_are_checked() {
     );
     page.submit("share-form", &[("keywords", "luck, high water")]);
     page.wait("document.querySelectorAll('#shared li').length === 1");
-    let received = sandbox.path("received.bin");
+    let received = scene.sandbox.path("received.bin");
     let output = received.to_str().expect("paths of the sandbox are UTF-8");
     peer.run(&["get", "seven.bin", "--from", "Web", "--output", output]).expect(0);
     assert_eq!(std::fs::read(received).expect("it was received"), [7; 262_144]);
@@ -135,13 +128,10 @@ fn downloaded(folder: &Path) -> Vec<u8> {
 
 #[test]
 fn the_page_fits_a_phone_and_axe_finds_no_violation() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let axe = axe(&sandbox);
-    let page = Page::open(&person, server.address());
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let axe = axe(&scene.sandbox);
+    let page = scene.open();
     page.wait("!document.getElementById('welcome').hidden");
     check(&page, axe.as_deref());
     page.come_back_as("Web");
@@ -187,12 +177,9 @@ fn check(page: &Page<'_>, axe: Option<&str>) {
 
 #[test]
 fn the_page_can_be_used_by_keyboard_alone() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let _terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let page = Page::open(&person, server.address());
+    let Some(scene) = Scene::new() else { return };
+    let _terminal = scene.terminal("T");
+    let page = scene.open();
     page.wait("!document.getElementById('welcome').hidden");
     let tab_to = |selector: &str| {
         for _ in 0..40 {

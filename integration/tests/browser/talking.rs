@@ -2,11 +2,10 @@
 
 use std::process::Command;
 
-use integration::browser::Browser;
 use integration::{Process, Sandbox, Server, binary, numbered};
 use rustix::process::Signal;
 
-use crate::page::Page;
+use crate::page::{Page, Scene};
 
 /// The texts of the messages that a terminal peer has received, in order.
 fn received(terminal: &Process, count: usize) -> Vec<String> {
@@ -17,13 +16,12 @@ fn received(terminal: &Process, count: usize) -> Vec<String> {
 #[test]
 fn a_browser_and_a_terminal_peer_write_50_messages_each_way_with_a_reload_and_a_killed_server_in_the_middle()
 {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server_to_restart();
+    let Some(scene) = Scene::with(Sandbox::server_to_restart) else { return };
+    let mut terminal = scene.terminal("T");
+    let Scene { sandbox: _sandbox, server, person } = scene;
     let (address, data) = (server.address(), server.data().to_owned());
-    let mut terminal = sandbox.peer("T", address).start(&[]);
-    let person = browser.person();
-    let page = Page::join(&person, address, "Web");
+    let page = Page::open(&person, address);
+    page.come_back_as("Web");
     let mut sent = (Vec::new(), Vec::new());
     let mut write_both = |count: usize| {
         for number in sent.0.len() + 1..=sent.0.len() + count {
@@ -56,14 +54,11 @@ fn a_browser_and_a_terminal_peer_write_50_messages_each_way_with_a_reload_and_a_
 
 #[test]
 fn a_message_of_a_browser_is_stored_for_an_absent_peer_and_delivered_when_it_comes() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let peer = sandbox.peer("T", server.address());
+    let Some(scene) = Scene::new() else { return };
+    let peer = scene.sandbox.peer("T", scene.server.address());
     // The server knows a peer that has joined once.
     peer.run(&["who"]).expect(0);
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
+    let page = scene.join("Web");
     page.talk_to("T");
     page.write("while you are away");
     page.shows("stored", 1);
@@ -74,12 +69,9 @@ fn a_message_of_a_browser_is_stored_for_an_absent_peer_and_delivered_when_it_com
 
 #[test]
 fn texts_of_others_are_shown_as_text_and_long_ones_completely() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let page = scene.join("Web");
     page.talk_to("T");
     let long = "é".repeat(32_739) + "x";
     let markup = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">";
@@ -102,12 +94,9 @@ fn texts_of_others_are_shown_as_text_and_long_ones_completely() {
 
 #[test]
 fn a_changed_key_is_shown_with_both_fingerprints_and_used_only_after_it_is_trusted() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let before = sandbox.peer("T", server.address());
-    let person = browser.person();
-    let page = Page::join(&person, server.address(), "Web");
+    let Some(scene) = Scene::new() else { return };
+    let before = scene.sandbox.peer("T", scene.server.address());
+    let page = scene.join("Web");
     let mut terminal = before.start(&[]);
     terminal.type_line("/msg Web from the first key");
     page.talk_to("T");
@@ -115,11 +104,11 @@ fn a_changed_key_is_shown_with_both_fingerprints_and_used_only_after_it_is_trust
     terminal.end_input();
     terminal.finish().expect(0);
     let mut release = Command::new(binary("server"));
-    release.arg("--data").arg(server.data()).args(["release", "T"]);
+    release.arg("--data").arg(scene.server.data()).args(["release", "T"]);
     Process::start("server release", release).finish().expect(0);
 
     let elsewhere = Sandbox::new();
-    let after = elsewhere.peer("T", server.address());
+    let after = elsewhere.peer("T", scene.server.address());
     let mut terminal = after.start(&[]);
     terminal.type_line("/msg Web from the second key");
     page.wait("!document.getElementById('changed-key').hidden");
@@ -138,14 +127,11 @@ fn a_changed_key_is_shown_with_both_fingerprints_and_used_only_after_it_is_trust
 
 #[test]
 fn tabs_share_one_peer_and_the_next_goes_on_when_the_first_is_closed() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    let mut terminal = sandbox.peer("T", server.address()).start(&[]);
-    let person = browser.person();
-    let first = Page::join(&person, server.address(), "Web");
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let first = scene.join("Web");
     first.talk_to("T");
-    let second = Page::open(&person, server.address());
+    let second = scene.open();
     second.connected();
     second.talk_to("T");
     second.write("from the second tab");
@@ -164,12 +150,9 @@ fn tabs_share_one_peer_and_the_next_goes_on_when_the_first_is_closed() {
 
 #[test]
 fn an_invalid_name_is_refused_while_typing_and_a_taken_one_when_joining() {
-    let Some(browser) = Browser::shared() else { return };
-    let sandbox = Sandbox::new();
-    let server = sandbox.server();
-    sandbox.peer("Taken", server.address()).run(&["who"]).expect(0);
-    let person = browser.person();
-    let page = Page::open(&person, server.address());
+    let Some(scene) = Scene::new() else { return };
+    scene.sandbox.peer("Taken", scene.server.address()).run(&["who"]).expect(0);
+    let page = scene.open();
     page.wait("!document.getElementById('welcome').hidden");
     page.fill("name", "not a name");
     assert_eq!(page.text("name-problem"), "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -");
