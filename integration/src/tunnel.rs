@@ -6,14 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
 /// How one side of a tunnel speaks.
 #[derive(Debug, Clone)]
@@ -22,7 +18,7 @@ pub enum Speaks {
     Plain,
     /// As a server with a certificate.
     TlsServer(Arc<ServerConfig>),
-    /// As a client that accepts every certificate.
+    /// As a client that accepts one certificate.
     TlsClient(Arc<ClientConfig>),
 }
 
@@ -42,17 +38,18 @@ impl Speaks {
         Self::TlsServer(Arc::new(config.expect("they belong together")))
     }
 
-    /// As a client that accepts every certificate.
+    /// As a client that accepts this certificate of `localhost`.
     ///
     /// # Panics
-    /// Never: the configuration is fixed.
-    pub fn tls() -> Self {
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    /// The file cannot be used.
+    pub fn tls_to(certificate: &Path) -> Self {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(certificate).expect("it is a certificate");
+        roots.add(certificate).expect("it can be an authority");
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+            .with_root_certificates(roots)
             .with_no_client_auth();
         Self::TlsClient(Arc::new(config))
     }
@@ -183,44 +180,5 @@ impl End {
             self.socket.shutdown(Shutdown::Write)?;
         }
         Ok(())
-    }
-}
-
-/// Accepts every certificate.
-#[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

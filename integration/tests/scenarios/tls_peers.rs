@@ -81,7 +81,10 @@ fn peers_with_tls_and_without_write_to_each_other_and_fetch_files() {
 fn the_bytes_of_a_transfer_arrive_whatever_end_uses_tls() {
     let sandbox = Sandbox::new();
     let server = start(&sandbox, &[]);
-    let (plain, tls) = (server.server.address(), tunnel::start(Speaks::Plain, server.tls, Speaks::tls()));
+    let (plain, tls) = (
+        server.server.address(),
+        tunnel::start(Speaks::Plain, server.tls, Speaks::tls_to(&server.certificate)),
+    );
     let member = RawConnection::join(plain, &Character::new("member"));
     let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     for (number, (from, to)) in (0..).zip([(tls, plain), (plain, tls), (tls, tls)]) {
@@ -107,7 +110,9 @@ fn a_server_in_the_middle_cannot_join_in_place_of_a_peer() {
     let ca = certificate.to_str().expect("it is UTF-8");
     let accepts = Speaks::tls_with(&certificate, &key);
     let words = ["somebody in between has ended the TLS connection"];
-    for (to, forwards) in [(server.tls, Speaks::tls()), (server.server.address(), Speaks::Plain)] {
+    for (to, forwards) in
+        [(server.tls, Speaks::tls_to(&server.certificate)), (server.server.address(), Speaks::Plain)]
+    {
         let middle = tunnel::start(accepts.clone(), to, forwards);
         // The peer accepts the certificate of the server in the middle, because its user says so, or at first use.
         let a = tls_peer(&sandbox, if to == server.tls { "A" } else { "B" }, middle.port());
@@ -115,7 +120,7 @@ fn a_server_in_the_middle_cannot_join_in_place_of_a_peer() {
         refused(&a, &[], &words);
     }
     // The same with a peer that does not know that somebody uses TLS for it.
-    let middle = tunnel::start(Speaks::Plain, server.tls, Speaks::tls());
+    let middle = tunnel::start(Speaks::Plain, server.tls, Speaks::tls_to(&server.certificate));
     refused(&sandbox.peer("C", middle), &[], &["does not verify for this TLS connection"]);
     // The server itself has refused them, and has not seen their names.
     logged(&server.server, "code=BadProof");
