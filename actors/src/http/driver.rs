@@ -61,6 +61,8 @@ impl Driver {
         if !isolated(|| verdict = self.turns(connection, now)) {
             tracing::error!(target: "session", id = connection.id, "a request caused a panic; its connection is closed");
             self.responder.reset();
+        } else if verdict == Verdict::Close {
+            connection.transport.notify_end();
         }
         verdict
     }
@@ -207,6 +209,7 @@ impl Driver {
                 // The connection is closed whether or not this succeeds.
                 let _ = self.responder.writer.write(&mut connection.transport, Patience::None);
                 self.responder.writer.cut(&connection.visitor, &connection.transport);
+                connection.transport.notify_end();
             }
         }
         is_late

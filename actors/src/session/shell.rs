@@ -118,6 +118,11 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             return Ok(());
         }
+        // The client has broken TLS or the WebSocket protocol.
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            shell.transport.notify_end();
+            return Err(e);
+        }
         next => next?,
     };
     match next {
