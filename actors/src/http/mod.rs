@@ -26,10 +26,15 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
+/// The same tests over TLS.
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+#[allow(clippy::duplicate_mod)] // Each of the three has another mode.
+mod tests_over_tls;
 /// The same tests with a session thread for each connection (`--http-threads`).
 #[cfg(test)]
 #[path = "tests/mod.rs"]
-#[allow(clippy::duplicate_mod)] // Each of the two has another mode.
+#[allow(clippy::duplicate_mod)]
 mod tests_with_threads;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 mod certificates;
 mod connection;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::certificates::FILE_BYTES_MAX;
 pub use self::certificates::{CertificateError, TlsBase, TlsConfig, TlsFiles};

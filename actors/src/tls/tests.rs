@@ -15,11 +15,14 @@ use wire::protocol::ChannelBinding;
 
 use super::{TlsBase, TlsConfig, TlsConnection, TlsFiles};
 
+/// The host that clients ask for.
+pub(crate) const HOST: &str = "a.test";
+
 /// A folder with certificates.
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("there is a place for temporary files"))
     }
 
@@ -30,7 +33,7 @@ impl Folder {
     }
 
     /// A certificate that is its own authority, for these names.
-    fn certificate(&self, names: &[&str]) -> TlsFiles {
+    pub(crate) fn certificate(&self, names: &[&str]) -> TlsFiles {
         self.certificate_with(names, |_| {})
     }
 
@@ -48,11 +51,14 @@ impl Folder {
     }
 }
 
-fn load(files: &[TlsFiles]) -> Result<TlsConfig, String> {
+pub(crate) fn load(files: &[TlsFiles]) -> Result<TlsConfig, String> {
     TlsBase::new().expect("there is randomness").load(files).map_err(|error| error.to_string())
 }
 
-fn client_config(roots: &[&TlsFiles], versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+pub(crate) fn client_config(
+    roots: &[&TlsFiles],
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     use rustls::pki_types::pem::PemObject as _;
     let mut store = RootCertStore::empty();
     for files in roots {
@@ -121,7 +127,7 @@ struct Pair {
 impl Pair {
     fn new(config: &TlsConfig, client: Arc<ClientConfig>, step: usize) -> Self {
         Self {
-            client: ClientConnection::new(client, "a.test".try_into().expect("it is a name"))
+            client: ClientConnection::new(client, HOST.try_into().expect("it is a name"))
                 .expect("the configuration is good"),
             server: config.accept().expect("the configuration is good"),
             socket: Socket::new(step),

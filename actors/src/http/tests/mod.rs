@@ -1,6 +1,7 @@
 //! Tests with raw bytes over real sockets.
 
 mod bodies;
+mod client;
 mod conditional;
 mod fields;
 mod framing;
@@ -15,7 +16,7 @@ mod sites;
 mod socket;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +26,7 @@ use wire::server_key::ServerKey;
 
 use tempfile::TempDir;
 
+use self::client::Client;
 use super::{Services, Sites};
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::commands::connection::Door;
@@ -39,7 +41,6 @@ use crate::index;
 use crate::router::RouterMailbox;
 use crate::runtime::Running;
 use crate::site::SiteConfig;
-use crate::tls::TlsBase;
 use crate::{router, session, store};
 
 /// The deadline of everything that must happen.
@@ -138,15 +139,14 @@ impl Site {
             let (http, limits) = (http.clone(), limits.clone());
             move |admin, counts| session::workers(services, http, limits, admin, counts)
         };
-        let listener =
-            Listener::bind(([127, 0, 0, 1], 0).into(), true, Door::Public).expect("there is a free port");
-        let tls = TlsBase::new().and_then(|base| base.load(&[]).map_err(std::io::Error::other));
-        let tls = tls.expect("there is nothing to read");
+        let door = if has_tls() { Door::Tls } else { Door::Public };
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), true, door).expect("there is a free port");
+        let tls = client::tls_of_server();
         let acceptor = acceptor::start(vec![listener], limits, has_http_threads(), &tls, &http, workers)
             .expect("there are threads");
         let others = Others { _router: router, _index: index, _store: store, _files: running, _data: data };
         Self {
-            address: acceptor.addresses[0],
+            address: if has_tls() { acceptor.tls_addresses[0] } else { acceptor.addresses[0] },
             files,
             stopping,
             _acceptor: acceptor,
@@ -159,18 +159,15 @@ impl Site {
         self.folders[0].path()
     }
 
-    fn connect(&self) -> TcpStream {
-        let client = TcpStream::connect(self.address).expect("somebody listens");
-        client.set_read_timeout(Some(SOON)).expect("a timeout can be set");
-        client.set_nodelay(true).expect("it is a socket");
-        client
+    fn connect(&self) -> Client {
+        Client::connect(self.address)
     }
 
     /// Sends `request` and reads to the end of the connection.
     fn exchange(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = self.connect();
         client.write_all(request.as_ref()).expect("the server reads");
-        client.shutdown(Shutdown::Write).expect("it is connected");
+        client.end_writing();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).expect("the connection is not reset");
         answer
@@ -318,8 +315,13 @@ fn has_http_threads() -> bool {
     module_path!().ends_with("with_threads")
 }
 
+/// Whether these are the tests over TLS.
+fn has_tls() -> bool {
+    module_path!().ends_with("over_tls")
+}
+
 /// Reads up to the end of one head, byte by byte.
-fn read_head(client: &mut TcpStream) -> String {
+fn read_head(client: &mut Client) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -330,7 +332,7 @@ fn read_head(client: &mut TcpStream) -> String {
 }
 
 /// Reads one head, and the body whose length it gives.
-fn read_one(client: &mut TcpStream) -> (String, Vec<u8>) {
+fn read_one(client: &mut Client) -> (String, Vec<u8>) {
     let head = read_head(client);
     let length = field(&head, "Content-Length").map_or(0, |n| n.parse().expect("it is a number"));
     let mut body = vec![0; length];

@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455) of peers in a browser.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use wire::frame::{self, BODY_BYTES_MAX, PREFACE};
 use wire::protocol::ToPeer;
@@ -13,7 +13,7 @@ use crate::transport::Transport;
 
 /// A request that is granted. `HOST` and `KEY` stand in for what the tests change.
 const FIELDS: &str = "Upgrade: websocket\nConnection: keep-alive, Upgrade\nSec-WebSocket-Version: 13\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nOrigin: http://a:1\nHost: a:1\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nOrigin: https://a:1\nHost: a:1\n";
 
 fn site_with_page() -> Site {
     Site::with_config(SiteConfig { page: Some(Default::default()), ..SiteConfig::default() })
@@ -36,7 +36,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Connects as a WebSocket.
-fn connect(site: &Site) -> TcpStream {
+fn connect(site: &Site) -> Client {
     let mut client = site.connect();
     client.write_all(request("").as_bytes()).expect("the server reads");
     let head = read_head(&mut client);
@@ -48,7 +48,7 @@ fn connect(site: &Site) -> TcpStream {
 }
 
 /// Reads one frame of the server: its first byte and its payload.
-fn read_frame(client: &mut TcpStream) -> (u8, Vec<u8>) {
+fn read_frame(client: &mut Client) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     client.read_exact(&mut head).expect("a frame comes");
     let mut length = [0, head[1]];
@@ -61,12 +61,12 @@ fn read_frame(client: &mut TcpStream) -> (u8, Vec<u8>) {
 }
 
 /// Whether the server has closed the connection in order.
-fn has_ended(client: &mut TcpStream) -> bool {
+fn has_ended(client: &mut Client) -> bool {
     client.read(&mut [0]).is_ok_and(|count| count == 0)
 }
 
 #[track_caller]
-fn expect_hello(client: &mut TcpStream) {
+fn expect_hello(client: &mut Client) {
     let (first, payload) = read_frame(client);
     assert_eq!(first, 0x82, "a binary message");
     let body = frame::split(&payload, BODY_BYTES_MAX).expect("the frame is good").expect("it is whole");
@@ -80,9 +80,9 @@ fn a_request_for_a_websocket_is_granted_only_as_the_rfc_and_the_page_have_it() {
     for (line, status) in [
         ("Upgrade: h2c, WebSocket", 101),
         ("Connection: UPGRADE", 101),
-        ("Origin: http://A:1", 101),
-        // A proxy has ended the TLS of the page.
-        ("Origin: https://a:1", 101),
+        // Without TLS here, a proxy has ended that of the page.
+        ("Origin: https://A:1", 101),
+        ("Origin: http://A:1", if has_tls() { 403 } else { 101 }),
         ("Upgrade", 426),
         ("Upgrade: h2c", 426),
         ("Connection", 426),
@@ -93,13 +93,13 @@ fn a_request_for_a_websocket_is_granted_only_as_the_rfc_and_the_page_have_it() {
         ("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13", 426),
         ("Origin", 403),
         ("Origin: null", 403),
-        ("Origin: http://a", 403),
-        ("Origin: http://a:12", 403),
-        ("Origin: http://b:1", 403),
-        ("Origin: http://a:1.b", 403),
-        ("Origin: http://b/http://a:1", 403),
+        ("Origin: https://a", 403),
+        ("Origin: https://a:12", 403),
+        ("Origin: https://b:1", 403),
+        ("Origin: https://a:1.b", 403),
+        ("Origin: https://b/https://a:1", 403),
         ("Origin: ftp://a:1", 403),
-        ("Origin: http://a:1\r\nOrigin: http://a:1", 403),
+        ("Origin: https://a:1\r\nOrigin: https://a:1", 403),
         ("Sec-WebSocket-Key", 400),
         ("Sec-WebSocket-Key: c2hvcnQ=", 400),
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400),
