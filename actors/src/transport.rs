@@ -84,22 +84,26 @@ impl Transport {
     ///
     /// # Errors
     /// Those of the socket, those of [`TlsConnection::read`], and a [`Violation`](crate::websocket::Violation) as `InvalidData`.
+    /// `Interrupted` also if only control frames of a WebSocket have come: a client that sends nothing else must not keep a
+    /// poller from its other connections.
     pub(crate) fn read(&mut self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
         if self.websocket.is_none() {
             return self.read_below(buffer, patience);
         }
-        // A read may contain control frames only.
-        while !self.websocket.as_ref().is_some_and(|websocket| websocket.has_client_closed()) {
-            let count = self.read_below(buffer, patience)?;
-            if count == 0 {
-                break;
-            }
-            let plain = self.decode(&mut buffer[..count], patience)?;
-            if plain > 0 {
-                return Ok(plain);
-            }
+        if self.has_client_closed() {
+            return Ok(0);
         }
-        Ok(0)
+        let count = self.read_below(buffer, patience)?;
+        let plain = self.decode(&mut buffer[..count], patience)?;
+        match count > 0 && plain == 0 && !self.has_client_closed() {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => Ok(plain),
+        }
+    }
+
+    /// Whether the client has closed the WebSocket, so that nothing more is read.
+    fn has_client_closed(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|websocket| websocket.has_client_closed())
     }
 
     /// Replaces received bytes by the plain bytes in them, and sends the replies to control frames as far as the socket takes
@@ -281,8 +285,7 @@ impl Transport {
 
     /// Whether [`Transport::read`] returns bytes, or the end of the stream, even if nothing comes from the socket.
     pub(crate) fn has_unread(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.has_unread())
-            || self.websocket.as_ref().is_some_and(|websocket| websocket.has_client_closed())
+        self.tls.as_ref().is_some_and(|tls| tls.has_unread()) || self.has_client_closed()
     }
 
     /// Sets the timeout of writes with [`Patience::UntilTimeout`].
@@ -406,4 +409,32 @@ fn send(
         [only] => rustix::net::send(socket, only, flags)?,
         _ => rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A poller serves other connections between two reads of one.
+    #[test]
+    fn a_client_that_only_sends_control_frames_does_not_hold_up_its_reader() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let (socket, _) = listener.accept().expect("a client has connected");
+        let mut transport = Transport::plain(socket);
+        transport.upgrade(Vec::new()).expect("nothing is wrong");
+        // Pings without a payload, under a mask of zeros, and the payload `x`.
+        let ping = [0x89, 0x80, 0, 0, 0, 0];
+        client
+            .write_all(&[&ping.repeat(100)[..], &[0x82, 0x81, 0, 0, 0, 0, b'x']].concat())
+            .expect("it is connected");
+        let mut buffer = [0; 60];
+        let mut read = || transport.read(&mut buffer, Patience::UntilTimeout).map_err(|e| e.kind());
+        for _ in 0..10 {
+            assert_eq!(read(), Err(io::ErrorKind::Interrupted));
+        }
+        assert_eq!(read(), Ok(1));
+    }
 }

@@ -480,7 +480,12 @@ fn linger(transport: &mut Transport, outgoing: &mut Outgoing) -> io::Result<()> 
     let deadline = Instant::now() + LINGER_WAIT;
     let mut rest = [0; 4096];
     for _ in 0..LINGER_READS_MAX {
-        if Instant::now() > deadline || transport.read(&mut rest, Patience::UntilTimeout)? == 0 {
+        match transport.read(&mut rest, Patience::UntilTimeout) {
+            Ok(1..) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            end => return end.map(|_| ()),
+        }
+        if Instant::now() > deadline {
             break;
         }
     }
