@@ -32,7 +32,7 @@ const SENDER_BURST: Duration = Duration::from_secs(40);
 const STRANGERS_BURST: Duration = Duration::from_secs(3);
 /// The part of an opening that each message pays back: a conversation of 64 messages costs nothing.
 const EARNED: f64 = 1.0 / 64.0;
-/// The maximum number of refused openings that are remembered. One that comes again is refused without work.
+/// The maximum number of refused openings that are remembered. One that comes again from the same name is refused without work.
 const REFUSED_MAX: usize = 4_096;
 /// The minimum interval between two strangers that are forgotten to make room.
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -104,6 +104,7 @@ pub(super) struct Guard {
     strangers: Budget,
     /// Folded names, the oldest first: all passing contacts, and some that are kept or deleted by now.
     passing: VecDeque<PeerName>,
+    /// Each with the name of its sender.
     refused: HashSet<Digest>,
     /// The same in the order of arrival.
     refused_order: VecDeque<Digest>,

@@ -82,7 +82,8 @@ impl Engine {
         if Opening::peek(bytes).is_some_and(|(id, key)| self.conversations.knows(&mut self.local, id, key)) {
             return;
         }
-        let digest = Digest::of(bytes);
+        // With the name, so that the server cannot have an opening refused by delivering it in another name before.
+        let digest = Digest::of_parts(&[from.folded().as_str().as_bytes(), b" ", bytes]);
         if !self.may_open(from, digest) {
             return;
         }

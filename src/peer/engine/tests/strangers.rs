@@ -87,6 +87,23 @@ fn strangers_that_only_open_conversations_are_not_on_the_disk_and_few_in_memory(
     assert_eq!(bench.engine.contacts.iter().count(), 1, "a start reads nothing of them");
 }
 
+/// The server chooses the order, and the bytes of an opening are the same in every name.
+#[test]
+fn an_opening_that_was_delivered_in_another_name_before_is_accepted_in_its_own() {
+    let mut bench = Bench::new();
+    let b = Other::new("B");
+    let mut outgoing =
+        Outgoing::open(&KEYS[1].0, &b.card, bench.engine.card(), 1, bench.now.unix, &mut rand::rng());
+    let opening = outgoing.opening().as_bytes().to_vec();
+    for _ in 0..2 {
+        bench.hear_from("C", Kind::Opening, 1, &opening);
+    }
+    assert_eq!(bench.refusals(), ["a conversation was opened in another name, or for another key"], "once");
+    bench.hear_from("B", Kind::Opening, 1, &opening);
+    b.writes(&mut bench, &mut outgoing, 1);
+    assert_eq!(bench.shown(), [1]);
+}
+
 #[test]
 fn a_stranger_stays_from_its_first_message_on() {
     let mut bench = Bench::new();
