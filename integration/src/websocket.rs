@@ -8,7 +8,7 @@ const FRAME_BYTES_MAX: usize = 10_000;
 /// The mask of all frames; a real client draws one for each.
 const MASK: [u8; 4] = [0x5a, 0x01, 0xc3, 0x77];
 
-/// Connects to the page's WebSocket.
+/// Connects to the page's WebSocket, as a page over TLS does: something in between may add the TLS, or have ended it.
 ///
 /// # Errors
 /// Those of the connection, and `ConnectionRefused` with the response of a server that refuses.
@@ -16,7 +16,7 @@ pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(server)?;
     write!(
         stream,
-        "GET /switchboard/socket HTTP/1.1\r\nHost: {server}\r\nOrigin: http://{server}\r\nUpgrade: websocket\r\n\
+        "GET /switchboard/socket HTTP/1.1\r\nHost: {server}\r\nOrigin: https://{server}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )?;
     let mut head = Vec::new();
