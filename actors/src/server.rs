@@ -28,7 +28,7 @@ use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
 use crate::commands::router::{self as router_commands, RouterHandle};
 use crate::commands::store::StoreHandle;
-use crate::config::{CacheConfig, Config, Listen};
+use crate::config::{CacheConfig, Config, FlowAccess, Listen};
 use crate::credentials;
 use crate::feed;
 use crate::file_server;
@@ -149,8 +149,7 @@ impl Server {
         let router =
             router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
         let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
-        let has_page = config.sites.iter().any(|site| site.page.is_some());
-        let feed = config.flow.filter(|_| has_page).map(feed::start).transpose()?;
+        let feed = viewers(config).map(feed::start).transpose()?;
         let actors = Actors { router, admission, key, index, feed, sites, store, access_log };
         let acceptor = actors.accept(listeners, &certificates, config)?;
         let certificates = match config.tls.is_empty() {
@@ -333,6 +332,12 @@ fn why_not(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "ports below 1024 are not for everybody; ",
         _ => "",
     }
+}
+
+/// Who can watch the feed. Nobody can if no site has the page, or if it is only for an admin address that there is not.
+fn viewers(config: &Config) -> Option<FlowAccess> {
+    let has_page = config.sites.iter().any(|site| site.page.is_some());
+    config.flow.filter(|flow| has_page && (*flow == FlowAccess::Public || config.admin.is_some()))
 }
 
 fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {

@@ -1,6 +1,7 @@
 //! The health check and the metrics, which have an address of their own (`--admin`).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -31,6 +32,10 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// Media type and text of the requested page.
+    ///
+    /// A page of another site whose host name has been made to resolve to the admin address (DNS rebinding) is of the same origin
+    /// for the browser, but sends its own name as Host. The admin address has no name of its own, so only IP addresses and
+    /// `localhost` are accepted. The health check says nothing that such a page could use, so it is for everybody.
     pub(super) fn page(
         self: &Arc<Self>,
         head: &RequestHead<'_>,
@@ -40,6 +45,10 @@ impl Admin {
         }
         match head.target.path {
             HEALTH => Ok(("text/plain; charset=utf-8", "well\n".into())),
+            _ if !head.host.is_none_or(has_no_name) => Err(Brief::new(
+                Status::Forbidden,
+                "at the address of --admin this is shown only under an IP address or localhost",
+            )),
             METRICS => Ok((metrics::CONTENT_TYPE, metrics::page_text(Arc::clone(self)))),
             _ => Err(Brief::new(
                 Status::NotFound,
@@ -81,6 +90,12 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+/// Whether a `Host` is an IP address or `localhost`.
+fn has_no_name(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 /// Kind, name, help and source of a metric.

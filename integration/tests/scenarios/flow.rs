@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use integration::http::HttpConnection;
-use integration::{PATIENCE, Sandbox};
+use integration::{PATIENCE, Sandbox, Server};
 use serde_json::Value;
 
 /// A stream of events.
@@ -110,6 +110,33 @@ fn who_is_connected_and_what_passes_is_shown_to_whoever_may_see_it() {
     }
 }
 
+/// Whether a server has the thread that gathers what is shown.
+fn has_feed(server: &Server) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.process().id())).expect("it is Linux");
+    let names = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+    let names: Vec<String> = names.map_while(Result::ok).collect();
+    assert!(names.iter().any(|name| name.trim_end() == "router"), "threads have names: {names:?}");
+    names.iter().any(|name| name.trim_end() == "feed")
+}
+
+#[test]
+fn nothing_is_gathered_if_nobody_can_watch() {
+    let sandbox = Sandbox::new();
+    sandbox.put_site(&[("index.html", "a site")]);
+    let admin = "--admin=127.0.0.1:0";
+    for (arguments, may_watch) in [
+        (&["--flow=off", admin][..], false),
+        (&["--flow=admin"], false),
+        (&["--flow=public", "--app=off", admin], false),
+        (&["--flow=admin", admin], true),
+        (&["--flow=public"], true),
+    ] {
+        let server = sandbox.site_server(arguments);
+        assert_eq!(has_feed(&server), may_watch, "{arguments:?}");
+        server.stop();
+    }
+}
+
 #[test]
 fn nothing_is_shown_when_it_is_switched_off() {
     let sandbox = Sandbox::new();
@@ -123,10 +150,10 @@ fn nothing_is_shown_when_it_is_switched_off() {
 }
 
 /// The status of the answer to a request with these fields.
-fn status(address: SocketAddr, fields: &str) -> String {
+fn status(address: SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the server accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
-    let request = format!("GET /switchboard/flow HTTP/1.1\r\n{fields}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\n{fields}\r\n");
     stream.write_all(request.as_bytes()).expect("the server reads");
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).expect("the server answers");
@@ -141,11 +168,17 @@ fn pages_of_other_sites_cannot_read_what_passes() {
     let admin: SocketAddr =
         server.process().line("metrics and health on ").parse().expect("it is an address");
     let port = admin.port();
-    // The name of another site, which resolves to the admin address by now.
-    assert_eq!(status(admin, &format!("Host: other.example:{port}\r\n")), "403");
-    for host in ["localhost", "LOCALHOST", "[::1]", "127.0.0.1"] {
-        assert_eq!(status(admin, &format!("Host: {host}:{port}\r\n")), "200", "{host}");
+    for path in ["/switchboard/flow", "/switchboard/flow.html", "/metrics"] {
+        // The name of another site, which resolves to the admin address by now.
+        for host in ["other.example", "localhost.other.example", "127.0.0.1.other.example"] {
+            assert_eq!(status(admin, path, &format!("Host: {host}:{port}\r\n")), "403", "{path} {host}");
+        }
+        for host in ["localhost", "LOCALHOST", "[::1]", "127.0.0.1"] {
+            assert_eq!(status(admin, path, &format!("Host: {host}:{port}\r\n")), "200", "{path} {host}");
+        }
     }
+    // Monitoring may use a name, and learns nothing else here.
+    assert_eq!(status(admin, "/.well-known/switchboard/health", "Host: server.example\r\n"), "200");
     for address in [admin, server.address()] {
         for (field, wanted) in [
             ("Origin: http://other.example".to_owned(), "403"),
@@ -155,7 +188,8 @@ fn pages_of_other_sites_cannot_read_what_passes() {
             ("Sec-Fetch-Site: same-site".to_owned(), "403"),
             ("Sec-Fetch-Site: same-origin".to_owned(), "200"),
         ] {
-            assert_eq!(status(address, &format!("Host: {address}\r\n{field}\r\n")), wanted, "{field}");
+            let fields = format!("Host: {address}\r\n{field}\r\n");
+            assert_eq!(status(address, "/switchboard/flow", &fields), wanted, "{field}");
         }
     }
 }
