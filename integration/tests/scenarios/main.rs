@@ -3,6 +3,7 @@
 mod access_log;
 mod admission;
 mod burdens;
+mod certificates;
 mod classroom;
 mod configuration;
 mod connection;
