@@ -1,22 +1,32 @@
 //! The page that shows what passes through the server.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use integration::Sandbox;
+use integration::{Character, RawConnection, Sandbox, Server};
+use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 
 use crate::page::{Page, Scene};
 
-#[test]
-fn the_flow_is_shown_live_with_pause_and_step() {
-    let start = |sandbox: &Sandbox| {
-        sandbox.put_site(&[("index.html", "a site")]);
-        sandbox.site_server(&["--admin=127.0.0.1:0"])
-    };
-    let Some(scene) = Scene::with(start) else { return };
+/// A scene with a page that shows the flow.
+fn watched<'s>(scene: &'s Scene) -> Page<'s> {
     let admin: SocketAddr =
         scene.server.process().line("metrics and health on ").parse().expect("it is an address");
     let page = Page { tab: scene.person.open(&format!("http://{admin}/switchboard/flow.html")) };
     page.wait("document.getElementById('connection').textContent === 'Watching.'");
+    page
+}
+
+/// A server with an admin address; the flow is shown there.
+fn with_admin(sandbox: &Sandbox) -> Server {
+    sandbox.put_site(&[("index.html", "a site")]);
+    sandbox.site_server(&["--admin=127.0.0.1:0", "--quiet"])
+}
+
+#[test]
+fn the_flow_is_shown_live_with_pause_and_step() {
+    let Some(scene) = Scene::with(with_admin) else { return };
+    let page = watched(&scene);
     let mut sender = scene.terminal("A");
     let _recipient = scene.terminal("B");
     page.wait("document.getElementById('peers').textContent === 'Connected: A, B'");
@@ -43,4 +53,62 @@ fn the_flow_is_shown_live_with_pause_and_step() {
     page.wait(&format!("{} === 1", rows("B to A: receipt 2, ")));
     page.tab.resize(360, 740);
     assert_eq!(page.tab.value("document.documentElement.scrollWidth"), 360);
+}
+
+/// The most that the server shows one by one.
+const PER_SECOND: u64 = 200;
+const SECONDS: u64 = 5;
+
+/// Notes the number of each message that is shown, and when.
+const NOTE: &str = "
+    globalThis.shown = [];
+    globalThis.others = 0;
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const row of addedNodes) {
+        const message = / message (\\d+), /.exec(row.textContent);
+        if (message) shown.push([Number(message[1]), Date.now()]);
+        others += parseInt(/^(\\d+) more/.exec(row.textContent)?.[1] ?? 0);
+      }
+    }).observe(document.getElementById('rows'), { childList: true });
+";
+
+#[test]
+fn the_page_keeps_up_with_200_envelopes_a_second() {
+    const COUNT: u64 = PER_SECOND * SECONDS;
+    let Some(scene) = Scene::with(with_admin) else { return };
+    let (page, server) = (watched(&scene), &scene.server);
+    page.tab.value(NOTE);
+    let mut writer = RawConnection::join(server.address(), &Character::new("writer"));
+    let mut reader = RawConnection::join(server.address(), &Character::new("reader"));
+    let reading = std::thread::spawn(move || {
+        for taken in 1..=COUNT {
+            while !matches!(reader.next_message(), ToPeer::Envelope(_)) {}
+            reader.say(&ToServer::Taken { count: taken });
+        }
+        reader
+    });
+    let begun = Instant::now();
+    let mut sent = Vec::new();
+    for number in 0..COUNT {
+        let due = Duration::from_secs(number) / u32::try_from(PER_SECOND).expect("it is small");
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        let sealed = number.to_le_bytes();
+        let envelope =
+            Envelope { from: "writer", to: "reader", kind: Kind::Message, number, sealed: &sealed };
+        writer.say(&ToServer::Envelope(envelope));
+        sent.push(SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_millis());
+    }
+    let _reader = reading.join().expect("it gets all");
+    page.wait(&format!("shown.length + others === {COUNT}"));
+    let shown = page.tab.value("shown");
+    let lags = shown.as_array().expect("it is an array").iter().map(|shown| {
+        let (number, at) = (shown[0].as_u64().expect("it is a number"), shown[1].as_u64());
+        let sent_at = sent[usize::try_from(number).expect("it is small")];
+        u128::from(at.expect("it is a time")).saturating_sub(sent_at)
+    });
+    let mut lags: Vec<u128> = lags.collect();
+    println!("{} one by one; the last one after {:?} ms", lags.len(), lags.last());
+    lags.sort_unstable();
+    println!("half of them within {} ms, all within {:?} ms", lags[lags.len() / 2], lags.last());
+    assert_eq!(page.text("connection"), "Watching.");
 }
