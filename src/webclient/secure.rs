@@ -83,5 +83,7 @@ fn read_pins(path: &Path) -> Result<ServerPins, WebClientError> {
 
 fn cannot_use(path: &Path, why: &str) -> WebClientError {
     let what = format!("cannot use the pinned certificates in {}: {why}", path.display());
-    WebClientError::refused(what, "make the file usable, or choose another with --pin")
+    let advice =
+        "make sure that it can be read and written and that the disk has room, or choose another with --pin";
+    WebClientError::refused(what, advice)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use integration::{Peer, Process, Sandbox, Server, binary};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
 use wire::protocol::{ErrorCode, Greeting, ToPeer, ToServer};
 
@@ -196,6 +197,42 @@ fn a_peer_whose_disk_is_full_can_be_ended() {
     listening.finish();
     assert_eq!(b.history("A", "received").len(), 0, "nothing was written");
     b.run(&["listen", "--count", "1"]).expect(0);
+}
+
+#[test]
+fn a_full_disk_loses_no_pin_of_a_server() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let a = sandbox.peer("A", server.address());
+    let file = a.private().join("known_servers");
+    let known = || std::fs::read_to_string(&file).expect("it is there");
+    let listening = start_with_limits(&a, &["listen"]);
+    listening.event("joined", |_| true);
+    let first = known();
+
+    limit_file_bytes(&listening, Some(0));
+    let fingerprint = "ab".repeat(32);
+    let trust = ["trust", "tls:elsewhere.test:1", &fingerprint];
+    let refused = a.run(&trust).expect(1);
+    let errors = format!("{:?}", refused.events("error"));
+    assert!(errors.contains("known_servers") && errors.contains("has room"), "{errors}");
+    assert_eq!(known(), first);
+    // At first use.
+    std::fs::remove_file(&file).expect("it is there");
+    let server = server.restart();
+    let is_pin = |e: &Value| e["message"].as_str().is_some_and(|m| m.contains("known_servers"));
+    let said = listening.event("error", is_pin);
+    assert!(said["message"].as_str().is_some_and(|m| m.contains("has room")), "{said}");
+    assert!(!file.exists());
+
+    limit_file_bytes(&listening, None);
+    let joined = listening.events("joined", 2).len();
+    let _server = server.restart();
+    listening.events("joined", joined + 1);
+    let key = |text: &str| text.split_whitespace().nth(1).map(str::to_owned);
+    assert_eq!(key(&known()), key(&first));
+    a.run(&trust).expect(0);
+    assert_eq!(known().lines().count(), 2, "{}", known());
 }
 
 #[test]

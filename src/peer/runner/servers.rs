@@ -11,6 +11,7 @@ use crate::peer::access::Server;
 use crate::peer::command::{Ending, Update};
 use crate::peer::engine::ClientId;
 use crate::peer::event::{Answer, Event};
+use crate::peer::home::HomeError;
 use crate::server_pins::ServerPin;
 
 impl Shell {
@@ -64,7 +65,7 @@ impl Shell {
         }
         let pinned = self.home.pin_server(server, fingerprint, now().unix);
         if let Err(error) = &pinned {
-            self.tell_all(&error.to_string());
+            self.tell_all(&format!("{}; until it is pinned, another server can take its place", told(error)));
         }
         pinned.is_ok()
     }
@@ -72,10 +73,20 @@ impl Shell {
     pub(super) fn trust_server(&mut self, client: ClientId, server: String, fingerprint: Fingerprint) {
         let (update, ending) = match self.home.pin_server(&server, &fingerprint, now().unix) {
             Ok(()) => (Event::Result(Answer::TrustedServer { server, fingerprint }), Ending::Done),
-            Err(error) => (Event::error(error.to_string()), Ending::Failed),
+            Err(error) => (Event::error(told(&error)), Ending::Failed),
         };
         self.tell(client, Update::Event(update));
         self.tell(client, Update::Done(ending));
+    }
+}
+
+/// Why nothing was pinned, and what to do about it.
+fn told(error: &HomeError) -> String {
+    match error {
+        HomeError::Io(error) => {
+            format!("{error}; make sure that the disk has room and the file can be written")
+        }
+        error => error.to_string(),
     }
 }
 
