@@ -129,7 +129,11 @@ fn explain(error: &io::Error) -> HandshakeError {
     HandshakeError::Other(match cause {
         Error::InvalidCertificate(cause) => return HandshakeError::Certificate(explain_certificate(cause)),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => "it does not speak TLS".to_owned(),
-        Error::AlertReceived(alert) => format!("it refused the TLS handshake ({alert:?})"),
+        Error::AlertReceived(alert) => {
+            format!(
+                "it refused the TLS handshake ({alert:?}): it may have no certificate, or another version of TLS"
+            )
+        }
         cause => format!("the TLS handshake failed: {cause}"),
     })
 }
@@ -158,8 +162,8 @@ fn explain_certificate(cause: &CertificateError) -> String {
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "no known authority has issued its certificate, although one has the name of its issuer".to_owned()
         }
-        CertificateError::Other(other) => match other.0.downcast_ref::<WrongPin>() {
-            Some(wrong) => wrong.to_string(),
+        CertificateError::Other(other) => match other.0.downcast_ref::<Refused>() {
+            Some(refused) => refused.to_string(),
             // Usually it is its own authority, which rustls finds before it looks for another.
             None => format!("no known authority has issued its certificate for a server ({cause})"),
         },
@@ -253,11 +257,27 @@ fn has_unknown_issuer(why: &CertificateError) -> bool {
     )
 }
 
+/// Why this client refuses a certificate, where rustls has no error for it.
 #[derive(Debug, thiserror::Error)]
-#[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
-struct WrongPin {
-    found: Digest,
-    pinned: Digest,
+enum Refused {
+    #[error("its certificate has changed: its fingerprint is {found}, and {pinned} is pinned")]
+    WrongPin { found: Digest, pinned: Digest },
+    #[error("its key does not belong to its certificate")]
+    WrongKey,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        CertificateError::Other(rustls::OtherError(Arc::new(refused))).into()
+    }
+}
+
+/// The outcome of the check of a server's signature. Otherwise the error would be that of an authority's signature.
+fn of_server<T>(verified: Result<T, Error>) -> Result<T, Error> {
+    match verified {
+        Err(Error::InvalidCertificate(CertificateError::BadSignature)) => Err(Refused::WrongKey.into()),
+        verified => verified,
+    }
 }
 
 impl Verifier {
@@ -295,8 +315,7 @@ impl ServerCertVerifier for Verifier {
                 }
             }
             Accepts::Pinned(Some(pinned)) if *pinned != Digest::of(certificate) => {
-                let wrong = WrongPin { found: Digest::of(certificate), pinned: *pinned };
-                return Err(CertificateError::Other(rustls::OtherError(Arc::new(wrong))).into());
+                return Err(Refused::WrongPin { found: Digest::of(certificate), pinned: *pinned }.into());
             }
             Accepts::Unknown(Some(known)) => {
                 match known.verify_server_cert(certificate, others, name, ocsp, now) {
@@ -316,7 +335,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        of_server(verify_tls12_signature(message, certificate, signature, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -326,7 +345,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        of_server(verify_tls13_signature(message, certificate, signature, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

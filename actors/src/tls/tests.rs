@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
 use tempfile::TempDir;
 use wire::protocol::ChannelBinding;
@@ -360,19 +362,81 @@ fn an_error_of_the_handshake_says_what_it_is() {
     assert!(error.contains("neither TLS 1.2 nor TLS 1.3"), "{error}");
     // A fatal alert (RFC 8446, section 6).
     assert!(answer.starts_with(&[21, 3, 3, 0, 2, 2]), "{answer:?}");
+}
 
-    // The client does not know the authority.
+/// The time of a client, in seconds since 1970.
+#[derive(Debug)]
+struct Clock(u64);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
+    }
+}
+
+#[test]
+fn the_reason_why_a_client_does_not_accept_the_certificate_is_told() {
     let folder = Folder::new();
-    let config = load(&[folder.certificate(&["a.test"])]).expect("the certificate is good");
-    let stranger = folder.certificate_with(&["b.test"], |params| {
+    let files = folder.certificate_with(&["b.test", HOST], |params| {
+        params.not_after = date_time_ymd(2990, 1, 1);
+    });
+    let stranger = folder.certificate_with(&["c.test"], |params| {
         params.distinguished_name.push(rcgen::DnType::CommonName, "another authority");
     });
-    let mut pair = Pair::new(&config, client_config(&[&stranger], &[&version::TLS13]), usize::MAX);
+    let elsewhere = folder.certificate(&["d.test"]);
+    let with_clock = |unix| {
+        let mut client = ClientConfig::clone(&client_config(&[&files], &[&version::TLS13]));
+        client.time_provider = Arc::new(Clock(unix));
+        Arc::new(client)
+    };
+    // It is in the year 2999 for the client: the certificate has expired while the server runs.
+    for (server, client, alert) in [
+        (&files, with_clock(32_472_144_000), "CertificateExpired"),
+        (&files, client_config(&[&stranger], &[&version::TLS13]), "UnknownCA"),
+        (&elsewhere, client_config(&[&elsewhere], &[&version::TLS13]), "BadCertificate"),
+    ] {
+        let config = load(std::slice::from_ref(server)).expect("the certificate is good");
+        let mut pair = Pair::new(&config, client, usize::MAX);
+        pair.send();
+        assert!(is_waiting(&pair.server.read(&mut pair.socket, &mut [0])));
+        pair.client.read_tls(&mut &pair.socket.outgoing[..]).expect("it is memory");
+        pair.client.process_new_packets().expect_err("the certificate is not accepted");
+        pair.send();
+        let error = pair.server.read(&mut pair.socket, &mut [0]).expect_err("the client refuses").to_string();
+        let words = "the client does not accept the certificate";
+        assert!(error.contains(words) && error.contains(alert), "{alert}: {error}");
+    }
+}
+
+/// Requests that have come until the next write share an answer (RFC 8446, section 4.6.3).
+#[test]
+fn a_client_that_asks_for_new_keys_again_and_again_costs_no_memory() {
+    let (_folder, mut pair) = pair(usize::MAX);
+    assert!(is_waiting(&pair.run()));
+    let ask = |pair: &mut Pair| {
+        pair.client.refresh_traffic_keys().expect("the handshake is done");
+        pair.send();
+        pair.server.read(&mut pair.socket, &mut [0])
+    };
+    assert!((0..20).all(|_| is_waiting(&ask(&mut pair))));
+    pair.server.write(&mut pair.socket, &[IoSlice::new(b"x")]).expect("there is room");
+    assert!((25..100).contains(&pair.socket.outgoing.len()), "{}", pair.socket.outgoing.len());
+    let end = (0..100).map(|_| ask(&mut pair)).find(|read| !is_waiting(read));
+    assert!(end.is_some_and(|end| end.is_err_and(|e| e.kind() == ErrorKind::InvalidData)));
+}
+
+#[test]
+fn the_first_message_of_a_client_may_be_long_and_come_in_single_bytes() {
+    let folder = Folder::new();
+    let files = folder.certificate(&[HOST]);
+    let mut client = ClientConfig::clone(&client_config(&[&files], &[&version::TLS13]));
+    client.alpn_protocols = (0..70).map(|number| vec![number; 200]).collect();
+    client.alpn_protocols.push(b"http/1.1".to_vec());
+    let config = load(&[files]).expect("the certificate is good");
+    let mut pair = Pair::new(&config, Arc::new(client), 1);
     pair.send();
-    assert!(is_waiting(&pair.server.read(&mut pair.socket, &mut [0])));
-    pair.client.read_tls(&mut &pair.socket.outgoing[..]).expect("it is memory");
-    pair.client.process_new_packets().expect_err("the certificate is not trusted");
-    pair.send();
-    let error = pair.server.read(&mut pair.socket, &mut [0]).expect_err("the client refuses").to_string();
-    assert!(error.contains("the client does not accept the certificate"), "{error}");
+    assert!(pair.socket.incoming.len() > 14_000);
+    pair.client.writer().write_all(b"request").expect("there is memory");
+    assert!(is_waiting(&pair.run()));
+    assert_eq!(pair.at_server, b"request");
 }

@@ -36,6 +36,7 @@ mod startup;
 mod strangers;
 mod tls;
 mod tls_peers;
+mod tls_reasons;
 mod users;
 mod web;
 mod websocket;

@@ -6,20 +6,19 @@ use std::thread;
 
 use integration::tunnel::{self, Speaks};
 use integration::{Character, Finished, Passing, Peer, Process, Proxy, RawConnection, Sandbox, Server};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use wire::protocol::{Side, ToPeer};
 
 use crate::admission::{administer, succeed};
-use crate::tls::{TlsServer, make_certificate, make_expired_certificate, put_certificate};
+use crate::tls::{TlsServer, make_certificate};
 
 /// A peer of the server with TLS at this port.
-fn tls_peer(sandbox: &Sandbox, name: &str, port: u16) -> Peer {
+pub(crate) fn tls_peer(sandbox: &Sandbox, name: &str, port: u16) -> Peer {
     let peer = sandbox.peer(name, ([127, 0, 0, 1], port).into());
     Peer { server: format!("tls:localhost:{port}"), ..peer }
 }
 
 /// A server with TLS and without, and an empty site.
-fn start(sandbox: &Sandbox, arguments: &[&str]) -> TlsServer {
+pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> TlsServer {
     sandbox.put_site(&[("index.html", "")]);
     TlsServer::start(sandbox, arguments)
 }
@@ -31,7 +30,7 @@ fn logged(server: &Server, words: &str) {
 
 /// Runs a command that needs the server and fails without a connection, for this reason.
 #[track_caller]
-fn refused(peer: &Peer, arguments: &[&str], words: &[&str]) {
+pub(crate) fn refused(peer: &Peer, arguments: &[&str], words: &[&str]) {
     let refused = peer.run(&[&["who"], arguments].concat()).expect(2);
     let errors = format!("{:?}", refused.events("error"));
     for word in words {
@@ -153,7 +152,7 @@ fn a_pinned_certificate_that_changes_is_refused_until_it_is_trusted() {
     assert_eq!(known.lines().count(), 2, "{known}");
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("it is UTF-8")
 }
 
@@ -164,76 +163,6 @@ fn fingerprint(certificate: &Path) -> String {
     let shown = String::from_utf8(command.output().expect("openssl is installed").stdout);
     let shown = shown.expect("it is text").trim().to_lowercase();
     shown.split_once("fingerprint=").expect("it is shown").1.replace(':', "")
-}
-
-#[test]
-fn each_reason_for_no_tls_is_named_at_both_ends() {
-    let sandbox = Sandbox::new();
-    let server = start(&sandbox, &[]);
-    let (tls, plain) = (server.tls.port(), server.server.address().port());
-    let a = tls_peer(&sandbox, "A", tls);
-    // Issued by nobody that the peer knows.
-    let [other, _] = make_certificate(&sandbox, "other", "DNS:localhost");
-    refused(
-        &a,
-        &["--ca", path(&other)],
-        &["no TLS connection to tls:localhost", "no known authority", "--ca"],
-    );
-    logged(&server.server, "the client does not accept the certificate");
-    // The port without TLS, and the port with it.
-    refused(&tls_peer(&sandbox, "B", plain), &[], &["it does not speak TLS", "check the address"]);
-    logged(&server.server, "the client speaks TLS, and this port does not");
-    refused(&a.at(server.tls), &[], &["this port speaks TLS", "tls:HOST:PORT"]);
-    logged(&server.server, "a peer connects without TLS to a port with TLS");
-    // An old version: openssl speaks it, and sends how a peer begins.
-    let told = server.openssl(&["-tls1_2", "-quiet", "-ign_eof"], "SWB2");
-    assert!(told.contains("peers need TLS 1.3"), "{told}");
-}
-
-#[test]
-fn the_reason_why_a_certificate_is_refused_is_named() {
-    let sandbox = Sandbox::new();
-    let address = sandbox.nobodys_address();
-    let a = tls_peer(&sandbox, "A", address.port());
-    let present = |certificate: &Path, key: &Path| {
-        let mut command = Command::new("openssl");
-        command.args(["s_server", "-accept", &address.to_string(), "-cert"]).arg(certificate);
-        command.arg("-key").arg(key);
-        let server = Process::start("openssl s_server", command);
-        server.wait("ACCEPT", |lines| lines.iter().any(|line| line.contains("ACCEPT")).then_some(()));
-        server
-    };
-    let [expired, expired_key] = make_expired_certificate(&sandbox);
-    let server = present(&expired, &expired_key);
-    refused(&a, &[], &["its certificate expired on Fri, 31 Jan 2020"]);
-    server.kill();
-
-    let [elsewhere, elsewhere_key] = make_certificate(&sandbox, "elsewhere", "DNS:elsewhere.test");
-    let server = present(&elsewhere, &elsewhere_key);
-    refused(&a, &["--ca", path(&elsewhere)], &["its certificate is not for localhost", "elsewhere.test"]);
-    server.kill();
-
-    // An authority, one in between, and a server that sends only its own certificate.
-    let authority = |name: &str| {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("the name is good");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        (params, KeyPair::generate().expect("there is randomness"))
-    };
-    let (root, root_key) = authority("root.test");
-    let certificate = root.self_signed(&root_key).expect("it can be signed");
-    let [root_file, _] = put_certificate(&sandbox, "root", &certificate, &root_key);
-    let root = Issuer::new(root, root_key);
-    let (between, between_key) = authority("between.test");
-    between.signed_by(&between_key, &root).expect("it can be signed");
-    let between = Issuer::new(between, between_key);
-    let leaf_key = KeyPair::generate().expect("there is randomness");
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).expect("the name is good");
-    let leaf = leaf.signed_by(&leaf_key, &between).expect("it can be signed");
-    let [leaf, leaf_key] = put_certificate(&sandbox, "leaf", &leaf, &leaf_key);
-    let server = present(&leaf, &leaf_key);
-    refused(&a, &["--ca", path(&root_file)], &["the server does not send the certificates in between"]);
-    server.kill();
 }
 
 #[test]
