@@ -1,6 +1,7 @@
 // The start of the page: connects the forms to the peer.
 
 import { Account } from "./account.js";
+import { connectActions } from "./actions.js";
 import { checkName, onSubmit } from "./forms.js";
 import { FileView } from "./fileview.js";
 import { TEXT_BYTES_MAX } from "./names.js";
@@ -54,9 +55,7 @@ function connect(store, tabs, view) {
     event.preventDefault();
     at("composer").requestSubmit();
   });
-  at("trust").addEventListener("click", () => {
-    tabs.tell({ type: "trust", name: view.open, fingerprint: view.distrustedKey });
-  });
+  connectActions(tabs, view);
 }
 
 async function start() {

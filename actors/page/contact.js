@@ -22,6 +22,8 @@ export class Contact {
   /** Whether it is on the disk. One that has only opened conversations is not, because new names are free. */
   isKept = false;
   isChanged = false;
+  /** Whether a person has blocked it, so that what it sends is ignored. */ isBlocked = false;
+  /** Whether a person has deleted all messages with it, and there was none since. */ isForgotten = false;
   /** The fingerprint in hex of another key that was shown under its name. @type {string | null} */ distrusted = null;
   /** The conversation that this page has opened, if it may still be used. @type {object | null} */ current = null;
   /** Messages without a receipt by number, as on the disk. @type {Map<number, object>} */ unacked = new Map();
@@ -57,12 +59,21 @@ export class Contact {
 
   /** What is on the disk, apart from the card, which is there as bytes. */
   record() {
-    const { name, pinned, lastNumber, generation, distrusted, isAnswered } = this;
-    return { name, pinned, card: this.card?.bytes ?? null, lastNumber, generation, distrusted, isAnswered };
+    const { name, pinned, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten } = this;
+    const card = this.card?.bytes ?? null;
+    return { name, pinned, card, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten };
   }
 
   keep() {
     this.isKept = this.isChanged = true;
+  }
+
+  /** Forgets its card, its conversations, and what waits for it. */
+  forget() {
+    [this.card, this.current] = [null, null];
+    for (const due of [this.unacked, this.unsent, this.receiptsDue, this.complaintsDue, this.openedHere]) due.clear();
+    this.isForgotten = true;
+    this.keep();
   }
 
   /** Starts anew on a new connection. @param {string} server Its store, in hex. */

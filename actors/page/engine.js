@@ -8,6 +8,7 @@ import { jittered, Budget } from "./pace.js";
 import { readCard, replaces, takesOverFrom } from "./card.js";
 import { receive } from "./receive.js";
 import { sendDue } from "./send.js";
+import { block, cancel, forget } from "./manage.js";
 import { Files } from "./files.js";
 import { Flight } from "./flight.js";
 
@@ -20,6 +21,8 @@ const PING_NAMES_MAX = 64;
 const ACCEPTED_MAX = 2048;
 const PASSING_MAX = 1000;
 const STRANGERS_MAX = 1000;
+/** Inputs that are about messages which any tab may have queued since. */
+const MAY_QUEUE = new Set(["queued", "cancel", "forget"]);
 
 /** The state of the peer. */
 export class Engine {
@@ -71,8 +74,8 @@ export class Engine {
     for (const message of await this.store.waiting()) {
       const contact = this.contact(message.to);
       if (contact.unacked.has(message.number)) continue;
-      if (!contact.isAnswered) {
-        contact.isAnswered = true;
+      if (!contact.isAnswered || contact.isForgotten) {
+        [contact.isAnswered, contact.isForgotten] = [true, false];
         contact.keep();
       }
       contact.unacked.set(message.number, message);
@@ -102,7 +105,7 @@ export class Engine {
 
   /** Whether so many peers without an answer have sent messages that no further one can. */
   hasTooManyStrangers() {
-    const strangers = [...this.contacts.values()].filter(({ isKept, isAnswered }) => isKept && !isAnswered);
+    const strangers = [...this.contacts.values()].filter((contact) => contact.isKept && !contact.isAnswered && !contact.isForgotten);
     return strangers.length >= STRANGERS_MAX;
   }
 
@@ -130,7 +133,7 @@ export class Engine {
    */
   async step(inputs) {
     // First, while the disk is as this engine has left it.
-    if (inputs.some(({ type }) => type === "queued")) await this.loadQueued();
+    if (inputs.some(({ type }) => MAY_QUEUE.has(type))) await this.loadQueued();
     for (const input of inputs) await this.#handle(input);
     if (this.flight) await sendDue(this);
     for (const contact of this.contacts.values()) {
@@ -161,6 +164,12 @@ export class Engine {
         return undefined;
       case "trust":
         return this.#trust(input.name, input.fingerprint);
+      case "cancel":
+        return cancel(this, input);
+      case "block":
+        return block(this, input);
+      case "forget":
+        return forget(this, input);
       case "search":
         return this.#search(input);
       case "message":
@@ -205,7 +214,7 @@ export class Engine {
     switch (message.type) {
       case "Envelope":
         this.flight.received += 1;
-        return this.#receive(message);
+        return this.contacts.get(folded(message.from))?.isBlocked ? undefined : this.#receive(message);
       case "Routed":
         return this.flight.routed(this, message);
       case "Card":

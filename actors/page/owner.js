@@ -80,8 +80,11 @@ export class Owner {
         return this.#push(command);
       case "reconnect":
         return this.#reconnect(command);
-      case "search":
+      case "block":
+      case "cancel":
       case "fetch":
+      case "forget":
+      case "search":
         return this.#push({ ...command, reply });
       case "share":
         return this.#share(command.file, command.keywords, reply);

@@ -106,7 +106,7 @@ async function arrived(engine, contact, accepted, { number, opened, sealed, plac
     return contact.reopen(engine.now);
   }
   contact.lastNumber = Math.max(contact.lastNumber, number);
-  contact.isChanged = true;
+  [contact.isForgotten, contact.isChanged] = [false, true];
   const { generation } = contact;
   const places = [{ conversation, place, hash_before: hashBefore, running_hash: hash }];
   const record = {
@@ -123,7 +123,8 @@ async function arrived(engine, contact, accepted, { number, opened, sealed, plac
 async function hasArrived(engine, contact, number, id) {
   const idOf = async (generation) =>
     contact.arriving.get(`${generation} ${number}`) ??
-    (await engine.store.message(contact.peer, "received", generation, number))?.id;
+    (await engine.store.message(contact.peer, "received", generation, number))?.id ??
+    engine.store.get("received", [contact.peer, generation, number]);
   const newest = contact.generation;
   for (let generation = newest; generation >= Math.max(0, newest - GENERATIONS_SEARCHED); generation -= 1) {
     const known = await idOf(generation);

@@ -7,13 +7,14 @@
 // | contacts | folded name | see Contact.record in contact.js |
 // | numbers | folded name | the number of the next message to that peer |
 // | messages | `order`, a counter | see `queue` and `newMessage` in receive.js |
+// | received | folded name, generation, number | the id of a message that was forgotten |
 // | conversations | id, hex | `{peer, direction, opening, ...}` |
 
 import { folded } from "./names.js";
 import { random, sha256 } from "./crypto.js";
 import { utf8 } from "./bytes.js";
 
-const STORES = ["self", "contacts", "numbers", "messages", "conversations"];
+const STORES = ["self", "contacts", "numbers", "messages", "received", "conversations"];
 
 const result = (request) =>
   new Promise((resolve, reject) => {
@@ -27,7 +28,11 @@ const completion = (transaction) =>
     transaction.onabort = () => reject(transaction.error);
   });
 
-function create({ target: { result: database } }) {
+const VERSION = 2;
+
+function create({ oldVersion, target: { result: database } }) {
+  database.createObjectStore("received");
+  if (oldVersion === 1) return;
   for (const name of ["self", "contacts", "numbers", "conversations"]) database.createObjectStore(name);
   const messages = database.createObjectStore("messages", { keyPath: "order", autoIncrement: true });
   messages.createIndex("peer", ["peer", "order"]);
@@ -49,7 +54,7 @@ export class Store {
 
   /** @param {string} name Of the database. @returns {Promise<Store>} */
   static async open(name = "switchboard") {
-    const request = indexedDB.open(name, 1);
+    const request = indexedDB.open(name, VERSION);
     request.onupgradeneeded = create;
     return new Store(await result(request));
   }
@@ -76,6 +81,13 @@ export class Store {
   /** @returns {Promise<object[]>} The messages without a receipt, oldest first. */
   waiting() {
     return result(this.#read("messages").index("waiting").getAll());
+  }
+
+  /** @param {string} peer A folded name. @returns {Promise<string[]>} The ids of the conversations with it, in hex. */
+  async conversationsOf(peer) {
+    const store = this.#read("conversations");
+    const [keys, values] = await Promise.all([result(store.getAllKeys()), result(store.getAll())]);
+    return keys.filter((_, at) => values[at].peer === peer);
   }
 
   /**
@@ -156,6 +168,8 @@ export class Store {
     for (const order of orders) {
       const asked = store.get(order);
       asked.onsuccess = () => {
+        // It may have been forgotten meanwhile.
+        if (!asked.result) return;
         const { unread: _, ...message } = asked.result;
         store.put(message);
       };

@@ -36,7 +36,7 @@ export class View {
     return this.#open;
   }
 
-  /** Opens the conversation with a peer. @param {string} name @returns {Promise<void>} Once it is shown. */
+  /** Opens the conversation with a peer, or none. @param {string | null} name @returns {Promise<void>} Once it is shown. */
   show(name) {
     this.#open = name;
     at("messages").replaceChildren();
@@ -119,15 +119,19 @@ export class View {
 
   #drawContacts(contacts, unread) {
     const present = new Set(this.#live.present ?? []);
-    const names = new Map(contacts.map(({ name }) => [folded(name), name]));
+    const shown = contacts.filter(({ name, isForgotten }) => !isForgotten || unread.has(folded(name)));
+    const blocked = new Set(contacts.filter(({ isBlocked }) => isBlocked).map(({ name }) => folded(name)));
+    const names = new Map(shown.map(({ name }) => [folded(name), name]));
     if (this.#open !== null && !names.has(folded(this.#open))) names.set(folded(this.#open), this.#open);
     let total = 0;
     const list = [...names].sort().map(([peer, name]) => {
       const isOpen = this.#open !== null && folded(this.#open) === peer;
       const count = isOpen ? 0 : (unread.get(peer) ?? 0);
       total += count;
-      const words = [present.has(peer) ? "online" : "away", count > 0 ? `${count} unread` : ""].filter(Boolean).join(", ");
-      return { name, isOpen, label: `${name}, ${words}` };
+      const words = [name, present.has(peer) ? "online" : "away"];
+      if (blocked.has(peer)) words.push("blocked");
+      if (count > 0) words.push(`${count} unread`);
+      return { name, isOpen, label: words.join(", ") };
     });
     // The focus would be lost if buttons were replaced that have not changed.
     const before = [...at("contacts").children].map(({ textContent }) => textContent);
@@ -153,6 +157,9 @@ export class View {
     at("pin").textContent = contact?.pinned
       ? `Their key: ${grouped(contact.pinned)}. Compare it with them over another channel.`
       : "Their key is not known yet. It is pinned when the server shows it for the first time.";
+    at("block").setAttribute("aria-pressed", String(contact?.isBlocked === true));
+    at("blocked").hidden = !contact?.isBlocked;
+    at("forget").disabled = !contact;
   }
 
   /** The key that the user sees and is asked to trust, in hex. The one on the disk may be another by now. */
@@ -166,6 +173,8 @@ export class View {
     const [list, log] = [at("messages"), at("log")];
     const wasAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 20;
     const shown = new Map([...list.children].map((item) => [item.dataset.order, item]));
+    const orders = new Set(messages.map(({ order }) => String(order)));
+    for (const [order, item] of shown) if (!orders.has(order)) item.remove();
     for (const message of messages) {
       const item = shown.get(String(message.order));
       if (!item) list.append(this.#item(message));
@@ -178,7 +187,7 @@ export class View {
   }
 
   #item(message) {
-    const { order, direction, number, text, at: written } = message;
+    const { order, direction, number, text, at: written, state, places } = message;
     const who = direction === "sent" ? "You" : message.from;
     const time = new Date(Number(written) * 1000);
     const isTime = !Number.isNaN(time.getTime());
@@ -192,6 +201,10 @@ export class View {
       element("p", { class: "meta" }, `${who}, number ${number}, `, when, element("span", { class: "state" })),
       steps,
     );
+    if (state === "queued" && places.length === 0) {
+      const label = { type: "button", "data-cancel": String(number), "aria-label": `Cancel message ${number}` };
+      item.insertBefore(element("button", label, "Cancel"), steps);
+    }
     setState(item, message);
     return item;
   }
@@ -221,5 +234,6 @@ function commandOf(command) {
 
 function setState(item, { state }) {
   item.dataset.state = state;
+  if (state !== "queued") item.querySelector("[data-cancel]")?.remove();
   item.querySelector(".state").textContent = STATES[state] ? `, ${STATES[state]}` : ", verified";
 }

@@ -278,3 +278,42 @@ export async function changedKey() {
   same(await texts(b, "A"), ["one", "from another key"], "after it is trusted");
   same(await texts(a, "B"), ["only for the new key once it is trusted"], "after it is trusted");
 }
+
+/** Messages that are cancelled, and a contact that is forgotten. */
+export async function managing() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  const old = [];
+  world.way = (envelope) => (envelope.kind === "Receipt" ? [] : [old.push(envelope), envelope].slice(1));
+  await world.write(a, "B", "one");
+  for (let round = 0; round < 4; round += 1) await world.step();
+  const answers = [];
+  const cancel = (number) => a.inbox.push({ type: "cancel", name: "B", number, reply: ({ error }) => answers.push(error) });
+  cancel(1);
+  cancel(2);
+  await a.store.queue("B", "two", UNIX);
+  cancel(2);
+  await world.step();
+  const sent = "This message may have been sent already.";
+  same(answers, [sent, undefined, sent], "a sent message, a queued one, and one that does not exist any more");
+  same((await a.store.waiting()).map(({ text }) => text), ["one"], "what still waits");
+  world.way = (envelope) => [envelope];
+  await world.settle();
+
+  const forget = { type: "forget", name: "a", reply: () => {} };
+  b.inbox.push(forget);
+  await world.step();
+  same(await b.store.newest("a", 9), [], "the messages with a forgotten contact");
+  same(await b.store.conversationsOf("a"), [], "its conversations");
+  const { pinned, card, lastNumber } = b.engine.contact("A");
+  same([pinned, card, lastNumber], [hex(a.identity.fingerprint), null, 1], "what is known of it");
+  await world.start(b);
+  await world.join(b);
+  for (const envelope of old) b.inbox.push({ type: "message", message: { type: "Envelope", ...envelope } });
+  await world.step();
+  same(b.engine.accepted.size, 1, "conversations after the old envelopes have come again");
+  same(await texts(b, "A"), [], "old messages that come again");
+  await world.write(a, "B", "three");
+  await world.settle();
+  same(await texts(b, "A"), ["three"], "a new message");
+}

@@ -3,6 +3,7 @@
 
 mod account;
 mod flow;
+mod managing;
 mod modules;
 mod page;
 mod showing;

@@ -117,6 +117,11 @@ fn an_engine_uses_another_key_only_after_it_is_trusted() {
 }
 
 #[test]
+fn an_engine_cancels_only_what_was_not_sent_and_shows_nothing_old_of_a_forgotten_contact() {
+    passes("engine", "managing");
+}
+
+#[test]
 fn an_engine_opens_another_conversation_after_an_hour() {
     passes("engine", "rekey");
 }

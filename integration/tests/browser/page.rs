@@ -79,7 +79,7 @@ impl<'p> Page<'p> {
             "(async () => {
                 const [{ Store }, { hex }] = await Promise.all(['store', 'bytes'].map((name) => import(`/switchboard/${name}.js`)));
                 const store = await Store.open();
-                const names = ['self', 'contacts', 'numbers', 'messages', 'conversations'];
+                const names = ['self', 'contacts', 'numbers', 'messages', 'received', 'conversations'];
                 const values = await Promise.all(names.map((name) => store.all(name)));
                 return JSON.stringify(values, (_, value) => value instanceof Uint8Array ? hex(value) : value);
             })()",
