@@ -5,6 +5,7 @@ import { connectActions } from "./actions.js";
 import { checkName, onSubmit } from "./forms.js";
 import { FileView } from "./fileview.js";
 import { TEXT_BYTES_MAX } from "./names.js";
+import { Notifier } from "./notify.js";
 import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 import { utf8 } from "./bytes.js";
@@ -65,7 +66,7 @@ async function start() {
     return;
   }
   const store = await Store.open();
-  const view = new View(store);
+  const view = new View(store, new Notifier(store), () => tabs.tell({ type: "read" }));
   const url = new URL("socket", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const views = [view];

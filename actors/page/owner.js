@@ -78,6 +78,8 @@ export class Owner {
         return this.#push({ type: "queued" });
       case "trust":
         return this.#push(command);
+      case "read":
+        return this.#set({});
       case "reconnect":
         return this.#reconnect(command);
       case "block":

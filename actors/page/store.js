@@ -3,7 +3,7 @@
 //
 // | store | key | value |
 // |---|---|---|
-// | self | a word | `me`, `keys`, `card`, `server`: see identity.js |
+// | self | a word | `me`, `keys`, `card`, `server`: see identity.js; `notifications`: see notify.js |
 // | contacts | folded name | see Contact.record in contact.js |
 // | numbers | folded name | the number of the next message to that peer |
 // | messages | `order`, a counter | see `queue` and `newMessage` in receive.js |
@@ -159,10 +159,13 @@ export class Store {
     return counts;
   }
 
-  /** Notes that received messages were shown. Any tab may do this. @param {object[]} messages */
+  /**
+   * Notes that received messages were shown. Any tab may do this.
+   * @param {object[]} messages @returns {Promise<boolean>} Whether there was one that had not been shown.
+   */
   async markRead(messages) {
     const orders = messages.filter(({ unread }) => unread).map(({ order }) => order);
-    if (orders.length === 0) return;
+    if (orders.length === 0) return false;
     const transaction = this.#change(["messages"]);
     const store = transaction.objectStore("messages");
     for (const order of orders) {
@@ -175,6 +178,7 @@ export class Store {
       };
     }
     await completion(transaction);
+    return true;
   }
 
   /**

@@ -21,14 +21,20 @@ const at = (id) => document.getElementById(id);
 /** The page. */
 export class View {
   #store;
+  #notifier;
+  #onRead;
   #open = null;
   #live = { phase: "starting" };
   #drawn = Promise.resolve();
   #isDue = false;
 
-  /** @param {import("./store.js").Store} store */
-  constructor(store) {
-    this.#store = store;
+  /**
+   * @param {import("./store.js").Store} store @param {import("./notify.js").Notifier} notifier
+   * @param {() => void} onRead Called when messages were read here, so that other tabs do not count them any more.
+   */
+  constructor(store, notifier, onRead) {
+    [this.#store, this.#notifier, this.#onRead] = [store, notifier, onRead];
+    document.addEventListener("visibilitychange", () => this.changed(this.#live));
   }
 
   /** The name of the contact whose conversation is open, or null. */
@@ -126,7 +132,7 @@ export class View {
     let total = 0;
     const list = [...names].sort().map(([peer, name]) => {
       const isOpen = this.#open !== null && folded(this.#open) === peer;
-      const count = isOpen ? 0 : (unread.get(peer) ?? 0);
+      const count = isOpen && document.visibilityState === "visible" ? 0 : (unread.get(peer) ?? 0);
       total += count;
       const words = [name, present.has(peer) ? "online" : "away"];
       if (blocked.has(peer)) words.push("blocked");
@@ -145,6 +151,7 @@ export class View {
     for (const button of at("contacts").querySelectorAll("button")) {
       button.setAttribute("aria-current", String(this.#open !== null && folded(button.dataset.name) === folded(this.#open)));
     }
+    this.#notifier.changed(unread, names);
     document.title = total > 0 ? `(${total}) Switchboard` : "Switchboard";
   }
 
@@ -183,7 +190,7 @@ export class View {
     if (wasAtEnd) log.scrollTop = log.scrollHeight;
     // From now on a screen reader says what is added.
     log.setAttribute("aria-live", "polite");
-    if (document.visibilityState === "visible") await this.#store.markRead(messages);
+    if (document.visibilityState === "visible" && (await this.#store.markRead(messages))) this.#onRead();
   }
 
   #item(message) {

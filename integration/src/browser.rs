@@ -146,6 +146,13 @@ impl Person {
         tab
     }
 
+    /// Decides for this person about notifications: `granted` or `denied`.
+    pub fn decide_about_notifications(&self, setting: &str) {
+        let permission = json!({ "name": "notifications" });
+        let how = json!({ "permission": permission, "setting": setting, "browserContextId": self.context });
+        self.browser.expect("", "Browser.setPermission", &how);
+    }
+
     /// Has downloads of this person put into a folder, which is created.
     ///
     /// # Panics

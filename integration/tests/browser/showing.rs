@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integration::{PATIENCE, Process, Sandbox, sha256_hex};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::page::{Page, Scene};
 
@@ -106,6 +106,56 @@ fn files_go_both_ways_and_are_checked() {
     let output = received.to_str().expect("paths of the sandbox are UTF-8");
     peer.run(&["get", "seven.bin", "--from", "Web", "--output", output]).expect(0);
     assert_eq!(std::fs::read(received).expect("it was received"), [7; 262_144]);
+}
+
+#[test]
+fn unread_messages_are_counted_in_the_title_and_notified_of_only_when_that_is_wanted() {
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    scene.person.decide_about_notifications("denied");
+    let page = scene.join("Web");
+    let titled = |title: &str| page.wait(&format!("document.title === '{title}'"));
+    page.click("#me summary");
+    page.click("#notify");
+    page.wait("document.getElementById('notify').disabled");
+    assert!(page.text("notify-said").starts_with("Your browser does not allow notifications"));
+    scene.person.decide_about_notifications("granted");
+    page.tab.reload();
+    page.connected();
+    terminal.type_line("/msg Web one");
+    titled("(1) Switchboard");
+    page.talk_to("T");
+    titled("Switchboard");
+
+    let see = |state: &str| {
+        page.tab.value(&format!(
+            "Object.defineProperty(document, 'visibilityState', {{ configurable: true, value: '{state}' }});
+            document.dispatchEvent(new Event('visibilitychange'))"
+        ));
+    };
+    page.tab.value(
+        "globalThis.notified = [];
+        globalThis.Notification = class extends Notification {
+            constructor(title, how) { super(title, how); notified.push(`${title}: ${JSON.stringify(how)}`); }
+        }; 0",
+    );
+    see("hidden");
+    terminal.type_line("/msg Web two");
+    titled("(1) Switchboard");
+    assert_eq!(page.tab.value("notified.length"), 0);
+    see("visible");
+    titled("Switchboard");
+    page.click("#notify");
+    page.wait("document.getElementById('notify').ariaPressed === 'true'");
+    terminal.type_line("/msg Web three");
+    page.shows("received", 3);
+    see("hidden");
+    terminal.type_line("/msg Web four");
+    titled("(1) Switchboard");
+    let notified = json!([r#"Switchboard: {"body":"New messages from T","tag":"switchboard"}"#]);
+    assert_eq!(page.tab.value("notified"), notified);
+    page.tab.reload();
+    page.wait("document.getElementById('notify').ariaPressed === 'true'");
 }
 
 /// Waits until a file was downloaded into `folder`, and returns its content.
