@@ -1,5 +1,6 @@
 // The forms about the own name and keys.
 
+import { ask } from "./question.js";
 import { checkName, onSubmit } from "./forms.js";
 import { readInvitation } from "./invitation.js";
 
@@ -19,11 +20,44 @@ export class Account {
     const isName = checkName(at("name"), at("name-problem"));
     onSubmit("name-form", () => isName() && this.#create());
     onSubmit("invitation-form", () => this.#useInvitation());
+    onSubmit("restore-form", () => this.#restore());
+    onSubmit("successor-form", () => this.#succeed());
+    at("backup-done").addEventListener("click", () => {
+      at("backup").hidden = true;
+      URL.revokeObjectURL(at("backup-link").href);
+    });
     at("connect").addEventListener("click", () => tabs.tell({ type: "reconnect" }));
   }
 
-  #create() {
-    this.#tabs.tell({ type: "create", name: at("name").value, invitation: readInvitation(at("invitation").value) });
+  async #create() {
+    const [name, invitation] = [at("name").value, readInvitation(at("invitation").value)];
+    const { backup } = await this.#tabs.ask({ type: "create", name, invitation, passphrase: taken("passphrase") });
+    this.#offer(name, backup);
+  }
+
+  async #restore() {
+    at("restore-problem").textContent = "";
+    const text = await at("restore-file").files[0].text();
+    const { error = "" } = await this.#tabs.ask({ type: "restore", text, passphrase: taken("restore-passphrase") });
+    at("restore-problem").textContent = error;
+  }
+
+  async #succeed() {
+    const text = "The old key signs the new one, so that your contacts accept it. Backup files of the old key become useless.";
+    if (!(await ask("Replace your key?", text, "Replace the key"))) return;
+    at("successor-said").textContent = "Making a key.";
+    const { error, backup } = await this.#tabs.ask({ type: "succeed", passphrase: taken("successor-passphrase") });
+    at("successor-said").textContent = error ?? "You have a new key.";
+    this.#offer(at("my-name").textContent, backup);
+  }
+
+  /** Offers a backup file. @param {string} name @param {string | null} [text] */
+  #offer(name, text) {
+    at("backup").hidden = !text;
+    if (!text) return;
+    const link = at("backup-link");
+    [link.download, link.href] = [`switchboard-${name}.backup`, URL.createObjectURL(new Blob([text]))];
+    at("backup").focus();
   }
 
   #useInvitation() {
@@ -36,6 +70,13 @@ export class Account {
   changed({ connection }) {
     if (connection === "online") at("invitation").value = "";
   }
+}
+
+/** Takes a passphrase out of its field. */
+function taken(field) {
+  const { value } = at(field);
+  at(field).value = "";
+  return value;
 }
 
 /** Moves an invitation from the address of the page into the form, so that nobody sees it there or bookmarks it. */

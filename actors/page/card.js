@@ -71,9 +71,10 @@ export function replaces(next, known, now) {
  * @param {Uint8Array} encryption The public encryption key.
  * @param {number} now In seconds.
  * @param {number} lastSequence That of the last card of this identity; 0 if there is none.
+ * @param {object[]} [succeeds] The statements of earlier keys.
  * @returns {Promise<Uint8Array>}
  */
-export async function makeCard(name, identity, encryption, now, lastSequence) {
+export async function makeCard(name, identity, encryption, now, lastSequence, succeeds = []) {
   const body = encode(cardBody, {
     name,
     identity: identity.publicKey,
@@ -81,7 +82,7 @@ export async function makeCard(name, identity, encryption, now, lastSequence) {
     sequence: Math.max(lastSequence + 1, now),
     issued_at: now,
     valid_until: now + VALID_SECONDS_MAX,
-    succeeds: [],
+    succeeds,
   });
   return encode(signed, { body, signature: await sign(identity.privateKey, "card", body) });
 }

@@ -98,6 +98,13 @@ export class Contact {
     }
   }
 
+  /** The same, in another conversation. */
+  sealAllAgain() {
+    this.current = null;
+    for (const message of this.unacked.values()) message.sealed = undefined;
+    this.sendAllAgain();
+  }
+
   #sendOldestAgain() {
     for (const number of this.unacked.keys()) {
       this.unsent.add(number);

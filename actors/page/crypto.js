@@ -84,17 +84,41 @@ const rsa = (name) => ({
   publicExponent: Uint8Array.of(1, 0, 1),
 });
 
-async function generate(name, usages) {
-  // Only the private key is not extractable: public keys always are.
-  const pair = await subtle.generateKey(rsa(name), false, usages);
+async function generate(name, usages, isExtractable) {
+  // Only the private key is meant: public keys always are extractable.
+  const pair = await subtle.generateKey(rsa(name), isExtractable, usages);
   return { privateKey: pair.privateKey, publicKey: asBytes(await subtle.exportKey("spki", pair.publicKey)) };
 }
 
-/** @returns {Promise<{privateKey: CryptoKey, publicKey: Uint8Array}>} An identity pair, whose public key is in DER. */
-export const generateIdentity = () => generate("RSA-PSS", ["sign", "verify"]);
+/**
+ * @param {boolean} [isExtractable] Whether the private key can be exported, for a backup.
+ * @returns {Promise<{privateKey: CryptoKey, publicKey: Uint8Array}>} An identity pair, whose public key is in DER.
+ */
+export const generateIdentity = (isExtractable = false) => generate("RSA-PSS", ["sign", "verify"], isExtractable);
+
+/** @param {CryptoKey} key Extractable. @returns {Promise<Uint8Array>} The private key in PKCS#8. */
+export const exportIdentity = async (key) => asBytes(await subtle.exportKey("pkcs8", key));
+
+/**
+ * @param {Uint8Array} pkcs8
+ * @returns {Promise<{privateKey: CryptoKey, publicKey: Uint8Array}>} An identity pair that is not extractable.
+ * @throws {Malformed} It is no RSA key that is allowed.
+ */
+export async function importIdentity(pkcs8) {
+  const how = { name: "RSA-PSS", hash: "SHA-256" };
+  try {
+    const { kty, n, e } = await subtle.exportKey("jwk", await subtle.importKey("pkcs8", pkcs8, how, true, ["sign"]));
+    const open = await subtle.importKey("jwk", { kty, n, e }, how, true, ["verify"]);
+    const publicKey = asBytes(await subtle.exportKey("spki", open));
+    checkPublicKey(publicKey);
+    return { privateKey: await subtle.importKey("pkcs8", pkcs8, how, false, ["sign"]), publicKey };
+  } catch (error) {
+    throw new Malformed(`the private key cannot be used: ${error.message}`);
+  }
+}
 
 /** @returns {Promise<{privateKey: CryptoKey, publicKey: Uint8Array}>} An encryption pair. */
-export const generateEncryption = () => generate("RSA-OAEP", ["encrypt", "decrypt"]);
+export const generateEncryption = () => generate("RSA-OAEP", ["encrypt", "decrypt"], false);
 
 /** @param {CryptoKey} key @param {string} what The domain without its prefix. @param {Uint8Array} message */
 export const sign = async (key, what, message) =>
@@ -138,6 +162,16 @@ export async function derive(secret, salt, info) {
   const key = await subtle.importKey("raw", secret, "HKDF", false, ["deriveBits"]);
   const how = { name: "HKDF", hash: "SHA-256", salt, info: utf8(`switchboard/1 ${info}`) };
   return asBytes(await subtle.deriveBits(how, key, 256));
+}
+
+/**
+ * PBKDF2 with HMAC-SHA-256. @param {string} passphrase @param {Uint8Array} salt @param {number} iterations
+ * @returns {Promise<Uint8Array>} 32 bytes.
+ */
+export async function passphraseKey(passphrase, salt, iterations) {
+  // The same letters can have several encodings. Which one a keyboard gives depends on the system.
+  const key = await subtle.importKey("raw", utf8(passphrase.normalize("NFC")), "PBKDF2", false, ["deriveBits"]);
+  return asBytes(await subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, key, 256));
 }
 
 const aes = (key, usage) => subtle.importKey("raw", key, "AES-GCM", false, [usage]);

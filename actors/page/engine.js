@@ -1,7 +1,7 @@
 // The peer: PROTOCOL.md, sections 9 to 13. Inputs go in, and effects come out: records to write, then frames to send.
 // A batch of inputs is handled in order. What it writes is on the disk before anything of it is sent.
 
-import { equal, fromHex, hex } from "./bytes.js";
+import { fromHex, hex } from "./bytes.js";
 import { folded } from "./names.js";
 import { Contact } from "./contact.js";
 import { jittered, Budget } from "./pace.js";
@@ -164,6 +164,9 @@ export class Engine {
         return undefined;
       case "trust":
         return this.#trust(input.name, input.fingerprint);
+      case "succeeded":
+        // The conversations of the old key end.
+        return this.contacts.forEach((contact) => contact.sealAllAgain());
       case "cancel":
         return cancel(this, input);
       case "block":
@@ -311,12 +314,11 @@ export class Engine {
 
   /** Pins another key: conversations of the old one end, and what has no receipt is sealed again. */
   #useKey(contact, print) {
-    [contact.pinned, contact.card, contact.current, contact.distrusted] = [print, null, null, null];
+    [contact.pinned, contact.card, contact.distrusted] = [print, null, null];
     for (const [id, accepted] of this.accepted) {
       if (accepted.peer === contact.peer) this.accepted.delete(id);
     }
-    contact.sendAllAgain();
-    for (const message of contact.unacked.values()) message.sealed = undefined;
+    contact.sealAllAgain();
     contact.isChanged = true;
   }
 
@@ -387,10 +389,5 @@ export class Engine {
   /** @param {Contact} contact @param {Uint8Array} print @returns {boolean} Whether this is the pinned key. */
   isPinned(contact, print) {
     return contact.pinned === hex(print);
-  }
-
-  /** @param {Uint8Array} print @returns {boolean} Whether it is this peer's identity key. */
-  isMine(print) {
-    return equal(print, this.identity.fingerprint);
   }
 }

@@ -1,14 +1,20 @@
 // This peer's own name, keys and card, and the pinned key of the server: PROTOCOL.md, sections 4, 5 and 8.
 
-import { generateEncryption, generateIdentity, fingerprint } from "./crypto.js";
+import { fingerprint, generateEncryption, sign } from "./crypto.js";
+import { encode } from "./postcard.js";
+import { folded } from "./names.js";
 import { hex } from "./bytes.js";
 import { makeCard } from "./card.js";
+import { makeIdentity } from "./backup.js";
+import { succession } from "./protocol.js";
 
 const DAY_SECONDS = 86_400;
 /** An encryption pair is replaced when it is so old. */
 const RENEW_SECONDS = DAY_SECONDS;
 /** An encryption pair is destroyed when it is so old, so that a stolen disk does not open older messages. */
 const KEEP_SECONDS = 14 * DAY_SECONDS;
+/** So many statements of earlier keys fit into a card. */
+const SUCCEEDS_MAX = 3;
 
 /** Who this peer is. Private keys are not extractable, so not even this page can copy them. */
 export class Identity {
@@ -21,10 +27,11 @@ export class Identity {
   privateKey;
   /** The card, as bytes. @type {Uint8Array} */
   card;
-  #identity;
+  /** What `makeIdentity` gives. */ #me;
+  /** The fingerprints of its key and of those whose place that has taken, in hex. @type {Set<string>} */ #prints;
   #keys;
   #sequence;
-  /** The renewal that is under way. @type {Promise<boolean> | null} */ #renewal = null;
+  /** The change of keys that is under way. */ #changes = Promise.resolve();
 
   /** @param {import("./store.js").Store} store */
   constructor(store) {
@@ -40,19 +47,25 @@ export class Identity {
     return identity;
   }
 
-  /** Makes one and writes it down. @param {import("./store.js").Store} store @param {string} name @param {number} now */
-  static async create(store, name, now) {
-    const [pair, encryption] = await Promise.all([generateIdentity(), generateEncryption()]);
+  /**
+   * Makes its first encryption key and card, and writes all of it down.
+   * @param {import("./store.js").Store} store @param {Promise<import("./backup.js").Me>} made @param {number} now
+   */
+  static async create(store, made, now) {
+    const [me, encryption] = await Promise.all([made, generateEncryption()]);
     const identity = new Identity(store);
-    await identity.#renewWith({ name, pair }, [{ ...encryption, madeAt: now }], 0, now);
+    await identity.#renewWith(me, [{ ...encryption, madeAt: now }], 0, now);
     return identity;
   }
 
-  async #set({ name, pair }, keys, { bytes, sequence }) {
+  async #set(me, keys, { bytes, sequence }) {
+    const { name, pair, succeeds = [] } = me;
     this.name = name;
-    this.#identity = pair;
+    this.#me = me;
     this.privateKey = pair.privateKey;
     this.fingerprint = await fingerprint(pair.publicKey);
+    const earlier = await Promise.all(succeeds.map(({ predecessor }) => fingerprint(predecessor)));
+    this.#prints = new Set([this.fingerprint, ...earlier].map(hex));
     this.#keys = new Map();
     for (const key of keys) this.#keys.set(hex(await fingerprint(key.publicKey)), key);
     this.card = bytes;
@@ -61,7 +74,7 @@ export class Identity {
 
   async #renewWith(me, keys, lastSequence, now) {
     const newest = keys[keys.length - 1];
-    const bytes = await makeCard(me.name, me.pair, newest.publicKey, now, lastSequence);
+    const bytes = await makeCard(me.name, me.pair, newest.publicKey, now, lastSequence, me.succeeds);
     const card = { bytes, sequence: Math.max(lastSequence + 1, now) };
     await this.#store.write([
       { store: "self", key: "me", value: me },
@@ -75,7 +88,35 @@ export class Identity {
    * Takes another name, before the first join. @param {string} name @param {number} now
    */
   async rename(name, now) {
-    await this.#renewWith({ name, pair: this.#identity }, [...this.#keys.values()], this.#sequence, now);
+    // Statements of earlier keys are about the name that they had.
+    await this.#renewWith({ name, pair: this.#me.pair, succeeds: [] }, [...this.#keys.values()], this.#sequence, now);
+  }
+
+  /**
+   * Replaces the identity key by one that it signs. The peer has to join again.
+   * @param {string} passphrase Of a backup file for the new key; empty for none. @param {number} now In seconds.
+   * @returns {Promise<string | null>} The text of the backup file.
+   */
+  succeed(passphrase, now) {
+    return this.#inTurn(async () => {
+      const { me, backup } = await makeIdentity(this.name, passphrase, (pair) => this.#succession(pair, now));
+      await this.#renewWith(me, [...this.#keys.values()], this.#sequence, now);
+      return backup;
+    });
+  }
+
+  async #succession({ publicKey }, now) {
+    const { pair, succeeds = [] } = this.#me;
+    const statement = { name: folded(this.name), successor: await fingerprint(publicKey), issued_at: now };
+    const signature = await sign(pair.privateKey, "succession", encode(succession, statement));
+    return [{ predecessor: pair.publicKey, issued_at: now, signature }, ...succeeds].slice(0, SUCCEEDS_MAX);
+  }
+
+  /** Makes a change of keys after those before it, because two at the same time would lose a key. */
+  #inTurn(change) {
+    const done = this.#changes.then(change);
+    this.#changes = done.catch(() => {});
+    return done;
   }
 
   /**
@@ -84,9 +125,7 @@ export class Identity {
    * @returns {Promise<boolean>} Whether there is a new card, with which the peer has to join again.
    */
   renew(now) {
-    // Two renewals at the same time would lose a key.
-    this.#renewal ??= this.#renewIfDue(now).finally(() => (this.#renewal = null));
-    return this.#renewal;
+    return this.#inTurn(() => this.#renewIfDue(now));
   }
 
   async #renewIfDue(now) {
@@ -94,8 +133,13 @@ export class Identity {
     if (now - keys[keys.length - 1].madeAt < RENEW_SECONDS) return false;
     const kept = keys.filter(({ madeAt }) => now - madeAt < KEEP_SECONDS);
     const next = { ...(await generateEncryption()), madeAt: now };
-    await this.#renewWith({ name: this.name, pair: this.#identity }, [...kept, next], this.#sequence, now);
+    await this.#renewWith(this.#me, [...kept, next], this.#sequence, now);
     return true;
+  }
+
+  /** @param {Uint8Array} print @returns {boolean} Whether it is the identity key, or one whose place that has taken. */
+  isMine(print) {
+    return this.#prints.has(hex(print));
   }
 
   /** @param {Uint8Array} print Of an encryption key. @returns {CryptoKey | undefined} Its private key. */

@@ -3,6 +3,7 @@
 import { concat, hex } from "./bytes.js";
 import { Engine } from "./engine.js";
 import { Identity } from "./identity.js";
+import { makeIdentity, openBackup } from "./backup.js";
 import { claim } from "./invitation.js";
 import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
@@ -73,7 +74,11 @@ export class Owner {
   async command(command, reply) {
     switch (command.type) {
       case "create":
-        return this.#create(command);
+        return this.#create(command, reply);
+      case "restore":
+        return this.#restore(command, reply);
+      case "succeed":
+        return this.#succeed(command, reply);
       case "queued":
         return this.#push({ type: "queued" });
       case "trust":
@@ -97,25 +102,61 @@ export class Owner {
     }
   }
 
-  async #create({ name, invitation }) {
+  async #create({ name, invitation, passphrase }, reply) {
     const { phase, isNew } = this.live;
     const mayRename = phase === "taken" || (phase === "not admitted" && isNew);
-    if (phase !== "nameless" && !mayRename) return;
+    if (phase !== "nameless" && !mayRename) return reply({});
     this.#invitation = invitation;
     this.#set({ phase: "creating", reason: undefined });
+    let backup = null;
     try {
-      if (mayRename) await this.#identity.rename(name, CLOCK.unix());
-      else this.#identity = await Identity.create(this.#store, name, CLOCK.unix());
+      // A key that was made before cannot be extracted for a backup.
+      if (mayRename && passphrase === "") await this.#identity.rename(name, CLOCK.unix());
+      else backup = await this.#make(name, passphrase);
     } catch (error) {
-      return this.#set({ phase: "nameless", reason: `The keys cannot be stored: ${error.message}` });
+      this.#set({ phase: "nameless", reason: `The keys cannot be stored: ${error.message}` });
+      return reply({});
     }
+    reply({ backup });
     return this.#begin();
+  }
+
+  async #make(name, passphrase) {
+    const made = makeIdentity(name, passphrase);
+    this.#identity = await Identity.create(this.#store, made.then(({ me }) => me), CLOCK.unix());
+    return (await made).backup;
+  }
+
+  async #restore({ text, passphrase }, reply) {
+    if (this.live.phase !== "nameless") return reply({});
+    this.#set({ phase: "creating", reason: undefined });
+    try {
+      this.#identity = await Identity.create(this.#store, openBackup(text, passphrase), CLOCK.unix());
+    } catch (error) {
+      this.#set({ phase: "nameless" });
+      return reply({ error: `The identity cannot be restored: ${error.message}.` });
+    }
+    reply({});
+    return this.#begin();
+  }
+
+  async #succeed({ passphrase }, reply) {
+    if (this.live.phase !== "peer") return reply({ error: "You are not connected." });
+    try {
+      reply({ backup: await this.#identity.succeed(passphrase, CLOCK.unix()) });
+    } catch (error) {
+      return reply({ error: `The key was not replaced: ${error.message}.` });
+    }
+    this.#push({ type: "succeeded" });
+    this.#set({ fingerprint: hex(this.#identity.fingerprint) });
+    return this.#socket?.close("The key has changed.");
   }
 
   async #begin() {
     this.#set({ phase: "peer", name: this.#identity.name, fingerprint: hex(this.#identity.fingerprint) });
-    if (this.#engine === null) {
-      this.#engine = await this.#load();
+    const isFirst = this.#engine === null;
+    if (this.#engine?.identity !== this.#identity) this.#engine = await this.#load();
+    if (isFirst) {
       setInterval(() => this.#push({ type: "tick" }), TICK);
       setInterval(() => this.#renew(), RENEW_CHECK);
     }

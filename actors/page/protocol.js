@@ -71,6 +71,9 @@ export const toPeer = enumeration({
 /** A card or an opening: a body, and a signature over it. */
 export const signed = struct({ body: bytes, signature: bytes });
 
+/** The statements of a peer's earlier identity keys, newest first. */
+export const succeeds = list(struct({ predecessor: bytes, issued_at: u64, signature: bytes }), 3);
+
 export const cardBody = struct({
   name: peerName,
   identity: bytes,
@@ -78,7 +81,7 @@ export const cardBody = struct({
   sequence: u64,
   issued_at: u64,
   valid_until: u64,
-  succeeds: list(struct({ predecessor: bytes, issued_at: u64, signature: bytes }), 3),
+  succeeds,
 });
 
 /** What an old identity key signs about its successor. */

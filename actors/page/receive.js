@@ -39,7 +39,7 @@ async function opening(engine, { from, sealed }) {
     if (!(error instanceof Malformed)) throw error;
     return null;
   });
-  if (!read || folded(read.card.name) !== folded(from) || !engine.isMine(read.recipient)) return refuse(engine, digest);
+  if (!read || folded(read.card.name) !== folded(from) || !engine.identity.isMine(read.recipient)) return refuse(engine, digest);
   const id = hex(read.id);
   if (engine.accepted.has(id)) return;
   const contact = engine.contact(from);

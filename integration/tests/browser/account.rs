@@ -3,9 +3,11 @@
 use std::process::Command;
 
 use integration::{Process, Sandbox, Server, binary};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::page::Scene;
+use crate::page::{Page, Scene, downloaded};
+
+const PASSPHRASE: &str = "correct horse battery";
 
 /// The text of an invitation for Ada.
 fn invite_ada(server: &Server) -> String {
@@ -60,4 +62,104 @@ fn secret_in_hex(invitation: &str) -> String {
     let letters = invitation.replace('-', "");
     let bytes = data_encoding::BASE32_NOPAD.decode(letters.as_bytes()).expect("it is base32");
     data_encoding::HEXLOWER.encode(&bytes[..16])
+}
+
+#[test]
+fn an_identity_goes_on_in_another_browser_from_its_backup_file() {
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let page = scene.open();
+    page.wait("!document.getElementById('welcome').hidden");
+    page.submit("name-form", &[("name", "Ada"), ("passphrase", PASSPHRASE)]);
+    page.connected();
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    page.wait("!document.getElementById('backup').hidden");
+    page.click("#backup-link");
+    let backup = String::from_utf8(downloaded(&downloads, "switchboard-Ada.backup")).expect("it is text");
+    page.click("#backup-done");
+    let extractable = "import('/switchboard/store.js').then(({ Store }) => Store.open())
+        .then((store) => store.get('self', 'me')).then(({ pair }) => pair.privateKey.extractable)";
+    assert_eq!(page.tab.value(extractable), false);
+    page.talk_to("T");
+    page.write("one");
+    page.write("two");
+    terminal.type_line("/msg Ada hello");
+    page.shows("delivered", 2);
+    page.shows("received", 1);
+
+    let elsewhere = scene.another_person();
+    let restored = Page::open(&elsewhere, scene.server.address());
+    restored.wait("!document.getElementById('welcome').hidden");
+    restored.choose_file("restore-file", "ada", &json!(backup).to_string());
+    restored.submit("restore-form", &[("restore-passphrase", "correct horse")]);
+    restored.wait(
+        "document.getElementById('restore-problem').textContent.includes('the passphrase is wrong, or the file is damaged')",
+    );
+    restored.submit("restore-form", &[("restore-passphrase", PASSPHRASE)]);
+    restored.connected();
+    assert_eq!(restored.tab.value(extractable), false);
+    let key = |page: &Page<'_>| page.tab.value("document.getElementById('my-key').textContent");
+    assert_eq!(key(&restored), key(&page));
+    page.wait("document.getElementById('stopped-text').textContent.includes('from another place')");
+    // It counts from 1 again, until the receipt says what has arrived before.
+    restored.talk_to("T");
+    restored.write("three");
+    terminal.event("message", |event| event["number"] == 1 && event["text"] == "three");
+    restored.shows("delivered", 1);
+    restored.write("four");
+    terminal.event("message", |event| event["number"] == 3 && event["text"] == "four");
+    terminal.type_line("/msg Ada still there?");
+    restored.shows("received", 1);
+    assert_eq!(restored.texts("received"), ["still there?"]);
+}
+
+#[test]
+fn a_new_key_that_the_old_one_signs_is_accepted_without_a_question() {
+    let Some(scene) = Scene::new() else { return };
+    let mut terminal = scene.terminal("T");
+    let friend = scene.another_person();
+    let page = scene.join("Web");
+    let other = Page::open(&friend, scene.server.address());
+    other.come_back_as("Friend");
+    page.talk_to("T");
+    page.write("one");
+    terminal.type_line("/msg Web one");
+    page.shows("received", 1);
+    other.talk_to("Web");
+    other.write("hello");
+    page.shows("delivered", 1);
+    other.shows("delivered", 1);
+    let key = |page: &Page<'_>| page.tab.value("document.getElementById('my-key').textContent");
+    let old = key(&page);
+    page.submit("successor-form", &[("successor-passphrase", PASSPHRASE)]);
+    page.wait("document.getElementById('question').open");
+    page.click("#question-yes");
+    page.wait("!document.getElementById('backup').hidden");
+    page.wait(&format!("document.getElementById('my-key').textContent !== {old}"));
+    let new = key(&page);
+    page.connected();
+    page.write("two");
+    terminal.type_line("/msg Web two");
+    other.write("again");
+    page.shows("delivered", 2);
+    page.shows("received", 2);
+    other.shows("delivered", 2);
+    terminal.event("message", |event| event["number"] == 2 && event["text"] == "two");
+    assert!(other.text("notices").contains("This peer has a new key, which its old key has signed."));
+    other.wait(&format!("document.getElementById('pin').textContent.includes({new})"));
+    assert_eq!(other.tab.value("document.getElementById('changed-key').hidden"), true);
+
+    // The backup file is that of the new key.
+    let elsewhere = scene.another_person();
+    let restored = Page::open(&elsewhere, scene.server.address());
+    restored.wait("!document.getElementById('welcome').hidden");
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    page.click("#backup-link");
+    let backup = String::from_utf8(downloaded(&downloads, "switchboard-Web.backup")).expect("it is text");
+    restored.choose_file("restore-file", "web", &json!(backup).to_string());
+    restored.submit("restore-form", &[("restore-passphrase", PASSPHRASE)]);
+    restored.connected();
+    assert_eq!(key(&restored), new);
 }

@@ -6,6 +6,7 @@ import { fileAnswer, fileHeader, fileRequest, openingBody, receipt, signed, succ
 import * as crypto from "/switchboard/crypto.js";
 import * as cards from "/switchboard/card.js";
 import * as talk from "/switchboard/conversation.js";
+import { makeIdentity, openBackup } from "/switchboard/backup.js";
 import { claim, readInvitation } from "/switchboard/invitation.js";
 import { fileKey, openRecord, sealRecord } from "/switchboard/transfer.js";
 import { load } from "/test/examples.js";
@@ -257,4 +258,29 @@ export async function fileRecords() {
   const first = await sealRecord(key, 1, false, large.slice(0, 131_072));
   same([await crypto.sha256(large), await crypto.sha256(first), first.slice(0, 32)], [digest, firstDigest, start], "the first chunk");
   same(await sealRecord(key, 2, true, large.slice(131_072)), second, "the second chunk");
+}
+
+/** The backup file, and what is not one. */
+export async function backups() {
+  const succeeds = [{ predecessor: Uint8Array.of(1), issued_at: NOW, signature: Uint8Array.of(2) }];
+  // Two ways to write the same letter.
+  const [typed, other] = ["gar\u00e7on gar\u00e7on", "garc\u0327on garc\u0327on"];
+  const { me, backup } = await makeIdentity("Ada", typed, async () => succeeds);
+  same(me.pair.privateKey.extractable, false, "the key can be extracted");
+  const opened = await openBackup(backup, other);
+  same([opened.name, opened.pair.publicKey, opened.succeeds], ["Ada", me.pair.publicKey, succeeds], "what is restored");
+  same(opened.pair.privateKey.extractable, false, "the restored key can be extracted");
+  const signature = await crypto.sign(opened.pair.privateKey, "card", Uint8Array.of(3));
+  same(await crypto.verify(me.pair.publicKey, "card", Uint8Array.of(3), signature), true, "what the restored key signs");
+  await refuses(Malformed, () => openBackup(backup, `${typed}!`), "another passphrase");
+  await refuses(Malformed, () => openBackup(backup.slice(0, 200), typed), "half of a file");
+  await refuses(Malformed, () => openBackup(backup.replace("BACKUP", "IDENTITY"), typed), "another file");
+  const file = Uint8Array.from(atob(backup.replace(/-----.*-----|\n/g, "")), (letter) => letter.charCodeAt(0));
+  same(file.slice(0, 3), Uint8Array.of(0xc0, 0xcf, 0x24), "600,000 rounds");
+  const withRounds = (...varint) => btoa(String.fromCharCode(...varint, ...file.slice(3)));
+  for (const base64 of [withRounds(0x81, 0xad, 0xe2, 0x04), withRounds(0)]) {
+    const text = `-----BEGIN SWITCHBOARD BACKUP-----\n${base64}\n-----END SWITCHBOARD BACKUP-----\n`;
+    const said = await openBackup(text, typed).catch(({ message }) => message);
+    same(said, "this backup file asks for too many rounds, or for none", "10,000,001 rounds, and none");
+  }
 }

@@ -4,7 +4,7 @@ import { Engine } from "/switchboard/engine.js";
 import { Store } from "/switchboard/store.js";
 import { encode } from "/switchboard/postcard.js";
 import { receipt } from "/switchboard/protocol.js";
-import { sealContent, sealedParts } from "/switchboard/conversation.js";
+import { readOpening, sealContent, sealedParts } from "/switchboard/conversation.js";
 import { equal, hex } from "/switchboard/bytes.js";
 import { identityOf } from "/test/keys.js";
 import { same } from "/test/check.js";
@@ -30,6 +30,7 @@ class World {
   /** Called for each envelope on its way; returns the envelopes that arrive. */
   way = (envelope) => [envelope];
   peers = new Map();
+  /** Cards that the server shows instead of the newest ones, by name. */ shown = {};
 
   static async make() {
     const world = new World();
@@ -89,7 +90,7 @@ class World {
         this.peers.get(envelope.to)?.inbox.push({ type: "message", message: envelope });
       }
     } else if (frame.type === "Lookup") {
-      const card = this.peers.get(frame.name)?.identity.card;
+      const card = this.shown[frame.name] ?? this.peers.get(frame.name)?.identity.card;
       reply(card ? { type: "Card", card } : { type: "Unknown", name: frame.name });
     } else if (frame.type === "Ping") {
       reply({ type: "Pong", id: frame.id, present: frame.names });
@@ -316,4 +317,41 @@ export async function managing() {
   await world.write(a, "B", "three");
   await world.settle();
   same(await texts(b, "A"), ["three"], "a new message");
+}
+
+/** A peer that replaces its key. */
+export async function succession() {
+  const world = await World.make();
+  const [a, b] = world.peers.values();
+  await world.write(b, "A", "one");
+  await world.settle();
+  const { card, fingerprint } = a.identity;
+  world.way = () => [];
+  await world.write(a, "B", "sealed with the old key");
+  for (let round = 0; round < 3; round += 1) await world.step();
+  await a.identity.succeed("", UNIX);
+  await world.join(a);
+  a.inbox.push({ type: "succeeded" });
+
+  // The other peer does not know of it yet.
+  world.shown.A = card;
+  await world.start(b);
+  await world.join(b);
+  await world.write(b, "A", "for the old key");
+  const openers = [];
+  world.way = (envelope) => {
+    if (envelope.from === "A" && envelope.kind === "Opening") openers.push(envelope.sealed);
+    return envelope.from === "A" ? [] : [envelope];
+  };
+  for (let round = 0; round < 3; round += 1) await world.step();
+  same(await texts(a, "B"), ["one", "for the old key"], "what was sealed for the old key");
+  world.way = (envelope) => [envelope];
+  await world.settle();
+  same(await texts(b, "A"), ["sealed with the old key"], "what is sealed again");
+  same(await texts(a, "B"), ["one", "for the old key"], "after that");
+  const keys = await Promise.all(openers.map(async (sealed) => hex((await readOpening(sealed)).card.fingerprint)));
+  same([...new Set(keys)], [hex(a.identity.fingerprint)], "the keys that open conversations");
+  same([a.identity.isMine(fingerprint), b.engine.contact("A").pinned], [true, keys[0]], "the key that is pinned");
+  await world.start(b);
+  same(b.engine.contact("A").card.succeeds.length, 1, "the statements in the card");
 }

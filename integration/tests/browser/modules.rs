@@ -92,6 +92,11 @@ fn a_conversation_of_the_page_can_be_accepted() {
 }
 
 #[test]
+fn a_backup_opens_with_its_passphrase_only_and_no_key_can_be_extracted() {
+    passes("cryptography", "backups");
+}
+
+#[test]
 fn files_are_sealed_and_opened_as_in_the_examples() {
     passes("cryptography", "fileRecords");
 }
@@ -119,6 +124,11 @@ fn an_engine_uses_another_key_only_after_it_is_trusted() {
 #[test]
 fn an_engine_cancels_only_what_was_not_sent_and_shows_nothing_old_of_a_forgotten_contact() {
     passes("engine", "managing");
+}
+
+#[test]
+fn an_engine_goes_on_with_a_new_key_and_accepts_what_is_for_the_old_one() {
+    passes("engine", "succession");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The page as a person uses it.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use integration::browser::{Browser, Person, Tab};
-use integration::{Process, Sandbox, Server, keys};
+use integration::{PATIENCE, Process, Sandbox, Server, keys};
 use serde_json::{Value, json};
 
 /// A person with a browser, and the server whose page they use. They are dropped in this order.
@@ -30,6 +32,11 @@ impl Scene {
     /// Starts a terminal peer.
     pub(crate) fn terminal(&self, name: &str) -> Process {
         self.sandbox.peer(name, self.server.address()).start(&[])
+    }
+
+    /// Another person with a browser.
+    pub(crate) fn another_person(&self) -> Person {
+        Browser::shared().expect("the scene has a browser").person()
     }
 
     /// Opens the page in a tab.
@@ -123,6 +130,14 @@ impl<'p> Page<'p> {
         text.as_str().expect("elements have text").to_owned()
     }
 
+    /// Chooses a file, given by the JavaScript expression for its content.
+    pub(crate) fn choose_file(&self, field: &str, name: &str, content: &str) {
+        self.tab.value(&format!(
+            "(() => {{ const data = new DataTransfer(); data.items.add(new File([{content}], '{name}'));
+            document.getElementById('{field}').files = data.files; }})()"
+        ));
+    }
+
     /// Opens the conversation with a peer.
     pub(crate) fn talk_to(&self, name: &str) {
         // Until the peer is shown, the page may not listen to the form yet.
@@ -153,4 +168,22 @@ impl<'p> Page<'p> {
         let texts = texts.as_array().expect("it is an array").iter();
         texts.map(|text| text.as_str().expect("it is of texts").to_owned()).collect()
     }
+}
+
+/// Waits until a file whose name ends with `ending` was downloaded into `folder`, and returns its content.
+pub(crate) fn downloaded(folder: &Path, ending: &str) -> Vec<u8> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let entries = std::fs::read_dir(folder).expect("the folder is there");
+        let mut paths = entries.map(|entry| entry.expect("a folder can be listed").path());
+        // Chromium reserves the name with an empty file, and renames the complete file over it.
+        if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with(ending)) {
+            let content = std::fs::read(path).expect("the file can be read");
+            if !content.is_empty() {
+                return content;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was downloaded");
 }

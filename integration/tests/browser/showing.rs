@@ -1,13 +1,11 @@
 //! What the page shows, and to whom: every step of a message, files, a phone, a screen reader.
 
-use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use integration::{PATIENCE, Process, Sandbox, sha256_hex};
+use integration::{Process, Sandbox, sha256_hex};
 use serde_json::{Value, json};
 
-use crate::page::{Page, Scene};
+use crate::page::{Page, Scene, downloaded};
 
 #[test]
 fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
@@ -92,14 +90,10 @@ fn files_go_both_ways_and_are_checked() {
     page.click("#hits button");
     page.wait("document.querySelector('#hits a') !== null");
     page.click("#hits a");
-    let saved = downloaded(&downloads);
+    let saved = downloaded(&downloads, "tide.csv");
     assert_eq!(sha256_hex(&saved), sha256_hex(&content));
 
-    page.tab.value(
-        "(() => { const data = new DataTransfer();
-        data.items.add(new File([new Uint8Array(262144).fill(7)], 'seven.bin'));
-        document.getElementById('files').files = data.files; })()",
-    );
+    page.choose_file("files", "seven.bin", "new Uint8Array(262144).fill(7)");
     page.submit("share-form", &[("keywords", "luck, high water")]);
     page.wait("document.querySelectorAll('#shared li').length === 1");
     let received = scene.sandbox.path("received.bin");
@@ -156,24 +150,6 @@ fn unread_messages_are_counted_in_the_title_and_notified_of_only_when_that_is_wa
     assert_eq!(page.tab.value("notified"), notified);
     page.tab.reload();
     page.wait("document.getElementById('notify').ariaPressed === 'true'");
-}
-
-/// Waits until a file was downloaded into `folder`, and returns its content.
-fn downloaded(folder: &Path) -> Vec<u8> {
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        let entries = std::fs::read_dir(folder).expect("the folder is there");
-        let mut paths = entries.map(|entry| entry.expect("a folder can be listed").path());
-        // Chromium reserves the name with an empty file, and renames the complete file over it.
-        if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with("tide.csv")) {
-            let content = std::fs::read(path).expect("the file can be read");
-            if !content.is_empty() {
-                return content;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("nothing was downloaded");
 }
 
 #[test]
