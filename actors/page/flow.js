@@ -142,6 +142,9 @@ byId("step").addEventListener("click", () => {
   if (next) show(next);
 });
 
+// The colours are others then.
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+
 const source = new EventSource("flow");
 for (const kind of Object.keys(apply)) {
   source.addEventListener(kind, (event) => take(kind, JSON.parse(event.data)));

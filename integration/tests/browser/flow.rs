@@ -51,6 +51,13 @@ fn the_flow_is_shown_live_with_pause_and_step() {
     assert_eq!(page.tab.value(&rows("B to A: receipt 2, ")), 0);
     page.click("#pause");
     page.wait(&format!("{} === 1", rows("B to A: receipt 2, ")));
+    // The colours of --line in style.css.
+    for (scheme, grey) in [("light", 0x76), ("dark", 0x8a)] {
+        page.tab.prefer(scheme);
+        page.wait(&format!(
+            "document.getElementById('picture').getContext('2d').getImageData(480, 270, 1, 1).data.join() === '{grey},{grey},{grey},255'"
+        ));
+    }
     page.tab.resize(360, 740);
     assert_eq!(page.tab.value("document.documentElement.scrollWidth"), 360);
 }
