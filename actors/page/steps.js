@@ -54,7 +54,7 @@ async function conversationSteps(bytes, isSent) {
     {
       label: isSent ? "drawn" : "conversation",
       explanation: isSent
-        ? "A 32-byte key was drawn at random for this conversation. It is kept in memory only."
+        ? "A 32-byte key was drawn at random for this conversation. It is kept in memory only. The id of the conversation is the SHA-256 of the body of its opening."
         : "The sender has drawn a 32-byte key for this conversation. Its id is the SHA-256 of the body of its opening.",
       value: hex(await sha256(body)),
       command: digestCommand(body),
