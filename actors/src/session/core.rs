@@ -38,6 +38,9 @@ const GREETING_WAIT: Duration = Duration::from_secs(10);
 const UNTAKEN_BYTES_MAX: u64 = 4 << 20;
 /// With more unsent bytes than this, the session does not read from the peer.
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
+/// How long a `Routed` that reports relayed envelopes may wait for other output. Then both go with one system call, and wake
+/// the peer once. Nobody waits for it, because a sender keeps each message until its receipt.
+pub(super) const RELAYED_WAIT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 enum State {
@@ -61,6 +64,15 @@ struct Asked {
     is_last: bool,
 }
 
+/// Consecutive envelopes that were relayed, which the peer has not been told yet.
+#[derive(Debug)]
+struct Relayed {
+    first: u64,
+    count: u64,
+    /// When to tell it at the latest.
+    due: Instant,
+}
+
 /// The session of a peer.
 #[derive(Debug)]
 pub struct Session {
@@ -80,6 +92,7 @@ pub struct Session {
     routes: Routes,
     untaken: Untaken,
     transmissions: Option<Transmissions>,
+    relayed: Option<Relayed>,
     asked: Option<Asked>,
     watch: Watch,
     counts: Arc<PeerCounts>,
@@ -93,6 +106,10 @@ impl Core for Session {
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         if let Err((code, detail)) = self.take(now, input, out) {
             self.refuse(code, detail, out);
+        }
+        let is_due = self.relayed.as_ref().is_some_and(|relayed| relayed.due <= now.instant);
+        if is_due || self.outgoing.bytes() > 0 {
+            self.tell_relayed();
         }
         if self.flow.settle(now.instant) {
             self.counts.count(Limit::MailRate);
@@ -134,6 +151,7 @@ impl Session {
             feed: terms.feed,
             untaken: Untaken::default(),
             transmissions: None,
+            relayed: None,
             asked: None,
         }
     }
@@ -185,7 +203,8 @@ impl Session {
             _ => None,
         };
         let watched = self.watch.due().map(|(due, _)| due);
-        let dues = [greeting, watched, self.flow.due()];
+        let relayed = self.relayed.as_ref().map(|relayed| relayed.due);
+        let dues = [greeting, watched, self.flow.due(), relayed];
         dues.into_iter().flatten().min()
     }
 
@@ -300,7 +319,7 @@ impl Session {
                 // One read can contain thousands of questions, and each answer can be long. So the output is checked
                 // before each frame.
                 State::Joined if self.asked.is_none() && self.outgoing.bytes() < OUTGOING_BYTES_MAX => {
-                    if self.take_envelopes(out)? {
+                    if self.take_envelopes(now, out)? {
                         continue;
                     }
                     let Some(frame) = self.next_frame(BODY_BYTES_MAX)? else { return Ok(()) };
@@ -319,7 +338,7 @@ impl Session {
 
     /// Delivers the envelopes at the start of the buffer, or sends them to the Router in one command. Returns whether there
     /// were any.
-    fn take_envelopes(&mut self, out: &mut Vec<Effect>) -> Result<bool, Ended> {
+    fn take_envelopes(&mut self, now: Now, out: &mut Vec<Effect>) -> Result<bool, Ended> {
         let (Some(name), Some(member)) = (&self.name, self.member) else { return Ok(false) };
         let runs = runs::take(&mut self.incoming, name, &mut self.sent, self.transmissions.as_mut())?;
         let are_any = !runs.is_empty();
@@ -327,7 +346,7 @@ impl Session {
         for run in runs {
             let (first, count) = (run.first, run.frames.count());
             match self.routes.deliver(run, member, &mut self.flow) {
-                Ok(()) => self.tell_outcome(first, count, Outcome::Relayed),
+                Ok(()) => self.tell_outcome(now.instant, first, count, Outcome::Relayed),
                 Err(run) => {
                     self.flow.sent(first, count, run.frames.bytes.len() as u64);
                     routed.push(run);
@@ -340,12 +359,28 @@ impl Session {
         Ok(are_any)
     }
 
-    /// Tells the peer the outcome of its envelopes.
-    fn tell_outcome(&mut self, first: u64, count: u64, outcome: Outcome) {
+    /// Tells the peer the outcome of its envelopes, a little later if they were relayed.
+    fn tell_outcome(&mut self, now: Instant, first: u64, count: u64, outcome: Outcome) {
         if let Some(transmissions) = &mut self.transmissions {
             transmissions.routed(first, count, outcome);
         }
-        self.outgoing.push_message(&ToPeer::Routed { first, count, outcome });
+        match &mut self.relayed {
+            _ if outcome != Outcome::Relayed => {
+                self.tell_relayed();
+                self.outgoing.push_message(&ToPeer::Routed { first, count, outcome });
+            }
+            Some(relayed) if relayed.first + relayed.count == first => relayed.count += count,
+            _ => {
+                self.tell_relayed();
+                self.relayed = Some(Relayed { first, count, due: now + RELAYED_WAIT });
+            }
+        }
+    }
+
+    fn tell_relayed(&mut self) {
+        if let Some(Relayed { first, count, .. }) = self.relayed.take() {
+            self.outgoing.push_message(&ToPeer::Routed { first, count, outcome: Outcome::Relayed });
+        }
     }
 
     fn message(&mut self, message: ToServer<'_>, out: &mut Vec<Effect>) -> Result<(), Ended> {
@@ -417,7 +452,7 @@ impl Session {
             }
             SessionCommand::Routed { first, count, outcome } => {
                 self.flow.heard(now, first, count, outcome);
-                self.tell_outcome(first, count, outcome);
+                self.tell_outcome(now, first, count, outcome);
             }
             SessionCommand::Card(card) => self.outgoing.push_message(&ToPeer::Card { card: card.to_vec() }),
             SessionCommand::Unknown(name) => self.outgoing.push_message(&ToPeer::Unknown { name }),

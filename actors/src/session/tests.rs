@@ -15,7 +15,7 @@ use wire::protocol::{
 };
 use wire::server_key::ServerKey;
 
-use super::core::Session;
+use super::core::{RELAYED_WAIT, Session};
 use super::interface::{Answer, Effect, Input, Question};
 use super::watch::Terms;
 use crate::commands::admission::NotAdmitted;
@@ -114,8 +114,10 @@ impl Bench {
         }
     }
 
-    /// The messages to the peer since the last call.
+    /// The messages to the peer since the last call, with those that wait a little.
     fn told(&mut self) -> Vec<ToPeer<'static>> {
+        let later = Now { instant: self.now.instant + RELAYED_WAIT, ..self.now };
+        self.session.handle(later, Input::Tick, &mut self.effects);
         let bytes = self.written();
         frames(&bytes).into_iter().filter_map(|body| ToPeer::decode(body.to_vec().leak()).ok()).collect()
     }

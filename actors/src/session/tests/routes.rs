@@ -77,6 +77,24 @@ fn with_a_route_envelopes_are_relayed_without_the_router_and_overtake_none() {
 }
 
 #[test]
+fn that_envelopes_were_relayed_is_told_together_and_with_other_output() {
+    let (mut bench, _mailbox) = with_route();
+    hear(&mut bench, 0, 2);
+    let relayed = |first, count| ToPeer::Routed { first, count, outcome: Outcome::Relayed };
+    assert_eq!(send(&mut bench, Kind::Message), None);
+    assert_eq!(bench.session.deadline(), Some(bench.now.instant + RELAYED_WAIT));
+    assert_eq!(send(&mut bench, Kind::Message), None);
+    bench.take(Input::Tick);
+    assert_eq!(bench.session.outgoing.bytes(), 0, "it waits for other output");
+    assert_eq!(bench.told(), [relayed(2, 2)]);
+    assert_eq!(send(&mut bench, Kind::Message), None);
+    bench.take(Input::Command(SessionCommand::Pong { id: 1, present: Vec::new() }));
+    bench.now.instant += RELAYED_WAIT;
+    assert_eq!(bench.told(), [ToPeer::Pong { id: 1, present: Vec::new() }, relayed(4, 1)]);
+    assert_eq!(bench.session.deadline(), None);
+}
+
+#[test]
 fn a_mailbox_that_the_router_has_shut_is_used_again_when_it_is_opened() {
     let (mut bench, mailbox) = with_route();
     hear(&mut bench, 0, 2);
