@@ -76,6 +76,11 @@ impl Transport {
         Ok(read)
     }
 
+    /// Whether the bytes on the socket are those that are written here.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none()
+    }
+
     pub(crate) fn is_websocket(&self) -> bool {
         self.websocket.is_some()
     }
@@ -185,7 +190,7 @@ impl Transport {
     /// # Errors
     /// Those of the sockets and of [`TlsConnection::read`]; `WouldBlock` when one made no progress for longer than its timeout.
     pub(crate) fn copy_to(&mut self, to: &mut Self, mut after_each: impl FnMut(usize)) -> io::Result<u64> {
-        if [&*self, &*to].iter().all(|end| end.tls.is_none() && end.websocket.is_none()) {
+        if [&*self, &*to].iter().all(|end| end.is_plain()) {
             return linux::splice_all(&self.socket, &to.socket, after_each);
         }
         let mut buffer = vec![0; COPY_BYTES];
@@ -385,6 +390,14 @@ impl Write for Socket<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes what the socket takes without waiting.
+///
+/// # Errors
+/// Those of the socket; `WouldBlock` if it takes nothing.
+pub(crate) fn try_send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    send(socket, &[IoSlice::new(bytes)], Patience::None, false)
 }
 
 fn receive(socket: &TcpStream, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {

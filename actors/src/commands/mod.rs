@@ -10,6 +10,7 @@ pub(crate) mod asset;
 pub mod certificates;
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod direct;
 pub(crate) mod feed;
 pub(crate) mod file_server;
 pub(crate) mod gate;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use wire::PeerName;
 use wire::protocol::{Outcome, Refusal};
 
+use super::direct::{Direct, DirectWriter};
 use super::memory::Held;
 use super::store::{Frames, Ordinal, Origin};
 use crate::runtime::{Lease, PollAddress, PollMailbox};
@@ -153,26 +154,52 @@ pub struct SessionPort {
     address: PollAddress<SessionCommand, EndReason>,
     held: Held,
     lease: Lease,
+    /// `None` if the connection is not plain.
+    direct: Option<DirectWriter>,
 }
 
 /// The session's end.
 pub(crate) type SessionMailbox = PollMailbox<SessionCommand, EndReason>;
 
 impl SessionPort {
-    pub(crate) fn new(address: PollAddress<SessionCommand, EndReason>, held: Held) -> Self {
-        Self { address, held, lease: Lease::default() }
+    pub(crate) fn new(
+        address: PollAddress<SessionCommand, EndReason>,
+        held: Held,
+        direct: Option<DirectWriter>,
+    ) -> Self {
+        Self { address, held, lease: Lease::default(), direct }
+    }
+
+    /// Puts a delivery into the mailbox.
+    fn add(&self, delivery: Box<Delivery>) -> Result<(), SessionCommand> {
+        self.address.offer(SessionCommand::Deliver(delivery))?;
+        if let Some(direct) = &self.direct {
+            direct.withdraw();
+        }
+        Ok(())
     }
 }
 
 impl Port for SessionPort {
     fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
-        let SessionCommand::Deliver(delivery) = &command else { return self.address.offer(command) };
+        let SessionCommand::Deliver(delivery) = command else { return self.address.offer(command) };
         let cost = delivery.cost();
         if !self.held.take(cost) {
             self.address.wake();
-            return Err(command);
+            return Err(SessionCommand::Deliver(delivery));
         }
-        self.address.offer(command).inspect_err(|_| self.held.sub(cost))
+        let added = match self.direct.as_ref().filter(|_| !delivery.is_stored) {
+            None => self.add(delivery),
+            Some(direct) => match direct.write(*delivery) {
+                Direct::Written => Ok(()),
+                Direct::Begun => {
+                    self.address.wake();
+                    Ok(())
+                }
+                Direct::Refused(delivery) => self.add(Box::new(delivery)),
+            },
+        };
+        added.inspect_err(|_| self.held.sub(cost))
     }
 
     fn close(&self, reason: EndReason) {

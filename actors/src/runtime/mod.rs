@@ -2,7 +2,7 @@
 
 mod actor;
 mod atomic {
-    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
     pub(super) use std::thread::yield_now;
 }
 mod bell;
@@ -10,6 +10,7 @@ mod lease;
 mod mailbox;
 mod poll_mailbox;
 mod reply;
+mod write_lease;
 
 pub use actor::{Core, Now, Running, Shell, start};
 pub(crate) use actor::{isolated, spawn_vital};
@@ -17,3 +18,4 @@ pub use lease::{Lease, Use};
 pub use mailbox::{Address, Answers, Closed, Mailbox, Unsent, mailbox};
 pub use poll_mailbox::{PollAddress, PollMailbox, poll_mailbox};
 pub use reply::{NoAnswer, Pending, Reply, reply};
+pub(crate) use write_lease::WriteLease;

@@ -82,6 +82,11 @@ impl<C, R: Copy> PollMailbox<C, R> {
         self.mailbox.try_next()
     }
 
+    /// Whether there is no command.
+    pub fn is_empty(&self) -> bool {
+        self.mailbox.is_empty()
+    }
+
     /// Waits for the next command until `deadline`.
     pub fn next_by(&self, deadline: Instant) -> Option<C> {
         self.mailbox.next_by(deadline)

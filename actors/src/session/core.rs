@@ -266,6 +266,10 @@ impl Session {
                 self.command(now.instant, command);
                 Ok(())
             }
+            (Input::Delivered(delivery, written), _) => {
+                self.delivered(delivery, written);
+                Ok(())
+            }
             (Input::HasRoom, _) => {
                 out.push(Effect::Tell(MemberCommand::Drained));
                 Ok(())
@@ -444,12 +448,18 @@ impl Session {
         Ok(())
     }
 
+    /// Writes envelopes to the peer, except for the first bytes, which are written already.
+    fn delivered(&mut self, delivery: Delivery, written: usize) {
+        let rest = delivery.frames.bytes.slice(written..);
+        if !rest.is_empty() {
+            self.outgoing.push(rest);
+        }
+        self.untaken.delivered(delivery);
+    }
+
     fn command(&mut self, now: Instant, command: SessionCommand) {
         match command {
-            SessionCommand::Deliver(delivery) => {
-                self.outgoing.push(delivery.frames.bytes.clone());
-                self.untaken.delivered(*delivery);
-            }
+            SessionCommand::Deliver(delivery) => self.delivered(*delivery, 0),
             SessionCommand::Routed { first, count, outcome } => {
                 self.flow.heard(now, first, count, outcome);
                 self.tell_outcome(now, first, count, outcome);

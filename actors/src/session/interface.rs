@@ -10,7 +10,7 @@ use wire::share::PublishedFile;
 
 use crate::commands::index::{Found, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
-use crate::commands::session::{EndReason, SessionCommand};
+use crate::commands::session::{Delivery, EndReason, SessionCommand};
 
 #[derive(Debug)]
 pub enum Input {
@@ -28,6 +28,9 @@ pub enum Input {
     /// Whether the card is on disk. The peer is welcomed only then.
     CardWritten(bool),
     Command(SessionCommand),
+    /// The session of the sender has written this many bytes of the delivery to the connection. Until the next input, nobody
+    /// else writes to it.
+    Delivered(Delivery, usize),
     /// The mailbox has room again after a command was refused.
     HasRoom,
     Released(EndReason),

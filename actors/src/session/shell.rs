@@ -19,6 +19,7 @@ use super::core::Session;
 use super::interface::{Answer, Effect, Input, Question};
 use super::watch::Terms;
 use super::{Services, splice};
+use crate::commands::direct::{DirectReader, Written};
 use crate::commands::index::AskerSees;
 use crate::commands::memory::Held;
 use crate::commands::network::Network;
@@ -70,6 +71,8 @@ struct SessionShell<'a> {
     retry_at: Option<Instant>,
     /// Exists from the join on.
     mailbox: Option<SessionMailbox>,
+    /// Lets the sessions of senders write; from the join on, if the connection is plain.
+    direct: Option<DirectReader>,
     callback: Option<Callback>,
     effects: Vec<Effect>,
     /// The input that results from the last effect.
@@ -110,6 +113,7 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         counted: 0,
         retry_at: None,
         mailbox: None,
+        direct: None,
         callback: None,
         effects: Vec::new(),
         following: None,
@@ -286,6 +290,19 @@ impl SessionShell<'_> {
         self.take_in(Input::Released(released))
     }
 
+    /// Stops the sessions of senders from writing to the connection, and takes over what they have written.
+    fn take_written(&mut self) {
+        let Some(direct) = self.direct.take() else { return };
+        direct.take_back();
+        while let Some(Written { delivery, bytes }) = direct.next() {
+            let cost = delivery.cost();
+            // Leads to no effect.
+            let _ = self.take_in(Input::Delivered(delivery, bytes));
+            self.counted += cost;
+        }
+        self.direct = Some(direct);
+    }
+
     fn take_command(&mut self, command: SessionCommand) -> Option<Next> {
         let cost = match &command {
             SessionCommand::Deliver(delivery) => delivery.cost(),
@@ -342,13 +359,22 @@ impl SessionShell<'_> {
     /// Waits until there is something to do. Returns whether the connection is readable, and whether it is closed.
     fn wait(&mut self) -> io::Result<(bool, bool)> {
         let takes_commands = self.session.has_room();
+        let can_be_written = self.session.has_joined() && self.session.outgoing.bytes() == 0;
+        if let (Some(direct), Some(mailbox)) = (&self.direct, &self.mailbox)
+            && takes_commands
+            && can_be_written
+        {
+            direct.lend(mailbox);
+        }
         if takes_commands && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.park()) {
+            self.take_written();
             return Ok((false, false));
         }
         let ready = self.poll();
         if let Some(mailbox) = &self.mailbox {
             mailbox.unpark();
         }
+        self.take_written();
         let [stream, bell, call] = ready?;
         if let Some(mailbox) = &self.mailbox
             && !bell.is_empty()
@@ -390,7 +416,9 @@ impl SessionShell<'_> {
     /// The timeout of the poll.
     fn patience(&self) -> Option<Timespec> {
         let call = self.callback.as_ref().map(Callback::deadline);
-        let due = self.session.deadline().into_iter().chain(call).chain(self.retry_at).min()?;
+        // What is written directly is not acknowledged in time either if the session never learns of it.
+        let learns = self.direct.as_ref().map(|_| Instant::now() + self.services.limits.taken_timeout);
+        let due = self.session.deadline().into_iter().chain(call).chain(self.retry_at).chain(learns).min()?;
         // One millisecond more, so that the deadline has passed when the wait ends.
         (due.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).try_into().ok()
     }
@@ -410,6 +438,7 @@ impl SessionShell<'_> {
 impl Drop for SessionShell<'_> {
     fn drop(&mut self) {
         let Some(member) = self.session.member() else { return };
+        self.take_written();
         self.hear_outcomes();
         if let (Some(feed), Some(name)) = (&self.services.feed, self.session.name()) {
             feed.left(name.clone());

@@ -258,9 +258,18 @@ impl World {
             }
             _ => false,
         };
-        if !is_dropped {
-            self.session_takes(link, Input::Command(command));
+        if is_dropped {
+            return;
         }
+        let input = match command {
+            SessionCommand::Deliver(delivery) if self.is_written_directly(link, &delivery) => {
+                let count = self.dice.random_range(1..=delivery.frames.bytes.len());
+                self.send(link, delivery.frames.bytes[..count].to_vec());
+                Input::Delivered(*delivery, count)
+            }
+            command => Input::Command(command),
+        };
+        self.session_takes(link, input);
     }
 
     /// Hands envelopes to the Router, unless the server misbehaves.
@@ -343,6 +352,20 @@ impl World {
         has_changed
     }
 
+    /// Whether the session of the sender has found this one waiting, and has written to its connection.
+    fn is_written_directly(&mut self, link: LinkId, delivery: &Delivery) -> bool {
+        let is_waiting =
+            self.connection(link).is_some_and(|connection| connection.session.outgoing.bytes() == 0);
+        is_waiting && !delivery.is_stored && self.has_socket_room(link) && self.dice.random_bool(0.5)
+    }
+
+    fn send(&mut self, link: LinkId, bytes: Vec<u8>) {
+        if let Some(link) = self.net.links.get_mut(&link) {
+            link.unread += bytes.len();
+        }
+        self.transmit(link, End::Peer, bytes);
+    }
+
     fn has_socket_room(&self, link: LinkId) -> bool {
         self.net.links.get(&link).is_some_and(|link| link.unread <= SOCKET_BYTES_MAX)
     }
@@ -358,10 +381,7 @@ impl World {
             }
             let bytes = slices[0].to_vec();
             outgoing.advance(bytes.len());
-            if let Some(link) = self.net.links.get_mut(&link) {
-                link.unread += bytes.len();
-            }
-            self.transmit(link, End::Peer, bytes);
+            self.send(link, bytes);
             self.session_takes(link, Input::Written);
         }
     }

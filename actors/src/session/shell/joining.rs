@@ -8,6 +8,7 @@ use wire::succession::Succession;
 
 use super::{Next, SessionShell};
 use crate::commands::admission::{self, Candidate};
+use crate::commands::direct::{DirectWriter, direct};
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Joined};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionPort};
@@ -31,6 +32,14 @@ impl SessionShell<'_> {
         Some(answer.map_err(JoinRefused::NotAdmitted))
     }
 
+    /// Prepares that the sessions of senders write to the connection while this one waits.
+    fn let_write(&mut self) -> Option<DirectWriter> {
+        let (writer, reader) =
+            self.transport.is_plain().then(|| direct(Arc::clone(self.transport.socket())))?;
+        self.direct = Some(reader);
+        Some(writer)
+    }
+
     pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Claim>) -> Option<Next> {
         match self.admit(&card, claim) {
             Some(Ok(())) => {}
@@ -40,7 +49,7 @@ impl SessionShell<'_> {
         let Ok((port, mailbox)) = poll_mailbox(MAILBOX_COMMANDS) else {
             return self.take_in(Input::Joined(None));
         };
-        let port = Arc::new(SessionPort::new(port, self.held.clone()));
+        let port = Arc::new(SessionPort::new(port, self.held.clone(), self.let_write()));
         let (reply, pending) = reply();
         let network = Network::of(self.session.seen_at());
         let join = Command::Join { session: self.id, card, network, token: self.token, port, reply };

@@ -95,6 +95,25 @@ fn that_envelopes_were_relayed_is_told_together_and_with_other_output() {
 }
 
 #[test]
+fn what_the_session_of_the_sender_has_written_is_completed_and_handed_back_if_it_is_not_taken() {
+    let mut bench = Bench::joined();
+    let frame = envelope("B", "A", Kind::Message, 1);
+    let delivery = |first| Delivery {
+        first,
+        is_stored: false,
+        is_kept: true,
+        origin: Origin { peer: PeerKey(7), session: 9, first },
+        frames: Frames::of(frame.clone().into()),
+    };
+    bench.take(Input::Delivered(delivery(0), frame.len()));
+    assert_eq!(bench.session.outgoing.bytes(), 0);
+    bench.take(Input::Delivered(delivery(1), 3));
+    assert_eq!(bench.written(), frame[3..]);
+    bench.receive(&wire::frame::frame(&ToServer::Taken { count: 1 }));
+    assert_eq!(bench.session.part([]), [delivery(1)]);
+}
+
+#[test]
 fn a_mailbox_that_the_router_has_shut_is_used_again_when_it_is_opened() {
     let (mut bench, mailbox) = with_route();
     hear(&mut bench, 0, 2);

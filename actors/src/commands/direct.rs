@@ -1,0 +1,209 @@
+//! Envelopes that the session of their sender writes to the connection of their recipient itself, while the session of the
+//! recipient waits for its socket. That saves the recipient's session a wake-up for each of them. It learns of them when it is
+//! woken for something else, which is at the latest when its peer acknowledges them.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::session::{Delivery, SessionMailbox};
+use crate::runtime::WriteLease;
+use crate::transport::try_send;
+
+/// The maximum number of deliveries of which the recipient's session has not learned. The next one wakes it.
+const UNLEARNED_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Shared {
+    lease: WriteLease,
+    socket: Arc<TcpStream>,
+}
+
+/// A delivery that is on the connection.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) delivery: Delivery,
+    /// How many of its bytes are there; fewer than all only for the last one before the lease was taken back.
+    pub(crate) bytes: usize,
+}
+
+/// What has become of a delivery.
+#[derive(Debug)]
+pub(crate) enum Direct {
+    Written,
+    /// The recipient's session must be woken to write the rest.
+    Begun,
+    /// Nothing of it is written.
+    Refused(Delivery),
+}
+
+/// The end for senders.
+#[derive(Debug)]
+pub(crate) struct DirectWriter {
+    shared: Arc<Shared>,
+    written: Sender<Written>,
+}
+
+/// The end of the session that has the connection.
+#[derive(Debug)]
+pub(crate) struct DirectReader {
+    shared: Arc<Shared>,
+    written: Receiver<Written>,
+}
+
+/// Makes both ends for a connection. Nothing but plain bytes may be on the socket.
+pub(crate) fn direct(socket: Arc<TcpStream>) -> (DirectWriter, DirectReader) {
+    let shared = Arc::new(Shared { lease: WriteLease::default(), socket });
+    let (sender, receiver) = unbounded();
+    (
+        DirectWriter { shared: Arc::clone(&shared), written: sender },
+        DirectReader { shared, written: receiver },
+    )
+}
+
+impl DirectWriter {
+    /// Writes a delivery as far as the socket takes it without waiting.
+    pub(crate) fn write(&self, delivery: Delivery) -> Direct {
+        if self.written.len() >= UNLEARNED_MAX {
+            return Direct::Refused(delivery);
+        }
+        let Some(writing) = self.shared.lease.enter() else { return Direct::Refused(delivery) };
+        let bytes = match try_send(&self.shared.socket, &delivery.frames.bytes) {
+            Ok(count) if count > 0 => count,
+            // The recipient's session finds an error itself.
+            _ => return Direct::Refused(delivery),
+        };
+        let is_whole = bytes == delivery.frames.bytes.len();
+        // Fails only if the session has ended, and then the lease is not lent.
+        let _ = self.written.send(Written { delivery, bytes });
+        if !is_whole {
+            self.shared.lease.withdraw();
+        }
+        drop(writing);
+        if is_whole { Direct::Written } else { Direct::Begun }
+    }
+
+    /// Called after a delivery was added to the mailbox, so that later ones of the same sender do not overtake it.
+    pub(crate) fn withdraw(&self) {
+        self.shared.lease.withdraw();
+    }
+}
+
+impl DirectReader {
+    /// Lets senders write, if the mailbox of the session is empty. The session must not write before it takes the lease back.
+    pub(crate) fn lend(&self, mailbox: &SessionMailbox) {
+        self.shared.lease.lend(|| mailbox.is_empty());
+    }
+
+    /// Ends that.
+    pub(crate) fn take_back(&self) {
+        self.shared.lease.take_back();
+    }
+
+    /// The next delivery that was written, in the order on the connection.
+    pub(crate) fn next(&self) -> Option<Written> {
+        self.written.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read as _};
+    use std::net::TcpListener;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::commands::memory::Memory;
+    use crate::commands::network::Network;
+    use crate::commands::router::PeerKey;
+    use crate::commands::session::{Port as _, SessionCommand, SessionPort};
+    use crate::commands::store::{Frames, Origin};
+    use crate::runtime::poll_mailbox;
+
+    /// The port of a session, its mailbox, its end for direct writing, and the peer's end of its connection.
+    fn session() -> (SessionPort, SessionMailbox, DirectReader, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("it has an address");
+        let peer = TcpStream::connect(address).expect("it listens");
+        let (socket, _) = listener.accept().expect("somebody connects");
+        let (writer, reader) = direct(Arc::new(socket));
+        let (address, mailbox) = poll_mailbox(4).expect("there is a descriptor");
+        let held = Memory::new(1 << 30).account(Network::UNKNOWN);
+        let port = SessionPort::new(address, held, Some(writer));
+        port.lease().grant(0);
+        (port, mailbox, reader, peer)
+    }
+
+    fn deliver(port: &SessionPort, bytes: impl Into<Bytes>) {
+        let origin = Origin { peer: PeerKey(1), session: 1, first: 0 };
+        port.deliver(Frames::of(bytes.into()), true, origin).expect("there is room");
+    }
+
+    fn in_mailbox(mailbox: &SessionMailbox) -> Vec<Bytes> {
+        let commands = std::iter::from_fn(|| mailbox.next());
+        let bytes = |command| match command {
+            SessionCommand::Deliver(delivery) => delivery.frames.bytes,
+            other => panic!("{other:?}"),
+        };
+        commands.map(bytes).collect()
+    }
+
+    #[test]
+    fn a_sender_writes_while_the_session_waits_and_overtakes_nothing() {
+        let (port, mailbox, reader, mut peer) = session();
+        deliver(&port, "before it waits");
+        reader.lend(&mailbox);
+        deliver(&port, "behind that");
+        reader.take_back();
+        assert_eq!(in_mailbox(&mailbox), ["before it waits", "behind that"]);
+
+        reader.lend(&mailbox);
+        deliver(&port, "directly");
+        reader.take_back();
+        deliver(&port, "after it has waited");
+        let mut bytes = [0; 8];
+        peer.read_exact(&mut bytes).expect("it is written");
+        assert_eq!(&bytes, b"directly");
+        let Written { delivery, bytes } = reader.next().expect("the session learns of it");
+        assert_eq!((&delivery.frames.bytes[..], bytes, delivery.first), (&b"directly"[..], 8, 2));
+        assert!(reader.next().is_none());
+        assert_eq!(in_mailbox(&mailbox), ["after it has waited"]);
+    }
+
+    #[test]
+    fn the_session_writes_what_the_socket_had_no_room_for() {
+        let (port, mailbox, reader, peer) = session();
+        reader.lend(&mailbox);
+        let large = Bytes::from(vec![7; 256 << 10]);
+        let mut count = 0;
+        while reader.shared.lease.enter().is_some() {
+            deliver(&port, large.clone());
+            count += 1;
+            assert!(count < UNLEARNED_MAX, "the socket takes everything");
+        }
+        deliver(&port, "behind that");
+        reader.take_back();
+        let written: Vec<usize> = std::iter::from_fn(|| reader.next()).map(|written| written.bytes).collect();
+        let (last, whole) = written.split_last().expect("the socket takes something");
+        assert!(whole.iter().all(|bytes| *bytes == large.len()) && *last < large.len(), "{written:?}");
+        let mut in_mailbox = in_mailbox(&mailbox);
+        assert_eq!(in_mailbox.pop().as_deref(), Some(&b"behind that"[..]));
+        assert_eq!(written.len() + in_mailbox.len(), count);
+        // Nothing else was written.
+        drop((port, reader, mailbox));
+        let copied = io::copy(&mut io::BufReader::new(peer), &mut io::sink()).expect("it ends");
+        assert_eq!(copied, written.iter().map(|bytes| *bytes as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn a_session_is_woken_before_it_has_too_much_to_learn() {
+        let (port, mailbox, reader, _peer) = session();
+        reader.lend(&mailbox);
+        (0..=UNLEARNED_MAX).for_each(|_| deliver(&port, "x"));
+        reader.take_back();
+        assert_eq!(std::iter::from_fn(|| reader.next()).count(), UNLEARNED_MAX);
+        assert_eq!(in_mailbox(&mailbox), ["x"]);
+    }
+}
