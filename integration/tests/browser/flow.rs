@@ -9,7 +9,7 @@ use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 use crate::page::{Page, Scene};
 
 /// A scene with a page that shows the flow.
-fn watched<'s>(scene: &'s Scene) -> Page<'s> {
+pub(crate) fn watched<'s>(scene: &'s Scene) -> Page<'s> {
     let admin: SocketAddr =
         scene.server.process().line("metrics and health on ").parse().expect("it is an address");
     let page = Page { tab: scene.person.open(&format!("http://{admin}/switchboard/flow.html")) };
@@ -18,7 +18,7 @@ fn watched<'s>(scene: &'s Scene) -> Page<'s> {
 }
 
 /// A server with an admin address; the flow is shown there.
-fn with_admin(sandbox: &Sandbox) -> Server {
+pub(crate) fn with_admin(sandbox: &Sandbox) -> Server {
     sandbox.put_site(&[("index.html", "a site")]);
     sandbox.site_server(&["--admin=127.0.0.1:0", "--quiet"])
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use integration::{Process, Sandbox, sha256_hex};
 use serde_json::{Value, json};
 
+use crate::flow::{watched, with_admin};
 use crate::page::{Page, Scene, downloaded};
 
 #[test]
@@ -154,11 +155,12 @@ fn unread_messages_are_counted_in_the_title_and_notified_of_only_when_that_is_wa
 
 #[test]
 fn the_page_fits_a_phone_and_axe_finds_no_violation() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(scene) = Scene::with(with_admin) else { return };
     let mut terminal = scene.terminal("T");
     let axe = axe(&scene.sandbox);
     let page = scene.open();
     page.wait("!document.getElementById('welcome').hidden");
+    page.click("#welcome summary");
     check(&page, axe.as_deref());
     page.come_back_as("Web");
     page.talk_to("T");
@@ -173,8 +175,18 @@ fn the_page_fits_a_phone_and_axe_finds_no_violation() {
         check(&page, axe.as_deref());
     }
     page.tab.resize(360, 740);
+    page.tab.value("document.querySelectorAll('details').forEach((details) => { details.open = true; })");
     assert_eq!(page.tab.value("document.documentElement.scrollWidth"), 360);
     check(&page, axe.as_deref());
+    page.click("#forget");
+    page.wait("document.getElementById('question').open");
+    check(&page, axe.as_deref());
+    let wall = watched(&scene);
+    wall.wait("document.getElementById('peers').textContent === 'Connected: T, Web'");
+    for scheme in ["light", "dark"] {
+        wall.tab.prefer(scheme);
+        check(&wall, axe.as_deref());
+    }
 }
 
 /// The script of axe-core, which checks pages for accessibility. `None`, with a word, if npm cannot get it.
