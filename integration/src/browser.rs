@@ -210,9 +210,10 @@ impl Tab<'_> {
         self.wait("!globalThis.isOld && document.readyState === 'complete'");
     }
 
-    /// Gives the page another size, in CSS pixels, as on a phone.
+    /// Gives the page another size, in CSS pixels; up to 480 wide, as on a phone.
     pub fn resize(&self, width: u32, height: u32) {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width <= 480 });
         self.expect("Emulation.setDeviceMetricsOverride", &size);
     }
 
@@ -220,6 +221,15 @@ impl Tab<'_> {
     pub fn prefer(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.expect("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// What the tab shows, as a PNG.
+    ///
+    /// # Panics
+    /// The browser gives none.
+    pub fn screenshot(&self) -> Vec<u8> {
+        let taken = self.expect("Page.captureScreenshot", &json!({ "format": "png" }));
+        data_encoding::BASE64.decode(text(&taken["data"]).as_bytes()).expect("it is base64")
     }
 
     /// Presses the key `Tab` or `Enter`.

@@ -6,5 +6,6 @@ mod flow;
 mod managing;
 mod modules;
 mod page;
+mod screenshots;
 mod showing;
 mod talking;
