@@ -30,8 +30,9 @@ export class Account {
   }
 
   async #create() {
-    const [name, invitation] = [at("name").value, readInvitation(at("invitation").value)];
-    const { backup } = await this.#tabs.ask({ type: "create", name, invitation, passphrase: taken("passphrase") });
+    const [name, passphrase] = [at("name").value, at("passphrase").value];
+    const invitation = readInvitation(at("invitation").value);
+    const { backup } = await this.#tabs.ask({ type: "create", name, invitation, passphrase });
     this.#offer(name, backup);
   }
 
@@ -68,7 +69,8 @@ export class Account {
 
   /** Clears what was entered and is not needed any more. @param {import("./owner.js").Live} live */
   changed({ connection }) {
-    if (connection === "online") at("invitation").value = "";
+    // If the name is taken, the next key needs a backup too.
+    if (connection === "online") [at("invitation").value, at("passphrase").value] = ["", ""];
   }
 }
 

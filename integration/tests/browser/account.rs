@@ -78,6 +78,7 @@ fn an_identity_goes_on_in_another_browser_from_its_backup_file() {
     page.click("#backup-link");
     let backup = String::from_utf8(downloaded(&downloads, "switchboard-Ada.backup")).expect("it is text");
     page.click("#backup-done");
+    page.wait("document.getElementById('passphrase').value === ''");
     let extractable = "import('/switchboard/store.js').then(({ Store }) => Store.open())
         .then((store) => store.get('self', 'me')).then(({ pair }) => pair.privateKey.extractable)";
     assert_eq!(page.tab.value(extractable), false);

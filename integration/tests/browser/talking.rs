@@ -158,9 +158,10 @@ fn an_invalid_name_is_refused_while_typing_and_a_taken_one_when_joining() {
     assert_eq!(page.text("name-problem"), "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -");
     page.fill("name", "taken");
     assert_eq!(page.text("name-problem"), "");
-    page.submit("name-form", &[]);
+    page.submit("name-form", &[("passphrase", "for a backup")]);
     page.wait("document.getElementById('name-problem').textContent.startsWith('This name belongs to somebody else')");
-    page.submit("name-form", &[("name", "Free")]);
+    assert_eq!(page.tab.value("document.getElementById('passphrase').value"), "for a backup");
+    page.submit("name-form", &[("name", "Free"), ("passphrase", "")]);
     page.connected();
     assert_eq!(page.text("my-name"), "Free");
 }
