@@ -27,10 +27,8 @@ pub enum BadCard {
     /// It is too long or does not decode.
     #[error("it is not a contact card")]
     Malformed,
-    /// One of its keys cannot be used.
     #[error("a key in the card cannot be used: {0}")]
     Key(#[from] BadKey),
-    /// The signature was not made by the identity key in the card.
     #[error("the card's signature does not verify")]
     Signature,
     /// It expires before it was issued, or more than [`CARD_VALID_SECONDS_MAX`] later.
@@ -47,7 +45,6 @@ pub enum BadDates {
     /// It was issued more than [`CARD_AHEAD_SECONDS_MAX`] after that time.
     #[error("the card is dated {0} seconds in the future; one of the clocks is wrong")]
     Future(u64),
-    /// It has expired.
     #[error(
         "the card expired {0} seconds ago; either its owner has not joined since, or one of the clocks is wrong"
     )]
@@ -80,9 +77,6 @@ impl Term {
     }
 
     /// Checks the term against the reader's clock.
-    ///
-    /// # Errors
-    /// [`BadDates`]
     pub fn check(&self, now: u64) -> Result<(), BadDates> {
         if self.issued_at > now.saturating_add(CARD_AHEAD_SECONDS_MAX) {
             return Err(BadDates::Future(self.issued_at - now));
@@ -111,7 +105,6 @@ struct Body<'a> {
 /// A contact card whose signature has been checked.
 #[derive(Debug, Clone)]
 pub struct Card {
-    /// The name of the owner.
     pub name: PeerName,
     /// Verifies the owner's signatures.
     pub identity: IdentityPublic,
@@ -125,7 +118,6 @@ pub struct Card {
 }
 
 impl Card {
-    /// Makes and signs a card.
     pub fn issue(
         name: PeerName,
         identity: &IdentityKey,
@@ -164,9 +156,6 @@ impl Card {
 
     /// Reads a card and checks its signature and its lifetime. The caller must check whether its identity key is the pinned
     /// one, and whether it can be used at present ([`Term::check`]).
-    ///
-    /// # Errors
-    /// [`BadCard`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadCard> {
         if bytes.len() > CARD_BYTES_MAX {
             return Err(BadCard::Malformed);
@@ -191,7 +180,6 @@ impl Card {
         })
     }
 
-    /// The encoded card.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -235,9 +223,6 @@ impl Card {
     }
 
     /// Reads the first card in a text. Everything outside the PEM block is ignored.
-    ///
-    /// # Errors
-    /// [`BadCard`].
     pub fn from_text(text: &str) -> Result<Self, BadCard> {
         let (begin, end) = (format!("-----BEGIN {PEM_LABEL}-----"), format!("-----END {PEM_LABEL}-----"));
         let block = text.find(&begin).map(|at| &text[at..]).ok_or(BadCard::Malformed)?;

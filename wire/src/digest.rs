@@ -7,7 +7,6 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// Length of a SHA-256 digest.
 pub const DIGEST_BYTES: usize = 32;
 
 /// A text that is not 64 hexadecimal digits; contains its number of characters.
@@ -22,7 +21,6 @@ pub struct NotADigest(usize);
 pub struct Digest(pub [u8; DIGEST_BYTES]);
 
 impl Digest {
-    /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }

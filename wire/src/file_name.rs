@@ -4,19 +4,14 @@ use std::str::FromStr;
 
 use crate::checked_text::checked_text;
 
-/// Longest name of a shared file, in bytes.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Why a text is not a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Empty.
     #[error("a file name is missing")]
     Empty,
-    /// More than [`FILE_NAME_BYTES_MAX`] bytes.
     #[error("a file name has at most 255 bytes, this one has {0}")]
     TooLong(usize),
-    /// Starts with a dot.
     #[error("a shared file's name must not start with a dot")]
     LeadingDot,
     /// A separator of paths or of `keyword.txt`, or a control character.

@@ -21,12 +21,7 @@ pub const BODY_BYTES_MAX_BEFORE_JOIN: usize = 16 << 10;
 pub enum BadFrame {
     /// The length exceeds the bound that applies at this point of the connection.
     #[error("a frame of {length} bytes is longer than the {max} allowed here")]
-    TooLong {
-        /// The length in the frame.
-        length: usize,
-        /// The bound.
-        max: usize,
-    },
+    TooLong { length: usize, max: usize },
     /// The first byte is not a message kind of this version.
     #[error("message kind {0} is not known in version 2")]
     UnknownKind(u8),
@@ -55,7 +50,6 @@ pub fn body<T: Serialize>(value: &T) -> Vec<u8> {
     append_body(value, Vec::new())
 }
 
-/// Appends the encoded `value` to `out`.
 fn append_body<T: Serialize>(value: &T, out: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(value, out)
         .expect("a Vec takes all that is written, and our types contain nothing that postcard refuses")
@@ -75,7 +69,6 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> usize {
     length
 }
 
-/// Encodes `message` as a frame.
 pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     encode(message, &mut out);
@@ -83,9 +76,6 @@ pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
 }
 
 /// Decodes a body, or any other postcard-encoded value. Bytes left over are refused.
-///
-/// # Errors
-/// [`BadFrame::Malformed`].
 pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadFrame> {
     match postcard::take_from_bytes(body) {
         Ok((value, [])) => Ok(value),

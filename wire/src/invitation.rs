@@ -14,7 +14,6 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use crate::digest::{Digest, Fingerprint};
 
-/// Length of the secret, in bytes.
 pub const SECRET_BYTES: usize = 16;
 const SERVER_BYTES: usize = 16;
 /// How many letters and digits are between two hyphens.
@@ -35,13 +34,11 @@ pub struct Invitation {
 /// Proves in a `Join` that the peer has an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationClaim {
-    /// The id of the invitation.
     pub id: InvitationId,
     /// HMAC-SHA256 under the secret over the text that the proof of the join signs.
     pub mac: [u8; 32],
 }
 
-/// The text is not an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an invitation; an invitation has 52 letters and digits, in groups of four")]
 pub struct BadInvitation;
@@ -54,7 +51,6 @@ impl Invitation {
         Self { secret, server: half }
     }
 
-    /// The secret.
     pub fn secret(&self) -> &[u8; SECRET_BYTES] {
         &self.secret
     }
@@ -80,7 +76,6 @@ impl InvitationClaim {
     }
 }
 
-/// The id of the invitation with this secret.
 pub fn id(secret: &[u8; SECRET_BYTES]) -> InvitationId {
     let digest = Digest::of_parts(&[b"switchboard/1 invitation\0", secret]);
     *digest.0.first_chunk().expect("a digest is longer than an id")

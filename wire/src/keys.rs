@@ -38,11 +38,8 @@ const OAEP_LABEL: &[u8] = b"switchboard/1 conversation key";
 /// cannot be used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A contact card.
     Card,
-    /// The proof of possession when a peer joins a server.
     Join,
-    /// The opening of a conversation.
     Opening,
     /// The statement that another key takes the place of the signing one.
     Succession,
@@ -58,7 +55,6 @@ impl Purpose {
         }
     }
 
-    /// The hash that is signed.
     fn hash(self, message: &[u8]) -> Digest {
         Digest::of_parts(&[self.domain(), message])
     }
@@ -67,25 +63,20 @@ impl Purpose {
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadKey {
-    /// Not a SubjectPublicKeyInfo with an RSA key.
     #[error("not an RSA public key in SubjectPublicKeyInfo form")]
     Public,
-    /// Not a PKCS#8 private key.
     #[error("not an RSA private key in PKCS#8 PEM form")]
     Private,
     /// The key cannot be decrypted. PKCS#8 encrypts without authenticating, so a damaged ciphertext looks the same.
     #[error("wrong passphrase, or the encrypted part of the file is damaged")]
     Passphrase,
-    /// The key is encrypted and no passphrase was given.
     #[error("the key is encrypted and no passphrase was given")]
     PassphraseMissing,
-    /// The modulus is outside 2048 to 4096 bits.
     #[error("an RSA key must have 2048 to 4096 bits, this one has {0}")]
     Size(u32),
     /// The exponent is outside [`EXPONENT_MIN`] to [`EXPONENT_MAX`].
     #[error("the public exponent of an RSA key must be from 65,537 to 4,294,967,295")]
     Exponent,
-    /// Key generation failed.
     #[error("the generation of an RSA key has failed")]
     Generation,
 }
@@ -140,7 +131,6 @@ impl<Use> PublicKey<Use> {
         Ok(Self { key, der: der.to_vec(), fingerprint: Digest::of(der), usage: PhantomData })
     }
 
-    /// The SubjectPublicKeyInfo in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
@@ -179,8 +169,6 @@ pub struct PrivateKey<Use> {
 }
 
 impl<Use> PrivateKey<Use> {
-    /// Makes a key pair of `bits` bits.
-    ///
     /// # Errors
     /// [`BadKey::Size`] or [`BadKey::Generation`].
     pub fn generate(bits: usize, rng: &mut impl CryptoRng) -> Result<Self, BadKey> {
@@ -223,7 +211,6 @@ impl<Use> PrivateKey<Use> {
         .map_err(|_| BadKey::Private)
     }
 
-    /// The public half.
     pub fn public(&self) -> &PublicKey<Use> {
         &self.public
     }

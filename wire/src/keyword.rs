@@ -30,13 +30,10 @@ const ENTRY_SHOWN_CHARS: usize = 80;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Why a text is not a keyword.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyword {
-    /// Empty, or only white space.
     #[error("a keyword is missing")]
     Empty,
-    /// More than [`KEYWORD_BYTES_MAX`] bytes.
     #[error("a keyword has at most 128 bytes, this one has {0}")]
     TooLong(usize),
     /// A separator of `keyword.txt`, a control character, or a byte order mark.
@@ -90,19 +87,14 @@ impl FromStr for Keyword {
     }
 }
 
-/// What is wrong with an entry of `keyword.txt`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadEntry {
-    /// No comma.
     #[error("expected `keyword, filename`, found no comma")]
     NoComma,
-    /// More than one comma.
     #[error("expected `keyword, filename`, found a second comma; is a `;` missing before it?")]
     SecondComma,
-    /// The first item is not a keyword.
     #[error(transparent)]
     Keyword(#[from] BadKeyword),
-    /// The second item is not a file name.
     #[error(transparent)]
     FileName(#[from] BadFileName),
     /// More than [`PAIRS_MAX`] pairs. This entry and the following ones are ignored.
@@ -115,7 +107,6 @@ pub enum BadEntry {
     TooLarge(usize),
 }
 
-/// A broken entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}: {}", crate::escape::Escaped(entry))]
 pub struct Problem {
@@ -123,7 +114,6 @@ pub struct Problem {
     pub line: usize,
     /// The start of the entry. It is not escaped; `Display` escapes it.
     pub entry: String,
-    /// What is wrong.
     pub reason: BadEntry,
 }
 
@@ -134,7 +124,6 @@ pub struct Parsed {
     pub pairs: Vec<(Keyword, FileName)>,
     /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
     pub problems: Vec<Problem>,
-    /// Number of further broken entries.
     pub problems_unnamed: usize,
 }
 

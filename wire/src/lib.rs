@@ -3,7 +3,6 @@
 //!
 //! This crate does no I/O, starts no thread and reads no clock. Callers pass the time and a source of randomness.
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 mod bounded;
 pub mod card;

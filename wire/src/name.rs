@@ -4,16 +4,12 @@ use std::str::FromStr;
 
 use crate::checked_text::checked_text;
 
-/// Longest name of a peer, in bytes.
 pub const NAME_BYTES_MAX: usize = 32;
 
-/// Why a text is not a peer name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Empty, or more than [`NAME_BYTES_MAX`] bytes.
     #[error("a name has 1 to 32 characters, this one has {0}")]
     Length(usize),
-    /// A character outside `A-Z a-z 0-9 . _ -`.
     #[error("a name must not contain {0:?}; allowed are A-Z a-z 0-9 . _ -")]
     Character(char),
 }

@@ -25,7 +25,6 @@ pub type TransferId = [u8; 16];
 /// joined.
 pub type Token = [u8; 32];
 
-/// The kind of content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -68,9 +67,7 @@ pub const PING_NAMES_MAX: usize = 64;
 pub struct Envelope<'a> {
     /// The sender. The server refuses any name but the one that has joined.
     pub from: &'a str,
-    /// The recipient.
     pub to: &'a str,
-    /// The kind of content.
     pub kind: Kind,
     /// Its meaning depends on the [`Kind`].
     pub number: u64,
@@ -112,25 +109,17 @@ pub enum ToServer<'a> {
     },
     /// Asks for the card of a peer, and for each new card when that peer joins later.
     Lookup {
-        /// The name of that peer.
         name: PeerName,
     },
     /// Publishes the shared files in parts. The last part replaces everything that the peer has shared before.
     Publish {
-        /// Number of the part, from 0.
         part: u32,
-        /// Whether this is the last part.
         last: bool,
-        /// The files of this part.
         files: Vec<PublishedFile>,
     },
-    /// Searches for files.
     Search {
-        /// Repeated in the answer.
         id: u32,
-        /// The query.
         query: Query,
-        /// Largest number of hits in the answer.
         limit: u32,
     },
     /// The peer listens on this port for other peers. The server calls it back to check that.
@@ -143,16 +132,12 @@ pub enum ToServer<'a> {
         /// The bytes after [`crate::frame::CALLBACK_PREFACE`].
         echo: [u8; 32],
     },
-    /// Asks for the list of known peers.
     Who {
-        /// Repeated in the answer.
         id: u32,
     },
     /// Instead of joining: this connection is one end of a file transfer through the server.
     Splice {
-        /// The transfer.
         transfer: TransferId,
-        /// The end.
         side: Side,
         /// As whom the peer has joined, on another connection.
         member: PeerName,
@@ -161,7 +146,6 @@ pub enum ToServer<'a> {
     },
     /// Asks whether the server still answers, and which of some peers are connected.
     Ping {
-        /// Repeated in the answer.
         id: u32,
         /// At most [`PING_NAMES_MAX`] names.
         names: Vec<PeerName>,
@@ -175,59 +159,46 @@ pub enum Outcome {
     Relayed,
     /// On the server's disk until the recipient takes it.
     Stored,
-    /// Not accepted.
     Refused(Refusal),
 }
 
-/// Why an envelope was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The recipient's mailbox on the server is full.
     #[error(
         "the recipient's mailbox on the server is full (--mail-bytes-per-recipient); try again after the recipient has \
          connected"
     )]
     MailboxFull,
-    /// The server is overloaded.
     #[error("the server is busy; try again")]
     Busy,
-    /// The recipient is not connected, and this kind is not stored.
     #[error("the recipient is not connected")]
     Absent,
-    /// The sender has too much undelivered mail on the server.
     #[error(
         "you have as much undelivered mail on the server as it allows one sender (--mail-bytes-per-sender); try again when \
          some of it has been delivered"
     )]
     SenderFull,
-    /// All senders of an address have too much undelivered mail on the server.
     #[error(
         "senders at your address have as much undelivered mail on the server as it allows one address \
          (--mail-bytes-per-address); try again when some of it has been delivered"
     )]
     AddressFull,
-    /// All senders together have too much undelivered mail on the server.
     #[error("the server stores no more mail (--mail-bytes); try again when some of it has been delivered")]
     ServerFull,
-    /// The sender writes to or waits for too many names that nobody has joined under.
     #[error(
         "you write to or wait for as many names that nobody has joined under as the server allows one sender \
          (--waiting-names-per-sender); try again later"
     )]
     SenderNames,
-    /// The same for all senders of an address.
     #[error(
         "senders at your address write to or wait for as many names that nobody has joined under as the server allows one \
          address (--waiting-names-per-address); try again later"
     )]
     AddressNames,
-    /// The same for all senders together.
     #[error("the server notes no more names that nobody has joined under (--waiting-names); try again later")]
     ServerNames,
-    /// The connection watches too many names.
     #[error("this connection watches as many names as the server allows (--watched-names); ask again later")]
     Watching,
-    /// The sender opens too many conversations.
     #[error(
         "you open more conversations than the server allows one sender in a minute (--openings-per-minute); with a larger \
          --rekey there are fewer"
@@ -238,38 +209,29 @@ pub enum Refusal {
 /// A peer that has joined the server at least once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownPeer {
-    /// Its name.
     pub name: PeerName,
-    /// Fingerprint of its identity key.
     pub fingerprint: Fingerprint,
-    /// Whether it is connected.
     pub online: bool,
 }
 
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorCode {
-    /// The body of a frame does not decode.
     Malformed,
     /// Version 1 has no such kind of message.
     UnknownKind,
-    /// A frame is longer than allowed.
     TooLong,
     /// A message that is not allowed before joining, or not any more after it.
     OutOfPlace,
     /// The sender of an envelope is not the name that has joined, or its recipient is not a valid name.
     BadEnvelope,
-    /// The card is refused.
     BadCard,
-    /// The proof does not verify.
     BadProof,
     /// The name belongs to another key.
     NameTaken,
     /// The same identity has joined on another connection.
     Superseded,
-    /// The server shuts down.
     ShuttingDown,
-    /// The server is overloaded.
     Busy,
     /// The peer has not sent or read anything in time.
     TimedOut,
@@ -306,9 +268,7 @@ pub enum ToPeer<'a> {
     Envelope(Envelope<'a>),
     /// The first frame of a connection.
     Hello(Greeting),
-    /// The peer has joined.
     Welcome {
-        /// The name in its card.
         name: PeerName,
         /// Signature of the server's key, see [`crate::server_key::ServerKey::welcome`].
         #[serde(with = "serde_bytes")]
@@ -316,14 +276,7 @@ pub enum ToPeer<'a> {
     },
     /// The outcome for `count` envelopes from number `first` on. The peer's envelopes are numbered from 0 on each
     /// connection.
-    Routed {
-        /// Number of the first envelope.
-        first: u64,
-        /// Number of envelopes.
-        count: u64,
-        /// The outcome for each of them.
-        outcome: Outcome,
-    },
+    Routed { first: u64, count: u64, outcome: Outcome },
     /// A peer's card: the answer to a lookup, and sent again when that peer joins with another card.
     Card {
         /// An encoded [`crate::card::Card`].
@@ -331,20 +284,10 @@ pub enum ToPeer<'a> {
         card: Vec<u8>,
     },
     /// Answers a lookup: no peer of that name has joined yet. Its card follows when it joins.
-    Unknown {
-        /// The name in the lookup.
-        name: PeerName,
-    },
+    Unknown { name: PeerName },
     /// The published files are on the server's disk and can be found.
-    Published {
-        /// Number of files.
-        files: u32,
-        /// Number of pairs of keyword and file.
-        pairs: u32,
-    },
-    /// The result of a search.
+    Published { files: u32, pairs: u32 },
     Found {
-        /// The id of the search.
         id: u32,
         /// Hits of connected peers come first.
         hits: Vec<Hit>,
@@ -356,9 +299,7 @@ pub enum ToPeer<'a> {
         /// The address at which the server has reached the peer, if it has.
         address: Option<SocketAddr>,
     },
-    /// The list of known peers.
     Known {
-        /// The id of the question.
         id: u32,
         /// At most 10,000, connected peers first.
         peers: Vec<KnownPeer>,
@@ -373,59 +314,30 @@ pub enum ToPeer<'a> {
     /// The other end of the transfer is connected. The file message follows.
     Spliced,
     /// The last frame of a connection that the server ends.
-    Error {
-        /// The cause.
-        code: ErrorCode,
-        /// The cause, for people.
-        detail: String,
-    },
-    /// Answers a ping.
+    Error { code: ErrorCode, detail: String },
     Pong {
-        /// The id of the ping.
         id: u32,
         /// Those of its names whose peers are connected.
         present: Vec<PeerName>,
     },
     /// Messages of this peer were stored for `to` for too long and have been dropped undelivered: those with the numbers
     /// `first` to `last`. Counts as an envelope in [`ToServer::Taken`].
-    Expired {
-        /// The recipient.
-        to: PeerName,
-        /// Number of the first message.
-        first: u64,
-        /// Number of the last message.
-        last: u64,
-    },
+    Expired { to: PeerName, first: u64, last: u64 },
     /// Answers a lookup of a name that the server does not watch: it will not send a card later, so the peer has to ask
     /// again. If it has a card now, that comes first.
-    Unwatched {
-        /// The name in the lookup.
-        name: PeerName,
-        /// The limit that is reached.
-        reason: Refusal,
-    },
+    Unwatched { name: PeerName, reason: Refusal },
 }
 
-/// Number of variants of [`ToServer`].
 const TO_SERVER_KINDS: u8 = 11;
-/// Number of variants of [`ToPeer`].
 const TO_PEER_KINDS: u8 = 16;
 
 impl<'a> ToServer<'a> {
-    /// Decodes the body of a frame.
-    ///
-    /// # Errors
-    /// [`BadFrame`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BadFrame> {
         frame::decode_message(body, TO_SERVER_KINDS)
     }
 }
 
 impl<'a> ToPeer<'a> {
-    /// Decodes the body of a frame.
-    ///
-    /// # Errors
-    /// [`BadFrame`].
     pub fn decode(body: &'a [u8]) -> Result<Self, BadFrame> {
         frame::decode_message(body, TO_PEER_KINDS)
     }
@@ -435,9 +347,6 @@ impl<'a> ToPeer<'a> {
 const ENVELOPE_KIND: u8 = 0;
 
 /// Decodes the body of a frame if it is an envelope; `None` if it is another message.
-///
-/// # Errors
-/// [`BadFrame::Malformed`].
 pub fn decode_envelope(body: &[u8]) -> Option<Result<Envelope<'_>, BadFrame>> {
     match body.split_first() {
         Some((&ENVELOPE_KIND, rest)) => Some(frame::decode(rest)),

@@ -13,28 +13,21 @@ use crate::{Digest, FileName, Keyword, bounded};
 /// The maximum number of keywords in one query: more than people type, and cheap to answer.
 pub const TERMS_MAX: usize = 16;
 
-/// Why a text is not a query.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    /// There is no term.
     #[error("nothing to search for: type one or more keywords")]
     Empty,
-    /// More than [`TERMS_MAX`] terms.
     #[error("a search has at most 16 terms")]
     TooManyTerms,
-    /// A double quote is not closed.
     #[error("a double quote is not closed")]
     OpenQuote,
     /// Something other than a separator follows a closing quote.
     #[error("put a space or a comma after the closing quote before {0:?}")]
     AfterQuote(char),
-    /// A term is not a keyword.
     #[error("{0}")]
     Keyword(#[from] BadKeyword),
-    /// What follows `file:` is not a file name.
     #[error("{0}")]
     FileName(#[from] BadFileName),
-    /// What follows `sha256:` is not a digest.
     #[error("{0}")]
     Digest(#[from] NotADigest),
 }
@@ -45,7 +38,6 @@ pub enum BadQuery {
 pub struct Keywords(Vec<Keyword>);
 
 impl Keywords {
-    /// The keywords as they were typed.
     pub fn as_slice(&self) -> &[Keyword] {
         &self.0
     }
@@ -74,7 +66,6 @@ impl<'de> Deserialize<'de> for Keywords {
 pub enum Query {
     /// Files that have all of these keywords, compared without case.
     Keywords(Keywords),
-    /// Files of exactly this name.
     File(FileName),
     /// Files whose content has this SHA-256 digest.
     Digest(Digest),

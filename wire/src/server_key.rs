@@ -11,19 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Fingerprint};
 use crate::keys::NotAuthentic;
 
-/// Length of the seed of a private key, in bytes.
 pub const SEED_BYTES: usize = 32;
-/// Length of a signature, in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
 
 /// The prefix of the text that the server signs.
 const WELCOME: &[u8] = b"switchboard/1 welcome\0";
 
-/// The private key of a server.
 #[derive(Clone)]
 pub struct ServerKey(SigningKey);
 
-/// The public key of a server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerPublic(pub [u8; 32]);
 
@@ -33,7 +29,6 @@ impl ServerKey {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// The public key.
     pub fn public(&self) -> ServerPublic {
         ServerPublic(self.0.verifying_key().to_bytes())
     }
@@ -46,7 +41,6 @@ impl ServerKey {
 }
 
 impl fmt::Debug for ServerKey {
-    /// Shows the public key only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerKey").field(&self.public().fingerprint()).finish()
     }

@@ -15,9 +15,7 @@ pub const FILE_KEYWORDS_MAX: usize = 1024;
 pub struct PublishedFile {
     /// Its name, unique among the files of its owner.
     pub name: FileName,
-    /// Its length in bytes.
     pub bytes: u64,
-    /// The digest of its content.
     pub sha256: Digest,
     /// Its keywords as the owner writes them, at most [`FILE_KEYWORDS_MAX`].
     #[serde(deserialize_with = "keywords_of_a_file")]
@@ -31,11 +29,8 @@ fn keywords_of_a_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 /// A search result: a file of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// The holder of the file.
     pub peer: PeerName,
-    /// The file as it was published.
     pub file: PublishedFile,
-    /// Whether the holder is connected.
     pub online: bool,
     /// The address at which the searching peer can dial the holder, if the server knows one.
     pub address: Option<SocketAddr>,

@@ -16,25 +16,15 @@ pub use crate::frame::{body as encode, decode};
 pub enum Receipt {
     /// The first `count` messages have arrived completely and in order, and are on the recipient's disk.
     Received {
-        /// The conversation.
         conversation: ConversationId,
-        /// Number of messages.
         count: u64,
-        /// The running hash over these messages.
         running_hash: Digest,
         /// The highest number of a message from the opener that has ever arrived. A sender whose directory was restored from
         /// a copy learns from it which numbers it has given before.
         last_number: u64,
     },
     /// The messages from place `count` on cannot be opened. The opener must send them again in a new conversation.
-    Refused {
-        /// The conversation.
-        conversation: ConversationId,
-        /// Number of messages that have arrived.
-        count: u64,
-        /// The cause.
-        reason: Complaint,
-    },
+    Refused { conversation: ConversationId, count: u64, reason: Complaint },
 }
 
 /// Why a recipient cannot open further messages of a conversation.
@@ -44,13 +34,10 @@ pub enum Complaint {
     /// Its opening has not arrived, or was not accepted.
     #[error("the recipient does not know the conversation")]
     UnknownConversation,
-    /// The private key for which the secret was wrapped has been destroyed.
     #[error("the recipient no longer has the key to open it")]
     KeyDestroyed,
-    /// Earlier messages are missing.
     #[error("earlier messages have not arrived")]
     Gap,
-    /// A message is not authentic.
     #[error("the recipient could not verify it")]
     NotAuthentic,
 }
@@ -64,15 +51,12 @@ pub enum Route {
     Server,
 }
 
-/// A request for a file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct FileRequest {
-    /// Identifies the transfer.
     #[zeroize(skip)]
     pub transfer: TransferId,
     /// The receiver's secret for the key of the transfer.
     pub secret: [u8; 32],
-    /// The file.
     #[zeroize(skip)]
     pub name: FileName,
     /// The digest of the file, as it was published.
@@ -81,17 +65,13 @@ pub struct FileRequest {
     /// Offset of the first byte to send.
     #[zeroize(skip)]
     pub offset: u64,
-    /// How to transfer it.
     #[zeroize(skip)]
     pub route: Route,
 }
 
-/// The answer to a request for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAnswer {
-    /// The transfer in the request.
     pub transfer: TransferId,
-    /// Whether the holder will send the file.
     pub verdict: Verdict,
 }
 
@@ -105,7 +85,6 @@ pub enum Verdict {
         /// Drawn by the holder for this answer, so that a repeated request leads to another key.
         salt: TransferSalt,
     },
-    /// No such file is shared.
     NotShared,
     /// The file on disk has another content than the requested one.
     Changed,

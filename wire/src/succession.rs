@@ -84,12 +84,10 @@ impl Succession {
         Ok(Self { name: name.folded(), predecessor, issued_at, signature })
     }
 
-    /// Whether the statement is for this name.
     pub fn is_for(&self, name: &PeerName) -> bool {
         self.name == name.folded()
     }
 
-    /// The fingerprint of the old key.
     pub fn predecessor(&self) -> Fingerprint {
         self.predecessor.fingerprint()
     }
@@ -107,9 +105,6 @@ impl Succession {
 
     /// Reads one or more texts of [`Succession::to_text`], newest first, and verifies them for the owner of the key
     /// `newest`.
-    ///
-    /// # Errors
-    /// [`BadSuccession`]
     pub fn from_texts(texts: &str, newest: Fingerprint) -> Result<Vec<Self>, BadSuccession> {
         let mut successor = newest;
         let read = texts.trim().split_inclusive(PEM_END).map(|text| {

@@ -26,7 +26,6 @@ pub struct FileHeader {
     pub total_bytes: u64,
     /// Offset of the first byte that follows. The receiver has everything before it.
     pub offset: u64,
-    /// Digest of the whole file.
     pub sha256: Digest,
 }
 
@@ -68,7 +67,6 @@ impl Records {
 pub struct FileSealer(Records);
 
 impl FileSealer {
-    /// Starts a transfer.
     pub fn new(key: &TransferKey) -> Self {
         Self(Records::new(key))
     }
@@ -100,24 +98,17 @@ impl FileSealer {
 pub struct FileOpener(Records);
 
 impl FileOpener {
-    /// Starts a transfer.
     pub fn new(key: &TransferKey) -> Self {
         Self(Records::new(key))
     }
 
     /// Opens the first record, given without its length.
-    ///
-    /// # Errors
-    /// [`NotAuthentic`].
     pub fn header(&mut self, record: &[u8]) -> Result<FileHeader, NotAuthentic> {
         let plain = self.chunk(record, false)?;
         frame::decode(&plain).map_err(|_| NotAuthentic)
     }
 
     /// Opens a chunk, given without its length. The receiver knows from the header whether it is the last one.
-    ///
-    /// # Errors
-    /// [`NotAuthentic`].
     pub fn chunk(&mut self, record: &[u8], last: bool) -> Result<Vec<u8>, NotAuthentic> {
         let nonce = self.0.nonce(last);
         self.0.cipher.open(nonce, &[], record)

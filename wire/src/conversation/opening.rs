@@ -22,7 +22,6 @@ pub enum BadOpening {
     /// It is too long or does not decode.
     #[error("the opening of a conversation is malformed")]
     Malformed,
-    /// The card inside is refused.
     #[error("the card in the opening is not accepted: {0}")]
     Card(#[from] BadCard),
     /// The signature is wrong, or the secret cannot be unwrapped or does not match the commitment.
@@ -53,13 +52,9 @@ struct Body<'a> {
 /// The opening of a conversation whose signature has been checked.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Identifies the conversation.
     pub id: ConversationId,
-    /// The opener's card.
     pub sender: Card,
-    /// Fingerprint of the acceptor's identity key.
     pub recipient: Fingerprint,
-    /// Fingerprint of the acceptor's encryption key.
     pub recipient_key: Fingerprint,
     /// The conversation's secret, wrapped for that key.
     pub wrapped_key: Vec<u8>,
@@ -110,9 +105,6 @@ impl Opening {
 
     /// Reads an opening and checks its signature and the card inside. The caller must check whether the card's identity key
     /// is the pinned one.
-    ///
-    /// # Errors
-    /// [`BadOpening`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadOpening> {
         if bytes.len() > OPENING_BYTES_MAX {
             return Err(BadOpening::Malformed);
@@ -141,7 +133,6 @@ impl Opening {
         }
     }
 
-    /// The encoded opening.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

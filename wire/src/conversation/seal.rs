@@ -25,15 +25,10 @@ const PADDING_MARK: u8 = 0x80;
 /// Why a sealed message was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It has been opened before.
     #[error("it was opened before")]
     Again,
-    /// Messages before it are missing.
     #[error("earlier messages are missing; place {expected} is next")]
-    Gap {
-        /// The place of the next message.
-        expected: u64,
-    },
+    Gap { expected: u64 },
     /// The opener did not seal these bytes for this place, kind and number.
     #[error("it does not verify")]
     NotAuthentic,
@@ -133,7 +128,6 @@ pub struct Outgoing {
 /// A sealed message and what its sender needs to check the receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedMessage {
-    /// The content of the envelope.
     pub bytes: Vec<u8>,
     /// Its place in the conversation, from 0.
     pub place: u64,
@@ -164,7 +158,6 @@ impl Outgoing {
         &self.opening
     }
 
-    /// Number of messages sealed so far.
     pub fn messages_sealed(&self) -> u64 {
         self.messages_sealed
     }
@@ -192,9 +185,7 @@ impl Outgoing {
 /// A message that was opened and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedMessage {
-    /// Its id.
     pub id: MessageId,
-    /// The text.
     pub text: String,
     /// When it was written, by the sender's clock, in seconds since 1970.
     pub sent_at: u64,
@@ -234,15 +225,11 @@ impl Incoming {
         self.messages_opened
     }
 
-    /// The running hash over the messages opened so far.
     pub fn running_hash(&self) -> Digest {
         self.running_hash
     }
 
     /// Opens the next message. If it is refused, nothing changes.
-    ///
-    /// # Errors
-    /// [`Refused`].
     pub fn open_message(&mut self, number: u64, sealed: &[u8]) -> Result<OpenedMessage, Refused> {
         let (_, place, ciphertext) = sealed_parts(sealed).ok_or(Refused::NotAuthentic)?;
         if ciphertext.len() > PLAINTEXT_BYTES_MAX + TAG_BYTES {

@@ -15,7 +15,6 @@ const ENCODED_BYTES_MAX: usize = 1024;
 pub struct BasicCredentials {
     /// The name, which can be empty.
     pub user: String,
-    /// The password; zeroized when it is dropped.
     pub password: Zeroizing<String>,
 }
 

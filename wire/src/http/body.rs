@@ -26,21 +26,16 @@ pub enum BadBody {
     /// extensions.
     #[error("the line in front of a chunk is malformed")]
     ChunkSize,
-    /// A chunk is not followed by CR LF.
     #[error("a chunk is not followed by CR LF")]
     ChunkEnd,
-    /// A trailer field is malformed, or there are too many.
     #[error("a trailer field is malformed, or the trailers are too long")]
     Trailer,
-    /// The connection ended before the body did.
     #[error("the connection ended in the middle of the body")]
     Truncated,
 }
 
-/// The result of one decoding step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded<'b> {
-    /// How many bytes of the input were consumed.
     pub consumed: usize,
     /// The part of the body among them; can be empty.
     pub data: &'b [u8],

@@ -5,9 +5,7 @@ use super::body::BodyLength;
 /// A version of HTTP. A higher minor version is read as 1.1 (RFC 9110, section 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HTTP/1.0
     Http10,
-    /// HTTP/1.1
     Http11,
 }
 
@@ -21,7 +19,6 @@ impl<'b> Fields<'b> {
         Self(lines)
     }
 
-    /// The lines as they were received.
     pub(super) fn as_bytes(self) -> &'b [u8] {
         self.0
     }
@@ -146,7 +143,6 @@ pub(super) fn split_weight(item: &[u8]) -> Option<(&[u8], Weight)> {
 /// Why the length of a body is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadFraming {
-    /// `Content-Length` is not one number.
     Length,
     /// `Transfer-Encoding` is empty, or `chunked` is not its only last coding.
     Coding,
@@ -158,7 +154,6 @@ pub(super) enum BadFraming {
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     pub(super) length: Option<u64>,
-    /// Whether there is a `Transfer-Encoding`.
     pub(super) is_coded: bool,
     /// Whether its last coding is `chunked`.
     pub(super) is_chunked: bool,

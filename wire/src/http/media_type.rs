@@ -110,13 +110,11 @@ pub fn is_compressible(media_type: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaType(String);
 
-/// A text that is not a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a media type such as text/plain, or text/html; charset=iso-8859-1")]
 pub struct NotAMediaType;
 
 impl MediaType {
-    /// The value of `Content-Type`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

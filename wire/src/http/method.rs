@@ -7,11 +7,8 @@ use super::status::Status;
 /// A request method (RFC 9110, section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Asks for head and content.
     Get,
-    /// Asks for the head only.
     Head,
-    /// Asks for the methods that apply to the target.
     Options,
     /// Another registered method, by its name. None of them applies to files: 405.
     Other(&'static str),

@@ -16,14 +16,12 @@ const GAP_BYTES_MIN: u64 = 80;
 /// A satisfiable range of a representation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// The offset of the first byte.
     pub first: u64,
     /// The offset of the last byte, at least `first`.
     pub last: u64,
 }
 
 impl Part {
-    /// Number of bytes, at least one.
     pub fn bytes(self) -> u64 {
         self.last - self.first + 1
     }
@@ -52,7 +50,6 @@ pub fn unsatisfied_content_range(length: u64) -> impl fmt::Display {
 /// The part of a representation that a GET asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it: answer 200.
     Whole,
     /// These parts in the requested order, after near ones were combined: answer 206. A single part is sent as it is,
     /// several as [`Multipart`]. A range of the whole representation is a part, too, because the 206 tells
@@ -192,7 +189,6 @@ impl Multipart {
         }
     }
 
-    /// The value of `Content-Type`.
     pub fn content_type(&self) -> String {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
@@ -207,7 +203,6 @@ impl Multipart {
         self.end.as_bytes()
     }
 
-    /// The value of `Content-Length`.
     pub fn content_length(&self) -> u64 {
         let all_parts = self.parts().map(|(head, part)| part.bytes().saturating_add(head.len() as u64));
         all_parts.fold(self.end.len() as u64, u64::saturating_add)

@@ -26,9 +26,7 @@ const VERSION_BYTES_MAX: usize = 9;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {reason}")]
 pub struct BadRequest {
-    /// The status of the answer.
     pub status: Status,
-    /// The cause, for the person at the client.
     pub reason: &'static str,
 }
 
@@ -46,16 +44,12 @@ impl BadRequest {
 /// a 405 or 501.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead<'b> {
-    /// The method.
     pub method: Method,
-    /// The version of the client.
     pub version: Version,
-    /// The request target.
     pub target: Target<'b>,
     /// The requested host without its port: from an absolute-form target, else from the Host field (RFC 9112, section
     /// 3.2.2). Always there in HTTP/1.1.
     pub host: Option<&'b str>,
-    /// All header fields.
     pub fields: Fields<'b>,
     /// How the end of the body is found; almost always `Exact(0)`.
     pub body: BodyLength,
@@ -66,11 +60,8 @@ pub struct RequestHead<'b> {
     /// Whether there is an `If-Match`, `If-None-Match`, `If-Modified-Since` or `If-Unmodified-Since`. This and the next three
     /// save searching `fields` on the path of a cached answer.
     pub is_conditional: bool,
-    /// Whether there is a `Range`.
     pub has_range: bool,
-    /// Whether there is an `Accept-Encoding`.
     pub accepts_codings: bool,
-    /// Whether there is an `Origin`.
     pub has_origin: bool,
     /// Length of the head including its empty line, in bytes: where the body starts in the buffer.
     pub head_bytes: usize,
@@ -79,7 +70,6 @@ pub struct RequestHead<'b> {
 /// A [`RequestHead`] that owns its texts, for a request that is answered after its buffer is reused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptHead {
-    /// Without the fields that borrow.
     rest: RequestHead<'static>,
     path: Box<str>,
     query: Option<Box<str>>,
@@ -88,7 +78,6 @@ pub struct KeptHead {
 }
 
 impl RequestHead<'_> {
-    /// Copies the texts that the head borrows.
     pub fn keep(&self) -> KeptHead {
         let nothing = Target { path: "", query: None };
         let Self { method, version, body, keep_alive, expects_continue, is_conditional, .. } = *self;
@@ -118,7 +107,6 @@ impl RequestHead<'_> {
 }
 
 impl KeptHead {
-    /// The head as it was.
     pub fn head(&self) -> RequestHead<'_> {
         RequestHead {
             target: Target { path: &self.path, query: self.query.as_deref() },

@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use super::body::BodyLength;
 use super::fields::{BadFraming, Framing, Version, has_clean_line_ends};
 
-/// The maximum length of the head of a response in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum number of header fields of a response.
 const HEADER_COUNT_MAX: usize = 256;
 
 /// Why a response is refused.
@@ -20,10 +18,8 @@ pub enum BadResponse {
     /// More than [`RESPONSE_HEAD_BYTES_MAX`] bytes, or too many fields.
     #[error("the head of the response has more than 64 KiB or 256 fields")]
     TooLarge,
-    /// `Content-Length` or `Transfer-Encoding` is malformed.
     #[error("the response has an invalid Content-Length or Transfer-Encoding")]
     Framing,
-    /// A transfer coding other than chunked.
     #[error("the response has an unknown transfer coding")]
     UnknownCoding,
 }
@@ -37,14 +33,10 @@ impl From<BadFraming> for BadResponse {
     }
 }
 
-/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// The version of the server.
     pub version: Version,
-    /// The status code, 100 to 999.
     pub status: u16,
-    /// The reason phrase; can be empty.
     pub reason: String,
     /// Names and values, in order. A value that was folded over several lines is on one line.
     pub fields: Vec<(String, Vec<u8>)>,

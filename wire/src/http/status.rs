@@ -6,19 +6,14 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Status {
-    /// The connection continues with another protocol.
     SwitchingProtocols = 101,
-    /// The request has succeeded.
     Ok = 200,
-    /// The request has succeeded and there is no content.
     NoContent = 204,
-    /// The requested ranges follow.
     PartialContent = 206,
     /// The resource has moved for good; the method may become GET.
     MovedPermanently = 301,
     /// The resource is elsewhere for now; the method may become GET.
     Found = 302,
-    /// The client's copy is still valid.
     NotModified = 304,
     /// The resource is elsewhere for now; the method stays.
     TemporaryRedirect = 307,
@@ -26,45 +21,32 @@ pub enum Status {
     PermanentRedirect = 308,
     /// The request is malformed, or two recipients could read it differently.
     BadRequest = 400,
-    /// The request needs a name and a password.
     Unauthorized = 401,
     /// The file exists but is not served.
     Forbidden = 403,
-    /// There is no such file.
     NotFound = 404,
     /// The method is known but does not apply to files.
     MethodNotAllowed = 405,
-    /// The request did not arrive in time.
     RequestTimeout = 408,
-    /// A condition of the request does not hold.
     PreconditionFailed = 412,
-    /// The target is longer than the server reads.
     UriTooLong = 414,
-    /// No requested range overlaps the content.
     RangeNotSatisfiable = 416,
     /// The request has an expectation other than 100-continue.
     ExpectationFailed = 417,
     /// The resource needs another protocol, which the response names.
     UpgradeRequired = 426,
-    /// The head is longer than the server reads.
     HeaderFieldsTooLarge = 431,
-    /// The server has failed.
     InternalServerError = 500,
-    /// The method or transfer coding is unknown.
     NotImplemented = 501,
-    /// The server is overloaded.
     ServiceUnavailable = 503,
-    /// The major version of HTTP is not supported.
     VersionNotSupported = 505,
 }
 
 impl Status {
-    /// The number.
     pub fn code(self) -> u16 {
         self as u16
     }
 
-    /// The reason phrase.
     pub fn phrase(self) -> &'static str {
         match self {
             Self::SwitchingProtocols => "Switching Protocols",

@@ -12,7 +12,6 @@ use super::status::Status;
 pub struct Target<'b> {
     /// The path as it was sent, starting with a slash. For an asterisk-form target it is `*`, for CONNECT the host and port.
     pub path: &'b str,
-    /// The text after the first question mark.
     pub query: Option<&'b str>,
 }
 
@@ -87,13 +86,10 @@ fn is_host_byte(byte: u8) -> bool {
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// A percent sign without two hexadecimal digits.
     #[error("the path has a percent sign without two hexadecimal digits")]
     Escape,
-    /// A control character, including NUL.
     #[error("the path has a control character in it")]
     Control,
-    /// A `..` that leads above the root.
     #[error("the path leads above the root of the site")]
     Above,
     /// A component that starts with a dot, or that contains an escaped slash.
@@ -128,9 +124,6 @@ impl SitePath {
     /// Decodes the path of a request's target and resolves its `.` and `..` (RFC 3986, section 5.2.4). Decoding comes
     /// first, because an escaped dot is the same as a plain one (section 6.2.2.2). Names that start with a dot are
     /// [`BadPath::Hidden`] unless `serves_hidden`; a `.well-known` at the top is always served.
-    ///
-    /// # Errors
-    /// [`BadPath`]
     pub fn decode(path: &str, serves_hidden: bool) -> Result<Self, BadPath> {
         let mut components = Vec::new();
         let mut is_directory = true;
