@@ -57,7 +57,6 @@ pub fn ask_secret(prompt: &str) -> io::Result<Zeroizing<String>> {
     prompt_password_with_config(prompt, terminal).map(Zeroizing::new)
 }
 
-/// Prints a completion script.
 pub fn print_completions<C: clap::CommandFactory>(shell: clap_complete::Shell, name: &str) -> ExitCode {
     clap_complete::generate(shell, &mut C::command(), name, &mut io::stdout());
     ExitCode::SUCCESS

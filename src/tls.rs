@@ -47,10 +47,8 @@ pub(crate) enum Versions {
 /// Why no certificate can be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A file with certificates cannot be used.
     #[error("cannot use the certificates in {}: {why}", path.display())]
     File { path: PathBuf, why: String },
-    /// There are no authorities to trust.
     #[error(
         "this machine has no certificates of authorities ({0}); install ca-certificates, or use --ca FILE"
     )]
@@ -82,8 +80,6 @@ pub(crate) struct Secured {
 }
 
 impl Connector {
-    /// # Errors
-    /// [`TrustError`]
     pub(crate) fn new(trust: &Trust, versions: Versions) -> Result<Self, TrustError> {
         const NEWEST: &[&SupportedProtocolVersion] = &[&version::TLS13];
         let provider = Arc::new(ring::default_provider());
@@ -100,9 +96,6 @@ impl Connector {
     }
 
     /// Performs the handshake with `host`, a name or an address. `stream` has timeouts, if any are wanted.
-    ///
-    /// # Errors
-    /// [`HandshakeError`]
     pub(crate) fn connect(&self, host: &str, mut socket: TcpStream) -> Result<Secured, HandshakeError> {
         // A zone is local to this machine (RFC 6874, section 4).
         let host = host.split_once('%').map_or(host, |(address, _)| address);
@@ -184,7 +177,6 @@ struct Verifier {
 
 #[derive(Debug)]
 enum Accepts {
-    /// Certificates of authorities.
     Authorities {
         verifier: Arc<WebPkiServerVerifier>,
         /// Accepted themselves too: a certificate that openssl makes with one command is its own authority, and such a one

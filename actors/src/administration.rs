@@ -19,7 +19,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Why a change was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdministrationError {
-    /// There is no list of members.
     #[error("anybody may join this server; start it with --members FILE to admit members only")]
     Open,
     #[error("nobody has the name {0}")]

@@ -221,7 +221,6 @@ pub struct AccessLogConfig {
     pub format: AccessLogFormat,
 }
 
-/// The format of a line in the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AccessLogFormat {
     /// Apache's combined log format.

@@ -53,16 +53,11 @@ impl PeerJob {
 /// What comes to a poller.
 pub(crate) enum Arrival {
     /// A connection, either from a session or from another poller.
-    Connection {
-        connection: Box<Connection>,
-        /// What the session has learned.
-        learned: Vec<Learned>,
-    },
+    Connection { connection: Box<Connection>, learned: Vec<Learned> },
     /// The certificates for the next connections with TLS.
     Certificates(TlsConfig),
 }
 
-/// The address of a poller.
 #[derive(Debug, Clone)]
 pub(crate) struct PollerHandle {
     /// Unbounded, so that nobody waits for a poller. It never has more connections than are open.

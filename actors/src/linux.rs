@@ -24,7 +24,6 @@ const SPLICE_BYTES: usize = 1 << 20;
 /// The highest nice value, see `nice(2)`.
 const LOWEST_PRIORITY: i32 = 19;
 
-/// Makes an `eventfd(2)`.
 pub(crate) fn event() -> io::Result<OwnedFd> {
     Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }

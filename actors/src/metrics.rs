@@ -112,7 +112,6 @@ fn encode_value(encoder: MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt
     }
 }
 
-/// The page that a collector fills.
 pub(crate) fn page_text(collector: impl Collector) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));

@@ -52,7 +52,6 @@ impl PagePrefix {
     }
 }
 
-/// A text that is not a prefix for the page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a path for the page: write /, or /NAME/ of letters, digits, -, _ and . (not first)")]
 pub struct NotAPagePrefix(String);
@@ -116,7 +115,6 @@ pub struct FieldRule {
 }
 
 impl FieldRule {
-    /// Makes a rule.
     pub fn new(
         paths: Option<globset::GlobMatcher>,
         name: &str,
@@ -132,7 +130,6 @@ impl FieldRule {
 /// The media type of files with matching paths.
 #[derive(Debug, Clone)]
 pub struct MediaTypeRule {
-    /// As [`FieldRule::paths`].
     pub paths: globset::GlobMatcher,
     pub media_type: MediaType,
 }
@@ -152,6 +149,5 @@ pub struct RedirectRule {
     /// A path or an absolute address. A `*` at the end is replaced by what the `*` in `from` matched, without slashes at
     /// its start, because `//host` would be another host.
     pub to: String,
-    /// 301, 302, 307 or 308.
     pub status: Status,
 }

@@ -26,7 +26,6 @@ pub struct Server {
     pub(super) unknown_certificate: Option<Fingerprint>,
 }
 
-/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error(transparent)]

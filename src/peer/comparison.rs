@@ -35,7 +35,6 @@ impl NamedKey {
 }
 
 impl Comparison {
-    /// The comparison of `own` with `other`.
     pub fn new(own: (&PeerName, Fingerprint), other: (&PeerName, Fingerprint), compared: bool) -> Self {
         let mut keys = [own, other].map(NamedKey::new);
         keys.sort_by_key(|key| key.name.folded());

@@ -36,7 +36,6 @@ pub enum Event {
         /// The time until the next attempt in milliseconds, if that is known.
         retry_ms: Option<u64>,
     },
-    /// Messages wait.
     Waiting {
         to: PeerName,
         reason: String,
@@ -48,7 +47,6 @@ pub enum Event {
         to: PeerName,
         number: u64,
         text: String,
-        /// SHA-256 of the text.
         sha256: Digest,
     },
     /// The server has relayed a message to its recipient, who is connected. There is no receipt yet.
@@ -107,7 +105,6 @@ pub enum Event {
     },
 }
 
-/// The state of the connection to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
@@ -126,7 +123,6 @@ pub enum OutboxState {
     Queued,
     /// It was sent, and its outcome is unknown.
     Sent,
-    /// It was relayed to the recipient.
     Relayed,
     /// It is on the server's disk.
     Stored,
@@ -135,7 +131,6 @@ pub enum OutboxState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileRoute {
-    /// Directly from its holder.
     Direct,
     /// Through the server.
     Server,
@@ -167,7 +162,6 @@ pub struct ConversationEvent {
     pub pinned_now: bool,
 }
 
-/// A message that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentEvent {
     pub to: PeerName,
@@ -176,7 +170,6 @@ pub struct SentEvent {
     pub sealed: Sealed,
 }
 
-/// A message that was received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageEvent {
     pub from: PeerName,
@@ -212,10 +205,11 @@ pub struct Sealed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
-    /// A file that was found.
     File(Hit),
     /// The end of a search.
-    Found { total: u64 },
+    Found {
+        total: u64,
+    },
     /// A peer that the server knows.
     Peer {
         #[serde(flatten)]
@@ -230,7 +224,10 @@ pub enum Answer {
         card: String,
     },
     /// An identity key is trusted from now on.
-    Trusted { name: PeerName, fingerprint: Fingerprint },
+    Trusted {
+        name: PeerName,
+        fingerprint: Fingerprint,
+    },
     /// The key of a server is trusted from now on.
     TrustedServer {
         /// The server, as `HOST:PORT`.
@@ -238,7 +235,11 @@ pub enum Answer {
         fingerprint: Fingerprint,
     },
     /// This peer has a new identity key, which its old one has signed.
-    NewKey { name: PeerName, old: Fingerprint, new: Fingerprint },
+    NewKey {
+        name: PeerName,
+        old: Fingerprint,
+        new: Fingerprint,
+    },
     /// This peer's identity is in a file, to be imported on another machine.
     Exported {
         path: PathBuf,
@@ -246,23 +247,32 @@ pub enum Answer {
         queued: usize,
     },
     /// This peer's identity was imported from another machine.
-    Imported { name: PeerName, fingerprint: Fingerprint },
+    Imported {
+        name: PeerName,
+        fingerprint: Fingerprint,
+    },
     /// A limit for other peers.
     Limit {
-        /// The option that sets it.
         option: String,
         limit: u32,
         /// How many conversations were put off because of it since the process started. Their messages come again.
         refused: u64,
     },
     /// The passphrase was set, changed or removed.
-    Passphrase { is_set: bool },
+    Passphrase {
+        is_set: bool,
+    },
     /// The identity keys of this peer and of another, to be compared with what the other peer shows.
     Comparison(Comparison),
     /// The user has compared the identity key of a peer.
-    Compared { name: PeerName, fingerprint: Fingerprint },
-    /// A peer was blocked or unblocked.
-    Blocked { name: PeerName, is_blocked: bool },
+    Compared {
+        name: PeerName,
+        fingerprint: Fingerprint,
+    },
+    Blocked {
+        name: PeerName,
+        is_blocked: bool,
+    },
     /// What was stored about a peer is deleted.
     Forgotten {
         name: PeerName,
@@ -281,8 +291,10 @@ pub enum Answer {
         state: OutboxState,
     },
     /// A message was removed from the outbox. It was never sent.
-    Cancelled { to: PeerName, number: u64 },
-    /// A file that this peer shares.
+    Cancelled {
+        to: PeerName,
+        number: u64,
+    },
     Sharing(PublishedFile),
     /// The server has the share, so its files can be found.
     Published {

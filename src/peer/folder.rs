@@ -69,7 +69,6 @@ impl Folder {
         Ok(Self { handle: self.handle.try_clone()?, path: self.path.clone() })
     }
 
-    /// The path with which it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -23,7 +23,6 @@ pub struct SealedRecord {
     pub place: u64,
     /// The running hash over the conversation up to this message.
     pub running_hash: Digest,
-    /// The ciphertext.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -34,7 +33,6 @@ pub struct OutgoingRecord {
     pub to: PeerName,
     /// The number of the first message under it.
     pub first_number: u64,
-    /// The opening as it was sent.
     #[serde(with = "serde_bytes")]
     pub opening: Vec<u8>,
 }
@@ -78,7 +76,6 @@ pub struct ContactRecord {
 /// Mail that could not be opened because its encryption key was destroyed. Kept until the mail has come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateRecord {
-    /// The number of its first message.
     pub first_number: u64,
     /// When it was refused, in seconds since 1970.
     pub refused_at: u64,

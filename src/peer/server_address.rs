@@ -30,7 +30,6 @@ impl ServerAddress {
         &self.host
     }
 
-    /// The port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -42,13 +41,10 @@ impl ServerAddress {
     }
 }
 
-/// Why a text is no address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
-    /// The part in front of the port is neither a host name nor an IP address.
     #[error("{0} is neither a host name nor an IP address; write HOST, HOST:PORT or tls:HOST:PORT")]
     Host(String),
-    /// The port is not a number from 1 to 65535.
     #[error("{0} is no port; a port is a number from 1 to 65535")]
     Port(String),
 }

@@ -30,7 +30,6 @@ enum Fault {
 }
 
 impl WebClientError {
-    /// There is no valid response.
     pub(super) fn no_response(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { what: what.into(), advice: advice.into(), exit_status: NO_RESPONSE, fault: Fault::Other }
     }

@@ -40,7 +40,6 @@ impl Request {
         Ok(Self { scheme, check, host, port, target, fields: Vec::new(), ranges: None, if_range: None })
     }
 
-    /// The request for a URL.
     pub(super) fn of_url(url: &Url) -> Result<Self, &'static str> {
         Ok(Self { scheme: url.scheme, ..Self::new(&url.host, url.port, &url.file)? })
     }

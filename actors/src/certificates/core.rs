@@ -3,7 +3,6 @@
 use crate::commands::certificates::Command;
 use crate::runtime::{Core, Now};
 
-/// A digest of all files.
 pub(super) type Digest = [u8; 32];
 
 /// What was seen of the files so far.

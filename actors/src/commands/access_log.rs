@@ -8,13 +8,10 @@ use crate::runtime::{Address, Unsent};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Write these lines, which are complete.
     Write(Vec<u8>),
-    /// Open the file by its name again.
     Reopen,
 }
 
-/// The address of the access log.
 #[derive(Debug, Clone)]
 pub struct AccessLogHandle {
     pub(crate) address: Address<Command>,

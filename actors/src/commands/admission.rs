@@ -26,7 +26,6 @@ pub struct Candidate {
 /// Why a peer may not join, or why a change was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// The key is not a member, and there is no invitation.
     #[error(
         "this server admits only members; ask whoever runs it for an invitation (server invite), or to list your key {0}"
     )]
@@ -36,13 +35,10 @@ pub enum NotAdmitted {
         "the invitation is used up, expired or not from this server; ask whoever runs it for another one"
     )]
     NoInvitation,
-    /// The member's line or the invitation is for another name.
     #[error("you are admitted as {0} only; join with --name {0}")]
     OtherName(PeerName),
-    /// Nobody of this name is in the list, so nobody can be removed.
     #[error("{0} is not a member")]
     NotMember(PeerName),
-    /// The list could not be written.
     #[error("the list of members could not be written: {0}; try again")]
     NotWritten(String),
 }

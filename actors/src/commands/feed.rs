@@ -72,7 +72,6 @@ impl Drop for View {
     }
 }
 
-/// The address of the feed.
 #[derive(Debug, Clone)]
 pub struct FeedHandle {
     address: Address<Command>,

@@ -79,40 +79,26 @@ pub struct Published {
 /// [`PublishRefused::NotKept`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishRefused {
-    /// Parts come in order from 0.
     #[error("part {got} of a share came where part {expected} was expected; start again with part 0")]
-    OutOfOrder {
-        /// The part that would have been right.
-        expected: u32,
-        /// The part that came.
-        got: u32,
-    },
-    /// More than [`SHARE_FILES_MAX`] files.
+    OutOfOrder { expected: u32, got: u32 },
     #[error("a peer shares at most {SHARE_FILES_MAX} files")]
     TooManyFiles,
-    /// More than [`SHARE_PAIRS_MAX`] pairs.
     #[error("a peer shares at most {SHARE_PAIRS_MAX} pairs of a keyword and a file")]
     TooManyPairs,
-    /// More than [`SHARE_TEXT_BYTES_MAX`] bytes of names and keywords.
     #[error("the names and keywords of a share take at most {SHARE_TEXT_BYTES_MAX} bytes")]
     TooMuchText,
-    /// More keywords for one file than [`wire::share::FILE_KEYWORDS_MAX`].
     #[error("{0:?} has too many keywords")]
     TooManyKeywords(FileName),
-    /// The same file twice.
     #[error("{0:?} is in the share twice")]
     Repeated(FileName),
-    /// More files or pairs than one peer may have.
     #[error(
         "you share more files, or pairs of a keyword and a file, than the server allows one peer (--index-pairs-per-peer)"
     )]
     PeerFull,
-    /// More files or pairs than all peers of one address may have.
     #[error(
         "the peers at your address share as many files or pairs as the server allows one address (--index-pairs-per-address)"
     )]
     AddressFull,
-    /// More files or pairs than all peers may have.
     #[error("the index of the server is full (--index-pairs)")]
     IndexFull,
     /// Too many or too large shares are waiting for the disk. This is temporary.

@@ -38,7 +38,6 @@ impl fmt::Debug for User {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct BadLine {
-    /// The number of the line, from 1.
     pub line: usize,
     pub reason: String,
 }

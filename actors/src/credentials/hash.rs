@@ -10,16 +10,13 @@ pub const PASSWORD_BYTES_MAX: usize = 72;
 /// The cost of new hashes. A check takes some 50 ms, once for each client and thread.
 const COST: u32 = 10;
 
-/// Why no line was made for a user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// The name cannot be in the file or in a request.
     #[error("this cannot be the name of a user: {0}")]
     Name(&'static str),
     /// An empty password is almost certainly a mistake, so it is refused.
     #[error("the password is empty")]
     Empty,
-    /// bcrypt would truncate the password.
     #[error("the password is {0} bytes long; bcrypt takes at most 72")]
     TooLong(usize),
     /// Most implementations of bcrypt end the password at a NUL, and no client can send control characters (RFC 7617,

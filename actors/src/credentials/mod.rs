@@ -25,7 +25,6 @@ pub use self::shell::start;
 /// Why the users of a site cannot be loaded, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The file does not exist, cannot be read, or is not a file.
     #[error(
         "cannot read the users file {}: {cause}; make lines for it with server --hash-password NAME",
         Shown(path)
@@ -47,7 +46,6 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// Displays a path on one line.
 struct Shown<'a>(&'a Path);
 
 impl fmt::Display for Shown<'_> {
@@ -56,7 +54,6 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Displays bad lines on one line.
 struct Joined<'a>(&'a [BadLine]);
 
 impl fmt::Display for Joined<'_> {

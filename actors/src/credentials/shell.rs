@@ -63,7 +63,6 @@ pub(super) struct UsersFile {
     pub(super) generation: Arc<AtomicU64>,
 }
 
-/// The result of a look at the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Same,

@@ -40,7 +40,6 @@ pub(super) enum EntryKind {
     Directory,
 }
 
-/// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Entry {
     /// The last segment of its path, decoded.

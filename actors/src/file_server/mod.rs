@@ -35,10 +35,8 @@ use crate::commands::asset::{Asset, Body};
 /// Why the web root cannot be served, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The root does not exist, cannot be read, or is not a directory.
     #[error("cannot serve {}: {cause}; give the directory of the web site with --root", root.display())]
     Root { root: PathBuf, cause: std::io::Error },
-    /// The kernel cannot confine paths to the root.
     #[error("cannot serve {}: openat2(2) does not work here ({cause}); Linux 5.6 or newer is needed", root.display())]
     NoOpenat2 { root: PathBuf, cause: std::io::Error },
     #[error("cannot start a thread for the web site: {0}")]

@@ -31,15 +31,18 @@ const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 enum Waiting {
     /// The first bytes, which tell the protocol.
     First,
-    /// The next request.
     Request,
-    /// The rest of a head.
     Head,
     /// The rest of a body that is read and dropped, so that it is not taken for the next request.
-    Body { decoder: BodyDecoder, dropped: u64 },
+    Body {
+        decoder: BodyDecoder,
+        dropped: u64,
+    },
     /// The end of the stream, after the last response. What still comes is dropped, because closing a socket with unread
     /// bytes resets the connection, and the client may lose the response (RFC 9112, section 9.6).
-    End { dropped: u64 },
+    End {
+        dropped: u64,
+    },
 }
 
 /// What to do after some bytes were processed.

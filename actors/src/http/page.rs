@@ -34,7 +34,6 @@ pub fn page_digest() -> Digest {
     Digest::of(lines.as_bytes())
 }
 
-/// The page of one site.
 #[derive(Debug)]
 pub(super) struct Page {
     prefix: PagePrefix,

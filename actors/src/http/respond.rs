@@ -32,9 +32,7 @@ pub(crate) struct Responder {
     https_port: Option<u16>,
     admin: Arc<Admin>,
     stopping: Arc<AtomicBool>,
-    /// For each site.
     leases: Vec<Leases>,
-    /// For each site.
     verified: Vec<Verified>,
     learned: Vec<Learned>,
     feed: Option<FeedHandle>,
@@ -61,12 +59,15 @@ enum Fact {
 pub(super) enum Need {
     /// The sums of all counters.
     Metrics,
-    /// The check of a password.
-    Password { site: usize },
+    Password {
+        site: usize,
+    },
     /// What passes through the server.
     Flow,
-    /// FileServer.
-    File { site: usize, user: Option<Box<str>> },
+    File {
+        site: usize,
+        user: Option<Box<str>>,
+    },
 }
 
 /// How far the response to a request is.

@@ -140,12 +140,10 @@ impl Catalog {
         postings.fold(shortest, |common, longer| intersect(&common, longer).into())
     }
 
-    /// Who owns a file that is in the catalog.
     pub(super) fn owner(&self, id: FileId) -> OwnerId {
         self.entry(id).owner
     }
 
-    /// The name of a file that is in the catalog.
     pub(super) fn name(&self, id: FileId) -> &str {
         self.names.text(self.entry(id).name)
     }

@@ -90,9 +90,6 @@ impl Core {
     }
 
     /// Adds a share that was loaded from the disk.
-    ///
-    /// # Errors
-    /// [`PublishRefused::IndexFull`].
     pub(super) fn restore(&mut self, share: &Share) -> Result<(), PublishRefused> {
         let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
         let published = Published { files: share.files.len() as u64, pairs };

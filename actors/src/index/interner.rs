@@ -67,12 +67,10 @@ impl<V> Interner<V> {
         &self.slots[id as usize].text
     }
 
-    /// The value of a text that is in use.
     pub(super) fn value(&self, id: TextId) -> &V {
         &self.slots[id as usize].value
     }
 
-    /// The value of a text that is in use, to be changed.
     pub(super) fn value_mut(&mut self, id: TextId) -> &mut V {
         &mut self.slots[id as usize].value
     }

@@ -17,7 +17,6 @@ pub(super) struct Peer {
     pub(super) folded: PeerName,
     pub(super) online: bool,
     pub(super) address: Option<SocketAddr>,
-    /// The network from which it has published.
     pub(super) network: Network,
     pub(super) files: Vec<FileId>,
     /// The number of pairs of a keyword and a file.
@@ -62,7 +61,6 @@ impl Peers {
         &self.peers[id as usize]
     }
 
-    /// A peer that is known, to be changed.
     pub(super) fn get_mut(&mut self, id: OwnerId) -> &mut Peer {
         &mut self.peers[id as usize]
     }

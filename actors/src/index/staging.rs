@@ -23,7 +23,6 @@ const PAIR_HELD_BYTES: u64 = 48;
 pub(super) struct Share {
     /// The owner's name as the owner spells it.
     pub(super) owner: PeerName,
-    /// The network from which it was published.
     pub(super) network: Network,
     /// Ordered by name; each name occurs once.
     pub(super) files: Vec<PublishedFile>,
@@ -54,7 +53,6 @@ impl Default for Staging {
 }
 
 impl Staging {
-    /// With another limit of memory.
     pub(super) fn with_room(held_bytes_max: u64) -> Self {
         let unfinished = HashMap::new();
         Self { unfinished, held_bytes: 0, held_bytes_max }

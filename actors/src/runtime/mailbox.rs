@@ -14,9 +14,7 @@ pub struct Closed;
 /// A command that was not taken, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unsent<C> {
-    /// The mailbox is full.
     Full(C),
-    /// The actor has ended.
     Closed(C),
 }
 

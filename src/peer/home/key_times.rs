@@ -14,7 +14,6 @@ pub struct KeyTimes {
     kept: u64,
 }
 
-/// Why three times do not fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadKeyTimes {
     /// A new key would always be due.
@@ -64,7 +63,6 @@ impl KeyTimes {
         made_at.saturating_add(self.kept)
     }
 
-    /// How long a card is valid, in seconds.
     pub fn card_valid_seconds(&self) -> u64 {
         self.card_valid
     }

@@ -20,7 +20,6 @@ const CHECKSUM_BYTES: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadLocked {
-    /// The bytes are as they were written, and the passphrase does not open them.
     #[error("wrong passphrase")]
     Passphrase,
     /// The bytes have changed, or were never locked bytes.

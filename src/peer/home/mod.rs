@@ -47,22 +47,17 @@ pub enum HomeError {
     NoParent(PathBuf),
     #[error("{}: not a directory; give --dir the peer's own directory", .0.display())]
     NotADirectory(PathBuf),
-    /// The directory's name is not a valid peer name.
     #[error("{}: the directory's name cannot be the peer's name ({source}); choose one with --name", path.display())]
     Name { path: PathBuf, source: BadName },
-    /// A key file does not contain a usable key.
     #[error("{}: the key cannot be used: {source}; {advice}", path.display())]
     Key { path: PathBuf, source: BadKey, advice: &'static str },
-    /// A file is encrypted, and no passphrase was given.
     #[error("{}: encrypted under a passphrase; give it with --passphrase-file", .0.display())]
     PassphraseMissing(PathBuf),
-    /// A file that a passphrase protects cannot be opened.
     #[error("{}: {source}; {}", path.display(), match source {
         BadLocked::Passphrase => "give the one that it was made with",
         BadLocked::Damaged => "put it back from a backup; without it nobody can read the store",
     })]
     Locked { path: PathBuf, source: BadLocked },
-    /// Encryption keys exist, but the identity key they belong to is missing.
     #[error(
         "{}: the identity key is missing although the peer has been used before; \
          put it back from a backup, or remove .switchboard to start as somebody new", .0.display()
@@ -70,13 +65,11 @@ pub enum HomeError {
     IdentityMissing(PathBuf),
     #[error("{}: there is no identity key yet; run `card` to make one", .0.display())]
     NoIdentity(PathBuf),
-    /// The statement of the old identity key is invalid.
     #[error(
         "{}: the statement after the key, which the old key has signed, is damaged; put the file back from a backup",
         .0.display()
     )]
     StatementDamaged(PathBuf),
-    /// A line of `known_peers` or `known_servers` cannot be read.
     #[error(
         "{} line {line}: {reason}; correct the line or put the file back from a backup; if you remove the line, the \
          key that it pinned has to be trusted again", path.display()
@@ -87,7 +80,6 @@ pub enum HomeError {
         line: usize,
         reason: &'static str,
     },
-    /// Peers whose keys have been accepted are not in `known_peers`.
     #[error(
         "{} lacks {}, whose keys this peer has accepted before; put the file back from a backup, or trust each again: {}",
         path.display(), names_of(missing), trust_commands(missing)
@@ -178,9 +170,6 @@ impl Home {
 
     /// Locks the directory for this process; `None` when another process holds the lock. The system releases it when
     /// the [`Lock`] is dropped or the process ends. Completes a change of the passphrase that a crash has interrupted.
-    ///
-    /// # Errors
-    /// [`HomeError::Io`].
     pub fn try_lock(&self) -> Result<Option<Lock>, HomeError> {
         let file = self
             .private
@@ -199,18 +188,12 @@ impl Home {
     }
 
     /// Whether a passphrase is needed to use this directory.
-    ///
-    /// # Errors
-    /// [`HomeError::Io`]
     pub fn is_locked(&self) -> Result<bool, HomeError> {
         Ok(store_key::exists(&self.private)? || keys::is_identity_locked(&self.private)?)
     }
 
     /// The file with the lines that were typed at earlier prompts. They contain messages, so there is no such file if
     /// the peer has a passphrase or messages are not to be kept; an existing one is destroyed.
-    ///
-    /// # Errors
-    /// [`HomeError::Io`]
     pub fn prompt_history(&self, keeps_history: bool) -> Result<Option<PathBuf>, HomeError> {
         if keeps_history && !self.is_locked()? {
             return Ok(Some(self.private_path().join(PROMPT_HISTORY)));

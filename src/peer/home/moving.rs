@@ -69,9 +69,6 @@ impl Exported {
 
 impl Home {
     /// Whether there is an identity key.
-    ///
-    /// # Errors
-    /// [`HomeError::Io`]
     pub fn has_identity(&self) -> Result<bool, HomeError> {
         keys::has_identity(&self.private)
     }

@@ -32,9 +32,6 @@ pub struct Staged<'h> {
 impl Home {
     /// Writes the keys, encrypted under the passphrase `new`, and a new key of the store to temporary files. `old` is
     /// the present passphrase. Only for the process that holds the [`super::Lock`].
-    ///
-    /// # Errors
-    /// [`HomeError`]
     pub fn stage_passphrase(
         &self,
         old: Option<&str>,

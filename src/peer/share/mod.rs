@@ -35,26 +35,16 @@ const AT_REST: Duration = Duration::from_secs(2);
 pub enum ShareError {
     #[error(transparent)]
     Io(#[from] FileError),
-    /// The name is not valid for a shared file.
     #[error("{}: {source}; only files directly in the peer's directory are shared", Escaped(name))]
-    FileName {
-        /// As it was given.
-        name: String,
-        source: BadFileName,
-    },
+    FileName { name: String, source: BadFileName },
     #[error("{}: {source}", Escaped(keyword))]
-    Keyword {
-        /// As it was given.
-        keyword: String,
-        source: BadKeyword,
-    },
+    Keyword { keyword: String, source: BadKeyword },
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
     #[error("{}: no longer there", Escaped(.0.as_str()))]
     Vanished(FileName),
-    /// The shared file has changed since it was published.
     #[error("{}: changed since it was shared", Escaped(.0.as_str()))]
     Changed(FileName),
 }
@@ -108,7 +98,6 @@ pub struct SharedFile {
 }
 
 impl SharedFile {
-    /// The file as it is published to the server.
     pub fn published(&self) -> PublishedFile {
         PublishedFile {
             name: self.name.clone(),

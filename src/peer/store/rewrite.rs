@@ -30,9 +30,6 @@ impl Store {
     }
 
     /// Copies all records to the temporary file of the store, encrypted under `key`, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`]
     pub(in crate::peer) fn stage(self, private: &Folder, key: Option<&Secret>) -> Result<(), StoreError> {
         self.copy(private, Seal::new(key))
     }

@@ -140,7 +140,6 @@ impl Store {
         })
     }
 
-    /// All contacts.
     pub fn contacts(&self) -> Result<Vec<ContactRecord>, StoreError> {
         self.all(CONTACTS, |_, record| record)
     }
@@ -179,7 +178,6 @@ impl Store {
         })
     }
 
-    /// One message of the outbox.
     pub fn outbox_entry(&self, to: &PeerName, number: u64) -> Result<Option<OutboxRecord>, StoreError> {
         self.one(OUTBOX, (to.folded().as_str(), number))
     }

@@ -15,7 +15,6 @@ use crate::stream::Stream;
 /// The proof that a peer has joined a server, for its other connections to that server.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// The server.
     pub server: Server,
     pub member: PeerName,
     /// The nonce of the connection on which it has joined.

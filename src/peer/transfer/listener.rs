@@ -30,10 +30,7 @@ const PREFACE_BYTES: usize = 4;
 pub enum ListenerEvent {
     /// The server, or somebody who claims to be it, called back. The echo must be sent to the server over the joined
     /// connection.
-    CalledBack {
-        /// The 32 bytes that it sent.
-        echo: [u8; ECHO_BYTES],
-    },
+    CalledBack { echo: [u8; ECHO_BYTES] },
     /// Another peer connected for the file of a transfer. The stream is blocking and has no timeouts.
     Fetch {
         transfer: TransferId,

@@ -42,22 +42,16 @@ pub enum TransferError {
     /// The other end exceeded the idle timeout or the deadline.
     #[error("the other end sent or received nothing for too long")]
     TimedOut,
-    /// The connection ended before the end of the file.
     #[error("the connection ended {missing} bytes before the end of the file")]
-    CutOff {
-        /// Bytes of the file that are missing.
-        missing: u64,
-    },
+    CutOff { missing: u64 },
     /// A record does not verify: it was not sealed for this transfer, or it was changed.
     #[error("the received data does not verify")]
     NotAuthentic,
-    /// The header is that of another file than the requested one.
     #[error("the holder sent another file than the requested one")]
     OtherFile,
     /// The content that arrived has another digest than the published one.
     #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing was kept")]
     WrongDigest { expected: Digest, got: Digest },
-    /// The file became shorter while it was sent.
     #[error("the file changed while it was sent")]
     FileChanged,
     #[error("the server refused the transfer ({code:?}): {}", Escaped(detail))]
@@ -68,7 +62,6 @@ pub enum TransferError {
     },
     #[error("the server violated the protocol: {0}")]
     Protocol(#[from] BadFrame),
-    /// The path cannot be that of a file.
     #[error("{}: not a path that a file can have", shown(.0))]
     BadPath(PathBuf),
     #[error("{}: already exists with other content; remove it, or allow to overwrite it", shown(.0))]

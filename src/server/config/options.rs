@@ -59,7 +59,6 @@ pub struct Arguments {
 pub(super) struct Options {
     #[command(flatten)]
     pub(super) server: ServerOptions,
-    /// The default site.
     #[command(flatten)]
     pub(super) site: SiteOptions,
     /// The sites with host names, which only the file can have.
@@ -346,7 +345,6 @@ pub(super) fn defaults<T: Args>() -> T {
     options.expect("each option has a default that it accepts, or can be missing")
 }
 
-/// The keys of all options in `T`.
 pub(super) fn keys<T: Args>() -> impl Iterator<Item = String> {
     let command = T::augment_args(Command::new(""));
     command.get_arguments().map(|option| option.get_id().to_string()).collect::<Vec<_>>().into_iter()
