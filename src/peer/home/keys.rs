@@ -14,7 +14,7 @@ use wire::succession::{SUCCESSIONS_MAX, Succession};
 use wire::{Fingerprint, PeerName};
 use zeroize::Zeroizing;
 
-use super::{HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
+use super::{Home, HomeError, KeyTimes, PRIVATE_FILE_MODE, read_private};
 use crate::peer::folder::{FileError, Folder};
 
 const IDENTITY: &str = "identity.pem";
@@ -28,6 +28,7 @@ const ADVICE_IDENTITY: &str =
     "put it back from a backup, or remove .switchboard to start as somebody new with this name";
 const ADVICE_ENCRYPTION: &str =
     "put it back from a backup, or remove this file: what was written to this key then stays unreadable";
+const ADVICE_NEW: &str = "try again without the passphrase";
 const ADVICE_IMPORT: &str = "export the identity again";
 const ADVICE_PASSPHRASE: &str =
     "give the passphrase that it was encrypted with; if it is the right one, put the file back from a backup";
@@ -72,44 +73,82 @@ impl Keys {
     }
 }
 
-pub(super) fn load_or_make(
-    private: &Folder,
-    passphrase: Option<&str>,
-    bits: usize,
-    times: &KeyTimes,
-    now: u64,
-    rng: &mut impl CryptoRng,
-) -> Result<Keys, HomeError> {
-    let shelf = Shelf::open(private, passphrase)?;
-    let mut made = shelf.dates()?;
-    let (identity, succeeds, made_identity) = identity(private, passphrase, bits, made.is_empty(), rng)?;
-    shelf.redate_if_from_the_future(&mut made, times, now)?;
-    // Before the others are read: a damaged key that is overdue must not be an error.
-    shelf.destroy_overdue(&mut made, times, now)?;
-    let mut encryption = Vec::with_capacity(made.len() + 1);
-    if made.last().is_none_or(|newest| now >= times.renewed_at(*newest)) {
-        encryption.push(shelf.make(bits, now, rng)?);
+impl Home {
+    /// Loads the keys. Makes those that are missing or due, and destroys those that are overdue. Only for the process
+    /// that holds the [`super::Lock`].
+    ///
+    /// `key_bits` is the size of new keys; `now` is in seconds since 1970. If there is a passphrase, new keys are encrypted
+    /// under it, and so are those that are not encrypted yet.
+    pub fn keys(
+        &self,
+        passphrase: Option<&str>,
+        key_bits: usize,
+        times: &KeyTimes,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Keys, HomeError> {
+        let shelf = Shelf::open(&self.private, passphrase)?;
+        let mut made = shelf.dates()?;
+        let (identity, succeeds, made_identity) =
+            identity(&self.private, passphrase, key_bits, made.is_empty(), rng)?;
+        shelf.redate_if_from_the_future(&mut made, times, now)?;
+        // Before the others are read: a damaged key that is overdue must not be an error.
+        shelf.destroy_overdue(&mut made, times, now)?;
+        let mut encryption = Vec::with_capacity(made.len() + 1);
+        if made.last().is_none_or(|newest| now >= times.renewed_at(*newest)) {
+            encryption.push(shelf.make(key_bits, now, rng)?);
+        }
+        for made_at in made.into_iter().rev() {
+            encryption.push(EncryptionPair { key: shelf.load(made_at)?, made_at });
+        }
+        Ok(Keys { identity, encryption, made_identity, succeeds })
     }
-    for made_at in made.into_iter().rev() {
-        encryption.push(EncryptionPair { key: shelf.load(made_at)?, made_at });
+
+    /// Makes an encryption pair, which is on the disk when this returns. Takes a second or more. `key_bits`, `now` and
+    /// `passphrase` as in [`Home::keys`].
+    pub fn make_encryption_pair(
+        &self,
+        passphrase: Option<&str>,
+        key_bits: usize,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<EncryptionPair, HomeError> {
+        Shelf::open(&self.private, passphrase)?.make(key_bits, now, rng)
     }
-    Ok(Keys { identity, encryption, made_identity, succeeds })
-}
 
-/// Makes a pair and writes it to the disk.
-pub(super) fn make(
-    private: &Folder,
-    passphrase: Option<&str>,
-    bits: usize,
-    now: u64,
-    rng: &mut impl CryptoRng,
-) -> Result<EncryptionPair, HomeError> {
-    Shelf::open(private, passphrase)?.make(bits, now, rng)
-}
+    /// Destroys the encryption pair that was made at `made_at` (seconds since 1970).
+    pub fn destroy_encryption_pair(&self, made_at: u64) -> Result<(), HomeError> {
+        Shelf::open(&self.private, None)?.destroy(made_at)
+    }
 
-/// Destroys the pair that was made at `made_at`.
-pub(super) fn destroy(private: &Folder, made_at: u64) -> Result<(), HomeError> {
-    Shelf::open(private, None)?.destroy(made_at)
+    pub fn has_identity(&self) -> Result<bool, HomeError> {
+        Ok(read_pem(&self.private, IDENTITY)?.is_some())
+    }
+
+    /// Replaces the identity key by a new one, and destroys the old one. The old key signs that the new one is its
+    /// successor for `name`. The statement is stored after the new key in the same file, so that a crash cannot separate
+    /// them. Returns the fingerprints of the old and the new key. Only for the process that holds the [`super::Lock`]. The
+    /// other arguments are as in [`Home::keys`].
+    pub fn replace_identity(
+        &self,
+        name: &PeerName,
+        passphrase: Option<&str>,
+        key_bits: usize,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<[Fingerprint; 2], HomeError> {
+        let path = self.private_path().join(IDENTITY);
+        let (old, mut statements) =
+            read_identity(&self.private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
+        let new = IdentityKey::generate(key_bits, rng).map_err(unusable(&path, "choose another size"))?;
+        let fingerprints = [&old, &new].map(|key| key.public().fingerprint());
+        statements.insert(0, Succession::sign(&old, name, fingerprints[1], now, rng));
+        statements.truncate(SUCCESSIONS_MAX);
+        let file = pem_file(&new, passphrase, &texts(&statements), &path, ADVICE_NEW)?;
+        let written = self.private.write_over(IDENTITY, file.as_bytes(), PRIVATE_FILE_MODE);
+        written.map_err(FileError::of("replace the key", path))?;
+        Ok(fingerprints)
+    }
 }
 
 fn identity(
@@ -128,8 +167,8 @@ fn identity(
         return Err(HomeError::IdentityMissing(path));
     }
     let key = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
-    let pem = key.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
-    write_pem(private, IDENTITY, &path, &pem)?;
+    let pem = key.to_pem(passphrase).map_err(unusable(&path, ADVICE_NEW))?;
+    write_pem(private, IDENTITY, &pem)?;
     Ok((key, Vec::new(), true))
 }
 
@@ -202,8 +241,8 @@ impl<'a> Shelf<'a> {
     fn make(&self, bits: usize, now: u64, rng: &mut impl CryptoRng) -> Result<EncryptionPair, HomeError> {
         let path = self.path(now);
         let key = EncryptionKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
-        let pem = key.to_pem(self.passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
-        write_pem(&self.pairs, &file_name(now), &path, &pem)?;
+        let pem = key.to_pem(self.passphrase).map_err(unusable(&path, ADVICE_NEW))?;
+        write_pem(&self.pairs, &file_name(now), &pem)?;
         Ok(EncryptionPair { key, made_at: now })
     }
 
@@ -226,10 +265,6 @@ fn date(name: &str) -> Option<u64> {
     (file_name(made_at) == name).then_some(made_at)
 }
 
-pub(super) fn has_identity(private: &Folder) -> Result<bool, HomeError> {
-    Ok(read_pem(private, IDENTITY, &private.path().join(IDENTITY))?.is_some())
-}
-
 /// The identity key with its statement, and the encryption keys with the times at which they were made. The keys are
 /// not encrypted.
 pub(super) fn export(
@@ -239,8 +274,7 @@ pub(super) fn export(
     let path = private.path().join(IDENTITY);
     let (key, statements) =
         read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
-    let pem = key.to_pem(None).map_err(unusable(&path, ADVICE_IDENTITY))?;
-    let identity = format!("{}{}", pem.as_str(), texts(&statements));
+    let identity = pem_file(&key, None, &texts(&statements), &path, ADVICE_IDENTITY)?.to_string();
     let shelf = Shelf::open(private, passphrase)?;
     let mut encryption = Vec::new();
     for made_at in shelf.dates()? {
@@ -260,16 +294,14 @@ pub(super) fn import(
 ) -> Result<Fingerprint, HomeError> {
     let shelf = Shelf::open(private, passphrase)?;
     for (made_at, pem) in encryption {
-        let path = shelf.path(*made_at);
         let key = EncryptionKey::from_pem(pem, None).and_then(|key| key.to_pem(passphrase));
-        write_pem(&shelf.pairs, &file_name(*made_at), &path, &key.map_err(unusable(&path, ADVICE_IMPORT))?)?;
+        let pem = key.map_err(unusable(&shelf.path(*made_at), ADVICE_IMPORT))?;
+        write_pem(&shelf.pairs, &file_name(*made_at), &pem)?;
     }
     let path = private.path().join(IDENTITY);
     let (pem, statement) = identity.split_at(end_of_pem(identity));
     let key = IdentityKey::from_pem(pem, None).map_err(unusable(&path, ADVICE_IMPORT))?;
-    let pem = key.to_pem(passphrase).map_err(unusable(&path, ADVICE_IMPORT))?;
-    let file = Zeroizing::new(format!("{}{statement}", pem.as_str()));
-    write_pem(private, IDENTITY, &path, &file)?;
+    write_pem(private, IDENTITY, &pem_file(&key, passphrase, statement, &path, ADVICE_IMPORT)?)?;
     Ok(key.public().fingerprint())
 }
 
@@ -292,14 +324,13 @@ fn stage_key<Use>(
     let path = folder.path().join(name);
     let read = read_key::<Use>(folder, name, old, advice)?;
     let (key, rest) = read.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
-    let pem = key.to_pem(new).map_err(unusable(&path, advice))?;
-    let file = Zeroizing::new(format!("{}{rest}", pem.as_str()));
+    let file = pem_file(&key, new, &rest, &path, advice)?;
     let written = folder.stage(name, file.as_bytes(), PRIVATE_FILE_MODE);
     Ok(written.map_err(FileError::of("write the key", path))?)
 }
 
 pub(super) fn is_identity_locked(private: &Folder) -> Result<bool, HomeError> {
-    let pem = read_pem(private, IDENTITY, &private.path().join(IDENTITY))?;
+    let pem = read_pem(private, IDENTITY)?;
     Ok(pem.is_some_and(|pem| is_under_passphrase(&pem)))
 }
 
@@ -309,31 +340,6 @@ pub(super) fn check_passphrase(private: &Folder, passphrase: &str) -> Result<(),
         read_key::<Signing>(private, IDENTITY, Some(passphrase), ADVICE_IDENTITY)?;
     }
     Ok(())
-}
-
-/// Replaces the identity key by a new one, and destroys the old one. The old key signs that the new one is its
-/// successor for `name`. The statement is stored after the new key in the same file, so that a crash cannot separate
-/// them. Returns the fingerprints of the old and the new key.
-pub(super) fn succeed(
-    private: &Folder,
-    name: &PeerName,
-    passphrase: Option<&str>,
-    bits: usize,
-    now: u64,
-    rng: &mut impl CryptoRng,
-) -> Result<[Fingerprint; 2], HomeError> {
-    let path = private.path().join(IDENTITY);
-    let (old, mut statements) =
-        read_identity(private, passphrase)?.ok_or_else(|| HomeError::NoIdentity(path.clone()))?;
-    let new = IdentityKey::generate(bits, rng).map_err(unusable(&path, "choose another size"))?;
-    let fingerprints = [&old, &new].map(|key| key.public().fingerprint());
-    statements.insert(0, Succession::sign(&old, name, fingerprints[1], now, rng));
-    statements.truncate(SUCCESSIONS_MAX);
-    let pem = new.to_pem(passphrase).map_err(unusable(&path, "try again without the passphrase"))?;
-    let file = Zeroizing::new(format!("{}{}", pem.as_str(), texts(&statements)));
-    let written = private.write_over(IDENTITY, file.as_bytes(), PRIVATE_FILE_MODE);
-    written.map_err(FileError::of("replace the key", path))?;
-    Ok(fingerprints)
 }
 
 fn texts(statements: &[Succession]) -> String {
@@ -363,12 +369,11 @@ fn read_key<Use>(
     advice: &'static str,
 ) -> Result<Option<(PrivateKey<Use>, String)>, HomeError> {
     let path = folder.path().join(name);
-    let Some(text) = read_pem(folder, name, &path)? else { return Ok(None) };
+    let Some(text) = read_pem(folder, name)? else { return Ok(None) };
     let (pem, rest) = text.split_at(end_of_pem(&text));
     let key = PrivateKey::from_pem(pem, passphrase).map_err(unusable(&path, advice))?;
     if passphrase.is_some() && !is_under_passphrase(pem) {
-        let pem = key.to_pem(passphrase).map_err(unusable(&path, advice))?;
-        let file = Zeroizing::new(format!("{}{rest}", pem.as_str()));
+        let file = pem_file(&key, passphrase, rest, &path, advice)?;
         let written = folder.write_over(name, file.as_bytes(), PRIVATE_FILE_MODE);
         written.map_err(FileError::of("encrypt the key", path))?;
     }
@@ -382,18 +387,28 @@ fn end_of_pem(text: &str) -> usize {
 }
 
 /// A file that is not UTF-8 reads as an empty one: either way it is not a key.
-fn read_pem(folder: &Folder, name: &str, path: &Path) -> Result<Option<Zeroizing<String>>, HomeError> {
-    let bytes =
-        read_private(folder, name, KEY_FILE_BYTES_MAX).map_err(FileError::of("read the key", path))?;
-    let text = |bytes: Vec<u8>| {
-        let bytes = Zeroizing::new(bytes);
-        Zeroizing::new(std::str::from_utf8(&bytes).unwrap_or_default().to_owned())
-    };
-    Ok(bytes.map(text))
+fn read_pem(folder: &Folder, name: &str) -> Result<Option<Zeroizing<String>>, HomeError> {
+    let failed = FileError::of("read the key", folder.path().join(name));
+    let bytes = read_private(folder, name, KEY_FILE_BYTES_MAX).map_err(failed)?.map(Zeroizing::new);
+    let text = |bytes: Zeroizing<Vec<u8>>| std::str::from_utf8(&bytes).unwrap_or_default().to_owned();
+    Ok(bytes.map(text).map(Zeroizing::new))
 }
 
-fn write_pem(folder: &Folder, name: &str, path: &Path, pem: &str) -> Result<(), HomeError> {
-    Ok(folder.write(name, pem.as_bytes(), PRIVATE_FILE_MODE).map_err(FileError::of("write the key", path))?)
+/// The content of a key file: the key, encrypted if there is a passphrase, and `rest`.
+fn pem_file<Use>(
+    key: &PrivateKey<Use>,
+    passphrase: Option<&str>,
+    rest: &str,
+    path: &Path,
+    advice: &'static str,
+) -> Result<Zeroizing<String>, HomeError> {
+    let pem = key.to_pem(passphrase).map_err(unusable(path, advice))?;
+    Ok(Zeroizing::new(format!("{}{rest}", pem.as_str())))
+}
+
+fn write_pem(folder: &Folder, name: &str, pem: &str) -> Result<(), HomeError> {
+    let failed = FileError::of("write the key", folder.path().join(name));
+    Ok(folder.write(name, pem.as_bytes(), PRIVATE_FILE_MODE).map_err(failed)?)
 }
 
 fn unusable(path: &Path, advice: &'static str) -> impl FnOnce(BadKey) -> HomeError {

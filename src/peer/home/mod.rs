@@ -7,10 +7,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rsa::rand_core::CryptoRng;
 use rustix::fs::FlockOperation;
 use wire::PeerName;
-use wire::keys::{BadKey, Secret};
+use wire::keys::BadKey;
 use wire::name::BadName;
 
 pub use crate::peer::folder::FileError;
@@ -204,72 +203,6 @@ impl Home {
             }
             _ => Ok(None),
         }
-    }
-
-    /// The key that encrypts the records of the store; `None` without a passphrase. The first call with a passphrase
-    /// makes it. Only for the process that holds the [`Lock`].
-    ///
-    /// [`HomeError::PassphraseMissing`] when there is such a key and no passphrase, [`HomeError::Locked`] or
-    /// [`HomeError::Key`] when the passphrase is wrong, [`HomeError::Io`].
-    pub fn store_key(
-        &self,
-        passphrase: Option<&str>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Option<Secret>, HomeError> {
-        store_key::open_or_make(&self.private, passphrase, rng)
-    }
-
-    /// Loads the keys. Makes those that are missing or due, and destroys those that are overdue. Only for the process
-    /// that holds the [`Lock`].
-    ///
-    /// `key_bits` is the size of new keys; `now` is in seconds since 1970. If there is a passphrase, new keys are encrypted
-    /// under it, and so are those that are not encrypted yet.
-    ///
-    /// # Errors
-    /// [`HomeError`], which names the file that cannot be read, written or used.
-    pub fn keys(
-        &self,
-        passphrase: Option<&str>,
-        key_bits: usize,
-        times: &KeyTimes,
-        now: u64,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Keys, HomeError> {
-        keys::load_or_make(&self.private, passphrase, key_bits, times, now, rng)
-    }
-
-    /// Replaces the identity key by a new one, which the old one declares its successor for `name`. The old key is
-    /// destroyed. Returns the fingerprints of the old and the new key. Only for the process that holds the [`Lock`].
-    /// The other arguments are as in [`Home::keys`].
-    ///
-    /// # Errors
-    /// [`HomeError`]. Either the old or the new key is in place then.
-    pub fn replace_identity(
-        &self,
-        name: &PeerName,
-        passphrase: Option<&str>,
-        key_bits: usize,
-        now: u64,
-        rng: &mut impl CryptoRng,
-    ) -> Result<[wire::Fingerprint; 2], HomeError> {
-        keys::succeed(&self.private, name, passphrase, key_bits, now, rng)
-    }
-
-    /// Makes an encryption pair, which is on the disk when this returns. Takes a second or more. `key_bits`, `now` and
-    /// `passphrase` as in [`Home::keys`].
-    pub fn make_encryption_pair(
-        &self,
-        passphrase: Option<&str>,
-        key_bits: usize,
-        now: u64,
-        rng: &mut impl CryptoRng,
-    ) -> Result<EncryptionPair, HomeError> {
-        keys::make(&self.private, passphrase, key_bits, now, rng)
-    }
-
-    /// Destroys the encryption pair that was made at `made_at` (seconds since 1970).
-    pub fn destroy_encryption_pair(&self, made_at: u64) -> Result<(), HomeError> {
-        keys::destroy(&self.private, made_at)
     }
 
     /// Loads the identity keys of other peers.

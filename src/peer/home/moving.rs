@@ -68,11 +68,6 @@ impl Exported {
 }
 
 impl Home {
-    /// Whether there is an identity key.
-    pub fn has_identity(&self) -> Result<bool, HomeError> {
-        keys::has_identity(&self.private)
-    }
-
     /// Exports the identity of this directory. Only for the process that holds the [`super::Lock`].
     pub fn export(
         &self,

@@ -8,7 +8,7 @@ use std::io;
 use rsa::rand_core::CryptoRng;
 use wire::keys::Secret;
 
-use super::{BadLocked, HomeError, PRIVATE_FILE_MODE, keys, locked, read_private};
+use super::{BadLocked, Home, HomeError, PRIVATE_FILE_MODE, keys, locked, read_private};
 use crate::peer::folder::{FileError, Folder};
 
 pub(super) const STORE_KEY: &str = "store.key";
@@ -23,29 +23,34 @@ pub(super) fn exists(private: &Folder) -> Result<bool, HomeError> {
     }
 }
 
-pub(super) fn open_or_make(
-    private: &Folder,
-    passphrase: Option<&str>,
-    rng: &mut impl CryptoRng,
-) -> Result<Option<Secret>, HomeError> {
-    let path = private.path().join(STORE_KEY);
-    let file =
-        read_private(private, STORE_KEY, FILE_BYTES_MAX).map_err(FileError::of("read the key", &path))?;
-    match (file, passphrase) {
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(HomeError::PassphraseMissing(path)),
-        (Some(file), Some(passphrase)) => {
-            let opened = locked::unlock(passphrase, PURPOSE, &file)
-                .and_then(|key| key.as_slice().try_into().map_err(|_| BadLocked::Damaged));
-            opened.map(|key| Some(Secret::new(key))).map_err(|source| HomeError::Locked { path, source })
-        }
-        (None, Some(passphrase)) => {
-            // If the identity key is already encrypted, a mistyped passphrase must not become that of the store.
-            keys::check_passphrase(private, passphrase)?;
-            let (key, file) = make(passphrase, rng);
-            let written = private.write(STORE_KEY, &file, PRIVATE_FILE_MODE);
-            written.map_err(FileError::of("write the key", path))?;
-            Ok(Some(key))
+impl Home {
+    /// The key that encrypts the records of the store; `None` without a passphrase. The first call with a passphrase
+    /// makes it. Only for the process that holds the [`super::Lock`].
+    pub fn store_key(
+        &self,
+        passphrase: Option<&str>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Secret>, HomeError> {
+        let private = &self.private;
+        let path = private.path().join(STORE_KEY);
+        let file =
+            read_private(private, STORE_KEY, FILE_BYTES_MAX).map_err(FileError::of("read the key", &path))?;
+        match (file, passphrase) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(HomeError::PassphraseMissing(path)),
+            (Some(file), Some(passphrase)) => {
+                let opened = locked::unlock(passphrase, PURPOSE, &file)
+                    .and_then(|key| key.as_slice().try_into().map_err(|_| BadLocked::Damaged));
+                opened.map(|key| Some(Secret::new(key))).map_err(|source| HomeError::Locked { path, source })
+            }
+            (None, Some(passphrase)) => {
+                // If the identity key is already encrypted, a mistyped passphrase must not become that of the store.
+                keys::check_passphrase(private, passphrase)?;
+                let (key, file) = make(passphrase, rng);
+                let written = private.write(STORE_KEY, &file, PRIVATE_FILE_MODE);
+                written.map_err(FileError::of("write the key", path))?;
+                Ok(Some(key))
+            }
         }
     }
 }
