@@ -4,58 +4,45 @@ use wire::protocol::Refusal;
 
 use crate::metrics::Count;
 
-/// A limit that a peer can reach. Its name in the metrics is that of the option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    MailBytes,
-    MailBytesPerAddress,
-    MailBytesPerSender,
-    MailBytesPerRecipient,
-    MailRate,
-    WaitingNames,
-    WaitingNamesPerAddress,
-    WaitingNamesPerSender,
-    WatchedNames,
-    ReadTimeout,
-    TakenTimeout,
-    SessionMemory,
-    IndexPairs,
-    IndexPairsPerAddress,
-    IndexPairsPerPeer,
-    NewNamesPerHour,
-    OpeningsPerMinute,
-    Transfers,
-    TransfersPerAddress,
-    TransfersPerPeer,
-    TransferRate,
+/// Defines the limits, each with the option that sets it.
+macro_rules! limits {
+    ($($limit:ident = $option:literal,)*) => {
+        /// A limit that a peer can reach. Its name in the metrics is that of the option.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Limit {
+            $($limit,)*
+        }
+
+        /// In the order of the limits.
+        const OPTIONS: [&str; [$($option),*].len()] = [$($option),*];
+    };
+}
+
+limits! {
+    MailBytes = "mail-bytes",
+    MailBytesPerAddress = "mail-bytes-per-address",
+    MailBytesPerSender = "mail-bytes-per-sender",
+    MailBytesPerRecipient = "mail-bytes-per-recipient",
+    MailRate = "mail-rate",
+    WaitingNames = "waiting-names",
+    WaitingNamesPerAddress = "waiting-names-per-address",
+    WaitingNamesPerSender = "waiting-names-per-sender",
+    WatchedNames = "watched-names",
+    ReadTimeout = "read-timeout",
+    TakenTimeout = "taken-timeout",
+    SessionMemory = "session-memory",
+    IndexPairs = "index-pairs",
+    IndexPairsPerAddress = "index-pairs-per-address",
+    IndexPairsPerPeer = "index-pairs-per-peer",
+    NewNamesPerHour = "new-names-per-hour",
+    OpeningsPerMinute = "openings-per-minute",
+    Transfers = "transfers",
+    TransfersPerAddress = "transfers-per-address",
+    TransfersPerPeer = "transfers-per-peer",
+    TransferRate = "transfer-rate",
 }
 
 impl Limit {
-    /// All of them, with their options.
-    const ALL: [(Self, &'static str); 21] = [
-        (Self::MailBytes, "mail-bytes"),
-        (Self::MailBytesPerAddress, "mail-bytes-per-address"),
-        (Self::MailBytesPerSender, "mail-bytes-per-sender"),
-        (Self::MailBytesPerRecipient, "mail-bytes-per-recipient"),
-        (Self::MailRate, "mail-rate"),
-        (Self::WaitingNames, "waiting-names"),
-        (Self::WaitingNamesPerAddress, "waiting-names-per-address"),
-        (Self::WaitingNamesPerSender, "waiting-names-per-sender"),
-        (Self::WatchedNames, "watched-names"),
-        (Self::ReadTimeout, "read-timeout"),
-        (Self::TakenTimeout, "taken-timeout"),
-        (Self::SessionMemory, "session-memory"),
-        (Self::IndexPairs, "index-pairs"),
-        (Self::IndexPairsPerAddress, "index-pairs-per-address"),
-        (Self::IndexPairsPerPeer, "index-pairs-per-peer"),
-        (Self::NewNamesPerHour, "new-names-per-hour"),
-        (Self::OpeningsPerMinute, "openings-per-minute"),
-        (Self::Transfers, "transfers"),
-        (Self::TransfersPerAddress, "transfers-per-address"),
-        (Self::TransfersPerPeer, "transfers-per-peer"),
-        (Self::TransferRate, "transfer-rate"),
-    ];
-
     /// The limit that a refusal is about; `None` if the server is busy or the recipient absent.
     pub fn of(refusal: Refusal) -> Option<Self> {
         Some(match refusal {
@@ -76,7 +63,8 @@ impl Limit {
 /// Totals since the start, and current amounts. The Router and the sessions update them; the metrics read them.
 #[derive(Debug, Default)]
 pub struct PeerCounts {
-    reached: [Count; Limit::ALL.len()],
+    /// In the order of the limits.
+    reached: [Count; OPTIONS.len()],
     /// Envelopes that were dropped because they were not acknowledged in time.
     pub(crate) expired: Count,
     /// What stored mail counts against its limit now, in bytes.
@@ -88,11 +76,10 @@ pub struct PeerCounts {
 impl PeerCounts {
     /// How often each limit was reached, by option.
     pub(crate) fn reached(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Limit::ALL.iter().zip(&self.reached).map(|((_, option), count)| (*option, count.get()))
+        OPTIONS.into_iter().zip(self.reached.iter().map(Count::get))
     }
 
     pub(crate) fn count(&self, limit: Limit) {
-        let place = Limit::ALL.iter().position(|(other, _)| *other == limit);
-        self.reached[place.expect("all limits are in the list")].add(1);
+        self.reached[limit as usize].add(1);
     }
 }
