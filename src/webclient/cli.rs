@@ -120,16 +120,18 @@ fn fetch(command: Fetch) -> anyhow::Result<Outcome> {
         (None, Some(path)) => Check::Pins(path),
         (None, None) => Check::System,
     };
-    let request = request(&command.host, command.port, command.file.as_deref())?
-        .with_check(check)
-        .with_fields(command.headers)
-        .map_err(anyhow::Error::msg)?
-        .with_ranges(command.range);
+    let is_host = |field: &&Field| field.is_called("host");
+    anyhow::ensure!(
+        command.headers.iter().filter(is_host).count() <= 1,
+        "a request has one Host; leave the others out"
+    );
+    let request = request(&command.host, command.port, command.file.as_deref())?;
+    let request = Request { check, fields: command.headers, ranges: command.range, ..request };
     let mut screen = Screen::new(stdout().lock(), stdout().is_terminal());
     let journal = Journal { is_verbose: command.verbose };
     let outcome = transfer(&request, &wanted, &Timeouts::default(), &mut screen, journal)?;
     if !outcome.is_success() {
-        let (server, target) = (outcome.request.server(), outcome.request.target());
+        let (server, target) = (outcome.request.server(), &outcome.request.target);
         let (status, advice) = (outcome.status, advice(outcome.status));
         journal.remark(format_args!("{server} answered {status} for {target}; {advice}"));
     }

@@ -67,13 +67,13 @@ pub(super) fn fetch(
         .set_read_timeout(Some(timeouts.idle))
         .and_then(|()| stream.set_write_timeout(Some(timeouts.idle)));
     timeouts_set.map_err(|cause| WebClientError::missing(format!("cannot use the connection: {cause}")))?;
-    let stream = match request.scheme() {
+    let stream = match request.scheme {
         Scheme::Http => stream.into(),
         Scheme::Https => secure(request, stream, journal)?,
     };
     let mut incoming = Incoming {
         server: request.server(),
-        port: request.port(),
+        port: request.port,
         stream,
         interrupt: None,
         buffer: Vec::with_capacity(BUFFER_BYTES),
@@ -91,12 +91,12 @@ pub(super) fn fetch(
 
 /// Tries every address of the host in the order of the system's resolver.
 fn connect(request: &Request, timeouts: &Timeouts) -> Result<TcpStream, WebClientError> {
-    let host = request.host();
+    let host = &request.host;
     let no_address = |cause: &dyn Display| {
         let what = format!("cannot find the address of {host}: {cause}");
         WebClientError::no_response(what, "check the name of the host")
     };
-    let addresses = (host, request.port()).to_socket_addrs().map_err(|cause| no_address(&cause))?;
+    let addresses = (host.as_str(), request.port).to_socket_addrs().map_err(|cause| no_address(&cause))?;
     let mut last_error = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeouts.connect) {

@@ -34,8 +34,8 @@ const HARMLESS: [&str; 7] = [
 /// A valid header field (RFC 9110, section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
-    name: String,
-    value: String,
+    pub(super) name: String,
+    pub(super) value: String,
 }
 
 impl FromStr for Field {
@@ -69,14 +69,6 @@ impl FromStr for Field {
 }
 
 impl Field {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn value(&self) -> &str {
-        &self.value
-    }
-
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
@@ -105,7 +97,7 @@ mod tests {
             ("Host: [::1]:80", "Host", "[::1]:80"),
         ] {
             let field: Field = text.parse().expect(text);
-            assert_eq!((field.name(), field.value()), (name, value));
+            assert_eq!((&*field.name, &*field.value), (name, value));
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) fn follow(request: &Request, status: u16, location: &str) -> Result<R
         Some(_) => refuse("webclient speaks http and https only; use another client for that"),
         None => is_no_url(),
     })?;
-    if request.scheme() == Scheme::Https && url.scheme == Scheme::Http {
+    if request.scheme == Scheme::Https && url.scheme == Scheme::Http {
         return Err(refuse(
             "that connection would not be encrypted; request the http:// address if it may be so",
         ));

@@ -12,15 +12,21 @@ use super::{Check, Scheme, Url};
 /// A request for one file of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
-    scheme: Scheme,
-    check: Check,
-    host: String,
-    port: u16,
-    target: String,
-    fields: Vec<Field>,
-    ranges: Option<Ranges>,
+    pub(super) scheme: Scheme,
+    /// How certificates are checked.
+    pub(super) check: Check,
+    /// Without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The request target: starts with a slash. Characters that a request cannot carry are percent-encoded; a query after `?`
+    /// and existing percent-encodings stay.
+    pub(super) target: String,
+    /// They replace the default fields of the same name.
+    pub(super) fields: Vec<Field>,
+    /// None for the whole file.
+    pub(super) ranges: Option<Ranges>,
     /// The validator of `If-Range`: if the file has another one, the server ignores the ranges.
-    if_range: Option<String>,
+    pub(super) if_range: Option<String>,
 }
 
 impl Request {
@@ -44,33 +50,6 @@ impl Request {
         Ok(Self { scheme: url.scheme, ..Self::new(&url.host, url.port, &url.file)? })
     }
 
-    /// Sets how certificates are checked.
-    #[must_use]
-    pub(super) fn with_check(mut self, check: Check) -> Self {
-        self.check = check;
-        self
-    }
-
-    /// Adds header fields, which replace the default ones of the same name.
-    pub(super) fn with_fields(mut self, fields: Vec<Field>) -> Result<Self, &'static str> {
-        if fields.iter().filter(|field| field.is_called("host")).count() > 1 {
-            return Err("a request has one Host; leave the others out");
-        }
-        self.fields = fields;
-        Ok(self)
-    }
-
-    #[must_use]
-    pub(super) fn with_ranges(mut self, ranges: Option<Ranges>) -> Self {
-        self.ranges = ranges;
-        self
-    }
-
-    /// The ranges asked for; none for the whole file.
-    pub(super) fn ranges(&self) -> Option<&Ranges> {
-        self.ranges.as_ref()
-    }
-
     /// Whether the user has sent an `Accept-Encoding`.
     pub(super) fn accepts_codings(&self) -> bool {
         self.fields.iter().any(|field| field.is_called("accept-encoding"))
@@ -88,7 +67,7 @@ impl Request {
     /// The same request to the target of a redirection. To another origin (scheme, host and port) it carries no header fields that
     /// may be secret. They stay dropped if that origin redirects back, since it would choose the path.
     pub(super) fn redirected(&self, url: &Url) -> Result<Self, &'static str> {
-        let mut next = Self::of_url(url)?.with_check(self.check.clone());
+        let mut next = Self { check: self.check.clone(), ..Self::of_url(url)? };
         let is_same_host = next.host.eq_ignore_ascii_case(without_zone(&self.host));
         let is_same_origin = is_same_host && next.port == self.port && next.scheme == self.scheme;
         if is_same_origin {
@@ -98,29 +77,6 @@ impl Request {
         next.fields = self.fields.iter().filter(|f| is_same_origin || f.may_travel()).cloned().collect();
         next.ranges.clone_from(&self.ranges);
         Ok(next)
-    }
-
-    /// Without brackets.
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    pub(super) fn check(&self) -> &Check {
-        &self.check
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The request target: starts with a slash. Characters that a request cannot carry are percent-encoded; a query after `?`
-    /// and existing percent-encodings stay.
-    pub(super) fn target(&self) -> &str {
-        &self.target
     }
 
     /// Host and port, for messages.
@@ -167,11 +123,11 @@ impl Request {
             if given.peek().is_none() {
                 add(name, value);
             }
-            given.for_each(|field| add(name, field.value()));
+            given.for_each(|field| add(name, &field.value));
         }
         let is_default = |field: &Field| defaults.iter().any(|(name, _)| field.is_called(name));
         for field in self.fields.iter().filter(|field| !is_default(field)) {
-            add(field.name(), field.value());
+            add(&field.name, &field.value);
         }
         if let Some(ranges) = &self.ranges {
             add("Range", &format!("bytes={ranges}"));

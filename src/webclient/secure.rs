@@ -30,7 +30,7 @@ pub(super) fn secure(
     socket: TcpStream,
     journal: Journal,
 ) -> Result<Stream, WebClientError> {
-    let (server, check) = (request.server(), request.check());
+    let (server, check) = (request.server(), &request.check);
     let pins = match check {
         Check::Pins(path) => Some((path, read_pins(path)?)),
         Check::System | Check::Authorities(_) => None,
@@ -43,7 +43,7 @@ pub(super) fn secure(
     };
     let connector = Connector::new(&trust, Versions::All)
         .map_err(|error| WebClientError::no_response(error.to_string(), "choose another file"))?;
-    let secured = connector.connect(request.host(), socket).map_err(|why| {
+    let secured = connector.connect(&request.host, socket).map_err(|why| {
         let advice = match check {
             _ if matches!(why, HandshakeError::Other(_)) => "check the address",
             Check::System => "check the address, or accept the certificate with --ca FILE or --pin FILE",

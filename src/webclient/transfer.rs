@@ -117,7 +117,7 @@ pub(super) fn transfer<W: Write>(
 /// Refuses a part of the file that was not requested.
 fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClientError> {
     let Exchange { request: last, response: Response { head, body }, continues } = exchange;
-    match request.ranges() {
+    match &request.ranges {
         // The rest of a part is checked where it is saved.
         _ if head.status != 206 || *continues => {}
         Some(ranges) => {
@@ -133,7 +133,7 @@ fn check_range(request: &Request, exchange: &mut Exchange) -> Result<(), WebClie
 
 /// Tells the user about a body that is not what they may expect.
 fn remark_on_body(request: &Request, head: &ResponseHead, journal: Journal) {
-    if request.ranges().is_some() && head.status == 200 {
+    if request.ranges.is_some() && head.status == 200 {
         journal.remark("the server does not support ranges, or not these, and sends the whole file");
     }
     let codings = text::codings(head);
