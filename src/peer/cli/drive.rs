@@ -19,26 +19,8 @@ use crate::peer::render::Renderer;
 use crate::peer::runner::Runner;
 use crate::terminal;
 
-pub(super) enum FromUser {
-    Command(Command),
-    Trace(bool),
-    Help,
-    Quit,
-    Nothing,
-    Error(String),
-}
-
-impl From<Line> for FromUser {
-    fn from(line: Line) -> Self {
-        match line {
-            Line::Command(command) => Self::Command(command),
-            Line::Trace(on) => Self::Trace(on),
-            Line::Help => Self::Help,
-            Line::Quit => Self::Quit,
-            Line::Empty => Self::Nothing,
-        }
-    }
-}
+/// A line of the user, or what is wrong with it.
+pub(super) type FromUser = Result<Line, String>;
 
 /// What to do at the end of the user's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,7 +185,7 @@ impl<'r> Session<'r> {
                     self.unconfirmed = 0;
                 }
                 recv(if takes_no_more { &closed } else { from_user }) -> user => match user {
-                    Ok(FromUser::Quit) | Err(_) => self.tail(&mut tail),
+                    Ok(Ok(Line::Quit)) | Err(_) => self.tail(&mut tail),
                     Ok(user) => self.user(user),
                 },
                 recv(updates) -> batch => match batch {
@@ -260,10 +242,10 @@ impl<'r> Session<'r> {
 
     fn user(&mut self, user: FromUser) {
         match user {
-            FromUser::Command(command) => self.command(command),
-            FromUser::Trace(on) => self.renderer.trace(on),
-            FromUser::Help => self.print(HELP.to_owned()),
-            FromUser::Error(error) => {
+            Ok(Line::Command(command)) => self.command(command),
+            Ok(Line::Trace(on)) => self.renderer.trace(on),
+            Ok(Line::Help) => self.print(HELP.to_owned()),
+            Err(error) => {
                 self.show(&Event::error(error));
                 let printed = self.renderer.flush();
                 self.note(printed);
@@ -272,7 +254,7 @@ impl<'r> Session<'r> {
                     self.ending = self.ending.max(Ending::NoConnection);
                 }
             }
-            FromUser::Quit | FromUser::Nothing => {}
+            Ok(Line::Quit | Line::Empty) => {}
         }
     }
 

@@ -11,7 +11,7 @@ use rustyline::{Config, Editor, ExternalPrinter};
 use super::drive::{FromUser, Session, Tail};
 use super::start_thread;
 use crate::peer::command::{Command, Ending};
-use crate::peer::prompt::{self, Editing};
+use crate::peer::prompt::{self, Editing, Line};
 
 /// How long the messages may take to be delivered or stored after `/quit`.
 const DRAIN_SECONDS: u64 = 2;
@@ -64,24 +64,19 @@ fn editor(history: Option<&PathBuf>, editing: Editing) -> rustyline::Result<Line
 }
 
 fn read(editor: &mut Lines, sender: &Sender<FromUser>) {
-    let mut next = vec![FromUser::Command(Command::View)];
+    let mut next = vec![Ok(Line::Command(Command::View))];
     loop {
         for user in next {
-            let quits = matches!(user, FromUser::Quit);
+            let quits = matches!(user, Ok(Line::Quit));
             if sender.send(user).is_err() || quits {
                 return;
             }
         }
         let prompt = editor.helper().map_or("", Editing::prompt);
         next = match editor.readline(prompt) {
-            Ok(input) => {
-                let commands = prompt::commands(&input).into_iter();
-                commands
-                    .map(|line| prompt::parse(&line).map_or_else(FromUser::Error, FromUser::from))
-                    .collect()
-            }
-            Err(ReadlineError::Interrupted) => vec![FromUser::Nothing],
-            Err(_) => vec![FromUser::Quit],
+            Ok(input) => prompt::commands(&input).iter().map(|line| prompt::parse(line)).collect(),
+            Err(ReadlineError::Interrupted) => vec![Ok(Line::Empty)],
+            Err(_) => vec![Ok(Line::Quit)],
         };
     }
 }

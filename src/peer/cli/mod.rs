@@ -26,7 +26,7 @@ use super::engine::Options;
 use super::event::Event;
 use super::home::{Home, KeyTimes};
 use super::invited::Invited;
-use super::prompt;
+use super::prompt::{self, Line};
 use super::render::{Renderer, Style};
 use super::runner::{Client, Config, Runner};
 use crate::terminal;
@@ -200,26 +200,26 @@ fn serve(
             return interactive::run(session, history.map_err(|e| e.to_string())?);
         }
         None => {
-            let view = FromUser::Command(Command::View);
-            let lines = read_stdin(Some(view), 1, |lines| prompt::parse(&lines[0]).map(FromUser::from))?;
+            let view = Line::Command(Command::View);
+            let lines = read_stdin(Some(view), 1, |lines| prompt::parse(&lines[0]))?;
             return session.run(&lines, Tail::Drain(wait.unwrap_or(DRAIN_SECONDS)));
         }
         Some(Sub::Send { to, text }) if text == ["-"] => {
-            let send = move |lines| FromUser::Command(arguments::send(to.clone(), lines, wait));
-            let messages = read_stdin(None, LINES_TOGETHER_MAX, move |lines| Ok(send(lines)))?;
+            let send = move |lines| Ok(Line::Command(arguments::send(to.clone(), lines, wait)));
+            let messages = read_stdin(None, LINES_TOGETHER_MAX, send)?;
             return session.run(&messages, Tail::End);
         }
         Some(Sub::Verify { name, yes }) => return verify(&mut session, name, yes),
         Some(sub) => sub.command(wait),
     };
-    run_one(&mut session, command.map_or_else(FromUser::Error, FromUser::Command))
+    run_one(&mut session, command)
 }
 
 /// Runs one command to its end.
-fn run_one(session: &mut Session<'_>, command: FromUser) -> Result<Ending, String> {
+fn run_one(session: &mut Session<'_>, command: Result<Command, String>) -> Result<Ending, String> {
     let (sender, commands) = bounded(1);
     // The channel has room for one, and the receiver exists.
-    let _ = sender.send(command);
+    let _ = sender.send(command.map(Line::Command));
     drop(sender);
     session.run(&commands, Tail::End)
 }
@@ -227,7 +227,7 @@ fn run_one(session: &mut Session<'_>, command: FromUser) -> Result<Ending, Strin
 /// Shows the keys of this peer and another one. Then asks on a terminal whether they are equal, unless `yes` answers
 /// that.
 fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending, String> {
-    let ending = run_one(session, FromUser::Command(Command::Verify { name: name.clone() }))?;
+    let ending = run_one(session, Ok(Command::Verify { name: name.clone() }))?;
     let Some(shown) = session.comparison.take() else { return Ok(ending) };
     let is_terminal = io::stdin().is_terminal();
     if !yes && !is_terminal {
@@ -238,7 +238,7 @@ fn verify(session: &mut Session<'_>, name: PeerName, yes: bool) -> Result<Ending
             "{name} is not marked; if the keys differ, somebody may be in between: do not write to {name}"
         ));
     }
-    run_one(session, FromUser::Command(Command::Compared { name, fingerprint: shown.other() }))
+    run_one(session, Ok(Command::Compared { name, fingerprint: shown.other() }))
 }
 
 fn asks_yes(question: &str) -> Result<bool, String> {
@@ -260,9 +260,9 @@ fn start_thread<T: Send + 'static>(
 /// Reads standard input on a thread of its own. Up to `together` lines that have already arrived become one command.
 /// `first` comes before the lines.
 fn read_stdin(
-    first: Option<FromUser>,
+    first: Option<Line>,
     together: usize,
-    meaning: impl Fn(Vec<String>) -> Result<FromUser, String> + Send + 'static,
+    meaning: impl Fn(Vec<String>) -> FromUser + Send + 'static,
 ) -> Result<Receiver<FromUser>, String> {
     let (sender, receiver) = bounded(COMMANDS_WAITING_MAX);
     start_thread("stdin", move || {
@@ -273,10 +273,10 @@ fn read_stdin(
             // A line that is not UTF-8 is skipped.
             is_over = lines.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::InvalidData);
             let lines = lines.map_err(|e| format!("standard input cannot be read: {e}"));
-            Some(lines.and_then(&meaning).unwrap_or_else(FromUser::Error))
+            Some(lines.and_then(&meaning))
         });
         // Ends early if the receiver is gone.
-        let _ = first.into_iter().chain(commands).try_for_each(|user| sender.send(user));
+        let _ = first.map(Ok).into_iter().chain(commands).try_for_each(|user| sender.send(user));
     })?;
     Ok(receiver)
 }
