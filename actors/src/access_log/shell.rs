@@ -22,7 +22,6 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 pub(super) struct Log {
-    steps: Vec<Command>,
     file: File,
     path: PathBuf,
     lost: Arc<AtomicU64>,
@@ -33,7 +32,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(file: File, path: PathBuf, lost: Arc<AtomicU64>) -> Self {
-        Self { steps: Vec::new(), file, path, lost, last_notice: None, is_torn: false }
+        Self { file, path, lost, last_notice: None, is_torn: false }
     }
 
     fn write(&mut self, lines: &[u8]) {
@@ -70,12 +69,8 @@ impl Log {
 impl Shell for Log {
     type Core = Lines;
 
-    fn out(&mut self) -> &mut Vec<Command> {
-        &mut self.steps
-    }
-
-    fn settle(&mut self, _core: &mut Lines, _now: Now) -> Option<Instant> {
-        for step in std::mem::take(&mut self.steps) {
+    fn settle(&mut self, _core: &mut Lines, steps: &mut Vec<Command>, _now: Now) -> Option<Instant> {
+        for step in steps.drain(..) {
             match step {
                 Command::Write(lines) => self.write(&lines),
                 Command::Reopen => self.reopen(),

@@ -45,16 +45,8 @@ pub(crate) fn start(
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let handle = AdmissionHandle(address.clone());
     let next_look = Instant::now() + READ_INTERVAL;
-    let out = Out::default();
-    let shell = AdmissionShell {
-        path,
-        last: Ok(text.clone()),
-        in_use: text,
-        next_look,
-        is_edited: false,
-        out,
-        expel,
-    };
+    let shell =
+        AdmissionShell { path, last: Ok(text.clone()), in_use: text, next_look, is_edited: false, expel };
     start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
         .map_err(StartError::Thread)
 }
@@ -68,7 +60,6 @@ struct AdmissionShell<E> {
     next_look: Instant,
     /// Whether the list in use was edited by hand, and those who are not in it any more have not been expelled yet.
     is_edited: bool,
-    out: Out,
     expel: E,
 }
 
@@ -78,12 +69,8 @@ impl<E: FnMut(Members) + Send + 'static> Shell for AdmissionShell<E> {
     /// A change must be on the disk before the next command sees it.
     const BATCH_COMMANDS_MAX: usize = 1;
 
-    fn out(&mut self) -> &mut Out {
-        &mut self.out
-    }
-
-    fn settle(&mut self, admission: &mut Admission, now: Now) -> Option<Instant> {
-        let Out { replies, expels } = std::mem::take(&mut self.out);
+    fn settle(&mut self, admission: &mut Admission, out: &mut Out, now: Now) -> Option<Instant> {
+        let Out { replies, expels } = std::mem::take(out);
         if !replies.is_empty() {
             let answer = self.write(admission).map_err(NotAdmitted::NotWritten);
             if expels && answer.is_ok() {

@@ -29,7 +29,7 @@ pub(crate) fn start(
     let handle = CertificatesHandle(address.clone());
     let (files, pollers) = (files.to_vec(), pollers.to_vec());
     let core = Certificates::new(digest(&files));
-    let shell = CertificatesShell { base, files, pollers, out: () };
+    let shell = CertificatesShell { base, files, pollers };
     start_actor("certificates", (address, mailbox), handle, core, shell)
 }
 
@@ -37,17 +37,12 @@ struct CertificatesShell {
     base: TlsBase,
     files: Vec<TlsFiles>,
     pollers: Vec<PollerHandle>,
-    out: (),
 }
 
 impl Shell for CertificatesShell {
     type Core = Certificates;
 
-    fn out(&mut self) -> &mut () {
-        &mut self.out
-    }
-
-    fn settle(&mut self, certificates: &mut Certificates, now: Now) -> Option<Instant> {
+    fn settle(&mut self, certificates: &mut Certificates, (): &mut (), now: Now) -> Option<Instant> {
         if certificates.look(digest(&self.files)) {
             self.load();
         }

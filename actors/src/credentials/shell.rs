@@ -27,14 +27,13 @@ pub fn start(path: &Path) -> Result<Running<CredentialsHandle>, StartError> {
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let (generation, checked) = (Arc::clone(&file.generation), Arc::default());
     let handle = CredentialsHandle { address: address.clone(), generation, checked };
-    let shell = CredentialsShell { file, next_look: Instant::now() + READ_INTERVAL, out: () };
+    let shell = CredentialsShell { file, next_look: Instant::now() + READ_INTERVAL };
     start_actor("credentials", (address, mailbox), handle, users, shell).map_err(StartError::Thread)
 }
 
 struct CredentialsShell {
     file: UsersFile,
     next_look: Instant,
-    out: (),
 }
 
 impl Shell for CredentialsShell {
@@ -43,11 +42,7 @@ impl Shell for CredentialsShell {
     /// Checking a password takes tens of milliseconds, so the file is read in between.
     const BATCH_COMMANDS_MAX: usize = 1;
 
-    fn out(&mut self) -> &mut () {
-        &mut self.out
-    }
-
-    fn settle(&mut self, users: &mut Users, now: Now) -> Option<Instant> {
+    fn settle(&mut self, users: &mut Users, (): &mut (), now: Now) -> Option<Instant> {
         if now.instant >= self.next_look {
             self.file.look(users);
             self.next_look = now.instant + READ_INTERVAL;

@@ -10,13 +10,12 @@ use crate::runtime::{Now, Shell};
 
 pub(super) struct Viewers {
     pub(super) viewers: Vec<Viewer>,
-    effects: Vec<Effect>,
     lost: Arc<AtomicU64>,
 }
 
 impl Viewers {
     pub(super) fn new(lost: Arc<AtomicU64>) -> Self {
-        Self { viewers: Vec::new(), effects: Vec::new(), lost }
+        Self { viewers: Vec::new(), lost }
     }
 
     fn show(&mut self, text: String) {
@@ -30,12 +29,8 @@ impl Viewers {
 impl Shell for Viewers {
     type Core = Feed;
 
-    fn out(&mut self) -> &mut Vec<Effect> {
-        &mut self.effects
-    }
-
-    fn settle(&mut self, core: &mut Feed, now: Now) -> Option<Instant> {
-        for Effect::Add(viewer, text) in std::mem::take(&mut self.effects) {
+    fn settle(&mut self, core: &mut Feed, effects: &mut Vec<Effect>, now: Now) -> Option<Instant> {
+        for Effect::Add(viewer, text) in std::mem::take(effects) {
             // While nothing happens no text finds out who has gone, and those who come again and again would fill the memory.
             self.viewers.retain(|viewer| !viewer.has_gone());
             if viewer.offer(text.into()) {

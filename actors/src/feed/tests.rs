@@ -173,6 +173,7 @@ fn a_limited_number_of_peers_is_named_at_once() {
 struct Stage {
     bench: Bench,
     shell: Viewers,
+    effects: Vec<Effect>,
     handle: FeedHandle,
     mailbox: Mailbox<Command>,
 }
@@ -181,7 +182,13 @@ impl Stage {
     fn new() -> Self {
         let (address, mailbox) = mailbox::<Command, Command>(64);
         let handle = FeedHandle::new(address, std::sync::Arc::default(), FlowAccess::Admin);
-        Self { bench: Bench::new(), shell: Viewers::new(std::sync::Arc::default()), handle, mailbox }
+        Self {
+            bench: Bench::new(),
+            shell: Viewers::new(std::sync::Arc::default()),
+            effects: Vec::new(),
+            handle,
+            mailbox,
+        }
     }
 
     fn watch(&mut self) -> View {
@@ -189,18 +196,19 @@ impl Stage {
         let mut batch = Vec::new();
         self.mailbox.wait(Some(Instant::now()), 1, &mut batch);
         batch.into_iter().for_each(|command| self.tell(command));
-        self.shell.settle(&mut self.bench.feed, self.bench.now);
+        self.shell.settle(&mut self.bench.feed, &mut self.effects, self.bench.now);
         view
     }
 
     fn tell(&mut self, command: Command) {
-        self.bench.feed.handle(self.bench.now, command, self.shell.out());
+        self.bench.feed.handle(self.bench.now, command, &mut self.effects);
     }
 
     /// The end of the interval.
     fn end(&mut self) {
         let now = self.bench.now;
-        let wait = self.shell.settle(&mut self.bench.feed, Now { instant: now.instant + INTERVAL, ..now });
+        let end = Now { instant: now.instant + INTERVAL, ..now };
+        let wait = self.shell.settle(&mut self.bench.feed, &mut self.effects, end);
         assert_eq!(wait, None);
     }
 }

@@ -47,12 +47,11 @@ pub(crate) fn start(
     let answers = mailbox.answers(Some(ANSWERS_MAX));
     let compressor = compressor::start(answers.clone()).map_err(StartError::Thread)?;
     let handle = FileServerHandle { address: address.clone(), counts };
-    let shell = FileServerShell { effects: Vec::new(), root, answers, watch: None, compressor };
+    let shell = FileServerShell { root, answers, watch: None, compressor };
     start_actor("file_server", (address, mailbox), handle, core, shell).map_err(StartError::Thread)
 }
 
 struct FileServerShell {
-    effects: Vec<Effect>,
     root: PathBuf,
     answers: Answers<Input>,
     /// Dropping it ends the reports.
@@ -63,13 +62,9 @@ struct FileServerShell {
 impl Shell for FileServerShell {
     type Core = Core<RootDirectory>;
 
-    fn out(&mut self) -> &mut Vec<Effect> {
-        &mut self.effects
-    }
-
-    fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant> {
-        core.look_if_due(now, &mut self.effects);
-        for effect in self.effects.drain(..) {
+    fn settle(&mut self, core: &mut Self::Core, effects: &mut Vec<Effect>, now: Now) -> Option<Instant> {
+        core.look_if_due(now, effects);
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Watch(number) => {
                     self.watch = None;

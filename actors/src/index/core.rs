@@ -24,15 +24,6 @@ pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
 /// The size of a hit without its texts: digest, length, address, and the lengths of the texts.
 const HIT_BYTES: usize = 96;
 
-/// An action for the shell.
-#[derive(Debug)]
-pub(super) enum Effect {
-    AnswerPublish(Reply<PublishAnswer>, PublishAnswer),
-    AnswerSearch(Reply<Found>, Found),
-    /// Send a share to the keeper, whose mailbox has room for it.
-    Keep(Keep),
-}
-
 #[derive(Debug)]
 pub(super) struct Core {
     quota: Quota,
@@ -52,13 +43,13 @@ impl Default for Core {
 
 impl runtime::Core for Core {
     type Command = Command;
-    type Out = Vec<Effect>;
+    /// Shares for the keeper, whose mailbox has room for them.
+    type Out = Vec<Keep>;
 
-    fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Effect>) {
+    fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Keep>) {
         match command {
             Command::Search { query, limit, asker, reply } => {
-                let found = self.search(&query, limit, asker);
-                out.push(Effect::AnswerSearch(reply, found));
+                reply.answer(self.search(&query, limit, asker));
             }
             Command::Presence(presence) => self.presence(&presence),
             Command::Kept(held) => {
@@ -68,7 +59,7 @@ impl runtime::Core for Core {
             Command::Publish { peer, network, part, last, files, reply } => {
                 match (self.staging.add(&peer, part, files), last) {
                     (Ok(_), true) => self.publish(&peer, network, reply, out),
-                    (answer, _) => out.push(Effect::AnswerPublish(reply, answer)),
+                    (answer, _) => reply.answer(answer),
                 }
             }
         }
@@ -101,7 +92,7 @@ impl Core {
         peer: &PeerName,
         network: Network,
         reply: Reply<PublishAnswer>,
-        out: &mut Vec<Effect>,
+        out: &mut Vec<Keep>,
     ) {
         let taken = self.staging.finish(peer, network).and_then(|(share, published, held)| {
             let replaced = if self.keeps_in_flight < KEEPS_IN_FLIGHT_MAX {
@@ -117,13 +108,13 @@ impl Core {
                 }
             }
         });
-        out.push(match taken {
+        match taken {
             Ok((share, published, held)) => {
                 self.keeps_in_flight += 1;
-                Effect::Keep(Keep { share, published, held, reply })
+                out.push(Keep { share, published, held, reply });
             }
-            Err(refused) => Effect::AnswerPublish(reply, Err(refused)),
-        });
+            Err(refused) => reply.answer(Err(refused)),
+        }
     }
 
     fn replace(&mut self, share: &Share, published: Published) -> Result<(), PublishRefused> {

@@ -53,24 +53,19 @@ pub(super) fn start(shelf: Shelf, kept: Answers<Command>) -> io::Result<Running<
         (address.clone(), mailbox),
         address,
         Newest::default(),
-        KeeperShell { shelf, kept, out: () },
+        KeeperShell { shelf, kept },
     )
 }
 
 pub(super) struct KeeperShell {
     pub(super) shelf: Shelf,
     pub(super) kept: Answers<Command>,
-    pub(super) out: (),
 }
 
 impl Shell for KeeperShell {
     type Core = Newest;
 
-    fn out(&mut self) -> &mut () {
-        &mut self.out
-    }
-
-    fn settle(&mut self, newest: &mut Newest, _now: Now) -> Option<Instant> {
+    fn settle(&mut self, newest: &mut Newest, (): &mut (), _now: Now) -> Option<Instant> {
         let (shares, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut newest.shares).into_values().unzip();
         for ((result, share), waiting) in self.shelf.keep(&shares).into_iter().zip(&shares).zip(waiting) {
             if let Err(error) = &result {

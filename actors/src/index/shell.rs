@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Effect, KEEPS_IN_FLIGHT_MAX};
+use super::core::{Core, KEEPS_IN_FLIGHT_MAX};
 use super::keeper::{self, Keep};
 use super::shelf::Shelf;
 use crate::commands::index::{IndexHandle, Loading};
@@ -26,7 +26,7 @@ pub(super) fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHa
     let keeper = keeper::start(shelf.clone(), mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
     let loading = Arc::<Loading>::default();
     let unloaded = Some((shelf, Arc::clone(&loading)));
-    let shell = IndexShell { effects: Vec::new(), keeper, unloaded };
+    let shell = IndexShell { keeper, unloaded };
     let handle = IndexHandle { address: address.clone(), loading };
     start_actor("index", (address, mailbox), handle, Core::new(quota), shell)
 }
@@ -62,7 +62,6 @@ fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
 
 /// `K` owns the keeper, which ends after the Index.
 pub(super) struct IndexShell<K> {
-    pub(super) effects: Vec<Effect>,
     pub(super) keeper: K,
     /// The shares on disk, until they are loaded.
     pub(super) unloaded: Option<(Shelf, Arc<Loading>)>,
@@ -71,25 +70,14 @@ pub(super) struct IndexShell<K> {
 impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for IndexShell<K> {
     type Core = Core;
 
-    fn out(&mut self) -> &mut Vec<Effect> {
-        &mut self.effects
-    }
-
-    fn settle(&mut self, core: &mut Core, _now: Now) -> Option<Instant> {
+    fn settle(&mut self, core: &mut Core, keeps: &mut Vec<Keep>, _now: Now) -> Option<Instant> {
         if let Some((shelf, loading)) = self.unloaded.take() {
             load(&shelf, core, &loading);
         }
-        for effect in self.effects.drain(..) {
-            match effect {
-                Effect::AnswerPublish(reply, answer) => reply.answer(answer),
-                Effect::AnswerSearch(reply, found) => reply.answer(found),
-                Effect::Keep(keep) => {
-                    // The keeper's mailbox has room for every share that may be in flight, so it is never full. It is
-                    // closed only if the keeper has panicked. Then the process is ending, and the publisher gets no
-                    // answer.
-                    let _ = self.keeper.offer(keep);
-                }
-            }
+        for keep in keeps.drain(..) {
+            // The keeper's mailbox has room for every share that may be in flight, so it is never full. It is closed only if
+            // the keeper has panicked. Then the process is ending, and the publisher gets no answer.
+            let _ = self.keeper.offer(keep);
         }
         None
     }

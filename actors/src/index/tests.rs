@@ -3,7 +3,7 @@
 use wire::share::PublishedFile;
 use wire::{Digest, Keyword, PeerName, Query};
 
-use super::core::{Core, Effect};
+use super::core::Core;
 use super::keeper::Keep;
 use super::staging::Share;
 use crate::commands::index::{AskerSees, Command, Found, Held, Presence, PublishAnswer, Published};
@@ -63,27 +63,26 @@ enum Outcome {
     ToKeep(Keep, Pending<PublishAnswer>),
 }
 
-/// Handles one command that has at most one effect.
-fn effect(core: &mut Core, command: Command) -> Option<Effect> {
+/// Handles one command, and returns the share that the keeper gets.
+fn handle(core: &mut Core, command: Command) -> Option<Keep> {
     let mut out = Vec::new();
     core.handle(Now::read(), command, &mut out);
-    assert!(out.len() <= 1, "one command, one effect");
+    assert!(out.len() <= 1, "one command, one share");
     out.pop()
 }
 
 fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> Outcome {
     let (reply, pending) = reply();
     let command = Command::Publish { peer: peer(name), network: network(1), part, last, files, reply };
-    match effect(core, command) {
-        Some(Effect::AnswerPublish(_, answer)) => Outcome::Answered(answer),
-        Some(Effect::Keep(keep)) => Outcome::ToKeep(keep, pending),
-        other => panic!("a publication had the effect {other:?}"),
+    match handle(core, command) {
+        Some(keep) => Outcome::ToKeep(keep, pending),
+        None => Outcome::Answered(pending.wait(NOW).expect("it is answered at once")),
     }
 }
 
 /// Reports that the keeper has written a share.
 fn kept(core: &mut Core, held: Held) {
-    assert!(effect(core, Command::Kept(held)).is_none(), "nobody is told");
+    assert!(handle(core, Command::Kept(held)).is_none(), "nobody is told");
 }
 
 /// Publishes a share in one part. Returns what the keeper gets to write.
@@ -106,17 +105,15 @@ fn answered(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<Publi
 }
 
 fn tell(core: &mut Core, presence: Presence) {
-    let effect = effect(core, Command::Presence(presence));
-    assert!(effect.is_none(), "presence has no effect outside");
+    let keep = handle(core, Command::Presence(presence));
+    assert!(keep.is_none(), "presence has no effect outside");
 }
 
 fn search(core: &mut Core, query: &Query, limit: u32, asker: AskerSees) -> Found {
-    let (reply, _) = reply();
-    let command = Command::Search { query: query.clone(), limit, asker, reply };
-    match effect(core, command) {
-        Some(Effect::AnswerSearch(_, found)) => found,
-        other => panic!("a search had the effect {other:?}"),
-    }
+    let (reply, pending) = reply();
+    let keep = handle(core, Command::Search { query: query.clone(), limit, asker, reply });
+    assert!(keep.is_none(), "a search has no effect outside");
+    pending.wait(NOW).expect("it is answered at once")
 }
 
 /// Who has which file, in the order of the hits.

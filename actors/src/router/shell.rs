@@ -68,21 +68,15 @@ pub fn start(
     let server = inventory.server;
     let router = Router::new(limits, inventory, store, PresenceOutbox::new(index));
     let handle = RouterHandle { address: address.clone(), server, counts: Arc::clone(router.counts()) };
-    start_actor("router", (address, mailbox), handle, router, RouterShell { out: () })
+    start_actor("router", (address, mailbox), handle, router, RouterShell)
 }
 
-struct RouterShell {
-    out: (),
-}
+struct RouterShell;
 
 impl Shell for RouterShell {
     type Core = Router<SessionPort, StoreHandle, PresenceOutbox>;
 
-    fn out(&mut self) -> &mut () {
-        &mut self.out
-    }
-
-    fn settle(&mut self, router: &mut Self::Core, now: Now) -> Option<Instant> {
+    fn settle(&mut self, router: &mut Self::Core, (): &mut (), now: Now) -> Option<Instant> {
         let retry = (!router.catch_up()).then(|| now.instant + RETRY);
         retry.into_iter().chain(router.sweep(now)).min()
     }

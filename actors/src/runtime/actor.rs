@@ -47,17 +47,19 @@ pub trait Core {
 
 /// The part of an actor that is not its core: files, sockets, addresses of other actors.
 pub trait Shell: Send + 'static {
-    type Core: Core<Command: Send> + Send + 'static;
+    type Core: Core<Command: Send, Out: Default> + Send + 'static;
 
     /// The maximum number of commands in a batch.
     const BATCH_COMMANDS_MAX: usize = BATCH_COMMANDS_MAX;
 
-    /// The `out` of [`Core::handle`].
-    fn out(&mut self) -> &mut <Self::Core as Core>::Out;
-
-    /// Executes the effects of a batch, and whatever else is due. Returns when to call it again if no command comes
-    /// first.
-    fn settle(&mut self, core: &mut Self::Core, now: Now) -> Option<Instant>;
+    /// Executes the effects of a batch, which it takes out of `out`, and whatever else is due. Returns when to call it again
+    /// if no command comes first.
+    fn settle(
+        &mut self,
+        core: &mut Self::Core,
+        out: &mut <Self::Core as Core>::Out,
+        now: Now,
+    ) -> Option<Instant>;
 
     /// The last call, after the last batch.
     fn end(&mut self, _core: &mut Self::Core) {}
@@ -124,16 +126,16 @@ fn run<P, S: Shell<Core: Core<Command: From<P>>>>(
     mut shell: S,
     mut mailbox: Mailbox<P, <S::Core as Core>::Command>,
 ) {
-    let mut batch = Vec::new();
-    let mut wake_at = shell.settle(&mut core, Now::read());
+    let (mut batch, mut out) = (Vec::new(), Default::default());
+    let mut wake_at = shell.settle(&mut core, &mut out, Now::read());
     let mut goes_on = true;
     while goes_on {
         goes_on = mailbox.wait(wake_at, S::BATCH_COMMANDS_MAX, &mut batch);
         let now = Now::read();
         for command in batch.drain(..) {
-            core.handle(now, command, shell.out());
+            core.handle(now, command, &mut out);
         }
-        wake_at = shell.settle(&mut core, now);
+        wake_at = shell.settle(&mut core, &mut out, now);
     }
     shell.end(&mut core);
 }
@@ -177,7 +179,6 @@ mod tests {
 
     #[derive(Default)]
     struct Settled {
-        answers: Vec<(Reply<(u64, u32)>, u64)>,
         count: u32,
     }
 
@@ -196,13 +197,14 @@ mod tests {
     impl Shell for Settled {
         type Core = Sum;
 
-        fn out(&mut self) -> &mut Vec<(Reply<(u64, u32)>, u64)> {
-            &mut self.answers
-        }
-
-        fn settle(&mut self, _core: &mut Sum, now: Now) -> Option<Instant> {
+        fn settle(
+            &mut self,
+            _core: &mut Sum,
+            answers: &mut Vec<(Reply<(u64, u32)>, u64)>,
+            now: Now,
+        ) -> Option<Instant> {
             self.count += 1;
-            for (reply, total) in self.answers.drain(..) {
+            for (reply, total) in answers.drain(..) {
                 reply.answer((total, self.count));
             }
             Some(now.instant + Duration::from_millis(1))

@@ -24,7 +24,7 @@ pub fn start(
 ) -> Result<(Running<StoreHandle>, Inventory), StoreError> {
     let (disk, inventory) = recovery::open(path, rand::random())?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let shell = StoreShell { disk, completed, out: () };
+    let shell = StoreShell { disk, completed };
     let handle = StoreHandle(address.clone());
     let running = start_actor("store", (address, mailbox), handle, Store::default(), shell)
         .map_err(|e| StoreError::Database { path: path.into(), source: Box::new(redb::Error::Io(e)) })?;
@@ -34,7 +34,6 @@ pub fn start(
 struct StoreShell {
     disk: Disk,
     completed: Answers<router::Command>,
-    out: (),
 }
 
 impl Shell for StoreShell {
@@ -43,11 +42,7 @@ impl Shell for StoreShell {
     /// A large batch makes for few commits.
     const BATCH_COMMANDS_MAX: usize = 1024;
 
-    fn out(&mut self) -> &mut () {
-        &mut self.out
-    }
-
-    fn settle(&mut self, core: &mut Store, _now: Now) -> Option<Instant> {
+    fn settle(&mut self, core: &mut Store, (): &mut (), _now: Now) -> Option<Instant> {
         let completed = &self.completed;
         core.flush(&mut self.disk, |completion| {
             // Fails only when the Router has ended. Then nobody waits for the outcome.

@@ -155,15 +155,9 @@ fn the_whole_index_the_peers_of_an_address_and_each_peer_are_bounded() {
         let (reply, pending) = reply();
         let (peer, network) = (peer(name), network(address));
         let command = Command::Publish { peer, network, part: 0, last: true, files, reply };
-        let mut effects = Vec::new();
-        core.handle(Now::read(), command, &mut effects);
-        for effect in effects {
-            match effect {
-                Effect::AnswerPublish(reply, answer) => reply.answer(answer),
-                Effect::Keep(keep) => keep.reply.answer(Ok(keep.published)),
-                Effect::AnswerSearch(..) => panic!("nothing was searched"),
-            }
-        }
+        let mut keeps = Vec::new();
+        core.handle(Now::read(), command, &mut keeps);
+        keeps.into_iter().for_each(|keep| keep.reply.answer(Ok(keep.published)));
         pending.wait(std::time::Duration::ZERO).expect("it is answered at once").err()
     };
     for too_many in [files(4), pairs(4)] {

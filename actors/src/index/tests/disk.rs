@@ -112,7 +112,7 @@ fn the_first_share_of_a_peer_may_be_cut_off_anywhere() {
 fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
     let folder = TempDir::new().expect("a temporary folder");
     let (_index, mut told) = mailbox::<Command, Command>(1);
-    let mut keeper = KeeperShell { shelf: shelf(folder.path()), kept: told.answers(None), out: () };
+    let mut keeper = KeeperShell { shelf: shelf(folder.path()), kept: told.answers(None) };
     let mut newest = Newest::default();
     let mut core = Core::default();
     let mut answers = Vec::new();
@@ -123,7 +123,7 @@ fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
         newest.handle(Now::read(), keep, &mut ());
         answers.push(answer);
     }
-    keeper.settle(&mut newest, Now::read());
+    keeper.settle(&mut newest, &mut (), Now::read());
     assert_eq!(load(&shelf(folder.path())), [share("A", tides("third")), share("B", tides("other"))]);
     for answer in answers {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 3, pairs: 3 })));
@@ -131,7 +131,7 @@ fn the_newest_of_many_shares_is_kept_and_all_are_answered() {
     let mut batch = Vec::new();
     assert!(told.wait(None, 1, &mut batch));
     for command in batch {
-        assert!(effect(&mut core, command).is_none(), "the report has no effect");
+        assert!(handle(&mut core, command).is_none(), "the report has no effect");
     }
     for owner in ["A", "B"] {
         publish(&mut core, owner, Vec::new());

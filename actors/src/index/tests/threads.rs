@@ -75,7 +75,7 @@ fn a_search_does_not_wait_for_the_disk() {
     // A keeper that never writes.
     let (to_keeper, keeps) = mailbox::<Keep, Keep>(8);
     let (address, commands) = mailbox(8);
-    let shell = IndexShell { effects: Vec::new(), keeper: Box::new(to_keeper), unloaded: None };
+    let shell = IndexShell { keeper: Box::new(to_keeper), unloaded: None };
     let loading = Arc::<Loading>::default();
     loading.end();
     let handle = IndexHandle { address: address.clone(), loading };
