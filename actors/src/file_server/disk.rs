@@ -1,8 +1,10 @@
 //! The web root on the disk.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use wire::http::has_control_character;
 
 use super::StartError;
 use super::listing;
@@ -56,8 +59,8 @@ pub(super) trait Disk {
     /// Stats a regular file without opening it.
     fn stamp(&self, path: &Path) -> Result<Stamp, DiskError>;
 
-    /// The files and directories in a directory that can be requested, in no order, at most `entries_max`. Names that are
-    /// not UTF-8 are left out, and hidden ones unless `with_hidden`.
+    /// The files and directories in a directory that can be requested, in no order, at most `entries_max`. Hidden ones
+    /// are left out unless `with_hidden`.
     fn list(
         &self,
         path: &Path,
@@ -101,10 +104,11 @@ impl RootDirectory {
     }
 
     /// The entry for a name; `None` if it cannot be requested.
-    fn listed(&self, directory: &OwnedFd, path: &Path, name: &str) -> Option<listing::Entry> {
+    fn listed(&self, directory: &OwnedFd, path: &Path, name: &CStr) -> Option<listing::Entry> {
         let mut stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-            let target = open_beneath(self.directory.as_fd(), &path.join(name), OFlags::PATH).ok()?;
+            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            let target = open_beneath(self.directory.as_fd(), &path, OFlags::PATH).ok()?;
             stat = rustix::fs::fstat(target).ok()?;
         }
         let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -114,7 +118,7 @@ impl RootDirectory {
         };
         let Stamp { bytes, modified, .. } = Stamp::from(&stat);
         let bytes = if kind == listing::EntryKind::File { bytes } else { 0 };
-        Some(listing::Entry { name: name.to_owned(), kind, bytes, modified })
+        Some(listing::Entry::new(name.to_bytes(), kind, bytes, modified))
     }
 }
 
@@ -170,10 +174,10 @@ impl Disk for RootDirectory {
         let read = Dir::read_from(&directory).map_err(|e| meaning_of(e, path))?;
         let name_of = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
             let entry = entry.ok()?;
-            let name = entry.file_name().to_str().ok()?;
-            let is_hidden = name.starts_with('.') && (!with_hidden || matches!(name, "." | ".."));
-            let can_be_asked_for = !is_hidden && !name.contains(char::is_control);
-            can_be_asked_for.then(|| name.to_owned())
+            let name = entry.file_name().to_bytes();
+            let is_hidden = name.starts_with(b".") && (!with_hidden || matches!(name, b"." | b".."));
+            let can_be_asked_for = !is_hidden && !has_control_character(name);
+            can_be_asked_for.then(|| entry.file_name().to_owned())
         };
         let names = read.filter_map(name_of);
         Ok(names.filter_map(|name| self.listed(&directory, path, &name)).take(entries_max).collect())

@@ -42,8 +42,10 @@ pub(super) enum EntryKind {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Entry {
-    /// The last segment of its path, decoded.
+    /// The last segment of its path, decoded. Bytes that are not UTF-8 are replaced (U+FFFD).
     pub(super) name: String,
+    /// A reference to it, relative to the directory.
+    link: String,
     pub(super) kind: EntryKind,
     /// The size of a file; 0 for a directory, whose size has no meaning.
     pub(super) bytes: u64,
@@ -63,14 +65,15 @@ fn rfc3339(time: SystemTime) -> String {
 }
 
 impl Entry {
-    fn shown_name(&self) -> Escaped<'_> {
-        Escaped(&self.name)
+    pub(super) fn new(name: &[u8], kind: EntryKind, bytes: u64, modified: SystemTime) -> Self {
+        let slash = if kind == EntryKind::Directory { "/" } else { "" };
+        // The `./` keeps a name with a colon from being read as a scheme.
+        let link = format!("./{}{slash}", percent_encode_path(name));
+        Self { name: String::from_utf8_lossy(name).into_owned(), link, kind, bytes, modified }
     }
 
-    /// Relative to the directory. The `./` keeps a name with a colon from being read as a scheme.
-    fn link(&self) -> String {
-        let slash = if self.kind == EntryKind::Directory { "/" } else { "" };
-        format!("./{}{slash}", percent_encode_path(&self.name))
+    fn shown_name(&self) -> Escaped<'_> {
+        Escaped(&self.name)
     }
 
     fn size(&self) -> impl std::fmt::Display {
@@ -136,7 +139,7 @@ pub(super) fn render_html(path: &str, entries: &[Entry], is_cut: bool) -> String
     html
 }
 
-/// The same as JSON: `{"path":"/a/","entries":[{"name":..,"kind":..,"bytes":..,"modified":..}],"cut":false}`.
+/// The same as JSON: `{"path":"/a/","entries":[{"name":..,"link":..,"kind":..,"bytes":..,"modified":..}],"cut":false}`.
 pub(super) fn render_json(path: &str, entries: &[Entry], is_cut: bool) -> String {
     #[derive(Serialize)]
     struct Listing<'a> {
@@ -179,11 +182,11 @@ fn fold(entry: &Entry) -> Folded<'_> {
 }
 
 /// Directories first, then by name as people order them: without regard to case, and numbers by their value, so that `img2`
-/// comes before `IMG10`. Names that differ only in case are ordered too.
+/// comes before `IMG10`. Names that differ only in case or in bytes that are not UTF-8 are ordered too.
 fn compare((a_folded, a): &Folded<'_>, (b_folded, b): &Folded<'_>) -> Ordering {
     let by_kind = (a.kind == EntryKind::File).cmp(&(b.kind == EntryKind::File));
     let by_name = || alphanumeric_sort::compare_str(a_folded, b_folded);
-    by_kind.then_with(by_name).then_with(|| a.name.cmp(&b.name))
+    by_kind.then_with(by_name).then_with(|| a.name.cmp(&b.name)).then_with(|| a.link.cmp(&b.link))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry(name: &str, kind: EntryKind, bytes: u64) -> Entry {
-    Entry { name: name.to_owned(), kind, bytes, modified: UNIX_EPOCH + Duration::from_secs(971_186_136) }
+    Entry::new(name.as_bytes(), kind, bytes, UNIX_EPOCH + Duration::from_secs(971_186_136))
 }
 
 fn file(name: &str) -> Entry {
@@ -152,8 +152,8 @@ fn the_json_says_the_same() {
     let expected = serde_json::json!({
         "path": "/a/b/",
         "entries": [
-            { "name": "d", "kind": "directory", "bytes": 0, "modified": modified },
-            { "name": "q\"\u{202e}", "kind": "file", "bytes": 1536, "modified": modified },
+            { "name": "d", "link": "./d/", "kind": "directory", "bytes": 0, "modified": modified },
+            { "name": "q\"\u{202e}", "link": "./q%22%E2%80%AE", "kind": "file", "bytes": 1536, "modified": modified },
         ],
         "cut": true,
     });

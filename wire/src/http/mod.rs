@@ -34,4 +34,6 @@ pub use request::{
 };
 pub use response::{BadResponse, RESPONSE_HEAD_BYTES_MAX, ResponseHead, parse_response};
 pub use status::Status;
-pub use target::{BadPath, SitePath, Target, percent_encode_non_ascii, percent_encode_path};
+pub use target::{
+    BadPath, SitePath, Target, has_control_character, percent_encode_non_ascii, percent_encode_path,
+};

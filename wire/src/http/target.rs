@@ -177,8 +177,7 @@ fn decode_component(component: &str) -> Result<Cow<'_, [u8]>, BadPath> {
         true => Cow::Owned(percent_decode(component.as_bytes())?),
         false => Cow::Borrowed(component.as_bytes()),
     };
-    // Bytes that are not UTF-8 are no characters, and so no control characters.
-    if decoded.utf8_chunks().any(|chunk| chunk.valid().contains(char::is_control)) {
+    if has_control_character(&decoded) {
         return Err(BadPath::Control);
     }
     // No file name has a slash in it, so this names nothing; read as a separator it would evade the checks above.
@@ -186,6 +185,11 @@ fn decode_component(component: &str) -> Result<Cow<'_, [u8]>, BadPath> {
         return Err(BadPath::Hidden);
     }
     Ok(decoded)
+}
+
+/// Whether requests for a name are refused for a control character in it. Bytes that are not UTF-8 are no characters.
+pub fn has_control_character(name: &[u8]) -> bool {
+    name.utf8_chunks().any(|chunk| chunk.valid().contains(char::is_control))
 }
 
 fn percent_decode(mut rest: &[u8]) -> Result<Vec<u8>, BadPath> {

@@ -133,9 +133,9 @@ impl Disk for FakeDisk {
         let disk = self.0.borrow();
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let names = disk.files.iter().filter_map(|(file, (version, content))| {
-            let name = file.strip_prefix(&below).filter(|name| !name.contains('/'))?.to_owned();
+            let name = file.strip_prefix(&below).filter(|name| !name.contains('/'))?;
             let Stamp { bytes, modified, .. } = fake_stamp(*version, content);
-            Some(listing::Entry { name, kind: listing::EntryKind::File, bytes, modified })
+            Some(listing::Entry::new(name.as_bytes(), listing::EntryKind::File, bytes, modified))
         });
         let names: Vec<_> = names.take(entries_max).collect();
         if names.is_empty() && !disk.files.keys().any(|file| file.starts_with(&below)) {

@@ -92,9 +92,10 @@ fn a_list_has_what_can_be_asked_for() {
         ("in", EntryKind::File),
         ("in_dir", EntryKind::Directory),
         ("sub", EntryKind::Directory),
+        ("\u{fffd}.txt", EntryKind::File),
     ];
     assert_eq!(shown.iter().map(|(name, kind, _)| (&**name, *kind)).collect::<Vec<_>>(), expected);
-    assert_eq!(shown.iter().map(|entry| entry.2).collect::<Vec<_>>(), [4, 4, 0, 0]);
+    assert_eq!(shown.iter().map(|entry| entry.2).collect::<Vec<_>>(), [4, 4, 0, 0, 8]);
     assert!(names("", true, 100).iter().any(|(name, ..)| name == ".hidden"));
     assert!(!names("", true, 100).iter().any(|(name, ..)| name == ".."));
     assert_eq!(names("in_dir", false, 100)[0].0, "b.txt");

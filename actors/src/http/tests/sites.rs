@@ -147,6 +147,28 @@ fn a_directory_is_listed_as_the_client_likes() {
 }
 
 #[test]
+fn a_name_that_is_not_text_is_listed_and_its_link_leads_to_the_file() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    for name in [b"caf\xe9.txt", b"caf\xe8.txt"] {
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::write(path, name).expect("the folder can be written to");
+    }
+    let config = SiteConfig { listing: true, ..SiteConfig::default() };
+    let site = Site::start(Limits::default(), vec![(folder, config)]);
+    let html = site.get("/", "");
+    let list = site.get("/", "Accept: application/json\r\n");
+    let list: serde_json::Value = serde_json::from_slice(&list.body).expect("it is JSON");
+    for (entry, name) in [(0, b"caf\xe8.txt"), (1, b"caf\xe9.txt")] {
+        let link = format!("./caf%{:X}.txt", name[3]);
+        let entry = &list["entries"][entry];
+        assert_eq!((&entry["name"], &entry["link"]), (&"caf\u{fffd}.txt".into(), &(*link).into()));
+        assert!(html.text().contains(&format!("<a href=\"{link}\"><bdi>caf\u{fffd}.txt</bdi>")), "{link}");
+        assert_eq!(site.get(&link[1..], "").body, name, "{link}");
+    }
+}
+
+#[test]
 fn a_site_has_its_own_page_for_what_is_missing() {
     let site = site_with(&[("404.html", "<p>not here")], SiteConfig::default());
     for path in ["/missing", "/missing/", "/.hidden", "/dir/missing", "/small.txt/x"] {
