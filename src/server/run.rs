@@ -68,6 +68,11 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     if let Some(command) = arguments.command {
         return command.run(&settings.config.data);
     }
+    // The library that writes the log panics when it gets no thread.
+    if let Err(error) = std::thread::Builder::new().spawn(|| ()) {
+        eprintln!("server: cannot start a thread: {error}; end other programs and try again");
+        return ExitCode::FAILURE;
+    }
     let _log = start_log(&settings);
     match serve(&settings.config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,7 +140,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
             certificates.reload();
         }
     }
-    std::thread::spawn(move || {
+    // Without these two threads, the server drains to its end.
+    let _ = std::thread::Builder::new().spawn(move || {
         // A second signal ends the process without draining. Acknowledged messages are on disk.
         signals.forever().find(|signal| *signal != SIGHUP);
         std::process::exit(EXIT_INTERRUPTED.into());
@@ -144,7 +150,7 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     let ended = server.stop();
     // The log threads are still writing. If nobody reads their output, the process must end anyway.
     let status = i32::from(ended.is_err());
-    std::thread::spawn(move || {
+    let _ = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(LOG_PATIENCE);
         std::process::exit(status);
     });

@@ -43,6 +43,25 @@ fn nonsensical_arguments_are_usage_errors() {
 }
 
 #[test]
+fn without_threads_a_program_says_so_and_exits_with_1() {
+    let sandbox = Sandbox::new();
+    let (data, dir) = (sandbox.path("data"), sandbox.path("A"));
+    let mut commands = vec![Server::command(&data, "127.0.0.1:0")];
+    for arguments in [&[][..], &["who"], &["send", "B", "hello"], &["listen"], &["get", "x.txt"]] {
+        let mut command = Command::new(binary("peer"));
+        command.arg("--dir").arg(&dir).args(["--server", "127.0.0.1:1", "--json"]).args(arguments);
+        commands.push(command);
+    }
+    for mut command in commands {
+        // No machine has room for such a stack, so the system refuses every thread.
+        command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
+        let mut process = Process::start(format!("{command:?}"), command);
+        process.end_input();
+        process.finish().expect(1).says(&["cannot start a thread"]);
+    }
+}
+
+#[test]
 fn without_a_server_commands_say_so_and_exit_with_2() {
     let sandbox = Sandbox::new();
     let nobody = sandbox.nobodys_address();

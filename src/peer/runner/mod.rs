@@ -102,7 +102,7 @@ pub enum PeerError {
     Unreadable(#[from] Unreadable),
     #[error("--ca: {0}")]
     Trust(#[from] TrustError),
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread: {0}; end other programs and try again")]
     Thread(std::io::Error),
 }
 
