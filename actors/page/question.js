@@ -12,11 +12,15 @@ export function ask(title, text, action) {
   at("question-title").textContent = title;
   at("question-text").textContent = text;
   at("question-yes").textContent = action;
-  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    at("question-yes").onclick = () => dialog.close("yes");
-    at("question-no").onclick = () => dialog.close();
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+    const answer = (isWanted) => {
+      dialog.close();
+      resolve(isWanted);
+    };
+    // Not the event `close`: it comes later, and could then answer the next question.
+    at("question-yes").onclick = () => answer(true);
+    at("question-no").onclick = () => answer(false);
+    dialog.oncancel = () => answer(false);
   });
 }
