@@ -28,8 +28,8 @@ use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
 use crate::commands::router::RouterHandle;
 use crate::config::{Limits, PeerLimits};
-use crate::handover::{Job, NewWorker, PeerJob};
-use crate::http::{self, Admin, Driver, Responder};
+use crate::handover::{Job, NewWorker, PeerJob, PollerHandle};
+use crate::http::{self, Admin, Connection, Driver, Responder};
 use crate::metrics::WebCounts;
 use crate::runtime::isolated;
 
@@ -100,18 +100,25 @@ impl Worker {
     fn run(&mut self, job: Job, counts: &Arc<WebCounts>) {
         match job {
             Job::Peer(job) => run_peer(job, &self.services),
-            Job::Answer(mut connection, poller) => {
-                let driver = self.driver(counts);
-                driver.responder.writer.set_time(SystemTime::now());
-                if driver.wait(&mut connection) {
-                    poller.send(*connection, driver.responder.take_learned());
-                }
-            }
-            Job::Connection(connection, poller) => {
-                if let Some(of_peer) = self.driver(counts).serve(*connection) {
-                    poller.send(of_peer, Vec::new());
-                }
-            }
+            Job::Answer(connection, poller) => self.answer(connection, &poller, counts),
+            Job::Connection(connection, poller) => self.serve(connection, &poller, counts),
+        }
+    }
+
+    // Not inlined, so that the frames of sessions of peers, which wait for long, have no room for HTTP connections.
+    #[inline(never)]
+    fn answer(&mut self, mut connection: Box<Connection>, poller: &PollerHandle, counts: &Arc<WebCounts>) {
+        let driver = self.driver(counts);
+        driver.responder.writer.set_time(SystemTime::now());
+        if driver.wait(&mut connection) {
+            poller.send(*connection, driver.responder.take_learned());
+        }
+    }
+
+    #[inline(never)]
+    fn serve(&mut self, connection: Box<Connection>, poller: &PollerHandle, counts: &Arc<WebCounts>) {
+        if let Some(of_peer) = self.driver(counts).serve(*connection) {
+            poller.send(of_peer, Vec::new());
         }
     }
 

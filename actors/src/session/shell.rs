@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use wire::frame::PREFACE;
-use wire::protocol::{ErrorCode, Greeting, ToPeer, Token};
+use wire::protocol::{ChannelBinding, ErrorCode, Greeting, ToPeer, Token};
 
 use super::buffers::Outgoing;
 use super::callback::Callback;
@@ -90,34 +90,8 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
         Ok(binding) => binding,
         Err(why) => return refuse(&mut transport, ErrorCode::BadProof, why),
     };
-    let already = read.strip_prefix(&PREFACE).unwrap_or(&read);
-    let nonce = rand::random();
-    let greeting = Greeting { nonce, server: services.router.server, key: services.key.public() };
-    let held = services.memory.account(Network::of(address.ip()));
-    let session = Session::new(
-        Terms { feed: services.feed.clone(), ..Terms::of(&services.limits, &services.router.counts) },
-        id,
-        Arc::clone(&services.key),
-        (greeting, binding),
-        address.ip(),
-        already,
-        Now::read(),
-    );
-    let mut shell = SessionShell {
-        services,
-        session,
-        transport: &mut transport,
-        id,
-        token: nonce,
-        held,
-        counted: 0,
-        retry_at: None,
-        mailbox: None,
-        direct: None,
-        callback: None,
-        effects: Vec::new(),
-        following: None,
-    };
+    let mut shell = prepare((id, address), binding, &read, &mut transport, services);
+    drop(read);
     let next = match shell.run() {
         Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             return Ok(());
@@ -140,6 +114,46 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
             splice::serve(transport, end, services)
         }
     }
+}
+
+/// Makes the session of a connection, not on the stack and not inlined: a thread keeps each page of its stack that it has used, and
+/// most sessions wait most of the time.
+#[inline(never)]
+fn prepare<'a>(
+    (id, address): (SessionId, SocketAddr),
+    binding: Option<ChannelBinding>,
+    read: &[u8],
+    transport: &'a mut Transport,
+    services: &'a Services,
+) -> Box<SessionShell<'a>> {
+    let already = read.strip_prefix(&PREFACE).unwrap_or(read);
+    let nonce = rand::random();
+    let greeting = Greeting { nonce, server: services.router.server, key: services.key.public() };
+    let held = services.memory.account(Network::of(address.ip()));
+    let session = Session::new(
+        Terms { feed: services.feed.clone(), ..Terms::of(&services.limits, &services.router.counts) },
+        id,
+        Arc::clone(&services.key),
+        (greeting, binding),
+        address.ip(),
+        already,
+        Now::read(),
+    );
+    Box::new(SessionShell {
+        services,
+        session,
+        transport,
+        id,
+        token: nonce,
+        held,
+        counted: 0,
+        retry_at: None,
+        mailbox: None,
+        direct: None,
+        callback: None,
+        effects: Vec::new(),
+        following: None,
+    })
 }
 
 impl SessionShell<'_> {
