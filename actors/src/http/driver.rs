@@ -123,8 +123,7 @@ impl Driver {
             timeout.and_then(|()| responder.writer.write(&mut connection.transport, Patience::UntilTimeout));
         if let Some(view) = responder.view.take() {
             if matches!(written, Ok(Written::All)) {
-                let (transport, stopping) = (&mut connection.transport, responder.stopping());
-                let shown = flow::show(&view, transport, stopping, flow::WRITE_WAIT);
+                let shown = flow::show(&view, &mut connection.transport, responder.stopping());
                 tracing::debug!(target: "web", visitor = %connection.visitor, ?shown, "a view of the flow has ended");
             }
             return false;

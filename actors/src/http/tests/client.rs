@@ -39,10 +39,26 @@ impl Client {
         socket.set_nodelay(true).expect("it is a socket");
         let tls = has_tls().then(|| {
             let name = HOST.try_into().expect("it is a name");
-            let tls = ClientConnection::new(Arc::clone(&TLS.1), name);
-            Box::new(tls.expect("the configuration is good"))
+            let mut tls = ClientConnection::new(Arc::clone(&TLS.1), name).expect("the configuration is good");
+            tls.set_buffer_limit(None);
+            Box::new(tls)
         });
         Self { socket, tls }
+    }
+
+    /// Sends the last bytes, and ends the sending side. With TLS both go together: if the server closed the connection in
+    /// between, the `close_notify` would reset it, and the response would be lost.
+    pub(super) fn send_last(&mut self, bytes: &[u8]) {
+        match &mut self.tls {
+            None => self.socket.write_all(bytes).expect("the server reads"),
+            Some(tls) => {
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut self.socket).expect("the server answers");
+                }
+                tls.writer().write_all(bytes).expect("there is memory");
+            }
+        }
+        self.end_writing();
     }
 
     /// Ends the sending side.

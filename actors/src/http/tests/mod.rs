@@ -166,8 +166,7 @@ impl Site {
     /// Sends `request` and reads to the end of the connection.
     fn exchange(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
         let mut client = self.connect();
-        client.write_all(request.as_ref()).expect("the server reads");
-        client.end_writing();
+        client.send_last(request.as_ref());
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).expect("the connection is not reset");
         answer
