@@ -65,7 +65,7 @@ fn the_flow_is_shown_live_with_pause_and_step() {
 
 /// The most that the server shows one by one.
 const PER_SECOND: u64 = 200;
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 2;
 
 /// Notes the number of each message that is shown, and when.
 const NOTE: &str = "
