@@ -23,7 +23,7 @@ struct Shared {
 /// A delivery that is on the connection.
 #[derive(Debug)]
 pub(crate) struct Written {
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Box<Delivery>,
     /// How many of its bytes are there; fewer than all only for the last one before the lease was taken back.
     pub(crate) bytes: usize,
 }
@@ -35,7 +35,7 @@ pub(crate) enum Direct {
     /// The recipient's session must be woken to write the rest.
     Begun,
     /// Nothing of it is written.
-    Refused(Delivery),
+    Refused(Box<Delivery>),
 }
 
 /// The end for senders.
@@ -64,7 +64,7 @@ pub(crate) fn direct(socket: Arc<TcpStream>) -> (DirectWriter, DirectReader) {
 
 impl DirectWriter {
     /// Writes a delivery as far as the socket takes it without waiting.
-    pub(crate) fn write(&self, delivery: Delivery) -> Direct {
+    pub(crate) fn write(&self, delivery: Box<Delivery>) -> Direct {
         if self.written.len() >= UNLEARNED_MAX {
             return Direct::Refused(delivery);
         }

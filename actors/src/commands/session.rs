@@ -190,13 +190,13 @@ impl Port for SessionPort {
         }
         let added = match self.direct.as_ref().filter(|_| !delivery.is_stored) {
             None => self.add(delivery),
-            Some(direct) => match direct.write(*delivery) {
+            Some(direct) => match direct.write(delivery) {
                 Direct::Written => Ok(()),
                 Direct::Begun => {
                     self.address.wake();
                     Ok(())
                 }
-                Direct::Refused(delivery) => self.add(Box::new(delivery)),
+                Direct::Refused(delivery) => self.add(delivery),
             },
         };
         added.inspect_err(|_| self.held.sub(cost))

@@ -267,7 +267,7 @@ impl Session {
                 Ok(())
             }
             (Input::Delivered(delivery, written), _) => {
-                self.delivered(delivery, written);
+                self.delivered(*delivery, written);
                 Ok(())
             }
             (Input::HasRoom, _) => {

@@ -30,7 +30,7 @@ pub enum Input {
     Command(SessionCommand),
     /// The session of the sender has written this many bytes of the delivery to the connection. Until the next input, nobody
     /// else writes to it.
-    Delivered(Delivery, usize),
+    Delivered(Box<Delivery>, usize),
     /// The mailbox has room again after a command was refused.
     HasRoom,
     Released(EndReason),

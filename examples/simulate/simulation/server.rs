@@ -265,7 +265,7 @@ impl World {
             SessionCommand::Deliver(delivery) if self.is_written_directly(link, &delivery) => {
                 let count = self.dice.random_range(1..=delivery.frames.bytes.len());
                 self.send(link, delivery.frames.bytes[..count].to_vec());
-                Input::Delivered(*delivery, count)
+                Input::Delivered(delivery, count)
             }
             command => Input::Command(command),
         };

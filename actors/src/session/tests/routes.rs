@@ -105,9 +105,9 @@ fn what_the_session_of_the_sender_has_written_is_completed_and_handed_back_if_it
         origin: Origin { peer: PeerKey(7), session: 9, first },
         frames: Frames::of(frame.clone().into()),
     };
-    bench.take(Input::Delivered(delivery(0), frame.len()));
+    bench.take(Input::Delivered(delivery(0).into(), frame.len()));
     assert_eq!(bench.session.outgoing.bytes(), 0);
-    bench.take(Input::Delivered(delivery(1), 3));
+    bench.take(Input::Delivered(delivery(1).into(), 3));
     assert_eq!(bench.written(), frame[3..]);
     bench.receive(&wire::frame::frame(&ToServer::Taken { count: 1 }));
     assert_eq!(bench.session.part([]), [delivery(1)]);
