@@ -254,6 +254,7 @@ impl Session {
             }
             (Input::Closed { is_stopping: true }, State::Joined) => Err(server_ends()),
             (Input::Closed { .. }, _) => {
+                self.tell_relayed();
                 self.end(false, out);
                 Ok(())
             }
@@ -303,6 +304,7 @@ impl Session {
     /// Sends the peer an error and ends the session.
     fn refuse(&mut self, code: ErrorCode, detail: String, out: &mut Vec<Effect>) {
         tracing::info!(target: "session", ?code, detail, "refused");
+        self.tell_relayed();
         self.outgoing.push_message(&ToPeer::Error { code, detail });
         self.end(true, out);
     }

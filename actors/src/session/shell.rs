@@ -104,6 +104,8 @@ pub(super) fn serve(job: PeerJob, services: &Services) -> io::Result<()> {
     };
     match next {
         Next::End { is_refused: false } => {
+            // Fails if the peer has ended both directions.
+            let _ = shell.flush();
             shell.transport.notify_end();
             Ok(())
         }

@@ -95,6 +95,18 @@ fn that_envelopes_were_relayed_is_told_together_and_with_other_output() {
 }
 
 #[test]
+fn a_peer_that_ends_or_errs_is_told_first_what_was_relayed() {
+    let relayed = ToPeer::Routed { first: 2, count: 1, outcome: Outcome::Relayed };
+    for input in [Input::Closed { is_stopping: false }, Input::Closed { is_stopping: true }] {
+        let (mut bench, _mailbox) = with_route();
+        hear(&mut bench, 0, 2);
+        assert_eq!(send(&mut bench, Kind::Message), None);
+        bench.take(input);
+        assert_eq!(bench.told()[0], relayed);
+    }
+}
+
+#[test]
 fn what_the_session_of_the_sender_has_written_is_completed_and_handed_back_if_it_is_not_taken() {
     let mut bench = Bench::joined();
     let frame = envelope("B", "A", Kind::Message, 1);
