@@ -1,13 +1,19 @@
-//! Loads that have no rival: whole peers, which seal messages, write them to disk and verify receipts; and thousands of peers
-//! that each write now and then.
+//! Loads that have no rival: whole peers, which seal messages, write them to disk and verify receipts; thousands of peers that
+//! each write now and then; and a pair that writes while others ask for the list of peers all the time.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use measure::{Bound, Goal};
+use wire::frame::{self, LENGTH_BYTES};
+use wire::protocol::ToServer;
 
 use super::{Plan, REST, Suite, Work, ours};
 use crate::servers::{self, Server};
@@ -20,12 +26,17 @@ const PAIRS: [(&str, &str, usize, usize, f64); 2] = [
 const MANY: &str = "many-peers";
 const MANY_PAIRS: usize = 2_500;
 const MANY_P99: f64 = 50_000.0;
+/// A pair writes one message at a time, while each asker asks for all peers again as soon as it has an answer.
+const ASKERS: &str = "askers";
+const ASKER_COUNT: usize = 8;
+const LISTED: usize = 4_000;
+const ASKERS_P99: f64 = 20_000.0;
 /// How long a process may take.
 const PROCESS_WAIT: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(2);
 
 pub(super) fn names() -> impl Iterator<Item = String> {
-    PAIRS.iter().map(|(name, ..)| *name).chain([MANY]).map(str::to_owned)
+    PAIRS.iter().map(|(name, ..)| *name).chain([MANY, ASKERS]).map(str::to_owned)
 }
 
 impl Suite<'_> {
@@ -44,6 +55,11 @@ impl Suite<'_> {
         if self.extent.has(MANY) {
             eprintln!("{MANY} ...");
             let goal = self.many_peers()?;
+            self.report.goals.push(goal);
+        }
+        if self.extent.has(ASKERS) {
+            eprintln!("{ASKERS} ...");
+            let goal = self.askers()?;
             self.report.goals.push(goal);
         }
         Ok(())
@@ -71,7 +87,7 @@ impl Suite<'_> {
                 let to = peer(&format!("to-{pair}"));
                 running.push(to.start(&["listen", "--count", &count], Stdio::null())?);
             }
-            std::thread::sleep(REST);
+            thread::sleep(REST);
             let start = Instant::now();
             for pair in 0..pairs {
                 let to = format!("to-{pair}");
@@ -96,7 +112,7 @@ impl Suite<'_> {
             }
             self.interrupt.check()?;
             ensure!(since.elapsed() < PROCESS_WAIT, "a peer takes longer than {PROCESS_WAIT:?}");
-            std::thread::sleep(LOOK);
+            thread::sleep(LOOK);
         }
     }
 
@@ -117,6 +133,47 @@ impl Suite<'_> {
         let title = format!("{} peers, a message a second each, answered", 2 * pairs);
         Ok(Goal { name: MANY.to_owned(), title, bound: Bound::Tail(MANY_P99), per_second, p99_us })
     }
+}
+
+impl Suite<'_> {
+    /// Questions for the list of all peers must not delay the messages of others.
+    fn askers(&mut self) -> Result<Goal> {
+        let server = self.start_ours()?;
+        let listed = ours::join(&server, if self.extent.quick { LISTED / 10 } else { LISTED }, "listed")?;
+        let mut load = ours::load(server, &Plan { work: Work::Relay, senders: 1, window: 1, target: 0.0 })?;
+        let (mut per_second, mut p99_us) = (Vec::new(), Vec::new());
+        for _ in 0..self.extent.turns() {
+            let is_over = AtomicBool::new(false);
+            let outcome = thread::scope(|scope| {
+                let asking = listed.iter().take(ASKER_COUNT);
+                let asking: Vec<_> = asking.map(|stream| scope.spawn(|| ask(stream, &is_over))).collect();
+                let outcome = load.run(Duration::from_secs(self.extent.seconds()), self.interrupt);
+                is_over.store(true, Ordering::Relaxed);
+                for asker in asking {
+                    asker.join().expect("it does not panic")?;
+                }
+                outcome
+            })?;
+            per_second.push(outcome.messages as f64 / outcome.time.as_secs_f64());
+            p99_us.push(outcome.p99.as_secs_f64() * 1e6);
+        }
+        let title = format!("One at a time, while {ASKER_COUNT} ask for {} peers", listed.len());
+        Ok(Goal { name: ASKERS.to_owned(), title, bound: Bound::Tail(ASKERS_P99), per_second, p99_us })
+    }
+}
+
+/// Asks for the list of peers again and again.
+fn ask(mut stream: &TcpStream, is_over: &AtomicBool) -> Result<()> {
+    let question = frame::frame(&ToServer::Who { id: 1 });
+    let mut answer = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        stream.write_all(&question).context("cannot ask for the peers")?;
+        let mut length = [0; LENGTH_BYTES];
+        stream.read_exact(&mut length).context("no list of peers came")?;
+        answer.resize(usize::try_from(u32::from_le_bytes(length))?, 0);
+        stream.read_exact(&mut answer).context("the list of peers is not complete")?;
+    }
+    Ok(())
 }
 
 /// A process that is killed if it is dropped before its end.
