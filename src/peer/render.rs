@@ -126,18 +126,13 @@ impl Renderer {
         match event {
             Event::Joined { name, server, fingerprint, server_key, pinned_certificate } if trace => {
                 let mark = self.mark("joined", 32);
-                write!(
-                    out,
-                    "{mark} as {name} at {server}, proved key {fingerprint}; the server proved {server_key}"
-                )?;
-                match pinned_certificate {
-                    Some(certificate) => step(
-                        out,
-                        "pinned",
-                        format_args!("the server's certificate {certificate}, seen for the first time"),
-                    ),
-                    None => Ok(()),
-                }
+                write!(out, "{mark} as {name} at {server}, proved key {fingerprint}; ")?;
+                write!(out, "the server proved {server_key}")?;
+                pinned_certificate.iter().try_for_each(|certificate| {
+                    let what =
+                        format_args!("the server's certificate {certificate}, seen for the first time");
+                    step(out, "pinned", what)
+                })
             }
             Event::Connection { state, server, reason, retry_ms } => {
                 self.connection(*state, server, reason.as_deref(), *retry_ms, out)

@@ -6,7 +6,7 @@ use std::path::Path;
 use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::KnownPeer;
-use wire::share::PublishedFile;
+use wire::share::{Hit, PublishedFile};
 
 use super::{Chat, date};
 use crate::peer::comparison::{Comparison, NamedKey};
@@ -16,17 +16,10 @@ use crate::terminal;
 
 pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     match answer {
-        Answer::File(hit) => {
-            let keywords = keywords(&hit.file);
-            let online = if hit.online { "here" } else { "away" };
-            let name = hit.file.name.as_str();
-            write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
-            write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
-        }
+        Answer::File(hit) => file_text(hit, out),
         Answer::Found { total } => write!(out, "{total} found"),
         Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
-            let (online, compared) =
-                (if *online { "here" } else { "away" }, if *compared { "  compared" } else { "" });
+            let (online, compared) = (presence(*online), if *compared { "  compared" } else { "" });
             write!(out, "{name:<32}  {online}  {fingerprint}{compared}")
         }
         Answer::Card { card, .. } => write!(out, "{}", card.trim_end()),
@@ -35,32 +28,24 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         }
         Answer::Trusted { name, fingerprint } => write!(out, "{name} is trusted with key {fingerprint}"),
         Answer::NewKey { name, old, new } => {
-            writeln!(
-                out,
-                "{name} has a new identity key {new}, signed by the old one {old}, which is destroyed."
-            )?;
+            write!(out, "{name} has a new identity key {new}, ")?;
+            writeln!(out, "signed by the old one {old}, which is destroyed.")?;
             write!(out, "The server and your contacts accept it when they see your new card.")
         }
         Answer::Exported { path, queued } => exported_text(path, *queued, out),
         Answer::Imported { name, fingerprint } => {
             writeln!(out, "This directory has the identity of {name} now, with key {fingerprint}.")?;
-            write!(
-                out,
-                "Do not use it in the other place any more: when both connect, the newest connection takes over."
-            )
+            write!(out, "Do not use it in the other place any more: ")?;
+            write!(out, "when both connect, the newest connection takes over.")
         }
         Answer::Limit { option, limit, refused } => {
             write!(out, "{option} {limit}  {refused} conversation(s) put off since the start")
         }
-        Answer::Passphrase { is_set: true } => {
-            write!(
-                out,
-                "the private keys and messages are encrypted under the new passphrase; give it from now on"
-            )
-        }
-        Answer::Passphrase { is_set: false } => {
-            write!(out, "the private keys and messages are not encrypted any more; no passphrase is needed")
-        }
+        Answer::Passphrase { is_set } => out.write_str(if *is_set {
+            "the private keys and messages are encrypted under the new passphrase; give it from now on"
+        } else {
+            "the private keys and messages are not encrypted any more; no passphrase is needed"
+        }),
         Answer::Comparison(comparison) => comparison_text(comparison, out),
         Answer::Compared { name, .. } => write!(out, "the key of {name} is marked as compared"),
         Answer::Blocked { name, is_blocked: true } => {
@@ -70,13 +55,8 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Forgotten { name, undelivered } => forgotten_text(name, *undelivered, out),
         Answer::History(record) => history_text(record, out),
         Answer::Outbox { to, number, text, queued_at, state } => {
-            let state = match state {
-                OutboxState::Queued => "not sent",
-                OutboxState::Sent => "sent",
-                OutboxState::Relayed => "relayed",
-                OutboxState::Stored => "stored on the server",
-            };
-            write!(out, "{}  to {to} #{number} ({state}): {}", date(*queued_at), Chat(text))
+            let (queued_at, state) = (date(*queued_at), outbox_state(*state));
+            write!(out, "{queued_at}  to {to} #{number} ({state}): {}", Chat(text))
         }
         Answer::Cancelled { to, number } => write!(out, "#{number} to {to} is cancelled; it was never sent"),
         Answer::Sharing(file) => {
@@ -90,6 +70,14 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     }
 }
 
+fn file_text(hit: &Hit, out: &mut String) -> fmt::Result {
+    let keywords = keywords(&hit.file);
+    let online = presence(hit.online);
+    let name = hit.file.name.as_str();
+    write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
+    write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
+}
+
 fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {
     let path = path.display().to_string();
     writeln!(out, "{} has the keys, pins, blocked peers and message numbers of this peer.", Escaped(&path))?;
@@ -98,6 +86,15 @@ fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {
         "Not carried over: {queued} queued message(s), messages that were not shown yet, the history, "
     )?;
     write!(out, "shared files. From now on use the identity in one place only.")
+}
+
+fn outbox_state(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Queued => "not sent",
+        OutboxState::Sent => "sent",
+        OutboxState::Relayed => "relayed",
+        OutboxState::Stored => "stored on the server",
+    }
 }
 
 fn forgotten_text(name: &PeerName, undelivered: usize, out: &mut String) -> fmt::Result {
@@ -141,6 +138,10 @@ fn comparison_text(comparison: &Comparison, out: &mut String) -> fmt::Result {
         "Compare the words or the code with what {with} sees, in person or on the telephone.{compared}\n\
          If they are equal, confirm it with `verify {with} --yes`, or `/verify {with} yes` at the prompt."
     )
+}
+
+fn presence(is_online: bool) -> &'static str {
+    if is_online { "here" } else { "away" }
 }
 
 fn keywords(file: &PublishedFile) -> String {
