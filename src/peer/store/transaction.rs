@@ -79,15 +79,10 @@ impl<'t> Tables<'t> {
             Write::Stored(to, number, server) => {
                 self.stored.insert((to.folded().as_str(), *number), server)?;
             }
-            Write::Delivered(to, number) => {
-                let name = to.folded();
-                self.outbox.remove((name.as_str(), *number))?;
-                self.stored.remove((name.as_str(), *number))?;
-            }
+            Write::Delivered(to, number) => self.remove_from_outbox(to.folded().as_str(), *number)?,
             Write::Cancelled(to, number) => {
                 let name = to.folded();
-                self.outbox.remove((name.as_str(), *number))?;
-                self.stored.remove((name.as_str(), *number))?;
+                self.remove_from_outbox(name.as_str(), *number)?;
                 self.history.remove((name.as_str(), Direction::Sent as u8, 0, *number))?;
             }
             Write::Outgoing(id, record) => {
@@ -140,6 +135,13 @@ impl<'t> Tables<'t> {
                 self.received.insert((name, generation, number), &record.id)?;
             }
         }
+        Ok(())
+    }
+
+    /// Removes a message that is delivered or cancelled.
+    fn remove_from_outbox(&mut self, to: &str, number: u64) -> Result<(), redb::Error> {
+        self.outbox.remove((to, number))?;
+        self.stored.remove((to, number))?;
         Ok(())
     }
 
