@@ -288,15 +288,7 @@ fn work(
                 connection.park(Unsent::new(std::mem::take(&mut responder.writer.outbox), next), now);
                 return if written == Written::Full { Verdict::Rest } else { Verdict::Wait };
             }
-            (Next::Upgrade, Written::All) => {
-                return match connection.upgrade(rest, now) {
-                    Ok(plain) => work(connection, &plain, None, responder, limits, now),
-                    Err(error) => {
-                        note_failure(&connection.visitor, &error);
-                        Verdict::Close
-                    }
-                };
-            }
+            (Next::Upgrade, Written::All) => return upgrade(connection, rest, responder, limits, now),
             (Next::Flush, Written::All) if writes_left > 0 => writes_left -= 1,
             (Next::Flush, Written::All) => {
                 connection.hold(rest);
@@ -317,6 +309,23 @@ fn work(
             (Next::Close, Written::All) => {
                 return if connection.end(now) { Verdict::Close } else { Verdict::Rest };
             }
+        }
+    }
+}
+
+/// Goes on as a WebSocket with the bytes that have arrived.
+fn upgrade(
+    connection: &mut Connection,
+    bytes: &[u8],
+    responder: &mut Responder,
+    limits: &Limits,
+    now: Instant,
+) -> Verdict {
+    match connection.upgrade(bytes, now) {
+        Ok(plain) => work(connection, &plain, None, responder, limits, now),
+        Err(error) => {
+            note_failure(&connection.visitor, &error);
+            Verdict::Close
         }
     }
 }
