@@ -18,7 +18,7 @@ use crate::transport::Transport;
 /// The work of a session thread.
 pub(crate) enum Job {
     /// Serve a peer until its connection ends.
-    Peer(PeerJob),
+    Peer(Box<PeerJob>),
     /// Give a response that has to wait for something, and return the connection to this poller.
     Answer(Box<Connection>, PollerHandle),
     /// Serve an HTTP connection until it ends, or return it to this poller if it is a peer's.

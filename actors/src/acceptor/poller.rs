@@ -375,7 +375,7 @@ impl Poller {
         match PeerJob::new(connection) {
             Ok(job) => {
                 self.note_away(id, &socket, true);
-                self.pool.start(Job::Peer(job));
+                self.pool.start(Job::Peer(Box::new(job)));
             }
             Err(reason) => {
                 self.count(|counts| &counts.turned_away);

@@ -1,5 +1,6 @@
 //! The threads of sessions. A thread whose session has ended waits a while for the next one, which saves starting a thread.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -18,19 +19,18 @@ const HANDOFF: usize = 0;
 #[derive(Clone)]
 pub(super) struct Pool {
     jobs: Sender<Job>,
-    thread: Thread,
+    thread: Arc<Thread>,
     stack_bytes: usize,
 }
 
-/// What each session thread needs.
-#[derive(Clone)]
+/// What all session threads need.
 struct Thread {
     next_job: Receiver<Job>,
     new_worker: NewWorker,
     /// The processors of the whole process: a thread inherits only the one of the poller that starts it.
     cpus: Option<CpuSet>,
-    /// Dropped when the thread ends. Nothing is ever sent.
-    alive: Sender<()>,
+    /// Dropped when all threads have ended. Nothing is ever sent.
+    _alive: Sender<()>,
 }
 
 /// Disconnected when all session threads have ended.
@@ -40,7 +40,7 @@ impl Pool {
     pub(super) fn new(new_worker: NewWorker, cpus: Option<CpuSet>) -> (Self, AllEnded) {
         let (jobs, next_job) = bounded(HANDOFF);
         let (alive, all_ended) = bounded(0);
-        let thread = Thread { next_job, new_worker, cpus, alive };
+        let thread = Arc::new(Thread { next_job, new_worker, cpus, _alive: alive });
         (Self { jobs, thread, stack_bytes: STACK_BYTES }, all_ended)
     }
 
@@ -50,7 +50,7 @@ impl Pool {
             Ok(()) => return,
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
         };
-        let thread = self.thread.clone();
+        let thread = Arc::clone(&self.thread);
         let builder = std::thread::Builder::new().name("session".into()).stack_size(self.stack_bytes);
         if let Err(error) = builder.spawn(move || thread.work(job)) {
             tracing::warn!(target: "acceptor", %error, "no thread for a session; its connection is closed");
@@ -59,16 +59,15 @@ impl Pool {
 }
 
 impl Thread {
-    fn work(self, first: Job) {
+    fn work(&self, first: Job) {
         if let Some(cpus) = &self.cpus {
             cpus.apply();
         }
-        let Self { next_job, new_worker, cpus: _, alive: _alive } = self;
-        let mut work = new_worker();
+        let mut work = (self.new_worker)();
         let mut next = Some(first);
         while let Some(job) = next {
             work(job);
-            next = next_job.recv_timeout(IDLE_THREAD).ok();
+            next = self.next_job.recv_timeout(IDLE_THREAD).ok();
         }
     }
 }
@@ -77,7 +76,6 @@ impl Thread {
 mod tests {
     use std::io::Read as _;
     use std::net::{TcpListener, TcpStream};
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;

@@ -65,6 +65,11 @@ impl<C> Address<C> {
         })
     }
 
+    /// How many commands wait in the mailbox.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Sends a request and waits for the answer, at most `timeout`. It does not wait for a full mailbox.
     pub fn ask<T>(&self, timeout: Duration, request: impl FnOnce(Reply<T>) -> C) -> Result<T, NoAnswer> {
         let (reply, pending) = reply();
@@ -96,6 +101,12 @@ pub struct Mailbox<P, C = P> {
 /// Makes a mailbox with room for `capacity` commands.
 pub fn mailbox<P, C: From<P>>(capacity: usize) -> (Address<P>, Mailbox<P, C>) {
     let (sender, letters) = bounded(capacity);
+    (Address(sender), Mailbox { letters, answers: never() })
+}
+
+/// Makes a mailbox without a bound, which uses memory only for what is in it.
+pub(super) fn unbounded_mailbox<P, C: From<P>>() -> (Address<P>, Mailbox<P, C>) {
+    let (sender, letters) = unbounded();
     (Address(sender), Mailbox { letters, answers: never() })
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::bell::Bell;
-use super::{Address, Mailbox, Unsent, mailbox};
+use super::mailbox::unbounded_mailbox;
+use super::{Address, Mailbox, Unsent};
 use crate::linux;
 
 #[derive(Debug)]
@@ -21,6 +22,7 @@ struct Shared<R> {
 #[derive(Debug)]
 pub struct PollAddress<C, R> {
     address: Address<C>,
+    capacity: usize,
     shared: Arc<Shared<R>>,
 }
 
@@ -31,14 +33,15 @@ pub struct PollMailbox<C, R> {
     shared: Arc<Shared<R>>,
 }
 
-/// Makes a mailbox with room for `capacity` commands.
+/// Makes a mailbox with room for `capacity` commands. It has memory only for those that are in it, because there is one for each
+/// connected peer, and most are empty. Threads that send at the same moment may exceed the capacity by one command each.
 ///
 /// # Errors
 /// When the process is out of descriptors.
 pub fn poll_mailbox<C, R>(capacity: usize) -> io::Result<(PollAddress<C, R>, PollMailbox<C, R>)> {
     let shared = Arc::new(Shared { event: linux::event()?, bell: Bell::default(), closed: OnceLock::new() });
-    let (address, mailbox) = mailbox(capacity);
-    Ok((PollAddress { address, shared: Arc::clone(&shared) }, PollMailbox { mailbox, shared }))
+    let (address, mailbox) = unbounded_mailbox();
+    Ok((PollAddress { address, capacity, shared: Arc::clone(&shared) }, PollMailbox { mailbox, shared }))
 }
 
 impl<C, R> PollAddress<C, R> {
@@ -48,19 +51,18 @@ impl<C, R> PollAddress<C, R> {
     /// # Errors
     /// The command.
     pub fn offer(&self, command: C) -> Result<(), C> {
-        match self.address.offer(command) {
-            Ok(()) => {
-                if self.shared.bell.must_wake() {
-                    linux::raise(&self.shared.event);
-                }
-                Ok(())
-            }
-            Err(Unsent::Full(command) | Unsent::Closed(command)) => {
-                self.shared.bell.note_refused();
-                linux::raise(&self.shared.event);
-                Err(command)
-            }
+        let added = if self.address.len() < self.capacity {
+            self.address.offer(command).map_err(Unsent::into_command)
+        } else {
+            Err(command)
+        };
+        if added.is_err() {
+            self.shared.bell.note_refused();
+            linux::raise(&self.shared.event);
+        } else if self.shared.bell.must_wake() {
+            linux::raise(&self.shared.event);
         }
+        added
     }
 
     /// Wakes the owner for something other than a command.

@@ -51,7 +51,17 @@ impl Incoming {
     pub(super) fn split(&mut self, count: usize) -> Bytes {
         debug_assert!(count <= self.filled);
         self.filled -= count;
-        self.buffer.split_to(count).freeze()
+        let bytes = self.buffer.split_to(count).freeze();
+        if self.filled == 0 && self.is_small() {
+            // The next read needs another buffer. Until then, an idle connection does not keep this one, in which the frame was.
+            self.buffer = BytesMut::new();
+        }
+        bytes
+    }
+
+    /// Whether too little is free for a read to be worth a system call.
+    fn is_small(&self) -> bool {
+        self.buffer.len() - self.filled < READ_BYTES_LEFT_MIN.min(self.read_bytes)
     }
 
     /// The free space to read into. It is large enough for the rest of the frame that has begun, and for a read to be
@@ -62,9 +72,9 @@ impl Incoming {
             Some(length) => LENGTH_BYTES + (u32::from_le_bytes(*length) as usize).min(BODY_BYTES_MAX),
             None => 0,
         };
-        let left = self.buffer.len() - self.filled;
-        if left < READ_BYTES_LEFT_MIN.min(self.read_bytes) || self.buffer.len() < begun {
-            let bytes = self.read_bytes.max(begun).max(self.filled + READ_BYTES_LEFT_MIN);
+        if self.is_small() || self.buffer.len() < begun {
+            let bytes =
+                self.read_bytes.max(begun).max(self.filled + READ_BYTES_LEFT_MIN.min(self.read_bytes));
             let mut next = BytesMut::zeroed(bytes);
             next[..self.filled].copy_from_slice(self.received());
             self.buffer = next;
@@ -141,6 +151,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_idle_connection_does_not_keep_the_buffer_of_its_last_frame() {
+        let frame = frame::frame(&vec![7_u8; 3 * READ_BYTES_MIN]);
+        let mut incoming = Incoming::new(&frame[..LENGTH_BYTES]);
+        let room = incoming.room();
+        let rest = frame.len() - LENGTH_BYTES;
+        room[..rest].copy_from_slice(&frame[LENGTH_BYTES..]);
+        incoming.fill(rest);
+        let split = incoming.split(frame.len());
+        assert_eq!(split, frame);
+        assert!(split.is_unique());
+        assert!(incoming.room().len() >= READ_BYTES_MIN);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]

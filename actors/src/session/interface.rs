@@ -44,12 +44,12 @@ pub enum Input {
 /// A claim to have an invitation, and the text that the proof of the join signs.
 pub type Claim = (InvitationClaim, Vec<u8>);
 
-/// What the shell has to do.
+/// What the shell has to do. What is rare and large is boxed, because each session keeps room for some.
 #[derive(Debug)]
 pub enum Effect {
     /// Ask Admission, if there is one, and then the Router to accept the peer; [`Input::Joined`] and
     /// [`Input::CardWritten`] follow.
-    Join(Box<Card>, Option<Claim>),
+    Join(Box<Card>, Option<Box<Claim>>),
     Tell(MemberCommand),
     /// Ask another actor; [`Input::Answered`] follows before any other input.
     Ask(Question),
@@ -58,7 +58,7 @@ pub enum Effect {
     /// The peer repeats this challenge; compare it with the one that was sent.
     Heard([u8; 32]),
     /// This connection is one end of a transfer.
-    Splice(SpliceEnd),
+    Splice(Box<SpliceEnd>),
     /// Write the remaining output and close the connection. If it ends with an error, give the peer time to read it.
     End {
         is_refused: bool,

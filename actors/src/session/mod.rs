@@ -64,13 +64,12 @@ pub(crate) fn workers(
     admin: Arc<Admin>,
     counts: Arc<WebCounts>,
 ) -> NewWorker {
+    let shared = Arc::new(Shared { services, http, admin, limits, counts });
     Arc::new(move || {
-        let (http, admin, limits) = (http.clone(), Arc::clone(&admin), limits.clone());
-        let mut worker = Worker { services: services.clone(), http, admin, limits, driver: None };
-        let counts = Arc::clone(&counts);
+        let mut worker = Worker { shared: Arc::clone(&shared), driver: None };
         Box::new(move |job| {
-            counts.sessions.add(1);
-            let is_whole = isolated(|| worker.run(job, &counts));
+            worker.shared.counts.sessions.add(1);
+            let is_whole = isolated(|| worker.run(job));
             if !is_whole {
                 tracing::error!(target: "session", "a session panicked; the others go on");
             }
@@ -80,35 +79,42 @@ pub(crate) fn workers(
                 }
                 driver.responder.writer.flush_log();
             }
-            counts.sessions.subtract(1);
+            worker.shared.counts.sessions.subtract(1);
         })
     })
 }
 
-struct Worker {
+/// What all session threads use.
+struct Shared {
     services: Services,
     http: http::Services,
     admin: Arc<Admin>,
     limits: Limits,
+    counts: Arc<WebCounts>,
+}
+
+/// What a session thread has; little, because there is one for each connected peer.
+struct Worker {
+    shared: Arc<Shared>,
     /// For HTTP connections. It is created for the first of them, because most session threads serve one peer, and need
     /// no memory for its buffers.
-    driver: Option<Driver>,
+    driver: Option<Box<Driver>>,
 }
 
 impl Worker {
     /// Does one job. Errors are logged here.
-    fn run(&mut self, job: Job, counts: &Arc<WebCounts>) {
+    fn run(&mut self, job: Job) {
         match job {
-            Job::Peer(job) => run_peer(job, &self.services),
-            Job::Answer(connection, poller) => self.answer(connection, &poller, counts),
-            Job::Connection(connection, poller) => self.serve(connection, &poller, counts),
+            Job::Peer(job) => run_peer(*job, &self.shared.services),
+            Job::Answer(connection, poller) => self.answer(connection, &poller),
+            Job::Connection(connection, poller) => self.serve(connection, &poller),
         }
     }
 
     // Not inlined, so that the frames of sessions of peers, which wait for long, have no room for HTTP connections.
     #[inline(never)]
-    fn answer(&mut self, mut connection: Box<Connection>, poller: &PollerHandle, counts: &Arc<WebCounts>) {
-        let driver = self.driver(counts);
+    fn answer(&mut self, mut connection: Box<Connection>, poller: &PollerHandle) {
+        let driver = self.driver();
         driver.responder.writer.set_time(SystemTime::now());
         if driver.wait(&mut connection) {
             poller.send(*connection, driver.responder.take_learned());
@@ -116,16 +122,17 @@ impl Worker {
     }
 
     #[inline(never)]
-    fn serve(&mut self, connection: Box<Connection>, poller: &PollerHandle, counts: &Arc<WebCounts>) {
-        if let Some(of_peer) = self.driver(counts).serve(*connection) {
+    fn serve(&mut self, connection: Box<Connection>, poller: &PollerHandle) {
+        if let Some(of_peer) = self.driver().serve(*connection) {
             poller.send(of_peer, Vec::new());
         }
     }
 
-    fn driver(&mut self, counts: &Arc<WebCounts>) -> &mut Driver {
+    fn driver(&mut self) -> &mut Driver {
+        let Shared { http, admin, limits, counts, .. } = &*self.shared;
         self.driver.get_or_insert_with(|| {
-            let responder = Responder::new(&self.http, Arc::clone(&self.admin), Arc::clone(counts));
-            Driver::new(responder, self.limits.clone())
+            let responder = Responder::new(http, Arc::clone(admin), Arc::clone(counts));
+            Box::new(Driver::new(responder, limits.clone()))
         })
     }
 }

@@ -250,7 +250,7 @@ impl SessionShell<'_> {
                 Some(address) => self.end_call(Some(address)),
                 None => None,
             },
-            Effect::Splice(end) => Some(Next::Splice(end)),
+            Effect::Splice(end) => Some(Next::Splice(*end)),
             Effect::End { is_refused } => Some(Next::End { is_refused }),
         }
     }

@@ -30,19 +30,19 @@ impl Session {
                     .verify(Purpose::Join, &text, proof)
                     .map_err(|_| explain_bad_proof(self.binding.is_some()))?;
                 self.state = State::Joining(Box::new(card_read.clone()), proof.clone());
-                let claim = invitation.map(|claim| (claim, text));
+                let claim = invitation.map(|claim| Box::new((claim, text)));
                 out.push(Effect::Join(Box::new(card_read), claim));
             }
             ToServer::Splice { transfer, side, member, token } => {
                 self.state = State::Ended;
-                out.push(Effect::Splice(SpliceEnd {
+                out.push(Effect::Splice(Box::new(SpliceEnd {
                     session: self.id,
                     network: Network::of(self.seen_at),
                     transfer: *transfer,
                     side: *side,
                     member: member.clone(),
                     token: *token,
-                }));
+                })));
             }
             _ => return Err((ErrorCode::OutOfPlace, "join first".into())),
         }

@@ -20,13 +20,13 @@ const JOIN_WAIT: Duration = Duration::from_secs(10);
 
 impl SessionShell<'_> {
     /// Whether the peer may join; none if Admission has not answered in time.
-    fn admit(&self, card: &Card, claim: Option<Claim>) -> Option<Result<(), JoinRefused>> {
+    fn admit(&self, card: &Card, claim: Option<Box<Claim>>) -> Option<Result<(), JoinRefused>> {
         let Some(admission) = &self.services.admission else { return Some(Ok(())) };
         let candidate = Candidate {
             name: card.name.clone(),
             fingerprint: card.fingerprint(),
             predecessors: card.succeeds.iter().map(Succession::predecessor).collect(),
-            claim,
+            claim: claim.map(|claim| *claim),
         };
         let answer = admission.ask(|reply| admission::Command::Admit(candidate, reply)).ok()?;
         Some(answer.map_err(JoinRefused::NotAdmitted))
@@ -40,7 +40,7 @@ impl SessionShell<'_> {
         Some(writer)
     }
 
-    pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Claim>) -> Option<Next> {
+    pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Box<Claim>>) -> Option<Next> {
         match self.admit(&card, claim) {
             Some(Ok(())) => {}
             Some(Err(refused)) => return self.take_in(Input::Joined(Some(Err(refused)))),

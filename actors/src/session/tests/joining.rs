@@ -44,7 +44,7 @@ fn a_claim_goes_to_admission_and_its_refusal_to_the_peer() {
         let mut bench = Bench::new(&frame::frame(&join));
         bench.take(Input::Received(0));
         match &bench.effects()[..] {
-            [Effect::Join(_, Some(claim))] => assert_eq!(*claim, (invitation, text.clone())),
+            [Effect::Join(_, Some(claim))] => assert_eq!(**claim, (invitation, text.clone())),
             other => panic!("no claim: {other:?}"),
         }
         bench.take(Input::Joined(Some(Err(JoinRefused::NotAdmitted(refused)))));
