@@ -12,7 +12,7 @@ use actors::config::Listen;
 use actors::site::SiteConfig;
 use actors::{Config as ServerConfig, Server};
 use anyhow::{Context, ensure};
-use switchboard::peer::command::{Command, Ending, Until, Update, Wanted};
+use switchboard::peer::command::{Command, Ending, Existing, Until, Update, Wanted};
 use switchboard::peer::engine::{Limits, Options};
 use switchboard::peer::event::Event;
 use switchboard::peer::home::Home;
@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
     wait_until_published(&sharing)?;
     finish(play(&a.switch(), 4, "A", all, Command::Search("sea".parse()?)))?;
     let wanted = Wanted::Name("sailing notes.md".parse()?);
-    let get = Command::Get { wanted, from: None, output: None, overwrite: false };
+    let get = Command::Get { wanted, from: None, output: None, existing: Existing::Refuse };
     finish(play(&a.switch(), 5, "A", all, get))?;
 
     heading("Everything was delivered, verified and acknowledged. The server ends.");

@@ -34,8 +34,10 @@ pub enum Command {
         from: Option<PeerName>,
         /// The path for the file; `None` for the downloads folder.
         output: Option<PathBuf>,
-        overwrite: bool,
+        existing: Existing,
     },
+    /// Cancels the transfers that this client has asked for.
+    StopGets,
     /// Serves the shared files until the client disconnects.
     Share,
     /// Adds a file to `keyword.txt` and shares it.
@@ -131,6 +133,16 @@ pub enum Request {
     Shown(u64),
 }
 
+/// What to do if another file has the name of a fetched one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    Refuse,
+    Overwrite,
+    /// The fetched file gets a number in its name.
+    KeepBoth,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
@@ -154,6 +166,7 @@ impl Command {
                 | Self::Forget { .. }
                 | Self::History { .. }
                 | Self::Files
+                | Self::StopGets
                 | Self::Outbox
                 | Self::Limits
                 | Self::Cancel { .. }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wire::conversation::ConversationId;
 use wire::protocol::KnownPeer;
 use wire::share::{Hit, PublishedFile};
-use wire::signal::Complaint;
+use wire::signal::{Complaint, Route};
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
 use super::comparison::Comparison;
@@ -81,6 +81,26 @@ pub enum Event {
         new: Fingerprint,
     },
     Result(Answer),
+    /// A shared file is being read for its digest.
+    FileHashing {
+        name: FileName,
+        /// How many bytes were read.
+        done: u64,
+        /// The size of the file in bytes.
+        total: u64,
+    },
+    /// A request for a file: to its holder, or from the peer that wants it.
+    FileRequest(Box<FileRequestEvent>),
+    /// A file was sent to another peer. Whether it has arrived, only that peer knows.
+    FileSent {
+        to: PeerName,
+        name: FileName,
+        /// How many bytes were sent: those from the requested offset on.
+        bytes: u64,
+        /// SHA-256 of the whole file.
+        sha256: Digest,
+        route: FileRoute,
+    },
     /// A file is being received.
     FileProgress {
         name: FileName,
@@ -160,6 +180,34 @@ pub struct ConversationEvent {
     pub first_number: u64,
     /// Whether the other peer's identity key was seen for the first time and is pinned now.
     pub pinned_now: bool,
+}
+
+impl From<Route> for FileRoute {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Direct => Self::Direct,
+            Route::Server => Self::Server,
+        }
+    }
+}
+
+/// A request for a file, and how the file message will be sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRequestEvent {
+    pub with: PeerName,
+    /// Sent if this peer wants the file, received if the other does.
+    pub direction: Direction,
+    pub name: FileName,
+    pub sha256: Digest,
+    /// The first byte to send.
+    pub offset: u64,
+    pub route: FileRoute,
+    /// The id of the transfer in hexadecimal. The receiver draws it.
+    pub transfer: String,
+    /// The holder's part of the key in hexadecimal.
+    pub salt: String,
+    /// How many sealed chunks follow the header.
+    pub chunks: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,6 +344,8 @@ pub enum Answer {
         number: u64,
     },
     Sharing(PublishedFile),
+    /// This peer shares no file.
+    NothingShared,
     /// The server has the share, so its files can be found.
     Published {
         files: u32,
@@ -321,6 +371,8 @@ impl Event {
             Self::Relayed(sent) | Self::Stored(sent) => Some(&sent.to),
             Self::Conversation(conversation) => Some(&conversation.with),
             Self::Message(message) => Some(&message.from),
+            Self::FileRequest(request) => Some(&request.with),
+            Self::FileSent { to, .. } => Some(to),
             Self::Refused { with, .. } | Self::Succeeded { with, .. } => Some(with),
             _ => None,
         }

@@ -10,14 +10,15 @@ use rustyline::highlight::Highlighter;
 use rustyline::{Context, Helper, Hinter, Validator};
 use wire::{FileName, Fingerprint, PeerName};
 
-use super::command::{Command, Until, Wanted};
+use super::command::{Command, Existing, Until, Wanted};
 use super::server_address::ServerAddress;
 
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
 /msg NAME TEXT            send a message
 /search KEYWORD...        search for files with all these keywords
-/get FILE [from NAME]     fetch a file; FILE may be sha256:HEX
+/get FILE [from NAME]     fetch a file; FILE may be sha256:HEX; Ctrl-C cancels it. At the end of the line: --overwrite
+                          replaces an existing file, --keep-both adds a number to the new one's name
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory
@@ -62,6 +63,8 @@ pub(super) enum Line {
     Command(Command),
     Trace(bool),
     Help,
+    /// Ctrl-C at the prompt.
+    Interrupt,
     Quit,
     Empty,
 }
@@ -144,7 +147,19 @@ pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     text.parse::<FileName>().map(Wanted::Name).map_err(|e| format!("{text:?}: {e}"))
 }
 
+pub(super) fn existing(overwrites: bool, keeps_both: bool) -> Existing {
+    match (overwrites, keeps_both) {
+        (true, _) => Existing::Overwrite,
+        (false, true) => Existing::KeepBoth,
+        (false, false) => Existing::Refuse,
+    }
+}
+
 fn get(rest: &str) -> Result<Command, String> {
+    let without = |option| rest.strip_suffix(option).filter(|rest| rest.ends_with(char::is_whitespace));
+    let (overwrites, keeps_both) = (without("--overwrite"), without("--keep-both"));
+    let existing = existing(overwrites.is_some(), keeps_both.is_some());
+    let rest = overwrites.or(keeps_both).unwrap_or(rest).trim_end();
     let (file, from) = match rest.rsplit_once(" from ") {
         Some((file, from)) => (file.trim(), Some(name(from.trim())?)),
         None => (rest, None),
@@ -152,9 +167,9 @@ fn get(rest: &str) -> Result<Command, String> {
     // Quotes around a name with spaces are optional here.
     let file = file.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(file);
     if file.is_empty() {
-        return Err("usage: /get FILE [from NAME]".into());
+        return Err("usage: /get FILE [from NAME] [--overwrite|--keep-both]".into());
     }
-    Ok(Command::Get { wanted: wanted(file)?, from, output: None::<PathBuf>, overwrite: false })
+    Ok(Command::Get { wanted: wanted(file)?, from, output: None::<PathBuf>, existing })
 }
 
 fn share(rest: &str) -> Result<Command, String> {
@@ -272,11 +287,15 @@ mod tests {
         let send = Command::Send { to: to.clone(), texts: vec!["hello  there".into()], until: Until::Queued };
         assert_eq!(parse("/msg B hello  there"), Ok(Line::Command(send)));
         let file: FileName = "low water.txt".parse().expect("a good name");
-        let get =
-            |from| Command::Get { wanted: Wanted::Name(file.clone()), from, output: None, overwrite: false };
-        assert_eq!(parse("/get low water.txt"), Ok(Line::Command(get(None))));
-        assert_eq!(parse("/get \"low water.txt\""), Ok(Line::Command(get(None))));
-        assert_eq!(parse("/get low water.txt from B"), Ok(Line::Command(get(Some(to)))));
+        let get = |from: Option<&PeerName>, existing| {
+            let (wanted, from) = (Wanted::Name(file.clone()), from.cloned());
+            Ok(Line::Command(Command::Get { wanted, from, output: None, existing }))
+        };
+        assert_eq!(parse("/get low water.txt"), get(None, Existing::Refuse));
+        assert_eq!(parse("/get \"low water.txt\""), get(None, Existing::Refuse));
+        assert_eq!(parse("/get low water.txt from B"), get(Some(&to), Existing::Refuse));
+        assert_eq!(parse("/get low water.txt --overwrite"), get(None, Existing::Overwrite));
+        assert_eq!(parse("/get low water.txt from B --keep-both"), get(Some(&to), Existing::KeepBoth));
         let share = Command::AddShare {
             file: "low water.txt".into(),
             keywords: vec!["sea".into(), "low tide".into()],

@@ -2,23 +2,30 @@
 
 mod answers;
 
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wire::escape::{Escaped, EscapedJson, Readable};
-use wire::{Digest, PeerName};
+use wire::transfer::CHUNK_BYTES;
+use wire::{Digest, FileName, PeerName};
 
-use super::event::{ConnectionState, ConversationEvent, Event, FileRoute, MessageEvent, Sealed, SentEvent};
+use super::event::{
+    ConnectionState, ConversationEvent, Event, FileRequestEvent, FileRoute, MessageEvent, Sealed, SentEvent,
+};
 use super::records::Direction;
 use crate::terminal;
 
 /// A message that was written longer ago than this is shown with its time of writing.
 const LATE_AFTER: Duration = Duration::from_secs(60);
+
+/// How often the progress of a file is printed at a prompt.
+const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -34,7 +41,11 @@ pub enum Style {
 pub struct Renderer {
     style: Style,
     colour: bool,
+    /// Whether a line is being typed below the output. A progress bar would cover it, so lines are printed instead.
+    pub(super) is_at_prompt: bool,
     bar: Option<ProgressBar>,
+    /// When the transfer or the reading of a file began, from which byte, and when its progress was last printed.
+    moving: HashMap<FileName, (Instant, u64, Instant)>,
     /// Lines that were not written to standard output yet.
     lines: String,
 }
@@ -42,7 +53,14 @@ pub struct Renderer {
 impl Renderer {
     /// Creates a renderer for this process's standard output.
     pub fn new(style: Style) -> Self {
-        Self { style, colour: terminal::wants_colour(), bar: None, lines: String::new() }
+        Self {
+            style,
+            colour: terminal::wants_colour(),
+            is_at_prompt: false,
+            bar: None,
+            moving: HashMap::new(),
+            lines: String::new(),
+        }
     }
 
     /// Turns the trace on or off. With `--json` it changes nothing.
@@ -97,28 +115,65 @@ impl Renderer {
             // Escaped, because standard output may be a terminal. A program that parses the JSON gets the same value.
             return Some(EscapedJson(&json).to_string());
         }
-        if let Event::FileProgress { done, total, .. } = event {
-            self.progress(*done, *total);
-            return None;
-        }
-        if matches!(event, Event::FileDone { .. } | Event::Error { .. })
-            && let Some(bar) = self.bar.take()
-        {
-            bar.finish_and_clear();
+        match event {
+            Event::FileProgress { name, done, total } => return self.progress("", name, *done, *total),
+            Event::FileHashing { name, done, total } => {
+                return self.progress("reading ", name, *done, *total);
+            }
+            Event::FileDone { .. } | Event::Error { .. } | Event::Result(_) => self.end_progress(),
+            _ => {}
         }
         let mut out = String::new();
         self.write(event, &mut out).expect("a String takes all that is written");
         (!out.is_empty()).then_some(out)
     }
 
-    /// Shows a progress bar on standard error, if that is a terminal.
-    fn progress(&mut self, done: u64, total: u64) {
+    /// Shows progress: at a prompt as a line every [`PROGRESS_LINE_EVERY`], else as a bar on standard error, if that is a
+    /// terminal.
+    fn progress(&mut self, doing: &str, name: &FileName, done: u64, total: u64) -> Option<String> {
+        if self.is_at_prompt {
+            return self.progress_line(doing, name, done, total, Instant::now());
+        }
         let bar = self.bar.get_or_insert_with(|| {
-            let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let style = "{msg}{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
             ProgressBar::new(total)
+                .with_message(doing.to_owned())
+                .with_position(done)
                 .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
         });
+        bar.set_length(total);
         bar.set_position(done);
+        None
+    }
+
+    fn progress_line(
+        &mut self,
+        doing: &str,
+        name: &FileName,
+        done: u64,
+        total: u64,
+        now: Instant,
+    ) -> Option<String> {
+        let (begun, first, last) = self.moving.entry(name.clone()).or_insert((now, done, now));
+        if done == total {
+            self.moving.remove(name);
+            return None;
+        }
+        if now.duration_since(*last) < PROGRESS_LINE_EVERY {
+            return None;
+        }
+        *last = now;
+        let rate = done.saturating_sub(*first) as f64 / now.duration_since(*begun).as_secs_f64();
+        let percent = u128::from(done) * 100 / u128::from(total.max(1));
+        let (name, total, rate) = (Escaped(name.as_str()), HumanBytes(total), HumanBytes(rate as u64));
+        Some(format!("{doing}{name}: {percent} % of {total}, {rate}/s"))
+    }
+
+    fn end_progress(&mut self) {
+        self.moving.clear();
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 
     fn write(&self, event: &Event, out: &mut String) -> fmt::Result {
@@ -174,6 +229,12 @@ impl Renderer {
                 )
             }
             Event::Result(answer) => answers::write(answer, out),
+            Event::FileRequest(request) if trace => self.request(request, out),
+            Event::FileSent { to, name, bytes, sha256, route } if trace => {
+                let (name, how) = (Escaped(name.as_str()), how_moved(*route));
+                write!(out, "{} {name} to {to}, {how}, {bytes} bytes", self.mark("sent", 34))?;
+                step(out, "SHA-256 of the file", sha256)
+            }
             Event::FileDone { path, bytes, sha256, from, route } => {
                 self.fetched(path, *bytes, sha256, from.as_ref(), *route, out)
             }
@@ -216,14 +277,35 @@ impl Renderer {
         out: &mut String,
     ) -> fmt::Result {
         let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
-        let how = match route {
-            FileRoute::Direct => "directly",
-            FileRoute::Server => "through the server",
-            FileRoute::Here => "was here already",
-        };
+        let how = how_moved(route);
         let path = path.display().to_string();
         write!(out, "{} {}{from}, {how}, {bytes} bytes", self.mark("fetched", 32), Escaped(&path))?;
         step(out, "SHA-256 verified", sha256)
+    }
+
+    fn request(&self, request: &FileRequestEvent, out: &mut String) -> fmt::Result {
+        let FileRequestEvent { with, name, offset, route, transfer, salt, .. } = request;
+        let (name, how) = (Escaped(name.as_str()), how_moved(*route));
+        let asked = match request.direction {
+            Direction::Sent => format!("{} {name} from {with}", self.mark("requested", 36)),
+            Direction::Received => format!("{} {name} by {with}", self.mark("requested", 36)),
+        };
+        write!(out, "{asked}, {how}, from byte {offset} on")?;
+        step(out, "SHA-256 of the file", request.sha256)?;
+        step(out, "transfer", format_args!("{transfer}, drawn by the receiver"))?;
+        step(out, "secret", "32 bytes, drawn by the receiver, sealed in its request")?;
+        step(out, "salt", format_args!("{salt}, drawn by the holder, sealed in its answer"))?;
+        step(
+            out,
+            "key",
+            "HKDF-SHA256 of the secret, salted with transfer and salt, for \"switchboard/1 file\"",
+        )?;
+        let records = format_args!(
+            "a header and {} chunk(s) of at most {CHUNK_BYTES} bytes, each under AES-256-GCM",
+            request.chunks
+        );
+        step(out, "records", records)?;
+        step(out, "nonces", "the number of the record from 0, and 1 for the last one")
     }
 
     fn conversation(&self, event: &ConversationEvent, out: &mut String) -> fmt::Result {
@@ -301,6 +383,14 @@ fn step(out: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result 
     write!(out, "\n    {label:<20} {value}")
 }
 
+fn how_moved(route: FileRoute) -> &'static str {
+    match route {
+        FileRoute::Direct => "directly",
+        FileRoute::Server => "through the server",
+        FileRoute::Here => "was here already",
+    }
+}
+
 fn how_sealed(sealed: &Sealed) -> String {
     let Sealed { conversation, place, bytes, .. } = sealed;
     format!("AES-256-GCM under conversation {}, nonce {place}, {bytes} bytes", conversation.short())
@@ -370,6 +460,24 @@ mod tests {
         let hour_ahead = TimeZone::fixed(jiff::tz::offset(1));
         assert_eq!(chat_time(now, 0, &hour_ahead).now, "15:03", "times are local");
         assert_eq!(chat_time(now, u64::MAX, &TimeZone::UTC).written, "");
+    }
+
+    #[test]
+    fn at_a_prompt_progress_is_a_line_now_and_then_and_never_a_bar() {
+        let mut renderer = Renderer::new(Style::Quiet);
+        renderer.is_at_prompt = true;
+        let name: FileName = "big.iso".parse().expect("a good name");
+        let begun = Instant::now();
+        let mut at =
+            |ms, done| renderer.progress_line("", &name, done, 1 << 30, begun + Duration::from_millis(ms));
+        assert_eq!(at(0, 100 << 20), None, "a resumed transfer");
+        assert_eq!(at(1_999, 200 << 20), None);
+        assert_eq!(at(2_000, 512 << 20).as_deref(), Some("big.iso: 50 % of 1.00 GiB, 206.00 MiB/s"));
+        assert_eq!(at(2_100, 600 << 20), None);
+        assert_eq!(at(5_000, 1 << 30), None, "the end is shown by another event");
+        let progress = Event::FileProgress { name, done: 1, total: 2 };
+        assert_eq!(renderer.text(&progress), None);
+        assert!(renderer.bar.is_none());
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use integration::http::until;
 use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const BIG_BYTES: usize = 20 << 20;
 
@@ -166,14 +167,38 @@ fn an_existing_file_is_not_overwritten() {
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());
     let b = sandbox.ready_peer("B", server.address());
-    let _sharing = share(&b);
+    let sharing = share(&b);
     let expected = std::fs::read(b.dir.join("wind.csv")).expect("B has it");
     std::fs::create_dir(a.dir.join("downloads")).expect("it is not there yet");
     let path = a.dir.join("downloads").join("wind.csv");
     std::fs::write(&path, "mine").expect("the sandbox can be written");
 
-    a.run(&["get", "wind.csv"]).expect(1).says(&["wind.csv"]);
+    a.run(&["get", "wind.csv"]).expect(1).says(&["wind.csv", "--overwrite", "--keep-both"]);
     assert_eq!(std::fs::read(&path).expect("it is still there"), b"mine");
+
+    let kept = a.run(&["get", "wind.csv", "--keep-both"]).expect(0);
+    let numbered = a.dir.join("downloads").join("wind (2).csv");
+    check_done(
+        &kept,
+        "B",
+        kept.events("file_done")[0]["route"].as_str().unwrap_or_default(),
+        &expected,
+        &numbered,
+    );
+    assert_eq!(std::fs::read(&path).expect("it is still there"), b"mine");
+    // Both ends show the same request, and the holder shows who has the file.
+    let request = &kept.events("file_request")[0];
+    let seen = sharing.event("file_request", |event| event["transfer"] == request["transfer"]);
+    assert_eq!(
+        (&seen["with"], &seen["direction"], &request["with"]),
+        (&json!("A"), &json!("received"), &json!("B"))
+    );
+    for field in ["name", "sha256", "salt", "offset", "chunks", "route"] {
+        assert_eq!(seen[field], request[field], "{field}");
+    }
+    let sent = sharing.event("file_sent", |event| event["to"] == "A");
+    assert_eq!((&sent["name"], &sent["bytes"]), (&json!("wind.csv"), &json!(expected.len())));
+    std::fs::remove_file(numbered).expect("it is there");
 
     a.run(&["get", "wind.csv", "--overwrite"]).expect(0);
     assert_eq!(std::fs::read(&path).expect("it is there"), expected);
@@ -186,4 +211,38 @@ fn an_existing_file_is_not_overwritten() {
         .map(|entry| entry.expect("it can be listed").file_name())
         .collect();
     assert_eq!(left, ["wind.csv"], "nothing is left beside it");
+}
+
+#[test]
+fn changes_in_the_directory_are_shared_while_the_peer_runs() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
+    b.put("keyword.txt", b"");
+    let sharing = share(&b);
+    let published = |pairs: u64| {
+        sharing.event("result", |event| event["kind"] == "published" && event["pairs"] == pairs);
+    };
+    b.put("tide.csv", b"1");
+    b.put("keyword.txt", b"sea, tide.csv;");
+    published(1);
+    assert_eq!(names(&a.run(&["search", "sea"]).expect(0)), [("B".to_owned(), "tide.csv".to_owned())]);
+    // As editors save: another file takes the name.
+    b.put("keyword.txt~", b"sea, tide.csv; salt, tide.csv;");
+    std::fs::rename(b.dir.join("keyword.txt~"), b.dir.join("keyword.txt"))
+        .expect("the sandbox can be written");
+    published(2);
+    b.put("tide.csv", b"other");
+    let bytes = || a.run(&["search", "salt"]).expect(0).answers("file")[0]["file"]["bytes"].clone();
+    until("the new content", || (bytes() == 5).then_some(()));
+    std::fs::remove_file(b.dir.join("tide.csv")).expect("it is there");
+    until("no file", || names(&a.run(&["search", "sea"]).expect(0)).is_empty().then_some(()));
+}
+
+#[test]
+fn a_new_peer_is_told_how_to_share() {
+    let sandbox = Sandbox::new();
+    let peer = sandbox.peer("A", sandbox.nobodys_address());
+    assert_eq!(peer.run(&["files"]).expect(0).answers("nothing_shared").len(), 1);
 }

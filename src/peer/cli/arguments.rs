@@ -159,8 +159,11 @@ pub(super) enum Sub {
         #[arg(long, value_name = "PATH")]
         output: Option<PathBuf>,
         /// Replace an existing file
-        #[arg(long)]
+        #[arg(long, conflicts_with = "keep_both")]
         overwrite: bool,
+        /// If another file has its name, add a number to the new one's
+        #[arg(long)]
+        keep_both: bool,
     },
     /// Serve the shared files until Ctrl-C
     Share,
@@ -270,10 +273,11 @@ impl Sub {
             Self::Send { to, text } => send(to, vec![text.join(" ")], wait),
             Self::Listen { count, timeout } => Command::Listen { count, timeout },
             Self::Search { query } => Command::Search(query.join(" ").parse().map_err(|e| format!("{e}"))?),
-            Self::Get { file, from, output, overwrite } => {
+            Self::Get { file, from, output, overwrite, keep_both } => {
                 let output =
                     output.map(std::path::absolute).transpose().map_err(|e| format!("--output: {e}"))?;
-                Command::Get { wanted: prompt::wanted(&file)?, from, output, overwrite }
+                let existing = prompt::existing(overwrite, keep_both);
+                Command::Get { wanted: prompt::wanted(&file)?, from, output, existing }
             }
             Self::Share => Command::Share,
             Self::Files => Command::Files,

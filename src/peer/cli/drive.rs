@@ -110,7 +110,7 @@ pub(super) type Restart = Box<dyn Fn() -> Result<Peer, String>>;
 pub(super) struct Session<'r> {
     peer: Attached,
     restart: Restart,
-    renderer: &'r mut Renderer,
+    pub(super) renderer: &'r mut Renderer,
     pub(super) printer: Option<Printer>,
     /// Whether the peer is connected to its server, for the prompt.
     pub(super) is_online: Arc<AtomicBool>,
@@ -245,6 +245,7 @@ impl<'r> Session<'r> {
             Ok(Line::Command(command)) => self.command(command),
             Ok(Line::Trace(on)) => self.renderer.trace(on),
             Ok(Line::Help) => self.print(HELP.to_owned()),
+            Ok(Line::Interrupt) => self.command(Command::StopGets),
             Err(error) => {
                 self.show(&Event::error(error));
                 let printed = self.renderer.flush();

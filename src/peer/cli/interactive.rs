@@ -27,6 +27,7 @@ type Lines = Editor<Editing, DefaultHistory>;
 pub(super) fn run(mut session: Session<'_>, history: Option<PathBuf>) -> Result<Ending, String> {
     let mut editor = editor(history.as_ref(), Editing::new(Arc::clone(&session.is_online)))
         .map_err(|e| format!("the terminal cannot be used: {e}; give a command, see --help"))?;
+    session.renderer.is_at_prompt = true;
     match editor.create_external_printer() {
         Ok(mut printer) => {
             session.printer = Some(Box::new(move |text| {
@@ -75,7 +76,7 @@ fn read(editor: &mut Lines, sender: &Sender<FromUser>) {
         let prompt = editor.helper().map_or("", Editing::prompt);
         next = match editor.readline(prompt) {
             Ok(input) => prompt::commands(&input).iter().map(|line| prompt::parse(line)).collect(),
-            Err(ReadlineError::Interrupted) => vec![Ok(Line::Empty)],
+            Err(ReadlineError::Interrupted) => vec![Ok(Line::Interrupt)],
             Err(_) => vec![Ok(Line::Quit)],
         };
     }

@@ -17,7 +17,7 @@ use crate::peer::event::{ConnectionState, Event};
 use crate::peer::records::{Direction, HistoryRecord, OutboxRecord, Write};
 
 /// How long a request to the server may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(15);
 /// How long a client that does not wait for a receipt waits until its message is relayed or stored.
 const SEND_WAIT: Duration = Duration::from_secs(30);
 
@@ -60,12 +60,14 @@ impl Engine {
                 local.start(client, TaskKind::Who { is_asked: false }, Some(ANSWER_WAIT));
                 self.ask();
             }
-            Command::Get { wanted, from, output, overwrite } => {
+            Command::Get { wanted, from, output, existing } => {
                 let task = local.start(client, TaskKind::Get, None);
-                self.start_get(client, task, wanted, from, output, overwrite);
+                self.start_get(client, task, wanted, from, output, existing);
             }
+            Command::StopGets => self.stop_gets(client),
             Command::AddShare { file, keywords } => {
-                local.start(client, TaskKind::AddShare, Some(ANSWER_WAIT));
+                // The deadline begins when the files have been read.
+                local.start(client, TaskKind::AddShare, None);
                 local.effects.push(Effect::AddShare(file, keywords));
             }
             Command::Drain { wait } => {

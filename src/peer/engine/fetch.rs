@@ -1,10 +1,10 @@
 //! Fetches files from other peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rand::Rng as _;
+use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::query::Query;
@@ -17,8 +17,10 @@ use super::Engine;
 use super::contact::{Lookup, same_name};
 use super::interface::{ClientId, Download, Effect, ReceiveJob, TaskId, TransferOutcome};
 use super::link::About;
-use crate::peer::command::{Ending, Wanted};
+use super::sharing::describe_request;
+use crate::peer::command::{Ending, Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
+use crate::peer::records::Direction;
 
 /// How long each step before the transfer of the file may take.
 const STEP_WAIT: Duration = Duration::from_secs(15);
@@ -33,15 +35,9 @@ enum Stage {
     /// The server is asked for the holder's card.
     Card(Hit),
     /// The holder is asked for the file.
-    Asked(Hit, Asked),
+    Asked(Hit, FileRequest),
     /// The file is being received.
-    Moving(Hit, Asked),
-}
-
-struct Asked {
-    transfer: TransferId,
-    secret: Zeroizing<[u8; 32]>,
-    route: Route,
+    Moving(Hit, FileRequest),
 }
 
 struct Fetch {
@@ -49,19 +45,27 @@ struct Fetch {
     wanted: Wanted,
     from: Option<PeerName>,
     output: Option<PathBuf>,
-    overwrite: bool,
+    existing: Existing,
     stage: Stage,
     deadline: Option<Instant>,
 }
 
 impl Fetch {
+    /// The file, as the user has asked for it.
+    fn what(&self) -> String {
+        match &self.wanted {
+            Wanted::Name(name) => name.to_string(),
+            Wanted::Digest(digest) => format!("sha256:{digest}"),
+        }
+    }
+
     fn download(&self, hit: &Hit) -> Download {
         Download {
             name: hit.file.name.clone(),
             bytes: hit.file.bytes,
             sha256: hit.file.sha256,
             output: self.output.clone(),
-            overwrite: self.overwrite,
+            existing: self.existing,
         }
     }
 }
@@ -100,10 +104,10 @@ impl Engine {
         wanted: Wanted,
         from: Option<PeerName>,
         output: Option<PathBuf>,
-        overwrite: bool,
+        existing: Existing,
     ) {
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let fetch = Fetch { client, wanted, from, output, overwrite, stage: Stage::Searching, deadline };
+        let fetch = Fetch { client, wanted, from, output, existing, stage: Stage::Searching, deadline };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
@@ -187,25 +191,23 @@ impl Engine {
         };
         let hit = hit.clone();
         let route = route.unwrap_or(if hit.address.is_some() { Route::Direct } else { Route::Server });
-        let mut transfer = TransferId::default();
-        let mut secret = Zeroizing::new([0; 32]);
-        self.local.rng.fill_bytes(&mut transfer);
-        self.local.rng.fill_bytes(secret.as_mut_slice());
-        let request = FileRequest {
-            transfer,
-            secret: *secret,
+        let mut request = FileRequest {
+            transfer: self.local.rng.random(),
+            secret: [0; 32],
             name: hit.file.name.clone(),
             sha256: hit.file.sha256,
             offset: 0,
             route,
         };
+        // Filled in place, so that no copy is left in memory.
+        self.local.rng.fill_bytes(&mut request.secret);
         let number = self.fetches.next_request;
         self.fetches.next_request += 1;
         let content = Zeroizing::new(signal::encode(&request));
         let contact = self.contacts.of(&hit.peer);
-        fetch.stage = Stage::Asked(hit, Asked { transfer, secret, route });
+        let about = About::Transfer(request.transfer);
+        fetch.stage = Stage::Asked(hit, request);
         fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
-        let about = About::Transfer(transfer);
         self.local.send_signal(contact, Kind::Request, number, &content, about);
     }
 
@@ -251,10 +253,12 @@ impl Engine {
             return;
         };
         let job = ReceiveJob {
-            key: TransferKey { transfer: asked.transfer, secret: asked.secret.clone(), salt },
+            key: TransferKey { transfer: asked.transfer, secret: Zeroizing::new(asked.secret), salt },
             download: fetch.download(&hit),
             address: hit.address.filter(|_| asked.route == Route::Direct),
         };
+        let event = describe_request(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
+        self.local.tell(fetch.client, event);
         // The transfer has its own timeout.
         fetch.deadline = None;
         fetch.stage = Stage::Moving(hit, asked);
@@ -296,8 +300,7 @@ impl Engine {
             }
             TransferOutcome::Received(Ok(path)) => {
                 let hit = hit.clone();
-                let how = if route == Route::Direct { FileRoute::Direct } else { FileRoute::Server };
-                self.end_fetch(task, path, &hit, how);
+                self.end_fetch(task, path, &hit, route.into());
             }
             TransferOutcome::Sent(_) | TransferOutcome::Outdated(_) => {}
         }
@@ -312,9 +315,21 @@ impl Engine {
         }
     }
 
+    /// Cancels the fetches of a client.
+    pub(super) fn stop_gets(&mut self, client: ClientId) {
+        for task in self.fetches.tasks(|fetch| fetch.client == client) {
+            let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
+            self.fail_fetch(task, format!("{name}: cancelled"));
+        }
+        self.local.done(client, Ending::Done);
+    }
+
     /// Ends a fetch with an error. Does nothing if the task is not a fetch.
     pub(super) fn fail_fetch(&mut self, task: TaskId, why: String) {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
+            if let Stage::Moving(_, asked) = &fetch.stage {
+                self.local.effects.push(Effect::StopReceive(asked.transfer));
+            }
             self.local.tell(fetch.client, Event::error(why));
             self.local.end_task(task, Ending::Failed);
         }
@@ -341,17 +356,18 @@ impl Engine {
             };
             self.fail_fetch(task, why);
         }
-        let tasks: Vec<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
-        self.fetches.fetches.retain(|task, _| tasks.contains(task));
+        let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
+        for (_, fetch) in self.fetches.fetches.extract_if(.., |task, _| !tasks.contains(task)) {
+            if let Stage::Moving(_, asked) = fetch.stage {
+                self.local.effects.push(Effect::StopReceive(asked.transfer));
+            }
+        }
     }
 }
 
 /// Chooses the holder to fetch a file from.
 fn choose(fetch: &Fetch, hits: Vec<Hit>, me: &PeerName) -> Result<Hit, String> {
-    let what = match &fetch.wanted {
-        Wanted::Name(name) => name.to_string(),
-        Wanted::Digest(digest) => format!("sha256:{digest}"),
-    };
+    let what = fetch.what();
     let mut holders: Vec<Hit> = hits
         .into_iter()
         .filter(|hit| !same_name(&hit.peer, me))

@@ -14,7 +14,7 @@ use wire::signal::Route;
 use wire::transfer::{FileHeader, TransferKey};
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
-use crate::peer::command::{Command, Update};
+use crate::peer::command::{Command, Existing, Update};
 use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
 use crate::peer::records::{
     ContactRecord, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord, OutgoingRecord,
@@ -138,6 +138,13 @@ pub enum Input {
     Net(Net),
     /// Answers [`Effect::ReadShare`], [`Effect::AddShare`] and [`Effect::Serve`].
     Shared(Result<Shared, String>),
+    /// A shared file is being read for its digest.
+    Hashing {
+        name: FileName,
+        /// How many of its bytes were read.
+        done: u64,
+        total: u64,
+    },
     /// This peer accepts connections from other peers on this port.
     Listening(u16),
     /// The server has called back on that port and sent this challenge.
@@ -190,8 +197,8 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// The file is at this path, complete and verified, or the transfer has failed.
     Received(Result<PathBuf, String>),
-    /// The file was sent, or the transfer has failed.
-    Sent(Result<(), String>),
+    /// How many bytes of the file were sent, or why the transfer has failed.
+    Sent(Result<u64, String>),
     /// The file on disk is no longer the one that was shared, so it was not sent.
     Outdated(String),
 }
@@ -220,6 +227,8 @@ pub enum Effect {
     /// Check that a file can be received, before the request to its holder.
     Prepare(TaskId, Download),
     Receive(Box<ReceiveJob>),
+    /// Cancel the receiving of a file.
+    StopReceive(TransferId),
     Send(Box<SendJob>),
     /// Read the share and open a port for other peers, unless that was done already.
     Serve,
@@ -248,7 +257,7 @@ pub struct Download {
     pub sha256: Digest,
     /// The path for the file; `None` for the downloads folder.
     pub output: Option<PathBuf>,
-    pub overwrite: bool,
+    pub existing: Existing,
 }
 
 pub struct ReceiveJob {

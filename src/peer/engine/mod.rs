@@ -58,6 +58,7 @@ use sharing::Sharing;
 use showing::Showing;
 use tasks::Task;
 
+use crate::peer::event::Event;
 use crate::peer::home::Keys;
 
 /// The id that the server uses for a publication in its answers. Tasks count from 1.
@@ -210,6 +211,9 @@ impl Engine {
             Input::Shown(client, count) => self.showing.confirmed(client, count),
             Input::Net(net) => self.net(net),
             Input::Shared(shared) => self.shared(shared),
+            Input::Hashing { name, done, total } => {
+                self.local.tell_sharers(&Event::FileHashing { name, done, total });
+            }
             Input::Listening(port) => self.listening(port),
             Input::CalledBack(echo) => self.local.say(&ToServer::CalledBack { echo }),
             Input::Dialled(transfer) => self.dialled(transfer),

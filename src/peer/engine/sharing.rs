@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use rand::RngExt as _;
 use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::{Kind, ToServer, TransferId};
 use wire::share::PublishedFile;
 use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
-use wire::transfer::{FileHeader, TransferKey, TransferSalt};
+use wire::transfer::{CHUNK_BYTES, FileHeader, TransferKey, TransferSalt};
 use zeroize::Zeroizing;
 
 use super::Engine;
+use super::commands::ANSWER_WAIT;
 use super::interface::{ClientId, Effect, SendJob, Shared};
 use super::link::About;
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
-use crate::peer::event::{Answer, Event};
+use crate::peer::event::{Answer, Event, FileRequestEvent};
+use crate::peer::records::Direction;
 
 /// How long an offered file waits for the receiver to dial.
 const OFFER_WAIT: Duration = Duration::from_secs(30);
@@ -42,6 +45,8 @@ struct Offer {
 #[derive(Default)]
 pub(super) struct Sharing {
     files: Vec<PublishedFile>,
+    /// What `keyword.txt` names and cannot be shared, as sharers were told.
+    problems: Vec<String>,
     /// Whether `files` was read. Until then nothing is published.
     is_read: bool,
     port: Option<u16>,
@@ -68,19 +73,47 @@ impl Engine {
                 return self.local.end_tasks(Ending::Failed, waits);
             }
         };
-        for problem in shared.problems {
-            self.local.tell_sharers(&Event::Result(Answer::Problem { problem }));
+        for problem in &shared.problems {
+            let event = Event::Result(Answer::Problem { problem: problem.clone() });
+            if self.sharing.problems.contains(problem) {
+                self.local.tell_all(&event, |task| matches!(task.kind, TaskKind::AddShare | TaskKind::Files));
+            } else {
+                self.local.tell_sharers(&event);
+            }
         }
+        self.sharing.problems = shared.problems;
+        let is_known = self.sharing.files == shared.files && self.sharing.published.is_some();
         self.sharing.files = shared.files;
         self.sharing.is_read = true;
-        let lists = |task: &Task| matches!(task.kind, TaskKind::Files);
-        if self.local.tasks.iter().any(lists) {
-            for file in &self.sharing.files {
-                self.local.tell_all(&Event::Result(Answer::Sharing(file.clone())), lists);
+        self.list_files();
+        let until = self.local.now.instant + ANSWER_WAIT;
+        for task in &mut self.local.tasks {
+            if matches!(task.kind, TaskKind::AddShare) {
+                task.deadline = Some(until);
             }
-            self.local.end_tasks(Ending::Done, |task| lists(task));
         }
-        self.publish();
+        if let (true, Some((files, pairs))) = (is_known, self.sharing.published) {
+            let added = |task: &Task| matches!(task.kind, TaskKind::AddShare);
+            self.local.tell_all(&Event::Result(Answer::Published { files, pairs }), added);
+            self.end_add_share(Ending::Done);
+        } else {
+            self.publish();
+        }
+    }
+
+    /// Answers the clients that want a list of the shared files.
+    fn list_files(&mut self) {
+        let lists = |task: &Task| matches!(task.kind, TaskKind::Files);
+        if !self.local.tasks.iter().any(lists) {
+            return;
+        }
+        for file in &self.sharing.files {
+            self.local.tell_all(&Event::Result(Answer::Sharing(file.clone())), lists);
+        }
+        if self.sharing.files.is_empty() {
+            self.local.tell_all(&Event::Result(Answer::NothingShared), lists);
+        }
+        self.local.end_tasks(Ending::Done, |task| lists(task));
     }
 
     pub(super) fn listening(&mut self, port: u16) {
@@ -90,7 +123,6 @@ impl Engine {
 
     /// Publishes the share and the listening port on a new connection.
     pub(super) fn announce_files(&mut self) {
-        self.sharing.published = None;
         self.sharing.publish_again_at = None;
         if let Some(port) = self.sharing.port {
             self.local.say(&ToServer::Listening { port });
@@ -102,6 +134,7 @@ impl Engine {
         if self.local.link.is_none() || !self.sharing.is_read {
             return;
         }
+        self.sharing.published = None;
         let mut parts: Vec<Vec<PublishedFile>> = Vec::new();
         let mut part = Vec::new();
         let mut bytes = 0;
@@ -171,6 +204,10 @@ impl Engine {
         let Verdict::Ready { salt, .. } = verdict else {
             return;
         };
+        if let Some(file) = self.sharing.file(&request) {
+            let event = describe_request(Direction::Received, from, &request, file.bytes, salt);
+            self.local.tell_sharers(&event);
+        }
         let expires = self.local.now.instant + OFFER_WAIT;
         let through_server = request.route == Route::Server;
         let offer = Offer { to: from.clone(), request, salt, expires, is_underway: false };
@@ -224,11 +261,41 @@ impl Engine {
         self.local.effects.push(Effect::Send(Box::new(SendJob { key, header, route })));
     }
 
-    pub(super) fn sent(&mut self, transfer: TransferId, sent: Result<(), String>) {
+    pub(super) fn sent(&mut self, transfer: TransferId, sent: Result<u64, String>) {
         let offer = self.sharing.offers.remove(&transfer);
-        if let (Some(offer), Err(error)) = (offer, sent) {
-            let name = Escaped(offer.request.name.as_str()).to_string();
-            self.local.tell_sharers(&Event::error(format!("{name} could not be sent: {error}")));
+        let Some(Offer { to, request, .. }) = offer else { return };
+        match sent {
+            Ok(bytes) => {
+                let (name, sha256, route) = (request.name.clone(), request.sha256, request.route.into());
+                self.local.tell_sharers(&Event::FileSent { to, name, bytes, sha256, route });
+            }
+            Err(error) => {
+                let name = Escaped(request.name.as_str()).to_string();
+                self.local.tell_sharers(&Event::error(format!("{name} could not be sent to {to}: {error}")));
+            }
         }
     }
+}
+
+/// A request that its holder, who has drawn the salt, has granted. The file has `total_bytes` bytes.
+pub(super) fn describe_request(
+    direction: Direction,
+    with: &PeerName,
+    request: &FileRequest,
+    total_bytes: u64,
+    salt: TransferSalt,
+) -> Event {
+    let left = total_bytes.saturating_sub(request.offset);
+    Event::FileRequest(Box::new(FileRequestEvent {
+        with: with.clone(),
+        direction,
+        name: request.name.clone(),
+        sha256: request.sha256,
+        offset: request.offset,
+        route: request.route.into(),
+        transfer: HEXLOWER.encode(&request.transfer),
+        salt: HEXLOWER.encode(&salt),
+        // Of an empty file, one empty chunk is sent.
+        chunks: left.div_ceil(CHUNK_BYTES as u64).max(1),
+    }))
 }

@@ -51,7 +51,13 @@ impl Task {
             // Messages are sent by `showing`.
             (
                 _,
-                Event::Message(_) | Event::Result(_) | Event::FileProgress { .. } | Event::FileDone { .. },
+                Event::Message(_)
+                | Event::Result(_)
+                | Event::FileHashing { .. }
+                | Event::FileRequest(_)
+                | Event::FileSent { .. }
+                | Event::FileProgress { .. }
+                | Event::FileDone { .. },
             ) => false,
             (TaskKind::View | TaskKind::Listen { .. }, _) => true,
             (TaskKind::Send { to, .. }, event) => event.peer().is_some_and(|peer| same_name(peer, to)),

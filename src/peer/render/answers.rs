@@ -63,6 +63,13 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
             let (name, keywords) = (Escaped(file.name.as_str()), keywords(file));
             write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))
         }
+        Answer::NothingShared => {
+            write!(
+                out,
+                "nothing is shared yet; put a file into this peer's directory and type /share FILE KEYWORD..., or write \
+                 `keyword, file;` into keyword.txt there"
+            )
+        }
         Answer::Published { files, pairs } => {
             write!(out, "sharing {files} file(s) under {pairs} pair(s) of keyword and file")
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use wire::protocol::Side;
 
+use super::files::{Addition, Stop};
+
 use crate::peer::engine::{Download, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
@@ -14,11 +16,15 @@ use crate::peer::transfer::{self, Destination, Expected, Membership, TransferErr
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads the share, after adding a file with keywords if one is given.
-pub(super) fn read_share(home: &Home, add: Option<(String, Vec<String>)>) -> Result<Share, ShareError> {
+pub(super) fn read_share(
+    home: &Home,
+    add: Option<Addition>,
+    progress: &mut share::Progress<'_>,
+) -> Result<Share, ShareError> {
     if let Some((file, keywords)) = add {
         share::add_entry(home, &file, &keywords)?;
     }
-    Share::read(home)
+    Share::read(home, progress)
 }
 
 /// Makes an encryption key pair and writes it to disk.
@@ -34,8 +40,8 @@ pub(super) fn make_key(home: &Home, passphrase: Option<&str>) -> Result<Box<Encr
 
 fn destination(home: &Home, download: &Download) -> Result<Destination, TransferError> {
     match &download.output {
-        Some(path) => Destination::output(path, &download.name, download.overwrite),
-        None => Destination::downloads(home, &download.name, download.overwrite),
+        Some(path) => Destination::output(path, &download.name, download.existing),
+        None => Destination::downloads(home, &download.name, download.existing),
     }
 }
 
@@ -49,6 +55,7 @@ pub(super) fn receive(
     home: &Home,
     server: &Membership,
     job: &ReceiveJob,
+    stop: &Stop,
     progress: &mut dyn FnMut(u64, u64),
 ) -> TransferOutcome {
     let download = &job.download;
@@ -64,6 +71,9 @@ pub(super) fn receive(
         Ok(stream) => stream,
         Err(e) => return TransferOutcome::CannotDial(e.to_string()),
     };
+    if !stop.covers(stream.socket()) {
+        return TransferOutcome::Received(Err("cancelled".into()));
+    }
     let expected = Expected {
         key: job.key.clone(),
         name: download.name.clone(),
@@ -103,5 +113,5 @@ pub(super) fn send(
         None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
     };
     let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key));
-    TransferOutcome::Sent(sent.map(|_| ()).map_err(|e| e.to_string()))
+    TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
 }

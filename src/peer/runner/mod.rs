@@ -1,10 +1,12 @@
 //! A running peer: the threads around its engine, and how commands reach it.
 
 mod disk;
+mod files;
 mod jobs;
 mod outlet;
 mod servers;
 mod shell;
+mod watch;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -25,7 +27,7 @@ use super::connection::Writer;
 use super::engine::{ClientId, Engine, Input, Net, Options, Start, Unreadable};
 use super::home::{Home, HomeError, Lock};
 use super::server_address::ServerAddress;
-use super::share::{Share, ShareError};
+use super::share::Share;
 use super::store::StoreError;
 use super::transfer::ListenerEvent;
 use disk::Disk;
@@ -56,7 +58,10 @@ pub(super) enum Message {
         binding: Option<ChannelBinding>,
         reply: Sender<Result<ToServer<'static>, String>>,
     },
-    Shared(Result<Share, ShareError>),
+    /// A read of the share has ended.
+    Shared(Result<Share, String>),
+    /// Files in the peer's directory may have changed.
+    FilesChanged,
     Listener(ListenerEvent),
     Stop,
 }

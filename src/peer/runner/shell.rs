@@ -1,7 +1,7 @@
 //! The thread of the engine: takes the waiting messages, writes what the engine decides, and then executes the effects.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,23 +9,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use wire::PeerName;
 use wire::invitation::Invitation;
-use wire::protocol::{Token, TransferId};
-use wire::signal::Route;
+use wire::protocol::Token;
 use zeroize::Zeroizing;
 
 use super::disk::{Disk, is_disk_full};
+use super::files::Files;
 use super::outlet::Outlet;
 use super::{Config, MESSAGES_MAX, Message, PeerError, jobs};
 use crate::peer::access::{Access, Server};
 use crate::peer::command::{Ending, Update};
 use crate::peer::connection::{Connection, Writer};
-use crate::peer::engine::{
-    ClientId, Effect, Engine, Input, Net, Now, Out, ReceiveJob, SendJob, Shared, TransferOutcome,
-};
+use crate::peer::engine::{ClientId, Effect, Engine, Input, Net, Now, Out};
 use crate::peer::event::{Answer, Event};
 use crate::peer::home::{Home, Lock};
-use crate::peer::share::{Share, SharedFile};
-use crate::peer::transfer::{Listener, ListenerEvent, Membership};
+use crate::peer::transfer::{ListenerEvent, Membership};
 use crate::unix_now;
 
 /// The maximum number of inputs of one step. All of them share one transaction.
@@ -34,8 +31,6 @@ const BATCH_MESSAGES_MAX: usize = MESSAGES_MAX;
 const OFFER_EVERY: Duration = Duration::from_millis(20);
 /// How long clients may take at the end to read the remaining updates and to confirm messages.
 const CLIENTS_END_WAIT: Duration = Duration::from_secs(2);
-/// How often a transfer reports its progress.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// The interval of retries while the disk is full.
 const DISK_RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The interval of checks whether the peer must end while the disk is full.
@@ -54,19 +49,15 @@ pub(super) struct Shell {
     pub(super) invitation: Option<Invitation>,
     engine: Engine,
     disk: Disk,
-    messages: Sender<Message>,
+    pub(super) messages: Sender<Message>,
     /// Messages that this thread has set aside or sent to itself. They come before those in the mailbox.
-    backlog: VecDeque<Message>,
+    pub(super) backlog: VecDeque<Message>,
     clients: HashMap<ClientId, Outlet>,
     connection: Option<Connection>,
     writer: Option<Writer>,
     /// This peer's own address on the connection to the server.
-    local: Option<IpAddr>,
-    listener: Option<Listener>,
-    is_serving: bool,
-    share: Share,
-    /// Connections from other peers that have dialled this one in the current step.
-    callers: HashMap<TransferId, TcpStream>,
+    pub(super) local: Option<IpAddr>,
+    pub(super) files: Files,
     is_stopping: Arc<AtomicBool>,
     /// Set when the peer must end: until when clients may confirm messages.
     ends_at: Option<Instant>,
@@ -101,10 +92,7 @@ impl Shell {
             connection: None,
             writer: None,
             local: None,
-            listener: None,
-            is_serving: false,
-            share: Share::default(),
-            callers: HashMap::new(),
+            files: Files::default(),
             is_stopping,
             ends_at: None,
             _lock: lock,
@@ -167,7 +155,7 @@ impl Shell {
         for effect in out.effects {
             self.carry_out(effect)?;
         }
-        self.callers.clear();
+        self.files.callers.clear();
         self.clients.values_mut().filter(|client| client.is_behind()).for_each(Outlet::flush);
         // Before the end, the commands of other processes are completed. Those that only watch are continued by the
         // processes themselves.
@@ -214,6 +202,9 @@ impl Shell {
                 if let Input::Gone(client) = &*input {
                     self.clients.remove(client);
                 }
+                if let Input::Transfer(id, outcome) = &*input {
+                    self.transfer_reported(*id, outcome);
+                }
                 if let Input::Net(Net::Lost(_) | Net::Refused(..) | Net::Unreachable(..)) = &*input {
                     self.writer = None;
                 }
@@ -236,12 +227,11 @@ impl Shell {
                 let join = checked.map(|()| self.engine.join(now(), &greeting, binding.as_ref()));
                 let _ = reply.send(join);
             }
-            Message::Shared(share) => {
-                return Some(Input::Shared(self.shared(share.map_err(|e| e.to_string()))));
-            }
+            Message::Shared(share) => return Some(self.shared(share)),
+            Message::FilesChanged => self.read_share(None),
             Message::Listener(ListenerEvent::CalledBack { echo }) => return Some(Input::CalledBack(echo)),
             Message::Listener(ListenerEvent::Fetch { transfer, stream }) => {
-                self.callers.entry(transfer).or_insert(stream);
+                self.files.callers.entry(transfer).or_insert(stream);
                 return Some(Input::Dialled(transfer));
             }
             Message::Stop => {
@@ -250,14 +240,6 @@ impl Shell {
             }
         }
         None
-    }
-
-    fn shared(&mut self, share: Result<Share, String>) -> Result<Shared, String> {
-        self.share = share?;
-        Ok(Shared {
-            files: self.share.files.iter().map(SharedFile::published).collect(),
-            problems: self.share.problems.iter().map(ToString::to_string).collect(),
-        })
     }
 
     /// Writes the results of a step. While the disk is full, this step and everything after it waits. Returns false if
@@ -348,8 +330,9 @@ impl Shell {
                 }
             }
             Effect::Serve => {
-                if !std::mem::replace(&mut self.is_serving, true) {
+                if !std::mem::replace(&mut self.files.is_serving, true) {
                     self.read_share(None);
+                    self.watch();
                     self.listen();
                 }
             }
@@ -363,6 +346,7 @@ impl Shell {
                 );
             }
             Effect::Receive(job) => self.receive(job),
+            Effect::StopReceive(transfer) => self.stop_receive(transfer),
             Effect::Send(job) => self.send(job),
         }
         Ok(())
@@ -383,12 +367,12 @@ impl Shell {
     }
 
     /// Adds an input for the next step.
-    fn later(&mut self, input: Input) {
+    pub(super) fn later(&mut self, input: Input) {
         self.backlog.push_back(Message::input(input));
     }
 
     /// Runs `work` on its own thread, which sends the result to this one. Without a thread, `failed` makes the result.
-    fn spawn(
+    pub(super) fn spawn(
         &mut self,
         work: impl FnOnce(&Sender<Message>) -> Message + Send + 'static,
         failed: impl FnOnce(String) -> Message,
@@ -413,72 +397,5 @@ impl Shell {
             Err(e) => self
                 .later(Input::Net(Net::Unreachable(format!("cannot start a thread: {e}"), Duration::ZERO))),
         }
-    }
-
-    /// Accepts connections from other peers, on the address that the server sees. That is loopback if the server is on
-    /// this machine. No other interface is opened, because the server could not tell peers about it.
-    fn listen(&mut self) {
-        let Some(address) = self.local.filter(|_| self.is_serving) else {
-            return;
-        };
-        if self.listener.as_ref().is_some_and(|listener| listener.address().ip() == address) {
-            return;
-        }
-        self.listener = None;
-        let messages = self.messages.clone();
-        let listener = Listener::start(address, move |event| {
-            let _ = messages.send(Message::Listener(event));
-        });
-        // Without a listener, files go through the server.
-        if let Ok(listener) = listener {
-            self.later(Input::Listening(listener.address().port()));
-            self.listener = Some(listener);
-        }
-    }
-
-    fn read_share(&mut self, add: Option<(String, Vec<String>)>) {
-        let home = Arc::clone(&self.home);
-        self.spawn(
-            move |_| Message::Shared(jobs::read_share(&home, add)),
-            |e| Message::input(Input::Shared(Err(e))),
-        );
-    }
-
-    fn receive(&mut self, job: Box<ReceiveJob>) {
-        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
-        let id = job.key.transfer;
-        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
-        self.spawn(
-            move |messages| {
-                let mut last = Instant::now();
-                outcome(jobs::receive(&home, &server, &job, &mut |done, total| {
-                    if done == total || last.elapsed() >= PROGRESS_EVERY {
-                        last = Instant::now();
-                        let _ = messages.send(outcome(TransferOutcome::Progress { done, total }));
-                    }
-                }))
-            },
-            move |e| outcome(TransferOutcome::Received(Err(e))),
-        );
-    }
-
-    fn send(&mut self, job: Box<SendJob>) {
-        let id = job.key.transfer;
-        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
-        let (name, sha256) = (&job.header.name, &job.header.sha256);
-        let Some(file) = self.share.by_name(name).filter(|file| file.sha256 == *sha256).cloned() else {
-            let why = "it is no longer shared".to_owned();
-            return self.backlog.push_back(outcome(TransferOutcome::Outdated(why)));
-        };
-        let stream = self.callers.remove(&id);
-        if stream.is_none() && job.route == Route::Direct {
-            let why = "the connection is gone".to_owned();
-            return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
-        }
-        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
-        self.spawn(
-            move |_| outcome(jobs::send(&home, &server, &job, &file, stream)),
-            move |e| outcome(TransferOutcome::Sent(Err(e))),
-        );
     }
 }

@@ -17,7 +17,7 @@ const KEYWORD_FILE_MODE: u32 = 0o666;
 /// returns. Returns how many pairs were added; pairs that exist already are not written again.
 ///
 /// # Errors
-/// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
+/// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
 /// [`ShareError::Io`]; then `keyword.txt` is unchanged.
 pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
@@ -44,6 +44,9 @@ pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Resul
 fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
     let name: FileName =
         file.trim().parse().map_err(|source| ShareError::FileName { name: file.to_owned(), source })?;
+    if name.as_str() == KEYWORD_FILE {
+        return Err(ShareError::Itself);
+    }
     let path = home.path().join(name.as_str());
     match home.folder().open_file(name.as_str()) {
         Ok(_) => Ok(name),

@@ -26,6 +26,9 @@ use digests::Digests;
 /// The file that lists the shared files and their keywords.
 pub const KEYWORD_FILE: &str = "keyword.txt";
 
+/// Is told how far the reading of a file is: its name, how many bytes were read, and its size.
+pub type Progress<'a> = dyn FnMut(&FileName, u64, u64) + 'a;
+
 /// A digest is cached only if the file was unchanged for this long before it was read. A file that changes twice within
 /// one tick of the file system's clock keeps its times, so the second change could not be detected.
 const AT_REST: Duration = Duration::from_secs(2);
@@ -39,6 +42,8 @@ pub enum ShareError {
     FileName { name: String, source: BadFileName },
     #[error("{}: {source}", Escaped(keyword))]
     Keyword { keyword: String, source: BadKeyword },
+    #[error("{KEYWORD_FILE} lists the shared files and is not shared itself; name another file")]
+    Itself,
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
@@ -149,11 +154,12 @@ impl Share {
     /// Takes as long as reading the files does.
     ///
     /// [`ShareError::Io`] if `keyword.txt` exists and cannot be read.
-    pub fn read(home: &Home) -> Result<Self, ShareError> {
-        Self::read_at(home, SystemTime::now())
+    /// `progress` is called for each file that is read: its name, how many bytes were read, and its size.
+    pub fn read(home: &Home, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
+        Self::read_at(home, SystemTime::now(), progress)
     }
 
-    fn read_at(home: &Home, now: SystemTime) -> Result<Self, ShareError> {
+    fn read_at(home: &Home, now: SystemTime, progress: &mut Progress<'_>) -> Result<Self, ShareError> {
         let Some(text) = read_keyword_file(home)? else {
             return Ok(Self::default());
         };
@@ -161,7 +167,11 @@ impl Share {
         let wanted = share.files_named_in(&text);
         let mut digests = Digests::load(home.private());
         for (name, keywords) in wanted {
-            match share_file(home, &mut digests, name.clone(), keywords, now) {
+            if name.as_str() == KEYWORD_FILE {
+                share.report(KEYWORD_FILE, "it lists the shared files and is not shared itself".into());
+                continue;
+            }
+            match share_file(home, &mut digests, name.clone(), keywords, now, progress) {
                 Ok(file) => share.files.push(file),
                 Err(error) => share.report(name.as_str(), error.to_string()),
             }
@@ -248,13 +258,14 @@ fn share_file(
     name: FileName,
     keywords: Vec<Keyword>,
     now: SystemTime,
+    progress: &mut Progress<'_>,
 ) -> io::Result<SharedFile> {
     let file = home.folder().open_file(name.as_str())?;
     let stamp = Stamp::of(&file.metadata()?);
     let sha256 = match digests.get(&name, &stamp) {
         Some(known) => known,
         None => {
-            let sha256 = digest_of(&file)?;
+            let sha256 = digest_of_all(&file, &mut |done| progress(&name, done, stamp.bytes))?;
             if Stamp::of(&file.metadata()?) != stamp {
                 return Err(io::Error::other(
                     "it was changed while it was read; share it when it is at rest",
@@ -289,13 +300,23 @@ pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError>
 }
 
 /// The digest of a file from its current position to its end.
-pub(crate) fn digest_of(mut file: &File) -> io::Result<Digest> {
+pub(crate) fn digest_of(file: &File) -> io::Result<Digest> {
+    digest_of_all(file, &mut |_| {})
+}
+
+/// Like [`digest_of`]. Calls `progress` with the number of bytes that were read so far.
+fn digest_of_all(mut file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
     let mut hash = Sha256::new();
+    let mut done = 0;
     let mut buffer = vec![0; 128 << 10];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(Digest(hash.finalize().into())),
-            Ok(bytes) => hash.update(&buffer[..bytes]),
+            Ok(bytes) => {
+                hash.update(&buffer[..bytes]);
+                done += bytes as u64;
+                progress(done);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -11,6 +11,10 @@ fn put(home: &Home, name: &str, content: impl AsRef<[u8]>) {
     std::fs::write(home.path().join(name), content).expect("it can be written");
 }
 
+fn read(home: &Home) -> Result<Share, ShareError> {
+    Share::read(home, &mut |_, _, _| {})
+}
+
 fn names(share: &Share) -> Vec<&str> {
     share.files.iter().map(|file| file.name.as_str()).collect()
 }
@@ -23,7 +27,7 @@ fn later() -> SystemTime {
 #[test]
 fn without_a_keyword_file_nothing_is_shared() {
     let (_dir, home) = home();
-    assert_eq!(Share::read(&home).ok(), Some(Share::default()));
+    assert_eq!(read(&home).ok(), Some(Share::default()));
 }
 
 #[test]
@@ -32,7 +36,7 @@ fn files_are_shared_with_their_digest_and_keywords() {
     put(&home, "a.txt", "abc");
     put(&home, "b.txt", "");
     put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
-    let share = Share::read(&home).expect("it reads");
+    let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["b.txt", "a.txt"], &vec![]));
     let file = share.by_digest(&Digest::of(b"abc")).expect("it is shared").published();
     assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
@@ -51,7 +55,7 @@ fn the_peers_that_come_with_the_project_share_all_that_they_name() {
             let name = path.file_name().expect("a file has a name");
             std::fs::copy(&path, dir.path().join(name)).expect("it can be copied");
         }
-        let share = Share::read(&home).expect("it reads");
+        let share = read(&home).expect("it reads");
         assert!(share.files.len() >= 6 && share.problems.is_empty(), "{:?}", share.problems);
     }
 }
@@ -64,7 +68,7 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link.txt")).expect("a link");
     let text = b"a, link.txt; b, folder; c, gone.txt;\n d; e, ../up.txt; f, .switchboard;\n\xff, good.txt; g, good.txt";
     put(&home, KEYWORD_FILE, text);
-    let share = Share::read(&home).expect("it reads");
+    let share = read(&home).expect("it reads");
     assert_eq!(names(&share), ["good.txt"]);
     assert_eq!(share.files[0].keywords.len(), 1);
     let of = |entry: &str| {
@@ -83,12 +87,43 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
 }
 
 #[test]
+fn the_list_of_shared_files_is_not_shared_itself() {
+    let (_dir, home) = home();
+    put(&home, "a.txt", "abc");
+    let refused = add_entry(&home, KEYWORD_FILE, &["list"]);
+    assert!(matches!(refused, Err(ShareError::Itself)), "{refused:?}");
+    put(&home, KEYWORD_FILE, "list, keyword.txt; sea, a.txt;");
+    let share = read(&home).expect("it reads");
+    assert_eq!(names(&share), ["a.txt"]);
+    assert_eq!(share.problems.len(), 1, "{:?}", share.problems);
+    assert_eq!(share.problems[0].entry, KEYWORD_FILE);
+}
+
+#[test]
+fn the_reading_of_a_file_is_reported_unless_its_digest_is_known() {
+    let (_dir, home) = home();
+    let bytes = 300 << 10;
+    put(&home, "a.txt", vec![7; bytes]);
+    put(&home, KEYWORD_FILE, "a, a.txt");
+    for is_read in [true, false] {
+        let mut steps = Vec::new();
+        let mut progress = |name: &FileName, done, total| steps.push((name.to_string(), done, total));
+        Share::read_at(&home, later(), &mut progress).expect("it reads");
+        let done: Vec<u64> = steps.iter().map(|step| step.1).collect();
+        let part = 128 << 10;
+        let expected = if is_read { vec![part, 2 * part, bytes as u64] } else { vec![] };
+        assert_eq!(done, expected);
+        assert!(steps.iter().all(|step| step.0 == "a.txt" && step.2 == bytes as u64));
+    }
+}
+
+#[test]
 fn a_file_has_only_as_many_keywords_as_can_be_published() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
     let text: String = (0..=FILE_KEYWORDS_MAX).map(|n| format!("k{n}, a.txt;")).collect();
     put(&home, KEYWORD_FILE, text);
-    let share = Share::read(&home).expect("it reads");
+    let share = read(&home).expect("it reads");
     assert_eq!(share.files[0].keywords.len(), FILE_KEYWORDS_MAX);
     assert_eq!(share.problems.len(), 1);
 }
@@ -99,17 +134,17 @@ fn a_digest_is_remembered_until_the_file_changes() {
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "a, a.txt");
     let cache = home.private_path().join("digests");
-    Share::read(&home).expect("it reads");
+    read(&home).expect("it reads");
     let text = std::fs::read_to_string(&cache).unwrap_or_default();
     assert_eq!(text, "", "a file that may still be changing is not remembered");
 
-    let share = Share::read_at(&home, later()).expect("it reads");
+    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     let real = Digest::of(b"abc");
     assert_eq!(share.files[0].sha256, real);
     // A wrong digest in the cache shows whether the cached one is used.
     let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
-    let share = Share::read_at(&home, later()).expect("it reads");
+    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(share.files[0].sha256, marker);
 
     // Same length and same modification time, other content.
@@ -119,14 +154,14 @@ fn a_digest_is_remembered_until_the_file_changes() {
     put(&home, "a.txt", "xyz");
     let file = File::options().write(true).open(&path).expect("it opens");
     file.set_modified(modified).expect("it is ours");
-    let share = Share::read_at(&home, later()).expect("it reads");
+    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
 
     std::fs::write(&cache, b"\xff damaged").expect("it is ours");
-    let share = Share::read_at(&home, later()).expect("it reads");
+    let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
     put(&home, KEYWORD_FILE, "");
-    Share::read_at(&home, later()).expect("it reads");
+    Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
 }
 
@@ -148,7 +183,7 @@ fn only_the_file_that_was_published_is_opened() {
     let (dir, home) = home();
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "a, a.txt");
-    let share = Share::read(&home).expect("it reads");
+    let share = read(&home).expect("it reads");
     let shared = &share.files[0];
     let file = open_shared(&home, shared).expect("it is as it was");
     assert_eq!(digest_of(&file).ok(), Some(shared.sha256));

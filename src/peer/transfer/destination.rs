@@ -1,8 +1,9 @@
 //! The destination of a received file. The file has a temporary name until it is complete and verified.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use rustix::fs::FlockOperation;
 use wire::{Digest, FileName};
 
 use super::TransferError;
+use crate::peer::command::Existing;
 use crate::peer::folder::{FileError, Folder};
 use crate::peer::home::Home;
 use crate::peer::share::digest_of;
@@ -22,6 +24,9 @@ const RECEIVED_MODE: u32 = 0o666;
 const TEMPORARY: (&str, &str) = (".switchboard-", ".part");
 /// A younger temporary file is not removed: its owner may not have locked it yet.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(60);
+
+/// The highest number in the name of a file that is kept beside others.
+const NUMBER_MAX: u32 = 1000;
 
 /// A file that is complete and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +43,7 @@ pub struct Destination {
     pub directory: PathBuf,
     /// The file's name in it: one path component.
     pub name: OsString,
-    pub overwrite: bool,
+    pub existing: Existing,
 }
 
 impl Destination {
@@ -46,20 +51,20 @@ impl Destination {
     ///
     /// # Errors
     /// [`TransferError::Disk`] when it cannot be made.
-    pub fn downloads(home: &Home, name: &FileName, overwrite: bool) -> Result<Self, TransferError> {
+    pub fn downloads(home: &Home, name: &FileName, existing: Existing) -> Result<Self, TransferError> {
         let directory = home.downloads_path();
         let made = std::fs::DirBuilder::new().mode(DOWNLOADS_MODE).recursive(true).create(&directory);
         made.map_err(FileError::of("make the folder", &directory))?;
-        Ok(Self { directory, name: name.as_str().into(), overwrite })
+        Ok(Self { directory, name: name.as_str().into(), existing })
     }
 
     /// A path that the user gave: either a directory, where the file keeps its name, or the path of the new file.
     ///
     /// # Errors
     /// [`TransferError::BadPath`] when it is neither.
-    pub fn output(path: &Path, name: &FileName, overwrite: bool) -> Result<Self, TransferError> {
+    pub fn output(path: &Path, name: &FileName, existing: Existing) -> Result<Self, TransferError> {
         if path.is_dir() {
-            return Ok(Self { directory: path.to_owned(), name: name.as_str().into(), overwrite });
+            return Ok(Self { directory: path.to_owned(), name: name.as_str().into(), existing });
         }
         let bad = || TransferError::BadPath(path.to_owned());
         // `file_name` of `new/` is `new`, but the user means a directory, which does not exist.
@@ -71,7 +76,7 @@ impl Destination {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Ok(Self { directory, name, overwrite })
+        Ok(Self { directory, name, existing })
     }
 
     pub fn path(&self) -> PathBuf {
@@ -93,24 +98,42 @@ impl Destination {
         bytes: u64,
         sha256: &Digest,
     ) -> Result<Option<Received>, TransferError> {
-        let path = self.path();
-        let exists = || match self.overwrite {
-            true => Ok(None),
-            false => Err(TransferError::Exists(self.path())),
-        };
-        let there = match folder.open_file(&self.name) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // Not a regular file, or not readable.
-            Err(_) => return exists(),
-        };
-        let read_error = FileError::of("read what is there", &path);
-        let is_same = there
-            .metadata()
-            .and_then(|metadata| Ok(metadata.len() == bytes && digest_of(&there)? == *sha256))
-            .map_err(read_error)?;
-        let sha256 = *sha256;
-        if is_same { Ok(Some(Received { path, bytes, sha256 })) } else { exists() }
+        for name in self.names() {
+            let path = self.directory.join(&name);
+            let is_same = match folder.open_file(&name) {
+                Ok(there) => there
+                    .metadata()
+                    .and_then(|metadata| Ok(metadata.len() == bytes && digest_of(&there)? == *sha256))
+                    .map_err(FileError::of("read what is there", &path))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // Not a regular file, or not readable.
+                Err(_) => false,
+            };
+            match self.existing {
+                _ if is_same => return Ok(Some(Received { path, bytes, sha256: *sha256 })),
+                Existing::Refuse => return Err(TransferError::Exists(path)),
+                Existing::Overwrite => return Ok(None),
+                Existing::KeepBoth => {}
+            }
+        }
+        Err(TransferError::Exists(self.path()))
+    }
+
+    /// The names that the file can get: the first one that is free if both files are to be kept.
+    pub(super) fn names(&self) -> impl Iterator<Item = OsString> {
+        let path = Path::new(&self.name);
+        let stem = path.file_stem().unwrap_or(&self.name);
+        let numbers = if self.existing == Existing::KeepBoth { NUMBER_MAX } else { 1 };
+        let numbered = (2..=numbers).map(move |number| {
+            let mut name = stem.to_owned();
+            name.push(format!(" ({number})"));
+            if let Some(extension) = path.extension() {
+                name.push(".");
+                name.push(extension);
+            }
+            name
+        });
+        iter::once(self.name.clone()).chain(numbered)
     }
 
     pub(super) fn open(&self) -> Result<Folder, TransferError> {
@@ -140,15 +163,25 @@ impl<'a> Unnamed<'a> {
         Ok((unnamed, file))
     }
 
-    /// Gives it its final name, durably. Fails with `AlreadyExists` when the name exists and must not be replaced.
-    pub(super) fn name(mut self, name: &OsStr, overwrite: bool) -> io::Result<()> {
-        if overwrite {
-            self.folder.rename(&self.temporary, name)?;
-        } else {
-            self.folder.rename_new(&self.temporary, name)?;
+    /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
+    /// replaced.
+    pub(super) fn name(mut self, destination: &Destination) -> io::Result<OsString> {
+        let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+        for name in destination.names() {
+            let named = match destination.existing {
+                Existing::Overwrite => self.folder.rename(&self.temporary, &name),
+                Existing::Refuse | Existing::KeepBoth => self.folder.rename_new(&self.temporary, &name),
+            };
+            match named {
+                Ok(()) => {
+                    self.is_named = true;
+                    return self.folder.sync().map(|()| name);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
+                Err(error) => return Err(error),
+            }
         }
-        self.is_named = true;
-        self.folder.sync()
+        Err(taken)
     }
 }
 

@@ -64,7 +64,7 @@ pub enum TransferError {
     Protocol(#[from] BadFrame),
     #[error("{}: not a path that a file can have", shown(.0))]
     BadPath(PathBuf),
-    #[error("{}: already exists with other content; remove it, or allow to overwrite it", shown(.0))]
+    #[error("{}: already exists with other content; repeat the command with --overwrite at its end to replace it, or with --keep-both", shown(.0))]
     Exists(PathBuf),
     #[error(transparent)]
     Disk(#[from] FileError),

@@ -63,8 +63,10 @@ pub fn receive_file(
         return Err(TransferError::WrongDigest { expected, got });
     }
     file.sync_all().map_err(FileError::of("write", &path))?;
-    match unnamed.name(&destination.name, destination.overwrite) {
-        Ok(()) => Ok(Received { path, bytes: expected.bytes, sha256: got }),
+    match unnamed.name(destination) {
+        Ok(name) => {
+            Ok(Received { path: destination.directory.join(name), bytes: expected.bytes, sha256: got })
+        }
         // It was created in the meantime; that is fine if it has the same content.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => destination
             .check_in(&folder, expected.bytes, &expected.sha256)?

@@ -121,7 +121,8 @@ fn joining_again_waits_for_a_file_that_is_being_fetched() {
     let mut bench = Bench::new();
     bench.sleep(DAY);
     let wanted = Wanted::Name("file.txt".parse().expect("a good name"));
-    let get = Command::Get { wanted, from: None, output: None, overwrite: false };
+    let get =
+        Command::Get { wanted, from: None, output: None, existing: crate::peer::command::Existing::Refuse };
     bench.take([Input::Command(CLIENT, get)]);
     bench.hear(&ToPeer::Found { id: 2, hits: vec![hit_of_b()], total: 1 });
     bench.count(|_| true);

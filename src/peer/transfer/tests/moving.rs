@@ -11,6 +11,7 @@ use wire::FileName;
 use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey};
 use zeroize::Zeroizing;
 
+use crate::peer::command::Existing;
 use crate::peer::home::Home;
 
 fn key() -> TransferKey {
@@ -48,7 +49,7 @@ fn file_with(content: &[u8]) -> File {
 }
 
 fn destination(dir: &Path) -> Destination {
-    Destination::output(dir, &name(), false).expect("a directory")
+    Destination::output(dir, &name(), Existing::Refuse).expect("a directory")
 }
 
 fn entries(dir: &Path) -> Vec<String> {
@@ -229,14 +230,31 @@ fn nothing_is_overwritten_unless_allowed() {
     let refused = receive_from(send_all(good.clone()), &expected(&content), &destination);
     assert!(matches!(&refused, Err(TransferError::Exists(at)) if *at == path), "{refused:?}");
     assert_eq!(std::fs::read(&path).ok(), Some(b"mine".to_vec()));
-    destination.overwrite = true;
+    destination.existing = Existing::Overwrite;
     receive_from(send_all(good), &expected(&content), &destination).expect("it may be replaced");
     assert_eq!(std::fs::read(&path).ok(), Some(content.clone()));
-    destination.overwrite = false;
+    destination.existing = Existing::Refuse;
     // Nothing is read from the connection any more.
     let again = receive_from(drop, &expected(&content), &destination).expect("it is there already");
     assert_eq!(again.sha256, Digest::of(&content));
     assert_eq!(entries(dir.path()), ["tide.csv"]);
+}
+
+#[test]
+fn both_files_are_kept_if_the_user_wants_that() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let content = content(1000);
+    let good = records(&header(&content), &content);
+    let destination = Destination { existing: Existing::KeepBoth, ..destination(dir.path()) };
+    std::fs::write(destination.path(), b"mine").expect("it can be written");
+    std::fs::write(dir.path().join("tide (2).csv"), b"mine too").expect("it can be written");
+    let received = receive_from(send_all(good), &expected(&content), &destination).expect("it arrives");
+    assert_eq!(received.path, dir.path().join("tide (3).csv"));
+    assert_eq!(std::fs::read(&received.path).ok().as_ref(), Some(&content));
+    assert_eq!(entries(dir.path()), ["tide (2).csv", "tide (3).csv", "tide.csv"]);
+    assert_eq!(std::fs::read(destination.path()).ok(), Some(b"mine".to_vec()));
+    let here = destination.check(1000, &Digest::of(&content)).expect("it can be checked");
+    assert_eq!(here, Some(received), "the numbered file counts as received");
 }
 
 #[test]
@@ -272,7 +290,7 @@ fn a_link_in_the_way_is_not_followed() {
         // Even a link to the same content is not the file.
         std::fs::write(&victim, &content).expect("it can be written");
         std::os::unix::fs::symlink(target, destination.path()).expect("a link");
-        destination.overwrite = overwrite;
+        destination.existing = if overwrite { Existing::Overwrite } else { Existing::Refuse };
         let received = receive_from(send_all(good.clone()), &expected(&content), &destination);
         let metadata = std::fs::symlink_metadata(destination.path()).expect("it is there");
         if overwrite {
@@ -344,7 +362,7 @@ fn sending_starts_where_the_header_says() {
 #[test]
 fn a_destination_is_a_directory_or_a_path_in_one() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let output = |path: &Path| Destination::output(path, &name(), false);
+    let output = |path: &Path| Destination::output(path, &name(), Existing::Refuse);
     let into = output(dir.path()).expect("a directory");
     assert_eq!(into.path(), dir.path().join("tide.csv"));
     let renamed = output(&dir.path().join("new.csv")).expect("a path");
@@ -361,7 +379,7 @@ fn a_destination_is_a_directory_or_a_path_in_one() {
     let home = Home::open(&dir.path().join("A")).expect("its parent exists");
     assert!(!home.downloads_path().exists());
     for _ in 0..2 {
-        let downloads = Destination::downloads(&home, &name(), false).expect("it is made");
+        let downloads = Destination::downloads(&home, &name(), Existing::Refuse).expect("it is made");
         assert_eq!(downloads.directory, home.downloads_path());
         assert!(home.downloads_path().is_dir());
     }
@@ -371,7 +389,7 @@ fn a_destination_is_a_directory_or_a_path_in_one() {
 fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let name: FileName = "a\u{202e}txt.exe".parse().expect("a name that a file may have");
-    let destination = Destination::output(dir.path(), &name, false).expect("a directory");
+    let destination = Destination::output(dir.path(), &name, Existing::Refuse).expect("a directory");
     std::fs::write(destination.path(), b"mine").expect("it can be written");
     let error = destination.check(1, &Digest::of(b"x")).expect_err("it is taken").to_string();
     assert!(error.contains("a\\u{202e}txt.exe"), "{error}");

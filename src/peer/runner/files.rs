@@ -1,0 +1,193 @@
+//! The shared files, and the transfers of files: their threads, and what the shell keeps about them.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use notify::RecommendedWatcher;
+use wire::protocol::TransferId;
+use wire::signal::Route;
+
+use super::shell::Shell;
+use super::{Message, jobs, watch};
+use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
+use crate::peer::share::{Share, ShareError, SharedFile};
+use crate::peer::transfer::Listener;
+
+/// How often a transfer, or the reading of a shared file, reports its progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// A file to add to `keyword.txt`, and its keywords.
+pub(super) type Addition = (String, Vec<String>);
+
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) is_serving: bool,
+    listener: Option<Listener>,
+    share: Share,
+    is_reading: bool,
+    /// The reads of the share to do after the present one, each with what to add first. One at a time, so that an older
+    /// result never replaces a newer one.
+    reads: Vec<Option<Addition>>,
+    /// Reports changes in the peer's directory. Dropping it ends that.
+    watcher: Option<RecommendedWatcher>,
+    /// Connections from other peers that have dialled this one in the current step.
+    pub(super) callers: HashMap<TransferId, TcpStream>,
+    receiving: HashMap<TransferId, Arc<Stop>>,
+}
+
+/// Cancels the receiving of a file from another thread.
+#[derive(Default)]
+pub(super) struct Stop {
+    is_set: AtomicBool,
+    socket: OnceLock<TcpStream>,
+}
+
+impl Stop {
+    fn set(&self) {
+        self.is_set.store(true, Ordering::SeqCst);
+        if let Some(socket) = self.socket.get() {
+            // Wakes the thread that reads from it. If that has ended, so has the connection.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Takes the connection of the transfer. Returns false if the transfer is cancelled already.
+    pub(super) fn covers(&self, socket: &TcpStream) -> bool {
+        if let Ok(socket) = socket.try_clone() {
+            // A transfer has one connection.
+            let _ = self.socket.set(socket);
+        }
+        // After the socket is set: whoever cancels sets the flag first, so one of the two threads sees the other.
+        !self.is_set.load(Ordering::SeqCst)
+    }
+}
+
+impl Shell {
+    /// Accepts connections from other peers, on the address that the server sees. That is loopback if the server is on
+    /// this machine. No other interface is opened, because the server could not tell peers about it.
+    pub(super) fn listen(&mut self) {
+        let Some(address) = self.local.filter(|_| self.files.is_serving) else {
+            return;
+        };
+        if self.files.listener.as_ref().is_some_and(|listener| listener.address().ip() == address) {
+            return;
+        }
+        self.files.listener = None;
+        let messages = self.messages.clone();
+        let listener = Listener::start(address, move |event| {
+            let _ = messages.send(Message::Listener(event));
+        });
+        // Without a listener, files go through the server.
+        if let Ok(listener) = listener {
+            self.later(Input::Listening(listener.address().port()));
+            self.files.listener = Some(listener);
+        }
+    }
+
+    /// Shares what changes in the peer's directory.
+    pub(super) fn watch(&mut self) {
+        match watch::start(self.home.path(), self.messages.clone()) {
+            Ok(watcher) => self.files.watcher = Some(watcher),
+            Err(e) => self.tell_all(&format!(
+                "changes of the shared files are not noticed: {e}; after a change use /share or /files"
+            )),
+        }
+    }
+
+    /// Reads the share on a thread of its own, after adding a file to it if one is given.
+    pub(super) fn read_share(&mut self, add: Option<Addition>) {
+        if self.files.is_reading {
+            // A read that has not begun will see everything that has changed by now.
+            if add.is_some() || !self.files.reads.contains(&None) {
+                self.files.reads.push(add);
+            }
+            return;
+        }
+        self.files.is_reading = true;
+        let home = Arc::clone(&self.home);
+        self.spawn(
+            move |messages| {
+                let mut last = Instant::now();
+                let shared = jobs::read_share(&home, add, &mut |name, done, total| {
+                    if last.elapsed() >= PROGRESS_EVERY {
+                        last = Instant::now();
+                        let hashing = Input::Hashing { name: name.clone(), done, total };
+                        let _ = messages.send(Message::input(hashing));
+                    }
+                });
+                Message::Shared(shared.map_err(|e: ShareError| e.to_string()))
+            },
+            |e| Message::Shared(Err(e)),
+        );
+    }
+
+    pub(super) fn shared(&mut self, share: Result<Share, String>) -> Input {
+        self.files.is_reading = false;
+        if !self.files.reads.is_empty() {
+            let next = self.files.reads.remove(0);
+            self.read_share(next);
+        }
+        Input::Shared(share.map(|share| {
+            self.files.share = share;
+            Shared {
+                files: self.files.share.files.iter().map(SharedFile::published).collect(),
+                problems: self.files.share.problems.iter().map(ToString::to_string).collect(),
+            }
+        }))
+    }
+
+    pub(super) fn receive(&mut self, job: Box<ReceiveJob>) {
+        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
+        let id = job.key.transfer;
+        let stop = Arc::<Stop>::default();
+        self.files.receiving.insert(id, Arc::clone(&stop));
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        self.spawn(
+            move |messages| {
+                let mut last = Instant::now();
+                outcome(jobs::receive(&home, &server, &job, &stop, &mut |done, total| {
+                    if done == total || last.elapsed() >= PROGRESS_EVERY {
+                        last = Instant::now();
+                        let _ = messages.send(outcome(TransferOutcome::Progress { done, total }));
+                    }
+                }))
+            },
+            move |e| outcome(TransferOutcome::Received(Err(e))),
+        );
+    }
+
+    pub(super) fn stop_receive(&mut self, transfer: TransferId) {
+        if let Some(stop) = self.files.receiving.remove(&transfer) {
+            stop.set();
+        }
+    }
+
+    pub(super) fn transfer_reported(&mut self, transfer: TransferId, outcome: &TransferOutcome) {
+        if !matches!(outcome, TransferOutcome::Progress { .. }) {
+            self.files.receiving.remove(&transfer);
+        }
+    }
+
+    pub(super) fn send(&mut self, job: Box<SendJob>) {
+        let id = job.key.transfer;
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        let (name, sha256) = (&job.header.name, &job.header.sha256);
+        let Some(file) = self.files.share.by_name(name).filter(|file| file.sha256 == *sha256).cloned() else {
+            let why = "it is no longer shared".to_owned();
+            return self.backlog.push_back(outcome(TransferOutcome::Outdated(why)));
+        };
+        let stream = self.files.callers.remove(&id);
+        if stream.is_none() && job.route == Route::Direct {
+            let why = "the connection is gone".to_owned();
+            return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
+        }
+        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
+        self.spawn(
+            move |_| outcome(jobs::send(&home, &server, &job, &file, stream)),
+            move |e| outcome(TransferOutcome::Sent(Err(e))),
+        );
+    }
+}
