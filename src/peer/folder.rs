@@ -87,6 +87,11 @@ impl Folder {
         Ok(file)
     }
 
+    /// Opens a regular file for reading and writing. Follows no symbolic link.
+    pub(crate) fn open_for_writing(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_regular(name.as_ref(), OFlags::RDWR)
+    }
+
     fn open_regular(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
         let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file: File = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
@@ -106,10 +111,10 @@ impl Folder {
         Ok(handle.into())
     }
 
-    /// Opens a file for locking. Creates it with mode 0600 if it does not exist.
-    pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
+    /// Opens a file for reading and writing. Creates it with mode 0600 if it does not exist.
+    pub(crate) fn open_or_create(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let handle = rustix::fs::openat(&self.handle, name.as_ref(), flags, Mode::RUSR | Mode::WUSR)?;
         Ok(handle.into())
     }
 

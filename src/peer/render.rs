@@ -163,9 +163,11 @@ impl Renderer {
             return None;
         }
         *last = now;
-        let rate = done.saturating_sub(*first) as f64 / now.duration_since(*begun).as_secs_f64();
+        let millis = now.duration_since(*begun).as_millis().max(1);
+        let rate = u128::from(done.saturating_sub(*first)) * 1000 / millis;
+        let rate = HumanBytes(u64::try_from(rate).unwrap_or(u64::MAX));
         let percent = u128::from(done) * 100 / u128::from(total.max(1));
-        let (name, total, rate) = (Escaped(name.as_str()), HumanBytes(total), HumanBytes(rate as u64));
+        let (name, total) = (Escaped(name.as_str()), HumanBytes(total));
         Some(format!("{doing}{name}: {percent} % of {total}, {rate}/s"))
     }
 

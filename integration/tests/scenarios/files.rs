@@ -1,12 +1,20 @@
 //! Files: found by keyword, fetched from the holder directly or through the server, and equal to the original.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use integration::http::until;
-use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, sha256_hex};
+use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, Server, binary, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
+
+use pty::terminal;
+
+#[path = "../../../tests/support/pty.rs"]
+mod pty;
 
 const BIG_BYTES: usize = 20 << 20;
 
@@ -245,4 +253,116 @@ fn a_new_peer_is_told_how_to_share() {
     let sandbox = Sandbox::new();
     let peer = sandbox.peer("A", sandbox.nobodys_address());
     assert_eq!(peer.run(&["files"]).expect(0).answers("nothing_shared").len(), 1);
+}
+
+/// A holder of a file that takes at least 16 seconds to the receiver, through the server.
+struct SlowHolder {
+    sandbox: Sandbox,
+    _server: Server,
+    firewall: Proxy,
+    a: Peer,
+    b: Peer,
+    content: Vec<u8>,
+}
+
+impl SlowHolder {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.put_site(&[("index.html", "")]);
+        let server = sandbox.site_server(&["--transfer-rate", "128K"]);
+        let firewall = Proxy::start(server.address(), Passing::WithoutPorts);
+        let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, firewall.address()));
+        let content = noise(2 << 20);
+        b.put("noise.bin", &content);
+        b.put("keyword.txt", b"noise, noise.bin;");
+        Self { sandbox, _server: server, firewall, a, b, content }
+    }
+
+    /// Waits until a part of the file is recorded at the receiver. Returns how many bytes.
+    fn wait_for_record(&self) -> u64 {
+        let name = format!(".switchboard-{}.state", sha256_hex(&self.content));
+        let path = self.a.dir.join("downloads").join(name);
+        until("a record of what has arrived", || {
+            let state = std::fs::read(&path).ok()?;
+            Some(u64::from_le_bytes(*state.first_chunk()?)).filter(|bytes| *bytes > 0)
+        })
+    }
+}
+
+#[test]
+fn a_transfer_continues_after_its_receiver_was_killed_and_after_its_connection_broke() {
+    let slow = SlowHolder::new();
+    let sharing = share(&slow.b);
+    let getting = slow.a.start(&["get", "noise.bin"]);
+    let kept = slow.wait_for_record();
+    getting.kill();
+    let path = slow.a.dir.join("downloads").join("noise.bin");
+    assert!(!path.exists(), "an incomplete file has no name");
+
+    let getting = slow.a.start(&["get", "noise.bin"]);
+    let from = getting.event("file_request", |_| true)["offset"].as_u64().expect("a number");
+    assert!(from >= kept, "{from}, but {kept} bytes were recorded");
+    let done = getting.event("file_progress", |_| true)["done"].as_u64().expect("a number");
+    assert!(done > from, "it goes on after {from}, and not at {done}");
+    drop(slow.firewall);
+    let said = getting.finish().expect(1).stderr;
+    assert!(said.contains("bytes are kept, and the same command fetches the rest"), "{said}");
+
+    sharing.kill();
+
+    // The rest, by another server and directly from the holder.
+    let fast = Server::start_at(&slow.sandbox.path("fast_data"), "127.0.0.1:0");
+    let (a, b) = (slow.a.at(fast.address()), slow.b.at(fast.address()));
+    let _sharing = share(&b);
+    wait_until_reachable(&a, "noise");
+    let got = a.run(&["get", "noise.bin"]).expect(0);
+    let from = got.events("file_request")[0]["offset"].as_u64().expect("a number");
+    assert!(from >= done, "{from}, but {done} bytes had arrived");
+    check_done(&got, "B", "direct", &slow.content, &path);
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_cancels_a_transfer_and_not_the_program() {
+    let slow = SlowHolder::new();
+    let _sharing = share(&slow.b);
+    let (mut keys, theirs) = terminal();
+    let mut command = Command::new(binary("peer"));
+    command.arg("--dir").arg(&slow.a.dir).args(["--server", &slow.firewall.address().to_string()]);
+    let theirs = || Stdio::from(theirs.try_clone().expect("it is open"));
+    command.env("TERM", "xterm").stdin(theirs()).stdout(theirs()).stderr(theirs());
+    let mut prompt = Killed(command.spawn().expect("it can be started"));
+    let screen = Arc::<Mutex<String>>::default();
+    let (mut shown, copy) = (keys.try_clone().expect("it is open"), Arc::clone(&screen));
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = shown.read(&mut bytes) {
+            copy.lock().expect("nobody panics").push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    });
+    let wait_for = |text: &str| {
+        until(text, || screen.lock().expect("nobody panics").contains(text).then_some(()));
+    };
+    let mut press = |text: &str| keys.write_all(text.as_bytes()).expect("the terminal is open");
+    wait_for("online >");
+    press("/get noise.bin\r");
+    slow.wait_for_record();
+    press("\x03");
+    wait_for("noise.bin: cancelled");
+    press("/files\r");
+    wait_for("nothing is shared yet");
+    press("/quit\r");
+    let status = until("the end of the program", || prompt.0.try_wait().expect("it was started"));
+    assert!(status.success(), "{status}");
+    assert!(!slow.a.dir.join("downloads").join("noise.bin").exists());
+}
+
+/// Kills a process at the end of the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

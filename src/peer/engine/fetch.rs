@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Engine;
 use super::contact::{Lookup, same_name};
-use super::interface::{ClientId, Download, Effect, ReceiveJob, TaskId, TransferOutcome};
+use super::interface::{ClientId, Download, Effect, Prepared, ReceiveJob, TaskId, TransferOutcome};
 use super::link::About;
 use super::sharing::describe_request;
 use crate::peer::command::{Ending, Existing, Wanted};
@@ -46,6 +46,8 @@ struct Fetch {
     from: Option<PeerName>,
     output: Option<PathBuf>,
     existing: Existing,
+    /// The first byte to request; those before it are here.
+    offset: u64,
     stage: Stage,
     deadline: Option<Instant>,
 }
@@ -107,7 +109,8 @@ impl Engine {
         existing: Existing,
     ) {
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let fetch = Fetch { client, wanted, from, output, existing, stage: Stage::Searching, deadline };
+        let (stage, offset) = (Stage::Searching, 0);
+        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
@@ -148,7 +151,7 @@ impl Engine {
     }
 
     /// Continues when the disk was checked. If that failed, the holder is not asked.
-    pub(super) fn prepared(&mut self, task: TaskId, prepared: Result<Option<PathBuf>, String>) {
+    pub(super) fn prepared(&mut self, task: TaskId, prepared: Result<Prepared, String>) {
         let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
             return;
         };
@@ -156,11 +159,12 @@ impl Engine {
         let hit = hit.clone();
         match prepared {
             Err(why) => self.fail_fetch(task, why),
-            Ok(Some(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
-            Ok(None) if self.local.link.is_none() => {
+            Ok(Prepared::Here(path)) => self.end_fetch(task, path, &hit, FileRoute::Here),
+            Ok(Prepared::From(_)) if self.local.link.is_none() => {
                 self.fail_fetch(task, "the connection to the server broke; try again".into());
             }
-            Ok(None) => {
+            Ok(Prepared::From(offset)) => {
+                fetch.offset = offset;
                 let holder = hit.peer.clone();
                 fetch.stage = Stage::Card(hit);
                 fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
@@ -196,7 +200,7 @@ impl Engine {
             secret: [0; 32],
             name: hit.file.name.clone(),
             sha256: hit.file.sha256,
-            offset: 0,
+            offset: fetch.offset,
             route,
         };
         // Filled in place, so that no copy is left in memory.
@@ -255,6 +259,7 @@ impl Engine {
         let job = ReceiveJob {
             key: TransferKey { transfer: asked.transfer, secret: Zeroizing::new(asked.secret), salt },
             download: fetch.download(&hit),
+            offset: asked.offset,
             address: hit.address.filter(|_| asked.route == Route::Direct),
         };
         let event = describe_request(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
@@ -319,7 +324,7 @@ impl Engine {
     pub(super) fn stop_gets(&mut self, client: ClientId) {
         for task in self.fetches.tasks(|fetch| fetch.client == client) {
             let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
-            self.fail_fetch(task, format!("{name}: cancelled"));
+            self.fail_fetch(task, format!("{name}: cancelled; what has arrived is kept for the next time"));
         }
         self.local.done(client, Ending::Done);
     }

@@ -151,8 +151,8 @@ pub enum Input {
     CalledBack([u8; 32]),
     /// Another peer has dialled this one for a transfer. Unless an [`Effect::Send`] follows, the connection is closed.
     Dialled(TransferId),
-    /// Answers [`Effect::Prepare`]: the path of the file if it is there already, with the same content.
-    Prepared(TaskId, Result<Option<PathBuf>, String>),
+    /// Answers [`Effect::Prepare`].
+    Prepared(TaskId, Result<Prepared, String>),
     /// Answers [`Effect::Receive`] and [`Effect::Send`].
     Transfer(TransferId, TransferOutcome),
     /// Answers [`Effect::MakeKey`]. The pair is on disk.
@@ -260,10 +260,21 @@ pub struct Download {
     pub existing: Existing,
 }
 
+/// What is here of a file that a client wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// All of it, at this path.
+    Here(PathBuf),
+    /// This many bytes, which an interrupted transfer has left. The next byte is the first to request.
+    From(u64),
+}
+
 pub struct ReceiveJob {
     /// Identifies the transfer; its key is derived from it.
     pub key: TransferKey,
     pub download: Download,
+    /// The first byte to receive.
+    pub offset: u64,
     /// The holder's address; `None` to receive through the server.
     pub address: Option<SocketAddr>,
 }

@@ -48,8 +48,8 @@ use conversations::Conversations;
 use fetch::Fetches;
 use guard::Guard;
 pub use interface::{
-    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, ReceiveJob, Records, SendJob,
-    Shared, Start, TaskId, TransferOutcome, Unreadable,
+    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, Prepared, ReceiveJob, Records,
+    SendJob, Shared, Start, TaskId, TransferOutcome, Unreadable,
 };
 use local::Local;
 use overlay::Overlay;

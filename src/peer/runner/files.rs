@@ -49,9 +49,14 @@ impl Stop {
     fn set(&self) {
         self.is_set.store(true, Ordering::SeqCst);
         if let Some(socket) = self.socket.get() {
-            // Wakes the thread that reads from it. If that has ended, so has the connection.
+            // Wakes the thread if it waits for the other end. What arrives can still be read, so the thread looks at the flag
+            // too. If the thread has ended, so has the connection.
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::SeqCst)
     }
 
     /// Takes the connection of the transfer. Returns false if the transfer is cancelled already.
@@ -61,7 +66,7 @@ impl Stop {
             let _ = self.socket.set(socket);
         }
         // After the socket is set: whoever cancels sets the flag first, so one of the two threads sees the other.
-        !self.is_set.load(Ordering::SeqCst)
+        !self.is_set()
     }
 }
 

@@ -1,14 +1,13 @@
 //! The work that takes long and so has its own threads: making keys, reading the share, and moving files.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::protocol::Side;
 
 use super::files::{Addition, Stop};
 
-use crate::peer::engine::{Download, ReceiveJob, SendJob, TransferOutcome};
+use crate::peer::engine::{Download, Prepared, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
 use crate::peer::transfer::{self, Destination, Expected, Membership, TransferError};
@@ -45,10 +44,15 @@ fn destination(home: &Home, download: &Download) -> Result<Destination, Transfer
     }
 }
 
-/// Checks that a file can be received. Returns its path if it exists already.
-pub(super) fn prepare(home: &Home, download: &Download) -> Result<Option<PathBuf>, String> {
-    let here = destination(home, download).and_then(|to| to.check(download.bytes, &download.sha256));
-    here.map(|received| received.map(|received| received.path)).map_err(|e| e.to_string())
+/// Checks that a file can be received, and what of it is here already.
+pub(super) fn prepare(home: &Home, download: &Download) -> Result<Prepared, String> {
+    let checked = destination(home, download).and_then(|to| {
+        let here = to.check(download.bytes, &download.sha256)?;
+        // More bytes than the file has would be those of a damaged record.
+        let kept = Some(to.kept(&download.sha256)).filter(|kept| *kept <= download.bytes);
+        Ok(here.map_or(Prepared::From(kept.unwrap_or(0)), |received| Prepared::Here(received.path)))
+    });
+    checked.map_err(|e| e.to_string())
 }
 
 pub(super) fn receive(
@@ -79,11 +83,13 @@ pub(super) fn receive(
         name: download.name.clone(),
         bytes: download.bytes,
         sha256: download.sha256,
+        offset: job.offset,
     };
     let mut has_begun = false;
     let received = transfer::receive_file(stream, &expected, &destination, &mut |done, total| {
         has_begun = true;
         progress(done, total);
+        !stop.is_set()
     });
     match received {
         // Nothing has arrived over the connection, so the other route may still work.
@@ -92,7 +98,16 @@ pub(super) fn receive(
         {
             TransferOutcome::CannotDial(e.to_string())
         }
-        received => TransferOutcome::Received(received.map(|r| r.path).map_err(|e| e.to_string())),
+        Ok(received) => TransferOutcome::Received(Ok(received.path)),
+        Err(e) => {
+            let (kept, total) = (destination.kept(&download.sha256), download.bytes);
+            let rest = if kept > 0 {
+                format!("; {kept} of {total} bytes are kept, and the same command fetches the rest")
+            } else {
+                String::new()
+            };
+            TransferOutcome::Received(Err(format!("{e}{rest}")))
+        }
     }
 }
 

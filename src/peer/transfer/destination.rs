@@ -1,29 +1,20 @@
-//! The destination of a received file. The file has a temporary name until it is complete and verified.
+//! The destination of a received file.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::iter;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustix::fs::FlockOperation;
 use wire::{Digest, FileName};
 
-use super::TransferError;
+use super::{TransferError, part};
 use crate::peer::command::Existing;
 use crate::peer::folder::{FileError, Folder};
 use crate::peer::home::Home;
 use crate::peer::share::digest_of;
 
 const DOWNLOADS_MODE: u32 = 0o755;
-/// Before the umask, as for any file that a program writes for its user.
-const RECEIVED_MODE: u32 = 0o666;
-/// Prefix and suffix of the name of a file that is being received.
-const TEMPORARY: (&str, &str) = (".switchboard-", ".part");
-/// A younger temporary file is not removed: its owner may not have locked it yet.
-const LEFTOVER_AFTER: Duration = Duration::from_secs(60);
 
 /// The highest number in the name of a file that is kept beside others.
 const NUMBER_MAX: u32 = 1000;
@@ -92,6 +83,12 @@ impl Destination {
         self.check_in(&self.open()?, bytes, sha256)
     }
 
+    /// How many bytes of this content an interrupted transfer has left here. The next transfer continues with the byte after
+    /// them.
+    pub fn kept(&self, sha256: &Digest) -> u64 {
+        self.open().map_or(0, |folder| part::kept(&folder, sha256))
+    }
+
     pub(super) fn check_in(
         &self,
         folder: &Folder,
@@ -139,75 +136,4 @@ impl Destination {
     pub(super) fn open(&self) -> Result<Folder, TransferError> {
         Ok(Folder::open(&self.directory).map_err(FileError::of("open the directory", &self.directory))?)
     }
-}
-
-/// A file under a temporary name. It is removed unless [`Unnamed::name`] gives it its final name.
-pub(super) struct Unnamed<'a> {
-    folder: &'a Folder,
-    temporary: OsString,
-    is_named: bool,
-}
-
-impl<'a> Unnamed<'a> {
-    /// Removes the temporary files of processes that were killed, then creates a new one.
-    pub(super) fn create(folder: &'a Folder) -> io::Result<(Self, File)> {
-        // A temporary file that stays does no harm.
-        let _ = remove_leftovers(folder);
-        let (prefix, suffix) = TEMPORARY;
-        let temporary = OsString::from(format!("{prefix}{:016x}{suffix}", rand::random::<u64>()));
-        let file = folder.create_new(&temporary, RECEIVED_MODE)?;
-        // The lock marks a file that is still being received. On a file system without locks `remove_leftovers` cannot
-        // lock it either, and so does not remove it.
-        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        let unnamed = Self { folder, temporary, is_named: false };
-        Ok((unnamed, file))
-    }
-
-    /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
-    /// replaced.
-    pub(super) fn name(mut self, destination: &Destination) -> io::Result<OsString> {
-        let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
-        for name in destination.names() {
-            let named = match destination.existing {
-                Existing::Overwrite => self.folder.rename(&self.temporary, &name),
-                Existing::Refuse | Existing::KeepBoth => self.folder.rename_new(&self.temporary, &name),
-            };
-            match named {
-                Ok(()) => {
-                    self.is_named = true;
-                    return self.folder.sync().map(|()| name);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(taken)
-    }
-}
-
-impl Drop for Unnamed<'_> {
-    fn drop(&mut self) {
-        if !self.is_named {
-            // The caller reports why the file was not received; a file that stays is removed later.
-            let _ = self.folder.remove(&self.temporary);
-        }
-    }
-}
-
-/// Removes the temporary files of transfers that have ended.
-fn remove_leftovers(folder: &Folder) -> io::Result<()> {
-    let (prefix, suffix) = TEMPORARY;
-    for name in folder.names()? {
-        let bytes = name.as_encoded_bytes();
-        if !(bytes.starts_with(prefix.as_bytes()) && bytes.ends_with(suffix.as_bytes())) {
-            continue;
-        }
-        let file = folder.open_file(&name)?;
-        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
-        let is_held = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
-        if age >= LEFTOVER_AFTER && !is_held() {
-            folder.remove(&name)?;
-        }
-    }
-    Ok(())
 }

@@ -17,6 +17,7 @@ use wire::protocol::ErrorCode;
 mod destination;
 mod dial;
 mod listener;
+mod part;
 mod receive;
 mod send;
 
@@ -50,7 +51,7 @@ pub enum TransferError {
     #[error("the holder sent another file than the requested one")]
     OtherFile,
     /// The content that arrived has another digest than the published one.
-    #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing was kept")]
+    #[error("the file's SHA-256 is {got}, not {expected} as it was published; nothing is kept of it")]
     WrongDigest { expected: Digest, got: Digest },
     #[error("the file changed while it was sent")]
     FileChanged,
@@ -68,6 +69,8 @@ pub enum TransferError {
     Exists(PathBuf),
     #[error(transparent)]
     Disk(#[from] FileError),
+    #[error("cancelled")]
+    Cancelled,
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }

@@ -1,16 +1,14 @@
 //! The receiving end of a file message.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use sha2::{Digest as _, Sha256};
+use crossbeam_channel::{Sender, bounded};
 use wire::frame::LENGTH_BYTES;
 use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, TransferKey, next_chunk};
 use wire::{Digest, FileName};
 
-use super::destination::Unnamed;
+use super::part::Part;
 use super::{CHUNKS_UNDERWAY, Destination, IDLE_MAX, Received, TransferError};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
@@ -27,13 +25,15 @@ pub struct Expected {
     pub name: FileName,
     pub bytes: u64,
     pub sha256: Digest,
+    /// The first byte to receive: 0, or what [`Destination::kept`] has returned.
+    pub offset: u64,
 }
 
 /// Receives a file until its total length has arrived, checks its SHA-256 and only then gives it its name. Until then
-/// it is a hidden file in the same directory, which is removed after an error.
+/// it is a hidden file in the same directory, which a later transfer of the same content continues after an error.
 ///
 /// A second thread hashes and writes while this one reads and opens the next chunks. `progress` is called after each
-/// chunk with the number of bytes that have arrived, and the total.
+/// chunk with the number of bytes that have arrived, and the total; if it returns false, the transfer is cancelled.
 ///
 /// # Errors
 /// [`TransferError::Exists`] when another file has the name (the same content counts as received),
@@ -44,7 +44,7 @@ pub fn receive_file(
     stream: impl Into<Stream>,
     expected: &Expected,
     destination: &Destination,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Received, TransferError> {
     let folder = destination.open()?;
     if let Some(received) = destination.check_in(&folder, expected.bytes, &expected.sha256)? {
@@ -55,15 +55,16 @@ pub fn receive_file(
     let mut incoming = Incoming::new(stream, expected);
     incoming.header(expected)?;
     let path = destination.path();
-    let create_error = FileError::of("create a file beside", &path);
-    let (unnamed, file) = Unnamed::create(&folder).map_err(create_error)?;
-    let got = take_content(&mut incoming, &file, &path, progress)?;
+    let opened = Part::open(&folder, &expected.sha256, expected.offset);
+    let mut part = opened.map_err(FileError::of("receive into", &path))?;
+    take_content(&mut incoming, &mut part, &path, progress)?;
+    let got = part.digest();
     if got != expected.sha256 {
+        part.discard();
         let expected = expected.sha256;
         return Err(TransferError::WrongDigest { expected, got });
     }
-    file.sync_all().map_err(FileError::of("write", &path))?;
-    match unnamed.name(destination) {
+    match part.finish(destination) {
         Ok(name) => {
             Ok(Received { path: destination.directory.join(name), bytes: expected.bytes, sha256: got })
         }
@@ -75,18 +76,19 @@ pub fn receive_file(
     }
 }
 
-/// Receives and writes all chunks. Returns the digest of the content.
+/// Receives and writes all chunks.
 fn take_content(
     incoming: &mut Incoming,
-    file: &File,
+    part: &mut Part<'_>,
     path: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Digest, TransferError> {
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), TransferError> {
     let (chunks, opened) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("hashing".into())
-            .spawn_scoped(scope, || write_and_hash(file, opened))
+            // The channel is closed when this thread ends, also after an error.
+            .spawn_scoped(scope, move || opened.into_iter().try_for_each(|chunk: Vec<u8>| part.write(&chunk)))
             .map_err(TransferError::Thread)?;
         let taken = incoming.chunks(&chunks, progress);
         // The writer ends when the channel is closed.
@@ -98,15 +100,6 @@ fn take_content(
         // If writing failed, receiving ended early without an error.
         taken.and(written)
     })
-}
-
-fn write_and_hash(mut file: &File, opened: Receiver<Vec<u8>>) -> io::Result<Digest> {
-    let mut hash = Sha256::new();
-    for chunk in opened {
-        hash.update(&chunk);
-        file.write_all(&chunk)?;
-    }
-    Ok(Digest(hash.finalize().into()))
 }
 
 /// The connection with the file message.
@@ -125,18 +118,18 @@ impl Incoming {
             opener: FileOpener::new(&expected.key),
             record: Vec::new(),
             total: expected.bytes,
-            left: expected.bytes,
+            left: expected.bytes - expected.offset,
         }
     }
 
-    /// Receives the header and checks that it is that of the requested file, from its start.
+    /// Receives the header and checks that it is that of the requested file, from the requested byte on.
     fn header(&mut self, expected: &Expected) -> Result<(), TransferError> {
         self.read_record(HEADER_RECORD_BYTES_MAX, |length| length <= HEADER_RECORD_BYTES_MAX)?;
         let header = self.opener.header(&self.record).map_err(|_| TransferError::NotAuthentic)?;
         let is_right = header.name == expected.name
             && header.total_bytes == expected.bytes
             && header.sha256 == expected.sha256
-            && header.offset == 0;
+            && header.offset == expected.offset;
         if is_right { Ok(()) } else { Err(TransferError::OtherFile) }
     }
 
@@ -144,7 +137,7 @@ impl Incoming {
     fn chunks(
         &mut self,
         chunks: &Sender<Vec<u8>>,
-        progress: &mut dyn FnMut(u64, u64),
+        progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<(), TransferError> {
         loop {
             let (bytes, last) = next_chunk(self.left);
@@ -154,7 +147,9 @@ impl Incoming {
                 return Ok(());
             }
             self.left -= bytes as u64;
-            progress(self.total - self.left, self.total);
+            if !progress(self.total - self.left, self.total) {
+                return Err(TransferError::Cancelled);
+            }
             if last {
                 return Ok(());
             }

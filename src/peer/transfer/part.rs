@@ -1,0 +1,223 @@
+//! A file that is being received: its content so far, and what is needed to continue after an interruption.
+//!
+//! Two hidden files in the directory of the destination belong to it, named after the SHA-256 of the whole file:
+//! `.switchboard-SHA256.part` has the content, and `.switchboard-SHA256.state` the number of bytes that are on disk and the
+//! state of their SHA-256. So a later transfer of the same content neither fetches nor hashes these bytes again. What the
+//! part has beyond them is discarded.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
+use sha2::{Digest as _, Sha256};
+use wire::Digest;
+
+use super::Destination;
+use crate::peer::command::Existing;
+use crate::peer::folder::{Folder, read_whole};
+
+/// Before the umask, as for any file that a program writes for its user.
+const RECEIVED_MODE: u32 = 0o666;
+const PREFIX: &str = ".switchboard-";
+const PART: &str = ".part";
+const STATE: &str = ".state";
+/// Bytes are recorded as received when there are this many of them, or after [`RECORD_AFTER`]. A crash costs at most these. Each
+/// record waits for the disk.
+const RECORD_BYTES: u64 = 64 << 20;
+const RECORD_AFTER: Duration = Duration::from_secs(1);
+/// A part that nobody has continued for this long is removed when another file is received beside it.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A file can be replaced between its opening and its locking; then it is opened again, at most this many times.
+const ATTEMPTS_MAX: usize = 3;
+
+fn name(sha256: &Digest, suffix: &str) -> OsString {
+    format!("{PREFIX}{sha256}{suffix}").into()
+}
+
+/// How many bytes of a file with this digest were received earlier and can be kept.
+pub(super) fn kept(folder: &Folder, sha256: &Digest) -> u64 {
+    let part = folder.open_file(name(sha256, PART)).and_then(|part| part.metadata());
+    let bytes = recorded(folder, sha256).map_or(0, |(bytes, _)| bytes);
+    // Without the part, its state is worth nothing.
+    part.map_or(0, |part| if part.len() >= bytes { bytes } else { 0 })
+}
+
+/// The recorded number of bytes, and the state of the hash over them. A damaged state leads to a wrong digest at the end, so
+/// it is not checked here.
+fn recorded(folder: &Folder, sha256: &Digest) -> Option<(u64, Sha256)> {
+    let file = folder.open_file(name(sha256, STATE)).ok()?;
+    let state = read_whole(file, 1024).ok()?;
+    let (bytes, hash) = state.split_first_chunk()?;
+    let hash = SerializedState::<Sha256>::try_from(hash).ok()?;
+    Some((u64::from_le_bytes(*bytes), Sha256::deserialize(&hash).ok()?))
+}
+
+/// Dropping it keeps what has arrived for a later transfer, unless it got its name or was discarded.
+pub(super) struct Part<'a> {
+    folder: &'a Folder,
+    sha256: Digest,
+    file: File,
+    state: File,
+    hash: Sha256,
+    /// How many bytes were written and hashed.
+    bytes: u64,
+    /// How many of them are recorded, and when that was.
+    recorded: (u64, Instant),
+    is_over: bool,
+}
+
+impl<'a> Part<'a> {
+    /// Opens the part of a file with this digest, to receive it from the byte `from` on: 0, or the number that [`kept`] has
+    /// returned.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when another transfer receives the same content, or has received more of it meanwhile.
+    pub(super) fn open(folder: &'a Folder, sha256: &Digest, from: u64) -> io::Result<Self> {
+        // A forgotten part does no harm.
+        let _ = remove_forgotten(folder);
+        let mut file = lock(folder, sha256)?;
+        let hash = match recorded(folder, sha256) {
+            _ if from == 0 => Sha256::new(),
+            Some((bytes, hash)) if bytes == from && kept(folder, sha256) == from => hash,
+            _ => return Err(busy()),
+        };
+        file.set_len(from)?;
+        file.seek(SeekFrom::Start(from))?;
+        let state = folder.open_or_create(name(sha256, STATE))?;
+        let recorded = (from, Instant::now());
+        let part = Self { folder, sha256: *sha256, file, state, hash, bytes: from, recorded, is_over: false };
+        // Takes the room on the disk that later records need, so that they succeed when it is full.
+        part.write_state()?;
+        Ok(part)
+    }
+
+    pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        // After an incomplete write the hash still covers exactly `bytes`.
+        self.file.write_all(chunk)?;
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        let (recorded, at) = self.recorded;
+        if self.bytes - recorded >= RECORD_BYTES || at.elapsed() >= RECORD_AFTER {
+            self.record()?;
+        }
+        Ok(())
+    }
+
+    /// Records what has arrived, after it is on disk.
+    fn record(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.write_state()?;
+        self.state.sync_data()?;
+        self.recorded = (self.bytes, Instant::now());
+        Ok(())
+    }
+
+    fn write_state(&self) -> io::Result<()> {
+        let mut state = self.bytes.to_le_bytes().to_vec();
+        state.extend_from_slice(&self.hash.serialize());
+        self.state.write_all_at(&state, 0)
+    }
+
+    /// The digest of all that has arrived.
+    pub(super) fn digest(&self) -> Digest {
+        Digest(self.hash.clone().finalize().into())
+    }
+
+    /// Removes it with all that has arrived.
+    pub(super) fn discard(mut self) {
+        self.remove();
+    }
+
+    fn remove(&mut self) {
+        self.is_over = true;
+        for suffix in [PART, STATE] {
+            // What stays is overwritten by the next transfer of this content, or removed later.
+            let _ = self.folder.remove(name(&self.sha256, suffix));
+        }
+    }
+
+    /// Gives it its final name, durably, and returns that. Fails with `AlreadyExists` when the name exists and must not be
+    /// replaced.
+    pub(super) fn finish(mut self, destination: &Destination) -> io::Result<OsString> {
+        self.file.sync_all()?;
+        let part = name(&self.sha256, PART);
+        let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+        for name in destination.names() {
+            let named = match destination.existing {
+                Existing::Overwrite => self.folder.rename(&part, &name),
+                Existing::Refuse | Existing::KeepBoth => self.folder.rename_new(&part, &name),
+            };
+            match named {
+                Ok(()) => {
+                    self.remove();
+                    return self.folder.sync().map(|()| name);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => taken = error,
+                Err(error) => return Err(error),
+            }
+        }
+        // Its content exists under the name, or the user decides about that first; then it is fetched again.
+        self.remove();
+        Err(taken)
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        if self.bytes == 0 {
+            return self.remove();
+        }
+        // The caller reports why the transfer has ended. If this fails, the earlier record is valid.
+        let _ = self.record();
+    }
+}
+
+/// Opens the part, or creates it, and locks it for this transfer.
+fn lock(folder: &Folder, sha256: &Digest) -> io::Result<File> {
+    let name = name(sha256, PART);
+    for _ in 0..ATTEMPTS_MAX {
+        let file = match folder.create_new(&name, RECEIVED_MODE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => folder.open_for_writing(&name)?,
+            created => created?,
+        };
+        // Not every file system has locks. Without them, two transfers of one content at the same time disturb each other.
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(busy());
+        }
+        // The transfer that had the lock before may have given the file its name.
+        let inode = folder.open_file(&name).and_then(|there| there.metadata()).map(|there| there.ino());
+        if inode.is_ok_and(|inode| file.metadata().is_ok_and(|mine| mine.ino() == inode)) {
+            return Ok(file);
+        }
+    }
+    Err(busy())
+}
+
+fn busy() -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, "another transfer receives the same file; wait for it")
+}
+
+fn remove_forgotten(folder: &Folder) -> io::Result<()> {
+    for name in folder.names()? {
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(PART)) else { continue };
+        if !stem.starts_with(PREFIX) {
+            continue;
+        }
+        let file = folder.open_file(&name)?;
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let is_held = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
+        if age >= FORGOTTEN_AFTER && !is_held() {
+            folder.remove(format!("{stem}{STATE}"))?;
+            folder.remove(&name)?;
+        }
+    }
+    Ok(())
+}
