@@ -115,8 +115,13 @@ impl Local {
 
     /// Sends an event once to each client that has such a task.
     pub(super) fn tell_all(&mut self, event: &Event, of: impl Fn(&Task) -> bool) {
-        let clients: BTreeSet<ClientId> =
-            self.tasks.iter().filter(|task| of(task)).map(|task| task.client).collect();
+        let mut clients = Vec::new();
+        for task in &self.tasks {
+            // Looked at first, because a client that sends a long input has many tasks.
+            if !clients.contains(&task.client) && of(task) {
+                clients.push(task.client);
+            }
+        }
         for client in clients {
             self.tell(client, event.clone());
         }
@@ -167,17 +172,19 @@ impl Local {
         });
     }
 
-    /// Notes that a message was relayed, stored or delivered. Ends the sends of which it was the last.
+    /// Notes that a message was relayed, stored or delivered. Ends its send if it was the last one of it.
     pub(super) fn message_done(&mut self, to: &PeerName, number: u64, is_delivered: bool) {
-        self.end_tasks(Ending::Done, |task| match &mut task.kind {
-            TaskKind::Send { to: name, open, until } => {
-                if same_name(name, to) && (is_delivered || *until == Until::Sent) {
-                    open.remove(&number);
-                }
-                open.is_empty()
+        // No other send has this message, and it is mostly one of the first.
+        let is_last = self.tasks.iter_mut().enumerate().find_map(|(at, task)| match &mut task.kind {
+            TaskKind::Send { to: name, open, until } if is_delivered || *until == Until::Sent => {
+                (same_name(name, to) && open.remove(&number)).then(|| (at, open.is_empty()))
             }
-            _ => false,
+            _ => None,
         });
+        if let Some((at, true)) = is_last {
+            let task = self.tasks.remove(at);
+            self.done(task.client, Ending::Done);
+        }
     }
 
     pub(super) fn viewers(&self) -> BTreeSet<ClientId> {
