@@ -89,7 +89,7 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
     let home = Home::open(&dir)?;
     let lock = home.try_lock()?.context("nobody else can know this directory")?;
     let options = Options {
-        rekey_messages: 1024,
+        rekey_messages: 16_384,
         full_trace: false,
         key_times: switchboard::peer::home::KeyTimes::default(),
         invitation: None,

@@ -7,7 +7,7 @@ import { jittered } from "./pace.js";
 import { messageContent, openConversation, runningHash, sealContent } from "./conversation.js";
 import { receipt } from "./protocol.js";
 
-const REKEY_MESSAGES = 1024;
+const REKEY_MESSAGES = 16384;
 const REKEY_AFTER = 3_600_000;
 const LOOKUP_WAIT = 2000;
 const PLACES_MAX = 4;

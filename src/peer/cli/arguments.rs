@@ -58,7 +58,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", global = true)]
     pub wait: Option<u64>,
     /// Open a new conversation after this many messages; with 1, every message has its own RSA operation
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..), global = true)]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1..), global = true)]
     pub rekey: u64,
     /// Age at which the encryption key is replaced by a new one
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration, global = true)]
