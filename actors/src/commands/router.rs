@@ -12,7 +12,7 @@ use super::admission::{Members, NotAdmitted};
 use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
-use super::session::{Delivery, SessionId, SessionPort};
+use super::session::{Delivery, Port, SessionId};
 use super::store::{Completion, Frames, Ordinal};
 use crate::runtime::{Address, Closed, Pending, Reply};
 use crate::transport::Transport;
@@ -68,7 +68,7 @@ pub struct Joined {
 }
 
 #[derive(Debug)]
-pub enum Command<P = SessionPort> {
+pub enum Command {
     /// A peer has proved its key.
     Join {
         session: SessionId,
@@ -78,7 +78,7 @@ pub enum Command<P = SessionPort> {
         /// The secret by which its other connections prove whose they are.
         token: Token,
         /// The mailbox of the session.
-        port: Arc<P>,
+        port: Arc<dyn Port>,
         /// Answered at once.
         reply: Reply<Result<Joined, JoinRefused>>,
     },

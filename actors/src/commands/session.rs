@@ -83,7 +83,7 @@ pub enum SessionCommand {
 
 /// The sending end of a session's mailbox, which the Router and, on a [`Route`], the sessions of senders share; a test or
 /// simulation uses a model.
-pub trait Port: Send + Sync {
+pub trait Port: fmt::Debug + Send + Sync {
     /// Sends a command if there is room. If not, the session reports later that there is room
     /// (`MemberCommand::Drained`).
     ///
@@ -119,9 +119,8 @@ pub trait Port: Send + Sync {
 pub struct Route(Weak<dyn Port>);
 
 impl Route {
-    pub fn to<P: Port + 'static>(port: &Arc<P>) -> Self {
-        let port: Weak<P> = Arc::downgrade(port);
-        Self(port)
+    pub fn to(port: &Arc<dyn Port>) -> Self {
+        Self(Arc::downgrade(port))
     }
 
     /// The mailbox, unless the presence has ended.

@@ -28,7 +28,7 @@ use crate::commands::router::{
     Command, JoinRefused, Joined, Member, MemberCommand, Partner, PeerKey, PresencePort, Run, SpliceEnd,
     SpliceRefused,
 };
-use crate::commands::session::{EndReason, Port, Route, SessionCommand};
+use crate::commands::session::{EndReason, Route, SessionCommand};
 use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort};
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Pending, Reply, reply};
@@ -40,10 +40,9 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// The maximum number of commands that wait for a session whose mailbox is full. With more, the session is ended.
 const OWED_MAX: usize = 32_768;
 
-/// The Router without its thread. `P` sends commands to a session, `S` to the store, and `I` reports presence to the
-/// Index.
-pub struct Router<P, S, I> {
-    pub(super) table: Table<P>,
+/// The Router without its thread. `S` sends commands to the store, and `I` reports presence to the Index.
+pub struct Router<S, I> {
+    pub(super) table: Table,
     pub(super) limits: PeerLimits,
     pub(super) ledger: Ledger,
     /// Bytes that were given to the store and are not confirmed yet.
@@ -63,11 +62,11 @@ pub struct Router<P, S, I> {
     index: I,
 }
 
-impl<P: Port + 'static, S: StorePort, I: PresencePort> Core for Router<P, S, I> {
-    type Command = Command<P>;
+impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
+    type Command = Command;
     type Out = ();
 
-    fn handle(&mut self, now: Now, command: Command<P>, (): &mut ()) {
+    fn handle(&mut self, now: Now, command: Command, (): &mut ()) {
         self.unix = now.unix();
         match command {
             Command::Join { session, card, network, token, port, reply } => {
@@ -94,7 +93,7 @@ impl<P: Port + 'static, S: StorePort, I: PresencePort> Core for Router<P, S, I> 
     }
 }
 
-impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
+impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// Creates a Router with the names, cards and mailboxes that are on disk.
     pub fn new(limits: PeerLimits, inventory: Inventory, store: S, index: I) -> Self {
         let splices = Splices::new(limits.transfers, limits.transfer_rate);
@@ -170,7 +169,7 @@ impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
         now: Now,
         card: &Card,
         network: Network,
-        presence: Presence<P>,
+        presence: Presence,
     ) -> Result<Joined, JoinRefused> {
         let key = self.table.find_or_admit(&card.name).ok_or(JoinRefused::Busy)?;
         let is_new = match self.table.peer(key).owner() {

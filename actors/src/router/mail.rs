@@ -9,7 +9,7 @@ use super::core::{NAME, Router};
 use super::ledger::{Usage, cost};
 use super::table::Owner;
 use crate::commands::router::{Member, PeerKey, PresencePort};
-use crate::commands::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort,
 };
@@ -42,7 +42,7 @@ fn mail(bytes: u64) -> Usage {
     Usage { mail_bytes: bytes, names: 0 }
 }
 
-impl<P: Port + 'static, S: StorePort, I: PresencePort> Router<P, S, I> {
+impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// Counts a mailbox that was on disk when the server started.
     pub(super) fn restore(&mut self, mailbox: MailboxSize) {
         let key = self.table.find(mailbox.name.as_str()).unwrap_or_else(|| {

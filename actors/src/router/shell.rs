@@ -10,7 +10,6 @@ use super::core::Router;
 use super::presence::PresenceOutbox;
 use crate::commands::index::{IndexHandle, Presence};
 use crate::commands::router::{Command, PresencePort, RouterHandle};
-use crate::commands::session::SessionPort;
 use crate::commands::store::{Inventory, StoreHandle};
 use crate::config::PeerLimits;
 use crate::runtime::{Address, Answers, Mailbox, Now, Running, Shell, mailbox, start as start_actor};
@@ -74,7 +73,7 @@ pub fn start(
 struct RouterShell;
 
 impl Shell for RouterShell {
-    type Core = Router<SessionPort, StoreHandle, PresenceOutbox>;
+    type Core = Router<StoreHandle, PresenceOutbox>;
 
     fn settle(&mut self, router: &mut Self::Core, (): &mut (), now: Now) -> Option<Instant> {
         let retry = (!router.catch_up()).then(|| now.instant + RETRY);

@@ -50,11 +50,11 @@ impl Owner {
     }
 }
 
-pub(super) struct Presence<P> {
+pub(super) struct Presence {
     pub(super) session: SessionId,
     /// Other connections of the peer send this to prove whose they are.
     pub(super) token: Token,
-    pub(super) port: Arc<P>,
+    pub(super) port: Arc<dyn Port>,
     /// The port is open, so the next place is the port's and not [`Peer::next`].
     is_open: bool,
     /// The mailbox refused a command. Nothing more is sent until the session reports that it has room (`Drained`).
@@ -68,20 +68,20 @@ pub(super) struct Presence<P> {
     pub(super) watching: Vec<PeerKey>,
 }
 
-impl<P> Presence<P> {
-    pub(super) fn new(session: SessionId, token: Token, port: Arc<P>) -> Self {
+impl Presence {
+    pub(super) fn new(session: SessionId, token: Token, port: Arc<dyn Port>) -> Self {
         let (owed, watching) = (VecDeque::new(), Vec::new());
         Self { session, token, port, is_open: false, full: false, owed, handed: 0, fetching: None, watching }
     }
 }
 
 /// One name.
-pub(super) struct Peer<P> {
+pub(super) struct Peer {
     /// As its owner spells it.
     name: PeerName,
     pub(super) folded: PeerName,
     owner: Owner,
-    presence: Option<Presence<P>>,
+    presence: Option<Presence>,
     /// How many sessions of this name have ended and have not handed back their unacknowledged envelopes yet.
     pub(super) parting: u32,
     /// The place of the next envelope, unless the port is open: then the port has it.
@@ -98,7 +98,7 @@ pub(super) struct Peer<P> {
     pub(super) watchers: Vec<Member>,
 }
 
-impl<P> Peer<P> {
+impl Peer {
     fn new(name: PeerName) -> Self {
         Self {
             folded: name.folded(),
@@ -135,12 +135,12 @@ impl<P> Peer<P> {
         }
     }
 
-    pub(super) fn presence(&mut self) -> Option<&mut Presence<P>> {
+    pub(super) fn presence(&mut self) -> Option<&mut Presence> {
         self.presence.as_mut()
     }
 
     /// The presence, if it is that of this session.
-    pub(super) fn present(&mut self, session: SessionId) -> Option<&mut Presence<P>> {
+    pub(super) fn present(&mut self, session: SessionId) -> Option<&mut Presence> {
         self.presence().filter(|presence| presence.session == session)
     }
 
@@ -168,10 +168,7 @@ impl<P> Peer<P> {
     }
 
     /// Opens the port of a live peer.
-    pub(super) fn open(&mut self) -> Option<&Arc<P>>
-    where
-        P: Port,
-    {
+    pub(super) fn open(&mut self) -> Option<&Arc<dyn Port>> {
         let (next, is_live) = (self.next, self.is_live());
         let presence = self.presence.as_mut().filter(|_| is_live)?;
         if !presence.is_open {
@@ -182,10 +179,7 @@ impl<P> Peer<P> {
     }
 
     /// The mailbox has refused a command.
-    pub(super) fn set_full(&mut self)
-    where
-        P: Port,
-    {
+    pub(super) fn set_full(&mut self) {
         if let Some(presence) = &mut self.presence {
             presence.full = true;
         }
@@ -193,10 +187,7 @@ impl<P> Peer<P> {
     }
 
     /// Shuts the port, because the peer is no longer live. From then on, no session of a sender reaches it.
-    pub(super) fn shut(&mut self)
-    where
-        P: Port,
-    {
+    pub(super) fn shut(&mut self) {
         if let Some(presence) = self.presence.as_mut().filter(|presence| presence.is_open) {
             presence.is_open = false;
             self.next = presence.port.lease().revoke();
@@ -209,9 +200,10 @@ impl<P> Peer<P> {
     }
 }
 
-pub(super) struct Table<P> {
+#[derive(Default)]
+pub(super) struct Table {
     by_name: HashMap<Box<str>, PeerKey>,
-    peers: Vec<Peer<P>>,
+    peers: Vec<Peer>,
     /// Unused places in `peers`.
     vacant: Vec<PeerKey>,
     /// The names with a known owner, in the order of the answer to `Who`: connected ones first, then by name. The order
@@ -222,24 +214,12 @@ pub(super) struct Table<P> {
     known: Option<Arc<[KnownPeer]>>,
 }
 
-impl<P> Default for Table<P> {
-    fn default() -> Self {
-        Self {
-            by_name: HashMap::new(),
-            peers: Vec::new(),
-            vacant: Vec::new(),
-            listed: BTreeSet::new(),
-            known: None,
-        }
-    }
-}
-
-impl<P> Table<P> {
-    pub(super) fn peer(&mut self, key: PeerKey) -> &mut Peer<P> {
+impl Table {
+    pub(super) fn peer(&mut self, key: PeerKey) -> &mut Peer {
         &mut self.peers[key.0 as usize]
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = PeerKey> + use<P> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = PeerKey> + use<> {
         (0..u32::try_from(self.peers.len()).expect("there are at most a million peers")).map(PeerKey)
     }
 
@@ -292,22 +272,22 @@ impl<P> Table<P> {
     }
 
     /// Notes that a peer has joined, with the spelling of its name.
-    pub(super) fn set_presence(&mut self, key: PeerKey, name: &PeerName, presence: Presence<P>) {
+    pub(super) fn set_presence(&mut self, key: PeerKey, name: &PeerName, presence: Presence) {
         self.relist(key, |peer| {
             peer.name = name.clone();
             peer.presence = Some(presence);
         });
     }
 
-    pub(super) fn take_presence(&mut self, key: PeerKey) -> Option<Presence<P>> {
+    pub(super) fn take_presence(&mut self, key: PeerKey) -> Option<Presence> {
         self.peer(key).presence.as_ref()?;
         self.relist(key, |peer| peer.presence.take())
     }
 
     /// Makes a change that affects `listed` and the cached answer to `Who`.
-    fn relist<T>(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer<P>) -> T) -> T {
+    fn relist<T>(&mut self, key: PeerKey, change: impl FnOnce(&mut Peer) -> T) -> T {
         let peer = &mut self.peers[key.0 as usize];
-        let entry = |peer: &Peer<P>| (peer.presence.is_none(), peer.name.clone(), key);
+        let entry = |peer: &Peer| (peer.presence.is_none(), peer.name.clone(), key);
         if matches!(peer.owner, Owner::Known { .. }) {
             self.listed.remove(&entry(peer));
         }

@@ -69,14 +69,14 @@ fn sender(text: &str) -> Sender {
 }
 
 /// A session without a connection.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct FakeSession {
     mailbox: VecDeque<SessionCommand>,
     overflowed: bool,
     ended: Option<EndReason>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct FakePort {
     session: Mutex<FakeSession>,
     lease: Lease,
@@ -231,7 +231,7 @@ struct Joint {
 }
 
 struct World {
-    router: Router<FakePort, FakeStorePort, Deaf>,
+    router: Router<FakeStorePort, Deaf>,
     store: FakeStorePort,
     peers: Vec<FakePeer>,
     next_session: SessionId,
@@ -255,7 +255,7 @@ impl World {
         Self { router, store, peers, next_session: 1, zombies: Vec::new(), accepted: Vec::new() }
     }
 
-    fn handle(&mut self, command: Command<FakePort>) {
+    fn handle(&mut self, command: Command) {
         self.router.handle(Now::read(), command, &mut ());
     }
 
@@ -266,7 +266,7 @@ impl World {
         self.next_session += 1;
         let card = Box::new(card_of(self.peers[at].name));
         let network = network(1);
-        self.handle(Command::Join { session, card, network, token: TOKEN, port: Arc::clone(&port), reply });
+        self.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
         let joined = pending.wait(SOON).expect("it is answered at once").expect("the key is the same");
         let member = Member { peer: joined.peer, session };
         let (open, untaken, routes) = Default::default();

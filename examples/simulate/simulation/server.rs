@@ -21,7 +21,7 @@ use wire::server_key::ServerKey;
 
 use super::SERVER;
 use super::network::{End, LinkId};
-use super::session::{Connection, MailboxPort};
+use super::session::Connection;
 use super::store::{ServerDisk, Waiting};
 use super::world::{Event, Fault, World};
 
@@ -45,7 +45,7 @@ impl PresencePort for NoIndex {
 pub(super) struct Process {
     router: SimulatedRouter,
     /// What sessions have sent to the Router and it has not handled yet.
-    commands: VecDeque<Command<MailboxPort>>,
+    commands: VecDeque<Command>,
     /// The Router's thread will run later.
     is_behind: bool,
     /// The peers of sessions that have left and have not handed back their envelopes yet.
@@ -65,9 +65,9 @@ pub(super) struct Server {
     pub(super) life: u64,
 }
 
-type SimulatedRouter = Router<MailboxPort, Waiting, NoIndex>;
+type SimulatedRouter = Router<Waiting, NoIndex>;
 
-fn tell(router: &mut SimulatedRouter, now: Now, command: Command<MailboxPort>) {
+fn tell(router: &mut SimulatedRouter, now: Now, command: Command) {
     router.handle(now, command, &mut ());
 }
 
@@ -206,7 +206,7 @@ impl World {
         let Some(process) = &mut self.server.process else { return };
         let Some(connection) = process.connections.get_mut(&link) else { return };
         let (reply, joined) = reply();
-        let port = Arc::clone(&connection.mailbox);
+        let port = connection.mailbox.clone();
         let network = Network::of(Ipv4Addr::LOCALHOST.into());
         tell(
             &mut process.router,

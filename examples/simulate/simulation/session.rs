@@ -12,7 +12,7 @@ use actors::session::Session;
 const MAILBOX_COMMANDS: usize = 4;
 
 /// A session's mailbox.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Mailbox {
     commands: VecDeque<SessionCommand>,
     /// Somebody has found it full, and the Router wants to know when there is room.
@@ -21,7 +21,7 @@ struct Mailbox {
 }
 
 /// The port of a session, which is its mailbox at the same time.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct MailboxPort {
     /// The simulation has one thread; the lock is for the compiler.
     mailbox: Mutex<Mailbox>,

@@ -211,7 +211,7 @@ fn join_as(world: &mut World, session: u64, card: Card) -> (Arc<FakePort>, Optio
     let (reply, pending) = reply();
     let port = Arc::<FakePort>::default();
     let (card, network) = (Box::new(card), network(2));
-    world.handle(Command::Join { session, card, network, token: TOKEN, port: Arc::clone(&port), reply });
+    world.handle(Command::Join { session, card, network, token: TOKEN, port: port.clone(), reply });
     (port, pending.wait(SOON).expect("it is answered at once").err())
 }
 

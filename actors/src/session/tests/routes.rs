@@ -7,7 +7,7 @@ use crate::commands::session::{Port, Route};
 use crate::runtime::Lease;
 
 /// The mailbox of a recipient.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct FakeMailbox {
     lease: Lease,
     origins: Mutex<Vec<u64>>,
@@ -53,7 +53,8 @@ fn with_route() -> (Bench, Arc<FakeMailbox>) {
     mailbox.lease.grant(0);
     assert_eq!(send(&mut bench, Kind::Message), Some(false), "many write to somebody only once");
     assert_eq!(send(&mut bench, Kind::Message), Some(true));
-    let route = Route::to(&mailbox);
+    let port: Arc<dyn Port> = mailbox.clone();
+    let route = Route::to(&port);
     bench.take(Input::Command(SessionCommand::Route(Box::new(("B".parse().expect("a good name"), route)))));
     (bench, mailbox)
 }
