@@ -26,6 +26,9 @@ pub enum AdministrationError {
     /// Nobody was removed, or the list of members could not be written.
     #[error(transparent)]
     NotChanged(#[from] NotAdmitted),
+    /// The other servers of the cluster would keep the owner.
+    #[error("a name cannot be released while the server is part of a cluster")]
+    OfCluster,
     /// The files of the released name are still in the index.
     #[error("the name is free, but its shared files are still found until the server is started again: {0}")]
     NotUnpublished(#[from] PublishRefused),
@@ -41,6 +44,8 @@ pub struct Administration {
     pub(crate) index: IndexHandle,
     pub(crate) admission: Option<AdmissionHandle>,
     pub(crate) key: ServerPublic,
+    /// Whether the server is one of many.
+    pub(crate) is_of_cluster: bool,
 }
 
 impl Administration {
@@ -79,6 +84,9 @@ impl Administration {
     /// Frees a name: another key may take it. Removes the files that it shares from the index, and drops its mail if
     /// `drops_mail`.
     pub fn release(&self, name: &PeerName, drops_mail: bool) -> Result<(), AdministrationError> {
+        if self.is_of_cluster {
+            return Err(AdministrationError::OfCluster);
+        }
         let release = |reply| router::Command::Release { name: name.clone(), drops_mail, reply };
         if !self.ask_router(release)? {
             return Err(AdministrationError::NoSuchName(name.clone()));

@@ -33,6 +33,19 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Who may watch what passes through the server; nobody if `None`.
     pub flow: Option<FlowAccess>,
+    /// The cluster of which the server is a part; it is alone if there is none.
+    pub cluster: Option<ClusterConfig>,
+}
+
+/// How to reach the other servers of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// The addresses of nats-servers, as URLs.
+    pub servers: Vec<String>,
+    /// The name of the cluster.
+    pub name: String,
+    /// A file with credentials for NATS.
+    pub credentials: Option<PathBuf>,
 }
 
 /// Who may watch what passes through the server: names, sizes and digests, but no text.
@@ -66,6 +79,7 @@ impl Default for Config {
             access_log: None,
             admin: None,
             flow: Some(FlowAccess::Admin),
+            cluster: None,
         }
     }
 }

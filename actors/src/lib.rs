@@ -5,6 +5,7 @@ mod access_log;
 pub mod administration;
 mod admission;
 mod certificates;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod credentials;

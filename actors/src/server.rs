@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use data_encoding::HEXLOWER;
 use rustix::fs::FlockOperation;
+use wire::card::Card;
 use wire::server_key::{SEED_BYTES, ServerKey};
 
 use crate::acceptor::{self, Acceptor, Listener};
@@ -17,9 +18,11 @@ use crate::access_log;
 use crate::administration::Administration;
 use crate::admission;
 use crate::certificates;
+use crate::cluster;
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::admission::AdmissionHandle;
 use crate::commands::certificates::CertificatesHandle;
+use crate::commands::cluster::{ClusterHandle, cluster_mailbox};
 use crate::commands::connection::Door;
 use crate::commands::credentials::CredentialsHandle;
 use crate::commands::feed::FeedHandle;
@@ -81,6 +84,8 @@ pub enum StartError {
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Cluster(#[from] cluster::StartError),
+    #[error(transparent)]
     Site(#[from] file_server::StartError),
     /// The system has no thread or descriptor for it.
     #[error("cannot start: {0}")]
@@ -117,6 +122,8 @@ struct Actors {
     admission: Option<Running<AdmissionHandle>>,
     key: Arc<ServerKey>,
     index: Running<IndexHandle>,
+    /// After the Router, so that it removes the presences of the peers that were connected.
+    cluster: Option<Running<ClusterHandle>>,
     feed: Option<Running<FeedHandle>>,
     sites: Vec<SiteActors>,
     store: Running<StoreHandle>,
@@ -146,11 +153,19 @@ impl Server {
         let sites = start_sites(config)?;
         let index = index::start(&config.data, config.peers.index_pairs)
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
-        let router =
-            router::start(router_mailbox, config.peers.clone(), inventory, store.clone(), index.clone())?;
+        let cluster = config.cluster.as_ref().map(|config| (config, cluster_mailbox()));
+        let handle = cluster.as_ref().map(|(_, (handle, _))| handle.clone());
+        let known =
+            cluster.iter().flat_map(|_| &inventory.cards).filter_map(|(_, card)| Card::from_bytes(card).ok());
+        let known = known.collect();
+        let limits = config.peers.clone();
+        let router = router::start(router_mailbox, limits, inventory, store.clone(), index.clone(), handle)?;
+        let cluster =
+            cluster.map(|(of, mailbox)| cluster::start(of, &config.peers, known, mailbox, (*router).clone()));
+        let cluster = cluster.transpose()?;
         let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
         let feed = viewers(config).map(feed::start).transpose()?;
-        let actors = Actors { router, admission, key, index, feed, sites, store, access_log };
+        let actors = Actors { router, admission, key, index, cluster, feed, sites, store, access_log };
         let acceptor = actors.accept(listeners, &certificates, config)?;
         let certificates = match config.tls.is_empty() {
             true => None,
@@ -188,13 +203,15 @@ impl Server {
             let _ = begun.send((step, patience));
         };
         let Self { certificates, acceptor, actors, _lock } = self;
-        let Actors { router, admission, key: _, index, feed, sites, store, access_log } = actors;
+        let Actors { router, admission, key: _, index, cluster, feed, sites, store, access_log } = actors;
         begin("Certificates", ACTOR_PATIENCE);
         drop(certificates);
         begin("some session", ACCEPTOR_PATIENCE);
         let have_sessions_ended = acceptor.stop();
         begin("the Router", ACTOR_PATIENCE);
         drop(router);
+        begin("the cluster", ACTOR_PATIENCE);
+        drop(cluster);
         begin("Admission", ACTOR_PATIENCE);
         drop(admission);
         begin("the Index", ACTOR_PATIENCE);
@@ -232,6 +249,7 @@ impl Server {
             index: (*self.actors.index).clone(),
             admission: self.actors.admission.as_deref().cloned(),
             key: self.actors.key.public(),
+            is_of_cluster: self.actors.cluster.is_some(),
         }
     }
 
@@ -270,6 +288,7 @@ impl Actors {
             router: (*self.router).clone(),
             index: (*self.index).clone(),
             admission: self.admission.as_deref().cloned(),
+            cluster: self.cluster.as_deref().cloned(),
             key: Arc::clone(&self.key),
             memory: Memory::new(config.peers.session_memory),
             limits: Arc::new(config.peers.clone()),

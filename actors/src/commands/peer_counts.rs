@@ -71,6 +71,12 @@ pub struct PeerCounts {
     pub(crate) mail_bytes: Count,
     /// Names that nobody has joined under and that have mail or are watched now.
     pub(crate) waiting_names: Count,
+    /// 1 while there is a connection to NATS.
+    pub(crate) cluster_connected: Count,
+    /// The other servers of the cluster that are alive.
+    pub(crate) cluster_servers: Count,
+    /// The peers that are connected to them.
+    pub(crate) cluster_peers: Count,
 }
 
 impl PeerCounts {

@@ -9,6 +9,7 @@ use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, Token, TransferId};
 
 use super::admission::{Members, NotAdmitted};
+use super::cluster::{BatchReply, Forwarded};
 use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
@@ -82,8 +83,21 @@ pub enum Command {
         /// Answered at once.
         reply: Reply<Result<Joined, JoinRefused>>,
     },
-    /// From a session that has joined.
+    /// From a session that has joined, or in the name of a peer at another server.
     From(Member, MemberCommand),
+    /// The cluster knows the owner of a name.
+    Learn(Box<Card>),
+    /// A peer is connected to another server of the cluster. That ends its session here.
+    Appear {
+        name: PeerName,
+        session: SessionId,
+        /// Leads to the other server.
+        port: Arc<dyn Port>,
+        /// Answered at once; none if the owner of the name is not known.
+        reply: Reply<Option<Member>>,
+    },
+    /// Envelopes from another server for sessions here.
+    Forwarded(Vec<Forwarded>, BatchReply),
     /// Asks for the list of known peers.
     Who(Reply<Arc<[KnownPeer]>>),
     /// Asks who owns a name.
@@ -212,7 +226,7 @@ impl RouterHandle {
 /// Receives reports of who is connected and can be dialled; a test or simulation uses its own.
 pub trait PresencePort {
     /// The peer is connected (and can be dialled at `address`, if there is one), or not.
-    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>);
+    fn presence(&mut self, peer: &PeerName, session: SessionId, online: bool, address: Option<SocketAddr>);
 
     /// Sends the reports that there was no room for. Returns false if there still is none.
     fn catch_up(&mut self) -> bool;

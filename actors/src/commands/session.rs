@@ -15,6 +15,10 @@ use crate::runtime::{Lease, PollAddress, PollMailbox};
 /// The id of a session. It is not reused while the server runs.
 pub type SessionId = u64;
 
+/// The session id of notices that the server itself sends, and of envelopes from other servers. No session has it, so their
+/// outcome is reported to nobody.
+pub(crate) const SERVER_SESSION: SessionId = 0;
+
 /// Envelopes for the peer of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -35,6 +39,15 @@ impl Delivery {
     /// The memory that it uses, in bytes.
     pub(crate) fn cost(&self) -> u64 {
         self.frames.bytes.len() as u64 + DELIVERY_COST_BYTES
+    }
+
+    /// Splits it behind the first `count` envelopes.
+    pub(crate) fn split_at(self, count: u64) -> (Self, Self) {
+        let at = usize::try_from(count).expect("a delivery has as many envelopes as its Vec of lengths");
+        let head = self.frames.clone().first(at);
+        let origin = Origin { first: self.origin.first + count, ..self.origin };
+        let tail = Self { first: self.first + count, origin, frames: self.frames.skip(at), ..self };
+        (Self { first: self.first, origin: self.origin, frames: head, ..tail }, tail)
     }
 }
 

@@ -88,6 +88,13 @@ impl Frames {
         Amount { envelopes: self.count(), bytes: self.bytes.len() as u64 }
     }
 
+    /// Keeps only the first `count`.
+    pub fn first(mut self, count: usize) -> Self {
+        self.lengths.truncate(count);
+        let bytes: usize = self.lengths.iter().map(|l| *l as usize).sum();
+        Self { bytes: self.bytes.slice(..bytes), lengths: self.lengths }
+    }
+
     /// Drops the first `count`.
     pub fn skip(mut self, count: usize) -> Self {
         let cut: usize = self.lengths.drain(..count).map(|l| l as usize).sum();

@@ -124,13 +124,20 @@ const WEB_METRICS: [Metric<WebCounts>; 6] = [
     }),
 ];
 
-const PEER_METRICS: [Metric<PeerCounts>; 3] = [
+const PEER_METRICS: [Metric<PeerCounts>; 6] = [
     (Counter, "mail_expired", "Stored envelopes that were dropped because nobody took them in time.", |c| {
         &c.expired
     }),
     (Gauge, "mail_bytes", "What stored mail takes up of --mail-bytes.", |c| &c.mail_bytes),
     (Gauge, "waiting_names", "Names with mail or waited for that nobody has joined under.", |c| {
         &c.waiting_names
+    }),
+    (Gauge, "cluster_connected", "1 while there is a connection to the NATS of --cluster.", |c| {
+        &c.cluster_connected
+    }),
+    (Gauge, "cluster_servers", "Other servers of the cluster that are alive.", |c| &c.cluster_servers),
+    (Gauge, "cluster_peers", "Peers that are connected to other servers of the cluster.", |c| {
+        &c.cluster_peers
     }),
 ];
 

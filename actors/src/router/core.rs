@@ -14,21 +14,21 @@ use std::time::Duration;
 
 use wire::PeerName;
 use wire::card::Card;
-use wire::protocol::{KnownPeer, Outcome, Refusal};
+use wire::protocol::{Outcome, Refusal};
 
 use super::ledger::{Ledger, Usage};
 use super::mail::Sweep;
-use super::shares::Shares;
 use super::splice::Splices;
 use super::table::{Owner, Presence, Table};
 use crate::commands::admission::Members;
+use crate::commands::cluster::is_remote;
 use crate::commands::network::Network;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{
-    Command, JoinRefused, Joined, Member, MemberCommand, Partner, PeerKey, PresencePort, Run, SpliceEnd,
-    SpliceRefused,
+    Command, JoinRefused, Joined, Member, MemberCommand, PeerKey, PresencePort, Run,
 };
 use crate::commands::session::{EndReason, Route, SessionCommand};
+use crate::commands::shares::Shares;
 use crate::commands::store::{self, Frames, Inventory, Origin, Sender, StorePort};
 use crate::config::PeerLimits;
 use crate::runtime::{Core, Now, Pending, Reply, reply};
@@ -54,7 +54,7 @@ pub struct Router<S, I> {
     pub(super) unix: u64,
     pub(super) store: S,
     pub(super) counts: Arc<PeerCounts>,
-    splices: Splices,
+    pub(super) splices: Splices,
     /// New names of each address in an hour.
     newcomers: Shares<Network>,
     /// Conversations that each sender opens in a minute.
@@ -70,7 +70,7 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
         self.unix = now.unix();
         match command {
             Command::Join { session, card, network, token, port, reply } => {
-                let answer = self.join(now, &card, network, Presence::new(session, token, port));
+                let answer = self.join(now, &card, network, Presence::new(session, Some(token), port));
                 if let Err(JoinRefused::TooManyNames) = answer {
                     self.counts.count(Limit::NewNamesPerHour);
                 }
@@ -79,7 +79,10 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
                 }
             }
             Command::From(member, command) => self.member(now, member, command),
-            Command::Who(reply) => self.who(reply),
+            Command::Learn(card) => self.learn(&card),
+            Command::Appear { name, session, port, reply } => reply.answer(self.appear(&name, session, port)),
+            Command::Forwarded(envelopes, reply) => self.forwarded(envelopes, reply),
+            Command::Who(reply) => reply.answer(self.table.known()),
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
             Command::Expel(members) => self.expel(&members),
             Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
@@ -184,8 +187,10 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             }
             Owner::Known { card: known, is_written, .. } => known != card.as_bytes() || !is_written,
         };
-        // The join of a process that has crashed can arrive after that of the process that has replaced it.
-        if self.table.peer(key).presence().is_some_and(|newer| newer.session > presence.session) {
+        // The join of a process that has crashed can arrive after that of the process that has replaced it. A join at another
+        // server has no place in the order of the sessions here; it is earlier if the cluster has not ended this one.
+        let newer = self.table.peer(key).presence().map(|presence| presence.session);
+        if newer.is_some_and(|newer| !is_remote(newer) && newer > presence.session) {
             return Err(JoinRefused::Superseded);
         }
         let written = match is_new.then(|| self.keep_card(key, card)) {
@@ -197,14 +202,19 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             }
         };
         self.table.peer(key).network = network;
-        self.end_presence(key, EndReason::Superseded);
-        self.table.set_presence(key, &card.name, presence);
-        self.index.presence(&card.name, true, None);
+        self.set_presence(key, &card.name, presence);
         if is_new {
             self.show_card(key);
         }
         self.fetch(key);
         Ok(Joined { peer: key, written })
+    }
+
+    pub(super) fn set_presence(&mut self, key: PeerKey, name: &PeerName, presence: Presence) {
+        self.end_presence(key, EndReason::Superseded);
+        let session = presence.session;
+        self.table.set_presence(key, name, presence);
+        self.index.presence(name, session, true, None);
     }
 
     /// Undoes a join whose session has stopped waiting for the answer. That session sends neither `Leave` nor
@@ -272,13 +282,13 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         self.release_name(noted_for);
     }
 
-    fn release_name(&mut self, noted_for: Option<Sender>) {
+    pub(super) fn release_name(&mut self, noted_for: Option<Sender>) {
         if let Some(sender) = noted_for {
             self.ledger.release(&sender, NAME);
         }
     }
 
-    fn show_card(&mut self, key: PeerKey) {
+    pub(super) fn show_card(&mut self, key: PeerKey) {
         let peer = self.table.peer(key);
         let Some(card) = peer.owner().card().cloned() else { return };
         let watchers = peer.watchers.clone();
@@ -423,7 +433,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             self.table.peer(watched).watchers.retain(|w| w.session != session);
             self.forget_if_unused(watched);
         }
-        self.index.presence(&name, false, None);
+        self.index.presence(&name, session, false, None);
     }
 
     fn lookup(&mut self, by: Member, name: PeerName) {
@@ -475,21 +485,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         let peer = self.table.peer(member.peer);
         if peer.present(member.session).is_some() {
             let name = peer.name().clone();
-            self.index.presence(&name, true, Some(address));
+            self.index.presence(&name, member.session, true, Some(address));
         }
-    }
-
-    fn splice(&mut self, now: Now, end: &SpliceEnd, reply: Reply<Partner>) {
-        let member = self.table.find(end.member.as_str());
-        let is_member =
-            |key: &PeerKey| self.table.peer(*key).presence().is_some_and(|p| p.token == end.token);
-        match member.filter(is_member) {
-            Some(member) => self.splices.meet(now.instant, member, end, reply),
-            None => reply.answer(Partner::Refused(SpliceRefused::NoMember)),
-        }
-    }
-
-    fn who(&mut self, reply: Reply<Arc<[KnownPeer]>>) {
-        reply.answer(self.table.known());
     }
 }

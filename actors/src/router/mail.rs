@@ -9,7 +9,7 @@ use super::core::{NAME, Router};
 use super::ledger::{Usage, cost};
 use super::table::Owner;
 use crate::commands::router::{Member, PeerKey, PresencePort};
-use crate::commands::session::{Delivery, EndReason, SessionCommand, SessionId};
+use crate::commands::session::{Delivery, EndReason, SERVER_SESSION, SessionCommand, SessionId};
 use crate::commands::store::{
     self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort,
 };
@@ -18,8 +18,6 @@ use crate::runtime::Now;
 /// The maximum of bytes that the store has not confirmed. With more, the disk is slower than the network, and senders
 /// get `busy`.
 const STORING_BYTES_MAX: u64 = 64 << 20;
-/// The session id of notices that the server itself sends. No session has it, so their outcome is reported to nobody.
-const SERVER_SESSION: SessionId = 0;
 /// The server looks for mail that is too old this many times in the lifetime of mail, with pauses within the two
 /// bounds.
 const SWEEPS_IN_LIFETIME: u32 = 64;

@@ -7,7 +7,7 @@ mod core;
 mod ledger;
 mod mail;
 mod presence;
-mod shares;
+mod remote;
 mod shell;
 mod splice;
 mod table;

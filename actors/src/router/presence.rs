@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::PeerName;
 
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::index::{IndexHandle, Presence};
 use crate::runtime::Unsent;
 
@@ -12,13 +13,14 @@ use crate::runtime::Unsent;
 #[derive(Debug)]
 pub(crate) struct PresenceOutbox {
     index: IndexHandle,
+    /// Is told of sessions too, if the server is one of many.
+    pub(super) cluster: Option<ClusterHandle>,
     waiting: BTreeMap<PeerName, Presence>,
 }
 
 impl PresenceOutbox {
-    pub(crate) fn new(index: IndexHandle) -> Self {
-        let waiting = BTreeMap::new();
-        Self { index, waiting }
+    pub(crate) fn new(index: IndexHandle, cluster: Option<ClusterHandle>) -> Self {
+        Self { index, cluster, waiting: BTreeMap::new() }
     }
 
     /// Sends a report, or keeps it if there is no room. It replaces a report that is kept for the same peer.
@@ -56,7 +58,8 @@ mod tests {
     #[test]
     fn presence_waits_for_room_and_only_the_newest_counts() {
         let (address, commands) = mailbox::<_, Command>(1);
-        let mut outbox = PresenceOutbox::new(IndexHandle { address, loading: std::sync::Arc::default() });
+        let mut outbox =
+            PresenceOutbox::new(IndexHandle { address, loading: std::sync::Arc::default() }, None);
         outbox.tell(told_of("first", true));
         assert!(outbox.flush());
         outbox.tell(told_of("A", true));

@@ -8,8 +8,10 @@ use wire::PeerName;
 
 use super::core::Router;
 use super::presence::PresenceOutbox;
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::index::{IndexHandle, Presence};
 use crate::commands::router::{Command, PresencePort, RouterHandle};
+use crate::commands::session::SessionId;
 use crate::commands::store::{Inventory, StoreHandle};
 use crate::config::PeerLimits;
 use crate::runtime::{Address, Answers, Mailbox, Now, Running, Shell, mailbox, start as start_actor};
@@ -45,7 +47,10 @@ impl RouterMailbox {
 }
 
 impl PresencePort for PresenceOutbox {
-    fn presence(&mut self, peer: &PeerName, online: bool, address: Option<SocketAddr>) {
+    fn presence(&mut self, peer: &PeerName, session: SessionId, online: bool, address: Option<SocketAddr>) {
+        if let Some(cluster) = &self.cluster {
+            cluster.presence(peer, session, online);
+        }
         self.tell(Presence { peer: peer.clone(), online, address });
     }
 
@@ -63,9 +68,10 @@ pub fn start(
     inventory: Inventory,
     store: StoreHandle,
     index: IndexHandle,
+    cluster: Option<ClusterHandle>,
 ) -> std::io::Result<Running<RouterHandle>> {
     let server = inventory.server;
-    let router = Router::new(limits, inventory, store, PresenceOutbox::new(index));
+    let router = Router::new(limits, inventory, store, PresenceOutbox::new(index, cluster));
     let handle = RouterHandle { address: address.clone(), server, counts: Arc::clone(router.counts()) };
     start_actor("router", (address, mailbox), handle, router, RouterShell)
 }

@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use wire::protocol::{Side, TransferId};
 
+use super::core::Router;
 use crate::commands::network::Network;
 use crate::commands::pace::Pace;
-use crate::commands::router::{Partner, PeerKey, SPLICE_WAIT, SpliceEnd, SpliceRefused};
+use crate::commands::router::{Partner, PeerKey, PresencePort, SPLICE_WAIT, SpliceEnd, SpliceRefused};
 use crate::commands::session::SessionId;
+use crate::commands::store::StorePort;
 use crate::config::Quota;
-use crate::runtime::{self, Reply};
+use crate::runtime::{self, Now, Reply};
 
 struct Waiting {
     session: SessionId,
@@ -137,6 +139,19 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: &K) {
         *count -= 1;
         if *count == 0 {
             counts.remove(key);
+        }
+    }
+}
+
+impl<S: StorePort, I: PresencePort> Router<S, I> {
+    /// Admits an end of a transfer, if its member is connected to this server.
+    pub(super) fn splice(&mut self, now: Now, end: &SpliceEnd, reply: Reply<Partner>) {
+        let member = self.table.find(end.member.as_str());
+        let is_member =
+            |key: &PeerKey| self.table.peer(*key).presence().is_some_and(|p| p.token == Some(end.token));
+        match member.filter(is_member) {
+            Some(member) => self.splices.meet(now.instant, member, end, reply),
+            None => reply.answer(Partner::Refused(SpliceRefused::NoMember)),
         }
     }
 }

@@ -52,8 +52,8 @@ impl Owner {
 
 pub(super) struct Presence {
     pub(super) session: SessionId,
-    /// Other connections of the peer send this to prove whose they are.
-    pub(super) token: Token,
+    /// Other connections of the peer send this to prove whose they are; none if the peer is connected to another server.
+    pub(super) token: Option<Token>,
     pub(super) port: Arc<dyn Port>,
     /// The port is open, so the next place is the port's and not [`Peer::next`].
     is_open: bool,
@@ -69,7 +69,7 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    pub(super) fn new(session: SessionId, token: Token, port: Arc<dyn Port>) -> Self {
+    pub(super) fn new(session: SessionId, token: Option<Token>, port: Arc<dyn Port>) -> Self {
         let (owed, watching) = (VecDeque::new(), Vec::new());
         Self { session, token, port, is_open: false, full: false, owed, handed: 0, fetching: None, watching }
     }

@@ -28,6 +28,7 @@ use wire::protocol::Outcome;
 
 mod limits;
 mod presence;
+mod remote;
 
 const SOON: Duration = Duration::from_secs(5);
 const MAILBOX: usize = 3;
@@ -200,7 +201,7 @@ impl StorePort for FakeStorePort {
 struct Deaf;
 
 impl PresencePort for Deaf {
-    fn presence(&mut self, _: &PeerName, _: bool, _: Option<SocketAddr>) {}
+    fn presence(&mut self, _: &PeerName, _: SessionId, _: bool, _: Option<SocketAddr>) {}
 
     fn catch_up(&mut self) -> bool {
         true

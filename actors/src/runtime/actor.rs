@@ -73,6 +73,17 @@ pub struct Running<H> {
     thread: Option<JoinHandle<()>>,
 }
 
+impl<H> Running<H> {
+    /// An actor whose thread waits for more than its mailbox, so that [`start`] cannot run it. `end` makes the thread end.
+    pub(crate) fn with_thread(
+        handle: H,
+        end: impl FnOnce() + Send + Sync + 'static,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        Self { handle, end: Some(Box::new(end)), thread: Some(thread) }
+    }
+}
+
 impl<H: std::fmt::Debug> std::fmt::Debug for Running<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("handle", &self.handle).finish_non_exhaustive()
@@ -118,7 +129,7 @@ where
     S: Shell<Core: Core<Command: From<P> + 'static>>,
 {
     let thread = spawn_vital(name, move || run(core, shell, mailbox))?;
-    Ok(Running { handle, end: Some(Box::new(move || address.end())), thread: Some(thread) })
+    Ok(Running::with_thread(handle, move || address.end(), thread))
 }
 
 fn run<P, S: Shell<Core: Core<Command: From<P>>>>(

@@ -23,6 +23,7 @@ use std::time::SystemTime;
 use wire::server_key::ServerKey;
 
 use crate::commands::admission::AdmissionHandle;
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::feed::FeedHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
@@ -44,6 +45,8 @@ pub struct Services {
     pub index: IndexHandle,
     /// Decides who may join; anybody may if there is none.
     pub admission: Option<AdmissionHandle>,
+    /// The other servers, if there are any.
+    pub(crate) cluster: Option<ClusterHandle>,
     /// The server's key, which each session proves to its peer.
     pub key: Arc<ServerKey>,
     /// The memory budget of all sessions of peers.

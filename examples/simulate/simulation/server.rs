@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use actors::commands::network::Network;
 use actors::commands::router::{Command, Member, MemberCommand, PeerKey, PresencePort, Run};
-use actors::commands::session::{Delivery, SessionCommand};
+use actors::commands::session::{Delivery, SessionCommand, SessionId};
 use actors::config::PeerLimits;
 use actors::router::Router;
 use actors::runtime::{Core as _, NoAnswer, Now, reply};
@@ -34,7 +34,7 @@ const CATCH_UP_EVERY: Duration = Duration::from_millis(5);
 pub(super) struct NoIndex;
 
 impl PresencePort for NoIndex {
-    fn presence(&mut self, _: &PeerName, _: bool, _: Option<SocketAddr>) {}
+    fn presence(&mut self, _: &PeerName, _: SessionId, _: bool, _: Option<SocketAddr>) {}
 
     fn catch_up(&mut self) -> bool {
         true

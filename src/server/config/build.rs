@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use actors::Config;
-use actors::config::{AccessLogConfig, CacheConfig, FlowAccess, Limits, Listen, PeerLimits, Quota};
+use actors::config::{
+    AccessLogConfig, CacheConfig, ClusterConfig, FlowAccess, Limits, Listen, PeerLimits, Quota,
+};
 use actors::site::{Cors, SiteConfig};
 use actors::tls::TlsFiles;
 
@@ -23,9 +25,10 @@ pub(super) fn build(options: Options, problems: &mut Vec<String>) -> Config {
         access_log: access_log(&server, problems),
         tls: certificates(&server, &sites, problems),
         redirect_to_https: server.redirect_to_https,
+        sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
+        cluster: cluster(&server, problems),
         listen: values(server.listen),
         data: server.data,
-        sites: std::iter::once(site).chain(sites).map(|site| build_site(site, problems)).collect(),
         members: server.members,
         cache: CacheConfig { bytes: server.cache_bytes.value, entries: server.cache_entries.get() },
         http_threads: server.http_threads,
@@ -82,6 +85,17 @@ fn certificates(options: &ServerOptions, sites: &[SiteOptions], problems: &mut V
         problems.push("redirect_to_https has no effect without listen tls:ADDR:PORT".to_owned());
     }
     all
+}
+
+fn cluster(options: &ServerOptions, problems: &mut Vec<String>) -> Option<ClusterConfig> {
+    if options.cluster.is_empty() && options.cluster_credentials.is_some() {
+        problems.push("cluster_credentials has no effect without cluster".to_owned());
+    }
+    (!options.cluster.is_empty()).then(|| ClusterConfig {
+        servers: options.cluster.iter().map(|url| url.value.0.clone()).collect(),
+        name: options.cluster_name.value.0.clone(),
+        credentials: options.cluster_credentials.clone(),
+    })
 }
 
 fn limits(options: &ServerOptions) -> Limits {

@@ -41,6 +41,11 @@ pub(super) fn check(config: &Config) -> Vec<String> {
             users(path).into_iter().for_each(|problem| add("users", path, Err(problem)));
         }
     }
+    if let Some(cluster) = &config.cluster
+        && let Err(error) = actors::cluster::check(cluster)
+    {
+        problems.push(format!("cluster: {error}"));
+    }
     let certificates = TlsBase::new().map_err(|error| error.to_string());
     let certificates = certificates.and_then(|tls| tls.load(&config.tls).map_err(|error| error.to_string()));
     problems.extend(certificates.err());

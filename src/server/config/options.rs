@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::super::administer::Administer;
 use super::argument;
 use super::site_values::{CacheControl, Header, Host, Origin};
-use super::values::{Lifetime, Setting};
+use super::values::{ClusterName, Lifetime, NatsUrl, Setting};
 
 /// Serves a web site, relays messages that only their two ends can read, and indexes the files that peers share.
 #[derive(Debug, Parser)]
@@ -111,6 +111,16 @@ pub(super) struct ServerOptions {
     /// if it is missing, and changes it when an invitation is made or used
     #[arg(long, value_name = "FILE")]
     pub(super) members: Option<PathBuf>,
+    /// Be one of many servers, which share names and pass envelopes to each other through this nats-server (with JetStream):
+    /// nats://HOST:PORT or tls://HOST:PORT; may be repeated, for the nodes of one NATS cluster
+    #[arg(long, help_heading = "Many servers", value_name = "URL", value_delimiter = ',')]
+    pub(super) cluster: Vec<Setting<NatsUrl>>,
+    /// The name of the cluster; servers with different names do not know each other
+    #[arg(long, help_heading = "Many servers", value_name = "NAME", default_value = "switchboard")]
+    pub(super) cluster_name: Setting<ClusterName>,
+    /// Log in to NATS with this file of credentials, as nsc writes it
+    #[arg(long, help_heading = "Many servers", value_name = "FILE")]
+    pub(super) cluster_credentials: Option<PathBuf>,
     /// Accept at most this many connections at once
     #[arg(long, value_name = "N", default_value = "16384")]
     pub(super) sessions_max: NonZeroUsize,

@@ -105,6 +105,46 @@ impl Grammar for u64 {
     }
 }
 
+/// The address of a nats-server.
+#[derive(Debug, Clone)]
+pub(super) struct NatsUrl(pub(super) String);
+
+impl Grammar for NatsUrl {
+    const EXPECTED: &str = "an address such as nats://127.0.0.1:4222";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let uri =
+            fluent_uri::Uri::parse(text).map_err(|e| format!("{text:?} is not {}: {e}", Self::EXPECTED))?;
+        let host = uri.authority().filter(|authority| !authority.host().is_empty());
+        if !["nats", "tls"].contains(&uri.scheme().as_str()) || host.is_none() || !uri.path().is_empty() {
+            return Err(format!("{text:?} is not {}", Self::EXPECTED));
+        }
+        // Other users of the machine can read arguments and the environment.
+        if host.is_some_and(|authority| authority.has_userinfo()) {
+            return Err(
+                "a password does not belong into an address; use --cluster-credentials FILE".to_owned()
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The name of a cluster, which is a part of subjects and names of buckets in NATS.
+#[derive(Debug, Clone)]
+pub(super) struct ClusterName(pub(super) String);
+
+impl Grammar for ClusterName {
+    const EXPECTED: &str = "a name of 1 to 32 of A-Z a-z 0-9 _ -";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if (1..=32).contains(&text.len()) && text.chars().all(is_allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("{text:?} is not {}", Self::EXPECTED))
+    }
+}
+
 impl Grammar for Duration {
     const EXPECTED: &str = "a time such as 500ms, 30s or 2m";
 

@@ -112,8 +112,9 @@ impl Site {
             .expect("the folder can be written to");
         let index = index::start(data.path(), PeerLimits::default().index_pairs)
             .expect("the folder can be written to");
-        let router = router::start(mailbox, PeerLimits::default(), inventory, store.clone(), index.clone())
-            .expect("there are threads");
+        let router =
+            router::start(mailbox, PeerLimits::default(), inventory, store.clone(), index.clone(), None)
+                .expect("there are threads");
         let files = sites[0].files.clone();
         let sites = Arc::new(Sites::new(sites));
         let stopping = Arc::<AtomicBool>::default();
@@ -126,6 +127,7 @@ impl Site {
             stopping: Arc::clone(&stopping),
         };
         let services = session::Services {
+            cluster: None,
             router: (*router).clone(),
             index: (*index).clone(),
             admission: None,

@@ -40,8 +40,15 @@ impl SessionShell<'_> {
         Some(writer)
     }
 
+    /// Whether the name is the peer's in the whole cluster, if there is one; none if it has not answered in time.
+    fn claim(&self, card: &Card) -> Option<Result<(), JoinRefused>> {
+        let Some(cluster) = &self.services.cluster else { return Some(Ok(())) };
+        cluster.claim(Box::new(card.clone()), Network::of(self.session.seen_at())).ok()
+    }
+
     pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Box<Claim>>) -> Option<Next> {
-        match self.admit(&card, claim) {
+        let admitted = self.admit(&card, claim);
+        match if admitted == Some(Ok(())) { self.claim(&card) } else { admitted } {
             Some(Ok(())) => {}
             Some(Err(refused)) => return self.take_in(Input::Joined(Some(Err(refused)))),
             None => return self.take_in(Input::Joined(None)),

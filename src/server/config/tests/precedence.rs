@@ -9,10 +9,13 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 53] = [
+const VALUES: [(&str, [&str; 3]); 56] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("members", ["/a", "/b", "/c"]),
+    ("cluster", ["nats://a:1", "tls://b:2", "nats://[::1]:3"]),
+    ("cluster-name", ["a", "b", "c"]),
+    ("cluster-credentials", ["/a", "/b", "/c"]),
     ("sessions-max", ["1", "2", "3"]),
     ("connections-per-address", ["1", "2", "3"]),
     ("head-timeout", ["1s", "2s", "3s"]),
@@ -82,8 +85,12 @@ fn line(option: &str, value: &str) -> String {
 #[test]
 fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
     for (option, [a, b, c]) in VALUES {
-        // Without a log there is nothing to have a format.
-        let common = if option == "access-log-format" { &["--access-log=/log"][..] } else { &[] };
+        // Without a log there is nothing to have a format, and without a cluster nothing to have a name.
+        let common: &[&str] = match option {
+            "access-log-format" => &["--access-log=/log"],
+            "cluster-name" | "cluster-credentials" => &["--cluster=nats://z:1"],
+            _ => &[],
+        };
         let argument = |value: &str| format!("--{option}={value}");
         let alone = |value: &str| loaded(&[common, &[&argument(value)]].concat(), &[]);
         let default = alone(a);

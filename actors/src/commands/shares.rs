@@ -10,7 +10,7 @@ const ENTRIES_MIN: usize = 1024;
 
 /// What each key has used of its share. Each entry is a token bucket, stored as the time at which it is full again.
 #[derive(Debug)]
-pub(super) struct Shares<K> {
+pub(crate) struct Shares<K> {
     /// The time in which a share becomes available again. All of it may be used at once.
     span: Duration,
     /// The time in which one use becomes available again.
@@ -21,12 +21,12 @@ pub(super) struct Shares<K> {
 }
 
 impl<K: Eq + Hash> Shares<K> {
-    pub(super) fn new(share: u32, span: Duration) -> Self {
+    pub(crate) fn new(share: u32, span: Duration) -> Self {
         Self { span, cost: span / share.max(1), whole_at: HashMap::new(), forget_at: ENTRIES_MIN }
     }
 
     /// Takes `count` uses from a share. If less is left, returns false and takes nothing.
-    pub(super) fn admit(&mut self, now: Instant, who: K, count: u32) -> bool {
+    pub(crate) fn admit(&mut self, now: Instant, who: K, count: u32) -> bool {
         if self.whole_at.len() >= self.forget_at {
             self.whole_at.retain(|_, whole_at| *whole_at > now);
             self.forget_at = ENTRIES_MIN.max(2 * self.whole_at.len());

@@ -1,0 +1,436 @@
+//! Who owns a name, and where each peer is connected.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wire::PeerName;
+use wire::card::Card;
+
+use super::interface::{Effect, Here, Input, Revision};
+use super::packet::{Body, decode};
+use super::servers::{Remote, Server};
+use crate::commands::cluster::{Command, Incarnation, remote_session};
+use crate::commands::network::Network;
+use crate::commands::router::{JoinRefused, Member, MemberCommand};
+use crate::commands::session::SessionId;
+use crate::commands::shares::Shares;
+use crate::config::PeerLimits;
+use crate::runtime::{Core, Now, Reply};
+
+/// The revision of a card that the bucket may not have.
+const UNCLAIMED: Revision = 0;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How often a server says that it is alive.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// A server that was not heard of for this time counts as ended.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
+/// The presences of a server that was not heard of for this time are removed from the bucket.
+const REMOVED_AFTER: Duration = Duration::from_secs(60);
+/// The pause before an operation on the bucket that has failed is tried again, and before a peer at another server counts as
+/// present again after its envelopes were refused.
+pub(super) const RETRY: Duration = Duration::from_millis(250);
+
+pub(super) struct Claim {
+    card: Box<Card>,
+    reply: Reply<Result<(), JoinRefused>>,
+}
+
+/// What this server has told the bucket about a name.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    /// The session that has joined here.
+    session: Option<SessionId>,
+    /// The last presence that was written, and its revision.
+    written: Option<(SessionId, Revision)>,
+    /// An operation on the bucket is under way.
+    is_busy: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Name {
+    pub(super) owner: Option<(Box<Card>, Revision)>,
+    pub(super) here: Option<(Here, Revision)>,
+    /// The revision of the last change of the presence.
+    pub(super) changed: Revision,
+    pub(super) local: Local,
+    pub(super) remote: Option<Remote>,
+    /// No presence is made before this time.
+    pub(super) paused_until: Option<Instant>,
+}
+
+/// The cluster's state and decisions.
+pub struct Cluster {
+    pub(super) me: Incarnation,
+    pub(super) names: HashMap<PeerName, Name>,
+    pub(super) claims: HashMap<PeerName, Vec<Claim>>,
+    pub(super) servers: HashMap<Incarnation, Server>,
+    /// The name of each presence at another server.
+    pub(super) remotes: HashMap<SessionId, PeerName>,
+    pub(super) remotes_made: u64,
+    /// Names to look at again, and when.
+    pub(super) retries: VecDeque<(Instant, PeerName)>,
+    pub(super) newcomers: Shares<Network>,
+    pub(super) is_connected: bool,
+    pub(super) alive_at: Option<Instant>,
+    /// When the first connection to NATS was made.
+    pub(super) started_at: Option<Instant>,
+    pub(super) swept_at: Option<Instant>,
+}
+
+impl Core for Cluster {
+    type Command = Input;
+    type Out = Vec<Effect>;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        let instant = now.instant;
+        match input {
+            Input::Command(Command::Claim { card, network, reply }) => {
+                self.claim(now, card, network, reply, out);
+            }
+            Input::Command(Command::Presence { name, session, is_online }) => {
+                self.presence(instant, &name, session, is_online, out);
+            }
+            Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
+            Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
+            Input::Command(Command::Forwarded { batch, refused }) => self.forwarded(batch, &refused, out),
+            // The shell has ended.
+            Input::Command(Command::End) => {}
+            Input::Card { name, card, revision } => self.learn(instant, &name, &card, revision, out),
+            Input::Here { name, here, revision } => self.here(instant, &name, here, revision, out),
+            Input::Claimed { name, found } => self.claimed(now, &name, found, out),
+            Input::Put { name, session, revision } => self.put(instant, name, session, revision, out),
+            Input::Erased(name) => {
+                self.names.entry(name.clone()).or_default().local.is_busy = false;
+                self.retry(instant, name);
+            }
+            Input::Appeared { session, member } => self.appeared(instant, session, member),
+            Input::Packet(bytes) => {
+                if let Some(packet) = decode(&bytes) {
+                    self.packet(instant, packet, out);
+                }
+            }
+            Input::Connected(is_connected) => {
+                self.is_connected = is_connected;
+                self.alive_at = None;
+                // Nobody was heard of while there was no connection.
+                self.swept_at = Some(instant);
+                if is_connected {
+                    self.started_at.get_or_insert(instant);
+                }
+                self.claim_unclaimed(out);
+                self.tick(instant, out);
+            }
+            Input::Tick => self.tick(instant, out),
+        }
+    }
+}
+
+impl Cluster {
+    /// `known` are the cards that this server has on its disk. They count while the bucket cannot be asked.
+    pub fn new(me: Incarnation, limits: &PeerLimits, known: impl IntoIterator<Item = Card>) -> Self {
+        let owned = |card: Card| {
+            (card.name.folded(), Name { owner: Some((Box::new(card), UNCLAIMED)), ..Name::default() })
+        };
+        Self {
+            me,
+            names: known.into_iter().map(owned).collect(),
+            claims: HashMap::new(),
+            servers: HashMap::new(),
+            remotes: HashMap::new(),
+            remotes_made: 0,
+            retries: VecDeque::new(),
+            newcomers: Shares::new(limits.new_names_per_hour, HOUR),
+            is_connected: false,
+            alive_at: None,
+            started_at: None,
+            swept_at: None,
+        }
+    }
+
+    /// Whether there is a connection to NATS, the number of other servers, and that of the peers at them.
+    pub(super) fn counts(&self) -> (bool, usize, usize) {
+        let alive = self.servers.values().filter(|server| server.is_alive).count();
+        (self.is_connected, alive, self.remotes.len())
+    }
+
+    fn claim(
+        &mut self,
+        now: Now,
+        card: Box<Card>,
+        network: Network,
+        reply: Reply<Result<(), JoinRefused>>,
+        out: &mut Vec<Effect>,
+    ) {
+        let name = card.name.folded();
+        let owner = self.names.get(&name).and_then(|name| name.owner.as_ref());
+        if let Some((owner, revision)) =
+            owner.filter(|(_, revision)| *revision != UNCLAIMED || !self.is_connected)
+        {
+            if !card.is_of(&owner.fingerprint()) {
+                return reply.answer(Err(JoinRefused::NameTaken));
+            }
+            if card.replaces(owner, now.unix()) && self.is_connected {
+                let card = Bytes::copy_from_slice(card.as_bytes());
+                out.push(Effect::Update { name, card, revision: *revision });
+            }
+            return reply.answer(Ok(()));
+        }
+        if !self.is_connected {
+            return reply.answer(Err(JoinRefused::Busy));
+        }
+        // What this server has on its disk is new only for the others.
+        if owner.is_none() && !self.newcomers.admit(now.instant, network, 1) {
+            return reply.answer(Err(JoinRefused::TooManyNames));
+        }
+        let waiting = self.claims.entry(name.clone()).or_default();
+        if waiting.is_empty() {
+            out.push(Effect::Create { name, card: Bytes::copy_from_slice(card.as_bytes()) });
+        }
+        waiting.push(Claim { card, reply });
+    }
+
+    /// Claims the names under which peers have joined while the bucket could not be asked.
+    fn claim_unclaimed(&self, out: &mut Vec<Effect>) {
+        let joined = self.names.iter().filter(|(_, name)| self.is_connected && name.local.session.is_some());
+        let cards = joined.filter_map(|(key, name)| Some((key, name.owner.as_ref()?)));
+        out.extend(cards.filter(|(_, (_, revision))| *revision == UNCLAIMED).map(|(key, (card, _))| {
+            Effect::Create { name: key.clone(), card: Bytes::copy_from_slice(card.as_bytes()) }
+        }));
+    }
+
+    fn claimed(
+        &mut self,
+        now: Now,
+        name: &PeerName,
+        found: Option<(Bytes, Revision)>,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some((card, revision)) = found {
+            self.learn(now.instant, name, &card, revision, out);
+        }
+        let owner = self.names.get(name).and_then(|name| name.owner.as_ref());
+        for Claim { card, reply } in self.claims.remove(name).unwrap_or_default() {
+            reply.answer(match owner {
+                Some((owner, _)) if card.is_of(&owner.fingerprint()) => Ok(()),
+                Some(_) => Err(JoinRefused::NameTaken),
+                None => Err(JoinRefused::Busy),
+            });
+        }
+    }
+
+    fn learn(
+        &mut self,
+        now: Instant,
+        name: &PeerName,
+        card: &[u8],
+        revision: Revision,
+        out: &mut Vec<Effect>,
+    ) {
+        let known = self.names.entry(name.clone()).or_default();
+        if known.owner.as_ref().is_some_and(|(_, newest)| *newest >= revision) {
+            return;
+        }
+        match Card::from_bytes(card) {
+            Ok(card) if card.name.folded() == *name => {
+                out.push(Effect::Learn(Box::new(card.clone())));
+                known.owner = Some((Box::new(card), revision));
+                self.look(now, name, out);
+            }
+            Ok(_) | Err(_) => tracing::error!(target: "cluster", %name, "the card in the bucket is damaged"),
+        }
+    }
+
+    /// A peer has joined here, or its session has ended.
+    fn presence(
+        &mut self,
+        now: Instant,
+        name: &PeerName,
+        session: SessionId,
+        is_online: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let name = name.folded();
+        let local = &mut self.names.entry(name.clone()).or_default().local;
+        if is_online {
+            local.session = Some(session);
+        } else if local.session == Some(session) {
+            local.session = None;
+        }
+        if !is_online {
+            self.servers.values_mut().for_each(|server| server.inbound.forget(session));
+        }
+        self.look(now, &name, out);
+    }
+
+    fn here(
+        &mut self,
+        now: Instant,
+        name: &PeerName,
+        here: Option<Here>,
+        revision: Revision,
+        out: &mut Vec<Effect>,
+    ) {
+        let known = self.names.entry(name.clone()).or_default();
+        if known.changed < revision {
+            known.changed = revision;
+            known.here = here.map(|here| (here, revision));
+            self.look(now, name, out);
+        }
+    }
+
+    fn put(
+        &mut self,
+        now: Instant,
+        name: PeerName,
+        session: SessionId,
+        revision: Option<Revision>,
+        out: &mut Vec<Effect>,
+    ) {
+        let local = &mut self.names.entry(name.clone()).or_default().local;
+        local.is_busy = false;
+        match revision {
+            Some(revision) => {
+                local.written = Some((session, revision));
+                self.look(now, &name, out);
+            }
+            None => self.retry(now, name),
+        }
+    }
+
+    pub(super) fn retry(&mut self, now: Instant, name: PeerName) {
+        self.retries.push_back((now + RETRY, name));
+    }
+
+    /// Makes the bucket say what is true of this server, and the Router know where the peer is.
+    pub(super) fn look(&mut self, now: Instant, key: &PeerName, out: &mut Vec<Effect>) {
+        let Some(name) = self.names.get_mut(key) else { return };
+        let local = &mut name.local;
+        if !local.is_busy {
+            match (local.session, name.here) {
+                (Some(session), here)
+                    if local.written.is_none_or(|(written, revision)| {
+                        // Another server has erased it, which had heard nothing of this one for too long.
+                        let is_erased = here.is_none() && name.changed > revision;
+                        written != session || is_erased
+                    }) =>
+                {
+                    local.is_busy = true;
+                    out.push(Effect::Put { name: key.clone(), here: Here { server: self.me, session } });
+                }
+                // A later one that was written, and that is not seen here yet, is erased when it is.
+                (None, Some((here, revision)))
+                    if here.server == self.me && local.written.is_none_or(|(_, last)| last <= revision) =>
+                {
+                    local.is_busy = true;
+                    out.push(Effect::Erase { name: key.clone(), revision });
+                }
+                _ => {}
+            }
+        }
+        let wanted = name.wanted(now, self.me);
+        let wanted = wanted.filter(|there| self.servers.get(&there.server).is_some_and(|s| s.is_alive));
+        match &mut name.remote {
+            Some(remote) if wanted == Some(remote.there) || remote.is_leaving => {}
+            Some(remote) => {
+                if let Some(member) = remote.member {
+                    remote.is_leaving = true;
+                    out.push(Effect::Tell(member, MemberCommand::Leave));
+                }
+            }
+            None => {
+                if let Some(there) = wanted
+                    && let Some(server) = self.servers.get(&there.server)
+                    && let Some((card, _)) = &name.owner
+                {
+                    self.remotes_made += 1;
+                    let session = remote_session(self.remotes_made);
+                    self.remotes.insert(session, key.clone());
+                    let (window, spelled) = (Arc::clone(&server.window), card.name.clone());
+                    name.remote = Some(Remote {
+                        session,
+                        there,
+                        member: None,
+                        is_leaving: false,
+                        is_refused: false,
+                        untaken: VecDeque::new(),
+                    });
+                    out.push(Effect::Appear { name: spelled, session, window });
+                }
+            }
+        }
+    }
+
+    fn appeared(&mut self, now: Instant, session: SessionId, member: Option<Member>) {
+        let Some(key) = self.remotes.get(&session).cloned() else { return };
+        let name = self.names.entry(key.clone()).or_default();
+        match (member, &mut name.remote) {
+            (Some(_), Some(remote)) => remote.member = member,
+            _ => {
+                name.remote = None;
+                name.paused_until = Some(now + RETRY);
+                self.remotes.remove(&session);
+                self.retry(now, key);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.alive_at.is_none_or(|at| at + ALIVE_EVERY <= now) {
+            self.alive_at = Some(now);
+            self.say(None, Body::Alive, out);
+        }
+        let silent = self.servers.iter().filter(|(_, server)| server.is_alive);
+        let silent: Vec<_> =
+            silent.filter(|(_, server)| server.heard_at + ALIVE_TIMEOUT <= now).map(|(at, _)| *at).collect();
+        for at in silent {
+            self.set_alive(now, at, false, out);
+        }
+        let overdue = self.servers.iter().filter(|(_, server)| server.outbound.is_overdue(now));
+        let overdue: Vec<_> = overdue.map(|(at, _)| *at).collect();
+        for at in overdue {
+            self.end_epoch(now, at, out);
+        }
+        while let Some((at, _)) = self.retries.front()
+            && *at <= now
+            && let Some((_, name)) = self.retries.pop_front()
+        {
+            self.look(now, &name, out);
+        }
+        if self.is_connected && self.swept_at.is_some_and(|swept_at| swept_at + REMOVED_AFTER <= now) {
+            self.swept_at = Some(now);
+            self.sweep(now, out);
+        }
+    }
+
+    /// Removes the presences of servers that are gone for good.
+    fn sweep(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.servers.retain(|_, server| server.is_alive || server.heard_at + REMOVED_AFTER > now);
+        let is_gone = |here: &Here| here.server != self.me && !self.servers.contains_key(&here.server);
+        for key in self.names_at(is_gone) {
+            if let Some((here, revision)) = self.names.get(&key).and_then(|name| name.here)
+                && is_gone(&here)
+            {
+                out.push(Effect::Erase { name: key, revision });
+            }
+        }
+    }
+
+    /// The last packet of this server.
+    pub fn end(&self, out: &mut Vec<Effect>) {
+        self.say(None, Body::Ends, out);
+    }
+}
+
+impl Name {
+    /// Where the Router should know the peer, if that is another server.
+    fn wanted(&self, now: Instant, me: Incarnation) -> Option<Here> {
+        let (here, revision) = self.here?;
+        let is_paused = self.paused_until.is_some_and(|until| until > now);
+        // A session here counts until the bucket has a later join.
+        let is_here = self.local.session.is_some()
+            && (self.local.is_busy || self.local.written.is_none_or(|(_, written)| written >= revision));
+        (here.server != me && !is_here && !is_paused && self.owner.is_some()).then_some(here)
+    }
+}

@@ -1,0 +1,87 @@
+//! The inputs and effects of the cluster's core.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wire::PeerName;
+use wire::card::Card;
+
+use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Window};
+use crate::commands::router::{Member, MemberCommand};
+use crate::commands::session::SessionId;
+
+/// The number of a change of the bucket. All servers see all changes in this order.
+pub type Revision = u64;
+
+/// The presence of a peer as the bucket has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    pub server: Incarnation,
+    /// The peer's session at that server.
+    pub session: SessionId,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    Command(Command),
+    /// The bucket has a card for a name.
+    Card {
+        name: PeerName,
+        card: Bytes,
+        revision: Revision,
+    },
+    /// The bucket has another presence for a name, or none.
+    Here {
+        name: PeerName,
+        here: Option<Here>,
+        revision: Revision,
+    },
+    /// The result of [`Effect::Create`] or [`Effect::Update`]: what the bucket now has for the name, or none if it could not be
+    /// asked.
+    Claimed {
+        name: PeerName,
+        found: Option<(Bytes, Revision)>,
+    },
+    /// The result of [`Effect::Put`]: the revision, or none if it has failed.
+    Put {
+        name: PeerName,
+        session: SessionId,
+        revision: Option<Revision>,
+    },
+    /// The end of [`Effect::Erase`], whatever has become of it.
+    Erased(PeerName),
+    /// The answer to [`Effect::Appear`]: none if the Router does not know the name's owner.
+    Appeared {
+        session: SessionId,
+        member: Option<Member>,
+    },
+    /// Another server has sent something.
+    Packet(Bytes),
+    /// The connection to NATS has been made, or lost.
+    Connected(bool),
+    Tick,
+}
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write a card into the bucket if there is none for its name.
+    Create { name: PeerName, card: Bytes },
+    /// Write a card in place of the one with this revision.
+    Update { name: PeerName, card: Bytes, revision: Revision },
+    /// Write a presence at this server into the bucket.
+    Put { name: PeerName, here: Here },
+    /// Remove the presence with this revision.
+    Erase { name: PeerName, revision: Revision },
+    /// Send a packet to a server, or to all.
+    Send { to: Option<Incarnation>, packet: Vec<u8> },
+    /// Tell the Router of a peer at another server. [`Input::Appeared`] follows before any other input.
+    Appear { name: PeerName, session: SessionId, window: Arc<Window> },
+    /// Tell the Router something in the name of a peer at another server.
+    Tell(Member, MemberCommand),
+    /// Tell the Router the owner of a name.
+    Learn(Box<Card>),
+    /// Give the Router envelopes from another server.
+    Forward(BatchId, Vec<Forwarded>),
+}

@@ -1,0 +1,74 @@
+//! What servers of a cluster send to each other over core NATS: a version byte, and a value in postcard.
+
+use serde::{Deserialize, Serialize};
+use wire::{PeerName, frame};
+
+use crate::commands::cluster::Incarnation;
+use crate::commands::session::SessionId;
+
+/// Servers of different versions ignore each other's packets.
+const VERSION: u8 = 1;
+/// A batch is cut into parts of this size, because nats-server refuses messages above 1 MiB unless told otherwise.
+pub(super) const PART_BYTES_MAX: usize = 256 << 10;
+/// The maximum size of a batch: what a sender puts together, and one delivery more.
+pub(super) const BATCH_BYTES_MAX: usize = 16 << 20;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Packet<'a> {
+    pub(super) from: Incarnation,
+    #[serde(borrow)]
+    pub(super) body: Body<'a>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Body<'a> {
+    /// The server is alive.
+    Alive,
+    /// The server ends.
+    Ends,
+    /// A part of a batch.
+    Part {
+        /// Counts the fresh starts of the link.
+        epoch: u64,
+        /// Counts the parts of the epoch, from 0.
+        number: u64,
+        is_last: bool,
+        #[serde(with = "serde_bytes")]
+        bytes: &'a [u8],
+    },
+    /// The batch that ended with this part was handled.
+    Done {
+        epoch: u64,
+        number: u64,
+        /// The places of the items that could not be relayed.
+        refused: Vec<u32>,
+    },
+}
+
+/// Consecutive envelopes of one sender for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Item {
+    pub(super) from: PeerName,
+    pub(super) to: PeerName,
+    /// The recipient's session at the receiving server.
+    pub(super) session: SessionId,
+    /// The presence at the sending server, by whose id the receiving one knows which items follow a refused one.
+    pub(super) presence: SessionId,
+    pub(super) is_kept: bool,
+    #[serde(with = "serde_bytes")]
+    pub(super) frames: Vec<u8>,
+}
+
+impl Packet<'_> {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend(frame::body(self));
+        bytes
+    }
+}
+
+/// Returns none for a packet of another version, or one that is damaged.
+pub(super) fn decode(bytes: &[u8]) -> Option<Packet<'_>> {
+    let (&VERSION, body) = bytes.split_first()? else { return None };
+    frame::decode(body).ok()
+}

@@ -1,0 +1,293 @@
+//! What is on its way to other servers and from them, and which of them are alive.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wire::PeerName;
+use wire::frame::LENGTH_BYTES;
+use wire::protocol::decode_envelope;
+
+use super::core::{ALIVE_EVERY, Cluster, Name, RETRY};
+use super::interface::{Effect, Here};
+use super::link::{Gap, Inbound, Outbound, Ready};
+use super::packet::{Body, Item, Packet};
+use crate::commands::cluster::{BatchId, Forwarded, Incarnation, Window};
+use crate::commands::router::{Member, MemberCommand};
+use crate::commands::session::{Delivery, SessionId};
+use crate::commands::store::Frames;
+use crate::runtime::Now;
+
+/// A presence at another server that the Router has been told of.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) session: SessionId,
+    pub(super) there: Here,
+    /// None until the Router has answered.
+    pub(super) member: Option<Member>,
+    /// The Router was told that it ends. What is delivered until the Router has ended it is handed back.
+    pub(super) is_leaving: bool,
+    /// An envelope was refused, so all behind it are handed back.
+    pub(super) is_refused: bool,
+    /// The deliveries without an outcome, in order.
+    pub(super) untaken: VecDeque<Delivery>,
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) heard_at: Instant,
+    pub(super) is_alive: bool,
+    pub(super) window: Arc<Window>,
+    pub(super) outbound: Outbound,
+    pub(super) inbound: Inbound,
+}
+
+impl Cluster {
+    pub(super) fn remote(&mut self, session: SessionId) -> Option<&mut Remote> {
+        let name = self.names.get_mut(self.remotes.get(&session)?)?;
+        name.remote.as_mut().filter(|remote| remote.session == session)
+    }
+
+    pub(super) fn deliver(&mut self, session: SessionId, delivery: Delivery) {
+        let Some(key) = self.remotes.get(&session) else { return };
+        let Some(remote) = self.names.get_mut(key).and_then(|name| name.remote.as_mut()) else { return };
+        let server = self.servers.get_mut(&remote.there.server);
+        let (to, there, is_leaving) = (key.clone(), remote.there.session, remote.is_leaving);
+        let mut server = server.filter(|_| !is_leaving && !remote.is_refused);
+        let whole = delivery.cost();
+        let parts = by_sender(delivery, key);
+        if let (Some(server), false) = (&server, parts.len() == 1) {
+            // Each part counts for itself from here on, so the window takes what is more.
+            let cost = parts.iter().map(|(_, part)| part.cost()).sum::<u64>();
+            server.window.exceed(cost.saturating_sub(whole));
+        }
+        for (from, part) in parts {
+            if let Some(server) = &mut server {
+                server.outbound.push(Item {
+                    from,
+                    to: to.clone(),
+                    session: there,
+                    presence: session,
+                    is_kept: part.is_kept,
+                    frames: part.frames.bytes.to_vec(),
+                });
+            }
+            remote.untaken.push_back(part);
+        }
+    }
+
+    /// Ends a presence at another server: its envelopes without an outcome go back to the Router.
+    pub(super) fn leave(&mut self, session: SessionId, out: &mut Vec<Effect>) {
+        let Some(remote) = self.remote(session) else { return };
+        let server = remote.there.server;
+        if let Some(member) = remote.member
+            && !remote.is_leaving
+        {
+            remote.is_leaving = true;
+            out.push(Effect::Tell(member, MemberCommand::Leave));
+        }
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.outbound.forget(session);
+        }
+    }
+
+    /// The Router has ended a presence at another server.
+    pub(super) fn closed(&mut self, now: Instant, session: SessionId, out: &mut Vec<Effect>) {
+        let Some(key) = self.remotes.remove(&session) else { return };
+        let Some(name) = self.names.get_mut(&key) else { return };
+        let Some(remote) = name.remote.take() else { return };
+        if let Some(server) = self.servers.get_mut(&remote.there.server) {
+            server.outbound.forget(session);
+            server.window.release(remote.untaken.iter().map(Delivery::cost).sum());
+        }
+        if let Some(member) = remote.member {
+            out.push(Effect::Tell(member, MemberCommand::HandBack(remote.untaken.into())));
+        }
+        if !remote.is_leaving || remote.is_refused {
+            name.paused_until = Some(now + RETRY);
+            self.retry(now, key);
+        } else {
+            self.look(now, &key, out);
+        }
+    }
+
+    pub(super) fn packet(&mut self, now: Instant, packet: Packet<'_>, out: &mut Vec<Effect>) {
+        let Packet { from, body } = packet;
+        if from == self.me {
+            return;
+        }
+        let server = self.servers.entry(from).or_insert_with(|| Server {
+            heard_at: now,
+            is_alive: false,
+            window: Arc::default(),
+            outbound: Outbound::default(),
+            inbound: Inbound::default(),
+        });
+        server.heard_at = now;
+        if matches!(body, Body::Ends) {
+            return self.set_alive(now, from, false, out);
+        }
+        if !server.is_alive {
+            self.set_alive(now, from, true, out);
+            // So that it need not wait for the next regular one.
+            self.say(Some(from), Body::Alive, out);
+        }
+        let Some(server) = self.servers.get_mut(&from) else { return };
+        match body {
+            Body::Alive | Body::Ends => {}
+            Body::Part { epoch, number, is_last, bytes } => {
+                server.inbound.part(epoch, number, is_last, bytes);
+                self.forward(from, out);
+            }
+            Body::Done { epoch, number, refused } => match server.outbound.done(epoch, number) {
+                Ok(Some(presences)) => self.done(&presences, &refused, out),
+                Ok(None) => {}
+                Err(Gap) => self.end_epoch(now, from, out),
+            },
+        }
+    }
+
+    /// Gives the Router the next batch of a server.
+    pub(super) fn forward(&mut self, from: Incarnation, out: &mut Vec<Effect>) {
+        let Some(server) = self.servers.get_mut(&from) else { return };
+        let Some(Ready { epoch, number, items }) = server.inbound.ready() else { return };
+        let batch = BatchId { server: from, epoch, number };
+        let forwarded = items.into_iter().map(|item| Forwarded {
+            from: item.from,
+            to: item.to,
+            session: item.session,
+            is_kept: item.is_kept,
+            frames: Frames::of(item.frames.into()),
+        });
+        out.push(Effect::Forward(batch, forwarded.collect()));
+    }
+
+    pub(super) fn forwarded(&mut self, batch: BatchId, refused: &[u32], out: &mut Vec<Effect>) {
+        let Some(server) = self.servers.get_mut(&batch.server) else { return };
+        if let Some(done) = server.inbound.routed(refused) {
+            self.say(Some(batch.server), done, out);
+        }
+        self.forward(batch.server, out);
+    }
+
+    /// The outcome of a batch to another server: `presences` has the presence of each item.
+    pub(super) fn done(&mut self, presences: &[SessionId], refused: &[u32], out: &mut Vec<Effect>) {
+        for (place, session) in (0..).zip(presences) {
+            if refused.contains(&place) {
+                if let Some(remote) = self.remote(*session) {
+                    remote.is_refused = true;
+                }
+                self.leave(*session, out);
+                continue;
+            }
+            let Some(remote) = self.remote(*session).filter(|remote| !remote.is_refused) else { continue };
+            let (member, server) = (remote.member, remote.there.server);
+            let Some(delivery) = remote.untaken.pop_front() else { continue };
+            if let Some(server) = self.servers.get(&server) {
+                server.window.release(delivery.cost());
+            }
+            if let Some(member) = member
+                && delivery.is_stored
+            {
+                let before = delivery.first + delivery.frames.count();
+                out.push(Effect::Tell(member, MemberCommand::Taken(before)));
+            }
+        }
+    }
+
+    pub(super) fn end_epoch(&mut self, now: Instant, at: Incarnation, out: &mut Vec<Effect>) {
+        tracing::warn!(target: "cluster", server = at.0, "batches or their outcomes were lost; they are sent again");
+        if let Some(server) = self.servers.get_mut(&at) {
+            server.outbound.end_epoch();
+        }
+        let of_server = self.names.values_mut().filter_map(|name| {
+            let remote = name.remote.as_mut().filter(|remote| remote.there.server == at)?;
+            name.paused_until = Some(now + RETRY);
+            remote.is_refused = true;
+            Some(remote.session)
+        });
+        let sessions: Vec<SessionId> = of_server.collect();
+        for session in sessions {
+            self.leave(session, out);
+        }
+    }
+
+    pub(super) fn set_alive(&mut self, now: Instant, at: Incarnation, is_alive: bool, out: &mut Vec<Effect>) {
+        let Some(server) = self.servers.get_mut(&at) else { return };
+        if server.is_alive == is_alive {
+            return;
+        }
+        server.is_alive = is_alive;
+        if !is_alive {
+            server.outbound.end_epoch();
+        }
+        // Those that were there before this server are no news, and its first line says where it listens.
+        if self.started_at.is_some_and(|started_at| started_at + ALIVE_EVERY <= now) {
+            tracing::info!(target: "cluster", server = at.0, is_alive, "another server of the cluster");
+        }
+        for key in self.names_at(|here| here.server == at) {
+            self.look(now, &key, out);
+        }
+    }
+
+    pub(super) fn names_at(&self, is_there: impl Fn(&Here) -> bool) -> Vec<PeerName> {
+        let at = |name: &Name| {
+            name.here.as_ref().is_some_and(|(here, _)| is_there(here))
+                || name.remote.as_ref().is_some_and(|remote| is_there(&remote.there))
+        };
+        self.names.iter().filter(|(_, name)| at(name)).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn say(&self, to: Option<Incarnation>, body: Body<'_>, out: &mut Vec<Effect>) {
+        out.push(Effect::Send { to, packet: Packet { from: self.me, body }.encode() });
+    }
+
+    /// Puts what waits for other servers into batches, and tells the Router which peers have room again. Called after each
+    /// batch of inputs.
+    pub fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut drained = Vec::new();
+        for (at, server) in &mut self.servers {
+            while let Some(parts) = server.outbound.next_batch(now.instant) {
+                for (left, part) in (0..parts.len()).rev().zip(&parts) {
+                    let packet = Packet { from: self.me, body: server.outbound.part(left, part) };
+                    out.push(Effect::Send { to: Some(*at), packet: packet.encode() });
+                }
+            }
+            if server.window.has_room_again() {
+                drained.push(*at);
+            }
+        }
+        for at in drained {
+            let at_server = self.names.values().filter_map(|name| name.remote.as_ref());
+            let members = at_server.filter(|remote| remote.there.server == at).filter_map(|r| r.member);
+            out.extend(members.map(|member| Effect::Tell(member, MemberCommand::Drained)));
+        }
+    }
+}
+
+/// Splits a delivery where the sender changes. Mail from the store has envelopes of several senders.
+fn by_sender(delivery: Delivery, recipient: &PeerName) -> Vec<(PeerName, Delivery)> {
+    let mut senders: Vec<(PeerName, u64)> = Vec::new();
+    for frame in delivery.frames.iter() {
+        let envelope = frame.get(LENGTH_BYTES..).and_then(decode_envelope).and_then(Result::ok);
+        let from = envelope.map(|envelope| envelope.from);
+        match (senders.last_mut(), from) {
+            (Some((last, count)), from) if from.is_none_or(|from| last.as_str() == from) => *count += 1,
+            (_, from) => {
+                // A session has checked the name, so there is one; the recipient is liable for mail of nobody.
+                let from = from.and_then(|from| from.parse().ok()).unwrap_or_else(|| recipient.clone());
+                senders.push((from, 1));
+            }
+        }
+    }
+    let Some((last, _)) = senders.pop() else { return vec![(recipient.clone(), delivery)] };
+    let mut rest = delivery;
+    let mut parts = Vec::with_capacity(senders.len() + 1);
+    for (from, count) in senders {
+        let (head, tail) = rest.split_at(count);
+        parts.push((from, head));
+        rest = tail;
+    }
+    parts.push((last, rest));
+    parts
+}

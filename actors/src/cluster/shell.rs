@@ -1,0 +1,465 @@
+//! The cluster's thread: the connection to NATS, and the mailbox.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
+use async_nats::{Client, ConnectOptions, Subscriber, jetstream};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use wire::card::Card;
+use wire::{PeerName, frame};
+
+use super::core::Cluster;
+use super::interface::{Effect, Here, Input};
+use crate::commands::cluster::{ClusterHandle, ClusterMailbox, Command, Incarnation};
+use crate::commands::router::{Command as RouterCommand, RouterHandle};
+use crate::config::{ClusterConfig, PeerLimits};
+use crate::runtime::{Core as _, Now, Reply, Running, reply, spawn_vital};
+
+/// How often the core looks at its deadlines.
+const TICK: Duration = Duration::from_millis(100);
+/// How often NATS is asked whether it is there; without two answers the connection counts as lost.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How long an operation on the bucket may take.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
+/// The pause before the bucket is opened again.
+const BUCKET_RETRY: Duration = Duration::from_millis(500);
+/// How long the Router's answer may take; it never waits for the cluster.
+const ROUTER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last operations may take when the server ends.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the start may take: the connection, and reading the bucket.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of packets, and of commands, between two waits.
+const BATCH_MAX: usize = 256;
+
+/// Why a server cannot be part of the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot read the credentials {path}: {source}; choose another file with --cluster-credentials")]
+    Credentials { path: String, source: io::Error },
+    #[error(
+        "cannot connect to {servers}: {why}; is nats-server running there? choose another with --cluster"
+    )]
+    Connect { servers: String, why: String },
+    #[error("{servers} has no JetStream: {why}; start nats-server with --jetstream")]
+    JetStream { servers: String, why: String },
+    #[error(
+        "{servers} has not answered within {} seconds; do most of its nats-servers run and reach each other?",
+        START_TIMEOUT.as_secs()
+    )]
+    Slow { servers: String },
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Starts the cluster's thread, and waits until it knows all names and presences. `known` are the cards on this server's disk.
+/// The thread connects again whenever the connection is lost.
+///
+/// # Errors
+/// When the credentials cannot be read, NATS cannot be used, or the system has no thread or descriptor for it.
+pub fn start(
+    config: &ClusterConfig,
+    limits: &PeerLimits,
+    known: Vec<Card>,
+    (handle, mut mailbox): (ClusterHandle, ClusterMailbox),
+    router: RouterHandle,
+) -> Result<Running<ClusterHandle>, StartError> {
+    let options = options(config)?.retry_on_initial_connect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let me = Incarnation(rand::random());
+    let core = Cluster::new(me, limits, known);
+    let (to_end, shell_handle, of) = (handle.clone(), handle.clone(), config.clone());
+    let (ready, is_ready) = reply();
+    let thread: thread::JoinHandle<()> = spawn_vital("cluster", move || {
+        runtime.block_on(async {
+            let Ok(client) = options.connect(of.servers.clone()).await else { return };
+            let (inputs, incoming) = unbounded_channel();
+            let shell = Shell {
+                core,
+                me,
+                client,
+                bucket: None,
+                subjects: Subjects::new(&of.name),
+                router,
+                handle: shell_handle,
+                operations: JoinSet::new(),
+                effects: Vec::new(),
+                is_connected: false,
+                ready: Some(ready),
+            };
+            shell.run(&of.name, &mut mailbox, inputs, incoming).await;
+        });
+    })?;
+    let running = Running::with_thread(handle, move || to_end.end(), thread);
+    if is_ready.wait(START_TIMEOUT).is_err() {
+        drop(running);
+        check(config)?;
+        return Err(StartError::Slow { servers: config.servers.join(", ") });
+    }
+    Ok(running)
+}
+
+/// Connects and looks for JetStream, for `server --check`.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(config: &ClusterConfig) -> Result<(), StartError> {
+    let servers = || config.servers.join(", ");
+    let options = options(config)?.max_reconnects(1).connection_timeout(OPERATION_TIMEOUT);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connected = timeout(OPERATION_TIMEOUT, options.connect(config.servers.clone())).await;
+        let why = |why: &dyn ToString| StartError::Connect { servers: servers(), why: why.to_string() };
+        let client = connected.map_err(|e| why(&e))?.map_err(|e| why(&e))?;
+        let account = timeout(OPERATION_TIMEOUT, jetstream::new(client).query_account()).await;
+        let why = |why: &dyn ToString| StartError::JetStream { servers: servers(), why: why.to_string() };
+        account.map_err(|e| why(&e))?.map_err(|e| why(&e))?;
+        Ok(())
+    })
+}
+
+fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {
+    let options = ConnectOptions::new().name("switchboard").ping_interval(PING_INTERVAL);
+    let options = options.reconnect_delay_callback(|attempts| {
+        // A server that was started again is found soon, and many servers do not call one at the same moment for long.
+        Duration::from_millis(50 * u64::try_from(attempts.min(20)).unwrap_or(20))
+    });
+    let Some(path) = &config.credentials else { return Ok(options) };
+    let fail = |path: &Path, source| StartError::Credentials { path: path.display().to_string(), source };
+    let text = std::fs::read_to_string(path).map_err(|source| fail(path, source))?;
+    options.credentials(&text).map_err(|source| fail(path, source))
+}
+
+/// The subjects of the cluster.
+struct Subjects {
+    name: String,
+    all: String,
+}
+
+impl Subjects {
+    fn new(cluster: &str) -> Self {
+        let name = format!("switchboard.{cluster}");
+        Self { all: format!("{name}.servers"), name }
+    }
+
+    fn of(&self, server: Incarnation) -> String {
+        format!("{}.server.{:016x}", self.name, server.0)
+    }
+}
+
+/// What the tasks beside the loop send to it.
+enum Incoming {
+    /// It was opened, and all that was in it has been sent.
+    Bucket(Box<Store>),
+    Input(Input),
+}
+
+struct Shell {
+    core: Cluster,
+    me: Incarnation,
+    client: Client,
+    /// None until it was opened and read.
+    bucket: Option<Store>,
+    subjects: Subjects,
+    router: RouterHandle,
+    handle: ClusterHandle,
+    /// Operations on the bucket that are under way.
+    operations: JoinSet<Input>,
+    effects: Vec<Effect>,
+    is_connected: bool,
+    /// Answered when all names and presences are known for the first time.
+    ready: Option<Reply<()>>,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        cluster: &str,
+        mailbox: &mut ClusterMailbox,
+        inputs: UnboundedSender<Incoming>,
+        mut incoming: UnboundedReceiver<Incoming>,
+    ) {
+        let mine = self.client.subscribe(self.subjects.of(self.me)).await;
+        let all = self.client.subscribe(self.subjects.all.clone()).await;
+        // Both fail only when the client has ended.
+        let (Ok(mut mine), Ok(mut all)) = (mine, all) else { return };
+        let watcher = tokio::spawn(watch(self.client.clone(), format!("{cluster}_peers"), inputs));
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = Vec::new();
+        loop {
+            tokio::select! {
+                taken = mailbox.recv_many(&mut commands, BATCH_MAX) => if taken == 0 { break },
+                Some(message) = mine.next() => self.take(Input::Packet(message.payload)),
+                Some(message) = all.next() => self.take(Input::Packet(message.payload)),
+                Some(done) = self.operations.join_next() => self.take_done(done),
+                Some(sent) = incoming.recv() => self.take_incoming(sent),
+                _ = tick.tick() => self.take(Input::Tick),
+            }
+            self.look_at_connection();
+            // More that is there already shares a batch with what has come.
+            self.take_packets(&mut mine);
+            while commands.len() < BATCH_MAX
+                && let Ok(command) = mailbox.try_recv()
+            {
+                commands.push(command);
+            }
+            if !self.take_commands(&mut commands) {
+                break;
+            }
+            self.core.settle(Now::read(), &mut self.effects);
+            self.carry_out();
+            // The task that writes to NATS has to run before the next batch gathers.
+            tokio::task::yield_now().await;
+        }
+        watcher.abort();
+        self.end().await;
+    }
+
+    fn take(&mut self, input: Input) {
+        self.core.handle(Now::read(), input, &mut self.effects);
+        self.carry_out();
+    }
+
+    fn take_done(&mut self, done: Result<Input, tokio::task::JoinError>) {
+        match done {
+            Ok(input) => self.take(input),
+            Err(error) => tracing::error!(target: "cluster", %error, "an operation on the bucket has failed"),
+        }
+    }
+
+    fn take_incoming(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Bucket(bucket) => self.bucket = Some(*bucket),
+            Incoming::Input(input) => self.take(input),
+        }
+    }
+
+    fn take_packets(&mut self, subscriber: &mut Subscriber) {
+        for _ in 0..BATCH_MAX {
+            let Some(Some(message)) = subscriber.next().now_or_never() else { return };
+            self.take(Input::Packet(message.payload));
+        }
+    }
+
+    /// Takes commands. Returns false at the end.
+    fn take_commands(&mut self, commands: &mut Vec<Command>) -> bool {
+        for command in commands.drain(..) {
+            if matches!(command, Command::End) {
+                return false;
+            }
+            self.take(Input::Command(command));
+        }
+        true
+    }
+
+    fn look_at_connection(&mut self) {
+        let is_connected = self.client.connection_state() == State::Connected && self.bucket.is_some();
+        if self.is_connected != is_connected {
+            self.is_connected = is_connected;
+            self.take(Input::Connected(is_connected));
+            match (is_connected, self.ready.take()) {
+                (true, Some(ready)) => ready.answer(()),
+                (true, None) => tracing::info!(target: "cluster", "connected to NATS again"),
+                (false, _) => {
+                    tracing::warn!(target: "cluster", "no connection to NATS: peers at other servers count as absent");
+                }
+            }
+        }
+        let (is_connected, servers, peers) = self.core.counts();
+        let counts = &self.router.counts;
+        counts.cluster_connected.set(u64::from(is_connected));
+        counts.cluster_servers.set(servers as u64);
+        counts.cluster_peers.set(peers as u64);
+    }
+
+    fn carry_out(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            self.carry_out_one(effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, packet } => {
+                let subject = to.map_or_else(|| self.subjects.all.clone(), |to| self.subjects.of(to));
+                // Without room the packet is lost, as it can be on its way; the link notices that.
+                let _ = self.client.publish(subject, packet.into()).now_or_never();
+            }
+            Effect::Appear { name, session, window } => {
+                let (reply, pending) = reply();
+                let port = self.handle.port(session, window);
+                self.tell_router(RouterCommand::Appear { name, session, port, reply });
+                let member = pending.wait(ROUTER_TIMEOUT).ok().flatten();
+                self.take(Input::Appeared { session, member });
+            }
+            Effect::Tell(member, command) => self.tell_router(RouterCommand::From(member, command)),
+            Effect::Learn(card) => self.tell_router(RouterCommand::Learn(card)),
+            Effect::Forward(batch, envelopes) => {
+                let reply = self.handle.reply_to(batch);
+                self.tell_router(RouterCommand::Forwarded(envelopes, reply));
+            }
+            Effect::Create { name, card } => {
+                let bucket = self.bucket();
+                self.operations.spawn(claim(bucket, name, card, None));
+            }
+            Effect::Update { name, card, revision } => {
+                let bucket = self.bucket();
+                self.operations.spawn(claim(bucket, name, card, Some(revision)));
+            }
+            Effect::Put { name, here } => {
+                let bucket = self.bucket();
+                self.operations.spawn(put(bucket, name, here));
+            }
+            Effect::Erase { name, revision } => {
+                let bucket = self.bucket();
+                self.operations.spawn(erase(bucket, name, revision));
+            }
+        }
+    }
+
+    /// The bucket, if an operation on it has a chance.
+    fn bucket(&self) -> Option<Store> {
+        self.bucket.clone().filter(|_| self.is_connected)
+    }
+
+    fn tell_router(&self, command: RouterCommand) {
+        // Fails only when the server shuts down.
+        let _ = self.router.send(command);
+    }
+
+    /// Removes the presences of the sessions that have ended, and tells the other servers.
+    async fn end(mut self) {
+        let last = async {
+            while let Some(done) = self.operations.join_next().await {
+                // An erasure can follow a write.
+                self.take_done(done);
+            }
+        };
+        let _ = timeout(END_TIMEOUT, last).await;
+        self.core.end(&mut self.effects);
+        self.carry_out();
+        let _ = timeout(END_TIMEOUT, self.client.flush()).await;
+    }
+}
+
+/// A name in a key of the bucket, where a dot separates.
+fn key(kind: &str, name: &PeerName) -> String {
+    format!("{kind}.{}", name.as_str().replace('.', "="))
+}
+
+async fn claim(bucket: Option<Store>, name: PeerName, card: Bytes, revision: Option<u64>) -> Input {
+    let found = match bucket {
+        Some(bucket) => {
+            timeout(OPERATION_TIMEOUT, write_card(&bucket, &name, card, revision)).await.ok().flatten()
+        }
+        None => None,
+    };
+    Input::Claimed { name, found }
+}
+
+/// Writes a card, and returns what the bucket then has.
+async fn write_card(
+    bucket: &Store,
+    name: &PeerName,
+    card: Bytes,
+    revision: Option<u64>,
+) -> Option<(Bytes, u64)> {
+    let key = key("name", name);
+    let written = match revision {
+        Some(revision) => bucket.update(&key, card.clone(), revision).await.ok(),
+        None => match bucket.create(&key, card.clone()).await {
+            Ok(revision) => Some(revision),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => None,
+            Err(error) => {
+                tracing::warn!(target: "cluster", %name, %error, "the name cannot be claimed");
+                return None;
+            }
+        },
+    };
+    match written {
+        Some(revision) => Some((card, revision)),
+        None => bucket.entry(key).await.ok().flatten().map(|entry| (entry.value, entry.revision)),
+    }
+}
+
+async fn put(bucket: Option<Store>, name: PeerName, here: Here) -> Input {
+    let revision = match bucket {
+        Some(bucket) => {
+            let put = bucket.put(key("here", &name), frame::body(&here).into());
+            timeout(OPERATION_TIMEOUT, put.map(Result::ok)).await.ok().flatten()
+        }
+        None => None,
+    };
+    Input::Put { name, session: here.session, revision }
+}
+
+async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) -> Input {
+    if let Some(bucket) = bucket {
+        // It fails if somebody has joined under the name since then, and that is meant.
+        let _ = timeout(OPERATION_TIMEOUT, bucket.delete_expect_revision(key("here", &name), Some(revision)))
+            .await;
+    }
+    Input::Erased(name)
+}
+
+/// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
+async fn watch(client: Client, name: String, inputs: UnboundedSender<Incoming>) {
+    let context = jetstream::new(client);
+    loop {
+        if let Err(error) = watch_once(&context, &name, &inputs).await {
+            tracing::debug!(target: "cluster", error, "the bucket cannot be watched");
+        }
+        if inputs.is_closed() {
+            return;
+        }
+        sleep(BUCKET_RETRY).await;
+    }
+}
+
+async fn watch_once(
+    context: &jetstream::Context,
+    name: &str,
+    inputs: &UnboundedSender<Incoming>,
+) -> Result<(), async_nats::Error> {
+    let config = kv::Config { bucket: name.to_owned(), history: 1, ..kv::Config::default() };
+    let bucket = context.create_key_value(config).await?;
+    let mut entries = bucket.watch_with_history(">").await?;
+    // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
+    let mut unseen = Some(bucket.clone());
+    if bucket.stream.get_info().await?.state.messages == 0 {
+        unseen.take().map(Box::new).map(Incoming::Bucket).map_or(Ok(()), |bucket| inputs.send(bucket))?;
+    }
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        let has_seen_all = entry.seen_current;
+        if let Some(input) = input_of(entry) {
+            inputs.send(Incoming::Input(input))?;
+        }
+        if has_seen_all && let Some(bucket) = unseen.take() {
+            inputs.send(Incoming::Bucket(Box::new(bucket)))?;
+        }
+    }
+    Ok(())
+}
+
+/// What an entry of the bucket means. None if it is damaged, or of a later version.
+fn input_of(entry: kv::Entry) -> Option<Input> {
+    let (kind, name) = entry.key.split_once('.')?;
+    let name: PeerName = name.replace('=', ".").parse().ok()?;
+    let (value, revision) = (entry.value, entry.revision);
+    match (kind, entry.operation) {
+        ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),
+        ("here", Operation::Put) => Some(Input::Here { name, here: frame::decode(&value).ok(), revision }),
+        ("here", Operation::Delete | Operation::Purge) => Some(Input::Here { name, here: None, revision }),
+        _ => None,
+    }
+}

@@ -1,0 +1,211 @@
+//! To the cluster: claims of names, who is connected to this server, and envelopes for peers that are connected to other
+//! servers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use wire::PeerName;
+use wire::card::Card;
+
+use super::network::Network;
+use super::router::JoinRefused;
+use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
+use super::store::Frames;
+use crate::runtime::{Lease, NoAnswer, Reply, reply};
+
+/// How long a session waits for the answer to a claim.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(6);
+/// The maximum of bytes on their way to one other server. With more, its peers count as slow, and their mail goes to the
+/// store.
+const WINDOW_BYTES: u64 = 8 << 20;
+/// Ids of presences at other servers have this bit, so that they differ from those of sessions here.
+const REMOTE: SessionId = 1 << 63;
+
+/// One run of one server of the cluster. It is random, so that a server that was started again is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Incarnation(pub u64);
+
+/// A batch of envelopes from another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchId {
+    pub server: Incarnation,
+    pub epoch: u64,
+    pub number: u64,
+}
+
+#[derive(Debug)]
+pub enum Command {
+    /// Asks for a name, for a peer that has proved its key.
+    Claim {
+        /// Its card, already verified.
+        card: Box<Card>,
+        network: Network,
+        reply: Reply<Result<(), JoinRefused>>,
+    },
+    /// A peer has joined this server, or its session has ended.
+    Presence { name: PeerName, session: SessionId, is_online: bool },
+    /// Envelopes for a peer at another server.
+    Deliver { session: SessionId, delivery: Box<Delivery> },
+    /// The Router has ended a presence; nothing more is delivered to it.
+    Closed { session: SessionId },
+    /// The Router has handled a batch.
+    Forwarded {
+        batch: BatchId,
+        /// The envelopes that could not be relayed, by their place in the batch.
+        refused: Vec<u32>,
+    },
+    /// The server ends.
+    End,
+}
+
+/// Envelopes of one sender at another server, for a session of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    pub from: PeerName,
+    pub to: PeerName,
+    /// The session of the recipient. They are refused if it has ended.
+    pub session: SessionId,
+    /// Whether they must be stored if the recipient does not acknowledge them.
+    pub is_kept: bool,
+    pub frames: Frames,
+}
+
+/// Where the Router says which envelopes of a batch it could not relay.
+#[derive(Debug)]
+pub struct BatchReply {
+    cluster: ClusterHandle,
+    batch: BatchId,
+}
+
+impl BatchReply {
+    pub fn answer(self, refused: Vec<u32>) {
+        self.cluster.tell(Command::Forwarded { batch: self.batch, refused });
+    }
+}
+
+/// Where commands for the cluster are sent. Its mailbox is unbounded, so that neither the Router nor a session ever waits for
+/// it: deliveries are limited by a [`Window`] for each server, claims by the number of sessions, and each other command
+/// follows from one that is limited.
+#[derive(Debug, Clone)]
+pub struct ClusterHandle(UnboundedSender<Command>);
+
+/// The cluster's end. It is a channel of tokio, because its thread also waits for NATS.
+pub type ClusterMailbox = UnboundedReceiver<Command>;
+
+/// Makes the mailbox of the cluster.
+pub fn cluster_mailbox() -> (ClusterHandle, ClusterMailbox) {
+    let (commands, mailbox) = unbounded_channel();
+    (ClusterHandle(commands), mailbox)
+}
+
+impl ClusterHandle {
+    fn tell(&self, command: Command) {
+        // Fails only when the server shuts down.
+        let _ = self.0.send(command);
+    }
+
+    /// Asks for a name and waits for the answer.
+    pub fn claim(&self, card: Box<Card>, network: Network) -> Result<Result<(), JoinRefused>, NoAnswer> {
+        let (reply, pending) = reply();
+        self.tell(Command::Claim { card, network, reply });
+        pending.wait(CLAIM_TIMEOUT)
+    }
+
+    /// Tells that a peer has joined or left. Presences at other servers are ignored.
+    pub fn presence(&self, name: &PeerName, session: SessionId, is_online: bool) {
+        if !is_remote(session) {
+            self.tell(Command::Presence { name: name.clone(), session, is_online });
+        }
+    }
+
+    /// Where the Router answers for a batch.
+    pub fn reply_to(&self, batch: BatchId) -> BatchReply {
+        BatchReply { cluster: self.clone(), batch }
+    }
+
+    /// Makes the port of a peer at another server.
+    pub fn port(&self, session: SessionId, window: Arc<Window>) -> Arc<dyn Port> {
+        Arc::new(LinkPort { session, cluster: self.clone(), window, lease: Lease::default() })
+    }
+
+    /// Makes the cluster end.
+    pub(crate) fn end(&self) {
+        self.tell(Command::End);
+    }
+}
+
+/// The id of the presence with this number at another server.
+pub(crate) fn remote_session(number: u64) -> SessionId {
+    number | REMOTE
+}
+
+/// Whether a presence is that of a peer at another server.
+pub fn is_remote(session: SessionId) -> bool {
+    session & REMOTE != 0
+}
+
+/// The bytes on their way to one other server.
+#[derive(Debug, Default)]
+pub struct Window {
+    bytes: AtomicU64,
+    refused: AtomicBool,
+}
+
+impl Window {
+    fn take(&self, bytes: u64) -> bool {
+        let room = |used: u64| (used < WINDOW_BYTES).then_some(used + bytes);
+        let has_room = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
+        if !has_room {
+            self.refused.store(true, Ordering::SeqCst);
+        }
+        has_room
+    }
+
+    /// Counts more bytes, whether there is room or not.
+    pub(crate) fn exceed(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether a delivery was refused since the last call, and half of the window is free.
+    pub(crate) fn has_room_again(&self) -> bool {
+        self.refused.load(Ordering::SeqCst)
+            && self.bytes.load(Ordering::SeqCst) < WINDOW_BYTES / 2
+            && self.refused.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// The port of a peer that is connected to another server.
+#[derive(Debug)]
+struct LinkPort {
+    session: SessionId,
+    cluster: ClusterHandle,
+    window: Arc<Window>,
+    lease: Lease,
+}
+
+impl Port for LinkPort {
+    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
+        // A peer at another server asks this one for nothing, so all else is for nobody.
+        let SessionCommand::Deliver(delivery) = command else { return Ok(()) };
+        if !self.window.take(delivery.cost()) {
+            return Err(SessionCommand::Deliver(delivery));
+        }
+        self.cluster.tell(Command::Deliver { session: self.session, delivery });
+        Ok(())
+    }
+
+    fn close(&self, _: EndReason) {
+        self.cluster.tell(Command::Closed { session: self.session });
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
