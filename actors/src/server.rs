@@ -151,18 +151,19 @@ impl Server {
         let router_mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
         let sites = start_sites(config)?;
-        let index = index::start(&config.data, config.peers.index_pairs)
-            .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let cluster = config.cluster.as_ref().map(|config| (config, cluster_mailbox()));
         let handle = cluster.as_ref().map(|(_, (handle, _))| handle.clone());
+        let index = index::start(&config.data, config.peers.index_pairs, handle.clone())
+            .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let known =
             cluster.iter().flat_map(|_| &inventory.cards).filter_map(|(_, card)| Card::from_bytes(card).ok());
         let known = known.collect();
         let limits = config.peers.clone();
         let router = router::start(router_mailbox, limits, inventory, store.clone(), index.clone(), handle)?;
-        let cluster =
-            cluster.map(|(of, mailbox)| cluster::start(of, &config.peers, known, mailbox, (*router).clone()));
-        let cluster = cluster.transpose()?;
+        let of_cluster = |(of, mailbox)| {
+            cluster::start(of, &config.peers, known, mailbox, (*router).clone(), (*index).clone())
+        };
+        let cluster = cluster.map(of_cluster).transpose()?;
         let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
         let feed = viewers(config).map(feed::start).transpose()?;
         let actors = Actors { router, admission, key, index, cluster, feed, sites, store, access_log };

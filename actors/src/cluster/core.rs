@@ -10,6 +10,7 @@ use wire::card::Card;
 
 use super::interface::{Effect, Here, Input, Revision};
 use super::packet::{Body, decode};
+use super::published::PublishedShares;
 use super::servers::{Remote, Server};
 use crate::commands::cluster::{Command, Incarnation, remote_session};
 use crate::commands::network::Network;
@@ -72,6 +73,7 @@ pub struct Cluster {
     /// Names to look at again, and when.
     pub(super) retries: VecDeque<(Instant, PeerName)>,
     pub(super) newcomers: Shares<Network>,
+    pub(super) published: PublishedShares,
     pub(super) is_connected: bool,
     pub(super) alive_at: Option<Instant>,
     /// When the first connection to NATS was made.
@@ -95,6 +97,11 @@ impl Core for Cluster {
             Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
             Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
             Input::Command(Command::Forwarded { batch, refused }) => self.forwarded(batch, &refused, out),
+            Input::Command(Command::Keep(keep)) => self.published.keep(*keep, self.is_connected, out),
+            Input::ShareKept(is_kept) => self.published.kept(is_kept, self.is_connected, out),
+            Input::SharePart { name, number, value } => {
+                out.extend(self.published.part(&name, number, &value).map(Effect::Share));
+            }
             // The shell has ended.
             Input::Command(Command::End) => {}
             Input::Card { name, card, revision } => self.learn(instant, &name, &card, revision, out),
@@ -141,6 +148,7 @@ impl Cluster {
             remotes: HashMap::new(),
             remotes_made: 0,
             retries: VecDeque::new(),
+            published: PublishedShares::default(),
             newcomers: Shares::new(limits.new_names_per_hour, HOUR),
             is_connected: false,
             alive_at: None,

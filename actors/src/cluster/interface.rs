@@ -8,6 +8,7 @@ use wire::PeerName;
 use wire::card::Card;
 
 use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Window};
+use crate::commands::index::{Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
 
@@ -37,6 +38,14 @@ pub enum Input {
         here: Option<Here>,
         revision: Revision,
     },
+    /// The bucket has a part of what a peer shares.
+    SharePart {
+        name: PeerName,
+        number: u32,
+        value: Bytes,
+    },
+    /// The result of [`Effect::PutShare`].
+    ShareKept(bool),
     /// The result of [`Effect::Create`] or [`Effect::Update`]: what the bucket now has for the name, or none if it could not be
     /// asked.
     Claimed {
@@ -74,6 +83,12 @@ pub enum Effect {
     Put { name: PeerName, here: Here },
     /// Remove the presence with this revision.
     Erase { name: PeerName, revision: Revision },
+    /// Write the parts of a share into the bucket.
+    PutShare { name: PeerName, parts: Vec<Bytes> },
+    /// Give the Index what a peer shares.
+    Share(Box<Share>),
+    /// Tell the Index that a share uses no more memory.
+    Release(Held),
     /// Send a packet to a server, or to all.
     Send { to: Option<Incarnation>, packet: Vec<u8> },
     /// Tell the Router of a peer at another server. [`Input::Appeared`] follows before any other input.

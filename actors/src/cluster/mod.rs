@@ -7,10 +7,12 @@
 //!
 //! For the Router, a peer at another server is a presence like any other, whose port leads here instead of to a session.
 
+mod bucket;
 mod core;
 mod interface;
 mod link;
 mod packet;
+mod published;
 mod servers;
 mod shell;
 #[cfg(test)]

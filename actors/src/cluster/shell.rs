@@ -2,23 +2,25 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
+use async_nats::jetstream::kv::Store;
 use async_nats::{Client, ConnectOptions, Subscriber, jetstream};
-use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use wire::card::Card;
-use wire::{PeerName, frame};
 
+use super::bucket::{self, Incoming, OPERATION_TIMEOUT};
 use super::core::Cluster;
-use super::interface::{Effect, Here, Input};
+use super::interface::{Effect, Input};
 use crate::commands::cluster::{ClusterHandle, ClusterMailbox, Command, Incarnation};
+use crate::commands::index::{self, IndexHandle};
 use crate::commands::router::{Command as RouterCommand, RouterHandle};
 use crate::config::{ClusterConfig, PeerLimits};
 use crate::runtime::{Core as _, Now, Reply, Running, reply, spawn_vital};
@@ -27,15 +29,13 @@ use crate::runtime::{Core as _, Now, Reply, Running, reply, spawn_vital};
 const TICK: Duration = Duration::from_millis(100);
 /// How often NATS is asked whether it is there; without two answers the connection counts as lost.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// How long an operation on the bucket may take.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
-/// The pause before the bucket is opened again.
-const BUCKET_RETRY: Duration = Duration::from_millis(500);
 /// How long the Router's answer may take; it never waits for the cluster.
 const ROUTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the last operations may take when the server ends.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the start may take: the connection, and reading the bucket.
+/// The maximum number of entries of the bucket that wait for the loop, each of at most 256 KiB.
+const INCOMING_MAX: usize = 64;
+/// How long the start may take without an entry of the bucket.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of packets, and of commands, between two waits.
 const BATCH_MAX: usize = 256;
@@ -71,6 +71,7 @@ pub fn start(
     known: Vec<Card>,
     (handle, mut mailbox): (ClusterHandle, ClusterMailbox),
     router: RouterHandle,
+    index: IndexHandle,
 ) -> Result<Running<ClusterHandle>, StartError> {
     let options = options(config)?.retry_on_initial_connect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -78,10 +79,12 @@ pub fn start(
     let core = Cluster::new(me, limits, known);
     let (to_end, shell_handle, of) = (handle.clone(), handle.clone(), config.clone());
     let (ready, is_ready) = reply();
+    let read = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&read);
     let thread: thread::JoinHandle<()> = spawn_vital("cluster", move || {
         runtime.block_on(async {
             let Ok(client) = options.connect(of.servers.clone()).await else { return };
-            let (inputs, incoming) = unbounded_channel();
+            let (inputs, incoming) = channel(INCOMING_MAX);
             let shell = Shell {
                 core,
                 me,
@@ -89,20 +92,27 @@ pub fn start(
                 bucket: None,
                 subjects: Subjects::new(&of.name),
                 router,
+                index,
                 handle: shell_handle,
                 operations: JoinSet::new(),
                 effects: Vec::new(),
                 is_connected: false,
                 ready: Some(ready),
+                read: counter,
             };
             shell.run(&of.name, &mut mailbox, inputs, incoming).await;
         });
     })?;
     let running = Running::with_thread(handle, move || to_end.end(), thread);
-    if is_ready.wait(START_TIMEOUT).is_err() {
-        drop(running);
-        check(config)?;
-        return Err(StartError::Slow { servers: config.servers.join(", ") });
+    let mut before = 0;
+    while is_ready.wait(START_TIMEOUT).is_err() {
+        let now = read.load(Ordering::Relaxed);
+        if now == before {
+            drop(running);
+            check(config)?;
+            return Err(StartError::Slow { servers: config.servers.join(", ") });
+        }
+        before = now;
     }
     Ok(running)
 }
@@ -155,13 +165,6 @@ impl Subjects {
     }
 }
 
-/// What the tasks beside the loop send to it.
-enum Incoming {
-    /// It was opened, and all that was in it has been sent.
-    Bucket(Box<Store>),
-    Input(Input),
-}
-
 struct Shell {
     core: Cluster,
     me: Incarnation,
@@ -170,6 +173,7 @@ struct Shell {
     bucket: Option<Store>,
     subjects: Subjects,
     router: RouterHandle,
+    index: IndexHandle,
     handle: ClusterHandle,
     /// Operations on the bucket that are under way.
     operations: JoinSet<Input>,
@@ -177,6 +181,8 @@ struct Shell {
     is_connected: bool,
     /// Answered when all names and presences are known for the first time.
     ready: Option<Reply<()>>,
+    /// How many entries of the bucket were read.
+    read: Arc<AtomicU64>,
 }
 
 impl Shell {
@@ -184,14 +190,14 @@ impl Shell {
         mut self,
         cluster: &str,
         mailbox: &mut ClusterMailbox,
-        inputs: UnboundedSender<Incoming>,
-        mut incoming: UnboundedReceiver<Incoming>,
+        inputs: Sender<Incoming>,
+        mut incoming: Receiver<Incoming>,
     ) {
         let mine = self.client.subscribe(self.subjects.of(self.me)).await;
         let all = self.client.subscribe(self.subjects.all.clone()).await;
         // Both fail only when the client has ended.
         let (Ok(mut mine), Ok(mut all)) = (mine, all) else { return };
-        let watcher = tokio::spawn(watch(self.client.clone(), format!("{cluster}_peers"), inputs));
+        let watcher = tokio::spawn(bucket::watch(self.client.clone(), format!("{cluster}_peers"), inputs));
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::new();
@@ -239,7 +245,10 @@ impl Shell {
     fn take_incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Bucket(bucket) => self.bucket = Some(*bucket),
-            Incoming::Input(input) => self.take(input),
+            Incoming::Input(input) => {
+                self.read.fetch_add(1, Ordering::Relaxed);
+                self.take(input);
+            }
         }
     }
 
@@ -309,19 +318,25 @@ impl Shell {
             }
             Effect::Create { name, card } => {
                 let bucket = self.bucket();
-                self.operations.spawn(claim(bucket, name, card, None));
+                self.operations.spawn(bucket::claim(bucket, name, card, None));
             }
             Effect::Update { name, card, revision } => {
                 let bucket = self.bucket();
-                self.operations.spawn(claim(bucket, name, card, Some(revision)));
+                self.operations.spawn(bucket::claim(bucket, name, card, Some(revision)));
             }
+            Effect::PutShare { name, parts } => {
+                let bucket = self.bucket();
+                self.operations.spawn(bucket::put_share(bucket, name, parts));
+            }
+            Effect::Share(share) => self.tell_index(index::Command::Learn(share)),
+            Effect::Release(held) => self.tell_index(index::Command::Kept(held)),
             Effect::Put { name, here } => {
                 let bucket = self.bucket();
-                self.operations.spawn(put(bucket, name, here));
+                self.operations.spawn(bucket::put(bucket, name, here));
             }
             Effect::Erase { name, revision } => {
                 let bucket = self.bucket();
-                self.operations.spawn(erase(bucket, name, revision));
+                self.operations.spawn(bucket::erase(bucket, name, revision));
             }
         }
     }
@@ -336,6 +351,12 @@ impl Shell {
         let _ = self.router.send(command);
     }
 
+    /// Waits while the Index has no room; it never waits for the cluster.
+    fn tell_index(&self, command: index::Command) {
+        // Fails only when the server shuts down.
+        let _ = self.index.send(command);
+    }
+
     /// Removes the presences of the sessions that have ended, and tells the other servers.
     async fn end(mut self) {
         let last = async {
@@ -348,118 +369,5 @@ impl Shell {
         self.core.end(&mut self.effects);
         self.carry_out();
         let _ = timeout(END_TIMEOUT, self.client.flush()).await;
-    }
-}
-
-/// A name in a key of the bucket, where a dot separates.
-fn key(kind: &str, name: &PeerName) -> String {
-    format!("{kind}.{}", name.as_str().replace('.', "="))
-}
-
-async fn claim(bucket: Option<Store>, name: PeerName, card: Bytes, revision: Option<u64>) -> Input {
-    let found = match bucket {
-        Some(bucket) => {
-            timeout(OPERATION_TIMEOUT, write_card(&bucket, &name, card, revision)).await.ok().flatten()
-        }
-        None => None,
-    };
-    Input::Claimed { name, found }
-}
-
-/// Writes a card, and returns what the bucket then has.
-async fn write_card(
-    bucket: &Store,
-    name: &PeerName,
-    card: Bytes,
-    revision: Option<u64>,
-) -> Option<(Bytes, u64)> {
-    let key = key("name", name);
-    let written = match revision {
-        Some(revision) => bucket.update(&key, card.clone(), revision).await.ok(),
-        None => match bucket.create(&key, card.clone()).await {
-            Ok(revision) => Some(revision),
-            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => None,
-            Err(error) => {
-                tracing::warn!(target: "cluster", %name, %error, "the name cannot be claimed");
-                return None;
-            }
-        },
-    };
-    match written {
-        Some(revision) => Some((card, revision)),
-        None => bucket.entry(key).await.ok().flatten().map(|entry| (entry.value, entry.revision)),
-    }
-}
-
-async fn put(bucket: Option<Store>, name: PeerName, here: Here) -> Input {
-    let revision = match bucket {
-        Some(bucket) => {
-            let put = bucket.put(key("here", &name), frame::body(&here).into());
-            timeout(OPERATION_TIMEOUT, put.map(Result::ok)).await.ok().flatten()
-        }
-        None => None,
-    };
-    Input::Put { name, session: here.session, revision }
-}
-
-async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) -> Input {
-    if let Some(bucket) = bucket {
-        // It fails if somebody has joined under the name since then, and that is meant.
-        let _ = timeout(OPERATION_TIMEOUT, bucket.delete_expect_revision(key("here", &name), Some(revision)))
-            .await;
-    }
-    Input::Erased(name)
-}
-
-/// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
-async fn watch(client: Client, name: String, inputs: UnboundedSender<Incoming>) {
-    let context = jetstream::new(client);
-    loop {
-        if let Err(error) = watch_once(&context, &name, &inputs).await {
-            tracing::debug!(target: "cluster", error, "the bucket cannot be watched");
-        }
-        if inputs.is_closed() {
-            return;
-        }
-        sleep(BUCKET_RETRY).await;
-    }
-}
-
-async fn watch_once(
-    context: &jetstream::Context,
-    name: &str,
-    inputs: &UnboundedSender<Incoming>,
-) -> Result<(), async_nats::Error> {
-    let config = kv::Config { bucket: name.to_owned(), history: 1, ..kv::Config::default() };
-    let bucket = context.create_key_value(config).await?;
-    let mut entries = bucket.watch_with_history(">").await?;
-    // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
-    let mut unseen = Some(bucket.clone());
-    if bucket.stream.get_info().await?.state.messages == 0 {
-        unseen.take().map(Box::new).map(Incoming::Bucket).map_or(Ok(()), |bucket| inputs.send(bucket))?;
-    }
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
-        let has_seen_all = entry.seen_current;
-        if let Some(input) = input_of(entry) {
-            inputs.send(Incoming::Input(input))?;
-        }
-        if has_seen_all && let Some(bucket) = unseen.take() {
-            inputs.send(Incoming::Bucket(Box::new(bucket)))?;
-        }
-    }
-    Ok(())
-}
-
-/// What an entry of the bucket means. None if it is damaged, or of a later version.
-fn input_of(entry: kv::Entry) -> Option<Input> {
-    let (kind, name) = entry.key.split_once('.')?;
-    let name: PeerName = name.replace('=', ".").parse().ok()?;
-    let (value, revision) = (entry.value, entry.revision);
-    match (kind, entry.operation) {
-        ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),
-        ("here", Operation::Put) => Some(Input::Here { name, here: frame::decode(&value).ok(), revision }),
-        ("here", Operation::Delete | Operation::Purge) => Some(Input::Here { name, here: None, revision }),
-        _ => None,
     }
 }

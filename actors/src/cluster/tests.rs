@@ -22,6 +22,8 @@ use crate::commands::store::{Frames, Origin};
 use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
+mod published;
+
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
 const THERE: Here = Here { server: OTHER, session: 70 };

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wire::PeerName;
 use wire::card::Card;
 
+use super::index::Keep;
 use super::network::Network;
 use super::router::JoinRefused;
 use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
@@ -49,6 +50,8 @@ pub enum Command {
     Presence { name: PeerName, session: SessionId, is_online: bool },
     /// Envelopes for a peer at another server.
     Deliver { session: SessionId, delivery: Box<Delivery> },
+    /// What a peer of this server shares, for all servers.
+    Keep(Box<Keep>),
     /// The Router has ended a presence; nothing more is delivered to it.
     Closed { session: SessionId },
     /// The Router has handled a batch.
@@ -87,8 +90,8 @@ impl BatchReply {
 }
 
 /// Where commands for the cluster are sent. Its mailbox is unbounded, so that neither the Router nor a session ever waits for
-/// it: deliveries are limited by a [`Window`] for each server, claims by the number of sessions, and each other command
-/// follows from one that is limited.
+/// it: deliveries are limited by a [`Window`] for each server, claims by the number of sessions, shares by the Index, and each
+/// other command follows from one that is limited.
 #[derive(Debug, Clone)]
 pub struct ClusterHandle(UnboundedSender<Command>);
 
@@ -119,6 +122,11 @@ impl ClusterHandle {
         if !is_remote(session) {
             self.tell(Command::Presence { name: name.clone(), session, is_online });
         }
+    }
+
+    /// Keeps a share in the cluster.
+    pub(crate) fn keep(&self, keep: Keep) {
+        self.tell(Command::Keep(Box::new(keep)));
     }
 
     /// Where the Router answers for a batch.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
 use wire::share::{Hit, PublishedFile};
 use wire::{FileName, PeerName, Query};
@@ -57,11 +58,34 @@ pub enum Command {
     },
     /// A peer has connected, changed its address or disconnected.
     Presence(Presence),
-    /// A share is on disk or could not be written, so it uses no more memory while waiting.
+    /// A share is kept or could not be kept, so it uses no more memory while waiting.
     Kept(Held),
+    /// What a peer shares according to the cluster. It replaces all that the peer shared before.
+    Learn(Box<Share>),
 }
 
-/// The memory that a share uses until it is on disk, in bytes.
+/// What one peer shares.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The owner's name as the owner spells it.
+    pub(crate) owner: PeerName,
+    /// From where it was published.
+    pub(crate) network: Network,
+    /// Ordered by name; each name occurs once.
+    pub(crate) files: Vec<PublishedFile>,
+}
+
+/// A share to keep, so that it outlives the server. Who keeps it answers the publisher, and then reports it as
+/// [`Command::Kept`].
+#[derive(Debug)]
+pub struct Keep {
+    pub(crate) share: Share,
+    pub(crate) published: Published,
+    pub(crate) held: Held,
+    pub(crate) reply: Reply<PublishAnswer>,
+}
+
+/// The memory that a share uses until it is kept, in bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Held(pub(crate) u64);
@@ -104,8 +128,8 @@ pub enum PublishRefused {
     /// Too many or too large shares are waiting for the disk. This is temporary.
     #[error("the server is busy with other shares; try again")]
     Busy,
-    /// Searches find the share, but it could not be written to disk, so it is lost when the server restarts.
-    #[error("the share could not be written to the server's disk: {0}")]
+    /// Searches find the share, but it could not be written to disk or to the cluster, so it is lost when the server restarts.
+    #[error("the server could not keep the share: {0}")]
     NotKept(String),
 }
 

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::{AddrParseError, IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The length of an IPv6 network prefix in bits. A client usually has a whole /64 and can use all addresses in it.
 const IPV6_NETWORK_BITS: u32 = 64;
 
 /// The key for limits by address: an IPv4 address, or an IPv6 /64 network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Network(u128);
 
 impl Network {

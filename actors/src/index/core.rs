@@ -7,17 +7,17 @@ use wire::share::Hit;
 use wire::{PeerName, Query};
 
 use super::catalog::{Catalog, FileId};
-use super::keeper::Keep;
 use super::peers::Peers;
-use super::staging::{Share, Staging};
+use super::staging::Staging;
 use crate::commands::index::{
-    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, Presence, PublishAnswer, PublishRefused, Published,
+    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Presence, PublishAnswer, PublishRefused,
+    Published, Share,
 };
 use crate::commands::network::Network;
 use crate::config::{PeerLimits, Quota};
 use crate::runtime::{self, Now, Reply};
 
-/// The maximum number of shares that wait for the disk: this many peers can publish at once before one is refused as
+/// The maximum number of shares that wait to be kept: this many peers can publish at once before one is refused as
 /// `busy`. The memory of these shares has its own limit.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
 
@@ -43,7 +43,7 @@ impl Default for Core {
 
 impl runtime::Core for Core {
     type Command = Command;
-    /// Shares for the keeper, whose mailbox has room for them.
+    /// Shares to keep. The keeper's mailbox has room for them.
     type Out = Vec<Keep>;
 
     fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Keep>) {
@@ -55,6 +55,12 @@ impl runtime::Core for Core {
             Command::Kept(held) => {
                 self.keeps_in_flight -= 1;
                 self.staging.release(held);
+            }
+            Command::Learn(share) => {
+                let owner = share.owner.clone();
+                if let Err(reason) = self.learn(*share) {
+                    tracing::error!(target: "index", peer = %owner, %reason, "a share of another server is not indexed");
+                }
             }
             Command::Publish { peer, network, part, last, files, reply } => {
                 match (self.staging.add(&peer, part, files), last) {
@@ -85,6 +91,15 @@ impl Core {
         let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
         let published = Published { files: share.files.len() as u64, pairs };
         self.replace(share, published)
+    }
+
+    /// Indexes a share that another server has accepted. What it says is checked again, because it came over the network.
+    fn learn(&mut self, share: Share) -> Result<(), PublishRefused> {
+        let mut staging = Staging::default();
+        staging.add(&share.owner, 0, share.files)?;
+        let (share, published, held) = staging.finish(&share.owner, share.network)?;
+        staging.release(held);
+        self.replace(&share, published)
     }
 
     fn publish(

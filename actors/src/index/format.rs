@@ -18,7 +18,7 @@ use wire::keyword::{self, Problem};
 use wire::share::PublishedFile;
 use wire::{Digest, FileName, PeerName};
 
-use super::staging::Share;
+use crate::commands::index::Share;
 use crate::commands::network::Network;
 
 const VERSION_LINE: &str = "# switchboard files 1";

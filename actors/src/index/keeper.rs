@@ -8,18 +8,8 @@ use wire::PeerName;
 
 use super::core::KEEPS_IN_FLIGHT_MAX;
 use super::shelf::Shelf;
-use super::staging::Share;
-use crate::commands::index::{Command, Held, PublishAnswer, PublishRefused, Published};
+use crate::commands::index::{Command, Held, Keep, PublishAnswer, PublishRefused, Published, Share};
 use crate::runtime::{Address, Answers, Core, Now, Reply, Running, Shell, mailbox, start as start_actor};
-
-/// A share to write. The keeper answers the publisher.
-#[derive(Debug)]
-pub(super) struct Keep {
-    pub(super) share: Share,
-    pub(super) published: Published,
-    pub(super) held: Held,
-    pub(super) reply: Reply<PublishAnswer>,
-}
 
 /// The publishers that wait for the same share.
 type Waiting = Vec<(Published, Reply<PublishAnswer>)>;

@@ -14,6 +14,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::index::IndexHandle;
 use crate::config::Quota;
 use crate::runtime::Running;
@@ -32,12 +33,17 @@ mod tests;
 
 pub use core::KEEPS_IN_FLIGHT_MAX;
 
-/// Loads all shares from `<data_dir>/index/`, with all peers offline, and starts the Index.
+/// Loads all shares from `<data_dir>/index/`, with all peers offline, and starts the Index. With a `cluster`, that keeps and
+/// sends the shares instead.
 ///
 /// A damaged share is logged and renamed to `*.damaged`. The others are not affected.
 ///
 /// # Errors
 /// When the directory cannot be made or listed, or the system provides no thread.
-pub fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
-    shell::start(data_dir, quota)
+pub fn start(
+    data_dir: &Path,
+    quota: Quota,
+    cluster: Option<ClusterHandle>,
+) -> io::Result<Running<IndexHandle>> {
+    shell::start(data_dir, quota, cluster)
 }

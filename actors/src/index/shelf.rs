@@ -13,8 +13,7 @@ use wire::escape::Escaped;
 use wire::{Digest, PeerName};
 
 use super::format::{self, Damage, List};
-use super::staging::Share;
-use crate::commands::index::SHARE_TEXT_BYTES_MAX;
+use crate::commands::index::{SHARE_TEXT_BYTES_MAX, Share};
 
 /// Room for the header and the end of a list.
 const HEADER_BYTES_MAX: u64 = 1024;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, KEEPS_IN_FLIGHT_MAX};
-use super::keeper::{self, Keep};
+use super::keeper;
 use super::shelf::Shelf;
-use crate::commands::index::{IndexHandle, Loading};
+use crate::commands::cluster::ClusterHandle;
+use crate::commands::index::{IndexHandle, Keep, Loading};
 use crate::config::Quota;
-use crate::runtime::{Address, Now, Running, Shell, mailbox, start as start_actor};
+use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
 
 /// The capacity of the mailbox. A part of a share can be as large as a frame, 1 MiB, so this is at most 256 MiB.
 const MAILBOX_COMMANDS: usize = 256;
@@ -20,13 +21,31 @@ const LONG: Duration = Duration::from_secs(1);
 
 /// Starts the Index. Its thread reads the shares before the first command, because that can take half a minute, and
 /// messages and pages must not wait for it.
-pub(super) fn start(data_dir: &Path, quota: Quota) -> io::Result<Running<IndexHandle>> {
-    let shelf = Shelf::open(data_dir.join("index"))?;
+///
+/// One server of a cluster keeps no shares. It learns all of them from the cluster.
+pub(super) fn start(
+    data_dir: &Path,
+    quota: Quota,
+    cluster: Option<ClusterHandle>,
+) -> io::Result<Running<IndexHandle>> {
     let (address, mut mailbox) = mailbox(MAILBOX_COMMANDS);
-    let keeper = keeper::start(shelf.clone(), mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
     let loading = Arc::<Loading>::default();
-    let unloaded = Some((shelf, Arc::clone(&loading)));
-    let shell = IndexShell { keeper, unloaded };
+    let shell = match cluster {
+        Some(cluster) => {
+            loading.end();
+            IndexShell { keep: Box::new(move |keep| cluster.keep(keep)), unloaded: None }
+        }
+        None => {
+            let shelf = Shelf::open(data_dir.join("index"))?;
+            let keeper = keeper::start(shelf.clone(), mailbox.answers(Some(KEEPS_IN_FLIGHT_MAX)))?;
+            let keep = move |keep| {
+                // The keeper's mailbox has room for every share that may be in flight, so it is never full. It is closed
+                // only if the keeper has panicked. Then the process is ending, and the publisher gets no answer.
+                let _ = keeper.offer(keep);
+            };
+            IndexShell { keep: Box::new(keep), unloaded: Some((shelf, Arc::clone(&loading))) }
+        }
+    };
     let handle = IndexHandle { address: address.clone(), loading };
     start_actor("index", (address, mailbox), handle, Core::new(quota), shell)
 }
@@ -60,25 +79,21 @@ fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
     loading.end();
 }
 
-/// `K` owns the keeper, which ends after the Index.
-pub(super) struct IndexShell<K> {
-    pub(super) keeper: K,
+pub(super) struct IndexShell {
+    /// Gives a share to the keeper, and owns it, so that it ends after the Index.
+    pub(super) keep: Box<dyn FnMut(Keep) + Send>,
     /// The shares on disk, until they are loaded.
     pub(super) unloaded: Option<(Shelf, Arc<Loading>)>,
 }
 
-impl<K: std::ops::Deref<Target = Address<Keep>> + Send + 'static> Shell for IndexShell<K> {
+impl Shell for IndexShell {
     type Core = Core;
 
     fn settle(&mut self, core: &mut Core, keeps: &mut Vec<Keep>, _now: Now) -> Option<Instant> {
         if let Some((shelf, loading)) = self.unloaded.take() {
             load(&shelf, core, &loading);
         }
-        for keep in keeps.drain(..) {
-            // The keeper's mailbox has room for every share that may be in flight, so it is never full. It is closed only if
-            // the keeper has panicked. Then the process is ending, and the publisher gets no answer.
-            let _ = self.keeper.offer(keep);
-        }
+        keeps.drain(..).for_each(&mut self.keep);
         None
     }
 }

@@ -6,7 +6,7 @@ use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
 use wire::{Digest, PeerName};
 
 use crate::commands::index::{
-    Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX,
+    Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX, Share,
 };
 use crate::commands::network::Network;
 
@@ -17,16 +17,6 @@ const HELD_BYTES_MAX: u64 = 4 * SHARE_TEXT_BYTES_MAX;
 
 /// The memory of a keyword without its text: a pointer, a length, and the rounding of the allocation.
 const PAIR_HELD_BYTES: u64 = 48;
-
-/// A share that is complete.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Share {
-    /// The owner's name as the owner spells it.
-    pub(super) owner: PeerName,
-    pub(super) network: Network,
-    /// Ordered by name; each name occurs once.
-    pub(super) files: Vec<PublishedFile>,
-}
 
 /// The parts of one share so far.
 #[derive(Debug, Default)]

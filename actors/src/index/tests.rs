@@ -4,9 +4,9 @@ use wire::share::PublishedFile;
 use wire::{Digest, Keyword, PeerName, Query};
 
 use super::core::Core;
-use super::keeper::Keep;
-use super::staging::Share;
-use crate::commands::index::{AskerSees, Command, Found, Held, Presence, PublishAnswer, Published};
+use crate::commands::index::{
+    AskerSees, Command, Found, Held, Keep, Presence, PublishAnswer, Published, Share,
+};
 use crate::commands::network::Network;
 use crate::runtime::{Core as _, Now, Pending, reply};
 

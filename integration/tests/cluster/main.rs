@@ -143,6 +143,33 @@ fn while_nats_is_gone_peers_of_one_server_write_to_each_other_and_the_rest_follo
 }
 
 #[test]
+fn a_search_at_each_server_finds_what_was_published_at_another() {
+    let sandbox = Sandbox::new();
+    let Some((nats, first, second)) = two_servers(&sandbox) else { return };
+    let a = sandbox.peer("A", first.address());
+    a.put("tides.txt", b"low water");
+    a.put("keyword.txt", b"sea, tides.txt;");
+    let sharing = a.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    let b = sandbox.peer("B", second.address());
+    let found = |at: &Peer, word: &str| at.run(&["search", word]).expect(0).answers("file").len();
+    // The other server gets it a moment later.
+    while found(&b, "sea") != 1 {}
+    // A server that starts has all of it when it says that it listens.
+    let third = nats.server(&sandbox, "third");
+    let hits = b.at(third.address()).run(&["search", "sea"]).expect(0).answers("file");
+    assert_eq!((&hits[0]["peer"], &hits[0]["online"]), (&"A".into(), &true.into()), "{hits:?}");
+    sharing.kill();
+    // What replaces it at another server replaces it everywhere.
+    a.put("keyword.txt", b"moon, tides.txt;");
+    let sharing = a.at(second.address()).start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    let at_first = b.at(first.address());
+    while found(&at_first, "moon") != 1 {}
+    assert_eq!(found(&at_first, "sea"), 0);
+}
+
+#[test]
 fn a_cluster_that_cannot_be_reached_is_found_by_check() {
     let sandbox = Sandbox::new();
     let url = format!("nats://{}", sandbox.nobodys_address());

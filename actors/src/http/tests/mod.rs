@@ -110,7 +110,7 @@ impl Site {
         let mailbox = RouterMailbox::default();
         let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed())
             .expect("the folder can be written to");
-        let index = index::start(data.path(), PeerLimits::default().index_pairs)
+        let index = index::start(data.path(), PeerLimits::default().index_pairs, None)
             .expect("the folder can be written to");
         let router =
             router::start(mailbox, PeerLimits::default(), inventory, store.clone(), index.clone(), None)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::keeper::Keep;
 use super::super::shell::{self, IndexShell};
 use super::*;
 use crate::commands::index::{IndexHandle, Loading, PublishRefused};
@@ -20,7 +19,7 @@ fn found(index: &IndexHandle, word: &str) -> Found {
 #[test]
 fn a_restart_keeps_everything_but_who_is_online() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts");
     let a = vec![file("tides.md", &["Sea"]), file("low water.txt", &["sea", "poem"])];
     let b = vec![file("low water.txt", &["SEA"])];
     let published = index.publish((peer("Alice"), network(1)), 0, true, a, DEADLINE);
@@ -35,7 +34,8 @@ fn a_restart_keeps_everything_but_who_is_online() {
     assert_eq!(names(&before), [("bob", "low water.txt"), ("Alice", "low water.txt"), ("Alice", "tides.md")]);
     drop(index);
 
-    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts again");
+    let index =
+        shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts again");
     let after = found(&index, "sea");
     assert_eq!(names(&after), [("Alice", "low water.txt"), ("bob", "low water.txt"), ("Alice", "tides.md")]);
     assert!(after.hits.iter().all(|hit| !hit.online && hit.address.is_none()));
@@ -46,7 +46,7 @@ fn a_restart_keeps_everything_but_who_is_online() {
 #[test]
 fn shares_sent_before_the_end_are_written() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts");
     let mut pending = Vec::new();
     for n in 0..100 {
         let (reply, answer) = reply();
@@ -62,7 +62,8 @@ fn shares_sent_before_the_end_are_written() {
     for answer in pending {
         assert_eq!(answer.wait(NOW), Ok(Ok(Published { files: 1, pairs: 1 })));
     }
-    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts again");
+    let index =
+        shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts again");
     let kept: Vec<_> = found(&index, "k").hits.into_iter().map(|hit| hit.file.name).collect();
     let last: Vec<wire::FileName> =
         (93..100).map(|n| format!("f{n}").parse().expect("a good name")).collect();
@@ -75,7 +76,10 @@ fn a_search_does_not_wait_for_the_disk() {
     // A keeper that never writes.
     let (to_keeper, keeps) = mailbox::<Keep, Keep>(8);
     let (address, commands) = mailbox(8);
-    let shell = IndexShell { keeper: Box::new(to_keeper), unloaded: None };
+    let shell = IndexShell {
+        keep: Box::new(move |keep| to_keeper.offer(keep).expect("there is room")),
+        unloaded: None,
+    };
     let loading = Arc::<Loading>::default();
     loading.end();
     let handle = IndexHandle { address: address.clone(), loading };
@@ -95,7 +99,7 @@ fn a_search_does_not_wait_for_the_disk() {
 #[test]
 fn a_disk_that_fails_is_reported_to_the_publisher() {
     let data = tempfile::TempDir::new().expect("a temporary folder");
-    let index = shell::start(data.path(), PeerLimits::default().index_pairs).expect("the index starts");
+    let index = shell::start(data.path(), PeerLimits::default().index_pairs, None).expect("the index starts");
     std::fs::remove_dir(data.path().join("index")).expect("nothing is in it");
     let files = vec![file("f", &["k"])];
     let published = index.publish((peer("A"), network(1)), 0, true, files, DEADLINE);

@@ -1,0 +1,165 @@
+//! The operations on the bucket of the cluster, each with a timeout.
+//!
+//! | key | value |
+//! |---|---|
+//! | `name.NAME` | the card of the owner |
+//! | `here.NAME` | where the peer is connected |
+//! | `share.NAME.N` | a part of what the peer shares |
+
+use std::time::Duration;
+
+use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
+use async_nats::{Client, jetstream};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::mpsc::Sender;
+use tokio::time::{sleep, timeout};
+use wire::{PeerName, frame};
+
+use super::interface::{Here, Input};
+
+/// How long an operation on the bucket may take.
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
+/// The pause before the bucket is opened again.
+const BUCKET_RETRY: Duration = Duration::from_millis(500);
+
+/// What the watch of the bucket sends to the loop.
+pub(super) enum Incoming {
+    /// It was opened, and all that was in it has been sent.
+    Bucket(Box<Store>),
+    Input(Input),
+}
+
+/// A name in a key of the bucket, where a dot separates.
+fn key(kind: &str, name: &PeerName) -> String {
+    format!("{kind}.{}", name.as_str().replace('.', "="))
+}
+
+pub(super) async fn claim(
+    bucket: Option<Store>,
+    name: PeerName,
+    card: Bytes,
+    revision: Option<u64>,
+) -> Input {
+    let found = match bucket {
+        Some(bucket) => {
+            timeout(OPERATION_TIMEOUT, write_card(&bucket, &name, card, revision)).await.ok().flatten()
+        }
+        None => None,
+    };
+    Input::Claimed { name, found }
+}
+
+/// Writes a card, and returns what the bucket then has.
+async fn write_card(
+    bucket: &Store,
+    name: &PeerName,
+    card: Bytes,
+    revision: Option<u64>,
+) -> Option<(Bytes, u64)> {
+    let key = key("name", name);
+    let written = match revision {
+        Some(revision) => bucket.update(&key, card.clone(), revision).await.ok(),
+        None => match bucket.create(&key, card.clone()).await {
+            Ok(revision) => Some(revision),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => None,
+            Err(error) => {
+                tracing::warn!(target: "cluster", %name, %error, "the name cannot be claimed");
+                return None;
+            }
+        },
+    };
+    match written {
+        Some(revision) => Some((card, revision)),
+        None => bucket.entry(key).await.ok().flatten().map(|entry| (entry.value, entry.revision)),
+    }
+}
+
+pub(super) async fn put(bucket: Option<Store>, name: PeerName, here: Here) -> Input {
+    let revision = match bucket {
+        Some(bucket) => {
+            let put = bucket.put(key("here", &name), frame::body(&here).into());
+            timeout(OPERATION_TIMEOUT, put.map(Result::ok)).await.ok().flatten()
+        }
+        None => None,
+    };
+    Input::Put { name, session: here.session, revision }
+}
+
+pub(super) async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) -> Input {
+    if let Some(bucket) = bucket {
+        // It fails if somebody has joined under the name since then, and that is meant.
+        let _ = timeout(OPERATION_TIMEOUT, bucket.delete_expect_revision(key("here", &name), Some(revision)))
+            .await;
+    }
+    Input::Erased(name)
+}
+
+pub(super) async fn put_share(bucket: Option<Store>, name: PeerName, parts: Vec<Bytes>) -> Input {
+    let Some(bucket) = bucket else { return Input::ShareKept(false) };
+    let key = key("share", &name);
+    for (number, part) in parts.into_iter().enumerate() {
+        let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{key}.{number}"), part)).await;
+        if !matches!(put, Ok(Ok(_))) {
+            return Input::ShareKept(false);
+        }
+    }
+    Input::ShareKept(true)
+}
+
+/// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
+pub(super) async fn watch(client: Client, name: String, inputs: Sender<Incoming>) {
+    let context = jetstream::new(client);
+    loop {
+        if let Err(error) = watch_once(&context, &name, &inputs).await {
+            tracing::debug!(target: "cluster", error, "the bucket cannot be watched");
+        }
+        if inputs.is_closed() {
+            return;
+        }
+        sleep(BUCKET_RETRY).await;
+    }
+}
+
+async fn watch_once(
+    context: &jetstream::Context,
+    name: &str,
+    inputs: &Sender<Incoming>,
+) -> Result<(), async_nats::Error> {
+    let config = kv::Config { bucket: name.to_owned(), history: 1, ..kv::Config::default() };
+    let bucket = context.create_key_value(config).await?;
+    let mut entries = bucket.watch_with_history(">").await?;
+    // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
+    let mut unseen = Some(bucket.clone());
+    if bucket.stream.get_info().await?.state.messages == 0
+        && let Some(bucket) = unseen.take()
+    {
+        inputs.send(Incoming::Bucket(Box::new(bucket))).await?;
+    }
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        let has_seen_all = entry.seen_current;
+        if let Some(input) = input_of(entry) {
+            inputs.send(Incoming::Input(input)).await?;
+        }
+        if has_seen_all && let Some(bucket) = unseen.take() {
+            inputs.send(Incoming::Bucket(Box::new(bucket))).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What an entry of the bucket means. None if it is damaged, or of a later version.
+fn input_of(entry: kv::Entry) -> Option<Input> {
+    let (kind, rest) = entry.key.split_once('.')?;
+    let (name, number) = rest.split_once('.').unwrap_or((rest, ""));
+    let name: PeerName = name.replace('=', ".").parse().ok()?;
+    let (value, revision) = (entry.value, entry.revision);
+    match (kind, entry.operation) {
+        ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),
+        ("here", Operation::Put) => Some(Input::Here { name, here: frame::decode(&value).ok(), revision }),
+        ("here", Operation::Delete | Operation::Purge) => Some(Input::Here { name, here: None, revision }),
+        ("share", Operation::Put) => Some(Input::SharePart { name, number: number.parse().ok()?, value }),
+        _ => None,
+    }
+}
