@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
 use async_nats::{Client, jetstream};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use wire::{PeerName, frame};
@@ -75,15 +75,21 @@ async fn write_card(
     }
 }
 
-pub(super) async fn put(bucket: Option<Store>, name: PeerName, here: Here) -> Input {
+pub(super) async fn put(bucket: Option<Store>, name: PeerName, here: Here, over: Option<u64>) -> Input {
     let revision = match bucket {
         Some(bucket) => {
-            let put = bucket.put(key("here", &name), frame::body(&here).into());
-            timeout(OPERATION_TIMEOUT, put.map(Result::ok)).await.ok().flatten()
+            let (key, value) = (key("here", &name), frame::body(&here).into());
+            let write = async {
+                match over {
+                    None => bucket.put(key, value).await.ok(),
+                    Some(revision) => bucket.update(key, value, revision).await.ok(),
+                }
+            };
+            timeout(OPERATION_TIMEOUT, write).await.ok().flatten()
         }
         None => None,
     };
-    Input::Put { name, session: here.session, revision }
+    Input::Put { name, here, revision }
 }
 
 pub(super) async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) -> Input {

@@ -1,6 +1,7 @@
 //! Who owns a name, and where each peer is connected.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,8 +44,10 @@ pub(super) struct Claim {
 pub(super) struct Local {
     /// The session that has joined here.
     session: Option<SessionId>,
+    /// Where its peer can be dialled.
+    address: Option<SocketAddr>,
     /// The last presence that was written, and its revision.
-    written: Option<(SessionId, Revision)>,
+    written: Option<(Here, Revision)>,
     /// An operation on the bucket is under way.
     is_busy: bool,
 }
@@ -91,8 +94,8 @@ impl Core for Cluster {
             Input::Command(Command::Claim { card, network, reply }) => {
                 self.claim(now, card, network, reply, out);
             }
-            Input::Command(Command::Presence { name, session, is_online }) => {
-                self.presence(instant, &name, session, is_online, out);
+            Input::Command(Command::Presence { name, session, is_online, address }) => {
+                self.presence(instant, &name, session, is_online.then_some(address), out);
             }
             Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
             Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
@@ -107,12 +110,12 @@ impl Core for Cluster {
             Input::Card { name, card, revision } => self.learn(instant, &name, &card, revision, out),
             Input::Here { name, here, revision } => self.here(instant, &name, here, revision, out),
             Input::Claimed { name, found } => self.claimed(now, &name, found, out),
-            Input::Put { name, session, revision } => self.put(instant, name, session, revision, out),
+            Input::Put { name, here, revision } => self.put(instant, name, here, revision, out),
             Input::Erased(name) => {
                 self.names.entry(name.clone()).or_default().local.is_busy = false;
                 self.retry(instant, name);
             }
-            Input::Appeared { session, member } => self.appeared(instant, session, member),
+            Input::Appeared { session, member } => self.appeared(instant, session, member, out),
             Input::Packet(bytes) => {
                 if let Some(packet) = decode(&bytes) {
                     self.packet(instant, packet, out);
@@ -250,23 +253,23 @@ impl Cluster {
         }
     }
 
-    /// A peer has joined here, or its session has ended.
+    /// A peer has joined here and can be dialled at `online`, if that is known, or its session has ended.
     fn presence(
         &mut self,
         now: Instant,
         name: &PeerName,
         session: SessionId,
-        is_online: bool,
+        online: Option<Option<SocketAddr>>,
         out: &mut Vec<Effect>,
     ) {
         let name = name.folded();
         let local = &mut self.names.entry(name.clone()).or_default().local;
-        if is_online {
-            local.session = Some(session);
-        } else if local.session == Some(session) {
-            local.session = None;
+        match online {
+            Some(address) => (local.session, local.address) = (Some(session), address),
+            None if local.session == Some(session) => (local.session, local.address) = (None, None),
+            None => {}
         }
-        if !is_online {
+        if online.is_none() {
             self.servers.values_mut().for_each(|server| server.inbound.forget(session));
         }
         self.look(now, &name, out);
@@ -292,7 +295,7 @@ impl Cluster {
         &mut self,
         now: Instant,
         name: PeerName,
-        session: SessionId,
+        here: Here,
         revision: Option<Revision>,
         out: &mut Vec<Effect>,
     ) {
@@ -300,7 +303,7 @@ impl Cluster {
         local.is_busy = false;
         match revision {
             Some(revision) => {
-                local.written = Some((session, revision));
+                local.written = Some((here, revision));
                 self.look(now, &name, out);
             }
             None => self.retry(now, name),
@@ -314,33 +317,14 @@ impl Cluster {
     /// Makes the bucket say what is true of this server, and the Router know where the peer is.
     pub(super) fn look(&mut self, now: Instant, key: &PeerName, out: &mut Vec<Effect>) {
         let Some(name) = self.names.get_mut(key) else { return };
-        let local = &mut name.local;
-        if !local.is_busy {
-            match (local.session, name.here) {
-                (Some(session), here)
-                    if local.written.is_none_or(|(written, revision)| {
-                        // Another server has erased it, which had heard nothing of this one for too long.
-                        let is_erased = here.is_none() && name.changed > revision;
-                        written != session || is_erased
-                    }) =>
-                {
-                    local.is_busy = true;
-                    out.push(Effect::Put { name: key.clone(), here: Here { server: self.me, session } });
-                }
-                // A later one that was written, and that is not seen here yet, is erased when it is.
-                (None, Some((here, revision)))
-                    if here.server == self.me && local.written.is_none_or(|(_, last)| last <= revision) =>
-                {
-                    local.is_busy = true;
-                    out.push(Effect::Erase { name: key.clone(), revision });
-                }
-                _ => {}
-            }
-        }
+        out.extend(name.begin_write(self.me, key));
         let wanted = name.wanted(now, self.me);
         let wanted = wanted.filter(|there| self.servers.get(&there.server).is_some_and(|s| s.is_alive));
         match &mut name.remote {
-            Some(remote) if wanted == Some(remote.there) || remote.is_leaving => {}
+            Some(remote) if remote.is_leaving => {}
+            Some(remote) if wanted.is_some_and(|there| there.is_join_of(&remote.there)) => {
+                remote.dial(wanted.and_then(|there| there.address), out);
+            }
             Some(remote) => {
                 if let Some(member) = remote.member {
                     remote.is_leaving = true;
@@ -356,25 +340,22 @@ impl Cluster {
                     let session = remote_session(self.remotes_made);
                     self.remotes.insert(session, key.clone());
                     let (window, spelled) = (Arc::clone(&server.window), card.name.clone());
-                    name.remote = Some(Remote {
-                        session,
-                        there,
-                        member: None,
-                        is_leaving: false,
-                        is_refused: false,
-                        untaken: VecDeque::new(),
-                    });
+                    name.remote = Some(Remote::new(session, there));
                     out.push(Effect::Appear { name: spelled, session, window });
                 }
             }
         }
     }
 
-    fn appeared(&mut self, now: Instant, session: SessionId, member: Option<Member>) {
+    fn appeared(&mut self, now: Instant, session: SessionId, member: Option<Member>, out: &mut Vec<Effect>) {
         let Some(key) = self.remotes.get(&session).cloned() else { return };
         let name = self.names.entry(key.clone()).or_default();
         match (member, &mut name.remote) {
-            (Some(_), Some(remote)) => remote.member = member,
+            (Some(_), Some(remote)) => {
+                remote.member = member;
+                let address = remote.there.address.take();
+                remote.dial(address, out);
+            }
             _ => {
                 name.remote = None;
                 name.paused_until = Some(now + RETRY);
@@ -432,6 +413,39 @@ impl Cluster {
 }
 
 impl Name {
+    /// What the bucket has to be told of the session here.
+    fn begin_write(&mut self, me: Incarnation, key: &PeerName) -> Option<Effect> {
+        let Self { here, changed, local, .. } = self;
+        if local.is_busy {
+            return None;
+        }
+        let mine = local.session.map(|session| Here { server: me, session, address: local.address });
+        let effect = match (mine, local.written) {
+            (Some(mine), Some((written, revision))) if written.is_join_of(&mine) => {
+                let is_latest = here.is_some_and(|(_, latest)| latest == revision);
+                let over = match here {
+                    // Another server has erased it, which had heard nothing of this one for too long.
+                    None if *changed > revision => None,
+                    // Only the address is new. Somebody who has joined since then stays the latest.
+                    Some(_) if is_latest && written != mine => Some(revision),
+                    _ => return None,
+                };
+                Effect::Put { name: key.clone(), here: mine, over }
+            }
+            (Some(mine), _) => Effect::Put { name: key.clone(), here: mine, over: None },
+            (None, written) => {
+                // A later one that was written, and that is not seen here yet, is erased when it is.
+                let is_mine = |(here, revision): &(Here, Revision)| {
+                    here.server == me && written.is_none_or(|(_, last)| last <= *revision)
+                };
+                let (_, revision) = here.filter(is_mine)?;
+                Effect::Erase { name: key.clone(), revision }
+            }
+        };
+        local.is_busy = true;
+        Some(effect)
+    }
+
     /// Where the Router should know the peer, if that is another server.
     fn wanted(&self, now: Instant, me: Incarnation) -> Option<Here> {
         let (here, revision) = self.here?;

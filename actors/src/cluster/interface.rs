@@ -1,5 +1,6 @@
 //! The inputs and effects of the cluster's core.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,15 @@ pub struct Here {
     pub server: Incarnation,
     /// The peer's session at that server.
     pub session: SessionId,
+    /// Where the peer can be dialled, as that server has tried.
+    pub address: Option<SocketAddr>,
+}
+
+impl Here {
+    /// Whether it is the same join.
+    pub(super) fn is_join_of(&self, other: &Self) -> bool {
+        (self.server, self.session) == (other.server, other.session)
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +65,7 @@ pub enum Input {
     /// The result of [`Effect::Put`]: the revision, or none if it has failed.
     Put {
         name: PeerName,
-        session: SessionId,
+        here: Here,
         revision: Option<Revision>,
     },
     /// The end of [`Effect::Erase`], whatever has become of it.
@@ -79,8 +89,8 @@ pub enum Effect {
     Create { name: PeerName, card: Bytes },
     /// Write a card in place of the one with this revision.
     Update { name: PeerName, card: Bytes, revision: Revision },
-    /// Write a presence at this server into the bucket.
-    Put { name: PeerName, here: Here },
+    /// Write a presence at this server into the bucket: as a new join, or only in place of the one with a revision.
+    Put { name: PeerName, here: Here, over: Option<Revision> },
     /// Remove the presence with this revision.
     Erase { name: PeerName, revision: Revision },
     /// Write the parts of a share into the bucket.

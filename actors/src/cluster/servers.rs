@@ -1,6 +1,7 @@
 //! What is on its way to other servers and from them, and which of them are alive.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +32,22 @@ pub(super) struct Remote {
     pub(super) is_refused: bool,
     /// The deliveries without an outcome, in order.
     pub(super) untaken: VecDeque<Delivery>,
+}
+
+impl Remote {
+    pub(super) fn new(session: SessionId, there: Here) -> Self {
+        let untaken = VecDeque::new();
+        Self { session, there, member: None, is_leaving: false, is_refused: false, untaken }
+    }
+
+    /// Tells the Router a new address at which the peer can be dialled.
+    pub(super) fn dial(&mut self, address: Option<SocketAddr>, out: &mut Vec<Effect>) {
+        if let (Some(member), Some(address)) = (self.member, address)
+            && self.there.address.replace(address) != Some(address)
+        {
+            out.push(Effect::Tell(member, MemberCommand::Reachable(address)));
+        }
+    }
 }
 
 #[derive(Debug)]

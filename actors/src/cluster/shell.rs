@@ -330,9 +330,9 @@ impl Shell {
             }
             Effect::Share(share) => self.tell_index(index::Command::Learn(share)),
             Effect::Release(held) => self.tell_index(index::Command::Kept(held)),
-            Effect::Put { name, here } => {
+            Effect::Put { name, here, over } => {
                 let bucket = self.bucket();
-                self.operations.spawn(bucket::put(bucket, name, here));
+                self.operations.spawn(bucket::put(bucket, name, here, over));
             }
             Effect::Erase { name, revision } => {
                 let bucket = self.bucket();

@@ -22,16 +22,21 @@ use crate::commands::store::{Frames, Origin};
 use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
+mod addresses;
 mod published;
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
-const THERE: Here = Here { server: OTHER, session: 70 };
+const THERE: Here = Here { server: OTHER, session: 70, address: None };
 
 static KEYS: LazyLock<[IdentityKey; 2]> =
     LazyLock::new(|| [(); 2].map(|()| IdentityKey::generate(2048, &mut rand::rng()).expect("a good size")));
 static ENCRYPTION: LazyLock<EncryptionKey> =
     LazyLock::new(|| EncryptionKey::generate(2048, &mut rand::rng()).expect("a good size"));
+
+fn mine(session: SessionId) -> Here {
+    Here { server: ME, session, address: None }
+}
 
 fn name(text: &str) -> PeerName {
     text.parse().expect("a good name")
@@ -99,7 +104,7 @@ impl Bench {
     }
 
     fn presence(&mut self, text: &str, session: SessionId, is_online: bool) {
-        self.take(Input::Command(Command::Presence { name: name(text), session, is_online }));
+        self.take(Input::Command(Command::Presence { name: name(text), session, is_online, address: None }));
     }
 
     fn here(&mut self, text: &str, here: Option<Here>, revision: Revision) {
@@ -238,16 +243,16 @@ fn a_join_here_is_written_and_erased_when_the_session_ends() {
     bench.presence("A", 7, false);
     bench.presence("A", 8, true);
     assert_eq!(puts(&bench.effects), [7], "one operation for a name at a time");
-    bench.take(Input::Put { name: name("a"), session: 7, revision: Some(3) });
-    bench.here("a", Some(Here { server: ME, session: 7 }), 3);
+    bench.take(Input::Put { name: name("a"), here: mine(7), revision: Some(3) });
+    bench.here("a", Some(mine(7)), 3);
     assert_eq!(puts(&bench.effects), [7, 8]);
-    bench.take(Input::Put { name: name("a"), session: 8, revision: None });
+    bench.take(Input::Put { name: name("a"), here: mine(8), revision: None });
     bench.pass(Duration::from_secs(1));
     assert_eq!(puts(&bench.effects), [7, 8, 8], "a failed write is tried again");
-    bench.take(Input::Put { name: name("a"), session: 8, revision: Some(4) });
+    bench.take(Input::Put { name: name("a"), here: mine(8), revision: Some(4) });
     bench.presence("A", 8, false);
     assert!(!is_erased(&bench.effects, 3), "the bucket is known to have a later one");
-    bench.here("a", Some(Here { server: ME, session: 8 }), 4);
+    bench.here("a", Some(mine(8)), 4);
     assert!(is_erased(&bench.effects, 4));
 }
 
@@ -259,8 +264,8 @@ fn the_latest_join_in_the_bucket_is_the_presence() {
     bench.presence("B", 7, true);
     bench.here("b", Some(THERE), 2);
     assert_eq!(bench.appeared(), None, "the join here may come after it");
-    bench.take(Input::Put { name: name("b"), session: 7, revision: Some(3) });
-    bench.here("b", Some(Here { server: ME, session: 7 }), 3);
+    bench.take(Input::Put { name: name("b"), here: mine(7), revision: Some(3) });
+    bench.here("b", Some(mine(7)), 3);
     assert_eq!(bench.appeared(), None, "it does");
     bench.here("b", Some(THERE), 4);
     assert!(bench.appeared().is_some(), "this one is later, so the Router ends the session here");
@@ -352,8 +357,8 @@ fn a_presence_survives_a_connection_that_was_lost_for_long() {
     assert!(!is_erased(&bench.effects, 2), "the other server had no chance to be heard");
     // The other one has erased ours.
     bench.presence("A", 7, true);
-    bench.take(Input::Put { name: name("a"), session: 7, revision: Some(3) });
-    bench.here("a", Some(Here { server: ME, session: 7 }), 3);
+    bench.take(Input::Put { name: name("a"), here: mine(7), revision: Some(3) });
+    bench.here("a", Some(mine(7)), 3);
     bench.here("a", None, 4);
     assert_eq!(puts(&bench.effects), [7, 7]);
 }

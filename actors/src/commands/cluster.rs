@@ -1,6 +1,7 @@
 //! To the cluster: claims of names, who is connected to this server, and envelopes for peers that are connected to other
 //! servers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,8 +47,8 @@ pub enum Command {
         network: Network,
         reply: Reply<Result<(), JoinRefused>>,
     },
-    /// A peer has joined this server, or its session has ended.
-    Presence { name: PeerName, session: SessionId, is_online: bool },
+    /// A peer has joined this server or can be dialled, or its session has ended.
+    Presence { name: PeerName, session: SessionId, is_online: bool, address: Option<SocketAddr> },
     /// Envelopes for a peer at another server.
     Deliver { session: SessionId, delivery: Box<Delivery> },
     /// What a peer of this server shares, for all servers.
@@ -117,10 +118,16 @@ impl ClusterHandle {
         pending.wait(CLAIM_TIMEOUT)
     }
 
-    /// Tells that a peer has joined or left. Presences at other servers are ignored.
-    pub fn presence(&self, name: &PeerName, session: SessionId, is_online: bool) {
+    /// Tells that a peer has joined, can be dialled at an address, or has left. Presences at other servers are ignored.
+    pub fn presence(
+        &self,
+        name: &PeerName,
+        session: SessionId,
+        is_online: bool,
+        address: Option<SocketAddr>,
+    ) {
         if !is_remote(session) {
-            self.tell(Command::Presence { name: name.clone(), session, is_online });
+            self.tell(Command::Presence { name: name.clone(), session, is_online, address });
         }
     }
 

@@ -49,7 +49,7 @@ impl RouterMailbox {
 impl PresencePort for PresenceOutbox {
     fn presence(&mut self, peer: &PeerName, session: SessionId, online: bool, address: Option<SocketAddr>) {
         if let Some(cluster) = &self.cluster {
-            cluster.presence(peer, session, online);
+            cluster.presence(peer, session, online, address);
         }
         self.tell(Presence { peer: peer.clone(), online, address });
     }

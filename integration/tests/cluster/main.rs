@@ -143,7 +143,7 @@ fn while_nats_is_gone_peers_of_one_server_write_to_each_other_and_the_rest_follo
 }
 
 #[test]
-fn a_search_at_each_server_finds_what_was_published_at_another() {
+fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
     let sandbox = Sandbox::new();
     let Some((nats, first, second)) = two_servers(&sandbox) else { return };
     let a = sandbox.peer("A", first.address());
@@ -155,6 +155,10 @@ fn a_search_at_each_server_finds_what_was_published_at_another() {
     let found = |at: &Peer, word: &str| at.run(&["search", word]).expect(0).answers("file").len();
     // The other server gets it a moment later.
     while found(&b, "sea") != 1 {}
+    // B dials A, although they are at different servers.
+    while b.run(&["search", "sea"]).expect(0).answers("file")[0]["address"].is_null() {}
+    let got = b.run(&["get", "tides.txt", "--from", "A"]).expect(0);
+    assert_eq!(got.events("file_done")[0]["route"], "direct", "{:?}", got.lines);
     // A server that starts has all of it when it says that it listens.
     let third = nats.server(&sandbox, "third");
     let hits = b.at(third.address()).run(&["search", "sea"]).expect(0).answers("file");
