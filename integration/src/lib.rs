@@ -9,6 +9,7 @@ pub mod browser;
 pub mod http;
 pub mod keys;
 mod liar;
+mod link;
 mod nats;
 mod process;
 mod proxy;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use binaries::{binary, cargo, repository};
 pub use liar::{Liar, Lie};
+pub use link::Link;
 pub use nats::{Nats, StoppedNats};
 pub use process::{Finished, Process, numbered, sha256_hex};
 pub use proxy::{Passing, Proxy};

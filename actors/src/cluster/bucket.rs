@@ -114,10 +114,12 @@ pub(super) async fn put_share(bucket: Option<Store>, name: PeerName, parts: Vec<
 }
 
 /// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
-pub(super) async fn watch(client: Client, name: String, inputs: Sender<Incoming>) {
+///
+/// If there is no bucket, it is created, with a copy at each of `replicas` nats-servers.
+pub(super) async fn watch(client: Client, name: String, replicas: usize, inputs: Sender<Incoming>) {
     let context = jetstream::new(client);
     loop {
-        if let Err(error) = watch_once(&context, &name, &inputs).await {
+        if let Err(error) = watch_once(&context, &name, replicas, &inputs).await {
             tracing::debug!(target: "cluster", error, "the bucket cannot be watched");
         }
         if inputs.is_closed() {
@@ -130,10 +132,17 @@ pub(super) async fn watch(client: Client, name: String, inputs: Sender<Incoming>
 async fn watch_once(
     context: &jetstream::Context,
     name: &str,
+    replicas: usize,
     inputs: &Sender<Incoming>,
 ) -> Result<(), async_nats::Error> {
-    let config = kv::Config { bucket: name.to_owned(), history: 1, ..kv::Config::default() };
-    let bucket = context.create_key_value(config).await?;
+    let bucket = match context.get_key_value(name).await {
+        Ok(bucket) => bucket,
+        Err(_) => {
+            let (bucket, num_replicas) = (name.to_owned(), replicas);
+            let config = kv::Config { bucket, history: 1, num_replicas, ..kv::Config::default() };
+            context.create_key_value(config).await?
+        }
+    };
     let mut entries = bucket.watch_with_history(">").await?;
     // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
     let mut unseen = Some(bucket.clone());

@@ -35,8 +35,10 @@ const ROUTER_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// The maximum number of entries of the bucket that wait for the loop, each of at most 256 KiB.
 const INCOMING_MAX: usize = 64;
-/// How long the start may take without an entry of the bucket.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the start may take without an entry of the bucket: more than an election among nats-servers, which takes 10 s.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The copies of the bucket, if that many nats-servers are named.
+const REPLICAS: usize = 3;
 /// The maximum number of packets, and of commands, between two waits.
 const BATCH_MAX: usize = 256;
 
@@ -100,7 +102,7 @@ pub fn start(
                 ready: Some(ready),
                 read: counter,
             };
-            shell.run(&of.name, &mut mailbox, inputs, incoming).await;
+            shell.run(&of, &mut mailbox, inputs, incoming).await;
         });
     })?;
     let running = Running::with_thread(handle, move || to_end.end(), thread);
@@ -188,7 +190,7 @@ struct Shell {
 impl Shell {
     async fn run(
         mut self,
-        cluster: &str,
+        config: &ClusterConfig,
         mailbox: &mut ClusterMailbox,
         inputs: Sender<Incoming>,
         mut incoming: Receiver<Incoming>,
@@ -197,7 +199,10 @@ impl Shell {
         let all = self.client.subscribe(self.subjects.all.clone()).await;
         // Both fail only when the client has ended.
         let (Ok(mut mine), Ok(mut all)) = (mine, all) else { return };
-        let watcher = tokio::spawn(bucket::watch(self.client.clone(), format!("{cluster}_peers"), inputs));
+        // A copy at each of three nodes survives the loss of one.
+        let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
+        let bucket = format!("{}_peers", config.name);
+        let watcher = tokio::spawn(bucket::watch(self.client.clone(), bucket, replicas, inputs));
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::new();

@@ -1,5 +1,7 @@
 //! Many servers as one, on a real nats-server. Without one in `PATH` these scenarios are skipped.
 
+mod trouble;
+
 use integration::{Character, Nats, Peer, Process, RawConnection, Sandbox, Server, numbered};
 use rustix::process::Signal;
 use wire::protocol::{ErrorCode, ToPeer};
