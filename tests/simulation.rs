@@ -1,5 +1,7 @@
 //! A few hundred seeds of the simulation; `cargo run --release --example simulate` runs as many as you like.
 
+#[path = "../examples/simulate/cluster/mod.rs"]
+mod cluster;
 #[path = "../examples/simulate/simulation/mod.rs"]
 mod simulation;
 
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 const SEEDS_MIN: u64 = 40;
 const SEEDS_MAX: u64 = 400;
 const TIME: Duration = Duration::from_secs(10);
+/// A seed takes 80 ms.
+const CLUSTER_SEEDS: u64 = 30;
 /// Seeds that have failed once. They are run first.
 const FAILED_ONCE: [u64; 3] = [70, 269, 285];
 
@@ -35,6 +39,15 @@ fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {
             scope.spawn(run);
         }
     });
+}
+
+#[test]
+fn whatever_happens_to_a_cluster_all_that_was_accepted_arrives() {
+    for seed in 0..CLUSTER_SEEDS {
+        if let Err(why) = cluster::run(seed, false) {
+            panic!("seed {seed}: {why}; cargo run --example simulate -- 1 --from {seed} --cluster --trace");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //!
 //!     cargo run --release --example simulate -- 10000
 //!     cargo run --release --example simulate -- 1 --from 4711 --trace
+//!     cargo run --release --example simulate -- 1000 --cluster
 
+mod cluster;
 mod simulation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,12 +26,18 @@ struct Arguments {
     /// Print every step; for one seed
     #[arg(long)]
     trace: bool,
+    /// Run the servers of a cluster, without the engines of peers
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// What a seed leads to; a panic is a failure as well.
-fn run(seed: u64, trace: bool) -> Result<simulation::Report, String> {
-    catch_unwind(AssertUnwindSafe(|| simulation::run(seed, trace)))
-        .unwrap_or_else(|_| Err("it panicked".into()))
+fn run(seed: u64, arguments: &Arguments) -> Result<(usize, Duration), String> {
+    let run = || match arguments.cluster {
+        true => cluster::run(seed, arguments.trace).map(|arrived| (arrived, Duration::ZERO)),
+        false => simulation::run(seed, arguments.trace).map(|report| (report.messages, report.took)),
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()))
 }
 
 fn main() -> ExitCode {
@@ -46,12 +54,12 @@ fn main() -> ExitCode {
                         return;
                     }
                     let seed = arguments.from.wrapping_add(at);
-                    let result = run(seed, arguments.trace);
+                    let result = run(seed, &arguments);
                     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
                     match result {
-                        Ok(report) => {
-                            totals.1 += report.messages;
-                            totals.2 = totals.2.max(report.took);
+                        Ok((messages, took)) => {
+                            totals.1 += messages;
+                            totals.2 = totals.2.max(took);
                         }
                         Err(why) => {
                             totals.0 += 1;

@@ -43,7 +43,7 @@ pub(super) fn pair(peer: usize, renewals: usize, made_at: u64) -> EncryptionPair
 }
 
 /// The keys of a peer; `made` are its encryption keys, see [`super::disk::Content::keys`].
-pub(super) fn of(peer: usize, made: &BTreeMap<u64, usize>) -> Keys {
+pub(crate) fn of(peer: usize, made: &BTreeMap<u64, usize>) -> Keys {
     let pairs = made.iter().rev().map(|(made_at, renewals)| pair(peer, *renewals, *made_at));
     Keys {
         identity: PARSED[peer].0.clone(),

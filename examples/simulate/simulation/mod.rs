@@ -7,13 +7,13 @@
 
 mod check;
 mod disk;
-mod keys;
+pub(super) mod keys;
 mod network;
 mod peer;
-mod schedule;
+pub(super) mod schedule;
 mod server;
-mod session;
-mod store;
+pub(super) mod session;
+pub(super) mod store;
 mod world;
 
 use std::time::Duration;

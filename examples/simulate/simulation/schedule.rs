@@ -9,7 +9,7 @@ use switchboard::peer::engine::Now;
 const START_UNIX: u64 = 1_700_000_000;
 
 /// The events that are still to come.
-pub(super) struct Schedule<E> {
+pub(crate) struct Schedule<E> {
     start: Instant,
     now: Duration,
     made: u64,
@@ -17,39 +17,39 @@ pub(super) struct Schedule<E> {
 }
 
 impl<E> Schedule<E> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { start: Instant::now(), now: Duration::ZERO, made: 0, events: BTreeMap::new() }
     }
 
     /// The time since the start.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.now
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now { unix: START_UNIX + self.now.as_secs(), instant: self.start + self.now }
     }
 
-    pub(super) fn after(&mut self, wait: Duration, event: E) {
+    pub(crate) fn after(&mut self, wait: Duration, event: E) {
         self.at(self.now + wait, event);
     }
 
-    pub(super) fn at(&mut self, time: Duration, event: E) {
+    pub(crate) fn at(&mut self, time: Duration, event: E) {
         self.events.insert((time.max(self.now), self.made), event);
         self.made += 1;
     }
 
     /// The time at which an instant lies.
-    pub(super) fn time_of(&self, instant: Instant) -> Duration {
+    pub(crate) fn time_of(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.start)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     /// The next event. Time passes until then.
-    pub(super) fn next(&mut self) -> Option<E> {
+    pub(crate) fn next(&mut self) -> Option<E> {
         let ((time, _), event) = self.events.pop_first()?;
         // After a sleep, events are late.
         self.now = self.now.max(time);
@@ -57,7 +57,7 @@ impl<E> Schedule<E> {
     }
 
     /// Lets time pass without anything happening, as if the machine had slept.
-    pub(super) fn sleep(&mut self, duration: Duration) {
+    pub(crate) fn sleep(&mut self, duration: Duration) {
         self.now += duration;
     }
 }

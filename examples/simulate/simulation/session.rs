@@ -22,7 +22,7 @@ struct Mailbox {
 
 /// The port of a session, which is its mailbox at the same time.
 #[derive(Debug, Default)]
-pub(super) struct MailboxPort {
+pub(crate) struct MailboxPort {
     /// The simulation has one thread; the lock is for the compiler.
     mailbox: Mutex<Mailbox>,
     lease: Lease,
@@ -53,17 +53,17 @@ impl MailboxPort {
         self.mailbox.lock().expect("nobody panics with it")
     }
 
-    pub(super) fn next(&self) -> Option<SessionCommand> {
+    pub(crate) fn next(&self) -> Option<SessionCommand> {
         self.lock().commands.pop_front()
     }
 
     /// Whether the Router has to be told that there is room again.
-    pub(super) fn take_was_full(&self) -> bool {
+    pub(crate) fn take_was_full(&self) -> bool {
         let mut mailbox = self.lock();
         mailbox.commands.is_empty() && std::mem::take(&mut mailbox.was_full)
     }
 
-    pub(super) fn closed(&self) -> Option<EndReason> {
+    pub(crate) fn closed(&self) -> Option<EndReason> {
         self.lock().closed
     }
 }

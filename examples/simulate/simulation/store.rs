@@ -20,7 +20,7 @@ const FETCHED_MAX: usize = 5;
 
 /// What is on the server's disk.
 #[derive(Default)]
-pub(super) struct ServerDisk {
+pub(crate) struct ServerDisk {
     cards: BTreeMap<PeerName, Vec<u8>>,
     mail: BTreeMap<(PeerName, Ordinal), (Sender, Bytes)>,
     /// Writes fail.
@@ -28,7 +28,7 @@ pub(super) struct ServerDisk {
 }
 
 impl ServerDisk {
-    pub(super) fn inventory(&self) -> Inventory {
+    pub(crate) fn inventory(&self) -> Inventory {
         let mut mailboxes: BTreeMap<&PeerName, MailboxSize> = BTreeMap::new();
         for ((name, ordinal), (sender, frame)) in &self.mail {
             let empty = MailboxSize { name: name.clone(), amounts: Vec::new(), end: 0 };
@@ -41,7 +41,7 @@ impl ServerDisk {
     }
 
     /// Commits a batch of commands and says what has become of them.
-    pub(super) fn commit(&mut self, batch: Vec<Command>) -> Vec<Completion> {
+    pub(crate) fn commit(&mut self, batch: Vec<Command>) -> Vec<Completion> {
         batch.into_iter().filter_map(|command| self.carry_out(command)).collect()
     }
 

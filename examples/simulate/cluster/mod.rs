@@ -1,0 +1,27 @@
+//! Servers of a cluster in one thread and in virtual time: the real Router and the real core of the cluster of each, over models of
+//! NATS and of the store. A seed decides everything that happens.
+//!
+//! For a while NATS loses, delays and doubles packets and answers, servers are cut off, and peers move to other servers. Then all
+//! of it is mended, and every envelope that a server has accepted must arrive. A peer that has stayed at its server must have got
+//! the envelopes of each sender in order.
+
+mod nats;
+mod peer;
+mod server;
+mod world;
+
+use std::time::Duration;
+
+use world::World;
+
+const SERVERS: usize = 3;
+/// How much virtual time everything may take to arrive once nothing goes wrong any more.
+const ARRIVED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs servers as a seed says, and returns how many envelopes have arrived. With `trace`, every step is printed.
+///
+/// # Errors
+/// What does not hold, and when.
+pub(super) fn run(seed: u64, trace: bool) -> Result<usize, String> {
+    World::new(seed, trace).run()
+}

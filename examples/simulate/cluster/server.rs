@@ -1,0 +1,74 @@
+//! A server of the cluster: the real Router and the real core of the cluster, and a model of the store.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use actors::cluster::Cluster;
+use actors::commands::cluster::{ClusterHandle, ClusterMailbox, Incarnation, cluster_mailbox};
+use actors::commands::router::PresencePort;
+use actors::commands::session::SessionId;
+use actors::commands::store::{Command as StoreCommand, StorePort};
+use actors::config::PeerLimits;
+use actors::router::Router;
+use wire::PeerName;
+
+use crate::simulation::store::ServerDisk;
+
+/// A store that has room for all commands.
+#[derive(Clone, Default)]
+pub(super) struct Store(pub(super) Rc<RefCell<VecDeque<StoreCommand>>>);
+
+impl StorePort for Store {
+    fn offer(&mut self, command: StoreCommand) -> Result<(), StoreCommand> {
+        self.send(command);
+        Ok(())
+    }
+
+    fn send(&mut self, command: StoreCommand) {
+        self.0.borrow_mut().push_back(command);
+    }
+}
+
+/// Tells the cluster who is connected, as the Router's own port does.
+pub(super) struct Presences(ClusterHandle);
+
+impl PresencePort for Presences {
+    fn presence(&mut self, peer: &PeerName, session: SessionId, online: bool, address: Option<SocketAddr>) {
+        self.0.presence(peer, session, online, address);
+    }
+
+    fn catch_up(&mut self) -> bool {
+        true
+    }
+}
+
+pub(super) struct Server {
+    pub(super) router: Router<Store, Presences>,
+    pub(super) disk: ServerDisk,
+    pub(super) store: Store,
+    pub(super) is_committing: bool,
+    pub(super) cluster: Cluster,
+    pub(super) handle: ClusterHandle,
+    pub(super) mailbox: ClusterMailbox,
+    /// How many changes of the bucket it was told of.
+    pub(super) seen: usize,
+    pub(super) is_cut_off: bool,
+}
+
+impl Server {
+    pub(super) fn new(at: usize) -> Self {
+        let (disk, store) = (ServerDisk::default(), Store::default());
+        let (handle, mailbox) = cluster_mailbox();
+        let presences = Presences(handle.clone());
+        let router = Router::new(PeerLimits::default(), disk.inventory(), store.clone(), presences);
+        let cluster = Cluster::new(incarnation(at), &PeerLimits::default(), []);
+        let (seen, is_committing, is_cut_off) = (0, false, false);
+        Self { router, disk, store, is_committing, cluster, handle, mailbox, seen, is_cut_off }
+    }
+}
+
+pub(super) fn incarnation(at: usize) -> Incarnation {
+    Incarnation(at as u64)
+}
