@@ -13,10 +13,10 @@ export const folded = (name) => name.replace(/[A-Z]/g, (letter) => letter.toLowe
 
 /** @param {string} text @returns {boolean} Whether a shared file may have this name. */
 export const isFileName = (text) =>
-  !/[\p{Cc}/\\,;]|^\.|^\p{White_Space}|\p{White_Space}$/u.test(text) && hasBytes(text, 255);
+  !/[\p{Cc}/\\]|^\.|^\p{White_Space}|\p{White_Space}$/u.test(text) && hasBytes(text, 255);
 
 /** @param {string} text @returns {boolean} Whether this is a keyword, in the form that {@link keyword} gives. */
-export const isKeyword = (text) => !/[\p{Cc},;\uFEFF]/u.test(text) && hasBytes(keyword(text), 128);
+export const isKeyword = (text) => !/[\p{Cc}\uFEFF]/u.test(text) && hasBytes(keyword(text), 128);
 
 /** Without white space at the ends, and with one space for each run of it inside. @param {string} text */
 export const keyword = (text) =>

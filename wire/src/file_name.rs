@@ -14,7 +14,7 @@ pub enum BadFileName {
     TooLong(usize),
     #[error("a shared file's name must not start with a dot")]
     LeadingDot,
-    /// A separator of paths or of `keyword.txt`, or a control character.
+    /// A separator of paths, or a control character.
     #[error("a shared file's name must not contain {0:?}")]
     Character(char),
     /// White space at the start or end, which `keyword.txt` cannot express.
@@ -24,7 +24,7 @@ pub enum BadFileName {
 
 /// The name of a shared file: a single path component that `keyword.txt` can express.
 ///
-/// 1 to 255 bytes of UTF-8 without control characters, `/`, `\`, `,` and `;`, without a leading dot, and without white
+/// 1 to 255 bytes of UTF-8 without control characters, `/` and `\`, without a leading dot, and without white
 /// space at its ends. It is safe to use in a directory, but must be escaped for a terminal: see [`crate::escape`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Box<str>);
@@ -44,7 +44,7 @@ impl FromStr for FileName {
         if text.starts_with('.') {
             return Err(BadFileName::LeadingDot);
         }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '/' | '\\' | ',' | ';')) {
+        if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
             return Err(BadFileName::Character(bad));
         }
         if text.trim().len() != text.len() {
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn keeps_names_inside_one_folder() {
-        for good in ["a.txt", "two words.txt", "naïve café.md", &"x".repeat(255)] {
+        for good in ["a.txt", "a,b;\"c\".txt", "two words.txt", "naïve café.md", &"x".repeat(255)] {
             assert_eq!(good.parse::<FileName>().map(|n| n.to_string()), Ok(good.to_owned()));
         }
         for (bad, why) in [
@@ -73,8 +73,6 @@ mod tests {
             ("a\0b", BadFileName::Character('\0')),
             ("a\nb", BadFileName::Character('\n')),
             ("a\u{9b}b", BadFileName::Character('\u{9b}')),
-            ("a,b", BadFileName::Character(',')),
-            ("a;b", BadFileName::Character(';')),
             (" a", BadFileName::Margin),
             ("a ", BadFileName::Margin),
         ] {

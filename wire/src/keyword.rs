@@ -1,11 +1,15 @@
 //! Keywords, and the grammar of `keyword.txt`: `key1, filename1; key2, filename2; key3, filename1; ...`
 //!
 //! Each entry is a keyword, a comma and a file name, and ends with a semicolon. White space and line breaks around items
-//! and empty entries are ignored. A keyword can have many files, and a file many keywords.
+//! and empty entries are ignored. A keyword can have many files, and a file many keywords. An item in double quotes may contain
+//! `,` and `;`, and `""` in it is one double quote; it is on one line. A `#` in the place of an entry begins a comment, which ends
+//! with the line.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::str::FromStr;
+
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::FileName;
 use crate::checked_text::checked_text;
@@ -36,13 +40,13 @@ pub enum BadKeyword {
     Empty,
     #[error("a keyword has at most 128 bytes, this one has {0}")]
     TooLong(usize),
-    /// A separator of `keyword.txt`, a control character, or a byte order mark.
+    /// A control character or a byte order mark.
     #[error("a keyword must not contain {0:?}")]
     Character(char),
 }
 
 /// A keyword as its owner writes it: 1 to 128 bytes of UTF-8 without white space at its ends, with single spaces inside, and
-/// without control characters, `,`, `;` and U+FEFF.
+/// without control characters and U+FEFF.
 ///
 /// Two keywords are the same if their [`Keyword::folded`] forms are equal.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,12 +55,12 @@ pub struct Keyword(Box<str>);
 checked_text!(Keyword);
 
 impl Keyword {
-    /// The keyword in Unicode lower case.
+    /// The keyword in Unicode lower case and Normalization Form C, so that it does not matter how an accent is encoded.
     pub fn folded(&self) -> Cow<'_, str> {
         if self.0.is_ascii() && !self.0.bytes().any(|b| b.is_ascii_uppercase()) {
             Cow::Borrowed(&self.0)
         } else {
-            Cow::Owned(self.0.to_lowercase())
+            Cow::Owned(self.0.to_lowercase().nfc().collect())
         }
     }
 }
@@ -80,7 +84,7 @@ impl FromStr for Keyword {
         if kept.is_empty() {
             return Err(BadKeyword::Empty);
         }
-        match kept.chars().find(|c| c.is_control() || matches!(*c, ',' | ';' | BYTE_ORDER_MARK)) {
+        match kept.chars().find(|c| c.is_control() || *c == BYTE_ORDER_MARK) {
             Some(bad) => Err(BadKeyword::Character(bad)),
             None => Ok(Self(kept.into())),
         }
@@ -89,10 +93,19 @@ impl FromStr for Keyword {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadEntry {
-    #[error("expected `keyword, filename`, found no comma")]
+    #[error("expected `keyword, filename;`, found no comma")]
     NoComma,
-    #[error("expected `keyword, filename`, found a second comma; is a `;` missing before it?")]
+    #[error(
+        "expected `keyword, filename;`, found a second comma; is a `;` missing before it? Put a name or keyword that has a \
+         comma or semicolon into double quotes"
+    )]
     SecondComma,
+    #[error("a double quote is not closed on its line; inside quotes, write \"\" for one double quote")]
+    OpenQuote,
+    #[error(
+        "expected a comma or semicolon after the closing quote, found {0:?}; inside quotes, write \"\" for one double quote"
+    )]
+    AfterQuote(char),
     #[error(transparent)]
     Keyword(#[from] BadKeyword),
     #[error(transparent)]
@@ -108,10 +121,12 @@ pub enum BadEntry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}: {}", crate::escape::Escaped(entry))]
+#[error("line {line}, column {column}: {reason}: {}", crate::escape::Escaped(entry))]
 pub struct Problem {
-    /// The number of the line on which the entry starts, from 1.
+    /// The line with the error, from 1.
     pub line: usize,
+    /// The character of the line at which the error is, from 1.
+    pub column: usize,
     /// The start of the entry. It is not escaped; `Display` escapes it.
     pub entry: String,
     pub reason: BadEntry,
@@ -128,10 +143,10 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    fn report(&mut self, line: usize, entry: &str, reason: BadEntry) {
+    fn report(&mut self, (line, column): (usize, usize), entry: &str, reason: BadEntry) {
         if self.problems.len() < PROBLEMS_NAMED_MAX {
             let entry = entry.chars().take(ENTRY_SHOWN_CHARS).collect();
-            self.problems.push(Problem { line, entry, reason });
+            self.problems.push(Problem { line, column, entry, reason });
         } else {
             self.problems_unnamed += 1;
         }
@@ -147,33 +162,30 @@ pub fn parse(text: &str) -> Parsed {
 fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     if text.len() > KEYWORD_TEXT_BYTES_MAX {
-        parsed.report(1, "", BadEntry::TooLarge(text.len()));
+        parsed.report((1, 1), "", BadEntry::TooLarge(text.len()));
         return parsed;
     }
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let entries = text.bytes().filter(|b| *b == b';').count() + 1;
     let mut seen = HashSet::with_capacity(entries.min(pairs_max));
-    let mut line = 1;
-    for piece in text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).split(';') {
-        let entry = piece.trim();
-        let starts_at = line + newlines(&piece[..piece.len() - piece.trim_start().len()]);
-        line += newlines(piece);
-        if entry.is_empty() {
-            continue;
-        }
-        let (keyword, file) = match parse_entry(entry) {
-            Ok(pair) => pair,
-            Err(reason) => {
-                parsed.report(starts_at, entry, reason);
+    let mut reader = Reader { text, at: 0, counted: 0, line: 1, line_start: 0 };
+    while reader.skip_to_entry() {
+        let start = reader.at;
+        let (keyword, name, file) = match reader.entry() {
+            Ok(entry) => entry,
+            Err((at, reason)) => {
+                let rest = &text[reader.at..];
+                reader.at += rest.find(';').unwrap_or(rest.len());
+                parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
                 continue;
             }
         };
-        // The file name is borrowed from the text, so only keywords take memory twice.
-        let name = entry.rsplit(',').next().unwrap_or_default().trim();
+        // The file name is usually borrowed from the text, so only keywords take memory twice.
         if !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
         }
         if parsed.pairs.len() == pairs_max {
-            parsed.report(starts_at, entry, BadEntry::TooManyPairs);
+            parsed.report(reader.place(start), text[start..reader.at].trim_end(), BadEntry::TooManyPairs);
             break;
         }
         parsed.pairs.push((keyword, file));
@@ -181,28 +193,126 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     parsed
 }
 
-fn newlines(text: &str) -> usize {
-    text.bytes().filter(|b| *b == b'\n').count()
+/// Reads the entries of a `keyword.txt` one after the other.
+struct Reader<'t> {
+    text: &'t str,
+    /// The byte to read next.
+    at: usize,
+    /// The line breaks before this byte are counted, so that each is looked at once.
+    counted: usize,
+    /// The number of the line with the byte `counted`, from 1, and where it starts.
+    line: usize,
+    line_start: usize,
 }
 
-fn parse_entry(entry: &str) -> Result<(Keyword, FileName), BadEntry> {
-    let (keyword, file) = entry.split_once(',').ok_or(BadEntry::NoComma)?;
-    if file.contains(',') {
-        return Err(BadEntry::SecondComma);
+type Misplaced = (usize, BadEntry);
+
+impl<'t> Reader<'t> {
+    /// Skips white space, empty entries and comments. Returns false at the end of the text.
+    fn skip_to_entry(&mut self) -> bool {
+        loop {
+            let rest = self.text[self.at..].trim_start_matches(|c: char| c == ';' || c.is_whitespace());
+            self.at = self.text.len() - rest.len();
+            if !rest.starts_with('#') {
+                return !rest.is_empty();
+            }
+            self.at += rest.find('\n').unwrap_or(rest.len());
+        }
     }
-    Ok((keyword.parse()?, file.trim().parse()?))
+
+    /// Reads an entry without its semicolon: the keyword, and the file name, also as it is in the text. An error comes with its
+    /// place, in bytes; then the next entry begins after the next semicolon.
+    fn entry(&mut self) -> Result<(Keyword, Cow<'t, str>, FileName), Misplaced> {
+        let keyword_at = self.at;
+        let keyword = self.item()?;
+        if !self.text[self.at..].starts_with(',') {
+            return Err((keyword_at, BadEntry::NoComma));
+        }
+        self.at += 1;
+        self.skip_white_space();
+        let name_at = self.at;
+        let name = self.item()?;
+        if self.text[self.at..].starts_with(',') {
+            return Err((self.at, BadEntry::SecondComma));
+        }
+        let keyword = keyword.parse().map_err(|bad: BadKeyword| (keyword_at, bad.into()))?;
+        let file = name.parse().map_err(|bad: BadFileName| (name_at, bad.into()))?;
+        Ok((keyword, name, file))
+    }
+
+    /// Reads a keyword or a file name, up to the separator behind it.
+    fn item(&mut self) -> Result<Cow<'t, str>, Misplaced> {
+        let rest = &self.text[self.at..];
+        if let Some(quoted) = rest.strip_prefix('"') {
+            return self.quoted(quoted);
+        }
+        let item = &rest[..rest.find([',', ';']).unwrap_or(rest.len())];
+        self.at += item.len();
+        Ok(item.trim().into())
+    }
+
+    /// Reads an item after its opening quote.
+    fn quoted(&mut self, text: &'t str) -> Result<Cow<'t, str>, Misplaced> {
+        let start = self.at;
+        let mut end = 0;
+        loop {
+            // On one line, so that a missing quote does not swallow the rest of the text.
+            let Some(at) = text[end..].find(['"', '\n']).filter(|at| text[end + at..].starts_with('"'))
+            else {
+                return Err((start, BadEntry::OpenQuote));
+            };
+            end += at + 1;
+            if !text[end..].starts_with('"') {
+                break;
+            }
+            end += 1;
+        }
+        let item = &text[..end - 1];
+        self.at += 1 + end;
+        self.skip_white_space();
+        match self.text[self.at..].chars().next() {
+            None | Some(',' | ';') if item.contains('"') => Ok(item.replace("\"\"", "\"").into()),
+            None | Some(',' | ';') => Ok(item.into()),
+            Some(found) => Err((self.at, BadEntry::AfterQuote(found))),
+        }
+    }
+
+    fn skip_white_space(&mut self) {
+        self.at = self.text.len() - self.text[self.at..].trim_start().len();
+    }
+
+    /// The line and column of a byte, which is not before that of an earlier call.
+    fn place(&mut self, at: usize) -> (usize, usize) {
+        let at = at.max(self.counted);
+        for (newline, _) in self.text[self.counted..at].match_indices('\n') {
+            self.line += 1;
+            self.line_start = self.counted + newline + 1;
+        }
+        self.counted = at;
+        (self.line, self.text[self.line_start..at].chars().count() + 1)
+    }
 }
 
 /// Writes pairs as a `keyword.txt`, one on each line.
 pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>) -> String {
     let mut text = String::new();
     for (keyword, file) in pairs {
-        text.push_str(keyword.as_str());
+        write_item(keyword.as_str(), &mut text);
         text.push_str(", ");
-        text.push_str(file.as_str());
+        write_item(file.as_str(), &mut text);
         text.push_str(";\n");
     }
     text
+}
+
+fn write_item(item: &str, text: &mut String) {
+    if item.contains([',', ';']) || item.starts_with(['"', '#']) {
+        text.push('"');
+        text.push_str(&item.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(item);
+    }
 }
 
 #[cfg(test)]

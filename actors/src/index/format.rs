@@ -2,7 +2,7 @@
 //! and length of each file:
 //!
 //! ```text
-//! # switchboard files 1
+//! # switchboard files 2
 //! # owner Alice 192.0.2.7        with the address, or IPv6 network, from where it was published, if that is known
 //! # keywords sha256 HEX of <name>.txt
 //! HEX  BYTES  FILE NAME          one line a file, in order of names
@@ -21,7 +21,9 @@ use wire::{Digest, FileName, PeerName};
 use crate::commands::index::Share;
 use crate::commands::network::Network;
 
-const VERSION_LINE: &str = "# switchboard files 1";
+const VERSION_LINE: &str = "# switchboard files 2";
+/// In version 1, the keywords had neither quotes nor comments.
+const VERSION_1_LINE: &str = "# switchboard files 1";
 const OWNER: &str = "# owner ";
 const KEYWORDS: &str = "# keywords sha256 ";
 const END: &str = "# end sha256 ";
@@ -47,6 +49,8 @@ pub(super) enum Damage {
     KeywordsDigest,
     #[error("the list of files belongs to {0}")]
     Owner(PeerName),
+    #[error("an earlier version has written it, with keywords that mean something else now")]
+    Version,
     #[error("keywords: {0}")]
     Keywords(Problem),
     #[error("keywords: {0:?} is not in the list of files")]
@@ -64,6 +68,7 @@ pub(super) struct Texts {
 #[derive(Debug)]
 pub(super) struct List {
     share: Share,
+    is_version_1: bool,
     /// The digest of the keywords file that belongs to it.
     pub(super) keywords_sha256: Digest,
 }
@@ -99,9 +104,11 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
         return Err(Damage::ListDigest);
     }
     let mut lines = body.lines();
-    if lines.next() != Some(VERSION_LINE) {
-        return Err(Damage::Line(1));
-    }
+    let is_version_1 = match lines.next() {
+        Some(VERSION_LINE) => false,
+        Some(VERSION_1_LINE) => true,
+        _ => return Err(Damage::Line(1)),
+    };
     let owner = lines.next().and_then(|line| line.strip_prefix(OWNER));
     let (owner, network) = owner.and_then(read_owner).ok_or(Damage::Line(2))?;
     let keywords_sha256 = lines.next().and_then(|line| digest_after(KEYWORDS, line));
@@ -111,7 +118,7 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
         .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + 4))?)
         .collect::<Result<_, _>>()?;
     let share = Share { owner, network, files };
-    Ok(List { share, keywords_sha256 })
+    Ok(List { share, is_version_1, keywords_sha256 })
 }
 
 fn read_owner(text: &str) -> Option<(PeerName, Network)> {
@@ -143,6 +150,9 @@ impl List {
     pub(super) fn with_keywords(self, text: &str) -> Result<Share, Damage> {
         if Digest::of(text.as_bytes()) != self.keywords_sha256 {
             return Err(Damage::KeywordsDigest);
+        }
+        if self.is_version_1 && text.contains(['"', '#']) {
+            return Err(Damage::Version);
         }
         let mut parsed = keyword::parse(text);
         if !parsed.problems.is_empty() {

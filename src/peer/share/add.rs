@@ -82,8 +82,11 @@ fn missing_from(text: &[u8], name: &FileName, keywords: Vec<Keyword>) -> Vec<Key
 
 /// Completes the last entry: people may leave out its `;` and the line break.
 fn close_last_entry(text: &mut Vec<u8>) {
+    let last_line = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_comment = last_line.trim_ascii_start().starts_with(b"#");
     match text.trim_ascii_end().last() {
         None | Some(b';') => {}
+        Some(_) if is_comment => {}
         Some(_) => {
             text.truncate(text.trim_ascii_end().len());
             text.push(b';');

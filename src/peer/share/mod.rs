@@ -116,8 +116,10 @@ impl SharedFile {
 /// An entry of `keyword.txt` that cannot be shared. The other entries are not affected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareProblem {
-    /// The line of `keyword.txt`, counted from 1, if the problem is in one line.
+    /// The line of `keyword.txt` with the problem, from 1, if it has a line.
     pub line: Option<usize>,
+    /// The character of the line at which the problem is, from 1, if that is known.
+    pub column: Option<usize>,
     /// The entry or the name of the file, as written. Escape it before showing it, as `Display` does.
     pub entry: String,
     pub reason: String,
@@ -129,6 +131,9 @@ impl std::fmt::Display for ShareProblem {
         if let Some(line) = self.line {
             write!(f, " line {line}")?;
         }
+        if let Some(column) = self.column {
+            write!(f, ", column {column}")?;
+        }
         if !self.entry.is_empty() {
             write!(f, ": {}", Escaped(&self.entry))?;
         }
@@ -138,7 +143,12 @@ impl std::fmt::Display for ShareProblem {
 
 impl From<Problem> for ShareProblem {
     fn from(problem: Problem) -> Self {
-        Self { line: Some(problem.line), entry: problem.entry, reason: problem.reason.to_string() }
+        Self {
+            line: Some(problem.line),
+            column: Some(problem.column),
+            entry: problem.entry,
+            reason: problem.reason.to_string(),
+        }
     }
 }
 
@@ -200,6 +210,7 @@ impl Share {
                 let line = 1 + text[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
                 self.problems.push(ShareProblem {
                     line: Some(line),
+                    column: None,
                     entry: String::new(),
                     reason: "not UTF-8; entries that are not are left out, save the file as UTF-8".into(),
                 });
@@ -237,8 +248,7 @@ impl Share {
 
     fn report(&mut self, entry: &str, reason: String) {
         let entry = entry.to_owned();
-        let line = None;
-        self.problems.push(ShareProblem { line, entry, reason });
+        self.problems.push(ShareProblem { line: None, column: None, entry, reason });
     }
 }
 

@@ -87,6 +87,19 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
 }
 
 #[test]
+fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
+    let (_dir, home) = home();
+    put(&home, "salt, pepper.txt", "abc");
+    put(&home, KEYWORD_FILE, "# spices");
+    add_entry(&home, "salt, pepper.txt", &["hot; cold", "spice"]).expect("it is added");
+    let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    assert_eq!(text, "# spices\n\"hot; cold\", \"salt, pepper.txt\";\nspice, \"salt, pepper.txt\";\n");
+    let share = read(&home).expect("it reads");
+    assert_eq!((names(&share), &share.problems), (vec!["salt, pepper.txt"], &vec![]));
+    assert_eq!(share.files[0].keywords.len(), 2);
+}
+
+#[test]
 fn the_list_of_shared_files_is_not_shared_itself() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
@@ -256,7 +269,7 @@ fn a_bad_entry_is_refused_in_one_line() {
         ("gone.txt", &["sea"][..], "no such file"),
         (".switchboard", &["sea"], "start with a dot"),
         ("sub/a.txt", &["sea"], "directly in the peer's directory"),
-        ("a.txt", &["se,a"], "must not contain ','"),
+        ("a.txt", &["se\u{7}a"], "must not contain '\\u{7}'"),
         ("a.txt", &["sea", "\n"], "missing"),
         ("a.txt", &[], "at least one keyword"),
         ("\u{1b}[2J", &["sea"], "\\u{1b}"),

@@ -18,12 +18,11 @@ fn a_keyword_is_one_clean_phrase() {
     assert_eq!(keyword("  two \t\r\n words ").as_str(), "two words");
     assert_eq!(keyword("Straße ÄÖ").folded(), "straße äö");
     assert_eq!(keyword("Sea").folded(), keyword("sEA").folded());
+    assert_eq!(keyword("caf\u{e9}").folded(), keyword("CAFE\u{301}").folded(), "an accent, composed or not");
     assert_eq!(keyword(&"x".repeat(128)).as_str().len(), 128);
     for (bad, why) in [
         ("", BadKeyword::Empty),
         (" \n ", BadKeyword::Empty),
-        ("a,b", BadKeyword::Character(',')),
-        ("a;b", BadKeyword::Character(';')),
         ("a\u{1b}b", BadKeyword::Character('\u{1b}')),
         ("\u{feff}a", BadKeyword::Character('\u{feff}')),
         (&"x".repeat(129), BadKeyword::TooLong(129)),
@@ -54,21 +53,53 @@ fn layout_is_free() {
 fn names_what_is_broken_and_keeps_the_rest() {
     let parsed = parse("sea, a.txt;\n\n  nothing;\nsky, ../b;\r\n, c; d, ;\ne, f, g\nh, i; end, z.txt");
     assert_eq!(parsed.pairs, [pair("sea", "a.txt"), pair("end", "z.txt")]);
-    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.reason)).collect();
+    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason)).collect();
     assert_eq!(
         named,
         [
-            (3, BadEntry::NoComma),
-            (4, BadEntry::FileName(BadFileName::LeadingDot)),
-            (5, BadEntry::Keyword(BadKeyword::Empty)),
-            (5, BadEntry::FileName(BadFileName::Empty)),
-            (6, BadEntry::SecondComma),
+            (3, 3, BadEntry::NoComma),
+            (4, 6, BadEntry::FileName(BadFileName::LeadingDot)),
+            (5, 1, BadEntry::Keyword(BadKeyword::Empty)),
+            (5, 9, BadEntry::FileName(BadFileName::Empty)),
+            (6, 5, BadEntry::SecondComma),
         ]
     );
     assert_eq!(
         parsed.problems[1].to_string(),
-        "line 4: a shared file's name must not start with a dot: sky, ../b"
+        "line 4, column 6: a shared file's name must not start with a dot: sky, ../b"
     );
+}
+
+#[test]
+fn separators_and_quotes_stand_in_quotes() {
+    let parsed = parse(
+        "\"salt, pepper\" , \"a;b.txt\"\r\n; 5\" disk,c \"d\".txt;\"\"\"quoted\"\"\",\"e.txt\";\"#1\", f.txt",
+    );
+    assert_eq!(parsed.problems, []);
+    let expected = [
+        pair("salt, pepper", "a;b.txt"),
+        pair("5\" disk", "c \"d\".txt"),
+        pair("\"quoted\"", "e.txt"),
+        pair("#1", "f.txt"),
+    ];
+    assert_eq!(parsed.pairs, expected);
+}
+
+#[test]
+fn a_bad_quote_costs_its_own_entry_only() {
+    let parsed = parse("\"sea, a.txt;\nb, \"b.txt\" x; \"c\"d, e; end, z.txt");
+    assert_eq!(parsed.pairs, [pair("end", "z.txt")]);
+    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason)).collect();
+    let expected =
+        [(1, 1, BadEntry::OpenQuote), (2, 12, BadEntry::AfterQuote('x')), (2, 18, BadEntry::AfterQuote('d'))];
+    assert_eq!(named, expected);
+}
+
+#[test]
+fn comments_are_skipped() {
+    let parsed = parse("# my files, all; of them\nsea, a.txt; # and one more\r\n  # \"\nsky, b#1.txt;#end");
+    assert_eq!(parsed.pairs, [pair("sea", "a.txt"), pair("sky", "b#1.txt")]);
+    assert_eq!(parsed.problems, []);
 }
 
 #[test]
@@ -93,11 +124,11 @@ fn pairs_and_bytes_are_bounded() {
 }
 
 fn keywords() -> impl Strategy<Value = Keyword> {
-    "[^\\p{Cc},;]{1,24}".prop_filter_map("a keyword", |text| text.parse().ok())
+    "[^\\p{Cc}]{1,24}|[,;\"# a]{1,6}".prop_filter_map("a keyword", |text| text.parse().ok())
 }
 
 fn file_names() -> impl Strategy<Value = FileName> {
-    "[^\\p{Cc},;/\\\\]{1,24}".prop_filter_map("a file name", |text| text.parse().ok())
+    "[^\\p{Cc}/\\\\]{1,24}|[,;\"# a]{1,6}".prop_filter_map("a file name", |text| text.parse().ok())
 }
 
 /// Pairs without repetitions, compared by the folded keyword.
@@ -118,11 +149,11 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_answered(text in any::<String>(), separators in "[,; \r\n\\PC]{0,200}") {
+    fn any_text_is_answered(text in any::<String>(), separators in "[,;\"# \r\n\\PC]{0,200}") {
         for text in [text, separators] {
             let parsed = parse(&text);
             for problem in &parsed.problems {
-                prop_assert!(problem.line >= 1 && problem.line <= newlines(&text) + 1);
+                prop_assert!(problem.line >= 1 && problem.line <= text.matches('\n').count() + 1);
             }
             let again = parse(&write(parsed.pairs.iter().map(|(keyword, file)| (keyword, file))));
             prop_assert_eq!(again.pairs, parsed.pairs);
@@ -132,10 +163,10 @@ proptest! {
     #[test]
     fn a_good_entry_survives_among_bad_ones(
         good in (keywords(), file_names()),
-        before in vec("[^;]{0,20}", 0..5),
-        after in vec("[^;]{0,20}", 0..5),
+        before in vec("[^;#\"]{0,20}", 0..5),
+        after in vec("[^;#\"]{0,20}", 0..5),
     ) {
-        let middle = format!("{}, {}", good.0, good.1);
+        let middle = write([(&good.0, &good.1)]);
         let entries: Vec<String> = before.into_iter().chain([middle]).chain(after).collect();
         let found = parse(&entries.join(";")).pairs;
         // A neighbour can be the same pair in another case, which replaces it.
