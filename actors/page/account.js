@@ -1,9 +1,12 @@
 // The forms about the own name and keys.
 
 import { ask } from "./question.js";
-import { checkName, onSubmit } from "./forms.js";
+import { checkName, NAME_TAKEN, onSubmit } from "./forms.js";
+import { isPeerName } from "./names.js";
 import { readInvitation } from "./invitation.js";
 
+/** So long after the last letter the server is asked about a name, in milliseconds. */
+const TYPING_PAUSE = 300;
 const NO_INVITATION = "This is not an invitation. An invitation has 52 letters and digits, in groups of four.";
 
 const at = (id) => document.getElementById(id);
@@ -11,6 +14,8 @@ const at = (id) => document.getElementById(id);
 /** The part of the page about the own name and keys. */
 export class Account {
   #tabs;
+  /** The key of this browser's peer. @type {string | undefined} */ #fingerprint;
+  #typing = 0;
 
   /** @param {import("./tabs.js").Tabs} tabs */
   constructor(tabs) {
@@ -18,6 +23,10 @@ export class Account {
     takeInvitation();
     addEventListener("hashchange", takeInvitation);
     const isName = checkName(at("name"), at("name-problem"));
+    at("name").addEventListener("input", () => {
+      clearTimeout(this.#typing);
+      if (isPeerName(at("name").value)) this.#typing = setTimeout(() => this.#askForOwner(at("name").value), TYPING_PAUSE);
+    });
     onSubmit("name-form", () => isName() && this.#create());
     onSubmit("invitation-form", () => this.#useInvitation());
     onSubmit("restore-form", () => this.#restore());
@@ -29,7 +38,18 @@ export class Account {
     at("connect").addEventListener("click", () => tabs.tell({ type: "reconnect" }));
   }
 
+  /** Says that a name is taken before keys are made for it. Only the join decides, so that nothing depends on the answer. */
+  async #askForOwner(name) {
+    const response = await fetch(`owner?name=${name}`).catch(() => null);
+    // A server that admits only members does not tell.
+    if (!response?.ok) return;
+    const { owner } = await response.json();
+    const isTaken = owner !== null && owner !== this.#fingerprint;
+    if (isTaken && at("name").value === name) at("name-problem").textContent = NAME_TAKEN;
+  }
+
   async #create() {
+    clearTimeout(this.#typing);
     const [name, passphrase] = [at("name").value, at("passphrase").value];
     const invitation = readInvitation(at("invitation").value);
     const { backup } = await this.#tabs.ask({ type: "create", name, invitation, passphrase });
@@ -67,8 +87,9 @@ export class Account {
     if (invitation) this.#tabs.tell({ type: "reconnect", invitation });
   }
 
-  /** Clears what was entered and is not needed any more. @param {import("./owner.js").Live} live */
-  changed({ connection }) {
+  /** Clears what was entered and is not needed any more, and notes the own key. @param {import("./owner.js").Live} live */
+  changed({ connection, fingerprint }) {
+    this.#fingerprint = fingerprint;
     // If the name is taken, the next key needs a backup too.
     if (connection === "online") [at("invitation").value, at("passphrase").value] = ["", ""];
   }

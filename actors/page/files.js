@@ -3,7 +3,7 @@
 import { decode, encode } from "./postcard.js";
 import { equal, hex } from "./bytes.js";
 import { fileAnswer, fileRequest } from "./protocol.js";
-import { FILE_BYTES_MAX, fileKey } from "./transfer.js";
+import { FILE_BYTES_MAX, fileKey, TOO_LARGE } from "./transfer.js";
 import { random } from "./crypto.js";
 
 /** How long an offer waits for its receiver, and a request for its answer. */
@@ -37,7 +37,7 @@ export class Files {
   fetch(engine, hit, reply) {
     const transfer = random(16);
     const { name, bytes, sha256 } = hit.file;
-    if (bytes > FILE_BYTES_MAX) return reply({ error: `A browser can fetch at most ${FILE_BYTES_MAX >> 20} MiB.` });
+    if (bytes > FILE_BYTES_MAX) return reply({ error: TOO_LARGE });
     const content = { transfer, secret: random(32), name, sha256, offset: 0, route: "Server" };
     const contact = engine.contact(hit.peer);
     const fail = () => this.#end(transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.` });

@@ -4,6 +4,7 @@ import { element, readable } from "./text.js";
 import { hex } from "./bytes.js";
 import { onSubmit } from "./forms.js";
 import { isFileName, isKeyword, keyword } from "./names.js";
+import { FILE_BYTES_MAX, TOO_LARGE } from "./transfer.js";
 
 const at = (id) => document.getElementById(id);
 const size = (bytes) => `${Number(bytes).toLocaleString()} bytes`;
@@ -49,7 +50,9 @@ export class FileView {
     const said = element("p", { role: "status" });
     const bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
     const button = element("button", { type: "button" }, `Fetch from ${peer}`);
-    button.disabled = !online;
+    const isTooLarge = file.bytes > FILE_BYTES_MAX;
+    button.disabled = !online || isTooLarge;
+    if (isTooLarge) said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
     button.addEventListener("click", () => this.#fetch(hit, { button, bar, said }));
     return element(
       "li",

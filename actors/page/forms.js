@@ -2,6 +2,7 @@
 
 import { isPeerName } from "./names.js";
 
+export const NAME_TAKEN = "This name belongs to somebody else on this server. Choose another one.";
 const NAME_RULE = "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -";
 
 /**

@@ -16,6 +16,7 @@ const at = (id) => document.getElementById(id);
 export class Notifier {
   #store;
   #isWanted = false;
+  #isMissing = !("Notification" in globalThis);
   /** How many unread messages of each peer are known. @type {Map<string, number> | null} */ #unread = null;
 
   /** @param {import("./store.js").Store} store */
@@ -26,7 +27,7 @@ export class Notifier {
   }
 
   #state() {
-    if (!("Notification" in globalThis)) return "missing";
+    if (this.#isMissing) return "missing";
     if (Notification.permission === "denied") return "denied";
     return this.#isWanted && Notification.permission === "granted" ? "on" : "off";
   }
@@ -56,7 +57,17 @@ export class Notifier {
     if (before === null || document.visibilityState === "visible" || this.#state() !== "on") return;
     const writers = [...unread].filter(([peer, count]) => count > (before.get(peer) ?? 0)).map(([peer]) => names.get(peer) ?? peer);
     if (writers.length === 0) return;
-    // Tabs that are hidden notify alike. The tag makes the system show one notification.
-    new Notification("Switchboard", { body: `New messages from ${readable(writers.join(", "))}`, tag: "switchboard" });
+    this.#notify(`New messages from ${readable(writers.join(", "))}`);
+  }
+
+  #notify(body) {
+    try {
+      // Tabs that are hidden notify alike. The tag makes the system show one notification.
+      new Notification("Switchboard", { body, tag: "switchboard" });
+    } catch {
+      // Chromium for Android has the class and the permission, but shows notifications of service workers only.
+      this.#isMissing = true;
+      this.#set(this.#isWanted);
+    }
   }
 }

@@ -9,7 +9,7 @@ import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
 import { frameToServer, messageToPeer } from "./protocol.js";
-import { digestOf, FILE_BYTES_MAX, receiveFile, sendFile } from "./transfer.js";
+import { digestOf, FILE_BYTES_MAX, receiveFile, sendFile, TOO_LARGE } from "./transfer.js";
 import { ServerError, Socket } from "./socket.js";
 
 const RECONNECT_FIRST = 100;
@@ -172,7 +172,7 @@ export class Owner {
 
   async #share(file, keywords, reply) {
     const { name, size: bytes } = file;
-    if (bytes > FILE_BYTES_MAX) return reply({ error: `${name} is larger than ${FILE_BYTES_MAX >> 20} MiB.` });
+    if (bytes > FILE_BYTES_MAX) return reply({ error: `${name} is too large. ${TOO_LARGE}` });
     if (this.#shared.length >= SHARED_MAX) return reply({ error: `At most ${SHARED_MAX} files can be shared.` });
     let sha256;
     try {

@@ -17,6 +17,7 @@ const UNSENT_WAIT = 10;
 const SPLICE_WAIT = 30_000;
 /** WebCrypto computes a digest only of what is in memory as a whole. */
 export const FILE_BYTES_MAX = 256 << 20;
+export const TOO_LARGE = `A browser can check the SHA-256 of at most ${FILE_BYTES_MAX >> 20} MiB, because it needs the whole file in memory for that.`;
 
 /** The key of one file message. @param {Uint8Array} secret @param {Uint8Array} transfer @param {Uint8Array} salt */
 export const fileKey = (secret, transfer, salt) => derive(secret, concat(transfer, salt), "file");

@@ -1,6 +1,7 @@
 // Shows the records and the state of the peer. It keeps nothing of its own but which contact is open.
 
 import { folded } from "./names.js";
+import { NAME_TAKEN } from "./forms.js";
 import { element, grouped, readable } from "./text.js";
 import { stepsOf } from "./steps.js";
 
@@ -78,7 +79,7 @@ export class View {
     at("my-name").textContent = name ?? "";
     at("my-key").textContent = grouped(fingerprint ?? "");
     this.#drawConnection();
-    if (phase === "taken") at("name-problem").textContent = "This name belongs to somebody else on this server. Choose another one.";
+    if (phase === "taken") at("name-problem").textContent = NAME_TAKEN;
     if (isPeer) await this.#drawPeer();
   }
 

@@ -282,6 +282,7 @@ impl Actors {
             https_port: https_port.filter(|_| config.redirect_to_https),
             access_log: self.access_log.as_deref().cloned(),
             feed: self.feed.as_deref().cloned(),
+            names: self.admission.is_none().then(|| (*self.router).clone()),
             peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),
         };

@@ -16,6 +16,7 @@ mod flow;
 mod handshake;
 mod leases;
 mod outbox;
+mod owner;
 mod page;
 mod record;
 mod respond;
@@ -43,6 +44,7 @@ use std::sync::atomic::AtomicBool;
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::feed::FeedHandle;
 use crate::commands::peer_counts::PeerCounts;
+use crate::commands::router::RouterHandle;
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::Connection;
@@ -62,6 +64,8 @@ pub(crate) struct Services {
     pub access_log: Option<AccessLogHandle>,
     /// What passes through the server, for those who may watch it.
     pub feed: Option<FeedHandle>,
+    /// Who owns which name, if everybody may know that because everybody may join.
+    pub names: Option<RouterHandle>,
     /// What the sessions of peers count, for the metrics.
     pub peers: Arc<PeerCounts>,
     /// Set when the server ends. Then every response is the last on its connection.

@@ -42,6 +42,8 @@ pub(super) struct Page {
     socket: String,
     /// The path of [`Service::Flow`].
     flow: String,
+    /// The path of [`Service::Owner`].
+    owner: String,
 }
 
 /// What is at a path of the page and is no file.
@@ -51,6 +53,8 @@ pub(super) enum Service {
     Socket,
     /// The events of the feed.
     Flow,
+    /// Who owns the name in the query.
+    Owner,
 }
 
 /// What a path at or below the prefix names.
@@ -81,8 +85,8 @@ impl Page {
             "" => String::new(),
             prefix => format!("/{prefix}"),
         };
-        let (socket, flow) = (format!("{start}/socket"), format!("{start}/flow"));
-        Self { prefix, socket, flow, files: FILES.iter().map(file).collect() }
+        let [socket, flow, owner] = ["socket", "flow", "owner"].map(|name| format!("{start}/{name}"));
+        Self { prefix, socket, flow, owner, files: FILES.iter().map(file).collect() }
     }
 
     /// What is at `path`, which is not decoded, if it is no file.
@@ -90,6 +94,7 @@ impl Page {
         match path {
             _ if path == self.socket => Some(Service::Socket),
             _ if path == self.flow => Some(Service::Flow),
+            _ if path == self.owner => Some(Service::Owner),
             _ => None,
         }
     }

@@ -17,12 +17,13 @@ use super::page::{Named, Service};
 use super::sites::{Site, Sites, redirected};
 use super::verified::{Proof, Verified};
 use super::writer::{After, Ask, Request, Writer};
-use super::{Services, cors, flow};
+use super::{Services, cors, flow, owner};
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::feed::{FeedHandle, View};
 use crate::commands::file_server::Found;
+use crate::commands::router::RouterHandle;
 use crate::config::FlowAccess;
 use crate::metrics::WebCounts;
 
@@ -36,6 +37,7 @@ pub(crate) struct Responder {
     verified: Vec<Verified>,
     learned: Vec<Learned>,
     feed: Option<FeedHandle>,
+    names: Option<RouterHandle>,
     /// What the client of the last response watches.
     pub(super) view: Option<View>,
     pub(crate) writer: Writer,
@@ -64,6 +66,8 @@ pub(super) enum Need {
     },
     /// What passes through the server.
     Flow,
+    /// Who owns a name.
+    Owner,
     File {
         site: usize,
         user: Option<Box<str>>,
@@ -93,12 +97,12 @@ pub(crate) struct Deferred {
 
 impl Responder {
     pub(crate) fn new(services: &Services, admin: Arc<Admin>, counts: Arc<WebCounts>) -> Self {
-        let Services { sites, https_port, access_log, feed, stopping, peers: _ } = services.clone();
+        let Services { sites, https_port, access_log, feed, names, stopping, peers: _ } = services.clone();
         let leases = sites.all().iter().map(|_| Leases::default()).collect();
         let verified = sites.all().iter().map(|_| Verified::default()).collect();
         let writer = Writer::new(counts, access_log);
         let (learned, view) = Default::default();
-        Self { sites, https_port, admin, stopping, leases, verified, learned, feed, view, writer }
+        Self { sites, https_port, admin, stopping, leases, verified, learned, feed, names, view, writer }
     }
 
     /// Drops the state of a connection whose request caused a panic.
@@ -190,6 +194,7 @@ impl Responder {
             let brief = match site.page.as_ref().and_then(|page| page.service(target.path)) {
                 None => return Step::Wait(Need::File { site: index, user }),
                 Some(Service::Socket) => handshake(ask.head, ask.visitor),
+                Some(Service::Owner) => return Step::Wait(Need::Owner),
                 Some(Service::Flow) => match &self.feed {
                     Some(feed) if feed.shown_to == FlowAccess::Public => return Step::Wait(Need::Flow),
                     _ => Brief::new(
@@ -214,6 +219,7 @@ impl Responder {
             let next = match need {
                 Need::Metrics => self.answer_admin(ask),
                 Need::Flow => self.answer_flow(ask),
+                Need::Owner => self.answer_owner(ask),
                 Need::Password { site } => self.check_password(site, ask),
                 Need::File { site, user } => self.answer_file(site, user.as_deref(), ask),
             };
@@ -281,6 +287,16 @@ impl Responder {
                 self.view = Some(view);
             }
             None => self.writer.push_brief(&request, &Brief::busy()),
+        }
+        Step::Done
+    }
+
+    fn answer_owner(&mut self, ask: Ask<'_>) -> Step {
+        // Other origins must not read it, whatever the site allows them.
+        let request = Request { ask, user: None, fields: "", site_fields: "" };
+        match owner::answer(self.names.as_ref(), ask.head, ask.visitor.door) {
+            Ok(text) => self.writer.push_text(&request, "application/json", &text),
+            Err(brief) => self.writer.push_brief(&request, &brief),
         }
         Step::Done
     }

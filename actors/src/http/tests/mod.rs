@@ -123,6 +123,7 @@ impl Site {
             https_port: None,
             access_log: None,
             feed: None,
+            names: Some((*router).clone()),
             peers: Arc::default(),
             stopping: Arc::clone(&stopping),
         };

@@ -93,6 +93,29 @@ fn the_page_is_revalidated_by_its_content_and_runs_nothing_else() {
     assert_eq!(site.ask("POST /switchboard/ HTTP/1.1\r\nHost: a\r\n\r\n").status(), 405);
 }
 
+#[test]
+fn who_asks_for_the_owner_of_a_name_gets_json_and_only_the_page_may_ask() {
+    let site = site_with_page("/switchboard/");
+    let answer = site.get("/switchboard/owner?name=Nobody", "Sec-Fetch-Site: same-origin\r\n");
+    assert_eq!((answer.status(), &*answer.body), (200, &b"{\"owner\":null}\n"[..]));
+    assert_eq!(answer.field("Content-Type"), Some("application/json"));
+    assert_eq!(answer.field("Cache-Control"), Some("no-store"));
+    let head = site.head("/switchboard/owner?name=Nobody", "");
+    assert_eq!((head.status(), head.field("Content-Length")), (200, Some("15")));
+    for query in
+        ["", "?", "?name=", "?name=a%20b", "?name=%41", "?name=a&name=b", "?name=\u{e4}", "?Name=a", "?a"]
+    {
+        assert_eq!(site.get(&format!("/switchboard/owner{query}"), "").status(), 400, "{query:?}");
+    }
+    let long = "x".repeat(33);
+    assert_eq!(site.get(&format!("/switchboard/owner?name={long}"), "").status(), 400);
+    for fields in ["Origin: http://b\r\n", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"]
+    {
+        assert_eq!(site.get("/switchboard/owner?name=Nobody", fields).status(), 403, "{fields}");
+    }
+    assert_eq!(Site::new().get("/switchboard/owner?name=Nobody", "").status(), 404);
+}
+
 /// README says how to compute it: `LC_ALL=C sha256sum * | sha256sum` in the folder.
 #[test]
 fn the_digest_of_the_page_covers_every_file() {
