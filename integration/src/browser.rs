@@ -246,6 +246,14 @@ impl Tab<'_> {
         self.expect("Input.insertText", &json!({ "text": text }));
     }
 
+    /// Closes it, as a person would.
+    pub fn close(self) {
+        // The browser may have ended.
+        let _ = self.person.browser.call("", "Target.closeTarget", &json!({ "targetId": self.target }));
+    }
+}
+
+impl Drive for Tab<'_> {
     fn evaluate(&self, expression: &str) -> Result<Value, String> {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let result = self.call("Runtime.evaluate", &parameters)?;
@@ -254,13 +262,22 @@ impl Tab<'_> {
             details => Err(details["exception"]["description"].as_str().unwrap_or("an exception").to_owned()),
         }
     }
+}
+
+/// A page that evaluates JavaScript.
+pub trait Drive {
+    /// The value of an expression in the page, once its promise is settled.
+    ///
+    /// # Errors
+    /// What it throws.
+    fn evaluate(&self, expression: &str) -> Result<Value, String>;
 
     /// The value of an expression in the page, once its promise is settled.
     ///
     /// # Panics
     /// It throws.
     #[track_caller]
-    pub fn value(&self, expression: &str) -> Value {
+    fn value(&self, expression: &str) -> Value {
         self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}\n{error}"))
     }
 
@@ -270,7 +287,7 @@ impl Tab<'_> {
     /// # Panics
     /// It does not become true in time.
     #[track_caller]
-    pub fn wait(&self, expression: &str) -> Value {
+    fn wait(&self, expression: &str) -> Value {
         // The page looks again by itself, so that a wait is one call. A call ends early when the page is replaced.
         let looking = format!(
             "new Promise((found) => {{
@@ -293,11 +310,5 @@ impl Tab<'_> {
         }
         let page = self.evaluate("document.body.innerText").unwrap_or_default();
         panic!("{expression} does not become true. {last}\n{}", page.as_str().unwrap_or_default());
-    }
-
-    /// Closes it, as a person would.
-    pub fn close(self) {
-        // The browser may have ended.
-        let _ = self.person.browser.call("", "Target.closeTarget", &json!({ "targetId": self.target }));
     }
 }

@@ -17,6 +17,7 @@ mod raw;
 mod sandbox;
 mod server;
 pub mod tunnel;
+pub mod webdriver;
 mod websocket;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use integration::browser::{Drive, Tab};
 use integration::{Process, Sandbox, Server, binary};
 use serde_json::{Value, json};
 
@@ -31,6 +32,8 @@ fn a_browser_joins_a_closed_server_with_an_invitation_and_stores_nothing_of_it()
     let invitation = invite_ada(&scene.server);
     let page = scene.open();
     page.choose_name("Web");
+    let owner_status = page.tab.value("fetch('owner?name=Web').then(({ status }) => status)");
+    assert_eq!(owner_status, 403, "a closed server does not say who its members are");
     page.wait("!document.getElementById('invitation-form').hidden");
     assert!(page.text("refusal").contains("this server admits only members"), "{}", page.text("refusal"));
     page.submit("invitation-form", &[("invitation", &invitation[1..])]);
@@ -69,7 +72,8 @@ fn an_identity_goes_on_in_another_browser_from_its_backup_file() {
     let Some(scene) = Scene::new() else { return };
     let mut terminal = scene.terminal("T");
     let page = scene.open();
-    page.wait("!document.getElementById('welcome').hidden");
+    page.welcomes();
+    page.provide_keys();
     page.submit("name-form", &[("name", "Ada"), ("passphrase", PASSPHRASE)]);
     page.connected();
     let downloads = scene.sandbox.path("downloads");
@@ -91,7 +95,8 @@ fn an_identity_goes_on_in_another_browser_from_its_backup_file() {
 
     let elsewhere = scene.another_person();
     let restored = Page::open(&elsewhere, scene.server.address());
-    restored.wait("!document.getElementById('welcome').hidden");
+    restored.welcomes();
+    restored.provide_keys();
     restored.choose_file("restore-file", "ada", &json!(backup).to_string());
     restored.submit("restore-form", &[("restore-passphrase", "correct horse")]);
     restored.wait(
@@ -100,7 +105,7 @@ fn an_identity_goes_on_in_another_browser_from_its_backup_file() {
     restored.submit("restore-form", &[("restore-passphrase", PASSPHRASE)]);
     restored.connected();
     assert_eq!(restored.tab.value(extractable), false);
-    let key = |page: &Page<'_>| page.tab.value("document.getElementById('my-key').textContent");
+    let key = |page: &Page<Tab<'_>>| page.tab.value("document.getElementById('my-key').textContent");
     assert_eq!(key(&restored), key(&page));
     page.wait("document.getElementById('stopped-text').textContent.includes('from another place')");
     // It counts from 1 again, until the receipt says what has arrived before.
@@ -131,8 +136,9 @@ fn a_new_key_that_the_old_one_signs_is_accepted_without_a_question() {
     other.write("hello");
     page.shows("delivered", 1);
     other.shows("delivered", 1);
-    let key = |page: &Page<'_>| page.tab.value("document.getElementById('my-key').textContent");
+    let key = |page: &Page<Tab<'_>>| page.tab.value("document.getElementById('my-key').textContent");
     let old = key(&page);
+    page.provide_keys();
     page.submit("successor-form", &[("successor-passphrase", PASSPHRASE)]);
     page.wait("document.getElementById('question').open");
     page.click("#question-yes");
@@ -154,7 +160,8 @@ fn a_new_key_that_the_old_one_signs_is_accepted_without_a_question() {
     // The backup file is that of the new key.
     let elsewhere = scene.another_person();
     let restored = Page::open(&elsewhere, scene.server.address());
-    restored.wait("!document.getElementById('welcome').hidden");
+    restored.welcomes();
+    restored.provide_keys();
     let downloads = scene.sandbox.path("downloads");
     scene.person.download_into(&downloads);
     page.click("#backup-link");

@@ -3,12 +3,17 @@
 import { concat, fromHex, hex } from "/switchboard/bytes.js";
 import { sha256 } from "/switchboard/crypto.js";
 
+let examples;
+
+/** The examples. They are read once. @returns {ReturnType<typeof read>} */
+export const load = () => (examples ??= read());
+
 /**
  * Reads the page and checks the length and digest under each example.
  * @returns {Promise<Map<string, {bytes: Uint8Array, parts: Uint8Array[]}>>} The bytes of each example, and those of each
  *   value in it.
  */
-export async function load() {
+async function read() {
   const page = await (await fetch("/PROTOCOL-EXAMPLES.md")).text();
   const examples = new Map();
   for (const section of page.split("\n### ").slice(1)) {

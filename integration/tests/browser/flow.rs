@@ -1,5 +1,6 @@
 //! The page that shows what passes through the server.
 
+use integration::browser::{Drive, Tab};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,12 +10,17 @@ use wire::protocol::{Envelope, Kind, ToPeer, ToServer};
 use crate::page::{Page, Scene};
 
 /// A scene with a page that shows the flow.
-pub(crate) fn watched<'s>(scene: &'s Scene) -> Page<'s> {
-    let admin: SocketAddr =
-        scene.server.process().line("metrics and health on ").parse().expect("it is an address");
-    let page = Page { tab: scene.person.open(&format!("http://{admin}/switchboard/flow.html")) };
+pub(crate) fn watched<'s>(scene: &'s Scene) -> Page<Tab<'s>> {
+    let page = Page { tab: scene.person.open(&flow_page(&scene.server)) };
     page.wait("document.getElementById('connection').textContent === 'Watching.'");
     page
+}
+
+/// The address of the page that shows the flow.
+pub(crate) fn flow_page(server: &Server) -> String {
+    let admin: SocketAddr =
+        server.process().line("metrics and health on ").parse().expect("it is an address");
+    format!("http://{admin}/switchboard/flow.html")
 }
 
 /// A server with an admin address; the flow is shown there.

@@ -1,10 +1,11 @@
 //! Scenarios in a real Chromium: the browser's peer against the worked examples of the protocol, and against terminal
-//! peers. Skipped, with a word on standard error, where there is no `chromium`.
+//! peers. Those of `others` are in Firefox and WebKit. Skipped, with a word on standard error, where there is no such browser.
 
 mod account;
 mod flow;
 mod managing;
 mod modules;
+mod others;
 mod page;
 mod screenshots;
 mod showing;

@@ -1,6 +1,7 @@
 //! What a person does with messages and contacts apart from writing: cancel, block, forget.
 
 use crate::page::Scene;
+use integration::browser::Drive;
 
 #[test]
 fn a_message_that_was_not_sent_can_be_cancelled_and_the_next_one_arrives() {

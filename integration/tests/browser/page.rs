@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use integration::browser::{Browser, Person, Tab};
+use integration::browser::{Browser, Drive, Person, Tab};
 use integration::{PATIENCE, Process, Sandbox, Server, keys};
 use serde_json::{Value, json};
 
@@ -40,24 +40,30 @@ impl Scene {
     }
 
     /// Opens the page in a tab.
-    pub(crate) fn open(&self) -> Page<'_> {
+    pub(crate) fn open(&self) -> Page<Tab<'_>> {
         Page::open(&self.person, self.server.address())
     }
 
     /// Opens the page of somebody who has chosen a name before, and waits until the peer has joined.
-    pub(crate) fn join(&self, name: &str) -> Page<'_> {
-        let page = self.open();
-        page.come_back_as(name);
+    pub(crate) fn join(&self, name: &str) -> Page<Tab<'_>> {
+        // Seeding from a file of the page that is no page saves loading the page twice.
+        let server = self.server.address();
+        let page = Page { tab: self.person.open(&format!("http://{server}/switchboard/bytes.js")) };
+        page.seed(name);
+        page.tab.go(&format!("http://{server}/switchboard/"));
+        page.connected();
         page
     }
 }
 
+const SEED: &str = include_str!("seed.js");
+
 /// A tab with the page.
-pub(crate) struct Page<'p> {
-    pub(crate) tab: Tab<'p>,
+pub(crate) struct Page<T> {
+    pub(crate) tab: T,
 }
 
-impl<'p> Page<'p> {
+impl<'p> Page<Tab<'p>> {
     /// Opens the page.
     pub(crate) fn open(person: &'p Person, server: SocketAddr) -> Self {
         Self { tab: person.open(&format!("http://{server}/switchboard/")) }
@@ -71,13 +77,30 @@ impl<'p> Page<'p> {
 
     /// Goes on as somebody who has chosen a name before.
     pub(crate) fn choose_name(&self, name: &str) {
-        self.wait("!document.getElementById('welcome').hidden");
+        self.welcomes();
+        self.seed(name);
+        self.tab.reload();
+    }
+
+    fn seed(&self, name: &str) {
         let pems = keys::next().expect("a test has few peers");
         let (identity, encryption, name) = (json!(pems.identity), json!(pems.encryption), json!(name));
-        let seed = include_str!("seed.js");
         self.tab
-            .value(&format!("(async () => {{ {seed}; await seed({name}, {identity}, {encryption}); }})()"));
-        self.tab.reload();
+            .value(&format!("(async () => {{ {SEED}; await seed({name}, {identity}, {encryption}); }})()"));
+    }
+
+    /// Gives the page the keys that it makes from now on, until it is loaded again: two pairs for each use of an identity.
+    pub(crate) fn provide_keys(&self) {
+        let pems = keys::next().expect("a test has few peers");
+        let pems = json!([pems.identity, pems.encryption]);
+        self.tab.value(&format!("(() => {{ {SEED}; provideKeys({pems}); }})()"));
+    }
+}
+
+impl<T: Drive> Page<T> {
+    /// Waits until the page asks for a name.
+    pub(crate) fn welcomes(&self) {
+        self.wait("!document.getElementById('welcome').hidden");
     }
 
     /// All that the page has written down, with bytes in hexadecimal.

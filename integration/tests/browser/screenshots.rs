@@ -1,5 +1,6 @@
 //! Makes the pictures in `docs/`: `cargo test --workspace --test browser -- --ignored screenshots`.
 
+use integration::browser::{Drive, Tab};
 use integration::repository;
 
 use crate::flow::{watched, with_admin};
@@ -9,7 +10,7 @@ use crate::page::{Page, Scene};
 const BYTES_MAX: usize = 150_000;
 
 /// Writes what a page shows, once it has drawn it.
-fn save(page: &Page<'_>, name: &str) {
+fn save(page: &Page<Tab<'_>>, name: &str) {
     page.tab
         .value("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(0))))");
     let picture = page.tab.screenshot();

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use integration::browser::{Drive, Tab};
 use integration::{Process, Sandbox, sha256_hex};
 use serde_json::{Value, json};
 
@@ -149,6 +150,16 @@ fn unread_messages_are_counted_in_the_title_and_notified_of_only_when_that_is_wa
     titled("(1) Switchboard");
     let notified = json!([r#"Switchboard: {"body":"New messages from T","tag":"switchboard"}"#]);
     assert_eq!(page.tab.value("notified"), notified);
+    // As in Chromium for Android.
+    page.tab.value(
+        "globalThis.Notification = class {
+            static permission = 'granted';
+            constructor() { throw new TypeError('Illegal constructor'); }
+        }; 0",
+    );
+    terminal.type_line("/msg Web five");
+    titled("(2) Switchboard");
+    page.wait("document.getElementById('notify-said').textContent === 'This browser has no notifications for pages.'");
     page.tab.reload();
     page.wait("document.getElementById('notify').ariaPressed === 'true'");
 }
@@ -159,7 +170,7 @@ fn the_page_fits_a_phone_and_axe_finds_no_violation() {
     let mut terminal = scene.terminal("T");
     let axe = axe(&scene.sandbox);
     let page = scene.open();
-    page.wait("!document.getElementById('welcome').hidden");
+    page.welcomes();
     page.click("#welcome summary");
     check(&page, axe.as_deref());
     page.come_back_as("Web");
@@ -203,7 +214,7 @@ fn axe(sandbox: &Sandbox) -> Option<String> {
 }
 
 #[track_caller]
-fn check(page: &Page<'_>, axe: Option<&str>) {
+fn check(page: &Page<Tab<'_>>, axe: Option<&str>) {
     let Some(axe) = axe else { return };
     page.tab.value(&format!("{axe}; 0"));
     let violations = page.tab.value(
@@ -218,7 +229,7 @@ fn the_page_can_be_used_by_keyboard_alone() {
     let Some(scene) = Scene::new() else { return };
     let _terminal = scene.terminal("T");
     let page = scene.open();
-    page.wait("!document.getElementById('welcome').hidden");
+    page.welcomes();
     let tab_to = |selector: &str| {
         for _ in 0..40 {
             page.tab.press("Tab");

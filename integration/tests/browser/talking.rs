@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use integration::browser::Drive;
 use integration::{Process, Sandbox, Server, binary, numbered};
 use rustix::process::Signal;
 
@@ -149,17 +150,25 @@ fn tabs_share_one_peer_and_the_next_goes_on_when_the_first_is_closed() {
 }
 
 #[test]
-fn an_invalid_name_is_refused_while_typing_and_a_taken_one_when_joining() {
+fn an_invalid_or_taken_name_is_refused_while_typing_and_a_taken_one_when_joining_too() {
     let Some(scene) = Scene::new() else { return };
     scene.sandbox.peer("Taken", scene.server.address()).run(&["who"]).expect(0);
     let page = scene.open();
-    page.wait("!document.getElementById('welcome').hidden");
+    page.welcomes();
+    page.provide_keys();
     page.fill("name", "not a name");
     assert_eq!(page.text("name-problem"), "A name has 1 to 32 of the characters A-Z a-z 0-9 . _ -");
     page.fill("name", "taken");
     assert_eq!(page.text("name-problem"), "");
+    let taken = "document.getElementById('name-problem').textContent.startsWith('This name belongs to somebody else')";
+    page.wait(taken);
+    page.fill("name", "takes");
+    assert_eq!(page.text("name-problem"), "");
+    page.fill("name", "taken");
+    page.wait(taken);
     page.submit("name-form", &[("passphrase", "for a backup")]);
-    page.wait("document.getElementById('name-problem').textContent.startsWith('This name belongs to somebody else')");
+    page.wait("!document.getElementById('welcome').hidden && document.getElementById('my-name').textContent === 'taken'");
+    page.wait(taken);
     assert_eq!(page.tab.value("document.getElementById('passphrase').value"), "for a backup");
     page.submit("name-form", &[("name", "Free"), ("passphrase", "")]);
     page.connected();
