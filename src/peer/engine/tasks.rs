@@ -177,7 +177,7 @@ impl Local {
         // No other send has this message, and it is mostly one of the first.
         let is_last = self.tasks.iter_mut().enumerate().find_map(|(at, task)| match &mut task.kind {
             TaskKind::Send { to: name, open, until } if is_delivered || *until == Until::Sent => {
-                (same_name(name, to) && open.remove(&number)).then(|| (at, open.is_empty()))
+                (same_name(name, to) && open.remove(&number)).then_some((at, open.is_empty()))
             }
             _ => None,
         });
