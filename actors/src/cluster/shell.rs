@@ -51,7 +51,9 @@ pub enum StartError {
         "cannot connect to {servers}: {why}; is nats-server running there? choose another with --cluster"
     )]
     Connect { servers: String, why: String },
-    #[error("{servers} has no JetStream: {why}; start nats-server with --jetstream")]
+    #[error(
+        "{servers} has no JetStream that can be used: {why}; start nats-server 2.10 or later with --jetstream"
+    )]
     JetStream { servers: String, why: String },
     #[error(
         "{servers} has not answered within {} seconds; do most of its nats-servers run and reach each other?",
