@@ -103,15 +103,11 @@ impl PublishedShares {
             *seen = unseen();
         }
         *seen.parts.get_mut(number as usize)? = Some(value.slice_ref(bytes));
-        let parts: Vec<&Bytes> = seen.parts.iter().flatten().collect();
-        if parts.len() < seen.parts.len() {
+        if seen.parts.iter().any(Option::is_none) {
             return None;
         }
-        let bytes = parts.into_iter().fold(Vec::new(), |mut all, part| {
-            all.extend_from_slice(part);
-            all
-        });
-        seen.parts = Vec::new();
+        let parts: Vec<Bytes> = std::mem::take(&mut seen.parts).into_iter().flatten().collect();
+        let bytes = parts.concat();
         match frame::decode::<Share>(&bytes) {
             Ok(share) if share.owner.folded() == *name && Digest::of(&bytes) == whole => {
                 Some(Box::new(share))
