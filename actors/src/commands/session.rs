@@ -69,7 +69,7 @@ pub enum EndReason {
 /// The commands that the session of a joined peer takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionCommand {
-    /// Envelopes for its peer. Boxed, because each mailbox has room for many commands, and most stay empty.
+    /// Envelopes for its peer. Boxed, because a mailbox takes memory for dozens of commands when it gets its first one.
     Deliver(Box<Delivery>),
     /// The outcome of envelopes from its peer.
     Routed {
