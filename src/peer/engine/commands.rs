@@ -35,10 +35,10 @@ impl Engine {
         if command.serves_files() {
             self.local.effects.push(Effect::Serve);
         }
-        self.start(client, command);
+        self.carry_out(client, command);
     }
 
-    fn start(&mut self, client: ClientId, command: Command) {
+    fn carry_out(&mut self, client: ClientId, command: Command) {
         let local = &mut self.local;
         match command {
             Command::View => self.show_messages(client, TaskKind::View, None),
