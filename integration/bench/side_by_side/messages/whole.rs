@@ -133,9 +133,7 @@ impl Suite<'_> {
         let title = format!("{} peers, a message a second each, answered", 2 * pairs);
         Ok(Goal { name: MANY.to_owned(), title, bound: Bound::Tail(MANY_P99), per_second, p99_us })
     }
-}
 
-impl Suite<'_> {
     /// Questions for the list of all peers must not delay the messages of others.
     fn askers(&mut self) -> Result<Goal> {
         let server = self.start_ours()?;
