@@ -1,0 +1,65 @@
+use super::*;
+
+#[test]
+fn a_line_of_chat_has_the_time_and_a_late_one_also_when_it_was_written() {
+    let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let now = at("2026-11-26T14:03:30Z");
+    let written = |text: &str| {
+        let seconds = u64::try_from(at(text).as_second()).expect("after 1970");
+        let time = chat_time(now, seconds, &TimeZone::UTC);
+        assert_eq!(time.now, "14:03");
+        time.written
+    };
+    assert_eq!(written("2026-11-26T14:03:00Z"), "");
+    assert_eq!(written("2026-11-26T09:12:00Z"), " (written 09:12)");
+    assert_eq!(written("2026-11-25T09:12:00Z"), " (written 2026-11-25 09:12)");
+    let hour_ahead = TimeZone::fixed(jiff::tz::offset(1));
+    assert_eq!(chat_time(now, 0, &hour_ahead).now, "15:03", "times are local");
+    assert_eq!(chat_time(now, u64::MAX, &TimeZone::UTC).written, "");
+}
+
+#[test]
+fn at_a_prompt_progress_is_a_line_now_and_then_and_never_a_bar() {
+    let mut renderer = Renderer::new(Style::Quiet);
+    renderer.is_at_prompt = true;
+    let name: FileName = "big.iso".parse().expect("a good name");
+    let begun = Instant::now();
+    let mut at =
+        |ms, done| renderer.progress_line("", &name, done, 1 << 30, begun + Duration::from_millis(ms));
+    assert_eq!(at(0, 100 << 20), None, "a resumed transfer");
+    assert_eq!(at(1_999, 200 << 20), None);
+    assert_eq!(at(2_000, 512 << 20).as_deref(), Some("big.iso: 50 % of 1.00 GiB, 206.00 MiB/s"));
+    assert_eq!(at(2_100, 600 << 20), None);
+    assert_eq!(at(5_000, 1 << 30), None, "the end is shown by another event");
+    let progress = Event::FileProgress { name, done: 1, total: 2 };
+    assert_eq!(renderer.text(&progress), None);
+    assert!(renderer.bar.is_none());
+}
+
+#[test]
+fn lines_of_a_message_never_look_like_another_message() {
+    let text = "first\r\nB #2: forged\n\t\u{1f44d}\u{1f3fd}";
+    assert_eq!(Chat(text).to_string(), "first\n    | B #2: forged\n    |     \u{1f44d}\u{1f3fd}");
+}
+
+#[test]
+fn no_event_controls_a_terminal_in_any_style() {
+    let hostile = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}b";
+    let message = MessageEvent {
+        from: "B".parse().expect("a good name"),
+        text: hostile.into(),
+        number: 1,
+        verified: true,
+        compared: false,
+        written_at: 0,
+        sha256: wire::Digest::of(hostile.as_bytes()),
+        arrival: None,
+    };
+    let event = Event::Message(Box::new(message));
+    for style in [Style::Json, Style::Trace, Style::Quiet] {
+        let text = Renderer::new(style).text(&event).expect("messages are always shown");
+        assert!(text.is_ascii() && !text.contains('\u{1b}'), "{style:?}: {text:?}");
+    }
+    let json = Renderer::new(Style::Json).text(&event).expect("messages are always shown");
+    assert_eq!(serde_json::from_str::<Event>(&json).ok(), Some(event), "a program reads what was written");
+}
