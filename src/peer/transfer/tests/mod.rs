@@ -5,6 +5,7 @@ use wire::protocol::TransferId;
 
 mod connecting;
 mod moving;
+mod resuming;
 
 const TRANSFER: TransferId = [7; 16];
 /// Long enough for every test. It only keeps a broken test from waiting for ever.

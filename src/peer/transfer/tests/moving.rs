@@ -18,7 +18,7 @@ fn key() -> TransferKey {
     TransferKey { transfer: TRANSFER, secret: Zeroizing::new([9; 32]), salt: [5; 16] }
 }
 
-fn content(length: usize) -> Vec<u8> {
+pub(super) fn content(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
 }
 
@@ -26,15 +26,15 @@ fn name() -> FileName {
     "tide.csv".parse().expect("a good name")
 }
 
-fn header(content: &[u8]) -> FileHeader {
+pub(super) fn header(content: &[u8]) -> FileHeader {
     FileHeader { name: name(), total_bytes: content.len() as u64, offset: 0, sha256: Digest::of(content) }
 }
 
-fn expected(content: &[u8]) -> Expected {
+pub(super) fn expected(content: &[u8]) -> Expected {
     Expected { key: key(), name: name(), bytes: content.len() as u64, sha256: Digest::of(content), offset: 0 }
 }
 
-fn pair() -> (TcpStream, TcpStream) {
+pub(super) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let dialled = TcpStream::connect(address).expect("it listens");
@@ -48,11 +48,11 @@ fn file_with(content: &[u8]) -> File {
     file
 }
 
-fn destination(dir: &Path) -> Destination {
+pub(super) fn destination(dir: &Path) -> Destination {
     Destination::output(dir, &name(), Existing::Refuse).expect("a directory")
 }
 
-fn entries(dir: &Path) -> Vec<String> {
+pub(super) fn entries(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .expect("it is there")
         .map(|entry| entry.expect("it reads").file_name().to_string_lossy().into_owned())
@@ -62,7 +62,7 @@ fn entries(dir: &Path) -> Vec<String> {
 }
 
 /// Receives what `write` sends on the other end of a connection.
-fn receive_from(
+pub(super) fn receive_from(
     write: impl FnOnce(TcpStream) + Send + 'static,
     expected: &Expected,
     destination: &Destination,
@@ -75,7 +75,7 @@ fn receive_from(
 }
 
 /// The records of a whole file message.
-fn records(header: &FileHeader, content: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn records(header: &FileHeader, content: &[u8]) -> Vec<Vec<u8>> {
     let mut sealer = FileSealer::new(&key());
     let mut records = vec![sealer.header(header)];
     let mut chunks = content.chunks(CHUNK_BYTES).peekable();
@@ -88,7 +88,7 @@ fn records(header: &FileHeader, content: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-fn send_all(records: Vec<Vec<u8>>) -> impl FnOnce(TcpStream) + Send + 'static {
+pub(super) fn send_all(records: Vec<Vec<u8>>) -> impl FnOnce(TcpStream) + Send + 'static {
     // The receiver may close as soon as it has seen enough.
     move |mut stream| drop(stream.write_all(&records.concat()))
 }
@@ -398,138 +398,4 @@ fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
     std::fs::write(destination.path(), b"mine").expect("it can be written");
     let error = destination.check(1, &Digest::of(b"x")).expect_err("it is taken").to_string();
     assert!(error.contains("a\\u{202e}txt.exe"), "{error}");
-}
-
-/// Receives the first `chunks` chunks of a file, and then the connection ends.
-fn interrupt(content: &[u8], chunks: usize, destination: &Destination) {
-    let records = records(&header(content), content)[..=chunks].to_vec();
-    let cut = receive_from(send_all(records), &expected(content), destination);
-    assert!(matches!(cut, Err(TransferError::CutOff { .. })), "{cut:?}");
-    assert_eq!(destination.kept(&Digest::of(content)), (chunks * CHUNK_BYTES) as u64);
-}
-
-/// The records of the rest of a file message, and what the receiver expects of it.
-fn rest(content: &[u8], offset: u64) -> (Vec<Vec<u8>>, Expected) {
-    let start = usize::try_from(offset).expect("it is short");
-    let header = FileHeader { offset, ..header(content) };
-    (records(&header, &content[start..]), Expected { offset, ..expected(content) })
-}
-
-#[test]
-fn an_interrupted_transfer_continues_with_the_first_missing_byte() {
-    let content = content(5 * CHUNK_BYTES + 7);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = destination(dir.path());
-    interrupt(&content, 2, &destination);
-    assert!(!destination.path().exists(), "an incomplete file has no name");
-    let (records, expected) = rest(&content, 2 * CHUNK_BYTES as u64);
-    let received = receive_from(send_all(records), &expected, &destination).expect("the rest arrives");
-    assert_eq!(received.sha256, Digest::of(&content));
-    assert_eq!(std::fs::read(&received.path).ok(), Some(content));
-    assert_eq!(entries(dir.path()), ["tide.csv"]);
-}
-
-#[test]
-fn what_a_killed_receiver_had_not_recorded_is_received_again() {
-    let content = content(3 * CHUNK_BYTES);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = destination(dir.path());
-    interrupt(&content, 1, &destination);
-    let part = dir.path().join(format!(".switchboard-{}.part", Digest::of(&content)));
-    let mut file = File::options().append(true).open(&part).expect("it is there");
-    file.write_all(b"bytes that were written after the last record").expect("it can be written");
-    let (records, expected) = rest(&content, destination.kept(&Digest::of(&content)));
-    let received = receive_from(send_all(records), &expected, &destination).expect("the rest arrives");
-    assert_eq!(std::fs::read(&received.path).ok(), Some(content.clone()));
-
-    // With less on disk than was recorded, everything is received again.
-    std::fs::remove_file(received.path).expect("it is there");
-    interrupt(&content, 1, &destination);
-    File::options().write(true).open(&part).and_then(|file| file.set_len(5)).expect("it is ours");
-    assert_eq!(destination.kept(&Digest::of(&content)), 0);
-    let (records, expected) = rest(&content, 0);
-    receive_from(send_all(records), &expected, &destination).expect("all of it arrives");
-}
-
-#[test]
-fn a_damaged_part_never_becomes_the_file() {
-    let content = content(3 * CHUNK_BYTES);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = destination(dir.path());
-    interrupt(&content, 1, &destination);
-    let state = dir.path().join(format!(".switchboard-{}.state", Digest::of(&content)));
-    let mut bytes = std::fs::read(&state).expect("it is there");
-    bytes[20] ^= 1;
-    std::fs::write(&state, bytes).expect("it can be written");
-    let (records, expected) = rest(&content, CHUNK_BYTES as u64);
-    let wrong = receive_from(send_all(records), &expected, &destination);
-    assert!(matches!(wrong, Err(TransferError::WrongDigest { .. })), "{wrong:?}");
-    assert!(entries(dir.path()).is_empty(), "nothing of it is used again");
-}
-
-#[test]
-fn a_cancelled_transfer_takes_no_more_and_keeps_what_has_arrived() {
-    let content = content(3 * CHUNK_BYTES);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = destination(dir.path());
-    let (near, far) = pair();
-    let records = records(&header(&content), &content);
-    let writer = thread::spawn(move || send_all(records)(near));
-    let cancelled = receive_file(far, &expected(&content), &destination, &mut |_, _| false);
-    writer.join().expect("the writer does not panic");
-    assert!(matches!(cancelled, Err(TransferError::Cancelled)), "{cancelled:?}");
-    assert_eq!(destination.kept(&Digest::of(&content)), CHUNK_BYTES as u64);
-    assert!(!destination.path().exists());
-}
-
-#[test]
-fn two_transfers_of_one_file_do_not_write_into_each_other() {
-    let content = content(2 * CHUNK_BYTES);
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let destination = destination(dir.path());
-    let (near, far) = pair();
-    let records = records(&header(&content), &content);
-    let writer = thread::spawn({
-        let records = records.clone();
-        move || send_all(records)(near)
-    });
-    let mut second = None;
-    let mut progress = |_, _| {
-        let again = || receive_from(send_all(records.clone()), &expected(&content), &destination);
-        second.get_or_insert_with(again);
-        true
-    };
-    receive_file(far, &expected(&content), &destination, &mut progress).expect("the first one arrives");
-    writer.join().expect("the writer does not panic");
-    let refused = second.expect("it was tried").expect_err("the first one has the file").to_string();
-    assert!(refused.contains("another transfer receives the same file"), "{refused}");
-    assert_eq!(std::fs::read(destination.path()).ok(), Some(content));
-    assert_eq!(entries(dir.path()), ["tide.csv"]);
-}
-
-#[test]
-fn forgotten_parts_are_removed_and_those_in_use_are_not() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let part = |name: &str, age: Duration| {
-        let path = dir.path().join(format!(".switchboard-{name}.part"));
-        std::fs::write(path.with_extension("state"), b"").expect("it can be written");
-        let file = File::create_new(path).expect("it can be made");
-        file.set_modified(std::time::SystemTime::now() - age).expect("it is ours");
-        file
-    };
-    let day = Duration::from_secs(24 * 3600);
-    part("forgotten", 8 * day);
-    part("fresh", 6 * day);
-    let held = part("held", 8 * day);
-    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).expect("it is ours");
-    let content = content(1000);
-    receive_from(
-        send_all(records(&header(&content), &content)),
-        &expected(&content),
-        &destination(dir.path()),
-    )
-    .expect("it arrives");
-    let left =
-        ["fresh.part", "fresh.state", "held.part", "held.state"].map(|name| format!(".switchboard-{name}"));
-    assert_eq!(entries(dir.path()), [&left[..], &["tide.csv".to_owned()]].concat());
 }
