@@ -17,12 +17,16 @@ use serde_json::{Value, json};
 
 use crate::PATIENCE;
 
+/// Starts no more processes than the tests need: renderers in reserve cost more processor time than the pages.
+///
 /// Connects the pipes of the protocol, which Chromium expects as descriptors 3 and 4, and removes the profile in the end.
 /// The shell does this after Chromium even if the tests were killed.
 const LAUNCH: &str = r#"
 profile=$(mktemp -d) || exit 1
 chromium --headless=new --disable-gpu --no-sandbox --no-first-run --disable-extensions --disable-dev-shm-usage \
     --disable-background-timer-throttling --disable-renderer-backgrounding --disable-backgrounding-occluded-windows \
+    --disable-background-networking \
+    --disable-features=SpareRendererForSitePerProcess,WebUIPreload,PreloadTopChromeWebUI \
     --remote-debugging-pipe --user-data-dir="$profile" about:blank 3<&0 4>&1 >/dev/null 2>&1
 rm -rf "$profile"
 "#;
@@ -126,16 +130,26 @@ pub struct Person {
 }
 
 impl Person {
-    /// Opens a tab and waits until the page is loaded.
+    /// Opens a tab and waits until the page is loaded. The tab is never drawn, because drawing takes most of the
+    /// processor time of a page.
     ///
     /// # Panics
-    /// It is not.
+    /// The page cannot be loaded.
     pub fn open(&self, url: &str) -> Tab<'_> {
-        let created = self.browser.expect(
-            "",
-            "Target.createTarget",
-            &json!({ "url": "about:blank", "browserContextId": self.context }),
-        );
+        self.create(url, true)
+    }
+
+    /// Like [`open`](Self::open), for a page that is drawn: it has frames of animation, and pictures can be taken of it.
+    ///
+    /// # Panics
+    /// The page cannot be loaded.
+    pub fn open_drawn(&self, url: &str) -> Tab<'_> {
+        self.create(url, false)
+    }
+
+    fn create(&self, url: &str, is_hidden: bool) -> Tab<'_> {
+        let how = json!({ "url": "about:blank", "browserContextId": self.context, "hidden": is_hidden });
+        let created = self.browser.expect("", "Target.createTarget", &how);
         let target = text(&created["targetId"]);
         let attached = json!({ "targetId": target, "flatten": true });
         let session = text(&self.browser.expect("", "Target.attachToTarget", &attached)["sessionId"]);

@@ -11,7 +11,7 @@ use crate::page::{Page, Scene};
 
 /// A scene with a page that shows the flow.
 pub(crate) fn watched<'s>(scene: &'s Scene) -> Page<Tab<'s>> {
-    let page = Page { tab: scene.person.open(&flow_page(&scene.server)) };
+    let page = Page { tab: scene.person.open_drawn(&flow_page(&scene.server)) };
     page.wait("document.getElementById('connection').textContent === 'Watching.'");
     page
 }

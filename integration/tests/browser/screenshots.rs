@@ -29,7 +29,10 @@ fn screenshots_of_the_main_pages() {
     let mut bob = peer.start(&[]);
     bob.event("result", |event| event["kind"] == "published");
     let _carol = scene.terminal("carol");
-    let page = scene.join("ada");
+    let _owner = scene.join("ada");
+    let page =
+        Page { tab: scene.person.open_drawn(&format!("http://{}/switchboard/", scene.server.address())) };
+    page.connected();
     page.tab.resize(1000, 800);
 
     page.submit("search-form", &[("query", "sea")]);
