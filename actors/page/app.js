@@ -66,7 +66,12 @@ async function start() {
     return;
   }
   const store = await Store.open();
-  const view = new View(store, new Notifier(store), () => tabs.tell({ type: "read" }));
+  const view = new View(
+    store,
+    new Notifier(store),
+    () => tabs.tell({ type: "read" }),
+    (conversation) => tabs.ask({ type: "secret", conversation }),
+  );
   const url = new URL("socket", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const views = [view];

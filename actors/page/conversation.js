@@ -105,7 +105,7 @@ export async function readMessage(content) {
  * Opens a conversation.
  * @param {{card: Uint8Array, fingerprint: Uint8Array, privateKey: CryptoKey}} me
  * @param {object} to A card that is valid now. @param {number} now In seconds. @param {number} firstNumber
- * @returns {Promise<{id: Uint8Array, keys: object, opening: Uint8Array}>}
+ * @returns {Promise<{id: Uint8Array, keys: object, opening: Uint8Array, secret: Uint8Array, wrappedFor: Uint8Array}>}
  */
 export async function openConversation(me, to, now, firstNumber) {
   const secret = random(32);
@@ -121,7 +121,7 @@ export async function openConversation(me, to, now, firstNumber) {
   });
   const opening = encode(signed, { body, signature: await sign(me.privateKey, "opening", body) });
   const id = await sha256(body);
-  return { id, keys: await keysOf(secret, id), opening };
+  return { id, keys: await keysOf(secret, id), opening, secret, wrappedFor: to.encryption };
 }
 
 /**
@@ -142,12 +142,12 @@ export async function readOpening(bytes) {
 
 /**
  * Unwraps the secret of an opening.
- * @param {object} opening @param {CryptoKey} privateKey
- * @returns {Promise<{id: Uint8Array, keys: object} | null>} null if the secret is not the one committed to.
+ * @param {object} opening @param {{privateKey: CryptoKey, publicKey: Uint8Array}} pair The encryption pair.
+ * @returns {Promise<{id: Uint8Array, keys: object, secret: Uint8Array, wrappedFor: Uint8Array} | null>} null if the secret is not the one committed to.
  */
-export async function acceptConversation({ id, wrapped_key, commitment: committed }, privateKey) {
+export async function acceptConversation({ id, wrapped_key, commitment: committed }, { privateKey, publicKey }) {
   const secret = await unwrap(privateKey, wrapped_key);
   if (!equal(committed, await commitment(secret))) return null;
-  return { id, keys: await keysOf(secret, id) };
+  return { id, keys: await keysOf(secret, id), secret, wrappedFor: publicKey };
 }
 

@@ -5,7 +5,9 @@ import { Malformed } from "./postcard.js";
 
 const subtle = globalThis.crypto.subtle;
 const PSS = { name: "RSA-PSS", saltLength: 32 };
-const OAEP = { name: "RSA-OAEP", label: utf8("switchboard/1 conversation key") };
+/** @type {Uint8Array} */
+export const OAEP_LABEL = utf8("switchboard/1 conversation key");
+const OAEP = { name: "RSA-OAEP", label: OAEP_LABEL };
 const RSA_BITS = 3072;
 const SECRET_BYTES = 32;
 

@@ -109,6 +109,17 @@ export class Engine {
     return strangers.length >= STRANGERS_MAX;
   }
 
+  /**
+   * What the steps of a conversation can be done again with. It is never written down.
+   * @param {string} id In hex.
+   * @returns {{secret: Uint8Array, wrappedFor: Uint8Array} | null} null if it is not in memory.
+   */
+  secretOf(id) {
+    const opened = [...this.contacts.values()].find(({ current }) => current?.hex === id)?.current;
+    const { secret, wrappedFor } = opened ?? this.accepted.get(id) ?? {};
+    return secret ? { secret, wrappedFor } : null;
+  }
+
   say(message) {
     this.frames.push(message);
   }

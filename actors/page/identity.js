@@ -142,9 +142,9 @@ export class Identity {
     return this.#prints.has(hex(print));
   }
 
-  /** @param {Uint8Array} print Of an encryption key. @returns {CryptoKey | undefined} Its private key. */
-  encryptionKey(print) {
-    return this.#keys.get(hex(print))?.privateKey;
+  /** @param {Uint8Array} print Of an encryption key. @returns {{privateKey: CryptoKey, publicKey: Uint8Array} | undefined} */
+  encryptionPair(print) {
+    return this.#keys.get(hex(print));
   }
 
   /** @returns {Promise<string | undefined>} The pinned fingerprint of the server's key, in hex. */

@@ -93,6 +93,8 @@ export class Owner {
       case "forget":
       case "search":
         return this.#push({ ...command, reply });
+      case "secret":
+        return reply(this.#engine?.secretOf(command.conversation) ?? {});
       case "share":
         return this.#share(command.file, command.keywords, reply);
       case "unshare":

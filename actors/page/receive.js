@@ -56,9 +56,9 @@ function refuse(engine, digest) {
 
 /** Unwraps the secret. Returns the conversation, or the name of the complaint. */
 async function accept(engine, contact, read, kept = { count: 0, hash: read.id }) {
-  const key = engine.identity.encryptionKey(read.recipient_key);
-  if (!key) return "KeyDestroyed";
-  const conversation = await acceptConversation(read, key);
+  const pair = engine.identity.encryptionPair(read.recipient_key);
+  if (!pair) return "KeyDestroyed";
+  const conversation = await acceptConversation(read, pair);
   if (!conversation) return "NotAuthentic";
   const { first_number: firstNumber, bytes } = read;
   const accepted = { ...conversation, ...kept, peer: contact.peer, firstNumber, opening: bytes, lastSignal: -1 };

@@ -24,6 +24,7 @@ export class View {
   #store;
   #notifier;
   #onRead;
+  #secretOf;
   #open = null;
   #live = { phase: "starting" };
   #drawn = Promise.resolve();
@@ -32,9 +33,10 @@ export class View {
   /**
    * @param {import("./store.js").Store} store @param {import("./notify.js").Notifier} notifier
    * @param {() => void} onRead Called when messages were read here, so that other tabs do not count them any more.
+   * @param {import("./steps.js").SecretOf} secretOf
    */
-  constructor(store, notifier, onRead) {
-    [this.#store, this.#notifier, this.#onRead] = [store, notifier, onRead];
+  constructor(store, notifier, onRead, secretOf) {
+    [this.#store, this.#notifier, this.#onRead, this.#secretOf] = [store, notifier, onRead, secretOf];
     document.addEventListener("visibilitychange", () => this.changed(this.#live));
   }
 
@@ -218,10 +220,7 @@ export class View {
   }
 
   async #drawSteps(details, order) {
-    const message = await this.#store.get("messages", order);
-    const conversation = message.places.at(-1)?.conversation;
-    const record = conversation && (await this.#store.get("conversations", conversation));
-    const steps = await stepsOf(message, record?.opening);
+    const steps = await stepsOf(await this.#store.get("messages", order), this.#store, this.#secretOf);
     const list = element("dl", { class: "steps" });
     for (const { label, explanation, value, command } of steps) {
       list.append(element("dt", {}, label), element("dd", {}, explanation));

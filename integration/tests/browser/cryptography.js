@@ -128,16 +128,17 @@ export async function joining() {
 /** The two conversations: openings, keys, sealed messages and signals, running hash. */
 export async function conversations() {
   const examples = await load();
-  const sides = { a: await privateKey("a-encryption", "RSA-OAEP"), b: await privateKey("b-encryption", "RSA-OAEP") };
+  const sides = { a: await keyPair("a-encryption", "RSA-OAEP"), b: await keyPair("b-encryption", "RSA-OAEP") };
   const accepted = {};
   for (const [from, to] of ["ab", "ba"]) {
     const title = `from ${from} to ${to}`;
-    const [, , committed, id, messages, signals] = [0, ...examples.get(`the keys of the opening ${title}`).parts];
+    const [secret, committed, id, messages, signals] = examples.get(`the keys of the opening ${title}`).parts;
     const bytes = examples.get(`the opening ${title}`).bytes;
     const opening = await talk.readOpening(bytes);
     same([opening.id, opening.commitment, opening.first_number], [id, committed, 1], `the opening ${title}`);
     const conversation = await talk.acceptConversation(opening, sides[to]);
-    same(conversation, { id, keys: { messages, signals } }, `the keys ${title}`);
+    const wrappedFor = sides[to].publicKey;
+    same(conversation, { id, keys: { messages, signals }, secret, wrappedFor }, `the keys ${title}`);
     same(await talk.acceptConversation(opening, sides[from]), null, "the secret for another key");
     same(await talk.acceptConversation({ ...opening, wrapped_key: Uint8Array.of(1) }, sides[to]), null, "nonsense");
     for (let at = 0; at < bytes.length; at += 11) {
@@ -218,10 +219,11 @@ export async function ownConversations() {
   const opening = await talk.readOpening(mine.opening);
   same([opening.card.name, opening.first_number, opening.opened_at], ["me", 4, NOW], "the own opening");
   same(opening.recipient, to.fingerprint, "its recipient");
-  same(await talk.acceptConversation(opening, wrapping.privateKey), { id: mine.id, keys: mine.keys }, "its keys");
+  const { id, keys, secret, wrappedFor } = mine;
+  same(await talk.acceptConversation(opening, wrapping), { id, keys, secret, wrappedFor }, "its keys");
   const short = new Uint8Array(31).fill(1);
   const wrapped = { ...opening, wrapped_key: await crypto.wrap(wrapping.publicKey, short), commitment: await talk.commitment(short) };
-  same(await talk.acceptConversation(wrapped, wrapping.privateKey), null, "a secret of 31 bytes");
+  same(await talk.acceptConversation(wrapped, wrapping), null, "a secret of 31 bytes");
   const body = decode(openingBody, decode(signed, mine.opening).body);
   const stolen = encode(openingBody, { ...body, sender: to.fingerprint });
   const signature = await crypto.sign(me.privateKey, "opening", stolen);

@@ -9,6 +9,33 @@ use serde_json::{Value, json};
 use crate::flow::{watched, with_admin};
 use crate::page::{Page, Scene, downloaded};
 
+/// The steps of a sent message, and of a received one.
+const SENT: [&str; 10] = [
+    "SHA-256 of the text",
+    "drawn",
+    "wrapped",
+    "commitment",
+    "signed",
+    "sealed",
+    "SHA-256 of it",
+    "running hash before",
+    "running hash",
+    "receipt verified",
+];
+const RECEIVED: [&str; 11] = [
+    "conversation",
+    "unwrapped",
+    "commitment verified",
+    "signature verified",
+    "opened",
+    "SHA-256 of it",
+    "running hash before",
+    "running hash",
+    "SHA-256 of the text",
+    "in order",
+    "acknowledged",
+];
+
 #[test]
 fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
     let Some(scene) = Scene::new() else { return };
@@ -19,9 +46,11 @@ fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
     terminal.type_line("/msg Web hello");
     page.shows("delivered", 1);
     page.shows("received", 1);
+    terminal.type_line("/msg Web again");
+    page.shows("received", 2);
     page.tab
         .value("document.querySelectorAll('.message > details').forEach((steps) => { steps.open = true; })");
-    page.wait("document.querySelectorAll('.steps').length === 2");
+    page.wait("document.querySelectorAll('.steps').length === 3");
     let steps = page.tab.value(
         "[...document.querySelectorAll('.steps dd')].map((step) => [
             step.previousSibling.textContent,
@@ -29,48 +58,55 @@ fn every_message_opens_into_steps_whose_commands_give_what_is_shown() {
     );
     let steps = steps.as_array().expect("it is an array");
     let labels: Vec<&str> = steps.iter().filter_map(|step| step[0].as_str()).collect();
-    let sent = [
-        "SHA-256 of the text",
-        "drawn",
-        "wrapped",
-        "commitment",
-        "signed",
-        "sealed",
-        "SHA-256 of it",
-        "running hash before",
-        "running hash",
-        "receipt verified",
-    ];
-    let received = [
-        "conversation",
-        "unwrapped",
-        "commitment verified",
-        "signature verified",
-        "opened",
-        "SHA-256 of it",
-        "running hash before",
-        "running hash",
-        "SHA-256 of the text",
-        "in order",
-        "acknowledged",
-    ];
     let mut shown = labels.clone();
     shown.sort_unstable();
-    let mut expected = [sent.as_slice(), &received].concat();
+    let mut expected = [SENT.as_slice(), &RECEIVED, &RECEIVED].concat();
     expected.sort_unstable();
     assert_eq!(shown, expected);
     let digest = terminal.event("delivered", |_| true)["running_hash"].clone();
     assert!(steps.iter().any(|step| step[1] == digest), "the running hash of the other side is shown");
-    let commands: Vec<&Value> = steps.iter().filter(|step| step[2].is_string()).collect();
-    assert_eq!(commands.len(), 10);
-    for step in commands {
-        let mut command = Command::new("sh");
-        command.args(["-c", step[2].as_str().expect("filtered")]).current_dir(scene.sandbox.path(""));
-        let done = Process::start("the command of a step", command).finish().expect(0);
-        let label = step[0].as_str().expect("it has a label");
-        let wanted =
-            if label.starts_with("sign") { "Verified OK" } else { step[1].as_str().expect("a value") };
-        assert_eq!(done.lines, [wanted], "{label}");
+    let without: Vec<&str> =
+        steps.iter().filter(|step| step[2].is_null()).filter_map(|step| step[0].as_str()).collect();
+    assert_eq!(
+        without,
+        ["in order", "acknowledged", "in order", "acknowledged"],
+        "these steps have no bytes"
+    );
+    for step in steps.iter().filter(|step| step[2].is_string()) {
+        check_command(&scene, step);
+    }
+    gives_no_secret_after_a_reload(&page);
+}
+
+/// Then the key of a conversation is gone, and the page says so.
+fn gives_no_secret_after_a_reload(page: &Page<Tab<'_>>) {
+    page.tab.reload();
+    page.talk_to("T");
+    page.shows("delivered", 1);
+    page.click(".message.sent summary");
+    page.wait("document.querySelectorAll('.steps').length === 1");
+    let wrapped = page.tab.value(
+        "[...document.querySelectorAll('.steps dt')].find(({ textContent }) => textContent === 'wrapped').nextSibling.textContent",
+    );
+    let wrapped = wrapped.as_str().expect("it is a text");
+    assert!(
+        wrapped.contains("There is no command, because the key of this conversation is no longer in memory."),
+        "{wrapped}"
+    );
+}
+
+/// Carries out the command of a step, as somebody who copies it into a shell.
+fn check_command(scene: &Scene, step: &Value) {
+    let mut command = Command::new("sh");
+    command.args(["-c", step[2].as_str().expect("it has a command")]).current_dir(scene.sandbox.path(""));
+    let done = Process::start("the command of a step", command).finish().expect(0);
+    let label = step[0].as_str().expect("it has a label");
+    let value = step[1].as_str().expect("a value");
+    match label {
+        "signed" | "signature verified" => assert_eq!(done.lines, ["Verified OK"], "{label}"),
+        // OAEP is randomized.
+        "wrapped" | "unwrapped" => assert_eq!(done.lines[0].len(), value.len(), "{label}"),
+        _ => assert_eq!(done.lines, [value], "{label}"),
     }
 }
 
