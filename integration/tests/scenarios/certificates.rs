@@ -157,7 +157,10 @@ fn the_name_chooses_the_certificate() {
     let paths = [certificate, key].map(|path| path.to_str().expect("it is UTF-8").to_owned());
     let server = TlsServer::start(&sandbox, &["--tls-cert", &paths[0], "--tls-key", &paths[1]]);
     let port = server.tls.port();
-    for (host, authority, is_right) in [("other.test", &paths[0], true), ("third.test", &paths[0], false)] {
+    let [first, other] = [server.certificate.to_str().expect("it is UTF-8"), &paths[0]];
+    for (host, authority, is_right) in
+        [("localhost", first, true), ("other.test", other, true), ("third.test", other, false)]
+    {
         let mut command = Command::new("curl");
         command.args(["--silent", "--cacert", authority, "--resolve", &format!("{host}:{port}:127.0.0.1")]);
         let output =
