@@ -7,6 +7,16 @@ use wire::{Digest, FileName, Fingerprint, PeerName, Query};
 
 use super::event::Event;
 
+/// A change of `keyword.txt`. Files are names in the peer's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareChange {
+    /// Shares a file under these keywords too.
+    Add { file: String, keywords: Vec<String> },
+    /// Shares a file no more under these keywords, or, if there are none, not at all.
+    Remove { file: String, keywords: Vec<String> },
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -40,12 +50,8 @@ pub enum Command {
     StopGets,
     /// Serves the shared files until the client disconnects.
     Share,
-    /// Adds a file to `keyword.txt` and shares it.
-    AddShare {
-        /// Its name in the peer's directory.
-        file: String,
-        keywords: Vec<String>,
-    },
+    /// Changes `keyword.txt` and publishes the change.
+    ChangeShare(ShareChange),
     /// Lists the files that this peer shares.
     Files,
     /// Lists the peers that the server knows.

@@ -10,7 +10,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::{Context, Helper, Hinter, Validator};
 use wire::{FileName, Fingerprint, PeerName};
 
-use super::command::{Command, Existing, Until, Wanted};
+use super::command::{Command, Existing, ShareChange, Until, Wanted};
 use super::server_address::ServerAddress;
 
 /// What `/help` prints.
@@ -21,7 +21,8 @@ pub(super) const HELP: &str = "\
                           replaces an existing file, --keep-both adds a number to the new one's name
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
-/share FILE KEYWORD...    share a file in this peer's directory
+/share FILE KEYWORD...    share a file in this peer's directory, or add keywords to it; /tag does the same
+/unshare FILE [KEYWORD...]  share a file no more, or not under these keywords; the file stays
 /trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
 /verify NAME              compare keys; then /verify NAME yes
 /block NAME               ignore what a peer sends; /unblock NAME undoes it
@@ -43,6 +44,8 @@ const COMMANDS: &[&str] = &[
     "/who",
     "/files",
     "/share ",
+    "/tag ",
+    "/unshare ",
     "/trust ",
     "/verify ",
     "/block ",
@@ -109,7 +112,8 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "/get" => get(rest)?,
         "/who" => Command::Who,
         "/files" => Command::Files,
-        "/share" => share(rest)?,
+        "/share" | "/tag" => share(rest)?,
+        "/unshare" => unshare(rest)?,
         "/trust" => trust(rest)?,
         "/verify" => verify(rest)?,
         "/block" => Command::Block { name: name(rest)?, is_blocked: true },
@@ -180,7 +184,14 @@ fn share(rest: &str) -> Result<Command, String> {
     if keywords.is_empty() {
         return Err(usage.into());
     }
-    Ok(Command::AddShare { file, keywords })
+    Ok(Command::ChangeShare(ShareChange::Add { file, keywords }))
+}
+
+fn unshare(rest: &str) -> Result<Command, String> {
+    let usage = "usage: /unshare FILE [KEYWORD...]; put names and keywords with spaces in double quotes";
+    let mut words = words(rest).ok_or(usage)?.into_iter();
+    let file = words.next().ok_or(usage)?;
+    Ok(Command::ChangeShare(ShareChange::Remove { file, keywords: words.collect() }))
 }
 
 /// Splits a line into words. A word in double quotes may have spaces. `None` if a quote is not closed.
@@ -296,11 +307,18 @@ mod tests {
         assert_eq!(parse("/get low water.txt from B"), get(Some(&to), Existing::Refuse));
         assert_eq!(parse("/get low water.txt --overwrite"), get(None, Existing::Overwrite));
         assert_eq!(parse("/get low water.txt from B --keep-both"), get(Some(&to), Existing::KeepBoth));
-        let share = Command::AddShare {
-            file: "low water.txt".into(),
-            keywords: vec!["sea".into(), "low tide".into()],
-        };
-        assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), Ok(Line::Command(share)));
+        let (file, keywords) = ("low water.txt".to_owned(), vec!["sea".to_owned(), "low tide".to_owned()]);
+        let share = ShareChange::Add { file: file.clone(), keywords: keywords.clone() };
+        let shared = Ok(Line::Command(Command::ChangeShare(share)));
+        assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), shared);
+        assert_eq!(parse("/tag \"low water.txt\" sea \"low tide\""), shared);
+        for (line, keywords) in [
+            ("/unshare \"low water.txt\" sea \"low tide\"", keywords),
+            ("/unshare \"low water.txt\"", vec![]),
+        ] {
+            let unshare = ShareChange::Remove { file: file.clone(), keywords };
+            assert_eq!(parse(line), Ok(Line::Command(Command::ChangeShare(unshare))));
+        }
         let b = || "B".parse().expect("a good name");
         assert_eq!(parse("/verify B"), Ok(Line::Command(Command::Verify { name: b() })));
         let compared = Command::Compared { name: b(), fingerprint: None };
@@ -343,6 +361,7 @@ mod tests {
             ("/get", "usage: /get"),
             ("/get a/x", "'/'"),
             ("/share x", "usage: /share"),
+            ("/unshare ", "usage: /unshare"),
             ("/trust B xyz", "64 hexadecimal"),
             ("/cancel x", "usage: /cancel"),
             ("/verify B maybe", "/verify NAME yes"),

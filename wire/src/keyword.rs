@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::str::FromStr;
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -174,8 +175,7 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
         let (keyword, name, file) = match reader.entry() {
             Ok(entry) => entry,
             Err((at, reason)) => {
-                let rest = &text[reader.at..];
-                reader.at += rest.find(';').unwrap_or(rest.len());
+                reader.skip_broken_entry();
                 parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
                 continue;
             }
@@ -218,6 +218,12 @@ impl<'t> Reader<'t> {
             }
             self.at += rest.find('\n').unwrap_or(rest.len());
         }
+    }
+
+    /// Skips the rest of an entry that cannot be read, without its semicolon.
+    fn skip_broken_entry(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.find(';').unwrap_or(rest.len());
     }
 
     /// Reads an entry without its semicolon: the keyword, and the file name, also as it is in the text. An error comes with its
@@ -290,6 +296,42 @@ impl<'t> Reader<'t> {
         }
         self.counted = at;
         (self.line, self.text[self.line_start..at].chars().count() + 1)
+    }
+}
+
+/// Removes the entries with some pairs from a `keyword.txt`, with their semicolons, and lines that are empty then. Everything else
+/// stays as it is. Returns the new text, and how many entries were removed.
+pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> (String, usize) {
+    let start = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
+    let mut reader = Reader { text, at: start, counted: 0, line: 1, line_start: 0 };
+    let (mut kept, mut copied, mut removed) = (String::with_capacity(text.len()), 0, 0);
+    while reader.skip_to_entry() {
+        let entry_at = reader.at;
+        match reader.entry() {
+            Ok((keyword, _, file)) if is_removed(&keyword, &file) => {
+                let place = with_its_line(text, entry_at, reader.at);
+                kept.push_str(&text[copied..place.start.max(copied)]);
+                copied = place.end;
+                removed += 1;
+            }
+            Ok(_) => {}
+            Err(_) => reader.skip_broken_entry(),
+        }
+    }
+    kept.push_str(&text[copied..]);
+    (kept, removed)
+}
+
+/// The place of an entry, with the semicolon and the spaces behind it, and with its line break if nothing else is on its line.
+fn with_its_line(text: &str, start: usize, end: usize) -> Range<usize> {
+    let is_space = |c: char| c.is_whitespace() && c != '\n';
+    // Without a semicolon, the entry is the last one, and ends with the text.
+    let after = text[end..].strip_prefix(';').unwrap_or(&text[end..]).trim_start_matches(is_space);
+    let before = text[..start].trim_end_matches(is_space);
+    let is_alone = before.is_empty() || before.ends_with('\n');
+    match after.strip_prefix('\n') {
+        Some(next) if is_alone => before.len()..text.len() - next.len(),
+        _ => start..text.len() - after.len(),
     }
 }
 

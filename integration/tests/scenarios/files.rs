@@ -249,6 +249,30 @@ fn changes_in_the_directory_are_shared_while_the_peer_runs() {
 }
 
 #[test]
+fn files_are_shared_tagged_and_unshared_at_the_prompt() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let a = sandbox.peer("A", server.address());
+    let b = sandbox.peer("B", server.address());
+    b.put("tide.csv", b"1");
+    b.put("keyword.txt", b"# mine\n");
+    let mut prompt = b.start(&[]);
+    for (line, pairs) in
+        [("/share tide.csv sea", 1), ("/tag tide.csv salt \"high tide\"", 3), ("/unshare tide.csv Sea", 2)]
+    {
+        prompt.type_line(line);
+        prompt.event("result", |event| event["kind"] == "published" && event["pairs"] == pairs);
+    }
+    prompt.type_line("/unshare tide.csv");
+    until("no file", || names(&a.run(&["search", "salt"]).expect(0)).is_empty().then_some(()));
+    let text = std::fs::read_to_string(b.dir.join("keyword.txt")).expect("it is there");
+    assert_eq!(text, "# mine\n");
+    assert!(b.dir.join("tide.csv").exists(), "only the entries are removed");
+    prompt.type_line("/unshare tide.csv");
+    prompt.event("error", |error| error.to_string().contains("has no such entry"));
+}
+
+#[test]
 fn a_new_peer_is_told_how_to_share() {
     let sandbox = Sandbox::new();
     let peer = sandbox.peer("A", sandbox.nobodys_address());

@@ -65,10 +65,10 @@ impl Engine {
                 self.start_get(client, task, wanted, from, output, existing);
             }
             Command::StopGets => self.stop_gets(client),
-            Command::AddShare { file, keywords } => {
+            Command::ChangeShare(change) => {
                 // The deadline begins when the files have been read.
-                local.start(client, TaskKind::AddShare, None);
-                local.effects.push(Effect::AddShare(file, keywords));
+                local.start(client, TaskKind::ChangeShare, None);
+                local.effects.push(Effect::ChangeShare(change));
             }
             Command::Drain { wait } => {
                 local.start(client, TaskKind::Drain, Some(Duration::from_secs(wait)));

@@ -14,7 +14,7 @@ use wire::signal::Route;
 use wire::transfer::{FileHeader, TransferKey};
 use wire::{Digest, FileName, Fingerprint, PeerName};
 
-use crate::peer::command::{Command, Existing, Update};
+use crate::peer::command::{Command, Existing, ShareChange, Update};
 use crate::peer::home::{EncryptionPair, KeyTimes, Keys};
 use crate::peer::records::{
     ContactRecord, HistoryRecord, IncomingRecord, LateRecord, OutboxKey, OutboxRecord, OutgoingRecord,
@@ -136,7 +136,7 @@ pub enum Input {
     /// A client has shown this many more of the messages that it was sent.
     Shown(ClientId, u64),
     Net(Net),
-    /// Answers [`Effect::ReadShare`], [`Effect::AddShare`] and [`Effect::Serve`].
+    /// Answers [`Effect::ReadShare`], [`Effect::ChangeShare`] and [`Effect::Serve`].
     Shared(Result<Shared, String>),
     /// A shared file is being read for its digest.
     Hashing {
@@ -233,8 +233,8 @@ pub enum Effect {
     /// Read the share and open a port for other peers, unless that was done already.
     Serve,
     ReadShare,
-    /// Add a file to `keyword.txt` with these keywords, and read the share again.
-    AddShare(String, Vec<String>),
+    /// Change `keyword.txt`, and read the share again.
+    ChangeShare(ShareChange),
     Connect,
     /// Close the connection to the server and join again with the message that [`Engine::join`](super::Engine::join)
     /// returns then.

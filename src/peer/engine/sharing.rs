@@ -65,7 +65,7 @@ impl Sharing {
 impl Engine {
     /// Handles the share when it was read.
     pub(super) fn shared(&mut self, shared: Result<Shared, String>) {
-        let waits = |task: &mut Task| matches!(task.kind, TaskKind::AddShare | TaskKind::Files);
+        let waits = |task: &mut Task| matches!(task.kind, TaskKind::ChangeShare | TaskKind::Files);
         let shared = match shared {
             Ok(shared) => shared,
             Err(error) => {
@@ -76,7 +76,8 @@ impl Engine {
         for problem in &shared.problems {
             let event = Event::Result(Answer::Problem { problem: problem.clone() });
             if self.sharing.problems.contains(problem) {
-                self.local.tell_all(&event, |task| matches!(task.kind, TaskKind::AddShare | TaskKind::Files));
+                self.local
+                    .tell_all(&event, |task| matches!(task.kind, TaskKind::ChangeShare | TaskKind::Files));
             } else {
                 self.local.tell_sharers(&event);
             }
@@ -88,14 +89,14 @@ impl Engine {
         self.list_files();
         let until = self.local.now.instant + ANSWER_WAIT;
         for task in &mut self.local.tasks {
-            if matches!(task.kind, TaskKind::AddShare) {
+            if matches!(task.kind, TaskKind::ChangeShare) {
                 task.deadline = Some(until);
             }
         }
         if let (true, Some((files, pairs))) = (is_known, self.sharing.published) {
-            let added = |task: &Task| matches!(task.kind, TaskKind::AddShare);
-            self.local.tell_all(&Event::Result(Answer::Published { files, pairs }), added);
-            self.end_add_share(Ending::Done);
+            let changes = |task: &Task| matches!(task.kind, TaskKind::ChangeShare);
+            self.local.tell_all(&Event::Result(Answer::Published { files, pairs }), changes);
+            self.end_share_changes(Ending::Done);
         } else {
             self.publish();
         }
@@ -170,18 +171,18 @@ impl Engine {
             self.local.tell_sharers(&Event::error(format!(
                 "the server has refused the share: {detail}; trying again"
             )));
-            self.end_add_share(Ending::Failed);
+            self.end_share_changes(Ending::Failed);
         }
     }
 
     pub(super) fn published(&mut self, files: u32, pairs: u32) {
         self.sharing.published = Some((files, pairs));
         self.local.tell_sharers(&Event::Result(Answer::Published { files, pairs }));
-        self.end_add_share(Ending::Done);
+        self.end_share_changes(Ending::Done);
     }
 
-    fn end_add_share(&mut self, ending: Ending) {
-        self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::AddShare));
+    fn end_share_changes(&mut self, ending: Ending) {
+        self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::ChangeShare));
     }
 
     /// Tells a new client about an earlier publication.

@@ -38,7 +38,7 @@ pub(super) enum TaskKind {
     },
     /// See [`super::fetch`].
     Get,
-    AddShare,
+    ChangeShare,
     Files,
     Drain,
 }
@@ -76,7 +76,7 @@ impl Task {
 
     /// Whether its client is told about the files that this peer shares.
     fn shows_sharing(&self) -> bool {
-        matches!(self.kind, TaskKind::View | TaskKind::Share | TaskKind::AddShare | TaskKind::Files)
+        matches!(self.kind, TaskKind::View | TaskKind::Share | TaskKind::ChangeShare | TaskKind::Files)
     }
 
     pub(super) fn ends_by_itself(&self) -> bool {

@@ -12,6 +12,7 @@ use wire::signal::Route;
 
 use super::shell::Shell;
 use super::{Message, jobs, watch};
+use crate::peer::command::ShareChange;
 use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
 use crate::peer::share::{Share, ShareError, SharedFile};
 use crate::peer::transfer::Listener;
@@ -19,18 +20,15 @@ use crate::peer::transfer::Listener;
 /// How often a transfer, or the reading of a shared file, reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// A file to add to `keyword.txt`, and its keywords.
-pub(super) type Addition = (String, Vec<String>);
-
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) is_serving: bool,
     listener: Option<Listener>,
     share: Share,
     is_reading: bool,
-    /// The reads of the share to do after the present one, each with what to add first. One at a time, so that an older
+    /// The reads of the share to do after the present one, each with what to change first. One at a time, so that an older
     /// result never replaces a newer one.
-    reads: Vec<Option<Addition>>,
+    reads: Vec<Option<ShareChange>>,
     /// Reports changes in the peer's directory. Dropping it ends that.
     watcher: Option<RecommendedWatcher>,
     /// Connections from other peers that have dialled this one in the current step.
@@ -103,11 +101,11 @@ impl Shell {
     }
 
     /// Reads the share on a thread of its own, after adding a file to it if one is given.
-    pub(super) fn read_share(&mut self, add: Option<Addition>) {
+    pub(super) fn read_share(&mut self, change: Option<ShareChange>) {
         if self.files.is_reading {
             // A read that has not begun will see everything that has changed by now.
-            if add.is_some() || !self.files.reads.contains(&None) {
-                self.files.reads.push(add);
+            if change.is_some() || !self.files.reads.contains(&None) {
+                self.files.reads.push(change);
             }
             return;
         }
@@ -116,7 +114,7 @@ impl Shell {
         self.spawn(
             move |messages| {
                 let mut last = Instant::now();
-                let shared = jobs::read_share(&home, add, &mut |name, done, total| {
+                let shared = jobs::read_share(&home, change, &mut |name, done, total| {
                     if last.elapsed() >= PROGRESS_EVERY {
                         last = Instant::now();
                         let hashing = Input::Hashing { name: name.clone(), done, total };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wire::protocol::Side;
 
-use super::files::{Addition, Stop};
-
+use super::files::Stop;
+use crate::peer::command::ShareChange;
 use crate::peer::engine::{Download, Prepared, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
@@ -14,15 +14,17 @@ use crate::peer::transfer::{self, Destination, Expected, Membership, TransferErr
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads the share, after adding a file with keywords if one is given.
+/// Reads the share, after a change of `keyword.txt` if one is given.
 pub(super) fn read_share(
     home: &Home,
-    add: Option<Addition>,
+    change: Option<ShareChange>,
     progress: &mut share::Progress<'_>,
 ) -> Result<Share, ShareError> {
-    if let Some((file, keywords)) = add {
-        share::add_entry(home, &file, &keywords)?;
-    }
+    match change {
+        Some(ShareChange::Add { file, keywords }) => share::add_entries(home, &file, &keywords)?,
+        Some(ShareChange::Remove { file, keywords }) => share::remove_entries(home, &file, &keywords)?,
+        None => 0,
+    };
     Share::read(home, progress)
 }
 

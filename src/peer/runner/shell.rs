@@ -337,7 +337,7 @@ impl Shell {
                 }
             }
             Effect::ReadShare => self.read_share(None),
-            Effect::AddShare(file, keywords) => self.read_share(Some((file, keywords))),
+            Effect::ChangeShare(change) => self.read_share(Some(change)),
             Effect::Prepare(task, download) => {
                 let home = Arc::clone(&self.home);
                 self.spawn(

@@ -17,10 +17,10 @@ use wire::{Digest, FileName};
 use crate::peer::folder::{FileError, read_whole};
 use crate::peer::home::Home;
 
-mod add;
+mod change;
 mod digests;
 
-pub use add::add_entry;
+pub use change::{add_entries, remove_entries};
 use digests::Digests;
 
 /// The file that lists the shared files and their keywords.
@@ -46,6 +46,8 @@ pub enum ShareError {
     Itself,
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
+    #[error("{}: {KEYWORD_FILE} has no such entry of it; /files lists what is shared", Escaped(.0.as_str()))]
+    NoEntry(FileName),
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
     #[error("{}: no longer there", Escaped(.0.as_str()))]

@@ -91,7 +91,7 @@ fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
     let (_dir, home) = home();
     put(&home, "salt, pepper.txt", "abc");
     put(&home, KEYWORD_FILE, "# spices");
-    add_entry(&home, "salt, pepper.txt", &["hot; cold", "spice"]).expect("it is added");
+    add_entries(&home, "salt, pepper.txt", &["hot; cold", "spice"]).expect("it is added");
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
     assert_eq!(text, "# spices\n\"hot; cold\", \"salt, pepper.txt\";\nspice, \"salt, pepper.txt\";\n");
     let share = read(&home).expect("it reads");
@@ -103,7 +103,7 @@ fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
 fn the_list_of_shared_files_is_not_shared_itself() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
-    let refused = add_entry(&home, KEYWORD_FILE, &["list"]);
+    let refused = add_entries(&home, KEYWORD_FILE, &["list"]);
     assert!(matches!(refused, Err(ShareError::Itself)), "{refused:?}");
     put(&home, KEYWORD_FILE, "list, keyword.txt; sea, a.txt;");
     let share = read(&home).expect("it reads");
@@ -235,13 +235,33 @@ fn an_entry_is_added_behind_what_is_there() {
         ("SEA,a b.txt;", "SEA,a b.txt;\nhigh water, a b.txt;\n"),
     ] {
         put(&home, KEYWORD_FILE, before);
-        let added = add_entry(&home, "a b.txt", &["Sea", " high   water ", "sea"]);
+        let added = add_entries(&home, "a b.txt", &["Sea", " high   water ", "sea"]);
         assert_eq!(added.ok(), Some(after.matches("a b.txt").count() - before.matches("a b.txt").count()));
         let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
         assert_eq!(text.as_deref(), Some(after));
-        assert_eq!(add_entry(&home, "a b.txt", &["SEA"]).ok(), Some(0));
+        assert_eq!(add_entries(&home, "a b.txt", &["SEA"]).ok(), Some(0));
         assert_eq!(std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok(), text);
     }
+}
+
+#[test]
+fn entries_are_removed_and_the_rest_stays_as_it_is() {
+    let (_dir, home) = home();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    // The file need not be there any more.
+    put(&home, KEYWORD_FILE, "# mine\nSEA, a.txt; high  water, a.txt;\nsea, b.txt\n;salt, a.txt");
+    assert_eq!(remove_entries(&home, "a.txt", &["sea", "none"]).ok(), Some(1));
+    assert_eq!(text(), "# mine\nhigh  water, a.txt;\nsea, b.txt\n;salt, a.txt");
+    let nothing = [(&["sea"][..], "a.txt"), (&[], "c.txt"), (&[""], "a.txt"), (&[], "../a.txt")];
+    for (keywords, file) in nothing {
+        assert!(remove_entries(&home, file, keywords).is_err(), "{file} {keywords:?}");
+    }
+    let all: &[&str] = &[];
+    assert_eq!(remove_entries(&home, " a.txt", all).ok(), Some(2));
+    assert_eq!(text(), "# mine\nsea, b.txt\n;");
+    put(&home, KEYWORD_FILE, b"sea, a.txt; \xff, b.txt");
+    let error = remove_entries(&home, "a.txt", all).expect_err("it would be damaged");
+    assert!(error.to_string().contains("not UTF-8; remove the entry with an editor"), "{error}");
 }
 
 #[test]
@@ -254,7 +274,7 @@ fn the_keyword_file_keeps_its_mode() {
     // One mode is narrower than the usual umask allows, one wider.
     for (mode, keyword) in [(0o600, "sea"), (0o666, "salt")] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
-        assert_eq!(add_entry(&home, "a.txt", &[keyword]).ok(), Some(1));
+        assert_eq!(add_entries(&home, "a.txt", &[keyword]).ok(), Some(1));
         let kept = std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(kept, mode, "{kept:o}");
     }
@@ -275,7 +295,7 @@ fn a_bad_entry_is_refused_in_one_line() {
         ("\u{1b}[2J", &["sea"], "\\u{1b}"),
         ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
     ] {
-        let error = add_entry(&home, file, keywords).expect_err(file).to_string();
+        let error = add_entries(&home, file, keywords).expect_err(file).to_string();
         assert!(error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']), "{error}");
     }
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();

@@ -123,6 +123,21 @@ fn pairs_and_bytes_are_bounded() {
     assert_eq!(too_large.problems[0].reason, BadEntry::TooLarge(KEYWORD_TEXT_BYTES_MAX + 1));
 }
 
+#[test]
+fn removed_entries_leave_the_rest_as_it_is() {
+    let of_a = |_: &Keyword, file: &FileName| file.as_str() == "a.txt";
+    for (before, after, count) in [
+        ("\u{feff}# mine\r\nsea, a.txt;\r\nsky, b.txt;\n", "\u{feff}# mine\r\nsky, b.txt;\n", 1),
+        ("sea, a.txt; sky, b.txt; salt, \"a.txt\" ;  # tides\n", "sky, b.txt; # tides\n", 2),
+        ("  sea,\n a.txt\n;\nbroken; x, y\nsalt, a.txt", "broken; x, y\nsalt, a.txt", 1),
+        ("sky, b.txt; sea, a.txt;\nsalt, c.txt;\n", "sky, b.txt; \nsalt, c.txt;\n", 1),
+        ("sky, b.txt;\nsea, a.txt", "sky, b.txt;\n", 1),
+        ("\"sea, a.txt;\n# sea, a.txt;\n", "\"sea, a.txt;\n# sea, a.txt;\n", 0),
+    ] {
+        assert_eq!(without(before, of_a), (after.to_owned(), count), "{before:?}");
+    }
+}
+
 fn keywords() -> impl Strategy<Value = Keyword> {
     "[^\\p{Cc}]{1,24}|[,;\"# a]{1,6}".prop_filter_map("a keyword", |text| text.parse().ok())
 }
@@ -146,6 +161,19 @@ proptest! {
         let parsed = parse(&write(pairs.iter().map(|(keyword, file)| (keyword, file))));
         prop_assert_eq!(parsed.pairs, pairs);
         prop_assert!(parsed.problems.is_empty());
+    }
+
+    #[test]
+    fn what_is_removed_is_not_read_again(pairs in distinct_pairs(), text in "[,;\"# ab\r\n]{0,60}") {
+        let is_removed = |keyword: &Keyword, _: &FileName| keyword.as_str().len() % 2 == 0;
+        for text in [write(pairs.iter().map(|(keyword, file)| (keyword, file))), text] {
+            let mut expected = parse(&text);
+            let removed = without(&text, is_removed);
+            expected.pairs.retain(|(keyword, file)| !is_removed(keyword, file));
+            let left = parse(&removed.0);
+            prop_assert_eq!(left.pairs, expected.pairs, "{:?} -> {:?}", text, removed.0);
+            prop_assert_eq!(left.problems.len(), expected.problems.len(), "{:?} -> {:?}", text, removed.0);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `/share FILE KEYWORD...`: adds a file to `keyword.txt` and leaves the rest of the text unchanged.
+//! `/share FILE KEYWORD...` and `/unshare FILE [KEYWORD...]`: change entries of `keyword.txt` and leave the rest of the text as it
+//! is.
 
 use std::collections::HashSet;
 use std::io;
@@ -19,7 +20,7 @@ const KEYWORD_FILE_MODE: u32 = 0o666;
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
 /// [`ShareError::Io`]; then `keyword.txt` is unchanged.
-pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
+pub fn add_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
     let keywords = checked_keywords(keywords)?;
     if keywords.is_empty() {
@@ -32,18 +33,51 @@ pub fn add_entry(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Resul
     }
     close_last_entry(&mut text);
     text.extend_from_slice(keyword::write(new.iter().map(|keyword| (keyword, &name))).as_bytes());
+    write(home, &text)?;
+    Ok(new.len())
+}
+
+/// Removes entries of a file from `keyword.txt`: those with these keywords, or all if there are none. The change is on the disk
+/// when this returns. Returns how many entries were removed.
+///
+/// # Errors
+/// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoEntry`], [`ShareError::Io`]; then `keyword.txt` is unchanged.
+pub fn remove_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
+    let name = file_name(file)?;
+    let keywords = checked_keywords(keywords)?;
+    let text = String::from_utf8(read_keyword_file(home)?.unwrap_or_default()).map_err(|_| {
+        // Writing it again would replace the bytes that are not UTF-8.
+        let reason =
+            io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8; remove the entry with an editor");
+        FileError::of("change what is shared", home.path().join(KEYWORD_FILE))(reason)
+    })?;
+    let is_named = |keyword: &Keyword| keywords.iter().any(|named| named.folded() == keyword.folded());
+    let is_removed =
+        |keyword: &Keyword, file: &FileName| *file == name && (keywords.is_empty() || is_named(keyword));
+    let (left, removed) = keyword::without(&text, is_removed);
+    if removed == 0 {
+        return Err(ShareError::NoEntry(name));
+    }
+    write(home, left.as_bytes())?;
+    Ok(removed)
+}
+
+fn write(home: &Home, text: &[u8]) -> Result<(), ShareError> {
     let doing = FileError::of("write what is shared", home.path().join(KEYWORD_FILE));
     if text.len() > KEYWORD_TEXT_BYTES_MAX {
         let full = io::Error::new(io::ErrorKind::FileTooLarge, "it is full; remove entries first");
         return Err(doing(full).into());
     }
-    home.folder().rewrite(KEYWORD_FILE, &text, KEYWORD_FILE_MODE).map_err(doing)?;
-    Ok(new.len())
+    home.folder().rewrite(KEYWORD_FILE, text, KEYWORD_FILE_MODE).map_err(doing)?;
+    Ok(())
+}
+
+fn file_name(file: &str) -> Result<FileName, ShareError> {
+    file.trim().parse().map_err(|source| ShareError::FileName { name: file.to_owned(), source })
 }
 
 fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
-    let name: FileName =
-        file.trim().parse().map_err(|source| ShareError::FileName { name: file.to_owned(), source })?;
+    let name = file_name(file)?;
     if name.as_str() == KEYWORD_FILE {
         return Err(ShareError::Itself);
     }
