@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use wire::protocol::{ErrorCode, ToPeer};
 
 /// How many names two people come for at the same moment.
-const ROUNDS: u32 = 100;
+const ROUNDS: u32 = 200;
 
 fn lines(from: &str, count: u64) -> Vec<String> {
     (1..=count).map(|n| format!("number {n} from {from}")).collect()
