@@ -10,11 +10,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::str::FromStr;
 
-use unicode_normalization::UnicodeNormalization as _;
-
 use crate::FileName;
 use crate::checked_text::checked_text;
 use crate::file_name::BadFileName;
+use crate::words;
 
 /// Longest keyword, in bytes: enough for a phrase.
 pub const KEYWORD_BYTES_MAX: usize = 128;
@@ -58,11 +57,7 @@ checked_text!(Keyword);
 impl Keyword {
     /// The keyword in Unicode lower case and Normalization Form C, so that it does not matter how an accent is encoded.
     pub fn folded(&self) -> Cow<'_, str> {
-        if self.0.is_ascii() && !self.0.bytes().any(|b| b.is_ascii_uppercase()) {
-            Cow::Borrowed(&self.0)
-        } else {
-            Cow::Owned(self.0.to_lowercase().nfc().collect())
-        }
+        words::folded(&self.0)
     }
 }
 

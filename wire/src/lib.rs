@@ -20,15 +20,18 @@ pub mod keyword;
 pub mod name;
 pub mod protocol;
 pub mod query;
+pub mod search;
 pub mod server_key;
 pub mod share;
 pub mod signal;
 mod signed;
 pub mod succession;
 pub mod transfer;
+pub mod words;
 
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;
 pub use keyword::Keyword;
 pub use name::PeerName;
 pub use query::Query;
+pub use search::Search;
