@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
     let sharing = b.switch().client(3);
     sharing.command(Command::Share);
     wait_until_published(&sharing)?;
-    finish(play(&a.switch(), 4, "A", all, Command::Search("sea".parse()?)))?;
+    finish(play(&a.switch(), 4, "A", all, Command::Search { search: "sea".parse()?, skip: 0, limit: 100 }))?;
     let wanted = Wanted::Name("sailing notes.md".parse()?);
     let get = Command::Get { wanted, from: None, output: None, existing: Existing::Refuse };
     finish(play(&a.switch(), 5, "A", all, get))?;

@@ -23,6 +23,7 @@ const refusal = choice(
 const outcome = enumeration({ Relayed: {}, Stored: {}, Refused: { refusal } });
 const file = struct({ name: fileName, bytes: u64, sha256: digest, keywords: list(keyword, 1024) });
 const hit = struct({ peer: peerName, file, online: bool, address: option(address) });
+const match = struct({ holders: u32, hits: list(hit, 16) });
 const known = struct({ name: peerName, fingerprint: digest, online: bool });
 const claim = struct({ id: array(8), mac: digest });
 const query = enumeration({
@@ -47,6 +48,7 @@ export const toServer = enumeration({
   Who: { id: u32 },
   Splice: { transfer: id16, side: choice("Sender", "Receiver"), member: peerName, token: array(32) },
   Ping: { id: u32, names: list(peerName, 64) },
+  Find: { id: u32, text, skip: u32, limit: u32 },
 });
 
 export const toPeer = enumeration({
@@ -66,6 +68,8 @@ export const toPeer = enumeration({
   Pong: { id: u32, present: list(peerName) },
   Expired: { to: peerName, first: u64, last: u64 },
   Unwatched: { name: peerName, reason: refusal },
+  Matches: { id: u32, matches: list(match), total: u64, instead: option(text) },
+  BadSearch: { id: u32, column: u32, detail: text },
 });
 
 /** A card or an opening: a body, and a signature over it. */

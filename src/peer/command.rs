@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use wire::{Digest, FileName, Fingerprint, PeerName, Query};
+use wire::{Digest, FileName, Fingerprint, PeerName, Search};
 
 use super::event::Event;
 
@@ -37,7 +37,13 @@ pub enum Command {
         /// Fails after this many seconds.
         timeout: Option<u64>,
     },
-    Search(Query),
+    Search {
+        search: Search,
+        /// How many matches to leave out.
+        skip: u32,
+        /// The maximum number of matches.
+        limit: u32,
+    },
     Get {
         wanted: Wanted,
         /// The holder; `None` for any peer that has the file.
@@ -59,14 +65,9 @@ pub enum Command {
     /// Shows this peer's contact card.
     Card,
     /// Imports another peer's contact card.
-    Import {
-        card: String,
-    },
+    Import { card: String },
     /// Pins an identity key, even if another one is pinned.
-    Trust {
-        name: PeerName,
-        fingerprint: Fingerprint,
-    },
+    Trust { name: PeerName, fingerprint: Fingerprint },
     /// Pins the key of a server, and replaces the one that was pinned.
     TrustServer {
         /// The server, as `HOST:PORT`.
@@ -74,9 +75,7 @@ pub enum Command {
         fingerprint: Fingerprint,
     },
     /// Shows the identity keys of this peer and another one, so that the users can compare them.
-    Verify {
-        name: PeerName,
-    },
+    Verify { name: PeerName },
     /// Notes that the user has compared the identity key of a peer.
     Compared {
         name: PeerName,
@@ -84,15 +83,10 @@ pub enum Command {
         fingerprint: Option<Fingerprint>,
     },
     /// Blocks or unblocks a peer. Everything that a blocked peer sends is ignored.
-    Block {
-        name: PeerName,
-        is_blocked: bool,
-    },
+    Block { name: PeerName, is_blocked: bool },
     /// Deletes what this peer stores about another one, except its pinned key, whether it is blocked, and the numbers
     /// and ids of messages. Without those, old messages would be accepted again.
-    Forget {
-        name: PeerName,
-    },
+    Forget { name: PeerName },
     /// Lists the messages of the past.
     History {
         /// The other peer; `None` for all peers.
@@ -181,7 +175,7 @@ impl Command {
 
     /// Whether it is a request that the server answers at once, or not at all.
     pub fn asks_server(&self) -> bool {
-        matches!(self, Self::Search(_) | Self::Who | Self::Get { .. })
+        matches!(self, Self::Search { .. } | Self::Who | Self::Get { .. })
     }
 
     /// Whether it usually runs long enough for other peers to fetch files meanwhile.

@@ -7,7 +7,7 @@ use wire::conversation::ConversationId;
 use wire::protocol::KnownPeer;
 use wire::share::{Hit, PublishedFile};
 use wire::signal::{Complaint, Route};
-use wire::{Digest, FileName, Fingerprint, PeerName};
+use wire::{Digest, FileName, Fingerprint, PeerName, Search};
 
 use super::comparison::Comparison;
 use super::records::{Direction, HistoryRecord};
@@ -253,10 +253,25 @@ pub struct Sealed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
-    File(Hit),
-    /// The end of a search.
+    /// A file that a search has found. Files with the same content follow each other.
+    File {
+        #[serde(flatten)]
+        hit: Hit,
+        /// How many peers have this content, as far as the search has found their files.
+        holders: u32,
+        /// Whether the answer before has the same content.
+        is_copy: bool,
+    },
+    /// The end of a search. Files with the same content are one match.
     Found {
+        /// How many matches there are.
         total: u64,
+        /// How many of them come before those that were shown.
+        skip: u64,
+        /// How many were shown.
+        shown: u64,
+        /// If there is none: a search with other words that has some.
+        instead: Option<Search>,
     },
     /// A peer that the server knows.
     Peer {

@@ -16,6 +16,7 @@ mod prompt;
 pub mod records;
 pub mod render;
 pub mod runner;
+pub mod searching;
 pub mod server_address;
 pub mod share;
 pub mod store;

@@ -11,12 +11,15 @@ use rustyline::{Context, Helper, Hinter, Validator};
 use wire::{FileName, Fingerprint, PeerName};
 
 use super::command::{Command, Existing, ShareChange, Until, Wanted};
+use super::searching;
 use super::server_address::ServerAddress;
 
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
 /msg NAME TEXT            send a message
-/search KEYWORD...        search for files with all these keywords
+/search WORD...           search for files with all these words; also one|other, -without, \"a phrase\", begin*, ext:pdf,
+                          size>1M, from:NAME, file:NAME, sha256:HEX, and (parentheses)
+/more                     show the next matches of the last search
 /get FILE [from NAME]     fetch a file; FILE may be sha256:HEX; Ctrl-C cancels it. At the end of the line: --overwrite
                           replaces an existing file, --keep-both adds a number to the new one's name
 /who                      list the peers that the server knows
@@ -40,6 +43,7 @@ pub(super) const HELP: &str = "\
 const COMMANDS: &[&str] = &[
     "/msg ",
     "/search ",
+    "/more",
     "/get ",
     "/who",
     "/files",
@@ -66,6 +70,8 @@ pub(super) enum Line {
     Command(Command),
     Trace(bool),
     Help,
+    /// The next matches of the last search.
+    More,
     /// Ctrl-C at the prompt.
     Interrupt,
     Quit,
@@ -108,7 +114,11 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
             };
         }
         "/msg" => message(rest)?,
-        "/search" => Command::Search(rest.parse().map_err(|e| format!("{e}; usage: /search KEYWORD..."))?),
+        "/search" if rest.is_empty() => return Err("usage: /search WORD...".into()),
+        "/search" => {
+            Command::Search { search: searching::read(rest)?, skip: 0, limit: searching::MATCHES_SHOWN }
+        }
+        "/more" => return Ok(Line::More),
         "/get" => get(rest)?,
         "/who" => Command::Who,
         "/files" => Command::Files,
@@ -363,6 +373,8 @@ mod tests {
             ("/share x", "usage: /share"),
             ("/unshare ", "usage: /unshare"),
             ("/trust B xyz", "64 hexadecimal"),
+            ("/search ", "usage: /search"),
+            ("/search sea (tide", "column 5"),
             ("/cancel x", "usage: /cancel"),
             ("/verify B maybe", "/verify NAME yes"),
             ("/dance", "/help"),

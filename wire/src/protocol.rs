@@ -14,7 +14,7 @@ use crate::invitation::InvitationClaim;
 use crate::name::PeerName;
 use crate::query::Query;
 use crate::server_key::ServerPublic;
-use crate::share::{Hit, PublishedFile};
+use crate::share::{Hit, Match, PublishedFile};
 
 /// Identifies the store of a server; random, made with the store. If the store is lost, senders send again what it
 /// held, even if the server has the same key.
@@ -149,6 +149,15 @@ pub enum ToServer<'a> {
         id: u32,
         /// At most [`PING_NAMES_MAX`] names.
         names: Vec<PeerName>,
+    },
+    /// Searches as people type it: for files that a [`crate::search::Search`] describes.
+    Find {
+        id: u32,
+        /// The text of the search. The server reads it, so that errors in it have an answer.
+        text: String,
+        /// How many matches to leave out: those that earlier answers had.
+        skip: u32,
+        limit: u32,
     },
 }
 
@@ -326,10 +335,28 @@ pub enum ToPeer<'a> {
     /// Answers a lookup of a name that the server does not watch: it will not send a card later, so the peer has to ask
     /// again. If it has a card now, that comes first.
     Unwatched { name: PeerName, reason: Refusal },
+    /// Answers a [`ToServer::Find`].
+    Matches {
+        id: u32,
+        /// The best come first. Fewer than the limit if they would not fit into the frame.
+        matches: Vec<Match>,
+        /// Number of all matches, also of those before and after these.
+        total: u64,
+        /// If there is none: a search with other words that has some.
+        instead: Option<String>,
+    },
+    /// Answers a [`ToServer::Find`] whose text is not a search.
+    BadSearch {
+        id: u32,
+        /// The character of the text with the error, from 1.
+        column: u32,
+        /// What is wrong there, for people.
+        detail: String,
+    },
 }
 
-const TO_SERVER_KINDS: u8 = 11;
-const TO_PEER_KINDS: u8 = 16;
+const TO_SERVER_KINDS: u8 = 12;
+const TO_PEER_KINDS: u8 = 18;
 
 impl<'a> ToServer<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, BadFrame> {
@@ -377,10 +404,9 @@ mod tests {
 
     #[test]
     fn the_kinds_are_counted_right() {
-        let last = frame::frame(&ToServer::Ping { id: 0, names: Vec::new() });
+        let last = frame::frame(&ToServer::Find { id: 0, text: String::new(), skip: 0, limit: 0 });
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
-        let name = "A".parse().expect("a good name");
-        let last = frame::frame(&ToPeer::Unwatched { name, reason: Refusal::SenderNames });
+        let last = frame::frame(&ToPeer::BadSearch { id: 0, column: 1, detail: String::new() });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);
         assert_eq!(ToServer::decode(&[TO_SERVER_KINDS]), Err(BadFrame::UnknownKind(TO_SERVER_KINDS)));
         assert_eq!(ToServer::decode(&[]), Err(BadFrame::Malformed));

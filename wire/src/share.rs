@@ -36,6 +36,24 @@ pub struct Hit {
     pub address: Option<SocketAddr>,
 }
 
+/// The maximum number of hits of one [`Match`]: enough to fetch from, however many hold it.
+pub const MATCH_HITS_MAX: usize = 16;
+
+/// A search result: files with the same content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// How many peers have such a file that the search has found.
+    pub holders: u32,
+    /// Some of these files, 1 to [`MATCH_HITS_MAX`]; those of connected peers come first.
+    #[serde(deserialize_with = "hits_of_a_match")]
+    pub hits: Vec<Hit>,
+}
+
+fn hits_of_a_match<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hit>, D::Error> {
+    let hits = bounded::at_most::<MATCH_HITS_MAX, _, _>(deserializer)?;
+    if hits.is_empty() { Err(serde::de::Error::custom("a match without a hit")) } else { Ok(hits) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +77,17 @@ mod tests {
         };
         let bytes = postcard::to_stdvec(&hit).expect("a hit is plain data");
         assert_eq!(postcard::from_bytes(&bytes), Ok(hit));
+    }
+
+    #[test]
+    fn a_match_has_a_hit_and_not_too_many() {
+        let hit =
+            Hit { peer: "B".parse().expect("a good name"), file: file(1), online: false, address: None };
+        for (count, fits) in [(0, false), (1, true), (MATCH_HITS_MAX, true), (MATCH_HITS_MAX + 1, false)] {
+            let bytes = postcard::to_stdvec(&Match { holders: 1, hits: vec![hit.clone(); count] });
+            let bytes = bytes.expect("a match is plain data");
+            assert_eq!(postcard::from_bytes::<Match>(&bytes).is_ok(), fits, "{count}");
+        }
     }
 
     #[test]

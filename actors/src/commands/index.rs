@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
-use wire::share::{Hit, PublishedFile};
-use wire::{FileName, PeerName, Query};
+use wire::share::{Hit, Match, PublishedFile};
+use wire::{FileName, PeerName, Query, Search};
 
 use super::network::Network;
 use super::peer_counts::Limit;
@@ -55,6 +55,15 @@ pub enum Command {
         asker: AskerSees,
         /// Answered at once.
         reply: Reply<Found>,
+    },
+    /// A search as people type it. The best matches come first, and files with the same content are one match.
+    Find {
+        search: Search,
+        page: Page,
+        /// Decides which addresses the answer may contain.
+        asker: AskerSees,
+        /// Answered at once.
+        reply: Reply<FindAnswer>,
     },
     /// A peer has connected, changed its address or disconnected.
     Presence(Presence),
@@ -156,6 +165,51 @@ pub struct Found {
     pub total: u64,
 }
 
+/// The maximum number of matches that can be seen by going from page to page. It bounds what has to be sorted for a page; who
+/// wants more should add words.
+pub const FIND_MATCHES_MAX: u32 = 10_000;
+
+/// Which part of the matches is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many matches come before it. Less than [`FIND_MATCHES_MAX`].
+    pub skip: u32,
+    /// The maximum number of its matches. At most [`HITS_MAX`].
+    pub limit: u32,
+}
+
+impl Page {
+    /// The limit is reduced to what one answer may have.
+    ///
+    /// # Errors
+    /// [`FindRefused::TooFar`].
+    pub fn new(skip: u32, limit: u32) -> Result<Self, FindRefused> {
+        let left = FIND_MATCHES_MAX.checked_sub(skip).filter(|left| *left > 0).ok_or(FindRefused::TooFar)?;
+        Ok(Self { skip, limit: limit.min(HITS_MAX).min(left) })
+    }
+}
+
+/// One page of what a search has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches {
+    pub matches: Vec<Match>,
+    /// How many there are in all.
+    pub total: u64,
+    /// If there is none: a search with other words that has some.
+    pub instead: Option<Search>,
+}
+
+/// Why a search is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FindRefused {
+    #[error("too many files have what you search for; add a word that fewer have")]
+    TooBroad,
+    #[error("a search shows its first {FIND_MATCHES_MAX} matches; add words to find others")]
+    TooFar,
+}
+
+pub type FindAnswer = Result<Matches, FindRefused>;
+
 /// The address of an asker, which decides which addresses of other peers it may learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskerSees {
@@ -256,6 +310,19 @@ impl IndexHandle {
         timeout: Duration,
     ) -> Result<Found, NoAnswer> {
         self.ask(timeout, |reply| Command::Search { query, limit, asker, reply })
+    }
+
+    /// Finds files, see [`Command::Find`], and waits for the answer.
+    ///
+    /// [`NoAnswer`] as for [`IndexHandle::publish`].
+    pub fn find(
+        &self,
+        search: Search,
+        page: Page,
+        asker: AskerSees,
+        timeout: Duration,
+    ) -> Result<FindAnswer, NoAnswer> {
+        self.ask(timeout, |reply| Command::Find { search, page, asker, reply })
     }
 
     /// Sends presence if there is room, and never waits.

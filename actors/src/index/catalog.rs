@@ -1,17 +1,22 @@
 //! All files of all owners, and the ways to find them. The catalog knows neither who is online nor who asks, so a
 //! faster structure can replace it.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use slab::Slab;
 use wire::share::PublishedFile;
+use wire::words::{folded, has_phrase, words};
 use wire::{Digest, FileName, Keyword, Query};
 
 use super::interner::{Interner, TextId};
+use super::posting::{Match, Posting};
+use super::vocabulary::Vocabulary;
 
 /// The id of a file in the catalog. It is valid until the share is replaced.
 pub(super) type FileId = u32;
+
+/// Posting lists have two bits of an entry for something else.
+const FILES_MAX: usize = 1 << 30;
 
 /// The id of an owner, see [`super::peers`].
 pub(super) type OwnerId = u32;
@@ -26,14 +31,24 @@ struct Entry {
     keywords: Box<[TextId]>,
 }
 
-/// An inverted index: for each keyword in lower case, the sorted list of the files that have it.
+/// A keyword as an owner writes it. It holds one use of each text in the vocabulary.
+#[derive(Debug)]
+struct Spelling {
+    /// The keyword folded.
+    term: TextId,
+    /// Its words, unless it is a single word.
+    words: Box<[TextId]>,
+}
+
+/// An inverted index: for each text by which files are found, the sorted list of these files. The texts are folded keywords,
+/// their words, and the words of the names of files without keywords.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     names: Interner<()>,
-    /// Keywords as their owners write them, each with its term. Each holds one use of its term.
-    spellings: Interner<TextId>,
-    /// Keywords in lower case, each with its posting list: its files in ascending order, each once.
-    terms: Interner<Vec<FileId>>,
+    spellings: Interner<Spelling>,
+    vocabulary: Vocabulary,
+    /// The last extensions of names, folded.
+    extensions: Interner<Posting>,
     files: Slab<Entry>,
     by_name: BTreeSet<(TextId, FileId)>,
     by_digest: BTreeSet<(Digest, FileId)>,
@@ -42,102 +57,211 @@ pub(super) struct Catalog {
 impl Catalog {
     /// Adds the files of an owner. Within one file no keyword may occur twice, whatever its case.
     pub(super) fn insert(&mut self, owner: OwnerId, files: &[PublishedFile]) -> Vec<FileId> {
-        let mut unsorted = Vec::new();
+        let mut unsorted = (Vec::new(), Vec::new());
         let ids = files.iter().map(|file| self.insert_one(owner, file, &mut unsorted)).collect();
-        unsorted.sort_unstable();
-        unsorted.dedup();
-        for term in unsorted {
-            // Mostly two ascending runs, which the stable sort merges in one pass.
-            self.terms.value_mut(term).sort();
+        let (mut terms, mut extensions) = unsorted;
+        for unsorted in [&mut terms, &mut extensions] {
+            unsorted.sort_unstable();
+            unsorted.dedup();
         }
+        terms.into_iter().for_each(|term| self.vocabulary.posting_mut(term).sort());
+        extensions.into_iter().for_each(|extension| self.extensions.value_mut(extension).sort());
         ids
     }
 
-    fn insert_one(&mut self, owner: OwnerId, file: &PublishedFile, unsorted: &mut Vec<TextId>) -> FileId {
+    /// Adds a file, and notes the terms and extensions whose lists are not sorted any more.
+    fn insert_one(
+        &mut self,
+        owner: OwnerId,
+        file: &PublishedFile,
+        unsorted: &mut (Vec<TextId>, Vec<TextId>),
+    ) -> FileId {
         let name = self.names.acquire(file.name.as_str(), || ());
-        let terms = &mut self.terms;
-        let keywords: Box<[TextId]> = file
-            .keywords
-            .iter()
-            .map(|keyword| {
-                let term = || terms.acquire(&keyword.folded(), Vec::new);
-                self.spellings.acquire(keyword.as_str(), term)
-            })
-            .collect();
+        let keywords: Box<[TextId]> = file.keywords.iter().map(|keyword| self.acquire(keyword)).collect();
+        if keywords.is_empty() {
+            for word in words_of_name(file.name.as_str()) {
+                self.vocabulary.acquire(&word);
+            }
+        }
         let entry = Entry { owner, name, bytes: file.bytes, sha256: file.sha256, keywords };
         let id = self.files.insert(entry);
-        let keywords = &self.files[id].keywords;
-        let id = u32::try_from(id).expect("the index holds fewer than 2^32 files");
-        for spelling in keywords {
-            let term = *self.spellings.value(*spelling);
-            let posting = self.terms.value_mut(term);
-            if posting.last().is_some_and(|last| *last > id) {
-                unsorted.push(term);
+        assert!(id < FILES_MAX, "the index holds fewer than 2^30 files");
+        let id = u32::try_from(id).expect("2^30 fits");
+        for (term, how) in self.terms_of(id) {
+            if self.vocabulary.posting_mut(term).push(id, how) {
+                unsorted.0.push(term);
             }
-            posting.push(id);
+        }
+        if let Some(extension) = extension(&folded(file.name.as_str())) {
+            let extension = self.extensions.acquire(extension, Posting::default);
+            if self.extensions.value_mut(extension).push(id, Match::Name) {
+                unsorted.1.push(extension);
+            }
         }
         self.by_name.insert((name, id));
         self.by_digest.insert((file.sha256, id));
         id
     }
 
+    fn acquire(&mut self, keyword: &Keyword) -> TextId {
+        let vocabulary = &mut self.vocabulary;
+        self.spellings.acquire(keyword.as_str(), || {
+            let folded = keyword.folded();
+            let mut of_it: Vec<&str> = words(&folded).filter(|word| **word != *folded).collect();
+            of_it.sort_unstable();
+            of_it.dedup();
+            let words = of_it.into_iter().map(|word| vocabulary.acquire(word)).collect();
+            Spelling { term: vocabulary.acquire(&folded), words }
+        })
+    }
+
+    /// The texts by which a file is found, each once with its best match.
+    fn terms_of(&self, id: FileId) -> Vec<(TextId, Match)> {
+        let entry = self.entry(id);
+        let mut terms = Vec::new();
+        for spelling in &entry.keywords {
+            let spelling = self.spellings.value(*spelling);
+            terms.push((spelling.term, Match::Keyword));
+            terms.extend(spelling.words.iter().map(|word| (*word, Match::Word)));
+        }
+        if entry.keywords.is_empty() {
+            let words = words_of_name(self.names.text(entry.name)).into_iter();
+            terms.extend(words.filter_map(|word| Some((self.vocabulary.id(&word)?, Match::Name))));
+        }
+        terms.sort_unstable_by(|(a, how_a), (b, how_b)| a.cmp(b).then(how_b.cmp(how_a)));
+        terms.dedup_by_key(|(term, _)| *term);
+        terms
+    }
+
     pub(super) fn remove(&mut self, ids: &[FileId]) {
-        let mut touched = Vec::new();
+        let mut gone: Vec<(TextId, FileId)> =
+            ids.iter().flat_map(|id| self.terms_of(*id).into_iter().map(|(term, _)| (term, *id))).collect();
+        gone.sort_unstable();
+        for of_term in gone.chunk_by(|(a, _), (b, _)| a == b) {
+            self.vocabulary.posting_mut(of_term[0].0).remove(of_term.iter().map(|(_, id)| *id));
+        }
+        self.remove_extensions(ids);
         // Backwards, because the id that is freed last is used first: new files then get ascending ids, and their
         // posting lists need no sorting.
         for id in ids.iter().rev() {
             let entry = self.files.remove(*id as usize);
             self.by_name.remove(&(entry.name, *id));
             self.by_digest.remove(&(entry.sha256, *id));
+            if entry.keywords.is_empty() {
+                for word in words_of_name(self.names.text(entry.name)) {
+                    if let Some(word) = self.vocabulary.id(&word) {
+                        self.vocabulary.release(word);
+                    }
+                }
+            }
             self.names.release(entry.name);
-            for spelling in &entry.keywords {
-                let term = *self.spellings.value(*spelling);
-                let is_forgotten =
-                    self.spellings.release(*spelling).is_some() && self.terms.release(term).is_some();
-                if !is_forgotten {
-                    touched.push(term);
+            for spelling in entry.keywords {
+                if let Some(Spelling { term, words }) = self.spellings.release(spelling) {
+                    words.into_iter().chain([term]).for_each(|text| self.vocabulary.release(text));
                 }
             }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for term in touched {
-            if !self.terms.contains(term) {
-                // Another file of these had its last use.
-                continue;
-            }
-            let posting = self.terms.value_mut(term);
-            posting.retain(|id| self.files.contains(*id as usize));
-            if posting.len() < posting.capacity() / 4 {
-                posting.shrink_to_fit();
-            }
+    }
+
+    fn remove_extensions(&mut self, ids: &[FileId]) {
+        let of_file = |id: &FileId| Some((self.extensions.find(extension(&folded(self.name(*id)))?)?, *id));
+        let mut gone: Vec<(TextId, FileId)> = ids.iter().filter_map(of_file).collect();
+        gone.sort_unstable();
+        for of_one in gone.chunk_by(|(a, _), (b, _)| a == b) {
+            self.extensions.value_mut(of_one[0].0).remove(of_one.iter().map(|(_, id)| *id));
+        }
+        for (extension, _) in gone {
+            self.extensions.release(extension);
         }
     }
 
     /// The matching files, in ascending order of their ids, each once.
-    pub(super) fn matching(&self, query: &Query) -> Cow<'_, [FileId]> {
+    pub(super) fn matching(&self, query: &Query) -> Vec<FileId> {
         match query {
             Query::Keywords(keywords) => self.with_all(keywords.as_slice()),
-            Query::File(name) => {
-                let name = self.names.find(name.as_str());
-                name.map(|n| of_key(&self.by_name, n)).unwrap_or_default().into()
-            }
-            Query::Digest(digest) => of_key(&self.by_digest, *digest).into(),
+            Query::File(name) => self.of_name(name),
+            Query::Digest(digest) => self.of_content(*digest),
         }
     }
 
-    fn with_all(&self, keywords: &[Keyword]) -> Cow<'_, [FileId]> {
+    fn with_all(&self, keywords: &[Keyword]) -> Vec<FileId> {
         let mut postings = Vec::with_capacity(keywords.len());
         for keyword in keywords {
-            match self.terms.find(&keyword.folded()) {
-                Some(term) => postings.push(self.terms.value(term).as_slice()),
-                None => return Cow::default(),
+            match self.vocabulary.find(&keyword.folded()) {
+                Some(posting) => postings.push(posting),
+                None => return Vec::new(),
             }
         }
         postings.sort_unstable_by_key(|posting| posting.len());
-        let mut postings = postings.into_iter();
-        let shortest = Cow::Borrowed(postings.next().unwrap_or_default());
-        postings.fold(shortest, |common, longer| intersect(&common, longer).into())
+        let Some((shortest, others)) = postings.split_first() else { return Vec::new() };
+        let has_it = |how: Match| how == Match::Keyword;
+        let mut ids: Vec<FileId> =
+            shortest.iter().filter(|(_, how)| has_it(*how)).map(|(id, _)| id).collect();
+        for other in others {
+            let mut scan = other.scan();
+            ids.retain(|id| scan.find(*id).is_some_and(has_it));
+        }
+        ids
+    }
+
+    /// The files of this name, in ascending order.
+    pub(super) fn of_name(&self, name: &FileName) -> Vec<FileId> {
+        self.names.find(name.as_str()).map(|name| of_key(&self.by_name, name)).unwrap_or_default()
+    }
+
+    /// The files with this content, in ascending order.
+    pub(super) fn of_content(&self, digest: Digest) -> Vec<FileId> {
+        of_key(&self.by_digest, digest)
+    }
+
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The files whose names end with the last part of an extension.
+    pub(super) fn with_extension(&self, of: &str) -> Option<&Posting> {
+        let last = extension(of).unwrap_or(of);
+        self.extensions.find(last).map(|id| self.extensions.value(id))
+    }
+
+    /// How a file has a folded text: as a keyword, or as words that follow each other.
+    pub(super) fn phrase(&self, id: FileId, text: &str) -> Option<Match> {
+        self.best(id, |keyword| keyword == text, |words| has_phrase(words, text))
+    }
+
+    /// How a file has a text that begins with `prefix`.
+    pub(super) fn prefix(&self, id: FileId, prefix: &str) -> Option<Match> {
+        let has_word = |text: &str| words(text).any(|word| word.starts_with(prefix));
+        self.best(id, |keyword| keyword.starts_with(prefix), has_word)
+    }
+
+    fn best(&self, id: FileId, is_whole: impl Fn(&str) -> bool, has: impl Fn(&str) -> bool) -> Option<Match> {
+        let entry = self.entry(id);
+        let of_keyword = |spelling: &TextId| {
+            let keyword = self.vocabulary.text(self.spellings.value(*spelling).term);
+            if is_whole(keyword) { Some(Match::Keyword) } else { has(keyword).then_some(Match::Word) }
+        };
+        if entry.keywords.is_empty() {
+            return has(&folded(self.names.text(entry.name))).then_some(Match::Name);
+        }
+        entry.keywords.iter().filter_map(of_keyword).max()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The ids of all files, in ascending order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = FileId> {
+        self.files.iter().map(|(id, _)| u32::try_from(id).expect("checked when it was inserted"))
+    }
+
+    pub(super) fn bytes(&self, id: FileId) -> u64 {
+        self.entry(id).bytes
+    }
+
+    pub(super) fn digest(&self, id: FileId) -> &Digest {
+        &self.entry(id).sha256
     }
 
     pub(super) fn owner(&self, id: FileId) -> OwnerId {
@@ -170,7 +294,7 @@ impl Catalog {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.names.len() + self.spellings.len() + self.terms.len() == 0
+        self.names.len() + self.spellings.len() + self.vocabulary.len() + self.extensions.len() == 0
             && self.files.is_empty()
             && self.by_name.is_empty()
             && self.by_digest.is_empty()
@@ -182,29 +306,12 @@ fn of_key<K: Ord + Copy>(set: &BTreeSet<(K, FileId)>, key: K) -> Vec<FileId> {
     set.range((key, 0)..=(key, FileId::MAX)).map(|(_, id)| *id).collect()
 }
 
-/// The intersection of two ascending lists.
-fn intersect(short: &[FileId], long: &[FileId]) -> Vec<FileId> {
-    let mut rest = long;
-    let mut common = Vec::new();
-    for id in short {
-        rest = &rest[count_below(rest, *id)..];
-        match rest.first() {
-            None => break,
-            Some(first) if first == id => common.push(*id),
-            Some(_) => {}
-        }
-    }
-    common
+/// The last extension of a folded name.
+fn extension(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| !extension.is_empty())
 }
 
-/// How many ids at the start of an ascending list are below `id`. A galloping search: cheap when the place is near, and
-/// when the list is much longer than the other one.
-fn count_below(ascending: &[FileId], id: FileId) -> usize {
-    let mut bound = 1;
-    while bound < ascending.len() && ascending[bound] < id {
-        bound *= 2;
-    }
-    let from = bound / 2;
-    let to = ascending.len().min(bound + 1);
-    from + ascending[from..to].partition_point(|other| *other < id)
+/// The words of a name, each once.
+fn words_of_name(name: &str) -> BTreeSet<String> {
+    words(&folded(name)).map(str::to_owned).collect()
 }

@@ -3,15 +3,16 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use wire::share::Hit;
-use wire::{PeerName, Query};
+use wire::{PeerName, Query, Search};
 
 use super::catalog::{Catalog, FileId};
+use super::finder::{Finder, TooBroad};
 use super::peers::Peers;
+use super::ranking::{Ranking, hit_bytes};
 use super::staging::Staging;
 use crate::commands::index::{
-    AskerSees, Command, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Presence, PublishAnswer, PublishRefused,
-    Published, Share,
+    AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Matches, Page,
+    Presence, PublishAnswer, PublishRefused, Published, Share,
 };
 use crate::commands::network::Network;
 use crate::config::{PeerLimits, Quota};
@@ -20,9 +21,6 @@ use crate::runtime::{self, Now, Reply};
 /// The maximum number of shares that wait to be kept: this many peers can publish at once before one is refused as
 /// `busy`. The memory of these shares has its own limit.
 pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
-
-/// The size of a hit without its texts: digest, length, address, and the lengths of the texts.
-const HIT_BYTES: usize = 96;
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -51,6 +49,7 @@ impl runtime::Core for Core {
             Command::Search { query, limit, asker, reply } => {
                 reply.answer(self.search(&query, limit, asker));
             }
+            Command::Find { search, page, asker, reply } => reply.answer(self.find(&search, page, asker)),
             Command::Presence(presence) => self.presence(&presence),
             Command::Kept(held) => {
                 self.keeps_in_flight -= 1;
@@ -207,10 +206,11 @@ impl Core {
         let matching = self.catalog.matching(query);
         let total = matching.len() as u64;
         let limit = limit.min(HITS_MAX) as usize;
+        let ranking = self.ranking(asker);
         let mut hits = Vec::new();
         let mut bytes = 0;
-        for id in self.first(limit, matching.into_owned()) {
-            let hit = self.hit(id, asker);
+        for id in self.first(limit, matching) {
+            let hit = ranking.hit(id);
             bytes += hit_bytes(&hit);
             if bytes > HITS_BYTES_MAX && !hits.is_empty() {
                 break;
@@ -241,14 +241,29 @@ impl Core {
             .then_with(|| peer_a.folded.cmp(&peer_b.folded))
     }
 
-    fn hit(&self, id: FileId, asker: AskerSees) -> Hit {
-        let peer = self.peers.get(self.catalog.owner(id));
-        Hit {
-            peer: peer.name.clone(),
-            file: self.catalog.file(id),
-            online: peer.online,
-            address: peer.address.filter(|address| asker.may_be_told(address)),
-        }
+    fn ranking(&self, asker: AskerSees) -> Ranking<'_> {
+        Ranking { catalog: &self.catalog, peers: &self.peers, asker }
+    }
+
+    fn find(&self, search: &Search, page: Page, asker: AskerSees) -> FindAnswer {
+        let found = Finder::new(&self.catalog, &self.peers)
+            .find(search.root())
+            .map_err(|TooBroad| FindRefused::TooBroad)?;
+        let (matches, total) = self.ranking(asker).page(&found, page);
+        let instead = if found.is_empty() { self.instead(search) } else { None };
+        Ok(Matches { matches, total, instead })
+    }
+
+    /// The search with each word that no file has replaced by the nearest one that some have. `None` unless that search
+    /// finds something.
+    fn instead(&self, search: &Search) -> Option<Search> {
+        let finder = Finder::new(&self.catalog, &self.peers);
+        let instead = search.with_texts(|text| {
+            let is_known = finder.has(text).ok()?;
+            if is_known { None } else { self.catalog.vocabulary().nearest(text).map(str::to_owned) }
+        })?;
+        let found = Finder::new(&self.catalog, &self.peers).find(instead.root()).ok()?;
+        (!found.is_empty()).then_some(instead)
     }
 
     /// Whether no share and no peer is left.
@@ -265,9 +280,4 @@ impl Core {
             && self.total == Published::default()
             && self.by_network.is_empty()
     }
-}
-
-fn hit_bytes(hit: &Hit) -> usize {
-    let keywords: usize = hit.file.keywords.iter().map(|k| k.as_str().len() + 2).sum();
-    HIT_BYTES + hit.peer.as_str().len() + hit.file.name.as_str().len() + keywords
 }

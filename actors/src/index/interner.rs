@@ -59,8 +59,9 @@ impl<V> Interner<V> {
         self.ids.get(text).copied()
     }
 
-    pub(super) fn contains(&self, id: TextId) -> bool {
-        self.slots.contains(id as usize)
+    /// The text, without a copy.
+    pub(super) fn shared(&self, id: TextId) -> Arc<str> {
+        Arc::clone(&self.slots[id as usize].text)
     }
 
     pub(super) fn text(&self, id: TextId) -> &str {

@@ -21,15 +21,19 @@ use crate::runtime::Running;
 
 mod catalog;
 mod core;
+mod finder;
 mod format;
 mod interner;
 mod keeper;
 mod peers;
+mod posting;
+mod ranking;
 mod shelf;
 mod shell;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
 pub use core::KEEPS_IN_FLIGHT_MAX;
 

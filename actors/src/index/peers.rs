@@ -48,6 +48,11 @@ impl Peers {
         })
     }
 
+    /// Finds a peer by its name in any case.
+    pub(super) fn find(&self, name: &PeerName) -> Option<OwnerId> {
+        self.ids.get(&name.folded()).copied()
+    }
+
     /// Forgets a peer that is offline and shares nothing.
     pub(super) fn forget_if_idle(&mut self, id: OwnerId) {
         let peer = self.get(id);

@@ -13,7 +13,9 @@ use crate::runtime::{Core as _, Now, Pending, reply};
 mod bounds;
 mod decisions;
 mod disk;
+mod finding;
 mod model;
+mod scale;
 mod threads;
 
 const NOW: std::time::Duration = std::time::Duration::ZERO;

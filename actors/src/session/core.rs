@@ -4,6 +4,7 @@
 //! questions. The socket, the thread, the clock and the randomness are in the shell; a simulation replaces them.
 
 mod joining;
+mod questions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,14 +19,13 @@ use wire::server_key::ServerKey;
 use super::buffers::{Incoming, Outgoing};
 use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
 use super::flow::Flow;
-use super::interface::{Answer, Effect, Input, Question};
+use super::interface::{Effect, Input, Question};
 use super::routes::Routes;
 use super::runs;
 use super::transmissions::Transmissions;
 use super::untaken::Untaken;
 use super::watch::{Terms, Watch};
 use crate::commands::feed::FeedHandle;
-use crate::commands::index::Found;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::{Delivery, SessionCommand, SessionId};
@@ -405,6 +405,7 @@ impl Session {
                 self.ask(0, last, Question::Publish { part, last, files }, out);
             }
             ToServer::Search { id, query, limit } => self.ask(id, true, Question::Search(query, limit), out),
+            ToServer::Find { id, text, skip, limit } => self.find(id, &text, (skip, limit), out),
             ToServer::Who { id } => self.ask(id, true, Question::Who, out),
             ToServer::Listening { port } => out.push(Effect::Call(port)),
             ToServer::CalledBack { echo } => out.push(Effect::Heard(echo)),
@@ -415,31 +416,6 @@ impl Session {
             ToServer::Envelope(_) => unreachable!("envelopes are taken before other messages are looked at"),
         }
         Ok(())
-    }
-
-    fn ask(&mut self, id: u32, is_last: bool, question: Question, out: &mut Vec<Effect>) {
-        self.asked = Some(Asked { id, is_last });
-        out.push(Effect::Ask(question));
-    }
-
-    fn answered(&mut self, answer: Option<Answer>) {
-        let Some(Asked { id, is_last }) = self.asked.take() else { return };
-        let message = match answer {
-            Some(Answer::Known(peers)) => ToPeer::Known { id, peers: peers.to_vec() },
-            Some(Answer::Found(Found { hits, total })) => ToPeer::Found { id, hits, total },
-            Some(Answer::Published(Ok(published))) if is_last => {
-                let files = u32::try_from(published.files).unwrap_or(u32::MAX);
-                let pairs = u32::try_from(published.pairs).unwrap_or(u32::MAX);
-                ToPeer::Published { files, pairs }
-            }
-            Some(Answer::Published(Ok(_))) => return,
-            Some(Answer::Published(Err(refused))) => {
-                refused.limit().into_iter().for_each(|limit| self.counts.count(limit));
-                ToPeer::Failed { id, detail: refused.to_string() }
-            }
-            None => ToPeer::Failed { id, detail: "the server is busy; try again".into() },
-        };
-        self.outgoing.push_message(&message);
     }
 
     fn taken(&mut self, count: u64, out: &mut Vec<Effect>) -> Result<(), Ended> {

@@ -8,7 +8,7 @@ use wire::invitation::InvitationClaim;
 use wire::protocol::KnownPeer;
 use wire::share::PublishedFile;
 
-use crate::commands::index::{Found, PublishAnswer};
+use crate::commands::index::{FindAnswer, Found, Page, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
 
@@ -71,6 +71,8 @@ pub enum Question {
     Who,
     /// Find files: the query, and the maximum number of hits.
     Search(wire::Query, u32),
+    /// Find files as people type it.
+    Find(wire::Search, Page),
     Publish {
         /// Counts from 0.
         part: u32,
@@ -85,5 +87,6 @@ pub enum Question {
 pub enum Answer {
     Known(Arc<[KnownPeer]>),
     Found(Found),
+    Matches(FindAnswer),
     Published(PublishAnswer),
 }

@@ -274,6 +274,10 @@ impl SessionShell<'_> {
                 let asker = AskerSees { from: self.session.seen_at() };
                 index.search(query, limit, asker, ANSWER_WAIT).ok().map(Answer::Found)
             }
+            Question::Find(search, page) => {
+                let asker = AskerSees { from: self.session.seen_at() };
+                index.find(search, page, asker, ANSWER_WAIT).ok().map(Answer::Matches)
+            }
             Question::Publish { part, last, files } => {
                 let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
                 index.publish(peer, part, last, files, PUBLISH_WAIT).ok().map(Answer::Published)

@@ -68,6 +68,7 @@ function messages(examples) {
   const both = Object.entries(envelopes).map(([what, envelope]) => [
     `toserver 0 and topeer 0, envelope with ${what}`, { type: "Envelope", ...envelope },
   ]);
+  const hit = { peer: "A", file, online: true, address: { type: "IPv4", ip: Uint8Array.of(192, 0, 2, 7), port: 40000 } };
   const search = (query) => ({ type: "Search", id: 7, query, limit: 100 });
   const routed = (outcome) => ({ type: "Routed", first: 0, count: 2, outcome });
   return {
@@ -86,6 +87,7 @@ function messages(examples) {
       "toserver 8, who": { type: "Who", id: 8 },
       "toserver 9, splice": { type: "Splice", transfer: counting(0xa0, 16), side: "Receiver", member: "A", token: repeated(0x6e, 32) },
       "toserver 10, ping": { type: "Ping", id: 8, names: ["B"] },
+      "toserver 11, find": { type: "Find", id: 7, text: 'sea "high water" -ext:pdf', skip: 0, limit: 100 },
     },
     toPeer: {
       "topeer 1, hello": { type: "Hello", nonce: repeated(0x6e, 32), server: repeated(0x5a, 16), key },
@@ -96,10 +98,7 @@ function messages(examples) {
       "topeer 4, card": { type: "Card", card: of("the card of b") },
       "topeer 5, unknown": { type: "Unknown", name: "C" },
       "topeer 6, published": { type: "Published", files: 1, pairs: 2 },
-      "topeer 7, found": {
-        type: "Found", id: 7, total: 1,
-        hits: [{ peer: "A", file, online: true, address: { type: "IPv4", ip: Uint8Array.of(192, 0, 2, 7), port: 40000 } }],
-      },
+      "topeer 7, found": { type: "Found", id: 7, total: 1, hits: [hit] },
       "topeer 8, reachable, over ipv6": { type: "Reachable", address: { type: "IPv6", ip, port: 40000 } },
       "topeer 8, reachable, without an address": { type: "Reachable", address: null },
       "topeer 9, known": { type: "Known", id: 8, peers: [{ name: "B", fingerprint: identityOfB, online: true }] },
@@ -109,6 +108,12 @@ function messages(examples) {
       "topeer 13, pong": { type: "Pong", id: 8, present: ["B"] },
       "topeer 14, expired": { type: "Expired", to: "C", first: 3, last: 5 },
       "topeer 15, unwatched": { type: "Unwatched", name: "C", reason: "SenderNames" },
+      "topeer 16, matches": { type: "Matches", id: 7, matches: [{ holders: 1, hits: [hit] }], total: 1, instead: null },
+      "topeer 16, matches, with a corrected search": { type: "Matches", id: 7, matches: [], total: 0, instead: "sea picture" },
+      "topeer 17, badsearch": {
+        type: "BadSearch", id: 7, column: 5,
+        detail: "this parenthesis is not closed; put it in double quotes to search for it",
+      },
     },
   };
 }

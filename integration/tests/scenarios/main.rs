@@ -27,6 +27,7 @@ mod outbox;
 mod passphrase;
 mod peer_troubles;
 mod rule_breakers;
+mod searching;
 mod secrecy;
 mod showing;
 mod signals;

@@ -10,6 +10,7 @@ use wire::{Fingerprint, PeerName};
 use crate::peer::command::{Command, Until};
 use crate::peer::engine::Limits;
 use crate::peer::prompt;
+use crate::peer::searching;
 use crate::peer::server_address::ServerAddress;
 
 /// Sends messages to other peers through a Switchboard server, and shares and fetches files.
@@ -142,11 +143,17 @@ pub(super) enum Sub {
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
     },
-    /// Search for files that have all the given keywords; a keyword "in quotes" may have spaces
+    /// Search for files that have all the given words: 'sea one|other -without "a phrase" begin* ext:pdf size>1M from:NAME'
     Search {
-        /// Keywords, file:NAME or sha256:HEX
+        /// Put it in quotes, because the shell has a meaning for | and others. Also file:NAME, sha256:HEX and (parentheses)
         #[arg(required = true)]
         query: Vec<String>,
+        /// Leave out the first matches, which were shown before
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        skip: u32,
+        /// Show at most this many matches
+        #[arg(long, value_name = "N", default_value_t = searching::MATCHES_SHOWN)]
+        limit: u32,
     },
     /// Fetch a file
     Get {
@@ -272,7 +279,9 @@ impl Sub {
         Ok(match self {
             Self::Send { to, text } => send(to, vec![text.join(" ")], wait),
             Self::Listen { count, timeout } => Command::Listen { count, timeout },
-            Self::Search { query } => Command::Search(query.join(" ").parse().map_err(|e| format!("{e}"))?),
+            Self::Search { query, skip, limit } => {
+                Command::Search { search: searching::read(&query.join(" "))?, skip, limit }
+            }
             Self::Get { file, from, output, overwrite, keep_both } => {
                 let output =
                     output.map(std::path::absolute).transpose().map_err(|e| format!("--output: {e}"))?;

@@ -126,6 +126,9 @@ pub(super) struct Session<'r> {
     is_draining: bool,
     /// The worst ending so far.
     ending: Ending,
+    /// The last search, and the one for the matches after it, if there are any.
+    searched: Option<Command>,
+    more: Option<Command>,
     /// The last comparison of keys that was shown.
     pub(super) comparison: Option<Comparison>,
 }
@@ -145,6 +148,8 @@ impl<'r> Session<'r> {
             output_error: None,
             is_draining: false,
             ending: Ending::Done,
+            searched: None,
+            more: None,
             comparison: None,
         })
     }
@@ -245,22 +250,43 @@ impl<'r> Session<'r> {
             Ok(Line::Command(command)) => self.command(command),
             Ok(Line::Trace(on)) => self.renderer.trace(on),
             Ok(Line::Help) => self.print(HELP.to_owned()),
-            Ok(Line::Interrupt) => self.command(Command::StopGets),
-            Err(error) => {
-                self.show(&Event::error(error));
-                let printed = self.renderer.flush();
-                self.note(printed);
-                // At a prompt, the user sees the mistake and can correct it in the next line.
-                if self.printer.is_none() {
-                    self.ending = self.ending.max(Ending::NoConnection);
+            Ok(Line::More) => match self.more.take() {
+                Some(command) => self.command(command),
+                None => {
+                    self.mistake("there are no more matches of the last search; type /search WORD...".into());
                 }
-            }
+            },
+            Ok(Line::Interrupt) => self.command(Command::StopGets),
+            Err(error) => self.mistake(error),
             Ok(Line::Quit | Line::Empty) => {}
         }
     }
 
+    fn mistake(&mut self, error: String) {
+        self.show(&Event::error(error));
+        let printed = self.renderer.flush();
+        self.note(printed);
+        // At a prompt, the user sees the mistake and can correct it in the next line.
+        if self.printer.is_none() {
+            self.ending = self.ending.max(Ending::NoConnection);
+        }
+    }
+
+    /// Notes the search for the matches after those that were shown.
+    fn note_more(&mut self, total: u64, seen: u64) {
+        self.more = match (self.searched.take(), u32::try_from(seen)) {
+            (Some(Command::Search { search, limit, .. }), Ok(skip)) if seen < total => {
+                Some(Command::Search { search, skip, limit })
+            }
+            _ => None,
+        };
+    }
+
     fn command(&mut self, command: Command) {
         self.open += 1;
+        if matches!(command, Command::Search { .. }) {
+            self.searched = Some(command.clone());
+        }
         if matches!(command, Command::View | Command::Share | Command::Listen { .. }) {
             self.standing.push(command.clone());
         }
@@ -292,6 +318,9 @@ impl<'r> Session<'r> {
                     Event::Joined { .. } => self.is_online.store(true, Ordering::Relaxed),
                     Event::Connection { state, .. } => {
                         self.is_online.store(*state == ConnectionState::Back, Ordering::Relaxed);
+                    }
+                    Event::Result(Answer::Found { total, skip, shown, .. }) => {
+                        self.note_more(*total, skip + shown);
                     }
                     Event::Result(Answer::Comparison(shown)) => self.comparison = Some(shown.clone()),
                     _ => {}

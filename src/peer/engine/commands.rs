@@ -52,8 +52,9 @@ impl Engine {
                 self.say_published(client);
             }
             Command::Send { to, texts, until } => self.start_send(client, &to, texts, until),
-            Command::Search(query) => {
-                local.start(client, TaskKind::Search { query, is_asked: false }, Some(ANSWER_WAIT));
+            Command::Search { search, skip, limit } => {
+                let kind = TaskKind::Search { search, page: (skip, limit), is_asked: false };
+                local.start(client, kind, Some(ANSWER_WAIT));
                 self.ask();
             }
             Command::Who => {

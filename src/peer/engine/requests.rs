@@ -2,16 +2,13 @@
 
 use wire::escape::Escaped;
 use wire::protocol::{KnownPeer, ToServer};
-use wire::share::Hit;
+use wire::share::Match;
 
 use super::Engine;
 use super::interface::{ClientId, TaskId};
 use super::tasks::TaskKind;
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event};
-
-/// The maximum number of hits that a search requests.
-const HITS_WANTED: u32 = 1000;
 
 impl Engine {
     /// Sends the requests that were not sent on this connection.
@@ -23,9 +20,10 @@ impl Engine {
         for task in &mut self.local.tasks {
             let id = task.id;
             match &mut task.kind {
-                TaskKind::Search { query, is_asked: is_asked @ false } => {
+                TaskKind::Search { search, page: (skip, limit), is_asked: is_asked @ false } => {
                     *is_asked = true;
-                    requests.push(ToServer::Search { id, query: query.clone(), limit: HITS_WANTED });
+                    let text = search.to_string();
+                    requests.push(ToServer::Find { id, text, skip: *skip, limit: *limit });
                 }
                 TaskKind::Who { is_asked: is_asked @ false } => {
                     *is_asked = true;
@@ -54,15 +52,28 @@ impl Engine {
         self.local.tasks.iter().find(|task| task.id == id && is_request(&task.kind)).map(|task| task.client)
     }
 
-    pub(super) fn found(&mut self, id: TaskId, hits: Vec<Hit>, total: u64) {
-        let Some(client) = self.asker(id) else {
-            return self.found_for_fetch(id, hits);
-        };
-        for hit in hits {
-            self.local.tell(client, Event::Result(Answer::File(hit)));
+    /// Shows the matches of a search. `instead` is a search with corrected words.
+    pub(super) fn matches(&mut self, id: TaskId, matches: Vec<Match>, total: u64, instead: Option<&str>) {
+        let Some(client) = self.asker(id) else { return };
+        let skip = self.local.tasks.iter().find_map(|task| match task.kind {
+            TaskKind::Search { page: (skip, _), .. } if task.id == id => Some(skip),
+            _ => None,
+        });
+        let (skip, shown) = (u64::from(skip.unwrap_or_default()), matches.len() as u64);
+        for Match { holders, hits } in matches {
+            for (n, hit) in hits.into_iter().enumerate() {
+                self.local.tell(client, Event::Result(Answer::File { hit, holders, is_copy: n > 0 }));
+            }
         }
-        self.local.tell(client, Event::Result(Answer::Found { total }));
+        // A server could send anything, and the user might use it.
+        let instead = instead.and_then(|text| text.parse().ok());
+        self.local.tell(client, Event::Result(Answer::Found { total, skip, shown, instead }));
         self.local.end_task(id, Ending::Done);
+    }
+
+    /// Handles a search that the server cannot read, although this program can.
+    pub(super) fn bad_search(&mut self, id: TaskId, column: u32, detail: &str) {
+        self.failed(id, &format!("the server cannot read the search: column {column}: {detail}"));
     }
 
     pub(super) fn known(&mut self, id: TaskId, peers: Vec<KnownPeer>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use wire::{PeerName, Query};
+use wire::{PeerName, Search};
 
 use super::contact::same_name;
 use super::interface::{ClientId, Effect, TaskId};
@@ -30,7 +30,9 @@ pub(super) enum TaskKind {
         left: Option<u64>,
     },
     Search {
-        query: Query,
+        search: Search,
+        /// How many matches to leave out, and how many to show at most.
+        page: (u32, u32),
         is_asked: bool,
     },
     Who {

@@ -3,10 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
-use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::KnownPeer;
 use wire::share::{Hit, PublishedFile};
+use wire::{PeerName, Search};
 
 use super::{Chat, date};
 use crate::peer::comparison::{Comparison, NamedKey};
@@ -16,8 +16,10 @@ use crate::terminal;
 
 pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     match answer {
-        Answer::File(hit) => file_text(hit, out),
-        Answer::Found { total } => write!(out, "{total} found"),
+        Answer::File { hit, holders, is_copy } => file_text(hit, *holders, *is_copy, out),
+        Answer::Found { total, skip, shown, instead } => {
+            found_text(*total, *skip, *shown, instead.as_ref(), out)
+        }
         Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
             let (online, compared) = (presence(*online), if *compared { "  compared" } else { "" });
             write!(out, "{name:<32}  {online}  {fingerprint}{compared}")
@@ -77,12 +79,34 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
     }
 }
 
-fn file_text(hit: &Hit, out: &mut String) -> fmt::Result {
+fn file_text(hit: &Hit, holders: u32, is_copy: bool, out: &mut String) -> fmt::Result {
     let keywords = keywords(&hit.file);
-    let online = presence(hit.online);
-    let name = hit.file.name.as_str();
-    write!(out, "{}  {} bytes  at {} ({online})  ", Escaped(name), hit.file.bytes, hit.peer)?;
+    let (name, online) = (Escaped(hit.file.name.as_str()), presence(hit.online));
+    if is_copy {
+        return write!(out, "    also at {} ({online}): {name}  [{}]", hit.peer, Escaped(&keywords));
+    }
+    write!(out, "{name}  {} bytes  at {} ({online})  ", hit.file.bytes, hit.peer)?;
+    if holders > 1 {
+        write!(out, "one of {holders} holders  ")?;
+    }
     write!(out, "[{}]  sha256:{}", Escaped(&keywords), hit.file.sha256)
+}
+
+fn found_text(total: u64, skip: u64, shown: u64, instead: Option<&Search>, out: &mut String) -> fmt::Result {
+    if shown == total || total == 0 {
+        write!(out, "{total} found")?;
+    } else if shown == 0 {
+        write!(out, "{total} found, none of them after the first {skip}")?;
+    } else {
+        write!(out, "{} to {} of {total} found", skip + 1, skip + shown)?;
+        if skip + shown < total {
+            write!(out, "; --skip {} shows the next, or /more at the prompt", skip + shown)?;
+        }
+    }
+    match instead {
+        Some(search) => write!(out, "; did you mean: {}", Escaped(&search.to_string())),
+        None => Ok(()),
+    }
 }
 
 fn exported_text(path: &Path, queued: usize, out: &mut String) -> fmt::Result {

@@ -101,7 +101,7 @@ mod tests {
         for _ in 0..count {
             outlet.send(Update::Event(Event::error("news")));
         }
-        outlet.send(Update::Event(Event::Result(Answer::Found { total: 0 })));
+        outlet.send(Update::Event(Event::Result(Answer::Published { files: 0, pairs: 0 })));
         outlet.send(Update::Done(Ending::Done));
         assert!(outlet.is_behind() && outlet.waiting.len() <= WAITING_MAX + 2);
         let mut read = Vec::new();

@@ -8,6 +8,7 @@ mod files;
 mod layout;
 mod messages;
 mod people;
+mod searches;
 
 use std::path::Path;
 
@@ -67,7 +68,7 @@ fn with_commas(number: usize) -> String {
 
 #[test]
 fn the_limits_are_those_of_the_code() {
-    use wire::{card, conversation, file_name, frame, keyword, name, query, share, transfer};
+    use wire::{card, conversation, file_name, frame, keyword, name, query, search, share, transfer};
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md");
     let text = std::fs::read_to_string(path).expect("PROTOCOL.md is there");
     let frames = (frame::BODY_BYTES_MAX, frame::BODY_BYTES_MAX_BEFORE_JOIN);
@@ -93,6 +94,13 @@ fn the_limits_are_those_of_the_code() {
             with_commas(transfer::CHUNK_BYTES),
             with_commas(transfer::RECORD_BYTES_MAX)
         ),
+        format!(
+            "| text; terms; nesting of a search | {} bytes; {}; {} |",
+            with_commas(search::SEARCH_BYTES_MAX),
+            search::SEARCH_TERMS_MAX,
+            search::SEARCH_DEPTH_MAX
+        ),
+        format!("| hits of a match | {} |", share::MATCH_HITS_MAX),
         format!("| name of a peer | 1 to {} of ", name::NAME_BYTES_MAX),
         format!("| name of a file | 1 to {} bytes ", file_name::FILE_NAME_BYTES_MAX),
         format!("| keyword | 1 to {} bytes ", keyword::KEYWORD_BYTES_MAX),

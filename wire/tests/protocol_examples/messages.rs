@@ -10,13 +10,12 @@ use wire::protocol::{
     ChannelBinding, Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer,
     decode_envelope, join_proof_text,
 };
-use wire::query::Query;
 use wire::server_key::ServerKey;
-use wire::share::{Hit, PublishedFile};
 
-use crate::conversation::{FILE, FILE_NAME, TRANSFER, Talk};
+use crate::conversation::{TRANSFER, Talk};
 use crate::layout::{Layout, values, varint};
 use crate::people::{People, check_signature};
+use crate::searches;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -27,14 +26,14 @@ const SEED: [u8; 32] = [0x5e; 32];
 const ECHO: [u8; 32] = [0xec; 32];
 const BINDING: ChannelBinding = ChannelBinding([0xcb; 32]);
 
-fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<'_>) {
+pub(crate) fn to_server(text: &mut String, title: &str, layout: Layout, message: &ToServer<'_>) {
     let frame = frame::frame(message);
     let title = format!("ToServer {title}");
     layout.framed().show(text, &title, "", &frame);
     assert_eq!(ToServer::decode(&frame[LENGTH_BYTES..]).as_ref(), Ok(message), "{title}");
 }
 
-fn to_peer(text: &mut String, title: &str, layout: Layout, message: &ToPeer<'_>) {
+pub(crate) fn to_peer(text: &mut String, title: &str, layout: Layout, message: &ToPeer<'_>) {
     let frame = frame::frame(message);
     let title = format!("ToPeer {title}");
     layout.framed().show(text, &title, "", &frame);
@@ -207,25 +206,6 @@ pub(crate) fn describe(people: &People, talk: &Talk, text: &mut String) {
     describe_to_peer(people, text);
 }
 
-fn published() -> (PublishedFile, impl Fn(Layout) -> Layout) {
-    let file = PublishedFile {
-        name: FILE_NAME.parse().expect("a good name"),
-        bytes: FILE.len() as u64,
-        sha256: Digest::of(FILE),
-        keywords: ["sea", "high water"].map(|k| k.parse().expect("a good keyword")).into(),
-    };
-    let layout = |layout: Layout| {
-        layout
-            .text(FILE_NAME, "name")
-            .number(FILE.len() as u64, "bytes")
-            .fixed(&Digest::of(FILE).0, "sha256")
-            .number(2, "number of keywords")
-            .text("sea", "keyword")
-            .text("high water", "keyword")
-    };
-    (file, layout)
-}
-
 fn describe_to_server(text: &mut String) {
     to_server(
         text,
@@ -239,7 +219,7 @@ fn describe_to_server(text: &mut String) {
         Layout::new().variant(3, "Lookup").text("B", "name"),
         &ToServer::Lookup { name: "B".parse().expect("a good name") },
     );
-    let (file, layout) = published();
+    let (file, layout) = searches::published();
     let publish = Layout::new()
         .variant(4, "Publish")
         .number(0, "part")
@@ -251,7 +231,7 @@ fn describe_to_server(text: &mut String) {
         layout(publish),
         &ToServer::Publish { part: 0, last: true, files: vec![file] },
     );
-    describe_searches(text);
+    searches::to_the_server(text);
     to_server(
         text,
         "6, Listening",
@@ -287,31 +267,7 @@ fn describe_to_server(text: &mut String) {
         Layout::new().variant(10, "Ping").number(8, "id").number(1, "number of names").text("B", "name"),
         &ToServer::Ping { id: 8, names: vec!["B".parse().expect("a good name")] },
     );
-}
-
-fn describe_searches(text: &mut String) {
-    let queries = [
-        (
-            "by keywords",
-            "sea \"high water\"",
-            Layout::new()
-                .variant(0, "query: Keywords")
-                .number(2, "number of keywords")
-                .text("sea", "keyword")
-                .text("high water", "keyword"),
-        ),
-        ("by name", "file:tide.csv", Layout::new().variant(1, "query: File").text(FILE_NAME, "name")),
-        (
-            "by content",
-            &format!("sha256:{}", Digest::of(FILE)),
-            Layout::new().variant(2, "query: Digest").fixed(&Digest::of(FILE).0, "sha256"),
-        ),
-    ];
-    for (how, typed, layout) in queries {
-        let query: Query = typed.parse().expect("a good query");
-        let layout = Layout::new().variant(5, "Search").number(7, "id").then(layout).number(100, "limit");
-        to_server(text, &format!("5, Search {how}"), layout, &ToServer::Search { id: 7, query, limit: 100 });
-    }
+    searches::find(text);
 }
 
 fn describe_routed(text: &mut String) {
@@ -351,7 +307,7 @@ fn describe_to_peer(people: &People, text: &mut String) {
         Layout::new().variant(6, "Published").number(1, "files").number(2, "pairs"),
         &ToPeer::Published { files: 1, pairs: 2 },
     );
-    describe_found(text);
+    searches::found(text);
     describe_reachable(text);
     let fingerprint = people.b.card.fingerprint();
     to_peer(
@@ -401,26 +357,7 @@ fn describe_to_peer(people: &People, text: &mut String) {
         Layout::new().variant(15, "Unwatched").text("C", "name").variant(6, "reason: SenderNames"),
         &ToPeer::Unwatched { name: c(), reason: Refusal::SenderNames },
     );
-}
-
-fn describe_found(text: &mut String) {
-    let (file, layout) = published();
-    let found =
-        Layout::new().variant(7, "Found").number(7, "id").number(1, "number of hits").text("A", "peer");
-    let found = layout(found)
-        .fixed(&[1], "online: true")
-        .fixed(&[1], "address: present")
-        .variant(0, "IPv4")
-        .fixed(&[192, 0, 2, 7], "192.0.2.7")
-        .number(40_000, "port")
-        .number(1, "total");
-    let hit = Hit {
-        peer: "A".parse().expect("a good name"),
-        file,
-        online: true,
-        address: Some(([192, 0, 2, 7], 40_000).into()),
-    };
-    to_peer(text, "7, Found", found, &ToPeer::Found { id: 7, hits: vec![hit], total: 1 });
+    searches::matches(text);
 }
 
 fn describe_reachable(text: &mut String) {

@@ -1,0 +1,143 @@
+//! Searches and what they find.
+
+use wire::protocol::{ToPeer, ToServer};
+use wire::query::Query;
+use wire::search::BadSearch;
+use wire::share::{Hit, Match, PublishedFile};
+use wire::{Digest, Keyword, Search};
+
+use crate::conversation::{FILE, FILE_NAME};
+use crate::layout::Layout;
+use crate::messages::{to_peer, to_server};
+
+pub(crate) fn published() -> (PublishedFile, impl Fn(Layout) -> Layout) {
+    let file = PublishedFile {
+        name: FILE_NAME.parse().expect("a good name"),
+        bytes: FILE.len() as u64,
+        sha256: Digest::of(FILE),
+        keywords: ["sea", "high water"].map(|k| k.parse().expect("a good keyword")).into(),
+    };
+    let layout = |layout: Layout| {
+        layout
+            .text(FILE_NAME, "name")
+            .number(FILE.len() as u64, "bytes")
+            .fixed(&Digest::of(FILE).0, "sha256")
+            .number(2, "number of keywords")
+            .text("sea", "keyword")
+            .text("high water", "keyword")
+    };
+    (file, layout)
+}
+
+/// The messages that search by keywords, by name and by content.
+pub(crate) fn to_the_server(text: &mut String) {
+    let keywords: Vec<Keyword> =
+        ["sea", "high water"].map(|word| word.parse().expect("a good keyword")).into();
+    let queries = [
+        (
+            "by keywords",
+            Query::Keywords(keywords.try_into().expect("few enough keywords")),
+            Layout::new()
+                .variant(0, "query: Keywords")
+                .number(2, "number of keywords")
+                .text("sea", "keyword")
+                .text("high water", "keyword"),
+        ),
+        (
+            "by name",
+            Query::File(FILE_NAME.parse().expect("a good name")),
+            Layout::new().variant(1, "query: File").text(FILE_NAME, "name"),
+        ),
+        (
+            "by content",
+            Query::Digest(Digest::of(FILE)),
+            Layout::new().variant(2, "query: Digest").fixed(&Digest::of(FILE).0, "sha256"),
+        ),
+    ];
+    for (how, query, layout) in queries {
+        let layout = Layout::new().variant(5, "Search").number(7, "id").then(layout).number(100, "limit");
+        to_server(text, &format!("5, Search {how}"), layout, &ToServer::Search { id: 7, query, limit: 100 });
+    }
+}
+
+/// A hit, and its layout.
+fn hit() -> (Hit, impl Fn(Layout) -> Layout) {
+    let (file, of_file) = published();
+    let hit = Hit {
+        peer: "A".parse().expect("a good name"),
+        file,
+        online: true,
+        address: Some(([192, 0, 2, 7], 40_000).into()),
+    };
+    let layout = move |layout: Layout| {
+        of_file(layout.text("A", "peer"))
+            .fixed(&[1], "online: true")
+            .fixed(&[1], "address: present")
+            .variant(0, "IPv4")
+            .fixed(&[192, 0, 2, 7], "192.0.2.7")
+            .number(40_000, "port")
+    };
+    (hit, layout)
+}
+
+pub(crate) fn found(text: &mut String) {
+    let (hit, layout) = hit();
+    let found = Layout::new().variant(7, "Found").number(7, "id").number(1, "number of hits");
+    let found = layout(found).number(1, "total");
+    to_peer(text, "7, Found", found, &ToPeer::Found { id: 7, hits: vec![hit], total: 1 });
+}
+
+const TYPED: &str = "sea \"high water\" -ext:pdf";
+
+pub(crate) fn find(text: &mut String) {
+    assert!(TYPED.parse::<Search>().is_ok_and(|search| search.to_string() == TYPED));
+    to_server(
+        text,
+        "11, Find",
+        Layout::new()
+            .variant(11, "Find")
+            .number(7, "id")
+            .text(TYPED, "text")
+            .number(0, "skip")
+            .number(100, "limit"),
+        &ToServer::Find { id: 7, text: TYPED.into(), skip: 0, limit: 100 },
+    );
+}
+
+pub(crate) fn matches(text: &mut String) {
+    let (hit, layout) = hit();
+    let matches = Layout::new()
+        .variant(16, "Matches")
+        .number(7, "id")
+        .number(1, "number of matches")
+        .number(1, "holders")
+        .number(1, "number of hits");
+    let matches = layout(matches).number(1, "total").fixed(&[0], "instead: absent");
+    let one = Match { holders: 1, hits: vec![hit] };
+    to_peer(
+        text,
+        "16, Matches",
+        matches,
+        &ToPeer::Matches { id: 7, matches: vec![one], total: 1, instead: None },
+    );
+    to_peer(
+        text,
+        "16, Matches, with a corrected search",
+        Layout::new()
+            .variant(16, "Matches")
+            .number(7, "id")
+            .number(0, "number of matches")
+            .number(0, "total")
+            .fixed(&[1], "instead: present")
+            .text("sea picture", "instead"),
+        &ToPeer::Matches { id: 7, matches: Vec::new(), total: 0, instead: Some("sea picture".into()) },
+    );
+    let BadSearch { column, reason } = "sea (tide".parse::<Search>().expect_err("a parenthesis is open");
+    let (column, detail) = (u32::try_from(column).expect("it is short"), reason.to_string());
+    to_peer(
+        text,
+        "17, BadSearch",
+        Layout::new().variant(17, "BadSearch").number(7, "id").number(5, "column").text(&detail, "detail"),
+        &ToPeer::BadSearch { id: 7, column, detail: detail.clone() },
+    );
+}
