@@ -4,6 +4,7 @@ import { Account } from "./account.js";
 import { connectActions } from "./actions.js";
 import { checkName, onSubmit } from "./forms.js";
 import { FileView } from "./fileview.js";
+import { SearchView } from "./searchview.js";
 import { TEXT_BYTES_MAX } from "./names.js";
 import { Notifier } from "./notify.js";
 import { Store } from "./store.js";
@@ -77,6 +78,7 @@ async function start() {
   const views = [view];
   const tabs = new Tabs(store, url.href, (live) => views.forEach((part) => part.changed(live)));
   views.push(new FileView(tabs), new Account(tabs));
+  new SearchView(tabs);
   connect(store, tabs, view);
 }
 

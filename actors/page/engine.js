@@ -245,8 +245,11 @@ export class Engine {
         this.flight.received += 1;
         this.note(message.to, "The server has kept messages as long as it keeps mail. They are sent again.");
         return this.contact(message.to).sendAllAgain();
-      case "Found":
-        return this.#found(message.id, { hits: message.hits, total: message.total });
+      case "Matches":
+        // A match without a hit could not be shown.
+        return this.#found(message.id, { ...message, matches: message.matches.filter(({ hits }) => hits.length > 0) });
+      case "BadSearch":
+        return this.#found(message.id, { error: `Character ${message.column}: ${message.detail}.`, column: message.column });
       case "Failed":
         if (message.id === 0) this.note(null, `The server has refused what you share: ${message.detail}`);
         return this.#found(message.id, { error: `The server could not answer: ${message.detail}` });
@@ -345,12 +348,12 @@ export class Engine {
     contact.keep();
   }
 
-  #search({ keywords, reply }) {
+  #search({ text, skip, limit, reply }) {
     if (!this.flight) return reply({ error: "You are offline. Search when you are connected." });
     const id = this.#nextId;
     this.#nextId += 1;
     this.#searches.set(id, reply);
-    return this.say({ type: "Search", id, query: { type: "Keywords", keywords }, limit: 100 });
+    return this.say({ type: "Find", id, text, skip, limit });
   }
 
   #found(id, answer) {

@@ -123,6 +123,13 @@ fn files_go_both_ways_and_are_checked() {
     page.submit("search-form", &[("query", " Sea ")]);
     page.wait("document.querySelectorAll('#hits li').length === 1");
     assert!(page.text("hits").starts_with("\\u{202e}tide.csv, 300,000 bytes"), "{}", page.text("hits"));
+    page.submit("search-form", &[("query", "sea (tied")]);
+    page.wait("!document.getElementById('place').hidden");
+    assert!(page.text("place").ends_with("\n    ^"), "{}", page.text("place"));
+    page.submit("search-form", &[("query", "sae -tied")]);
+    page.wait("document.querySelector('#search-said button') !== null");
+    page.click("#search-said button");
+    page.wait("document.querySelectorAll('#hits li').length === 1");
     let downloads = scene.sandbox.path("downloads");
     scene.person.download_into(&downloads);
     page.click("#hits button");
