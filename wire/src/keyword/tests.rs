@@ -165,7 +165,7 @@ proptest! {
 
     #[test]
     fn what_is_removed_is_not_read_again(pairs in distinct_pairs(), text in "[,;\"# ab\r\n]{0,60}") {
-        let is_removed = |keyword: &Keyword, _: &FileName| keyword.as_str().len() % 2 == 0;
+        let is_removed = |keyword: &Keyword, _: &FileName| keyword.as_str().len().is_multiple_of(2);
         for text in [write(pairs.iter().map(|(keyword, file)| (keyword, file))), text] {
             let mut expected = parse(&text);
             let removed = without(&text, is_removed);
