@@ -18,7 +18,7 @@ use crate::access_log;
 use crate::administration::Administration;
 use crate::admission;
 use crate::certificates;
-use crate::cluster;
+use crate::cluster::{self, OnDisk};
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::admission::AdmissionHandle;
 use crate::commands::certificates::CertificatesHandle;
@@ -30,7 +30,7 @@ use crate::commands::file_server::FileServerHandle;
 use crate::commands::index::IndexHandle;
 use crate::commands::memory::Memory;
 use crate::commands::router::{self as router_commands, RouterHandle};
-use crate::commands::store::StoreHandle;
+use crate::commands::store::{Inventory, StoreHandle};
 use crate::config::{CacheConfig, Config, FlowAccess, Listen};
 use crate::credentials;
 use crate::feed;
@@ -149,19 +149,18 @@ impl Server {
         let access_log = config.access_log.as_ref().map(access_log::start).transpose()?;
         let key = Arc::new(server_key(&config.data.join("server_key"))?);
         let router_mailbox = RouterMailbox::default();
-        let (store, inventory) = store::start(&config.data.join("store.redb"), router_mailbox.completed())?;
-        let sites = start_sites(config)?;
         let cluster = config.cluster.as_ref().map(|config| (config, cluster_mailbox()));
         let handle = cluster.as_ref().map(|(_, (handle, _))| handle.clone());
+        let path = config.data.join("store.redb");
+        let (store, inventory) = store::start(&path, router_mailbox.completed(), handle.clone())?;
+        let sites = start_sites(config)?;
         let index = index::start(&config.data, config.peers.index_pairs, handle.clone())
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
-        let known =
-            cluster.iter().flat_map(|_| &inventory.cards).filter_map(|(_, card)| Card::from_bytes(card).ok());
-        let known = known.collect();
+        let on_disk = cluster.as_ref().map(|_| on_disk(&inventory)).unwrap_or_default();
         let limits = config.peers.clone();
         let router = router::start(router_mailbox, limits, inventory, store.clone(), index.clone(), handle)?;
         let of_cluster = |(of, mailbox)| {
-            cluster::start(of, &config.peers, known, mailbox, (*router).clone(), (*index).clone())
+            cluster::start(of, &config.peers, on_disk, mailbox, (*router).clone(), (*index).clone())
         };
         let cluster = cluster.map(of_cluster).transpose()?;
         let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
@@ -301,6 +300,13 @@ impl Actors {
         let workers = move |admin, counts| session::workers(services, of_sessions, limits, admin, counts);
         Ok(acceptor::start(listeners, config.limits.clone(), config.http_threads, tls, &http, workers)?)
     }
+}
+
+/// What the cluster has to know of the store.
+fn on_disk(inventory: &Inventory) -> OnDisk {
+    let cards = inventory.cards.iter().filter_map(|(_, card)| Card::from_bytes(card).ok()).collect();
+    let mailboxes = inventory.mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect();
+    OnDisk { store: inventory.server, cards, mailboxes }
 }
 
 fn start_admission(

@@ -81,6 +81,13 @@ impl Nats {
         StoppedNats { program: self.program, address: self.address, arguments: self.arguments }
     }
 
+    /// Ends it in an orderly way. As after [`Nats::kill`], it can be started again.
+    pub fn stop(self) -> StoppedNats {
+        self.process.signal(Signal::TERM);
+        self.process.finish();
+        StoppedNats { program: self.program, address: self.address, arguments: self.arguments }
+    }
+
     /// Starts a server of the cluster at it, whose data has this name in the sandbox.
     pub fn server(&self, sandbox: &Sandbox, name: &str) -> Server {
         let (data, listen) = (sandbox.path(name), sandbox.nobodys_address().to_string());

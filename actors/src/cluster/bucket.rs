@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use wire::{PeerName, frame};
 
 use super::interface::{Here, Input};
+use super::stream::{self, MailConfig, MailStream};
 
 /// How long an operation on the bucket may take.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -25,8 +26,8 @@ const BUCKET_RETRY: Duration = Duration::from_millis(500);
 
 /// What the watch of the bucket sends to the loop.
 pub(super) enum Incoming {
-    /// It was opened, and all that was in it has been sent.
-    Bucket(Box<Store>),
+    /// It was opened, and all that was in it has been sent. The stream of mail is open too.
+    Bucket(Box<(Store, MailStream)>),
     Input(Input),
 }
 
@@ -115,11 +116,11 @@ pub(super) async fn put_share(bucket: Option<Store>, name: PeerName, parts: Vec<
 
 /// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
 ///
-/// If there is no bucket, it is created, with a copy at each of `replicas` nats-servers.
-pub(super) async fn watch(client: Client, name: String, replicas: usize, inputs: Sender<Incoming>) {
+/// If there is no bucket, or no stream of mail, it is created, with a copy at each of as many nats-servers as `of` says.
+pub(super) async fn watch(client: Client, of: MailConfig, inputs: Sender<Incoming>) {
     let context = jetstream::new(client);
     loop {
-        if let Err(error) = watch_once(&context, &name, replicas, &inputs).await {
+        if let Err(error) = watch_once(&context, &of, &inputs).await {
             tracing::debug!(target: "cluster", error, "the bucket cannot be watched");
         }
         if inputs.is_closed() {
@@ -131,25 +132,26 @@ pub(super) async fn watch(client: Client, name: String, replicas: usize, inputs:
 
 async fn watch_once(
     context: &jetstream::Context,
-    name: &str,
-    replicas: usize,
+    of: &MailConfig,
     inputs: &Sender<Incoming>,
 ) -> Result<(), async_nats::Error> {
-    let bucket = match context.get_key_value(name).await {
+    let name = format!("{}_peers", of.cluster);
+    let bucket = match context.get_key_value(&name).await {
         Ok(bucket) => bucket,
         Err(_) => {
-            let (bucket, num_replicas) = (name.to_owned(), replicas);
+            let (bucket, num_replicas) = (name, of.replicas);
             let config = kv::Config { bucket, history: 1, num_replicas, ..kv::Config::default() };
             context.create_key_value(config).await?
         }
     };
+    let mail = stream::open(context, of).await?;
     let mut entries = bucket.watch_with_history(">").await?;
     // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.
-    let mut unseen = Some(bucket.clone());
+    let mut unseen = Some((bucket.clone(), mail));
     if bucket.stream.get_info().await?.state.messages == 0
-        && let Some(bucket) = unseen.take()
+        && let Some(opened) = unseen.take()
     {
-        inputs.send(Incoming::Bucket(Box::new(bucket))).await?;
+        inputs.send(Incoming::Bucket(Box::new(opened))).await?;
     }
     while let Some(entry) = entries.next().await {
         let entry = entry?;
@@ -157,8 +159,8 @@ async fn watch_once(
         if let Some(input) = input_of(entry) {
             inputs.send(Incoming::Input(input)).await?;
         }
-        if has_seen_all && let Some(bucket) = unseen.take() {
-            inputs.send(Incoming::Bucket(Box::new(bucket))).await?;
+        if has_seen_all && let Some(opened) = unseen.take() {
+            inputs.send(Incoming::Bucket(Box::new(opened))).await?;
         }
     }
     Ok(())

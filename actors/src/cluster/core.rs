@@ -1,6 +1,6 @@
 //! Who owns a name, and where each peer is connected.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wire::PeerName;
 use wire::card::Card;
+use wire::protocol::ServerId;
 
-use super::interface::{Effect, Here, Input, Revision};
+use super::adopted::Adoptions;
+use super::copies::Copies;
+use super::interface::{Effect, Find, Here, Input, Revision};
 use super::packet::{Body, decode};
 use super::published::PublishedShares;
-use super::servers::{Remote, Server};
+use super::servers::{Ended, Remote, Server};
 use crate::commands::cluster::{Command, Incarnation, remote_session};
 use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, MemberCommand};
@@ -27,7 +30,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How often a server says that it is alive.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// A server that was not heard of for this time counts as ended.
-const ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
+pub(super) const ALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 /// The presences of a server that was not heard of for this time are removed from the bucket.
 const REMOVED_AFTER: Duration = Duration::from_secs(60);
 /// The pause before an operation on the bucket that has failed is tried again, and before a peer at another server counts as
@@ -43,7 +46,7 @@ pub(super) struct Claim {
 #[derive(Debug, Default)]
 pub(super) struct Local {
     /// The session that has joined here.
-    session: Option<SessionId>,
+    pub(super) session: Option<SessionId>,
     /// Where its peer can be dialled.
     address: Option<SocketAddr>,
     /// The last presence that was written, and its revision.
@@ -73,12 +76,17 @@ pub struct Cluster {
     /// The name of each presence at another server.
     pub(super) remotes: HashMap<SessionId, PeerName>,
     pub(super) remotes_made: u64,
+    pub(super) ended: HashMap<SessionId, Ended>,
     /// Names to look at again, and when.
     pub(super) retries: VecDeque<(Instant, PeerName)>,
     pub(super) newcomers: Shares<Network>,
     pub(super) published: PublishedShares,
+    pub(super) copies: Copies,
+    pub(super) adoptions: Adoptions,
     pub(super) is_connected: bool,
     pub(super) alive_at: Option<Instant>,
+    /// When the present connection to NATS was made.
+    pub(super) connected_at: Option<Instant>,
     /// When the first connection to NATS was made.
     pub(super) started_at: Option<Instant>,
     pub(super) swept_at: Option<Instant>,
@@ -99,7 +107,15 @@ impl Core for Cluster {
             }
             Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
             Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
-            Input::Command(Command::Forwarded { batch, refused }) => self.forwarded(batch, &refused, out),
+            Input::Command(Command::Forwarded { batch, refused }) => {
+                self.forwarded(instant, batch, &refused, out);
+            }
+            Input::Command(Command::Stored(mail)) => {
+                self.copies.stored(instant, mail, self.is_connected, out);
+            }
+            Input::Command(Command::Forgotten { name, places }) => self.copies.forgotten(&name, &places, out),
+            Input::Command(Command::Taken { session, before }) => self.taken(session, before, out),
+            Input::Mail(input) => self.mail(instant, input, out),
             Input::Command(Command::Keep(keep)) => self.published.keep(*keep, self.is_connected, out),
             Input::ShareKept(is_kept) => self.published.kept(is_kept, self.is_connected, out),
             Input::SharePart { name, number, value } => {
@@ -121,40 +137,45 @@ impl Core for Cluster {
                     self.packet(instant, packet, out);
                 }
             }
-            Input::Connected(is_connected) => {
-                self.is_connected = is_connected;
-                self.alive_at = None;
-                // Nobody was heard of while there was no connection.
-                self.swept_at = Some(instant);
-                if is_connected {
-                    self.started_at.get_or_insert(instant);
-                }
-                self.claim_unclaimed(out);
-                self.tick(instant, out);
-            }
+            Input::Connected(is_connected) => self.connected(instant, is_connected, out),
             Input::Tick => self.tick(instant, out),
         }
     }
 }
 
+/// What a server has on its disk when it starts.
+#[derive(Debug, Default)]
+pub struct OnDisk {
+    /// The identity of its store.
+    pub store: ServerId,
+    /// They count while the bucket cannot be asked.
+    pub cards: Vec<Card>,
+    /// The folded names of those for whom it has mail.
+    pub mailboxes: HashSet<PeerName>,
+}
+
 impl Cluster {
-    /// `known` are the cards that this server has on its disk. They count while the bucket cannot be asked.
-    pub fn new(me: Incarnation, limits: &PeerLimits, known: impl IntoIterator<Item = Card>) -> Self {
+    pub fn new(me: Incarnation, limits: &PeerLimits, on_disk: OnDisk) -> Self {
+        let OnDisk { store, cards, mailboxes } = on_disk;
         let owned = |card: Card| {
             (card.name.folded(), Name { owner: Some((Box::new(card), UNCLAIMED)), ..Name::default() })
         };
         Self {
             me,
-            names: known.into_iter().map(owned).collect(),
+            names: cards.into_iter().map(owned).collect(),
             claims: HashMap::new(),
             servers: HashMap::new(),
             remotes: HashMap::new(),
             remotes_made: 0,
+            ended: HashMap::new(),
             retries: VecDeque::new(),
             published: PublishedShares::default(),
+            copies: Copies::new(store, mailboxes),
+            adoptions: Adoptions::default(),
             newcomers: Shares::new(limits.new_names_per_hour, HOUR),
             is_connected: false,
             alive_at: None,
+            connected_at: None,
             started_at: None,
             swept_at: None,
         }
@@ -164,6 +185,20 @@ impl Cluster {
     pub(super) fn counts(&self) -> (bool, usize, usize) {
         let alive = self.servers.values().filter(|server| server.is_alive).count();
         (self.is_connected, alive, self.remotes.len())
+    }
+
+    fn connected(&mut self, now: Instant, is_connected: bool, out: &mut Vec<Effect>) {
+        self.is_connected = is_connected;
+        self.alive_at = None;
+        // Nobody was heard of while there was no connection.
+        self.swept_at = Some(now);
+        self.connected_at = is_connected.then_some(now);
+        if is_connected {
+            self.started_at.get_or_insert(now);
+        }
+        self.claim_unclaimed(out);
+        self.tick(now, out);
+        out.push(Effect::KeepsMail(is_connected));
     }
 
     fn claim(
@@ -264,6 +299,9 @@ impl Cluster {
     ) {
         let name = name.folded();
         let local = &mut self.names.entry(name.clone()).or_default().local;
+        if online.is_some() && local.session != Some(session) {
+            self.adoptions.find(Find::For(name.clone()));
+        }
         match online {
             Some(address) => (local.session, local.address) = (Some(session), address),
             None if local.session == Some(session) => (local.session, local.address) = (None, None),
@@ -271,6 +309,7 @@ impl Cluster {
         }
         if online.is_none() {
             self.servers.values_mut().for_each(|server| server.inbound.forget(session));
+            self.session_ended(&name, session);
         }
         self.look(now, &name, out);
     }
@@ -368,7 +407,7 @@ impl Cluster {
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.alive_at.is_none_or(|at| at + ALIVE_EVERY <= now) {
             self.alive_at = Some(now);
-            self.say(None, Body::Alive, out);
+            self.say(None, Body::Alive { store: self.copies.store }, out);
         }
         let silent = self.servers.iter().filter(|(_, server)| server.is_alive);
         let silent: Vec<_> =
@@ -381,6 +420,8 @@ impl Cluster {
         for at in overdue {
             self.end_epoch(now, at, out);
         }
+        self.copies.tick(now, self.is_connected, out);
+        self.tick_adoptions(now, out);
         while let Some((at, _)) = self.retries.front()
             && *at <= now
             && let Some((_, name)) = self.retries.pop_front()

@@ -7,14 +7,76 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wire::PeerName;
 use wire::card::Card;
+use wire::protocol::ServerId;
 
 use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Window};
 use crate::commands::index::{Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
+use crate::commands::store::{Completion, Ordinal};
 
 /// The number of a change of the bucket. All servers see all changes in this order.
 pub type Revision = u64;
+
+/// The number of a message in the stream of mail.
+pub type Sequence = u64;
+
+/// A copy of mail that was stored in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// The place of the first envelope in the mailbox at the server that has made the copy.
+    pub first: Ordinal,
+    /// How many envelopes it has.
+    pub count: u64,
+    /// The messages that have its parts.
+    pub sequences: Vec<Sequence>,
+}
+
+/// Where copies of mail are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Find {
+    /// Of the mail for this recipient, by its folded name.
+    For(PeerName),
+    /// Of the mail of this store.
+    Of(ServerId),
+}
+
+/// What the shell has to do with the stream of mail. Names are the folded ones of recipients.
+#[derive(Debug)]
+pub enum MailEffect {
+    /// Copy mail. The same number is the same mail.
+    Copy { number: u64, name: PeerName, first: Ordinal, count: u64, frames: Bytes },
+    /// Remove the copies of this server that are before a message.
+    Drop { name: PeerName, before: Sequence },
+    /// List the copies of a store, of all its mail or for one recipient and its session.
+    List { store: ServerId, of: Option<(PeerName, SessionId)> },
+    /// Find out which stores have copies for which recipients.
+    Find(Find),
+    /// Read a copy for a session.
+    Read { name: PeerName, session: SessionId, sequences: Vec<Sequence> },
+    /// Remove a copy.
+    Remove(Vec<Sequence>),
+}
+
+/// The result of [`MailEffect::Read`].
+#[derive(Debug)]
+pub enum ReadMail {
+    Found(Bytes),
+    /// It was removed.
+    Gone,
+    Failed,
+}
+
+/// The result of a [`MailEffect`]. What has failed is none.
+#[derive(Debug)]
+pub enum MailInput {
+    Copied { number: u64, sequences: Option<Vec<Sequence>> },
+    Dropped(PeerName),
+    Removed,
+    Listed { store: ServerId, of: Option<(PeerName, SessionId)>, found: Option<Vec<(PeerName, Parcel)>> },
+    Found(Option<Vec<(ServerId, PeerName)>>),
+    Read { name: PeerName, session: SessionId, mail: ReadMail },
+}
 
 /// The presence of a peer as the bucket has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +139,8 @@ pub enum Input {
     },
     /// Another server has sent something.
     Packet(Bytes),
+    /// The stream of mail has answered.
+    Mail(MailInput),
     /// The connection to NATS has been made, or lost.
     Connected(bool),
     Tick,
@@ -99,6 +163,12 @@ pub enum Effect {
     Share(Box<Share>),
     /// Tell the Index that a share uses no more memory.
     Release(Held),
+    /// Do something with the stream of mail.
+    Mail(MailEffect),
+    /// Tell the Router what has become of mail.
+    Complete(Completion),
+    /// Tell the Router whether copies of mail can be made.
+    KeepsMail(bool),
     /// Send a packet to a server, or to all.
     Send { to: Option<Incarnation>, packet: Vec<u8> },
     /// Tell the Router of a peer at another server. [`Input::Appeared`] follows before any other input.

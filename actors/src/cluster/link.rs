@@ -120,6 +120,8 @@ pub(super) struct Inbound {
     /// For each session here, the latest presence at the other server of which an item was refused. All later ones are
     /// refused too, because they would overtake it.
     refused: HashMap<SessionId, SessionId>,
+    /// For each presence at the other server, the session here, and how much of the mail that the other server keeps was taken.
+    taken: HashMap<SessionId, (SessionId, u64)>,
 }
 
 #[derive(Debug)]
@@ -193,8 +195,16 @@ impl Inbound {
         Some(Body::Done { epoch, number, refused })
     }
 
+    /// Counts envelopes that a session has taken and that the other server keeps. Returns how many they are in all.
+    pub(super) fn taken(&mut self, session: SessionId, presence: SessionId, count: u64) -> u64 {
+        let (_, taken) = self.taken.entry(presence).or_insert((session, 0));
+        *taken += count;
+        *taken
+    }
+
     /// Forgets a session that has ended.
     pub(super) fn forget(&mut self, session: SessionId) {
+        self.taken.retain(|_, (of, _)| *of != session);
         self.refused.remove(&session);
     }
 }

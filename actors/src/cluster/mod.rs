@@ -5,9 +5,14 @@
 //! revision, so that all servers see all changes in one order. Envelopes, and signs of life, go from server to server over core
 //! NATS (`link`).
 //!
+//! Each server keeps mail on its own disk, and a copy of it in a stream of JetStream (`copies`), which the other servers deliver when
+//! it has ended (`adopted`).
+//!
 //! For the Router, a peer at another server is a presence like any other, whose port leads here instead of to a session.
 
+mod adopted;
 mod bucket;
+mod copies;
 mod core;
 mod interface;
 mod link;
@@ -15,9 +20,12 @@ mod packet;
 mod published;
 mod servers;
 mod shell;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::Cluster;
-pub use self::interface::{Effect, Here, Input, Revision};
+pub use self::core::{Cluster, OnDisk};
+pub use self::interface::{
+    Effect, Find, Here, Input, MailEffect, MailInput, Parcel, ReadMail, Revision, Sequence,
+};
 pub use self::shell::{StartError, check, start};

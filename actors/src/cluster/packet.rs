@@ -1,13 +1,14 @@
 //! What servers of a cluster send to each other over core NATS: a version byte, and a value in postcard.
 
 use serde::{Deserialize, Serialize};
+use wire::protocol::ServerId;
 use wire::{PeerName, frame};
 
 use crate::commands::cluster::Incarnation;
 use crate::commands::session::SessionId;
 
 /// Servers of different versions ignore each other's packets.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// A batch is cut into parts of this size, because nats-server refuses messages above 1 MiB unless told otherwise.
 pub(super) const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a batch: what a sender puts together, and one delivery more.
@@ -22,8 +23,8 @@ pub(super) struct Packet<'a> {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Body<'a> {
-    /// The server is alive.
-    Alive,
+    /// The server is alive, and has this store.
+    Alive { store: ServerId },
     /// The server ends.
     Ends,
     /// A part of a batch.
@@ -43,6 +44,9 @@ pub(super) enum Body<'a> {
         /// The places of the items that could not be relayed.
         refused: Vec<u32>,
     },
+    /// The peer has taken this many envelopes, of those that the store of the receiving server keeps and that it has handed
+    /// over for a presence.
+    Taken { presence: SessionId, count: u64 },
 }
 
 /// Consecutive envelopes of one sender for one recipient.
@@ -55,6 +59,8 @@ pub(super) struct Item {
     /// The presence at the sending server, by whose id the receiving one knows which items follow a refused one.
     pub(super) presence: SessionId,
     pub(super) is_kept: bool,
+    /// The store of the sending server keeps them until they are taken.
+    pub(super) is_stored: bool,
     #[serde(with = "serde_bytes")]
     pub(super) frames: Vec<u8>,
 }

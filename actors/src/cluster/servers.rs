@@ -7,16 +7,16 @@ use std::time::Instant;
 
 use wire::PeerName;
 use wire::frame::LENGTH_BYTES;
-use wire::protocol::decode_envelope;
+use wire::protocol::{ServerId, decode_envelope};
 
 use super::core::{ALIVE_EVERY, Cluster, Name, RETRY};
-use super::interface::{Effect, Here};
+use super::interface::{Effect, Find, Here};
 use super::link::{Gap, Inbound, Outbound, Ready};
 use super::packet::{Body, Item, Packet};
 use crate::commands::cluster::{BatchId, Forwarded, Incarnation, Window};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::{Delivery, SessionId};
-use crate::commands::store::Frames;
+use crate::commands::store::{Frames, Ordinal};
 use crate::runtime::Now;
 
 /// A presence at another server that the Router has been told of.
@@ -32,12 +32,17 @@ pub(super) struct Remote {
     pub(super) is_refused: bool,
     /// The deliveries without an outcome, in order.
     pub(super) untaken: VecDeque<Delivery>,
+    /// Mail of the store here that was relayed, and that the peer has not taken: how many envelopes of such mail were relayed with
+    /// it, and the place after it.
+    pub(super) mail: VecDeque<(u64, Ordinal)>,
+    mail_relayed: u64,
 }
 
 impl Remote {
     pub(super) fn new(session: SessionId, there: Here) -> Self {
-        let untaken = VecDeque::new();
-        Self { session, there, member: None, is_leaving: false, is_refused: false, untaken }
+        let (untaken, mail) = (VecDeque::new(), VecDeque::new());
+        let (is_leaving, is_refused) = (false, false);
+        Self { session, there, member: None, is_leaving, is_refused, untaken, mail, mail_relayed: 0 }
     }
 
     /// Tells the Router a new address at which the peer can be dialled.
@@ -54,9 +59,31 @@ impl Remote {
 pub(super) struct Server {
     pub(super) heard_at: Instant,
     pub(super) is_alive: bool,
+    pub(super) store: Option<ServerId>,
+    /// What of the batch that the Router has the other server keeps until it is taken.
+    handing: Vec<Option<Handing>>,
     pub(super) window: Arc<Window>,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
+}
+
+/// A presence that has ended, while its peer has mail of the store here that it may still take. Without it, a peer that reads
+/// slowly would get the same mail again and again, because each refused envelope ends the presence.
+#[derive(Debug)]
+pub(super) struct Ended {
+    member: Member,
+    there: Here,
+    mail: VecDeque<(u64, Ordinal)>,
+}
+
+/// An item of a batch whose envelopes the other server keeps until they are taken.
+#[derive(Debug)]
+struct Handing {
+    session: SessionId,
+    presence: SessionId,
+    count: u64,
+    /// The number after the last of them.
+    before: u64,
 }
 
 impl Cluster {
@@ -86,6 +113,7 @@ impl Cluster {
                     session: there,
                     presence: session,
                     is_kept: part.is_kept,
+                    is_stored: part.is_stored,
                     frames: part.frames.bytes.to_vec(),
                 });
             }
@@ -118,6 +146,12 @@ impl Cluster {
             server.window.release(remote.untaken.iter().map(Delivery::cost).sum());
         }
         if let Some(member) = remote.member {
+            self.ended
+                .retain(|_, ended| ended.member.peer != member.peer || ended.there.is_join_of(&remote.there));
+            if !remote.mail.is_empty() {
+                let ended = Ended { member, there: remote.there, mail: remote.mail };
+                self.ended.insert(session, ended);
+            }
             out.push(Effect::Tell(member, MemberCommand::HandBack(remote.untaken.into())));
         }
         if !remote.is_leaving || remote.is_refused {
@@ -136,6 +170,8 @@ impl Cluster {
         let server = self.servers.entry(from).or_insert_with(|| Server {
             heard_at: now,
             is_alive: false,
+            store: None,
+            handing: Vec::new(),
             window: Arc::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
@@ -147,11 +183,13 @@ impl Cluster {
         if !server.is_alive {
             self.set_alive(now, from, true, out);
             // So that it need not wait for the next regular one.
-            self.say(Some(from), Body::Alive, out);
+            self.say(Some(from), Body::Alive { store: self.copies.store }, out);
         }
         let Some(server) = self.servers.get_mut(&from) else { return };
         match body {
-            Body::Alive | Body::Ends => {}
+            Body::Alive { store } => server.store = Some(store),
+            Body::Ends => {}
+            Body::Taken { presence, count } => self.mail_taken(presence, count, out),
             Body::Part { epoch, number, is_last, bytes } => {
                 server.inbound.part(epoch, number, is_last, bytes);
                 self.forward(from, out);
@@ -169,18 +207,31 @@ impl Cluster {
         let Some(server) = self.servers.get_mut(&from) else { return };
         let Some(Ready { epoch, number, items }) = server.inbound.ready() else { return };
         let batch = BatchId { server: from, epoch, number };
-        let forwarded = items.into_iter().map(|item| Forwarded {
-            from: item.from,
-            to: item.to,
-            session: item.session,
-            is_kept: item.is_kept,
-            frames: Frames::of(item.frames.into()),
-        });
-        out.push(Effect::Forward(batch, forwarded.collect()));
+        let (mut forwarded, mut handing) = (Vec::new(), Vec::new());
+        for item in items {
+            let frames = Frames::of(item.frames.into());
+            let (session, presence, count) = (item.session, item.presence, frames.count());
+            let stored = item.is_stored.then(|| self.adoptions.number(count));
+            handing.push(stored.map(|first| Handing { session, presence, count, before: first + count }));
+            let (from, to, is_kept) = (item.from, item.to, item.is_kept);
+            forwarded.push(Forwarded { from, to, session, is_kept, stored, frames });
+        }
+        server.handing = handing;
+        out.push(Effect::Forward(batch, forwarded));
     }
 
-    pub(super) fn forwarded(&mut self, batch: BatchId, refused: &[u32], out: &mut Vec<Effect>) {
+    pub(super) fn forwarded(&mut self, now: Instant, batch: BatchId, refused: &[u32], out: &mut Vec<Effect>) {
+        if batch.server == self.me {
+            return self.adopted(now, batch.number, !refused.is_empty(), out);
+        }
         let Some(server) = self.servers.get_mut(&batch.server) else { return };
+        for (place, handing) in (0..).zip(std::mem::take(&mut server.handing)) {
+            if let Some(Handing { session, presence, count, before }) = handing
+                && !refused.contains(&place)
+            {
+                self.adoptions.handed(session, before, (batch.server, presence), count);
+            }
+        }
         if let Some(done) = server.inbound.routed(refused) {
             self.say(Some(batch.server), done, out);
         }
@@ -198,17 +249,37 @@ impl Cluster {
                 continue;
             }
             let Some(remote) = self.remote(*session).filter(|remote| !remote.is_refused) else { continue };
-            let (member, server) = (remote.member, remote.there.server);
+            let server = remote.there.server;
             let Some(delivery) = remote.untaken.pop_front() else { continue };
+            if delivery.is_stored {
+                let count = delivery.frames.count();
+                remote.mail_relayed += count;
+                remote.mail.push_back((remote.mail_relayed, delivery.first + count));
+            }
             if let Some(server) = self.servers.get(&server) {
                 server.window.release(delivery.cost());
             }
-            if let Some(member) = member
-                && delivery.is_stored
-            {
-                let before = delivery.first + delivery.frames.count();
-                out.push(Effect::Tell(member, MemberCommand::Taken(before)));
-            }
+        }
+    }
+
+    /// A peer at another server has taken mail that the store here keeps.
+    fn mail_taken(&mut self, presence: SessionId, count: u64, out: &mut Vec<Effect>) {
+        let (member, mail) = match self.ended.get_mut(&presence) {
+            Some(ended) => (Some(ended.member), &mut ended.mail),
+            None => match self.remote(presence) {
+                Some(remote) => (remote.member, &mut remote.mail),
+                None => return,
+            },
+        };
+        let mut before = None;
+        while let Some((_, place)) = mail.pop_front_if(|(relayed, _)| *relayed <= count) {
+            before = Some(place);
+        }
+        if mail.is_empty() {
+            self.ended.remove(&presence);
+        }
+        if let (Some(member), Some(before)) = (member, before) {
+            out.push(Effect::Tell(member, MemberCommand::Taken(before)));
         }
     }
 
@@ -237,6 +308,8 @@ impl Cluster {
         server.is_alive = is_alive;
         if !is_alive {
             server.outbound.end_epoch();
+            self.ended.retain(|_, ended| ended.there.server != at);
+            server.store.map(Find::Of).into_iter().for_each(|find| self.adoptions.find(find));
         }
         // Those that were there before this server are no news, and its first line says where it listens.
         if self.started_at.is_some_and(|started_at| started_at + ALIVE_EVERY <= now) {

@@ -14,11 +14,11 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use wire::card::Card;
 
 use super::bucket::{self, Incoming, OPERATION_TIMEOUT};
-use super::core::Cluster;
+use super::core::{Cluster, OnDisk};
 use super::interface::{Effect, Input};
+use super::stream::{self, MailConfig, MailStream};
 use crate::commands::cluster::{ClusterHandle, ClusterMailbox, Command, Incarnation};
 use crate::commands::index::{self, IndexHandle};
 use crate::commands::router::{Command as RouterCommand, RouterHandle};
@@ -64,7 +64,7 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// Starts the cluster's thread, and waits until it knows all names and presences. `known` are the cards on this server's disk.
+/// Starts the cluster's thread, and waits until it knows all names and presences.
 /// The thread connects again whenever the connection is lost.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ pub enum StartError {
 pub fn start(
     config: &ClusterConfig,
     limits: &PeerLimits,
-    known: Vec<Card>,
+    on_disk: OnDisk,
     (handle, mut mailbox): (ClusterHandle, ClusterMailbox),
     router: RouterHandle,
     index: IndexHandle,
@@ -80,7 +80,11 @@ pub fn start(
     let options = options(config)?.retry_on_initial_connect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let me = Incarnation(rand::random());
-    let core = Cluster::new(me, limits, known);
+    // A copy at each of three nodes survives the loss of one.
+    let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
+    let (cluster, store, limits) = (config.name.clone(), on_disk.store, limits.clone());
+    let core = Cluster::new(me, &limits, on_disk);
+    let mail = MailConfig { cluster, store, me, replicas, limits };
     let (to_end, shell_handle, of) = (handle.clone(), handle.clone(), config.clone());
     let (ready, is_ready) = reply();
     let read = Arc::new(AtomicU64::new(0));
@@ -94,6 +98,7 @@ pub fn start(
                 me,
                 client,
                 bucket: None,
+                mail: None,
                 subjects: Subjects::new(&of.name),
                 router,
                 index,
@@ -104,7 +109,7 @@ pub fn start(
                 ready: Some(ready),
                 read: counter,
             };
-            shell.run(&of, &mut mailbox, inputs, incoming).await;
+            shell.run(mail, &mut mailbox, inputs, incoming).await;
         });
     })?;
     let running = Running::with_thread(handle, move || to_end.end(), thread);
@@ -175,11 +180,12 @@ struct Shell {
     client: Client,
     /// None until it was opened and read.
     bucket: Option<Store>,
+    mail: Option<MailStream>,
     subjects: Subjects,
     router: RouterHandle,
     index: IndexHandle,
     handle: ClusterHandle,
-    /// Operations on the bucket that are under way.
+    /// Operations on the bucket, and on the stream of mail, that are under way.
     operations: JoinSet<Input>,
     effects: Vec<Effect>,
     is_connected: bool,
@@ -192,7 +198,7 @@ struct Shell {
 impl Shell {
     async fn run(
         mut self,
-        config: &ClusterConfig,
+        mail: MailConfig,
         mailbox: &mut ClusterMailbox,
         inputs: Sender<Incoming>,
         mut incoming: Receiver<Incoming>,
@@ -201,10 +207,7 @@ impl Shell {
         let all = self.client.subscribe(self.subjects.all.clone()).await;
         // Both fail only when the client has ended.
         let (Ok(mut mine), Ok(mut all)) = (mine, all) else { return };
-        // A copy at each of three nodes survives the loss of one.
-        let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
-        let bucket = format!("{}_peers", config.name);
-        let watcher = tokio::spawn(bucket::watch(self.client.clone(), bucket, replicas, inputs));
+        let watcher = tokio::spawn(bucket::watch(self.client.clone(), mail, inputs));
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::new();
@@ -245,13 +248,16 @@ impl Shell {
     fn take_done(&mut self, done: Result<Input, tokio::task::JoinError>) {
         match done {
             Ok(input) => self.take(input),
-            Err(error) => tracing::error!(target: "cluster", %error, "an operation on the bucket has failed"),
+            Err(error) => tracing::error!(target: "cluster", %error, "an operation on JetStream has failed"),
         }
     }
 
     fn take_incoming(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Bucket(bucket) => self.bucket = Some(*bucket),
+            Incoming::Bucket(opened) => {
+                let (bucket, mail) = *opened;
+                (self.bucket, self.mail) = (Some(bucket), Some(mail));
+            }
             Incoming::Input(input) => {
                 self.read.fetch_add(1, Ordering::Relaxed);
                 self.take(input);
@@ -322,6 +328,12 @@ impl Shell {
             Effect::Forward(batch, envelopes) => {
                 let reply = self.handle.reply_to(batch);
                 self.tell_router(RouterCommand::Forwarded(envelopes, reply));
+            }
+            Effect::Complete(completion) => self.tell_router(RouterCommand::Completed(completion)),
+            Effect::KeepsMail(keeps_mail) => self.tell_router(RouterCommand::KeepsMail(keeps_mail)),
+            Effect::Mail(effect) => {
+                let stream = self.mail.clone().filter(|_| self.is_connected);
+                self.operations.spawn(async move { Input::Mail(stream::operate(stream, effect).await) });
             }
             Effect::Create { name, card } => {
                 let bucket = self.bucket();

@@ -10,7 +10,7 @@ use wire::frame::frame;
 use wire::keys::{EncryptionKey, IdentityKey};
 use wire::protocol::{Envelope, Kind, ToPeer};
 
-use super::core::Cluster;
+use super::core::{Cluster, OnDisk};
 use super::interface::{Effect, Here, Input, Revision};
 use super::link::{Inbound, Outbound};
 use super::packet::{Body, Item, Packet, decode};
@@ -23,10 +23,12 @@ use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
 mod addresses;
+mod mail;
 mod published;
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
+const ALIVE: Body<'static> = Body::Alive { store: [2; 16] };
 const THERE: Here = Here { server: OTHER, session: 70, address: None };
 
 static KEYS: LazyLock<[IdentityKey; 2]> =
@@ -73,7 +75,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut bench = Self {
-            core: Cluster::new(ME, &PeerLimits::default(), []),
+            core: Cluster::new(ME, &PeerLimits::default(), OnDisk::default()),
             now: Now::read(),
             effects: Vec::new(),
         };
@@ -117,7 +119,7 @@ impl Bench {
         bench.take(Input::Card { name: name("b"), card: bytes(&card("B", 1, 1)), revision: 1 });
         bench.here("b", Some(THERE), 2);
         assert_eq!(bench.appeared(), None, "the other server was not heard of");
-        bench.hear(Body::Alive);
+        bench.hear(ALIVE);
         let (session, member) = bench.appear();
         (bench, session, member)
     }
@@ -211,7 +213,7 @@ fn without_nats_known_owners_join_and_new_names_wait() {
 
 #[test]
 fn a_card_on_the_disk_counts_until_the_bucket_can_be_asked() {
-    let known = [card("A", 0, 1)];
+    let known = OnDisk { cards: vec![card("A", 0, 1)], ..OnDisk::default() };
     let mut bench = Bench { core: Cluster::new(ME, &PeerLimits::default(), known), ..Bench::new() };
     assert_eq!(bench.claim(&card("A", 1, 1)).wait(Duration::ZERO), Ok(Err(JoinRefused::NameTaken)));
     assert_eq!(bench.claim(&card("A", 0, 1)).wait(Duration::ZERO), Ok(Ok(())));
@@ -227,7 +229,7 @@ fn a_card_on_the_disk_counts_until_the_bucket_can_be_asked() {
 #[test]
 fn one_address_claims_a_limited_number_of_new_names() {
     let limits = PeerLimits { new_names_per_hour: 1, ..PeerLimits::default() };
-    let mut bench = Bench { core: Cluster::new(ME, &limits, []), ..Bench::new() };
+    let mut bench = Bench { core: Cluster::new(ME, &limits, OnDisk::default()), ..Bench::new() };
     bench.take(Input::Connected(true));
     let first = bench.claim(&card("one", 0, 1));
     assert_eq!(first.wait(Duration::ZERO), Err(NoAnswer::TimedOut), "it waits for the bucket");
@@ -260,7 +262,7 @@ fn a_join_here_is_written_and_erased_when_the_session_ends() {
 fn the_latest_join_in_the_bucket_is_the_presence() {
     let mut bench = Bench::new();
     bench.take(Input::Card { name: name("b"), card: bytes(&card("B", 1, 1)), revision: 1 });
-    bench.hear(Body::Alive);
+    bench.hear(ALIVE);
     bench.presence("B", 7, true);
     bench.here("b", Some(THERE), 2);
     assert_eq!(bench.appeared(), None, "the join here may come after it");
@@ -283,7 +285,9 @@ fn envelopes_are_kept_until_the_other_server_has_relayed_them() {
     assert_eq!(ends, [("A", "b", THERE.session); 2]);
     let (epoch, number, _) = sent[0];
     bench.hear(Body::Done { epoch, number, refused: vec![] });
-    assert!(matches!(bench.told()[..], [MemberCommand::Taken(2)]), "the store may drop what was stored");
+    assert!(bench.told().is_empty(), "the other server can still lose what it was given");
+    bench.hear(Body::Taken { presence: session, count: 2 });
+    assert!(matches!(bench.told()[..], [MemberCommand::Taken(2)]), "the store may drop what was taken");
     // The other server refuses the rest, so it goes back to the Router and B counts as absent for a while.
     bench.hear(Body::Done { epoch, number: sent[1].1, refused: vec![0] });
     assert!(matches!(bench.told()[..], [MemberCommand::Leave]));
@@ -317,7 +321,7 @@ fn a_lost_outcome_ends_the_epoch_and_everything_goes_back() {
         bench.take(Input::Command(Command::Closed { session }));
         let Some(MemberCommand::HandBack(back)) = bench.told().pop() else { panic!("it is handed back") };
         assert_eq!(back.len(), 2);
-        bench.hear(Body::Alive);
+        bench.hear(ALIVE);
         bench.pass(Duration::from_secs(1));
         let (session, _) = bench.appear();
         bench.hear(Body::Done { epoch: 1, number: 0, refused: vec![] });
@@ -335,7 +339,7 @@ fn the_peers_of_a_silent_server_are_absent_until_it_is_heard_again() {
     assert!(matches!(bench.told()[..], [MemberCommand::Leave]));
     bench.take(Input::Command(Command::Closed { session }));
     bench.effects.clear();
-    bench.hear(Body::Alive);
+    bench.hear(ALIVE);
     let (session, _) = bench.appear();
     bench.hear(Body::Ends);
     assert!(matches!(bench.told()[..], [MemberCommand::Leave]), "a server that says so ends at once");
@@ -372,6 +376,7 @@ fn batches_of_another_server_go_to_the_router_one_at_a_time() {
         session: 70,
         presence,
         is_kept: true,
+        is_stored: false,
         frames: envelopes("A", 1).to_vec(),
     };
     let batch = |presence| wire::frame::body(&vec![item(presence)]);
@@ -410,6 +415,7 @@ fn a_batch_is_put_together_from_its_parts_and_only_in_order() {
         session: 70,
         presence: 1,
         is_kept: true,
+        is_stored: false,
         frames: vec![7; 1 << 20],
     };
     outbound.push(item.clone());
@@ -430,23 +436,6 @@ fn a_batch_is_put_together_from_its_parts_and_only_in_order() {
     assert_eq!((ready.items, ready.number + 1), (vec![item], parts.len() as u64));
     assert_eq!(lossy.ready(), None);
     assert_eq!(outbound.done(1, ready.number), Ok(Some(vec![1])));
-}
-
-#[test]
-fn mail_of_several_senders_is_split_and_keeps_its_places() {
-    let (mut bench, session, _) = Bench::with_b();
-    let frames = [envelopes("A", 2), envelopes("C", 1), envelopes("A", 1)].concat();
-    bench.deliver(session, delivery(10, true, frames.into()));
-    let sent = bench.sent();
-    let (epoch, number, items) = &sent[0];
-    let senders: Vec<&str> = items.iter().map(|item| item.from.as_str()).collect();
-    assert_eq!(senders, ["A", "C", "A"]);
-    bench.hear(Body::Done { epoch: *epoch, number: *number, refused: vec![2] });
-    let told = bench.told();
-    assert!(
-        matches!(told[..], [MemberCommand::Taken(12), MemberCommand::Taken(13), MemberCommand::Leave]),
-        "{told:?}"
-    );
 }
 
 #[test]
@@ -478,6 +467,7 @@ fn the_router_gets_what_an_item_says() {
         session: 70,
         presence: 1,
         is_kept: false,
+        is_stored: true,
         frames: frames.to_vec(),
     };
     let bytes = &wire::frame::body(&vec![item]);
@@ -487,6 +477,7 @@ fn the_router_gets_what_an_item_says() {
         _ => None,
     });
     let frames = Frames::of(frames);
-    let wanted = Forwarded { from: name("A"), to: name("b"), session: 70, is_kept: false, frames };
+    let (from, to, is_kept, stored) = (name("A"), name("b"), false, Some(0));
+    let wanted = Forwarded { from, to, session: 70, is_kept, stored, frames };
     assert_eq!(forward, Some(vec![wanted]));
 }

@@ -2,6 +2,7 @@
 //! servers.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::index::Keep;
 use super::network::Network;
 use super::router::JoinRefused;
 use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
-use super::store::Frames;
+use super::store::{Frames, Ordinal, Written};
 use crate::runtime::{Lease, NoAnswer, Reply, reply};
 
 /// How long a session waits for the answer to a claim.
@@ -53,6 +54,12 @@ pub enum Command {
     Deliver { session: SessionId, delivery: Box<Delivery> },
     /// What a peer of this server shares, for all servers.
     Keep(Box<Keep>),
+    /// Mail is on the disk of this server. The Router is told when the cluster has a copy.
+    Stored(Box<Written>),
+    /// The store has dropped the mail at these places.
+    Forgotten { name: PeerName, places: Range<Ordinal> },
+    /// The peer of a session here has taken the envelopes before this number of the mail that other stores keep.
+    Taken { session: SessionId, before: u64 },
     /// The Router has ended a presence; nothing more is delivered to it.
     Closed { session: SessionId },
     /// The Router has handled a batch.
@@ -74,6 +81,8 @@ pub struct Forwarded {
     pub session: SessionId,
     /// Whether they must be stored if the recipient does not acknowledge them.
     pub is_kept: bool,
+    /// If another store keeps them until they are taken: the number of the first among all such envelopes.
+    pub stored: Option<u64>,
     pub frames: Frames,
 }
 
@@ -134,6 +143,21 @@ impl ClusterHandle {
     /// Keeps a share in the cluster.
     pub(crate) fn keep(&self, keep: Keep) {
         self.tell(Command::Keep(Box::new(keep)));
+    }
+
+    /// Makes a copy of mail that is on disk.
+    pub(crate) fn stored(&self, mail: Box<Written>) {
+        self.tell(Command::Stored(mail));
+    }
+
+    /// Drops the copies of mail.
+    pub(crate) fn forgotten(&self, name: PeerName, places: Range<Ordinal>) {
+        self.tell(Command::Forgotten { name, places });
+    }
+
+    /// A peer here has taken mail that other stores keep.
+    pub fn taken(&self, session: SessionId, before: u64) {
+        self.tell(Command::Taken { session, before });
     }
 
     /// Where the Router answers for a batch.

@@ -96,6 +96,8 @@ pub enum Command {
         /// Answered at once; none if the owner of the name is not known.
         reply: Reply<Option<Member>>,
     },
+    /// Whether the cluster can keep copies of mail. While it cannot, no mail of peers is accepted.
+    KeepsMail(bool),
     /// Envelopes from another server for sessions here.
     Forwarded(Vec<Forwarded>, BatchReply),
     /// Asks for the list of known peers.
@@ -132,6 +134,8 @@ pub enum MemberCommand {
     Drained,
     /// The peer has acknowledged the stored envelopes before this place, so the store may drop them.
     Taken(Ordinal),
+    /// The peer has acknowledged the envelopes before this number of those that another store keeps.
+    TakenElsewhere(u64),
     /// Asks for a peer's card now, and for each newer one.
     Lookup(PeerName),
     /// Asks which of these peers are connected.
@@ -227,6 +231,9 @@ impl RouterHandle {
 pub trait PresencePort {
     /// The peer is connected (and can be dialled at `address`, if there is one), or not.
     fn presence(&mut self, peer: &PeerName, session: SessionId, online: bool, address: Option<SocketAddr>);
+
+    /// A session here has acknowledged the envelopes before this number of those that another store keeps.
+    fn taken_elsewhere(&mut self, _session: SessionId, _before: u64) {}
 
     /// Sends the reports that there was no room for. Returns false if there still is none.
     fn catch_up(&mut self) -> bool;

@@ -19,12 +19,16 @@ pub type SessionId = u64;
 /// outcome is reported to nobody.
 pub(crate) const SERVER_SESSION: SessionId = 0;
 
+/// The session id in the origin of mail that another store keeps until it is taken. The `first` of such an origin counts the
+/// envelopes of all such mail that the cluster has given to this server.
+pub(crate) const STORED_ELSEWHERE: SessionId = SessionId::MAX;
+
 /// Envelopes for the peer of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// The ordinal of the first one; the others follow.
     pub first: Ordinal,
-    /// Whether they are in the store, which drops them when they are acknowledged.
+    /// Whether they are in a store, which drops them when they are acknowledged.
     pub is_stored: bool,
     /// Whether they must be stored if the peer does not acknowledge them.
     pub is_kept: bool,
@@ -39,6 +43,12 @@ impl Delivery {
     /// The memory that it uses, in bytes.
     pub(crate) fn cost(&self) -> u64 {
         self.frames.bytes.len() as u64 + DELIVERY_COST_BYTES
+    }
+
+    /// The number behind its last envelope, if another store keeps them.
+    pub fn elsewhere_before(&self) -> Option<u64> {
+        let Origin { session, first, .. } = self.origin;
+        (session == STORED_ELSEWHERE).then(|| first + self.frames.count())
     }
 
     /// Splits it behind the first `count` envelopes.
@@ -117,7 +127,8 @@ pub trait Port: fmt::Debug + Send + Sync {
     fn deliver(&self, frames: Frames, is_kept: bool, origin: Origin) -> Result<(), Frames> {
         let Some(entered) = self.lease().enter() else { return Err(frames) };
         let first = entered.draw(frames.count());
-        let delivery = Delivery { first, is_stored: false, is_kept, origin, frames };
+        let is_stored = origin.session == STORED_ELSEWHERE;
+        let delivery = Delivery { first, is_stored, is_kept, origin, frames };
         match self.offer(SessionCommand::Deliver(Box::new(delivery))) {
             Ok(()) => Ok(()),
             Err(SessionCommand::Deliver(delivery)) => Err(delivery.frames),

@@ -191,19 +191,27 @@ pub struct Overdue {
     pub notice: Option<Frames>,
 }
 
+/// The mail of a [`Command::Put`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The recipient's folded name.
+    pub name: PeerName,
+    /// The place of the first envelope.
+    pub first: Ordinal,
+    pub frames: Frames,
+    pub sender: Sender,
+    /// Where to report the outcome.
+    pub origin: Origin,
+}
+
 /// The outcome of a command.
 #[derive(Debug)]
 pub enum Completion {
-    /// The envelopes of a [`Command::Put`] are on disk or could not be written.
-    Put {
-        /// The recipient's folded name.
-        name: PeerName,
-        /// Where to report the outcome.
-        origin: Origin,
-        sender: Sender,
-        amount: Amount,
-        stored: bool,
-    },
+    /// The envelopes of a [`Command::Put`] are on disk, and in a cluster also copied, or could not be written.
+    Put { mail: Box<Written>, stored: bool },
+    /// The envelopes of a [`Command::Put`] are on disk, but the cluster has no copy yet. They will be delivered, but the loss of
+    /// this server would lose them, so their sender must not count on them.
+    Uncopied { origin: Origin, amount: Amount },
     /// The result of a [`Command::Fetch`].
     Fetched {
         peer: PeerKey,
@@ -215,6 +223,7 @@ pub enum Completion {
     Forgotten {
         /// The recipient's folded name.
         name: PeerName,
+        places: Range<Ordinal>,
         /// The deleted amount for each sender.
         amounts: Vec<(Sender, Amount)>,
     },

@@ -59,6 +59,8 @@ pub struct Router<S, I> {
     newcomers: Shares<Network>,
     /// Conversations that each sender opens in a minute.
     openings: Shares<PeerKey>,
+    /// A cluster that makes a copy of all mail can do that now.
+    pub(super) keeps_mail: bool,
     index: I,
 }
 
@@ -81,6 +83,7 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
             Command::From(member, command) => self.member(now, member, command),
             Command::Learn(card) => self.learn(&card),
             Command::Appear { name, session, port, reply } => reply.answer(self.appear(&name, session, port)),
+            Command::KeepsMail(keeps_mail) => self.keeps_mail = keeps_mail,
             Command::Forwarded(envelopes, reply) => self.forwarded(envelopes, reply),
             Command::Who(reply) => reply.answer(self.table.known()),
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
@@ -115,6 +118,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             splices,
             newcomers,
             openings,
+            keeps_mail: true,
             index,
         };
         for (name, bytes) in inventory.cards {
@@ -150,6 +154,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             MemberCommand::Route(runs) => self.route(now, member, runs),
             MemberCommand::Drained => self.drained(member),
             MemberCommand::Taken(taken) => self.taken(member, taken),
+            MemberCommand::TakenElsewhere(before) => self.index.taken_elsewhere(member.session, before),
             MemberCommand::Lookup(name) => self.lookup(member, name),
             MemberCommand::Ping { id, names } => self.ping(member, id, names),
             MemberCommand::Reachable(address) => self.reachable(member, address),

@@ -11,7 +11,7 @@ use super::table::Owner;
 use crate::commands::router::{Member, PeerKey, PresencePort};
 use crate::commands::session::{Delivery, EndReason, SERVER_SESSION, SessionCommand, SessionId};
 use crate::commands::store::{
-    self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort,
+    self, Amount, Completion, Frames, Mail, MailboxSize, Ordinal, Origin, Overdue, Sender, StorePort, Written,
 };
 use crate::runtime::Now;
 
@@ -60,23 +60,25 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// Takes note of what the store has done.
     pub(super) fn complete(&mut self, now: Now, completion: Completion) {
         match completion {
-            Completion::Put { name, origin, sender, amount, stored } => {
-                self.storing_bytes = self.storing_bytes.saturating_sub(amount.bytes);
+            Completion::Put { mail, stored } => {
+                let Written { name, frames, sender, origin, .. } = *mail;
+                let amount = frames.amount();
                 let outcome = if stored {
                     Outcome::Stored
                 } else {
                     self.discount(&name, &[(sender, amount)]);
                     Outcome::Refused(Refusal::Busy)
                 };
-                let (first, count) = (origin.first, amount.envelopes);
-                let to = Member { peer: origin.peer, session: origin.session };
-                self.tell(to, SessionCommand::Routed { first, count, outcome });
+                self.put_ended(origin, amount, outcome);
+            }
+            Completion::Uncopied { origin, amount } => {
+                self.put_ended(origin, amount, Outcome::Refused(Refusal::Busy));
             }
             Completion::Fetched { peer, session, found } => self.fetched(peer, session, found),
             Completion::Card { peer, written } => {
                 self.table.peer(peer).set_written(written);
             }
-            Completion::Forgotten { name, amounts } => self.discount(&name, &amounts),
+            Completion::Forgotten { name, amounts, .. } => self.discount(&name, &amounts),
             Completion::Swept { overdue, next } => {
                 let pause = if next.is_some() { SWEEP_PAUSE } else { self.sweep_every() };
                 self.sweep = Sweep { due: Some(now.instant + pause), is_under_way: false, from: next };
@@ -85,6 +87,12 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
                 }
             }
         }
+    }
+
+    fn put_ended(&mut self, origin: Origin, amount: Amount, outcome: Outcome) {
+        self.storing_bytes = self.storing_bytes.saturating_sub(amount.bytes);
+        let to = Member { peer: origin.peer, session: origin.session };
+        self.tell(to, SessionCommand::Routed { first: origin.first, count: amount.envelopes, outcome });
     }
 
     /// Stores mail, unless a limit is reached.
@@ -96,7 +104,7 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         }
         let sender = self.table.peer(origin.peer).sender();
         self.ledger.admit_mail(&sender, cost(amount))?;
-        if self.storing_bytes + amount.bytes > STORING_BYTES_MAX {
+        if !self.keeps_mail || self.storing_bytes + amount.bytes > STORING_BYTES_MAX {
             return Err(Refusal::Busy);
         }
         let first = self.table.peer(key).next;

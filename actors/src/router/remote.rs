@@ -9,7 +9,7 @@ use super::core::Router;
 use super::table::{Owner, Presence};
 use crate::commands::cluster::{BatchReply, Forwarded};
 use crate::commands::router::{Member, PresencePort};
-use crate::commands::session::{Port, SERVER_SESSION, SessionId};
+use crate::commands::session::{Port, SERVER_SESSION, STORED_ELSEWHERE, SessionId};
 use crate::commands::store::{Origin, StorePort};
 
 impl<S: StorePort, I: PresencePort> Router<S, I> {
@@ -65,11 +65,14 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     }
 
     fn forward(&mut self, envelopes: Forwarded) -> Option<()> {
-        let Forwarded { from, to, session, is_kept, frames } = envelopes;
+        let Forwarded { from, to, session, is_kept, stored, frames } = envelopes;
         let key = self.table.find(to.as_str())?;
         self.table.peer(key).present(session)?;
         let sender = self.table.find_or_insert(&from);
-        let origin = Origin { peer: sender, session: SERVER_SESSION, first: 0 };
+        let origin = match stored {
+            Some(first) => Origin { peer: sender, session: STORED_ELSEWHERE, first },
+            None => Origin { peer: sender, session: SERVER_SESSION, first: 0 },
+        };
         self.relay(key, frames, is_kept, origin).ok()
     }
 }

@@ -54,6 +54,12 @@ impl PresencePort for PresenceOutbox {
         self.tell(Presence { peer: peer.clone(), online, address });
     }
 
+    fn taken_elsewhere(&mut self, session: SessionId, before: u64) {
+        if let Some(cluster) = &self.cluster {
+            cluster.taken(session, before);
+        }
+    }
+
     fn catch_up(&mut self) -> bool {
         self.flush()
     }

@@ -20,7 +20,7 @@ use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
 use crate::commands::session::{Delivery, EndReason, Port, Route, SessionCommand, SessionId};
 use crate::commands::store::{
-    self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Origin, Overdue, Sender, StorePort,
+    self, Amount, Completion, Frames, Inventory, Mail, Ordinal, Origin, Overdue, Sender, StorePort, Written,
 };
 use crate::config::PeerLimits;
 use crate::runtime::{Core as _, Lease, Now, reply};
@@ -150,8 +150,8 @@ impl FakeStore {
                     let stored = Stored { frame, sender: (*sender).clone(), at };
                     self.mail.insert((name.to_string(), ordinal), stored);
                 }
-                let (amount, sender) = (frames.amount(), *sender);
-                self.completions.push_back(Completion::Put { name, origin, sender, amount, stored: true });
+                let mail = Box::new(Written { name, first, frames, sender: *sender, origin });
+                self.completions.push_back(Completion::Put { mail, stored: true });
             }
             store::Command::Fetch { name, peer, session, places } => {
                 let range = (name.to_string(), places.start)..(name.to_string(), places.end);
@@ -166,7 +166,7 @@ impl FakeStore {
                 let range = (name.to_string(), places.start)..(name.to_string(), places.end);
                 let gone = self.mail.extract_if(range, |_, _| true);
                 let amounts = gone.map(|(_, stored)| (stored.sender.clone(), stored.amount())).collect();
-                self.completions.push_back(Completion::Forgotten { name, amounts });
+                self.completions.push_back(Completion::Forgotten { name, places, amounts });
             }
             store::Command::Sweep { before, .. } => {
                 let overdue = self.mail.iter().filter(|(_, stored)| stored.at < before);

@@ -422,7 +422,9 @@ impl Session {
         let taken = self.untaken.take(count).map_err(|_| {
             (ErrorCode::Malformed, format!("Taken {count} is more than was sent, or less than before"))
         })?;
-        out.extend(taken.map(|stored| Effect::Tell(MemberCommand::Taken(stored))));
+        let stored = taken.stored_before.map(MemberCommand::Taken);
+        let elsewhere = taken.elsewhere_before.map(MemberCommand::TakenElsewhere);
+        out.extend(stored.into_iter().chain(elsewhere).map(Effect::Tell));
         Ok(())
     }
 

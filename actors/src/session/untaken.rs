@@ -14,6 +14,15 @@ pub(super) struct Untaken {
     cost: u64,
 }
 
+/// What of the newly acknowledged envelopes was stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The place after the last one in the store of this server.
+    pub(super) stored_before: Option<Ordinal>,
+    /// The number after the last one in another store; see [`Delivery::elsewhere_before`].
+    pub(super) elsewhere_before: Option<u64>,
+}
+
 /// The peer acknowledges more envelopes than it was sent, or fewer than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadCount;
@@ -39,17 +48,17 @@ impl Untaken {
         self.deliveries.push_back(delivery);
     }
 
-    /// Drops the first `count` envelopes of this session, because the peer has acknowledged them. Returns the place
-    /// after the last stored one among the newly acknowledged.
-    pub(super) fn take(&mut self, count: u64) -> Result<Option<Ordinal>, BadCount> {
+    /// Drops the first `count` envelopes of this session, because the peer has acknowledged them.
+    pub(super) fn take(&mut self, count: u64) -> Result<Taken, BadCount> {
         if count > self.delivered || count < self.taken {
             return Err(BadCount);
         }
-        let mut stored_before = None;
+        let mut newly = Taken::default();
         while self.taken < count {
             let front = self.deliveries.pop_front().expect("what was delivered and not taken is here");
             let taken = (count - self.taken).min(front.frames.count());
-            let (first, is_stored) = (front.first, front.is_stored);
+            let (first, is_stored, elsewhere) = (front.first, front.is_stored, front.elsewhere_before());
+            let left = front.frames.count() - taken;
             self.cost -= front.cost();
             if taken < front.frames.count() {
                 let skip =
@@ -62,11 +71,13 @@ impl Untaken {
                 self.deliveries.push_front(rest);
             }
             self.taken += taken;
-            if is_stored {
-                stored_before = Some(first + taken);
+            match elsewhere {
+                Some(before) => newly.elsewhere_before = Some(before - left),
+                None if is_stored => newly.stored_before = Some(first + taken),
+                None => {}
             }
         }
-        Ok(stored_before)
+        Ok(newly)
     }
 
     pub(super) fn into_rest(self) -> impl Iterator<Item = Delivery> {
@@ -78,6 +89,7 @@ impl Untaken {
 mod tests {
     use super::*;
     use crate::commands::router::PeerKey;
+    use crate::commands::session::STORED_ELSEWHERE;
     use crate::commands::store::Frames;
 
     fn delivery(first: Ordinal, is_stored: bool, lengths: &[u32]) -> Delivery {
@@ -92,16 +104,28 @@ mod tests {
         let mut untaken = Untaken::default();
         untaken.delivered(delivery(5, true, &[10, 20]));
         untaken.delivered(delivery(7, false, &[30, 40, 50]));
-        assert_eq!(untaken.take(1), Ok(Some(6)));
-        assert_eq!(untaken.take(3), Ok(Some(7)));
+        let stored = |before| Ok(Taken { stored_before: Some(before), elsewhere_before: None });
+        assert_eq!(untaken.take(1), stored(6));
+        assert_eq!(untaken.take(3), stored(7));
         assert_eq!(untaken.cost(), delivery(8, false, &[40, 50]).cost());
         assert_eq!(untaken.first_bytes(), Some(40));
-        assert_eq!(untaken.take(3), Ok(None));
+        assert_eq!(untaken.take(3), Ok(Taken::default()));
         assert_eq!(untaken.take(6), Err(BadCount));
         assert_eq!(untaken.take(2), Err(BadCount));
         let mut left = delivery(8, false, &[40, 50]);
         left.origin.first = 1;
         let rest: Vec<Delivery> = untaken.into_rest().collect();
         assert_eq!(rest, [left]);
+    }
+
+    #[test]
+    fn mail_in_another_store_is_reported_by_its_number_and_not_by_its_place() {
+        let mut untaken = Untaken::default();
+        let mut elsewhere = delivery(5, true, &[10, 20]);
+        elsewhere.origin = Origin { session: STORED_ELSEWHERE, first: 100, ..elsewhere.origin };
+        untaken.delivered(elsewhere);
+        untaken.delivered(delivery(7, true, &[30]));
+        assert_eq!(untaken.take(1), Ok(Taken { stored_before: None, elsewhere_before: Some(101) }));
+        assert_eq!(untaken.take(3), Ok(Taken { stored_before: Some(8), elsewhere_before: Some(102) }));
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use wire::PeerName;
 
-use crate::commands::store::{Amount, Command, Completion, Frames, Mail, Ordinal, Overdue, Sender};
+use crate::commands::store::{Amount, Command, Completion, Frames, Mail, Ordinal, Overdue, Sender, Written};
 use crate::runtime::{Core, Now};
 
 /// The maximum size of one fetch, about 20 ms at 100 Mbit/s, so that a mailbox is delivered in steps.
@@ -112,8 +112,9 @@ fn complete(
             }
             None
         }
-        Command::Put { name, frames, sender, origin, .. } => {
-            Some(Completion::Put { name, origin, sender: *sender, amount: frames.amount(), stored: written })
+        Command::Put { name, first, frames, sender, origin, .. } => {
+            let mail = Written { name, first, frames, sender: *sender, origin };
+            Some(Completion::Put { mail: Box::new(mail), stored: written })
         }
         Command::Fetch { name, peer, session, places } => {
             Some(Completion::Fetched { peer, session, found: disk.fetch(&name, places, FETCH_BYTES) })
@@ -123,8 +124,8 @@ fn complete(
             let (overdue, next) = disk.sweep(from.as_ref(), before).unwrap_or_default();
             Some(Completion::Swept { overdue, next })
         }
-        Command::Forget { name, .. } => {
-            forgotten.next().map(|amounts| Completion::Forgotten { name, amounts })
+        Command::Forget { name, places } => {
+            forgotten.next().map(|amounts| Completion::Forgotten { name, places, amounts })
         }
     }
 }

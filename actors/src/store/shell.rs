@@ -8,23 +8,26 @@ use wire::PeerName;
 
 use super::core::{Forgotten, MailDisk, Store, Swept, Write};
 use super::{Disk, StoreError, recovery};
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::router;
-use crate::commands::store::{Inventory, Mail, Ordinal, StoreHandle};
+use crate::commands::store::{Completion, Inventory, Mail, Ordinal, StoreHandle};
 use crate::runtime::{Answers, Now, Running, Shell, mailbox, start as start_actor};
 
 /// The capacity of the mailbox, for commands that wait during a commit. When it is full, senders get `busy`.
 const MAILBOX_COMMANDS: usize = 4096;
 
-/// Opens the store at `path` and starts it. It sends its completions to `completed`. Also returns what is on disk.
+/// Opens the store at `path` and starts it. It sends its completions to `completed`, but mail that it has written to the cluster,
+/// if there is one, which makes a copy first. Also returns what is on disk.
 ///
 /// [`StoreError`], also if the thread cannot be started.
 pub fn start(
     path: &Path,
     completed: Answers<router::Command>,
+    cluster: Option<ClusterHandle>,
 ) -> Result<(Running<StoreHandle>, Inventory), StoreError> {
     let (disk, inventory) = recovery::open(path, rand::random())?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let shell = StoreShell { disk, completed };
+    let shell = StoreShell { disk, completed, cluster };
     let handle = StoreHandle(address.clone());
     let running = start_actor("store", (address, mailbox), handle, Store::default(), shell)
         .map_err(|e| StoreError::Database { path: path.into(), source: Box::new(redb::Error::Io(e)) })?;
@@ -34,6 +37,23 @@ pub fn start(
 struct StoreShell {
     disk: Disk,
     completed: Answers<router::Command>,
+    cluster: Option<ClusterHandle>,
+}
+
+impl StoreShell {
+    fn tell(completed: &Answers<router::Command>, cluster: Option<&ClusterHandle>, completion: Completion) {
+        let completion = match (cluster, completion) {
+            (Some(cluster), Completion::Put { mail, stored: true }) => return cluster.stored(mail),
+            (cluster, completion) => {
+                if let (Some(cluster), Completion::Forgotten { name, places, .. }) = (cluster, &completion) {
+                    cluster.forgotten(name.clone(), places.clone());
+                }
+                completion
+            }
+        };
+        // Fails only when the Router has ended. Then nobody waits for the outcome.
+        let _ = completed.send(router::Command::Completed(completion));
+    }
 }
 
 impl Shell for StoreShell {
@@ -43,11 +63,8 @@ impl Shell for StoreShell {
     const BATCH_COMMANDS_MAX: usize = 1024;
 
     fn settle(&mut self, core: &mut Store, (): &mut (), _now: Now) -> Option<Instant> {
-        let completed = &self.completed;
-        core.flush(&mut self.disk, |completion| {
-            // Fails only when the Router has ended. Then nobody waits for the outcome.
-            let _ = completed.send(router::Command::Completed(completion));
-        });
+        let (completed, cluster) = (&self.completed, self.cluster.as_ref());
+        core.flush(&mut self.disk, |completion| Self::tell(completed, cluster, completion));
         None
     }
 }

@@ -209,7 +209,7 @@ fn what_is_said_to_be_stored_is_on_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("store");
     let (_router, mut told) = mailbox::<router::Command, router::Command>(1);
-    let (running, _) = start(&path, told.answers(None)).expect("it starts");
+    let (running, _) = start(&path, told.answers(None), None).expect("it starts");
     let mut next = || {
         let mut batch = Vec::new();
         assert!(told.wait(Some(Instant::now() + SOON), 1, &mut batch), "the Router is not ended");
@@ -235,7 +235,7 @@ fn what_is_said_to_be_stored_is_on_disk() {
     let mut stored = 0;
     while stored == 0 {
         match next() {
-            Completion::Put { amount, stored: true, .. } => stored = amount.bytes,
+            Completion::Put { mail, stored: true } => stored = mail.frames.amount().bytes,
             Completion::Card { peer: PeerKey(3), written: true } => {}
             other => panic!("{other:?}"),
         }

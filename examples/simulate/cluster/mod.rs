@@ -1,13 +1,17 @@
 //! Servers of a cluster in one thread and in virtual time: the real Router and the real core of the cluster of each, over models of
 //! NATS and of the store. A seed decides everything that happens.
 //!
+//! Some servers are lost for good. What was only relayed may be lost with them, but nothing that was reported as stored.
+//!
 //! For a while NATS loses, delays and doubles packets and answers, servers are cut off, and peers move to other servers. Then all
-//! of it is mended, and every envelope that a server has accepted must arrive. A peer that has stayed at its server must have got
-//! the envelopes of each sender in order.
+//! of it is mended, and every envelope that a server has accepted must arrive. A peer that has stayed at its server, and got no mail in
+//! the place of a server that was silent, must have got the envelopes of each sender in order.
 
+mod mail;
 mod nats;
 mod peer;
 mod server;
+mod sessions;
 mod world;
 
 use std::time::Duration;

@@ -38,6 +38,14 @@ pub(super) fn envelope(from: usize, to: usize, number: u64) -> Frames {
     Frames::of(frame(&ToPeer::Envelope(envelope)).into())
 }
 
+/// An envelope that a session has given to the Router.
+pub(super) struct Sent {
+    pub(super) to: usize,
+    pub(super) number: u64,
+    /// The first outcome has come.
+    pub(super) has_outcome: bool,
+}
+
 /// The session of a peer.
 pub(super) struct Session {
     pub(super) server: usize,
@@ -49,8 +57,8 @@ pub(super) struct Session {
     pub(super) sent: u64,
     /// How many of them are in the Router, by recipient.
     pub(super) in_router: BTreeMap<usize, u64>,
-    /// The recipient of each of them.
-    pub(super) recipients: BTreeMap<u64, usize>,
+    /// What each of them was.
+    pub(super) sent_to: BTreeMap<u64, Sent>,
     pub(super) routes: BTreeMap<usize, Route>,
 }
 
@@ -63,7 +71,7 @@ impl Session {
             untaken: VecDeque::new(),
             sent: 0,
             in_router: BTreeMap::new(),
-            recipients: BTreeMap::new(),
+            sent_to: BTreeMap::new(),
             routes: BTreeMap::new(),
         }
     }
@@ -75,13 +83,23 @@ pub(super) struct Peer {
     pub(super) has_stayed: bool,
     /// The number of the last envelope to each peer.
     pub(super) numbers: BTreeMap<usize, u64>,
+    /// What a server has accepted, and what it has stored, by recipient.
+    pub(super) accepted: BTreeSet<(usize, u64)>,
+    pub(super) stored: BTreeSet<(usize, u64)>,
     /// What has arrived, by sender.
     pub(super) arrived: BTreeMap<usize, BTreeSet<u64>>,
 }
 
 impl Default for Peer {
     fn default() -> Self {
-        Self { session: None, has_stayed: true, numbers: BTreeMap::new(), arrived: BTreeMap::new() }
+        Self {
+            session: None,
+            has_stayed: true,
+            numbers: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            arrived: BTreeMap::new(),
+        }
     }
 }
 
@@ -99,7 +117,7 @@ impl Peer {
             let arrived = self.arrived.entry(from).or_default();
             let last = arrived.last().copied().unwrap_or_default();
             let is_new = arrived.insert(envelope.number);
-            if is_new && self.has_stayed && has_stayed[from] && envelope.number != last + 1 {
+            if is_new && self.has_stayed && has_stayed[from] && envelope.number < last {
                 return Err(format!("number {} of {} arrived after {last}", envelope.number, envelope.from));
             }
         }

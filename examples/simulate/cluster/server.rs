@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use actors::cluster::Cluster;
+use actors::cluster::{Cluster, OnDisk};
 use actors::commands::cluster::{ClusterHandle, ClusterMailbox, Incarnation, cluster_mailbox};
 use actors::commands::router::PresencePort;
 use actors::commands::session::SessionId;
@@ -13,6 +13,7 @@ use actors::commands::store::{Command as StoreCommand, StorePort};
 use actors::config::PeerLimits;
 use actors::router::Router;
 use wire::PeerName;
+use wire::protocol::ServerId;
 
 use crate::simulation::store::ServerDisk;
 
@@ -39,6 +40,10 @@ impl PresencePort for Presences {
         self.0.presence(peer, session, online, address);
     }
 
+    fn taken_elsewhere(&mut self, session: SessionId, before: u64) {
+        self.0.taken(session, before);
+    }
+
     fn catch_up(&mut self) -> bool {
         true
     }
@@ -55,6 +60,8 @@ pub(super) struct Server {
     /// How many changes of the bucket it was told of.
     pub(super) seen: usize,
     pub(super) is_cut_off: bool,
+    /// It was lost for good.
+    pub(super) is_lost: bool,
 }
 
 impl Server {
@@ -63,12 +70,19 @@ impl Server {
         let (handle, mailbox) = cluster_mailbox();
         let presences = Presences(handle.clone());
         let router = Router::new(PeerLimits::default(), disk.inventory(), store.clone(), presences);
-        let cluster = Cluster::new(incarnation(at), &PeerLimits::default(), []);
-        let (seen, is_committing, is_cut_off) = (0, false, false);
-        Self { router, disk, store, is_committing, cluster, handle, mailbox, seen, is_cut_off }
+        let on_disk = OnDisk { store: self::store(at), ..OnDisk::default() };
+        let cluster = Cluster::new(incarnation(at), &PeerLimits::default(), on_disk);
+        let (seen, is_committing, is_cut_off, is_lost) = (0, false, false, false);
+        Self { router, disk, store, is_committing, cluster, handle, mailbox, seen, is_cut_off, is_lost }
     }
 }
 
 pub(super) fn incarnation(at: usize) -> Incarnation {
     Incarnation(at as u64)
+}
+
+/// The identity of its store.
+pub(super) fn store(at: usize) -> ServerId {
+    let at = u8::try_from(at).expect("there are few servers");
+    [at; 16]
 }

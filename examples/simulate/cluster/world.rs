@@ -1,33 +1,32 @@
 //! The servers, what connects them, and what goes wrong.
 
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actors::cluster::{Effect, Input};
 use actors::commands::cluster::Command as ClusterCommand;
-use actors::commands::network::Network;
-use actors::commands::router::{Command, JoinRefused, Member, MemberCommand, Run};
-use actors::commands::session::{Route, SessionCommand, SessionId};
-use actors::commands::store::Origin;
+use actors::commands::router::{Command, JoinRefused};
+use actors::commands::session::SessionId;
+use actors::commands::store::Completion;
 use actors::runtime::{Core as _, Now, Pending, reply};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use wire::protocol::Outcome;
 
+use super::mail::Mail;
 use super::nats::Bucket;
-use super::peer::{CARDS, PEERS, Peer, Session, envelope, name};
+use super::peer::{PEERS, Peer, name};
 use super::server::{Server, incarnation};
 use super::{ARRIVED_WITHIN, SERVERS};
 use crate::simulation::schedule::Schedule;
-use crate::simulation::session::MailboxPort;
 
 const TICK: Duration = Duration::from_millis(100);
 /// The chance that a packet is lost while things go wrong, and that it comes late or twice.
 const LOST: f64 = 0.05;
+/// The chance that a server is lost for good.
+const LOSES_SERVER: f64 = 0.5;
 
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     Trouble,
     Tick(usize),
     /// Something comes to the core of a server's cluster.
@@ -44,36 +43,42 @@ enum Event {
 }
 
 /// A peer asks this server for its name.
-type Claim = (usize, Pending<Result<(), JoinRefused>>);
+pub(super) type Claim = (usize, Pending<Result<(), JoinRefused>>);
 
 pub(super) struct World {
-    schedule: Schedule<Event>,
-    dice: StdRng,
-    servers: Vec<Server>,
+    pub(super) schedule: Schedule<Event>,
+    pub(super) dice: StdRng,
+    pub(super) servers: Vec<Server>,
     bucket: Bucket,
-    peers: Vec<Peer>,
+    pub(super) mail: Mail,
+    pub(super) peers: Vec<Peer>,
     /// What peers wait for.
-    claims: Vec<Option<Claim>>,
-    sessions: SessionId,
+    pub(super) claims: Vec<Option<Claim>>,
+    pub(super) sessions: SessionId,
     /// How many more things go wrong.
     troubles: u32,
+    /// How many of them are left when a server is lost for good.
+    loses: Option<u32>,
     is_trace: bool,
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
 }
 
 impl World {
     pub(super) fn new(seed: u64, is_trace: bool) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let troubles = dice.random_range(20..200);
+        let loses = dice.random_bool(LOSES_SERVER).then(|| dice.random_range(0..troubles));
         Self {
             schedule: Schedule::new(),
             dice,
             servers: (0..SERVERS).map(Server::new).collect(),
             bucket: Bucket::default(),
+            mail: Mail::default(),
             peers: (0..PEERS).map(|_| Peer::default()).collect(),
             claims: (0..PEERS).map(|_| None).collect(),
             sessions: 0,
             troubles,
+            loses,
             is_trace,
             failure: None,
         }
@@ -110,17 +115,22 @@ impl World {
     }
 
     fn missing(&self) -> Option<String> {
+        let is_any_lost = self.servers.iter().any(|server| server.is_lost);
         let mut all = (0..PEERS).flat_map(|from| (0..PEERS).map(move |to| (from, to)));
         all.find_map(|(from, to)| {
             let sent = self.peers[from].numbers.get(&to).copied().unwrap_or_default();
-            let arrived = self.peers[to].arrived.get(&from);
-            let missing =
-                (1..=sent).find(|number| !arrived.is_some_and(|arrived| arrived.contains(number)))?;
+            let (sender, arrived) = (&self.peers[from], self.peers[to].arrived.get(&from));
+            let must_arrive = |number: u64| {
+                let is_stored = sender.stored.contains(&(to, number));
+                is_stored || (!is_any_lost && sender.accepted.contains(&(to, number)))
+            };
+            let is_missing = |number: u64| !arrived.is_some_and(|arrived| arrived.contains(&number));
+            let missing = (1..=sent).find(|number| must_arrive(*number) && is_missing(*number))?;
             Some(format!("number {missing} of {sent} from {} to {}", name(from), name(to)))
         })
     }
 
-    fn trace(&self, what: impl FnOnce() -> String) {
+    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
         if self.is_trace {
             println!("{:>12.6} {}", self.schedule.elapsed().as_secs_f64(), what());
         }
@@ -132,7 +142,7 @@ impl World {
     }
 
     /// A time between 0 and a maximum.
-    fn within(&mut self, millis: u64) -> Duration {
+    pub(super) fn within(&mut self, millis: u64) -> Duration {
         Duration::from_micros(self.dice.random_range(0..millis * 1000))
     }
 
@@ -164,6 +174,9 @@ impl World {
         let wait = self.within(pause);
         self.schedule.after(wait, Event::Trouble);
         let (peer, at) = (self.dice.random_range(0..PEERS), self.dice.random_range(0..SERVERS));
+        if self.loses == Some(rest) {
+            self.lose(at);
+        }
         match self.dice.random_range(0..20) {
             0..=13 => {
                 let to = (peer + self.dice.random_range(1..PEERS)) % PEERS;
@@ -173,6 +186,21 @@ impl World {
             14 | 15 => self.leave(peer, at),
             16 | 17 => self.cut_off(at),
             _ => self.mend(at),
+        }
+    }
+
+    /// A server is lost for good, with all that it has. Its peers go to other servers.
+    fn lose(&mut self, at: usize) {
+        self.trace(|| format!("server {at} is lost"));
+        self.servers[at].is_lost = true;
+        for peer in 0..PEERS {
+            // What is lost with it leaves gaps.
+            self.peers[peer].has_stayed = false;
+            let is_claiming = self.claims[peer].take_if(|(of, _)| *of == at).is_some();
+            let session = self.peers[peer].session.take_if(|session| session.server == at);
+            if is_claiming || session.is_some() {
+                self.schedule.after(Duration::from_millis(100), Event::Joins(peer, (at + 1) % SERVERS));
+            }
         }
     }
 
@@ -195,7 +223,10 @@ impl World {
         }
     }
 
-    fn cluster_takes(&mut self, at: usize, input: Input) {
+    pub(super) fn cluster_takes(&mut self, at: usize, input: Input) {
+        if self.servers[at].is_lost {
+            return;
+        }
         let now = self.now();
         let mut effects = Vec::new();
         self.servers[at].cluster.handle(now, input, &mut effects);
@@ -206,14 +237,14 @@ impl World {
         self.settle(at);
     }
 
-    fn router_takes(&mut self, at: usize, command: Command) {
+    pub(super) fn router_takes(&mut self, at: usize, command: Command) {
         let now = self.now();
         self.servers[at].router.handle(now, command, &mut ());
         self.settle(at);
     }
 
     /// Lets the cluster handle what the Router has told it, and the store commit.
-    fn settle(&mut self, at: usize) {
+    pub(super) fn settle(&mut self, at: usize) {
         while let Ok(command) = self.servers[at].mailbox.try_recv() {
             self.cluster_takes(at, Input::Command(command));
         }
@@ -226,6 +257,7 @@ impl World {
     }
 
     fn carry_out(&mut self, at: usize, effect: Effect) {
+        let Some(effect) = self.carry_out_mail(at, effect) else { return };
         match effect {
             Effect::Send { to, packet } => {
                 let others = (0..SERVERS).filter(|other| *other != at);
@@ -259,6 +291,7 @@ impl World {
     fn transmit(&mut self, from: usize, to: usize, packet: &[u8]) {
         let is_troubled = self.troubles > 0;
         if self.servers[from].is_cut_off
+            || self.servers[to].is_lost
             || self.servers[to].is_cut_off
             || (is_troubled && self.dice.random_bool(LOST))
         {
@@ -272,10 +305,14 @@ impl World {
         }
     }
 
+    /// Whether the answer to an operation is lost.
+    pub(super) fn forgets(&mut self, at: usize) -> bool {
+        self.servers[at].is_cut_off || (self.troubles > 0 && self.dice.random_bool(LOST))
+    }
+
     /// An operation reaches the bucket, unless the server is cut off. Its answer can be lost.
     fn operate(&mut self, at: usize, effect: Effect) {
-        let is_lost = self.servers[at].is_cut_off;
-        let forgets = is_lost || (self.troubles > 0 && self.dice.random_bool(LOST));
+        let (is_lost, forgets) = (self.servers[at].is_cut_off, self.forgets(at));
         let before = self.bucket.len();
         let answer = match effect {
             Effect::Create { name, card } => {
@@ -296,6 +333,7 @@ impl World {
                 }
                 Input::Erased(name)
             }
+            Effect::Mail(effect) => self.operate_mail(at, effect),
             other => panic!("{other:?} is no operation"),
         };
         for _ in before..self.bucket.len() {
@@ -309,7 +347,7 @@ impl World {
     }
 
     fn watch(&mut self, at: usize) {
-        if self.servers[at].is_cut_off {
+        if self.servers[at].is_cut_off || self.servers[at].is_lost {
             return;
         }
         while self.servers[at].seen < self.bucket.len() {
@@ -321,163 +359,25 @@ impl World {
 
     fn commit(&mut self, at: usize) {
         let server = &mut self.servers[at];
+        if server.is_lost {
+            return;
+        }
         server.is_committing = false;
         let batch = server.store.0.take();
         for completion in server.disk.commit(batch.into()) {
+            let told = match completion {
+                Completion::Put { mail, stored: true } => {
+                    self.cluster_takes(at, Input::Command(ClusterCommand::Stored(mail)));
+                    continue;
+                }
+                Completion::Forgotten { ref name, ref places, .. } => {
+                    Some(ClusterCommand::Forgotten { name: name.clone(), places: places.clone() })
+                }
+                _ => None,
+            };
+            told.into_iter().for_each(|told| self.cluster_takes(at, Input::Command(told)));
             self.router_takes(at, Command::Completed(completion));
         }
         self.settle(at);
-    }
-
-    /// A peer comes to a server and asks for its name.
-    fn claim(&mut self, peer: usize, at: usize) {
-        let (reply, pending) = reply();
-        let (card, network) = (Box::new(CARDS[peer].clone()), Network::UNKNOWN);
-        self.claims[peer] = Some((at, pending));
-        self.cluster_takes(at, Input::Command(ClusterCommand::Claim { card, network, reply }));
-    }
-
-    /// Joins when the name is claimed, or asks again.
-    fn join(&mut self, peer: usize) {
-        let Some((at, pending)) = self.claims[peer].take() else { return };
-        match pending.wait(Duration::ZERO) {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                let wait = Duration::from_millis(200);
-                self.schedule.after(wait, Event::Joins(peer, at));
-                return;
-            }
-            Err(_) => {
-                self.claims[peer] = Some((at, pending));
-                return;
-            }
-        }
-        self.sessions += 1;
-        let (id, port) = (self.sessions, Arc::<MailboxPort>::default());
-        let (reply, joined) = reply();
-        let (card, network) = (Box::new(CARDS[peer].clone()), Network::UNKNOWN);
-        let command = Command::Join { session: id, card, network, token: [0; 32], port: port.clone(), reply };
-        self.router_takes(at, command);
-        match joined.wait(Duration::ZERO).expect("the Router answers at once") {
-            Ok(joined) => {
-                self.trace(|| format!("{} joins server {at} as {id}", name(peer)));
-                let member = Member { peer: joined.peer, session: id };
-                self.peers[peer].session = Some(Session::new(at, member, port));
-            }
-            Err(refused) => self.failure = Some(format!("{} cannot join: {refused:?}", name(peer))),
-        }
-    }
-
-    /// A peer ends its session, and goes to the server `to`.
-    fn leave(&mut self, peer: usize, to: usize) {
-        let Some(session) = &self.peers[peer].session else { return };
-        self.trace(|| format!("{} goes to server {to}", name(peer)));
-        let (at, member) = (session.server, session.member);
-        self.peers[peer].has_stayed &= at == to;
-        self.router_takes(at, Command::From(member, MemberCommand::Leave));
-        self.end_session(peer);
-        let wait = self.within(1000);
-        self.schedule.after(wait, Event::Joins(peer, to));
-    }
-
-    /// The Router has closed a session: it hands back what its peer has not taken.
-    fn end_session(&mut self, peer: usize) {
-        let Some(session) = self.peers[peer].session.take() else { return };
-        let mut rest: Vec<_> = session.untaken.into();
-        while let Some(command) = session.port.next() {
-            if let SessionCommand::Deliver(delivery) = command {
-                rest.push(*delivery);
-            }
-        }
-        self.router_takes(session.server, Command::From(session.member, MemberCommand::HandBack(rest)));
-    }
-
-    fn send(&mut self, peer: usize, to: usize) {
-        let wants_route = self.dice.random_bool(0.5);
-        let Peer { session: Some(session), numbers, .. } = &mut self.peers[peer] else { return };
-        let number = numbers.entry(to).or_default();
-        *number += 1;
-        let (frames, first) = (envelope(peer, to, *number), session.sent);
-        session.sent += 1;
-        let (at, member) = (session.server, session.member);
-        let is_routed = session.in_router.get(&to).is_none_or(|count| *count == 0)
-            && session.routes.get(&to).and_then(Route::port).is_some_and(|port| {
-                let origin = Origin { peer: member.peer, session: member.session, first };
-                port.deliver(frames.clone(), true, origin).is_ok()
-            });
-        if is_routed {
-            return self.settle(at);
-        }
-        *session.in_router.entry(to).or_default() += 1;
-        session.recipients.insert(first, to);
-        let run = Run { to: name(to), kept: true, first, openings: 0, wants_route, frames };
-        self.router_takes(at, Command::From(member, MemberCommand::Route(vec![run])));
-    }
-
-    /// The session of a peer reads its mailbox, and its peer acknowledges some of what it got.
-    fn take(&mut self, peer: usize) {
-        let wait = self.within(20);
-        self.schedule.after(wait, Event::Takes(peer));
-        self.join(peer);
-        let has_stayed = [0, 1, 2].map(|at: usize| self.peers[at].has_stayed);
-        while let Some(command) = self.peers[peer].session.as_ref().and_then(|session| session.port.next()) {
-            self.hear(peer, command, has_stayed);
-        }
-        let Some(session) = &mut self.peers[peer].session else { return };
-        let (at, member) = (session.server, session.member);
-        if session.port.closed().is_some() {
-            self.trace(|| format!("the session of {} at server {at} was ended", name(peer)));
-            self.end_session(peer);
-            let (wait, to) = (self.within(1000), self.dice.random_range(0..SERVERS));
-            self.peers[peer].has_stayed &= at == to;
-            return self.schedule.after(wait, Event::Joins(peer, to));
-        }
-        let mut commands = Vec::new();
-        if session.port.take_was_full() {
-            commands.push(MemberCommand::Drained);
-        }
-        if self.dice.random_bool(0.7) {
-            let stored = session.untaken.iter().filter(|delivery| delivery.is_stored);
-            let taken = stored.map(|delivery| delivery.first + delivery.frames.count()).max();
-            session.untaken.clear();
-            commands.extend(taken.map(MemberCommand::Taken));
-        }
-        for command in commands {
-            self.router_takes(at, Command::From(member, command));
-        }
-    }
-
-    fn hear(&mut self, peer: usize, command: SessionCommand, has_stayed: [bool; PEERS]) {
-        let receiver = &mut self.peers[peer];
-        match command {
-            SessionCommand::Deliver(delivery) => {
-                if let Err(failure) = receiver.receive(&delivery, has_stayed) {
-                    self.failure = Some(format!("at {}: {failure}", name(peer)));
-                } else if let Some(session) = &mut receiver.session {
-                    session.untaken.push_back(*delivery);
-                }
-            }
-            SessionCommand::Routed { first, count, outcome } => {
-                if let Outcome::Refused(refusal) = outcome {
-                    self.failure = Some(format!("an envelope of {} is refused: {refusal:?}", name(peer)));
-                }
-                let Some(session) = &mut receiver.session else { return };
-                for number in first..first + count {
-                    let to = session.recipients.remove(&number);
-                    if let Some(waiting) = to.and_then(|to| session.in_router.get_mut(&to)) {
-                        *waiting -= 1;
-                    }
-                }
-            }
-            SessionCommand::Route(route) => {
-                let (to, route) = *route;
-                if let Some(session) = &mut receiver.session
-                    && let Some(to) = (0..PEERS).find(|at| name(*at) == to)
-                {
-                    session.routes.insert(to, route);
-                }
-            }
-            other => self.failure = Some(format!("nobody has asked for {other:?}")),
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use actors::commands::store::{
-    Amount, Command, Completion, Frames, Inventory, Mail, MailboxSize, Ordinal, Sender, StorePort,
+    Amount, Command, Completion, Frames, Inventory, Mail, MailboxSize, Ordinal, Sender, StorePort, Written,
 };
 use bytes::Bytes;
 use wire::PeerName;
@@ -58,14 +58,15 @@ impl ServerDisk {
             // No administrator is simulated.
             Command::DropCard { .. } => None,
             Command::Put { name, first, frames, sender, origin, .. } => {
-                let (amount, sender, stored) = (frames.amount(), *sender, !self.is_full);
+                let (sender, stored) = (*sender, !self.is_full);
                 if stored {
                     let places = (first..).zip(frames.iter());
                     self.mail.extend(
                         places.map(|(ordinal, frame)| ((name.clone(), ordinal), (sender.clone(), frame))),
                     );
                 }
-                Some(Completion::Put { name, origin, sender, amount, stored })
+                let mail = Written { name, first, frames, sender, origin };
+                Some(Completion::Put { mail: Box::new(mail), stored })
             }
             Command::Fetch { name, peer, session, places } => {
                 let range = (name.clone(), places.start)..(name, places.end);
@@ -96,7 +97,7 @@ impl ServerDisk {
                     }
                     stays
                 });
-                Some(Completion::Forgotten { name, amounts })
+                Some(Completion::Forgotten { name, places, amounts })
             }
             // No simulation lasts as long as mail.
             Command::Sweep { .. } => Some(Completion::Swept { overdue: Vec::new(), next: None }),

@@ -1,5 +1,6 @@
 //! Many servers as one, on a real nats-server. Without one in `PATH` these scenarios are skipped.
 
+mod rolling;
 mod trouble;
 
 use integration::{Character, Nats, Peer, Process, RawConnection, Sandbox, Server, numbered};
@@ -60,6 +61,29 @@ fn peers_at_different_servers_write_to_each_other() {
     let known = b.run(&["who"]).expect(0);
     assert!(known.lines.iter().any(|line| line.contains("\"A\"")), "{:?}", known.lines);
     check_shown(listener, "B", &texts);
+}
+
+#[test]
+fn mail_on_a_server_that_is_lost_is_delivered_by_another_one() {
+    let sandbox = Sandbox::new();
+    let Some((nats, first, second)) = two_servers(&sandbox) else { return };
+    let (a, b) = (sandbox.peer("A", first.address()), sandbox.peer("B", second.address()));
+    b.run(&["who"]).expect(0);
+    let texts = lines("A", 20);
+    let sent = a.run_with_input(&["send", "B", "-"], &texts).expect(0);
+    assert_eq!(sent.events("stored").len(), 20, "{:?}", sent.lines);
+    first.process().signal(Signal::KILL);
+    first.finish();
+    // A is away too, so nobody but the stream has it.
+    let listener = listen(&b, 20);
+    check_shown(listener, "A", &texts);
+    // The server comes back and still has that mail on its disk. B recognises it.
+    let first = nats.server(&sandbox, "first");
+    let listener = listen(&b, 1);
+    // A gets the receipts of the others too.
+    let texts = lines("A again", 1);
+    a.at(first.address()).run_with_input(&["send", "B", "-", "--wait", "60"], &texts).expect(0);
+    check_shown(listener, "A", &texts);
 }
 
 #[test]

@@ -35,17 +35,17 @@ const ALL: [Trouble; 5] = [
     Trouble::NatsStopped,
 ];
 
-struct World {
+pub(super) struct World {
     random: StdRng,
     sandbox: Sandbox,
-    nats: Vec<Option<Nats>>,
+    pub(super) nats: Vec<Option<Nats>>,
     /// For each server, one to each nats-server.
     links: Vec<Vec<Link>>,
-    servers: Vec<Option<Server>>,
+    pub(super) servers: Vec<Option<Server>>,
 }
 
 impl World {
-    fn new(seed: u64) -> Option<Self> {
+    pub(super) fn new(seed: u64) -> Option<Self> {
         let sandbox = Sandbox::new();
         let nats = Nats::start_three(&sandbox)?;
         let links: Vec<Vec<Link>> =
@@ -64,7 +64,7 @@ impl World {
         Some(world)
     }
 
-    fn launch(&self, n: usize, address: &str) -> Server {
+    pub(super) fn launch(&self, n: usize, address: &str) -> Server {
         let data = self.sandbox.path(&format!("server{n}"));
         let urls: Vec<String> =
             self.links[n].iter().map(|link| format!("nats://{}", link.address())).collect();
@@ -132,14 +132,14 @@ impl World {
 }
 
 /// Two peers that write to each other.
-struct Pair {
+pub(super) struct Pair {
     names: [String; 2],
     processes: [Process; 2],
     texts: Vec<String>,
 }
 
 impl Pair {
-    fn start(world: &World, n: usize) -> Self {
+    pub(super) fn start(world: &World, n: usize) -> Self {
         let names = ["A", "B"].map(|side| format!("{side}{n}"));
         // They begin at different servers.
         let processes = [0, 1].map(|side| world.peer(&names[side], n + side).start(&["--wait", "60"]));
@@ -149,7 +149,7 @@ impl Pair {
         Self { names, processes, texts: Vec::new() }
     }
 
-    fn write(&mut self, count: usize) {
+    pub(super) fn write(&mut self, count: usize) {
         for _ in 0..count {
             let text = format!("line {}", self.texts.len() + 1);
             for side in [0, 1] {
@@ -160,13 +160,13 @@ impl Pair {
     }
 
     /// Waits until both have everything.
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         for process in &self.processes {
             process.events("message", self.texts.len());
         }
     }
 
-    fn check(mut self) {
+    pub(super) fn check(mut self) {
         self.wait();
         self.processes.iter_mut().for_each(Process::end_input);
         for process in self.processes {

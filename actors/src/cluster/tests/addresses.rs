@@ -51,7 +51,7 @@ fn the_router_learns_the_address_of_a_peer_at_another_server() {
     bench.hear(Body::Ends);
     bench.take(Input::Command(Command::Closed { session }));
     bench.effects.clear();
-    bench.hear(Body::Alive);
+    bench.hear(ALIVE);
     bench.appear();
     assert_eq!(addresses(&mut bench).len(), 1);
 }

@@ -108,7 +108,7 @@ impl Site {
     ) -> Self {
         let data = tempfile::tempdir().expect("there is a place for temporary files");
         let mailbox = RouterMailbox::default();
-        let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed())
+        let (store, inventory) = store::start(&data.path().join("store"), mailbox.completed(), None)
             .expect("the folder can be written to");
         let index = index::start(data.path(), PeerLimits::default().index_pairs, None)
             .expect("the folder can be written to");

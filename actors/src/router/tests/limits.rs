@@ -66,6 +66,7 @@ fn a_flood_of_mail_fills_the_share_of_its_sender_only() {
         Now::read(),
         Command::Completed(Completion::Forgotten {
             name: name("x"),
+            places: 0..1,
             amounts: vec![(sender("a"), Amount { envelopes: 1, bytes: 1 })],
         }),
         &mut (),

@@ -15,7 +15,7 @@ fn appear(world: &mut World, text: &str) -> (Arc<FakePort>, Option<Member>) {
 
 fn forwarded(to: &str, session: SessionId, text: &'static str) -> Forwarded {
     let frames = one(Bytes::from_static(text.as_bytes()));
-    Forwarded { from: name("Far"), to: name(to), session, is_kept: true, frames }
+    Forwarded { from: name("Far"), to: name(to), session, is_kept: true, stored: None, frames }
 }
 
 /// Gives the Router a batch, and returns the places that it refuses.
