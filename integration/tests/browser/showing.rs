@@ -188,8 +188,11 @@ fn unread_messages_are_counted_in_the_title_and_notified_of_only_when_that_is_wa
     page.wait("document.getElementById('notify').ariaPressed === 'true'");
     terminal.type_line("/msg Web three");
     page.shows("received", 3);
+    // The title still counts the third message until it is noted as read.
+    titled("Switchboard");
     see("hidden");
     terminal.type_line("/msg Web four");
+    page.wait("notified.length > 0");
     titled("(1) Switchboard");
     let notified = json!([r#"Switchboard: {"body":"New messages from T","tag":"switchboard"}"#]);
     assert_eq!(page.tab.value("notified"), notified);
