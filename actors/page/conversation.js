@@ -7,7 +7,8 @@ import { readCard } from "./card.js";
 import { KINDS, openingBody, signed } from "./protocol.js";
 
 const OPENING_BYTES_MAX = 8192;
-const TAG_BYTES = 16;
+/** The bytes of the tag at the end of a ciphertext. @type {number} */
+export const TAG_BYTES = 16;
 const PADDED_BYTES_MIN = 128;
 const PADDED_BYTES_MAX = 65_536;
 

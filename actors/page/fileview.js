@@ -1,9 +1,8 @@
 // Sharing files.
 
-import { element, readable } from "./text.js";
+import { element, readable, size } from "./text.js";
 import { onSubmit } from "./forms.js";
 import { isFileName, isKeyword, keyword } from "./names.js";
-import { size } from "./searchview.js";
 
 const at = (id) => document.getElementById(id);
 const FILE_RULE = "must have 1 to 255 bytes, without / \\ , ; and control characters, and no dot or space at the start";

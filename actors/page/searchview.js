@@ -1,12 +1,11 @@
 // Searching, and fetching what is found.
 
-import { element, readable } from "./text.js";
+import { element, readable, size } from "./text.js";
 import { hex } from "./bytes.js";
 import { onSubmit } from "./forms.js";
 import { FILE_BYTES_MAX, TOO_LARGE } from "./transfer.js";
 
 const at = (id) => document.getElementById(id);
-export const size = (bytes) => `${Number(bytes).toLocaleString()} bytes`;
 
 /** How many matches are shown at once. */
 const PAGE = 50;

@@ -1,12 +1,12 @@
 // The steps of a message, in the words of the terminal's trace: each with an explanation, its bytes, and a command that
 // does it again.
 
-import { hex, utf8 } from "./bytes.js";
+import { concat, hex, utf8 } from "./bytes.js";
 import { decode } from "./postcard.js";
 import { openingBody, signed } from "./protocol.js";
 import { domain, fingerprint, OAEP_LABEL, sha256 } from "./crypto.js";
 import { readCard } from "./card.js";
-import { messageContent, nonce, pad, sealedParts } from "./conversation.js";
+import { messageContent, nonce, pad, sealedParts, TAG_BYTES } from "./conversation.js";
 
 // From standard input, because an argument of a command is limited to 128 KiB.
 const python = (...lines) => ["python3 <<'END'", ...lines, "END"].join("\n");
@@ -14,7 +14,7 @@ const bytes = (value) => `bytes.fromhex('${hex(value)}')`;
 const PRINT_OUTPUT = "print(subprocess.run(command.split(), input=content, stdout=subprocess.PIPE, check=True).stdout.hex())";
 
 const digestCommand = (...parts) =>
-  python("import hashlib", `print(hashlib.sha256(bytes.fromhex('${parts.map(hex).join("")}')).hexdigest())`);
+  python("import hashlib", `print(hashlib.sha256(${bytes(concat(...parts))}).hexdigest())`);
 
 const signatureCommand = (key, message, signature) =>
   python(
@@ -45,8 +45,6 @@ const sealCommand = (secret, id, place, content) =>
     PRINT_OUTPUT,
   );
 
-const TAG_BYTES = 16;
-const concatBytes = (a, b) => Uint8Array.of(...a, ...b);
 const short = (digest) => hex(digest).slice(0, 16);
 
 /**
@@ -125,7 +123,7 @@ async function conversationSteps(opened, { secret, wrappedFor }, isSent) {
       label: isSent ? "signed" : "signature verified",
       explanation: `RSASSA-PSS (SHA-256) ${by} ${short(await fingerprint(identity))}…, over all of the opening before it.`,
       value: hex(signature),
-      command: signatureCommand(identity, concatBytes(domain("opening"), body), signature),
+      command: signatureCommand(identity, concat(domain("opening"), body), signature),
     },
   ];
 }

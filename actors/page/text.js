@@ -9,6 +9,9 @@ export const readable = (text) =>
     character === "\n" || character === "\t" ? character : `\\u{${character.codePointAt(0).toString(16)}}`,
   );
 
+/** @param {number | bigint} bytes @returns {string} The size of a file, for people. */
+export const size = (bytes) => `${Number(bytes).toLocaleString()} bytes`;
+
 /** @param {string} print Hexadecimal. @returns {string} In groups of four, to be compared by people. */
 export const grouped = (print) => print.replace(/.{4}(?=.)/g, "$& ");
 
