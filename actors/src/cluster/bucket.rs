@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use wire::{PeerName, frame};
 
 use super::interface::{Here, Input};
+use super::packet::{name_in, token};
 use super::stream::{self, MailConfig, MailStream};
 
 /// How long an operation on the bucket may take.
@@ -31,9 +32,8 @@ pub(super) enum Incoming {
     Input(Input),
 }
 
-/// A name in a key of the bucket, where a dot separates.
 fn key(kind: &str, name: &PeerName) -> String {
-    format!("{kind}.{}", name.as_str().replace('.', "="))
+    format!("{kind}.{}", token(name))
 }
 
 pub(super) async fn claim(
@@ -170,7 +170,7 @@ async fn watch_once(
 fn input_of(entry: kv::Entry) -> Option<Input> {
     let (kind, rest) = entry.key.split_once('.')?;
     let (name, number) = rest.split_once('.').unwrap_or((rest, ""));
-    let name: PeerName = name.replace('=', ".").parse().ok()?;
+    let name = name_in(name)?;
     let (value, revision) = (entry.value, entry.revision);
     match (kind, entry.operation) {
         ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),

@@ -76,7 +76,7 @@ impl Copies {
         out: &mut Vec<Effect>,
     ) {
         self.made += 1;
-        let uncopied = Uncopied {
+        let mut uncopied = Uncopied {
             mail,
             since: now,
             due: Some(now),
@@ -85,8 +85,10 @@ impl Copies {
             is_answered: false,
             is_forgotten: false,
         };
+        if is_connected && self.is_listed {
+            uncopied.copy(self.made, self.latest, out);
+        }
         self.uncopied.insert(self.made, uncopied);
-        self.copy(now, is_connected, out);
     }
 
     /// Makes the copies that are due.
@@ -96,16 +98,7 @@ impl Copies {
         }
         for (number, uncopied) in &mut self.uncopied {
             if uncopied.due.is_some_and(|due| due <= now) {
-                uncopied.due = None;
-                uncopied.after.get_or_insert(self.latest);
-                let Written { name, first, frames, .. } = &*uncopied.mail;
-                out.push(Effect::Mail(MailEffect::Copy {
-                    number: *number,
-                    name: name.clone(),
-                    first: *first,
-                    count: frames.count(),
-                    frames: frames.bytes.clone(),
-                }));
+                uncopied.copy(*number, self.latest, out);
             }
         }
     }
@@ -226,6 +219,20 @@ impl Copies {
 }
 
 impl Uncopied {
+    /// Begins an attempt. `latest` is the latest message of the stream that is known.
+    fn copy(&mut self, number: u64, latest: Sequence, out: &mut Vec<Effect>) {
+        self.due = None;
+        self.after.get_or_insert(latest);
+        let Written { name, first, frames, .. } = &*self.mail;
+        out.push(Effect::Mail(MailEffect::Copy {
+            number,
+            name: name.clone(),
+            first: *first,
+            count: frames.count(),
+            frames: frames.bytes.clone(),
+        }));
+    }
+
     /// Tells the sender the outcome, unless it was told before.
     fn answer(&mut self, is_copied: bool, out: &mut Vec<Effect>) {
         if std::mem::replace(&mut self.is_answered, true) {

@@ -49,6 +49,16 @@ pub(super) enum Body<'a> {
     Taken { presence: SessionId, count: u64 },
 }
 
+/// A name as one part of a key or a subject of NATS, where a dot separates parts.
+pub(super) fn token(name: &PeerName) -> String {
+    name.as_str().replace('.', "=")
+}
+
+/// The name in a [`token`].
+pub(super) fn name_in(token: &str) -> Option<PeerName> {
+    token.replace('=', ".").parse().ok()
+}
+
 /// Consecutive envelopes of one sender for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Item {

@@ -19,7 +19,7 @@ use wire::protocol::ServerId;
 
 use super::bucket::OPERATION_TIMEOUT;
 use super::interface::{Find, MailEffect, MailInput, Parcel, ReadMail, Sequence};
-use super::packet::PART_BYTES_MAX;
+use super::packet::{PART_BYTES_MAX, name_in, token};
 use crate::commands::cluster::Incarnation;
 use crate::config::PeerLimits;
 
@@ -128,15 +128,14 @@ pub(super) async fn operate(stream: Option<MailStream>, effect: MailEffect) -> M
 
 impl MailStream {
     fn subject(&self, store: &ServerId, name: &PeerName) -> String {
-        let name = name.as_str().replace('.', "=");
-        format!("{}.{}.{name}", self.subjects, HEXLOWER.encode(store))
+        format!("{}.{}.{}", self.subjects, HEXLOWER.encode(store), token(name))
     }
 
     /// The store and the recipient in a subject.
     fn parse(&self, subject: &str) -> Option<(ServerId, PeerName)> {
         let (store, name) = subject.strip_prefix(&self.subjects)?.strip_prefix('.')?.split_once('.')?;
         let store = HEXLOWER.decode(store.as_bytes()).ok()?.try_into().ok()?;
-        Some((store, name.replace('=', ".").parse().ok()?))
+        Some((store, name_in(name)?))
     }
 
     async fn copy(
@@ -209,7 +208,7 @@ impl MailStream {
 
     async fn find(&self, find: &Find) -> Option<Vec<(ServerId, PeerName)>> {
         let filter = match find {
-            Find::For(name) => format!("{}.*.{}", self.subjects, name.as_str().replace('.', "=")),
+            Find::For(name) => format!("{}.*.{}", self.subjects, token(name)),
             Find::Of(store) => format!("{}.{}.*", self.subjects, HEXLOWER.encode(store)),
         };
         let mut subjects = self.stream.info_with_subjects(filter).await.ok()?;
