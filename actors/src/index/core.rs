@@ -246,23 +246,21 @@ impl Core {
     }
 
     fn find(&self, search: &Search, page: Page, asker: AskerSees) -> FindAnswer {
-        let found = Finder::new(&self.catalog, &self.peers)
-            .find(search.root())
-            .map_err(|TooBroad| FindRefused::TooBroad)?;
+        let finder = Finder::new(&self.catalog, &self.peers);
+        let found = finder.find(search.root()).map_err(|TooBroad| FindRefused::TooBroad)?;
         let (matches, total) = self.ranking(asker).page(&found, page);
-        let instead = if found.is_empty() { self.instead(search) } else { None };
+        let instead = if found.is_empty() { self.instead(&finder, search) } else { None };
         Ok(Matches { matches, total, instead })
     }
 
     /// The search with each word that no file has replaced by the nearest one that some have. `None` unless that search
     /// finds something.
-    fn instead(&self, search: &Search) -> Option<Search> {
-        let finder = Finder::new(&self.catalog, &self.peers);
+    fn instead(&self, finder: &Finder<'_>, search: &Search) -> Option<Search> {
         let instead = search.with_texts(|text| {
             let is_known = finder.has(text).ok()?;
             if is_known { None } else { self.catalog.vocabulary().nearest(text).map(str::to_owned) }
         })?;
-        let found = Finder::new(&self.catalog, &self.peers).find(instead.root()).ok()?;
+        let found = finder.find(instead.root()).ok()?;
         (!found.is_empty()).then_some(instead)
     }
 

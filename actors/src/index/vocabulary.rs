@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::interner::{Interner, TextId};
 use super::posting::Posting;
 
-/// The maximum number of texts that one [`Vocabulary::nearest`] compares, because others wait meanwhile: about 10 ms.
+/// The maximum number of texts that one [`Vocabulary::nearest`] compares, because others wait meanwhile.
 const COMPARED_MAX: usize = 50_000;
 
 #[derive(Debug, Default)]
