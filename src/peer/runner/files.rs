@@ -100,7 +100,7 @@ impl Shell {
         }
     }
 
-    /// Reads the share on a thread of its own, after adding a file to it if one is given.
+    /// Reads the share on a thread of its own, after a change of `keyword.txt` if one is given.
     pub(super) fn read_share(&mut self, change: Option<ShareChange>) {
         if self.files.is_reading {
             // A read that has not begun will see everything that has changed by now.

@@ -46,7 +46,7 @@ pub enum ShareError {
     Itself,
     #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
     NoKeyword(FileName),
-    #[error("{}: {KEYWORD_FILE} has no such entry of it; /files lists what is shared", Escaped(.0.as_str()))]
+    #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared", Escaped(.0.as_str()))]
     NoEntry(FileName),
     #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
