@@ -119,7 +119,7 @@ export class SearchView {
 
   /** A link that saves a file whose digest was checked. */
   #offer({ name }, blob) {
-    const link = element("a", { href: URL.createObjectURL(blob), download: name }, `Save ${readable(name)}`);
+    const link = element("a", { href: URL.createObjectURL(blob), download: name.split("/").at(-1) }, `Save ${readable(name)}`);
     return element("span", {}, "The SHA-256 is right. ", link);
   }
 }

@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use wire::FileName;
 use wire::escape::Escaped;
 
 /// Prefix and suffix of the name of a file that is being written.
@@ -51,18 +52,62 @@ impl Folder {
 
     /// Opens a directory inside this one. Makes it if it does not exist. Its mode is 0700 afterwards.
     pub(crate) fn private_child(&self, name: &str) -> io::Result<Self> {
-        match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        self.make_child(name, 0o700)?;
+        let child = self.child(name)?;
+        if rustix::fs::fstat(&child.handle)?.st_mode & 0o077 != 0 {
+            rustix::fs::fchmod(&child.handle, Mode::RWXU)?;
         }
+        Ok(child)
+    }
+
+    /// Opens a directory inside this one. Follows no symbolic link.
+    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
-        if rustix::fs::fstat(&handle)?.st_mode & 0o077 != 0 {
-            rustix::fs::fchmod(&handle, Mode::RWXU)?;
+        match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(handle) => Ok(Self { handle, path: self.path.join(name) }),
+            // Linux says of a link only that it is no directory.
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(unsuitable("it is not a folder, or a symbolic link")),
+            Err(error) => Err(error.into()),
         }
-        let path = self.path.join(name);
-        Ok(Self { handle, path })
+    }
+
+    /// Opens the directory that is reached by these names, one below the other. Follows no symbolic link.
+    pub(crate) fn descend<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> io::Result<Self> {
+        names.into_iter().try_fold(self.try_clone()?, |folder, name| folder.child(name))
+    }
+
+    /// Like [`Folder::descend`]. Makes the directories that do not exist, with this mode before the umask.
+    pub(crate) fn descend_and_make<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        mode: u32,
+    ) -> io::Result<Self> {
+        names.into_iter().try_fold(self.try_clone()?, |folder, name| {
+            folder.make_child(name, mode)?;
+            folder.child(name)
+        })
+    }
+
+    fn make_child(&self, name: &str, mode: u32) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => self.sync(),
+            Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a shared file for reading. Follows no symbolic link, also not to a folder in its name.
+    pub(crate) fn open_shared(&self, name: &FileName) -> io::Result<File> {
+        match name.split() {
+            (None, base) => self.open_file(base),
+            (Some(_), base) => self.descend(name.folders())?.open_file(base),
+        }
+    }
+
+    /// The inode, by which another directory of the same name is recognised.
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.handle)?.st_ino)
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
@@ -256,17 +301,22 @@ impl Folder {
         self.sync()
     }
 
-    /// The names in it, in no particular order.
-    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
+    /// The names in it and what each is, in no particular order. Not every file system says what they are.
+    pub(crate) fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+        let mut entries = Vec::new();
         for entry in Dir::read_from(&self.handle)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                names.push(name.to_owned());
+                entries.push((name.to_owned(), entry.file_type()));
             }
         }
-        Ok(names)
+        Ok(entries)
+    }
+
+    /// The names in it, in no particular order.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Makes all creations, renames and removals in it durable.

@@ -25,6 +25,7 @@ pub(super) const HELP: &str = "\
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory, or add keywords to it; /tag does the same
+/share FOLDER/* [KEYWORD...]  share the files of a folder, also those to come; FOLDER/** also those in its sub-folders
 /unshare FILE [KEYWORD...]  share a file no more, or not under these keywords; the file stays
 /trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
 /verify NAME              compare keys; then /verify NAME yes
@@ -191,7 +192,8 @@ fn share(rest: &str) -> Result<Command, String> {
     let mut words = words(rest).ok_or(usage)?.into_iter();
     let file = words.next().ok_or(usage)?;
     let keywords: Vec<String> = words.collect();
-    if keywords.is_empty() {
+    // The files of a folder can be found by the words of their names.
+    if keywords.is_empty() && !file.ends_with('*') {
         return Err(usage.into());
     }
     Ok(Command::ChangeShare(ShareChange::Add { file, keywords }))

@@ -4,32 +4,65 @@ use std::str::FromStr;
 
 use crate::checked_text::checked_text;
 
-pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// Longest name with its folders, in bytes. With it, the header of a file message stays below 1,024 bytes.
+pub const FILE_NAME_BYTES_MAX: usize = 512;
+
+/// Longest part of a name, in bytes: what file systems have room for.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+const SEPARATOR: char = '/';
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     #[error("a file name is missing")]
     Empty,
-    #[error("a file name has at most 255 bytes, this one has {0}")]
+    #[error("a file name with its folders has at most 512 bytes, this one has {0}")]
     TooLong(usize),
-    #[error("a shared file's name must not start with a dot")]
+    #[error("the name of a file or folder has at most 255 bytes, this one has {0}")]
+    ComponentTooLong(usize),
+    #[error("a shared file's name, or that of its folder, must not start with a dot")]
     LeadingDot,
-    /// A separator of paths, or a control character.
+    /// A backslash, or a control character.
     #[error("a shared file's name must not contain {0:?}")]
     Character(char),
     /// White space at the start or end, which `keyword.txt` cannot express.
-    #[error("a shared file's name must not start or end with white space")]
+    #[error("a shared file's name, or that of its folder, must not start or end with white space")]
     Margin,
+    /// A `/` at the start or end, or two in a row.
+    #[error("a shared file's name must not start or end with `/`, or have two of them in a row")]
+    EmptyComponent,
 }
 
-/// The name of a shared file: a single path component that `keyword.txt` can express.
+/// The name of a shared file: its path below the folder that is shared, such as `lectures/tides.pdf`. `keyword.txt` can express
+/// it.
 ///
-/// 1 to 255 bytes of UTF-8 without control characters, `/` and `\`, without a leading dot, and without white
-/// space at its ends. It is safe to use in a directory, but must be escaped for a terminal: see [`crate::escape`].
+/// 1 to 512 bytes: parts of 1 to 255 bytes of UTF-8 with `/` between them. No part has control characters or `\`, a leading
+/// dot, or white space at its ends. So it never leads out of a folder if no link is followed. It must be escaped for a
+/// terminal: see [`crate::escape`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(Box<str>);
 
 checked_text!(FileName);
+
+impl FileName {
+    /// The folders that the file is in, from the outermost one.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        self.split().0.into_iter().flat_map(|folders| folders.split(SEPARATOR))
+    }
+
+    /// The name without the folders.
+    pub fn base(&self) -> &str {
+        self.split().1
+    }
+
+    /// The path of the folder, if it is in one, and the name in it.
+    pub fn split(&self) -> (Option<&str>, &str) {
+        match self.0.rsplit_once(SEPARATOR) {
+            Some((folders, base)) => (Some(folders), base),
+            None => (None, &self.0),
+        }
+    }
+}
 
 impl FromStr for FileName {
     type Err = BadFileName;
@@ -41,17 +74,28 @@ impl FromStr for FileName {
         if text.len() > FILE_NAME_BYTES_MAX {
             return Err(BadFileName::TooLong(text.len()));
         }
-        if text.starts_with('.') {
-            return Err(BadFileName::LeadingDot);
-        }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '/' | '\\')) {
-            return Err(BadFileName::Character(bad));
-        }
-        if text.trim().len() != text.len() {
-            return Err(BadFileName::Margin);
-        }
+        text.split(SEPARATOR).try_for_each(check_component)?;
         Ok(Self(text.into()))
     }
+}
+
+fn check_component(text: &str) -> Result<(), BadFileName> {
+    if text.is_empty() {
+        return Err(BadFileName::EmptyComponent);
+    }
+    if text.len() > COMPONENT_BYTES_MAX {
+        return Err(BadFileName::ComponentTooLong(text.len()));
+    }
+    if text.starts_with('.') {
+        return Err(BadFileName::LeadingDot);
+    }
+    if let Some(bad) = text.chars().find(|c| c.is_control() || *c == '\\') {
+        return Err(BadFileName::Character(bad));
+    }
+    if text.trim().len() != text.len() {
+        return Err(BadFileName::Margin);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -60,7 +104,11 @@ mod tests {
 
     #[test]
     fn keeps_names_inside_one_folder() {
-        for good in ["a.txt", "a,b;\"c\".txt", "two words.txt", "naïve café.md", &"x".repeat(255)] {
+        let long = "x".repeat(255);
+        let deep = format!("{long}/{long}");
+        let good =
+            ["a.txt", "a,b;\"c\".txt", "two words.txt", "naïve café.md", "a/b.txt", "a b/c/d..", &deep];
+        for good in good {
             assert_eq!(good.parse::<FileName>().map(|n| n.to_string()), Ok(good.to_owned()));
         }
         for (bad, why) in [
@@ -68,16 +116,35 @@ mod tests {
             (".", BadFileName::LeadingDot),
             ("..", BadFileName::LeadingDot),
             (".ssh", BadFileName::LeadingDot),
-            ("a/b", BadFileName::Character('/')),
+            ("../a", BadFileName::LeadingDot),
+            ("a/../b", BadFileName::LeadingDot),
+            ("a/.ssh/b", BadFileName::LeadingDot),
+            ("/a", BadFileName::EmptyComponent),
+            ("a/", BadFileName::EmptyComponent),
+            ("a//b", BadFileName::EmptyComponent),
             ("a\\b", BadFileName::Character('\\')),
             ("a\0b", BadFileName::Character('\0')),
-            ("a\nb", BadFileName::Character('\n')),
+            ("a/c\nb", BadFileName::Character('\n')),
             ("a\u{9b}b", BadFileName::Character('\u{9b}')),
             (" a", BadFileName::Margin),
             ("a ", BadFileName::Margin),
+            ("a /b", BadFileName::Margin),
+            ("a/ b", BadFileName::Margin),
         ] {
             assert_eq!(bad.parse::<FileName>(), Err(why), "{bad:?}");
         }
-        assert_eq!("x".repeat(256).parse::<FileName>(), Err(BadFileName::TooLong(256)));
+        assert_eq!("x".repeat(256).parse::<FileName>(), Err(BadFileName::ComponentTooLong(256)));
+        let longest = format!("{deep}/");
+        assert_eq!(format!("{longest}y").parse::<FileName>(), Err(BadFileName::TooLong(513)));
+    }
+
+    #[test]
+    fn a_name_is_folders_and_a_base() {
+        let parts = |text: &str| {
+            let name: FileName = text.parse().expect("a good name");
+            (name.folders().map(str::to_owned).collect::<Vec<_>>().join(">"), name.base().to_owned())
+        };
+        assert_eq!(parts("a.txt"), (String::new(), "a.txt".to_owned()));
+        assert_eq!(parts("a/b c/d.txt"), ("a>b c".to_owned(), "d.txt".to_owned()));
     }
 }

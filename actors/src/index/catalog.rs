@@ -308,7 +308,8 @@ fn of_key<K: Ord + Copy>(set: &BTreeSet<(K, FileId)>, key: K) -> Vec<FileId> {
 
 /// The last extension of a folded name.
 fn extension(name: &str) -> Option<&str> {
-    name.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| !extension.is_empty())
+    let base = name.rsplit('/').next().unwrap_or(name);
+    base.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| !extension.is_empty())
 }
 
 /// The words of a name, each once.

@@ -35,7 +35,10 @@ export function names() {
   const [long, tooLong] = ["é".repeat(127) + "x", "é".repeat(128)];
   const cases = [
     [isPeerName, ["A", "a.b_c-9", "x".repeat(32)], ["", "x".repeat(33), "ä", "a b", "a\n", "<b>"]],
-    [isFileName, ["tide.csv", "a b", "a,b;c", "\u202Ex", long], ["", ".x", " x", "x\u00A0", "a/b", "a\\b", "a\tb", "a\u0085", tooLong]],
+    [
+      isFileName, ["tide.csv", "a b", "a,b;c", "\u202Ex", long, "a/b", "a b/c/d", `${long}/${long}`],
+      ["", ".x", " x", "x\u00A0", "/a", "a/", "a//b", "a/../b", "a/.b", "a /b", "a\\b", "a\tb", "a\u0085", tooLong, `${long}/${long}/xx`],
+    ],
     [isKeyword, ["sea", "high water", " sea ", ".x", "a,b;c"], ["", " ", "a\nb", "\uFEFFa", "x".repeat(129)]],
   ];
   for (const [check, good, bad] of cases) {

@@ -29,6 +29,7 @@ mod peer_troubles;
 mod rule_breakers;
 mod searching;
 mod secrecy;
+mod sharing;
 mod showing;
 mod signals;
 mod site;

@@ -32,7 +32,7 @@ pub use passphrase::Staged;
 pub use pins::{Pin, Pins};
 
 const PRIVATE: &str = ".switchboard";
-const DOWNLOADS: &str = "downloads";
+pub(crate) const DOWNLOADS: &str = "downloads";
 const LOCK: &str = "lock";
 const PROMPT_HISTORY: &str = "prompt_history";
 pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;

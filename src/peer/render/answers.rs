@@ -68,8 +68,8 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::NothingShared => {
             write!(
                 out,
-                "nothing is shared yet; put a file into this peer's directory and type /share FILE KEYWORD..., or write \
-                 `keyword, file;` into keyword.txt there"
+                "nothing is shared yet; put a file into this peer's directory and type /share FILE KEYWORD..., or /share * for \
+                 all files there, or write `keyword, file;` into keyword.txt there"
             )
         }
         Answer::Published { files, pairs } => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use notify::RecommendedWatcher;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use wire::protocol::TransferId;
 use wire::signal::Route;
 
@@ -14,7 +14,7 @@ use super::shell::Shell;
 use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
-use crate::peer::share::{Share, ShareError, SharedFile};
+use crate::peer::share::{Folders, Share, ShareError, SharedFile};
 use crate::peer::transfer::Listener;
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
@@ -29,8 +29,9 @@ pub(super) struct Files {
     /// The reads of the share to do after the present one, each with what to change first. One at a time, so that an older
     /// result never replaces a newer one.
     reads: Vec<Option<ShareChange>>,
-    /// Reports changes in the peer's directory. Dropping it ends that.
+    /// Reports changes in the peer's directory and in `watched`. Dropping it ends that.
     watcher: Option<RecommendedWatcher>,
+    watched: Folders,
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
@@ -100,6 +101,36 @@ impl Shell {
         }
     }
 
+    /// Watches the folders of the share. One that is watched from now on may have changed after it was read, so everything is
+    /// read again then.
+    fn watch_folders(&mut self) {
+        let Some(watcher) = &mut self.files.watcher else { return };
+        let (watched, folders) = (&mut self.files.watched, &self.files.share.folders);
+        for (gone, _) in watched.extract_if(.., |folder, _| !folders.contains_key(folder)) {
+            // The watch may have ended with the folder.
+            let _ = watcher.unwatch(&self.home.path().join(gone));
+        }
+        let mut unnoticed = None;
+        let mut is_any_new = false;
+        for (folder, inode) in folders.iter().filter(|(folder, _)| !folder.is_empty()) {
+            if watched.insert(folder.clone(), *inode) == Some(*inode) {
+                continue;
+            }
+            match watcher.watch(&self.home.path().join(folder), RecursiveMode::NonRecursive) {
+                Ok(()) => is_any_new = true,
+                Err(error) => unnoticed = Some(error),
+            }
+        }
+        if let Some(error) = unnoticed {
+            self.tell_all(&format!(
+                "changes in some folders are not noticed: {error}; after a change there use /share or /files"
+            ));
+        }
+        if is_any_new {
+            self.read_share(None);
+        }
+    }
+
     /// Reads the share on a thread of its own, after a change of `keyword.txt` if one is given.
     pub(super) fn read_share(&mut self, change: Option<ShareChange>) {
         if self.files.is_reading {
@@ -133,13 +164,15 @@ impl Shell {
             let next = self.files.reads.remove(0);
             self.read_share(next);
         }
-        Input::Shared(share.map(|share| {
+        let share = share.map(|share| {
             self.files.share = share;
             Shared {
                 files: self.files.share.files.iter().map(SharedFile::published).collect(),
                 problems: self.files.share.problems.iter().map(ToString::to_string).collect(),
             }
-        }))
+        });
+        self.watch_folders();
+        Input::Shared(share)
     }
 
     pub(super) fn receive(&mut self, job: Box<ReceiveJob>) {

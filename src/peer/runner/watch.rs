@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Message;
@@ -15,7 +15,8 @@ const QUIET: Duration = Duration::from_millis(100);
 /// A change is reported at the latest after this time, even if others follow.
 const REPORT_AFTER: Duration = Duration::from_millis(500);
 
-/// Sends [`Message::FilesChanged`] after each change of a file directly in `directory`, until the watcher is dropped.
+/// Sends [`Message::FilesChanged`] after each change of a file directly in `directory`, or in a folder that is added to the
+/// watcher, until that is dropped.
 pub(super) fn start(directory: &Path, messages: Sender<Message>) -> notify::Result<RecommendedWatcher> {
     // Further changes need no report of their own until this one is taken.
     let (changed, changes) = bounded(1);
@@ -46,7 +47,7 @@ fn concerns_files(event: &notify::Event) -> bool {
     let is_change = match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
         EventKind::Modify(kind) => matches!(kind, ModifyKind::Name(_)),
-        EventKind::Create(_) => false,
+        EventKind::Create(kind) => kind == CreateKind::Folder,
         EventKind::Remove(_) | EventKind::Any | EventKind::Other => true,
     };
     let is_visible =

@@ -7,6 +7,7 @@ use std::io;
 use wire::FileName;
 use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
 
+use super::folders::{self, NO_KEYWORD};
 use super::{KEYWORD_FILE, ShareError, read_keyword_file};
 use crate::peer::folder::FileError;
 use crate::peer::home::Home;
@@ -14,15 +15,19 @@ use crate::peer::home::Home;
 /// The mode of a new file, before the umask: the list of shared files is not secret.
 const KEYWORD_FILE_MODE: u32 = 0o666;
 
-/// Adds a file of the peer's directory to `keyword.txt` under each keyword. The change is on the disk when this
-/// returns. Returns how many pairs were added; pairs that exist already are not written again.
+/// Adds a file of the peer's directory, or the files of a folder, to `keyword.txt` under each keyword. The files of a folder need
+/// none. The change is on the disk when this returns. Returns how many pairs were added; pairs that exist already are not written
+/// again.
 ///
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
 /// [`ShareError::Io`]; then `keyword.txt` is unchanged.
 pub fn add_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
-    let keywords = checked_keywords(keywords)?;
+    let mut keywords = checked_keywords(keywords)?;
+    if keywords.is_empty() && folders::of_entry(&name).is_some() {
+        keywords = checked_keywords(&[NO_KEYWORD])?;
+    }
     if keywords.is_empty() {
         return Err(ShareError::NoKeyword(name));
     }
@@ -78,12 +83,16 @@ fn file_name(file: &str) -> Result<FileName, ShareError> {
 
 fn checked_file(home: &Home, file: &str) -> Result<FileName, ShareError> {
     let name = file_name(file)?;
-    if name.as_str() == KEYWORD_FILE {
+    if name.base() == KEYWORD_FILE {
         return Err(ShareError::Itself);
     }
     let path = home.path().join(name.as_str());
-    match home.folder().open_file(name.as_str()) {
-        Ok(_) => Ok(name),
+    let found = match folders::of_entry(&name) {
+        Some((folder, _)) => folders::check(home, folder),
+        None => home.folder().open_shared(&name).map(|_| ()),
+    };
+    match found {
+        Ok(()) => Ok(name),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ShareError::Missing(path)),
         Err(error) => Err(FileError::of("share it", path)(error).into()),
     }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use wire::escape::Escaped;
 use wire::file_name::BadFileName;
 use wire::keyword::{self, BadKeyword, KEYWORD_TEXT_BYTES_MAX, Keyword, Parsed, Problem};
-use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
+use wire::share::PublishedFile;
 use wire::{Digest, FileName};
 
 use crate::peer::folder::{FileError, read_whole};
@@ -19,9 +19,11 @@ use crate::peer::home::Home;
 
 mod change;
 mod digests;
+mod folders;
 
 pub use change::{add_entries, remove_entries};
 use digests::Digests;
+pub use folders::Folders;
 
 /// The file that lists the shared files and their keywords.
 pub const KEYWORD_FILE: &str = "keyword.txt";
@@ -38,17 +40,21 @@ const AT_REST: Duration = Duration::from_secs(2);
 pub enum ShareError {
     #[error(transparent)]
     Io(#[from] FileError),
-    #[error("{}: {source}; only files directly in the peer's directory are shared", Escaped(name))]
+    #[error(
+        "{}: {source}; give its path below the peer's directory, such as lectures/tides.pdf",
+        Escaped(name)
+    )]
     FileName { name: String, source: BadFileName },
     #[error("{}: {source}", Escaped(keyword))]
     Keyword { keyword: String, source: BadKeyword },
     #[error("{KEYWORD_FILE} lists the shared files and is not shared itself; name another file")]
     Itself,
-    #[error("{}: give at least one keyword to find it by", Escaped(.0.as_str()))]
+    #[error("{}: give at least one keyword to find it by, or * to find it by the words of its name", Escaped(.0.as_str()))]
     NoKeyword(FileName),
-    #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared", Escaped(.0.as_str()))]
+    #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared, which can also be by an entry for \
+             its folder", Escaped(.0.as_str()))]
     NoEntry(FileName),
-    #[error("{}: no such file; put it there first", Escaped(&.0.to_string_lossy()))]
+    #[error("{}: no such file or folder; put it there first", Escaped(&.0.to_string_lossy()))]
     Missing(PathBuf),
     #[error("{}: no longer there", Escaped(.0.as_str()))]
     Vanished(FileName),
@@ -95,7 +101,7 @@ impl Stamp {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedFile {
-    /// Its name in the peer's directory.
+    /// Its path below the peer's directory.
     pub name: FileName,
     pub bytes: u64,
     pub sha256: Digest,
@@ -159,10 +165,12 @@ pub struct Share {
     /// The files, in the order of their first entries in `keyword.txt`.
     pub files: Vec<SharedFile>,
     pub problems: Vec<ShareProblem>,
+    /// The folders whose changes change the share, without the peer's directory itself.
+    pub folders: Folders,
 }
 
 impl Share {
-    /// Reads `keyword.txt`, and each file in it whose digest is not cached. Without a `keyword.txt` nothing is shared.
+    /// Reads `keyword.txt`, and each file that it names whose digest is not cached. Without a `keyword.txt` nothing is shared.
     /// Takes as long as reading the files does.
     ///
     /// [`ShareError::Io`] if `keyword.txt` exists and cannot be read.
@@ -176,13 +184,10 @@ impl Share {
             return Ok(Self::default());
         };
         let mut share = Self::default();
-        let wanted = share.files_named_in(&text);
+        let entries = share.entries_of(&text);
+        let wanted = share.expand(home, entries);
         let mut digests = Digests::load(home.private());
-        for (name, keywords) in wanted {
-            if name.as_str() == KEYWORD_FILE {
-                share.report(KEYWORD_FILE, "it lists the shared files and is not shared itself".into());
-                continue;
-            }
+        for (name, keywords) in wanted.into_files() {
             match share_file(home, &mut digests, name.clone(), keywords, now, progress) {
                 Ok(file) => share.files.push(file),
                 Err(error) => share.report(name.as_str(), error.to_string()),
@@ -204,8 +209,8 @@ impl Share {
         self.files.iter().find(|file| file.sha256 == *sha256)
     }
 
-    /// The files that a text names, each with its keywords. Entries that cannot be parsed are reported.
-    fn files_named_in(&mut self, text: &[u8]) -> Vec<(FileName, Vec<Keyword>)> {
+    /// The names that a text has, of files or folders, each with its keywords. Entries that cannot be parsed are reported.
+    fn entries_of(&mut self, text: &[u8]) -> Vec<(FileName, Vec<Keyword>)> {
         let (text, is_text) = match std::str::from_utf8(text) {
             Ok(text) => (text.into(), true),
             Err(error) => {
@@ -237,14 +242,6 @@ impl Share {
                 files[place].1.push(keyword);
             }
         }
-        for (file, keywords) in &mut files {
-            if keywords.len() > FILE_KEYWORDS_MAX {
-                let reason =
-                    format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());
-                keywords.truncate(FILE_KEYWORDS_MAX);
-                self.report(file.as_str(), reason);
-            }
-        }
         files
     }
 
@@ -272,7 +269,7 @@ fn share_file(
     now: SystemTime,
     progress: &mut Progress<'_>,
 ) -> io::Result<SharedFile> {
-    let file = home.folder().open_file(name.as_str())?;
+    let file = home.folder().open_shared(&name)?;
     let stamp = Stamp::of(&file.metadata()?);
     let sha256 = match digests.get(&name, &stamp) {
         Some(known) => known,
@@ -300,7 +297,7 @@ fn share_file(
 /// [`ShareError::Io`].
 pub fn open_shared(home: &Home, shared: &SharedFile) -> Result<File, ShareError> {
     let doing = || FileError::of("open the shared file", home.path().join(shared.name.as_str()));
-    let file = match home.folder().open_file(shared.name.as_str()) {
+    let file = match home.folder().open_shared(&shared.name) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
             return Err(ShareError::Vanished(shared.name.clone()));

@@ -1,6 +1,10 @@
 use super::*;
 use std::path::Path;
 
+use wire::share::FILE_KEYWORDS_MAX;
+
+mod folders;
+
 fn home() -> (tempfile::TempDir, Home) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let home = Home::open(dir.path()).expect("it exists");
@@ -288,7 +292,8 @@ fn a_bad_entry_is_refused_in_one_line() {
     for (file, keywords, why) in [
         ("gone.txt", &["sea"][..], "no such file"),
         (".switchboard", &["sea"], "start with a dot"),
-        ("sub/a.txt", &["sea"], "directly in the peer's directory"),
+        ("sub/a.txt", &["sea"], "no such file"),
+        ("../a.txt", &["sea"], "below the peer's directory"),
         ("a.txt", &["se\u{7}a"], "must not contain '\\u{7}'"),
         ("a.txt", &["sea", "\n"], "missing"),
         ("a.txt", &[], "at least one keyword"),

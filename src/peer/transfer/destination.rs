@@ -30,9 +30,12 @@ pub struct Received {
 /// Where a received file goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// An existing directory.
+    /// An existing directory. Its path may lead over links, because the user has chosen it.
     pub directory: PathBuf,
-    /// The file's name in it: one path component.
+    /// The folders below it that the file goes into. They come from another peer, so no link is followed there. They are made
+    /// when the file arrives.
+    pub(super) folders: Vec<String>,
+    /// The file's name in the last of them: one path component.
     pub name: OsString,
     pub existing: Existing,
 }
@@ -46,16 +49,22 @@ impl Destination {
         let directory = home.downloads_path();
         let made = std::fs::DirBuilder::new().mode(DOWNLOADS_MODE).recursive(true).create(&directory);
         made.map_err(FileError::of("make the folder", &directory))?;
-        Ok(Self { directory, name: name.as_str().into(), existing })
+        Ok(Self::below(directory, name, existing))
     }
 
-    /// A path that the user gave: either a directory, where the file keeps its name, or the path of the new file.
+    fn below(directory: PathBuf, name: &FileName, existing: Existing) -> Self {
+        let folders = name.folders().map(str::to_owned).collect();
+        Self { directory, folders, name: name.base().into(), existing }
+    }
+
+    /// A path that the user gave: either a directory, where the file keeps its name and its folders, or the path of the new
+    /// file.
     ///
     /// # Errors
     /// [`TransferError::BadPath`] when it is neither.
     pub fn output(path: &Path, name: &FileName, existing: Existing) -> Result<Self, TransferError> {
         if path.is_dir() {
-            return Ok(Self { directory: path.to_owned(), name: name.as_str().into(), existing });
+            return Ok(Self::below(path.to_owned(), name, existing));
         }
         let bad = || TransferError::BadPath(path.to_owned());
         // `file_name` of `new/` is `new`, but the user means a directory, which does not exist.
@@ -67,11 +76,17 @@ impl Destination {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Ok(Self { directory, name, existing })
+        Ok(Self { directory, folders: Vec::new(), name, existing })
     }
 
     pub fn path(&self) -> PathBuf {
-        self.directory.join(&self.name)
+        self.path_of(&self.name)
+    }
+
+    /// The path of a file in the last folder.
+    pub(super) fn path_of(&self, name: impl AsRef<Path>) -> PathBuf {
+        let folder = self.folders.iter().fold(self.directory.clone(), |path, folder| path.join(folder));
+        folder.join(name)
     }
 
     /// Checks that the file can be created: `None` if so, or the existing file if it has the wanted content already.
@@ -80,13 +95,16 @@ impl Destination {
     /// # Errors
     /// [`TransferError::Exists`] when another file exists and must not be replaced, [`TransferError::Disk`].
     pub fn check(&self, bytes: u64, sha256: &Digest) -> Result<Option<Received>, TransferError> {
-        self.check_in(&self.open()?, bytes, sha256)
+        match self.open()? {
+            Some(folder) => self.check_in(&folder, bytes, sha256),
+            None => Ok(None),
+        }
     }
 
     /// How many bytes of this content an interrupted transfer has left here. The next transfer continues with the byte after
     /// them.
     pub fn kept(&self, sha256: &Digest) -> u64 {
-        self.open().map_or(0, |folder| part::kept(&folder, sha256))
+        self.open().ok().flatten().map_or(0, |folder| part::kept(&folder, sha256))
     }
 
     pub(super) fn check_in(
@@ -96,7 +114,7 @@ impl Destination {
         sha256: &Digest,
     ) -> Result<Option<Received>, TransferError> {
         for name in self.names() {
-            let path = self.directory.join(&name);
+            let path = self.path_of(&name);
             let is_same = match folder.open_file(&name) {
                 Ok(there) => there
                     .metadata()
@@ -133,7 +151,23 @@ impl Destination {
         iter::once(self.name.clone()).chain(numbered)
     }
 
-    pub(super) fn open(&self) -> Result<Folder, TransferError> {
+    /// The folder of the file; `None` if it does not exist yet.
+    fn open(&self) -> Result<Option<Folder>, TransferError> {
+        match self.top()?.descend(self.folders.iter().map(String::as_str)) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileError::of("open the folder", self.path_of(""))(error).into()),
+        }
+    }
+
+    /// The folder of the file. Makes it if it does not exist.
+    pub(super) fn make(&self) -> Result<Folder, TransferError> {
+        let folders = self.folders.iter().map(String::as_str);
+        let made = self.top()?.descend_and_make(folders, DOWNLOADS_MODE);
+        Ok(made.map_err(FileError::of("make the folder", self.path_of("")))?)
+    }
+
+    fn top(&self) -> Result<Folder, TransferError> {
         Ok(Folder::open(&self.directory).map_err(FileError::of("open the directory", &self.directory))?)
     }
 }

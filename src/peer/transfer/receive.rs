@@ -14,7 +14,7 @@ use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
 const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
-/// The maximum length of the record with the header. The longest name, two numbers, a digest and the tag take 328
+/// The maximum length of the record with the header. The longest name, two numbers, a digest and the tag take 582
 /// bytes.
 const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
@@ -46,7 +46,7 @@ pub fn receive_file(
     destination: &Destination,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Received, TransferError> {
-    let folder = destination.open()?;
+    let folder = destination.make()?;
     if let Some(received) = destination.check_in(&folder, expected.bytes, &expected.sha256)? {
         return Ok(received);
     }
@@ -65,9 +65,7 @@ pub fn receive_file(
         return Err(TransferError::WrongDigest { expected, got });
     }
     match part.finish(destination) {
-        Ok(name) => {
-            Ok(Received { path: destination.directory.join(name), bytes: expected.bytes, sha256: got })
-        }
+        Ok(name) => Ok(Received { path: destination.path_of(name), bytes: expected.bytes, sha256: got }),
         // It was created in the meantime; that is fine if it has the same content.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => destination
             .check_in(&folder, expected.bytes, &expected.sha256)?

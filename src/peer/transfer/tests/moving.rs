@@ -391,6 +391,35 @@ fn a_destination_is_a_directory_or_a_path_in_one() {
 }
 
 #[test]
+fn a_file_goes_into_its_folders_and_follows_no_link_there() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let name: FileName = "lectures/week 1/tide.csv".parse().expect("a good name");
+    let below = |name: &str| dir.path().join(name);
+    let destination = Destination::output(dir.path(), &name, Existing::Refuse).expect("a directory");
+    assert_eq!(destination.path(), below("lectures/week 1/tide.csv"));
+    let content = content(CHUNK_BYTES + 1);
+    assert_eq!(destination.check(content.len() as u64, &Digest::of(&content)).ok(), Some(None));
+    assert!(entries(dir.path()).is_empty(), "folders are made when the file arrives");
+    let expected = Expected { name: name.clone(), ..expected(&content) };
+    let header = FileHeader { name, ..header(&content) };
+    let sent = records(&header, &content);
+    let received = receive_from(send_all(sent.clone()), &expected, &destination).expect("it arrives");
+    assert_eq!(received.path, below("lectures/week 1/tide.csv"));
+    assert_eq!(std::fs::read(&received.path).ok(), Some(content.clone()));
+    assert_eq!(entries(&below("lectures/week 1")), ["tide.csv"], "the part was beside it");
+
+    // Somebody puts a link in the place of a folder.
+    std::fs::remove_dir_all(below("lectures")).expect("it is ours");
+    std::fs::create_dir(below("outside")).expect("a directory");
+    std::os::unix::fs::symlink(below("outside"), below("lectures")).expect("a link");
+    let refused = destination.check(1, &Digest::of(b"x"));
+    assert!(matches!(refused, Err(TransferError::Disk(_))), "{refused:?}");
+    let refused = receive_from(send_all(sent), &expected, &destination);
+    assert!(matches!(refused, Err(TransferError::Disk(_))), "{refused:?}");
+    assert!(entries(&below("outside")).is_empty());
+}
+
+#[test]
 fn a_name_that_another_peer_chose_is_escaped_in_every_message() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let name: FileName = "a\u{202e}txt.exe".parse().expect("a name that a file may have");

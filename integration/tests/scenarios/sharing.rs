@@ -1,0 +1,100 @@
+//! What a peer shares: files by their names and the files of folders, and their changes.
+
+use integration::http::until;
+use integration::{Finished, Peer, Process, Sandbox};
+
+fn names(search: &Finished) -> Vec<String> {
+    let hits = search.answers("file").into_iter();
+    let mut names: Vec<String> =
+        hits.map(|hit| hit["file"]["name"].as_str().expect("a hit has a name").to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn put_in(peer: &Peer, path: &str, content: &str) {
+    let path = peer.dir.join(path);
+    std::fs::create_dir_all(path.parent().expect("it is below the peer's")).expect("it can be made");
+    std::fs::write(path, content).expect("the sandbox can be written");
+}
+
+fn share(peer: &Peer) -> Process {
+    let sharing = peer.start(&["share"]);
+    sharing.event("result", |e| e["kind"] == "published");
+    sharing
+}
+
+#[test]
+fn a_tree_is_shared_without_an_entry_for_each_file() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, server.address()));
+    let outside = sandbox.path("outside");
+    std::fs::create_dir(&outside).expect("the sandbox can be written");
+    std::fs::write(outside.join("water secret.txt"), "private").expect("the sandbox can be written");
+    for path in ["high water.txt", "lectures/low water.txt", "downloads/water got.txt", ".water.txt"] {
+        put_in(&b, path, path);
+    }
+    std::os::unix::fs::symlink(&outside, b.dir.join("linked")).expect("a link");
+    std::os::unix::fs::symlink(outside.join("water secret.txt"), b.dir.join("water link.txt"))
+        .expect("a link");
+    b.put("keyword.txt", b"*, **; tide, lectures/*;");
+    let sharing = share(&b);
+    let found = |query: &str| names(&a.run(&["search", query]).expect(0));
+    assert_eq!(found("water"), ["high water.txt"], "a file with a keyword is found by that");
+    assert_eq!(found("tide"), ["lectures/low water.txt"]);
+    assert_eq!(found("size>0"), ["high water.txt", "lectures/low water.txt"]);
+
+    // It arrives in the same folder, below the one for received files.
+    let got = a.run(&["get", "lectures/low water.txt"]).expect(0);
+    let path = a.dir.join("downloads/lectures/low water.txt");
+    assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), Some("lectures/low water.txt"));
+    assert!(
+        got.events("file_done")[0]["path"]
+            .as_str()
+            .is_some_and(|told| told.ends_with("lectures/low water.txt"))
+    );
+    for name in ["linked/water secret.txt", "water link.txt", "downloads/water got.txt", "keyword.txt"] {
+        a.run(&["get", name]).expect(1).says(&["nobody else shares"]);
+    }
+    for name in ["../outside/water secret.txt", ".switchboard/identity.pem", "/etc/passwd", "lectures/../x"] {
+        a.run(&["get", name]).expect(2);
+    }
+
+    // New files are shared as they come, also in a folder that was not there.
+    put_in(&b, "notes/week 1/neap.txt", "neap");
+    until("the new file", || (found("neap") == ["notes/week 1/neap.txt"]).then_some(()));
+    put_in(&b, "notes/week 1/spring.txt", "spring");
+    until("the next file in it", || (found("spring") == ["notes/week 1/spring.txt"]).then_some(()));
+    std::fs::remove_dir_all(b.dir.join("notes")).expect("it is there");
+    until("no file", || found("neap|spring").is_empty().then_some(()));
+    // The same folder, but another directory of the file system.
+    put_in(&b, "notes/week 1/neap.txt", "neap");
+    until("the file again", || (found("neap") == ["notes/week 1/neap.txt"]).then_some(()));
+    put_in(&b, "notes/week 1/spring.txt", "spring");
+    until("the next file again", || (found("spring") == ["notes/week 1/spring.txt"]).then_some(()));
+    drop(sharing);
+}
+
+#[test]
+fn a_folder_is_received_only_below_the_downloads() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, server.address()));
+    put_in(&b, "lectures/tide.txt", "tide");
+    b.put("keyword.txt", b"tide, lectures/*;");
+    let _sharing = share(&b);
+    let (outside, downloads) = (sandbox.path("outside"), a.dir.join("downloads"));
+    for folder in [&outside, &downloads] {
+        std::fs::create_dir(folder).expect("the sandbox can be written");
+    }
+    std::os::unix::fs::symlink(&outside, downloads.join("lectures")).expect("a link");
+    a.run(&["get", "lectures/tide.txt"]).expect(1).says(&["downloads/lectures", "symbolic link"]);
+    assert_eq!(std::fs::read_dir(&outside).expect("it is there").count(), 0);
+    // A path that the user gives is for the file, and a folder for its folders too.
+    let to = |path: &std::path::Path| path.to_str().expect("temporary folders have plain names").to_owned();
+    a.run(&["get", "lectures/tide.txt", "--output", &to(&outside.join("mine.txt"))]).expect(0);
+    a.run(&["get", "lectures/tide.txt", "--output", &to(&outside)]).expect(0);
+    for name in ["mine.txt", "lectures/tide.txt"] {
+        assert_eq!(std::fs::read_to_string(outside.join(name)).ok().as_deref(), Some("tide"), "{name}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Entries of `keyword.txt` that name the files of a folder: `lectures/*` those directly in it, and `lectures/**` also those in
+//! its sub-folders. `*` and `**` are those of the peer's directory.
+//!
+//! Files are shared by such an entry only. Without one, a file that is put into the directory stays private until it is named.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use rustix::fs::FileType;
+use wire::FileName;
+use wire::keyword::{Keyword, PAIRS_MAX, PROBLEMS_NAMED_MAX};
+use wire::share::FILE_KEYWORDS_MAX;
+
+use super::{KEYWORD_FILE, Share};
+use crate::peer::folder::Folder;
+use crate::peer::home::{DOWNLOADS, Home};
+
+/// In the place of a keyword: none. The file is then found by the words of its name.
+pub(super) const NO_KEYWORD: &str = "*";
+
+/// Which files of a folder an entry names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Those directly in it.
+    Folder,
+    /// Also those in its sub-folders.
+    Tree,
+}
+
+/// The folder of which an entry names the files; its path is `None` for the peer's directory.
+pub(super) fn of_entry(name: &FileName) -> Option<(Option<&str>, Depth)> {
+    match name.split() {
+        (folder, "*") => Some((folder, Depth::Folder)),
+        (folder, "**") => Some((folder, Depth::Tree)),
+        _ => None,
+    }
+}
+
+/// The folders that were looked into or that a file was named in, with their inodes. A path is relative to the peer's directory.
+pub type Folders = BTreeMap<String, u64>;
+
+/// The files to share, each with its keywords.
+#[derive(Default)]
+pub(super) struct Wanted {
+    files: Vec<(FileName, Vec<Keyword>)>,
+    places: HashMap<FileName, usize>,
+}
+
+impl Wanted {
+    fn add(&mut self, name: FileName, keywords: &[Keyword]) {
+        let place = *self.places.entry(name.clone()).or_insert(self.files.len());
+        if place == self.files.len() {
+            self.files.push((name, keywords.to_vec()));
+            return;
+        }
+        let there = &mut self.files[place].1;
+        for keyword in keywords {
+            if there.iter().all(|other| other.folded() != keyword.folded()) {
+                there.push(keyword.clone());
+            }
+        }
+    }
+
+    pub(super) fn into_files(self) -> Vec<(FileName, Vec<Keyword>)> {
+        self.files
+    }
+}
+
+impl Share {
+    /// The files that entries name, directly or by their folder. Folders that cannot be read are reported.
+    pub(super) fn expand(&mut self, home: &Home, entries: Vec<(FileName, Vec<Keyword>)>) -> Wanted {
+        let mut wanted = Wanted::default();
+        for (name, mut keywords) in entries {
+            keywords.retain(|keyword| keyword.as_str() != NO_KEYWORD);
+            match of_entry(&name) {
+                Some((folder, depth)) => {
+                    for file in self.files_in(home, folder, depth) {
+                        wanted.add(file, &keywords);
+                    }
+                }
+                None if name.base() == KEYWORD_FILE => {
+                    self.report(name.as_str(), "it lists the shared files and is not shared itself".into());
+                }
+                None => wanted.add(name, &keywords),
+            }
+        }
+        for (file, keywords) in &mut wanted.files {
+            if keywords.len() > FILE_KEYWORDS_MAX {
+                let reason =
+                    format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());
+                keywords.truncate(FILE_KEYWORDS_MAX);
+                self.report(file.as_str(), reason);
+            }
+        }
+        self.note_folders(home, &wanted);
+        wanted
+    }
+
+    /// The files of a folder, ordered by name. Links, hidden files and received files are left out.
+    fn files_in(&mut self, home: &Home, folder: Option<&str>, depth: Depth) -> Vec<FileName> {
+        let mut files = Vec::new();
+        let mut folders = vec![folder.unwrap_or_default().to_owned()];
+        while let Some(path) = folders.pop() {
+            let opened =
+                open(home, &path).and_then(|opened| Ok((opened.inode()?, opened.entries()?, opened)));
+            let (inode, entries, opened) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.report_in_folder(&path, error.to_string());
+                    continue;
+                }
+            };
+            self.folders.insert(path.clone(), inode);
+            for (name, kind) in entries {
+                let Some(name) = self.checked(&path, name.to_str()) else { continue };
+                match kind_of(&opened, name.base(), kind) {
+                    FileType::RegularFile if name.base() != KEYWORD_FILE => files.push(name),
+                    FileType::Directory if depth == Depth::Tree && name.as_str() != DOWNLOADS => {
+                        folders.push(name.to_string());
+                    }
+                    _ => {}
+                }
+            }
+            if files.len() > PAIRS_MAX {
+                files.truncate(PAIRS_MAX);
+                self.report_in_folder(&path, format!("more than {PAIRS_MAX} files; the rest is left out"));
+                break;
+            }
+        }
+        files.sort_unstable();
+        files
+    }
+
+    /// The name of a file or folder in the folder `path`, unless it is hidden. A name that cannot be published is reported.
+    fn checked(&mut self, path: &str, name: Option<&str>) -> Option<FileName> {
+        let Some(name) = name else {
+            self.report_in_folder(path, "a name in it is not UTF-8".into());
+            return None;
+        };
+        if name.starts_with('.') {
+            return None;
+        }
+        let name = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        match name.parse() {
+            Ok(name) => Some(name),
+            Err(bad) => {
+                self.report_in_folder(&name, bad.to_string());
+                None
+            }
+        }
+    }
+
+    /// Not more of these than can be read: a folder can have a million such files.
+    fn report_in_folder(&mut self, path: &str, reason: String) {
+        if self.problems.len() < PROBLEMS_NAMED_MAX {
+            self.report(if path.is_empty() { "*" } else { path }, reason);
+        }
+    }
+
+    /// Notes the folders in the names of files, so that changes in them are noticed.
+    fn note_folders(&mut self, home: &Home, wanted: &Wanted) {
+        for (name, _) in &wanted.files {
+            let mut rest = name.split().0;
+            while let Some(path) = rest.filter(|path| !self.folders.contains_key(*path)) {
+                if let Ok(inode) = open(home, path).and_then(|folder| folder.inode()) {
+                    self.folders.insert(path.to_owned(), inode);
+                }
+                rest = path.rsplit_once('/').map(|(outer, _)| outer);
+            }
+        }
+    }
+}
+
+fn open(home: &Home, path: &str) -> io::Result<Folder> {
+    home.folder().descend(path.split('/').filter(|name| !name.is_empty()))
+}
+
+/// What a name stands for; asks the file system if the list of the folder does not say it.
+fn kind_of(folder: &Folder, name: &str, listed: FileType) -> FileType {
+    match listed {
+        FileType::Unknown if folder.child(name).is_ok() => FileType::Directory,
+        FileType::Unknown if folder.open_file(name).is_ok() => FileType::RegularFile,
+        known => known,
+    }
+}
+
+/// Whether there is a folder of this path.
+pub(super) fn check(home: &Home, folder: Option<&str>) -> io::Result<()> {
+    open(home, folder.unwrap_or_default()).map(|_| ())
+}

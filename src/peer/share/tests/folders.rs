@@ -1,0 +1,127 @@
+//! Entries that name the files of a folder.
+
+use super::*;
+
+fn put_in(home: &Home, path: &str, content: &str) {
+    let path = home.path().join(path);
+    std::fs::create_dir_all(path.parent().expect("it is below the home")).expect("it can be made");
+    std::fs::write(path, content).expect("it can be written");
+}
+
+fn keywords(share: &Share, name: &str) -> Vec<String> {
+    let file = share.by_name(&name.parse().expect("a good name")).expect("it is shared");
+    file.keywords.iter().map(ToString::to_string).collect()
+}
+
+/// A home with files of all kinds in a tree.
+fn tree() -> (tempfile::TempDir, Home) {
+    let (dir, home) = home();
+    for path in ["a.txt", "lectures/b.txt", "lectures/week 1/c.txt", "notes/d.txt"] {
+        put_in(&home, path, path);
+    }
+    for hidden in [".secret", ".hidden/e.txt", "lectures/.part", "downloads/f.txt", "notes/keyword.txt"] {
+        put_in(&home, hidden, "private");
+    }
+    let outside = dir.path().join(".hidden");
+    std::os::unix::fs::symlink(&outside, home.path().join("linked")).expect("a link");
+    std::os::unix::fs::symlink(outside.join("e.txt"), home.path().join("link.txt")).expect("a link");
+    (dir, home)
+}
+
+#[test]
+fn an_entry_names_the_ordinary_files_of_a_folder_or_of_a_tree() {
+    let (_dir, home) = tree();
+    for (text, expected) in [
+        ("*, *;", &["a.txt"][..]),
+        ("*, **;", &["a.txt", "lectures/b.txt", "lectures/week 1/c.txt", "notes/d.txt"]),
+        ("sea, lectures/*;", &["lectures/b.txt"]),
+        ("sea, lectures/**;", &["lectures/b.txt", "lectures/week 1/c.txt"]),
+        ("sea, lectures/week 1/c.txt", &["lectures/week 1/c.txt"]),
+        ("sea, downloads/*", &["downloads/f.txt"]),
+    ] {
+        put(&home, KEYWORD_FILE, text);
+        let share = read(&home).expect("it reads");
+        assert_eq!((names(&share), &share.problems), (expected.to_vec(), &vec![]), "{text}");
+    }
+    for (text, why) in [
+        ("sea, gone/*;", "No such file"),
+        ("sea, linked/*;", "not a folder, or a symbolic link"),
+        ("sea, linked/e.txt;", "not a folder, or a symbolic link"),
+        ("sea, a.txt/**;", "not a folder, or a symbolic link"),
+        ("sea, notes/keyword.txt;", "not shared itself"),
+    ] {
+        put(&home, KEYWORD_FILE, text);
+        let share = read(&home).expect("it reads");
+        assert_eq!((names(&share).len(), share.problems.len()), (0, 1), "{text}: {:?}", share.problems);
+        assert!(share.problems[0].reason.contains(why), "{text}: {:?}", share.problems);
+    }
+}
+
+#[test]
+fn keywords_of_a_folder_and_of_a_file_come_together() {
+    let (_dir, home) = tree();
+    put(
+        &home,
+        KEYWORD_FILE,
+        "*, **; tide, lectures/b.txt; Sea, lectures/*; sea, lectures/**; *, a.txt; x, a.txt;",
+    );
+    let share = read(&home).expect("it reads");
+    assert_eq!(share.problems, []);
+    assert_eq!(keywords(&share, "lectures/b.txt"), ["tide", "Sea"]);
+    assert_eq!(keywords(&share, "lectures/week 1/c.txt"), ["sea"]);
+    assert_eq!(keywords(&share, "a.txt"), ["x"]);
+    assert_eq!(keywords(&share, "notes/d.txt"), [""; 0]);
+    let watched: Vec<&str> = share.folders.keys().map(String::as_str).collect();
+    assert_eq!(watched, ["", "lectures", "lectures/week 1", "notes"]);
+}
+
+#[test]
+fn a_name_that_cannot_be_published_is_reported() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (_dir, home) = tree();
+    put(&home, "back\\slash", "x");
+    put(&home, " margin", "x");
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff.txt");
+    std::fs::write(home.path().join(no_text), "x").expect("it can be written");
+    put(&home, KEYWORD_FILE, "*, *;");
+    let share = read(&home).expect("it reads");
+    assert_eq!(names(&share), ["a.txt"]);
+    let mut reasons: Vec<&str> = share.problems.iter().map(|problem| problem.reason.as_str()).collect();
+    reasons.sort_unstable();
+    assert!(reasons[0].contains("not UTF-8") && reasons[1].contains("'\\\\'"), "{reasons:?}");
+    assert!(reasons[2].contains("white space") && reasons.len() == 3, "{reasons:?}");
+}
+
+#[test]
+fn a_folder_that_became_a_link_is_not_entered() {
+    let (dir, home) = tree();
+    put(&home, KEYWORD_FILE, "sea, lectures/b.txt;");
+    let share = read(&home).expect("it reads");
+    assert!(open_shared(&home, &share.files[0]).is_ok());
+    let path = |name: &str| dir.path().join(name);
+    std::fs::rename(path("lectures"), path("elsewhere")).expect("it is ours");
+    std::os::unix::fs::symlink(path("elsewhere"), path("lectures")).expect("a link");
+    let refused = open_shared(&home, &share.files[0]);
+    assert!(matches!(refused, Err(ShareError::Vanished(_))), "{refused:?}");
+}
+
+#[test]
+fn the_files_of_a_folder_are_shared_by_command() {
+    let (_dir, home) = tree();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).unwrap_or_default();
+    let none: &[&str] = &[];
+    assert_eq!(add_entries(&home, "lectures/**", none).ok(), Some(1));
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"]).ok(), Some(1));
+    assert_eq!(text(), "*, lectures/**;\ntide, lectures/b.txt;\n");
+    for (name, why) in [
+        ("gone/*", "no such file or folder"),
+        ("linked/*", "symbolic link"),
+        ("lectures/../../x", "start with a dot"),
+        ("notes/keyword.txt", "not shared itself"),
+    ] {
+        let error = add_entries(&home, name, &["sea"]).expect_err(name).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    assert_eq!(remove_entries(&home, "lectures/**", none).ok(), Some(1));
+    assert_eq!(text(), "tide, lectures/b.txt;\n");
+}
