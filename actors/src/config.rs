@@ -46,6 +46,8 @@ pub struct ClusterConfig {
     pub name: String,
     /// A file with credentials for NATS.
     pub credentials: Option<PathBuf>,
+    /// Where the other servers can connect to this one without TLS, as `HOST:PORT`.
+    pub advertise: Option<String>,
 }
 
 /// Who may watch what passes through the server: names, sizes and digests, but no text.

@@ -13,9 +13,11 @@ use wire::protocol::ServerId;
 use super::adopted::Adoptions;
 use super::copies::Copies;
 use super::interface::{Effect, Find, Here, Input, Revision};
+use super::name::Name;
 use super::packet::{Body, decode};
 use super::published::PublishedShares;
 use super::servers::{Ended, Remote, Server};
+use super::transfers::Transfers;
 use crate::commands::cluster::{Command, Incarnation, remote_session};
 use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, MemberCommand};
@@ -42,31 +44,6 @@ pub(super) struct Claim {
     reply: Reply<Result<(), JoinRefused>>,
 }
 
-/// What this server has told the bucket about a name.
-#[derive(Debug, Default)]
-pub(super) struct Local {
-    /// The session that has joined here.
-    pub(super) session: Option<SessionId>,
-    /// Where its peer can be dialled.
-    address: Option<SocketAddr>,
-    /// The last presence that was written, and its revision.
-    written: Option<(Here, Revision)>,
-    /// An operation on the bucket is under way.
-    is_busy: bool,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Name {
-    pub(super) owner: Option<(Box<Card>, Revision)>,
-    pub(super) here: Option<(Here, Revision)>,
-    /// The revision of the last change of the presence.
-    pub(super) changed: Revision,
-    pub(super) local: Local,
-    pub(super) remote: Option<Remote>,
-    /// No presence is made before this time.
-    pub(super) paused_until: Option<Instant>,
-}
-
 /// The cluster's state and decisions.
 pub struct Cluster {
     pub(super) me: Incarnation,
@@ -83,6 +60,7 @@ pub struct Cluster {
     pub(super) published: PublishedShares,
     pub(super) copies: Copies,
     pub(super) adoptions: Adoptions,
+    pub(super) transfers: Transfers,
     pub(super) is_connected: bool,
     pub(super) alive_at: Option<Instant>,
     /// When the present connection to NATS was made.
@@ -115,6 +93,9 @@ impl Core for Cluster {
             }
             Input::Command(Command::Forgotten { name, places }) => self.copies.forgotten(&name, &places, out),
             Input::Command(Command::Taken { session, before }) => self.taken(session, before, out),
+            Input::Command(Command::TransferWaits { transfer, end }) => {
+                self.transfer_waits(instant, transfer, end, out);
+            }
             Input::Mail(input) => self.mail(instant, input, out),
             Input::Command(Command::Keep(keep)) => self.published.keep(*keep, self.is_connected, out),
             Input::ShareKept(is_kept) => self.published.kept(is_kept, self.is_connected, out),
@@ -172,6 +153,7 @@ impl Cluster {
             published: PublishedShares::default(),
             copies: Copies::new(store, mailboxes),
             adoptions: Adoptions::default(),
+            transfers: Transfers::default(),
             newcomers: Shares::new(limits.new_names_per_hour, HOUR),
             is_connected: false,
             alive_at: None,
@@ -422,6 +404,7 @@ impl Cluster {
         }
         self.copies.tick(now, self.is_connected, out);
         self.tick_adoptions(now, out);
+        self.tick_transfers(now, out);
         while let Some((at, _)) = self.retries.front()
             && *at <= now
             && let Some((_, name)) = self.retries.pop_front()
@@ -450,50 +433,5 @@ impl Cluster {
     /// The last packet of this server.
     pub fn end(&self, out: &mut Vec<Effect>) {
         self.say(None, Body::Ends, out);
-    }
-}
-
-impl Name {
-    /// What the bucket has to be told of the session here.
-    fn begin_write(&mut self, me: Incarnation, key: &PeerName) -> Option<Effect> {
-        let Self { here, changed, local, .. } = self;
-        if local.is_busy {
-            return None;
-        }
-        let mine = local.session.map(|session| Here { server: me, session, address: local.address });
-        let effect = match (mine, local.written) {
-            (Some(mine), Some((written, revision))) if written.is_join_of(&mine) => {
-                let is_latest = here.is_some_and(|(_, latest)| latest == revision);
-                let over = match here {
-                    // Another server has erased it, which had heard nothing of this one for too long.
-                    None if *changed > revision => None,
-                    // Only the address is new. Somebody who has joined since then stays the latest.
-                    Some(_) if is_latest && written != mine => Some(revision),
-                    _ => return None,
-                };
-                Effect::Put { name: key.clone(), here: mine, over }
-            }
-            (Some(mine), _) => Effect::Put { name: key.clone(), here: mine, over: None },
-            (None, written) => {
-                // A later one that was written, and that is not seen here yet, is erased when it is.
-                let is_mine = |(here, revision): &(Here, Revision)| {
-                    here.server == me && written.is_none_or(|(_, last)| last <= *revision)
-                };
-                let (_, revision) = here.filter(is_mine)?;
-                Effect::Erase { name: key.clone(), revision }
-            }
-        };
-        local.is_busy = true;
-        Some(effect)
-    }
-
-    /// Where the Router should know the peer, if that is another server.
-    fn wanted(&self, now: Instant, me: Incarnation) -> Option<Here> {
-        let (here, revision) = self.here?;
-        let is_paused = self.paused_until.is_some_and(|until| until > now);
-        // A session here counts until the bucket has a later join.
-        let is_here = self.local.session.is_some()
-            && (self.local.is_busy || self.local.written.is_none_or(|(_, written)| written >= revision));
-        (here.server != me && !is_here && !is_paused && self.owner.is_some()).then_some(here)
     }
 }

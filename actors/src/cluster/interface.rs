@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wire::PeerName;
 use wire::card::Card;
-use wire::protocol::ServerId;
+use wire::protocol::{ServerId, TransferId};
 
-use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Window};
+use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Offered, Window};
 use crate::commands::index::{Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
@@ -179,4 +179,6 @@ pub enum Effect {
     Learn(Box<Card>),
     /// Give the Router envelopes from another server.
     Forward(BatchId, Vec<Forwarded>),
+    /// Tell the Router that the sending end of a transfer waits at another server. None: this server cannot connect to it.
+    Elsewhere(TransferId, Option<Offered>),
 }

@@ -8,6 +8,8 @@
 //! Each server keeps mail on its own disk, and a copy of it in a stream of JetStream (`copies`), which the other servers deliver when
 //! it has ended (`adopted`).
 //!
+//! Servers connect to each other only for file transfers, whose bytes never pass through NATS (`transfers`).
+//!
 //! For the Router, a peer at another server is a presence like any other, whose port leads here instead of to a session.
 
 mod adopted;
@@ -16,6 +18,7 @@ mod copies;
 mod core;
 mod interface;
 mod link;
+mod name;
 mod packet;
 mod published;
 mod servers;
@@ -23,6 +26,7 @@ mod shell;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 pub use self::core::{Cluster, OnDisk};
 pub use self::interface::{

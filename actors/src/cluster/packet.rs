@@ -1,14 +1,14 @@
 //! What servers of a cluster send to each other over core NATS: a version byte, and a value in postcard.
 
 use serde::{Deserialize, Serialize};
-use wire::protocol::ServerId;
+use wire::protocol::{ServerId, TransferId};
 use wire::{PeerName, frame};
 
-use crate::commands::cluster::Incarnation;
+use crate::commands::cluster::{Incarnation, Offered};
 use crate::commands::session::SessionId;
 
 /// Servers of different versions ignore each other's packets.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// A batch is cut into parts of this size, because nats-server refuses messages above 1 MiB unless told otherwise.
 pub(super) const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a batch: what a sender puts together, and one delivery more.
@@ -47,6 +47,10 @@ pub(super) enum Body<'a> {
     /// The peer has taken this many envelopes, of those that the store of the receiving server keeps and that it has handed
     /// over for a presence.
     Taken { presence: SessionId, count: u64 },
+    /// The receiving end of a transfer waits at the server.
+    Wanted { transfer: TransferId },
+    /// The sending end waits at the server. None: other servers cannot connect to it.
+    Offered { transfer: TransferId, offered: Option<Offered> },
 }
 
 /// A name as one part of a key or a subject of NATS, where a dot separates parts.

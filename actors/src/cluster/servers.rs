@@ -9,9 +9,10 @@ use wire::PeerName;
 use wire::frame::LENGTH_BYTES;
 use wire::protocol::{ServerId, decode_envelope};
 
-use super::core::{ALIVE_EVERY, Cluster, Name, RETRY};
+use super::core::{ALIVE_EVERY, Cluster, RETRY};
 use super::interface::{Effect, Find, Here};
 use super::link::{Gap, Inbound, Outbound, Ready};
+use super::name::Name;
 use super::packet::{Body, Item, Packet};
 use crate::commands::cluster::{BatchId, Forwarded, Incarnation, Window};
 use crate::commands::router::{Member, MemberCommand};
@@ -189,6 +190,8 @@ impl Cluster {
         match body {
             Body::Alive { store } => server.store = Some(store),
             Body::Ends => {}
+            Body::Wanted { transfer } => self.wanted(from, transfer, out),
+            Body::Offered { transfer, offered } => self.offered(transfer, offered, out),
             Body::Taken { presence, count } => self.mail_taken(presence, count, out),
             Body::Part { epoch, number, is_last, bytes } => {
                 server.inbound.part(epoch, number, is_last, bytes);

@@ -83,7 +83,7 @@ pub fn start(
     // A copy at each of three nodes survives the loss of one.
     let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
     let (cluster, store, limits) = (config.name.clone(), on_disk.store, limits.clone());
-    let core = Cluster::new(me, &limits, on_disk);
+    let core = Cluster::new(me, &limits, on_disk).advertising(config.advertise.clone());
     let mail = MailConfig { cluster, store, me, replicas, limits };
     let (to_end, shell_handle, of) = (handle.clone(), handle.clone(), config.clone());
     let (ready, is_ready) = reply();
@@ -328,6 +328,9 @@ impl Shell {
             Effect::Forward(batch, envelopes) => {
                 let reply = self.handle.reply_to(batch);
                 self.tell_router(RouterCommand::Forwarded(envelopes, reply));
+            }
+            Effect::Elsewhere(transfer, offered) => {
+                self.tell_router(RouterCommand::Elsewhere { transfer, offered });
             }
             Effect::Complete(completion) => self.tell_router(RouterCommand::Completed(completion)),
             Effect::KeepsMail(keeps_mail) => self.tell_router(RouterCommand::KeepsMail(keeps_mail)),

@@ -25,6 +25,7 @@ use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 mod addresses;
 mod mail;
 mod published;
+mod transfers;
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wire::PeerName;
 use wire::card::Card;
+use wire::protocol::{Token, TransferId};
 
 use super::index::Keep;
 use super::network::Network;
@@ -39,6 +40,25 @@ pub struct BatchId {
     pub number: u64,
 }
 
+/// An end of a file transfer that waits for the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingEnd {
+    /// The server of the receiving end may come for the file, if it shows this secret.
+    Sender {
+        guest: Token,
+    },
+    Receiver,
+}
+
+/// The sending end of a transfer at another server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    /// Where to connect to that server, as `HOST:PORT`.
+    pub address: String,
+    /// What to show there instead of the token of a member.
+    pub secret: Token,
+}
+
 #[derive(Debug)]
 pub enum Command {
     /// Asks for a name, for a peer that has proved its key.
@@ -60,6 +80,8 @@ pub enum Command {
     Forgotten { name: PeerName, places: Range<Ordinal> },
     /// The peer of a session here has taken the envelopes before this number of the mail that other stores keep.
     Taken { session: SessionId, before: u64 },
+    /// An end of a transfer waits at this server, or none does any more.
+    TransferWaits { transfer: TransferId, end: Option<WaitingEnd> },
     /// The Router has ended a presence; nothing more is delivered to it.
     Closed { session: SessionId },
     /// The Router has handled a batch.
@@ -158,6 +180,11 @@ impl ClusterHandle {
     /// A peer here has taken mail that other stores keep.
     pub fn taken(&self, session: SessionId, before: u64) {
         self.tell(Command::Taken { session, before });
+    }
+
+    /// An end of a transfer waits here for the other one, or none does any more.
+    pub fn transfer_waits(&self, transfer: TransferId, end: Option<WaitingEnd>) {
+        self.tell(Command::TransferWaits { transfer, end });
     }
 
     /// Where the Router answers for a batch.

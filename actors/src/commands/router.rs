@@ -9,7 +9,7 @@ use wire::card::Card;
 use wire::protocol::{KnownPeer, ServerId, Side, Token, TransferId};
 
 use super::admission::{Members, NotAdmitted};
-use super::cluster::{BatchReply, Forwarded};
+use super::cluster::{BatchReply, Forwarded, Offered, WaitingEnd};
 use super::network::Network;
 use super::pace::Pace;
 use super::peer_counts::{Limit, PeerCounts};
@@ -121,6 +121,8 @@ pub enum Command {
         /// Answered when the other end has connected, or at once if the end is refused.
         reply: Reply<Partner>,
     },
+    /// The sending end of a transfer waits at another server. None: this server cannot connect to it.
+    Elsewhere { transfer: TransferId, offered: Option<Offered> },
     /// This session's end has given up, or the transfer whose bytes it copied has ended.
     SpliceEnded(SessionId),
 }
@@ -160,8 +162,10 @@ pub struct SpliceEnd {
     pub transfer: TransferId,
     pub side: Side,
     pub member: PeerName,
-    /// The proof that the connection belongs to the member.
+    /// The proof that the connection belongs to the member, or the secret of a guest.
     pub token: Token,
+    /// In a cluster: the other end may be a guest that shows this secret, which is the server of the receiving member.
+    pub guest: Option<Token>,
 }
 
 /// The answer to one end of a transfer. The first end that connected gets the connection of the second one, so that one
@@ -173,6 +177,8 @@ pub enum Partner {
     Comes(Pending<Transport>, Arc<Pace>),
     /// To the second end: where this session sends its connection.
     Carries(Reply<Transport>),
+    /// To the receiving end: this session gets the bytes from another server.
+    Elsewhere(Offered),
     Refused(SpliceRefused),
 }
 
@@ -195,13 +201,19 @@ pub enum SpliceRefused {
     AddressFull,
     #[error("too many transfers (--transfers); try again")]
     ServerFull,
+    /// The holder is at another server of the cluster, which has no `--advertise`.
+    #[error(
+        "the file cannot come through the server: its holder is at another server of the cluster, to which this one cannot connect \
+         (whoever runs that one has to start it with --advertise HOST:PORT)"
+    )]
+    NotAdvertised,
 }
 
 impl SpliceRefused {
     /// The limit that is reached, if any.
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
-            Self::NoMember | Self::Occupied => None,
+            Self::NoMember | Self::Occupied | Self::NotAdvertised => None,
             Self::MemberFull => Some(Limit::TransfersPerPeer),
             Self::AddressFull => Some(Limit::TransfersPerAddress),
             Self::ServerFull => Some(Limit::Transfers),
@@ -234,6 +246,9 @@ pub trait PresencePort {
 
     /// A session here has acknowledged the envelopes before this number of those that another store keeps.
     fn taken_elsewhere(&mut self, _session: SessionId, _before: u64) {}
+
+    /// An end of a transfer waits here, and the other one may be at another server; or none waits any more.
+    fn transfer_waits(&mut self, _transfer: TransferId, _end: Option<WaitingEnd>) {}
 
     /// Sends the reports that there was no room for. Returns false if there still is none.
     fn catch_up(&mut self) -> bool;

@@ -61,7 +61,7 @@ pub struct Router<S, I> {
     openings: Shares<PeerKey>,
     /// A cluster that makes a copy of all mail can do that now.
     pub(super) keeps_mail: bool,
-    index: I,
+    pub(super) index: I,
 }
 
 impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
@@ -91,7 +91,8 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
             Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
             Command::Completed(completion) => self.complete(now, completion),
             Command::Splice { end, reply } => self.splice(now, &end, reply),
-            Command::SpliceEnded(session) => self.splices.end(session),
+            Command::Elsewhere { transfer, offered } => self.splices.elsewhere(&transfer, offered),
+            Command::SpliceEnded(session) => self.splice_ended(session),
         }
         let Usage { mail_bytes, names } = self.ledger.all();
         self.counts.mail_bytes.set(mail_bytes);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::PeerName;
+use wire::protocol::TransferId;
 
 use super::core::Router;
 use super::presence::PresenceOutbox;
-use crate::commands::cluster::ClusterHandle;
+use crate::commands::cluster::{ClusterHandle, WaitingEnd};
 use crate::commands::index::{IndexHandle, Presence};
 use crate::commands::router::{Command, PresencePort, RouterHandle};
 use crate::commands::session::SessionId;
@@ -57,6 +58,12 @@ impl PresencePort for PresenceOutbox {
     fn taken_elsewhere(&mut self, session: SessionId, before: u64) {
         if let Some(cluster) = &self.cluster {
             cluster.taken(session, before);
+        }
+    }
+
+    fn transfer_waits(&mut self, transfer: TransferId, end: Option<WaitingEnd>) {
+        if let Some(cluster) = &self.cluster {
+            cluster.transfer_waits(transfer, end);
         }
     }
 

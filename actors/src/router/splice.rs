@@ -6,9 +6,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wire::protocol::{Side, TransferId};
+use wire::protocol::{Side, Token, TransferId};
 
 use super::core::Router;
+use crate::commands::cluster::{Offered, WaitingEnd};
 use crate::commands::network::Network;
 use crate::commands::pace::Pace;
 use crate::commands::router::{Partner, PeerKey, PresencePort, SPLICE_WAIT, SpliceEnd, SpliceRefused};
@@ -20,6 +21,8 @@ use crate::runtime::{self, Now, Reply};
 struct Waiting {
     session: SessionId,
     side: Side,
+    /// The secret of a guest that may be the other end.
+    guest: Option<Token>,
     reply: Reply<Partner>,
     since: Instant,
 }
@@ -87,6 +90,33 @@ impl Splices {
         }
     }
 
+    /// The sending end waits at another server, so this one's receiving end goes there.
+    pub(super) fn elsewhere(&mut self, transfer: &TransferId, offered: Option<Offered>) {
+        let is_receiver = |end: &Waiting| end.side == Side::Receiver;
+        if self.waiting.get(transfer).is_some_and(is_receiver)
+            && let Some(end) = self.waiting.remove(transfer)
+        {
+            let refused = Partner::Refused(SpliceRefused::NotAdvertised);
+            end.reply.answer(offered.map_or(refused, Partner::Elsewhere));
+        }
+    }
+
+    /// What the other servers of a cluster may know of an end that waits.
+    fn waiting(&self, transfer: &TransferId) -> Option<WaitingEnd> {
+        let waiting = self.waiting.get(transfer)?;
+        match waiting.side {
+            Side::Sender => Some(WaitingEnd::Sender { guest: waiting.guest? }),
+            Side::Receiver => Some(WaitingEnd::Receiver),
+        }
+    }
+
+    /// The end that waits for this one, if this one is its guest.
+    fn host(&self, guest: &SpliceEnd) -> Option<&Open> {
+        let waiting = self.waiting.get(&guest.transfer)?;
+        let is_guest = guest.side == Side::Receiver && waiting.guest == Some(guest.token);
+        self.open.get(&waiting.session).filter(|_| is_guest)
+    }
+
     /// Removes the end of a session, and the other end if the session copied its bytes.
     pub(super) fn end(&mut self, session: SessionId) {
         let Some(Open { member, network, transfer, carries }) = self.open.remove(&session) else { return };
@@ -129,7 +159,8 @@ impl Splices {
     }
 
     fn wait(&mut self, now: Instant, end: &SpliceEnd, reply: Reply<Partner>) {
-        let waiting = Waiting { session: end.session, side: end.side, reply, since: now };
+        let SpliceEnd { session, side, guest, .. } = *end;
+        let waiting = Waiting { session, side, guest, reply, since: now };
         self.waiting.insert(end.transfer, waiting);
     }
 }
@@ -144,14 +175,29 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, u64>, key: &K) {
 }
 
 impl<S: StorePort, I: PresencePort> Router<S, I> {
-    /// Admits an end of a transfer, if its member is connected to this server.
+    /// Admits an end of a transfer, if its member is connected to this server. A guest counts as an end of the member that waits
+    /// for it, because its own member is counted at its own server.
     pub(super) fn splice(&mut self, now: Now, end: &SpliceEnd, reply: Reply<Partner>) {
         let member = self.table.find(end.member.as_str());
         let is_member =
             |key: &PeerKey| self.table.peer(*key).presence().is_some_and(|p| p.token == Some(end.token));
-        match member.filter(is_member) {
-            Some(member) => self.splices.meet(now.instant, member, end, reply),
-            None => reply.answer(Partner::Refused(SpliceRefused::NoMember)),
+        if let Some(member) = member.filter(is_member) {
+            self.splices.meet(now.instant, member, end, reply);
+        } else if let Some(&Open { member, network, .. }) = self.splices.host(end) {
+            let end = SpliceEnd { network, ..end.clone() };
+            self.splices.meet(now.instant, member, &end, reply);
+        } else {
+            return reply.answer(Partner::Refused(SpliceRefused::NoMember));
+        }
+        self.index.transfer_waits(end.transfer, self.splices.waiting(&end.transfer));
+    }
+
+    /// The end of a session has given up, or the transfer whose bytes it copied has ended.
+    pub(super) fn splice_ended(&mut self, session: SessionId) {
+        let transfer = self.splices.open.get(&session).map(|open| open.transfer);
+        self.splices.end(session);
+        if let Some(transfer) = transfer {
+            self.index.transfer_waits(transfer, self.splices.waiting(&transfer));
         }
     }
 }

@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use wire::PeerName;
 use wire::card::{Card, Term};
 use wire::keys::{EncryptionKey, IdentityKey};
-use wire::protocol::{KnownPeer, Refusal};
+use wire::protocol::{KnownPeer, Refusal, TransferId};
 
 use super::ledger::Usage;
 use super::*;
+use crate::commands::cluster::WaitingEnd;
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Member, MemberCommand, PresencePort, Run};
 use crate::commands::session::{Delivery, EndReason, Port, Route, SessionCommand, SessionId};
@@ -198,10 +199,16 @@ impl StorePort for FakeStorePort {
     }
 }
 
-struct Deaf;
+/// Hears only which ends of transfers wait.
+#[derive(Default)]
+struct Deaf(Vec<Option<WaitingEnd>>);
 
 impl PresencePort for Deaf {
     fn presence(&mut self, _: &PeerName, _: SessionId, _: bool, _: Option<SocketAddr>) {}
+
+    fn transfer_waits(&mut self, _: TransferId, end: Option<WaitingEnd>) {
+        self.0.push(end);
+    }
 
     fn catch_up(&mut self) -> bool {
         true
@@ -248,7 +255,7 @@ impl World {
 
     fn with_limits(limits: PeerLimits) -> Self {
         let store = FakeStorePort::default();
-        let router = Router::new(limits, Inventory::default(), store.clone(), Deaf);
+        let router = Router::new(limits, Inventory::default(), store.clone(), Deaf::default());
         let peers = ["A", "B", "C"]
             .map(|name| FakePeer { name, session: None, sent: 0, taken: Vec::new() })
             .into_iter()

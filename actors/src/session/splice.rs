@@ -1,14 +1,19 @@
 //! One end of a file transfer through the server: copies the encrypted bytes from the sender to the receiver.
+//!
+//! If the sending end is at another server of a cluster, this server gets the bytes from there.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use wire::frame::frame;
-use wire::protocol::{ErrorCode, Side, ToPeer};
+use wire::escape::Escaped;
+use wire::frame::{self, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES, PREFACE, frame};
+use wire::protocol::{ErrorCode, Side, ToPeer, ToServer};
 
 use super::Services;
 use super::shell::refuse;
+use crate::commands::cluster::Offered;
 use crate::commands::pace::Pace;
 use crate::commands::peer_counts::{Limit, PeerCounts};
 use crate::commands::router::{Command, Partner, RouterHandle, SPLICE_WAIT, SpliceEnd, SpliceRefused};
@@ -20,6 +25,8 @@ use crate::transport::Transport;
 const STALL: Duration = Duration::from_secs(30);
 /// How often a waiting end checks whether its peer is still connected and whether the server shuts down.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long another server may take to accept a connection.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a transfer did not start.
 enum Alone {
@@ -38,8 +45,12 @@ impl Drop for Place<'_> {
 }
 
 /// Waits for the other end. The session whose end came first gets the connection of the other one, and copies the bytes.
-pub(super) fn serve(mut transport: Transport, end: SpliceEnd, services: &Services) -> io::Result<()> {
+pub(super) fn serve(mut transport: Transport, mut end: SpliceEnd, services: &Services) -> io::Result<()> {
     let (side, place) = (end.side, Place(&services.router, end.session));
+    let (transfer, member) = (end.transfer, end.member.clone());
+    if side == Side::Sender && services.cluster.is_some() {
+        end.guest = Some(rand::random());
+    }
     let (reply, pending) = reply();
     let answer = match services.router.send(Command::Splice { end, reply }) {
         Ok(()) => wait(&mut transport, &pending, &services.stopping),
@@ -55,6 +66,13 @@ pub(super) fn serve(mut transport: Transport, end: SpliceEnd, services: &Service
             std::mem::forget(place);
             to.answer(transport);
             return Ok(());
+        }
+        Ok(Partner::Elsewhere(Offered { address, secret })) => {
+            return fetch(
+                &mut transport,
+                &address,
+                &ToServer::Splice { transfer, side, member, token: secret },
+            );
         }
         Ok(Partner::Refused(refused)) => {
             refused.limit().into_iter().for_each(|limit| services.router.counts.count(limit));
@@ -76,7 +94,9 @@ fn nobody_came(transport: &mut Transport) -> io::Result<()> {
 
 fn code(refused: SpliceRefused) -> ErrorCode {
     match refused {
-        SpliceRefused::NoMember | SpliceRefused::Occupied => ErrorCode::OutOfPlace,
+        SpliceRefused::NoMember | SpliceRefused::Occupied | SpliceRefused::NotAdvertised => {
+            ErrorCode::OutOfPlace
+        }
         SpliceRefused::MemberFull | SpliceRefused::AddressFull | SpliceRefused::ServerFull => ErrorCode::Busy,
     }
 }
@@ -96,6 +116,56 @@ fn wait(
             Err(_) => return Err(Alone::Nobody),
         }
     }
+}
+
+/// Gets the bytes from another server, and first what that one says to a receiver: that the ends have met, or why not.
+fn fetch(transport: &mut Transport, address: &str, splice: &ToServer<'_>) -> io::Result<()> {
+    let mut sender = match dial(address, splice) {
+        Ok(socket) => Transport::plain(socket),
+        Err(error) => {
+            let address = Escaped(address).to_string();
+            tracing::warn!(
+                target: "session", address, %error,
+                "cannot get a file from another server of the cluster; is its --advertise right, and the port open?"
+            );
+            let detail = format!(
+                "the file cannot come through the server: its holder is at another server of the cluster, to which this one cannot \
+                 connect at {address} ({error})"
+            );
+            return refuse(transport, ErrorCode::OutOfPlace, &detail);
+        }
+    };
+    transport.socket().set_nonblocking(false)?;
+    transport.socket().set_read_timeout(Some(STALL))?;
+    transport.set_write_timeout(STALL)?;
+    // The other server limits the rate, because the sending member is there.
+    let bytes = sender.copy_to(transport, |_| {})?;
+    transport.end_writing();
+    tracing::info!(target: "route", kind = "file", bytes, from = %Escaped(address), outcome = "relayed");
+    Ok(())
+}
+
+/// Connects to another server as its peers do, and names a transfer.
+fn dial(address: &str, splice: &ToServer<'_>) -> io::Result<TcpStream> {
+    let mut dialled = Err(io::ErrorKind::NotFound.into());
+    for address in address.to_socket_addrs()? {
+        dialled = TcpStream::connect_timeout(&address, DIAL_TIMEOUT);
+        if dialled.is_ok() {
+            break;
+        }
+    }
+    let mut socket = dialled?;
+    socket.set_read_timeout(Some(STALL))?;
+    socket.set_write_timeout(Some(STALL))?;
+    socket.write_all(&PREFACE)?;
+    let mut length = [0; LENGTH_BYTES];
+    socket.read_exact(&mut length)?;
+    frame::split(&length, BODY_BYTES_MAX_BEFORE_JOIN)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    socket.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize])?;
+    // What follows its greeting is for the receiver.
+    socket.write_all(&frame(splice))?;
+    Ok(socket)
 }
 
 fn carry(

@@ -1,5 +1,6 @@
 //! Many servers as one, on a real nats-server. Without one in `PATH` these scenarios are skipped.
 
+mod files;
 mod rolling;
 mod trouble;
 
@@ -166,37 +167,6 @@ fn while_nats_is_gone_peers_of_one_server_write_to_each_other_and_the_rest_follo
     let _nats = nats.start();
     sent.finish().expect(0);
     check_shown(at_c, "A", &texts);
-}
-
-#[test]
-fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
-    let sandbox = Sandbox::new();
-    let Some((nats, first, second)) = two_servers(&sandbox) else { return };
-    let a = sandbox.peer("A", first.address());
-    a.put("tides.txt", b"low water");
-    a.put("keyword.txt", b"sea, tides.txt;");
-    let sharing = a.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    let b = sandbox.peer("B", second.address());
-    let found = |at: &Peer, word: &str| at.run(&["search", word]).expect(0).answers("file").len();
-    // The other server gets it a moment later.
-    while found(&b, "sea") != 1 {}
-    // B dials A, although they are at different servers.
-    while b.run(&["search", "sea"]).expect(0).answers("file")[0]["address"].is_null() {}
-    let got = b.run(&["get", "tides.txt", "--from", "A"]).expect(0);
-    assert_eq!(got.events("file_done")[0]["route"], "direct", "{:?}", got.lines);
-    // A server that starts has all of it when it says that it listens.
-    let third = nats.server(&sandbox, "third");
-    let hits = b.at(third.address()).run(&["search", "sea"]).expect(0).answers("file");
-    assert_eq!((&hits[0]["peer"], &hits[0]["online"]), (&"A".into(), &true.into()), "{hits:?}");
-    sharing.kill();
-    // What replaces it at another server replaces it everywhere.
-    a.put("keyword.txt", b"moon, tides.txt;");
-    let sharing = a.at(second.address()).start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    let at_first = b.at(first.address());
-    while found(&at_first, "moon") != 1 {}
-    assert_eq!(found(&at_first, "sea"), 0);
 }
 
 #[test]

@@ -91,10 +91,14 @@ fn cluster(options: &ServerOptions, problems: &mut Vec<String>) -> Option<Cluste
     if options.cluster.is_empty() && options.cluster_credentials.is_some() {
         problems.push("cluster_credentials has no effect without cluster".to_owned());
     }
+    if options.cluster.is_empty() && options.advertise.is_some() {
+        problems.push("advertise has no effect without cluster".to_owned());
+    }
     (!options.cluster.is_empty()).then(|| ClusterConfig {
         servers: options.cluster.iter().map(|url| url.value.0.clone()).collect(),
         name: options.cluster_name.value.0.clone(),
         credentials: options.cluster_credentials.clone(),
+        advertise: options.advertise.as_ref().map(|advertise| advertise.value.0.clone()),
     })
 }
 

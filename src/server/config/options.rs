@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::super::administer::Administer;
 use super::argument;
 use super::site_values::{CacheControl, Header, Host, Origin};
-use super::values::{ClusterName, Lifetime, NatsUrl, Setting};
+use super::values::{Advertised, ClusterName, Lifetime, NatsUrl, Setting};
 
 /// Serves a web site, relays messages that only their two ends can read, and indexes the files that peers share.
 #[derive(Debug, Parser)]
@@ -121,6 +121,10 @@ pub(super) struct ServerOptions {
     /// Log in to NATS with this file of credentials, as nsc writes it
     #[arg(long, help_heading = "Many servers", value_name = "FILE")]
     pub(super) cluster_credentials: Option<PathBuf>,
+    /// Where the other servers of the cluster can connect to this one without TLS. Files that cannot go straight from peer to peer
+    /// go from server to server there
+    #[arg(long, help_heading = "Many servers", value_name = "HOST:PORT")]
+    pub(super) advertise: Option<Setting<Advertised>>,
     /// Accept at most this many connections at once
     #[arg(long, value_name = "N", default_value = "16384")]
     pub(super) sessions_max: NonZeroUsize,

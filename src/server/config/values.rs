@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -142,6 +143,28 @@ impl Grammar for ClusterName {
             return Ok(Self(text.to_owned()));
         }
         Err(format!("{text:?} is not {}", Self::EXPECTED))
+    }
+}
+
+/// Where the other servers of a cluster can connect to this one.
+#[derive(Debug, Clone)]
+pub(super) struct Advertised(pub(super) String);
+
+impl Grammar for Advertised {
+    const EXPECTED: &str = "HOST:PORT, such as 192.0.2.7:6789 or one.example.org:6789";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (host, port) = text.rsplit_once(':').unwrap_or_default();
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        // An IPv6 address has brackets.
+        let is_host = match text.parse::<SocketAddr>() {
+            Ok(address) => !address.ip().is_unspecified(),
+            Err(_) => !host.is_empty() && !host.contains(|c: char| ":/@[]".contains(c) || c.is_whitespace()),
+        };
+        match is_port && is_host {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("{text:?} is not {}", Self::EXPECTED)),
+        }
     }
 }
 

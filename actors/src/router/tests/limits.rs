@@ -1,10 +1,11 @@
 //! The limits for each sender, for each address and in all.
 
 use super::*;
+use crate::commands::cluster::Offered;
 use crate::commands::router::{Partner, SpliceEnd, SpliceRefused};
 use crate::config::Quota;
 use crate::runtime::Pending;
-use wire::protocol::Side;
+use wire::protocol::{Side, Token};
 
 /// Sends one envelope. Returns the outcome, or `None` if the envelope went to the store.
 fn route_one(world: &mut World, at: usize, to: &str, bytes: &'static [u8]) -> Option<Outcome> {
@@ -114,7 +115,7 @@ fn made_up_names_use_up_the_places_of_their_sender_only_and_it_is_told() {
         ["c", "y", "z"].map(|text| store::MailboxSize { name: name(text), amounts: amounts.clone(), end: 1 });
     let inventory = Inventory { mailboxes: mailboxes.into(), ..Inventory::default() };
     let mut world = World::with_limits(limits.clone());
-    world.router = Router::new(limits, inventory, world.store.clone(), Deaf);
+    world.router = Router::new(limits, inventory, world.store.clone(), Deaf::default());
     world.join(0);
     world.join(1);
     assert_eq!(look_up(&mut world, 0, "W"), [unwatched, None]);
@@ -175,7 +176,8 @@ fn splice(world: &mut World, end: SpliceEnd) -> Pending<Partner> {
 
 fn end(session: SessionId, transfer: u8, side: Side, member: &str) -> SpliceEnd {
     let network = network(if member == "A" { 1 } else { 2 });
-    SpliceEnd { session, network, transfer: [transfer; 16], side, member: name(member), token: TOKEN }
+    let (transfer, member) = ([transfer; 16], name(member));
+    SpliceEnd { session, network, transfer, side, member, token: TOKEN, guest: None }
 }
 
 fn refused(pending: &Pending<Partner>) -> Option<SpliceRefused> {
@@ -212,6 +214,45 @@ fn only_members_transfer_files_and_have_places_of_their_own() {
     world.handle(Command::SpliceEnded(2));
     let free = splice(&mut world, end(8, 2, Side::Sender, "B"));
     assert_eq!(refused(&free), None, "the place in the transfer is free as well");
+}
+
+#[test]
+fn the_ends_of_a_transfer_meet_although_they_are_at_different_servers() {
+    const SECRET: Token = [8; 32];
+    let transfers = Quota { per_sender: 2, per_address: 100, in_all: 100 };
+    let mut world = World::with_limits(PeerLimits { transfers, ..PeerLimits::default() });
+    world.join(0);
+    // Here is the sending end. The other server comes as its guest, for a peer that has not joined here.
+    let host = SpliceEnd { guest: Some(SECRET), ..end(1, 1, Side::Sender, "A") };
+    let waiting = splice(&mut world, host.clone());
+    assert_eq!(world.router.index.0, [Some(WaitingEnd::Sender { guest: SECRET })]);
+    let guest = |session, token| SpliceEnd { token, ..end(session, 1, Side::Receiver, "B") };
+    let thief = splice(&mut world, guest(2, TOKEN));
+    assert_eq!(refused(&thief), Some(SpliceRefused::NoMember), "it does not know the secret");
+    let sender = SpliceEnd { side: Side::Sender, ..guest(2, SECRET) };
+    assert_eq!(refused(&splice(&mut world, sender)), Some(SpliceRefused::NoMember), "a guest receives only");
+    let came = splice(&mut world, guest(3, SECRET));
+    assert!(matches!(came.wait(Duration::ZERO), Ok(Partner::Carries(_))));
+    assert!(matches!(waiting.wait(Duration::ZERO), Ok(Partner::Comes(..))));
+    assert_eq!(world.router.index.0.last(), Some(&None), "it does not wait any more");
+    let full = splice(&mut world, end(4, 2, Side::Sender, "A"));
+    assert_eq!(refused(&full), Some(SpliceRefused::MemberFull), "the guest counts as an end of A");
+    assert_eq!(refused(&splice(&mut world, guest(5, SECRET))), Some(SpliceRefused::NoMember), "it came once");
+    world.handle(Command::SpliceEnded(1));
+    // Here is the receiving end.
+    let receiver = splice(&mut world, end(6, 3, Side::Receiver, "A"));
+    assert_eq!(world.router.index.0.last(), Some(&Some(WaitingEnd::Receiver)));
+    let offered = Offered { address: "192.0.2.7:6789".to_owned(), secret: SECRET };
+    world.handle(Command::Elsewhere { transfer: [3; 16], offered: Some(offered.clone()) });
+    let answer = receiver.wait(Duration::ZERO);
+    assert!(matches!(&answer, Ok(Partner::Elsewhere(there)) if *there == offered), "{answer:?}");
+    world.handle(Command::SpliceEnded(6));
+    let receiver = splice(&mut world, end(7, 4, Side::Receiver, "A"));
+    world.handle(Command::Elsewhere { transfer: [4; 16], offered: None });
+    assert_eq!(refused(&receiver), Some(SpliceRefused::NotAdvertised));
+    let sender = splice(&mut world, end(8, 5, Side::Sender, "A"));
+    world.handle(Command::Elsewhere { transfer: [5; 16], offered: None });
+    assert_eq!(refused(&sender), None, "a sending end waits for its guest");
 }
 
 #[test]

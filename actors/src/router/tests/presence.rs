@@ -56,7 +56,7 @@ fn a_name_whose_card_is_damaged_stays_reserved_and_keeps_its_mail() {
         ..Inventory::default()
     };
     let mut world = World::new();
-    world.router = Router::new(PeerLimits::default(), inventory, world.store.clone(), Deaf);
+    world.router = Router::new(PeerLimits::default(), inventory, world.store.clone(), Deaf::default());
     for card in [card_of("B"), card_of_another("b")] {
         let (reply, pending) = reply();
         let port = Arc::<FakePort>::default();

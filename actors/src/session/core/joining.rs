@@ -42,6 +42,7 @@ impl Session {
                     side: *side,
                     member: member.clone(),
                     token: *token,
+                    guest: None,
                 })));
             }
             _ => return Err((ErrorCode::OutOfPlace, "join first".into())),

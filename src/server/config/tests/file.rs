@@ -171,6 +171,7 @@ fn what_does_not_go_together_is_said() {
         (&["--listen", &long], "too long a path for a Unix socket"),
         (&["--cors=*", "--cors=https://a.example"], "cors: * allows every origin"),
         (&["--access-log-format=json"], "access_log_format has no effect without access_log"),
+        (&["--advertise=a:1"], "advertise has no effect without cluster"),
     ] {
         let problems = load(arguments, &[]).expect_err("it is wrong").to_string();
         assert!(problems.contains(expected) && problems.lines().count() == 1, "{arguments:?}: {problems}");

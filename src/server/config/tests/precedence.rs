@@ -9,13 +9,14 @@ use super::{folder, load, loaded, path_in};
 use crate::server::config::Arguments;
 
 /// For each option three values that differ from each other and from the default, as text.
-const VALUES: [(&str, [&str; 3]); 56] = [
+const VALUES: [(&str, [&str; 3]); 57] = [
     ("listen", ["127.0.0.1:1", "unix:/u,mode=0600", "systemd"]),
     ("data", ["/a", "/b", "/c"]),
     ("members", ["/a", "/b", "/c"]),
     ("cluster", ["nats://a:1", "tls://b:2", "nats://[::1]:3"]),
     ("cluster-name", ["a", "b", "c"]),
     ("cluster-credentials", ["/a", "/b", "/c"]),
+    ("advertise", ["a:1", "b:2", "[::1]:3"]),
     ("sessions-max", ["1", "2", "3"]),
     ("connections-per-address", ["1", "2", "3"]),
     ("head-timeout", ["1s", "2s", "3s"]),
@@ -88,7 +89,7 @@ fn every_option_can_be_said_in_each_source_and_the_stronger_one_counts() {
         // Without a log there is nothing to have a format, and without a cluster nothing to have a name.
         let common: &[&str] = match option {
             "access-log-format" => &["--access-log=/log"],
-            "cluster-name" | "cluster-credentials" => &["--cluster=nats://z:1"],
+            "cluster-name" | "cluster-credentials" | "advertise" => &["--cluster=nats://z:1"],
             _ => &[],
         };
         let argument = |value: &str| format!("--{option}={value}");

@@ -11,7 +11,7 @@ use wire::http::Status;
 use crate::server::config::LogFormat;
 use crate::server::config::site_values::{CacheControl, Header, Host, Origin, pattern};
 use crate::server::config::tests::load;
-use crate::server::config::values::Grammar;
+use crate::server::config::values::{Advertised, Grammar};
 
 fn listen(text: &str) -> Result<Listen, String> {
     Grammar::parse(text)
@@ -327,6 +327,27 @@ fn the_page_is_at_a_plain_path() {
         &["", "//", "a", "/a", "a/", "/a//b/", "/../", "/.a/", "/a b/", "/%61/", "/a?/"]
             .map(|text| (text, why)),
     );
+}
+
+#[test]
+fn other_servers_are_told_a_host_and_a_port_to_connect_to() {
+    let advertised = |text: &str| Advertised::parse(text).map(|advertised| advertised.0);
+    for text in ["192.0.2.7:6789", "one.example.org:1", "[2001:db8::1]:6789"] {
+        assert_eq!(advertised(text).as_deref(), Ok(text));
+    }
+    let wrong = [
+        "",
+        "one.example.org",
+        "a:0",
+        "a:65536",
+        ":6789",
+        "0.0.0.0:6789",
+        "[::]:6789",
+        "2001:db8::1:6789",
+        "tls:a:1",
+        "a/b:1",
+    ];
+    refuses(advertised, &wrong.map(|text| (text, "such as 192.0.2.7:6789")));
 }
 
 #[test]
