@@ -371,7 +371,7 @@ mod tests {
             ("/msg B", "usage: /msg"),
             ("/msg b/c hello", "'/'"),
             ("/get", "usage: /get"),
-            ("/get a/x", "'/'"),
+            ("/get a\\x", "must not contain"),
             ("/share x", "usage: /share"),
             ("/unshare ", "usage: /unshare"),
             ("/trust B xyz", "64 hexadecimal"),
