@@ -20,13 +20,13 @@ pub enum BadFileName {
     TooLong(usize),
     #[error("the name of a file or folder has at most 255 bytes, this one has {0}")]
     ComponentTooLong(usize),
-    #[error("a shared file's name, or that of its folder, must not start with a dot")]
+    #[error("a shared file's name must not start with a dot")]
     LeadingDot,
     /// A backslash, or a control character.
     #[error("a shared file's name must not contain {0:?}")]
     Character(char),
     /// White space at the start or end, which `keyword.txt` cannot express.
-    #[error("a shared file's name, or that of its folder, must not start or end with white space")]
+    #[error("a shared file's name must not start or end with white space")]
     Margin,
     /// A `/` at the start or end, or two in a row.
     #[error("a shared file's name must not start or end with `/`, or have two of them in a row")]
