@@ -49,6 +49,7 @@ export const toServer = enumeration({
   Splice: { transfer: id16, side: choice("Sender", "Receiver"), member: peerName, token: array(32) },
   Ping: { id: u32, names: list(peerName, 64) },
   Find: { id: u32, text, skip: u32, limit: u32 },
+  Change: { base: digest, removed: list(fileName), files: list(file) },
 });
 
 export const toPeer = enumeration({

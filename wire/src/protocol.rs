@@ -14,7 +14,7 @@ use crate::invitation::InvitationClaim;
 use crate::name::PeerName;
 use crate::query::Query;
 use crate::server_key::ServerPublic;
-use crate::share::{Hit, Match, PublishedFile};
+use crate::share::{Difference, Hit, Match, PublishedFile};
 
 /// Identifies the store of a server; random, made with the store. If the store is lost, senders send again what it
 /// held, even if the server has the same key.
@@ -159,6 +159,8 @@ pub enum ToServer<'a> {
         skip: u32,
         limit: u32,
     },
+    /// Publishes what has changed since the last publication. It is refused unless the server has the list that it begins with.
+    Change(Difference),
 }
 
 /// What became of envelopes.
@@ -355,7 +357,7 @@ pub enum ToPeer<'a> {
     },
 }
 
-const TO_SERVER_KINDS: u8 = 12;
+const TO_SERVER_KINDS: u8 = 13;
 const TO_PEER_KINDS: u8 = 18;
 
 impl<'a> ToServer<'a> {
@@ -392,6 +394,7 @@ pub fn join_proof_text(greeting: &Greeting, card: &[u8], binding: Option<&Channe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::ListDigest;
     use proptest::prelude::*;
 
     #[test]
@@ -404,7 +407,9 @@ mod tests {
 
     #[test]
     fn the_kinds_are_counted_right() {
-        let last = frame::frame(&ToServer::Find { id: 0, text: String::new(), skip: 0, limit: 0 });
+        let (removed, files) = (Vec::new(), Vec::new());
+        let last =
+            frame::frame(&ToServer::Change(Difference { base: ListDigest::default(), removed, files }));
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
         let last = frame::frame(&ToPeer::BadSearch { id: 0, column: 1, detail: String::new() });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);

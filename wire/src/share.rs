@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Digest, FileName, Keyword, PeerName, bounded};
+use crate::{Digest, FileName, Keyword, PeerName, bounded, frame};
 
 /// The maximum number of keywords of one file. A file with this many keywords of the greatest length fits into a frame
 /// seven times.
@@ -24,6 +24,38 @@ pub struct PublishedFile {
 
 fn keywords_of_a_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Keyword>, D::Error> {
     bounded::at_most::<FILE_KEYWORDS_MAX, _, _>(deserializer)
+}
+
+/// Identifies a list of published files, in whatever order they are: the SHA-256 of the encoding of each, combined with XOR. That
+/// of an empty list is zero. So a change of the list changes it without looking at the other files.
+///
+/// It does not withstand a peer that makes two lists with the same digest, but such a peer harms only its own list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListDigest(pub Digest);
+
+impl ListDigest {
+    pub fn of<'f>(files: impl IntoIterator<Item = &'f PublishedFile>) -> Self {
+        let mut list = Self::default();
+        files.into_iter().for_each(|file| list.toggle(file));
+        list
+    }
+
+    /// Adds a file that is not in the list, or removes one that is. No keyword of it may be repeated.
+    pub fn toggle(&mut self, file: &PublishedFile) {
+        let of_file = Digest::of(&frame::body(file));
+        self.0.0.iter_mut().zip(of_file.0).for_each(|(byte, other)| *byte ^= other);
+    }
+}
+
+/// What has changed in a list of published files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The list before.
+    pub base: ListDigest,
+    /// The names that are gone.
+    pub removed: Vec<FileName>,
+    /// New files, and files that replace those of the same name.
+    pub files: Vec<PublishedFile>,
 }
 
 /// A search result: a file of a peer.
@@ -65,6 +97,23 @@ mod tests {
             sha256: Digest::of(b"abc"),
             keywords: vec!["sea".parse().expect("a good keyword"); keywords],
         }
+    }
+
+    #[test]
+    fn a_list_is_recognised_in_any_order_and_after_any_changes() {
+        let named = |name: &str, keywords| PublishedFile {
+            name: name.parse().expect("a good name"),
+            ..file(keywords)
+        };
+        let (a, b, c) = (named("a", 1), named("b", 1), named("a", 0));
+        let list = ListDigest::of([&a, &b]);
+        assert_eq!(list, ListDigest::of([&b, &a]));
+        assert_ne!(list, ListDigest::of([&c, &b]));
+        let mut changed = list;
+        [&a, &c, &b].into_iter().for_each(|file| changed.toggle(file));
+        assert_eq!(changed, ListDigest::of([&c]));
+        changed.toggle(&c);
+        assert_eq!(changed, ListDigest::default());
     }
 
     #[test]

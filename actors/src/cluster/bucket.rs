@@ -5,6 +5,7 @@
 //! | `name.NAME` | the card of the owner |
 //! | `here.NAME` | where the peer is connected |
 //! | `share.NAME.N` | a part of what the peer shares |
+//! | `change.NAME.N` | what has changed in it since, from 0 on |
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use wire::{PeerName, frame};
 
-use super::interface::{Here, Input};
+use super::interface::{Here, Input, ShareInput};
 use super::packet::{name_in, token};
 use super::stream::{self, MailConfig, MailStream};
 
@@ -102,16 +103,36 @@ pub(super) async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) 
     Input::Erased(name)
 }
 
-pub(super) async fn put_share(bucket: Option<Store>, name: PeerName, parts: Vec<Bytes>) -> Input {
-    let Some(bucket) = bucket else { return Input::ShareKept(false) };
-    let key = key("share", &name);
-    for (number, part) in parts.into_iter().enumerate() {
-        let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{key}.{number}"), part)).await;
-        if !matches!(put, Ok(Ok(_))) {
-            return Input::ShareKept(false);
+pub(super) async fn put_share(
+    bucket: Option<Store>,
+    name: PeerName,
+    parts: Vec<Bytes>,
+    changes: u32,
+) -> Input {
+    let Some(bucket) = bucket else { return Input::Share(ShareInput::Kept(None)) };
+    let (share, change) = (key("share", &name), key("change", &name));
+    for number in 0..changes {
+        let purged = timeout(OPERATION_TIMEOUT, bucket.purge(format!("{change}.{number}"))).await;
+        if !matches!(purged, Ok(Ok(()))) {
+            return Input::Share(ShareInput::Kept(None));
         }
     }
-    Input::ShareKept(true)
+    let mut last = None;
+    for (number, part) in parts.into_iter().enumerate() {
+        let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{share}.{number}"), part)).await;
+        match put {
+            Ok(Ok(revision)) => last = Some(revision),
+            _ => return Input::Share(ShareInput::Kept(None)),
+        }
+    }
+    Input::Share(ShareInput::Kept(last))
+}
+
+pub(super) async fn put_change(bucket: Option<Store>, name: PeerName, number: u32, value: Bytes) -> Input {
+    let Some(bucket) = bucket else { return Input::Share(ShareInput::Kept(None)) };
+    let key = key("change", &name);
+    let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{key}.{number}"), value)).await;
+    Input::Share(ShareInput::Kept(put.ok().and_then(Result::ok)))
 }
 
 /// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
@@ -176,7 +197,13 @@ fn input_of(entry: kv::Entry) -> Option<Input> {
         ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),
         ("here", Operation::Put) => Some(Input::Here { name, here: frame::decode(&value).ok(), revision }),
         ("here", Operation::Delete | Operation::Purge) => Some(Input::Here { name, here: None, revision }),
-        ("share", Operation::Put) => Some(Input::SharePart { name, number: number.parse().ok()?, value }),
+        ("change", operation) => {
+            let value = (operation == Operation::Put).then_some(value);
+            Some(Input::Share(ShareInput::Change { name, number: number.parse().ok()?, value }))
+        }
+        ("share", Operation::Put) => {
+            Some(Input::Share(ShareInput::Part { name, number: number.parse().ok()?, value, revision }))
+        }
         _ => None,
     }
 }

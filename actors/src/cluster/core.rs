@@ -98,10 +98,7 @@ impl Core for Cluster {
             }
             Input::Mail(input) => self.mail(instant, input, out),
             Input::Command(Command::Keep(keep)) => self.published.keep(*keep, self.is_connected, out),
-            Input::ShareKept(is_kept) => self.published.kept(is_kept, self.is_connected, out),
-            Input::SharePart { name, number, value } => {
-                out.extend(self.published.part(&name, number, &value).map(Effect::Share));
-            }
+            Input::Share(input) => self.published.input(input, self.is_connected, out),
             // The shell has ended.
             Input::Command(Command::End) => {}
             Input::Card { name, card, revision } => self.learn(instant, &name, &card, revision, out),

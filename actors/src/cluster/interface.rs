@@ -10,7 +10,7 @@ use wire::card::Card;
 use wire::protocol::{ServerId, TransferId};
 
 use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Offered, Window};
-use crate::commands::index::{Held, Share};
+use crate::commands::index::{Change, Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
 use crate::commands::store::{Completion, Ordinal};
@@ -110,14 +110,8 @@ pub enum Input {
         here: Option<Here>,
         revision: Revision,
     },
-    /// The bucket has a part of what a peer shares.
-    SharePart {
-        name: PeerName,
-        number: u32,
-        value: Bytes,
-    },
-    /// The result of [`Effect::PutShare`].
-    ShareKept(bool),
+    /// The bucket has something about what a peer shares.
+    Share(ShareInput),
     /// The result of [`Effect::Create`] or [`Effect::Update`]: what the bucket now has for the name, or none if it could not be
     /// asked.
     Claimed {
@@ -146,6 +140,17 @@ pub enum Input {
     Tick,
 }
 
+/// What the bucket has of what peers share.
+#[derive(Debug)]
+pub enum ShareInput {
+    /// A part of what a peer shares.
+    Part { name: PeerName, number: u32, value: Bytes, revision: Revision },
+    /// A change of what a peer shares, or its removal.
+    Change { name: PeerName, number: u32, value: Option<Bytes> },
+    /// The result of [`Effect::PutShare`] or [`Effect::PutChange`]: the last revision, or none if it has failed.
+    Kept(Option<Revision>),
+}
+
 /// What the shell has to do.
 #[derive(Debug)]
 pub enum Effect {
@@ -157,10 +162,14 @@ pub enum Effect {
     Put { name: PeerName, here: Here, over: Option<Revision> },
     /// Remove the presence with this revision.
     Erase { name: PeerName, revision: Revision },
-    /// Write the parts of a share into the bucket.
-    PutShare { name: PeerName, parts: Vec<Bytes> },
+    /// Remove so many changes of the share before, and write the parts of a share into the bucket.
+    PutShare { name: PeerName, parts: Vec<Bytes>, changes: u32 },
+    /// Write a change of a share into the bucket.
+    PutChange { name: PeerName, number: u32, value: Bytes },
     /// Give the Index what a peer shares.
     Share(Box<Share>),
+    /// Give the Index a change of what a peer shares.
+    ShareChange(Box<Change>),
     /// Tell the Index that a share uses no more memory.
     Release(Held),
     /// Do something with the stream of mail.

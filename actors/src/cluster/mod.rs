@@ -30,6 +30,6 @@ mod transfers;
 
 pub use self::core::{Cluster, OnDisk};
 pub use self::interface::{
-    Effect, Find, Here, Input, MailEffect, MailInput, Parcel, ReadMail, Revision, Sequence,
+    Effect, Find, Here, Input, MailEffect, MailInput, Parcel, ReadMail, Revision, Sequence, ShareInput,
 };
 pub use self::shell::{StartError, check, start};

@@ -369,10 +369,15 @@ impl Shell {
                 let bucket = self.bucket();
                 self.operations.spawn(bucket::claim(bucket, name, card, Some(revision)));
             }
-            Effect::PutShare { name, parts } => {
+            Effect::PutShare { name, parts, changes } => {
                 let bucket = self.bucket();
-                self.operations.spawn(bucket::put_share(bucket, name, parts));
+                self.operations.spawn(bucket::put_share(bucket, name, parts, changes));
             }
+            Effect::PutChange { name, number, value } => {
+                let bucket = self.bucket();
+                self.operations.spawn(bucket::put_change(bucket, name, number, value));
+            }
+            Effect::ShareChange(change) => self.tell_index(index::Command::LearnChange(change)),
             Effect::Share(share) => self.tell_index(index::Command::Learn(share)),
             Effect::Release(held) => self.tell_index(index::Command::Kept(held)),
             Effect::Put { name, here, over } => {

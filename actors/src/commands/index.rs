@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
-use wire::share::{Hit, Match, PublishedFile};
+use wire::share::{Difference, Hit, Match, PublishedFile};
 use wire::{FileName, PeerName, Query, Search};
 
 use super::network::Network;
@@ -47,6 +47,15 @@ pub enum Command {
         /// Answered at once, or for the last part when the share is on disk.
         reply: Reply<PublishAnswer>,
     },
+    /// What has changed in what a peer shares.
+    Change {
+        /// Whose share it is; the caller has verified that it is them.
+        peer: PeerName,
+        network: Network,
+        difference: Difference,
+        /// Answered when the difference is on disk.
+        reply: Reply<PublishAnswer>,
+    },
     Search {
         query: Query,
         /// The maximum number of hits that the asker wants; at most [`HITS_MAX`] are returned.
@@ -71,6 +80,8 @@ pub enum Command {
     Kept(Held),
     /// What a peer shares according to the cluster. It replaces all that the peer shared before.
     Learn(Box<Share>),
+    /// What has changed in what a peer shares according to the cluster. It has no effect if the Index has another list.
+    LearnChange(Box<Change>),
 }
 
 /// What one peer shares.
@@ -84,11 +95,36 @@ pub struct Share {
     pub(crate) files: Vec<PublishedFile>,
 }
 
-/// A share to keep, so that it outlives the server. Who keeps it answers the publisher, and then reports it as
+/// What has changed in what one peer shares.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The owner's name as the owner spells it.
+    pub(crate) owner: PeerName,
+    /// No name occurs twice in it.
+    pub(crate) difference: Difference,
+}
+
+/// A share, or a change of it.
+#[derive(Debug)]
+pub enum Kept {
+    Share(Share),
+    Change(Change),
+}
+
+impl Kept {
+    pub(crate) fn owner(&self) -> &PeerName {
+        match self {
+            Self::Share(share) => &share.owner,
+            Self::Change(change) => &change.owner,
+        }
+    }
+}
+
+/// What to keep, so that it outlives the server. Who keeps it answers the publisher, and then reports it as
 /// [`Command::Kept`].
 #[derive(Debug)]
 pub struct Keep {
-    pub(crate) share: Share,
+    pub(crate) what: Kept,
     pub(crate) published: Published,
     pub(crate) held: Held,
     pub(crate) reply: Reply<PublishAnswer>,
@@ -120,6 +156,11 @@ pub enum PublishRefused {
     TooManyPairs,
     #[error("the names and keywords of a share take at most {SHARE_TEXT_BYTES_MAX} bytes")]
     TooMuchText,
+    #[error("the server has another list of yours than the one that has changed; publish the whole list")]
+    OtherList,
+    /// Who reads the list after a restart must not have more to do than for a whole list a few times.
+    #[error("your list has changed too much since it was published whole; publish the whole list")]
+    TooManyChanges,
     #[error("{0:?} has too many keywords")]
     TooManyKeywords(FileName),
     #[error("{0:?} is in the share twice")]
@@ -297,6 +338,18 @@ impl IndexHandle {
         timeout: Duration,
     ) -> Result<PublishAnswer, NoAnswer> {
         self.ask(timeout, |reply| Command::Publish { peer, network, part, last, files, reply })
+    }
+
+    /// Publishes what has changed in a share, see [`Command::Change`], and waits for the answer.
+    ///
+    /// [`NoAnswer`] as for [`IndexHandle::publish`].
+    pub fn change(
+        &self,
+        (peer, network): (PeerName, Network),
+        difference: Difference,
+        timeout: Duration,
+    ) -> Result<PublishAnswer, NoAnswer> {
+        self.ask(timeout, |reply| Command::Change { peer, network, difference, reply })
     }
 
     /// Searches, see [`Command::Search`], and waits for the answer.

@@ -50,7 +50,8 @@ pub(super) struct Catalog {
     /// The last extensions of names, folded.
     extensions: Interner<Posting>,
     files: Slab<Entry>,
-    by_name: BTreeSet<(TextId, FileId)>,
+    /// A name has one file of each owner at most.
+    by_name: BTreeSet<(TextId, OwnerId, FileId)>,
     by_digest: BTreeSet<(Digest, FileId)>,
 }
 
@@ -98,7 +99,7 @@ impl Catalog {
                 unsorted.1.push(extension);
             }
         }
-        self.by_name.insert((name, id));
+        self.by_name.insert((name, owner, id));
         self.by_digest.insert((file.sha256, id));
         id
     }
@@ -145,7 +146,7 @@ impl Catalog {
         // posting lists need no sorting.
         for id in ids.iter().rev() {
             let entry = self.files.remove(*id as usize);
-            self.by_name.remove(&(entry.name, *id));
+            self.by_name.remove(&(entry.name, entry.owner, *id));
             self.by_digest.remove(&(entry.sha256, *id));
             if entry.keywords.is_empty() {
                 for word in words_of_name(self.names.text(entry.name)) {
@@ -206,7 +207,18 @@ impl Catalog {
 
     /// The files of this name, in ascending order.
     pub(super) fn of_name(&self, name: &FileName) -> Vec<FileId> {
-        self.names.find(name.as_str()).map(|name| of_key(&self.by_name, name)).unwrap_or_default()
+        let Some(name) = self.names.find(name.as_str()) else { return Vec::new() };
+        let all = (name, OwnerId::MIN, FileId::MIN)..=(name, OwnerId::MAX, FileId::MAX);
+        let mut ids: Vec<FileId> = self.by_name.range(all).map(|(_, _, id)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The file that an owner has under a name.
+    pub(super) fn find(&self, owner: OwnerId, name: &FileName) -> Option<FileId> {
+        let name = self.names.find(name.as_str())?;
+        let of_owner = (name, owner, FileId::MIN)..=(name, owner, FileId::MAX);
+        self.by_name.range(of_owner).next().map(|(_, _, id)| *id)
     }
 
     /// The files with this content, in ascending order.

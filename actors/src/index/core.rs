@@ -3,15 +3,16 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use wire::share::ListDigest;
 use wire::{PeerName, Query, Search};
 
 use super::catalog::{Catalog, FileId};
 use super::finder::{Finder, TooBroad};
 use super::peers::Peers;
 use super::ranking::{Ranking, hit_bytes};
-use super::staging::Staging;
+use super::staging::{Staging, text_bytes};
 use crate::commands::index::{
-    AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Matches, Page,
+    AskerSees, Command, FindAnswer, FindRefused, Found, HITS_BYTES_MAX, HITS_MAX, Keep, Kept, Matches, Page,
     Presence, PublishAnswer, PublishRefused, Published, Share,
 };
 use crate::commands::network::Network;
@@ -25,10 +26,10 @@ pub const KEEPS_IN_FLIGHT_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Core {
     quota: Quota,
-    catalog: Catalog,
-    peers: Peers,
-    staging: Staging,
-    keeps_in_flight: usize,
+    pub(super) catalog: Catalog,
+    pub(super) peers: Peers,
+    pub(super) staging: Staging,
+    pub(super) keeps_in_flight: usize,
     total: Published,
     by_network: HashMap<Network, Published>,
 }
@@ -61,6 +62,10 @@ impl runtime::Core for Core {
                     tracing::error!(target: "index", peer = %owner, %reason, "a share of another server is not indexed");
                 }
             }
+            Command::LearnChange(change) => self.learn_change(*change),
+            Command::Change { peer, network, difference, reply } => {
+                self.change(peer, network, difference, reply, out);
+            }
             Command::Publish { peer, network, part, last, files, reply } => {
                 match (self.staging.add(&peer, part, files), last) {
                     (Ok(_), true) => self.publish(&peer, network, reply, out),
@@ -85,11 +90,15 @@ impl Core {
         }
     }
 
-    /// Adds a share that was loaded from the disk.
-    pub(super) fn restore(&mut self, share: &Share) -> Result<(), PublishRefused> {
+    /// Adds a share that was loaded from the disk, where the changes since it was published whole take `changed_bytes`.
+    pub(super) fn restore(&mut self, share: &Share, changed_bytes: u64) -> Result<(), PublishRefused> {
         let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
         let published = Published { files: share.files.len() as u64, pairs };
-        self.replace(share, published)
+        self.replace(share, published)?;
+        if let Some(owner) = self.peers.find(&share.owner) {
+            self.peers.get_mut(owner).changed_bytes = changed_bytes;
+        }
+        Ok(())
     }
 
     /// Indexes a share that another server has accepted. What it says is checked again, because it came over the network.
@@ -125,7 +134,7 @@ impl Core {
         match taken {
             Ok((share, published, held)) => {
                 self.keeps_in_flight += 1;
-                out.push(Keep { share, published, held, reply });
+                out.push(Keep { what: Kept::Share(share), published, held, reply });
             }
             Err(refused) => reply.answer(Err(refused)),
         }
@@ -144,16 +153,20 @@ impl Core {
         }
         self.count(share.network, published);
         let peer = self.peers.get_mut(owner);
-        self.catalog.remove(&peer.files);
-        peer.files = self.catalog.insert(owner, &share.files);
+        let gone: Vec<FileId> = std::mem::take(&mut peer.files).into_iter().collect();
+        self.catalog.remove(&gone);
+        peer.files = self.catalog.insert(owner, &share.files).into_iter().collect();
         (peer.pairs, peer.network) = (published.pairs, share.network);
+        peer.text_bytes = share.files.iter().map(text_bytes).sum();
+        peer.list = ListDigest::of(&share.files);
+        peer.changed_bytes = 0;
         peer.name = share.owner.clone();
         self.peers.forget_if_idle(owner);
         Ok(())
     }
 
     /// Checks the limits. The peer's own one comes first, because the peer can do most about it.
-    fn admit(&self, network: Network, published: Published) -> Result<(), PublishRefused> {
+    pub(super) fn admit(&self, network: Network, published: Published) -> Result<(), PublishRefused> {
         let of_network = self.by_network.get(&network).copied().unwrap_or_default();
         let fits = |before: Published, most: u64| {
             before.files + published.files <= most && before.pairs + published.pairs <= most
@@ -167,7 +180,7 @@ impl Core {
         if fits(self.total, self.quota.in_all) { Ok(()) } else { Err(PublishRefused::IndexFull) }
     }
 
-    fn count(&mut self, network: Network, published: Published) {
+    pub(super) fn count(&mut self, network: Network, published: Published) {
         if published == Published::default() {
             return;
         }
@@ -178,7 +191,7 @@ impl Core {
         }
     }
 
-    fn discount(&mut self, network: Network, published: Published) {
+    pub(super) fn discount(&mut self, network: Network, published: Published) {
         self.total.files -= published.files;
         self.total.pairs -= published.pairs;
         if let Some(of_network) = self.by_network.get_mut(&network) {

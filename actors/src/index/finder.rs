@@ -171,7 +171,7 @@ impl<'i> Finder<'i> {
                 Ok(unscored(ids.collect()))
             }
             Plan::From(owner) => {
-                let mut ids = self.peers.get(*owner).files.clone();
+                let mut ids: Vec<FileId> = self.peers.get(*owner).files.iter().copied().collect();
                 self.spend(ids.len())?;
                 ids.sort_unstable();
                 Ok(unscored(ids))

@@ -5,6 +5,7 @@
 //! # switchboard files 2
 //! # owner Alice 192.0.2.7        with the address, or IPv6 network, from where it was published, if that is known
 //! # keywords sha256 HEX of <name>.txt
+//! # replaces sha256 HEX          of the <name>.changes that it replaces, if there were any (see [`super::journal`])
 //! HEX  BYTES  FILE NAME          one line a file, in order of names
 //! # end sha256 HEX of all lines above
 //! ```
@@ -26,6 +27,7 @@ const VERSION_LINE: &str = "# switchboard files 2";
 const VERSION_1_LINE: &str = "# switchboard files 1";
 const OWNER: &str = "# owner ";
 const KEYWORDS: &str = "# keywords sha256 ";
+const REPLACES: &str = "# replaces sha256 ";
 const END: &str = "# end sha256 ";
 
 /// Why a share on the disk cannot be used.
@@ -51,6 +53,8 @@ pub(super) enum Damage {
     Owner(PeerName),
     #[error("an earlier version has written it, with keywords that mean something else now")]
     Version,
+    #[error("a change of it was changed or cut off")]
+    Changes,
     #[error("keywords: {0}")]
     Keywords(Problem),
     #[error("keywords: {0:?} is not in the list of files")]
@@ -71,9 +75,12 @@ pub(super) struct List {
     is_version_1: bool,
     /// The digest of the keywords file that belongs to it.
     pub(super) keywords_sha256: Digest,
+    /// The digest of the list itself.
+    pub(super) digest: Digest,
 }
 
-pub(super) fn render(share: &Share) -> Texts {
+/// `replaced` is the digest of the changes that the share replaces. With it, the list differs from all that had changes.
+pub(super) fn render(share: &Share, replaced: Option<Digest>) -> Texts {
     let pairs =
         share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
     let keywords = keyword::write(pairs);
@@ -84,6 +91,9 @@ pub(super) fn render(share: &Share) -> Texts {
         let _ = write!(owner, " {}", share.network);
     }
     let mut list = format!("{VERSION_LINE}\n{OWNER}{owner}\n{KEYWORDS}{digest}\n");
+    if let Some(replaced) = replaced {
+        let _ = writeln!(list, "{REPLACES}{replaced}");
+    }
     for file in &share.files {
         // Writing to a String cannot fail.
         let _ = writeln!(list, "{}  {}  {}", file.sha256, file.bytes, file.name);
@@ -100,10 +110,11 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
         .and_then(|lines| lines.rfind('\n'))
         .map(|at| text.split_at(at + 1))
         .ok_or(Damage::ListDigest)?;
-    if digest_after(END, end.trim_end()) != Some(Digest::of(body.as_bytes())) {
+    let digest = Digest::of(body.as_bytes());
+    if digest_after(END, end.trim_end()) != Some(digest) {
         return Err(Damage::ListDigest);
     }
-    let mut lines = body.lines();
+    let mut lines = body.lines().peekable();
     let is_version_1 = match lines.next() {
         Some(VERSION_LINE) => false,
         Some(VERSION_1_LINE) => true,
@@ -113,12 +124,14 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
     let (owner, network) = owner.and_then(read_owner).ok_or(Damage::Line(2))?;
     let keywords_sha256 = lines.next().and_then(|line| digest_after(KEYWORDS, line));
     let keywords_sha256 = keywords_sha256.ok_or(Damage::Line(3))?;
+    let replaces = lines.next_if(|line| line.starts_with(REPLACES));
+    let before = if replaces.is_some() { 5 } else { 4 };
     let files = lines
         .enumerate()
-        .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + 4))?)
+        .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + before))?)
         .collect::<Result<_, _>>()?;
     let share = Share { owner, network, files };
-    Ok(List { share, is_version_1, keywords_sha256 })
+    Ok(List { share, is_version_1, keywords_sha256, digest })
 }
 
 fn read_owner(text: &str) -> Option<(PeerName, Network)> {
@@ -128,11 +141,19 @@ fn read_owner(text: &str) -> Option<(PeerName, Network)> {
     }
 }
 
-fn digest_after(prefix: &str, line: &str) -> Option<Digest> {
+/// The digest in the last line of a list, of which `tail` is the end.
+pub(super) fn list_digest(tail: &str) -> Option<Digest> {
+    digest_after(END, tail.strip_suffix('\n')?.rsplit('\n').next()?)
+}
+
+/// The length of the last line of a list, in bytes.
+pub(super) const END_BYTES: u64 = END.len() as u64 + 2 * size_of::<Digest>() as u64 + 1;
+
+pub(super) fn digest_after(prefix: &str, line: &str) -> Option<Digest> {
     line.strip_prefix(prefix)?.parse().ok()
 }
 
-fn read_line(line: &str) -> Option<Result<PublishedFile, Damage>> {
+pub(super) fn read_line(line: &str) -> Option<Result<PublishedFile, Damage>> {
     let mut items = line.splitn(3, "  ");
     let sha256 = items.next()?.parse().ok()?;
     let bytes = items.next()?.parse().ok()?;

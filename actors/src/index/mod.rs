@@ -20,10 +20,12 @@ use crate::config::Quota;
 use crate::runtime::Running;
 
 mod catalog;
+mod change;
 mod core;
 mod finder;
 mod format;
 mod interner;
+mod journal;
 mod keeper;
 mod peers;
 mod posting;

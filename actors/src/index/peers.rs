@@ -1,10 +1,11 @@
 //! The peers that share something or are online.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use slab::Slab;
 use wire::PeerName;
+use wire::share::ListDigest;
 
 use super::catalog::{FileId, OwnerId};
 use crate::commands::network::Network;
@@ -18,9 +19,15 @@ pub(super) struct Peer {
     pub(super) online: bool,
     pub(super) address: Option<SocketAddr>,
     pub(super) network: Network,
-    pub(super) files: Vec<FileId>,
+    pub(super) files: BTreeSet<FileId>,
     /// The number of pairs of a keyword and a file.
     pub(super) pairs: u64,
+    /// The size of the files as text on the disk.
+    pub(super) text_bytes: u64,
+    /// Identifies the list of its files.
+    pub(super) list: ListDigest,
+    /// The size of the changes since the list was published whole.
+    pub(super) changed_bytes: u64,
 }
 
 /// All peers. The id of a peer stays the same while the peer is known.
@@ -41,8 +48,11 @@ impl Peers {
                 online: false,
                 address: None,
                 network: Network::UNKNOWN,
-                files: Vec::new(),
+                files: BTreeSet::new(),
                 pairs: 0,
+                text_bytes: 0,
+                list: ListDigest::default(),
+                changed_bytes: 0,
             });
             u32::try_from(id).expect("fewer than 2^32 peers fit into memory")
         })

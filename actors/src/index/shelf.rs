@@ -2,17 +2,19 @@
 //!
 //! A share is two files that must change together. Both are first written as `*.tmp` beside the old ones. Renaming the
 //! list of files commits the change: the list has the digest of its keywords, so if the machine stops before the
-//! keywords file is renamed too, the next start finds it under its temporary name and renames it.
+//! keywords file is renamed too, the next start finds it under its temporary name and renames it. What changes later is
+//! appended to a third file, see [`super::journal`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use wire::escape::Escaped;
 use wire::{Digest, PeerName};
 
 use super::format::{self, Damage, List};
+use super::journal::{self, Changes};
 use crate::commands::index::{SHARE_TEXT_BYTES_MAX, Share};
 
 /// Room for the header and the end of a list.
@@ -20,12 +22,13 @@ const HEADER_BYTES_MAX: u64 = 1024;
 
 const KEYWORDS: &str = ".txt";
 const LIST: &str = ".files";
+const CHANGES: &str = ".changes";
 const TEMPORARY: &str = ".tmp";
 const DAMAGED: &str = ".damaged";
 
 /// Why a share was not loaded.
 #[derive(Debug, thiserror::Error)]
-enum NotLoaded {
+pub(super) enum NotLoaded {
     #[error(transparent)]
     Damaged(#[from] Damage),
     #[error("reading it failed: {0}")]
@@ -49,17 +52,17 @@ impl Shelf {
         Ok(Self { folder })
     }
 
-    /// Reads all shares, until `take` returns false. A damaged one is logged and renamed; one that cannot be read is logged
+    /// Reads all shares, each with the size of its changes, until `take` returns false. A damaged one is logged and renamed; one that cannot be read is logged
     /// and left. Nothing may be written meanwhile, because a new share would be taken for a damaged one.
     ///
     /// # Errors
     /// When the directory cannot be listed.
-    pub(super) fn load(&self, mut take: impl FnMut(Share) -> bool) -> io::Result<()> {
+    pub(super) fn load(&self, mut take: impl FnMut(Share, u64) -> bool) -> io::Result<()> {
         let (owners, temporary) = self.list()?;
         for owner in owners {
             match self.load_one(&owner) {
-                Ok(share) => {
-                    if !take(share) {
+                Ok((share, changed_bytes)) => {
+                    if !take(share, changed_bytes) {
                         return Ok(());
                     }
                 }
@@ -102,7 +105,7 @@ impl Shelf {
         Ok((owners, temporary))
     }
 
-    fn load_one(&self, owner: &PeerName) -> Result<Share, NotLoaded> {
+    fn load_one(&self, owner: &PeerName) -> Result<(Share, u64), NotLoaded> {
         let list = read(&self.path(owner, LIST))?.ok_or(Damage::NoList)?;
         let list = format::read_list(&list)?;
         if list.owner().folded() != *owner {
@@ -110,7 +113,47 @@ impl Shelf {
         }
         self.finish_commit(owner, &list)?;
         let keywords = read(&self.path(owner, KEYWORDS))?.ok_or(Damage::NoKeywords)?;
-        Ok(list.with_keywords(&keywords)?)
+        let digest = list.digest;
+        let mut share = list.with_keywords(&keywords)?;
+        let Some(changes) = self.changes(owner, digest)? else {
+            self.remove_changes(owner)?;
+            return Ok((share, 0));
+        };
+        let bytes = changes.bytes;
+        changes.apply_to(&mut share);
+        Ok((share, bytes))
+    }
+
+    /// The changes to the list with this digest, if there are any.
+    pub(super) fn changes(&self, owner: &PeerName, list: Digest) -> Result<Option<Changes>, NotLoaded> {
+        match read(&self.path(owner, CHANGES)) {
+            Ok(Some(text)) => Ok(journal::read(&text, list)?),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The digest of the list of an owner.
+    pub(super) fn list_digest(&self, owner: &PeerName) -> io::Result<Digest> {
+        let mut list = File::open(self.path(owner, LIST))?;
+        let length = list.metadata()?.len();
+        list.seek(SeekFrom::Start(length.saturating_sub(format::END_BYTES)))?;
+        let mut tail = String::new();
+        list.take(format::END_BYTES).read_to_string(&mut tail)?;
+        let cut_off = || io::Error::new(io::ErrorKind::InvalidData, Damage::ListDigest.to_string());
+        format::list_digest(&tail).ok_or_else(cut_off)
+    }
+
+    /// The file with the changes of an owner.
+    pub(super) fn changes_file(&self, owner: &PeerName) -> io::Result<File> {
+        durable::private_file(&self.path(owner, CHANGES))
+    }
+
+    fn remove_changes(&self, owner: &PeerName) -> io::Result<()> {
+        match fs::remove_file(self.path(owner, CHANGES)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Renames the keywords file if the machine stopped after the list was renamed.
@@ -132,7 +175,7 @@ impl Shelf {
             tracing::error!(target: "index", peer = %owner, %reason, "a share could not be loaded");
             return;
         }
-        let moved = [LIST, KEYWORDS].map(|kind| {
+        let moved = [LIST, KEYWORDS, CHANGES].map(|kind| {
             let path = self.path(owner, kind);
             fs::rename(&path, appended(&path, DAMAGED))
         });
@@ -178,7 +221,12 @@ impl Shelf {
 
     /// First step: writes both files under temporary names.
     pub(super) fn prepare(&self, share: &Share) -> io::Result<()> {
-        let texts = format::render(share);
+        let replaced = match fs::read(self.path(&share.owner, CHANGES)) {
+            Ok(changes) => Some(Digest::of(&changes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let texts = format::render(share, replaced);
         let texts = [(KEYWORDS, texts.keywords), (LIST, texts.list)];
         let written =
             texts.iter().try_for_each(|(kind, text)| write(&self.temporary(&share.owner, kind), text));
@@ -196,13 +244,14 @@ impl Shelf {
         fs::rename(self.temporary(&share.owner, LIST), self.path(&share.owner, LIST))
     }
 
-    /// Third step: renames the keywords file.
+    /// Third step: renames the keywords file, and removes the changes that do not belong to the list any more.
     pub(super) fn finish(&self, share: &Share) -> io::Result<()> {
         let to = self.path(&share.owner, KEYWORDS);
-        fs::rename(self.temporary(&share.owner, KEYWORDS), to)
+        fs::rename(self.temporary(&share.owner, KEYWORDS), to)?;
+        self.remove_changes(&share.owner)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
 

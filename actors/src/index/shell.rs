@@ -53,8 +53,8 @@ pub(super) fn start(
 fn load(shelf: &Shelf, core: &mut Core, loading: &Loading) {
     let begun = Instant::now();
     let (mut shares, mut files) = (0, 0);
-    let loaded = shelf.load(|share| {
-        match core.restore(&share) {
+    let loaded = shelf.load(|share, changed_bytes| {
+        match core.restore(&share, changed_bytes) {
             Ok(()) => {
                 shares += 1;
                 files += share.files.len();

@@ -108,6 +108,14 @@ impl Staging {
         Ok((share, parts.published, held))
     }
 
+    /// Counts the memory of files that wait for the disk.
+    pub(super) fn hold(&mut self, files: &[PublishedFile]) -> Result<Held, PublishRefused> {
+        let bytes = files.iter().map(held_bytes).sum();
+        self.make_room(bytes)?;
+        self.held_bytes += bytes;
+        Ok(Held(bytes))
+    }
+
     pub(super) fn forget(&mut self, peer: &PeerName) {
         if let Some(parts) = self.unfinished.remove(&peer.folded()) {
             self.held_bytes -= parts.held_bytes;
@@ -129,39 +137,41 @@ impl Parts {
     fn add(&mut self, files: Vec<PublishedFile>) -> Result<(), PublishRefused> {
         self.next += 1;
         for mut file in files {
-            if file.keywords.len() > FILE_KEYWORDS_MAX {
-                return Err(PublishRefused::TooManyKeywords(file.name));
-            }
-            drop_repeated_keywords(&mut file);
+            check_keywords(&mut file)?;
             let pairs = file.keywords.len() as u64;
             let text_bytes = text_bytes(&file);
             self.published.files += 1;
             self.published.pairs += pairs;
             self.text_bytes += text_bytes;
             self.held_bytes += held_bytes(&file);
-            self.check()?;
+            check_size(self.published, self.text_bytes)?;
             self.files.push(file);
         }
         Ok(())
     }
+}
 
-    fn check(&self) -> Result<(), PublishRefused> {
-        if self.published.files > SHARE_FILES_MAX {
-            Err(PublishRefused::TooManyFiles)
-        } else if self.published.pairs > SHARE_PAIRS_MAX {
-            Err(PublishRefused::TooManyPairs)
-        } else if self.text_bytes > SHARE_TEXT_BYTES_MAX {
-            Err(PublishRefused::TooMuchText)
-        } else {
-            Ok(())
-        }
+/// Checks what one peer may share, whatever the quotas are.
+pub(super) fn check_size(published: Published, text_bytes: u64) -> Result<(), PublishRefused> {
+    if published.files > SHARE_FILES_MAX {
+        Err(PublishRefused::TooManyFiles)
+    } else if published.pairs > SHARE_PAIRS_MAX {
+        Err(PublishRefused::TooManyPairs)
+    } else if text_bytes > SHARE_TEXT_BYTES_MAX {
+        Err(PublishRefused::TooMuchText)
+    } else {
+        Ok(())
     }
 }
 
 /// Keeps the first spelling of each keyword.
-fn drop_repeated_keywords(file: &mut PublishedFile) {
+pub(super) fn check_keywords(file: &mut PublishedFile) -> Result<(), PublishRefused> {
+    if file.keywords.len() > FILE_KEYWORDS_MAX {
+        return Err(PublishRefused::TooManyKeywords(file.name.clone()));
+    }
     let mut seen = HashSet::with_capacity(file.keywords.len());
     file.keywords.retain(|keyword| seen.insert(keyword.folded().into_owned()));
+    Ok(())
 }
 
 fn held_bytes(file: &PublishedFile) -> u64 {
@@ -171,7 +181,7 @@ fn held_bytes(file: &PublishedFile) -> u64 {
 }
 
 /// The maximum size of a file on disk: its line in the list of files, and a line for each keyword.
-fn text_bytes(file: &PublishedFile) -> u64 {
+pub(super) fn text_bytes(file: &PublishedFile) -> u64 {
     const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
     const PAIR_LINE: usize = ", ;\n".len();
     let name = file.name.as_str().len();

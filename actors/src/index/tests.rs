@@ -5,12 +5,13 @@ use wire::{Digest, Keyword, PeerName, Query};
 
 use super::core::Core;
 use crate::commands::index::{
-    AskerSees, Command, Found, Held, Keep, Presence, PublishAnswer, Published, Share,
+    AskerSees, Command, Found, Held, Keep, Kept, Presence, PublishAnswer, Published, Share,
 };
 use crate::commands::network::Network;
 use crate::runtime::{Core as _, Now, Pending, reply};
 
 mod bounds;
+mod changes;
 mod decisions;
 mod disk;
 mod finding;
@@ -92,9 +93,16 @@ fn publish(core: &mut Core, name: &str, files: Vec<PublishedFile>) -> Share {
     match publish_part(core, name, 0, true, files) {
         Outcome::ToKeep(keep, _) => {
             kept(core, keep.held);
-            keep.share
+            share_in(keep.what)
         }
         Outcome::Answered(answer) => panic!("a share was not taken: {answer:?}"),
+    }
+}
+
+fn share_in(what: Kept) -> Share {
+    match what {
+        Kept::Share(share) => share,
+        Kept::Change(change) => panic!("a whole share was published, not {change:?}"),
     }
 }
 

@@ -404,6 +404,7 @@ impl Session {
             ToServer::Publish { part, last, files } => {
                 self.ask(0, last, Question::Publish { part, last, files }, out);
             }
+            ToServer::Change(difference) => self.ask(0, true, Question::Change(difference), out),
             ToServer::Search { id, query, limit } => self.ask(id, true, Question::Search(query, limit), out),
             ToServer::Find { id, text, skip, limit } => self.find(id, &text, (skip, limit), out),
             ToServer::Who { id } => self.ask(id, true, Question::Who, out),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wire::card::Card;
 use wire::invitation::InvitationClaim;
 use wire::protocol::KnownPeer;
-use wire::share::PublishedFile;
+use wire::share::{Difference, PublishedFile};
 
 use crate::commands::index::{FindAnswer, Found, Page, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
@@ -80,6 +80,8 @@ pub enum Question {
         last: bool,
         files: Vec<PublishedFile>,
     },
+    /// Publish what has changed. The answer is that to [`Question::Publish`].
+    Change(Difference),
 }
 
 /// An answer to a [`Question`] of the same kind.

@@ -282,6 +282,10 @@ impl SessionShell<'_> {
                 let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
                 index.publish(peer, part, last, files, PUBLISH_WAIT).ok().map(Answer::Published)
             }
+            Question::Change(difference) => {
+                let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
+                index.change(peer, difference, PUBLISH_WAIT).ok().map(Answer::Published)
+            }
         }
     }
 

@@ -278,7 +278,11 @@ impl World {
                 let reply = self.servers[at].handle.reply_to(batch);
                 self.router_takes(at, Command::Forwarded(envelopes, reply));
             }
-            Effect::PutShare { .. } | Effect::Share(_) | Effect::Release(_) => {
+            Effect::PutShare { .. }
+            | Effect::PutChange { .. }
+            | Effect::Share(_)
+            | Effect::ShareChange(_)
+            | Effect::Release(_) => {
                 panic!("nobody shares files")
             }
             operation => {

@@ -268,6 +268,7 @@ fn describe_to_server(text: &mut String) {
         &ToServer::Ping { id: 8, names: vec!["B".parse().expect("a good name")] },
     );
     searches::find(text);
+    searches::change(text);
 }
 
 fn describe_routed(text: &mut String) {

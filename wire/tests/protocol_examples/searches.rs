@@ -3,7 +3,7 @@
 use wire::protocol::{ToPeer, ToServer};
 use wire::query::Query;
 use wire::search::BadSearch;
-use wire::share::{Hit, Match, PublishedFile};
+use wire::share::{Difference, Hit, ListDigest, Match, PublishedFile};
 use wire::{Digest, Keyword, Search};
 
 use crate::conversation::{FILE, FILE_NAME};
@@ -140,4 +140,19 @@ pub(crate) fn matches(text: &mut String) {
         Layout::new().variant(17, "BadSearch").number(7, "id").number(5, "column").text(&detail, "detail"),
         &ToPeer::BadSearch { id: 7, column, detail: detail.clone() },
     );
+}
+
+/// A difference to the list with one file.
+pub(crate) fn change(text: &mut String) {
+    let (file, layout) = published();
+    let base = ListDigest::of([&file]);
+    let change = Layout::new()
+        .variant(12, "Change")
+        .fixed(&base.0.0, "base: SHA-256 of the encoding of the one file in the list")
+        .number(1, "number of names that are gone")
+        .text("lectures/tides.pdf", "name")
+        .number(1, "number of files");
+    let removed = vec!["lectures/tides.pdf".parse().expect("a good name")];
+    let difference = Difference { base, removed, files: vec![file] };
+    to_server(text, "12, Change", layout(change), &ToServer::Change(difference));
 }

@@ -1,10 +1,11 @@
 //! Shares, and their parts in the bucket.
 
 use wire::Digest;
-use wire::share::PublishedFile;
+use wire::share::{Difference, ListDigest, PublishedFile};
 
 use super::*;
-use crate::commands::index::{Held, Keep, PublishAnswer, PublishRefused, Published, Share};
+use crate::cluster::interface::ShareInput;
+use crate::commands::index::{Change, Held, Keep, Kept, PublishAnswer, PublishRefused, Published, Share};
 
 fn share(owner: &str, words: usize) -> Share {
     let file = |n: usize| PublishedFile {
@@ -18,9 +19,13 @@ fn share(owner: &str, words: usize) -> Share {
 }
 
 fn keep(bench: &mut Bench, share: Share) -> Pending<PublishAnswer> {
-    let (reply, pending) = reply();
     let published = Published { files: share.files.len() as u64, pairs: 0 };
-    let keep = Keep { share, published, held: Held(7), reply };
+    keep_what(bench, Kept::Share(share), published)
+}
+
+fn keep_what(bench: &mut Bench, what: Kept, published: Published) -> Pending<PublishAnswer> {
+    let (reply, pending) = reply();
+    let keep = Keep { what, published, held: Held(7), reply };
     bench.take(Input::Command(Command::Keep(Box::new(keep))));
     pending
 }
@@ -34,7 +39,7 @@ fn written(bench: &mut Bench) -> Option<Vec<Bytes>> {
 fn see(bench: &mut Bench, owner: &str, number: usize, parts: &[Bytes]) -> Option<Box<Share>> {
     bench.effects.clear();
     let (number, value) = (u32::try_from(number).expect("few"), parts[number].clone());
-    bench.take(Input::SharePart { name: name(owner), number, value });
+    bench.take(Input::Share(ShareInput::Part { name: name(owner), number, value, revision: 1 }));
     bench
         .effects
         .drain(..)
@@ -48,7 +53,7 @@ fn a_share_is_cut_into_parts_and_learned_when_all_are_there() {
     let large = written(&mut here).expect("it is written");
     assert!(large.len() > 1 && large.iter().all(|part| part.len() < 512 << 10), "{}", large.len());
     assert_eq!(publisher.wait(Duration::ZERO), Err(NoAnswer::TimedOut), "it is not in the bucket yet");
-    here.take(Input::ShareKept(true));
+    here.take(Input::Share(ShareInput::Kept(Some(1))));
     assert_eq!(publisher.wait(Duration::ZERO), Ok(Ok(Published { files: 6000, pairs: 0 })));
     assert!(here.effects.iter().any(|effect| matches!(effect, Effect::Release(Held(7)))));
 
@@ -82,13 +87,16 @@ fn shares_are_written_one_at_a_time_and_only_if_they_have_changed() {
     let parts = written(&mut bench).expect("it is written");
     let second = keep(&mut bench, share("A", 2));
     assert_eq!(written(&mut bench), None, "it must become the last one in the bucket");
-    bench.take(Input::ShareKept(true));
+    bench.take(Input::Share(ShareInput::Kept(Some(1))));
     assert!(written(&mut bench).is_some());
-    bench.take(Input::ShareKept(false));
+    bench.take(Input::Share(ShareInput::Kept(None)));
     assert_eq!(first.wait(Duration::ZERO), Ok(Ok(Published { files: 1, pairs: 0 })));
     assert!(matches!(second.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
 
     see(&mut bench, "a", 0, &parts);
+    let _unsure = keep(&mut bench, share("A", 1));
+    assert!(written(&mut bench).is_some(), "the bucket may have the second one");
+    bench.take(Input::Share(ShareInput::Kept(Some(3))));
     let again = keep(&mut bench, share("A", 1));
     assert_eq!(written(&mut bench), None, "the bucket has it");
     assert_eq!(again.wait(Duration::ZERO), Ok(Ok(Published { files: 1, pairs: 0 })));
@@ -96,4 +104,124 @@ fn shares_are_written_one_at_a_time_and_only_if_they_have_changed() {
     let lost = keep(&mut bench, share("A", 3));
     assert!(matches!(lost.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))), "a peer tries again");
     assert_eq!(written(&mut bench), None);
+}
+
+fn change(owner: &str, file: &str) -> Change {
+    let (base, files) = (ListDigest::default(), Vec::new());
+    let removed = vec![file.parse().expect("a good name")];
+    Change { owner: name(owner), difference: Difference { base, removed, files } }
+}
+
+fn keep_change(bench: &mut Bench, file: &str) -> Pending<PublishAnswer> {
+    keep_what(bench, Kept::Change(change("A", file)), Published::default())
+}
+
+/// The change that is to be written, and its number.
+fn change_written(bench: &mut Bench) -> Option<(u32, Bytes)> {
+    let effects = std::mem::take(&mut bench.effects).into_iter();
+    effects.rev().find_map(|effect| match effect {
+        Effect::PutChange { number, value, .. } => Some((number, value)),
+        _ => None,
+    })
+}
+
+fn see_change(bench: &mut Bench, number: u32, value: Option<Bytes>) -> Option<Box<Change>> {
+    bench.effects.clear();
+    bench.take(Input::Share(ShareInput::Change { name: name("a"), number, value }));
+    let effects = std::mem::take(&mut bench.effects).into_iter();
+    effects
+        .rev()
+        .find_map(|effect| if let Effect::ShareChange(change) = effect { Some(change) } else { None })
+}
+
+/// Publishes a share of so many files, and returns its parts.
+fn put(bench: &mut Bench, files: usize) -> Vec<Bytes> {
+    let _published = keep(bench, share("A", files));
+    let parts = written(bench).expect("it is written");
+    bench.take(Input::Share(ShareInput::Kept(Some(1))));
+    parts
+}
+
+#[test]
+fn changes_are_numbered_from_their_share_on_and_learned_in_order() {
+    let (mut here, mut there) = (Bench::new(), Bench::new());
+    let first = put(&mut here, 1);
+    let kept = keep_change(&mut here, "a");
+    let a = change_written(&mut here).expect("it is written");
+    let later = keep_change(&mut here, "b");
+    assert_eq!(change_written(&mut here), None, "one at a time");
+    here.take(Input::Share(ShareInput::Kept(Some(2))));
+    let b = change_written(&mut here).expect("it is written next");
+    here.take(Input::Share(ShareInput::Kept(Some(3))));
+    for kept in [kept, later] {
+        assert_eq!(kept.wait(Duration::ZERO), Ok(Ok(Published::default())));
+    }
+    assert_eq!((a.0, b.0), (0, 1));
+    // What comes back is known.
+    assert_eq!(see(&mut here, "a", 0, &first), None);
+    assert_eq!(see_change(&mut here, 0, Some(a.1.clone())), None);
+
+    assert_eq!(see_change(&mut there, 0, Some(a.1.clone())), None, "the share is not known");
+    assert!(see(&mut there, "a", 0, &first).is_some());
+    assert_eq!(see_change(&mut there, 1, Some(b.1.clone())), None, "another one comes before");
+    assert_eq!(see_change(&mut there, 0, Some(a.1.clone())), Some(Box::new(change("A", "a"))));
+    assert_eq!(see_change(&mut there, 0, Some(a.1.clone())), None, "it is known");
+    assert_eq!(see_change(&mut there, 1, Some(b.1)), Some(Box::new(change("A", "b"))));
+
+    // A server that starts continues to count, and one share never takes the changes of another.
+    there.effects.clear();
+    let _kept = keep_change(&mut there, "c");
+    assert_eq!(change_written(&mut there).map(|(number, _)| number), Some(2));
+    let second = put(&mut here, 2);
+    assert!(see(&mut there, "a", 0, &second).is_some());
+    assert_eq!(see_change(&mut there, 0, Some(a.1)), None);
+}
+
+#[test]
+fn a_share_that_comes_again_removes_its_changes_first() {
+    let (mut here, mut there) = (Bench::new(), Bench::new());
+    let share_of_one = put(&mut here, 1);
+    see(&mut there, "a", 0, &share_of_one);
+    let _kept = keep_change(&mut here, "a");
+    let (_, a) = change_written(&mut here).expect("it is written");
+    here.take(Input::Share(ShareInput::Kept(Some(2))));
+    assert!(see_change(&mut there, 0, Some(a.clone())).is_some());
+
+    let _again = keep(&mut here, share("A", 1));
+    let mut effects = std::mem::take(&mut here.effects).into_iter();
+    let put = effects.find(|effect| matches!(effect, Effect::PutShare { .. }));
+    assert!(matches!(put, Some(Effect::PutShare { changes: 1, .. })), "{put:?}");
+    assert_eq!(see_change(&mut there, 0, None), None);
+    assert!(see(&mut there, "a", 0, &share_of_one).is_some(), "it is the share without the change");
+    assert!(see_change(&mut there, 0, Some(a)).is_some(), "changes count from it");
+    // The own share that comes back must not undo changes of it that wait.
+    let _more = keep_change(&mut here, "b");
+    assert_eq!(see_change(&mut here, 0, None), None);
+    assert_eq!(see(&mut here, "a", 0, &share_of_one), None);
+}
+
+#[test]
+fn a_change_that_is_not_in_the_bucket_needs_a_whole_share_after_it() {
+    let mut bench = Bench::new();
+    let unknown = keep_change(&mut bench, "a");
+    assert!(matches!(unknown.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))), "of which share?");
+    put(&mut bench, 1);
+    let failed = keep_change(&mut bench, "b");
+    assert!(change_written(&mut bench).is_some());
+    bench.take(Input::Share(ShareInput::Kept(None)));
+    assert!(matches!(failed.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
+    let next = keep_change(&mut bench, "c");
+    assert!(matches!(next.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
+    put(&mut bench, 1);
+    let _fits = keep_change(&mut bench, "d");
+    assert_eq!(change_written(&mut bench).map(|(number, _)| number), Some(0));
+    bench.take(Input::Share(ShareInput::Kept(Some(9))));
+
+    bench.take(Input::Connected(false));
+    for lost in [keep(&mut bench, share("A", 3)), keep_change(&mut bench, "e")] {
+        assert!(matches!(lost.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
+    }
+    bench.take(Input::Connected(true));
+    let base_is_missing = keep_change(&mut bench, "f");
+    assert!(matches!(base_is_missing.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
 }

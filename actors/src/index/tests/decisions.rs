@@ -83,7 +83,7 @@ fn a_share_replaces_the_one_before_only_when_it_is_complete() {
     let after = search(&mut core, &keywords(&["k"]), 10, FAR);
     assert_eq!(names(&after), [("ALICE", "more"), ("ALICE", "new")]);
     assert_eq!(keep.published, Published { files: 2, pairs: 3 });
-    assert_eq!(keep.share.files[1].keywords.len(), 2, "a repeated pair counts once");
+    assert_eq!(share_in(keep.what).files[1].keywords.len(), 2, "a repeated pair counts once");
     keep.reply.answer(Ok(keep.published));
     assert_eq!(pending.wait(NOW), Ok(Ok(Published { files: 2, pairs: 3 })));
 }

@@ -370,7 +370,7 @@ fn a_search_that_too_many_files_match_is_refused_until_a_word_is_added() {
     let mut core = Core::default();
     let files = (0..195_000).map(|n| file(&format!("{n}"), if n == 7 { &["sea", "tide"] } else { &["sea"] }));
     let share = Share { owner: peer("A"), network: network(1), files: files.collect() };
-    core.restore(&share).expect("it fits");
+    core.restore(&share, 0).expect("it fits");
     for typed in ["sea", "size>0", "from:A", "t*|sea"] {
         let refused = answer(&mut core, typed, ALL).expect_err(typed);
         assert_eq!(refused, FindRefused::TooBroad, "{typed}");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
-use wire::share::Hit;
+use wire::share::{Difference, Hit, ListDigest};
 
 use super::*;
 
@@ -14,6 +14,8 @@ use super::*;
 enum Step {
     /// A share, and the number of files in each of its parts.
     Publish(PeerName, Vec<PublishedFile>, usize),
+    /// Names that are gone, if the peer has shared anything, and files that are new or replace others.
+    Change(PeerName, Vec<&'static str>, Vec<PublishedFile>),
     Presence(Presence),
     Search(Query, u32, AskerSees),
 }
@@ -94,6 +96,7 @@ fn presences() -> impl Strategy<Value = Presence> {
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (peers(), shares(), 1..3usize).prop_map(|(p, files, size)| Step::Publish(p, files, size)),
+        3 => (peers(), vec(select(FILES.to_vec()), 0..4), shares()).prop_map(|(p, gone, new)| Step::Change(p, gone, new)),
         2 => presences().prop_map(Step::Presence),
         4 => (queries(), 0..6u32, select(vec![NEAR, FAR])).prop_map(|(q, n, asker)| Step::Search(q, n, asker)),
     ]
@@ -110,6 +113,33 @@ fn in_parts(core: &mut Core, name: &PeerName, files: &[PublishedFile], size: usi
         Outcome::ToKeep(keep, _) => kept(core, keep.held),
         Outcome::Answered(answer) => panic!("a good share was not taken: {answer:?}"),
     }
+}
+
+/// Publishes a difference, and applies it to the files of the model.
+fn in_a_difference(
+    core: &mut Core,
+    name: &PeerName,
+    there: &mut Vec<PublishedFile>,
+    removed: &[&str],
+    files: Vec<PublishedFile>,
+) {
+    let is_new = |name: &str| files.iter().any(|file| file.name.as_str() == name);
+    let mut removed: Vec<&str> = removed.iter().copied().filter(|name| !is_new(name)).collect();
+    removed.sort_unstable();
+    removed.dedup();
+    let difference = Difference {
+        base: ListDigest::of(there.iter()),
+        removed: removed.iter().map(|name| name.parse().expect("a good name")).collect(),
+        files: files.clone(),
+    };
+    let is_empty = removed.is_empty() && files.is_empty();
+    match changes::change(core, name.as_str(), difference) {
+        Outcome::ToKeep(keep, _) => kept(core, keep.held),
+        Outcome::Answered(Ok(_)) if is_empty => {}
+        Outcome::Answered(answer) => panic!("a good difference was not taken: {answer:?}"),
+    }
+    there.retain(|file| !removed.contains(&file.name.as_str()) && !is_new(file.name.as_str()));
+    there.extend(with_pairs_once(files));
 }
 
 /// As the Index stores it: a repeated pair counts once, in its first spelling.
@@ -138,6 +168,12 @@ proptest! {
                 Step::Publish(name, files, size) => {
                     in_parts(&mut core, &name, &files, size);
                     model.shares.insert(name.folded(), (name, with_pairs_once(files)));
+                }
+                Step::Change(name, removed, files) => {
+                    let Some((_, there)) = model.shares.get_mut(&name.folded()) else { continue };
+                    if !there.is_empty() {
+                        in_a_difference(&mut core, &name, there, &removed, files);
+                    }
                 }
                 Step::Presence(presence) => {
                     match presence.online {

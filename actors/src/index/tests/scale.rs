@@ -86,13 +86,13 @@ fn a_million_files() {
     let before = resident_mib();
     let begun = Instant::now();
     for share in &shares {
-        core.restore(share).expect("it fits");
+        core.restore(share, 0).expect("it fits");
     }
     println!("loaded in {:?}, {:.0} MiB", begun.elapsed(), resident_mib() - before);
 
     let begun = Instant::now();
     for share in shares.iter().take(100) {
-        core.restore(share).expect("it fits");
+        core.restore(share, 0).expect("it fits");
     }
     println!("a share of {FILES_EACH} files replaced in {:?}", begun.elapsed() / 100);
 
