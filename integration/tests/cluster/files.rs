@@ -39,6 +39,17 @@ fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
     let third = nats.server(&sandbox, "third");
     let hits = b.at(third.address()).run(&["search", "sea"]).expect(0).answers("file");
     assert_eq!((&hits[0]["peer"], &hits[0]["online"]), (&"A".into(), &true.into()), "{hits:?}");
+    // A change reaches all of them, and one that starts later.
+    a.put("neap.txt", b"neap");
+    a.put("keyword.txt", b"spring, tides.txt; neap, neap.txt;");
+    sharing.event("result", |e| e["kind"] == "published" && e["files"] == 2);
+    for at in [&b, &b.at(third.address())] {
+        while found(at, "neap|spring") != 2 {}
+        assert_eq!(found(at, "sea"), 0);
+    }
+    let fourth = nats.server(&sandbox, "fourth");
+    let at_fourth = b.at(fourth.address());
+    assert_eq!((found(&at_fourth, "neap|spring"), found(&at_fourth, "sea")), (2, 0));
     sharing.kill();
     // What replaces it at another server replaces it everywhere.
     a.put("keyword.txt", b"moon, tides.txt;");
@@ -46,7 +57,7 @@ fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
     sharing.event("result", |e| e["kind"] == "published");
     let at_first = b.at(first.address());
     while found(&at_first, "moon") != 1 {}
-    assert_eq!(found(&at_first, "sea"), 0);
+    assert_eq!(found(&at_first, "sea|neap|spring"), 0);
 }
 
 /// Starts a server that others can connect to, at the NATS of an address.

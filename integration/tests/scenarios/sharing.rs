@@ -98,3 +98,43 @@ fn a_folder_is_received_only_below_the_downloads() {
         assert_eq!(std::fs::read_to_string(outside.join(name)).ok().as_deref(), Some("tide"), "{name}");
     }
 }
+
+#[test]
+fn a_change_costs_a_difference_and_is_there_after_a_crash_of_the_server() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let address = server.address();
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, address));
+    let mut keywords = String::new();
+    for n in 0..500 {
+        b.put(&format!("{n:03}.txt"), n.to_string().as_bytes());
+        keywords.push_str(&format!("number, {n:03}.txt;\n"));
+    }
+    b.put("keyword.txt", keywords.as_bytes());
+    let sharing = share(&b);
+    let found = |query: &str| names(&a.run(&["search", query]).expect(0));
+    let on_disk = |name: &str| std::fs::read(server.data().join("index").join(name)).ok();
+    let lists = ["b.files", "b.txt"].map(on_disk);
+
+    b.put("new.txt", b"new");
+    b.put("keyword.txt", format!("{keywords}neap, new.txt; neap, 007.txt;").as_bytes());
+    sharing.event("result", |event| event["kind"] == "published" && event["files"] == 501);
+    std::fs::remove_file(b.dir.join("008.txt")).expect("it is there");
+    sharing.event("result", |event| event["kind"] == "published" && event["pairs"] == 501);
+    assert_eq!(found("neap"), ["007.txt", "new.txt"]);
+    assert_eq!(found("file:008.txt"), [""; 0]);
+    let changes = String::from_utf8(on_disk("b.changes").expect("the changes")).expect("they are text");
+    assert!(changes.contains("neap, new.txt;\n") && changes.contains("# gone 008.txt\n"), "{changes}");
+    assert_eq!(changes.matches("# file ").count(), 2, "only what has changed: {changes}");
+    assert_eq!(["b.files", "b.txt"].map(on_disk), lists, "the whole list is not written again");
+
+    sharing.kill();
+    let data = server.data().to_owned();
+    drop(server);
+    let server = integration::Server::start_at(&data, &address.to_string());
+    assert_eq!(found("neap"), ["007.txt", "new.txt"]);
+    // The next process publishes its whole list, which takes the place of the changes.
+    let _sharing = share(&b);
+    assert!(!server.data().join("index/b.changes").exists());
+    assert_eq!(found("neap"), ["007.txt", "new.txt"]);
+}

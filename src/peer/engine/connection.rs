@@ -143,6 +143,9 @@ impl Engine {
     /// Handles an error from the server, which has refused this peer or ended its session.
     pub(super) fn refused_by_server(&mut self, code: ErrorCode, detail: &str) {
         let detail = Escaped(detail).to_string();
+        if code == ErrorCode::UnknownKind {
+            self.publication_unknown();
+        }
         match code {
             // The server is restarting, or the next attempt to connect fails and says so.
             ErrorCode::ShuttingDown => {}

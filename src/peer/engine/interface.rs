@@ -178,8 +178,12 @@ pub enum Net {
     Lost(Duration),
 }
 
+/// What has changed in the share since it was read before.
 #[derive(Debug, Clone, Default)]
 pub struct Shared {
+    /// The names that are gone.
+    pub removed: Vec<FileName>,
+    /// The files that are new or have changed.
     pub files: Vec<PublishedFile>,
     /// What `keyword.txt` names and cannot be shared, and why. The text is safe to show.
     pub problems: Vec<String>,

@@ -22,6 +22,7 @@ mod outbox;
 mod overlay;
 mod pace;
 mod presence;
+mod publishing;
 mod receipts;
 mod renewal;
 mod requests;
@@ -249,7 +250,7 @@ impl Engine {
     /// When [`Engine::handle`] must be called next, even without inputs.
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
-        let files = self.fetches.deadlines().chain(self.sharing.publish_again_at);
+        let files = self.fetches.deadlines().chain(self.sharing.publishing.again_at);
         let now = self.local.now.instant;
         let link = self.local.link.iter().flat_map(|link| {
             let contacts = self.contacts.iter().filter_map(|contact| contact.deadline(now));

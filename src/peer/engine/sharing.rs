@@ -1,4 +1,4 @@
-//! The files that this peer shares: publishes them, and sends them to peers that request one.
+//! The files that this peer shares: lists them, and sends them to peers that request one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 
 use super::Engine;
 use super::commands::ANSWER_WAIT;
-use super::interface::{ClientId, Effect, SendJob, Shared};
+use super::interface::{Effect, SendJob, Shared};
 use super::link::About;
+use super::publishing::Publishing;
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event, FileRequestEvent};
@@ -28,10 +29,6 @@ const OFFER_WAIT: Duration = Duration::from_secs(30);
 const OFFERS_MAX: usize = 32;
 /// The maximum number of those for one peer.
 const OFFERS_EACH_MAX: usize = 4;
-/// The pause before publishing again when the server was busy.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
-/// The maximum size of names and keywords in one part of a publication, well below the longest frame.
-const PART_BYTES_MAX: usize = 256 << 10;
 
 /// A file that is offered to a peer.
 struct Offer {
@@ -44,21 +41,16 @@ struct Offer {
 
 #[derive(Default)]
 pub(super) struct Sharing {
-    files: Vec<PublishedFile>,
+    pub(super) publishing: Publishing,
     /// What `keyword.txt` names and cannot be shared, as sharers were told.
     problems: Vec<String>,
-    /// Whether `files` was read. Until then nothing is published.
-    is_read: bool,
     port: Option<u16>,
-    /// The number of files, and of pairs of a keyword and a file, that the server has confirmed.
-    published: Option<(u32, u32)>,
-    pub(super) publish_again_at: Option<Instant>,
     offers: BTreeMap<TransferId, Offer>,
 }
 
 impl Sharing {
     fn file(&self, request: &FileRequest) -> Option<&PublishedFile> {
-        self.files.iter().find(|file| file.name == request.name)
+        self.publishing.files.get(&request.name)
     }
 }
 
@@ -83,9 +75,7 @@ impl Engine {
             }
         }
         self.sharing.problems = shared.problems;
-        let is_known = self.sharing.files == shared.files && self.sharing.published.is_some();
-        self.sharing.files = shared.files;
-        self.sharing.is_read = true;
+        let is_changed = self.sharing.publishing.take(shared.removed, shared.files);
         self.list_files();
         let until = self.local.now.instant + ANSWER_WAIT;
         for task in &mut self.local.tasks {
@@ -93,13 +83,7 @@ impl Engine {
                 task.deadline = Some(until);
             }
         }
-        if let (true, Some((files, pairs))) = (is_known, self.sharing.published) {
-            let changes = |task: &Task| matches!(task.kind, TaskKind::ChangeShare);
-            self.local.tell_all(&Event::Result(Answer::Published { files, pairs }), changes);
-            self.end_share_changes(Ending::Done);
-        } else {
-            self.publish();
-        }
+        self.publish_changes(is_changed);
     }
 
     /// Answers the clients that want a list of the shared files.
@@ -108,10 +92,10 @@ impl Engine {
         if !self.local.tasks.iter().any(lists) {
             return;
         }
-        for file in &self.sharing.files {
+        for file in self.sharing.publishing.files.values() {
             self.local.tell_all(&Event::Result(Answer::Sharing(file.clone())), lists);
         }
-        if self.sharing.files.is_empty() {
+        if self.sharing.publishing.files.is_empty() {
             self.local.tell_all(&Event::Result(Answer::NothingShared), lists);
         }
         self.local.end_tasks(Ending::Done, |task| lists(task));
@@ -124,72 +108,10 @@ impl Engine {
 
     /// Publishes the share and the listening port on a new connection.
     pub(super) fn announce_files(&mut self) {
-        self.sharing.publish_again_at = None;
         if let Some(port) = self.sharing.port {
             self.local.say(&ToServer::Listening { port });
         }
-        self.publish();
-    }
-
-    fn publish(&mut self) {
-        if self.local.link.is_none() || !self.sharing.is_read {
-            return;
-        }
-        self.sharing.published = None;
-        let mut parts: Vec<Vec<PublishedFile>> = Vec::new();
-        let mut part = Vec::new();
-        let mut bytes = 0;
-        for file in &self.sharing.files {
-            let keywords = file.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
-            let size = 64 + file.name.as_str().len() + keywords;
-            if bytes + size > PART_BYTES_MAX && bytes > 0 {
-                parts.push(std::mem::take(&mut part));
-                bytes = 0;
-            }
-            bytes += size;
-            part.push(file.clone());
-        }
-        // An empty share is published too, as one empty part.
-        parts.push(part);
-        let count = parts.len();
-        for (part, files) in (0u32..).zip(parts) {
-            let last = part as usize + 1 == count;
-            self.local.say(&ToServer::Publish { part, last, files });
-        }
-    }
-
-    pub(super) fn publish_again(&mut self) {
-        if self.sharing.publish_again_at.take_if(|at| *at <= self.local.now.instant).is_some() {
-            self.publish();
-        }
-    }
-
-    /// Handles a refused publication. The server refuses each part, but the user is told once.
-    pub(super) fn not_published(&mut self, detail: &str) {
-        let at = self.local.now.instant + PUBLISH_AGAIN;
-        if self.sharing.publish_again_at.replace(at).is_none() {
-            self.local.tell_sharers(&Event::error(format!(
-                "the server has refused the share: {detail}; trying again"
-            )));
-            self.end_share_changes(Ending::Failed);
-        }
-    }
-
-    pub(super) fn published(&mut self, files: u32, pairs: u32) {
-        self.sharing.published = Some((files, pairs));
-        self.local.tell_sharers(&Event::Result(Answer::Published { files, pairs }));
-        self.end_share_changes(Ending::Done);
-    }
-
-    fn end_share_changes(&mut self, ending: Ending) {
-        self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::ChangeShare));
-    }
-
-    /// Tells a new client about an earlier publication.
-    pub(super) fn say_published(&mut self, client: ClientId) {
-        if let (Some((files, pairs)), true) = (self.sharing.published, self.local.link.is_some()) {
-            self.local.tell(client, Event::Result(Answer::Published { files, pairs }));
-        }
+        self.publish_anew();
     }
 
     pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
@@ -253,7 +175,7 @@ impl Engine {
         let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt: offer.salt };
         let (offset, sha256, route) = (request.offset, request.sha256, request.route);
         let Some(file) =
-            self.sharing.files.iter().find(|file| file.sha256 == sha256 && file.name == request.name)
+            self.sharing.publishing.files.get(&request.name).filter(|file| file.sha256 == sha256)
         else {
             self.sharing.offers.remove(&transfer);
             return;

@@ -1,7 +1,8 @@
 //! The shared files, and the transfers of files: their threads, and what the shell keeps about them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::shell::Shell;
 use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
-use crate::peer::share::{Folders, Share, ShareError, SharedFile};
+use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
 use crate::peer::transfer::Listener;
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
@@ -24,11 +25,10 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Files {
     pub(super) is_serving: bool,
     listener: Option<Listener>,
-    share: Share,
+    share: Arc<Share>,
     is_reading: bool,
-    /// The reads of the share to do after the present one, each with what to change first. One at a time, so that an older
-    /// result never replaces a newer one.
-    reads: Vec<Option<ShareChange>>,
+    /// The reads of the share to do after the present one. One at a time, so that an older result never replaces a newer one.
+    reads: Vec<Read>,
     /// Reports changes in the peer's directory and in `watched`. Dropping it ends that.
     watcher: Option<RecommendedWatcher>,
     watched: Folders,
@@ -66,6 +66,66 @@ impl Stop {
         }
         // After the socket is set: whoever cancels sets the flag first, so one of the two threads sees the other.
         !self.is_set()
+    }
+}
+
+/// What is to be read of the share.
+pub(super) enum Read {
+    All,
+    /// These files, in which something has changed.
+    Few(BTreeSet<PathBuf>),
+    /// Everything, after a change of `keyword.txt`.
+    AfterChange(ShareChange),
+}
+
+/// What was read of the share.
+pub(in crate::peer) enum ReadShare {
+    /// All of it, and what has changed since it was read before.
+    All {
+        share: Share,
+        shared: Shared,
+    },
+    Few(Refreshed),
+}
+
+impl ReadShare {
+    pub(super) fn since(before: &Share, share: Share) -> Self {
+        let (removed, changed) = share.since(before);
+        let files = changed.into_iter().map(SharedFile::published).collect();
+        let shared = Shared { removed, files, problems: problems(&share) };
+        Self::All { share, shared }
+    }
+}
+
+fn problems(share: &Share) -> Vec<String> {
+    share.problems.iter().map(ToString::to_string).collect()
+}
+
+impl Files {
+    fn read_later(&mut self, read: Read) {
+        // A read that has not begun will see everything that has changed by now.
+        let sees_all = self.reads.iter().any(|read| !matches!(read, Read::Few(_)));
+        match (read, self.reads.last_mut()) {
+            (Read::All | Read::Few(_), _) if sees_all => {}
+            (Read::Few(paths), Some(Read::Few(more))) => more.extend(paths),
+            (read, _) => self.reads.push(read),
+        }
+    }
+
+    /// Takes what was read, and returns what has changed.
+    fn take(&mut self, read: ReadShare) -> Shared {
+        match read {
+            ReadShare::All { share, shared } => {
+                self.share = Arc::new(share);
+                shared
+            }
+            ReadShare::Few(refreshed) => {
+                // The thread that has read it has ended its use, so nothing is copied.
+                let share = Arc::make_mut(&mut self.share);
+                let (removed, files) = share.apply(refreshed);
+                Shared { removed, files, problems: problems(share) }
+            }
+        }
     }
 }
 
@@ -127,52 +187,46 @@ impl Shell {
             ));
         }
         if is_any_new {
-            self.read_share(None);
+            self.read_share(Read::All);
         }
     }
 
-    /// Reads the share on a thread of its own, after a change of `keyword.txt` if one is given.
-    pub(super) fn read_share(&mut self, change: Option<ShareChange>) {
+    /// Reads the share on a thread of its own.
+    pub(super) fn read_share(&mut self, read: Read) {
         if self.files.is_reading {
-            // A read that has not begun will see everything that has changed by now.
-            if change.is_some() || !self.files.reads.contains(&None) {
-                self.files.reads.push(change);
-            }
-            return;
+            return self.files.read_later(read);
         }
         self.files.is_reading = true;
-        let home = Arc::clone(&self.home);
+        let (home, before) = (Arc::clone(&self.home), Arc::clone(&self.files.share));
         self.spawn(
             move |messages| {
                 let mut last = Instant::now();
-                let shared = jobs::read_share(&home, change, &mut |name, done, total| {
+                let read = jobs::read_share(&home, &before, read, &mut |name, done, total| {
                     if last.elapsed() >= PROGRESS_EVERY {
                         last = Instant::now();
                         let hashing = Input::Hashing { name: name.clone(), done, total };
                         let _ = messages.send(Message::input(hashing));
                     }
                 });
-                Message::Shared(shared.map_err(|e: ShareError| e.to_string()))
+                Message::Shared(read.map(Box::new).map_err(|e: ShareError| e.to_string()))
             },
             |e| Message::Shared(Err(e)),
         );
     }
 
-    pub(super) fn shared(&mut self, share: Result<Share, String>) -> Input {
+    pub(super) fn shared(&mut self, read: Result<Box<ReadShare>, String>) -> Input {
         self.files.is_reading = false;
+        // Before the next read begins, because that is compared with it.
+        let is_all = !matches!(read.as_deref(), Ok(ReadShare::Few(_)));
+        let shared = read.map(|read| self.files.take(*read));
         if !self.files.reads.is_empty() {
             let next = self.files.reads.remove(0);
             self.read_share(next);
         }
-        let share = share.map(|share| {
-            self.files.share = share;
-            Shared {
-                files: self.files.share.files.iter().map(SharedFile::published).collect(),
-                problems: self.files.share.problems.iter().map(ToString::to_string).collect(),
-            }
-        });
-        self.watch_folders();
-        Input::Shared(share)
+        if is_all {
+            self.watch_folders();
+        }
+        Input::Shared(shared)
     }
 
     pub(super) fn receive(&mut self, job: Box<ReceiveJob>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::protocol::Side;
 
-use super::files::Stop;
+use super::files::{Read, ReadShare, Stop};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{Download, Prepared, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::{EncryptionPair, Home};
@@ -14,18 +14,29 @@ use crate::peer::transfer::{self, Destination, Expected, Membership, TransferErr
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads the share, after a change of `keyword.txt` if one is given.
+/// Reads what may have changed in the share.
 pub(super) fn read_share(
     home: &Home,
-    change: Option<ShareChange>,
+    before: &Share,
+    read: Read,
     progress: &mut share::Progress<'_>,
-) -> Result<Share, ShareError> {
-    match change {
-        Some(ShareChange::Add { file, keywords }) => share::add_entries(home, &file, &keywords)?,
-        Some(ShareChange::Remove { file, keywords }) => share::remove_entries(home, &file, &keywords)?,
-        None => 0,
-    };
-    Share::read(home, progress)
+) -> Result<ReadShare, ShareError> {
+    match read {
+        Read::All => {}
+        Read::Few(paths) => {
+            if let Some(refreshed) = before.refresh(home, &paths, progress) {
+                return Ok(ReadShare::Few(refreshed));
+            }
+        }
+        Read::AfterChange(ShareChange::Add { file, keywords }) => {
+            share::add_entries(home, &file, &keywords)?;
+        }
+        Read::AfterChange(ShareChange::Remove { file, keywords }) => {
+            share::remove_entries(home, &file, &keywords)?;
+        }
+    }
+    // Compared here, because it takes as long as the share is large.
+    Ok(ReadShare::since(before, Share::read(home, progress)?))
 }
 
 /// Makes an encryption key pair and writes it to disk.

@@ -8,6 +8,7 @@ mod servers;
 mod shell;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +28,10 @@ use super::connection::Writer;
 use super::engine::{ClientId, Engine, Input, Net, Options, Start, Unreadable};
 use super::home::{Home, HomeError, Lock};
 use super::server_address::ServerAddress;
-use super::share::Share;
 use super::store::StoreError;
 use super::transfer::ListenerEvent;
 use disk::Disk;
+use files::ReadShare;
 use shell::Shell;
 
 use crate::tls::{Trust, TrustError};
@@ -59,9 +60,9 @@ pub(super) enum Message {
         reply: Sender<Result<ToServer<'static>, String>>,
     },
     /// A read of the share has ended.
-    Shared(Result<Share, String>),
-    /// Files in the peer's directory may have changed.
-    FilesChanged,
+    Shared(Result<Box<ReadShare>, String>),
+    /// Files at these paths in the peer's directory may have changed; none for any of them.
+    FilesChanged(Option<BTreeSet<PathBuf>>),
     Listener(ListenerEvent),
     Stop,
 }

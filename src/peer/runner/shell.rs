@@ -13,7 +13,7 @@ use wire::protocol::Token;
 use zeroize::Zeroizing;
 
 use super::disk::{Disk, is_disk_full};
-use super::files::Files;
+use super::files::{Files, Read};
 use super::outlet::Outlet;
 use super::{Config, MESSAGES_MAX, Message, PeerError, jobs};
 use crate::peer::access::{Access, Server};
@@ -228,7 +228,8 @@ impl Shell {
                 let _ = reply.send(join);
             }
             Message::Shared(share) => return Some(self.shared(share)),
-            Message::FilesChanged => self.read_share(None),
+            Message::FilesChanged(Some(paths)) => self.read_share(Read::Few(paths)),
+            Message::FilesChanged(None) => self.read_share(Read::All),
             Message::Listener(ListenerEvent::CalledBack { echo }) => return Some(Input::CalledBack(echo)),
             Message::Listener(ListenerEvent::Fetch { transfer, stream }) => {
                 self.files.callers.entry(transfer).or_insert(stream);
@@ -331,13 +332,13 @@ impl Shell {
             }
             Effect::Serve => {
                 if !std::mem::replace(&mut self.files.is_serving, true) {
-                    self.read_share(None);
+                    self.read_share(Read::All);
                     self.watch();
                     self.listen();
                 }
             }
-            Effect::ReadShare => self.read_share(None),
-            Effect::ChangeShare(change) => self.read_share(Some(change)),
+            Effect::ReadShare => self.read_share(Read::All),
+            Effect::ChangeShare(change) => self.read_share(Read::AfterChange(change)),
             Effect::Prepare(task, download) => {
                 let home = Arc::clone(&self.home);
                 self.spawn(

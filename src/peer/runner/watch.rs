@@ -1,6 +1,9 @@
 //! Reports changes in the peer's directory, so that they are shared at once.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,47 +13,73 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Message;
 
-/// Changes that follow each other within this time are reported together, because the directory is read after each report.
+/// Changes that follow each other within this time are reported together.
 const QUIET: Duration = Duration::from_millis(100);
 /// A change is reported at the latest after this time, even if others follow.
 const REPORT_AFTER: Duration = Duration::from_millis(500);
+/// With more changes at once, everything is looked at, which takes less memory than their paths.
+const CHANGES_MAX: usize = 4096;
 
 /// Sends [`Message::FilesChanged`] after each change of a file directly in `directory`, or in a folder that is added to the
 /// watcher, until that is dropped.
 pub(super) fn start(directory: &Path, messages: Sender<Message>) -> notify::Result<RecommendedWatcher> {
-    // Further changes need no report of their own until this one is taken.
-    let (changed, changes) = bounded(1);
+    let (changed, changes) = bounded(CHANGES_MAX);
+    let is_any_lost = Arc::<AtomicBool>::default();
+    let lost = Arc::clone(&is_any_lost);
     let on_event = move |event: notify::Result<notify::Event>| {
-        if event.as_ref().map_or(true, concerns_files) {
-            let _ = changed.try_send(());
+        for change in changes_in(event) {
+            if changed.try_send(change).is_err() {
+                lost.store(true, Ordering::SeqCst);
+            }
         }
     };
     let mut watcher = RecommendedWatcher::new(on_event, notify::Config::default())?;
     watcher.watch(directory, RecursiveMode::NonRecursive)?;
-    thread::Builder::new().name("watch".into()).spawn(move || report(&changes, &messages))?;
+    thread::Builder::new().name("watch".into()).spawn(move || report(&changes, &is_any_lost, &messages))?;
     Ok(watcher)
 }
 
-fn report(changes: &Receiver<()>, messages: &Sender<Message>) {
-    while changes.recv().is_ok() {
+fn report(changes: &Receiver<Option<PathBuf>>, is_any_lost: &AtomicBool, messages: &Sender<Message>) {
+    while let Ok(first) = changes.recv() {
         let latest = Instant::now() + REPORT_AFTER;
-        while Instant::now() < latest && changes.recv_timeout(QUIET).is_ok() {}
-        if messages.send(Message::FilesChanged).is_err() {
+        let mut all: Vec<Option<PathBuf>> = vec![first];
+        while Instant::now() < latest
+            && let Ok(next) = changes.recv_timeout(QUIET)
+        {
+            all.push(next);
+        }
+        // None of them if the path of one is not known.
+        let paths: Option<BTreeSet<PathBuf>> = all.into_iter().collect();
+        let paths = paths.filter(|_| !is_any_lost.swap(false, Ordering::SeqCst));
+        if messages.send(Message::FilesChanged(paths)).is_err() {
             return;
         }
     }
 }
 
+/// The paths at which shared files may have changed; none for everything.
+fn changes_in(event: notify::Result<notify::Event>) -> Vec<Option<PathBuf>> {
+    let Ok(event) = event else { return vec![None] };
+    if !is_change(event.kind) {
+        return Vec::new();
+    }
+    if event.paths.is_empty() {
+        return vec![None];
+    }
+    event.paths.into_iter().filter(|path| is_visible(path)).map(Some).collect()
+}
+
 /// Whether shared files may have changed. A file that is being written counts when its writer closes it, because it would be
 /// read again and again before.
-fn concerns_files(event: &notify::Event) -> bool {
-    let is_change = match event.kind {
+fn is_change(kind: EventKind) -> bool {
+    match kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
         EventKind::Modify(kind) => matches!(kind, ModifyKind::Name(_)),
         EventKind::Create(kind) => kind == CreateKind::Folder,
         EventKind::Remove(_) | EventKind::Any | EventKind::Other => true,
-    };
-    let is_visible =
-        |path: &Path| path.file_name().is_none_or(|name| !name.as_encoded_bytes().starts_with(b"."));
-    is_change && (event.paths.is_empty() || event.paths.iter().any(|path| is_visible(path)))
+    }
+}
+
+fn is_visible(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| !name.as_encoded_bytes().starts_with(b"."))
 }

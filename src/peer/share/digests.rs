@@ -18,6 +18,7 @@ const DIGESTS: &str = "digests";
 const DIGESTS_BYTES_MAX: u64 = 256 << 20;
 
 /// The cached digests, and those that were used since they were loaded.
+#[derive(Default)]
 pub(super) struct Digests {
     known: HashMap<FileName, (Stamp, Digest)>,
     used: HashMap<FileName, (Stamp, Digest)>,

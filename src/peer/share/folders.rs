@@ -11,6 +11,7 @@ use wire::FileName;
 use wire::keyword::{Keyword, PAIRS_MAX, PROBLEMS_NAMED_MAX};
 use wire::share::FILE_KEYWORDS_MAX;
 
+use super::refresh::FolderEntry;
 use super::{KEYWORD_FILE, Share};
 use crate::peer::folder::Folder;
 use crate::peer::home::{DOWNLOADS, Home};
@@ -42,27 +43,34 @@ pub type Folders = BTreeMap<String, u64>;
 /// The files to share, each with its keywords.
 #[derive(Default)]
 pub(super) struct Wanted {
-    files: Vec<(FileName, Vec<Keyword>)>,
+    /// The name, its keywords, and whether an entry names it and not only its folder.
+    files: Vec<(FileName, Vec<Keyword>, bool)>,
     places: HashMap<FileName, usize>,
 }
 
 impl Wanted {
-    fn add(&mut self, name: FileName, keywords: &[Keyword]) {
+    fn add(&mut self, name: FileName, keywords: &[Keyword], is_named: bool) {
         let place = *self.places.entry(name.clone()).or_insert(self.files.len());
         if place == self.files.len() {
-            self.files.push((name, keywords.to_vec()));
+            self.files.push((name, keywords.to_vec(), is_named));
             return;
         }
-        let there = &mut self.files[place].1;
-        for keyword in keywords {
-            if there.iter().all(|other| other.folded() != keyword.folded()) {
-                there.push(keyword.clone());
-            }
-        }
+        let (_, there, was_named) = &mut self.files[place];
+        merge(there, keywords);
+        *was_named |= is_named;
     }
 
-    pub(super) fn into_files(self) -> Vec<(FileName, Vec<Keyword>)> {
+    pub(super) fn into_files(self) -> Vec<(FileName, Vec<Keyword>, bool)> {
         self.files
+    }
+}
+
+/// Adds the keywords that are not there yet.
+pub(super) fn merge(there: &mut Vec<Keyword>, keywords: &[Keyword]) {
+    for keyword in keywords {
+        if there.iter().all(|other| other.folded() != keyword.folded()) {
+            there.push(keyword.clone());
+        }
     }
 }
 
@@ -75,16 +83,18 @@ impl Share {
             match of_entry(&name) {
                 Some((folder, depth)) => {
                     for file in self.files_in(home, folder, depth) {
-                        wanted.add(file, &keywords);
+                        wanted.add(file, &keywords, false);
                     }
+                    let folder = folder.unwrap_or_default().to_owned();
+                    self.entries.push(FolderEntry { folder, depth, keywords });
                 }
                 None if name.base() == KEYWORD_FILE => {
                     self.report(name.as_str(), "it lists the shared files and is not shared itself".into());
                 }
-                None => wanted.add(name, &keywords),
+                None => wanted.add(name, &keywords, true),
             }
         }
-        for (file, keywords) in &mut wanted.files {
+        for (file, keywords, _) in &mut wanted.files {
             if keywords.len() > FILE_KEYWORDS_MAX {
                 let reason =
                     format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());
@@ -159,7 +169,7 @@ impl Share {
 
     /// Notes the folders in the names of files, so that changes in them are noticed.
     fn note_folders(&mut self, home: &Home, wanted: &Wanted) {
-        for (name, _) in &wanted.files {
+        for (name, ..) in &wanted.files {
             let mut rest = name.split().0;
             while let Some(path) = rest.filter(|path| !self.folders.contains_key(*path)) {
                 if let Ok(inode) = open(home, path).and_then(|folder| folder.inode()) {

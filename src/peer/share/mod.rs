@@ -1,6 +1,6 @@
 //! The files that this peer shares, which `keyword.txt` in its directory names, with their digests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -20,10 +20,13 @@ use crate::peer::home::Home;
 mod change;
 mod digests;
 mod folders;
+mod refresh;
 
 pub use change::{add_entries, remove_entries};
 use digests::Digests;
 pub use folders::Folders;
+use refresh::FolderEntry;
+pub use refresh::Refreshed;
 
 /// The file that lists the shared files and their keywords.
 pub const KEYWORD_FILE: &str = "keyword.txt";
@@ -108,9 +111,20 @@ pub struct SharedFile {
     pub keywords: Vec<Keyword>,
     /// Its metadata when it was read.
     pub stamp: Stamp,
+    /// Whether an entry names it, and not only its folder.
+    is_named: bool,
 }
 
 impl SharedFile {
+    fn new(name: FileName, keywords: Vec<Keyword>, is_named: bool, (stamp, sha256): (Stamp, Digest)) -> Self {
+        Self { name, bytes: stamp.bytes, sha256, keywords, stamp, is_named }
+    }
+
+    fn is_published_like(&self, other: &Self) -> bool {
+        let of = |file: &Self| (file.bytes, file.sha256);
+        of(self) == of(other) && self.keywords == other.keywords
+    }
+
     pub fn published(&self) -> PublishedFile {
         PublishedFile {
             name: self.name.clone(),
@@ -162,9 +176,12 @@ impl From<Problem> for ShareProblem {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share {
-    /// The files, in the order of their first entries in `keyword.txt`.
-    pub files: Vec<SharedFile>,
+    pub files: BTreeMap<FileName, SharedFile>,
     pub problems: Vec<ShareProblem>,
+    /// The files that entries name and that cannot be shared now.
+    absent: BTreeMap<FileName, Vec<Keyword>>,
+    /// The entries that name the files of folders, in their order.
+    entries: Vec<FolderEntry>,
     /// The folders whose changes change the share, without the peer's directory itself.
     pub folders: Folders,
 }
@@ -187,10 +204,18 @@ impl Share {
         let entries = share.entries_of(&text);
         let wanted = share.expand(home, entries);
         let mut digests = Digests::load(home.private());
-        for (name, keywords) in wanted.into_files() {
-            match share_file(home, &mut digests, name.clone(), keywords, now, progress) {
-                Ok(file) => share.files.push(file),
-                Err(error) => share.report(name.as_str(), error.to_string()),
+        for (name, keywords, is_named) in wanted.into_files() {
+            match read_file(home, &mut digests, &name, now, progress) {
+                Ok(content) => {
+                    let file = SharedFile::new(name.clone(), keywords, is_named, content);
+                    share.files.insert(name, file);
+                }
+                Err(error) => {
+                    share.report(name.as_str(), error.to_string());
+                    if is_named {
+                        share.absent.insert(name, keywords);
+                    }
+                }
             }
         }
         if let Err(error) = digests.save(home.private()) {
@@ -202,11 +227,24 @@ impl Share {
     }
 
     pub fn by_name(&self, name: &FileName) -> Option<&SharedFile> {
-        self.files.iter().find(|file| file.name == *name)
+        self.files.get(name)
     }
 
-    pub fn by_digest(&self, sha256: &Digest) -> Option<&SharedFile> {
-        self.files.iter().find(|file| file.sha256 == *sha256)
+    /// What has changed since an earlier state: the names that are gone, and the files that others see as new or changed.
+    pub fn since(&self, before: &Self) -> (Vec<FileName>, Vec<&SharedFile>) {
+        let (mut removed, mut changed) = (Vec::new(), Vec::new());
+        let mut old = before.files.values().peekable();
+        for file in self.files.values() {
+            while let Some(gone) = old.next_if(|old| old.name < file.name) {
+                removed.push(gone.name.clone());
+            }
+            match old.next_if(|old| old.name == file.name) {
+                Some(old) if old.is_published_like(file) => {}
+                _ => changed.push(file),
+            }
+        }
+        removed.extend(old.map(|gone| gone.name.clone()));
+        (removed, changed)
     }
 
     /// The names that a text has, of files or folders, each with its keywords. Entries that cannot be parsed are reported.
@@ -261,20 +299,19 @@ fn read_keyword_file(home: &Home) -> Result<Option<Vec<u8>>, ShareError> {
 }
 
 /// Takes the digest of one file from the cache, or reads the file.
-fn share_file(
+fn read_file(
     home: &Home,
     digests: &mut Digests,
-    name: FileName,
-    keywords: Vec<Keyword>,
+    name: &FileName,
     now: SystemTime,
     progress: &mut Progress<'_>,
-) -> io::Result<SharedFile> {
-    let file = home.folder().open_shared(&name)?;
+) -> io::Result<(Stamp, Digest)> {
+    let file = home.folder().open_shared(name)?;
     let stamp = Stamp::of(&file.metadata()?);
-    let sha256 = match digests.get(&name, &stamp) {
+    let sha256 = match digests.get(name, &stamp) {
         Some(known) => known,
         None => {
-            let sha256 = digest_of_all(&file, &mut |done| progress(&name, done, stamp.bytes))?;
+            let sha256 = digest_of_all(&file, &mut |done| progress(name, done, stamp.bytes))?;
             if Stamp::of(&file.metadata()?) != stamp {
                 return Err(io::Error::other(
                     "it was changed while it was read; share it when it is at rest",
@@ -286,8 +323,7 @@ fn share_file(
             sha256
         }
     };
-    let bytes = stamp.bytes;
-    Ok(SharedFile { name, bytes, sha256, keywords, stamp })
+    Ok((stamp, sha256))
 }
 
 /// Opens a shared file for sending, if it has not changed since it was published.

@@ -20,7 +20,11 @@ fn read(home: &Home) -> Result<Share, ShareError> {
 }
 
 fn names(share: &Share) -> Vec<&str> {
-    share.files.iter().map(|file| file.name.as_str()).collect()
+    share.files.keys().map(FileName::as_str).collect()
+}
+
+fn first(share: &Share) -> &SharedFile {
+    share.files.values().next().expect("a file is shared")
 }
 
 /// A time long after all files that the tests write.
@@ -41,8 +45,9 @@ fn files_are_shared_with_their_digest_and_keywords() {
     put(&home, "b.txt", "");
     put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
     let share = read(&home).expect("it reads");
-    assert_eq!((names(&share), &share.problems), (vec!["b.txt", "a.txt"], &vec![]));
-    let file = share.by_digest(&Digest::of(b"abc")).expect("it is shared").published();
+    assert_eq!((names(&share), &share.problems), (vec!["a.txt", "b.txt"], &vec![]));
+    let file = share.by_name(&"a.txt".parse().expect("a good name")).expect("it is shared").published();
+    assert_eq!(file.sha256, Digest::of(b"abc"));
     assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
     let keywords: Vec<_> = file.keywords.iter().map(Keyword::as_str).collect();
     assert_eq!(keywords, ["sea", "Salt"]);
@@ -74,7 +79,7 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
     assert_eq!(names(&share), ["good.txt"]);
-    assert_eq!(share.files[0].keywords.len(), 1);
+    assert_eq!(first(&share).keywords.len(), 1);
     let of = |entry: &str| {
         let mut all = share.problems.iter();
         let problem = all.find(|problem| problem.entry == entry).expect(entry);
@@ -100,7 +105,7 @@ fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
     assert_eq!(text, "# spices\n\"hot; cold\", \"salt, pepper.txt\";\nspice, \"salt, pepper.txt\";\n");
     let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["salt, pepper.txt"], &vec![]));
-    assert_eq!(share.files[0].keywords.len(), 2);
+    assert_eq!(first(&share).keywords.len(), 2);
 }
 
 #[test]
@@ -141,7 +146,7 @@ fn a_file_has_only_as_many_keywords_as_can_be_published() {
     let text: String = (0..=FILE_KEYWORDS_MAX).map(|n| format!("k{n}, a.txt;")).collect();
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
-    assert_eq!(share.files[0].keywords.len(), FILE_KEYWORDS_MAX);
+    assert_eq!(first(&share).keywords.len(), FILE_KEYWORDS_MAX);
     assert_eq!(share.problems.len(), 1);
 }
 
@@ -157,12 +162,12 @@ fn a_digest_is_remembered_until_the_file_changes() {
 
     let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     let real = Digest::of(b"abc");
-    assert_eq!(share.files[0].sha256, real);
+    assert_eq!(first(&share).sha256, real);
     // A wrong digest in the cache shows whether the cached one is used.
     let (marker, text) = (Digest::of(b"marker"), std::fs::read_to_string(&cache).expect("it reads"));
     std::fs::write(&cache, text.replace(&real.to_string(), &marker.to_string())).expect("it is ours");
     let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(share.files[0].sha256, marker);
+    assert_eq!(first(&share).sha256, marker);
 
     // Same length and same modification time, other content.
     let path = home.path().join("a.txt");
@@ -172,11 +177,11 @@ fn a_digest_is_remembered_until_the_file_changes() {
     let file = File::options().write(true).open(&path).expect("it opens");
     file.set_modified(modified).expect("it is ours");
     let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
+    assert_eq!(first(&share).sha256, Digest::of(b"xyz"));
 
     std::fs::write(&cache, b"\xff damaged").expect("it is ours");
     let share = Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
-    assert_eq!(share.files[0].sha256, Digest::of(b"xyz"));
+    assert_eq!(first(&share).sha256, Digest::of(b"xyz"));
     put(&home, KEYWORD_FILE, "");
     Share::read_at(&home, later(), &mut |_, _, _| {}).expect("it reads");
     assert_eq!(std::fs::read(&cache).ok(), Some(vec![]), "what is not shared is forgotten");
@@ -201,7 +206,7 @@ fn only_the_file_that_was_published_is_opened() {
     put(&home, "a.txt", "abc");
     put(&home, KEYWORD_FILE, "a, a.txt");
     let share = read(&home).expect("it reads");
-    let shared = &share.files[0];
+    let shared = first(&share);
     let file = open_shared(&home, shared).expect("it is as it was");
     assert_eq!(digest_of(&file).ok(), Some(shared.sha256));
 
@@ -305,4 +310,29 @@ fn a_bad_entry_is_refused_in_one_line() {
     }
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
     assert_eq!(text.as_deref(), Some("x, a.txt"));
+}
+
+#[test]
+fn what_has_changed_is_found_file_by_file() {
+    let (_dir, home) = home();
+    for name in ["a.txt", "b.txt", "c.txt", "e.txt"] {
+        put(&home, name, name);
+    }
+    put(&home, KEYWORD_FILE, "k, b.txt; k, a.txt; k, c.txt; k, e.txt; l, a.txt");
+    let before = read(&home).expect("it reads");
+    put(&home, "b.txt", "other");
+    put(&home, "d.txt", "new");
+    // Its times change, and nothing that others see.
+    put(&home, "e.txt", "e.txt");
+    put(&home, KEYWORD_FILE, "k, b.txt; k, a.txt; k, e.txt; k, d.txt");
+    let after = read(&home).expect("it reads");
+    let changed = |after: &Share, before: &Share| {
+        let (removed, changed) = after.since(before);
+        let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
+        (removed, changed.iter().map(|file| file.name.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(changed(&after, &before).0, ["c.txt"]);
+    assert_eq!(changed(&after, &before).1, ["a.txt", "b.txt", "d.txt"]);
+    assert_eq!(changed(&after, &after), (vec![], vec![]));
+    assert_eq!(changed(&Share::default(), &after).0.len(), 4);
 }

@@ -97,11 +97,11 @@ fn a_folder_that_became_a_link_is_not_entered() {
     let (dir, home) = tree();
     put(&home, KEYWORD_FILE, "sea, lectures/b.txt;");
     let share = read(&home).expect("it reads");
-    assert!(open_shared(&home, &share.files[0]).is_ok());
+    assert!(open_shared(&home, first(&share)).is_ok());
     let path = |name: &str| dir.path().join(name);
     std::fs::rename(path("lectures"), path("elsewhere")).expect("it is ours");
     std::os::unix::fs::symlink(path("elsewhere"), path("lectures")).expect("a link");
-    let refused = open_shared(&home, &share.files[0]);
+    let refused = open_shared(&home, first(&share));
     assert!(matches!(refused, Err(ShareError::Vanished(_))), "{refused:?}");
 }
 
@@ -124,4 +124,80 @@ fn the_files_of_a_folder_are_shared_by_command() {
     }
     assert_eq!(remove_entries(&home, "lectures/**", none).ok(), Some(1));
     assert_eq!(text(), "tide, lectures/b.txt;\n");
+}
+
+/// What a look at these paths, and a look at everything, make of a share; `None` if the paths are not enough.
+fn refreshed(home: &Home, before: &Share, paths: &[&str]) -> Option<(Share, Vec<String>, Vec<String>)> {
+    let paths = paths.iter().map(|path| home.path().join(path)).collect();
+    let mut share = before.clone();
+    let (removed, changed) = share.apply(before.refresh(home, &paths, &mut |_, _, _| {})?);
+    let names = |names: Vec<&FileName>| names.into_iter().map(ToString::to_string).collect();
+    let changed = names(changed.iter().map(|file| &file.name).collect());
+    Some((share, names(removed.iter().collect()), changed))
+}
+
+#[test]
+fn a_look_at_what_has_changed_is_as_good_as_one_at_everything() {
+    let (_dir, home) = tree();
+    put(&home, KEYWORD_FILE, "*, **; tide, lectures/*; tide, a.txt; sea, gone.txt; *, downloads/named.txt");
+    let mut before = read(&home).expect("it reads");
+    type Names = &'static [&'static str];
+    type Change = fn(&Home);
+    let changes: [(Names, Change, Names, Names); 8] = [
+        (&["a.txt"], |home| put(home, "a.txt", "other"), &[], &["a.txt"]),
+        (&["gone.txt"], |home| put(home, "gone.txt", "here"), &[], &["gone.txt"]),
+        (&["lectures/new.txt", "x"], |home| put(home, "lectures/new.txt", ""), &[], &["lectures/new.txt"]),
+        (
+            &["lectures/b.txt", "lectures/renamed.txt"],
+            |home| {
+                let path = |name| home.path().join(name);
+                std::fs::rename(path("lectures/b.txt"), path("lectures/renamed.txt")).expect("it is ours");
+            },
+            &["lectures/b.txt"],
+            &["lectures/renamed.txt"],
+        ),
+        (
+            &["gone.txt", "a.txt"],
+            |home| {
+                std::fs::remove_file(home.path().join("gone.txt")).expect("it is there");
+                std::fs::remove_file(home.path().join("a.txt")).expect("it is there");
+            },
+            &["a.txt", "gone.txt"],
+            &[],
+        ),
+        (
+            &["downloads/got.txt", "downloads/named.txt", "notes/keyword.txt", "link.txt"],
+            |home| {
+                put(home, "downloads/got.txt", "x");
+                put(home, "downloads/named.txt", "x");
+            },
+            &[],
+            &["downloads/named.txt"],
+        ),
+        (&["a.txt"], |home| put(home, "a.txt", "again"), &[], &["a.txt"]),
+        // Its times change, and nothing that others see.
+        (&["a.txt"], |home| put(home, "a.txt", "again"), &[], &[]),
+    ];
+    for (paths, change, removed, changed) in changes {
+        change(&home);
+        let (mut share, gone, new) = refreshed(&home, &before, paths).expect("these are files");
+        assert_eq!(
+            (gone, new),
+            (
+                removed.iter().map(ToString::to_string).collect(),
+                changed.iter().map(ToString::to_string).collect()
+            ),
+            "{paths:?}"
+        );
+        let mut expected = read(&home).expect("it reads");
+        expected.problems.sort_by_key(ToString::to_string);
+        share.problems.sort_by_key(ToString::to_string);
+        assert_eq!(share, expected, "{paths:?}");
+        before = expected;
+    }
+    for all in [KEYWORD_FILE, "lectures", "linked/../notes", "../elsewhere", "back\\slash"] {
+        assert!(refreshed(&home, &before, &[all]).is_none(), "{all}");
+    }
+    std::fs::create_dir(home.path().join("folder")).expect("it can be made");
+    assert!(refreshed(&home, &before, &["folder"]).is_none());
 }

@@ -1,0 +1,248 @@
+//! Publishes the shared files: all of them first, and then what has changed.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use wire::FileName;
+use wire::protocol::ToServer;
+use wire::share::{Difference, ListDigest, PublishedFile};
+
+use super::Engine;
+use super::interface::ClientId;
+use super::tasks::{Task, TaskKind};
+use crate::peer::command::Ending;
+use crate::peer::event::{Answer, Event};
+
+/// The pause before publishing again when the server was busy.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
+/// The maximum size of names and keywords in one part of a publication, well below the longest frame.
+const PART_BYTES_MAX: usize = 256 << 10;
+/// The same for a difference, so that the servers of a cluster can pass it on in one piece.
+const DIFFERENCE_BYTES_MAX: usize = 128 << 10;
+/// If more files than this have changed, and more than half of all, the whole list is shorter.
+const CHANGED_MIN: usize = 1000;
+
+/// What was sent and is not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    Difference,
+}
+
+#[derive(Default)]
+pub(super) struct Publishing {
+    pub(super) files: BTreeMap<FileName, PublishedFile>,
+    list: ListDigest,
+    /// Whether the files were read. Until then nothing is published.
+    is_read: bool,
+    /// The list that the server has, or will have when it has taken what was sent. None if that is not known.
+    base: Option<ListDigest>,
+    /// The names at which the list differs from the base, with the file that the base has there.
+    changed: BTreeMap<FileName, Option<PublishedFile>>,
+    sent: Option<Sent>,
+    /// Whether a server has taken a difference. Then it is worthwhile to ask for its list after a break of the connection.
+    has_taken_difference: bool,
+    /// A server does not know differences, and ends the connection when it gets one.
+    has_no_differences: bool,
+    /// The number of files, and of pairs of a keyword and a file, that the server has confirmed.
+    published: Option<(u32, u32)>,
+    pub(super) again_at: Option<Instant>,
+}
+
+impl Publishing {
+    /// Takes what has changed in the directory. Returns whether anything has.
+    pub(super) fn take(&mut self, removed: Vec<FileName>, files: Vec<PublishedFile>) -> bool {
+        let is_changed = !removed.is_empty() || !files.is_empty() || !self.is_read;
+        self.is_read = true;
+        for name in removed {
+            let old = self.files.remove(&name);
+            self.note(name, old);
+        }
+        for file in files {
+            let name = file.name.clone();
+            self.list.toggle(&file);
+            let old = self.files.insert(name.clone(), file);
+            self.note(name, old);
+        }
+        is_changed
+    }
+
+    fn note(&mut self, name: FileName, old: Option<PublishedFile>) {
+        old.iter().for_each(|old| self.list.toggle(old));
+        if self.base.is_some() {
+            self.changed.entry(name).or_insert(old);
+        }
+    }
+
+    /// What was sent on a connection that has ended may have arrived or not.
+    fn connection_ended(&mut self) {
+        if self.sent.take().is_some() || !self.has_taken_difference {
+            self.base = None;
+        }
+        self.again_at = None;
+    }
+
+    /// The next messages for the server.
+    fn next(&mut self) -> Vec<ToServer<'static>> {
+        if self.sent.is_some() || !self.is_read || self.again_at.is_some() {
+            return Vec::new();
+        }
+        let is_long = self.changed.len() > CHANGED_MIN.max(self.files.len() / 2);
+        match self.base.filter(|_| !is_long && !self.has_no_differences) {
+            Some(base) => {
+                self.sent = Some(Sent::Difference);
+                vec![ToServer::Change(self.difference(base))]
+            }
+            None => {
+                self.sent = Some(Sent::Whole);
+                self.base = Some(self.list);
+                self.changed.clear();
+                self.whole()
+            }
+        }
+    }
+
+    /// The first of what has changed. The rest goes when it is answered.
+    fn difference(&mut self, base: ListDigest) -> Difference {
+        let mut difference = Difference { base, removed: Vec::new(), files: Vec::new() };
+        let (mut after, mut bytes) = (base, 0);
+        while bytes < DIFFERENCE_BYTES_MAX
+            && let Some((name, old)) = self.changed.pop_first()
+        {
+            let new = self.files.get(&name);
+            if new == old.as_ref() {
+                continue;
+            }
+            bytes += new.map_or(name.as_str().len(), size);
+            old.iter().chain(new).for_each(|file| after.toggle(file));
+            match new {
+                Some(file) => difference.files.push(file.clone()),
+                None => difference.removed.push(name),
+            }
+        }
+        self.base = Some(after);
+        difference
+    }
+
+    fn whole(&self) -> Vec<ToServer<'static>> {
+        let mut parts: Vec<Vec<PublishedFile>> = Vec::new();
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for file in self.files.values() {
+            let size = size(file);
+            if bytes + size > PART_BYTES_MAX && bytes > 0 {
+                parts.push(mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(file.clone());
+        }
+        // An empty share is published too, as one empty part.
+        parts.push(part);
+        let count = parts.len();
+        let numbered = (0u32..).zip(parts);
+        numbered
+            .map(|(part, files)| ToServer::Publish { part, last: part as usize + 1 == count, files })
+            .collect()
+    }
+
+    /// The server's numbers, if it has everything.
+    fn confirmed(&self) -> Option<(u32, u32)> {
+        self.published.filter(|_| self.sent.is_none() && self.changed.is_empty())
+    }
+}
+
+/// About the size of a file in a publication, in bytes.
+fn size(file: &PublishedFile) -> usize {
+    let keywords = file.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
+    64 + file.name.as_str().len() + keywords
+}
+
+impl Engine {
+    /// Publishes the share on a new connection.
+    pub(super) fn publish_anew(&mut self) {
+        let publishing = &mut self.sharing.publishing;
+        publishing.connection_ended();
+        publishing.published = None;
+        self.publish();
+    }
+
+    pub(super) fn publish(&mut self) {
+        if self.local.link.is_none() {
+            return;
+        }
+        let messages = self.sharing.publishing.next();
+        if !messages.is_empty() {
+            self.sharing.publishing.published = None;
+        }
+        for message in messages {
+            self.local.say(&message);
+        }
+    }
+
+    /// Publishes what has changed, or tells those who wait for it that the server has everything.
+    pub(super) fn publish_changes(&mut self, is_changed: bool) {
+        match self.sharing.publishing.confirmed().filter(|_| !is_changed) {
+            Some((files, pairs)) => {
+                let changes = |task: &Task| matches!(task.kind, TaskKind::ChangeShare);
+                self.local.tell_all(&Event::Result(Answer::Published { files, pairs }), changes);
+                self.end_share_changes(Ending::Done);
+            }
+            None => self.publish(),
+        }
+    }
+
+    pub(super) fn publish_again(&mut self) {
+        if self.sharing.publishing.again_at.take_if(|at| *at <= self.local.now.instant).is_some() {
+            self.publish();
+        }
+    }
+
+    /// Handles a refused publication. The server refuses each part, but the user is told once.
+    pub(super) fn not_published(&mut self, detail: &str) {
+        let publishing = &mut self.sharing.publishing;
+        let sent = publishing.sent.take();
+        publishing.base = None;
+        publishing.changed.clear();
+        if sent == Some(Sent::Difference) {
+            // The server has another list, or wants a whole one for another reason.
+            return self.publish();
+        }
+        let at = self.local.now.instant + PUBLISH_AGAIN;
+        if publishing.again_at.replace(at).is_none() {
+            self.local.tell_sharers(&Event::error(format!(
+                "the server has refused the share: {detail}; trying again"
+            )));
+            self.end_share_changes(Ending::Failed);
+        }
+    }
+
+    /// The server has ended the connection because it does not know a message.
+    pub(super) fn publication_unknown(&mut self) {
+        let publishing = &mut self.sharing.publishing;
+        publishing.has_no_differences |= publishing.sent == Some(Sent::Difference);
+    }
+
+    pub(super) fn published(&mut self, files: u32, pairs: u32) {
+        let publishing = &mut self.sharing.publishing;
+        publishing.has_taken_difference |= publishing.sent.take() == Some(Sent::Difference);
+        publishing.published = Some((files, pairs));
+        if publishing.confirmed().is_none() {
+            return self.publish();
+        }
+        self.local.tell_sharers(&Event::Result(Answer::Published { files, pairs }));
+        self.end_share_changes(Ending::Done);
+    }
+
+    fn end_share_changes(&mut self, ending: Ending) {
+        self.local.end_tasks(ending, |task| matches!(task.kind, TaskKind::ChangeShare));
+    }
+
+    /// Tells a new client about an earlier publication.
+    pub(super) fn say_published(&mut self, client: ClientId) {
+        if let (Some((files, pairs)), true) = (self.sharing.publishing.published, self.local.link.is_some()) {
+            self.local.tell(client, Event::Result(Answer::Published { files, pairs }));
+        }
+    }
+}

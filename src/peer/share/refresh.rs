@@ -1,0 +1,146 @@
+//! Looks at a few files again, so that a change costs what has changed, and not a look at all files.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use wire::FileName;
+use wire::keyword::Keyword;
+use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
+
+use super::digests::Digests;
+use super::folders::{Depth, merge};
+use super::{KEYWORD_FILE, Progress, Share, SharedFile, read_file};
+use crate::peer::home::{DOWNLOADS, Home};
+
+/// An entry of `keyword.txt` that names the files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FolderEntry {
+    /// Its path; empty for the peer's directory.
+    pub(super) folder: String,
+    pub(super) depth: Depth,
+    pub(super) keywords: Vec<Keyword>,
+}
+
+impl FolderEntry {
+    fn covers(&self, name: &FileName) -> bool {
+        let (folder, base) = name.split();
+        let folder = folder.unwrap_or_default();
+        let below = |outer: &str| {
+            outer.is_empty() || folder.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let is_in = match self.depth {
+            Depth::Folder => folder == self.folder,
+            Depth::Tree => folder == self.folder || below(&self.folder),
+        };
+        let is_received = self.folder.is_empty() && name.folders().next() == Some(DOWNLOADS);
+        is_in && !is_received && base != KEYWORD_FILE
+    }
+}
+
+/// What some files are now.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    removed: Vec<FileName>,
+    files: Vec<SharedFile>,
+    /// The names that were looked at, and why they cannot be shared, if that has to be said.
+    looked_at: Vec<(FileName, Option<String>)>,
+}
+
+impl Share {
+    /// Looks at files of the peer's directory that may have changed. `None` if that is not enough, because `keyword.txt` or a
+    /// folder has changed too. Takes as long as reading these files does.
+    pub fn refresh(
+        &self,
+        home: &Home,
+        paths: &BTreeSet<PathBuf>,
+        progress: &mut Progress<'_>,
+    ) -> Option<Refreshed> {
+        let mut refreshed = Refreshed::default();
+        for path in paths {
+            let name = self.plain_file(home, path)?;
+            if let Some((keywords, is_named)) = self.wanted(&name) {
+                refreshed.look_at(home, self, (name, keywords, is_named), progress);
+            }
+        }
+        Some(refreshed)
+    }
+
+    /// The name of a file at a path; `None` if it is something else.
+    fn plain_file(&self, home: &Home, path: &Path) -> Option<FileName> {
+        let name: FileName = path.strip_prefix(home.path()).ok()?.to_str()?.parse().ok()?;
+        let is_special = name.as_str() == KEYWORD_FILE || self.folders.contains_key(name.as_str());
+        let is_folder = || home.folder().descend(name.as_str().split('/')).is_ok();
+        (!is_special && !is_folder()).then_some(name)
+    }
+
+    /// The keywords of a name that is to be shared, and whether an entry names it and not only its folder.
+    fn wanted(&self, name: &FileName) -> Option<(Vec<Keyword>, bool)> {
+        if let Some(file) = self.files.get(name) {
+            return Some((file.keywords.clone(), file.is_named));
+        }
+        if let Some(keywords) = self.absent.get(name) {
+            return Some((keywords.clone(), true));
+        }
+        let mut covering = self.entries.iter().filter(|entry| entry.covers(name)).peekable();
+        covering.peek()?;
+        let mut keywords = Vec::new();
+        covering.for_each(|entry| merge(&mut keywords, &entry.keywords));
+        keywords.truncate(FILE_KEYWORDS_MAX);
+        Some((keywords, false))
+    }
+
+    /// Takes what was found. Returns what others see of it: the names that are gone, and the files that are new or have changed.
+    pub fn apply(&mut self, refreshed: Refreshed) -> (Vec<FileName>, Vec<PublishedFile>) {
+        for (name, reason) in refreshed.looked_at {
+            self.problems.retain(|problem| problem.line.is_some() || problem.entry != name.as_str());
+            if let Some(reason) = reason {
+                self.report(name.as_str(), reason);
+            }
+        }
+        let mut changed = Vec::new();
+        for file in refreshed.files {
+            self.absent.remove(&file.name);
+            let new = file.published();
+            let old = self.files.insert(file.name.clone(), file);
+            if old.is_none_or(|old| old.published() != new) {
+                changed.push(new);
+            }
+        }
+        for name in &refreshed.removed {
+            if let Some(file) = self.files.remove(name).filter(|file| file.is_named) {
+                self.absent.insert(file.name, file.keywords);
+            }
+        }
+        (refreshed.removed, changed)
+    }
+}
+
+impl Refreshed {
+    fn look_at(
+        &mut self,
+        home: &Home,
+        share: &Share,
+        (name, keywords, is_named): (FileName, Vec<Keyword>, bool),
+        progress: &mut Progress<'_>,
+    ) {
+        // Its times may be those of the content before, so no digest that is remembered counts.
+        let mut none = Digests::default();
+        let reason = match read_file(home, &mut none, &name, SystemTime::now(), progress) {
+            Ok(content) => {
+                self.files.push(SharedFile::new(name.clone(), keywords, is_named, content));
+                None
+            }
+            Err(error) => {
+                if share.files.contains_key(&name) {
+                    self.removed.push(name.clone());
+                }
+                // A folder has other files and links too, which nobody has named.
+                let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
+                (is_named || !is_gone).then(|| error.to_string())
+            }
+        };
+        self.looked_at.push((name, reason));
+    }
+}
