@@ -28,6 +28,9 @@ pub struct Report {
     /// Loads without a rival.
     #[serde(default)]
     pub goals: Vec<Goal>,
+    /// Figures that are no rates, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The parts that were not measured, and why.
     pub skipped: Vec<String>,
 }
@@ -90,14 +93,19 @@ pub struct Turn {
     pub p99_us: f64,
     /// Processor time of all processes of the server, in user and system mode, for each request.
     pub cpu_us_per_request: Option<f64>,
+    /// The same of the servers that this server uses, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_beneath_us_per_request: Option<f64>,
 }
 
 /// The medians of a contestant's turns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
     pub per_second: f64,
+    pub p50_us: f64,
     pub p99_us: f64,
     pub cpu_us_per_request: Option<f64>,
+    pub cpu_beneath_us_per_request: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,11 +149,15 @@ impl Contestant {
 
     fn figures(&self, unit: Unit) -> Option<Figures> {
         let middle = |values: Vec<Option<f64>>| median(&values.into_iter().flatten().collect::<Vec<_>>());
-        let cpu = self.turns.iter().map(|turn| turn.as_ref().and_then(|turn| turn.cpu_us_per_request));
+        let of_each = |value: fn(&Turn) -> Option<f64>| {
+            middle(self.turns.iter().map(|turn| turn.as_ref().and_then(value)).collect())
+        };
         Some(Figures {
             per_second: middle(self.per_second(unit))?,
+            p50_us: middle(self.values(|turn| turn.p50_us))?,
             p99_us: middle(self.values(|turn| turn.p99_us))?,
-            cpu_us_per_request: middle(cpu.collect()),
+            cpu_us_per_request: of_each(|turn| turn.cpu_us_per_request),
+            cpu_beneath_us_per_request: of_each(|turn| turn.cpu_beneath_us_per_request),
         })
     }
 }
@@ -284,6 +296,7 @@ pub(crate) mod tests {
             p50_us: p99_us / 2.0,
             p99_us,
             cpu_us_per_request: Some(p99_us / 10.0),
+            cpu_beneath_us_per_request: None,
         })
     }
 
@@ -337,6 +350,7 @@ pub(crate) mod tests {
                 per_second: vec![20_000.0, 40_000.0, 25_000.0],
                 p99_us: Vec::new(),
             }],
+            notes: Vec::new(),
             skipped: Vec::new(),
         }
     }
@@ -348,7 +362,13 @@ pub(crate) mod tests {
         assert_eq!(comparison.ratio, Some(1.8));
         assert_eq!(comparison.spread, Some(Spread { lowest: 1.5, highest: 2.0 }));
         assert_eq!(comparison.verdict, Verdict::Met);
-        let ours = Figures { per_second: 180.0, p99_us: 90.0, cpu_us_per_request: Some(9.0) };
+        let ours = Figures {
+            per_second: 180.0,
+            p50_us: 45.0,
+            p99_us: 90.0,
+            cpu_us_per_request: Some(9.0),
+            cpu_beneath_us_per_request: None,
+        };
         assert_eq!(comparison.ours, Some(ours));
     }
 

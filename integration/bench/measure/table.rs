@@ -14,11 +14,31 @@ pub fn table(report: &Report) -> String {
     );
     if !report.shapes.is_empty() {
         let rival = &report.rival;
-        let [p99, cpu, setting] = ["p99", "cpu", "at its best with"].map(|what| format!("{rival} {what}"));
-        let heading =
-            ["", "switchboard", rival, "ratio", "spread", "target", "", "p99", &p99, "cpu", &cpu, &setting];
+        let of_rival = ["p50", "p99", "cpu", "at its best with"].map(|what| format!("{rival} {what}"));
+        let [p50, p99, cpu, setting] = of_rival.each_ref().map(String::as_str);
+        let heading = [
+            "",
+            "switchboard",
+            rival,
+            "ratio",
+            "spread",
+            "target",
+            "",
+            "p50",
+            p50,
+            "p99",
+            p99,
+            "cpu",
+            cpu,
+            setting,
+        ];
         add(&mut text, heading, report.shapes.iter().map(shape_cells).collect());
-        text.push_str("(cpu: processor time of all processes of the server for each request)\n");
+        text.push_str("(cpu: processor time of all processes of the server for each request");
+        let figures = report.shapes.iter().filter_map(|shape| shape.comparison().ours);
+        if figures.filter_map(|ours| ours.cpu_beneath_us_per_request).next().is_some() {
+            text.push_str(&format!(" + that of the {rival} which it uses"));
+        }
+        text.push_str(")\n");
     }
     if !report.idle.is_empty() {
         let heading =
@@ -42,6 +62,9 @@ pub fn table(report: &Report) -> String {
     if !report.goals.is_empty() {
         let heading = ["without a rival", "median", "spread", "p99", "goal", ""];
         add(&mut text, heading, report.goals.iter().map(goal_cells).collect());
+    }
+    for note in &report.notes {
+        text.push_str(&format!("\n{note}\n"));
     }
     for skipped in &report.skipped {
         text.push_str(&format!("\nnot measured: {skipped}\n"));
@@ -112,8 +135,13 @@ fn word(verdict: Verdict) -> &'static str {
 fn shape_cells(shape: &Shape) -> Vec<String> {
     let comparison = shape.comparison();
     let figure = |figures: Option<Figures>| cell(figures.map(|of| per_second(of.per_second, shape.unit)));
+    let middle = |figures: Option<Figures>| cell(figures.map(|of| duration(of.p50_us)));
     let tail = |figures: Option<Figures>| cell(figures.map(|of| duration(of.p99_us)));
-    let cpu = |figures: Option<Figures>| cell(figures.and_then(|of| of.cpu_us_per_request).map(duration));
+    let cpu = |figures: Option<Figures>| {
+        let times = figures.into_iter().flat_map(|of| [of.cpu_us_per_request, of.cpu_beneath_us_per_request]);
+        let times: Vec<String> = times.flatten().map(duration).collect();
+        cell(Some(times.join(" + ")).filter(|text| !text.is_empty()))
+    };
     let spread = comparison.spread.map(|spread| format!("{:.2}..{:.2}", spread.lowest, spread.highest));
     vec![
         shape.title.clone(),
@@ -123,6 +151,8 @@ fn shape_cells(shape: &Shape) -> Vec<String> {
         cell(spread),
         cell(shape.target.map(|target| format!("{target:.1}x"))),
         word(comparison.verdict).to_owned(),
+        middle(comparison.ours),
+        middle(comparison.rival),
         tail(comparison.ours),
         tail(comparison.rival),
         cpu(comparison.ours),
@@ -236,14 +266,15 @@ mod tests {
     fn the_table_is_aligned_and_says_what_is_missed() {
         let mut report =
             report(vec![shape([150.0; 3], [100.0; 3], 90.0), shape([50.0; 3], [100_000.0; 3], 90.0)]);
+        report.notes.push("a figure".to_owned());
         report.skipped.push("message".to_owned());
         let expected = "\
 http: 3 turns of 1 s each, one after the other
 A & B, 2 cores, 8 GiB, Linux 6.1; nginx 1.22.1; Sat, 21 Nov 2026 00:29:58 GMT
 
-                            switchboard      nginx  ratio      spread  target              p99  nginx p99     cpu  nginx cpu  nginx at its best with
-Small file, 16 connections        150/s      100/s  1.50x  1.50..1.50    1.5x     met  90.0 us     100 us  9.0 us    10.0 us                sendfile
-Small file, 16 connections         50/s  100,000/s  0.00x  0.00..0.00    1.5x  missed  90.0 us     100 us  9.0 us    10.0 us                sendfile
+                            switchboard      nginx  ratio      spread  target              p50  nginx p50      p99  nginx p99     cpu  nginx cpu  nginx at its best with
+Small file, 16 connections        150/s      100/s  1.50x  1.50..1.50    1.5x     met  45.0 us    50.0 us  90.0 us     100 us  9.0 us    10.0 us                sendfile
+Small file, 16 connections         50/s  100,000/s  0.00x  0.00..0.00    1.5x  missed  45.0 us    50.0 us  90.0 us     100 us  9.0 us    10.0 us                sendfile
 (cpu: processor time of all processes of the server for each request)
 
 memory of an idle connection      each   limit       open     before      after  threads
@@ -254,6 +285,8 @@ Slow reads                 75.0 us  50.0 us  1.50x   2.0x  met  225 us  150 us  
 
 without a rival        median              spread  p99      goal
 One peer to another  25,000/s  20,000/s..40,000/s    -  30,000/s  missed
+
+a figure
 
 not measured: message
 ";

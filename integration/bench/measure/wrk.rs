@@ -75,6 +75,7 @@ pub fn parse(output: &str) -> Result<Turn, Invalid> {
         p50_us: line.p50 as f64,
         p99_us: line.p99 as f64,
         cpu_us_per_request: None,
+        cpu_beneath_us_per_request: None,
     })
 }
 
@@ -102,6 +103,7 @@ mod tests {
             p50_us: 121.0,
             p99_us: 433.0,
             cpu_us_per_request: None,
+            cpu_beneath_us_per_request: None,
         };
         assert_eq!(turn, expected);
     }

@@ -3,7 +3,9 @@
 
 mod client;
 mod http;
+mod index;
 mod interrupt;
+mod load;
 mod machine;
 mod messages;
 mod servers;
@@ -29,7 +31,7 @@ const SECONDS: u64 = 3;
 struct Arguments {
     /// What to measure
     #[arg(value_enum)]
-    suite: Option<Suite>,
+    suites: Vec<Suite>,
     #[command(flatten)]
     extent: Extent,
     /// Measure nothing: read the stored results, print them, and draw their chart again
@@ -38,7 +40,8 @@ struct Arguments {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Where to write the results [default: integration/bench/results for a full run, nowhere with --only or --quick]
+    /// Where to write the results [default: integration/bench/results, or side_by_side in the target folder unless everything
+    /// was measured]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// cargo passes this to every benchmark
@@ -69,6 +72,10 @@ enum Suite {
     Http,
     /// Messages that are relayed or stored, against nats-server
     Messages,
+    /// Messages between two servers of a cluster, against three nats-servers alone
+    Cluster,
+    /// Searches among a million files, against redis-server
+    Index,
 }
 
 impl Extent {
@@ -107,15 +114,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let Some(suite) = arguments.suite else {
+    if arguments.suites.is_empty() {
         // A plain `cargo bench` or `cargo test --benches` gives no suite.
         println!("Say what to measure.\n\n{}", Arguments::command().render_help());
         return Ok(());
-    };
+    }
     let interrupt = Interrupt::listen()?;
+    arguments.suites.iter().try_for_each(|suite| run_suite(*suite, arguments, &interrupt))
+}
+
+fn run_suite(suite: Suite, arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     let (name, names) = match suite {
         Suite::Http => ("http", http::names()),
         Suite::Messages => ("messages", messages::names()),
+        Suite::Cluster => ("cluster", messages::cluster_names()),
+        Suite::Index => ("index", index::names()),
     };
     for only in &arguments.extent.only {
         let is_known = names.iter().any(|name| has_words(name, only));
@@ -125,8 +138,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         read(name, &arguments.folder())?
     } else {
         match suite {
-            Suite::Http => http::measure(&arguments.extent, &interrupt)?,
-            Suite::Messages => messages::measure(&arguments.extent, &interrupt)?,
+            Suite::Http => http::measure(&arguments.extent, interrupt)?,
+            Suite::Messages => messages::measure(&arguments.extent, interrupt)?,
+            Suite::Cluster => messages::measure_cluster(&arguments.extent, interrupt)?,
+            Suite::Index => index::measure(&arguments.extent, interrupt)?,
         }
     };
     if arguments.json {
@@ -156,11 +171,10 @@ fn read(suite: &str, folder: &Path) -> Result<Report> {
 /// Stores the results. Those of a part of the suite must not replace those of the whole.
 fn keep(report: &Report, arguments: &Arguments) -> Result<()> {
     let is_complete = arguments.extent.is_full() && report.skipped.is_empty();
-    if arguments.results.is_none() && !is_complete {
-        eprintln!("Not everything was measured, so the results were not kept; --results DIR keeps them.");
-        return Ok(());
-    }
-    let folder = arguments.folder();
+    let folder = match is_complete || arguments.results.is_some() {
+        true => arguments.folder(),
+        false => servers::target()?.join("side_by_side"),
+    };
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(&report.suite);
     write(&path.with_extension("json"), &format!("{}\n", serde_json::to_string_pretty(report)?))?;

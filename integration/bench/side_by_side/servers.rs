@@ -1,4 +1,4 @@
-//! Starts our server, nginx and nats-server, each with its own directory and port.
+//! Starts our server, nginx, nats-server and Redis, each with its own directory and port.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -88,18 +88,51 @@ impl Server {
         name: &'static str,
         stream: Option<&str>,
     ) -> Result<Self> {
+        let jetstream = stream.map(|lines| jetstream(folder, lines)).unwrap_or_default();
+        Self::nats_with(program, folder, name, &jetstream)
+    }
+
+    /// Starts three that are a cluster with JetStream; `folder` must not exist yet.
+    pub(crate) fn three_nats(program: &Path, folder: &Path, stream: &str) -> Result<[Self; 3]> {
+        fs::create_dir(folder).context("cannot make a folder for the nats-servers")?;
+        let listen = [free_address()?, free_address()?, free_address()?];
+        let routes = listen.map(|address| format!("\"nats://{address}\"")).join(", ");
+        let start = |number: usize| {
+            let folder = folder.join(number.to_string());
+            let cluster = format!(
+                "server_name: n{number}\ncluster {{\n    name: bench\n    listen: \"{}\"\n    routes: [{routes}]\n}}\n{}",
+                listen[number],
+                jetstream(&folder, stream)
+            );
+            Self::nats_with(program, &folder, "nats-server", &cluster)
+        };
+        Ok([start(0)?, start(1)?, start(2)?])
+    }
+
+    fn nats_with(program: &Path, folder: &Path, name: &'static str, lines: &str) -> Result<Self> {
         fs::create_dir(folder).context("cannot make a folder for nats-server")?;
         let address = free_address()?;
         let configuration = folder.join("nats.conf");
-        let stream = stream.map_or_else(String::new, |lines| {
-            format!("jetstream {{\n    store_dir: {:?}\n    {lines}\n}}\n", folder.join("stream"))
-        });
-        fs::write(&configuration, format!("listen: \"{address}\"\n{stream}"))?;
+        fs::write(&configuration, format!("listen: \"{address}\"\n{lines}"))?;
         let mut command = Command::new(program);
         command.arg("--config").arg(&configuration);
         let mut process = Process::start("nats-server", command);
         process.end_input();
         let server = Self { name, address, tls: address, process };
+        server.wait_until_it_listens(|| "see what it printed".to_owned())?;
+        Ok(server)
+    }
+
+    /// Starts Redis without persistence; `folder` must not exist yet.
+    pub(crate) fn redis(program: &Path, folder: &Path) -> Result<Self> {
+        fs::create_dir(folder).context("cannot make a folder for Redis")?;
+        let address = free_address()?;
+        let mut command = Command::new(program);
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(folder);
+        let mut process = Process::start("redis", command);
+        process.end_input();
+        let server = Self { name: "redis", address, tls: address, process };
         server.wait_until_it_listens(|| "see what it printed".to_owned())?;
         Ok(server)
     }
@@ -140,22 +173,28 @@ impl Drop for Server {
     }
 }
 
-/// Whether the server has an option.
-pub(crate) fn has_option(program: &PathBuf, option: &str) -> bool {
-    tools::say(program, &["--help"]).split_whitespace().any(|word| word == option)
+/// The part of the configuration of nats-server that switches on JetStream.
+fn jetstream(folder: &Path, lines: &str) -> String {
+    format!("jetstream {{\n    store_dir: {:?}\n    {lines}\n}}\n", folder.join("stream"))
 }
 
 /// Builds one of our programs with the release profile, because `cargo bench` builds only this benchmark.
 pub(crate) fn build(program: &str) -> Result<PathBuf> {
-    let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
-    let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
+    let target = target()?;
     eprintln!("Building the {program} (release) ...");
     let mut command = integration::cargo();
     command.args(["build", "--quiet", "--locked", "--release", "--package", "switchboard", "--bin", program]);
-    let status = command.arg("--target-dir").arg(target).current_dir(repository()).status();
+    let status = command.arg("--target-dir").arg(&target).current_dir(repository()).status();
     let status = status.context("cannot start cargo")?;
     ensure!(status.success(), "the {program} cannot be built: {status}");
     Ok(target.join("release").join(program))
+}
+
+/// The target folder of this build.
+pub(crate) fn target() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("the system does not know where this benchmark is")?;
+    let target = this.ancestors().nth(3).context("a benchmark is in release/deps/ of the target folder")?;
+    Ok(target.to_owned())
 }
 
 /// A free address, because nginx cannot choose one itself.

@@ -83,6 +83,7 @@ pub(crate) fn report(
         idle: Vec::new(),
         attacks: Vec::new(),
         goals: Vec::new(),
+        notes: Vec::new(),
         skipped: Vec::new(),
     }
 }

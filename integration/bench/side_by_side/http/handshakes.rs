@@ -88,5 +88,6 @@ pub(super) fn resume(
         p50_us,
         p99_us,
         cpu_us_per_request: Some(cpu.as_secs_f64() * 1e6 / requests as f64),
+        cpu_beneath_us_per_request: None,
     })
 }

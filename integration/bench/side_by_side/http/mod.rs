@@ -108,14 +108,7 @@ impl<'a> Suite<'a> {
         let (with_threads, without): (Vec<Plan>, Vec<Plan>) =
             plans.into_iter().partition(|plan| plan.with_threads);
         self.compare(&without, &wrk, &[], &rivals, interrupt)?;
-        if servers::has_option(&self.program, THREADS_OPTION) {
-            self.compare(&with_threads, &wrk, &[THREADS_OPTION], &rivals, interrupt)?;
-        } else {
-            for plan in with_threads {
-                self.skip(format!("{}: this server has no option {THREADS_OPTION}", plan.name()));
-            }
-        }
-        Ok(())
+        self.compare(&with_threads, &wrk, &[THREADS_OPTION], &rivals, interrupt)
     }
 
     /// Measures shapes with our server and these options of it.

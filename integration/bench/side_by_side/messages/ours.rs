@@ -7,8 +7,8 @@ use integration::{Character, RawConnection};
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES};
 use wire::protocol::{Envelope, Kind, Outcome, ToPeer, ToServer, decode_envelope};
 
-use super::load::{Connection, Load, Wire};
 use super::{CONTENT_BYTES, Plan, Work};
+use crate::load::{Connection, Load, Wire};
 use crate::servers::Server;
 
 /// One address sends more here than the defaults allow.
@@ -27,17 +27,17 @@ pub(super) const OPTIONS: [&str; 12] = [
     "100000",
 ];
 
-/// Joins the peers of a plan.
-pub(super) fn load(server: Server, plan: &Plan) -> Result<Load> {
-    let asking = join(&server, plan.senders, "ask")?;
+/// Joins the peers of a plan: those that send at `near`, the others at `far`, which may be the same server.
+pub(super) fn load(near: &Server, far: &Server, plan: &Plan) -> Result<Load> {
+    let asking = join(near, plan.senders, "ask")?;
     let connection = |stream, to: &str, from: &str, counts_stored| {
         let envelope = Envelope { from, to, kind: Kind::Message, number: 1, sealed: &[7; CONTENT_BYTES] };
         let message = frame::frame(&ToServer::Envelope(envelope));
         Connection::new(stream, Box::new(Ours { message, counts_stored, taken: 0 }))
     };
     let is_store = plan.work == Work::Store;
-    let far = if is_store { "away" } else { "answer" };
-    let far_ends = join(&server, plan.senders, far)?;
+    let role = if is_store { "away" } else { "answer" };
+    let far_ends = join(far, plan.senders, role)?;
     let ends = |connections: Vec<TcpStream>, near: &str, far: &str, counts_stored| {
         let each = connections.into_iter().enumerate();
         each.map(|(number, stream)| {
@@ -46,9 +46,9 @@ pub(super) fn load(server: Server, plan: &Plan) -> Result<Load> {
         .collect::<Vec<_>>()
     };
     // Who is away has joined once, and leaves.
-    let answerers = if is_store { Vec::new() } else { ends(far_ends, far, "ask", false) };
-    let senders = ends(asking, "ask", far, is_store);
-    Ok(Load { server, senders, answerers, window: plan.window })
+    let answerers = if is_store { Vec::new() } else { ends(far_ends, role, "ask", false) };
+    let senders = ends(asking, "ask", role, is_store);
+    Ok(Load { senders, answerers, window: plan.window })
 }
 
 /// Joins peers with names that begin with `prefix`.
@@ -70,7 +70,7 @@ struct Ours {
 }
 
 impl Wire for Ours {
-    fn message(&self) -> &[u8] {
+    fn message(&mut self) -> &[u8] {
         &self.message
     }
 

@@ -120,7 +120,8 @@ impl Suite<'_> {
     fn many_peers(&mut self) -> Result<Goal> {
         let pairs = if self.extent.quick { MANY_PAIRS / 25 } else { MANY_PAIRS };
         let plan = Plan { work: Work::Relay, senders: pairs, window: 1, target: 0.0 };
-        let mut load = ours::load(self.start_ours()?, &plan)?;
+        let server = self.start_ours()?;
+        let mut load = ours::load(&server, &server, &plan)?;
         let (mut per_second, mut p99_us) = (Vec::new(), Vec::new());
         load.run_paced(Duration::from_secs(2), self.interrupt)?;
         for _ in 0..self.extent.turns() {
@@ -138,7 +139,8 @@ impl Suite<'_> {
     fn askers(&mut self) -> Result<Goal> {
         let server = self.start_ours()?;
         let listed = ours::join(&server, if self.extent.quick { LISTED / 10 } else { LISTED }, "listed")?;
-        let mut load = ours::load(server, &Plan { work: Work::Relay, senders: 1, window: 1, target: 0.0 })?;
+        let plan = Plan { work: Work::Relay, senders: 1, window: 1, target: 0.0 };
+        let mut load = ours::load(&server, &server, &plan)?;
         let (mut per_second, mut p99_us) = (Vec::new(), Vec::new());
         for _ in 0..self.extent.turns() {
             let is_over = AtomicBool::new(false);

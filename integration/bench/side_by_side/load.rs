@@ -11,7 +11,6 @@ use measure::percentile;
 use rustix::event::{Timespec, epoll};
 
 use crate::interrupt::Interrupt;
-use crate::servers::Server;
 
 const READ_BYTES: usize = 256 << 10;
 /// How often the end of a turn and Ctrl-C are noticed without traffic.
@@ -22,47 +21,46 @@ const DRAIN_WAIT: Duration = Duration::from_secs(20);
 const TIMES_MAX: usize = 4 << 20;
 
 /// How a connection writes and reads messages.
-pub(super) trait Wire: Send {
-    /// The bytes of one message.
-    fn message(&self) -> &[u8];
+pub(crate) trait Wire: Send {
+    /// The bytes of the next message.
+    fn message(&mut self) -> &[u8];
 
     /// Reads `bytes`, of which the last may be incomplete. Returns how many were used, and how many messages (for a sender of
     /// stored messages: acknowledgements) there were. What has to be answered to that goes to `reply`.
     fn read(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Result<(usize, usize)>;
 }
 
-pub(super) struct Connection {
-    pub(super) stream: TcpStream,
-    pub(super) wire: Box<dyn Wire>,
-    pub(super) unread: Vec<u8>,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) unread: Vec<u8>,
 }
 
-/// A server with its clients.
-pub(super) struct Load {
-    pub(super) server: Server,
-    pub(super) senders: Vec<Connection>,
+/// The clients of a server.
+pub(crate) struct Load {
+    pub(crate) senders: Vec<Connection>,
     /// Answer each message with one. Empty if the server itself acknowledges.
-    pub(super) answerers: Vec<Connection>,
-    pub(super) window: usize,
+    pub(crate) answerers: Vec<Connection>,
+    pub(crate) window: usize,
 }
 
 /// The result of a turn.
-pub(super) struct Outcome {
-    pub(super) messages: u64,
-    pub(super) time: Duration,
-    pub(super) p50: Duration,
-    pub(super) p99: Duration,
+pub(crate) struct Outcome {
+    pub(crate) messages: u64,
+    pub(crate) time: Duration,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
 }
 
 impl Load {
     /// Keeps `window` messages of each sender on their way for `time`.
-    pub(super) fn run(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+    pub(crate) fn run(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
         let window = self.window;
         self.with_answers(|senders| send(senders, window, time, interrupt))
     }
 
     /// Lets each sender send a message a second for `time`, one after the other at even distances.
-    pub(super) fn run_paced(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
+    pub(crate) fn run_paced(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
         self.with_answers(|senders| send_paced(senders, time, interrupt))
     }
 
@@ -107,9 +105,12 @@ fn send(
     let (mut open, mut messages) = (Open::new(connections.len()), 0_u64);
     let start = Instant::now();
     for (connection, sent_at) in connections.iter_mut().zip(&mut open.sent_at) {
-        let all = connection.wire.message().repeat(window);
+        out.clear();
+        for _ in 0..window {
+            out.extend_from_slice(connection.wire.message());
+        }
         sent_at.extend(std::iter::repeat_n(Instant::now(), window));
-        connection.stream.write_all(&all).context("cannot send messages")?;
+        connection.stream.write_all(&out).context("cannot send messages")?;
     }
     let mut elapsed = None;
     while !open.is_empty() {
@@ -207,7 +208,7 @@ impl Open {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, wire: Box<dyn Wire>) -> Self {
+    pub(crate) fn new(stream: TcpStream, wire: Box<dyn Wire>) -> Self {
         Self { stream, wire, unread: Vec::new() }
     }
 
