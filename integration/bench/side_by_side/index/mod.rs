@@ -153,7 +153,8 @@ fn shape(
     extent: &Extent,
     interrupt: &Interrupt,
 ) -> Result<Shape> {
-    let mut runs = vec![(server, ours::load(server, corpus, plan.question, plan.keywords, CLIENTS)?)];
+    let mut runs =
+        vec![(server, ours::load(server, corpus, plan.name, (plan.question, plan.keywords), CLIENTS)?)];
     if let Some(redis) = redis {
         runs.push((redis, redis::load(redis, corpus, plan.keywords, CLIENTS)?));
     }

@@ -21,7 +21,7 @@ use crate::servers::Server;
 pub(super) const QUESTIONS: usize = 5_000;
 /// As many results as a person sees at once.
 const LIMIT: u32 = 20;
-const LOAD_WAIT: Duration = Duration::from_secs(120);
+const LOAD_WAIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How files are asked for.
@@ -71,31 +71,34 @@ pub(super) fn wait_until_loaded(server: &Server, corpus: &Corpus) -> Result<()> 
     let mut connection = RawConnection::join(server.address, &Character::new("waits"));
     // Until the server has read all lists, searches fail.
     let begun = Instant::now();
-    let (name, _) = corpus.of(corpus.peers() - 1).next().context("a peer has files")?;
+    let (name, _) = corpus.of(0).next().context("a peer has files")?;
+    let query = Query::File(name.parse()?);
     loop {
-        ensure!(begun.elapsed() < LOAD_WAIT, "the files are not there after {LOAD_WAIT:?}");
-        connection.say(&ToServer::Find { id: 1, text: format!("\"{name}\""), skip: 0, limit: 1 });
-        match connection.next_message() {
-            ToPeer::Matches { total: 1.., .. } => return Ok(()),
-            ToPeer::Matches { .. } | ToPeer::Failed { .. } => thread::sleep(LOOK),
+        connection.say(&ToServer::Search { id: 1, query: query.clone(), limit: 1 });
+        let why = match connection.next_message() {
+            ToPeer::Found { total: 1.., .. } => return Ok(()),
+            ToPeer::Found { .. } => "a file is missing".to_owned(),
+            ToPeer::Failed { detail, .. } => detail,
             other => bail!("the server answers a search with {other:?}"),
-        }
+        };
+        ensure!(begun.elapsed() < LOAD_WAIT, "the files are not there after {LOAD_WAIT:?}: {why}");
+        thread::sleep(LOOK);
     }
 }
 
-/// Joins clients that ask for files with as many keywords.
+/// Joins clients, with names that begin with `prefix`, that ask for files with as many keywords.
 pub(super) fn load(
     server: &Server,
     corpus: &Corpus,
-    question: Question,
-    keywords: usize,
+    prefix: &str,
+    (question, keywords): (Question, usize),
     clients: usize,
 ) -> Result<Load> {
     let mut rng = StdRng::seed_from_u64(2);
-    let first = Character::new("client-0");
+    let first = Character::new(&format!("{prefix}-0"));
     let senders = (0..clients).map(|client| {
         let stream =
-            RawConnection::join(server.address, &first.renamed(&format!("client-{client}"))).into_stream();
+            RawConnection::join(server.address, &first.renamed(&format!("{prefix}-{client}"))).into_stream();
         let text = |_| encode(question, &corpus.question(&mut rng, keywords));
         let questions = (0..QUESTIONS).map(text).collect::<Result<_>>()?;
         Ok(Connection::new(stream, Box::new(Ours { questions, next: 0 })))
