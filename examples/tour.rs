@@ -100,6 +100,8 @@ fn start(name: &str, from: &Path, place: &Path, server: &str) -> anyhow::Result<
         servers: vec![server.parse().expect("the server has printed it")],
         ca: None,
         options,
+        up_limit: None,
+        down_limit: None,
         passphrase: None,
         keeps_history: true,
         trusts: None,

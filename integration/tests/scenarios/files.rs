@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use integration::http::until;
 use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, Server, binary, sha256_hex};
@@ -17,6 +18,10 @@ use pty::terminal;
 mod pty;
 
 const BIG_BYTES: usize = 20 << 20;
+/// A file of four chunks. At this rate, those after the first take a second and a half.
+const PACED_BYTES: usize = 4 * (128 << 10);
+const PACED_RATE: &str = "256K";
+const PACED_LEAST: Duration = Duration::from_millis(1_500);
 
 /// Pseudo-random bytes, the same in every run.
 fn noise(count: usize) -> Vec<u8> {
@@ -389,4 +394,38 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn limits_hold_for_the_files_that_are_fetched_and_for_those_that_others_fetch() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let [a, b, c] = ["A", "B", "C"].map(|name| sandbox.peer(name, server.address()));
+    let content = noise(PACED_BYTES);
+    for (holder, file) in [(&a, "paced.bin"), (&b, "free.bin")] {
+        std::fs::write(holder.dir.join(file), &content).expect("the folder can be written");
+        std::fs::write(holder.dir.join("keyword.txt"), format!("noise, {file};"))
+            .expect("the folder can be written");
+    }
+    let slow = a.start(&["share", "--up-limit", PACED_RATE]);
+    slow.event("result", |e| e["kind"] == "published");
+    let fast = share(&b);
+    // The time is measured at the receiver, from before the request; so it is never less than the transfer takes.
+    for (file, from, options) in
+        [("paced.bin", "A", [].as_slice()), ("free.bin", "B", ["--down-limit", PACED_RATE].as_slice())]
+    {
+        let begun = Instant::now();
+        let arguments = [["get", file, "--from", from].as_slice(), options].concat();
+        let got = c.run(&arguments).expect(0);
+        assert!(begun.elapsed() >= PACED_LEAST, "{file} took {:?}", begun.elapsed());
+        assert_eq!(got.events("file_done").len(), 1, "{:?}", got.lines);
+        assert!(std::fs::read(c.dir.join("downloads").join(file)).is_ok_and(|bytes| bytes == content));
+    }
+    // A process that is attached to another one moves no files.
+    let refused = a.run(&["files", "--up-limit", "1M"]).expect(1).events("error");
+    let told = |error: &Value| error["message"].as_str().is_some_and(|text| text.contains("--up-limit"));
+    assert!(refused.iter().any(told), "{refused:?}");
+    let refused = c.run(&["get", "free.bin", "--down-limit", "1K"]).expect(2);
+    assert!(refused.stderr.contains("the lowest limit is 64K"), "{}", refused.stderr);
+    drop((slow, fast));
 }

@@ -1,10 +1,12 @@
 //! The command line of `peer`.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use wire::invitation::Invitation;
+use wire::search::parse_bytes;
 use wire::{Fingerprint, PeerName};
 
 use crate::peer::command::{Command, Until};
@@ -12,6 +14,7 @@ use crate::peer::engine::Limits;
 use crate::peer::prompt;
 use crate::peer::searching;
 use crate::peer::server_address::ServerAddress;
+use crate::peer::transfer::RATE_MIN;
 
 /// Sends messages to other peers through a Switchboard server, and shares and fetches files.
 ///
@@ -79,6 +82,12 @@ pub struct Arguments {
     /// The maximum number of peers that you have never written to whose messages are accepted
     #[arg(long, value_name = "N", default_value_t = Limits::default().strangers_max, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for other peers")]
     pub strangers: u32,
+    /// How many bytes a second all files that others fetch from here may take together, at least 64K, such as 500K or 2M
+    #[arg(long, value_name = "BYTES", value_parser = rate, global = true, help_heading = "Limits for files")]
+    pub up_limit: Option<NonZeroU64>,
+    /// The same of all files that are fetched
+    #[arg(long, value_name = "BYTES", value_parser = rate, global = true, help_heading = "Limits for files")]
+    pub down_limit: Option<NonZeroU64>,
     /// A file with the passphrase for the private keys and the store (messages, history). The first run with it
     /// encrypts both. From then on the passphrase is needed; on a terminal, the program asks for it
     #[arg(long, value_name = "FILE", global = true)]
@@ -110,6 +119,13 @@ impl Arguments {
             strangers_max: self.strangers,
         }
     }
+}
+
+/// Reads a number of bytes a second.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes = parse_bytes(text).map_err(|_| "expected bytes a second, such as 500K or 2M".to_owned())?;
+    let rate = NonZeroU64::new(bytes).filter(|rate| rate.get() >= RATE_MIN);
+    rate.ok_or_else(|| format!("the lowest limit is {}K", RATE_MIN >> 10))
 }
 
 /// How much of ciphertexts is printed.

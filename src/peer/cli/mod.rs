@@ -129,6 +129,8 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
                     invitation: arguments.invited.clone(),
                     limits: arguments.limits(),
                 },
+                up_limit: arguments.up_limit,
+                down_limit: arguments.down_limit,
                 passphrase: passphrase(arguments, &home, may_ask)?,
                 keeps_history: !arguments.no_history,
                 trusts: match &arguments.command {
@@ -143,6 +145,12 @@ fn start(arguments: &Arguments, key_times: KeyTimes, may_ask: bool) -> Result<Pe
             return Ok(Peer::Local(runner.switch().client(0), runner));
         }
         match RemoteClient::connect(&home) {
+            Ok(_) if arguments.up_limit.or(arguments.down_limit).is_some() => {
+                return Err(format!(
+                    "another process runs {} and moves all files; give it --up-limit and --down-limit",
+                    dir.display()
+                ));
+            }
             Ok(client) => return Ok(Peer::Remote(client)),
             // The other process is about to start or to end.
             Err(_) if Instant::now() < deadline => std::thread::sleep(TAKEOVER_PAUSE),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
 use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
-use crate::peer::transfer::Listener;
+use crate::peer::transfer::{Listener, RateLimit};
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -35,6 +36,16 @@ pub(super) struct Files {
     /// Connections from other peers that have dialled this one in the current step.
     pub(super) callers: HashMap<TransferId, TcpStream>,
     receiving: HashMap<TransferId, Arc<Stop>>,
+    up_limit: Option<Arc<RateLimit>>,
+    down_limit: Option<Arc<RateLimit>>,
+}
+
+impl Files {
+    /// The limits are bytes a second, of all transfers together.
+    pub(super) fn with_limits(up: Option<NonZeroU64>, down: Option<NonZeroU64>) -> Self {
+        let limit = |bytes: Option<NonZeroU64>| Some(Arc::new(RateLimit::new(bytes?)));
+        Self { up_limit: limit(up), down_limit: limit(down), ..Self::default() }
+    }
 }
 
 /// Cancels the receiving of a file from another thread.
@@ -235,10 +246,15 @@ impl Shell {
         let stop = Arc::<Stop>::default();
         self.files.receiving.insert(id, Arc::clone(&stop));
         let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        let limit = self.files.down_limit.clone();
         self.spawn(
             move |messages| {
-                let mut last = Instant::now();
+                let (mut last, mut before) = (Instant::now(), job.offset);
                 outcome(jobs::receive(&home, &server, &job, &stop, &mut |done, total| {
+                    if let Some(limit) = &limit {
+                        limit.pass(done - before);
+                        before = done;
+                    }
                     if done == total || last.elapsed() >= PROGRESS_EVERY {
                         last = Instant::now();
                         let _ = messages.send(outcome(TransferOutcome::Progress { done, total }));
@@ -275,8 +291,9 @@ impl Shell {
             return self.backlog.push_back(outcome(TransferOutcome::Sent(Err(why))));
         }
         let (home, server) = (Arc::clone(&self.home), self.membership.clone());
+        let limit = self.files.up_limit.clone();
         self.spawn(
-            move |_| outcome(jobs::send(&home, &server, &job, &file, stream)),
+            move |_| outcome(jobs::send(&home, &server, &job, &file, stream, limit.as_deref())),
             move |e| outcome(TransferOutcome::Sent(Err(e))),
         );
     }

@@ -10,7 +10,7 @@ use crate::peer::command::ShareChange;
 use crate::peer::engine::{Download, Prepared, ReceiveJob, SendJob, TransferOutcome};
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
-use crate::peer::transfer::{self, Destination, Expected, Membership, TransferError};
+use crate::peer::transfer::{self, Destination, Expected, Membership, RateLimit, TransferError};
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -131,6 +131,7 @@ pub(super) fn send(
     job: &SendJob,
     file: &SharedFile,
     stream: Option<TcpStream>,
+    limit: Option<&RateLimit>,
 ) -> TransferOutcome {
     let file = match share::open_shared(home, file) {
         Ok(file) => file,
@@ -140,6 +141,6 @@ pub(super) fn send(
         Some(stream) => Ok(stream.into()),
         None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
     };
-    let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key));
+    let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key, limit));
     TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
 }

@@ -10,6 +10,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +88,10 @@ pub struct Config {
     /// trusts are accepted, and others are pinned at first use.
     pub ca: Option<PathBuf>,
     pub options: Options,
+    /// How many bytes a second all files that others fetch here may take together.
+    pub up_limit: Option<NonZeroU64>,
+    /// The same of all files that are fetched.
+    pub down_limit: Option<NonZeroU64>,
     /// The passphrase of the private keys and the store, if they have one.
     pub passphrase: Option<Zeroizing<String>>,
     /// Whether messages stay in the store once they are shown or delivered.

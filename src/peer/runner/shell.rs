@@ -92,7 +92,7 @@ impl Shell {
             connection: None,
             writer: None,
             local: None,
-            files: Files::default(),
+            files: Files::with_limits(config.up_limit, config.down_limit),
             is_stopping,
             ends_at: None,
             _lock: lock,

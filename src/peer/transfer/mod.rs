@@ -18,12 +18,14 @@ mod destination;
 mod dial;
 mod listener;
 mod part;
+mod rate;
 mod receive;
 mod send;
 
 pub use destination::{Destination, Received};
 pub use dial::{Membership, dial_direct, dial_server};
 pub use listener::{Listener, ListenerEvent};
+pub use rate::{RATE_MIN, RateLimit};
 pub use receive::{Expected, receive_file};
 pub use send::send_file;
 

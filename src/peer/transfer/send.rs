@@ -6,14 +6,14 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey, next_chunk};
 
-use super::{CHUNKS_UNDERWAY, IDLE_MAX, TransferError};
+use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
 
 /// Sends a file from `header.offset` on. Returns how many of its bytes were sent; only the receiver knows whether they
 /// arrived.
 ///
-/// A second thread reads and seals the next chunks while this one writes to the connection.
+/// A second thread reads and seals the next chunks while this one writes to the connection, not faster than `limit`.
 ///
 /// # Errors
 /// [`TransferError::FileChanged`] when the file ends before `header.total_bytes`, [`TransferError::TimedOut`] when the
@@ -23,6 +23,7 @@ pub fn send_file(
     mut file: File,
     header: &FileHeader,
     key: &TransferKey,
+    limit: Option<&RateLimit>,
 ) -> Result<u64, TransferError> {
     let bytes = header.total_bytes.checked_sub(header.offset).ok_or(TransferError::FileChanged)?;
     let read_error = FileError::of("read the file that is shared", header.name.as_str());
@@ -38,7 +39,7 @@ pub fn send_file(
             .name("sealing".into())
             .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records))
             .map_err(TransferError::Thread)?;
-        let written = write_records(&stream, sealed);
+        let written = write_records(&stream, sealed, limit);
         let read = match reader.join() {
             Ok(read) => read.map_err(|error| failed_read(header, error)),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -70,8 +71,15 @@ fn seal_chunks(
 }
 
 /// Writes the records as they arrive. Returning closes the channel, which ends the sealing thread.
-fn write_records(mut stream: &Stream, sealed: Receiver<Vec<u8>>) -> Result<(), TransferError> {
+fn write_records(
+    mut stream: &Stream,
+    sealed: Receiver<Vec<u8>>,
+    limit: Option<&RateLimit>,
+) -> Result<(), TransferError> {
     for record in sealed {
+        if let Some(limit) = limit {
+            limit.pass(record.len() as u64);
+        }
         stream.write_all(&record).map_err(TransferError::connection)?;
     }
     Ok(())

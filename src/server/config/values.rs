@@ -95,14 +95,7 @@ impl Grammar for u64 {
 
     /// In powers of 1024.
     fn parse(text: &str) -> Result<Self, String> {
-        let (number, shift) = match text.as_bytes().last() {
-            Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-            Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-            Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
-            _ => (text, 0),
-        };
-        let bytes = number.parse().ok().and_then(|number: Self| number.checked_mul(1 << shift));
-        bytes.ok_or_else(|| format!("{text:?} is not {}", Self::EXPECTED))
+        wire::search::parse_bytes(text).map_err(|_| format!("{text:?} is not {}", Self::EXPECTED))
     }
 }
 

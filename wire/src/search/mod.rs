@@ -18,7 +18,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-pub use size::{BadSize, Compare, Size};
+pub use size::{BadSize, Compare, Size, parse_bytes};
 
 /// The longest text of a search, in bytes: as many keywords of the greatest length as a search may have fit in.
 pub const SEARCH_BYTES_MAX: usize = 4096;

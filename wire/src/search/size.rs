@@ -67,7 +67,7 @@ impl Size {
         let Some((number, compare)) = found else {
             return Err((word.len() - rest.len(), BadSize::Operator));
         };
-        let bytes = bytes(number).map_err(|bad| (word.len() - number.len(), bad))?;
+        let bytes = parse_bytes(number).map_err(|bad| (word.len() - number.len(), bad))?;
         Ok(Self { compare, bytes })
     }
 }
@@ -77,8 +77,11 @@ fn after_size(word: &str) -> Option<&str> {
     size.eq_ignore_ascii_case("size").then_some(rest)
 }
 
-/// Reads a number with a unit. A fraction is cut off to whole bytes.
-fn bytes(text: &str) -> Result<u64, BadSize> {
+/// Reads a number of bytes with a unit: `500`, `64K`, `1.5G`. A fraction is cut off to whole bytes.
+///
+/// # Errors
+/// [`BadSize::Number`], [`BadSize::TooLarge`].
+pub fn parse_bytes(text: &str) -> Result<u64, BadSize> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text[digits.len()..].to_ascii_lowercase();
     let unit = match unit.as_str() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use integration::Character;
 use measure::{Contestant, Report, Shape, Unit};
 
 use super::{Plan, REST, Suite, WARM_UP, Work, nats, ours, turn};
@@ -130,11 +131,12 @@ impl Suite<'_> {
             let of_nats = nats.iter().map(Server::cpu_time).sum::<Result<Duration>>()?;
             Ok([servers[0].cpu_time()?, servers[1].cpu_time()?, of_nats])
         };
+        let keys = Character::new("peer-0");
         // The first time, each takes a name.
         let mut rounds = Vec::new();
         for _ in 0..2 {
             let before = times()?;
-            drop(ours::join(&servers[0], count, "peer")?);
+            drop(ours::join_as(&keys, &servers[0], count, "peer")?);
             std::thread::sleep(REST);
             let after = times()?;
             let each = |of: usize| (after[of] - before[of]).as_secs_f64() * 1e6 / count as f64;

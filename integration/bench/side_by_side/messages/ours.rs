@@ -53,7 +53,16 @@ pub(super) fn load(near: &Server, far: &Server, plan: &Plan) -> Result<Load> {
 
 /// Joins peers with names that begin with `prefix`.
 pub(super) fn join(server: &Server, count: usize, prefix: &str) -> Result<Vec<TcpStream>> {
-    let first = Character::new(&format!("{prefix}-0"));
+    join_as(&Character::new(&format!("{prefix}-0")), server, count, prefix)
+}
+
+/// Joins peers with the keys of `first`.
+pub(super) fn join_as(
+    first: &Character,
+    server: &Server,
+    count: usize,
+    prefix: &str,
+) -> Result<Vec<TcpStream>> {
     let streams = (0..count).map(|number| {
         let character = first.renamed(&format!("{prefix}-{number}"));
         Ok(RawConnection::join(server.address, &character).into_stream())

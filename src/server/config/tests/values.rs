@@ -61,11 +61,13 @@ fn refuses<T: Debug>(parse: impl Fn(&str) -> Result<T, String>, table: &[(&str, 
 
 #[test]
 fn sizes_count_in_powers_of_1024() {
-    for (text, expected) in [("0", 0), ("500", 500), ("3k", 3 << 10), ("64M", 64 << 20), ("2G", 2 << 30)] {
+    for (text, expected) in
+        [("0", 0), ("500", 500), ("3k", 3 << 10), ("1.5M", 3 << 19), ("64MB", 64 << 20), ("2G", 2 << 30)]
+    {
         assert_eq!(bytes(text), Ok(expected), "{text}");
     }
     let words = "such as 65536, 500K, 64M or 2G";
-    let table = ["", "K", "M64", "-1", "1.5M", "64MB", "99999999999G", "1 M"].map(|text| (text, words));
+    let table = ["", "K", "M64", "-1", "1.5.5M", "64X", "99999999999G", "1 M"].map(|text| (text, words));
     refuses(bytes, &table);
 }
 
