@@ -13,6 +13,7 @@ mod feed;
 mod file_server;
 mod handover;
 mod http;
+pub mod import;
 pub mod index;
 mod linux;
 mod metrics;

@@ -81,6 +81,13 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     #[error("another server uses the data directory {}; stop it or choose another with --data", path.display())]
     DataInUse { path: PathBuf },
+    /// Another server that used them too would give away names again.
+    #[error(
+        "the names and the mail in {} were imported into the cluster {cluster}; start the server with --cluster, or remove {} to use \
+         them without",
+        path.display(), path.join(IMPORTED).display()
+    )]
+    Imported { path: PathBuf, cluster: String },
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -97,6 +104,8 @@ pub enum StartError {
 #[error("{0} did not end in time; what was acknowledged is on disk")]
 pub struct NotEnded(&'static str);
 
+/// The file in the data directory that names the cluster into which everything was imported.
+pub(crate) const IMPORTED: &str = "imported";
 /// How long the Acceptor may take to end: longer than all deadlines of its sessions together.
 const ACCEPTOR_PATIENCE: Duration = Duration::from_secs(15);
 /// How long each other actor may take.
@@ -143,6 +152,12 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
+        if config.cluster.is_none()
+            && let Ok(cluster) = std::fs::read_to_string(config.data.join(IMPORTED))
+        {
+            let (path, cluster) = (config.data.clone(), cluster.trim().to_owned());
+            return Err(StartError::Imported { path, cluster });
+        }
         let tls = TlsBase::new()?;
         let certificates = tls.load(&config.tls)?;
         let listeners = listen(config)?;
@@ -383,7 +398,7 @@ fn start_sites(config: &Config) -> Result<Vec<SiteActors>, StartError> {
     config.sites.iter().map(start).collect()
 }
 
-fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
+pub(crate) fn lock_data(config: &Config) -> Result<std::fs::File, StartError> {
     let path = &config.data;
     let fail = |source| StartError::Data { path: path.clone(), source };
     // A directory with other files, such as /tmp, keeps its mode. The files in it are private anyway.

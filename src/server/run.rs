@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actors::config::Listen;
+use actors::import::Imported;
 use actors::{Config, Server};
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -55,7 +56,7 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
             }
         };
     }
-    let settings = match Settings::load(command_line, std::env::vars_os()) {
+    let mut settings = match Settings::load(command_line, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(problems) => return refuse(&problems),
     };
@@ -73,7 +74,18 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
         eprintln!("server: cannot start a thread: {error}; end other programs and try again");
         return ExitCode::FAILURE;
     }
+    // What it has imported is the only line of an import, unless something is wrong.
+    settings.quiet |= arguments.cluster_import;
     let _log = start_log(&settings);
+    if arguments.cluster_import {
+        return match import(&settings.config) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                eprintln!("server: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match serve(&settings.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,6 +94,28 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Moves what is in the data directory into the cluster. Returns what to print.
+fn import(config: &Config) -> anyhow::Result<String> {
+    let cluster = config.cluster.as_ref();
+    let cluster = cluster.context("--cluster-import needs --cluster URL: the cluster to import into")?;
+    let (data, name) = (config.data.display(), &cluster.name);
+    let Some(imported) = actors::import::import(config, cluster)? else {
+        return Ok(format!("{data} was imported into the cluster {name} before"));
+    };
+    let Imported { names, mail, shares, left_out } = imported;
+    let moved = format!(
+        "imported from {data} into the cluster {name}: names {names}, lists of files {shares}, envelopes of stored mail {}",
+        mail.envelopes
+    );
+    if left_out.is_empty() {
+        return Ok(moved);
+    }
+    let left_out = left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    anyhow::bail!(
+        "{moved}; left out, with their mail and files, because their cards are damaged or other keys have them in the cluster: {left_out}"
+    )
 }
 
 fn refuse(problems: &Problems) -> ExitCode {

@@ -135,6 +135,26 @@ pub(super) async fn put_change(bucket: Option<Store>, name: PeerName, number: u3
     Input::Share(ShareInput::Kept(put.ok().and_then(Result::ok)))
 }
 
+/// Writes the parts of a share unless there is another share of this peer. Returns whether they are there, or none if the bucket could
+/// not be asked.
+pub(super) async fn import_share(bucket: &Store, name: &PeerName, parts: &[Bytes]) -> Option<bool> {
+    let key = key("share", name);
+    for (number, part) in parts.iter().enumerate() {
+        let key = format!("{key}.{number}");
+        match timeout(OPERATION_TIMEOUT, bucket.create(&key, part.clone())).await.ok()? {
+            Ok(_) => {}
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                let found = timeout(OPERATION_TIMEOUT, bucket.get(key)).await.ok()?.ok()?;
+                if found? != *part {
+                    return Some(false);
+                }
+            }
+            Err(_) => return None,
+        }
+    }
+    Some(true)
+}
+
 /// Opens the bucket, reads all of it, and reports each change. Begins anew when something fails.
 ///
 /// If there is no bucket, or no stream of mail, it is created, with a copy at each of as many nats-servers as `of` says.
@@ -151,20 +171,25 @@ pub(super) async fn watch(client: Client, of: MailConfig, inputs: Sender<Incomin
     }
 }
 
+/// Opens the bucket, or makes it.
+pub(super) async fn open(context: &jetstream::Context, of: &MailConfig) -> Result<Store, async_nats::Error> {
+    let name = format!("{}_peers", of.cluster);
+    match context.get_key_value(&name).await {
+        Ok(bucket) => Ok(bucket),
+        Err(_) => {
+            let (bucket, num_replicas) = (name, of.replicas);
+            let config = kv::Config { bucket, history: 1, num_replicas, ..kv::Config::default() };
+            Ok(context.create_key_value(config).await?)
+        }
+    }
+}
+
 async fn watch_once(
     context: &jetstream::Context,
     of: &MailConfig,
     inputs: &Sender<Incoming>,
 ) -> Result<(), async_nats::Error> {
-    let name = format!("{}_peers", of.cluster);
-    let bucket = match context.get_key_value(&name).await {
-        Ok(bucket) => bucket,
-        Err(_) => {
-            let (bucket, num_replicas) = (name, of.replicas);
-            let config = kv::Config { bucket, history: 1, num_replicas, ..kv::Config::default() };
-            context.create_key_value(config).await?
-        }
-    };
+    let bucket = open(context, of).await?;
     let mail = stream::open(context, of).await?;
     let mut entries = bucket.watch_with_history(">").await?;
     // The watch says that it has seen all with the last entry that there was, and so never for an empty bucket.

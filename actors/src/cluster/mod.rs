@@ -16,6 +16,8 @@ mod adopted;
 mod bucket;
 mod copies;
 mod core;
+mod import;
+mod importing;
 mod interface;
 mod link;
 mod name;
@@ -29,6 +31,8 @@ mod tests;
 mod transfers;
 
 pub use self::core::{Cluster, OnDisk};
+pub use self::import::{Embedded, GaveUp, Imported};
+pub use self::importing::{ImportError, import};
 pub use self::interface::{
     Effect, Find, Here, Input, MailEffect, MailInput, Parcel, ReadMail, Revision, Sequence, ShareInput,
 };

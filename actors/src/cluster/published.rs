@@ -37,6 +37,18 @@ struct Numbered {
     change: Change,
 }
 
+/// The parts of a share, as they are in the bucket.
+pub(super) fn parts_of(share: &Share) -> Vec<Bytes> {
+    let bytes = frame::body(share);
+    parts(Digest::of(&bytes), &bytes)
+}
+
+fn parts(whole: Digest, bytes: &[u8]) -> Vec<Bytes> {
+    let chunks = bytes.chunks(PART_BYTES_MAX);
+    let count = u32::try_from(chunks.len()).expect("a share has at most a few thousand parts");
+    chunks.map(|bytes| frame::body(&Part { whole, count, bytes }).into()).collect()
+}
+
 /// What was seen of a share in the bucket.
 #[derive(Debug)]
 struct Seen {
@@ -176,9 +188,7 @@ impl PublishedShares {
             self.not_written(&writing.name);
             return writing.end(false, out);
         }
-        let chunks = bytes.chunks(PART_BYTES_MAX);
-        let count = u32::try_from(chunks.len()).expect("a share has at most a few thousand parts");
-        let parts = chunks.map(|bytes| frame::body(&Part { whole, count, bytes }).into()).collect();
+        let parts = parts(whole, bytes);
         let changes = self.seen.get(&writing.name).map_or(0, |seen| seen.changes);
         out.push(Effect::PutShare { name: writing.name.clone(), parts, changes });
         self.writing = Some(writing);

@@ -40,7 +40,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The oldest version of nats-server whose answers the client of NATS can read.
 const OLDEST_NATS: (u32, u32) = (2, 10);
 /// The copies of the bucket, if that many nats-servers are named.
-const REPLICAS: usize = 3;
+pub(super) const REPLICAS: usize = 3;
 /// The maximum number of packets, and of commands, between two waits.
 const BATCH_MAX: usize = 256;
 
@@ -163,7 +163,7 @@ pub(super) fn is_too_old(version: &str) -> bool {
     next().zip(next()).is_some_and(|version| version < OLDEST_NATS)
 }
 
-fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {
+pub(super) fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {
     let options = ConnectOptions::new().name("switchboard").ping_interval(PING_INTERVAL);
     let options = options.reconnect_delay_callback(|attempts| {
         // A server that was started again is found soon, and many servers do not call one at the same moment for long.
@@ -176,13 +176,14 @@ fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {
 }
 
 /// The subjects of the cluster.
-struct Subjects {
+pub(super) struct Subjects {
     name: String,
-    all: String,
+    /// Where servers talk to all others.
+    pub(super) all: String,
 }
 
 impl Subjects {
-    fn new(cluster: &str) -> Self {
+    pub(super) fn new(cluster: &str) -> Self {
         let name = format!("switchboard.{cluster}");
         Self { all: format!("{name}.servers"), name }
     }

@@ -127,6 +127,11 @@ pub(super) async fn operate(stream: Option<MailStream>, effect: MailEffect) -> M
 }
 
 impl MailStream {
+    /// The store whose mail is copied.
+    pub(super) fn store(&self) -> ServerId {
+        self.store
+    }
+
     fn subject(&self, store: &ServerId, name: &PeerName) -> String {
         format!("{}.{}.{}", self.subjects, HEXLOWER.encode(store), token(name))
     }

@@ -23,6 +23,7 @@ use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
 mod addresses;
+mod import;
 mod mail;
 mod published;
 mod transfers;

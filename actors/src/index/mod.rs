@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 use crate::commands::cluster::ClusterHandle;
-use crate::commands::index::IndexHandle;
+use crate::commands::index::{IndexHandle, Share};
 use crate::config::Quota;
 use crate::runtime::Running;
 
@@ -52,4 +52,12 @@ pub fn start(
     cluster: Option<ClusterHandle>,
 ) -> io::Result<Running<IndexHandle>> {
     shell::start(data_dir, quota, cluster)
+}
+
+/// The shares in `<data_dir>/index/`, one after the other, without starting the Index. A damaged one is handled as there.
+///
+/// # Errors
+/// When the directory cannot be made or listed.
+pub(crate) fn shares(data_dir: &Path) -> io::Result<impl Iterator<Item = Share> + use<>> {
+    shelf::Shelf::open(data_dir.join("index"))?.shares()
 }

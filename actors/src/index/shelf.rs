@@ -59,15 +59,9 @@ impl Shelf {
     /// When the directory cannot be listed.
     pub(super) fn load(&self, mut take: impl FnMut(Share, u64) -> bool) -> io::Result<()> {
         let (owners, temporary) = self.list()?;
-        for owner in owners {
-            match self.load_one(&owner) {
-                Ok((share, changed_bytes)) => {
-                    if !take(share, changed_bytes) {
-                        return Ok(());
-                    }
-                }
-                Err(reason) => self.report(&owner, &reason),
-            }
+        let mut loaded = owners.iter().filter_map(|owner| self.load_or_report(owner));
+        if !loaded.all(|(share, changed_bytes)| take(share, changed_bytes)) {
+            return Ok(());
         }
         // The rest belongs to shares that were not committed, so they were not acknowledged either.
         for path in temporary.iter().filter(|path| path.exists()) {
@@ -76,6 +70,19 @@ impl Shelf {
             }
         }
         Ok(())
+    }
+
+    /// The same, one after the other.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub(super) fn shares(self) -> io::Result<impl Iterator<Item = Share>> {
+        let (owners, _) = self.list()?;
+        Ok(owners.into_iter().filter_map(move |owner| Some(self.load_or_report(&owner)?.0)))
+    }
+
+    fn load_or_report(&self, owner: &PeerName) -> Option<(Share, u64)> {
+        self.load_one(owner).inspect_err(|reason| self.report(owner, reason)).ok()
     }
 
     /// The owners of all shares, and the temporary files.

@@ -12,7 +12,19 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
+use crate::commands::store::Inventory;
+
 pub use self::core::{Forgotten, MailDisk, Store, Swept, Write};
 pub use disk::Disk;
 pub use durable::Error as StoreError;
 pub use shell::start;
+
+/// Opens the store at `path` without starting it, and returns what is on disk. A damaged one is recovered as at a start.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn open(path: &Path) -> Result<(Disk, Inventory), StoreError> {
+    recovery::open(path, rand::random())
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use wire::PeerName;
 
 use super::core::{Forgotten, MailDisk, Store, Swept, Write};
-use super::{Disk, StoreError, recovery};
+use super::{Disk, StoreError};
 use crate::commands::cluster::ClusterHandle;
 use crate::commands::router;
 use crate::commands::store::{Completion, Inventory, Mail, Ordinal, StoreHandle};
@@ -25,7 +25,7 @@ pub fn start(
     completed: Answers<router::Command>,
     cluster: Option<ClusterHandle>,
 ) -> Result<(Running<StoreHandle>, Inventory), StoreError> {
-    let (disk, inventory) = recovery::open(path, rand::random())?;
+    let (disk, inventory) = super::open(path)?;
     let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
     let shell = StoreShell { disk, completed, cluster };
     let handle = StoreHandle(address.clone());

@@ -1,6 +1,7 @@
 //! Many servers as one, on a real nats-server. Without one in `PATH` these scenarios are skipped.
 
 mod files;
+mod import;
 mod rolling;
 mod trouble;
 

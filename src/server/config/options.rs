@@ -37,6 +37,10 @@ pub struct Arguments {
     /// Print all options in effect, each with where it comes from, and exit
     #[arg(long)]
     pub print_config: bool,
+    /// Move the names, the stored mail and the lists of files in the --data directory into the --cluster, and exit. The server must
+    /// not run. If it is interrupted, the same command continues
+    #[arg(long)]
+    pub cluster_import: bool,
     /// Print a completion script for a shell and exit
     #[arg(long, value_name = "SHELL", value_enum)]
     pub completions: Option<clap_complete::Shell>,

@@ -147,6 +147,7 @@ fn no_option_is_forgotten_here() {
         "config",
         "check",
         "print-config",
+        "cluster-import",
         "completions",
         "hash-password",
         "make-certificate",
