@@ -8,6 +8,7 @@ use wire::protocol::KnownPeer;
 use wire::server_key::ServerPublic;
 
 use crate::commands::admission::{self, AdmissionHandle, Entry, NotAdmitted};
+use crate::commands::cluster::ClusterHandle;
 use crate::commands::index::{IndexHandle, PublishRefused};
 use crate::commands::network::Network;
 use crate::commands::router::{self, RouterHandle};
@@ -26,9 +27,9 @@ pub enum AdministrationError {
     /// Nobody was removed, or the list of members could not be written.
     #[error(transparent)]
     NotChanged(#[from] NotAdmitted),
-    /// The other servers of the cluster would keep the owner.
-    #[error("a name cannot be released while the server is part of a cluster")]
-    OfCluster,
+    /// There is no connection to NATS, or the owner has joined meanwhile.
+    #[error("the cluster has not released the name; try again when the server is connected to NATS")]
+    NotReleased,
     /// The files of the released name are still in the index.
     #[error("the name is free, but its shared files are still found until the server is started again: {0}")]
     NotUnpublished(#[from] PublishRefused),
@@ -44,8 +45,8 @@ pub struct Administration {
     pub(crate) index: IndexHandle,
     pub(crate) admission: Option<AdmissionHandle>,
     pub(crate) key: ServerPublic,
-    /// Whether the server is one of many.
-    pub(crate) is_of_cluster: bool,
+    /// The other servers, if there are any.
+    pub(crate) cluster: Option<ClusterHandle>,
 }
 
 impl Administration {
@@ -65,7 +66,7 @@ impl Administration {
     /// The members and the open invitations; `None` if anybody may join.
     pub fn listed(&self) -> Result<Option<Vec<Entry>>, AdministrationError> {
         let Some(admission) = &self.admission else { return Ok(None) };
-        Ok(Some(admission.ask(admission::Command::List)?))
+        Ok(admission.ask(admission::Command::List)?)
     }
 
     /// The peers that have joined at least once: first those that are connected, then by name; at most 10,000.
@@ -84,11 +85,15 @@ impl Administration {
     /// Frees a name: another key may take it. Removes the files that it shares from the index, and drops its mail if
     /// `drops_mail`.
     pub fn release(&self, name: &PeerName, drops_mail: bool) -> Result<(), AdministrationError> {
-        if self.is_of_cluster {
-            return Err(AdministrationError::OfCluster);
-        }
         let release = |reply| router::Command::Release { name: name.clone(), drops_mail, reply };
-        if !self.ask_router(release)? {
+        let is_released = match &self.cluster {
+            Some(cluster) => {
+                let released = cluster.release(name.clone(), drops_mail)?;
+                released.ok_or(AdministrationError::NotReleased)?
+            }
+            None => self.ask_router(release)?,
+        };
+        if !is_released {
             return Err(AdministrationError::NoSuchName(name.clone()));
         }
         let owner = (name.clone(), Network::UNKNOWN);

@@ -20,7 +20,7 @@ use crate::admission;
 use crate::certificates;
 use crate::cluster::{self, OnDisk};
 use crate::commands::access_log::AccessLogHandle;
-use crate::commands::admission::AdmissionHandle;
+use crate::commands::admission::{AdmissionHandle, Command as AdmissionCommand};
 use crate::commands::certificates::CertificatesHandle;
 use crate::commands::cluster::{ClusterHandle, cluster_mailbox};
 use crate::commands::connection::Door;
@@ -38,7 +38,7 @@ use crate::file_server;
 use crate::http::{self, Site, Sites};
 use crate::index;
 use crate::router::{self, RouterMailbox};
-use crate::runtime::Running;
+use crate::runtime::{Answers, Running};
 use crate::session;
 use crate::site::SiteConfig;
 use crate::store::{self, StoreError};
@@ -111,6 +111,9 @@ const ACCEPTOR_PATIENCE: Duration = Duration::from_secs(15);
 /// How long each other actor may take.
 const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where the cluster tells Admission what it has.
+type Learned = Answers<AdmissionCommand>;
+
 /// A running server. Dropping it ends it: no more connections are accepted, sessions have until a deadline to finish,
 /// then Router, Index and FileServers end, then the store, and last the access log. If something hangs, dropping does
 /// too; [`Server::stop`] does not.
@@ -172,13 +175,14 @@ impl Server {
         let index = index::start(&config.data, config.peers.index_pairs, handle.clone())
             .map_err(|source| StartError::Data { path: config.data.clone(), source })?;
         let on_disk = cluster.as_ref().map(|_| on_disk(&inventory)).unwrap_or_default();
-        let limits = config.peers.clone();
-        let router = router::start(router_mailbox, limits, inventory, store.clone(), index.clone(), handle)?;
-        let of_cluster = |(of, mailbox)| {
-            cluster::start(of, &config.peers, on_disk, mailbox, (*router).clone(), (*index).clone())
+        let (limits, of) = (config.peers.clone(), handle.clone());
+        let router = router::start(router_mailbox, limits, inventory, store.clone(), index.clone(), of)?;
+        let (admission, learned) = start_admission(config.members.as_deref(), &router, handle)?;
+        let of_cluster = |((of, mailbox), learned)| {
+            let others = ((*router).clone(), (*index).clone(), learned);
+            cluster::start(of, &config.peers, on_disk, mailbox, others)
         };
-        let cluster = cluster.map(of_cluster).transpose()?;
-        let admission = config.members.as_deref().map(|path| start_admission(path, &router)).transpose()?;
+        let cluster = cluster.zip(learned).map(of_cluster).transpose()?;
         let feed = viewers(config).map(feed::start).transpose()?;
         let actors = Actors { router, admission, key, index, cluster, feed, sites, store, access_log };
         let acceptor = actors.accept(listeners, &certificates, config)?;
@@ -264,7 +268,7 @@ impl Server {
             index: (*self.actors.index).clone(),
             admission: self.actors.admission.as_deref().cloned(),
             key: self.actors.key.public(),
-            is_of_cluster: self.actors.cluster.is_some(),
+            cluster: self.actors.cluster.as_deref().cloned(),
         }
     }
 
@@ -291,12 +295,17 @@ impl Actors {
         });
         let is_tls = |listener: &&Listener| listener.door() == Door::Tls;
         let https_port = listeners.iter().find(is_tls).and_then(Listener::address).map(|a| a.port());
+        // Who may not join must not learn who has which name.
+        let is_open = self
+            .admission
+            .as_deref()
+            .is_none_or(|admission| matches!(admission.ask(AdmissionCommand::List), Ok(None)));
         let http = http::Services {
             sites: Arc::new(Sites::new(sites.collect())),
             https_port: https_port.filter(|_| config.redirect_to_https),
             access_log: self.access_log.as_deref().cloned(),
             feed: self.feed.as_deref().cloned(),
-            names: self.admission.is_none().then(|| (*self.router).clone()),
+            names: is_open.then(|| (*self.router).clone()),
             peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),
         };
@@ -324,15 +333,25 @@ fn on_disk(inventory: &Inventory) -> OnDisk {
     OnDisk { store: inventory.server, cards, mailboxes }
 }
 
+/// Starts Admission, if the server has a list of members, or is one of a cluster, which may have one. Returns where the cluster tells what
+/// it has.
 fn start_admission(
-    path: &Path,
+    path: Option<&Path>,
     router: &RouterHandle,
-) -> Result<Running<AdmissionHandle>, admission::StartError> {
+    cluster: Option<ClusterHandle>,
+) -> Result<(Option<Running<AdmissionHandle>>, Option<Learned>), admission::StartError> {
     let router = router.clone();
-    admission::start(path, move |members| {
+    let expel = move |members| {
         // Fails only when the server shuts down.
         let _ = router.send(router_commands::Command::Expel(members));
-    })
+    };
+    match cluster {
+        Some(cluster) => {
+            let (running, learned) = admission::start_in_cluster(path, cluster, expel)?;
+            Ok((Some(running), Some(learned)))
+        }
+        None => Ok((path.map(|path| admission::start(path, expel)).transpose()?, None)),
+    }
 }
 
 fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {

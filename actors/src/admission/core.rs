@@ -1,11 +1,18 @@
 //! Who may join.
 
 use super::file::Line;
-use crate::commands::admission::{Answer, Candidate, Command, Entry, Members, NotAdmitted};
+use super::shared::Shared;
+use crate::commands::admission::{Answer, Candidate, Command, Edit, Entry, ListChange, Members, NotAdmitted};
 use crate::runtime::{Core, Now, Reply};
 
 pub(super) struct Admission {
     lines: Vec<Line>,
+    /// Anybody may join, because no server of the cluster has a list.
+    is_open: bool,
+    /// This server has a list of its own.
+    has_list: bool,
+    /// The list as the cluster has it, if there is a cluster.
+    shared: Shared,
 }
 
 /// What follows once the list is on the disk.
@@ -14,6 +21,8 @@ pub(super) struct Out {
     pub(super) replies: Vec<Reply<Answer>>,
     /// Whether a member was removed, so that its sessions must end.
     pub(super) expels: bool,
+    /// The list of this server is to become that of the cluster.
+    pub(super) seeds: bool,
 }
 
 impl Core for Admission {
@@ -25,6 +34,11 @@ impl Core for Admission {
         match command {
             // A session that has stopped waiting must not use up an invitation.
             Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
+            Command::Admit(_, reply) if self.is_open => reply.answer(Ok(())),
+            Command::Add(_, reply) | Command::Remove { reply, .. } if self.is_open => {
+                reply.answer(Err(NotAdmitted::Open));
+            }
+            Command::Learn(change) => self.learn(change, out),
             Command::Admit(candidate, reply) => match self.admit(&candidate) {
                 Ok(false) => reply.answer(Ok(())),
                 Ok(true) => out.replies.push(reply),
@@ -47,14 +61,64 @@ impl Core for Admission {
                     reply.answer(Err(NotAdmitted::NotMember(name)));
                 }
             }
-            Command::List(reply) => reply.answer(self.entries().cloned().collect()),
+            Command::List(reply) => {
+                reply.answer((!self.is_open).then(|| self.entries().cloned().collect()));
+            }
         }
     }
 }
 
 impl Admission {
     pub(super) fn new(lines: Vec<Line>) -> Self {
-        Self { lines }
+        Self { lines, is_open: false, has_list: true, shared: Shared::default() }
+    }
+
+    /// For a server of a cluster. `seed` is its own list, if it has one, which counts if the cluster has none.
+    pub(super) fn of_cluster(seed: Option<Vec<Line>>) -> Self {
+        let has_list = seed.is_some();
+        Self { lines: seed.unwrap_or_default(), is_open: !has_list, has_list, shared: Shared::default() }
+    }
+
+    fn learn(&mut self, change: ListChange, out: &mut Out) {
+        match change {
+            ListChange::Closed => {
+                self.shared.is_closed = true;
+                out.expels = true;
+            }
+            // Somebody may have been removed, or have another name.
+            ListChange::Entry { id, revision, entry } => {
+                let is_less = self.shared.learn(id, revision, entry);
+                out.expels |= is_less && self.shared.is_closed;
+            }
+            ListChange::Known if self.shared.is_closed && self.has_list => {
+                tracing::info!(target: "admission", "the cluster has a list of members, so that of this server has no effect");
+            }
+            ListChange::Known => out.seeds = self.has_list,
+        }
+        self.undo();
+    }
+
+    /// What the cluster has to write, so that it has the list of this server.
+    pub(super) fn edits(&self, now: Now) -> Vec<Edit> {
+        let entries: Vec<&Entry> = self.entries().collect();
+        self.shared.edits(&entries, now.unix())
+    }
+
+    /// The cluster has written it. `revisions` has one for each edit.
+    pub(super) fn written(&mut self, edits: Vec<Edit>, revisions: &[u64]) {
+        self.shared.is_closed = true;
+        for (Edit { id, entry, .. }, revision) in edits.into_iter().zip(revisions) {
+            self.shared.learn(id, *revision, entry);
+        }
+        self.undo();
+    }
+
+    /// The list is again as the cluster has it.
+    pub(super) fn undo(&mut self) {
+        if self.shared.is_closed {
+            self.is_open = false;
+            self.lines = self.shared.entries().cloned().map(Line::Entry).collect();
+        }
     }
 
     /// The content of the file.

@@ -2,9 +2,14 @@
 //!
 //! Members and open invitations are in one file, so that one write both uses an invitation up and makes its holder a
 //! member. The administrator may edit the file while the server runs.
+//!
+//! The servers of a cluster share the list. It is in the cluster's bucket, with a key for each entry, and the file is only read when
+//! the cluster has no list yet.
 
+mod cluster;
 mod core;
 mod file;
+mod shared;
 mod shell;
 
 #[cfg(test)]
@@ -12,6 +17,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub(crate) use self::cluster::start_in_cluster;
 pub(crate) use self::shell::start;
 
 /// Why the list of members cannot be used.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::core::{Admission, Out};
-use super::file::parse;
+use super::file::{Line, parse};
 use crate::commands::admission::{AdmissionHandle, Members, NotAdmitted};
 use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
 
@@ -14,7 +14,7 @@ use crate::runtime::{Now, Running, Shell, mailbox, start as start_actor};
 const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum size of the file, enough for about 100,000 members.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-const MAILBOX_COMMANDS: usize = 64;
+pub(super) const MAILBOX_COMMANDS: usize = 64;
 
 const FIRST_TEXT: &str = "\
 # Who may join this server. A line is FINGERPRINT, or FINGERPRINT NAME for somebody who may join under that name only.
@@ -27,6 +27,19 @@ pub(crate) fn start(
     path: &Path,
     expel: impl FnMut(Members) + Send + 'static,
 ) -> Result<Running<AdmissionHandle>, StartError> {
+    let (text, lines) = read_list(path)?;
+    let path = path.to_owned();
+    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
+    let handle = AdmissionHandle(address.clone());
+    let next_look = Instant::now() + READ_INTERVAL;
+    let shell =
+        AdmissionShell { path, last: Ok(text.clone()), in_use: text, next_look, is_edited: false, expel };
+    start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
+        .map_err(StartError::Thread)
+}
+
+/// Reads the list, or creates an empty one.
+pub(super) fn read_list(path: &Path) -> Result<(String, Vec<Line>), StartError> {
     let path = path.to_owned();
     let read = match durable::read_text(&path, FILE_BYTES_MAX) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -38,17 +51,10 @@ pub(crate) fn start(
         Ok(text) => text,
         Err(source) => return Err(StartError::File { path, source }),
     };
-    let lines = match parse(&text) {
-        Ok(lines) => lines,
-        Err(reason) => return Err(StartError::Lines { path, reason }),
-    };
-    let (address, mailbox) = mailbox(MAILBOX_COMMANDS);
-    let handle = AdmissionHandle(address.clone());
-    let next_look = Instant::now() + READ_INTERVAL;
-    let shell =
-        AdmissionShell { path, last: Ok(text.clone()), in_use: text, next_look, is_edited: false, expel };
-    start_actor("admission", (address, mailbox), handle, Admission::new(lines), shell)
-        .map_err(StartError::Thread)
+    match parse(&text) {
+        Ok(lines) => Ok((text, lines)),
+        Err(reason) => Err(StartError::Lines { path, reason }),
+    }
 }
 
 struct AdmissionShell<E> {
@@ -70,7 +76,7 @@ impl<E: FnMut(Members) + Send + 'static> Shell for AdmissionShell<E> {
     const BATCH_COMMANDS_MAX: usize = 1;
 
     fn settle(&mut self, admission: &mut Admission, out: &mut Out, now: Now) -> Option<Instant> {
-        let Out { replies, expels } = std::mem::take(out);
+        let Out { replies, expels, .. } = std::mem::take(out);
         if !replies.is_empty() {
             let answer = self.write(admission).map_err(NotAdmitted::NotWritten);
             if expels && answer.is_ok() {

@@ -6,6 +6,8 @@
 //! | `here.NAME` | where the peer is connected |
 //! | `share.NAME.N` | a part of what the peer shares |
 //! | `change.NAME.N` | what has changed in it since, from 0 on |
+//! | `members.only` | empty; while it is there, only members may join |
+//! | `member.ID` | an entry of the list of members |
 
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, Store};
 use async_nats::{Client, jetstream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use wire::{PeerName, frame};
@@ -20,6 +23,8 @@ use wire::{PeerName, frame};
 use super::interface::{Here, Input, ShareInput};
 use super::packet::{name_in, token};
 use super::stream::{self, MailConfig, MailStream};
+use crate::commands::admission::{Edit, ListChange};
+use crate::runtime::Reply;
 
 /// How long an operation on the bucket may take.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -103,6 +108,25 @@ pub(super) async fn erase(bucket: Option<Store>, name: PeerName, revision: u64) 
     Input::Erased(name)
 }
 
+/// Removes a card, if it has this revision.
+pub(super) async fn free(
+    bucket: Option<Store>,
+    name: PeerName,
+    revision: u64,
+    reply: Reply<Option<bool>>,
+) -> Input {
+    let free = async {
+        let deleted = bucket?.delete_expect_revision(key("name", &name), Some(revision)).await;
+        deleted
+            .inspect_err(
+                |error| tracing::warn!(target: "cluster", %name, %error, "the name was not released"),
+            )
+            .ok()
+    };
+    let is_done = timeout(OPERATION_TIMEOUT, free).await.is_ok_and(|done| done.is_some());
+    Input::Freed { reply, is_done }
+}
+
 pub(super) async fn put_share(
     bucket: Option<Store>,
     name: PeerName,
@@ -171,6 +195,47 @@ pub(super) async fn watch(client: Client, of: MailConfig, inputs: Sender<Incomin
     }
 }
 
+const MEMBERS_ONLY: &str = "members.only";
+
+/// Writes entries of the list of members, at the same time, and then that there is a list.
+pub(super) async fn edit_members(
+    bucket: Option<Store>,
+    edits: Vec<Edit>,
+    reply: Reply<Option<Vec<u64>>>,
+) -> Input {
+    let write = async {
+        let bucket = bucket?;
+        let revisions = try_join_all(edits.iter().map(|edit| edit_member(&bucket, edit))).await.ok()?;
+        match timeout(OPERATION_TIMEOUT, bucket.create(MEMBERS_ONLY, Bytes::new())).await.ok()? {
+            Err(error) if error.kind() != CreateErrorKind::AlreadyExists => None,
+            _ => Some(revisions),
+        }
+    };
+    Input::MembersEdited(reply, write.await)
+}
+
+/// Returns the revision of the entry, which has no meaning if it was removed.
+async fn edit_member(bucket: &Store, Edit { id, over, entry }: &Edit) -> Result<u64, ()> {
+    let key = format!("member.{id:016x}");
+    let write = async {
+        match (entry.as_ref().map(frame::body), over) {
+            (Some(entry), Some(revision)) => {
+                bucket.update(&key, entry.into(), *revision).await.map_err(|_| ())
+            }
+            (Some(entry), None) => match bucket.create(&key, entry.clone().into()).await {
+                Ok(revision) => Ok(revision),
+                // An earlier attempt has written it. Its answer was lost, or another server begins with the same list.
+                Err(_) => {
+                    let found = bucket.entry(&key).await.ok().flatten();
+                    found.filter(|found| found.value == entry).map(|found| found.revision).ok_or(())
+                }
+            },
+            (None, over) => bucket.delete_expect_revision(&key, *over).await.map(|()| 0).map_err(|_| ()),
+        }
+    };
+    timeout(OPERATION_TIMEOUT, write).await.map_err(|_| ())?
+}
+
 /// Opens the bucket, or makes it.
 pub(super) async fn open(context: &jetstream::Context, of: &MailConfig) -> Result<Store, async_nats::Error> {
     let name = format!("{}_peers", of.cluster);
@@ -216,10 +281,22 @@ async fn watch_once(
 fn input_of(entry: kv::Entry) -> Option<Input> {
     let (kind, rest) = entry.key.split_once('.')?;
     let (name, number) = rest.split_once('.').unwrap_or((rest, ""));
-    let name = name_in(name)?;
     let (value, revision) = (entry.value, entry.revision);
     match (kind, entry.operation) {
+        ("members", Operation::Put) => return Some(Input::Members(ListChange::Closed)),
+        ("member", operation) => {
+            let id = u64::from_str_radix(name, 16).ok()?;
+            let entry = (operation == Operation::Put).then(|| frame::decode(&value));
+            // One that is damaged must not let anybody in.
+            let entry = entry.and_then(Result::ok);
+            return Some(Input::Members(ListChange::Entry { id, revision, entry }));
+        }
+        _ => {}
+    }
+    let name = name_in(name)?;
+    match (kind, entry.operation) {
         ("name", Operation::Put) => Some(Input::Card { name, card: value, revision }),
+        ("name", Operation::Delete | Operation::Purge) => Some(Input::NoCard { name, revision }),
         ("here", Operation::Put) => Some(Input::Here { name, here: frame::decode(&value).ok(), revision }),
         ("here", Operation::Delete | Operation::Purge) => Some(Input::Here { name, here: None, revision }),
         ("change", operation) => {

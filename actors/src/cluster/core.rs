@@ -18,6 +18,7 @@ use super::packet::{Body, decode};
 use super::published::PublishedShares;
 use super::servers::{Ended, Remote, Server};
 use super::transfers::Transfers;
+use crate::commands::admission::ListChange;
 use crate::commands::cluster::{Command, Incarnation, remote_session};
 use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, MemberCommand};
@@ -98,6 +99,17 @@ impl Core for Cluster {
             }
             Input::Mail(input) => self.mail(instant, input, out),
             Input::Command(Command::Keep(keep)) => self.published.keep(*keep, self.is_connected, out),
+            Input::Command(Command::Release { name, drops_mail, reply }) => {
+                self.release(&name.folded(), drops_mail, reply, out);
+            }
+            Input::Freed { reply, is_done } => reply.answer(is_done.then_some(true)),
+            Input::NoCard { name, revision } => self.released(instant, &name, revision, out),
+            Input::Command(Command::EditMembers { edits, reply }) => match self.is_connected {
+                true => out.push(Effect::EditMembers { edits, reply }),
+                false => reply.answer(None),
+            },
+            Input::MembersEdited(reply, revisions) => reply.answer(revisions),
+            Input::Members(change) => out.push(Effect::Members(change)),
             Input::Share(input) => self.published.input(input, self.is_connected, out),
             // The shell has ended.
             Input::Command(Command::End) => {}
@@ -172,12 +184,16 @@ impl Cluster {
         // Nobody was heard of while there was no connection.
         self.swept_at = Some(now);
         self.connected_at = is_connected.then_some(now);
-        if is_connected {
-            self.started_at.get_or_insert(now);
+        let is_first = is_connected && self.started_at.is_none();
+        if is_first {
+            self.started_at = Some(now);
         }
         self.claim_unclaimed(out);
         self.tick(now, out);
         out.push(Effect::KeepsMail(is_connected));
+        if is_first {
+            out.push(Effect::Members(ListChange::Known));
+        }
     }
 
     fn claim(

@@ -9,11 +9,13 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::protocol::{ServerId, TransferId};
 
+use crate::commands::admission::{Edit, ListChange};
 use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Offered, Window};
 use crate::commands::index::{Change, Held, Share};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::SessionId;
 use crate::commands::store::{Completion, Ordinal};
+use crate::runtime::Reply;
 
 /// The number of a change of the bucket. All servers see all changes in this order.
 pub type Revision = u64;
@@ -52,6 +54,8 @@ pub enum MailEffect {
     List { store: ServerId, of: Option<(PeerName, SessionId)> },
     /// Find out which stores have copies for which recipients.
     Find(Find),
+    /// Remove all copies for a recipient, whichever store has the mail.
+    Purge(PeerName),
     /// Read a copy for a session.
     Read { name: PeerName, session: SessionId, sequences: Vec<Sequence> },
     /// Remove a copy.
@@ -104,12 +108,26 @@ pub enum Input {
         card: Bytes,
         revision: Revision,
     },
+    /// The bucket has no card for a name any more.
+    NoCard {
+        name: PeerName,
+        revision: Revision,
+    },
+    /// The result of [`Effect::Free`].
+    Freed {
+        reply: Reply<Option<bool>>,
+        is_done: bool,
+    },
     /// The bucket has another presence for a name, or none.
     Here {
         name: PeerName,
         here: Option<Here>,
         revision: Revision,
     },
+    /// The bucket says something about the list of members.
+    Members(ListChange),
+    /// The result of [`Effect::EditMembers`].
+    MembersEdited(Reply<Option<Vec<Revision>>>, Option<Vec<Revision>>),
     /// The bucket has something about what a peer shares.
     Share(ShareInput),
     /// The result of [`Effect::Create`] or [`Effect::Update`]: what the bucket now has for the name, or none if it could not be
@@ -158,10 +176,20 @@ pub enum Effect {
     Create { name: PeerName, card: Bytes },
     /// Write a card in place of the one with this revision.
     Update { name: PeerName, card: Bytes, revision: Revision },
+    /// Remove the card with this revision.
+    Free { name: PeerName, revision: Revision, reply: Reply<Option<bool>> },
+    /// Tell the Router that a name has no owner any more.
+    Unown(PeerName),
+    /// Tell the Router to drop the mail for a name.
+    DropMail(PeerName),
     /// Write a presence at this server into the bucket: as a new join, or only in place of the one with a revision.
     Put { name: PeerName, here: Here, over: Option<Revision> },
     /// Remove the presence with this revision.
     Erase { name: PeerName, revision: Revision },
+    /// Write entries of the list of members into the bucket.
+    EditMembers { edits: Vec<Edit>, reply: Reply<Option<Vec<Revision>>> },
+    /// Tell Admission what the bucket says about the list of members.
+    Members(ListChange),
     /// Remove so many changes of the share before, and write the parts of a share into the bucket.
     PutShare { name: PeerName, parts: Vec<Bytes>, changes: u32 },
     /// Write a change of a share into the bucket.

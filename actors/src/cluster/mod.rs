@@ -23,6 +23,7 @@ mod link;
 mod name;
 mod packet;
 mod published;
+mod release;
 mod servers;
 mod shell;
 mod stream;

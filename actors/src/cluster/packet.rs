@@ -47,6 +47,8 @@ pub(super) enum Body<'a> {
     /// The peer has taken this many envelopes, of those that the store of the receiving server keeps and that it has handed
     /// over for a presence.
     Taken { presence: SessionId, count: u64 },
+    /// The mail for a name is to be dropped, because the name is released.
+    DropMail { name: PeerName },
     /// The receiving end of a transfer waits at the server.
     Wanted { transfer: TransferId },
     /// The sending end waits at the server. None: other servers cannot connect to it.

@@ -190,6 +190,7 @@ impl Cluster {
         match body {
             Body::Alive { store } => server.store = Some(store),
             Body::Ends => {}
+            Body::DropMail { name } => out.push(Effect::DropMail(name)),
             Body::Wanted { transfer } => self.wanted(from, transfer, out),
             Body::Offered { transfer, offered } => self.offered(transfer, offered, out),
             Body::Taken { presence, count } => self.mail_taken(presence, count, out),

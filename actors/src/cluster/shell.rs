@@ -19,11 +19,12 @@ use super::bucket::{self, Incoming, OPERATION_TIMEOUT};
 use super::core::{Cluster, OnDisk};
 use super::interface::{Effect, Input};
 use super::stream::{self, MailConfig, MailStream};
+use crate::commands::admission;
 use crate::commands::cluster::{ClusterHandle, ClusterMailbox, Command, Incarnation};
 use crate::commands::index::{self, IndexHandle};
 use crate::commands::router::{Command as RouterCommand, RouterHandle};
 use crate::config::{ClusterConfig, PeerLimits};
-use crate::runtime::{Core as _, Now, Reply, Running, reply, spawn_vital};
+use crate::runtime::{Answers, Core as _, Now, Reply, Running, reply, spawn_vital};
 
 /// How often the core looks at its deadlines.
 const TICK: Duration = Duration::from_millis(100);
@@ -81,8 +82,7 @@ pub fn start(
     limits: &PeerLimits,
     on_disk: OnDisk,
     (handle, mut mailbox): (ClusterHandle, ClusterMailbox),
-    router: RouterHandle,
-    index: IndexHandle,
+    (router, index, admission): (RouterHandle, IndexHandle, Answers<admission::Command>),
 ) -> Result<Running<ClusterHandle>, StartError> {
     let options = options(config)?.retry_on_initial_connect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -109,6 +109,7 @@ pub fn start(
                 subjects: Subjects::new(&of.name),
                 router,
                 index,
+                admission,
                 handle: shell_handle,
                 operations: JoinSet::new(),
                 effects: Vec::new(),
@@ -203,6 +204,7 @@ struct Shell {
     subjects: Subjects,
     router: RouterHandle,
     index: IndexHandle,
+    admission: Answers<admission::Command>,
     handle: ClusterHandle,
     /// Operations on the bucket, and on the stream of mail, that are under way.
     operations: JoinSet<Input>,
@@ -370,6 +372,24 @@ impl Shell {
                 let bucket = self.bucket();
                 self.operations.spawn(bucket::claim(bucket, name, card, Some(revision)));
             }
+            Effect::EditMembers { edits, reply } => {
+                let bucket = self.bucket();
+                self.operations.spawn(bucket::edit_members(bucket, edits, reply));
+            }
+            Effect::Members(change) => {
+                // Fails only when the server shuts down.
+                let _ = self.admission.send(admission::Command::Learn(change));
+            }
+            Effect::Free { name, revision, reply } => {
+                let bucket = self.bucket();
+                self.operations.spawn(bucket::free(bucket, name, revision, reply));
+            }
+            Effect::Unown(name) => {
+                // Nobody waits for it.
+                let (reply, _) = reply();
+                self.tell_router(RouterCommand::Release { name, drops_mail: false, reply });
+            }
+            Effect::DropMail(name) => self.tell_router(RouterCommand::DropMail(name)),
             Effect::PutShare { name, parts, changes } => {
                 let bucket = self.bucket();
                 self.operations.spawn(bucket::put_share(bucket, name, parts, changes));

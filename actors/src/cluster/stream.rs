@@ -93,6 +93,14 @@ pub(super) async fn operate(stream: Option<MailStream>, effect: MailEffect) -> M
             }
             MailInput::Dropped(name)
         }
+        MailEffect::Purge(name) => {
+            if let Some(mail) = stream {
+                let purge = mail.stream.purge().filter(format!("{}.*.{}", mail.subjects, token(&name)));
+                // Nobody can open what is left: it is sealed for the last owner of the name.
+                let _ = timeout(OPERATION_TIMEOUT, purge).await;
+            }
+            MailInput::Removed
+        }
         MailEffect::List { store, of } => {
             let found = match stream {
                 Some(stream) => stream.list(&store, of.as_ref().map(|(name, _)| name)).await,

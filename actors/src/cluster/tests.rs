@@ -26,6 +26,7 @@ mod addresses;
 mod import;
 mod mail;
 mod published;
+mod release;
 mod transfers;
 mod versions;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wire::invitation::{InvitationClaim, SECRET_BYTES};
 use wire::{Fingerprint, PeerName};
 
@@ -39,12 +40,14 @@ pub enum NotAdmitted {
     OtherName(PeerName),
     #[error("{0} is not a member")]
     NotMember(PeerName),
+    #[error("anybody may join this server; start it with --members FILE to admit members only")]
+    Open,
     #[error("the list of members could not be written: {0}; try again")]
     NotWritten(String),
 }
 
 /// A line of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// Somebody who may join.
     Member {
@@ -104,6 +107,27 @@ impl<'e> FromIterator<&'e Entry> for Members {
     }
 }
 
+/// A change of the list that the servers of a cluster share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListChange {
+    /// There is a list, so only members may join.
+    Closed,
+    /// An entry is there, or was removed. An entry keeps its id while it changes.
+    Entry { id: u64, revision: u64, entry: Option<Entry> },
+    /// All that was there at the start has been said.
+    Known,
+}
+
+/// Something to write into the list that the servers of a cluster share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    pub id: u64,
+    /// The revision of the entry that is replaced or removed. None: there must not be another one.
+    pub over: Option<u64>,
+    /// None removes it.
+    pub entry: Option<Entry>,
+}
+
 /// The answer to a command that may change the list.
 pub type Answer = Result<(), NotAdmitted>;
 
@@ -120,8 +144,10 @@ pub enum Command {
         /// Answered once the list is on the disk.
         reply: Reply<Answer>,
     },
-    /// Asks for all members and open invitations.
-    List(Reply<Vec<Entry>>),
+    /// Asks for all members and open invitations. None if anybody may join.
+    List(Reply<Option<Vec<Entry>>>),
+    /// The list that the servers of a cluster share has changed.
+    Learn(ListChange),
 }
 
 /// Where commands for Admission are sent.

@@ -13,6 +13,7 @@ use wire::PeerName;
 use wire::card::Card;
 use wire::protocol::{Token, TransferId};
 
+use super::admission::Edit;
 use super::index::Keep;
 use super::network::Network;
 use super::router::JoinRefused;
@@ -20,7 +21,7 @@ use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use super::store::{Frames, Ordinal, Written};
 use crate::runtime::{Lease, NoAnswer, Reply, reply};
 
-/// How long a session waits for the answer to a claim.
+/// How long the answer to a claim or a release of a name may take.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(6);
 /// The maximum of bytes on their way to one other server. With more, its peers count as slow, and their mail goes to the
 /// store.
@@ -72,6 +73,11 @@ pub enum Command {
     Presence { name: PeerName, session: SessionId, is_online: bool, address: Option<SocketAddr> },
     /// Envelopes for a peer at another server.
     Deliver { session: SessionId, delivery: Box<Delivery> },
+    /// Takes a name from its owner at all servers. Answered with whether anybody owned it, or none if the bucket was not changed.
+    Release { name: PeerName, drops_mail: bool, reply: Reply<Option<bool>> },
+    /// Changes the list of members that all servers share, and makes it count. Answered with the revisions of the entries, or none if it was
+    /// not written.
+    EditMembers { edits: Vec<Edit>, reply: Reply<Option<Vec<u64>>> },
     /// What a peer of this server shares, for all servers.
     Keep(Box<Keep>),
     /// Mail is on the disk of this server. The Router is told when the cluster has a copy.
@@ -147,6 +153,24 @@ impl ClusterHandle {
         let (reply, pending) = reply();
         self.tell(Command::Claim { card, network, reply });
         pending.wait(CLAIM_TIMEOUT)
+    }
+
+    /// Takes a name from its owner at all servers, and waits for the answer.
+    pub(crate) fn release(&self, name: PeerName, drops_mail: bool) -> Result<Option<bool>, NoAnswer> {
+        let (reply, pending) = reply();
+        self.tell(Command::Release { name, drops_mail, reply });
+        pending.wait(CLAIM_TIMEOUT)
+    }
+
+    /// Changes the list of members that all servers share, and waits for the answer.
+    pub(crate) fn edit_members(
+        &self,
+        edits: Vec<Edit>,
+        timeout: Duration,
+    ) -> Result<Option<Vec<u64>>, NoAnswer> {
+        let (reply, pending) = reply();
+        self.tell(Command::EditMembers { edits, reply });
+        pending.wait(timeout)
     }
 
     /// Tells that a peer has joined, can be dialled at an address, or has left. Presences at other servers are ignored.

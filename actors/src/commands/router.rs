@@ -113,6 +113,8 @@ pub enum Command {
         /// Answered when it is on disk, with whether anybody owned it.
         reply: Reply<bool>,
     },
+    /// Drops the mail that is stored for a name.
+    DropMail(PeerName),
     /// A command to the store has completed.
     Completed(Completion),
     /// One end of a file transfer through the server has connected.

@@ -89,6 +89,7 @@ impl<S: StorePort, I: PresencePort> Core for Router<S, I> {
             Command::Find(name, reply) => reply.answer(self.table.find_known(&name)),
             Command::Expel(members) => self.expel(&members),
             Command::Release { name, drops_mail, reply } => self.release(&name, drops_mail, reply),
+            Command::DropMail(name) => self.drop_mail(&name),
             Command::Completed(completion) => self.complete(now, completion),
             Command::Splice { end, reply } => self.splice(now, &end, reply),
             Command::Elsewhere { transfer, offered } => self.splices.elsewhere(&transfer, offered),
@@ -263,13 +264,19 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         self.end_presence(key, EndReason::NameReleased);
         let folded = self.table.peer(key).folded.clone();
         if drops_mail {
-            let places = 0..self.table.peer(key).stored_end;
-            self.store.send(store::Command::Forget { name: folded.clone(), places });
+            self.drop_mail(&folded);
         }
         self.store.send(store::Command::DropCard { name: folded, reply });
         let noted_for = self.table.set_owner(key, Owner::Nobody);
         self.release_name(noted_for);
         self.forget_if_unused(key);
+    }
+
+    fn drop_mail(&mut self, name: &PeerName) {
+        if let Some(key) = self.table.find(name.as_str()) {
+            let (name, places) = (name.folded(), 0..self.table.peer(key).stored_end);
+            self.store.send(store::Command::Forget { name, places });
+        }
     }
 
     /// Finds the entry of a name, or makes one that is charged to the peer `by`, unless a limit is reached.

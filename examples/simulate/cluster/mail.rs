@@ -87,6 +87,10 @@ impl Mail {
                 let mail = if forgets { ReadMail::Failed } else { self.read(&sequences) };
                 MailInput::Read { name, session, mail }
             }
+            MailEffect::Purge(name) => {
+                self.copies.retain(|_, copy| is_lost || copy.name != name);
+                MailInput::Removed
+            }
             MailEffect::Remove(sequences) => {
                 self.copies.retain(|sequence, _| is_lost || !sequences.contains(sequence));
                 MailInput::Removed

@@ -12,6 +12,7 @@ mod nats;
 mod peer;
 mod server;
 mod sessions;
+mod transfers;
 mod world;
 
 use std::time::Duration;

@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use actors::cluster::{Cluster, OnDisk};
-use actors::commands::cluster::{ClusterHandle, ClusterMailbox, Incarnation, cluster_mailbox};
+use actors::commands::cluster::{ClusterHandle, ClusterMailbox, Incarnation, WaitingEnd, cluster_mailbox};
 use actors::commands::router::PresencePort;
 use actors::commands::session::SessionId;
 use actors::commands::store::{Command as StoreCommand, StorePort};
 use actors::config::PeerLimits;
 use actors::router::Router;
 use wire::PeerName;
-use wire::protocol::ServerId;
+use wire::protocol::{ServerId, TransferId};
 
+use super::transfers;
 use crate::simulation::store::ServerDisk;
 
 /// A store that has room for all commands.
@@ -42,6 +43,10 @@ impl PresencePort for Presences {
 
     fn taken_elsewhere(&mut self, session: SessionId, before: u64) {
         self.0.taken(session, before);
+    }
+
+    fn transfer_waits(&mut self, transfer: TransferId, end: Option<WaitingEnd>) {
+        self.0.transfer_waits(transfer, end);
     }
 
     fn catch_up(&mut self) -> bool {
@@ -72,6 +77,7 @@ impl Server {
         let router = Router::new(PeerLimits::default(), disk.inventory(), store.clone(), presences);
         let on_disk = OnDisk { store: self::store(at), ..OnDisk::default() };
         let cluster = Cluster::new(incarnation(at), &PeerLimits::default(), on_disk);
+        let cluster = cluster.advertising(Some(transfers::address(at)));
         let (seen, is_committing, is_cut_off, is_lost) = (0, false, false, false);
         Self { router, disk, store, is_committing, cluster, handle, mailbox, seen, is_cut_off, is_lost }
     }

@@ -16,6 +16,7 @@ use super::mail::Mail;
 use super::nats::Bucket;
 use super::peer::{PEERS, Peer, name};
 use super::server::{Server, incarnation};
+use super::transfers::Transfer;
 use super::{ARRIVED_WITHIN, SERVERS};
 use crate::simulation::schedule::Schedule;
 
@@ -52,6 +53,7 @@ pub(super) struct World {
     bucket: Bucket,
     pub(super) mail: Mail,
     pub(super) peers: Vec<Peer>,
+    pub(super) transfers: Vec<Transfer>,
     /// What peers wait for.
     pub(super) claims: Vec<Option<Claim>>,
     pub(super) sessions: SessionId,
@@ -74,6 +76,7 @@ impl World {
             servers: (0..SERVERS).map(Server::new).collect(),
             bucket: Bucket::default(),
             mail: Mail::default(),
+            transfers: Vec::new(),
             peers: (0..PEERS).map(|_| Peer::default()).collect(),
             claims: (0..PEERS).map(|_| None).collect(),
             sessions: 0,
@@ -115,6 +118,10 @@ impl World {
     }
 
     fn missing(&self) -> Option<String> {
+        self.missing_envelope().or_else(|| self.unmet())
+    }
+
+    fn missing_envelope(&self) -> Option<String> {
         let is_any_lost = self.servers.iter().any(|server| server.is_lost);
         let mut all = (0..PEERS).flat_map(|from| (0..PEERS).map(move |to| (from, to)));
         all.find_map(|(from, to)| {
@@ -152,6 +159,7 @@ impl World {
             Event::Trouble => self.trouble(),
             Event::Tick(at) => {
                 self.cluster_takes(at, Input::Tick);
+                self.meet_transfers();
                 self.schedule.after(TICK, Event::Tick(at));
             }
             Event::Comes(at, input) => self.cluster_takes(at, input),
@@ -177,7 +185,7 @@ impl World {
         if self.loses == Some(rest) {
             self.lose(at);
         }
-        match self.dice.random_range(0..20) {
+        match self.dice.random_range(0..21) {
             0..=13 => {
                 let to = (peer + self.dice.random_range(1..PEERS)) % PEERS;
                 let count = self.dice.random_range(1..6);
@@ -185,6 +193,7 @@ impl World {
             }
             14 | 15 => self.leave(peer, at),
             16 | 17 => self.cut_off(at),
+            18 => self.transfer(peer, (peer + 1) % PEERS),
             _ => self.mend(at),
         }
     }
@@ -278,6 +287,11 @@ impl World {
                 let reply = self.servers[at].handle.reply_to(batch);
                 self.router_takes(at, Command::Forwarded(envelopes, reply));
             }
+            Effect::Elsewhere(transfer, offered) => {
+                self.router_takes(at, Command::Elsewhere { transfer, offered });
+            }
+            // Everybody may join.
+            Effect::Members(_) => {}
             Effect::PutShare { .. }
             | Effect::PutChange { .. }
             | Effect::Share(_)

@@ -2,6 +2,7 @@
 
 mod files;
 mod import;
+mod members;
 mod rolling;
 mod trouble;
 

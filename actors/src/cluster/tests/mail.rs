@@ -55,6 +55,7 @@ impl Bench {
             MailEffect::Find(Find::Of(store)) => format!("find of {}", store[0]),
             MailEffect::Read { sequences, .. } => format!("read {sequences:?}"),
             MailEffect::Remove(sequences) => format!("remove {sequences:?}"),
+            MailEffect::Purge(name) => format!("purge {name}"),
         };
         effects
             .filter_map(|effect| if let Effect::Mail(effect) = effect { Some(text(effect)) } else { None })

@@ -1,0 +1,71 @@
+//! The list that the servers of a cluster share.
+
+use std::collections::BTreeMap;
+
+use wire::Digest;
+
+use super::file::Line;
+use crate::commands::admission::{Edit, Entry};
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// There is a list. Without one anybody may join.
+    pub(super) is_closed: bool,
+    /// Each entry and its revision, by its id.
+    entries: BTreeMap<u64, (u64, Entry)>,
+}
+
+impl Shared {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().map(|(_, entry)| entry)
+    }
+
+    /// Notes an entry, or that it was removed. Returns whether somebody may have been in the list before and is not any more.
+    pub(super) fn learn(&mut self, id: u64, revision: u64, entry: Option<Entry>) -> bool {
+        match (self.entries.get(&id), entry) {
+            (Some((known, _)), Some(_)) if *known >= revision => false,
+            (before, Some(entry)) => {
+                let is_less = before
+                    .is_some_and(|(_, before)| matches!(before, Entry::Member { .. }) && *before != entry);
+                self.entries.insert(id, (revision, entry));
+                is_less
+            }
+            (_, None) => self.entries.remove(&id).is_some(),
+        }
+    }
+
+    /// What has to be written, so that the list has these entries. `now` is in seconds since 1970.
+    ///
+    /// An invitation that was used, or a key that has a successor, is replaced by one write, so that no crash loses one of both.
+    pub(super) fn edits(&self, entries: &[&Entry], now: u64) -> Vec<Edit> {
+        let gone = self.entries.iter().filter(|(_, (_, entry))| !entries.contains(&entry));
+        let mut gone: Vec<(u64, u64, bool)> =
+            gone.map(|(id, (revision, entry))| (*id, *revision, is_expired(entry, now))).collect();
+        let new = entries.iter().filter(|entry| !self.entries().any(|known| known == **entry));
+        let mut edits: Vec<Edit> = Vec::new();
+        for entry in new {
+            let replaced = gone.iter().position(|(_, _, is_expired)| !is_expired).map(|at| gone.remove(at));
+            let (id, over) = match replaced {
+                Some((id, revision, _)) => (id, Some(revision)),
+                None => (id_of(entry), None),
+            };
+            edits.push(Edit { id, over, entry: Some((*entry).clone()) });
+        }
+        edits.extend(gone.into_iter().map(|(id, revision, _)| Edit {
+            id,
+            over: Some(revision),
+            entry: None,
+        }));
+        edits
+    }
+}
+
+fn is_expired(entry: &Entry, now: u64) -> bool {
+    matches!(entry, Entry::Invitation { until, .. } if *until <= now)
+}
+
+/// The id of a new entry. The same entry has the same id at all servers, so that two that begin with one list do not double it.
+fn id_of(entry: &Entry) -> u64 {
+    let digest = Digest::of(Line::Entry(entry.clone()).to_string().as_bytes()).0;
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+}
