@@ -222,8 +222,12 @@ impl Cluster {
             return reply.answer(Err(JoinRefused::Busy));
         }
         // What this server has on its disk is new only for the others.
-        if owner.is_none() && !self.newcomers.admit(now.instant, network, 1) {
-            return reply.answer(Err(JoinRefused::TooManyNames));
+        if owner.is_none() {
+            if !self.newcomers.admit(now.instant, network, 1) {
+                return reply.answer(Err(JoinRefused::TooManyNames));
+            }
+            // An address has one share at all servers.
+            self.say(None, Body::Newcomer { network }, out);
         }
         let waiting = self.claims.entry(name.clone()).or_default();
         if waiting.is_empty() {

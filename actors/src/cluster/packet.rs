@@ -5,6 +5,7 @@ use wire::protocol::{ServerId, TransferId};
 use wire::{PeerName, frame};
 
 use crate::commands::cluster::{Incarnation, Offered};
+use crate::commands::network::Network;
 use crate::commands::session::SessionId;
 
 /// Servers of different versions ignore each other's packets.
@@ -47,6 +48,8 @@ pub(super) enum Body<'a> {
     /// The peer has taken this many envelopes, of those that the store of the receiving server keeps and that it has handed
     /// over for a presence.
     Taken { presence: SessionId, count: u64 },
+    /// The server has admitted a new name from this network.
+    Newcomer { network: Network },
     /// The mail for a name is to be dropped, because the name is released.
     DropMail { name: PeerName },
     /// The receiving end of a transfer waits at the server.

@@ -190,6 +190,8 @@ impl Cluster {
         match body {
             Body::Alive { store } => server.store = Some(store),
             Body::Ends => {}
+            // It counts, also if this server would not have admitted it.
+            Body::Newcomer { network } => _ = self.newcomers.admit(now, network, 1),
             Body::DropMail { name } => out.push(Effect::DropMail(name)),
             Body::Wanted { transfer } => self.wanted(from, transfer, out),
             Body::Offered { transfer, offered } => self.offered(transfer, offered, out),

@@ -25,6 +25,7 @@ use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 mod addresses;
 mod import;
 mod mail;
+mod newcomers;
 mod published;
 mod release;
 mod transfers;
