@@ -143,8 +143,13 @@ fn members_and_invitations_are_those_of_all_servers() {
     let again = admit(&second.admission, "C", Some(claim(SECRET, b"C")));
     assert_eq!(again, Err(NotAdmitted::NoInvitation));
     // Who is removed at one server leaves all.
+    let count = |server: &Member| server.expelled.lock().expect("nobody panics").len();
+    let before = [&first, &second, &third].map(count);
     let remove = |reply| Command::Remove { name: name("B"), fingerprint: Some(key("B")), reply };
     assert_eq!(third.admission.ask(remove), Ok(Ok(())));
+    for (server, before) in [&first, &second, &third].into_iter().zip(before) {
+        wait_until(|| count(server) > before);
+    }
     for server in [&first, &second, &third] {
         wait_until(|| admit(&server.admission, "B", None) == Err(NotAdmitted::NoMember(key("B"))));
         let is_expelled = |members: &Members| !members.admit(&key("B"), &name("B"));
