@@ -77,23 +77,15 @@ pub fn run(command_line: &[OsString]) -> ExitCode {
     // What it has imported is the only line of an import, unless something is wrong.
     settings.quiet |= arguments.cluster_import;
     let _log = start_log(&settings);
-    if arguments.cluster_import {
-        return match import(&settings.config) {
-            Ok(text) => print(&text),
-            Err(error) => {
-                eprintln!("server: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    match serve(&settings.config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Errors contain their cause already.
-            eprintln!("server: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = match arguments.cluster_import {
+        true => import(&settings.config).map(|text| print(&text)),
+        false => serve(&settings.config).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // Errors contain their cause already.
+        eprintln!("server: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Moves what is in the data directory into the cluster. Returns what to print.

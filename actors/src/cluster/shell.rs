@@ -364,25 +364,16 @@ impl Shell {
                 let stream = self.mail.clone().filter(|_| self.is_connected);
                 self.operations.spawn(async move { Input::Mail(stream::operate(stream, effect).await) });
             }
-            Effect::Create { name, card } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::claim(bucket, name, card, None));
-            }
+            Effect::Create { name, card } => self.operate(|bucket| bucket::claim(bucket, name, card, None)),
             Effect::Update { name, card, revision } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::claim(bucket, name, card, Some(revision)));
+                self.operate(|bucket| bucket::claim(bucket, name, card, Some(revision)));
             }
             Effect::EditMembers { edits, reply } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::edit_members(bucket, edits, reply));
+                self.operate(|bucket| bucket::edit_members(bucket, edits, reply));
             }
-            Effect::Members(change) => {
-                // Fails only when the server shuts down.
-                let _ = self.admission.send(admission::Command::Learn(change));
-            }
+            Effect::Members(change) => self.tell_admission(change),
             Effect::Free { name, revision, reply } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::free(bucket, name, revision, reply));
+                self.operate(|bucket| bucket::free(bucket, name, revision, reply));
             }
             Effect::Unown(name) => {
                 // Nobody waits for it.
@@ -391,30 +382,35 @@ impl Shell {
             }
             Effect::DropMail(name) => self.tell_router(RouterCommand::DropMail(name)),
             Effect::PutShare { name, parts, changes } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::put_share(bucket, name, parts, changes));
+                self.operate(|bucket| bucket::put_share(bucket, name, parts, changes));
             }
             Effect::PutChange { name, number, value } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::put_change(bucket, name, number, value));
+                self.operate(|bucket| bucket::put_change(bucket, name, number, value));
             }
             Effect::ShareChange(change) => self.tell_index(index::Command::LearnChange(change)),
             Effect::Share(share) => self.tell_index(index::Command::Learn(share)),
             Effect::Release(held) => self.tell_index(index::Command::Kept(held)),
-            Effect::Put { name, here, over } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::put(bucket, name, here, over));
-            }
-            Effect::Erase { name, revision } => {
-                let bucket = self.bucket();
-                self.operations.spawn(bucket::erase(bucket, name, revision));
-            }
+            Effect::Put { name, here, over } => self.operate(|bucket| bucket::put(bucket, name, here, over)),
+            Effect::Erase { name, revision } => self.operate(|bucket| bucket::erase(bucket, name, revision)),
         }
+    }
+
+    fn operate<F: Future<Output = Input> + Send + 'static>(
+        &mut self,
+        operation: impl FnOnce(Option<Store>) -> F,
+    ) {
+        let bucket = self.bucket();
+        self.operations.spawn(operation(bucket));
     }
 
     /// The bucket, if an operation on it has a chance.
     fn bucket(&self) -> Option<Store> {
         self.bucket.clone().filter(|_| self.is_connected)
+    }
+
+    fn tell_admission(&self, change: admission::ListChange) {
+        // Fails only when the server shuts down.
+        let _ = self.admission.send(admission::Command::Learn(change));
     }
 
     fn tell_router(&self, command: RouterCommand) {

@@ -272,13 +272,6 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         self.forget_if_unused(key);
     }
 
-    fn drop_mail(&mut self, name: &PeerName) {
-        if let Some(key) = self.table.find(name.as_str()) {
-            let (name, places) = (name.folded(), 0..self.table.peer(key).stored_end);
-            self.store.send(store::Command::Forget { name, places });
-        }
-    }
-
     /// Finds the entry of a name, or makes one that is charged to the peer `by`, unless a limit is reached.
     fn find_or_note(&mut self, name: &PeerName, by: PeerKey) -> Result<PeerKey, Refusal> {
         if let Some(key) = self.table.find(name.as_str()) {

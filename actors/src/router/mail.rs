@@ -57,6 +57,14 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
         (peer.next, peer.stored_end) = (mailbox.end, mailbox.end);
     }
 
+    /// Drops all mail that is stored for a name.
+    pub(super) fn drop_mail(&mut self, name: &PeerName) {
+        if let Some(key) = self.table.find(name.as_str()) {
+            let (name, places) = (name.folded(), 0..self.table.peer(key).stored_end);
+            self.store.send(store::Command::Forget { name, places });
+        }
+    }
+
     /// Takes note of what the store has done.
     pub(super) fn complete(&mut self, now: Now, completion: Completion) {
         match completion {
