@@ -7,7 +7,8 @@ use std::io;
 use wire::FileName;
 use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
 
-use super::folders::{self, NO_KEYWORD};
+use super::folders::{self, NO_KEYWORD, NOT_SHARED};
+use super::refresh::FolderEntry;
 use super::{KEYWORD_FILE, ShareError, read_keyword_file};
 use crate::peer::folder::FileError;
 use crate::peer::home::Home;
@@ -32,6 +33,10 @@ pub fn add_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Res
         return Err(ShareError::NoKeyword(name));
     }
     let mut text = read_keyword_file(home)?.unwrap_or_default();
+    if let Ok(whole) = str::from_utf8(&text) {
+        let is_hiding = |keyword: &Keyword, file: &FileName| *file == name && keyword.as_str() == NOT_SHARED;
+        text = keyword::without(whole, is_hiding).0.into_bytes();
+    }
     let new = missing_from(&text, &name, keywords);
     if new.is_empty() {
         return Ok(0);
@@ -42,8 +47,9 @@ pub fn add_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Res
     Ok(new.len())
 }
 
-/// Removes entries of a file from `keyword.txt`: those with these keywords, or all if there are none. The change is on the disk
-/// when this returns. Returns how many entries were removed.
+/// Removes entries of a file from `keyword.txt`: those with these keywords, or all if there are none. If the entry of a folder
+/// shares the file then, adds one that does not. The change is on the disk when this returns. Returns how many entries were
+/// removed or added.
 ///
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoEntry`], [`ShareError::Io`]; then `keyword.txt` is unchanged.
@@ -59,12 +65,29 @@ pub fn remove_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> 
     let is_named = |keyword: &Keyword| keywords.iter().any(|named| named.folded() == keyword.folded());
     let is_removed =
         |keyword: &Keyword, file: &FileName| *file == name && (keywords.is_empty() || is_named(keyword));
-    let (left, removed) = keyword::without(&text, is_removed);
-    if removed == 0 {
+    let (left, mut changed) = keyword::without(&text, is_removed);
+    let mut left = left.into_bytes();
+    if keywords.is_empty() && is_in_shared_folder(&left, &name) {
+        let hiding = checked_keywords(&[NOT_SHARED])?;
+        close_last_entry(&mut left);
+        left.extend_from_slice(keyword::write(hiding.iter().map(|keyword| (keyword, &name))).as_bytes());
+        changed += 1;
+    }
+    if changed == 0 {
         return Err(ShareError::NoEntry(name));
     }
-    write(home, left.as_bytes())?;
-    Ok(removed)
+    write(home, &left)?;
+    Ok(changed)
+}
+
+/// Whether the entry of a folder shares a file that no entry hides.
+fn is_in_shared_folder(text: &[u8], name: &FileName) -> bool {
+    let pairs = keyword::parse(&String::from_utf8_lossy(text)).pairs;
+    let covers = |hides: bool| {
+        let mut pairs = pairs.iter().filter(|(keyword, _)| (keyword.as_str() == NOT_SHARED) == hides);
+        pairs.any(|(_, entry)| FolderEntry::of(entry).is_some_and(|folder| folder.covers(name)))
+    };
+    covers(false) && !covers(true)
 }
 
 fn write(home: &Home, text: &[u8]) -> Result<(), ShareError> {

@@ -19,6 +19,9 @@ use crate::peer::home::{DOWNLOADS, Home};
 /// In the place of a keyword: none. The file is then found by the words of its name.
 pub(super) const NO_KEYWORD: &str = "*";
 
+/// In the place of a keyword: the file, or the files of the folder, are not shared, whatever other entries say.
+pub(super) const NOT_SHARED: &str = "-";
+
 /// Which files of a folder an entry names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -79,6 +82,10 @@ impl Share {
     pub(super) fn expand(&mut self, home: &Home, entries: Vec<(FileName, Vec<Keyword>)>) -> Wanted {
         let mut wanted = Wanted::default();
         for (name, mut keywords) in entries {
+            if keywords.iter().any(|keyword| keyword.as_str() == NOT_SHARED) {
+                self.hidden.add(name);
+                continue;
+            }
             keywords.retain(|keyword| keyword.as_str() != NO_KEYWORD);
             match of_entry(&name) {
                 Some((folder, depth)) => {
@@ -94,6 +101,7 @@ impl Share {
                 None => wanted.add(name, &keywords, true),
             }
         }
+        wanted.files.retain(|(name, ..)| !self.hidden.covers(name));
         for (file, keywords, _) in &mut wanted.files {
             if keywords.len() > FILE_KEYWORDS_MAX {
                 let reason =

@@ -25,8 +25,8 @@ mod refresh;
 pub use change::{add_entries, remove_entries};
 use digests::Digests;
 pub use folders::Folders;
-use refresh::FolderEntry;
 pub use refresh::Refreshed;
+use refresh::{FolderEntry, Hidden};
 
 /// The file that lists the shared files and their keywords.
 pub const KEYWORD_FILE: &str = "keyword.txt";
@@ -182,6 +182,7 @@ pub struct Share {
     absent: BTreeMap<FileName, Vec<Keyword>>,
     /// The entries that name the files of folders, in their order.
     entries: Vec<FolderEntry>,
+    hidden: Hidden,
     /// The folders whose changes change the share, without the peer's directory itself.
     pub folders: Folders,
 }

@@ -10,7 +10,7 @@ use wire::keyword::Keyword;
 use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
 
 use super::digests::Digests;
-use super::folders::{Depth, merge};
+use super::folders::{Depth, merge, of_entry};
 use super::{KEYWORD_FILE, Progress, Share, SharedFile, read_file};
 use crate::peer::home::{DOWNLOADS, Home};
 
@@ -24,7 +24,14 @@ pub(super) struct FolderEntry {
 }
 
 impl FolderEntry {
-    fn covers(&self, name: &FileName) -> bool {
+    /// The entry with this name, if that is of the files of a folder.
+    pub(super) fn of(name: &FileName) -> Option<Self> {
+        let (folder, depth) = of_entry(name)?;
+        let folder = folder.unwrap_or_default().to_owned();
+        Some(Self { folder, depth, keywords: Vec::new() })
+    }
+
+    pub(super) fn covers(&self, name: &FileName) -> bool {
         let (folder, base) = name.split();
         let folder = folder.unwrap_or_default();
         let below = |outer: &str| {
@@ -36,6 +43,26 @@ impl FolderEntry {
         };
         let is_received = self.folder.is_empty() && name.folders().next() == Some(DOWNLOADS);
         is_in && !is_received && base != KEYWORD_FILE
+    }
+}
+
+/// What is not shared, whatever other entries say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hidden {
+    files: BTreeSet<FileName>,
+    folders: Vec<FolderEntry>,
+}
+
+impl Hidden {
+    pub(super) fn add(&mut self, name: FileName) {
+        match FolderEntry::of(&name) {
+            Some(folder) => self.folders.push(folder),
+            None => drop(self.files.insert(name)),
+        }
+    }
+
+    pub(super) fn covers(&self, name: &FileName) -> bool {
+        self.files.contains(name) || self.folders.iter().any(|folder| folder.covers(name))
     }
 }
 
@@ -82,6 +109,9 @@ impl Share {
         }
         if let Some(keywords) = self.absent.get(name) {
             return Some((keywords.clone(), true));
+        }
+        if self.hidden.covers(name) {
+            return None;
         }
         let mut covering = self.entries.iter().filter(|entry| entry.covers(name)).peekable();
         covering.peek()?;

@@ -201,3 +201,29 @@ fn a_look_at_what_has_changed_is_as_good_as_one_at_everything() {
     std::fs::create_dir(home.path().join("folder")).expect("it can be made");
     assert!(refreshed(&home, &before, &["folder"]).is_none());
 }
+
+#[test]
+fn what_is_hidden_is_not_shared_whatever_other_entries_say() {
+    let (_dir, home) = tree();
+    put(&home, KEYWORD_FILE, "*, **; sea, a.txt; -, a.txt; -, lectures/week 1/**; -, gone.txt;");
+    let before = read(&home).expect("it reads");
+    assert_eq!((names(&before), &before.problems), (vec!["lectures/b.txt", "notes/d.txt"], &vec![]));
+    put_in(&home, "lectures/week 1/new.txt", "new");
+    let (after, ..) =
+        refreshed(&home, &before, &["a.txt", "lectures/week 1/new.txt"]).expect("these are files");
+    assert_eq!(names(&after), names(&before));
+}
+
+#[test]
+fn a_file_of_a_shared_folder_is_unshared_and_shared_again() {
+    let (_dir, home) = tree();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    let shares = || names(&read(&home).expect("it reads")).contains(&"lectures/b.txt");
+    let none: &[&str] = &[];
+    put(&home, KEYWORD_FILE, "*, lectures/*;\nsea, lectures/b.txt");
+    assert_eq!(remove_entries(&home, "lectures/b.txt", none).ok(), Some(2));
+    assert_eq!((text().as_str(), shares()), ("*, lectures/*;\n-, lectures/b.txt;\n", false));
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"]).ok(), Some(1));
+    assert_eq!((text().as_str(), shares()), ("*, lectures/*;\ntide, lectures/b.txt;\n", true));
+    assert!(remove_entries(&home, "notes/d.txt", none).is_err(), "no entry shares it");
+}
