@@ -43,7 +43,8 @@ fn whatever_goes_wrong_each_message_arrives_once_and_in_order() {
 
 #[test]
 fn whatever_happens_to_a_cluster_all_that_was_accepted_arrives() {
-    for seed in 0..CLUSTER_SEEDS {
+    let with_transfers = cluster::FIRST_WITH_TRANSFERS..cluster::FIRST_WITH_TRANSFERS + CLUSTER_SEEDS / 3;
+    for seed in (0..CLUSTER_SEEDS).chain(with_transfers) {
         if let Err(why) = cluster::run(seed, false) {
             panic!("seed {seed}: {why}; cargo run --example simulate -- 1 --from {seed} --cluster --trace");
         }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use world::World;
 
+/// From this seed on, peers get files from each other too.
+pub(super) const FIRST_WITH_TRANSFERS: u64 = 1000;
 const SERVERS: usize = 3;
 /// How much virtual time everything may take to arrive once nothing goes wrong any more.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ use super::nats::Bucket;
 use super::peer::{PEERS, Peer, name};
 use super::server::{Server, incarnation};
 use super::transfers::Transfer;
-use super::{ARRIVED_WITHIN, SERVERS};
+use super::{ARRIVED_WITHIN, FIRST_WITH_TRANSFERS, SERVERS};
 use crate::simulation::schedule::Schedule;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -61,6 +61,8 @@ pub(super) struct World {
     troubles: u32,
     /// How many of them are left when a server is lost for good.
     loses: Option<u32>,
+    /// Peers get files from each other too.
+    has_transfers: bool,
     is_trace: bool,
     pub(super) failure: Option<String>,
 }
@@ -82,6 +84,7 @@ impl World {
             sessions: 0,
             troubles,
             loses,
+            has_transfers: seed >= FIRST_WITH_TRANSFERS,
             is_trace,
             failure: None,
         }
@@ -185,7 +188,10 @@ impl World {
         if self.loses == Some(rest) {
             self.lose(at);
         }
-        match self.dice.random_range(0..21) {
+        if self.has_transfers && self.dice.random_bool(0.05) {
+            self.transfer(peer, (peer + 1) % PEERS);
+        }
+        match self.dice.random_range(0..20) {
             0..=13 => {
                 let to = (peer + self.dice.random_range(1..PEERS)) % PEERS;
                 let count = self.dice.random_range(1..6);
@@ -193,7 +199,7 @@ impl World {
             }
             14 | 15 => self.leave(peer, at),
             16 | 17 => self.cut_off(at),
-            18 => self.transfer(peer, (peer + 1) % PEERS),
+
             _ => self.mend(at),
         }
     }
