@@ -90,7 +90,7 @@ function messages(examples) {
       "toserver 8, who": { type: "Who", id: 8 },
       "toserver 9, splice": { type: "Splice", transfer: counting(0xa0, 16), side: "Receiver", member: "A", token: repeated(0x6e, 32) },
       "toserver 10, ping": { type: "Ping", id: 8, names: ["B"] },
-      "toserver 12, change": { type: "Change", base: examples.get("toserver 12, change").parts[1], removed: ["lectures/tides.pdf"], files: [file] },
+      "toserver 12, change": { type: "Change", base: examples.get("toserver 12, change").parts[2], removed: ["lectures/tides.pdf"], files: [file] },
       "toserver 11, find": { type: "Find", id: 7, text: 'sea "high water" -ext:pdf', skip: 0, limit: 100 },
     },
     toPeer: {
