@@ -133,6 +133,7 @@ impl Suite<'_> {
         };
         let keys = Character::new("peer-0");
         // The first time, each takes a name.
+        let resident_before = machine::resident_kib(servers[1].id())?;
         let mut rounds = Vec::new();
         for _ in 0..2 {
             let before = times()?;
@@ -142,6 +143,11 @@ impl Suite<'_> {
             let each = |of: usize| (after[of] - before[of]).as_secs_f64() * 1e6 / count as f64;
             rounds.push([each(0), each(1), each(2)]);
         }
+        let resident = machine::resident_kib(servers[1].id())?.saturating_sub(resident_before);
+        self.report.notes.push(format!(
+            "A name that another server has given away takes {:.1} KiB of memory",
+            resident as f64 / count as f64
+        ));
         for (what, [here, there, nats]) in ["joins with a new name", "joins again"].iter().zip(rounds) {
             self.report.notes.push(format!(
                 "A peer that {what}, and leaves: {here:.0} us of processor time at its server, {there:.0} us at the other one, \
