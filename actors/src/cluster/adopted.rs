@@ -57,6 +57,8 @@ pub(super) struct Adoptions {
     to_find: VecDeque<Find>,
     is_finding: bool,
     find_due: Option<Instant>,
+    /// When to look for all mail, because servers may have come and ended unseen.
+    find_all_at: Option<Instant>,
 }
 
 impl Adoptions {
@@ -84,6 +86,13 @@ impl Adoptions {
         if !self.to_find.contains(&find) {
             self.to_find.push_back(find);
         }
+    }
+
+    /// Looks for the mail of all servers that have ended, once it is known who is alive. While this server did not hear others, one
+    /// that it takes for ended may have come back, stored mail, and ended for good. No join and no end of a server that is seen
+    /// here would lead to this mail.
+    pub(super) fn find_unseen(&mut self, now: Instant) {
+        self.find_all_at = Some(now + ALIVE_TIMEOUT);
     }
 }
 
@@ -155,6 +164,9 @@ impl Cluster {
             return;
         }
         let adoptions = &mut self.adoptions;
+        if adoptions.find_all_at.take_if(|at| *at <= now).is_some() {
+            adoptions.find(Find::All);
+        }
         if !adoptions.is_finding
             && adoptions.find_due.is_none_or(|due| due <= now)
             && let Some(find) = adoptions.to_find.front()
@@ -174,6 +186,8 @@ impl Cluster {
         self.adoptions.is_finding = false;
         let Some(found) = found else {
             self.adoptions.find_due = Some(now + ASK_AGAIN);
+            // A question that always fails does not hold up the others.
+            self.adoptions.to_find.rotate_left(1);
             return;
         };
         self.adoptions.to_find.pop_front();

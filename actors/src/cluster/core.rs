@@ -187,6 +187,8 @@ impl Cluster {
         let is_first = is_connected && self.started_at.is_none();
         if is_first {
             self.started_at = Some(now);
+        } else if is_connected {
+            self.adoptions.find_unseen(now);
         }
         self.claim_unclaimed(out);
         self.tick(now, out);

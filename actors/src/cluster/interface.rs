@@ -41,6 +41,8 @@ pub enum Find {
     For(PeerName),
     /// Of the mail of this store.
     Of(ServerId),
+    /// Of all mail.
+    All,
 }
 
 /// What the shell has to do with the stream of mail. Names are the folded ones of recipients.

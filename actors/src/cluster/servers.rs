@@ -312,10 +312,14 @@ impl Cluster {
             return;
         }
         server.is_alive = is_alive;
+        if is_alive && server.store.is_some() {
+            // Perhaps this server was cut off, and has heard nothing of others either.
+            self.adoptions.find_unseen(now);
+        }
         if !is_alive {
             server.outbound.end_epoch();
             self.ended.retain(|_, ended| ended.there.server != at);
-            server.store.map(Find::Of).into_iter().for_each(|find| self.adoptions.find(find));
+            self.adoptions.find(server.store.map_or(Find::All, Find::Of));
         }
         // Those that were there before this server are no news, and its first line says where it listens.
         if self.started_at.is_some_and(|started_at| started_at + ALIVE_EVERY <= now) {

@@ -223,6 +223,7 @@ impl MailStream {
         let filter = match find {
             Find::For(name) => format!("{}.*.{}", self.subjects, token(name)),
             Find::Of(store) => format!("{}.{}.*", self.subjects, HEXLOWER.encode(store)),
+            Find::All => format!("{}.*.*", self.subjects),
         };
         let mut subjects = self.stream.info_with_subjects(filter).await.ok()?;
         let mut found = Vec::new();

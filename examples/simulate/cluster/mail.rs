@@ -52,6 +52,7 @@ impl Mail {
         let wanted = |copy: &&Copy| match find {
             Find::For(name) => copy.name == *name,
             Find::Of(store) => copy.store == *store,
+            Find::All => true,
         };
         self.copies.values().filter(wanted).map(|copy| (copy.store, copy.name.clone())).collect()
     }

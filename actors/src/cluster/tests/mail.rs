@@ -53,6 +53,7 @@ impl Bench {
             }
             MailEffect::Find(Find::For(name)) => format!("find for {name}"),
             MailEffect::Find(Find::Of(store)) => format!("find of {}", store[0]),
+            MailEffect::Find(Find::All) => "find all".to_owned(),
             MailEffect::Read { sequences, .. } => format!("read {sequences:?}"),
             MailEffect::Remove(sequences) => format!("remove {sequences:?}"),
             MailEffect::Purge(name) => format!("purge {name}"),
@@ -249,6 +250,52 @@ fn a_server_that_ends_makes_the_others_look_for_its_mail() {
     bench.hear(Body::Ends);
     bench.pass(Duration::from_millis(100));
     assert_eq!(bench.asked(), ["find of 2"]);
+}
+
+#[test]
+fn a_server_that_did_not_hear_others_looks_for_all_mail() {
+    let mut bench = Bench::with_stream();
+    bench.hear(ALIVE);
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.asked(), ["find of 2"]);
+    // The question fails. Meanwhile the connection is lost, and the server that has ended may come back and store more.
+    bench.mail(MailInput::Found(None));
+    bench.take(Input::Connected(false));
+    bench.pass(Duration::from_secs(60));
+    bench.take(Input::Connected(true));
+    bench.pass(Duration::from_millis(5900));
+    assert!(bench.asked().is_empty(), "who is alive is not known yet");
+    bench.pass(Duration::from_millis(100));
+    assert_eq!(bench.asked(), ["find of 2"]);
+    bench.mail(MailInput::Found(None));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.asked(), ["find all"], "the one that has failed holds up no other");
+    bench.mail(MailInput::Found(Some(vec![])));
+    bench.pass(Duration::from_millis(100));
+    assert_eq!(bench.asked(), ["find of 2"]);
+    bench.mail(MailInput::Found(Some(vec![])));
+    // It is heard again without a new connection: the network between two servers of NATS was interrupted.
+    bench.hear(ALIVE);
+    bench.pass(Duration::from_secs(5));
+    assert!(bench.asked().is_empty());
+    bench.hear(ALIVE);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.asked(), ["find all"]);
+    bench.mail(MailInput::Found(Some(vec![])));
+    bench.pass(Duration::from_secs(1));
+    assert!(bench.asked().is_empty(), "once");
+}
+
+#[test]
+fn a_server_that_ends_before_it_has_said_what_store_it_has_is_looked_for_too() {
+    let mut bench = Bench::with_stream();
+    bench.pass(Duration::from_secs(5));
+    bench.hear(Body::Newcomer { network: Network::UNKNOWN });
+    bench.pass(Duration::from_secs(1));
+    bench.effects.clear();
+    bench.hear(Body::Ends);
+    bench.pass(Duration::from_millis(100));
+    assert_eq!(bench.asked(), ["find all"]);
 }
 
 #[test]
