@@ -56,4 +56,7 @@ fn a_seed_always_leads_to_the_same_run() {
     for seed in 0..3 {
         assert_eq!(simulation::run(seed, false), simulation::run(seed, false), "seed {seed}");
     }
+    for seed in (0..10).chain([cluster::FIRST_WITH_TRANSFERS]) {
+        assert_eq!(cluster::run(seed, false), cluster::run(seed, false), "seed {seed} of a cluster");
+    }
 }

@@ -34,7 +34,7 @@ struct Arguments {
 /// What a seed leads to; a panic is a failure as well.
 fn run(seed: u64, arguments: &Arguments) -> Result<(usize, Duration), String> {
     let run = || match arguments.cluster {
-        true => cluster::run(seed, arguments.trace).map(|arrived| (arrived, Duration::ZERO)),
+        true => cluster::run(seed, arguments.trace),
         false => simulation::run(seed, arguments.trace).map(|report| (report.messages, report.took)),
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()))

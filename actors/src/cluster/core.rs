@@ -1,6 +1,6 @@
 //! Who owns a name, and where each peer is connected.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub struct Cluster {
     pub(super) me: Incarnation,
     pub(super) names: HashMap<PeerName, Name>,
     pub(super) claims: HashMap<PeerName, Vec<Claim>>,
-    pub(super) servers: HashMap<Incarnation, Server>,
+    pub(super) servers: BTreeMap<Incarnation, Server>,
     /// The name of each presence at another server.
     pub(super) remotes: HashMap<SessionId, PeerName>,
     pub(super) remotes_made: u64,
@@ -154,7 +154,7 @@ impl Cluster {
             me,
             names: cards.into_iter().map(owned).collect(),
             claims: HashMap::new(),
-            servers: HashMap::new(),
+            servers: BTreeMap::new(),
             remotes: HashMap::new(),
             remotes_made: 0,
             ended: HashMap::new(),

@@ -300,7 +300,8 @@ impl Cluster {
             remote.is_refused = true;
             Some(remote.session)
         });
-        let sessions: Vec<SessionId> = of_server.collect();
+        let mut sessions: Vec<SessionId> = of_server.collect();
+        sessions.sort_unstable();
         for session in sessions {
             self.leave(session, out);
         }
@@ -330,12 +331,16 @@ impl Cluster {
         }
     }
 
+    /// The names with a presence there. They are sorted, so that a seed of the simulation always leads to the same run.
     pub(super) fn names_at(&self, is_there: impl Fn(&Here) -> bool) -> Vec<PeerName> {
         let at = |name: &Name| {
             name.here.as_ref().is_some_and(|(here, _)| is_there(here))
                 || name.remote.as_ref().is_some_and(|remote| is_there(&remote.there))
         };
-        self.names.iter().filter(|(_, name)| at(name)).map(|(key, _)| key.clone()).collect()
+        let there = self.names.iter().filter(|(_, name)| at(name));
+        let mut names: Vec<PeerName> = there.map(|(key, _)| key.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     pub(super) fn say(&self, to: Option<Incarnation>, body: Body<'_>, out: &mut Vec<Effect>) {

@@ -3,7 +3,7 @@
 //! Each end connects to its own server. That of the receiving end asks the others which of them has the sending end, and connects
 //! there, as a guest of the sending end. So the bytes never pass through NATS.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use wire::protocol::{Token, TransferId};
@@ -23,7 +23,7 @@ pub(super) struct Transfers {
     /// The secrets of the sending ends that wait here.
     offered: HashMap<TransferId, Token>,
     /// The receiving ends that wait here, and when to ask for their sending ends.
-    wanted: HashMap<TransferId, Instant>,
+    wanted: BTreeMap<TransferId, Instant>,
     /// The operator was told that peers of other servers get no files from here.
     has_warned: bool,
 }

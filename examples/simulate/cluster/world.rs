@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<usize, String> {
+    pub(super) fn run(mut self) -> Result<(usize, Duration), String> {
         for at in 0..SERVERS {
             self.cluster_takes(at, Input::Connected(true));
             self.schedule.after(TICK, Event::Tick(at));
@@ -105,19 +105,16 @@ impl World {
             self.step()?;
         }
         (0..SERVERS).for_each(|at| self.mend(at));
-        let end = self.schedule.elapsed() + ARRIVED_WITHIN;
+        let mended = self.schedule.elapsed();
         while let Some(missing) = self.missing() {
-            if self.schedule.elapsed() > end {
+            if self.schedule.elapsed() > mended + ARRIVED_WITHIN {
                 return Err(format!("not arrived within {ARRIVED_WITHIN:?}: {missing}"));
             }
             self.step()?;
         }
-        Ok(self
-            .peers
-            .iter()
-            .flat_map(|peer| peer.arrived.values())
-            .map(std::collections::BTreeSet::len)
-            .sum())
+        let arrived = self.peers.iter().flat_map(|peer| peer.arrived.values());
+        let arrived = arrived.map(std::collections::BTreeSet::len).sum();
+        Ok((arrived, self.schedule.elapsed() - mended))
     }
 
     fn missing(&self) -> Option<String> {
