@@ -16,7 +16,7 @@ use super::core::ALIVE_EVERY;
 use super::import::{self, Copy, Embedded, GaveUp, Imported, Target};
 use super::interface::{Input, MailEffect, MailInput, Parcel};
 use super::packet::{Body, Packet};
-use super::shell::{REPLICAS, StartError, Subjects, check, options};
+use super::shell::{StartError, Subjects, check, options, replicas};
 use super::stream::{self, MailConfig, MailStream};
 use crate::commands::cluster::Incarnation;
 use crate::config::{ClusterConfig, PeerLimits};
@@ -51,10 +51,15 @@ pub fn import(
     let options = options(config)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
-    let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
     // The same in each attempt, so that the copies of an earlier one have the same message ids.
     let me = Incarnation(number(&[&store]));
-    let of = MailConfig { cluster: config.name.clone(), store, me, replicas, limits: limits.clone() };
+    let of = MailConfig {
+        cluster: config.name.clone(),
+        store,
+        me,
+        replicas: replicas(config),
+        limits: limits.clone(),
+    };
     runtime.block_on(async {
         let nats = Nats::open(options, config, &of).await?;
         let subject = Subjects::new(&config.name).all;

@@ -41,7 +41,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The oldest version of nats-server whose answers the client of NATS can read.
 const OLDEST_NATS: (u32, u32) = (2, 10);
 /// The copies of the bucket, if that many nats-servers are named.
-pub(super) const REPLICAS: usize = 3;
+const REPLICAS: usize = 3;
 /// The maximum number of packets, and of commands, between two waits.
 const BATCH_MAX: usize = 256;
 
@@ -87,8 +87,7 @@ pub fn start(
     let options = options(config)?.retry_on_initial_connect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let me = Incarnation(rand::random());
-    // A copy at each of three nodes survives the loss of one.
-    let replicas = if config.servers.len() < REPLICAS { 1 } else { REPLICAS };
+    let replicas = replicas(config);
     let (cluster, store, limits) = (config.name.clone(), on_disk.store, limits.clone());
     let core = Cluster::new(me, &limits, on_disk).advertising(config.advertise.clone());
     let mail = MailConfig { cluster, store, me, replicas, limits };
@@ -162,6 +161,11 @@ pub(super) fn is_too_old(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let mut next = || numbers.next().flatten();
     next().zip(next()).is_some_and(|version| version < OLDEST_NATS)
+}
+
+/// How many copies there are of what the cluster keeps. A copy at each of three nodes survives the loss of one.
+pub(super) fn replicas(config: &ClusterConfig) -> usize {
+    if config.servers.len() < REPLICAS { 1 } else { REPLICAS }
 }
 
 pub(super) fn options(config: &ClusterConfig) -> Result<ConnectOptions, StartError> {

@@ -52,8 +52,9 @@ impl Shelf {
         Ok(Self { folder })
     }
 
-    /// Reads all shares, each with the size of its changes, until `take` returns false. A damaged one is logged and renamed; one that cannot be read is logged
-    /// and left. Nothing may be written meanwhile, because a new share would be taken for a damaged one.
+    /// Reads all shares, each with the size of its changes, until `take` returns false. A damaged one is logged and renamed;
+    /// one that cannot be read is logged and left. Nothing may be written meanwhile, because a new share would be taken for
+    /// a damaged one.
     ///
     /// # Errors
     /// When the directory cannot be listed.
@@ -72,7 +73,7 @@ impl Shelf {
         Ok(())
     }
 
-    /// The same, one after the other.
+    /// The same as an iterator. Temporary files stay.
     ///
     /// # Errors
     /// When the directory cannot be listed.
