@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use measure::percentile;
+use measure::{Turn, percentile};
 use rustix::event::{Timespec, epoll};
 
+use crate::Extent;
 use crate::interrupt::Interrupt;
+use crate::servers::Server;
 
 const READ_BYTES: usize = 256 << 10;
 /// How often the end of a turn and Ctrl-C are noticed without traffic.
@@ -62,6 +64,33 @@ impl Load {
     /// Lets each sender send a message a second for `time`, one after the other at even distances.
     pub(crate) fn run_paced(&mut self, time: Duration, interrupt: &Interrupt) -> Result<Outcome> {
         self.with_answers(|senders| send_paced(senders, time, interrupt))
+    }
+
+    /// Measures a turn of `servers`, which use the servers in `beneath`. Each message has so many bytes of content.
+    pub(crate) fn turn(
+        &mut self,
+        servers: &[&Server],
+        beneath: &[&Server],
+        content_bytes: usize,
+        extent: &Extent,
+        interrupt: &Interrupt,
+    ) -> Result<Turn> {
+        let cpu_time =
+            |servers: &[&Server]| servers.iter().map(|server| server.cpu_time()).sum::<Result<Duration>>();
+        let before = [cpu_time(servers)?, cpu_time(beneath)?];
+        let result = self.run(Duration::from_secs(extent.seconds()), interrupt)?;
+        let [cpu, cpu_beneath] = [cpu_time(servers)? - before[0], cpu_time(beneath)? - before[1]];
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / result.messages as f64;
+        let per_second = result.messages as f64 / result.time.as_secs_f64();
+        Ok(Turn {
+            requests: result.messages,
+            requests_per_second: per_second,
+            bytes_per_second: per_second * content_bytes as f64,
+            p50_us: result.p50.as_secs_f64() * 1e6,
+            p99_us: result.p99.as_secs_f64() * 1e6,
+            cpu_us_per_request: Some(each(cpu)),
+            cpu_beneath_us_per_request: (!beneath.is_empty()).then(|| each(cpu_beneath)),
+        })
     }
 
     fn with_answers(&mut self, send: impl FnOnce(&mut [Connection]) -> Result<Outcome>) -> Result<Outcome> {

@@ -64,6 +64,12 @@ pub(crate) fn revision() -> String {
     revision.ok().filter(|revision| !revision.is_empty()).unwrap_or_else(|| "of unknown revision".to_owned())
 }
 
+/// Notes in the report that something was not measured, and why.
+pub(crate) fn skip(report: &mut Report, text: String) {
+    eprintln!("Not measured: {text}");
+    report.skipped.push(text);
+}
+
 /// The report of a suite, in which nothing has been measured yet.
 pub(crate) fn report(
     suite: &str,

@@ -185,8 +185,7 @@ impl<'a> Suite<'a> {
     }
 
     fn skip(&mut self, text: String) {
-        eprintln!("Not measured: {text}");
-        self.report.skipped.push(text);
+        tools::skip(&mut self.report, text);
     }
 
     fn start_ours(&mut self, options: &[&str]) -> Result<Server> {

