@@ -35,6 +35,11 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
+    /// A number that stands for it: its first eight bytes, the lowest first.
+    pub fn number(&self) -> u64 {
+        u64::from_le_bytes(*self.0.first_chunk().expect("a digest has 32 bytes"))
+    }
+
     /// The first eight hexadecimal digits, for logs.
     pub fn short(&self) -> String {
         HEXLOWER.encode(&self.0[..4])
@@ -105,6 +110,7 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), expected);
         assert_eq!(Digest::of_parts(&[b"a", b"", b"bc"]), Digest::of(b"abc"));
+        assert_eq!(Digest::of(b"abc").number(), 0xeacf_018f_bf16_78ba);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn import(
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
     // The same in each attempt, so that the copies of an earlier one have the same message ids.
-    let me = Incarnation(number(&[&store]));
+    let me = Incarnation(Digest::of(&store).number());
     let of = MailConfig {
         cluster: config.name.clone(),
         store,
@@ -122,12 +122,6 @@ async fn repeat<T>(what: &'static str, mut attempt: impl AsyncFnMut() -> Option<
     Err(GaveUp::Nats(what))
 }
 
-/// A number that stands for some bytes.
-fn number(parts: &[&[u8]]) -> u64 {
-    let digest = Digest::of(&parts.concat()).0;
-    u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
-}
-
 impl Target for Nats {
     async fn claim(&self, cards: Vec<(PeerName, Bytes)>) -> Result<Vec<(PeerName, Bytes)>, GaveUp> {
         let claim = async |(name, card): (PeerName, Bytes)| {
@@ -155,7 +149,7 @@ impl Target for Nats {
 
     async fn copy(&self, mail: Vec<Copy>) -> Result<(), GaveUp> {
         let copy = async |Copy { name, first, frames }: Copy| {
-            let number = number(&[name.as_str().as_bytes(), &first.to_le_bytes()]);
+            let number = Digest::of_parts(&[name.as_str().as_bytes(), &first.to_le_bytes()]).number();
             let attempt = async || {
                 let (name, count, frames) = (name.clone(), frames.count(), frames.bytes.clone());
                 let copy = MailEffect::Copy { number, name, first, count, frames };
