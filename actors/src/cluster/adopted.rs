@@ -4,7 +4,7 @@
 //! it. And if a server has ended, the server at which the recipient is reads the copies of its mail from the stream of the cluster
 //! in its place. If that server comes back, it delivers its mail too; peers recognise what they have.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +28,16 @@ enum Keeper {
     Server { server: Incarnation, presence: SessionId, count: u64 },
     /// This server removes the copies of a server that has ended.
     Stream(Vec<Sequence>),
+}
+
+impl Keeper {
+    /// The messages of the stream that have the mail.
+    fn sequences(&self) -> &[Sequence] {
+        match self {
+            Self::Server { .. } => &[],
+            Self::Stream(sequences) => sequences,
+        }
+    }
 }
 
 /// The mail of ended servers for one peer that is here.
@@ -79,6 +89,29 @@ impl Adoptions {
     ) {
         let keeper = Keeper::Server { server, presence, count };
         self.untaken.entry(session).or_default().push_back((before, keeper));
+    }
+
+    /// The copies that a store has for the peer of a session, or none if they could not be read.
+    fn listed(
+        &mut self,
+        now: Instant,
+        store: ServerId,
+        (name, session): (&PeerName, SessionId),
+        found: Option<Vec<Parcel>>,
+    ) {
+        let Some(adoption) = self.by_name.get_mut(name).filter(|of| of.session == session) else { return };
+        adoption.is_busy = false;
+        let Some(mut found) = found else {
+            adoption.stores.push_front(store);
+            adoption.due = now + ASK_AGAIN;
+            return;
+        };
+        // Copies are in the stream until they were taken, so a store that is listed again has those that the peer was given.
+        let untaken = self.untaken.get(&session).into_iter().flatten();
+        let given: HashSet<Sequence> = untaken.flat_map(|(_, keeper)| keeper.sequences()).copied().collect();
+        found.retain(|parcel| parcel.sequences.iter().all(|sequence| !given.contains(sequence)));
+        found.sort_by_key(|parcel| parcel.first);
+        adoption.parcels = found.into();
     }
 
     /// Looks for mail of servers that have ended.
@@ -138,19 +171,8 @@ impl Cluster {
                 self.copies.listed(now, found, is_connected, out);
             }
             MailInput::Listed { store, of: Some((name, session)), found } => {
-                let adoption = self.adoptions.by_name.get_mut(&name);
-                let Some(adoption) = adoption.filter(|of| of.session == session) else { return };
-                adoption.is_busy = false;
-                match found {
-                    Some(mut found) => {
-                        found.sort_by_key(|(_, parcel)| parcel.first);
-                        adoption.parcels = found.into_iter().map(|(_, parcel)| parcel).collect();
-                    }
-                    None => {
-                        adoption.stores.push_front(store);
-                        adoption.due = now + ASK_AGAIN;
-                    }
-                }
+                let found = found.map(|found| found.into_iter().map(|(_, parcel)| parcel).collect());
+                self.adoptions.listed(now, store, (&name, session), found);
                 self.adopt(now, &name, out);
             }
             MailInput::Read { name, session, mail } => self.read(now, &name, session, mail, out),

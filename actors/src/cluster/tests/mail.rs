@@ -230,6 +230,34 @@ fn the_mail_of_a_server_that_has_ended_is_delivered_in_order_and_removed_when_it
 }
 
 #[test]
+fn copies_that_the_peer_was_given_are_not_delivered_again_when_their_store_is_listed_again() {
+    let parcel = |first, sequence| Parcel { first, count: 1, sequences: vec![sequence] };
+    let mut bench = Bench::with_adopted(vec![parcel(0, 20), parcel(1, 21)]);
+    let given = |bench: &mut Bench| {
+        let mail = ReadMail::Found(envelopes("A", 1));
+        bench.mail(MailInput::Read { name: name("b"), session: 7, mail });
+        let (batch, _) = bench.forwarded().expect("the Router gets it");
+        bench.answer(batch, &[]);
+    };
+    given(&mut bench);
+    given(&mut bench);
+    bench.take(Input::Command(Command::Taken { session: 7, before: 1 }));
+    // The connection was lost, so this server looks for all mail.
+    bench.take(Input::Connected(false));
+    bench.take(Input::Connected(true));
+    bench.pass(Duration::from_secs(5));
+    bench.hear(ALIVE);
+    bench.effects.clear();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.asked(), ["find all"]);
+    bench.mail(MailInput::Found(Some(vec![(GONE, name("b"))])));
+    assert_eq!(bench.asked(), ["list 3 b"]);
+    let found = [parcel(1, 21), parcel(2, 22)].map(|parcel| (name("b"), parcel)).into();
+    bench.mail(MailInput::Listed { store: GONE, of: Some((name("b"), 7)), found: Some(found) });
+    assert_eq!(bench.asked(), ["read [22]"], "the peer has the other one, and may take it yet");
+}
+
+#[test]
 fn the_session_of_an_adoption_ends_it() {
     let mut bench = Bench::with_adopted(vec![Parcel { first: 0, count: 1, sequences: vec![9] }]);
     bench.presence("B", 7, false);
