@@ -88,6 +88,13 @@ pub enum StartError {
         path.display(), path.join(IMPORTED).display()
     )]
     Imported { path: PathBuf, cluster: String },
+    /// The file that names the cluster is there and cannot be read.
+    #[error(
+        "cannot read {}: {source}; it names the cluster into which this data directory was imported: make it readable, or start the \
+         server with --cluster",
+        path.display()
+    )]
+    ImportedWhere { path: PathBuf, source: io::Error },
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -155,11 +162,8 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let lock = lock_data(config)?;
-        if config.cluster.is_none()
-            && let Ok(cluster) = std::fs::read_to_string(config.data.join(IMPORTED))
-        {
-            let (path, cluster) = (config.data.clone(), cluster.trim().to_owned());
-            return Err(StartError::Imported { path, cluster });
+        if config.cluster.is_none() {
+            check_not_imported(&config.data)?;
         }
         let tls = TlsBase::new()?;
         let certificates = tls.load(&config.tls)?;
@@ -351,6 +355,16 @@ fn start_admission(
             Ok((Some(running), Some(learned)))
         }
         None => Ok((path.map(|path| admission::start(path, expel)).transpose()?, None)),
+    }
+}
+
+/// Refuses to start without the cluster into which the data directory was imported.
+fn check_not_imported(data: &Path) -> Result<(), StartError> {
+    let path = data.to_owned();
+    match std::fs::read_to_string(data.join(IMPORTED)) {
+        Ok(cluster) => Err(StartError::Imported { path, cluster: cluster.trim().to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StartError::ImportedWhere { path: data.join(IMPORTED), source }),
     }
 }
 

@@ -43,6 +43,15 @@ fn nonsensical_arguments_are_usage_errors() {
 }
 
 #[test]
+fn a_server_that_cannot_read_into_which_cluster_it_was_imported_does_not_start_without() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.path("data");
+    // A directory cannot be read, whoever runs the server.
+    std::fs::create_dir_all(data.join("imported")).expect("the sandbox can be written");
+    refused(&data, "127.0.0.1:0").expect(1).says(&["imported", "make it readable", "--cluster"]);
+}
+
+#[test]
 fn without_threads_a_program_says_so_and_exits_with_1() {
     let sandbox = Sandbox::new();
     let (data, dir) = (sandbox.path("data"), sandbox.path("A"));
