@@ -299,17 +299,14 @@ impl Actors {
         });
         let is_tls = |listener: &&Listener| listener.door() == Door::Tls;
         let https_port = listeners.iter().find(is_tls).and_then(Listener::address).map(|a| a.port());
-        // Who may not join must not learn who has which name.
-        let is_open = self
-            .admission
-            .as_deref()
-            .is_none_or(|admission| matches!(admission.ask(AdmissionCommand::List), Ok(None)));
+        let names =
+            http::Names { router: (*self.router).clone(), admission: self.admission.as_deref().cloned() };
         let http = http::Services {
             sites: Arc::new(Sites::new(sites.collect())),
             https_port: https_port.filter(|_| config.redirect_to_https),
             access_log: self.access_log.as_deref().cloned(),
             feed: self.feed.as_deref().cloned(),
-            names: is_open.then(|| (*self.router).clone()),
+            names,
             peers: Arc::clone(&self.router.counts),
             stopping: Arc::default(),
         };

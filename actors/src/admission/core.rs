@@ -61,6 +61,7 @@ impl Core for Admission {
                     reply.answer(Err(NotAdmitted::NotMember(name)));
                 }
             }
+            Command::IsOpen(reply) => reply.answer(self.is_open),
             Command::List(reply) => {
                 reply.answer((!self.is_open).then(|| self.entries().cloned().collect()));
             }

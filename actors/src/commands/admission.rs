@@ -144,6 +144,8 @@ pub enum Command {
         /// Answered once the list is on the disk.
         reply: Reply<Answer>,
     },
+    /// Asks whether anybody may join.
+    IsOpen(Reply<bool>),
     /// Asks for all members and open invitations. None if anybody may join.
     List(Reply<Option<Vec<Entry>>>),
     /// The list that the servers of a cluster share has changed.

@@ -44,11 +44,11 @@ use std::sync::atomic::AtomicBool;
 use crate::commands::access_log::AccessLogHandle;
 use crate::commands::feed::FeedHandle;
 use crate::commands::peer_counts::PeerCounts;
-use crate::commands::router::RouterHandle;
 
 pub(crate) use self::admin::Admin;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::driver::{Driver, Verdict};
+pub(crate) use self::owner::Names;
 pub use self::page::page_digest;
 pub(crate) use self::respond::{Learned, Responder};
 pub(crate) use self::sites::{Site, Sites};
@@ -64,8 +64,7 @@ pub(crate) struct Services {
     pub access_log: Option<AccessLogHandle>,
     /// What passes through the server, for those who may watch it.
     pub feed: Option<FeedHandle>,
-    /// Who owns which name, if everybody may know that because everybody may join.
-    pub names: Option<RouterHandle>,
+    pub names: Names,
     /// What the sessions of peers count, for the metrics.
     pub peers: Arc<PeerCounts>,
     /// Set when the server ends. Then every response is the last on its connection.

@@ -17,13 +17,12 @@ use super::page::{Named, Service};
 use super::sites::{Site, Sites, redirected};
 use super::verified::{Proof, Verified};
 use super::writer::{After, Ask, Request, Writer};
-use super::{Services, cors, flow, owner};
+use super::{Names, Services, cors, flow, owner};
 use crate::commands::absence::Absence;
 use crate::commands::asset::Asset;
 use crate::commands::connection::{Door, Visitor};
 use crate::commands::feed::{FeedHandle, View};
 use crate::commands::file_server::Found;
-use crate::commands::router::RouterHandle;
 use crate::config::FlowAccess;
 use crate::metrics::WebCounts;
 
@@ -37,7 +36,7 @@ pub(crate) struct Responder {
     verified: Vec<Verified>,
     learned: Vec<Learned>,
     feed: Option<FeedHandle>,
-    names: Option<RouterHandle>,
+    names: Names,
     /// What the client of the last response watches.
     pub(super) view: Option<View>,
     pub(crate) writer: Writer,
@@ -294,7 +293,7 @@ impl Responder {
     fn answer_owner(&mut self, ask: Ask<'_>) -> Step {
         // Other origins must not read it, whatever the site allows them.
         let request = Request { ask, user: None, fields: "", site_fields: "" };
-        match owner::answer(self.names.as_ref(), ask.head, ask.visitor.door) {
+        match owner::answer(&self.names, ask.head, ask.visitor.door) {
             Ok(text) => self.writer.push_text(&request, "application/json", &text),
             Err(brief) => self.writer.push_brief(&request, &brief),
         }

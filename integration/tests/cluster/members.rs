@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use integration::{Nats, Peer, Process, Sandbox, Server, binary};
+use integration::{Nats, Peer, Process, Sandbox, Server, binary, http};
 use serde_json::Value;
 
 use super::two_servers;
@@ -38,16 +38,19 @@ fn wait_for_error(process: &Process, words: &str) {
     process.event("error", |event| event["message"].as_str().is_some_and(|text| text.contains(words)));
 }
 
+/// Starts a server that has a list of members.
+fn with_members(sandbox: &Sandbox, nats: &Nats, name: &str) -> Server {
+    let (data, address) = (sandbox.path(name), sandbox.nobodys_address().to_string());
+    let mut command = nats.command(&data, &address);
+    command.arg("--members").arg(sandbox.path("members"));
+    Server::launch(&data, command)
+}
+
 #[test]
 fn who_is_removed_at_one_server_is_refused_at_all() {
     let sandbox = Sandbox::new();
     let Some(nats) = Nats::start(&sandbox) else { return };
-    let first = {
-        let (data, address) = (sandbox.path("first"), sandbox.nobodys_address().to_string());
-        let mut command = nats.command(&data, &address);
-        command.arg("--members").arg(sandbox.path("members"));
-        Server::launch(&data, command)
-    };
+    let first = with_members(&sandbox, &nats, "first");
     // It has no list of its own, and finds that of the cluster.
     let second = nats.server(&sandbox, "second");
     let a = sandbox.peer("A", second.address());
@@ -67,6 +70,26 @@ fn who_is_removed_at_one_server_is_refused_at_all() {
     // What was read from the file counts at a server that starts later, and while nobody edits it.
     let third = nats.server(&sandbox, "third");
     a.at(third.address()).run(&["who"]).expect(1).says(&["admits only members"]);
+}
+
+/// The status of the answer to a browser that asks who has a name.
+fn asked(server: &Server) -> u16 {
+    http::get(server.address(), "/switchboard/owner?name=A", &[]).status
+}
+
+#[test]
+fn a_server_that_runs_when_the_cluster_gets_its_list_says_no_more_who_has_which_name() {
+    let sandbox = Sandbox::new();
+    let Some(nats) = Nats::start(&sandbox) else { return };
+    let open = nats.server(&sandbox, "open");
+    let a = sandbox.peer("A", open.address());
+    a.run(&["who"]).expect(0);
+    assert_eq!(asked(&open), 200);
+    let closed = with_members(&sandbox, &nats, "closed");
+    assert_eq!(asked(&closed), 403);
+    // It learns of the list a moment later.
+    while a.run(&["who"]).code == Some(0) {}
+    assert_eq!(asked(&open), 403);
 }
 
 #[test]

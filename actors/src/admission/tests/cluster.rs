@@ -125,9 +125,11 @@ fn members_and_invitations_are_those_of_all_servers() {
     let world = World::new();
     let second = world.start(None);
     assert_eq!(listed(&second), None, "there is no list");
+    assert_eq!(second.admission.ask(Command::IsOpen), Ok(true));
     assert_eq!(admit(&second.admission, "X", None), Ok(()));
     let first = world.start(Some(&format!("# us\n{}\n", key("A"))));
     wait_until(|| listed(&second) == Some(1));
+    assert_eq!(second.admission.ask(Command::IsOpen), Ok(false));
     assert_eq!(admit(&second.admission, "X", None), Err(NotAdmitted::NoMember(key("X"))));
     wait_until(|| !second.expelled.lock().expect("nobody panics").is_empty());
     // Its own list has no effect, because there is one.

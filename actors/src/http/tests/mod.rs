@@ -27,7 +27,7 @@ use wire::server_key::ServerKey;
 use tempfile::TempDir;
 
 use self::client::Client;
-use super::{Services, Sites};
+use super::{Names, Services, Sites};
 use crate::acceptor::{self, Acceptor, Listener};
 use crate::commands::connection::Door;
 use crate::commands::file_server::FileServerHandle;
@@ -123,7 +123,7 @@ impl Site {
             https_port: None,
             access_log: None,
             feed: None,
-            names: Some((*router).clone()),
+            names: Names { router: (*router).clone(), admission: None },
             peers: Arc::default(),
             stopping: Arc::clone(&stopping),
         };
