@@ -22,6 +22,8 @@ const refusal = choice(
 );
 const outcome = enumeration({ Relayed: {}, Stored: {}, Refused: { refusal } });
 const file = struct({ name: fileName, bytes: u64, sha256: digest, keywords: list(keyword, 1024) });
+const audience = enumeration({ Everyone: {}, Only: { names: list(peerName, 1024) } });
+const listed = struct({ file, audience });
 const hit = struct({ peer: peerName, file, online: bool, address: option(address) });
 const match = struct({ holders: u32, hits: list(hit, 16) });
 const known = struct({ name: peerName, fingerprint: digest, online: bool });
@@ -50,6 +52,8 @@ export const toServer = enumeration({
   Ping: { id: u32, names: list(peerName, 64) },
   Find: { id: u32, text, skip: u32, limit: u32 },
   Change: { base: digest, removed: list(fileName), files: list(file) },
+  PublishLimited: { part: u32, last: bool, files: list(listed) },
+  ChangeLimited: { base: digest, removed: list(fileName), files: list(listed) },
 });
 
 export const toPeer = enumeration({

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use wire::{Digest, FileName, Fingerprint, PeerName, Search};
+use wire::{Audience, Digest, FileName, Fingerprint, PeerName, Search};
 
 use super::event::Event;
 
@@ -12,7 +12,12 @@ use super::event::Event;
 #[serde(rename_all = "snake_case")]
 pub enum ShareChange {
     /// Shares a file under these keywords too.
-    Add { file: String, keywords: Vec<String> },
+    Add {
+        file: String,
+        keywords: Vec<String>,
+        /// Who may find and fetch it from now on; `None` for those who may now.
+        audience: Option<Audience>,
+    },
     /// Shares a file no more under these keywords, or, if there are none, not at all.
     Remove { file: String, keywords: Vec<String> },
 }

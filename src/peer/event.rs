@@ -358,7 +358,13 @@ pub enum Answer {
         to: PeerName,
         number: u64,
     },
-    Sharing(PublishedFile),
+    /// A file that this peer shares.
+    Sharing {
+        #[serde(flatten)]
+        file: PublishedFile,
+        /// The only peers that may find and fetch it, by their names in lower case; `None` for everyone.
+        only: Option<Vec<PeerName>>,
+    },
     /// This peer shares no file.
     NothingShared,
     /// The server has the share, so its files can be found.

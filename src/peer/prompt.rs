@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::{Context, Helper, Hinter, Validator};
-use wire::{FileName, Fingerprint, PeerName};
+use wire::{Audience, FileName, Fingerprint, PeerName};
 
 use super::command::{Command, Existing, ShareChange, Until, Wanted};
 use super::searching;
@@ -25,6 +25,7 @@ pub(super) const HELP: &str = "\
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory, or add keywords to it; /tag does the same
+                          At the end of the line: --with NAME,NAME lets only these peers find and fetch it, --with * everyone
 /share FOLDER/* [KEYWORD...]  share the files of a folder, also those to come; FOLDER/** also those in its sub-folders
 /unshare FILE [KEYWORD...]  share a file no more, or not under these keywords; the file stays
 /trust NAME FINGERPRINT   accept a peer's new identity key, or a server's (HOST:PORT)
@@ -188,15 +189,37 @@ fn get(rest: &str) -> Result<Command, String> {
 }
 
 fn share(rest: &str) -> Result<Command, String> {
-    let usage = "usage: /share FILE KEYWORD...; put names and keywords with spaces in double quotes";
-    let mut words = words(rest).ok_or(usage)?.into_iter();
+    let usage = "usage: /share FILE KEYWORD... [--with NAME,NAME]; put names and keywords with spaces in double quotes";
+    let mut words = words(rest).ok_or(usage)?;
+    let mut audience = None;
+    if let Some(at) = words.iter().position(|word| word == "--with") {
+        audience = Some(with(&words.split_off(at)[1..].join(","))?);
+    }
+    let mut words = words.into_iter();
     let file = words.next().ok_or(usage)?;
     let keywords: Vec<String> = words.collect();
-    // The files of a folder can be found by the words of their names.
-    if keywords.is_empty() && !file.ends_with('*') {
+    // The files of a folder can be found by the words of their names, and a shared file has keywords already.
+    if keywords.is_empty() && !file.ends_with('*') && audience.is_none() {
         return Err(usage.into());
     }
-    Ok(Command::ChangeShare(ShareChange::Add { file, keywords }))
+    Ok(Command::ChangeShare(ShareChange::Add { file, keywords, audience }))
+}
+
+/// Parses who may find and fetch a file: names with commas in between, or `*` for everyone.
+fn with(names: &str) -> Result<Audience, String> {
+    if names == "*" {
+        return Ok(Audience::Everyone);
+    }
+    let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names = names.map(|text| name(text.strip_prefix('@').unwrap_or(text)));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    if names.is_empty() {
+        return Err(
+            "say who may find and fetch it: --with NAME,NAME, or --with * for everyone; /unshare for nobody"
+                .into(),
+        );
+    }
+    Audience::only(names).map_err(|e| e.to_string())
 }
 
 fn unshare(rest: &str) -> Result<Command, String> {
@@ -320,7 +343,24 @@ mod tests {
         assert_eq!(parse("/get low water.txt --overwrite"), get(None, Existing::Overwrite));
         assert_eq!(parse("/get low water.txt from B --keep-both"), get(Some(&to), Existing::KeepBoth));
         let (file, keywords) = ("low water.txt".to_owned(), vec!["sea".to_owned(), "low tide".to_owned()]);
-        let share = ShareChange::Add { file: file.clone(), keywords: keywords.clone() };
+        let share = |audience| ShareChange::Add { file: file.clone(), keywords: keywords.clone(), audience };
+        let limited =
+            |names: &[&str]| Audience::only(names.iter().map(|name| name.parse().expect("a good name")));
+        for (with, audience) in [
+            ("Ann,ben", limited(&["ann", "ben"])),
+            ("Ann, ben", limited(&["ann", "ben"])),
+            ("@ann", limited(&["ann"])),
+            ("*", Ok(Audience::Everyone)),
+        ] {
+            let line = format!("/share \"low water.txt\" sea \"low tide\" --with {with}");
+            let shared = Command::ChangeShare(share(Some(audience.expect("few names"))));
+            assert_eq!(parse(&line), Ok(Line::Command(shared)));
+        }
+        let limit = parse("/share x --with B");
+        let is_limit =
+            |change: &ShareChange| matches!(change, ShareChange::Add { keywords, .. } if keywords.is_empty());
+        assert!(matches!(limit, Ok(Line::Command(Command::ChangeShare(change))) if is_limit(&change)));
+        let share = share(None);
         let shared = Ok(Line::Command(Command::ChangeShare(share)));
         assert_eq!(parse("/share \"low water.txt\" sea \"low tide\""), shared);
         assert_eq!(parse("/tag \"low water.txt\" sea \"low tide\""), shared);
@@ -373,6 +413,8 @@ mod tests {
             ("/get", "usage: /get"),
             ("/get a\\x", "must not contain"),
             ("/share x", "usage: /share"),
+            ("/share x sea --with", "--with NAME,NAME"),
+            ("/share x sea --with a/b", "'/'"),
             ("/unshare ", "usage: /unshare"),
             ("/trust B xyz", "64 hexadecimal"),
             ("/search ", "usage: /search"),

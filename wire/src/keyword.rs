@@ -3,17 +3,18 @@
 //! Each entry is a keyword, a comma and a file name, and ends with a semicolon. White space and line breaks around items
 //! and empty entries are ignored. A keyword can have many files, and a file many keywords. An item in double quotes may contain
 //! `,` and `;`, and `""` in it is one double quote; it is on one line. A `#` in the place of an entry begins a comment, which ends
-//! with the line.
+//! with the line. A third item, `@name1 @name2`, limits the file to these peers: `key1, filename1, @ann @ben;`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::FileName;
+use crate::audience::BadAudience;
 use crate::checked_text::checked_text;
 use crate::file_name::BadFileName;
 use crate::words;
+use crate::{Audience, FileName};
 
 /// Longest keyword, in bytes: enough for a phrase.
 pub const KEYWORD_BYTES_MAX: usize = 128;
@@ -87,7 +88,7 @@ impl FromStr for Keyword {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEntry {
     #[error("expected `keyword, filename;`, found no comma")]
     NoComma,
@@ -106,6 +107,8 @@ pub enum BadEntry {
     Keyword(#[from] BadKeyword),
     #[error(transparent)]
     FileName(#[from] BadFileName),
+    #[error("{0}; until this is corrected, nobody may fetch the file")]
+    Audience(#[from] BadAudience),
     /// More than [`PAIRS_MAX`] pairs. This entry and the following ones are ignored.
     #[error("more than {PAIRS_MAX} pairs; this one and the rest are left out")]
     TooManyPairs,
@@ -133,6 +136,9 @@ pub struct Problem {
 pub struct Parsed {
     /// The valid pairs in the order of the text. Repeated pairs, compared by the folded keyword, are left out.
     pub pairs: Vec<(Keyword, FileName)>,
+    /// The files that entries limit, in the order of the text. Only who is in all limits of a file may fetch it. An entry whose
+    /// names cannot be read limits its file to nobody, so that a typing error makes nothing public.
+    pub limits: Vec<(FileName, Audience)>,
     /// The broken entries in the order of the text, at most [`PROBLEMS_NAMED_MAX`].
     pub problems: Vec<Problem>,
     pub problems_unnamed: usize,
@@ -165,9 +171,10 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
     let entries = text.bytes().filter(|b| *b == b';').count() + 1;
     let mut seen = HashSet::with_capacity(entries.min(pairs_max));
     let mut reader = Reader { text, at: 0, counted: 0, line: 1, line_start: 0 };
+    let mut is_full = false;
     while reader.skip_to_entry() {
         let start = reader.at;
-        let (keyword, name, file) = match reader.entry() {
+        let Entry { keyword, name, file, audience } = match reader.entry() {
             Ok(entry) => entry,
             Err((at, reason)) => {
                 reader.skip_broken_entry();
@@ -175,13 +182,26 @@ fn parse_at_most(pairs_max: usize, text: &str) -> Parsed {
                 continue;
             }
         };
+        match audience {
+            Ok(Audience::Everyone) => {}
+            Ok(audience) => parsed.limits.push((file.clone(), audience)),
+            Err((at, reason)) => {
+                parsed.limits.push((file, Audience::nobody()));
+                parsed.report(reader.place(at), text[start..reader.at].trim_end(), reason);
+                continue;
+            }
+        }
         // The file name is usually borrowed from the text, so only keywords take memory twice.
-        if !seen.insert((keyword.folded().into_owned(), name)) {
+        if !is_full && !seen.insert((keyword.folded().into_owned(), name)) {
             continue;
         }
         if parsed.pairs.len() == pairs_max {
-            parsed.report(reader.place(start), text[start..reader.at].trim_end(), BadEntry::TooManyPairs);
-            break;
+            if !is_full {
+                parsed.report(reader.place(start), text[start..reader.at].trim_end(), BadEntry::TooManyPairs);
+            }
+            // Goes on for the limits, which would otherwise be lost.
+            is_full = true;
+            continue;
         }
         parsed.pairs.push((keyword, file));
     }
@@ -202,6 +222,15 @@ struct Reader<'t> {
 
 type Misplaced = (usize, BadEntry);
 
+/// An entry of a `keyword.txt`.
+struct Entry<'t> {
+    keyword: Keyword,
+    /// The name as it is in the text.
+    name: Cow<'t, str>,
+    file: FileName,
+    audience: Result<Audience, Misplaced>,
+}
+
 impl<'t> Reader<'t> {
     /// Skips white space, empty entries and comments. Returns false at the end of the text.
     fn skip_to_entry(&mut self) -> bool {
@@ -221,9 +250,9 @@ impl<'t> Reader<'t> {
         self.at += rest.find(';').unwrap_or(rest.len());
     }
 
-    /// Reads an entry without its semicolon: the keyword, and the file name, also as it is in the text. An error comes with its
-    /// place, in bytes; then the next entry begins after the next semicolon.
-    fn entry(&mut self) -> Result<(Keyword, Cow<'t, str>, FileName), Misplaced> {
+    /// Reads an entry without its semicolon. An error comes with its place, in bytes; then the next entry begins after the next
+    /// semicolon.
+    fn entry(&mut self) -> Result<Entry<'t>, Misplaced> {
         let keyword_at = self.at;
         let keyword = self.item()?;
         if !self.text[self.at..].starts_with(',') {
@@ -233,12 +262,37 @@ impl<'t> Reader<'t> {
         self.skip_white_space();
         let name_at = self.at;
         let name = self.item()?;
-        if self.text[self.at..].starts_with(',') {
-            return Err((self.at, BadEntry::SecondComma));
-        }
+        let audience = self.audience()?;
         let keyword = keyword.parse().map_err(|bad: BadKeyword| (keyword_at, bad.into()))?;
         let file = name.parse().map_err(|bad: BadFileName| (name_at, bad.into()))?;
-        Ok((keyword, name, file))
+        Ok(Entry { keyword, name, file, audience })
+    }
+
+    /// Reads the names behind the file name, if there are any. Anything else is more likely the next entry, without a semicolon
+    /// before it.
+    fn audience(&mut self) -> Result<Result<Audience, Misplaced>, Misplaced> {
+        let comma_at = self.at;
+        let Some(after) = self.text[self.at..].strip_prefix(',') else { return Ok(Ok(Audience::Everyone)) };
+        if !after.trim_start().trim_start_matches('"').starts_with('@') {
+            return Err((comma_at, BadEntry::SecondComma));
+        }
+        let names_at = self.text.len() - after.trim_start().len();
+        let mut names = String::new();
+        while self.text[self.at..].starts_with(',') {
+            self.at += 1;
+            self.skip_white_space();
+            match self.item() {
+                Ok(item) => {
+                    names.push(' ');
+                    names.push_str(&item);
+                }
+                Err(misplaced) => {
+                    self.skip_broken_entry();
+                    return Ok(Err(misplaced));
+                }
+            }
+        }
+        Ok(names.parse().map_err(|bad: BadAudience| (names_at, bad.into())))
     }
 
     /// Reads a keyword or a file name, up to the separator behind it.
@@ -303,7 +357,7 @@ pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> 
     while reader.skip_to_entry() {
         let entry_at = reader.at;
         match reader.entry() {
-            Ok((keyword, _, file)) if is_removed(&keyword, &file) => {
+            Ok(Entry { keyword, file, .. }) if is_removed(&keyword, &file) => {
                 let place = with_its_line(text, entry_at, reader.at);
                 kept.push_str(&text[copied..place.start.max(copied)]);
                 copied = place.end;
@@ -332,11 +386,23 @@ fn with_its_line(text: &str, start: usize, end: usize) -> Range<usize> {
 
 /// Writes pairs as a `keyword.txt`, one on each line.
 pub fn write<'a>(pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>) -> String {
+    write_limited(pairs, &Audience::Everyone)
+}
+
+/// Writes pairs as a `keyword.txt`, and in each entry to whom the file is limited. Nobody cannot be written.
+pub fn write_limited<'a>(
+    pairs: impl IntoIterator<Item = (&'a Keyword, &'a FileName)>,
+    audience: &Audience,
+) -> String {
     let mut text = String::new();
     for (keyword, file) in pairs {
         write_item(keyword.as_str(), &mut text);
         text.push_str(", ");
         write_item(file.as_str(), &mut text);
+        if !audience.is_everyone() {
+            text.push_str(", ");
+            text.push_str(&audience.marked());
+        }
         text.push_str(";\n");
     }
     text

@@ -4,6 +4,7 @@
 //! This crate does no I/O, starts no thread and reads no clock. Callers pass the time and a source of randomness.
 #![forbid(unsafe_code)]
 
+pub mod audience;
 mod bounded;
 pub mod card;
 mod checked_text;
@@ -29,6 +30,7 @@ pub mod succession;
 pub mod transfer;
 pub mod words;
 
+pub use audience::Audience;
 pub use digest::{Digest, Fingerprint};
 pub use file_name::FileName;
 pub use keyword::Keyword;

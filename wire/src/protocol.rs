@@ -14,7 +14,7 @@ use crate::invitation::InvitationClaim;
 use crate::name::PeerName;
 use crate::query::Query;
 use crate::server_key::ServerPublic;
-use crate::share::{Difference, Hit, Match, PublishedFile};
+use crate::share::{Difference, Hit, ListedFile, Match, PublishedFile};
 
 /// Identifies the store of a server; random, made with the store. If the store is lost, senders send again what it
 /// held, even if the server has the same key.
@@ -160,7 +160,15 @@ pub enum ToServer<'a> {
         limit: u32,
     },
     /// Publishes what has changed since the last publication. It is refused unless the server has the list that it begins with.
-    Change(Difference),
+    Change(Difference<PublishedFile>),
+    /// Like [`ToServer::Publish`], of files that not everyone may see.
+    PublishLimited {
+        part: u32,
+        last: bool,
+        files: Vec<ListedFile>,
+    },
+    /// Like [`ToServer::Change`], with files that not everyone may see.
+    ChangeLimited(Difference),
 }
 
 /// What became of envelopes.
@@ -357,7 +365,7 @@ pub enum ToPeer<'a> {
     },
 }
 
-const TO_SERVER_KINDS: u8 = 13;
+const TO_SERVER_KINDS: u8 = 15;
 const TO_PEER_KINDS: u8 = 18;
 
 impl<'a> ToServer<'a> {
@@ -408,8 +416,11 @@ mod tests {
     #[test]
     fn the_kinds_are_counted_right() {
         let (removed, files) = (Vec::new(), Vec::new());
-        let last =
-            frame::frame(&ToServer::Change(Difference { base: ListDigest::default(), removed, files }));
+        let last = frame::frame(&ToServer::ChangeLimited(Difference {
+            base: ListDigest::default(),
+            removed,
+            files,
+        }));
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
         let last = frame::frame(&ToPeer::BadSearch { id: 0, column: 1, detail: String::new() });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Digest, FileName, Keyword, PeerName, bounded, frame};
+use crate::{Audience, Digest, FileName, Keyword, PeerName, bounded, frame};
 
 /// The maximum number of keywords of one file. A file with this many keywords of the greatest length fits into a frame
 /// seven times.
@@ -26,36 +26,57 @@ fn keywords_of_a_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     bounded::at_most::<FILE_KEYWORDS_MAX, _, _>(deserializer)
 }
 
+/// A file in the list of its owner: what others see of it, and who may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    pub file: PublishedFile,
+    pub audience: Audience,
+}
+
+impl From<PublishedFile> for ListedFile {
+    /// A file that everyone may see.
+    fn from(file: PublishedFile) -> Self {
+        Self { file, audience: Audience::Everyone }
+    }
+}
+
 /// Identifies a list of published files, in whatever order they are: the SHA-256 of the encoding of each, combined with XOR. That
-/// of an empty list is zero. So a change of the list changes it without looking at the other files.
+/// of an empty list is zero. A file that everyone may see is encoded without its audience. So a change of the list changes it without looking at the other files.
 ///
 /// It does not withstand a peer that makes two lists with the same digest, but such a peer harms only its own list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDigest(pub Digest);
 
 impl ListDigest {
-    pub fn of<'f>(files: impl IntoIterator<Item = &'f PublishedFile>) -> Self {
+    pub fn of<'f>(files: impl IntoIterator<Item = &'f ListedFile>) -> Self {
         let mut list = Self::default();
         files.into_iter().for_each(|file| list.toggle(file));
         list
     }
 
     /// Adds a file that is not in the list, or removes one that is. No keyword of it may be repeated.
-    pub fn toggle(&mut self, file: &PublishedFile) {
-        let of_file = Digest::of(&frame::body(file));
+    pub fn toggle(&mut self, listed: &ListedFile) {
+        let is_for_all = listed.audience.is_everyone();
+        let of_file = Digest::of(&if is_for_all { frame::body(&listed.file) } else { frame::body(listed) });
         self.0.0.iter_mut().zip(of_file.0).for_each(|(byte, other)| *byte ^= other);
     }
 }
 
 /// What has changed in a list of published files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
+pub struct Difference<F = ListedFile> {
     /// The list before.
     pub base: ListDigest,
     /// The names that are gone.
     pub removed: Vec<FileName>,
     /// New files, and files that replace those of the same name.
-    pub files: Vec<PublishedFile>,
+    pub files: Vec<F>,
+}
+
+impl From<Difference<PublishedFile>> for Difference {
+    fn from(Difference { base, removed, files }: Difference<PublishedFile>) -> Self {
+        Self { base, removed, files: files.into_iter().map(ListedFile::from).collect() }
+    }
 }
 
 /// A search result: a file of a peer.
@@ -101,9 +122,8 @@ mod tests {
 
     #[test]
     fn a_list_is_recognised_in_any_order_and_after_any_changes() {
-        let named = |name: &str, keywords| PublishedFile {
-            name: name.parse().expect("a good name"),
-            ..file(keywords)
+        let named = |name: &str, keywords| {
+            ListedFile::from(PublishedFile { name: name.parse().expect("a good name"), ..file(keywords) })
         };
         let (a, b, c) = (named("a", 1), named("b", 1), named("a", 0));
         let list = ListDigest::of([&a, &b]);
@@ -114,6 +134,21 @@ mod tests {
         assert_eq!(changed, ListDigest::of([&c]));
         changed.toggle(&c);
         assert_eq!(changed, ListDigest::default());
+    }
+
+    #[test]
+    fn a_list_is_another_one_with_another_audience() {
+        let only = |names: &[&str]| {
+            let names = names.iter().map(|name| name.parse().expect("a good name"));
+            ListedFile { file: file(1), audience: Audience::only(names).expect("few enough") }
+        };
+        let all = ListedFile::from(file(1));
+        let lists =
+            [all.clone(), only(&[]), only(&["a"]), only(&["a", "b"])].map(|file| ListDigest::of([&file]));
+        for (n, list) in lists.iter().enumerate() {
+            assert!(!lists[..n].contains(list), "{n}");
+        }
+        assert_eq!(lists[0].0, Digest::of(&frame::body(&all.file)), "as peers without audiences compute it");
     }
 
     #[test]

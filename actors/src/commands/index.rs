@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::keyword::{KEYWORD_TEXT_BYTES_MAX, PAIRS_MAX};
-use wire::share::{Difference, Hit, Match, PublishedFile};
+use wire::share::{Difference, Hit, ListedFile, Match};
 use wire::{FileName, PeerName, Query, Search};
 
 use super::network::Network;
@@ -43,7 +43,7 @@ pub enum Command {
         /// Whether the share is complete with this part.
         last: bool,
         /// The files of this part, each name once in the whole share.
-        files: Vec<PublishedFile>,
+        files: Vec<ListedFile>,
         /// Answered at once, or for the last part when the share is on disk.
         reply: Reply<PublishAnswer>,
     },
@@ -60,7 +60,7 @@ pub enum Command {
         query: Query,
         /// The maximum number of hits that the asker wants; at most [`HITS_MAX`] are returned.
         limit: u32,
-        /// Decides which addresses the answer may contain.
+        /// Decides which files and addresses the answer may contain.
         asker: AskerSees,
         /// Answered at once.
         reply: Reply<Found>,
@@ -69,7 +69,7 @@ pub enum Command {
     Find {
         search: Search,
         page: Page,
-        /// Decides which addresses the answer may contain.
+        /// Decides which files and addresses the answer may contain.
         asker: AskerSees,
         /// Answered at once.
         reply: Reply<FindAnswer>,
@@ -92,7 +92,7 @@ pub struct Share {
     /// From where it was published.
     pub(crate) network: Network,
     /// Ordered by name; each name occurs once.
-    pub(crate) files: Vec<PublishedFile>,
+    pub(crate) files: Vec<ListedFile>,
 }
 
 /// What has changed in what one peer shares.
@@ -251,11 +251,13 @@ pub enum FindRefused {
 
 pub type FindAnswer = Result<Matches, FindRefused>;
 
-/// The address of an asker, which decides which addresses of other peers it may learn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who asks, which decides which files and addresses of other peers it may learn.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskerSees {
     /// The remote address of the asker's connection.
     pub from: IpAddr,
+    /// The name under which the asker has joined. Without one, it sees only what everyone may see.
+    pub name: Option<PeerName>,
 }
 
 impl AskerSees {
@@ -334,7 +336,7 @@ impl IndexHandle {
         (peer, network): (PeerName, Network),
         part: u32,
         last: bool,
-        files: Vec<PublishedFile>,
+        files: Vec<ListedFile>,
         timeout: Duration,
     ) -> Result<PublishAnswer, NoAnswer> {
         self.ask(timeout, |reply| Command::Publish { peer, network, part, last, files, reply })

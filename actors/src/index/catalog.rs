@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use slab::Slab;
-use wire::share::PublishedFile;
+use wire::share::{ListedFile, PublishedFile};
 use wire::words::{folded, has_phrase, words};
 use wire::{Digest, FileName, Keyword, Query};
 
+use super::access::Access;
 use super::interner::{Interner, TextId};
 use super::posting::{Match, Posting};
 use super::vocabulary::Vocabulary;
@@ -53,11 +54,12 @@ pub(super) struct Catalog {
     /// A name has one file of each owner at most.
     by_name: BTreeSet<(TextId, OwnerId, FileId)>,
     by_digest: BTreeSet<(Digest, FileId)>,
+    access: Access,
 }
 
 impl Catalog {
     /// Adds the files of an owner. Within one file no keyword may occur twice, whatever its case.
-    pub(super) fn insert(&mut self, owner: OwnerId, files: &[PublishedFile]) -> Vec<FileId> {
+    pub(super) fn insert(&mut self, owner: OwnerId, files: &[ListedFile]) -> Vec<FileId> {
         let mut unsorted = (Vec::new(), Vec::new());
         let ids = files.iter().map(|file| self.insert_one(owner, file, &mut unsorted)).collect();
         let (mut terms, mut extensions) = unsorted;
@@ -74,7 +76,7 @@ impl Catalog {
     fn insert_one(
         &mut self,
         owner: OwnerId,
-        file: &PublishedFile,
+        ListedFile { file, audience }: &ListedFile,
         unsorted: &mut (Vec<TextId>, Vec<TextId>),
     ) -> FileId {
         let name = self.names.acquire(file.name.as_str(), || ());
@@ -88,7 +90,9 @@ impl Catalog {
         let id = self.files.insert(entry);
         assert!(id < FILES_MAX, "the index holds fewer than 2^30 files");
         let id = u32::try_from(id).expect("2^30 fits");
-        for (term, how) in self.terms_of(id) {
+        let terms = self.terms_of(id);
+        self.access.limit(id, audience, terms.iter().map(|(term, _)| *term));
+        for (term, how) in terms {
             if self.vocabulary.posting_mut(term).push(id, how) {
                 unsorted.0.push(term);
             }
@@ -135,8 +139,12 @@ impl Catalog {
     }
 
     pub(super) fn remove(&mut self, ids: &[FileId]) {
-        let mut gone: Vec<(TextId, FileId)> =
-            ids.iter().flat_map(|id| self.terms_of(*id).into_iter().map(|(term, _)| (term, *id))).collect();
+        let mut gone: Vec<(TextId, FileId)> = Vec::new();
+        for id in ids {
+            let terms = self.terms_of(*id);
+            self.access.forget(*id, terms.iter().map(|(term, _)| *term));
+            gone.extend(terms.into_iter().map(|(term, _)| (term, *id)));
+        }
         gone.sort_unstable();
         for of_term in gone.chunk_by(|(a, _), (b, _)| a == b) {
             self.vocabulary.posting_mut(of_term[0].0).remove(of_term.iter().map(|(_, id)| *id));
@@ -226,6 +234,10 @@ impl Catalog {
         of_key(&self.by_digest, digest)
     }
 
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     pub(super) fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
@@ -300,6 +312,11 @@ impl Catalog {
         }
     }
 
+    /// The same, with who may see it.
+    pub(super) fn listed(&self, id: FileId) -> ListedFile {
+        ListedFile { file: self.file(id), audience: self.access.audience(id).clone() }
+    }
+
     fn entry(&self, id: FileId) -> &Entry {
         &self.files[id as usize]
     }
@@ -308,6 +325,7 @@ impl Catalog {
     pub(super) fn is_empty(&self) -> bool {
         self.names.len() + self.spellings.len() + self.vocabulary.len() + self.extensions.len() == 0
             && self.files.is_empty()
+            && self.access.is_empty()
             && self.by_name.is_empty()
             && self.by_digest.is_empty()
     }

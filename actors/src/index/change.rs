@@ -1,6 +1,6 @@
 //! Changes of what a peer shares. They cost what they change, however long the list is.
 
-use wire::share::{Difference, PublishedFile};
+use wire::share::{Difference, ListedFile};
 use wire::{Digest, FileName, PeerName};
 
 use super::catalog::{FileId, OwnerId};
@@ -97,13 +97,13 @@ impl Core {
         if peer.list != difference.base {
             return Err(PublishRefused::OtherList);
         }
-        let names = difference.removed.iter().chain(difference.files.iter().map(|file| &file.name));
+        let names = difference.removed.iter().chain(difference.files.iter().map(|listed| &listed.file.name));
         let mut gone: Vec<FileId> = names.filter_map(|name| self.catalog.find(owner, name)).collect();
         gone.sort_unstable();
-        let replaced: Vec<_> = gone.iter().map(|id| self.catalog.file(*id)).collect();
+        let replaced: Vec<_> = gone.iter().map(|id| self.catalog.listed(*id)).collect();
         let pairs =
-            |files: &[PublishedFile]| files.iter().map(|file| file.keywords.len() as u64).sum::<u64>();
-        let bytes = |files: &[PublishedFile]| files.iter().map(text_bytes).sum::<u64>();
+            |files: &[ListedFile]| files.iter().map(|listed| listed.file.keywords.len() as u64).sum::<u64>();
+        let bytes = |files: &[ListedFile]| files.iter().map(text_bytes).sum::<u64>();
         let before = Published { files: peer.files.len() as u64, pairs: peer.pairs };
         let after = Published {
             files: before.files - replaced.len() as u64 + difference.files.len() as u64,
@@ -142,8 +142,8 @@ impl Core {
 
 /// Drops repeated keywords. Refuses repeated names.
 fn check(difference: &mut Difference) -> Result<(), PublishRefused> {
-    difference.files.iter_mut().try_for_each(check_keywords)?;
-    let files = difference.files.iter().map(|file| &file.name);
+    difference.files.iter_mut().try_for_each(|listed| check_keywords(&mut listed.file))?;
+    let files = difference.files.iter().map(|listed| &listed.file.name);
     let mut names: Vec<&FileName> = difference.removed.iter().chain(files).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use wire::share::ListDigest;
 use wire::{PeerName, Query, Search};
 
+use super::access::Viewer;
 use super::catalog::{Catalog, FileId};
 use super::finder::{Finder, TooBroad};
 use super::peers::Peers;
@@ -48,9 +49,9 @@ impl runtime::Core for Core {
     fn handle(&mut self, _now: Now, command: Command, out: &mut Vec<Keep>) {
         match command {
             Command::Search { query, limit, asker, reply } => {
-                reply.answer(self.search(&query, limit, asker));
+                reply.answer(self.search(&query, limit, &asker));
             }
-            Command::Find { search, page, asker, reply } => reply.answer(self.find(&search, page, asker)),
+            Command::Find { search, page, asker, reply } => reply.answer(self.find(&search, page, &asker)),
             Command::Presence(presence) => self.presence(&presence),
             Command::Kept(held) => {
                 self.keeps_in_flight -= 1;
@@ -92,7 +93,7 @@ impl Core {
 
     /// Adds a share that was loaded from the disk, where the changes since it was published whole take `changed_bytes`.
     pub(super) fn restore(&mut self, share: &Share, changed_bytes: u64) -> Result<(), PublishRefused> {
-        let pairs = share.files.iter().map(|file| file.keywords.len() as u64).sum();
+        let pairs = share.files.iter().map(|listed| listed.file.keywords.len() as u64).sum();
         let published = Published { files: share.files.len() as u64, pairs };
         self.replace(share, published)?;
         if let Some(owner) = self.peers.find(&share.owner) {
@@ -215,8 +216,10 @@ impl Core {
         }
     }
 
-    fn search(&self, query: &Query, limit: u32, asker: AskerSees) -> Found {
-        let matching = self.catalog.matching(query);
+    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> Found {
+        let viewer = self.viewer(asker);
+        let mut matching = self.catalog.matching(query);
+        matching.retain(|id| viewer.sees(*id));
         let total = matching.len() as u64;
         let limit = limit.min(HITS_MAX) as usize;
         let ranking = self.ranking(asker);
@@ -254,24 +257,30 @@ impl Core {
             .then_with(|| peer_a.folded.cmp(&peer_b.folded))
     }
 
-    fn ranking(&self, asker: AskerSees) -> Ranking<'_> {
+    fn ranking<'a>(&'a self, asker: &'a AskerSees) -> Ranking<'a> {
         Ranking { catalog: &self.catalog, peers: &self.peers, asker }
     }
 
-    fn find(&self, search: &Search, page: Page, asker: AskerSees) -> FindAnswer {
-        let finder = Finder::new(&self.catalog, &self.peers);
+    fn viewer<'a>(&'a self, asker: &'a AskerSees) -> Viewer<'a> {
+        Viewer { catalog: &self.catalog, peers: &self.peers, asker: asker.name.as_ref() }
+    }
+
+    fn find(&self, search: &Search, page: Page, asker: &AskerSees) -> FindAnswer {
+        let viewer = self.viewer(asker);
+        let finder = Finder::new(viewer);
         let found = finder.find(search.root()).map_err(|TooBroad| FindRefused::TooBroad)?;
         let (matches, total) = self.ranking(asker).page(&found, page);
-        let instead = if found.is_empty() { self.instead(&finder, search) } else { None };
+        let instead = if found.is_empty() { self.instead(&finder, viewer, search) } else { None };
         Ok(Matches { matches, total, instead })
     }
 
-    /// The search with each word that no file has replaced by the nearest one that some have. `None` unless that search
-    /// finds something.
-    fn instead(&self, finder: &Finder<'_>, search: &Search) -> Option<Search> {
+    /// The search with each word that no file has replaced by the nearest one that some have, of those that the asker may see.
+    /// `None` unless that search finds something.
+    fn instead(&self, finder: &Finder<'_>, viewer: Viewer<'_>, search: &Search) -> Option<Search> {
         let instead = search.with_texts(|text| {
             let is_known = finder.has(text).ok()?;
-            if is_known { None } else { self.catalog.vocabulary().nearest(text).map(str::to_owned) }
+            let count = |id, posting: &_| viewer.count(id, posting);
+            if is_known { None } else { self.catalog.vocabulary().nearest(text, count).map(str::to_owned) }
         })?;
         let found = finder.find(instead.root()).ok()?;
         (!found.is_empty()).then_some(instead)

@@ -10,6 +10,7 @@ use wire::FileName;
 use wire::search::{Node, Size, Term};
 use wire::words::{folded, has_extension, words};
 
+use super::access::Viewer;
 use super::catalog::{Catalog, FileId, OwnerId};
 use super::peers::Peers;
 use super::posting::Posting;
@@ -37,6 +38,7 @@ pub(super) struct TooBroad;
 pub(super) struct Finder<'i> {
     catalog: &'i Catalog,
     peers: &'i Peers,
+    viewer: Viewer<'i>,
     steps_left: Cell<usize>,
 }
 
@@ -60,22 +62,24 @@ enum Plan<'i> {
 }
 
 impl<'i> Finder<'i> {
-    pub(super) fn new(catalog: &'i Catalog, peers: &'i Peers) -> Self {
-        Self { catalog, peers, steps_left: Cell::new(STEPS_MAX) }
+    pub(super) fn new(viewer: Viewer<'i>) -> Self {
+        let Viewer { catalog, peers, .. } = viewer;
+        Self { catalog, peers, viewer, steps_left: Cell::new(STEPS_MAX) }
     }
 
-    /// The files that a search describes, in ascending order of their ids; not more than can be ranked in time.
+    /// The files that a search describes and the asker may see, in ascending order of their ids; not more than can be ranked in time.
     pub(super) fn find(&self, search: &'i Node) -> Result<Vec<Scored>, TooBroad> {
-        let found = self.list(&self.plan(search))?;
+        let mut found = self.list(&self.plan(search))?;
+        found.retain(|(id, _)| self.viewer.sees(*id));
         self.spend(found.len() * RANK_STEPS)?;
         Ok(found)
     }
 
-    /// Whether a file has this text.
+    /// Whether a file that the asker may see has this text.
     pub(super) fn has(&self, text: &str) -> Result<bool, TooBroad> {
         match self.plan_text(text) {
-            Plan::Listed(posting) => Ok(posting.len() > 0),
-            plan => Ok(!self.list(&plan)?.is_empty()),
+            Plan::Listed(posting) => Ok(self.viewer.sees_one_of(posting)),
+            plan => Ok(self.list(&plan)?.iter().any(|(id, _)| self.viewer.sees(*id))),
         }
     }
 

@@ -2,11 +2,12 @@
 //! and length of each file:
 //!
 //! ```text
-//! # switchboard files 2
+//! # switchboard files 3          2 without limited files
 //! # owner Alice 192.0.2.7        with the address, or IPv6 network, from where it was published, if that is known
 //! # keywords sha256 HEX of <name>.txt
 //! # replaces sha256 HEX          of the <name>.changes that it replaces, if there were any (see [`super::journal`])
 //! HEX  BYTES  FILE NAME          one line a file, in order of names
+//! # only NAME NAME...            behind the line of a limited file: who may see it
 //! # end sha256 HEX of all lines above
 //! ```
 //!
@@ -16,19 +17,24 @@ use std::fmt::Write as _;
 
 use wire::file_name::BadFileName;
 use wire::keyword::{self, Problem};
-use wire::share::PublishedFile;
-use wire::{Digest, FileName, PeerName};
+use wire::share::{ListedFile, PublishedFile};
+use wire::{Audience, Digest, FileName, PeerName};
 
 use crate::commands::index::Share;
 use crate::commands::network::Network;
 
-const VERSION_LINE: &str = "# switchboard files 2";
+/// With limited files. A server that does not know them must not read the list, because it would show them to everyone.
+const VERSION_LINE: &str = "# switchboard files 3";
+/// Without limited files.
+const VERSION_2_LINE: &str = "# switchboard files 2";
 /// In version 1, the keywords had neither quotes nor comments.
 const VERSION_1_LINE: &str = "# switchboard files 1";
 const OWNER: &str = "# owner ";
 const KEYWORDS: &str = "# keywords sha256 ";
 const REPLACES: &str = "# replaces sha256 ";
 const END: &str = "# end sha256 ";
+/// Who may see the file in the line before.
+pub(super) const ONLY: &str = "# only";
 
 /// Why a share on the disk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +87,8 @@ pub(super) struct List {
 
 /// `replaced` is the digest of the changes that the share replaces. With it, the list differs from all that had changes.
 pub(super) fn render(share: &Share, replaced: Option<Digest>) -> Texts {
-    let pairs =
-        share.files.iter().flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
+    let files = share.files.iter().map(|listed| &listed.file);
+    let pairs = files.flat_map(|file| file.keywords.iter().map(move |keyword| (keyword, &file.name)));
     let keywords = keyword::write(pairs);
     let digest = Digest::of(keywords.as_bytes());
     let mut owner = share.owner.to_string();
@@ -90,17 +96,38 @@ pub(super) fn render(share: &Share, replaced: Option<Digest>) -> Texts {
         // Writing to a String cannot fail.
         let _ = write!(owner, " {}", share.network);
     }
-    let mut list = format!("{VERSION_LINE}\n{OWNER}{owner}\n{KEYWORDS}{digest}\n");
+    let is_limited = share.files.iter().any(|listed| !listed.audience.is_everyone());
+    let version = if is_limited { VERSION_LINE } else { VERSION_2_LINE };
+    let mut list = format!("{version}\n{OWNER}{owner}\n{KEYWORDS}{digest}\n");
     if let Some(replaced) = replaced {
         let _ = writeln!(list, "{REPLACES}{replaced}");
     }
-    for file in &share.files {
+    for ListedFile { file, audience } in &share.files {
         // Writing to a String cannot fail.
         let _ = writeln!(list, "{}  {}  {}", file.sha256, file.bytes, file.name);
+        write_only(audience, &mut list);
     }
     let digest = Digest::of(list.as_bytes());
     let _ = writeln!(list, "{END}{digest}");
     Texts { keywords, list }
+}
+
+/// Writes who may see a file, if not everyone may.
+pub(super) fn write_only(audience: &Audience, text: &mut String) {
+    if let Some(names) = audience.names() {
+        text.push_str(ONLY);
+        for name in names {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {name}");
+        }
+        text.push('\n');
+    }
+}
+
+/// Reads what is behind [`ONLY`].
+pub(super) fn read_only(names: &str) -> Option<Audience> {
+    let names: Result<Vec<PeerName>, _> = names.split_whitespace().map(str::parse).collect();
+    Audience::only(names.ok()?).ok()
 }
 
 /// Parses and verifies a list of files.
@@ -116,7 +143,7 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
     }
     let mut lines = body.lines().peekable();
     let is_version_1 = match lines.next() {
-        Some(VERSION_LINE) => false,
+        Some(VERSION_LINE | VERSION_2_LINE) => false,
         Some(VERSION_1_LINE) => true,
         _ => return Err(Damage::Line(1)),
     };
@@ -126,10 +153,17 @@ pub(super) fn read_list(text: &str) -> Result<List, Damage> {
     let keywords_sha256 = keywords_sha256.ok_or(Damage::Line(3))?;
     let replaces = lines.next_if(|line| line.starts_with(REPLACES));
     let before = if replaces.is_some() { 5 } else { 4 };
-    let files = lines
-        .enumerate()
-        .map(|(n, line)| read_line(line).ok_or(Damage::Line(n + before))?)
-        .collect::<Result<_, _>>()?;
+    let mut files: Vec<ListedFile> = Vec::new();
+    for (n, line) in lines.enumerate() {
+        let damage = || Damage::Line(n + before);
+        match line.strip_prefix(ONLY) {
+            Some(names) => {
+                let last = files.last_mut().ok_or_else(damage)?;
+                last.audience = read_only(names).ok_or_else(damage)?;
+            }
+            None => files.push(read_line(line).ok_or_else(damage)??.into()),
+        }
+    }
     let share = Share { owner, network, files };
     Ok(List { share, is_version_1, keywords_sha256, digest })
 }
@@ -181,8 +215,8 @@ impl List {
         }
         let mut share = self.share;
         for (keyword, name) in parsed.pairs {
-            match share.files.binary_search_by(|file| file.name.cmp(&name)) {
-                Ok(at) => share.files[at].keywords.push(keyword),
+            match share.files.binary_search_by(|listed| listed.file.name.cmp(&name)) {
+                Ok(at) => share.files[at].file.keywords.push(keyword),
                 Err(_) => return Err(Damage::NoSuchFile(name)),
             }
         }

@@ -2,10 +2,11 @@
 //! text in the grammar of `keyword.txt`, whose comments have what that cannot say:
 //!
 //! ```text
-//! # switchboard changes 1
+//! # switchboard changes 2
 //! # list sha256 HEX              as at the end of the <name>.files that it continues
 //! # gone FILE NAME               one line for each name that is gone
 //! # file HEX  BYTES  FILE NAME   one line for each file that is new or replaces another
+//! # only NAME NAME...            behind the line of a limited file: who may see it
 //! KEYWORD, FILE NAME;            its keywords
 //! # end sha256 HEX               of the digest of the change before, or of the list, and the lines of this change
 //! ```
@@ -20,14 +21,16 @@ use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 
 use wire::keyword;
-use wire::share::{Difference, PublishedFile};
+use wire::share::{Difference, ListedFile, PublishedFile};
 use wire::{Digest, FileName, PeerName};
 
-use super::format::{Damage, digest_after, read_line};
+use super::format::{Damage, ONLY, digest_after, read_line, read_only, write_only};
 use super::shelf::Shelf;
 use crate::commands::index::{Change, Share};
 
-const VERSION_LINE: &str = "# switchboard changes 1";
+const VERSION_LINE: &str = "# switchboard changes 2";
+/// In version 1, no file was limited.
+const VERSION_1_LINE: &str = "# switchboard changes 1";
 const LIST: &str = "# list sha256 ";
 const GONE: &str = "# gone ";
 const FILE: &str = "# file ";
@@ -38,6 +41,13 @@ pub(super) fn header(list: Digest) -> String {
     format!("{VERSION_LINE}\n{LIST}{list}\n")
 }
 
+/// What is behind the first lines, if these are of this list.
+fn after_header(text: &str, list: Digest) -> Option<&str> {
+    let after_version =
+        [VERSION_LINE, VERSION_1_LINE].iter().find_map(|version| text.strip_prefix(version))?;
+    after_version.strip_prefix(&format!("\n{LIST}{list}\n"))
+}
+
 /// A change as text, and the digest in its last line.
 pub(super) fn render(before: Digest, difference: &Difference) -> (String, Digest) {
     let mut text = String::new();
@@ -45,8 +55,9 @@ pub(super) fn render(before: Digest, difference: &Difference) -> (String, Digest
     for name in &difference.removed {
         let _ = writeln!(text, "{GONE}{name}");
     }
-    for PublishedFile { name, bytes, sha256, keywords } in &difference.files {
+    for ListedFile { file: PublishedFile { name, bytes, sha256, keywords }, audience } in &difference.files {
         let _ = writeln!(text, "{FILE}{sha256}  {bytes}  {name}");
+        write_only(audience, &mut text);
         text.push_str(&keyword::write(keywords.iter().map(|keyword| (keyword, name))));
     }
     let digest = Digest::of_parts(&[&before.0, text.as_bytes()]);
@@ -58,7 +69,7 @@ pub(super) fn render(before: Digest, difference: &Difference) -> (String, Digest
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// By name: the new file, or none if the name is gone.
-    pub(super) files: BTreeMap<FileName, Option<PublishedFile>>,
+    pub(super) files: BTreeMap<FileName, Option<ListedFile>>,
     /// The size of the complete changes with the header, in bytes.
     pub(super) bytes: u64,
     /// The digest in the last line of the last one.
@@ -67,7 +78,7 @@ pub(super) struct Changes {
 
 /// Reads the changes to a list. `None` if they are of another list.
 pub(super) fn read(text: &str, list: Digest) -> Result<Option<Changes>, Damage> {
-    let Some(mut rest) = text.strip_prefix(&header(list)) else { return Ok(None) };
+    let Some(mut rest) = after_header(text, list) else { return Ok(None) };
     let mut changes = Changes { last: list, ..Changes::default() };
     while let Some(end) = end_of_change(rest) {
         let (change, after) = rest.split_at(end);
@@ -93,7 +104,7 @@ fn end_of_change(text: &str) -> Option<usize> {
     text[end..].find('\n').map(|line| end + line + 1)
 }
 
-type Files = BTreeMap<FileName, Option<PublishedFile>>;
+type Files = BTreeMap<FileName, Option<ListedFile>>;
 
 fn read_change(text: &str, before: Digest) -> Option<(Files, Digest)> {
     let (body, end) = text.split_at(text.rfind(END)?);
@@ -102,17 +113,21 @@ fn read_change(text: &str, before: Digest) -> Option<(Files, Digest)> {
         return None;
     }
     let mut files = Files::new();
+    let mut last = None;
     for line in body.lines() {
         if let Some(name) = line.strip_prefix(GONE) {
             files.insert(name.parse().ok()?, None);
         } else if let Some(file) = line.strip_prefix(FILE) {
             let file = read_line(file)?.ok()?;
-            files.insert(file.name.clone(), Some(file));
+            last = Some(file.name.clone());
+            files.insert(file.name.clone(), Some(file.into()));
+        } else if let Some(names) = line.strip_prefix(ONLY) {
+            files.get_mut(last.as_ref()?)?.as_mut()?.audience = read_only(names)?;
         }
     }
     let parsed = keyword::parse(body);
     for (keyword, name) in parsed.pairs {
-        files.get_mut(&name)?.as_mut()?.keywords.push(keyword);
+        files.get_mut(&name)?.as_mut()?.file.keywords.push(keyword);
     }
     parsed.problems.is_empty().then_some((files, digest))
 }
@@ -121,8 +136,8 @@ impl Changes {
     /// Applies them to the list that they belong to.
     pub(super) fn apply_to(self, share: &mut Share) {
         let files = std::mem::take(&mut share.files).into_iter();
-        let mut by_name: BTreeMap<FileName, PublishedFile> =
-            files.map(|file| (file.name.clone(), file)).collect();
+        let mut by_name: BTreeMap<FileName, ListedFile> =
+            files.map(|listed| (listed.file.name.clone(), listed)).collect();
         for (name, file) in self.files {
             match file {
                 Some(file) => drop(by_name.insert(name, file)),

@@ -19,6 +19,7 @@ use crate::commands::index::{IndexHandle, Share};
 use crate::config::Quota;
 use crate::runtime::Running;
 
+mod access;
 mod catalog;
 mod change;
 mod core;

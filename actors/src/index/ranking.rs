@@ -16,7 +16,7 @@ pub(super) struct Ranking<'i> {
     pub(super) catalog: &'i Catalog,
     pub(super) peers: &'i Peers,
     /// Decides which addresses are shown.
-    pub(super) asker: AskerSees,
+    pub(super) asker: &'i AskerSees,
 }
 
 /// A file that was found. Files with the same content have the same `head`, and few others.

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
-use wire::{Digest, PeerName};
+use wire::share::{FILE_KEYWORDS_MAX, ListedFile, PublishedFile};
+use wire::{Audience, Digest, PeerName};
 
+use super::format::ONLY;
 use crate::commands::index::{
     Held, PublishRefused, Published, SHARE_FILES_MAX, SHARE_PAIRS_MAX, SHARE_TEXT_BYTES_MAX, Share,
 };
@@ -22,7 +23,7 @@ const PAIR_HELD_BYTES: u64 = 48;
 #[derive(Debug, Default)]
 struct Parts {
     next: u32,
-    files: Vec<PublishedFile>,
+    files: Vec<ListedFile>,
     published: Published,
     text_bytes: u64,
     held_bytes: u64,
@@ -54,7 +55,7 @@ impl Staging {
         &mut self,
         peer: &PeerName,
         part: u32,
-        files: Vec<PublishedFile>,
+        files: Vec<ListedFile>,
     ) -> Result<Published, PublishRefused> {
         let mut parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
         if part == 0 {
@@ -99,17 +100,17 @@ impl Staging {
         let parts = self.unfinished.remove(&peer.folded()).unwrap_or_default();
         let held = Held(parts.held_bytes);
         let mut files = parts.files;
-        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if let Some(twice) = files.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        files.sort_unstable_by(|a, b| a.file.name.cmp(&b.file.name));
+        if let Some(twice) = files.windows(2).find(|pair| pair[0].file.name == pair[1].file.name) {
             self.release(held);
-            return Err(PublishRefused::Repeated(twice[0].name.clone()));
+            return Err(PublishRefused::Repeated(twice[0].file.name.clone()));
         }
         let share = Share { owner: peer.clone(), network, files };
         Ok((share, parts.published, held))
     }
 
     /// Counts the memory of files that wait for the disk.
-    pub(super) fn hold(&mut self, files: &[PublishedFile]) -> Result<Held, PublishRefused> {
+    pub(super) fn hold(&mut self, files: &[ListedFile]) -> Result<Held, PublishRefused> {
         let bytes = files.iter().map(held_bytes).sum();
         self.make_room(bytes)?;
         self.held_bytes += bytes;
@@ -134,11 +135,11 @@ impl Staging {
 }
 
 impl Parts {
-    fn add(&mut self, files: Vec<PublishedFile>) -> Result<(), PublishRefused> {
+    fn add(&mut self, files: Vec<ListedFile>) -> Result<(), PublishRefused> {
         self.next += 1;
         for mut file in files {
-            check_keywords(&mut file)?;
-            let pairs = file.keywords.len() as u64;
+            check_keywords(&mut file.file)?;
+            let pairs = file.file.keywords.len() as u64;
             let text_bytes = text_bytes(&file);
             self.published.files += 1;
             self.published.pairs += pairs;
@@ -174,17 +175,25 @@ pub(super) fn check_keywords(file: &mut PublishedFile) -> Result<(), PublishRefu
     Ok(())
 }
 
-fn held_bytes(file: &PublishedFile) -> u64 {
+fn held_bytes(ListedFile { file, audience }: &ListedFile) -> u64 {
     let keywords: usize = file.keywords.iter().map(|keyword| keyword.as_str().len()).sum();
-    let own = size_of::<PublishedFile>() + file.name.as_str().len() + keywords;
-    own as u64 + file.keywords.len() as u64 * PAIR_HELD_BYTES
+    let own = size_of::<ListedFile>() + file.name.as_str().len() + keywords;
+    let names = names_bytes(audience) + audience.names().map_or(0, <[_]>::len) as u64 * PAIR_HELD_BYTES;
+    own as u64 + file.keywords.len() as u64 * PAIR_HELD_BYTES + names
 }
 
-/// The maximum size of a file on disk: its line in the list of files, and a line for each keyword.
-pub(super) fn text_bytes(file: &PublishedFile) -> u64 {
+/// The maximum size of a file on disk: its lines in the list of files, and a line for each keyword.
+pub(super) fn text_bytes(ListedFile { file, audience }: &ListedFile) -> u64 {
     const LIST_LINE: usize = 2 * size_of::<Digest>() + "  18446744073709551615  \n".len();
     const PAIR_LINE: usize = ", ;\n".len();
     let name = file.name.as_str().len();
     let pairs: usize = file.keywords.iter().map(|keyword| keyword.as_str().len() + name + PAIR_LINE).sum();
-    (LIST_LINE + name + pairs) as u64
+    (LIST_LINE + name + pairs) as u64 + names_bytes(audience)
+}
+
+/// The size of the line that says who may see a file.
+fn names_bytes(audience: &Audience) -> u64 {
+    const LINE: usize = ONLY.len() + "\n".len();
+    let Some(names) = audience.names() else { return 0 };
+    (LINE + names.iter().map(|name| " ".len() + name.as_str().len()).sum::<usize>()) as u64
 }

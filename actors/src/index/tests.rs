@@ -1,7 +1,7 @@
 //! Tests of the Index. This file has the helpers that they share.
 
-use wire::share::PublishedFile;
-use wire::{Digest, Keyword, PeerName, Query};
+use wire::share::{ListedFile, PublishedFile};
+use wire::{Audience, Digest, Keyword, PeerName, Query};
 
 use super::core::Core;
 use crate::commands::index::{
@@ -10,6 +10,7 @@ use crate::commands::index::{
 use crate::commands::network::Network;
 use crate::runtime::{Core as _, Now, Pending, reply};
 
+mod access;
 mod bounds;
 mod changes;
 mod decisions;
@@ -22,10 +23,16 @@ mod threads;
 const NOW: std::time::Duration = std::time::Duration::ZERO;
 
 /// An asker on another machine.
-const FAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)) };
+const FAR: AskerSees =
+    AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)), name: None };
 
 /// An asker on the server's own machine.
-const NEAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) };
+const NEAR: AskerSees = AskerSees { from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), name: None };
+
+/// An asker who has joined under this name.
+fn asker(name: &str) -> AskerSees {
+    AskerSees { name: Some(peer(name)), ..FAR }
+}
 
 fn peer(name: &str) -> PeerName {
     name.parse().expect("a good peer name")
@@ -35,15 +42,27 @@ fn network(last: u8) -> Network {
     Network::of(std::net::Ipv4Addr::new(192, 0, 2, last).into())
 }
 
-/// A file whose content is its name.
-fn file(name: &str, keywords: &[&str]) -> PublishedFile {
+/// A file whose content is its name, and that everyone may see.
+fn file(name: &str, keywords: &[&str]) -> ListedFile {
     let keywords = keywords.iter().map(|k| k.parse().expect("a good keyword")).collect();
-    PublishedFile {
+    let file = PublishedFile {
         name: name.parse().expect("a good file name"),
         bytes: name.len() as u64,
         sha256: Digest::of(name.as_bytes()),
         keywords,
-    }
+    };
+    file.into()
+}
+
+/// The same file, for these peers only.
+fn only(names: &[&str], file: ListedFile) -> ListedFile {
+    let audience = Audience::only(names.iter().map(|name| peer(name))).expect("few enough");
+    ListedFile { audience, ..file }
+}
+
+/// The same file with another content.
+fn with_content(content: &str, ListedFile { file, audience }: ListedFile) -> ListedFile {
+    ListedFile { file: PublishedFile { sha256: Digest::of(content.as_bytes()), ..file }, audience }
 }
 
 fn keywords(words: &[&str]) -> Query {
@@ -74,7 +93,7 @@ fn handle(core: &mut Core, command: Command) -> Option<Keep> {
     out.pop()
 }
 
-fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> Outcome {
+fn publish_part(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<ListedFile>) -> Outcome {
     let (reply, pending) = reply();
     let command = Command::Publish { peer: peer(name), network: network(1), part, last, files, reply };
     match handle(core, command) {
@@ -89,7 +108,7 @@ fn kept(core: &mut Core, held: Held) {
 }
 
 /// Publishes a share in one part. Returns what the keeper gets to write.
-fn publish(core: &mut Core, name: &str, files: Vec<PublishedFile>) -> Share {
+fn publish(core: &mut Core, name: &str, files: Vec<ListedFile>) -> Share {
     match publish_part(core, name, 0, true, files) {
         Outcome::ToKeep(keep, _) => {
             kept(core, keep.held);
@@ -107,7 +126,7 @@ fn share_in(what: Kept) -> Share {
 }
 
 /// Publishes one part that must be answered at once.
-fn answered(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<PublishedFile>) -> PublishAnswer {
+fn answered(core: &mut Core, name: &str, part: u32, last: bool, files: Vec<ListedFile>) -> PublishAnswer {
     match publish_part(core, name, part, last, files) {
         Outcome::Answered(answer) => answer,
         Outcome::ToKeep(keep, _) => panic!("answered only once kept: {keep:?}"),

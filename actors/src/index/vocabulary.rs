@@ -61,16 +61,15 @@ impl Vocabulary {
     }
 
     /// The text that differs from this one in the fewest edits, one or two: characters that are missing, too many, wrong, or
-    /// swapped with their neighbour. Of several, the one with the most files. Texts of up to three characters may differ in one
-    /// edit only, because two make them another word.
-    pub(super) fn nearest(&self, text: &str) -> Option<&str> {
+    /// swapped with their neighbour. Of several, the one with the most files, which `count` says; those without any do not
+    /// count. Texts of up to three characters may differ in one edit only, because two make them another word.
+    pub(super) fn nearest(&self, text: &str, count: impl Fn(TextId, &Posting) -> usize) -> Option<&str> {
         let letters: Vec<char> = text.chars().collect();
         let edits_max = if letters.len() <= 3 { 1 } else { 2 };
         (1..=edits_max).find_map(|edits| {
             let found = self.within(&letters, edits).into_iter();
-            found
-                .min_by_key(|(text, id)| (usize::MAX - self.terms.value(*id).len(), *text))
-                .map(|(text, _)| text)
+            let counted = found.map(|(text, id)| (usize::MAX - count(id, self.terms.value(id)), text));
+            counted.filter(|(missing, _)| *missing < usize::MAX).min().map(|(_, text)| text)
         })
     }
 
@@ -209,12 +208,19 @@ mod tests {
             ("sxx", None),
             ("submarine", None),
         ] {
-            assert_eq!(vocabulary.nearest(typed), meant, "{typed}");
+            assert_eq!(vocabulary.nearest(typed, |_, _| 1), meant, "{typed}");
         }
-        assert_eq!(vocabulary.nearest("sean"), Some("sea"), "equally near ones come in order");
+        assert_eq!(vocabulary.nearest("sean", |_, _| 1), Some("sea"), "equally near ones come in order");
         let seal = vocabulary.acquire("seal");
         vocabulary.posting_mut(seal).push(7, Match::Keyword);
-        assert_eq!(vocabulary.nearest("sean"), Some("seal"), "those with more files come first");
+        let of = |_, posting: &Posting| posting.len();
+        assert_eq!(
+            vocabulary.nearest("sean", |id, posting| 1 + of(id, posting)),
+            Some("seal"),
+            "more files come first"
+        );
+        assert_eq!(vocabulary.nearest("sea", of), Some("seal"), "only texts with files count");
+        assert_eq!(vocabulary.nearest("tid", of), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wire::card::Card;
 use wire::frame::{BODY_BYTES_MAX, BODY_BYTES_MAX_BEFORE_JOIN, LENGTH_BYTES};
 use wire::protocol::{ChannelBinding, ErrorCode, Greeting, Outcome, PING_NAMES_MAX, ToPeer, ToServer};
 use wire::server_key::ServerKey;
+use wire::share::ListedFile;
 
 use super::buffers::{Incoming, Outgoing};
 use super::ended::{Ended, blame, busy, explain, explain_limit, server_ends};
@@ -402,9 +403,14 @@ impl Session {
             }
             // `Failed` refers to a publication as id 0 (PROTOCOL.md).
             ToServer::Publish { part, last, files } => {
+                let files = files.into_iter().map(ListedFile::from).collect();
                 self.ask(0, last, Question::Publish { part, last, files }, out);
             }
-            ToServer::Change(difference) => self.ask(0, true, Question::Change(difference), out),
+            ToServer::PublishLimited { part, last, files } => {
+                self.ask(0, last, Question::Publish { part, last, files }, out);
+            }
+            ToServer::Change(difference) => self.ask(0, true, Question::Change(difference.into()), out),
+            ToServer::ChangeLimited(difference) => self.ask(0, true, Question::Change(difference), out),
             ToServer::Search { id, query, limit } => self.ask(id, true, Question::Search(query, limit), out),
             ToServer::Find { id, text, skip, limit } => self.find(id, &text, (skip, limit), out),
             ToServer::Who { id } => self.ask(id, true, Question::Who, out),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wire::card::Card;
 use wire::invitation::InvitationClaim;
 use wire::protocol::KnownPeer;
-use wire::share::{Difference, PublishedFile};
+use wire::share::{Difference, ListedFile};
 
 use crate::commands::index::{FindAnswer, Found, Page, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
@@ -78,7 +78,7 @@ pub enum Question {
         part: u32,
         /// Whether the share is complete with it.
         last: bool,
-        files: Vec<PublishedFile>,
+        files: Vec<ListedFile>,
     },
     /// Publish what has changed. The answer is that to [`Question::Publish`].
     Change(Difference),

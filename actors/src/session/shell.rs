@@ -271,12 +271,10 @@ impl SessionShell<'_> {
                 pending.wait(ANSWER_WAIT).ok().map(Answer::Known)
             }
             Question::Search(query, limit) => {
-                let asker = AskerSees { from: self.session.seen_at() };
-                index.search(query, limit, asker, ANSWER_WAIT).ok().map(Answer::Found)
+                index.search(query, limit, self.asker(), ANSWER_WAIT).ok().map(Answer::Found)
             }
             Question::Find(search, page) => {
-                let asker = AskerSees { from: self.session.seen_at() };
-                index.find(search, page, asker, ANSWER_WAIT).ok().map(Answer::Matches)
+                index.find(search, page, self.asker(), ANSWER_WAIT).ok().map(Answer::Matches)
             }
             Question::Publish { part, last, files } => {
                 let peer = (self.session.name()?.clone(), Network::of(self.session.seen_at()));
@@ -287,6 +285,11 @@ impl SessionShell<'_> {
                 index.change(peer, difference, PUBLISH_WAIT).ok().map(Answer::Published)
             }
         }
+    }
+
+    /// What this peer may learn from the Index.
+    fn asker(&self) -> AskerSees {
+        AskerSees { from: self.session.seen_at(), name: self.session.name().cloned() }
     }
 
     /// Ends the call to the peer, which has succeeded or failed.

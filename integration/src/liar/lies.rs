@@ -234,6 +234,11 @@ impl State {
                 let envelope = Envelope { to: NOBODY, ..envelope };
                 Ok(vec![frame::body(&ToServer::Envelope(envelope))])
             }
+            (Lie::ShowsLimitedFiles, Ok(ToServer::PublishLimited { part, last, files })) => {
+                self.told += 1;
+                let files = files.into_iter().map(|listed| listed.file).collect();
+                Ok(vec![frame::body(&ToServer::Publish { part, last, files })])
+            }
             (Lie::DamagesFrames, Ok(message)) if !matches!(message, ToServer::Join { .. }) => {
                 self.told += 1;
                 body[0] = 250;

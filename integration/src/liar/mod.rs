@@ -54,6 +54,8 @@ pub enum Lie {
     Crosses,
     /// Sends many openings of ever new names, and complaints, with each frame that it forwards.
     Floods,
+    /// Shows files that are for some peers only to everyone.
+    ShowsLimitedFiles,
     /// Forwards nothing any more on its current connections, but keeps them open.
     Hangs,
     /// Forwards nothing until the lie ends, and then everything that has come meanwhile.

@@ -58,6 +58,7 @@ function messages(examples) {
   const keywords = ["sea", "high water"];
   const sha256 = fromHex("8c7fa036e0399f7432c0a56160405ce5e9fa83e2433862d5e160200d4144ea80");
   const file = { name: "tide.csv", bytes: 23, sha256, keywords };
+  const limited = [{ file, audience: { type: "Only", names: ["a", "b"] } }];
   const identityOfB = examples.get("fingerprints").parts[2];
   const ip = fromHex("20010db8000000000000000000000007");
   const envelopes = {
@@ -91,6 +92,8 @@ function messages(examples) {
       "toserver 9, splice": { type: "Splice", transfer: counting(0xa0, 16), side: "Receiver", member: "A", token: repeated(0x6e, 32) },
       "toserver 10, ping": { type: "Ping", id: 8, names: ["B"] },
       "toserver 12, change": { type: "Change", base: examples.get("toserver 12, change").parts[2], removed: ["lectures/tides.pdf"], files: [file] },
+      "toserver 13, publishlimited": { type: "PublishLimited", part: 0, last: true, files: limited },
+      "toserver 14, changelimited": { type: "ChangeLimited", base: examples.get("toserver 14, changelimited").parts[2], removed: [], files: limited },
       "toserver 11, find": { type: "Find", id: 7, text: 'sea "high water" -ext:pdf', skip: 0, limit: 100 },
     },
     toPeer: {

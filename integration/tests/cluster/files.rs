@@ -109,3 +109,26 @@ fn who_gets_no_file_is_told_that_the_server_of_its_holder_is_not_advertised() {
         .expect(1)
         .says(&["another server of the cluster", "--advertise"]);
 }
+
+#[test]
+fn a_limited_file_is_found_by_its_names_only_at_every_server() {
+    let sandbox = Sandbox::new();
+    let Some((nats, first, second)) = two_servers(&sandbox) else { return };
+    let a = sandbox.peer("A", first.address());
+    a.put("exam.txt", b"exam");
+    a.put("tides.txt", b"low water");
+    a.put("keyword.txt", b"sea, tides.txt; sea, exam.txt, @Ben;");
+    let mut sharing = a.start(&[]);
+    sharing.event("result", |e| e["kind"] == "published");
+    let [ben, carl] = ["ben", "carl"].map(|name| sandbox.peer(name, second.address()));
+    while found(&ben, "sea") != 2 {}
+    assert_eq!(found(&carl, "sea"), 1);
+    ben.run(&["get", "exam.txt"]).expect(0);
+    carl.run(&["get", "exam.txt"]).expect(1).says(&["nobody else shares"]);
+    // A server that starts has it as the others do, also after a change.
+    sharing.type_line("/share exam.txt --with carl");
+    while found(&carl, "sea") != 2 {}
+    let third = nats.server(&sandbox, "third");
+    let [ben, carl] = [ben, carl].map(|peer| peer.at(third.address()));
+    assert_eq!((found(&ben, "sea"), found(&carl, "sea")), (1, 2));
+}

@@ -1,7 +1,7 @@
 //! What a peer shares: files by their names and the files of folders, and their changes.
 
 use integration::http::until;
-use integration::{Finished, Peer, Process, Sandbox};
+use integration::{Character, Finished, Liar, Lie, Peer, Process, Sandbox, Server};
 
 fn names(search: &Finished) -> Vec<String> {
     let hits = search.answers("file").into_iter();
@@ -137,4 +137,80 @@ fn a_change_costs_a_difference_and_is_there_after_a_crash_of_the_server() {
     let _sharing = share(&b);
     assert!(!server.data().join("index/b.changes").exists());
     assert_eq!(found("neap"), ["007.txt", "new.txt"]);
+}
+
+/// A peer with a lecture for everyone, and an exam for ann.
+fn with_exam(sandbox: &Sandbox, server: std::net::SocketAddr) -> Peer {
+    let holder = sandbox.peer("Zoe", server);
+    holder.put("lecture.pdf", b"lecture");
+    holder.put("exam.pdf", b"exam");
+    holder.put("keyword.txt", b"tides, lecture.pdf; tides, exam.pdf; questions, exam.pdf, @Ann;");
+    holder
+}
+
+#[test]
+fn a_limited_file_is_found_and_fetched_by_its_names_only() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server_to_restart();
+    let address = server.address();
+    let [ann, carl] = ["ann", "carl"].map(|name| sandbox.peer(name, address));
+    let holder = with_exam(&sandbox, address);
+    let mut prompt = holder.start(&[]);
+    prompt.event("result", |event| event["kind"] == "published");
+    let found = |who: &Peer, query: &str| names(&who.run(&["search", query]).expect(0));
+    for query in ["tides", "size>0", "from:zoe", "pdf|tides"] {
+        assert_eq!(found(&ann, query), ["exam.pdf", "lecture.pdf"], "{query}");
+        let search = carl.run(&["search", query]).expect(0);
+        assert_eq!(
+            (names(&search), search.answers("found")[0]["total"].clone()),
+            (vec!["lecture.pdf".into()], 1.into())
+        );
+    }
+    for query in ["questions", "questoins", "file:exam.pdf"] {
+        let search = carl.run(&["search", query]).expect(0);
+        assert!(names(&search).is_empty() && search.answers("found")[0]["instead"].is_null(), "{query}");
+    }
+    assert_eq!(ann.run(&["search", "questoins"]).expect(0).answers("found")[0]["instead"], "questions");
+    carl.run(&["get", "exam.pdf"]).expect(1).says(&["nobody else shares"]);
+    ann.run(&["get", "exam.pdf"]).expect(0);
+
+    prompt.type_line("/share exam.pdf --with carl, dora");
+    until("the other audience", || (found(&ann, "questions").is_empty()).then_some(()));
+    carl.run(&["get", "exam.pdf"]).expect(0);
+    ann.run(&["get", "exam.pdf", "--overwrite"]).expect(1);
+    let listed = holder.run(&["files"]).expect(0).answers("sharing");
+    let of =
+        |name: &str| listed.iter().find(|file| file["name"] == name).expect("it is shared")["only"].clone();
+    assert_eq!(
+        (of("exam.pdf"), of("lecture.pdf")),
+        (serde_json::json!(["carl", "dora"]), serde_json::Value::Null)
+    );
+
+    // Also after the server has started again, and while the holder is away.
+    prompt.kill();
+    let data = server.data().to_owned();
+    drop(server);
+    let _server = Server::start_at(&data, &address.to_string());
+    assert_eq!((found(&ann, "tides").len(), found(&carl, "tides").len()), (1, 2));
+    let mut prompt = holder.start(&[]);
+    prompt.event("result", |event| event["kind"] == "published");
+    prompt.type_line("/share exam.pdf --with *");
+    until("the exam", || (found(&ann, "questions") == ["exam.pdf"]).then_some(()));
+}
+
+#[test]
+fn a_holder_gives_a_limited_file_to_its_names_only_even_if_the_server_shows_it_to_others() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let liar = Liar::start(server.address(), Character::new("Mallory"));
+    liar.tells(Lie::ShowsLimitedFiles);
+    let [ann, carl] = ["ann", "carl"].map(|name| sandbox.peer(name, server.address()));
+    let holder = with_exam(&sandbox, liar.address());
+    let sharing = share(&holder);
+    liar.wait_for(1);
+    assert_eq!(names(&carl.run(&["search", "questions"]).expect(0)), ["exam.pdf"]);
+    carl.run(&["get", "exam.pdf"]).expect(1).says(&["does not share exam.pdf with you"]);
+    carl.run(&["get", "lecture.pdf"]).expect(0);
+    ann.run(&["get", "exam.pdf"]).expect(0);
+    sharing.kill();
 }

@@ -243,7 +243,9 @@ impl Engine {
             Verdict::Ready { .. } | Verdict::Changed => {
                 format!("{name} has changed at {peer} since it was published; search again")
             }
-            Verdict::NotShared => format!("{peer} no longer shares {name}; search again"),
+            Verdict::NotShared => {
+                format!("{peer} does not share {name} with you, or not any more; search again")
+            }
             Verdict::Busy => format!("{peer} sends too many files at once; try again"),
         };
         self.fail_fetch(task, why);

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use wire::conversation::{ConversationId, MessageId};
 use wire::invitation::Invitation;
 use wire::protocol::{ErrorCode, Greeting, ServerId, TransferId};
-use wire::share::PublishedFile;
+use wire::share::ListedFile;
 use wire::signal::Route;
 use wire::transfer::{FileHeader, TransferKey};
 use wire::{Digest, FileName, Fingerprint, PeerName};
@@ -184,7 +184,7 @@ pub struct Shared {
     /// The names that are gone.
     pub removed: Vec<FileName>,
     /// The files that are new or have changed.
-    pub files: Vec<PublishedFile>,
+    pub files: Vec<ListedFile>,
     /// What `keyword.txt` names and cannot be shared, and why. The text is safe to show.
     pub problems: Vec<String>,
 }

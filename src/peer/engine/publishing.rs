@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wire::FileName;
 use wire::protocol::ToServer;
-use wire::share::{Difference, ListDigest, PublishedFile};
+use wire::share::{Difference, ListDigest, ListedFile, PublishedFile};
 
 use super::Engine;
 use super::interface::ClientId;
@@ -32,19 +32,23 @@ enum Sent {
 
 #[derive(Default)]
 pub(super) struct Publishing {
-    pub(super) files: BTreeMap<FileName, PublishedFile>,
+    pub(super) files: BTreeMap<FileName, ListedFile>,
     list: ListDigest,
     /// Whether the files were read. Until then nothing is published.
     is_read: bool,
     /// The list that the server has, or will have when it has taken what was sent. None if that is not known.
     base: Option<ListDigest>,
     /// The names at which the list differs from the base, with the file that the base has there.
-    changed: BTreeMap<FileName, Option<PublishedFile>>,
+    changed: BTreeMap<FileName, Option<ListedFile>>,
     sent: Option<Sent>,
     /// Whether a server has taken a difference. Then it is worthwhile to ask for its list after a break of the connection.
     has_taken_difference: bool,
     /// A server does not know differences, and ends the connection when it gets one.
     has_no_differences: bool,
+    /// A server does not know files that not everyone may see, so they are left out.
+    has_no_limits: bool,
+    /// Whether what was sent has such files.
+    has_sent_limits: bool,
     /// The number of files, and of pairs of a keyword and a file, that the server has confirmed.
     published: Option<(u32, u32)>,
     pub(super) again_at: Option<Instant>,
@@ -52,7 +56,7 @@ pub(super) struct Publishing {
 
 impl Publishing {
     /// Takes what has changed in the directory. Returns whether anything has.
-    pub(super) fn take(&mut self, removed: Vec<FileName>, files: Vec<PublishedFile>) -> bool {
+    pub(super) fn take(&mut self, removed: Vec<FileName>, files: Vec<ListedFile>) -> bool {
         let is_changed = !removed.is_empty() || !files.is_empty() || !self.is_read;
         self.is_read = true;
         for name in removed {
@@ -60,7 +64,7 @@ impl Publishing {
             self.note(name, old);
         }
         for file in files {
-            let name = file.name.clone();
+            let name = file.file.name.clone();
             self.list.toggle(&file);
             let old = self.files.insert(name.clone(), file);
             self.note(name, old);
@@ -68,7 +72,7 @@ impl Publishing {
         is_changed
     }
 
-    fn note(&mut self, name: FileName, old: Option<PublishedFile>) {
+    fn note(&mut self, name: FileName, old: Option<ListedFile>) {
         old.iter().for_each(|old| self.list.toggle(old));
         if self.base.is_some() {
             self.changed.entry(name).or_insert(old);
@@ -92,7 +96,14 @@ impl Publishing {
         match self.base.filter(|_| !is_long && !self.has_no_differences) {
             Some(base) => {
                 self.sent = Some(Sent::Difference);
-                vec![ToServer::Change(self.difference(base))]
+                let difference = self.difference(base);
+                vec![match for_everyone(difference.files) {
+                    Ok(files) => {
+                        let (base, removed) = (difference.base, difference.removed);
+                        ToServer::Change(Difference { base, removed, files })
+                    }
+                    Err(files) => ToServer::ChangeLimited(Difference { files, ..difference }),
+                }]
             }
             None => {
                 self.sent = Some(Sent::Whole);
@@ -126,10 +137,12 @@ impl Publishing {
     }
 
     fn whole(&self) -> Vec<ToServer<'static>> {
-        let mut parts: Vec<Vec<PublishedFile>> = Vec::new();
+        let files = self.files.values().filter(|listed| !self.has_no_limits || listed.audience.is_everyone());
+        let is_limited = files.clone().any(|listed| !listed.audience.is_everyone());
+        let mut parts: Vec<Vec<ListedFile>> = Vec::new();
         let mut part = Vec::new();
         let mut bytes = 0;
-        for file in self.files.values() {
+        for file in files {
             let size = size(file);
             if bytes + size > PART_BYTES_MAX && bytes > 0 {
                 parts.push(mem::take(&mut part));
@@ -141,10 +154,20 @@ impl Publishing {
         // An empty share is published too, as one empty part.
         parts.push(part);
         let count = parts.len();
-        let numbered = (0u32..).zip(parts);
-        numbered
-            .map(|(part, files)| ToServer::Publish { part, last: part as usize + 1 == count, files })
-            .collect()
+        let message = |(part, files): (u32, Vec<ListedFile>)| {
+            let last = part as usize + 1 == count;
+            if is_limited {
+                return ToServer::PublishLimited { part, last, files };
+            }
+            ToServer::Publish { part, last, files: files.into_iter().map(|listed| listed.file).collect() }
+        };
+        (0u32..).zip(parts).map(message).collect()
+    }
+
+    /// How many files are not published, because the server does not know limits.
+    fn left_out(&self) -> usize {
+        let limited = self.files.values().filter(|listed| !listed.audience.is_everyone());
+        if self.has_no_limits { limited.count() } else { 0 }
     }
 
     /// The server's numbers, if it has everything.
@@ -153,10 +176,21 @@ impl Publishing {
     }
 }
 
+/// The files without their audiences, if everyone may see all of them.
+fn for_everyone(files: Vec<ListedFile>) -> Result<Vec<PublishedFile>, Vec<ListedFile>> {
+    if files.iter().all(|listed| listed.audience.is_everyone()) {
+        Ok(files.into_iter().map(|listed| listed.file).collect())
+    } else {
+        Err(files)
+    }
+}
+
 /// About the size of a file in a publication, in bytes.
-fn size(file: &PublishedFile) -> usize {
+fn size(ListedFile { file, audience }: &ListedFile) -> usize {
     let keywords = file.keywords.iter().map(|keyword| keyword.as_str().len() + 2).sum::<usize>();
-    64 + file.name.as_str().len() + keywords
+    let names =
+        audience.names().unwrap_or_default().iter().map(|name| name.as_str().len() + 2).sum::<usize>();
+    64 + file.name.as_str().len() + keywords + names
 }
 
 impl Engine {
@@ -172,9 +206,13 @@ impl Engine {
         if self.local.link.is_none() {
             return;
         }
-        let messages = self.sharing.publishing.next();
+        let publishing = &mut self.sharing.publishing;
+        let messages = publishing.next();
         if !messages.is_empty() {
-            self.sharing.publishing.published = None;
+            let is_limited =
+                |message: &_| matches!(message, ToServer::PublishLimited { .. } | ToServer::ChangeLimited(_));
+            publishing.has_sent_limits = messages.iter().any(is_limited);
+            publishing.published = None;
         }
         for message in messages {
             self.local.say(&message);
@@ -221,7 +259,18 @@ impl Engine {
     /// The server has ended the connection because it does not know a message.
     pub(super) fn publication_unknown(&mut self) {
         let publishing = &mut self.sharing.publishing;
-        publishing.has_no_differences |= publishing.sent == Some(Sent::Difference);
+        let Some(sent) = publishing.sent else { return };
+        publishing.has_no_differences |= sent == Sent::Difference;
+        if publishing.has_sent_limits {
+            publishing.has_no_limits = true;
+            // What a difference would be based on has the limited files.
+            publishing.has_no_differences = true;
+            let files = publishing.left_out();
+            self.local.tell_sharers(&Event::error(format!(
+                "the server does not know files that are for some peers only; {files} such file(s) are not published, until the \
+                 server is updated and this program starts again"
+            )));
+        }
     }
 
     pub(super) fn published(&mut self, files: u32, pairs: u32) {

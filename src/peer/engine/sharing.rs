@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use wire::PeerName;
 use wire::escape::Escaped;
 use wire::protocol::{Kind, ToServer, TransferId};
-use wire::share::PublishedFile;
+use wire::share::{ListedFile, PublishedFile};
 use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
 use wire::transfer::{CHUNK_BYTES, FileHeader, TransferKey, TransferSalt};
 use zeroize::Zeroizing;
@@ -49,8 +49,10 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    fn file(&self, request: &FileRequest) -> Option<&PublishedFile> {
-        self.publishing.files.get(&request.name)
+    /// The file that a peer requests, if it is shared with that peer.
+    fn file(&self, from: &PeerName, request: &FileRequest) -> Option<&PublishedFile> {
+        let listed = self.publishing.files.get(&request.name);
+        listed.filter(|listed| listed.audience.admits(from)).map(|listed| &listed.file)
     }
 }
 
@@ -92,8 +94,9 @@ impl Engine {
         if !self.local.tasks.iter().any(lists) {
             return;
         }
-        for file in self.sharing.publishing.files.values() {
-            self.local.tell_all(&Event::Result(Answer::Sharing(file.clone())), lists);
+        for ListedFile { file, audience } in self.sharing.publishing.files.values() {
+            let only = audience.names().map(<[_]>::to_vec);
+            self.local.tell_all(&Event::Result(Answer::Sharing { file: file.clone(), only }), lists);
         }
         if self.sharing.publishing.files.is_empty() {
             self.local.tell_all(&Event::Result(Answer::NothingShared), lists);
@@ -127,7 +130,7 @@ impl Engine {
         let Verdict::Ready { salt, .. } = verdict else {
             return;
         };
-        if let Some(file) = self.sharing.file(&request) {
+        if let Some(file) = self.sharing.file(from, &request) {
             let event = describe_request(Direction::Received, from, &request, file.bytes, salt);
             self.local.tell_sharers(&event);
         }
@@ -140,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
+    pub(super) fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
         let now = self.local.now.instant;
         // A peer that could not dial requests the file again through the server, and does not use the first offer.
         let is_replaced = |offer: &Offer| {
@@ -149,7 +152,7 @@ impl Engine {
         let sharing = &mut self.sharing;
         sharing.offers.retain(|_, o| o.is_underway || (o.expires > now && !is_replaced(o)));
         let offered = sharing.offers.values().filter(|offer| offer.to == *from).count();
-        match sharing.file(request) {
+        match sharing.file(from, request) {
             None => Verdict::NotShared,
             Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
             Some(_) if sharing.offers.len() >= OFFERS_MAX || offered >= OFFERS_EACH_MAX => Verdict::Busy,
@@ -174,9 +177,11 @@ impl Engine {
         let request = &offer.request;
         let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt: offer.salt };
         let (offset, sha256, route) = (request.offset, request.sha256, request.route);
-        let Some(file) =
-            self.sharing.publishing.files.get(&request.name).filter(|file| file.sha256 == sha256)
-        else {
+        // Who may fetch it, or the file itself, may have changed since it was offered.
+        let listed = self.sharing.publishing.files.get(&request.name);
+        let is_still_for =
+            |listed: &&ListedFile| listed.file.sha256 == sha256 && listed.audience.admits(&offer.to);
+        let Some(ListedFile { file, .. }) = listed.filter(is_still_for) else {
             self.sharing.offers.remove(&transfer);
             return;
         };

@@ -61,9 +61,13 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
             write!(out, "{queued_at}  to {to} #{number} ({state}): {}", Chat(text))
         }
         Answer::Cancelled { to, number } => write!(out, "#{number} to {to} is cancelled; it was never sent"),
-        Answer::Sharing(file) => {
+        Answer::Sharing { file, only } => {
             let (name, keywords) = (Escaped(file.name.as_str()), keywords(file));
-            write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))
+            write!(out, "{name}  {} bytes  [{}]", file.bytes, Escaped(&keywords))?;
+            match only {
+                Some(names) => write!(out, "  only for {}", in_a_row(names)),
+                None => Ok(()),
+            }
         }
         Answer::NothingShared => {
             write!(
@@ -176,5 +180,9 @@ fn presence(is_online: bool) -> &'static str {
 }
 
 fn keywords(file: &PublishedFile) -> String {
-    file.keywords.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    in_a_row(&file.keywords)
+}
+
+fn in_a_row(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -28,8 +28,8 @@ pub(super) fn read_share(
                 return Ok(ReadShare::Few(refreshed));
             }
         }
-        Read::AfterChange(ShareChange::Add { file, keywords }) => {
-            share::add_entries(home, &file, &keywords)?;
+        Read::AfterChange(ShareChange::Add { file, keywords, audience }) => {
+            share::add_entries(home, &file, &keywords, audience.as_ref())?;
         }
         Read::AfterChange(ShareChange::Remove { file, keywords }) => {
             share::remove_entries(home, &file, &keywords)?;

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::io;
 
-use wire::FileName;
 use wire::keyword::{self, KEYWORD_TEXT_BYTES_MAX, Keyword};
+use wire::{Audience, FileName};
 
 use super::folders::{self, NO_KEYWORD, NOT_SHARED};
 use super::refresh::FolderEntry;
@@ -17,60 +17,79 @@ use crate::peer::home::Home;
 const KEYWORD_FILE_MODE: u32 = 0o666;
 
 /// Adds a file of the peer's directory, or the files of a folder, to `keyword.txt` under each keyword. The files of a folder need
-/// none. The change is on the disk when this returns. Returns how many pairs were added; pairs that exist already are not written
-/// again.
+/// none. With an `audience`, all entries of the file are written again, limited to it; without one, the new entries have the limit
+/// of those that are there. The change is on the disk when this returns. Returns how many pairs were written; pairs that exist
+/// already are not written again.
 ///
 /// # Errors
 /// [`ShareError::FileName`], [`ShareError::Itself`], [`ShareError::Keyword`], [`ShareError::NoKeyword`], [`ShareError::Missing`],
-/// [`ShareError::Io`]; then `keyword.txt` is unchanged.
-pub fn add_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
+/// [`ShareError::BadLimit`], [`ShareError::Io`]; then `keyword.txt` is unchanged.
+pub fn add_entries(
+    home: &Home,
+    file: &str,
+    keywords: &[impl AsRef<str>],
+    audience: Option<&Audience>,
+) -> Result<usize, ShareError> {
     let name = checked_file(home, file)?;
     let mut keywords = checked_keywords(keywords)?;
-    if keywords.is_empty() && folders::of_entry(&name).is_some() {
-        keywords = checked_keywords(&[NO_KEYWORD])?;
-    }
-    if keywords.is_empty() {
-        return Err(ShareError::NoKeyword(name));
-    }
     let mut text = read_keyword_file(home)?.unwrap_or_default();
     if let Ok(whole) = str::from_utf8(&text) {
         let is_hiding = |keyword: &Keyword, file: &FileName| *file == name && keyword.as_str() == NOT_SHARED;
         text = keyword::without(whole, is_hiding).0.into_bytes();
     }
-    let new = missing_from(&text, &name, keywords);
+    let there = Named::in_text(&text, &name);
+    let only_limits = audience.is_some() && !there.keywords.is_empty();
+    if keywords.is_empty() && !only_limits && folders::of_entry(&name).is_some() {
+        keywords = checked_keywords(&[NO_KEYWORD])?;
+    }
+    if keywords.is_empty() && !only_limits {
+        return Err(ShareError::NoKeyword(name));
+    }
+    let audience = audience.unwrap_or(&there.audience);
+    if *audience == Audience::nobody() {
+        return Err(ShareError::BadLimit(name));
+    }
+    let mut new = there.missing(keywords);
+    if *audience != there.audience {
+        let whole = utf8(home, text)?;
+        text = keyword::without(&whole, |_, file| *file == name).0.into_bytes();
+        new = [there.keywords, new].concat();
+    }
     if new.is_empty() {
         return Ok(0);
     }
-    close_last_entry(&mut text);
-    text.extend_from_slice(keyword::write(new.iter().map(|keyword| (keyword, &name))).as_bytes());
+    append(&mut text, &name, &new, audience);
     write(home, &text)?;
     Ok(new.len())
 }
 
 /// Removes entries of a file from `keyword.txt`: those with these keywords, or all if there are none. If the entry of a folder
-/// shares the file then, adds one that does not. The change is on the disk when this returns. Returns how many entries were
-/// removed or added.
+/// shares the file then, adds one that does not. A limit of the file stays. The change is on the disk when this returns. Returns
+/// how many entries were removed or added.
 ///
 /// # Errors
-/// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoEntry`], [`ShareError::Io`]; then `keyword.txt` is unchanged.
+/// [`ShareError::FileName`], [`ShareError::Keyword`], [`ShareError::NoEntry`], [`ShareError::BadLimit`], [`ShareError::Io`]; then
+/// `keyword.txt` is unchanged.
 pub fn remove_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> Result<usize, ShareError> {
     let name = file_name(file)?;
     let keywords = checked_keywords(keywords)?;
-    let text = String::from_utf8(read_keyword_file(home)?.unwrap_or_default()).map_err(|_| {
-        // Writing it again would replace the bytes that are not UTF-8.
-        let reason =
-            io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8; remove the entry with an editor");
-        FileError::of("change what is shared", home.path().join(KEYWORD_FILE))(reason)
-    })?;
+    let text = utf8(home, read_keyword_file(home)?.unwrap_or_default())?;
     let is_named = |keyword: &Keyword| keywords.iter().any(|named| named.folded() == keyword.folded());
     let is_removed =
         |keyword: &Keyword, file: &FileName| *file == name && (keywords.is_empty() || is_named(keyword));
     let (left, mut changed) = keyword::without(&text, is_removed);
+    let (before, after) = (Named::in_text(text.as_bytes(), &name), Named::in_text(left.as_bytes(), &name));
     let mut left = left.into_bytes();
+    if !after.keywords.is_empty() && after.audience != before.audience {
+        // The entry that is gone has limited the file.
+        if before.audience == Audience::nobody() {
+            return Err(ShareError::BadLimit(name));
+        }
+        left = keyword::without(&utf8(home, left)?, |_, file| *file == name).0.into_bytes();
+        append(&mut left, &name, &after.keywords, &before.audience);
+    }
     if keywords.is_empty() && is_in_shared_folder(&left, &name) {
-        let hiding = checked_keywords(&[NOT_SHARED])?;
-        close_last_entry(&mut left);
-        left.extend_from_slice(keyword::write(hiding.iter().map(|keyword| (keyword, &name))).as_bytes());
+        append(&mut left, &name, &checked_keywords(&[NOT_SHARED])?, &Audience::Everyone);
         changed += 1;
     }
     if changed == 0 {
@@ -78,6 +97,46 @@ pub fn remove_entries(home: &Home, file: &str, keywords: &[impl AsRef<str>]) -> 
     }
     write(home, &left)?;
     Ok(changed)
+}
+
+/// What entries with exactly one name say.
+struct Named {
+    keywords: Vec<Keyword>,
+    audience: Audience,
+}
+
+impl Named {
+    fn in_text(text: &[u8], name: &FileName) -> Self {
+        let parsed = keyword::parse(&String::from_utf8_lossy(text));
+        let pairs = parsed.pairs.into_iter().filter(|(_, file)| file == name);
+        let limits = parsed.limits.iter().filter(|(file, _)| file == name);
+        Self {
+            keywords: pairs.map(|(keyword, _)| keyword).collect(),
+            audience: limits.fold(Audience::Everyone, |all, (_, limit)| all.narrowed(limit)),
+        }
+    }
+
+    /// Those keywords that are not there.
+    fn missing(&self, keywords: Vec<Keyword>) -> Vec<Keyword> {
+        let there: HashSet<String> =
+            self.keywords.iter().map(|keyword| keyword.folded().into_owned()).collect();
+        keywords.into_iter().filter(|keyword| !there.contains(&*keyword.folded())).collect()
+    }
+}
+
+fn append(text: &mut Vec<u8>, name: &FileName, keywords: &[Keyword], audience: &Audience) {
+    close_last_entry(text);
+    let pairs = keywords.iter().map(|keyword| (keyword, name));
+    text.extend_from_slice(keyword::write_limited(pairs, audience).as_bytes());
+}
+
+/// The text, if it is UTF-8. Writing it again would replace the bytes that are not.
+fn utf8(home: &Home, text: Vec<u8>) -> Result<String, ShareError> {
+    String::from_utf8(text).map_err(|_| {
+        let reason =
+            io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8; change the entry with an editor");
+        FileError::of("change what is shared", home.path().join(KEYWORD_FILE))(reason).into()
+    })
 }
 
 /// Whether the entry of a folder shares a file that no entry hides.
@@ -134,16 +193,6 @@ fn checked_keywords(keywords: &[impl AsRef<str>]) -> Result<Vec<Keyword>, ShareE
         }
     }
     Ok(checked)
-}
-
-fn missing_from(text: &[u8], name: &FileName, keywords: Vec<Keyword>) -> Vec<Keyword> {
-    let there: HashSet<String> = keyword::parse(&String::from_utf8_lossy(text))
-        .pairs
-        .iter()
-        .filter(|(_, file)| file == name)
-        .map(|(keyword, _)| keyword.folded().into_owned())
-        .collect();
-    keywords.into_iter().filter(|keyword| !there.contains(&*keyword.folded())).collect()
 }
 
 /// Completes the last entry: people may leave out its `;` and the line break.

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use rustix::fs::FileType;
-use wire::FileName;
-use wire::keyword::{Keyword, PAIRS_MAX, PROBLEMS_NAMED_MAX};
+use wire::keyword::{PAIRS_MAX, PROBLEMS_NAMED_MAX};
 use wire::share::FILE_KEYWORDS_MAX;
+use wire::{Audience, FileName};
 
 use super::refresh::FolderEntry;
-use super::{KEYWORD_FILE, Share};
+use super::{KEYWORD_FILE, Share, Terms};
 use crate::peer::folder::Folder;
 use crate::peer::home::{DOWNLOADS, Home};
 
@@ -43,66 +43,78 @@ pub(super) fn of_entry(name: &FileName) -> Option<(Option<&str>, Depth)> {
 /// The folders that were looked into or that a file was named in, with their inodes. A path is relative to the peer's directory.
 pub type Folders = BTreeMap<String, u64>;
 
-/// The files to share, each with its keywords.
+/// The files to share, and how.
 #[derive(Default)]
 pub(super) struct Wanted {
-    /// The name, its keywords, and whether an entry names it and not only its folder.
-    files: Vec<(FileName, Vec<Keyword>, bool)>,
+    files: Vec<(FileName, Terms)>,
     places: HashMap<FileName, usize>,
 }
 
 impl Wanted {
-    fn add(&mut self, name: FileName, keywords: &[Keyword], is_named: bool) {
+    fn add(&mut self, name: FileName, terms: &Terms) {
         let place = *self.places.entry(name.clone()).or_insert(self.files.len());
         if place == self.files.len() {
-            self.files.push((name, keywords.to_vec(), is_named));
-            return;
+            self.files.push((name, terms.clone()));
+        } else {
+            self.files[place].1.merge(terms);
         }
-        let (_, there, was_named) = &mut self.files[place];
-        merge(there, keywords);
-        *was_named |= is_named;
     }
 
-    pub(super) fn into_files(self) -> Vec<(FileName, Vec<Keyword>, bool)> {
+    pub(super) fn into_files(self) -> Vec<(FileName, Terms)> {
         self.files
     }
 }
 
-/// Adds the keywords that are not there yet.
-pub(super) fn merge(there: &mut Vec<Keyword>, keywords: &[Keyword]) {
-    for keyword in keywords {
-        if there.iter().all(|other| other.folded() != keyword.folded()) {
-            there.push(keyword.clone());
+impl Terms {
+    /// Adds those of another entry: the keywords that are not there yet, and its limit.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for keyword in &other.keywords {
+            if self.keywords.iter().all(|there| there.folded() != keyword.folded()) {
+                self.keywords.push(keyword.clone());
+            }
         }
+        self.audience = std::mem::take(&mut self.audience).narrowed(&other.audience);
+        self.is_named |= other.is_named;
+    }
+
+    /// Whether anybody is in all limits. Otherwise the file is not shared.
+    pub(super) fn admit_somebody(&self) -> bool {
+        self.audience != Audience::nobody()
     }
 }
 
 impl Share {
     /// The files that entries name, directly or by their folder. Folders that cannot be read are reported.
-    pub(super) fn expand(&mut self, home: &Home, entries: Vec<(FileName, Vec<Keyword>)>) -> Wanted {
+    pub(super) fn expand(&mut self, home: &Home, entries: Vec<(FileName, Terms)>) -> Wanted {
         let mut wanted = Wanted::default();
-        for (name, mut keywords) in entries {
-            if keywords.iter().any(|keyword| keyword.as_str() == NOT_SHARED) {
+        for (name, mut terms) in entries {
+            if terms.keywords.iter().any(|keyword| keyword.as_str() == NOT_SHARED) {
                 self.hidden.add(name);
                 continue;
             }
-            keywords.retain(|keyword| keyword.as_str() != NO_KEYWORD);
+            terms.keywords.retain(|keyword| keyword.as_str() != NO_KEYWORD);
             match of_entry(&name) {
                 Some((folder, depth)) => {
                     for file in self.files_in(home, folder, depth) {
-                        wanted.add(file, &keywords, false);
+                        wanted.add(file, &terms);
                     }
                     let folder = folder.unwrap_or_default().to_owned();
-                    self.entries.push(FolderEntry { folder, depth, keywords });
+                    self.entries.push(FolderEntry { folder, depth, terms });
                 }
                 None if name.base() == KEYWORD_FILE => {
                     self.report(name.as_str(), "it lists the shared files and is not shared itself".into());
                 }
-                None => wanted.add(name, &keywords, true),
+                None => wanted.add(name, &Terms { is_named: true, ..terms }),
             }
         }
-        wanted.files.retain(|(name, ..)| !self.hidden.covers(name));
-        for (file, keywords, _) in &mut wanted.files {
+        wanted.files.retain(|(name, _)| !self.hidden.covers(name));
+        for (name, _) in wanted.files.extract_if(.., |(_, terms)| !terms.admit_somebody()) {
+            let reason = "nobody is in all of its limits, so it is not shared";
+            self.report_in_folder(name.as_str(), reason.into());
+            // Also when it is looked at alone later.
+            self.hidden.add(name);
+        }
+        for (file, Terms { keywords, .. }) in &mut wanted.files {
             if keywords.len() > FILE_KEYWORDS_MAX {
                 let reason =
                     format!("{} keywords, only the first {FILE_KEYWORDS_MAX} are published", keywords.len());

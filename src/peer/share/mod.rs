@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use wire::escape::Escaped;
 use wire::file_name::BadFileName;
 use wire::keyword::{self, BadKeyword, KEYWORD_TEXT_BYTES_MAX, Keyword, Parsed, Problem};
-use wire::share::PublishedFile;
-use wire::{Digest, FileName};
+use wire::share::{ListedFile, PublishedFile};
+use wire::{Audience, Digest, FileName};
 
 use crate::peer::folder::{FileError, read_whole};
 use crate::peer::home::Home;
@@ -54,6 +54,9 @@ pub enum ShareError {
     Itself,
     #[error("{}: give at least one keyword to find it by, or * to find it by the words of its name", Escaped(.0.as_str()))]
     NoKeyword(FileName),
+    #[error("{}: {KEYWORD_FILE} limits it to names that cannot be read, or to nobody; say --with and the names, or correct the entry \
+             there", Escaped(.0.as_str()))]
+    BadLimit(FileName),
     #[error("{}: {KEYWORD_FILE} has no such entry for this file; /files lists what is shared, which can also be by an entry for \
              its folder", Escaped(.0.as_str()))]
     NoEntry(FileName),
@@ -108,30 +111,41 @@ pub struct SharedFile {
     pub name: FileName,
     pub bytes: u64,
     pub sha256: Digest,
-    pub keywords: Vec<Keyword>,
+    /// How it is shared.
+    terms: Terms,
     /// Its metadata when it was read.
     pub stamp: Stamp,
+}
+
+/// How entries of `keyword.txt` share a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Terms {
+    keywords: Vec<Keyword>,
+    /// Who may find and fetch it.
+    audience: Audience,
     /// Whether an entry names it, and not only its folder.
     is_named: bool,
 }
 
 impl SharedFile {
-    fn new(name: FileName, keywords: Vec<Keyword>, is_named: bool, (stamp, sha256): (Stamp, Digest)) -> Self {
-        Self { name, bytes: stamp.bytes, sha256, keywords, stamp, is_named }
+    fn new(name: FileName, terms: Terms, (stamp, sha256): (Stamp, Digest)) -> Self {
+        Self { name, bytes: stamp.bytes, sha256, terms, stamp }
     }
 
     fn is_published_like(&self, other: &Self) -> bool {
         let of = |file: &Self| (file.bytes, file.sha256);
-        of(self) == of(other) && self.keywords == other.keywords
+        let (terms, others) = (&self.terms, &other.terms);
+        of(self) == of(other) && terms.keywords == others.keywords && terms.audience == others.audience
     }
 
-    pub fn published(&self) -> PublishedFile {
-        PublishedFile {
+    pub fn published(&self) -> ListedFile {
+        let file = PublishedFile {
             name: self.name.clone(),
             bytes: self.bytes,
             sha256: self.sha256,
-            keywords: self.keywords.clone(),
-        }
+            keywords: self.terms.keywords.clone(),
+        };
+        ListedFile { file, audience: self.terms.audience.clone() }
     }
 }
 
@@ -179,7 +193,7 @@ pub struct Share {
     pub files: BTreeMap<FileName, SharedFile>,
     pub problems: Vec<ShareProblem>,
     /// The files that entries name and that cannot be shared now.
-    absent: BTreeMap<FileName, Vec<Keyword>>,
+    absent: BTreeMap<FileName, Terms>,
     /// The entries that name the files of folders, in their order.
     entries: Vec<FolderEntry>,
     hidden: Hidden,
@@ -205,16 +219,15 @@ impl Share {
         let entries = share.entries_of(&text);
         let wanted = share.expand(home, entries);
         let mut digests = Digests::load(home.private());
-        for (name, keywords, is_named) in wanted.into_files() {
+        for (name, terms) in wanted.into_files() {
             match read_file(home, &mut digests, &name, now, progress) {
                 Ok(content) => {
-                    let file = SharedFile::new(name.clone(), keywords, is_named, content);
-                    share.files.insert(name, file);
+                    share.files.insert(name.clone(), SharedFile::new(name, terms, content));
                 }
                 Err(error) => {
                     share.report(name.as_str(), error.to_string());
-                    if is_named {
-                        share.absent.insert(name, keywords);
+                    if terms.is_named {
+                        share.absent.insert(name, terms);
                     }
                 }
             }
@@ -248,8 +261,9 @@ impl Share {
         (removed, changed)
     }
 
-    /// The names that a text has, of files or folders, each with its keywords. Entries that cannot be parsed are reported.
-    fn entries_of(&mut self, text: &[u8]) -> Vec<(FileName, Vec<Keyword>)> {
+    /// The names that a text has, of files or folders, each with its keywords and who may see it. Entries that cannot be parsed
+    /// are reported.
+    fn entries_of(&mut self, text: &[u8]) -> Vec<(FileName, Terms)> {
         let (text, is_text) = match std::str::from_utf8(text) {
             Ok(text) => (text.into(), true),
             Err(error) => {
@@ -263,7 +277,7 @@ impl Share {
                 (String::from_utf8_lossy(text), false)
             }
         };
-        let Parsed { pairs, problems, problems_unnamed } = keyword::parse(&text);
+        let Parsed { pairs, limits, problems, problems_unnamed } = keyword::parse(&text);
         self.problems.extend(problems.into_iter().map(ShareProblem::from));
         if problems_unnamed > 0 {
             self.report("", format!("{problems_unnamed} more entries are broken"));
@@ -271,14 +285,23 @@ impl Share {
         let is_whole = |item: &str| is_text || !item.contains(char::REPLACEMENT_CHARACTER);
         let pairs =
             pairs.into_iter().filter(|(keyword, file)| is_whole(keyword.as_str()) && is_whole(file.as_str()));
-        let mut files: Vec<(FileName, Vec<Keyword>)> = Vec::new();
+        let mut files: Vec<(FileName, Terms)> = Vec::new();
         let mut places = HashMap::new();
         for (keyword, file) in pairs {
             let place = *places.entry(file.clone()).or_insert(files.len());
             if place == files.len() {
-                files.push((file, vec![keyword]));
-            } else {
-                files[place].1.push(keyword);
+                files.push((file, Terms::default()));
+            }
+            files[place].1.keywords.push(keyword);
+        }
+        for (file, audience) in limits {
+            match places.get(&file) {
+                Some(place) => {
+                    let terms = &mut files[*place].1;
+                    terms.audience = std::mem::take(&mut terms.audience).narrowed(&audience);
+                }
+                // The limit could not be read, and that was reported.
+                None => self.hidden.add(file),
             }
         }
         files

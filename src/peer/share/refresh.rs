@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use wire::FileName;
-use wire::keyword::Keyword;
-use wire::share::{FILE_KEYWORDS_MAX, PublishedFile};
+use wire::share::{FILE_KEYWORDS_MAX, ListedFile};
 
 use super::digests::Digests;
-use super::folders::{Depth, merge, of_entry};
-use super::{KEYWORD_FILE, Progress, Share, SharedFile, read_file};
+use super::folders::{Depth, of_entry};
+use super::{KEYWORD_FILE, Progress, Share, SharedFile, Terms, read_file};
 use crate::peer::home::{DOWNLOADS, Home};
 
 /// An entry of `keyword.txt` that names the files of a folder.
@@ -20,7 +19,7 @@ pub(super) struct FolderEntry {
     /// Its path; empty for the peer's directory.
     pub(super) folder: String,
     pub(super) depth: Depth,
-    pub(super) keywords: Vec<Keyword>,
+    pub(super) terms: Terms,
 }
 
 impl FolderEntry {
@@ -28,7 +27,7 @@ impl FolderEntry {
     pub(super) fn of(name: &FileName) -> Option<Self> {
         let (folder, depth) = of_entry(name)?;
         let folder = folder.unwrap_or_default().to_owned();
-        Some(Self { folder, depth, keywords: Vec::new() })
+        Some(Self { folder, depth, terms: Terms::default() })
     }
 
     pub(super) fn covers(&self, name: &FileName) -> bool {
@@ -87,8 +86,8 @@ impl Share {
         let mut refreshed = Refreshed::default();
         for path in paths {
             let name = self.plain_file(home, path)?;
-            if let Some((keywords, is_named)) = self.wanted(&name) {
-                refreshed.look_at(home, self, (name, keywords, is_named), progress);
+            if let Some(terms) = self.wanted(&name) {
+                refreshed.look_at(home, self, name, terms, progress);
             }
         }
         Some(refreshed)
@@ -102,27 +101,27 @@ impl Share {
         (!is_special && !is_folder()).then_some(name)
     }
 
-    /// The keywords of a name that is to be shared, and whether an entry names it and not only its folder.
-    fn wanted(&self, name: &FileName) -> Option<(Vec<Keyword>, bool)> {
+    /// How a name is to be shared; `None` if it is not.
+    fn wanted(&self, name: &FileName) -> Option<Terms> {
         if let Some(file) = self.files.get(name) {
-            return Some((file.keywords.clone(), file.is_named));
+            return Some(file.terms.clone());
         }
-        if let Some(keywords) = self.absent.get(name) {
-            return Some((keywords.clone(), true));
+        if let Some(terms) = self.absent.get(name) {
+            return Some(terms.clone());
         }
         if self.hidden.covers(name) {
             return None;
         }
         let mut covering = self.entries.iter().filter(|entry| entry.covers(name)).peekable();
         covering.peek()?;
-        let mut keywords = Vec::new();
-        covering.for_each(|entry| merge(&mut keywords, &entry.keywords));
-        keywords.truncate(FILE_KEYWORDS_MAX);
-        Some((keywords, false))
+        let mut terms = Terms::default();
+        covering.for_each(|entry| terms.merge(&entry.terms));
+        terms.keywords.truncate(FILE_KEYWORDS_MAX);
+        terms.admit_somebody().then_some(terms)
     }
 
     /// Takes what was found. Returns what others see of it: the names that are gone, and the files that are new or have changed.
-    pub fn apply(&mut self, refreshed: Refreshed) -> (Vec<FileName>, Vec<PublishedFile>) {
+    pub fn apply(&mut self, refreshed: Refreshed) -> (Vec<FileName>, Vec<ListedFile>) {
         for (name, reason) in refreshed.looked_at {
             self.problems.retain(|problem| problem.line.is_some() || problem.entry != name.as_str());
             if let Some(reason) = reason {
@@ -139,8 +138,8 @@ impl Share {
             }
         }
         for name in &refreshed.removed {
-            if let Some(file) = self.files.remove(name).filter(|file| file.is_named) {
-                self.absent.insert(file.name, file.keywords);
+            if let Some(file) = self.files.remove(name).filter(|file| file.terms.is_named) {
+                self.absent.insert(file.name, file.terms);
             }
         }
         (refreshed.removed, changed)
@@ -152,14 +151,16 @@ impl Refreshed {
         &mut self,
         home: &Home,
         share: &Share,
-        (name, keywords, is_named): (FileName, Vec<Keyword>, bool),
+        name: FileName,
+        terms: Terms,
         progress: &mut Progress<'_>,
     ) {
         // Its times may be those of the content before, so no digest that is remembered counts.
         let mut none = Digests::default();
+        let is_named = terms.is_named;
         let reason = match read_file(home, &mut none, &name, SystemTime::now(), progress) {
             Ok(content) => {
-                self.files.push(SharedFile::new(name.clone(), keywords, is_named, content));
+                self.files.push(SharedFile::new(name.clone(), terms, content));
                 None
             }
             Err(error) => {

@@ -46,7 +46,7 @@ fn files_are_shared_with_their_digest_and_keywords() {
     put(&home, KEYWORD_FILE, "sea, b.txt; sea, a.txt;\n Salt, a.txt");
     let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["a.txt", "b.txt"], &vec![]));
-    let file = share.by_name(&"a.txt".parse().expect("a good name")).expect("it is shared").published();
+    let file = share.by_name(&"a.txt".parse().expect("a good name")).expect("it is shared").published().file;
     assert_eq!(file.sha256, Digest::of(b"abc"));
     assert_eq!((file.name.as_str(), file.bytes), ("a.txt", 3));
     let keywords: Vec<_> = file.keywords.iter().map(Keyword::as_str).collect();
@@ -79,7 +79,7 @@ fn files_that_cannot_be_shared_are_reported_and_the_others_shared() {
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
     assert_eq!(names(&share), ["good.txt"]);
-    assert_eq!(first(&share).keywords.len(), 1);
+    assert_eq!(first(&share).terms.keywords.len(), 1);
     let of = |entry: &str| {
         let mut all = share.problems.iter();
         let problem = all.find(|problem| problem.entry == entry).expect(entry);
@@ -100,19 +100,19 @@ fn a_name_with_separators_is_added_in_quotes_and_comments_stay_as_they_are() {
     let (_dir, home) = home();
     put(&home, "salt, pepper.txt", "abc");
     put(&home, KEYWORD_FILE, "# spices");
-    add_entries(&home, "salt, pepper.txt", &["hot; cold", "spice"]).expect("it is added");
+    add_entries(&home, "salt, pepper.txt", &["hot; cold", "spice"], None).expect("it is added");
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
     assert_eq!(text, "# spices\n\"hot; cold\", \"salt, pepper.txt\";\nspice, \"salt, pepper.txt\";\n");
     let share = read(&home).expect("it reads");
     assert_eq!((names(&share), &share.problems), (vec!["salt, pepper.txt"], &vec![]));
-    assert_eq!(first(&share).keywords.len(), 2);
+    assert_eq!(first(&share).terms.keywords.len(), 2);
 }
 
 #[test]
 fn the_list_of_shared_files_is_not_shared_itself() {
     let (_dir, home) = home();
     put(&home, "a.txt", "abc");
-    let refused = add_entries(&home, KEYWORD_FILE, &["list"]);
+    let refused = add_entries(&home, KEYWORD_FILE, &["list"], None);
     assert!(matches!(refused, Err(ShareError::Itself)), "{refused:?}");
     put(&home, KEYWORD_FILE, "list, keyword.txt; sea, a.txt;");
     let share = read(&home).expect("it reads");
@@ -146,7 +146,7 @@ fn a_file_has_only_as_many_keywords_as_can_be_published() {
     let text: String = (0..=FILE_KEYWORDS_MAX).map(|n| format!("k{n}, a.txt;")).collect();
     put(&home, KEYWORD_FILE, text);
     let share = read(&home).expect("it reads");
-    assert_eq!(first(&share).keywords.len(), FILE_KEYWORDS_MAX);
+    assert_eq!(first(&share).terms.keywords.len(), FILE_KEYWORDS_MAX);
     assert_eq!(share.problems.len(), 1);
 }
 
@@ -244,11 +244,11 @@ fn an_entry_is_added_behind_what_is_there() {
         ("SEA,a b.txt;", "SEA,a b.txt;\nhigh water, a b.txt;\n"),
     ] {
         put(&home, KEYWORD_FILE, before);
-        let added = add_entries(&home, "a b.txt", &["Sea", " high   water ", "sea"]);
+        let added = add_entries(&home, "a b.txt", &["Sea", " high   water ", "sea"], None);
         assert_eq!(added.ok(), Some(after.matches("a b.txt").count() - before.matches("a b.txt").count()));
         let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();
         assert_eq!(text.as_deref(), Some(after));
-        assert_eq!(add_entries(&home, "a b.txt", &["SEA"]).ok(), Some(0));
+        assert_eq!(add_entries(&home, "a b.txt", &["SEA"], None).ok(), Some(0));
         assert_eq!(std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok(), text);
     }
 }
@@ -270,7 +270,7 @@ fn entries_are_removed_and_the_rest_stays_as_it_is() {
     assert_eq!(text(), "# mine\nsea, b.txt\n;");
     put(&home, KEYWORD_FILE, b"sea, a.txt; \xff, b.txt");
     let error = remove_entries(&home, "a.txt", all).expect_err("it would be damaged");
-    assert!(error.to_string().contains("not UTF-8; remove the entry with an editor"), "{error}");
+    assert!(error.to_string().contains("not UTF-8; change the entry with an editor"), "{error}");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn the_keyword_file_keeps_its_mode() {
     // One mode is narrower than the usual umask allows, one wider.
     for (mode, keyword) in [(0o600, "sea"), (0o666, "salt")] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
-        assert_eq!(add_entries(&home, "a.txt", &[keyword]).ok(), Some(1));
+        assert_eq!(add_entries(&home, "a.txt", &[keyword], None).ok(), Some(1));
         let kept = std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!(kept, mode, "{kept:o}");
     }
@@ -305,7 +305,7 @@ fn a_bad_entry_is_refused_in_one_line() {
         ("\u{1b}[2J", &["sea"], "\\u{1b}"),
         ("\u{202e}txt.exe", &["sea"], "\\u{202e}"),
     ] {
-        let error = add_entries(&home, file, keywords).expect_err(file).to_string();
+        let error = add_entries(&home, file, keywords, None).expect_err(file).to_string();
         assert!(error.contains(why) && !error.contains(['\n', '\u{1b}', '\u{202e}']), "{error}");
     }
     let text = std::fs::read_to_string(home.path().join(KEYWORD_FILE)).ok();

@@ -53,7 +53,7 @@ fn layout_is_free() {
 fn names_what_is_broken_and_keeps_the_rest() {
     let parsed = parse("sea, a.txt;\n\n  nothing;\nsky, ../b;\r\n, c; d, ;\ne, f, g\nh, i; end, z.txt");
     assert_eq!(parsed.pairs, [pair("sea", "a.txt"), pair("end", "z.txt")]);
-    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason)).collect();
+    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason.clone())).collect();
     assert_eq!(
         named,
         [
@@ -89,10 +89,55 @@ fn separators_and_quotes_stand_in_quotes() {
 fn a_bad_quote_costs_its_own_entry_only() {
     let parsed = parse("\"sea, a.txt;\nb, \"b.txt\" x; \"c\"d, e; end, z.txt");
     assert_eq!(parsed.pairs, [pair("end", "z.txt")]);
-    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason)).collect();
+    let named: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason.clone())).collect();
     let expected =
         [(1, 1, BadEntry::OpenQuote), (2, 12, BadEntry::AfterQuote('x')), (2, 18, BadEntry::AfterQuote('d'))];
     assert_eq!(named, expected);
+}
+
+fn only(names: &[&str]) -> Audience {
+    Audience::only(names.iter().map(|name| name.parse().expect("a good name"))).expect("few enough")
+}
+
+fn limits(parsed: &Parsed) -> Vec<(&str, Audience)> {
+    parsed.limits.iter().map(|(file, audience)| (file.as_str(), audience.clone())).collect()
+}
+
+#[test]
+fn an_entry_limits_its_file_to_names() {
+    let parsed = parse(
+        "sea, a.txt, @Ann @ben; tide, a.txt; *, exams/**,@ann,\r\n @ben;\nsky, b.txt, \"@carl\"; SEA, a.txt, @dora; @x, c.txt",
+    );
+    assert_eq!(parsed.problems, []);
+    let pairs = [pair("sea", "a.txt"), pair("tide", "a.txt"), pair("*", "exams/**"), pair("sky", "b.txt")];
+    assert_eq!(parsed.pairs, [&pairs[..], &[pair("@x", "c.txt")]].concat());
+    let (both, carl, dora) = (only(&["ann", "ben"]), only(&["carl"]), only(&["dora"]));
+    let expected = [("a.txt", both.clone()), ("exams/**", both.clone()), ("b.txt", carl), ("a.txt", dora)];
+    assert_eq!(limits(&parsed), expected, "also that of a repeated pair");
+    assert_eq!(write_limited([(&keyword("sea"), &pairs[0].1)], &both), "sea, a.txt, @ann @ben;\n",);
+    let full = parse_at_most(1, "k, 0; k, 1; k, 2, @ann; k, 0, @ben");
+    assert_eq!(limits(&full), [("2", only(&["ann"])), ("0", only(&["ben"]))], "no limit is lost");
+    assert_eq!((full.pairs.len(), full.problems.len()), (1, 1));
+}
+
+#[test]
+fn a_limit_that_cannot_be_read_admits_nobody() {
+    let parsed = parse(
+        "a, 1, @a/b; b, 2, @;\nc, 3, @ann ben; d, 4, @ann, e, 5; f, 6, \"@ann;\n g, 7, h, 8; i, 9, \"@ann\" x; end, 10",
+    );
+    assert_eq!(parsed.pairs, [pair("end", "10")]);
+    let nobody = ["1", "2", "3", "4", "6", "9"].map(|file| (file, Audience::nobody()));
+    assert_eq!(limits(&parsed), nobody, "7 has another mistake");
+    let found: Vec<_> = parsed.problems.iter().map(|p| (p.line, p.column, p.reason.to_string())).collect();
+    let parts = ["'/'", "1 to 32", "\"ben\"", "\"e\"", "not closed", "second comma", "closing quote"];
+    assert_eq!(found.len(), parts.len(), "{found:?}");
+    for ((.., reason), part) in found.iter().zip(parts) {
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!((found[0].0, found[0].1, found[2].0, found[2].1), (1, 7, 2, 7));
+    assert!(found[0].2.contains("nobody may fetch"), "{found:?}");
+    let (left, removed) = without("a, 1, @a/b; b, 1, @ann; c, 2, @x;", |_, file| file.as_str() == "1");
+    assert_eq!((left.as_str(), removed), ("c, 2, @x;", 2));
 }
 
 #[test]

@@ -269,6 +269,7 @@ fn describe_to_server(text: &mut String) {
     );
     searches::find(text);
     searches::change(text);
+    searches::limits(text);
 }
 
 fn describe_routed(text: &mut String) {

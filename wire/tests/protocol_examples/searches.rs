@@ -3,8 +3,8 @@
 use wire::protocol::{ToPeer, ToServer};
 use wire::query::Query;
 use wire::search::BadSearch;
-use wire::share::{Difference, Hit, ListDigest, Match, PublishedFile};
-use wire::{Digest, Keyword, Search};
+use wire::share::{Difference, Hit, ListDigest, ListedFile, Match, PublishedFile};
+use wire::{Audience, Digest, Keyword, Search};
 
 use crate::conversation::{FILE, FILE_NAME};
 use crate::layout::Layout;
@@ -145,7 +145,7 @@ pub(crate) fn matches(text: &mut String) {
 /// A difference to the list with one file.
 pub(crate) fn change(text: &mut String) {
     let (file, layout) = published();
-    let base = ListDigest::of([&file]);
+    let base = ListDigest::of([&file.clone().into()]);
     let change = Layout::new()
         .variant(12, "Change")
         .fixed(&base.0.0, "base: SHA-256 of the encoding of the one file in the list")
@@ -155,4 +155,36 @@ pub(crate) fn change(text: &mut String) {
     let removed = vec!["lectures/tides.pdf".parse().expect("a good name")];
     let difference = Difference { base, removed, files: vec![file] };
     to_server(text, "12, Change", layout(change), &ToServer::Change(difference));
+}
+
+/// A file that only two peers may see.
+fn limited() -> (ListedFile, impl Fn(Layout) -> Layout) {
+    let (file, of_file) = published();
+    let names = ["b", "a"].map(|name| name.parse().expect("a good name"));
+    let audience = Audience::only(names).expect("few enough");
+    let layout = move |layout: Layout| {
+        let layout = of_file(layout).variant(1, "audience: Only").number(2, "number of names");
+        layout.text("a", "name").text("b", "name")
+    };
+    (ListedFile { file, audience }, layout)
+}
+
+/// The publications with such a file.
+pub(crate) fn limits(text: &mut String) {
+    let (file, layout) = limited();
+    let publish = Layout::new()
+        .variant(13, "PublishLimited")
+        .number(0, "part")
+        .fixed(&[1], "last: true")
+        .number(1, "number of files");
+    let message = ToServer::PublishLimited { part: 0, last: true, files: vec![file.clone()] };
+    to_server(text, "13, PublishLimited", layout(publish), &message);
+    let base = ListDigest::of([&file]);
+    let change = Layout::new()
+        .variant(14, "ChangeLimited")
+        .fixed(&base.0.0, "base: SHA-256 of the encoding of the one file in the list, with its audience")
+        .number(0, "number of names that are gone")
+        .number(1, "number of files");
+    let difference = Difference { base, removed: Vec::new(), files: vec![file] };
+    to_server(text, "14, ChangeLimited", layout(change), &ToServer::ChangeLimited(difference));
 }

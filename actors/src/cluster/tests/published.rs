@@ -1,18 +1,17 @@
 //! Shares, and their parts in the bucket.
 
 use wire::Digest;
-use wire::share::{Difference, ListDigest, PublishedFile};
+use wire::share::{Difference, ListDigest, ListedFile, PublishedFile};
 
 use super::*;
 use crate::cluster::interface::ShareInput;
 use crate::commands::index::{Change, Held, Keep, Kept, PublishAnswer, PublishRefused, Published, Share};
 
 fn share(owner: &str, words: usize) -> Share {
-    let file = |n: usize| PublishedFile {
-        name: format!("file {n}.txt").parse().expect("a good name"),
-        bytes: 3,
-        sha256: Digest::of(b"abc"),
-        keywords: vec!["sea".parse().expect("a good keyword")],
+    let file = |n: usize| {
+        let name = format!("file {n}.txt").parse().expect("a good name");
+        let keywords = vec!["sea".parse().expect("a good keyword")];
+        ListedFile::from(PublishedFile { name, bytes: 3, sha256: Digest::of(b"abc"), keywords })
     };
     let files = (0..words).map(file).collect();
     Share { owner: name(owner), network: Network::UNKNOWN, files }

@@ -9,9 +9,9 @@ use crate::config::Quota;
 use wire::share::FILE_KEYWORDS_MAX;
 
 /// A file with as many keywords as a file may have.
-fn with_most_keywords(name: &str, keyword_bytes: usize) -> PublishedFile {
+fn with_most_keywords(name: &str, keyword_bytes: usize) -> ListedFile {
     let mut file = file(name, &[]);
-    file.keywords = (0..FILE_KEYWORDS_MAX)
+    file.file.keywords = (0..FILE_KEYWORDS_MAX)
         .map(|n| format!("{n:0keyword_bytes$}").parse().expect("a good keyword"))
         .collect();
     file
@@ -49,8 +49,8 @@ fn a_file_is_in_a_share_once() {
 fn pairs_and_keywords_of_a_share_are_bounded() {
     let mut core = Core::default();
     let mut too_many = with_most_keywords("x", 8);
-    too_many.keywords.push("one more".parse().expect("a good keyword"));
-    let refused = Err(PublishRefused::TooManyKeywords(too_many.name.clone()));
+    too_many.file.keywords.push("one more".parse().expect("a good keyword"));
+    let refused = Err(PublishRefused::TooManyKeywords(too_many.file.name.clone()));
     assert_eq!(answered(&mut core, "A", 0, true, vec![too_many]), refused);
 
     let full = SHARE_PAIRS_MAX / FILE_KEYWORDS_MAX as u64;
@@ -72,7 +72,9 @@ fn the_text_of_a_share_is_bounded() {
     let mut refused = None;
     for part in 0..u32::MAX {
         let name = format!("{part:0255}").parse().expect("a good name");
-        let files = vec![PublishedFile { name, ..widest.clone() }];
+        let mut named = widest.clone();
+        named.file.name = name;
+        let files = vec![named];
         if let Err(reason) = answered(&mut core, "A", part, false, files) {
             refused = Some((part, reason));
             break;
@@ -87,7 +89,7 @@ fn the_text_of_a_share_is_bounded() {
 }
 
 /// The memory of shares of one part each.
-fn held_by(shares: &[Vec<PublishedFile>]) -> u64 {
+fn held_by(shares: &[Vec<ListedFile>]) -> u64 {
     let mut staging = Staging::default();
     for (n, files) in shares.iter().enumerate() {
         assert!(staging.add(&peer(&format!("p{n}")), 0, files.clone()).is_ok());
@@ -151,7 +153,7 @@ fn the_whole_index_the_peers_of_an_address_and_each_peer_are_bounded() {
     let mut core = Core::new(quota);
     let files = |count: usize| ["w", "x", "y", "z"][..count].iter().map(|name| file(name, &[])).collect();
     let pairs = |count: usize| vec![file("x", &["1", "2", "3", "4"][..count])];
-    let mut from = |name: &str, address: u8, files: Vec<PublishedFile>| {
+    let mut from = |name: &str, address: u8, files: Vec<ListedFile>| {
         let (reply, pending) = reply();
         let (peer, network) = (peer(name), network(address));
         let command = Command::Publish { peer, network, part: 0, last: true, files, reply };

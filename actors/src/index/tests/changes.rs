@@ -13,7 +13,7 @@ use super::*;
 use crate::commands::index::{Change, PublishRefused};
 use crate::config::Quota;
 
-fn difference(base: &[PublishedFile], removed: &[&str], files: Vec<PublishedFile>) -> Difference {
+fn difference(base: &[ListedFile], removed: &[&str], files: Vec<ListedFile>) -> Difference {
     let removed = removed.iter().map(|name| name.parse().expect("a good name")).collect();
     Difference { base: ListDigest::of(base), removed, files }
 }
@@ -61,7 +61,7 @@ fn a_difference_adds_replaces_and_removes_files() {
     let files = vec![file("b", &["K", "k", "m"]), file("sub/d", &["k"])];
     let (kept, published) = changed(&mut core, "a", difference(&base, &["a"], files));
     assert_eq!(published, Published { files: 3, pairs: 4 });
-    assert_eq!(kept.difference.files[0].keywords.len(), 2, "a repeated keyword counts once");
+    assert_eq!(kept.difference.files[0].file.keywords.len(), 2, "a repeated keyword counts once");
     assert_eq!(found(&mut core, "k"), ["b", "b", "c", "sub/d"]);
     assert_eq!(found(&mut core, "l"), [""; 0]);
     assert_eq!(found(&mut core, "m"), ["b"]);
@@ -187,21 +187,21 @@ fn load(folder: &Path) -> Vec<Share> {
     shares
 }
 
-fn share(files: &[PublishedFile]) -> Share {
+fn share(files: &[ListedFile]) -> Share {
     Share { owner: peer("A"), network: network(1), files: files.to_vec() }
 }
 
-fn keep(folder: &Path, files: &[PublishedFile]) {
+fn keep(folder: &Path, files: &[ListedFile]) {
     let kept = shelf(folder).keep(&[share(files)]);
     assert!(kept.iter().all(Result::is_ok), "{kept:?}");
 }
 
-fn of_a(removed: &[&str], files: Vec<PublishedFile>) -> Change {
+fn of_a(removed: &[&str], files: Vec<ListedFile>) -> Change {
     Change { owner: peer("A"), difference: difference(&[], removed, files) }
 }
 
 /// A shelf with a share and three changes in two batches.
-fn with_changes(folder: &Path) -> Vec<PublishedFile> {
+fn with_changes(folder: &Path) -> Vec<ListedFile> {
     keep(folder, &[file("a", &["one"]), file("b", &["k"])]);
     let (shelf, mut journal) = (shelf(folder), Journal::default());
     let batches = [

@@ -15,7 +15,7 @@ fn keywords_and_files_are_many_to_many() {
     let sea = search(&mut core, &keywords(&["seA"]), 10, FAR);
     assert_eq!(names(&sea), [("A", "low water.txt"), ("B", "low water.txt"), ("A", "tides.md")]);
     assert_eq!(sea.total, 3);
-    assert_eq!(sea.hits[2].file, file("tides.md", &["Sea", "tide"]));
+    assert_eq!(sea.hits[2].file, file("tides.md", &["Sea", "tide"]).file);
     let both = search(&mut core, &keywords(&["sea", "poem"]), 10, FAR);
     assert_eq!(names(&both), [("A", "low water.txt")]);
     let twice = search(&mut core, &keywords(&["tide", "Tide"]), 10, FAR);
@@ -83,7 +83,7 @@ fn a_share_replaces_the_one_before_only_when_it_is_complete() {
     let after = search(&mut core, &keywords(&["k"]), 10, FAR);
     assert_eq!(names(&after), [("ALICE", "more"), ("ALICE", "new")]);
     assert_eq!(keep.published, Published { files: 2, pairs: 3 });
-    assert_eq!(share_in(keep.what).files[1].keywords.len(), 2, "a repeated pair counts once");
+    assert_eq!(share_in(keep.what).files[1].file.keywords.len(), 2, "a repeated pair counts once");
     keep.reply.answer(Ok(keep.published));
     assert_eq!(pending.wait(NOW), Ok(Ok(Published { files: 2, pairs: 3 })));
 }

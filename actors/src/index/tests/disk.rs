@@ -28,7 +28,7 @@ fn load(shelf: &Shelf) -> Vec<Share> {
     shares
 }
 
-fn share(owner: &str, files: Vec<PublishedFile>) -> Share {
+fn share(owner: &str, files: Vec<ListedFile>) -> Share {
     Share { owner: peer(owner), network: network(1), files }
 }
 
@@ -38,7 +38,7 @@ fn keep(shelf: &Shelf, shares: &[Share]) {
     }
 }
 
-fn tides(word: &str) -> Vec<PublishedFile> {
+fn tides(word: &str) -> Vec<ListedFile> {
     vec![file("low water.txt", &["Sea", word]), file("plain", &[]), file("tides.md", &["sea"])]
 }
 

@@ -15,18 +15,18 @@ use super::*;
 use crate::commands::index::{FIND_MATCHES_MAX, FindAnswer, FindRefused, Matches, Page};
 
 fn find(core: &mut Core, typed: &str, page: Page) -> Matches {
-    answer(core, typed, page).expect("it is not too broad")
+    answer(core, typed, page, FAR).expect("it is not too broad")
 }
 
-fn answer(core: &mut Core, typed: &str, page: Page) -> FindAnswer {
+pub(super) fn answer(core: &mut Core, typed: &str, page: Page, asker: AskerSees) -> FindAnswer {
     let search = typed.parse().unwrap_or_else(|e| panic!("{typed}: {e}"));
     let (reply, pending) = reply();
-    let keep = handle(core, Command::Find { search, page, asker: FAR, reply });
+    let keep = handle(core, Command::Find { search, page, asker, reply });
     assert!(keep.is_none(), "a search has no effect outside");
     pending.wait(NOW).expect("it is answered at once")
 }
 
-const ALL: Page = Page { skip: 0, limit: 1000 };
+pub(super) const ALL: Page = Page { skip: 0, limit: 1000 };
 
 /// Who has what, match by match.
 fn found(core: &mut Core, typed: &str) -> Vec<Vec<(String, String)>> {
@@ -37,10 +37,6 @@ fn found(core: &mut Core, typed: &str) -> Vec<Vec<(String, String)>> {
 /// The names of the files, match by match.
 fn files(core: &mut Core, typed: &str) -> Vec<String> {
     found(core, typed).into_iter().map(|hits| hits[0].1.clone()).collect()
-}
-
-fn with_content(content: &str, file: PublishedFile) -> PublishedFile {
-    PublishedFile { sha256: Digest::of(content.as_bytes()), ..file }
 }
 
 #[test]
@@ -173,15 +169,22 @@ fn an_answer_is_bounded_however_many_have_the_same_content() {
 /// All that is shared, and who is connected, by folded name.
 #[derive(Debug, Default)]
 struct Model {
-    shares: BTreeMap<PeerName, (PeerName, Vec<PublishedFile>)>,
+    shares: BTreeMap<PeerName, (PeerName, Vec<ListedFile>)>,
     online: BTreeSet<PeerName>,
 }
 
 impl Model {
-    fn find(&self, search: &Search, page: Page) -> (Vec<Match>, u64) {
+    fn find(&self, search: &Search, page: Page, asker: &AskerSees) -> (Vec<Match>, u64) {
         let mut contents: BTreeMap<Digest, Vec<(u32, Hit)>> = BTreeMap::new();
         for (folded, (peer, files)) in &self.shares {
-            for file in files {
+            for ListedFile { file, audience } in files {
+                let is_seen = match &asker.name {
+                    Some(name) => audience.admits(name) || name.folded() == *folded,
+                    None => audience.is_everyone(),
+                };
+                if !is_seen {
+                    continue;
+                }
                 let Some(score) = score(search.root(), peer, file) else { continue };
                 let (online, address) = (self.online.contains(folded), None);
                 let hit = Hit { peer: peer.clone(), file: file.clone(), online, address };
@@ -288,20 +291,27 @@ const TERMS: [&str; 24] = [
     "gone",
 ];
 
-fn shares() -> impl Strategy<Value = Vec<PublishedFile>> {
-    let one = (select(vec!["1", "2", "3", "4"]), 0..5u64, vec(select(KEYWORDS.to_vec()), 0..4));
+/// Who may see a file, by folded name.
+const AUDIENCES: [Option<&[&str]>; 6] = [None, None, None, Some(&[]), Some(&["a", "d"]), Some(&["c"])];
+
+pub(super) fn shares() -> impl Strategy<Value = Vec<ListedFile>> {
+    let words = vec(select(KEYWORDS.to_vec()), 0..4);
+    let one = (select(vec!["1", "2", "3", "4"]), 0..5u64, words, select(AUDIENCES.to_vec()));
     btree_map(select(NAMES.to_vec()), one, 0..6).prop_map(|files| {
-        let one = |(name, (content, bytes, words)): (&str, (&str, u64, Vec<&str>))| {
+        type Made<'m> = (&'m str, u64, Vec<&'m str>, Option<&'m [&'m str]>);
+        let one = |(name, (content, bytes, words, names)): (&str, Made<'_>)| {
             let mut seen = BTreeSet::new();
             let words: Vec<&str> =
                 words.into_iter().filter(|word| seen.insert(folded(word).into_owned())).collect();
-            PublishedFile { bytes, ..with_content(content, file(name, &words)) }
+            let mut made = with_content(content, file(name, &words));
+            made.file.bytes = bytes;
+            names.map_or(made.clone(), |names| only(names, made))
         };
         files.into_iter().map(one).collect()
     })
 }
 
-fn searches() -> impl Strategy<Value = String> {
+pub(super) fn searches() -> impl Strategy<Value = String> {
     let term = select(TERMS.to_vec()).prop_map(str::to_owned);
     let digest = Just(format!("sha256:{}", Digest::of(b"1")));
     let leaf = prop_oneof![20 => term, 1 => digest];
@@ -316,9 +326,13 @@ fn searches() -> impl Strategy<Value = String> {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish(&'static str, Vec<PublishedFile>),
+    Publish(&'static str, Vec<ListedFile>),
     Presence(&'static str, bool),
-    Find(String, Page),
+    Find(String, Page, AskerSees),
+}
+
+pub(super) fn askers() -> impl Strategy<Value = AskerSees> {
+    select(vec![FAR, asker("A"), asker("c"), asker("D"), asker("e")])
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -326,7 +340,7 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (peers(), shares()).prop_map(|(peer, files)| Step::Publish(peer, files)),
         1 => (peers(), any::<bool>()).prop_map(|(peer, online)| Step::Presence(peer, online)),
-        5 => (searches(), 0..3u32, 1..6u32).prop_map(|(typed, skip, limit)| Step::Find(typed, Page { skip, limit })),
+        5 => (searches(), 0..3u32, 1..6u32, askers()).prop_map(|(typed, skip, limit, asker)| Step::Find(typed, Page { skip, limit }, asker)),
     ]
 }
 
@@ -350,10 +364,11 @@ proptest! {
                         false => model.online.remove(&peer(name).folded()),
                     };
                 }
-                Step::Find(typed, page) => {
+                Step::Find(typed, page, asker) => {
                     let search = typed.parse().expect("a good search");
-                    let Matches { matches, total, .. } = find(&mut core, &typed, page);
-                    prop_assert_eq!((matches, total), model.find(&search, page), "{}", typed);
+                    let expected = model.find(&search, page, &asker);
+                    let Matches { matches, total, .. } = answer(&mut core, &typed, page, asker).expect("it is not too broad");
+                    prop_assert_eq!((matches, total), expected, "{}", typed);
                 }
             }
         }
@@ -372,7 +387,7 @@ fn a_search_that_too_many_files_match_is_refused_until_a_word_is_added() {
     let share = Share { owner: peer("A"), network: network(1), files: files.collect() };
     core.restore(&share, 0).expect("it fits");
     for typed in ["sea", "size>0", "from:A", "t*|sea"] {
-        let refused = answer(&mut core, typed, ALL).expect_err(typed);
+        let refused = answer(&mut core, typed, ALL, FAR).expect_err(typed);
         assert_eq!(refused, FindRefused::TooBroad, "{typed}");
     }
     assert_eq!(self::files(&mut core, "sea tide size>0 from:A"), ["7"]);

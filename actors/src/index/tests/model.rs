@@ -13,9 +13,9 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     /// A share, and the number of files in each of its parts.
-    Publish(PeerName, Vec<PublishedFile>, usize),
+    Publish(PeerName, Vec<ListedFile>, usize),
     /// Names that are gone, if the peer has shared anything, and files that are new or replace others.
-    Change(PeerName, Vec<&'static str>, Vec<PublishedFile>),
+    Change(PeerName, Vec<&'static str>, Vec<ListedFile>),
     Presence(Presence),
     Search(Query, u32, AskerSees),
 }
@@ -23,21 +23,21 @@ enum Step {
 #[derive(Debug, Default)]
 struct Model {
     /// By folded name: the latest spelling of the name, and the files.
-    shares: BTreeMap<PeerName, (PeerName, Vec<PublishedFile>)>,
+    shares: BTreeMap<PeerName, (PeerName, Vec<ListedFile>)>,
     online: BTreeMap<PeerName, Option<SocketAddr>>,
 }
 
 impl Model {
-    fn search(&self, query: &Query, limit: u32, asker: AskerSees) -> Found {
+    fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> Found {
         let mut hits = Vec::new();
         for (folded, (peer, files)) in &self.shares {
-            for file in files.iter().filter(|file| matches(file, query)) {
+            for ListedFile { file, .. } in files.iter().filter(|listed| matches(&listed.file, query)) {
                 let address = self.online.get(folded).copied().flatten();
                 hits.push(Hit {
                     peer: peer.clone(),
                     file: file.clone(),
                     online: self.online.contains_key(folded),
-                    address: address.filter(|a| !a.ip().is_loopback() || asker == NEAR),
+                    address: address.filter(|a| !a.ip().is_loopback() || *asker == NEAR),
                 });
             }
         }
@@ -67,13 +67,11 @@ fn peers() -> impl Strategy<Value = PeerName> {
 }
 
 /// Files by name, whose content is one of three.
-fn shares() -> impl Strategy<Value = Vec<PublishedFile>> {
+fn shares() -> impl Strategy<Value = Vec<ListedFile>> {
     let content = (select(WORDS[..3].to_vec()), vec(select(WORDS.to_vec()), 0..5));
     btree_map(select(FILES.to_vec()), content, 0..5).prop_map(|files| {
-        let one = |(name, (content, words)): (&str, (&str, Vec<&str>))| PublishedFile {
-            sha256: Digest::of(content.as_bytes()),
-            ..file(name, &words)
-        };
+        let one =
+            |(name, (content, words)): (&str, (&str, Vec<&str>))| with_content(content, file(name, &words));
         files.into_iter().map(one).collect()
     })
 }
@@ -103,7 +101,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// Publishes in parts of `size` files, the last of which may be empty.
-fn in_parts(core: &mut Core, name: &PeerName, files: &[PublishedFile], size: usize) {
+fn in_parts(core: &mut Core, name: &PeerName, files: &[ListedFile], size: usize) {
     let mut part = 0;
     for chunk in files.chunks(size) {
         assert!(answered(core, name.as_str(), part, false, chunk.to_vec()).is_ok());
@@ -119,11 +117,11 @@ fn in_parts(core: &mut Core, name: &PeerName, files: &[PublishedFile], size: usi
 fn in_a_difference(
     core: &mut Core,
     name: &PeerName,
-    there: &mut Vec<PublishedFile>,
+    there: &mut Vec<ListedFile>,
     removed: &[&str],
-    files: Vec<PublishedFile>,
+    files: Vec<ListedFile>,
 ) {
-    let is_new = |name: &str| files.iter().any(|file| file.name.as_str() == name);
+    let is_new = |name: &str| files.iter().any(|listed| listed.file.name.as_str() == name);
     let mut removed: Vec<&str> = removed.iter().copied().filter(|name| !is_new(name)).collect();
     removed.sort_unstable();
     removed.dedup();
@@ -138,13 +136,16 @@ fn in_a_difference(
         Outcome::Answered(Ok(_)) if is_empty => {}
         Outcome::Answered(answer) => panic!("a good difference was not taken: {answer:?}"),
     }
-    there.retain(|file| !removed.contains(&file.name.as_str()) && !is_new(file.name.as_str()));
+    there.retain(|listed| {
+        let name = listed.file.name.as_str();
+        !removed.contains(&name) && !is_new(name)
+    });
     there.extend(with_pairs_once(files));
 }
 
 /// As the Index stores it: a repeated pair counts once, in its first spelling.
-fn with_pairs_once(mut files: Vec<PublishedFile>) -> Vec<PublishedFile> {
-    for file in &mut files {
+fn with_pairs_once(mut files: Vec<ListedFile>) -> Vec<ListedFile> {
+    for ListedFile { file, .. } in &mut files {
         let mut seen = Vec::new();
         file.keywords.retain(|keyword| {
             let folded = keyword.as_str().to_lowercase();
@@ -183,7 +184,7 @@ proptest! {
                     tell(&mut core, presence);
                 }
                 Step::Search(query, limit, asker) => {
-                    let expected = model.search(&query, limit, asker);
+                    let expected = model.search(&query, limit, &asker);
                     prop_assert_eq!(search(&mut core, &query, limit, asker), expected);
                 }
             }

@@ -1,8 +1,9 @@
 //! What is published: the whole share first, then what has changed.
 
-use wire::FileName;
 use wire::protocol::ErrorCode;
-use wire::share::{Difference, ListDigest};
+use wire::share::{Difference, ListDigest, ListedFile};
+use wire::signal::{FileRequest, Route, Verdict};
+use wire::{Audience, FileName};
 
 use super::*;
 use crate::peer::engine::interface::Shared;
@@ -17,14 +18,25 @@ fn file_name(name: &str) -> FileName {
 }
 
 fn shared(bench: &mut Bench, removed: &[&str], files: Vec<PublishedFile>) {
+    listed(bench, removed, files.into_iter().map(ListedFile::from).collect());
+}
+
+fn listed(bench: &mut Bench, removed: &[&str], files: Vec<ListedFile>) {
     let removed = removed.iter().map(|name| file_name(name)).collect();
     bench.take([Input::Shared(Ok(Shared { removed, files, problems: Vec::new() }))]);
 }
 
 /// What was published since the last call.
 fn published(bench: &mut Bench) -> Vec<ToServer<'static>> {
-    let is_publication =
-        |message: &ToServer<'_>| matches!(message, ToServer::Publish { .. } | ToServer::Change(_));
+    let is_publication = |message: &ToServer<'_>| {
+        matches!(
+            message,
+            ToServer::Publish { .. }
+                | ToServer::Change(_)
+                | ToServer::PublishLimited { .. }
+                | ToServer::ChangeLimited(_)
+        )
+    };
     bench.sent.drain(..).filter(is_publication).collect()
 }
 
@@ -34,7 +46,14 @@ fn whole(files: Vec<PublishedFile>) -> Vec<ToServer<'static>> {
 
 fn difference(base: &[PublishedFile], removed: &[&str], files: Vec<PublishedFile>) -> Vec<ToServer<'static>> {
     let removed = removed.iter().map(|name| file_name(name)).collect();
-    vec![ToServer::Change(Difference { base: ListDigest::of(base), removed, files })]
+    let base: Vec<ListedFile> = base.iter().cloned().map(ListedFile::from).collect();
+    vec![ToServer::Change(Difference { base: ListDigest::of(&base), removed, files })]
+}
+
+/// A file for some peers only.
+fn only(names: &[&str], file: PublishedFile) -> ListedFile {
+    let names = names.iter().map(|name| name.parse().expect("a good name"));
+    ListedFile { file, audience: Audience::only(names).expect("few enough") }
 }
 
 fn confirm(bench: &mut Bench) {
@@ -144,4 +163,76 @@ fn a_large_change_goes_in_pieces_and_a_very_large_one_as_a_whole_list() {
     assert!((2..5).contains(&pieces), "{pieces}");
     shared(&mut bench, &[], many(1000, 4000));
     assert!(matches!(published(&mut bench)[0], ToServer::Publish { part: 0, .. }));
+}
+
+#[test]
+fn limited_files_are_published_with_those_who_may_see_them() {
+    let mut bench = Bench::new();
+    let (a, b) = (ListedFile::from(file("a", "k")), only(&["C"], file("b", "k")));
+    listed(&mut bench, &[], vec![a.clone(), b.clone()]);
+    let files = vec![a.clone(), b.clone()];
+    assert_eq!(published(&mut bench), [ToServer::PublishLimited { part: 0, last: true, files }]);
+    confirm(&mut bench);
+    let change = |base: &[&ListedFile], files| {
+        let base = ListDigest::of(base.iter().copied());
+        [ToServer::ChangeLimited(Difference { base, removed: Vec::new(), files })]
+    };
+    let of_two = only(&["C", "D"], file("b", "k"));
+    listed(&mut bench, &[], vec![of_two.clone()]);
+    assert_eq!(published(&mut bench), change(&[&a, &b], vec![of_two.clone()]));
+    confirm(&mut bench);
+    shared(&mut bench, &["a"], Vec::new());
+    let (base, removed) = (ListDigest::of([&a, &of_two]), vec![file_name("a")]);
+    assert_eq!(published(&mut bench), [ToServer::Change(Difference { base, removed, files: Vec::new() })]);
+}
+
+#[test]
+fn a_server_without_limits_is_not_told_of_limited_files() {
+    let mut bench = Bench::new();
+    let (a, b) = (file("a", "k"), only(&["C"], file("b", "k")));
+    listed(&mut bench, &[], vec![a.clone().into(), b]);
+    assert!(matches!(published(&mut bench)[..], [ToServer::PublishLimited { .. }]));
+    bench.hear(&ToPeer::Error { code: ErrorCode::UnknownKind, detail: "13".into() });
+    bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+    bench.join();
+    assert_eq!(published(&mut bench), whole(vec![a.clone()]));
+    confirm(&mut bench);
+    listed(&mut bench, &[], vec![file("c", "k").into(), only(&["C"], file("d", "k"))]);
+    assert_eq!(published(&mut bench), whole(vec![a, file("c", "k")]));
+}
+
+#[test]
+fn a_holder_gives_a_limited_file_to_those_who_may_fetch_it_only() {
+    let mut bench = Bench::new();
+    let limited = only(&["Carl"], file("b", "k"));
+    listed(&mut bench, &[], vec![file("a", "k").into(), limited.clone(), only(&[], file("own", "k"))]);
+    let request = |name: &str, sha256| FileRequest {
+        transfer: [7; 16],
+        secret: [0; 32],
+        name: file_name(name),
+        sha256,
+        offset: 0,
+        route: Route::Direct,
+    };
+    let mut verdict = |who: &str, file: &str, sha256| bench.engine.judge(&name(who), &request(file, sha256));
+    let digest = |name: &str| Digest::of(name.as_bytes());
+    for (who, file, is_given) in [
+        ("carl", "b", true),
+        ("CARL", "b", true),
+        ("carl2", "b", false),
+        ("dora", "b", false),
+        ("dora", "a", true),
+        ("carl", "own", false),
+    ] {
+        let given = verdict(who, file, digest(file));
+        assert_eq!(matches!(given, Verdict::Ready { .. }), is_given, "{who} {file}: {given:?}");
+        if !is_given {
+            assert_eq!(given, Verdict::NotShared);
+            assert_eq!(
+                verdict(who, file, digest("other")),
+                Verdict::NotShared,
+                "not that it has another content"
+            );
+        }
+    }
 }

@@ -10,7 +10,7 @@ fn put_in(home: &Home, path: &str, content: &str) {
 
 fn keywords(share: &Share, name: &str) -> Vec<String> {
     let file = share.by_name(&name.parse().expect("a good name")).expect("it is shared");
-    file.keywords.iter().map(ToString::to_string).collect()
+    file.terms.keywords.iter().map(ToString::to_string).collect()
 }
 
 /// A home with files of all kinds in a tree.
@@ -110,8 +110,8 @@ fn the_files_of_a_folder_are_shared_by_command() {
     let (_dir, home) = tree();
     let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).unwrap_or_default();
     let none: &[&str] = &[];
-    assert_eq!(add_entries(&home, "lectures/**", none).ok(), Some(1));
-    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"]).ok(), Some(1));
+    assert_eq!(add_entries(&home, "lectures/**", none, None).ok(), Some(1));
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"], None).ok(), Some(1));
     assert_eq!(text(), "*, lectures/**;\ntide, lectures/b.txt;\n");
     for (name, why) in [
         ("gone/*", "no such file or folder"),
@@ -119,7 +119,7 @@ fn the_files_of_a_folder_are_shared_by_command() {
         ("lectures/../../x", "start with a dot"),
         ("notes/keyword.txt", "not shared itself"),
     ] {
-        let error = add_entries(&home, name, &["sea"]).expect_err(name).to_string();
+        let error = add_entries(&home, name, &["sea"], None).expect_err(name).to_string();
         assert!(error.contains(why), "{error}");
     }
     assert_eq!(remove_entries(&home, "lectures/**", none).ok(), Some(1));
@@ -132,7 +132,7 @@ fn refreshed(home: &Home, before: &Share, paths: &[&str]) -> Option<(Share, Vec<
     let mut share = before.clone();
     let (removed, changed) = share.apply(before.refresh(home, &paths, &mut |_, _, _| {})?);
     let names = |names: Vec<&FileName>| names.into_iter().map(ToString::to_string).collect();
-    let changed = names(changed.iter().map(|file| &file.name).collect());
+    let changed = names(changed.iter().map(|listed| &listed.file.name).collect());
     Some((share, names(removed.iter().collect()), changed))
 }
 
@@ -223,7 +223,110 @@ fn a_file_of_a_shared_folder_is_unshared_and_shared_again() {
     put(&home, KEYWORD_FILE, "*, lectures/*;\nsea, lectures/b.txt");
     assert_eq!(remove_entries(&home, "lectures/b.txt", none).ok(), Some(2));
     assert_eq!((text().as_str(), shares()), ("*, lectures/*;\n-, lectures/b.txt;\n", false));
-    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"]).ok(), Some(1));
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"], None).ok(), Some(1));
     assert_eq!((text().as_str(), shares()), ("*, lectures/*;\ntide, lectures/b.txt;\n", true));
     assert!(remove_entries(&home, "notes/d.txt", none).is_err(), "no entry shares it");
+}
+
+/// Who may fetch each shared file; empty for everyone.
+fn audiences(share: &Share) -> Vec<(&str, String)> {
+    share.files.values().map(|file| (file.name.as_str(), file.terms.audience.marked())).collect()
+}
+
+#[test]
+fn only_those_in_all_limits_of_a_file_may_fetch_it() {
+    let (_dir, home) = tree();
+    put(
+        &home,
+        KEYWORD_FILE,
+        "*, **; sea, lectures/**, @Ann @ben; *, lectures/week 1/*, @ben, @carl; tide, a.txt, @dora; x, a.txt;",
+    );
+    let mut share = read(&home).expect("it reads");
+    assert_eq!(share.problems, []);
+    let of = |name, who: &str| (name, who.to_owned());
+    let expected = [
+        of("a.txt", "@dora"),
+        of("lectures/b.txt", "@ann @ben"),
+        of("lectures/week 1/c.txt", "@ben"),
+        of("notes/d.txt", ""),
+    ];
+    assert_eq!(audiences(&share), expected);
+    put_in(&home, "lectures/week 1/new.txt", "new");
+    let paths = [home.path().join("lectures/week 1/new.txt"), home.path().join("a.txt")].into();
+    let refreshed = share.refresh(&home, &paths, &mut |_, _, _| {}).expect("these are files");
+    let (_, changed) = share.apply(refreshed);
+    assert_eq!(changed.iter().map(|listed| listed.audience.marked()).collect::<Vec<_>>(), ["@ben"]);
+    assert_eq!(audiences(&read(&home).expect("it reads")), audiences(&share));
+}
+
+#[test]
+fn a_change_of_who_may_fetch_a_file_is_published() {
+    let (_dir, home) = tree();
+    put(&home, KEYWORD_FILE, "sea, a.txt, @ann;");
+    let before = read(&home).expect("it reads");
+    put(&home, KEYWORD_FILE, "sea, a.txt;");
+    let after = read(&home).expect("it reads");
+    assert_eq!((after.since(&before).1.len(), before.since(&after).1.len()), (1, 1));
+    assert_eq!(after.since(&after.clone()).1.len(), 0);
+}
+
+#[test]
+fn a_limit_with_a_typing_error_or_of_nobody_makes_nothing_public() {
+    let (_dir, home) = tree();
+    for (limit, why) in [("@a/nn", "'/'"), ("@ann ben", "\"ben\""), ("@", "1 to 32")] {
+        for text in [
+            format!("*, **; sea, lectures/**, {limit};"),
+            format!("*, **; sea, lectures/**; tide, lectures/**, {limit};"),
+            format!("*, **; sea, lectures/b.txt, {limit}; sea, lectures/week 1/*, {limit}"),
+        ] {
+            put(&home, KEYWORD_FILE, &text);
+            let share = read(&home).expect("it reads");
+            assert_eq!(names(&share), ["a.txt", "notes/d.txt"], "{text}");
+            assert!(share.problems[0].reason.contains(why), "{text}: {:?}", share.problems);
+        }
+    }
+    put(&home, KEYWORD_FILE, "*, *; *, a.txt, @ann; *, a.txt, @ben;");
+    let share = read(&home).expect("it reads");
+    assert_eq!(names(&share), [""; 0]);
+    assert!(share.problems[0].reason.contains("nobody is in all"), "{:?}", share.problems);
+    put_in(&home, "x.txt", "x");
+    let looked_at = refreshed(&home, &share, &["a.txt", "x.txt"]);
+    assert_eq!(looked_at.map(|(_, gone, new)| (gone, new)), Some((vec![], vec!["x.txt".to_owned()])));
+}
+
+#[test]
+fn who_may_fetch_a_file_is_changed_by_command() {
+    let (_dir, home) = tree();
+    let text = || std::fs::read_to_string(home.path().join(KEYWORD_FILE)).expect("it is there");
+    let none: &[&str] = &[];
+    let only = |names: &str| Some(names.parse::<wire::Audience>().expect("names"));
+    put(&home, KEYWORD_FILE, "# mine\nsea, lectures/b.txt;\nsky, a.txt;\n");
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["tide"], only("@ben @Ann").as_ref()).ok(), Some(2));
+    assert_eq!(
+        text(),
+        "# mine\nsky, a.txt;\nsea, lectures/b.txt, @ann @ben;\ntide, lectures/b.txt, @ann @ben;\n"
+    );
+    assert_eq!(add_entries(&home, "lectures/b.txt", &["moon"], None).ok(), Some(1));
+    assert!(text().ends_with("\nmoon, lectures/b.txt, @ann @ben;\n"), "the limit stays: {}", text());
+    assert_eq!(add_entries(&home, "lectures/b.txt", none, only("@carl").as_ref()).ok(), Some(3));
+    assert_eq!(text().matches("lectures/b.txt, @carl;").count(), 3, "{}", text());
+    assert_eq!(add_entries(&home, "lectures/b.txt", none, only("@carl").as_ref()).ok(), Some(0), "as it was");
+    assert_eq!(add_entries(&home, "lectures/b.txt", none, Some(&wire::Audience::Everyone)).ok(), Some(3));
+    assert!(!text().contains('@'), "{}", text());
+    assert_eq!(add_entries(&home, "notes/*", none, only("@ann").as_ref()).ok(), Some(1));
+    assert!(text().ends_with("\n*, notes/*, @ann;\n"), "{}", text());
+
+    put(&home, KEYWORD_FILE, "sea, a.txt, @ann;\ntide, a.txt;\nmoon, a.txt;\n");
+    assert_eq!(remove_entries(&home, "a.txt", &["sea"]).ok(), Some(1));
+    assert_eq!(text(), "tide, a.txt, @ann;\nmoon, a.txt, @ann;\n", "the limit stays");
+    put(&home, KEYWORD_FILE, "sea, a.txt, @;\ntide, a.txt;\n");
+    for error in [
+        add_entries(&home, "a.txt", &["moon"], None).expect_err("the limit cannot be read"),
+        add_entries(&home, "notes/d.txt", none, only("@ann").as_ref()).expect_err("it has no keyword"),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("--with") || error.contains("at least one keyword"), "{error}");
+    }
+    assert_eq!(add_entries(&home, "a.txt", none, only("@ann").as_ref()).ok(), Some(1));
+    assert_eq!(text(), "tide, a.txt, @ann;\n");
 }
