@@ -250,8 +250,13 @@ export class Engine {
         return this.#found(message.id, { ...message, matches: message.matches.filter(({ hits }) => hits.length > 0) });
       case "BadSearch":
         return this.#found(message.id, { error: `Character ${message.column}: ${message.detail}.`, column: message.column });
+      case "Published":
+        return this.files.publicationAnswered(true);
       case "Failed":
-        if (message.id === 0) this.note(null, `The server has refused what you share: ${message.detail}`);
+        if (message.id === 0) {
+          this.files.publicationAnswered(false);
+          this.note(null, `The server has refused what you share: ${message.detail}`);
+        }
         return this.#found(message.id, { error: `The server could not answer: ${message.detail}` });
       default:
         return undefined;

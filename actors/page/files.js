@@ -23,9 +23,13 @@ export class Files {
   /** Answers that were Ready, by transfer in hex. */ #offers = new Map();
   /** Requests without an answer, by transfer in hex. */ #requests = new Map();
   #nextRequest = 0;
+  /** How many publications the server has not answered. */ #unanswered = 0;
+  /** Whether the server has listed what is shared, so that others find it. */ isListed = false;
 
   /** @returns {object} The message that publishes what is shared. */
   publication() {
+    this.#unanswered += 1;
+    this.isListed = false;
     const files = this.shared.map(({ name, bytes, sha256, keywords }) => ({ name, bytes, sha256, keywords }));
     return { type: "Publish", part: 0, last: true, files };
   }
@@ -59,8 +63,15 @@ export class Files {
     }
   }
 
+  /** Handles the answer to a publication. @param {boolean} isPublished Whether it was taken. */
+  publicationAnswered(isPublished) {
+    this.#unanswered -= 1;
+    this.isListed = isPublished && this.#unanswered === 0;
+  }
+
   /** Fails all requests, because the connection was lost. */
   lost() {
+    [this.#unanswered, this.isListed] = [0, false];
     this.passTime(Infinity);
   }
 

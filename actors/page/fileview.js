@@ -45,7 +45,9 @@ export class FileView {
   }
 
   /** Shows what is shared. @param {import("./owner.js").Live} live */
-  changed({ shared = [] }) {
+  changed({ shared = [], isListed = false }) {
+    const listed = isListed ? "Others can find these files." : "Others cannot find these files yet.";
+    at("listed").textContent = shared.length === 0 ? "" : listed;
     const now = JSON.stringify(shared);
     if (now === this.#shown) return;
     this.#shown = now;

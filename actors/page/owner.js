@@ -29,7 +29,7 @@ const FINAL = { Superseded: "elsewhere", NameTaken: "taken", NotAdmitted: "not a
  * What the tabs show besides the records on the disk.
  * @typedef {{phase: string, name?: string, fingerprint?: string, connection?: string, reason?: string, isNew?: boolean,
  *   server?: {pinned: string, shown: string}, present?: string[], known?: string[], notes?: object[],
- *   shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
+ *   isListed?: boolean, shared?: {name: string, bytes: number, keywords: string[]}[]}} Live
  */
 
 /** The peer. */
@@ -247,7 +247,8 @@ export class Owner {
   #changed() {
     const engine = this.#engine;
     this.#notes = [...this.#notes, ...engine.notes.splice(0)].slice(-20);
-    this.#set({ present: [...engine.present], known: engine.known, notes: this.#notes });
+    const { isListed } = engine.files;
+    this.#set({ present: [...engine.present], known: engine.known, notes: this.#notes, isListed });
   }
 
   /** A person wants to connect although that was refused, also to a server with another key. */

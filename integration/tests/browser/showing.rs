@@ -141,6 +141,7 @@ fn files_go_both_ways_and_are_checked() {
     page.choose_file("files", "seven.bin", "new Uint8Array(262144).fill(7)");
     page.submit("share-form", &[("keywords", "luck, high water")]);
     page.wait("document.querySelectorAll('#shared li').length === 1");
+    page.wait("document.getElementById('listed').textContent === 'Others can find these files.'");
     let received = scene.sandbox.path("received.bin");
     let output = received.to_str().expect("paths of the sandbox are UTF-8");
     peer.run(&["get", "seven.bin", "--from", "Web", "--output", output]).expect(0);
