@@ -1,4 +1,4 @@
-//! Decides when the owner of a mailbox that waits in `poll(2)` must be woken.
+//! Decides when the owner of a mailbox, which waits in `poll(2)` or is parked, must be woken.
 //!
 //! A wake-up is a system call, so senders make one only if the owner waits. Each side writes one thing and then reads the
 //! other's: the sender adds a command and reads `parked`; the owner sets `parked` and looks for commands. The two fences
@@ -20,7 +20,8 @@ impl Bell {
     /// Called after a command was added. Returns whether the owner must be woken.
     pub(super) fn must_wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed)
+        // Acquires what the owner did before it parked, such as saying which thread it is.
+        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Acquire)
     }
 
     /// Called after a command was refused. The owner must be woken.
@@ -30,7 +31,7 @@ impl Bell {
 
     /// Called when the owner is about to wait. False if it must not wait, because there is a command or one was refused.
     pub(super) fn park(&self, is_empty: impl FnOnce() -> bool) -> bool {
-        self.parked.store(true, Ordering::Relaxed);
+        self.parked.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if is_empty() && !self.refused.load(Ordering::SeqCst) {
             return true;

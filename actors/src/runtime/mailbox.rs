@@ -1,9 +1,16 @@
 //! Mailboxes: bounded, drained in batches, with a second lane for the answers to an actor's own requests.
+//!
+//! The owner's thread parks while both lanes are empty. The channels' own blocking `recv` is not used for that, because it
+//! calls `sched_yield` several times first. With more runnable threads than processors each of these calls puts the actor
+//! behind all others, and whoever waits for it too.
 
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, unbounded};
 
+use super::bell::Bell;
 use super::{NoAnswer, Reply, reply};
 
 /// The actor behind an address has ended.
@@ -33,13 +40,49 @@ enum Letter<C> {
     End,
 }
 
+/// How senders wake the owner of a mailbox.
+#[derive(Debug, Default)]
+struct Waker {
+    bell: Bell,
+    /// Set before the owner parks for the first time.
+    owner: OnceLock<Thread>,
+}
+
+impl Waker {
+    /// Called after a letter was added.
+    fn ring(&self) {
+        if self.bell.must_wake()
+            && let Some(owner) = self.owner.get()
+        {
+            owner.unpark();
+        }
+    }
+
+    /// Parks the calling thread, which is always the same, until a sender rings or until `until`, unless `is_empty` says
+    /// that there is a letter. May also return early.
+    fn park(&self, until: Option<Instant>, is_empty: impl FnOnce() -> bool) {
+        self.owner.get_or_init(std::thread::current);
+        if !self.bell.park(is_empty) {
+            return;
+        }
+        match until {
+            None => std::thread::park(),
+            Some(until) => std::thread::park_timeout(until.saturating_duration_since(Instant::now())),
+        }
+        self.bell.unpark();
+    }
+}
+
 /// The sending end of an actor's mailbox.
 #[derive(Debug)]
-pub struct Address<C>(Sender<Letter<C>>);
+pub struct Address<C> {
+    letters: Sender<Letter<C>>,
+    waker: Arc<Waker>,
+}
 
 impl<C> Clone for Address<C> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { letters: self.letters.clone(), waker: Arc::clone(&self.waker) }
     }
 }
 
@@ -50,7 +93,9 @@ impl<C> Address<C> {
     /// # Errors
     /// [`Closed`] when the actor has ended; the command is dropped, and with it any [`super::Reply`] inside.
     pub fn send(&self, command: C) -> Result<(), Closed> {
-        self.0.send(Letter::Command(command)).map_err(|_| Closed)
+        self.letters.send(Letter::Command(command)).map_err(|_| Closed)?;
+        self.waker.ring();
+        Ok(())
     }
 
     /// Puts a command into the mailbox if there is room, and never waits.
@@ -58,16 +103,13 @@ impl<C> Address<C> {
     /// # Errors
     /// [`Unsent`] with the command.
     pub fn offer(&self, command: C) -> Result<(), Unsent<C>> {
-        self.0.try_send(Letter::Command(command)).map_err(|e| match e {
+        self.letters.try_send(Letter::Command(command)).map_err(|e| match e {
             TrySendError::Full(Letter::Command(command)) => Unsent::Full(command),
             TrySendError::Disconnected(Letter::Command(command)) => Unsent::Closed(command),
             _ => unreachable!("the channel hands back what it was offered"),
-        })
-    }
-
-    /// How many commands wait in the mailbox.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+        })?;
+        self.waker.ring();
+        Ok(())
     }
 
     /// Sends a request and waits for the answer, at most `timeout`. It does not wait for a full mailbox.
@@ -83,7 +125,8 @@ impl<C> Address<C> {
     /// Ends the actor when it has handled what is in its mailbox now.
     pub(super) fn end(&self) {
         // Fails when it has ended already.
-        let _ = self.0.send(Letter::End);
+        let _ = self.letters.send(Letter::End);
+        self.waker.ring();
     }
 }
 
@@ -96,18 +139,15 @@ pub type Answers<C> = Address<C>;
 pub struct Mailbox<P, C = P> {
     letters: Receiver<Letter<P>>,
     answers: Receiver<Letter<C>>,
+    waker: Arc<Waker>,
 }
 
 /// Makes a mailbox with room for `capacity` commands.
 pub fn mailbox<P, C: From<P>>(capacity: usize) -> (Address<P>, Mailbox<P, C>) {
     let (sender, letters) = bounded(capacity);
-    (Address(sender), Mailbox { letters, answers: never() })
-}
-
-/// Makes a mailbox without a bound, which uses memory only for what is in it.
-pub(super) fn unbounded_mailbox<P, C: From<P>>() -> (Address<P>, Mailbox<P, C>) {
-    let (sender, letters) = unbounded();
-    (Address(sender), Mailbox { letters, answers: never() })
+    let waker = Arc::<Waker>::default();
+    let address = Address { letters: sender, waker: Arc::clone(&waker) };
+    (address, Mailbox { letters, answers: never(), waker })
 }
 
 impl<P, C: From<P>> Mailbox<P, C> {
@@ -115,42 +155,24 @@ impl<P, C: From<P>> Mailbox<P, C> {
     pub fn answers(&mut self, capacity: Option<usize>) -> Answers<C> {
         let (sender, answers) = capacity.map_or_else(unbounded, bounded);
         self.answers = answers;
-        Address(sender)
+        Address { letters: sender, waker: Arc::clone(&self.waker) }
     }
 
     /// Waits for a command or an answer, at most until `until`, and moves into `batch` all answers and at most `commands_max`
-    /// commands. Returns false when the actor is to end; `batch` then has what was sent before.
+    /// commands. Returns false when the actor is to end; `batch` then has what was sent before. The thread that calls it
+    /// first is the only one that may.
     pub fn wait(&mut self, until: Option<Instant>, commands_max: usize, batch: &mut Vec<C>) -> bool {
-        let answers = self.answers.try_iter().take(self.answers.len());
-        batch.extend(answers.filter_map(|letter| command_of(Some(letter))));
-        if !batch.is_empty() {
-            return self.take_commands(commands_max, batch);
-        }
-        // If a command is there already, which is usual, this saves the cost of `select!`.
-        let letter = match self.letters.try_recv() {
-            Ok(letter) => Some(letter),
-            Err(_) => {
-                let alarm = until.map_or_else(never, crossbeam_channel::at);
-                select! {
-                    recv(self.letters) -> letter => Some(letter.unwrap_or(Letter::End)),
-                    recv(self.answers) -> answer => {
-                        match answer {
-                            Ok(answer) => batch.extend(command_of(Some(answer))),
-                            // Every sender is gone.
-                            Err(_) => self.answers = never(),
-                        }
-                        None
-                    }
-                    recv(alarm) -> _ => None,
-                }
+        loop {
+            let answers = self.answers.try_iter().take(self.answers.len());
+            batch.extend(answers.filter_map(|letter| command_of(Some(letter))));
+            if !self.take_commands(commands_max, batch) {
+                return false;
             }
-        };
-        match letter {
-            Some(Letter::Command(command)) => batch.push(command.into()),
-            Some(Letter::End) => return false,
-            None => return true,
+            if !batch.is_empty() || until.is_some_and(|until| until <= Instant::now()) {
+                return true;
+            }
+            self.waker.park(until, || self.letters.is_empty() && self.answers.is_empty());
         }
-        batch.len() >= commands_max || self.take_commands(commands_max - 1, batch)
     }
 
     fn take_commands(&self, commands_max: usize, batch: &mut Vec<C>) -> bool {
@@ -166,11 +188,6 @@ impl<P, C: From<P>> Mailbox<P, C> {
     /// The next command, without waiting.
     pub fn try_next(&self) -> Option<P> {
         command_of(self.letters.try_recv().ok())
-    }
-
-    /// Waits for the next command until `deadline`.
-    pub fn next_by(&self, deadline: Instant) -> Option<P> {
-        command_of(self.letters.recv_deadline(deadline).ok())
     }
 
     /// Waits for the next command. `None` if the actor must end or all addresses are gone.

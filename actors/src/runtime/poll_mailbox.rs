@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, unbounded};
+
 use super::bell::Bell;
-use super::mailbox::unbounded_mailbox;
-use super::{Address, Mailbox, Unsent};
 use crate::linux;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Shared<R> {
 /// The sending end. Closing it gives a reason. All threads that have it may send.
 #[derive(Debug)]
 pub struct PollAddress<C, R> {
-    address: Address<C>,
+    commands: Sender<C>,
     capacity: usize,
     shared: Arc<Shared<R>>,
 }
@@ -29,7 +29,7 @@ pub struct PollAddress<C, R> {
 /// The receiving end.
 #[derive(Debug)]
 pub struct PollMailbox<C, R> {
-    mailbox: Mailbox<C>,
+    commands: Receiver<C>,
     shared: Arc<Shared<R>>,
 }
 
@@ -40,8 +40,9 @@ pub struct PollMailbox<C, R> {
 /// When the process is out of descriptors.
 pub fn poll_mailbox<C, R>(capacity: usize) -> io::Result<(PollAddress<C, R>, PollMailbox<C, R>)> {
     let shared = Arc::new(Shared { event: linux::event()?, bell: Bell::default(), closed: OnceLock::new() });
-    let (address, mailbox) = unbounded_mailbox();
-    Ok((PollAddress { address, capacity, shared: Arc::clone(&shared) }, PollMailbox { mailbox, shared }))
+    let (sender, commands) = unbounded();
+    let address = PollAddress { commands: sender, capacity, shared: Arc::clone(&shared) };
+    Ok((address, PollMailbox { commands, shared }))
 }
 
 impl<C, R> PollAddress<C, R> {
@@ -51,8 +52,8 @@ impl<C, R> PollAddress<C, R> {
     /// # Errors
     /// The command.
     pub fn offer(&self, command: C) -> Result<(), C> {
-        let added = if self.address.len() < self.capacity {
-            self.address.offer(command).map_err(Unsent::into_command)
+        let added = if self.commands.len() < self.capacity {
+            self.commands.try_send(command).map_err(TrySendError::into_inner)
         } else {
             Err(command)
         };
@@ -81,17 +82,17 @@ impl<C, R> PollAddress<C, R> {
 impl<C, R: Copy> PollMailbox<C, R> {
     /// The next command, without waiting.
     pub fn next(&self) -> Option<C> {
-        self.mailbox.try_next()
+        self.commands.try_recv().ok()
     }
 
     /// Whether there is no command.
     pub fn is_empty(&self) -> bool {
-        self.mailbox.is_empty()
+        self.commands.is_empty()
     }
 
     /// Waits for the next command until `deadline`.
     pub fn next_by(&self, deadline: Instant) -> Option<C> {
-        self.mailbox.next_by(deadline)
+        self.commands.recv_deadline(deadline).ok()
     }
 
     /// Why the sender has closed the mailbox, if it has.
@@ -107,7 +108,7 @@ impl<C, R: Copy> PollMailbox<C, R> {
     /// Announces that the owner is about to wait for [`PollMailbox::event`]. False if it must not wait, because a command
     /// has come or was refused.
     pub fn park(&self) -> bool {
-        self.shared.bell.park(|| self.mailbox.is_empty())
+        self.shared.bell.park(|| self.commands.is_empty())
     }
 
     /// Announces that the owner has stopped waiting.
@@ -127,6 +128,6 @@ impl<C, R: Copy> PollMailbox<C, R> {
 
     /// The remaining commands. Waits for more until the sending end is dropped.
     pub fn into_rest(self) -> impl Iterator<Item = C> {
-        std::iter::from_fn(move || self.mailbox.next())
+        self.commands.into_iter()
     }
 }

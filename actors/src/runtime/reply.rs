@@ -1,9 +1,9 @@
 //! One-shot replies: a request carries a [`Reply`], which the actor that has the answer consumes. The asker waits for the
-//! [`Pending`].
+//! [`Pending`]. The channel is one whose receiver parks at once; see `mailbox.rs` for why.
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use oneshot::{Receiver, RecvTimeoutError, SendError, Sender};
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub struct Pending<T>(Receiver<T>);
 
 /// Makes the two ends of one answer.
 pub fn reply<T>() -> (Reply<T>, Pending<T>) {
-    let (sender, receiver) = bounded(1);
+    let (sender, receiver) = oneshot::channel();
     (Reply { sender, deadline: None }, Pending(receiver))
 }
 
@@ -58,8 +58,7 @@ impl<T> Reply<T> {
     /// # Errors
     /// Returns the answer if the asker is gone.
     pub fn try_answer(self, answer: T) -> Result<(), T> {
-        // The channel has room for the one answer that can ever be sent, so this fails only when nobody listens.
-        self.sender.try_send(answer).map_err(TrySendError::into_inner)
+        self.sender.send(answer).map_err(SendError::into_inner)
     }
 }
 
