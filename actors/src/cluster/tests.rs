@@ -23,12 +23,15 @@ use crate::config::PeerLimits;
 use crate::runtime::{Core as _, NoAnswer, Now, Pending, reply};
 
 mod addresses;
+// It waits for futures.
+#[cfg(feature = "cluster")]
 mod import;
 mod mail;
 mod newcomers;
 mod published;
 mod release;
 mod transfers;
+#[cfg(feature = "cluster")]
 mod versions;
 
 const ME: Incarnation = Incarnation(1);

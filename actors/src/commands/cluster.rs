@@ -222,6 +222,7 @@ impl ClusterHandle {
     }
 
     /// Makes the cluster end.
+    #[cfg(feature = "cluster")]
     pub(crate) fn end(&self) {
         self.tell(Command::End);
     }

@@ -183,7 +183,9 @@ pub(crate) fn build(program: &str) -> Result<PathBuf> {
     let target = target()?;
     eprintln!("Building the {program} (release) ...");
     let mut command = integration::cargo();
-    command.args(["build", "--quiet", "--locked", "--release", "--package", "switchboard", "--bin", program]);
+    // With a cluster, as in a release.
+    command.args(["build", "--quiet", "--locked", "--release", "--package", "switchboard"]);
+    command.args(["--features", "cluster", "--bin", program]);
     let status = command.arg("--target-dir").arg(&target).current_dir(repository()).status();
     let status = status.context("cannot start cargo")?;
     ensure!(status.success(), "the {program} cannot be built: {status}");
