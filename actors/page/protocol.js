@@ -32,6 +32,7 @@ const query = enumeration({
   Keywords: { keywords: list(keyword, 16) },
   File: { name: fileName },
   Digest: { sha256: digest },
+  Names: { from: peerName, pattern: fileName, after: option(fileName) },
 });
 const errorCode = choice(
   "Malformed", "UnknownKind", "TooLong", "OutOfPlace", "BadEnvelope", "BadCard", "BadProof", "NameTaken", "Superseded",

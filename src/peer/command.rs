@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use wire::pattern::Pattern;
 use wire::{Audience, Digest, FileName, Fingerprint, PeerName, Search};
 
 use super::event::Event;
@@ -154,6 +155,8 @@ pub enum Wanted {
     Name(FileName),
     /// By the SHA-256 digest of its content.
     Digest(Digest),
+    /// All files whose names it describes.
+    Pattern(Pattern),
 }
 
 impl Command {

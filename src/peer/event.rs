@@ -91,6 +91,8 @@ pub enum Event {
     },
     /// A request for a file: to its holder, or from the peer that wants it.
     FileRequest(Box<FileRequestEvent>),
+    /// A request for many files over one connection: to their holder, or from the peer that wants them.
+    FilesRequest(Box<FilesRequestEvent>),
     /// A file was sent to another peer. Whether it has arrived, only that peer knows.
     FileSent {
         to: PeerName,
@@ -108,6 +110,19 @@ pub enum Event {
         done: u64,
         /// The size of the file in bytes.
         total: u64,
+    },
+    /// Many files are being received.
+    FilesProgress {
+        /// How many have arrived, or were here already.
+        files_done: u64,
+        /// How many there are in all.
+        files: u64,
+        /// How many could not be fetched. An error says why for each.
+        failed: u64,
+        /// The bytes of those that have arrived.
+        bytes_done: u64,
+        /// The bytes of all.
+        bytes: u64,
     },
     /// A file has been received and verified, and is in its place.
     FileDone {
@@ -210,6 +225,20 @@ pub struct FileRequestEvent {
     pub chunks: u64,
 }
 
+/// A request for many files. They follow each other over one connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesRequestEvent {
+    pub with: PeerName,
+    /// Sent if this peer wants the files, received if the other does.
+    pub direction: Direction,
+    pub files: u64,
+    pub route: FileRoute,
+    /// The id of the transfer in hexadecimal. The receiver draws it.
+    pub transfer: String,
+    /// The holder's part of the key in hexadecimal.
+    pub salt: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentEvent {
     pub to: PeerName,
@@ -272,6 +301,19 @@ pub enum Answer {
         shown: u64,
         /// If there is none: a search with other words that has some.
         instead: Option<Search>,
+    },
+    /// The end of a fetch of many files.
+    Fetched {
+        from: PeerName,
+        /// How many files the pattern describes.
+        files: u64,
+        /// How many of them are complete here.
+        files_done: u64,
+        /// How many of these were here before.
+        here: u64,
+        failed: u64,
+        /// The bytes of those that are complete.
+        bytes: u64,
     },
     /// A peer that the server knows.
     Peer {
@@ -393,6 +435,7 @@ impl Event {
             Self::Conversation(conversation) => Some(&conversation.with),
             Self::Message(message) => Some(&message.from),
             Self::FileRequest(request) => Some(&request.with),
+            Self::FilesRequest(request) => Some(&request.with),
             Self::FileSent { to, .. } => Some(to),
             Self::Refused { with, .. } | Self::Succeeded { with, .. } => Some(with),
             _ => None,

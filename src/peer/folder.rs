@@ -319,6 +319,16 @@ impl Folder {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
+    /// The file system that it is on.
+    pub(crate) fn device(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.handle)?.st_dev)
+    }
+
+    /// Makes everything durable that was written to its file system. One wait is enough for any number of files.
+    pub(crate) fn sync_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.handle)?)
+    }
+
     /// Makes all creations, renames and removals in it durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)

@@ -22,6 +22,7 @@ pub(super) const HELP: &str = "\
 /more                     show the next matches of the last search
 /get FILE [from NAME]     fetch a file; FILE may be sha256:HEX; Ctrl-C cancels it. At the end of the line: --overwrite
                           replaces an existing file, --keep-both adds a number to the new one's name
+/get FOLDER/* from NAME   fetch the files of a folder; FOLDER/** also those in its sub-folders, FOLDER/*.pdf some of them
 /who                      list the peers that the server knows
 /files                    list the files that this peer shares
 /share FILE KEYWORD...    share a file in this peer's directory, or add keywords to it; /tag does the same
@@ -155,10 +156,13 @@ fn message(rest: &str) -> Result<Command, String> {
     }
 }
 
-/// Parses the file to fetch: a file name or `sha256:HEX`.
+/// Parses the file to fetch: a file name, a pattern for several, or `sha256:HEX`.
 pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     if text.starts_with("sha256:") {
         return text.parse().map(Wanted::Digest).map_err(|e| format!("{text}: {e}"));
+    }
+    if text.contains('*') {
+        return text.parse().map(Wanted::Pattern).map_err(|e| format!("{text:?}: {e}"));
     }
     text.parse::<FileName>().map(Wanted::Name).map_err(|e| format!("{text:?}: {e}"))
 }
@@ -342,6 +346,14 @@ mod tests {
         assert_eq!(parse("/get low water.txt from B"), get(Some(&to), Existing::Refuse));
         assert_eq!(parse("/get low water.txt --overwrite"), get(None, Existing::Overwrite));
         assert_eq!(parse("/get low water.txt from B --keep-both"), get(Some(&to), Existing::KeepBoth));
+        let pattern = Wanted::Pattern("lectures/*.pdf".parse().expect("a good pattern"));
+        let many = Command::Get {
+            wanted: pattern,
+            from: Some(to.clone()),
+            output: None,
+            existing: Existing::Refuse,
+        };
+        assert_eq!(parse("/get lectures/*.pdf from B"), Ok(Line::Command(many)));
         let (file, keywords) = ("low water.txt".to_owned(), vec!["sea".to_owned(), "low tide".to_owned()]);
         let share = |audience| ShareChange::Add { file: file.clone(), keywords: keywords.clone(), audience };
         let limited =

@@ -1,33 +1,31 @@
 //! Formats events for people and for programs.
 
 mod answers;
+mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wire::escape::{Escaped, EscapedJson, Readable};
 use wire::transfer::CHUNK_BYTES;
-use wire::{Digest, FileName, PeerName};
+use wire::{Digest, PeerName};
 
 use super::event::{
-    ConnectionState, ConversationEvent, Event, FileRequestEvent, FileRoute, MessageEvent, Sealed, SentEvent,
+    ConnectionState, ConversationEvent, Event, FileRequestEvent, FileRoute, FilesRequestEvent, MessageEvent,
+    Sealed, SentEvent,
 };
 use super::records::Direction;
 use crate::terminal;
+use progress::Progress;
 
 /// A message that was written longer ago than this is shown with its time of writing.
 const LATE_AFTER: Duration = Duration::from_secs(60);
-
-/// How often the progress of a file is printed at a prompt.
-const PROGRESS_LINE_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -45,9 +43,7 @@ pub struct Renderer {
     colour: bool,
     /// Whether a line is being typed below the output. A progress bar would cover it, so lines are printed instead.
     pub(super) is_at_prompt: bool,
-    bar: Option<ProgressBar>,
-    /// When the transfer or the reading of a file began, from which byte, and when its progress was last printed.
-    moving: HashMap<FileName, (Instant, u64, Instant)>,
+    progress: Progress,
     /// Lines that were not written to standard output yet.
     lines: String,
 }
@@ -59,8 +55,7 @@ impl Renderer {
             style,
             colour: terminal::wants_colour(),
             is_at_prompt: false,
-            bar: None,
-            moving: HashMap::new(),
+            progress: Progress::default(),
             lines: String::new(),
         }
     }
@@ -118,66 +113,24 @@ impl Renderer {
             return Some(EscapedJson(&json).to_string());
         }
         match event {
-            Event::FileProgress { name, done, total } => return self.progress("", name, *done, *total),
-            Event::FileHashing { name, done, total } => {
-                return self.progress("reading ", name, *done, *total);
+            Event::FileProgress { name, done, total } => {
+                return self.progress.of_file(self.is_at_prompt, "", name, (*done, *total));
             }
-            Event::FileDone { .. } | Event::Error { .. } | Event::Result(_) => self.end_progress(),
-            _ => {}
+            Event::FileHashing { name, done, total } => {
+                return self.progress.of_file(self.is_at_prompt, "reading ", name, (*done, *total));
+            }
+            Event::FilesProgress { files_done, files, bytes_done, bytes, .. } => {
+                return self.progress.of_many(
+                    self.is_at_prompt,
+                    (*files_done, *files),
+                    (*bytes_done, *bytes),
+                );
+            }
+            event => self.progress.before_text(event),
         }
         let mut out = String::new();
         self.write(event, &mut out).expect("a String takes all that is written");
         (!out.is_empty()).then_some(out)
-    }
-
-    /// Shows progress: at a prompt as a line every [`PROGRESS_LINE_EVERY`], else as a bar on standard error, if that is a
-    /// terminal.
-    fn progress(&mut self, doing: &str, name: &FileName, done: u64, total: u64) -> Option<String> {
-        if self.is_at_prompt {
-            return self.progress_line(doing, name, done, total, Instant::now());
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let style = "{msg}{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-            ProgressBar::new(total)
-                .with_message(doing.to_owned())
-                .with_position(done)
-                .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
-        });
-        bar.set_length(total);
-        bar.set_position(done);
-        None
-    }
-
-    fn progress_line(
-        &mut self,
-        doing: &str,
-        name: &FileName,
-        done: u64,
-        total: u64,
-        now: Instant,
-    ) -> Option<String> {
-        let (begun, first, last) = self.moving.entry(name.clone()).or_insert((now, done, now));
-        if done == total {
-            self.moving.remove(name);
-            return None;
-        }
-        if now.duration_since(*last) < PROGRESS_LINE_EVERY {
-            return None;
-        }
-        *last = now;
-        let millis = now.duration_since(*begun).as_millis().max(1);
-        let rate = u128::from(done.saturating_sub(*first)) * 1000 / millis;
-        let rate = HumanBytes(u64::try_from(rate).unwrap_or(u64::MAX));
-        let percent = u128::from(done) * 100 / u128::from(total.max(1));
-        let (name, total) = (Escaped(name.as_str()), HumanBytes(total));
-        Some(format!("{doing}{name}: {percent} % of {total}, {rate}/s"))
-    }
-
-    fn end_progress(&mut self) {
-        self.moving.clear();
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
     }
 
     fn write(&self, event: &Event, out: &mut String) -> fmt::Result {
@@ -234,6 +187,7 @@ impl Renderer {
             }
             Event::Result(answer) => answers::write(answer, out),
             Event::FileRequest(request) if trace => self.request(request, out),
+            Event::FilesRequest(request) if trace => self.request_for_many(request, out),
             Event::FileSent { to, name, bytes, sha256, route } if trace => {
                 let (name, how) = (Escaped(name.as_str()), how_moved(*route));
                 write!(out, "{} {name} to {to}, {how}, {bytes} bytes", self.mark("sent", 34))?;
@@ -310,6 +264,18 @@ impl Renderer {
         );
         step(out, "records", records)?;
         step(out, "nonces", "the number of the record from 0, and 1 for the last one")
+    }
+
+    fn request_for_many(&self, request: &FilesRequestEvent, out: &mut String) -> fmt::Result {
+        let FilesRequestEvent { with, direction, files, route, transfer, salt } = request;
+        let (mark, how) = (self.mark("requested", 36), how_moved(*route));
+        match direction {
+            Direction::Sent => write!(out, "{mark} {files} file(s) from {with}, {how}")?,
+            Direction::Received => write!(out, "{mark} {files} file(s) by {with}, {how}")?,
+        }
+        step(out, "transfer", format_args!("{transfer}, drawn by the receiver"))?;
+        step(out, "salt", format_args!("{salt}, drawn by the holder, sealed in its answer"))?;
+        step(out, "records", "a header and the chunks of each file, one after the other, under one key")
     }
 
     fn conversation(&self, event: &ConversationEvent, out: &mut String) -> fmt::Result {

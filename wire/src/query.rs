@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Digest, FileName, Keyword, bounded};
+use crate::pattern::Pattern;
+use crate::{Digest, FileName, Keyword, PeerName, bounded};
 
 /// The maximum number of keywords in one query: more than people type, and cheap to answer.
 pub const TERMS_MAX: usize = 16;
@@ -52,6 +53,13 @@ pub enum Query {
     File(FileName),
     /// Files whose content has this SHA-256 digest.
     Digest(Digest),
+    /// Files of one peer whose names a pattern describes, in the order of their names.
+    Names {
+        from: PeerName,
+        pattern: Pattern,
+        /// Only those after this name, if there is one. All are counted nevertheless.
+        after: Option<FileName>,
+    },
 }
 
 #[cfg(test)]
@@ -79,7 +87,12 @@ mod tests {
         let name = "[^\\p{Cc}/\\\\]{1,20}".prop_filter_map("a file name", |n| n.parse().ok());
         prop_oneof![
             vec(word, 1..=TERMS_MAX).prop_map(|words| Query::Keywords(words.try_into().expect("few enough"))),
-            name.prop_map(Query::File),
+            name.clone().prop_map(Query::File),
+            (name, "[a-z]{0,5}\\*{1,2}").prop_map(|(after, pattern)| Query::Names {
+                from: "A".parse().expect("a good name"),
+                pattern: pattern.parse().expect("a good pattern"),
+                after: Some(after),
+            }),
             any::<[u8; 32]>().prop_map(|bytes| Query::Digest(Digest(bytes))),
         ]
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use slab::Slab;
 use wire::share::{ListedFile, PublishedFile};
 use wire::words::{folded, has_phrase, words};
-use wire::{Digest, FileName, Keyword, Query};
+use wire::{Digest, FileName, Keyword};
 
 use super::access::Access;
 use super::interner::{Interner, TextId};
@@ -184,16 +184,8 @@ impl Catalog {
         }
     }
 
-    /// The matching files, in ascending order of their ids, each once.
-    pub(super) fn matching(&self, query: &Query) -> Vec<FileId> {
-        match query {
-            Query::Keywords(keywords) => self.with_all(keywords.as_slice()),
-            Query::File(name) => self.of_name(name),
-            Query::Digest(digest) => self.of_content(*digest),
-        }
-    }
-
-    fn with_all(&self, keywords: &[Keyword]) -> Vec<FileId> {
+    /// The files that have all of these keywords, in ascending order of their ids.
+    pub(super) fn with_all(&self, keywords: &[Keyword]) -> Vec<FileId> {
         let mut postings = Vec::with_capacity(keywords.len());
         for keyword in keywords {
             match self.vocabulary.find(&keyword.folded()) {

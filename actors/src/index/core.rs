@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use wire::pattern::Matcher;
 use wire::share::ListDigest;
 use wire::{PeerName, Query, Search};
 
@@ -218,9 +219,12 @@ impl Core {
 
     fn search(&self, query: &Query, limit: u32, asker: &AskerSees) -> Found {
         let viewer = self.viewer(asker);
-        let mut matching = self.catalog.matching(query);
+        let mut matching = self.matching(query);
         matching.retain(|id| viewer.sees(*id));
         let total = matching.len() as u64;
+        if let Query::Names { after: Some(after), .. } = query {
+            matching.retain(|id| self.catalog.name(*id) > after.as_str());
+        }
         let limit = limit.min(HITS_MAX) as usize;
         let ranking = self.ranking(asker);
         let mut hits = Vec::new();
@@ -234,6 +238,21 @@ impl Core {
             hits.push(hit);
         }
         Found { hits, total }
+    }
+
+    /// The matching files, each once.
+    fn matching(&self, query: &Query) -> Vec<FileId> {
+        match query {
+            Query::Keywords(keywords) => self.catalog.with_all(keywords.as_slice()),
+            Query::File(name) => self.catalog.of_name(name),
+            Query::Digest(digest) => self.catalog.of_content(*digest),
+            Query::Names { from, pattern, .. } => {
+                let Some(owner) = self.peers.find(from) else { return Vec::new() };
+                let matcher = Matcher::new(pattern);
+                let of_owner = self.peers.get(owner).files.iter().copied();
+                of_owner.filter(|id| matcher.matches(self.catalog.name(*id))).collect()
+            }
+        }
     }
 
     /// The first `limit` of some files in the order of hits.

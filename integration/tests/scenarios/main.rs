@@ -21,6 +21,7 @@ mod identity;
 mod kills;
 mod limits;
 mod load_limits;
+mod many;
 mod mistakes;
 mod options;
 mod outbox;

@@ -171,9 +171,10 @@ pub(super) enum Sub {
         #[arg(long, value_name = "N", default_value_t = searching::MATCHES_SHOWN)]
         limit: u32,
     },
-    /// Fetch a file
+    /// Fetch a file, or many: 'lectures/*' --from NAME
     Get {
-        /// Its name, or sha256:HEX
+        /// Its name, or sha256:HEX; * in a name stands for any characters but /, and ** for any. Put it in quotes, because the
+        /// shell has a meaning for *
         file: String,
         /// The peer to fetch it from [default: any peer that has it]
         #[arg(long, value_name = "NAME")]

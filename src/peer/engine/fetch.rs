@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
+use wire::escape::Escaped;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::query::Query;
 use wire::share::Hit;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Engine;
 use super::contact::{Lookup, same_name};
+use super::fetch_many::Many;
 use super::interface::{ClientId, Download, Effect, Prepared, ReceiveJob, TaskId, TransferOutcome};
 use super::link::About;
 use super::sharing::describe_request;
@@ -50,6 +52,8 @@ struct Fetch {
     offset: u64,
     stage: Stage,
     deadline: Option<Instant>,
+    /// The fetch of many files that it is a part of.
+    parent: Option<TaskId>,
 }
 
 impl Fetch {
@@ -58,6 +62,7 @@ impl Fetch {
         match &self.wanted {
             Wanted::Name(name) => name.to_string(),
             Wanted::Digest(digest) => format!("sha256:{digest}"),
+            Wanted::Pattern(pattern) => pattern.to_string(),
         }
     }
 
@@ -75,12 +80,14 @@ impl Fetch {
 #[derive(Default)]
 pub(super) struct Fetches {
     fetches: BTreeMap<TaskId, Fetch>,
-    next_request: u64,
+    pub(super) many: BTreeMap<TaskId, Many>,
+    pub(super) next_request: u64,
 }
 
 impl Fetches {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        self.fetches.values().filter_map(|fetch| fetch.deadline)
+        let many = self.many.values().flat_map(Many::deadlines);
+        self.fetches.values().filter_map(|fetch| fetch.deadline).chain(many)
     }
 
     /// The fetch that a transfer belongs to.
@@ -108,15 +115,37 @@ impl Engine {
         output: Option<PathBuf>,
         existing: Existing,
     ) {
+        if let Wanted::Pattern(pattern) = wanted {
+            return self.start_get_many((client, task), pattern, from, output, existing);
+        }
         let deadline = Some(self.local.now.instant + STEP_WAIT);
         let (stage, offset) = (Stage::Searching, 0);
-        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline };
+        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline, parent: None };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
 
+    /// Fetches one of many files from a holder whose card is known.
+    pub(super) fn start_part_of_many(
+        &mut self,
+        parent: TaskId,
+        hit: Hit,
+        (client, output, existing): (ClientId, Option<PathBuf>, Existing),
+        offset: u64,
+        route: Route,
+    ) {
+        let task = self.local.next_task;
+        self.local.next_task += 1;
+        let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
+        let (stage, deadline, parent) = (Stage::Card(hit), None, Some(parent));
+        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline, parent };
+        self.fetches.fetches.insert(task, fetch);
+        self.ask_holder(task, Some(route));
+    }
+
     /// Sends the searches again on a new connection.
     pub(super) fn resume_fetches(&mut self) {
+        self.resume_many();
         for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
             self.search_for(task);
         }
@@ -129,12 +158,17 @@ impl Engine {
         let query = match &fetch.wanted {
             Wanted::Name(name) => Query::File(name.clone()),
             Wanted::Digest(digest) => Query::Digest(*digest),
+            // See [`super::fetch_many`].
+            Wanted::Pattern(_) => return,
         };
         self.local.say(&ToServer::Search { id: task, query, limit: HOLDERS_WANTED });
     }
 
     /// Handles the answer to a search for a holder.
-    pub(super) fn found_for_fetch(&mut self, task: TaskId, hits: Vec<Hit>) {
+    pub(super) fn found_for_fetch(&mut self, task: TaskId, mut hits: Vec<Hit>, total: u64) {
+        if self.found_for_many(task, &mut hits, total) {
+            return;
+        }
         let fetch = self.fetches.fetches.get_mut(&task);
         let Some(fetch) = fetch.filter(|fetch| matches!(fetch.stage, Stage::Searching)) else {
             return;
@@ -182,6 +216,7 @@ impl Engine {
         for task in self.fetches.tasks(waits) {
             self.ask_holder(task, None);
         }
+        self.card_for_many(name);
     }
 
     /// Requests the file from its holder. Without a given `route`, the transfer is direct if the server knows where the
@@ -219,6 +254,8 @@ impl Engine {
     pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
         if let Some(task) = self.fetches.of(transfer) {
             self.fail_fetch(task, refusal.to_string());
+        } else {
+            self.many_refused(transfer, refusal);
         }
     }
 
@@ -228,7 +265,7 @@ impl Engine {
             return;
         };
         let Some(task) = self.fetches.of(answer.transfer) else {
-            return;
+            return self.answer_for_many(from, &answer);
         };
         let fetch = self.fetches.fetches.get(&task);
         let Some(Stage::Asked(hit, _)) = fetch.map(|fetch| &fetch.stage) else {
@@ -281,13 +318,14 @@ impl Engine {
                 self.local.effects.push(Effect::ReadShare);
                 self.sent(transfer, Err(error));
             }
+            TransferOutcome::SentMany(sent, result) => self.sent_many(transfer, &sent, result),
             outcome => self.moved(transfer, outcome),
         }
     }
 
     fn moved(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         let Some(task) = self.fetches.of(transfer) else {
-            return;
+            return self.moved_many(transfer, outcome);
         };
         let Some(Fetch { client, stage: Stage::Moving(hit, asked), .. }) = self.fetches.fetches.get(&task)
         else {
@@ -309,7 +347,8 @@ impl Engine {
                 let hit = hit.clone();
                 self.end_fetch(task, path, &hit, route.into());
             }
-            TransferOutcome::Sent(_) | TransferOutcome::Outdated(_) => {}
+            // Those of senders, and of many files.
+            _ => {}
         }
     }
 
@@ -318,12 +357,16 @@ impl Engine {
             let (bytes, sha256) = (hit.file.bytes, hit.file.sha256);
             let from = (route != FileRoute::Here).then(|| hit.peer.clone());
             self.local.tell(fetch.client, Event::FileDone { path, bytes, sha256, from, route });
-            self.local.end_task(task, Ending::Done);
+            match fetch.parent {
+                Some(parent) => self.part_of_many_ended(parent, Some(bytes)),
+                None => self.local.end_task(task, Ending::Done),
+            }
         }
     }
 
     /// Cancels the fetches of a client.
     pub(super) fn stop_gets(&mut self, client: ClientId) {
+        self.stop_many(|_, of| of == client, "cancelled; what has arrived is kept");
         for task in self.fetches.tasks(|fetch| fetch.client == client) {
             let name = self.fetches.fetches.get(&task).map(Fetch::what).unwrap_or_default();
             self.fail_fetch(task, format!("{name}: cancelled; what has arrived is kept for the next time"));
@@ -337,13 +380,23 @@ impl Engine {
             if let Stage::Moving(_, asked) = &fetch.stage {
                 self.local.effects.push(Effect::StopReceive(asked.transfer));
             }
-            self.local.tell(fetch.client, Event::error(why));
-            self.local.end_task(task, Ending::Failed);
+            match fetch.parent {
+                Some(parent) => {
+                    let name = Escaped(&fetch.what()).to_string();
+                    self.local.tell(fetch.client, Event::error(format!("{name}: {why}")));
+                    self.part_of_many_ended(parent, None);
+                }
+                None => {
+                    self.local.tell(fetch.client, Event::error(why));
+                    self.local.end_task(task, Ending::Failed);
+                }
+            }
         }
     }
 
     /// Fails the fetches that wait for an answer over a lost connection.
     pub(super) fn fail_fetches(&mut self, why: &str) {
+        self.many_lost_connection();
         for task in self.fetches.tasks(|f| matches!(f.stage, Stage::Card(_) | Stage::Asked(..))) {
             self.fail_fetch(task, format!("{why}; try again"));
         }
@@ -363,8 +416,11 @@ impl Engine {
             };
             self.fail_fetch(task, why);
         }
+        self.end_late_many();
         let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
-        for (_, fetch) in self.fetches.fetches.extract_if(.., |task, _| !tasks.contains(task)) {
+        self.stop_many(|task, _| !tasks.contains(&task), "cancelled");
+        let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
+        for (_, fetch) in self.fetches.fetches.extract_if(.., is_over) {
             if let Stage::Moving(_, asked) = fetch.stage {
                 self.local.effects.push(Effect::StopReceive(asked.transfer));
             }

@@ -26,7 +26,7 @@ impl Engine {
             Ok(ToPeer::Card { card }) => self.card_came(&card),
             Ok(ToPeer::Unknown { name }) => self.nobody_of_that_name(&name),
             Ok(ToPeer::Published { files, pairs }) => self.published(files, pairs),
-            Ok(ToPeer::Found { id, hits, .. }) => self.found_for_fetch(id, hits),
+            Ok(ToPeer::Found { id, hits, total }) => self.found_for_fetch(id, hits, total),
             Ok(ToPeer::Matches { id, matches, total, instead }) => {
                 self.matches(id, matches, total, instead.as_deref());
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use wire::conversation::{ConversationId, MessageId};
 use wire::invitation::Invitation;
+use wire::many::NotSent;
 use wire::protocol::{ErrorCode, Greeting, ServerId, TransferId};
 use wire::share::ListedFile;
 use wire::signal::Route;
@@ -153,7 +154,9 @@ pub enum Input {
     Dialled(TransferId),
     /// Answers [`Effect::Prepare`].
     Prepared(TaskId, Result<Prepared, String>),
-    /// Answers [`Effect::Receive`] and [`Effect::Send`].
+    /// Answers [`Effect::PrepareMany`], file by file.
+    PreparedMany(TaskId, Vec<Result<Prepared, String>>),
+    /// Answers [`Effect::Receive`], [`Effect::Send`] and the same for many files.
     Transfer(TransferId, TransferOutcome),
     /// Answers [`Effect::MakeKey`]. The pair is on disk.
     KeyMade(Result<Box<EncryptionPair>, String>),
@@ -201,6 +204,12 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// The file is at this path, complete and verified, or the transfer has failed.
     Received(Result<PathBuf, String>),
+    /// Of some of many files, by their numbers in the request: their paths, or why they could not be received.
+    ReceivedSome(Vec<(usize, Result<PathBuf, String>)>),
+    /// All of many files were reported.
+    ReceivedMany,
+    /// The numbers of those of many files that were sent, and how many bytes of them, or why the transfer has failed.
+    SentMany(Vec<usize>, Result<u64, String>),
     /// How many bytes of the file were sent, or why the transfer has failed.
     Sent(Result<u64, String>),
     /// The file on disk is no longer the one that was shared, so it was not sent.
@@ -231,6 +240,10 @@ pub enum Effect {
     /// Check that a file can be received, before the request to its holder.
     Prepare(TaskId, Download),
     Receive(Box<ReceiveJob>),
+    /// Check that files can be received, before the requests to their holder.
+    PrepareMany(TaskId, Vec<Download>),
+    ReceiveMany(Box<ReceiveManyJob>),
+    SendMany(Box<SendManyJob>),
     /// Cancel the receiving of a file.
     StopReceive(TransferId),
     Send(Box<SendJob>),
@@ -281,6 +294,23 @@ pub struct ReceiveJob {
     pub offset: u64,
     /// The holder's address; `None` to receive through the server.
     pub address: Option<SocketAddr>,
+}
+
+/// Like [`ReceiveJob`], for many files from their first bytes on.
+pub struct ReceiveManyJob {
+    pub key: TransferKey,
+    /// In the order of the request.
+    pub downloads: Vec<Download>,
+    /// The holder's address; `None` to receive through the server.
+    pub address: Option<SocketAddr>,
+}
+
+/// Like [`SendJob`], for many files.
+pub struct SendManyJob {
+    pub key: TransferKey,
+    /// What to send for each requested file.
+    pub files: Vec<Result<FileHeader, NotSent>>,
+    pub route: Route,
 }
 
 pub struct SendJob {

@@ -12,6 +12,7 @@ mod contact;
 mod contacts;
 mod conversations;
 mod fetch;
+mod fetch_many;
 mod guard;
 mod inbound;
 mod interface;
@@ -27,6 +28,7 @@ mod receipts;
 mod renewal;
 mod requests;
 mod sealing;
+mod send_many;
 mod sharing;
 mod showing;
 mod tasks;
@@ -49,8 +51,8 @@ use conversations::Conversations;
 use fetch::Fetches;
 use guard::Guard;
 pub use interface::{
-    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, Prepared, ReceiveJob, Records,
-    SendJob, Shared, Start, TaskId, TransferOutcome, Unreadable,
+    ClientId, Download, Effect, Input, Limits, Loaded, Net, Now, Options, Out, Prepared, ReceiveJob,
+    ReceiveManyJob, Records, SendJob, SendManyJob, Shared, Start, TaskId, TransferOutcome, Unreadable,
 };
 use local::Local;
 use overlay::Overlay;
@@ -219,6 +221,7 @@ impl Engine {
             Input::CalledBack(echo) => self.local.say(&ToServer::CalledBack { echo }),
             Input::Dialled(transfer) => self.dialled(transfer),
             Input::Prepared(task, prepared) => self.prepared(task, prepared),
+            Input::PreparedMany(task, prepared) => self.prepared_many(task, prepared),
             Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome),
             Input::KeyMade(made) => self.key_made(made),
         }

@@ -98,7 +98,7 @@ impl Engine {
         } else if let Some(client) = self.asker(id) {
             self.local.tell(client, Event::error(detail));
             self.local.end_task(id, Ending::Failed);
-        } else {
+        } else if !self.fail_many(id, &detail) {
             self.fail_fetch(id, detail);
         }
     }

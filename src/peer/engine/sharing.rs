@@ -7,6 +7,7 @@ use data_encoding::HEXLOWER;
 use rand::RngExt as _;
 use wire::PeerName;
 use wire::escape::Escaped;
+use wire::many::ManyRequest;
 use wire::protocol::{Kind, ToServer, TransferId};
 use wire::share::{ListedFile, PublishedFile};
 use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
@@ -18,6 +19,7 @@ use super::commands::ANSWER_WAIT;
 use super::interface::{Effect, SendJob, Shared};
 use super::link::About;
 use super::publishing::Publishing;
+use super::send_many::ManyOffers;
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event, FileRequestEvent};
@@ -46,6 +48,7 @@ pub(super) struct Sharing {
     problems: Vec<String>,
     port: Option<u16>,
     offers: BTreeMap<TransferId, Offer>,
+    pub(super) many: ManyOffers,
 }
 
 impl Sharing {
@@ -119,6 +122,9 @@ impl Engine {
 
     pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
         let Ok(request) = signal::decode::<FileRequest>(content) else {
+            if let Ok(request) = signal::decode::<ManyRequest>(content) {
+                self.request_for_many(from, number, request);
+            }
             return;
         };
         let transfer = request.transfer;
@@ -165,6 +171,7 @@ impl Engine {
     /// Handles a peer that has dialled for an offered file.
     pub(super) fn dialled(&mut self, transfer: TransferId) {
         self.send_file(transfer);
+        self.send_many(transfer);
     }
 
     fn send_file(&mut self, transfer: TransferId) {

@@ -57,6 +57,8 @@ impl Task {
                 | Event::Result(_)
                 | Event::FileHashing { .. }
                 | Event::FileRequest(_)
+                | Event::FilesRequest(_)
+                | Event::FilesProgress { .. }
                 | Event::FileSent { .. }
                 | Event::FileProgress { .. }
                 | Event::FileDone { .. },

@@ -20,6 +20,14 @@ pub(super) fn write(answer: &Answer, out: &mut String) -> fmt::Result {
         Answer::Found { total, skip, shown, instead } => {
             found_text(*total, *skip, *shown, instead.as_ref(), out)
         }
+        Answer::Fetched { from, files, files_done, here, failed, bytes } => {
+            let fetched = files_done - here;
+            write!(
+                out,
+                "{fetched} of {files} file(s) fetched from {from}, {here} here before, {failed} failed; "
+            )?;
+            write!(out, "{bytes} bytes are here")
+        }
         Answer::Peer { peer: KnownPeer { name, fingerprint, online }, compared } => {
             let (online, compared) = (presence(*online), if *compared { "  compared" } else { "" });
             write!(out, "{name:<32}  {online}  {fingerprint}{compared}")

@@ -1,4 +1,9 @@
+use std::time::Instant;
+
+use wire::FileName;
+
 use super::*;
+use crate::peer::event::Answer;
 
 #[test]
 fn a_line_of_chat_has_the_time_and_a_late_one_also_when_it_was_written() {
@@ -25,7 +30,7 @@ fn at_a_prompt_progress_is_a_line_now_and_then_and_never_a_bar() {
     let name: FileName = "big.iso".parse().expect("a good name");
     let begun = Instant::now();
     let mut at =
-        |ms, done| renderer.progress_line("", &name, done, 1 << 30, begun + Duration::from_millis(ms));
+        |ms, done| renderer.progress.line("", &name, done, 1 << 30, begun + Duration::from_millis(ms));
     assert_eq!(at(0, 100 << 20), None, "a resumed transfer");
     assert_eq!(at(1_999, 200 << 20), None);
     assert_eq!(at(2_000, 512 << 20).as_deref(), Some("big.iso: 50 % of 1.00 GiB, 206.00 MiB/s"));
@@ -33,7 +38,7 @@ fn at_a_prompt_progress_is_a_line_now_and_then_and_never_a_bar() {
     assert_eq!(at(5_000, 1 << 30), None, "the end is shown by another event");
     let progress = Event::FileProgress { name, done: 1, total: 2 };
     assert_eq!(renderer.text(&progress), None);
-    assert!(renderer.bar.is_none());
+    assert!(!renderer.progress.has_bars());
 }
 
 #[test]
@@ -62,4 +67,36 @@ fn no_event_controls_a_terminal_in_any_style() {
     }
     let json = Renderer::new(Style::Json).text(&event).expect("messages are always shown");
     assert_eq!(serde_json::from_str::<Event>(&json).ok(), Some(event), "a program reads what was written");
+}
+
+#[test]
+fn many_files_have_a_line_each_and_one_progress_for_all() {
+    let mut renderer = Renderer::new(Style::Quiet);
+    renderer.is_at_prompt = true;
+    let progress =
+        |files_done| Event::FilesProgress { files_done, files: 3, failed: 1, bytes_done: 1, bytes: 9 };
+    let line = renderer.text(&progress(1)).expect("the first is shown at once");
+    assert!(line.contains("1 of 3 files"), "{line}");
+    assert_eq!(renderer.text(&progress(2)), None, "not too often");
+    let done = Event::FileDone {
+        path: "/d/a".into(),
+        bytes: 1,
+        sha256: Digest::of(b"a"),
+        from: Some("B".parse().expect("a good name")),
+        route: FileRoute::Direct,
+    };
+    assert!(renderer.text(&done).is_some_and(|line| line.contains("/d/a from B")));
+    renderer.is_at_prompt = false;
+    assert_eq!(renderer.text(&progress(2)), None, "a bar");
+    assert!(renderer.text(&done).is_some() && renderer.progress.has_bars(), "it stays until the end");
+    let name: FileName = "large".parse().expect("a good name");
+    let part = |done| Event::FileProgress { name: name.clone(), done, total: 9 };
+    for done in [1, 9] {
+        assert_eq!(renderer.text(&part(done)), None);
+    }
+    let from = "B".parse().expect("a good name");
+    let fetched = Answer::Fetched { from, files: 3, files_done: 2, here: 1, failed: 1, bytes: 5 };
+    let line = renderer.text(&Event::Result(fetched)).expect("it is shown");
+    assert_eq!(line, "1 of 3 file(s) fetched from B, 1 here before, 1 failed; 5 bytes are here");
+    assert!(!renderer.progress.has_bars());
 }

@@ -15,7 +15,7 @@ use wire::signal::Route;
 use super::shell::Shell;
 use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
-use crate::peer::engine::{Input, ReceiveJob, SendJob, Shared, TransferOutcome};
+use crate::peer::engine::{Input, ReceiveJob, ReceiveManyJob, SendJob, SendManyJob, Shared, TransferOutcome};
 use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
 use crate::peer::transfer::{Listener, RateLimit};
 
@@ -265,6 +265,43 @@ impl Shell {
         );
     }
 
+    pub(super) fn receive_many(&mut self, job: Box<ReceiveManyJob>) {
+        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
+        let id = job.key.transfer;
+        let stop = Arc::<Stop>::default();
+        self.files.receiving.insert(id, Arc::clone(&stop));
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        let limit = self.files.down_limit.clone();
+        self.spawn(
+            move |messages| {
+                outcome(jobs::receive_many(&home, &server, &job, &stop, &mut |reports, bytes| {
+                    if let Some(limit) = &limit {
+                        limit.pass(bytes);
+                    }
+                    let _ = messages.send(outcome(TransferOutcome::ReceivedSome(reports)));
+                }))
+            },
+            move |e| outcome(TransferOutcome::Received(Err(e))),
+        );
+    }
+
+    pub(super) fn send_many(&mut self, job: Box<SendManyJob>) {
+        let id = job.key.transfer;
+        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
+        let stream = self.files.callers.remove(&id);
+        if stream.is_none() && job.route == Route::Direct {
+            let why = "the connection is gone".to_owned();
+            return self.backlog.push_back(outcome(TransferOutcome::SentMany(Vec::new(), Err(why))));
+        }
+        let (home, server, share) =
+            (Arc::clone(&self.home), self.membership.clone(), Arc::clone(&self.files.share));
+        let limit = self.files.up_limit.clone();
+        self.spawn(
+            move |_| outcome(jobs::send_many(&home, &server, &job, &share, stream, limit.as_deref())),
+            move |e| outcome(TransferOutcome::SentMany(Vec::new(), Err(e))),
+        );
+    }
+
     pub(super) fn stop_receive(&mut self, transfer: TransferId) {
         if let Some(stop) = self.files.receiving.remove(&transfer) {
             stop.set();
@@ -272,7 +309,7 @@ impl Shell {
     }
 
     pub(super) fn transfer_reported(&mut self, transfer: TransferId, outcome: &TransferOutcome) {
-        if !matches!(outcome, TransferOutcome::Progress { .. }) {
+        if !matches!(outcome, TransferOutcome::Progress { .. } | TransferOutcome::ReceivedSome(_)) {
             self.files.receiving.remove(&transfer);
         }
     }

@@ -1,16 +1,23 @@
 //! The work that takes long and so has its own threads: making keys, reading the share, and moving files.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use wire::many::{Entry, NotSent};
 use wire::protocol::Side;
+use wire::transfer::FileHeader;
 
 use super::files::{Read, ReadShare, Stop};
 use crate::peer::command::ShareChange;
-use crate::peer::engine::{Download, Prepared, ReceiveJob, SendJob, TransferOutcome};
+use crate::peer::engine::{
+    Download, Prepared, ReceiveJob, ReceiveManyJob, SendJob, SendManyJob, TransferOutcome,
+};
 use crate::peer::home::{EncryptionPair, Home};
 use crate::peer::share::{self, Share, ShareError, SharedFile};
-use crate::peer::transfer::{self, Destination, Expected, Membership, RateLimit, TransferError};
+use crate::peer::transfer::{
+    self, Destination, Expected, ExpectedFile, Membership, RateLimit, Reports, TransferError,
+};
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -57,9 +64,30 @@ fn destination(home: &Home, download: &Download) -> Result<Destination, Transfer
     }
 }
 
+/// The destination of one of many files, whose output is a directory.
+fn destination_of_many(home: &Home, download: &Download) -> Result<Destination, TransferError> {
+    match &download.output {
+        Some(path) if !path.is_dir() => Err(TransferError::NoDirectory(path.clone())),
+        _ => destination(home, download),
+    }
+}
+
 /// Checks that a file can be received, and what of it is here already.
 pub(super) fn prepare(home: &Home, download: &Download) -> Result<Prepared, String> {
-    let checked = destination(home, download).and_then(|to| {
+    prepare_in(destination(home, download), download)
+}
+
+/// Checks the same of many files.
+pub(super) fn prepare_many(home: &Home, downloads: &[Download]) -> Vec<Result<Prepared, String>> {
+    let prepared = |download| prepare_in(destination_of_many(home, download), download);
+    downloads.iter().map(prepared).collect()
+}
+
+fn prepare_in(
+    destination: Result<Destination, TransferError>,
+    download: &Download,
+) -> Result<Prepared, String> {
+    let checked = destination.and_then(|to| {
         let here = to.check(download.bytes, &download.sha256)?;
         // More bytes than the file has would be those of a damaged record.
         let kept = Some(to.kept(&download.sha256)).filter(|kept| *kept <= download.bytes);
@@ -143,4 +171,92 @@ pub(super) fn send(
     };
     let sent = stream.and_then(|stream| transfer::send_file(stream, file, &job.header, &job.key, limit));
     TransferOutcome::Sent(sent.map_err(|e| e.to_string()))
+}
+
+/// What has become of some of many files, by their numbers in the request.
+type Results = Vec<(usize, Result<PathBuf, String>)>;
+
+/// Receives many files. `report` is called with some of them and their bytes.
+pub(super) fn receive_many(
+    home: &Home,
+    server: &Membership,
+    job: &ReceiveManyJob,
+    stop: &Stop,
+    report: &mut (dyn FnMut(Results, u64) + Send),
+) -> TransferOutcome {
+    let expected = |download: &Download| {
+        let (name, bytes, sha256) = (download.name.clone(), download.bytes, download.sha256);
+        Ok(ExpectedFile { name, bytes, sha256, destination: destination_of_many(home, download)? })
+    };
+    let files: Vec<ExpectedFile> = match job.downloads.iter().map(expected).collect() {
+        Ok(files) => files,
+        Err(e) => return TransferOutcome::Received(Err(TransferError::to_string(&e))),
+    };
+    let stream = match job.address {
+        Some(address) => transfer::dial_direct(address, &job.key.transfer, DIAL_WAIT),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Receiver, DIAL_WAIT),
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(e) => return TransferOutcome::CannotDial(e.to_string()),
+    };
+    if !stop.covers(stream.socket()) {
+        return TransferOutcome::Received(Err("cancelled".into()));
+    }
+    let mut has_begun = false;
+    let received = transfer::receive_many(stream, &job.key, &files, &mut |reports: Reports| {
+        has_begun |= !reports.is_empty();
+        let bytes = reports.iter().filter_map(|(_, result)| Some(result.as_ref().ok()?.bytes)).sum();
+        let results = reports.into_iter().map(|(number, result)| {
+            (number, result.map(|received| received.path).map_err(|e| e.to_string()))
+        });
+        report(results.collect(), bytes);
+        !stop.is_set()
+    });
+    match received {
+        Ok(()) => TransferOutcome::ReceivedMany,
+        // Nothing has arrived over the connection, so the other route may still work.
+        Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
+            if !has_begun =>
+        {
+            TransferOutcome::CannotDial(e.to_string())
+        }
+        Err(e) => TransferOutcome::Received(Err(e.to_string())),
+    }
+}
+
+/// Sends many files over the connection that their receiver has dialled, or through the server.
+pub(super) fn send_many(
+    home: &Home,
+    server: &Membership,
+    job: &SendManyJob,
+    share: &Share,
+    stream: Option<TcpStream>,
+    limit: Option<&RateLimit>,
+) -> TransferOutcome {
+    let mut sent = Vec::new();
+    let open = |header: &FileHeader| {
+        let shared = share.by_name(&header.name).filter(|shared| shared.sha256 == header.sha256);
+        let shared = shared.ok_or(NotSent::Changed)?;
+        share::open_shared(home, shared).map_err(|e| match e {
+            ShareError::Vanished(_) | ShareError::Changed(_) => NotSent::Changed,
+            _ => NotSent::Unreadable,
+        })
+    };
+    let entries = job.files.iter().enumerate().map(|(number, file)| {
+        let opened = file.as_ref().map_err(|why| *why).and_then(|header| Ok((header, open(header)?)));
+        match opened {
+            Ok((header, file)) => {
+                sent.push(number);
+                (Entry::File(header.clone()), Some(file))
+            }
+            Err(why) => (Entry::NotSent(why), None),
+        }
+    });
+    let stream = match stream {
+        Some(stream) => Ok(stream.into()),
+        None => transfer::dial_server(server, &job.key.transfer, Side::Sender, DIAL_WAIT),
+    };
+    let result = stream.and_then(|stream| transfer::send_many(stream, entries, &job.key, limit));
+    TransferOutcome::SentMany(sent, result.map_err(|e| e.to_string()))
 }

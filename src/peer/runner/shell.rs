@@ -346,6 +346,19 @@ impl Shell {
                     move |e| Message::input(Input::Prepared(task, Err(e))),
                 );
             }
+            Effect::PrepareMany(task, downloads) => {
+                let home = Arc::clone(&self.home);
+                let count = downloads.len();
+                self.spawn(
+                    move |_| {
+                        let prepared = jobs::prepare_many(&home, &downloads);
+                        Message::input(Input::PreparedMany(task, prepared))
+                    },
+                    move |e| Message::input(Input::PreparedMany(task, vec![Err(e); count])),
+                );
+            }
+            Effect::ReceiveMany(job) => self.receive_many(job),
+            Effect::SendMany(job) => self.send_many(job),
             Effect::Receive(job) => self.receive(job),
             Effect::StopReceive(transfer) => self.stop_receive(transfer),
             Effect::Send(job) => self.send(job),

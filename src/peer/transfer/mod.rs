@@ -12,11 +12,13 @@ use crate::peer::folder::FileError;
 use wire::Digest;
 use wire::escape::Escaped;
 use wire::frame::BadFrame;
+use wire::many::NotSent;
 use wire::protocol::ErrorCode;
 
 mod destination;
 mod dial;
 mod listener;
+mod many;
 mod part;
 mod rate;
 mod receive;
@@ -25,6 +27,7 @@ mod send;
 pub use destination::{Destination, Received};
 pub use dial::{Membership, dial_direct, dial_server};
 pub use listener::{Listener, ListenerEvent};
+pub use many::{ExpectedFile, Reports, receive_many, send_many};
 pub use rate::{RATE_MIN, RateLimit};
 pub use receive::{Expected, receive_file};
 pub use send::send_file;
@@ -57,6 +60,8 @@ pub enum TransferError {
     WrongDigest { expected: Digest, got: Digest },
     #[error("the file changed while it was sent")]
     FileChanged,
+    #[error("{}", why_not_sent(*.0))]
+    NotSent(NotSent),
     #[error("the server refused the transfer ({code:?}): {}", Escaped(detail))]
     Server {
         code: ErrorCode,
@@ -67,6 +72,8 @@ pub enum TransferError {
     Protocol(#[from] BadFrame),
     #[error("{}: not a path that a file can have", shown(.0))]
     BadPath(PathBuf),
+    #[error("{}: not a directory; make it first, or name another one", shown(.0))]
+    NoDirectory(PathBuf),
     #[error("{}: already exists with other content; repeat the command with --overwrite at its end to replace it, or with --keep-both", shown(.0))]
     Exists(PathBuf),
     #[error(transparent)]
@@ -75,6 +82,14 @@ pub enum TransferError {
     Cancelled,
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+fn why_not_sent(why: NotSent) -> &'static str {
+    match why {
+        NotSent::NotShared => "its holder does not share it with you, or not any more; search again",
+        NotSent::Changed => "it has changed at its holder since it was published; search again",
+        NotSent::Unreadable => "its holder cannot read it",
+    }
 }
 
 /// A path for an error text. It is escaped because another peer chose the file's name.

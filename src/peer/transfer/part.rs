@@ -22,9 +22,9 @@ use crate::peer::command::Existing;
 use crate::peer::folder::{Folder, read_whole};
 
 /// Before the umask, as for any file that a program writes for its user.
-const RECEIVED_MODE: u32 = 0o666;
-const PREFIX: &str = ".switchboard-";
-const PART: &str = ".part";
+pub(super) const RECEIVED_MODE: u32 = 0o666;
+pub(super) const PREFIX: &str = ".switchboard-";
+pub(super) const PART: &str = ".part";
 const STATE: &str = ".state";
 /// Bytes are recorded as received when there are this many of them, or after [`RECORD_AFTER`]. A crash costs at most these. Each
 /// record waits for the disk.

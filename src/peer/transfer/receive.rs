@@ -16,7 +16,7 @@ use crate::stream::Stream;
 const TAG_BYTES: usize = RECORD_BYTES_MAX - CHUNK_BYTES;
 /// The maximum length of the record with the header. The longest name, two numbers, a digest and the tag take 582
 /// bytes.
-const HEADER_RECORD_BYTES_MAX: usize = 1024;
+pub(super) const HEADER_RECORD_BYTES_MAX: usize = 1024;
 
 pub struct Expected {
     /// The material from which the transfer's key is derived.

@@ -53,6 +53,20 @@ pub(crate) fn to_the_server(text: &mut String) {
             Query::Digest(Digest::of(FILE)),
             Layout::new().variant(2, "query: Digest").fixed(&Digest::of(FILE).0, "sha256"),
         ),
+        (
+            "by a pattern",
+            Query::Names {
+                from: "A".parse().expect("a good name"),
+                pattern: "lectures/*".parse().expect("a good pattern"),
+                after: Some("lectures/a".parse().expect("a good name")),
+            },
+            Layout::new()
+                .variant(3, "query: Names")
+                .text("A", "from")
+                .text("lectures/*", "pattern")
+                .fixed(&[1], "after: present")
+                .text("lectures/a", "name"),
+        ),
     ];
     for (how, query, layout) in queries {
         let layout = Layout::new().variant(5, "Search").number(7, "id").then(layout).number(100, "limit");

@@ -171,3 +171,30 @@ proptest! {
         prop_assert!(all.is_empty());
     }
 }
+
+#[test]
+fn a_pattern_lists_the_files_of_one_peer_page_by_page() {
+    let mut core = Core::default();
+    let names_of_b = ["a.pdf", "lectures/1.pdf", "lectures/2.pdf", "lectures/3.txt", "lectures/week/4.pdf"];
+    publish(&mut core, "B", names_of_b.iter().map(|name| file(name, &[])).collect());
+    publish(
+        &mut core,
+        "C",
+        vec![file("lectures/of c.pdf", &[]), only(&["ann"], file("lectures/exam.pdf", &[]))],
+    );
+    let mut list = |from: &str, pattern: &str, after: Option<&str>, limit, asker| {
+        let (from, pattern) = (peer(from), pattern.parse().expect("a good pattern"));
+        let after = after.map(|name| name.parse().expect("a good name"));
+        let found = search(&mut core, &Query::Names { from, pattern, after }, limit, asker);
+        (names(&found).into_iter().map(|(_, name)| name.to_owned()).collect::<Vec<_>>(), found.total)
+    };
+    let page =
+        |names: &[&str], total| (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), total);
+    assert_eq!(list("b", "lectures/*", None, 2, FAR), page(&["lectures/1.pdf", "lectures/2.pdf"], 3));
+    assert_eq!(list("B", "lectures/*", Some("lectures/2.pdf"), 2, FAR), page(&["lectures/3.txt"], 3));
+    assert_eq!(list("B", "lectures/*", Some("lectures/3.txt"), 2, FAR), page(&[], 3));
+    assert_eq!(list("B", "**.pdf", Some("a.pdf"), 1, FAR), page(&["lectures/1.pdf"], 4));
+    assert_eq!(list("C", "lectures/*", None, 9, asker("carl")), page(&["lectures/of c.pdf"], 1));
+    assert_eq!(list("C", "lectures/*", None, 9, asker("Ann")).1, 2);
+    assert_eq!(list("nobody", "**", None, 9, FAR), page(&[], 0));
+}

@@ -4,6 +4,7 @@ use super::*;
 use wire::protocol::TransferId;
 
 mod connecting;
+mod many;
 mod moving;
 mod resuming;
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::peer::command::Existing;
 use crate::peer::home::Home;
 
-fn key() -> TransferKey {
+pub(super) fn key() -> TransferKey {
     TransferKey { transfer: TRANSFER, secret: Zeroizing::new([9; 32]), salt: [5; 16] }
 }
 
