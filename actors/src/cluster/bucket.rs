@@ -130,7 +130,7 @@ pub(super) async fn free(
 pub(super) async fn put_share(
     bucket: Option<Store>,
     name: PeerName,
-    parts: Vec<Bytes>,
+    parts: Vec<(Bytes, u64)>,
     changes: u32,
 ) -> Input {
     let Some(bucket) = bucket else { return Input::Share(ShareInput::Kept(None)) };
@@ -141,22 +141,24 @@ pub(super) async fn put_share(
             return Input::Share(ShareInput::Kept(None));
         }
     }
-    let mut last = None;
-    for (number, part) in parts.into_iter().enumerate() {
-        let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{share}.{number}"), part)).await;
+    let mut revisions = Vec::with_capacity(parts.len());
+    for (number, (part, over)) in parts.into_iter().enumerate() {
+        // It fails if another server writes a share of this peer too, so their parts do not mix.
+        let put = timeout(OPERATION_TIMEOUT, bucket.update(format!("{share}.{number}"), part, over)).await;
         match put {
-            Ok(Ok(revision)) => last = Some(revision),
+            Ok(Ok(revision)) => revisions.push(revision),
             _ => return Input::Share(ShareInput::Kept(None)),
         }
     }
-    Input::Share(ShareInput::Kept(last))
+    Input::Share(ShareInput::Kept(Some(revisions)))
 }
 
 pub(super) async fn put_change(bucket: Option<Store>, name: PeerName, number: u32, value: Bytes) -> Input {
     let Some(bucket) = bucket else { return Input::Share(ShareInput::Kept(None)) };
     let key = key("change", &name);
-    let put = timeout(OPERATION_TIMEOUT, bucket.put(format!("{key}.{number}"), value)).await;
-    Input::Share(ShareInput::Kept(put.ok().and_then(Result::ok)))
+    let put = timeout(OPERATION_TIMEOUT, bucket.create(format!("{key}.{number}"), value)).await;
+    let revision = put.ok().and_then(Result::ok);
+    Input::Share(ShareInput::Kept(revision.map(|revision| vec![revision])))
 }
 
 /// Writes the parts of a share unless there is another share of this peer. Returns whether they are there, or none if the bucket could

@@ -167,8 +167,8 @@ pub enum ShareInput {
     Part { name: PeerName, number: u32, value: Bytes, revision: Revision },
     /// A change of what a peer shares, or its removal.
     Change { name: PeerName, number: u32, value: Option<Bytes> },
-    /// The result of [`Effect::PutShare`] or [`Effect::PutChange`]: the last revision, or none if it has failed.
-    Kept(Option<Revision>),
+    /// The result of [`Effect::PutShare`] or [`Effect::PutChange`]: the revision of each value, or none if it has failed.
+    Kept(Option<Vec<Revision>>),
 }
 
 /// What the shell has to do.
@@ -192,9 +192,10 @@ pub enum Effect {
     EditMembers { edits: Vec<Edit>, reply: Reply<Option<Vec<Revision>>> },
     /// Tell Admission what the bucket says about the list of members.
     Members(ListChange),
-    /// Remove so many changes of the share before, and write the parts of a share into the bucket.
-    PutShare { name: PeerName, parts: Vec<Bytes>, changes: u32 },
-    /// Write a change of a share into the bucket.
+    /// Remove so many changes of the share before, and write the parts of a share into the bucket, each in place of the one with this
+    /// revision; 0 if there is none.
+    PutShare { name: PeerName, parts: Vec<(Bytes, Revision)>, changes: u32 },
+    /// Write a change of a share into the bucket, unless there is one with this number.
     PutChange { name: PeerName, number: u32, value: Bytes },
     /// Give the Index what a peer shares.
     Share(Box<Share>),

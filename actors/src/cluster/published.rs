@@ -1,6 +1,9 @@
 //! What peers share. The bucket has each share in parts, because nats-server refuses large values. The Index of each server gets
 //! each share as soon as all of its parts are there. What changes later is a value of its own, numbered from 0 after each share.
 //! A share that replaces another one first removes the changes of that, so that nobody takes them for its own.
+//!
+//! Each value replaces one that this server has seen, by compare-and-set. So of two servers that write shares of one peer at the same time,
+//! one fails. A peer whose share was not kept publishes it again; that of the server that it has left stays what it was.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -90,6 +93,8 @@ struct Writing {
 #[derive(Debug, Default)]
 pub(super) struct PublishedShares {
     seen: HashMap<PeerName, Seen>,
+    /// The revision of each part that the bucket has, also of parts of earlier shares; 0 if there is none.
+    revisions: HashMap<PeerName, Vec<Revision>>,
     /// The shares to write, in the order in which they were published here.
     waiting: VecDeque<Keep>,
     /// One at a time, so that the last publication is the last one in the bucket.
@@ -111,15 +116,15 @@ impl PublishedShares {
             ShareInput::Change { name, number, value } => {
                 out.extend(self.change(&name, number, value.as_ref()).map(Effect::ShareChange));
             }
-            ShareInput::Kept(kept) => self.kept(kept, is_connected, out),
+            ShareInput::Kept(kept) => self.kept(kept.as_deref(), is_connected, out),
         }
     }
 
     /// The write has ended.
-    fn kept(&mut self, kept: Option<Revision>, is_connected: bool, out: &mut Vec<Effect>) {
+    fn kept(&mut self, kept: Option<&[Revision]>, is_connected: bool, out: &mut Vec<Effect>) {
         if let Some(writing) = self.writing.take() {
             match kept {
-                Some(revision) => self.written(&writing, revision),
+                Some(revisions) => self.written(&writing, revisions),
                 None => self.failed(&writing),
             }
             writing.end(kept.is_some(), out);
@@ -128,9 +133,13 @@ impl PublishedShares {
     }
 
     /// The Index has what was published here, so it need not be given what comes back from the bucket.
-    fn written(&mut self, writing: &Writing, revision: Revision) {
+    fn written(&mut self, writing: &Writing, revisions: &[Revision]) {
         let Writing { name, whole, changes, .. } = writing;
         let is_share = *changes == 0;
+        let revision = revisions.last().copied().unwrap_or_default();
+        for (number, revision) in revisions.iter().enumerate().filter(|_| is_share) {
+            self.note(name, number, *revision);
+        }
         let seen = self.seen.get_mut(name);
         // Another server may have written another share since then.
         let is_newer = seen.as_ref().is_some_and(|seen| seen.whole != *whole && seen.revision > revision);
@@ -140,6 +149,15 @@ impl PublishedShares {
             _ if is_share => drop(self.seen.insert(name.clone(), Seen::of(*whole, revision))),
             _ => {}
         }
+    }
+
+    /// The bucket has a part with this revision.
+    fn note(&mut self, name: &PeerName, number: usize, revision: Revision) {
+        let revisions = self.revisions.entry(name.clone()).or_default();
+        if revisions.len() <= number {
+            revisions.resize(number + 1, 0);
+        }
+        revisions[number] = revisions[number].max(revision);
     }
 
     /// The bucket may have it or not.
@@ -188,7 +206,8 @@ impl PublishedShares {
             self.not_written(&writing.name);
             return writing.end(false, out);
         }
-        let parts = parts(whole, bytes);
+        let revisions = self.revisions.get(&writing.name).into_iter().flatten().copied();
+        let parts = parts(whole, bytes).into_iter().zip(revisions.chain(std::iter::repeat(0))).collect();
         let changes = self.seen.get(&writing.name).map_or(0, |seen| seen.changes);
         out.push(Effect::PutShare { name: writing.name.clone(), parts, changes });
         self.writing = Some(writing);
@@ -242,6 +261,10 @@ impl PublishedShares {
         value: &Bytes,
         revision: Revision,
     ) -> Option<Box<Share>> {
+        if number >= PARTS_MAX {
+            return None;
+        }
+        self.note(name, number as usize, revision);
         let Ok(Part { whole, count, bytes }) = frame::decode(value) else {
             tracing::error!(target: "cluster", %name, "a share in the bucket is damaged");
             return None;

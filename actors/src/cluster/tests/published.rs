@@ -32,7 +32,11 @@ fn keep_what(bench: &mut Bench, what: Kept, published: Published) -> Pending<Pub
 /// The parts that are to be written.
 fn written(bench: &mut Bench) -> Option<Vec<Bytes>> {
     let mut effects = std::mem::take(&mut bench.effects).into_iter();
-    effects.find_map(|effect| if let Effect::PutShare { parts, .. } = effect { Some(parts) } else { None })
+    let parts = effects.find_map(|effect| match effect {
+        Effect::PutShare { parts, .. } => Some(parts),
+        _ => None,
+    });
+    Some(parts?.into_iter().map(|(part, _)| part).collect())
 }
 
 fn see(bench: &mut Bench, owner: &str, number: usize, parts: &[Bytes]) -> Option<Box<Share>> {
@@ -52,7 +56,7 @@ fn a_share_is_cut_into_parts_and_learned_when_all_are_there() {
     let large = written(&mut here).expect("it is written");
     assert!(large.len() > 1 && large.iter().all(|part| part.len() < 512 << 10), "{}", large.len());
     assert_eq!(publisher.wait(Duration::ZERO), Err(NoAnswer::TimedOut), "it is not in the bucket yet");
-    here.take(Input::Share(ShareInput::Kept(Some(1))));
+    here.take(Input::Share(ShareInput::Kept(Some(vec![1]))));
     assert_eq!(publisher.wait(Duration::ZERO), Ok(Ok(Published { files: 6000, pairs: 0 })));
     assert!(here.effects.iter().any(|effect| matches!(effect, Effect::Release(Held(7)))));
 
@@ -86,7 +90,7 @@ fn shares_are_written_one_at_a_time_and_only_if_they_have_changed() {
     let parts = written(&mut bench).expect("it is written");
     let second = keep(&mut bench, share("A", 2));
     assert_eq!(written(&mut bench), None, "it must become the last one in the bucket");
-    bench.take(Input::Share(ShareInput::Kept(Some(1))));
+    bench.take(Input::Share(ShareInput::Kept(Some(vec![1]))));
     assert!(written(&mut bench).is_some());
     bench.take(Input::Share(ShareInput::Kept(None)));
     assert_eq!(first.wait(Duration::ZERO), Ok(Ok(Published { files: 1, pairs: 0 })));
@@ -95,7 +99,7 @@ fn shares_are_written_one_at_a_time_and_only_if_they_have_changed() {
     see(&mut bench, "a", 0, &parts);
     let _unsure = keep(&mut bench, share("A", 1));
     assert!(written(&mut bench).is_some(), "the bucket may have the second one");
-    bench.take(Input::Share(ShareInput::Kept(Some(3))));
+    bench.take(Input::Share(ShareInput::Kept(Some(vec![3]))));
     let again = keep(&mut bench, share("A", 1));
     assert_eq!(written(&mut bench), None, "the bucket has it");
     assert_eq!(again.wait(Duration::ZERO), Ok(Ok(Published { files: 1, pairs: 0 })));
@@ -137,7 +141,7 @@ fn see_change(bench: &mut Bench, number: u32, value: Option<Bytes>) -> Option<Bo
 fn put(bench: &mut Bench, files: usize) -> Vec<Bytes> {
     let _published = keep(bench, share("A", files));
     let parts = written(bench).expect("it is written");
-    bench.take(Input::Share(ShareInput::Kept(Some(1))));
+    bench.take(Input::Share(ShareInput::Kept(Some(vec![1]))));
     parts
 }
 
@@ -149,9 +153,9 @@ fn changes_are_numbered_from_their_share_on_and_learned_in_order() {
     let a = change_written(&mut here).expect("it is written");
     let later = keep_change(&mut here, "b");
     assert_eq!(change_written(&mut here), None, "one at a time");
-    here.take(Input::Share(ShareInput::Kept(Some(2))));
+    here.take(Input::Share(ShareInput::Kept(Some(vec![2]))));
     let b = change_written(&mut here).expect("it is written next");
-    here.take(Input::Share(ShareInput::Kept(Some(3))));
+    here.take(Input::Share(ShareInput::Kept(Some(vec![3]))));
     for kept in [kept, later] {
         assert_eq!(kept.wait(Duration::ZERO), Ok(Ok(Published::default())));
     }
@@ -183,7 +187,7 @@ fn a_share_that_comes_again_removes_its_changes_first() {
     see(&mut there, "a", 0, &share_of_one);
     let _kept = keep_change(&mut here, "a");
     let (_, a) = change_written(&mut here).expect("it is written");
-    here.take(Input::Share(ShareInput::Kept(Some(2))));
+    here.take(Input::Share(ShareInput::Kept(Some(vec![2]))));
     assert!(see_change(&mut there, 0, Some(a.clone())).is_some());
 
     let _again = keep(&mut here, share("A", 1));
@@ -214,7 +218,7 @@ fn a_change_that_is_not_in_the_bucket_needs_a_whole_share_after_it() {
     put(&mut bench, 1);
     let _fits = keep_change(&mut bench, "d");
     assert_eq!(change_written(&mut bench).map(|(number, _)| number), Some(0));
-    bench.take(Input::Share(ShareInput::Kept(Some(9))));
+    bench.take(Input::Share(ShareInput::Kept(Some(vec![9]))));
 
     bench.take(Input::Connected(false));
     for lost in [keep(&mut bench, share("A", 3)), keep_change(&mut bench, "e")] {
@@ -223,4 +227,104 @@ fn a_change_that_is_not_in_the_bucket_needs_a_whole_share_after_it() {
     bench.take(Input::Connected(true));
     let base_is_missing = keep_change(&mut bench, "f");
     assert!(matches!(base_is_missing.wait(Duration::ZERO), Ok(Err(PublishRefused::NotKept(_)))));
+}
+
+/// The number of the next part, all parts, and the revisions of those that were written.
+type WritingShare = (usize, Vec<(Bytes, Revision)>, Vec<Revision>);
+
+/// A bucket that only has the parts of one share, and in which each write is a step of its own.
+#[derive(Default)]
+struct Parts {
+    changes: Vec<(usize, Bytes)>,
+    writing: [Option<WritingShare>; 2],
+    told: [usize; 2],
+}
+
+impl Parts {
+    fn revision(&self, number: usize) -> Revision {
+        self.changes.iter().rposition(|(of, _)| *of == number).map_or(0, |at| at as u64 + 1)
+    }
+
+    /// A server writes its next part.
+    fn write(&mut self, at: usize, server: &mut Bench) {
+        let Some((number, parts, mut revisions)) = self.writing[at].take() else { return };
+        let kept = match parts.get(number) {
+            None => Some(revisions),
+            Some((_, over)) if *over != self.revision(number) => None,
+            Some((part, _)) => {
+                self.changes.push((number, part.clone()));
+                revisions.push(self.changes.len() as u64);
+                self.writing[at] = Some((number + 1, parts, revisions));
+                return;
+            }
+        };
+        server.take(Input::Share(ShareInput::Kept(kept)));
+        self.begin(at, server);
+    }
+
+    fn begin(&mut self, at: usize, server: &mut Bench) {
+        for effect in std::mem::take(&mut server.effects) {
+            if let Effect::PutShare { parts, .. } = effect {
+                self.writing[at] = Some((0, parts, Vec::new()));
+            }
+        }
+    }
+
+    /// A server is told of the next change.
+    fn tell(&mut self, at: usize, server: &mut Bench) {
+        if let Some((number, value)) = self.changes.get(self.told[at]) {
+            self.told[at] += 1;
+            let (number, value) = (u32::try_from(*number).expect("few"), value.clone());
+            let revision = self.told[at] as u64;
+            server.take(Input::Share(ShareInput::Part { name: name("a"), number, value, revision }));
+            self.begin(at, server);
+        }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn of_two_servers_that_write_a_share_at_once_the_one_at_which_the_peer_stays_wins_whole(
+        steps in proptest::collection::vec((0_usize..2, proptest::bool::ANY), 0..40)
+    ) {
+        let mut servers = [Bench::new(), Bench::new()];
+        let mut bucket = Parts::default();
+        // The peer has left the first one, and publishes at the second one until its share is kept.
+        let left = keep(&mut servers[0], share("A", 6000));
+        bucket.begin(0, &mut servers[0]);
+        let mut stays = keep(&mut servers[1], share("A", 6001));
+        bucket.begin(1, &mut servers[1]);
+        for (at, is_told) in steps {
+            let server = &mut servers[at];
+            if is_told { bucket.tell(at, server) } else { bucket.write(at, server) }
+        }
+        for attempt in 0.. {
+            proptest::prop_assert!(attempt < 5, "it is never kept");
+            for at in [0, 1] {
+                (0..20).for_each(|_| bucket.write(at, &mut servers[at]));
+                (0..100).for_each(|_| bucket.tell(at, &mut servers[at]));
+            }
+            match stays.wait(Duration::ZERO) {
+                Ok(Ok(_)) => break,
+                answer => proptest::prop_assert!(matches!(answer, Ok(Err(_))), "{answer:?}"),
+            }
+            stays = keep(&mut servers[1], share("A", 6001));
+            bucket.begin(1, &mut servers[1]);
+        }
+        let _either = left.wait(Duration::ZERO);
+        // A server that starts reads the last value of each part, in the order of the revisions.
+        let mut starts = Bench::new();
+        let latest = (1_u64..).zip(&bucket.changes).filter(|(at, (number, _))| bucket.revision(*number) == *at);
+        for (revision, (number, value)) in latest {
+            let (number, value) = (u32::try_from(*number).expect("few"), value.clone());
+            starts.take(Input::Share(ShareInput::Part { name: name("a"), number, value, revision }));
+        }
+        let learned = starts.effects.iter().filter_map(|effect| match effect {
+            Effect::Share(share) => Some(share.files.len()),
+            _ => None,
+        });
+        proptest::prop_assert_eq!(learned.collect::<Vec<_>>(), [6001]);
+    }
 }
