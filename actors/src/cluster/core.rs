@@ -16,6 +16,7 @@ use super::interface::{Effect, Find, Here, Input, Revision};
 use super::name::Name;
 use super::packet::{Body, decode};
 use super::published::PublishedShares;
+use super::routes::Routes;
 use super::servers::{Ended, Remote, Server};
 use super::transfers::Transfers;
 use crate::commands::admission::ListChange;
@@ -58,6 +59,7 @@ pub struct Cluster {
     /// Names to look at again, and when.
     pub(super) retries: VecDeque<(Instant, PeerName)>,
     pub(super) newcomers: Shares<Network>,
+    pub(super) routes: Routes,
     pub(super) published: PublishedShares,
     pub(super) copies: Copies,
     pub(super) adoptions: Adoptions,
@@ -86,7 +88,8 @@ impl Core for Cluster {
             }
             Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
             Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
-            Input::Command(Command::Forwarded { batch, refused }) => {
+            Input::Command(Command::Forwarded { batch, refused, ways }) => {
+                ways.into_iter().for_each(|way| self.routes.learn(way));
                 self.forwarded(instant, batch, &refused, out);
             }
             Input::Command(Command::Stored(mail)) => {
@@ -159,6 +162,7 @@ impl Cluster {
             remotes_made: 0,
             ended: HashMap::new(),
             retries: VecDeque::new(),
+            routes: Routes::default(),
             published: PublishedShares::default(),
             copies: Copies::new(store, mailboxes),
             adoptions: Adoptions::default(),
@@ -310,6 +314,7 @@ impl Cluster {
         }
         if online.is_none() {
             self.servers.values_mut().for_each(|server| server.inbound.forget(session));
+            self.routes.forget(session);
             self.session_ended(&name, session);
         }
         self.look(now, &name, out);
@@ -449,8 +454,9 @@ impl Cluster {
         }
     }
 
-    /// The last packet of this server.
-    pub fn end(&self, out: &mut Vec<Effect>) {
+    /// The last packets of this server.
+    pub fn end(&mut self, out: &mut Vec<Effect>) {
+        self.say_outcomes(None, out);
         self.say(None, Body::Ends, out);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wire::frame;
 
-use super::packet::{BATCH_BYTES_MAX, Body, Item, PART_BYTES_MAX};
+use super::packet::{BATCH_BYTES_MAX, Body, Handled, Item, PART_BYTES_MAX};
 use crate::commands::session::SessionId;
 
 /// The outcome of a batch takes less than a millisecond. After this time the batch or its outcome is lost.
@@ -17,6 +17,12 @@ const OUTCOME_TIMEOUT: Duration = Duration::from_secs(2);
 const BATCH_BYTES: usize = PART_BYTES_MAX;
 /// The maximum number of batches without an outcome. While there are as many, envelopes gather into larger batches.
 const BATCHES_MAX: usize = 16;
+
+/// How long an outcome waits for a batch that goes the same way. A packet of its own costs three wake-ups, as much as a batch, and most
+/// envelopes are answered within this time.
+const OUTCOME_WAIT: Duration = Duration::from_millis(5);
+/// The maximum number of outcomes that wait. With more, the other server would wait for them.
+const OUTCOMES_MAX: usize = BATCHES_MAX / 2;
 
 /// An outcome that does not belong to the oldest batch: another outcome was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,20 +78,21 @@ impl Outbound {
         Some(parts)
     }
 
-    /// The header of the part that is `left` parts before the end of the last batch.
-    pub(super) fn part<'a>(&self, left: usize, bytes: &'a [u8]) -> Body<'a> {
-        Body::Part { epoch: self.epoch, number: self.next - 1 - left as u64, is_last: left == 0, bytes }
+    /// The header of the part that is `left` parts before the end of the last batch, with outcomes of what went the other way.
+    pub(super) fn part<'a>(&self, left: usize, handled: Vec<Handled>, bytes: &'a [u8]) -> Body<'a> {
+        let number = self.next - 1 - left as u64;
+        Body::Part { epoch: self.epoch, number, is_last: left == 0, handled, bytes }
     }
 
     /// Takes the outcome of the oldest batch, and returns the presence of each of its items. None for an outcome of an
-    /// earlier epoch.
+    /// earlier epoch or batch.
     pub(super) fn done(&mut self, epoch: u64, number: u64) -> Result<Option<Vec<SessionId>>, Gap> {
         if epoch != self.epoch {
             return Ok(None);
         }
-        match self.sent.pop_front() {
-            Some(batch) if batch.number == number => Ok(Some(batch.presences)),
-            Some(_) => Err(Gap),
+        match self.sent.pop_front_if(|batch| batch.number == number) {
+            Some(batch) => Ok(Some(batch.presences)),
+            None if self.sent.front().is_some_and(|batch| batch.number < number) => Err(Gap),
             // It came twice.
             None => Ok(None),
         }
@@ -179,7 +186,7 @@ impl Inbound {
 
     /// Takes the Router's outcome: the places of the refused ones among the items that it was given. Returns what to tell the
     /// sender.
-    pub(super) fn routed(&mut self, refused: &[u32]) -> Option<Body<'static>> {
+    pub(super) fn routed(&mut self, refused: &[u32]) -> Option<Handled> {
         let Routed { epoch, number, places, targets } = self.routed.take()?;
         let relayed = (0..).zip(&places).filter(|(at, _)| !refused.contains(at)).map(|(_, place)| *place);
         let relayed: Vec<u32> = relayed.collect();
@@ -192,7 +199,7 @@ impl Inbound {
                 *latest = presence.max(*latest);
             }
         }
-        Some(Body::Done { epoch, number, refused })
+        Some(Handled { epoch, number, refused })
     }
 
     /// Counts envelopes that a session has taken and that the other server keeps. Returns how many they are in all.
@@ -206,5 +213,33 @@ impl Inbound {
     pub(super) fn forget(&mut self, session: SessionId) {
         self.taken.retain(|_, (of, _)| *of != session);
         self.refused.remove(&session);
+    }
+}
+
+/// Outcomes for the other server that were not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    waiting: Vec<Handled>,
+    /// When to send them, if no batch takes them along before.
+    due: Option<Instant>,
+}
+
+impl Outcomes {
+    pub(super) fn push(&mut self, now: Instant, handled: Handled) {
+        let due = *self.due.get_or_insert(now + OUTCOME_WAIT);
+        // What was refused is to be stored soon, and its sender must send no more meanwhile.
+        if !handled.refused.is_empty() || self.waiting.len() + 1 >= OUTCOMES_MAX {
+            self.due = Some(due.min(now));
+        }
+        self.waiting.push(handled);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Handled> {
+        self.due = None;
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
     }
 }

@@ -34,6 +34,7 @@ mod name;
 mod packet;
 mod published;
 mod release;
+mod routes;
 mod servers;
 #[cfg(feature = "cluster")]
 mod shell;

@@ -9,7 +9,7 @@ use crate::commands::network::Network;
 use crate::commands::session::SessionId;
 
 /// Servers of different versions ignore each other's packets.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// A batch is cut into parts of this size, because nats-server refuses messages above 1 MiB unless told otherwise.
 pub(super) const PART_BYTES_MAX: usize = 256 << 10;
 /// The maximum size of a batch: what a sender puts together, and one delivery more.
@@ -35,16 +35,13 @@ pub(super) enum Body<'a> {
         /// Counts the parts of the epoch, from 0.
         number: u64,
         is_last: bool,
+        /// What went the other way, and whose outcome was not said yet.
+        handled: Vec<Handled>,
         #[serde(with = "serde_bytes")]
         bytes: &'a [u8],
     },
-    /// The batch that ended with this part was handled.
-    Done {
-        epoch: u64,
-        number: u64,
-        /// The places of the items that could not be relayed.
-        refused: Vec<u32>,
-    },
+    /// The same, if no batch goes this way soon.
+    Done(Vec<Handled>),
     /// The peer has taken this many envelopes, of those that the store of the receiving server keeps and that it has handed
     /// over for a presence.
     Taken { presence: SessionId, count: u64 },
@@ -56,6 +53,16 @@ pub(super) enum Body<'a> {
     Wanted { transfer: TransferId },
     /// The sending end waits at the server. None: other servers cannot connect to it.
     Offered { transfer: TransferId, offered: Option<Offered> },
+}
+
+/// The outcome of the batch that ended with a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Handled {
+    pub(super) epoch: u64,
+    /// The number of the part.
+    pub(super) number: u64,
+    /// The places of the items that could not be relayed.
+    pub(super) refused: Vec<u32>,
 }
 
 /// A name as one part of a key or a subject of NATS, where a dot separates parts.

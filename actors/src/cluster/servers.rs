@@ -11,9 +11,9 @@ use wire::protocol::{ServerId, decode_envelope};
 
 use super::core::{ALIVE_EVERY, Cluster, RETRY};
 use super::interface::{Effect, Find, Here};
-use super::link::{Gap, Inbound, Outbound, Ready};
+use super::link::{Gap, Inbound, Outbound, Outcomes, Ready};
 use super::name::Name;
-use super::packet::{Body, Item, Packet};
+use super::packet::{Body, Handled, Item, Packet};
 use crate::commands::cluster::{BatchId, Forwarded, Incarnation, Window};
 use crate::commands::router::{Member, MemberCommand};
 use crate::commands::session::{Delivery, SessionId};
@@ -63,9 +63,12 @@ pub(super) struct Server {
     pub(super) store: Option<ServerId>,
     /// What of the batch that the Router has the other server keeps until it is taken.
     handing: Vec<Option<Handing>>,
+    /// How much of it was delivered before, past the Router.
+    delivered: u32,
     pub(super) window: Arc<Window>,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
+    outcomes: Outcomes,
 }
 
 /// A presence that has ended, while its peer has mail of the store here that it may still take. Without it, a peer that reads
@@ -173,9 +176,11 @@ impl Cluster {
             is_alive: false,
             store: None,
             handing: Vec::new(),
+            delivered: 0,
             window: Arc::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
+            outcomes: Outcomes::default(),
         });
         server.heard_at = now;
         if matches!(body, Body::Ends) {
@@ -196,52 +201,77 @@ impl Cluster {
             Body::Wanted { transfer } => self.wanted(from, transfer, out),
             Body::Offered { transfer, offered } => self.offered(transfer, offered, out),
             Body::Taken { presence, count } => self.mail_taken(presence, count, out),
-            Body::Part { epoch, number, is_last, bytes } => {
+            Body::Part { epoch, number, is_last, handled, bytes } => {
                 server.inbound.part(epoch, number, is_last, bytes);
-                self.forward(from, out);
+                self.handled(now, from, handled, out);
+                self.forward(now, from, out);
             }
-            Body::Done { epoch, number, refused } => match server.outbound.done(epoch, number) {
+            Body::Done(handled) => self.handled(now, from, handled, out),
+        }
+    }
+
+    /// Takes the outcomes of batches to a server.
+    fn handled(&mut self, now: Instant, from: Incarnation, handled: Vec<Handled>, out: &mut Vec<Effect>) {
+        for Handled { epoch, number, refused } in handled {
+            let Some(server) = self.servers.get_mut(&from) else { return };
+            match server.outbound.done(epoch, number) {
                 Ok(Some(presences)) => self.done(&presences, &refused, out),
                 Ok(None) => {}
                 Err(Gap) => self.end_epoch(now, from, out),
-            },
+            }
         }
     }
 
-    /// Gives the Router the next batch of a server.
-    pub(super) fn forward(&mut self, from: Incarnation, out: &mut Vec<Effect>) {
-        let Some(server) = self.servers.get_mut(&from) else { return };
-        let Some(Ready { epoch, number, items }) = server.inbound.ready() else { return };
-        let batch = BatchId { server: from, epoch, number };
-        let (mut forwarded, mut handing) = (Vec::new(), Vec::new());
-        for item in items {
-            let frames = Frames::of(item.frames.into());
-            let (session, presence, count) = (item.session, item.presence, frames.count());
-            let stored = item.is_stored.then(|| self.adoptions.number(count));
-            handing.push(stored.map(|first| Handing { session, presence, count, before: first + count }));
-            let (from, to, is_kept) = (item.from, item.to, item.is_kept);
-            forwarded.push(Forwarded { from, to, session, is_kept, stored, frames });
+    /// Relays what has come from a server: past the Router as far as there are routes. The Router gets the next batch of the rest.
+    pub(super) fn forward(&mut self, now: Instant, from: Incarnation, out: &mut Vec<Effect>) {
+        while let Some(server) = self.servers.get_mut(&from)
+            && let Some(Ready { epoch, number, items }) = server.inbound.ready()
+        {
+            let (mut forwarded, mut handing) = (Vec::new(), Vec::new());
+            for item in items {
+                let frames = Frames::of(item.frames.into());
+                let (session, presence, count) = (item.session, item.presence, frames.count());
+                let stored = item.is_stored.then(|| self.adoptions.number(count));
+                handing.push(stored.map(|first| Handing { session, presence, count, before: first + count }));
+                let (from, to, is_kept) = (item.from, item.to, item.is_kept);
+                let wants_route = false;
+                forwarded.push(Forwarded { from, to, session, is_kept, stored, wants_route, frames });
+            }
+            server.handing = handing;
+            let (delivered, rest) = self.routes.deliver(forwarded);
+            server.delivered = delivered;
+            if !rest.is_empty() {
+                out.push(Effect::Forward(BatchId { server: from, epoch, number }, rest));
+                return;
+            }
+            self.relayed(now, from, &[]);
         }
-        server.handing = handing;
-        out.push(Effect::Forward(batch, forwarded));
     }
 
+    /// The Router has handled a batch.
     pub(super) fn forwarded(&mut self, now: Instant, batch: BatchId, refused: &[u32], out: &mut Vec<Effect>) {
         if batch.server == self.me {
             return self.adopted(now, batch.number, !refused.is_empty(), out);
         }
-        let Some(server) = self.servers.get_mut(&batch.server) else { return };
+        self.relayed(now, batch.server, refused);
+        self.forward(now, batch.server, out);
+    }
+
+    /// A batch was handled. `refused` has places in what the Router was given of it.
+    fn relayed(&mut self, now: Instant, from: Incarnation, refused: &[u32]) {
+        let Some(server) = self.servers.get_mut(&from) else { return };
+        let delivered = std::mem::take(&mut server.delivered);
+        let refused: Vec<u32> = refused.iter().map(|place| delivered + place).collect();
         for (place, handing) in (0..).zip(std::mem::take(&mut server.handing)) {
             if let Some(Handing { session, presence, count, before }) = handing
                 && !refused.contains(&place)
             {
-                self.adoptions.handed(session, before, (batch.server, presence), count);
+                self.adoptions.handed(session, before, (from, presence), count);
             }
         }
-        if let Some(done) = server.inbound.routed(refused) {
-            self.say(Some(batch.server), done, out);
+        if let Some(handled) = server.inbound.routed(&refused) {
+            server.outcomes.push(now, handled);
         }
-        self.forward(batch.server, out);
     }
 
     /// The outcome of a batch to another server: `presences` has the presence of each item.
@@ -347,6 +377,21 @@ impl Cluster {
         out.push(Effect::Send { to, packet: Packet { from: self.me, body }.encode() });
     }
 
+    /// Says the outcomes that are due until a time; without one, all.
+    pub(super) fn say_outcomes(&mut self, until: Option<Instant>, out: &mut Vec<Effect>) {
+        for (at, server) in &mut self.servers {
+            if server.outcomes.due().is_some_and(|due| until.is_none_or(|until| due <= until)) {
+                let packet = Packet { from: self.me, body: Body::Done(server.outcomes.take()) };
+                out.push(Effect::Send { to: Some(*at), packet: packet.encode() });
+            }
+        }
+    }
+
+    /// When [`Self::settle`] has to be called again, if nothing happens before.
+    pub fn due(&self) -> Option<Instant> {
+        self.servers.values().filter_map(|server| server.outcomes.due()).min()
+    }
+
     /// Puts what waits for other servers into batches, and tells the Router which peers have room again. Called after each
     /// batch of inputs.
     pub fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -354,14 +399,16 @@ impl Cluster {
         for (at, server) in &mut self.servers {
             while let Some(parts) = server.outbound.next_batch(now.instant) {
                 for (left, part) in (0..parts.len()).rev().zip(&parts) {
-                    let packet = Packet { from: self.me, body: server.outbound.part(left, part) };
-                    out.push(Effect::Send { to: Some(*at), packet: packet.encode() });
+                    let body = server.outbound.part(left, server.outcomes.take(), part);
+                    let packet = Packet { from: self.me, body }.encode();
+                    out.push(Effect::Send { to: Some(*at), packet });
                 }
             }
             if server.window.has_room_again() {
                 drained.push(*at);
             }
         }
+        self.say_outcomes(Some(now.instant), out);
         for at in drained {
             let at_server = self.names.values().filter_map(|name| name.remote.as_ref());
             let members = at_server.filter(|remote| remote.there.server == at).filter_map(|r| r.member);

@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectOptions, Subscriber, jetstream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::bucket::{self, Incoming, OPERATION_TIMEOUT};
 use super::core::{Cluster, OnDisk};
@@ -237,6 +237,7 @@ impl Shell {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commands = Vec::new();
         loop {
+            let due = self.core.due().map(Instant::from_std);
             tokio::select! {
                 taken = mailbox.recv_many(&mut commands, BATCH_MAX) => if taken == 0 { break },
                 Some(message) = mine.next() => self.take(Input::Packet(message.payload)),
@@ -244,6 +245,7 @@ impl Shell {
                 Some(done) = self.operations.join_next() => self.take_done(done),
                 Some(sent) = incoming.recv() => self.take_incoming(sent),
                 _ = tick.tick() => self.take(Input::Tick),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             self.look_at_connection();
             // More that is there already shares a batch with what has come.

@@ -13,7 +13,7 @@ use wire::protocol::{Envelope, Kind, ToPeer};
 use super::core::{Cluster, OnDisk};
 use super::interface::{Effect, Here, Input, Revision};
 use super::link::{Inbound, Outbound};
-use super::packet::{Body, Item, Packet, decode};
+use super::packet::{Body, Handled, Item, Packet, decode};
 use crate::commands::cluster::{BatchId, Command, Forwarded, Incarnation, Window};
 use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, MemberCommand, PeerKey};
@@ -26,6 +26,7 @@ mod addresses;
 // It waits for futures.
 #[cfg(feature = "cluster")]
 mod import;
+mod links;
 mod mail;
 mod newcomers;
 mod published;
@@ -166,7 +167,7 @@ impl Bench {
         let mut batches = Vec::new();
         self.effects.retain(|effect| {
             let Effect::Send { to: Some(OTHER), packet } = effect else { return true };
-            if let Some(Packet { body: Body::Part { epoch, number, is_last: true, bytes }, .. }) =
+            if let Some(Packet { body: Body::Part { epoch, number, is_last: true, bytes, .. }, .. }) =
                 decode(packet)
             {
                 batches.push((epoch, number, wire::frame::decode(bytes).expect("it is a batch")));
@@ -292,12 +293,12 @@ fn envelopes_are_kept_until_the_other_server_has_relayed_them() {
         items.iter().map(|item| (item.from.as_str(), item.to.as_str(), item.session)).collect::<Vec<_>>();
     assert_eq!(ends, [("A", "b", THERE.session); 2]);
     let (epoch, number, _) = sent[0];
-    bench.hear(Body::Done { epoch, number, refused: vec![] });
+    bench.hear(Body::Done(vec![Handled { epoch, number, refused: vec![] }]));
     assert!(bench.told().is_empty(), "the other server can still lose what it was given");
     bench.hear(Body::Taken { presence: session, count: 2 });
     assert!(matches!(bench.told()[..], [MemberCommand::Taken(2)]), "the store may drop what was taken");
     // The other server refuses the rest, so it goes back to the Router and B counts as absent for a while.
-    bench.hear(Body::Done { epoch, number: sent[1].1, refused: vec![0] });
+    bench.hear(Body::Done(vec![Handled { epoch, number: sent[1].1, refused: vec![0] }]));
     assert!(matches!(bench.told()[..], [MemberCommand::Leave]));
     bench.deliver(session, delivery(3, false, envelopes("A", 1)));
     assert_eq!(bench.sent().len(), 0, "what comes behind a refused one waits too");
@@ -323,7 +324,7 @@ fn a_lost_outcome_ends_the_epoch_and_everything_goes_back() {
         if is_overdue {
             bench.pass(Duration::from_secs(2));
         } else {
-            bench.hear(Body::Done { epoch: 1, number: 1, refused: vec![] });
+            bench.hear(Body::Done(vec![Handled { epoch: 1, number: 1, refused: vec![] }]));
         }
         assert!(matches!(bench.told()[..], [MemberCommand::Leave]));
         bench.take(Input::Command(Command::Closed { session }));
@@ -332,7 +333,7 @@ fn a_lost_outcome_ends_the_epoch_and_everything_goes_back() {
         bench.hear(ALIVE);
         bench.pass(Duration::from_secs(1));
         let (session, _) = bench.appear();
-        bench.hear(Body::Done { epoch: 1, number: 0, refused: vec![] });
+        bench.hear(Body::Done(vec![Handled { epoch: 1, number: 0, refused: vec![] }]));
         bench.deliver(session, delivery(0, true, envelopes("A", 1)));
         assert_eq!(bench.sent()[0].0, 2, "an outcome of the old epoch changes nothing");
     }
@@ -376,77 +377,6 @@ fn a_presence_survives_a_connection_that_was_lost_for_long() {
 }
 
 #[test]
-fn batches_of_another_server_go_to_the_router_one_at_a_time() {
-    let mut bench = Bench::new();
-    let item = |presence| Item {
-        from: name("A"),
-        to: name("b"),
-        session: 70,
-        presence,
-        is_kept: true,
-        is_stored: false,
-        frames: envelopes("A", 1).to_vec(),
-    };
-    let batch = |presence| wire::frame::body(&vec![item(presence)]);
-    for (number, presence) in [(0, 1), (1, 1), (2, 2)] {
-        let bytes = &batch(presence);
-        bench.hear(Body::Part { epoch: 1, number, is_last: true, bytes });
-    }
-    let forwarded = |bench: &mut Bench| {
-        let effects = std::mem::take(&mut bench.effects);
-        effects
-            .into_iter()
-            .filter_map(|effect| match effect {
-                Effect::Forward(batch, envelopes) => Some((batch.number, envelopes.len())),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
-    let answer = |number, refused: &[u32]| {
-        let batch = BatchId { server: OTHER, epoch: 1, number };
-        Input::Command(Command::Forwarded { batch, refused: refused.to_vec() })
-    };
-    assert_eq!(forwarded(&mut bench), [(0, 1)]);
-    bench.take(answer(0, &[0]));
-    assert_eq!(forwarded(&mut bench), [(1, 0)], "what follows a refused one would overtake it");
-    bench.take(answer(1, &[]));
-    assert_eq!(forwarded(&mut bench), [(2, 1)], "a later presence begins anew");
-}
-
-#[test]
-fn a_batch_is_put_together_from_its_parts_and_only_in_order() {
-    let mut outbound = Outbound::default();
-    let now = Instant::now();
-    let item = Item {
-        from: name("A"),
-        to: name("b"),
-        session: 70,
-        presence: 1,
-        is_kept: true,
-        is_stored: false,
-        frames: vec![7; 1 << 20],
-    };
-    outbound.push(item.clone());
-    let parts = outbound.next_batch(now).expect("there is something to send");
-    assert!(parts.len() > 4, "nats-server takes no more than 1 MiB: {}", parts.len());
-    let mut inbound = Inbound::default();
-    let mut lossy = Inbound::default();
-    for (left, part) in (0..parts.len()).rev().zip(&parts) {
-        let Body::Part { epoch, number, is_last, bytes } = outbound.part(left, part) else {
-            panic!("a part")
-        };
-        inbound.part(epoch, number, is_last, bytes);
-        if left != 1 {
-            lossy.part(epoch, number, is_last, bytes);
-        }
-    }
-    let ready = inbound.ready().expect("it is complete");
-    assert_eq!((ready.items, ready.number + 1), (vec![item], parts.len() as u64));
-    assert_eq!(lossy.ready(), None);
-    assert_eq!(outbound.done(1, ready.number), Ok(Some(vec![1])));
-}
-
-#[test]
 fn a_window_refuses_what_it_has_no_room_for_and_says_when_it_has() {
     let (mut bench, session, _) = Bench::with_b();
     let window = Arc::new(Window::default());
@@ -479,13 +409,13 @@ fn the_router_gets_what_an_item_says() {
         frames: frames.to_vec(),
     };
     let bytes = &wire::frame::body(&vec![item]);
-    bench.hear(Body::Part { epoch: 1, number: 0, is_last: true, bytes });
+    bench.hear(Body::Part { epoch: 1, number: 0, is_last: true, handled: vec![], bytes });
     let forward = bench.effects.iter().find_map(|effect| match effect {
         Effect::Forward(_, envelopes) => Some(envelopes.clone()),
         _ => None,
     });
     let frames = Frames::of(frames);
     let (from, to, is_kept, stored) = (name("A"), name("b"), false, Some(0));
-    let wanted = Forwarded { from, to, session: 70, is_kept, stored, frames };
+    let wanted = Forwarded { from, to, session: 70, is_kept, stored, wants_route: false, frames };
     assert_eq!(forward, Some(vec![wanted]));
 }

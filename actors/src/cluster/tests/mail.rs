@@ -90,7 +90,8 @@ impl Bench {
     }
 
     fn answer(&mut self, batch: BatchId, refused: &[u32]) {
-        self.take(Input::Command(Command::Forwarded { batch, refused: refused.to_vec() }));
+        let refused = refused.to_vec();
+        self.take(Input::Command(Command::Forwarded { batch, refused, ways: vec![] }));
     }
 
     /// B is here, and the stream has mail for it of a server that has ended.
@@ -126,7 +127,7 @@ fn mail_of_several_senders_is_split_and_keeps_its_places() {
     let (epoch, number, items) = &sent[0];
     let senders: Vec<&str> = items.iter().map(|item| item.from.as_str()).collect();
     assert_eq!(senders, ["A", "C", "A"]);
-    bench.hear(Body::Done { epoch: *epoch, number: *number, refused: vec![2] });
+    bench.hear(Body::Done(vec![Handled { epoch: *epoch, number: *number, refused: vec![2] }]));
     bench.hear(Body::Taken { presence: session, count: 2 });
     bench.hear(Body::Taken { presence: session, count: 4 });
     let told = bench.told();
@@ -339,7 +340,7 @@ fn mail_that_another_server_keeps_is_dropped_there_when_the_peer_here_has_taken_
         frames: envelopes("A", 2).to_vec(),
     };
     let bytes = wire::frame::body(&vec![item(8, true), item(8, false), item(8, true), item(9, true)]);
-    bench.hear(Body::Part { epoch: 1, number: 0, is_last: true, bytes: &bytes });
+    bench.hear(Body::Part { epoch: 1, number: 0, is_last: true, handled: vec![], bytes: &bytes });
     let (batch, given) = bench.forwarded().expect("the Router gets it");
     assert_eq!(given.iter().map(|given| given.stored).collect::<Vec<_>>(), [Some(0), None, Some(2), Some(4)]);
     bench.answer(batch, &[3]);
