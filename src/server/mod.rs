@@ -4,6 +4,7 @@ mod administer;
 pub mod config;
 mod control;
 mod hash_password;
+mod log_writer;
 mod make_certificate;
 mod run;
 

@@ -23,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::config::{Arguments, LogFormat, Problems, Settings};
 use super::control;
 use super::hash_password::{self, hash_password};
+use super::log_writer::LogWriter;
 use super::make_certificate::make_certificate;
 use crate::terminal;
 
@@ -186,8 +187,10 @@ fn serve(config: &Config) -> anyhow::Result<()> {
 /// Two threads write the log to standard output. Each transmission between peers must be printed, so if nobody reads standard
 /// output, the sessions of peers wait. All other lines are dropped then, so that nothing else waits for a reader.
 fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
-    let (waiting, guard) = NonBlockingBuilder::default().lossy(false).finish(std::io::stdout());
-    let (losing, other_guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
+    let (waiting, guard) =
+        NonBlockingBuilder::default().lossy(false).finish(LogWriter::new(std::io::stdout()));
+    let (losing, other_guard) =
+        NonBlockingBuilder::default().lossy(true).finish(LogWriter::new(std::io::stdout()));
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     // The crate notify warns about removed directories, which the server handles and reports itself.
