@@ -31,6 +31,7 @@ use crate::peer::records::{
 
 mod cards;
 mod late_mail;
+mod many;
 mod publishing;
 mod strangers;
 mod succession;

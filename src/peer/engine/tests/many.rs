@@ -1,0 +1,158 @@
+//! Fetching many files: what is requested if the holder is busy, or does not know such requests.
+
+use std::path::PathBuf;
+
+use wire::many::ManyRequest;
+use wire::protocol::TransferId;
+use wire::query::Query;
+use wire::signal::{FileAnswer, FileRequest, Verdict};
+
+use super::*;
+use crate::peer::command::{Ending, Existing};
+use crate::peer::engine::{Prepared, TransferOutcome};
+
+/// What B, who is asked, reads.
+#[derive(Default)]
+struct Holder(Option<Incoming>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Many(TransferId, Vec<String>),
+    One(String),
+}
+
+impl Holder {
+    /// The requests since the last call.
+    fn requests(&mut self, bench: &mut Bench) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        for message in bench.sent.drain(..) {
+            let ToServer::Envelope(Envelope { kind, number, sealed, .. }) = message else { continue };
+            if kind == Kind::Opening {
+                let opening = Opening::from_bytes(sealed).expect("it reads");
+                let accepted = Incoming::accept(&opening, &KEYS[1].1, None, &mut rand::rng());
+                self.0 = Some(accepted.expect("it was sealed for B"));
+            } else if kind == Kind::Request {
+                let incoming = self.0.as_mut().expect("the opening comes first");
+                let content = incoming.open_signal(kind, number, sealed).expect("it opens");
+                asked.push(match signal::decode::<ManyRequest>(&content) {
+                    Ok(many) => {
+                        let names = many.files.iter().map(|file| file.name.to_string()).collect();
+                        Asked::Many(many.transfer, names)
+                    }
+                    Err(_) => {
+                        let one = signal::decode::<FileRequest>(&content).expect("it is for one file");
+                        Asked::One(one.name.to_string())
+                    }
+                });
+            }
+        }
+        asked
+    }
+}
+
+/// A peer that fetches `d/1`, `d/2` and `d/3` from B, and the first requests.
+fn fetching() -> (Bench, Holder, Vec<Asked>) {
+    let mut bench = Bench::new();
+    let wanted = Wanted::Pattern("d/*".parse().expect("a good pattern"));
+    let get = Command::Get { wanted, from: Some(name("B")), output: None, existing: Existing::Refuse };
+    bench.take([Input::Command(CLIENT, get)]);
+    let id = bench.sent.drain(..).find_map(|message| match message {
+        ToServer::Search { id, query: Query::Names { .. }, .. } => Some(id),
+        _ => None,
+    });
+    let hits: Vec<Hit> = ["d/1", "d/2", "d/3"]
+        .map(|text| {
+            let mut hit = hit_of_b();
+            hit.file.name = text.parse().expect("a good name");
+            hit
+        })
+        .into();
+    bench.hear(&ToPeer::Found { id: id.expect("the list is asked for"), hits, total: 3 });
+    let task = bench.effects.drain(..).find_map(|effect| match effect {
+        Effect::PrepareMany(task, downloads) => Some((task, downloads.len())),
+        _ => None,
+    });
+    let (task, count) = task.expect("the disk is looked at");
+    bench.take([Input::PreparedMany(task, vec![Ok(Prepared::From(0)); count])]);
+    assert_eq!(bench.lookups(), 1);
+    bench.hear_card(&card_of_b(START, START));
+    let mut holder = Holder::default();
+    let asked = holder.requests(&mut bench);
+    (bench, holder, asked)
+}
+
+fn all() -> Vec<String> {
+    ["d/1", "d/2", "d/3"].map(str::to_owned).into()
+}
+
+/// The request for all three files.
+fn transfer_of(asked: &[Asked]) -> TransferId {
+    match asked {
+        [Asked::Many(transfer, names)] if *names == all() => *transfer,
+        _ => panic!("one request for all of them: {asked:?}"),
+    }
+}
+
+fn answer(bench: &mut Bench, transfer: TransferId, verdict: Verdict) {
+    bench.engine.answer(&name("B"), &signal::encode(&FileAnswer { transfer, verdict }));
+    bench.take([]);
+}
+
+fn is_done(bench: &mut Bench, ending: Ending) -> bool {
+    bench.count(|effect| matches!(effect, Effect::Tell(CLIENT, Update::Done(done)) if *done == ending)) == 1
+}
+
+#[test]
+fn a_holder_that_does_not_know_requests_for_many_is_asked_for_each_file_alone() {
+    let (mut bench, mut holder, asked) = fetching();
+    transfer_of(&asked);
+    bench.sleep(4);
+    assert_eq!(holder.requests(&mut bench), []);
+    bench.sleep(2);
+    let one = |name: &str| Asked::One(name.into());
+    assert_eq!(holder.requests(&mut bench), [one("d/1"), one("d/2")]);
+    // Nor does it answer these. The third one is asked for when they have failed.
+    bench.sleep(16);
+    assert_eq!(holder.requests(&mut bench), [one("d/3")]);
+    bench.sleep(16);
+    let failed = bench.events.iter().filter(|event| matches!(event, Event::Error { .. })).count();
+    assert_eq!((failed, is_done(&mut bench, Ending::Failed)), (3, true));
+}
+
+#[test]
+fn a_busy_holder_is_asked_again_and_each_file_is_reported() {
+    let (mut bench, mut holder, asked) = fetching();
+    answer(&mut bench, transfer_of(&asked), Verdict::Busy);
+    assert_eq!(holder.requests(&mut bench), [], "not at once");
+    bench.sleep(2);
+    let transfer = transfer_of(&holder.requests(&mut bench));
+    answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::ReceiveMany(_))), 1);
+    let some =
+        vec![(2, Ok(PathBuf::from("/d/3"))), (0, Err("disk full".to_owned())), (7, Ok(PathBuf::new()))];
+    bench.take([Input::Transfer(transfer, TransferOutcome::ReceivedSome(some))]);
+    bench.take([Input::Transfer(transfer, TransferOutcome::Received(Err("cut off".to_owned())))]);
+    let errors: Vec<&String> = bench
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Error { message } = event { Some(message) } else { None })
+        .collect();
+    assert_eq!(errors, ["d/1: disk full", "d/2: cut off"]);
+    let fetched = bench.events.iter().find_map(|event| match event {
+        Event::Result(Answer::Fetched { files, files_done, failed, .. }) => {
+            Some((*files, *files_done, *failed))
+        }
+        _ => None,
+    });
+    assert_eq!((fetched, is_done(&mut bench, Ending::Failed)), (Some((3, 1, 2)), true));
+}
+
+#[test]
+fn what_was_asked_over_a_lost_connection_is_asked_again() {
+    let (mut bench, mut holder, asked) = fetching();
+    let first = transfer_of(&asked);
+    bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+    bench.join();
+    let second = transfer_of(&holder.requests(&mut bench));
+    assert_ne!(first, second, "a transfer is used once");
+}
