@@ -11,6 +11,8 @@ const OFFER_WAIT = 30_000;
 const ANSWER_WAIT = 30_000;
 const OFFERS_MAX = 32;
 const OFFERS_EACH_MAX = 4;
+/** The length of a request that takes another one back. Nothing waits here, so it has no effect. */
+const WITHDRAWAL_BYTES = 17;
 const REFUSALS = {
   NotShared: "does not share this file any more",
   Changed: "has another file of this name now",
@@ -42,7 +44,7 @@ export class Files {
     const transfer = random(16);
     const { name, bytes, sha256 } = hit.file;
     if (bytes > FILE_BYTES_MAX) return reply({ error: TOO_LARGE });
-    const content = { transfer, secret: random(32), name, sha256, offset: 0, route: "Server" };
+    const content = { transfer, secret: random(32), name, sha256, offset: 0, wish: { type: "Server" } };
     const contact = engine.contact(hit.peer);
     const fail = () => this.#end(transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.` });
     this.#requests.set(hex(transfer), { hit, content, contact, reply, until: engine.now + ANSWER_WAIT });
@@ -98,18 +100,19 @@ export class Files {
    * @param {number} number @param {Uint8Array} bytes
    */
   async request(engine, contact, number, bytes) {
+    if (bytes.length === WITHDRAWAL_BYTES) return;
     const request = decode(fileRequest, bytes);
     const { transfer, secret, offset } = request;
     const shared = this.shared.find(({ name }) => name === request.name);
     const verdict = this.#judge(engine.now, contact, request, shared);
     contact.answersDue.push({ number, content: encode(fileAnswer, { transfer, verdict }) });
-    if (verdict.type !== "Ready" || request.route !== "Server") return;
+    if (verdict.type !== "Ready" || request.wish.type !== "Server") return;
     const header = { name: shared.name, total_bytes: shared.bytes, offset, sha256: shared.sha256 };
     const key = await fileKey(secret, transfer, verdict.salt);
     engine.transfers.push({ side: "Sender", transfer, key, file: shared.file, header });
   }
 
-  #judge(now, contact, { transfer, sha256, offset }, shared) {
+  #judge(now, contact, { transfer, sha256, offset, wish }, shared) {
     for (const [id, { until }] of this.#offers) {
       if (until <= now) this.#offers.delete(id);
     }
@@ -117,7 +120,8 @@ export class Files {
     if (!shared) return { type: "NotShared" };
     if (!equal(shared.sha256, sha256) || offset > shared.bytes) return { type: "Changed" };
     const isKnown = this.#offers.has(hex(transfer));
-    if (isKnown || this.#offers.size >= OFFERS_MAX || ofContact >= OFFERS_EACH_MAX) return { type: "Busy" };
+    // There is no queue here.
+    if (isKnown || wish.type === "Queue" || this.#offers.size >= OFFERS_MAX || ofContact >= OFFERS_EACH_MAX) return { type: "Busy" };
     this.#offers.set(hex(transfer), { contact, until: now + OFFER_WAIT });
     return { type: "Ready", bytes: shared.bytes, salt: random(16) };
   }

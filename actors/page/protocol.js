@@ -123,7 +123,7 @@ export const fileRequest = struct({
   name: fileName,
   sha256: digest,
   offset: u64,
-  route: choice("Direct", "Server"),
+  wish: enumeration({ Direct: {}, Server: {}, Queue: { route: choice("Direct", "Server") } }),
 });
 
 export const fileAnswer = struct({

@@ -93,6 +93,14 @@ pub enum Event {
     FileRequest(Box<FileRequestEvent>),
     /// A request for many files over one connection: to their holder, or from the peer that wants them.
     FilesRequest(Box<FilesRequestEvent>),
+    /// A request waits in the queue of the holder, which sends other files first. The place has changed, or is the first one.
+    FileQueued {
+        name: FileName,
+        /// The holder.
+        from: PeerName,
+        /// 1 if the file comes next.
+        place: u32,
+    },
     /// A file was sent to another peer. Whether it has arrived, only that peer knows.
     FileSent {
         to: PeerName,

@@ -188,6 +188,10 @@ impl Renderer {
             Event::Result(answer) => answers::write(answer, out),
             Event::FileRequest(request) if trace => self.request(request, out),
             Event::FilesRequest(request) if trace => self.request_for_many(request, out),
+            Event::FileQueued { name, from, place } => {
+                let (name, place) = (Escaped(name.as_str()), Ordinal(*place));
+                write!(out, "{} {name} is {place} in the queue of {from}", self.mark("waiting", 33))
+            }
             Event::FileSent { to, name, bytes, sha256, route } if trace => {
                 let (name, how) = (Escaped(name.as_str()), how_moved(*route));
                 write!(out, "{} {name} to {to}, {how}, {bytes} bytes", self.mark("sent", 34))?;
@@ -351,6 +355,22 @@ impl Renderer {
 /// Writes one step of an event on its own line.
 fn step(out: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result {
     write!(out, "\n    {label:<20} {value}")
+}
+
+/// A place in a row: 1st, 2nd, 3rd.
+struct Ordinal(u32);
+
+impl fmt::Display for Ordinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = match (self.0 % 100, self.0 % 10) {
+            (11..=13, _) => "th",
+            (_, 1) => "st",
+            (_, 2) => "nd",
+            (_, 3) => "rd",
+            _ => "th",
+        };
+        write!(f, "{}{ending}", self.0)
+    }
 }
 
 fn how_moved(route: FileRoute) -> &'static str {

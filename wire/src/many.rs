@@ -118,7 +118,7 @@ pub fn open_end(opener: &mut FileOpener, record: &[u8]) -> Result<(), NotAuthent
 mod tests {
     use super::*;
     use crate::frame::LENGTH_BYTES;
-    use crate::signal::{self, FileRequest};
+    use crate::signal::{self, FileRequest, Wish};
     use crate::transfer::TransferKey;
 
     fn wanted(name: &str) -> WantedFile {
@@ -139,7 +139,7 @@ mod tests {
         assert!(signal::decode::<FileRequest>(&many).is_err());
         let (name, sha256) = ("a".parse().expect("a good name"), Digest::of(b"x"));
         let one =
-            FileRequest { transfer: [1; 16], secret: [2; 32], name, sha256, offset: 0, route: Route::Direct };
+            FileRequest { transfer: [1; 16], secret: [2; 32], name, sha256, offset: 0, wish: Wish::Direct };
         assert!(signal::decode::<ManyRequest>(&signal::encode(&one)).is_err());
         let too_many = signal::encode(&request(vec![wanted("a"); MANY_FILES_MAX + 1]));
         assert!(signal::decode::<ManyRequest>(&too_many).is_err());

@@ -51,6 +51,43 @@ pub enum Route {
     Server,
 }
 
+/// What a receiver wants if its holder has no upload slot free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wish {
+    /// The file by [`Route::Direct`], or else [`Verdict::Busy`].
+    Direct,
+    /// The file by [`Route::Server`], or else [`Verdict::Busy`].
+    Server,
+    /// The file by this route, or else a place in the queue. Holders that were made before the queue cannot read it, so a
+    /// receiver sends it only after [`Verdict::Busy`].
+    Queue(Route),
+}
+
+impl Wish {
+    /// The route of the file.
+    pub fn route(self) -> Route {
+        match self {
+            Self::Direct => Route::Direct,
+            Self::Server => Route::Server,
+            Self::Queue(route) => route,
+        }
+    }
+
+    /// Whether a place in the queue is wanted.
+    pub fn may_wait(self) -> bool {
+        matches!(self, Self::Queue(_))
+    }
+}
+
+impl From<Route> for Wish {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Direct => Self::Direct,
+            Route::Server => Self::Server,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct FileRequest {
     #[zeroize(skip)]
@@ -66,7 +103,24 @@ pub struct FileRequest {
     #[zeroize(skip)]
     pub offset: u64,
     #[zeroize(skip)]
-    pub route: Route,
+    pub wish: Wish,
+}
+
+/// Takes a request back, so that its place in the queue or its upload slot is free. It has the same kind of envelope as a
+/// request, and differs from it in its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    pub transfer: TransferId,
+    pub reason: Reason,
+}
+
+/// Why a receiver does not want a file any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// Its user has cancelled the transfer, or it has given up.
+    Left,
+    /// Its disk is full. What has arrived is kept.
+    DiskFull,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +142,12 @@ pub enum Verdict {
     NotShared,
     /// The file on disk has another content than the requested one.
     Changed,
-    /// The holder has too many transfers at the same time.
+    /// The holder has no upload slot free, and no place in the queue or none was wanted.
     Busy,
+    /// The request waits in the holder's queue. Further answers follow: when the place changes, at intervals, and at last
+    /// [`Verdict::Ready`].
+    Queued {
+        /// 1 for the request that is served next.
+        place: u32,
+    },
 }

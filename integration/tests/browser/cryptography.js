@@ -181,7 +181,7 @@ async function sealing(examples, accepted) {
   const signals = [
     ["the receipt", receipt, { type: "Received", conversation, count: 2, running_hash: hash, last_number: 2 }],
     ["a complaint", receipt, { type: "Refused", conversation, count: 2, reason: "Gap" }],
-    ["the request for a file", fileRequest, { transfer, secret, name: "tide.csv", sha256, offset: 0, route: "Direct" }],
+    ["the request for a file", fileRequest, { transfer, secret, name: "tide.csv", sha256, offset: 0, wish: { type: "Direct" } }],
     ["the answer", fileAnswer, { transfer, verdict: { type: "Ready", bytes: 23, salt: new Uint8Array(16).fill(0x5a) } }],
   ];
   for (const [title, codec, value] of signals) {

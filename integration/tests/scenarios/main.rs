@@ -27,6 +27,7 @@ mod options;
 mod outbox;
 mod passphrase;
 mod peer_troubles;
+mod queue;
 mod rule_breakers;
 mod searching;
 mod secrecy;

@@ -17,6 +17,9 @@ const FAILED_FETCHES: usize = 6;
 const DIALLED_AGAIN_WITHIN: Duration = Duration::from_secs(9);
 /// Less than the store needs for a message.
 const TINY_FILE_BYTES: u64 = 4096;
+/// More than the store of a peer takes, and less than the file.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+const LONG_FILE_BYTES: usize = 20 << 20;
 
 /// The addresses on which a process listens.
 fn listens_on(process: &Process) -> Vec<IpAddr> {
@@ -256,4 +259,33 @@ fn lines_of_a_piped_prompt_are_queued_at_once_while_the_server_is_away() {
     let _server = Server::start_at(&data, &address.to_string());
     let ended = prompt.finish().expect(0);
     assert_eq!(ended.events("stored").len(), 20);
+}
+
+#[test]
+fn a_file_for_which_the_disk_has_no_room_is_fetched_later_from_where_it_has_ended() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    b.put("long.bin", &vec![7; LONG_FILE_BYTES]);
+    b.put("keyword.txt", b"x, long.bin;");
+    let sharing = b.start(&["share"]);
+    sharing.event("result", |event| event["kind"] == "published");
+
+    let mut prompt = start_with_limits(&a, &[]);
+    prompt.event("joined", |_| true);
+    limit_file_bytes(&prompt, Some(FILE_BYTES_MAX));
+    prompt.type_line("/get long.bin");
+    let said = prompt.event("error", |_| true)["message"].to_string();
+    let kept = format!("{FILE_BYTES_MAX} of {LONG_FILE_BYTES} bytes are kept");
+    assert!(said.contains("the disk is full") && said.contains(&kept), "{said}");
+    let told = sharing.event("refused", |event| event["with"] == "A")["reason"].to_string();
+    assert!(told.contains("long.bin has not arrived, because the disk of A is full"), "{told}");
+
+    limit_file_bytes(&prompt, None);
+    prompt.type_line("/get long.bin");
+    let again = prompt.event("file_request", |event| event["offset"] != 0);
+    assert_eq!(again["offset"], FILE_BYTES_MAX);
+    prompt.event("file_done", |_| true);
+    let got = std::fs::read(a.dir.join("downloads").join("long.bin"));
+    assert!(got.is_ok_and(|bytes| bytes == vec![7; LONG_FILE_BYTES]));
 }

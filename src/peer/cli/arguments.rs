@@ -88,6 +88,10 @@ pub struct Arguments {
     /// The same of all files that are fetched
     #[arg(long, value_name = "BYTES", value_parser = rate, global = true, help_heading = "Limits for files")]
     pub down_limit: Option<NonZeroU64>,
+    /// How many files others can fetch from here at the same time; the next ones wait in a queue. One peer gets at most half
+    /// of the slots
+    #[arg(long, value_name = "N", default_value_t = Limits::default().upload_slots, value_parser = clap::value_parser!(u32).range(1..), global = true, help_heading = "Limits for files")]
+    pub upload_slots: u32,
     /// A file with the passphrase for the private keys and the store (messages, history). The first run with it
     /// encrypts both. From then on the passphrase is needed; on a terminal, the program asks for it
     #[arg(long, value_name = "FILE", global = true)]
@@ -117,6 +121,7 @@ impl Arguments {
             openings_per_minute: self.openings_per_minute,
             stranger_openings_per_minute: self.stranger_openings_per_minute,
             strangers_max: self.strangers,
+            upload_slots: self.upload_slots,
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Fetches files from other peers.
 
+mod asking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rand::{Rng as _, RngExt as _};
 use wire::PeerName;
 use wire::escape::Escaped;
-use wire::protocol::{Kind, Refusal, ToServer, TransferId};
+use wire::protocol::{Refusal, ToServer, TransferId};
 use wire::query::Query;
 use wire::share::Hit;
-use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
+use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Wish};
 use wire::transfer::{TransferKey, TransferSalt};
 use zeroize::Zeroizing;
 
@@ -18,7 +19,6 @@ use super::Engine;
 use super::contact::{Lookup, same_name};
 use super::fetch_many::Many;
 use super::interface::{ClientId, Download, Effect, Prepared, ReceiveJob, TaskId, TransferOutcome};
-use super::link::About;
 use super::sharing::describe_request;
 use crate::peer::command::{Ending, Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
@@ -38,6 +38,8 @@ enum Stage {
     Card(Hit),
     /// The holder is asked for the file.
     Asked(Hit, FileRequest),
+    /// The request waits in the holder's queue.
+    Queued(Hit, FileRequest),
     /// The file is being received.
     Moving(Hit, FileRequest),
 }
@@ -50,6 +52,8 @@ struct Fetch {
     existing: Existing,
     /// The first byte to request; those before it are here.
     offset: u64,
+    /// The place in the holder's queue, as the client was told.
+    place: Option<u32>,
     stage: Stage,
     deadline: Option<Instant>,
     /// The fetch of many files that it is a part of.
@@ -94,7 +98,9 @@ impl Fetches {
     fn of(&self, transfer: TransferId) -> Option<TaskId> {
         let mut fetches = self.fetches.iter();
         let found = fetches.find(|(_, fetch)| match &fetch.stage {
-            Stage::Asked(_, asked) | Stage::Moving(_, asked) => asked.transfer == transfer,
+            Stage::Asked(_, asked) | Stage::Queued(_, asked) | Stage::Moving(_, asked) => {
+                asked.transfer == transfer
+            }
             _ => false,
         });
         found.map(|(task, _)| *task)
@@ -119,8 +125,8 @@ impl Engine {
             return self.start_get_many((client, task), pattern, from, output, existing);
         }
         let deadline = Some(self.local.now.instant + STEP_WAIT);
-        let (stage, offset) = (Stage::Searching, 0);
-        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline, parent: None };
+        let (stage, offset, place, parent) = (Stage::Searching, 0, None, None);
+        let fetch = Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent };
         self.fetches.fetches.insert(task, fetch);
         self.search_for(task);
     }
@@ -137,17 +143,21 @@ impl Engine {
         let task = self.local.next_task;
         self.local.next_task += 1;
         let (wanted, from) = (Wanted::Name(hit.file.name.clone()), Some(hit.peer.clone()));
-        let (stage, deadline, parent) = (Stage::Card(hit), None, Some(parent));
-        let fetch = Fetch { client, wanted, from, output, existing, offset, stage, deadline, parent };
+        let (stage, place, deadline, parent) = (Stage::Card(hit), None, None, Some(parent));
+        let fetch = Fetch { client, wanted, from, output, existing, offset, place, stage, deadline, parent };
         self.fetches.fetches.insert(task, fetch);
-        self.ask_holder(task, Some(route));
+        self.ask_holder(task, Some(route.into()));
     }
 
-    /// Sends the searches again on a new connection.
+    /// Sends the searches again on a new connection, and the requests that wait: their holders may have given their places
+    /// away meanwhile.
     pub(super) fn resume_fetches(&mut self) {
         self.resume_many();
         for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Searching)) {
             self.search_for(task);
+        }
+        for task in self.fetches.tasks(|fetch| matches!(fetch.stage, Stage::Queued(..))) {
+            self.send_request(task);
         }
     }
 
@@ -219,43 +229,15 @@ impl Engine {
         self.card_for_many(name);
     }
 
-    /// Requests the file from its holder. Without a given `route`, the transfer is direct if the server knows where the
-    /// holder can be dialled.
-    fn ask_holder(&mut self, task: TaskId, route: Option<Route>) {
-        let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
-            return;
-        };
-        let (Stage::Card(hit) | Stage::Moving(hit, _)) = &fetch.stage else {
-            return;
-        };
-        let hit = hit.clone();
-        let route = route.unwrap_or(if hit.address.is_some() { Route::Direct } else { Route::Server });
-        let mut request = FileRequest {
-            transfer: self.local.rng.random(),
-            secret: [0; 32],
-            name: hit.file.name.clone(),
-            sha256: hit.file.sha256,
-            offset: fetch.offset,
-            route,
-        };
-        // Filled in place, so that no copy is left in memory.
-        self.local.rng.fill_bytes(&mut request.secret);
-        let number = self.fetches.next_request;
-        self.fetches.next_request += 1;
-        let content = Zeroizing::new(signal::encode(&request));
-        let contact = self.contacts.of(&hit.peer);
-        let about = About::Transfer(request.transfer);
-        fetch.stage = Stage::Asked(hit, request);
-        fetch.deadline = Some(self.local.now.instant + STEP_WAIT);
-        self.local.send_signal(contact, Kind::Request, number, &content, about);
-    }
-
     /// Handles a request that the server has refused.
     pub(super) fn fetch_refused(&mut self, transfer: TransferId, refusal: Refusal) {
-        if let Some(task) = self.fetches.of(transfer) {
+        let Some(task) = self.fetches.of(transfer) else {
+            return self.many_refused(transfer, refusal);
+        };
+        // A holder that is away tells the place when it is back.
+        let is_queued = |fetch: &Fetch| matches!(fetch.stage, Stage::Queued(..));
+        if !self.fetches.fetches.get(&task).is_some_and(is_queued) {
             self.fail_fetch(task, refusal.to_string());
-        } else {
-            self.many_refused(transfer, refusal);
         }
     }
 
@@ -265,16 +247,20 @@ impl Engine {
             return;
         };
         let Some(task) = self.fetches.of(answer.transfer) else {
-            return self.answer_for_many(from, &answer);
+            return match answer.verdict {
+                // An earlier process of this peer has waited for it.
+                Verdict::Queued { .. } => self.withdraw(from, answer.transfer, Reason::Left),
+                _ => self.answer_for_many(from, &answer),
+            };
         };
-        let fetch = self.fetches.fetches.get(&task);
-        let Some(Stage::Asked(hit, _)) = fetch.map(|fetch| &fetch.stage) else {
+        let stage = self.fetches.fetches.get(&task).map(|fetch| &fetch.stage);
+        let Some(Stage::Asked(hit, asked) | Stage::Queued(hit, asked)) = stage else {
             return;
         };
         if !same_name(&hit.peer, from) {
             return;
         }
-        let (peer, name) = (&hit.peer, &hit.file.name);
+        let (peer, name, wish) = (&hit.peer, &hit.file.name, asked.wish);
         let why = match answer.verdict {
             Verdict::Ready { bytes, salt } if bytes == hit.file.bytes => return self.receive(task, salt),
             Verdict::Ready { .. } | Verdict::Changed => {
@@ -283,7 +269,11 @@ impl Engine {
             Verdict::NotShared => {
                 format!("{peer} does not share {name} with you, or not any more; search again")
             }
-            Verdict::Busy => format!("{peer} sends too many files at once; try again"),
+            Verdict::Queued { place } => return self.queued(task, place),
+            Verdict::Busy if !wish.may_wait() => {
+                return self.ask_holder(task, Some(Wish::Queue(wish.route())));
+            }
+            Verdict::Busy => format!("{peer} sends too many files, and its queue is full; try again"),
         };
         self.fail_fetch(task, why);
     }
@@ -292,14 +282,16 @@ impl Engine {
         let Some(fetch) = self.fetches.fetches.get_mut(&task) else {
             return;
         };
-        let Stage::Asked(hit, asked) = std::mem::replace(&mut fetch.stage, Stage::Searching) else {
+        let (Stage::Asked(hit, asked) | Stage::Queued(hit, asked)) =
+            std::mem::replace(&mut fetch.stage, Stage::Searching)
+        else {
             return;
         };
         let job = ReceiveJob {
             key: TransferKey { transfer: asked.transfer, secret: Zeroizing::new(asked.secret), salt },
             download: fetch.download(&hit),
             offset: asked.offset,
-            address: hit.address.filter(|_| asked.route == Route::Direct),
+            address: hit.address.filter(|_| asked.wish.route() == Route::Direct),
         };
         let event = describe_request(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
         self.local.tell(fetch.client, event);
@@ -331,16 +323,21 @@ impl Engine {
         else {
             return;
         };
-        let route = asked.route;
+        let route = asked.wish.route();
         match outcome {
             TransferOutcome::Progress { done, total } => {
                 let name = hit.file.name.clone();
                 self.local.tell(*client, Event::FileProgress { name, done, total });
             }
             TransferOutcome::CannotDial(_) if route == Route::Direct => {
-                self.ask_holder(task, Some(Route::Server));
+                self.ask_holder(task, Some(Wish::Server));
             }
             TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
+                self.fail_fetch(task, why);
+            }
+            TransferOutcome::DiskFull(why) => {
+                let (holder, transfer) = (hit.peer.clone(), asked.transfer);
+                self.withdraw(&holder, transfer, Reason::DiskFull);
                 self.fail_fetch(task, why);
             }
             TransferOutcome::Received(Ok(path)) => {
@@ -377,9 +374,7 @@ impl Engine {
     /// Ends a fetch with an error. Does nothing if the task is not a fetch.
     pub(super) fn fail_fetch(&mut self, task: TaskId, why: String) {
         if let Some(fetch) = self.fetches.fetches.remove(&task) {
-            if let Stage::Moving(_, asked) = &fetch.stage {
-                self.local.effects.push(Effect::StopReceive(asked.transfer));
-            }
+            self.stop(&fetch.stage);
             match fetch.parent {
                 Some(parent) => {
                     let name = Escaped(&fetch.what()).to_string();
@@ -408,6 +403,12 @@ impl Engine {
         let is_late = |fetch: &Fetch| fetch.deadline.is_some_and(|deadline| deadline <= now);
         for task in self.fetches.tasks(is_late) {
             let why = match self.fetches.fetches.get(&task).map(|fetch| &fetch.stage) {
+                Some(Stage::Asked(hit, asked)) if asked.wish.may_wait() => {
+                    format!("{} sends too many files at once; try again", hit.peer)
+                }
+                Some(Stage::Queued(hit, _)) if self.local.link.is_some() => {
+                    format!("{} does not answer any more; try again", hit.peer)
+                }
                 Some(Stage::Asked(hit, _)) => format!("{} does not answer; try again", hit.peer),
                 _ => match &self.trouble {
                     Some(trouble) => format!("{trouble}; try again"),
@@ -420,10 +421,9 @@ impl Engine {
         let tasks: BTreeSet<TaskId> = self.local.tasks.iter().map(|task| task.id).collect();
         self.stop_many(|task, _| !tasks.contains(&task), "cancelled");
         let is_over = |task: &TaskId, fetch: &mut Fetch| !tasks.contains(&fetch.parent.unwrap_or(*task));
-        for (_, fetch) in self.fetches.fetches.extract_if(.., is_over) {
-            if let Stage::Moving(_, asked) = fetch.stage {
-                self.local.effects.push(Effect::StopReceive(asked.transfer));
-            }
+        let gone: Vec<_> = self.fetches.fetches.extract_if(.., is_over).collect();
+        for (_, fetch) in gone {
+            self.stop(&fetch.stage);
         }
     }
 }

@@ -47,11 +47,18 @@ pub struct Limits {
     /// The maximum number of peers that this one has never written to whose messages are accepted; also the maximum
     /// number of passing contacts, which have only opened conversations, in memory.
     pub strangers_max: u32,
+    /// How many files are sent to others at the same time. Further requests wait.
+    pub upload_slots: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { openings_per_minute: 3_000, stranger_openings_per_minute: 1_200, strangers_max: 1_000 }
+        Self {
+            openings_per_minute: 3_000,
+            stranger_openings_per_minute: 1_200,
+            strangers_max: 1_000,
+            upload_slots: 8,
+        }
     }
 }
 
@@ -204,6 +211,8 @@ pub enum TransferOutcome {
     CannotDial(String),
     /// The file is at this path, complete and verified, or the transfer has failed.
     Received(Result<PathBuf, String>),
+    /// There is no room for the file.
+    DiskFull(String),
     /// Of some of many files, by their numbers in the request: their paths, or why they could not be received.
     ReceivedSome(Vec<(usize, Result<PathBuf, String>)>),
     /// All of many files were reported.

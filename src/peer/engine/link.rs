@@ -60,6 +60,8 @@ pub(super) enum About {
     Nothing,
     /// The transfer that a request is for.
     Transfer(TransferId),
+    /// The transfer that an answer is about.
+    Offer(TransferId),
     /// The conversation that a receipt is for.
     Receipt(ConversationId),
     /// The conversation that a complaint is about, how many messages of it have arrived, and why.
@@ -237,6 +239,9 @@ impl Engine {
         if let About::Transfer(transfer) = about {
             return self.fetch_refused(transfer, refusal);
         }
+        if let About::Offer(transfer) = about {
+            return self.answer_refused(&sent.to, transfer, refusal);
+        }
         let Some(contact) = self.contacts.get_mut(&sent.to) else {
             return;
         };
@@ -257,7 +262,7 @@ impl Engine {
             About::Complaint(conversation, count, reason) => {
                 contact.complaints_due.insert(conversation, (count, reason));
             }
-            About::Nothing | About::Transfer(_) => {}
+            About::Nothing | About::Transfer(_) | About::Offer(_) => {}
         }
         // The opening is refused first, then the messages of its conversation.
         if failures == 1 && matches!(kind, Kind::Opening | Kind::Message) && !contact.unacked.is_empty() {

@@ -31,6 +31,7 @@ mod sealing;
 mod send_many;
 mod sharing;
 mod showing;
+mod slots;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,7 @@ impl Engine {
         me.is_changed = last.is_none_or(|last| last.as_bytes() != card.as_bytes());
         me.card = Some(card.clone());
         let pins: HashMap<_, _> = loaded.pins.into_iter().map(|(name, key)| (name.folded(), key)).collect();
+        let sharing = Sharing::new(options.limits.upload_slots);
         let mut local = Local {
             name,
             keys,
@@ -137,7 +139,7 @@ impl Engine {
             contacts,
             conversations,
             guard: Guard::default(),
-            sharing: Sharing::default(),
+            sharing,
             fetches: Fetches::default(),
             renewal: Renewal::default(),
             has_joined: false,
@@ -240,6 +242,7 @@ impl Engine {
         self.end_late_tasks();
         self.publish_again();
         self.end_late_fetches();
+        self.serve_queue();
     }
 
     /// Acknowledges the envelopes that have arrived to the server. The writes of this step are on disk before this is
@@ -254,6 +257,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let tasks = self.local.tasks.iter().filter_map(|task| task.deadline);
         let files = self.fetches.deadlines().chain(self.sharing.publishing.again_at);
+        let files = files.chain(self.sharing.slots.deadline().filter(|_| self.local.link.is_some()));
         let now = self.local.now.instant;
         let link = self.local.link.iter().flat_map(|link| {
             let contacts = self.contacts.iter().filter_map(|contact| contact.deadline(now));

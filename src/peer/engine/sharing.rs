@@ -1,61 +1,56 @@
 //! The files that this peer shares: lists them, and sends them to peers that request one.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
 use data_encoding::HEXLOWER;
 use rand::RngExt as _;
 use wire::PeerName;
 use wire::escape::Escaped;
 use wire::many::ManyRequest;
-use wire::protocol::{Kind, ToServer, TransferId};
+use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::share::{ListedFile, PublishedFile};
-use wire::signal::{self, FileAnswer, FileRequest, Route, Verdict};
+use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Withdrawal};
 use wire::transfer::{CHUNK_BYTES, FileHeader, TransferKey, TransferSalt};
 use zeroize::Zeroizing;
 
 use super::Engine;
 use super::commands::ANSWER_WAIT;
+use super::contact::same_name;
 use super::interface::{Effect, SendJob, Shared};
 use super::link::About;
 use super::publishing::Publishing;
 use super::send_many::ManyOffers;
+use super::slots::{OFFER_WAIT, Offer, Slots, Told, Waiting};
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
 use crate::peer::event::{Answer, Event, FileRequestEvent};
 use crate::peer::records::Direction;
 
-/// How long an offered file waits for the receiver to dial.
-const OFFER_WAIT: Duration = Duration::from_secs(30);
-/// The maximum number of files that are offered or being sent.
-const OFFERS_MAX: usize = 32;
-/// The maximum number of those for one peer.
-const OFFERS_EACH_MAX: usize = 4;
-
-/// A file that is offered to a peer.
-struct Offer {
-    to: PeerName,
-    request: FileRequest,
-    salt: TransferSalt,
-    expires: Instant,
-    is_underway: bool,
-}
-
-#[derive(Default)]
 pub(super) struct Sharing {
     pub(super) publishing: Publishing,
     /// What `keyword.txt` names and cannot be shared, as sharers were told.
     problems: Vec<String>,
     port: Option<u16>,
-    offers: BTreeMap<TransferId, Offer>,
     pub(super) many: ManyOffers,
+    pub(super) slots: Slots,
 }
 
 impl Sharing {
-    /// The file that a peer requests, if it is shared with that peer.
-    fn file(&self, from: &PeerName, request: &FileRequest) -> Option<&PublishedFile> {
+    pub(super) fn new(upload_slots: u32) -> Self {
+        let slots = Slots::new(upload_slots);
+        let publishing = Publishing::default();
+        Self { publishing, problems: Vec::new(), port: None, many: ManyOffers::default(), slots }
+    }
+
+    /// The file that a peer requests, or why it is not sent.
+    pub(super) fn requested(
+        &self,
+        from: &PeerName,
+        request: &FileRequest,
+    ) -> Result<&PublishedFile, Verdict> {
         let listed = self.publishing.files.get(&request.name);
-        listed.filter(|listed| listed.audience.admits(from)).map(|listed| &listed.file)
+        let listed = listed.filter(|listed| listed.audience.admits(from)).ok_or(Verdict::NotShared)?;
+        let file = &listed.file;
+        let is_same = file.sha256 == request.sha256 && request.offset <= file.bytes;
+        if is_same { Ok(file) } else { Err(Verdict::Changed) }
     }
 }
 
@@ -117,54 +112,106 @@ impl Engine {
         if let Some(port) = self.sharing.port {
             self.local.say(&ToServer::Listening { port });
         }
+        self.sharing.slots.tell_again();
         self.publish_anew();
     }
 
     pub(super) fn request(&mut self, from: &PeerName, number: u64, content: &[u8]) {
+        if let Ok(withdrawal) = signal::decode::<Withdrawal>(content) {
+            return self.withdrawn(from, &withdrawal);
+        }
         let Ok(request) = signal::decode::<FileRequest>(content) else {
             if let Ok(request) = signal::decode::<ManyRequest>(content) {
                 self.request_for_many(from, number, request);
             }
             return;
         };
+        let now = self.local.now.instant;
+        // A peer that could not dial requests the file again through the server, and does not use the first offer.
+        self.sharing.slots.free_unused(now, |offer| {
+            let route = request.wish.route();
+            route == Route::Server && same_name(&offer.to, from) && offer.request.sha256 == request.sha256
+        });
         let transfer = request.transfer;
-        let verdict = self.judge(from, &request);
-        let answer = signal::encode(&FileAnswer { transfer, verdict });
-        if let Some(contact) = self.contacts.get_mut(from) {
-            self.local.send_signal(contact, Kind::Answer, number, &answer, About::Nothing);
+        if let Err(verdict) = self.sharing.requested(from, &request) {
+            return self.answer_request(from, number, transfer, verdict);
         }
-        let Verdict::Ready { salt, .. } = verdict else {
+        let slots = &mut self.sharing.slots;
+        // A repeated transfer would use a key and a nonce twice.
+        if slots.serves(&transfer) {
+            return self.answer_request(from, number, transfer, Verdict::Busy);
+        }
+        if slots.has_room_for(from) {
+            return self.offer(from, number, request);
+        }
+        // A request in the queue is answered with its place.
+        if !(request.wish.may_wait() && slots.enqueue(from, number, request)) {
+            self.answer_request(from, number, transfer, Verdict::Busy);
+        }
+    }
+
+    /// Handles a receiver that does not want a file any more.
+    fn withdrawn(&mut self, from: &PeerName, withdrawal: &Withdrawal) {
+        let Withdrawal { transfer, reason } = *withdrawal;
+        self.sharing.slots.withdraw(from, transfer);
+        let Some(name) = self.sharing.slots.sent_to(from, transfer).filter(|_| reason == Reason::DiskFull)
+        else {
             return;
         };
-        if let Some(file) = self.sharing.file(from, &request) {
-            let event = describe_request(Direction::Received, from, &request, file.bytes, salt);
-            self.local.tell_sharers(&event);
+        let reason = format!(
+            "{name} has not arrived, because the disk of {from} is full; what has arrived is kept there, and {from} can fetch the \
+             rest when there is room"
+        );
+        let reason = Escaped(&reason).to_string();
+        self.local.tell_sharers(&Event::Refused { with: from.clone(), number: None, reason });
+    }
+
+    fn answer_request(&mut self, to: &PeerName, number: u64, transfer: TransferId, verdict: Verdict) {
+        let answer = signal::encode(&FileAnswer { transfer, verdict });
+        if let Some(contact) = self.contacts.get_mut(to) {
+            self.local.send_signal(contact, Kind::Answer, number, &answer, About::Offer(transfer));
         }
+    }
+
+    /// Offers a file to the peer that has requested it, in a slot that is free.
+    fn offer(&mut self, to: &PeerName, number: u64, request: FileRequest) {
+        let transfer = request.transfer;
+        let bytes = match self.sharing.requested(to, &request) {
+            Ok(file) => file.bytes,
+            Err(verdict) => return self.answer_request(to, number, transfer, verdict),
+        };
+        let salt = self.local.rng.random();
+        self.answer_request(to, number, transfer, Verdict::Ready { bytes, salt });
+        let event = describe_request(Direction::Received, to, &request, bytes, salt);
+        self.local.tell_sharers(&event);
         let expires = self.local.now.instant + OFFER_WAIT;
-        let through_server = request.route == Route::Server;
-        let offer = Offer { to: from.clone(), request, salt, expires, is_underway: false };
-        self.sharing.offers.insert(transfer, offer);
+        let through_server = request.wish.route() == Route::Server;
+        self.sharing.slots.serve(Offer { to: to.clone(), request, salt, expires, is_underway: false });
         if through_server {
             self.send_file(transfer);
         }
     }
 
-    pub(super) fn judge(&mut self, from: &PeerName, request: &FileRequest) -> Verdict {
+    /// Serves the queue as far as slots are free, and tells the others their places.
+    pub(super) fn serve_queue(&mut self) {
+        if self.local.link.is_none() {
+            return;
+        }
         let now = self.local.now.instant;
-        // A peer that could not dial requests the file again through the server, and does not use the first offer.
-        let is_replaced = |offer: &Offer| {
-            request.route == Route::Server && offer.to == *from && offer.request.sha256 == request.sha256
-        };
-        let sharing = &mut self.sharing;
-        sharing.offers.retain(|_, o| o.is_underway || (o.expires > now && !is_replaced(o)));
-        let offered = sharing.offers.values().filter(|offer| offer.to == *from).count();
-        match sharing.file(from, request) {
-            None => Verdict::NotShared,
-            Some(file) if file.sha256 != request.sha256 || request.offset > file.bytes => Verdict::Changed,
-            Some(_) if sharing.offers.len() >= OFFERS_MAX || offered >= OFFERS_EACH_MAX => Verdict::Busy,
-            // A repeated transfer would use a key and a nonce twice.
-            Some(_) if sharing.offers.contains_key(&request.transfer) => Verdict::Busy,
-            Some(file) => Verdict::Ready { bytes: file.bytes, salt: self.local.rng.random() },
+        self.sharing.slots.free_unused(now, |_| false);
+        while let Some(Waiting { from, number, request, .. }) = self.sharing.slots.next() {
+            self.offer(&from, number, request);
+        }
+        for Told { to, number, transfer, place } in self.sharing.slots.places(now) {
+            self.answer_request(&to, number, transfer, Verdict::Queued { place });
+        }
+    }
+
+    /// Handles an answer that the server has refused.
+    pub(super) fn answer_refused(&mut self, to: &PeerName, transfer: TransferId, refusal: Refusal) {
+        // With other refusals, the receiver gets the next answer.
+        if refusal == Refusal::Absent {
+            self.sharing.slots.withdraw(to, transfer);
         }
     }
 
@@ -175,7 +222,7 @@ impl Engine {
     }
 
     fn send_file(&mut self, transfer: TransferId) {
-        let Some(offer) = self.sharing.offers.get_mut(&transfer) else {
+        let Some(offer) = self.sharing.slots.offer_mut(transfer) else {
             return;
         };
         if std::mem::replace(&mut offer.is_underway, true) {
@@ -183,13 +230,13 @@ impl Engine {
         }
         let request = &offer.request;
         let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt: offer.salt };
-        let (offset, sha256, route) = (request.offset, request.sha256, request.route);
+        let (offset, sha256, route) = (request.offset, request.sha256, request.wish.route());
         // Who may fetch it, or the file itself, may have changed since it was offered.
         let listed = self.sharing.publishing.files.get(&request.name);
         let is_still_for =
             |listed: &&ListedFile| listed.file.sha256 == sha256 && listed.audience.admits(&offer.to);
         let Some(ListedFile { file, .. }) = listed.filter(is_still_for) else {
-            self.sharing.offers.remove(&transfer);
+            self.sharing.slots.free(transfer);
             return;
         };
         let header = FileHeader { name: file.name.clone(), total_bytes: file.bytes, offset, sha256 };
@@ -197,11 +244,11 @@ impl Engine {
     }
 
     pub(super) fn sent(&mut self, transfer: TransferId, sent: Result<u64, String>) {
-        let offer = self.sharing.offers.remove(&transfer);
-        let Some(Offer { to, request, .. }) = offer else { return };
+        let Some(Offer { to, request, .. }) = self.sharing.slots.free(transfer) else { return };
         match sent {
             Ok(bytes) => {
-                let (name, sha256, route) = (request.name.clone(), request.sha256, request.route.into());
+                let (name, sha256, route) =
+                    (request.name.clone(), request.sha256, request.wish.route().into());
                 self.local.tell_sharers(&Event::FileSent { to, name, bytes, sha256, route });
             }
             Err(error) => {
@@ -227,7 +274,7 @@ pub(super) fn describe_request(
         name: request.name.clone(),
         sha256: request.sha256,
         offset: request.offset,
-        route: request.route.into(),
+        route: request.wish.route().into(),
         transfer: HEXLOWER.encode(&request.transfer),
         salt: HEXLOWER.encode(&salt),
         // Of an empty file, one empty chunk is sent.

@@ -59,6 +59,7 @@ impl Task {
                 | Event::FileRequest(_)
                 | Event::FilesRequest(_)
                 | Event::FilesProgress { .. }
+                | Event::FileQueued { .. }
                 | Event::FileSent { .. }
                 | Event::FileProgress { .. }
                 | Event::FileDone { .. },

@@ -33,6 +33,7 @@ mod cards;
 mod late_mail;
 mod many;
 mod publishing;
+mod queue;
 mod strangers;
 mod succession;
 mod waiting;

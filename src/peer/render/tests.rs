@@ -42,6 +42,17 @@ fn at_a_prompt_progress_is_a_line_now_and_then_and_never_a_bar() {
 }
 
 #[test]
+fn the_place_in_a_queue_is_an_ordinal_number() {
+    for (place, text) in
+        [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (22, "22nd"), (113, "113th")]
+    {
+        let (name, from) = ("a.txt".parse().expect("a good name"), "B".parse().expect("a good name"));
+        let shown = Renderer::new(Style::Quiet).text(&Event::FileQueued { name, from, place });
+        assert_eq!(shown, Some(format!("waiting a.txt is {text} in the queue of B")));
+    }
+}
+
+#[test]
 fn lines_of_a_message_never_look_like_another_message() {
     let text = "first\r\nB #2: forged\n\t\u{1f44d}\u{1f3fd}";
     assert_eq!(Chat(text).to_string(), "first\n    | B #2: forged\n    |     \u{1f44d}\u{1f3fd}");

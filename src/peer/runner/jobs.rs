@@ -142,11 +142,13 @@ pub(super) fn receive(
         Ok(received) => TransferOutcome::Received(Ok(received.path)),
         Err(e) => {
             let (kept, total) = (destination.kept(&download.sha256), download.bytes);
-            let rest = if kept > 0 {
-                format!("; {kept} of {total} bytes are kept, and the same command fetches the rest")
-            } else {
-                String::new()
+            let rest = match kept {
+                0 => String::new(),
+                _ => format!("; {kept} of {total} bytes are kept, and the same command fetches the rest"),
             };
+            if e.is_disk_full() {
+                return TransferOutcome::DiskFull(format!("the disk is full: {e}{rest}"));
+            }
             TransferOutcome::Received(Err(format!("{e}{rest}")))
         }
     }

@@ -98,6 +98,11 @@ fn shown(path: &Path) -> String {
 }
 
 impl TransferError {
+    /// Whether there is no room for the file.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Disk(error) if durable::is_disk_full(&error.source))
+    }
+
     /// Converts an I/O error of a connection.
     fn connection(error: io::Error) -> Self {
         match error.kind() {

@@ -8,7 +8,9 @@ use sha2::Sha256;
 use wire::Digest;
 use wire::conversation::{Incoming, MessageId, Opening, Outgoing};
 use wire::protocol::{Kind, TransferId};
-use wire::signal::{self, Complaint, FileAnswer, FileRequest, Receipt, Route, Verdict};
+use wire::signal::{
+    self, Complaint, FileAnswer, FileRequest, Reason, Receipt, Route, Verdict, Wish, Withdrawal,
+};
 
 use crate::layout::{Layout, values};
 use crate::people::{People, Person, check_signature, signature_of};
@@ -276,6 +278,8 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
     assert_eq!(at_b.open_signal(Kind::Answer, 0, &answer), Ok(answer_content.clone()));
     assert!(signal::decode::<FileAnswer>(&answer_content).is_ok());
 
+    describe_queue(text);
+
     Talk {
         opening: opening.as_bytes().to_vec(),
         message: first,
@@ -284,6 +288,36 @@ pub(crate) fn describe(people: &mut People, text: &mut String) -> Talk {
         request: sealed[2].clone(),
         answer,
     }
+}
+
+/// Appends what peers say to each other when no upload slot is free.
+fn describe_queue(text: &mut String) {
+    text.push_str("\n## Waiting for a file\n");
+    let request = FileRequest {
+        transfer: TRANSFER,
+        secret: TRANSFER_SECRET,
+        name: FILE_NAME.parse().expect("a good name"),
+        sha256: Digest::of(FILE),
+        offset: 300,
+        wish: Wish::Queue(Route::Server),
+    };
+    let layout = Layout::new()
+        .fixed(&TRANSFER, "transfer")
+        .fixed(&TRANSFER_SECRET, "secret")
+        .text(FILE_NAME, "name")
+        .fixed(&Digest::of(FILE).0, "sha256")
+        .number(300, "offset")
+        .variant(2, "wish: Queue")
+        .variant(1, "route: Server");
+    layout.show(text, "The content of a request that may wait", "", &signal::encode(&request));
+    let answer = signal::encode(&FileAnswer { transfer: TRANSFER, verdict: Verdict::Queued { place: 3 } });
+    let layout = Layout::new().fixed(&TRANSFER, "transfer").variant(4, "verdict: Queued").number(3, "place");
+    layout.show(text, "The content of the answer to it", "", &answer);
+    let withdrawal = signal::encode(&Withdrawal { transfer: TRANSFER, reason: Reason::DiskFull });
+    let layout = Layout::new().fixed(&TRANSFER, "transfer").variant(1, "reason: DiskFull");
+    layout.show(text, "The content of the request that takes it back", "", &withdrawal);
+    assert!(signal::decode::<FileRequest>(&withdrawal).is_err(), "the length tells them apart");
+    assert!(signal::decode::<Withdrawal>(&signal::encode(&request)).is_err());
 }
 
 type Signal = (&'static str, Kind, u64, Layout, Vec<u8>);
@@ -298,7 +332,7 @@ fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
         name: FILE_NAME.parse().expect("a good name"),
         sha256: Digest::of(FILE),
         offset: 0,
-        route: Route::Direct,
+        wish: Wish::Direct,
     };
     let made = (signal::encode(&receipt), signal::encode(&complaint), signal::encode(&request));
     assert_eq!(signal::decode(&made.0), Ok(receipt));
@@ -338,7 +372,7 @@ fn signals(conversation: Digest, running_hash: Digest) -> [Signal; 3] {
                 .text(FILE_NAME, "name")
                 .fixed(&Digest::of(FILE).0, "sha256")
                 .number(0, "offset")
-                .variant(0, "route: Direct"),
+                .variant(0, "wish: Direct"),
             made.2,
         ),
     ]

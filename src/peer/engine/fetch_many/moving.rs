@@ -106,7 +106,7 @@ impl Engine {
                 self.fail_batch(task, transfer, &why);
             }
             // Perhaps others fetch from it too.
-            Verdict::Busy => {
+            Verdict::Busy | Verdict::Queued { .. } => {
                 many.take_back(transfer);
                 many.again_at = Some(now + BUSY_WAIT);
             }

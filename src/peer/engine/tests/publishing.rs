@@ -2,7 +2,7 @@
 
 use wire::protocol::ErrorCode;
 use wire::share::{Difference, ListDigest, ListedFile};
-use wire::signal::{FileRequest, Route, Verdict};
+use wire::signal::{FileRequest, Verdict, Wish};
 use wire::{Audience, FileName};
 
 use super::*;
@@ -212,9 +212,11 @@ fn a_holder_gives_a_limited_file_to_those_who_may_fetch_it_only() {
         name: file_name(name),
         sha256,
         offset: 0,
-        route: Route::Direct,
+        wish: Wish::Direct,
     };
-    let mut verdict = |who: &str, file: &str, sha256| bench.engine.judge(&name(who), &request(file, sha256));
+    let refusal = |who: &str, file: &str, sha256| {
+        bench.engine.sharing.requested(&name(who), &request(file, sha256)).err()
+    };
     let digest = |name: &str| Digest::of(name.as_bytes());
     for (who, file, is_given) in [
         ("carl", "b", true),
@@ -224,15 +226,11 @@ fn a_holder_gives_a_limited_file_to_those_who_may_fetch_it_only() {
         ("dora", "a", true),
         ("carl", "own", false),
     ] {
-        let given = verdict(who, file, digest(file));
-        assert_eq!(matches!(given, Verdict::Ready { .. }), is_given, "{who} {file}: {given:?}");
+        let refused = (!is_given).then_some(Verdict::NotShared);
+        assert_eq!(refusal(who, file, digest(file)), refused, "{who} {file}");
         if !is_given {
-            assert_eq!(given, Verdict::NotShared);
-            assert_eq!(
-                verdict(who, file, digest("other")),
-                Verdict::NotShared,
-                "not that it has another content"
-            );
+            let other = refusal(who, file, digest("other"));
+            assert_eq!(other, refused, "not that it has another content");
         }
     }
 }

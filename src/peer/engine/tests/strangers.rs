@@ -245,7 +245,12 @@ fn a_stranger_may_open_1200_conversations_a_minute_until_it_is_answered() {
 
 #[test]
 fn what_each_limit_refuses_is_counted_and_reported_once_a_minute() {
-    let limits = Limits { openings_per_minute: 3, stranger_openings_per_minute: 100, strangers_max: 1 };
+    let limits = Limits {
+        openings_per_minute: 3,
+        stranger_openings_per_minute: 100,
+        strangers_max: 1,
+        ..Limits::default()
+    };
     let mut bench = Bench::with_limits(limits);
     let counts = |bench: &mut Bench| bench.refused().into_iter().map(|(_, count)| count).collect::<Vec<_>>();
     let options: Vec<String> = bench.refused().into_iter().map(|(option, _)| option).collect();
