@@ -12,6 +12,6 @@ pub use report::{
     Attack, Bound, Comparison, Contestant, Figures, Goal, Idle, Latency, Machine, Report, Shape, Turn, Unit,
     Verdict,
 };
-pub use statistics::{Spread, percentile};
+pub use statistics::{Spread, median, percentile};
 pub use table::{per_second, table};
 pub use wrk::{Invalid, SAY_RESULT, parse};

@@ -19,7 +19,7 @@ impl Spread {
 }
 
 /// The median of `values`; the mean of the two middle ones if their number is even. `None` if there are none.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -39,14 +39,29 @@ pub(crate) fn resident_kib(id: u32) -> Result<u64> {
     kib(&status(id)?, "VmRSS").with_context(|| format!("process {id} has no resident memory"))
 }
 
+/// The most resident memory that a process has had, in KiB.
+pub(crate) fn peak_kib(id: u32) -> Result<u64> {
+    kib(&status(id)?, "VmHWM").with_context(|| format!("process {id} has ended"))
+}
+
 /// User and system time of a process so far, without its children.
 pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
+    times(id, 2)
+}
+
+/// User and system time of a process so far, and of its children that have ended.
+pub(crate) fn cpu_time_of_family(id: u32) -> Result<Duration> {
+    times(id, 4)
+}
+
+/// The sum of the first `count` of utime, stime, cutime and cstime.
+fn times(id: u32, count: usize) -> Result<Duration> {
     let stat =
         fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("process {id} has ended"))?;
     // The second field, the name of the program, is in parentheses and can contain any character.
     let (_, fields) = stat.rsplit_once(") ").context("a process has a name")?;
-    // utime and stime are fields 14 and 15 of proc_pid_stat(5); the first field after the name is field 3.
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    // utime is field 14 of proc_pid_stat(5), and the others follow; the first field after the name is field 3.
+    let ticks = fields.split(' ').skip(11).take(count).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(clock_ticks_per_second())?)
 }
 

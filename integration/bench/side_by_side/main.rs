@@ -2,6 +2,7 @@
 //! something on any machine: `cargo bench --bench side_by_side -- http`.
 
 mod client;
+mod files;
 mod http;
 mod index;
 mod interrupt;
@@ -76,6 +77,8 @@ enum Suite {
     Cluster,
     /// Searches among a million files, against redis-server
     Index,
+    /// A file of 1 GiB, against scp and magic-wormhole
+    Files,
 }
 
 impl Extent {
@@ -129,6 +132,7 @@ fn run_suite(suite: Suite, arguments: &Arguments, interrupt: &Interrupt) -> Resu
         Suite::Messages => ("messages", messages::names()),
         Suite::Cluster => ("cluster", messages::cluster_names()),
         Suite::Index => ("index", index::names()),
+        Suite::Files => ("files", files::names()),
     };
     for only in &arguments.extent.only {
         let is_known = names.iter().any(|name| has_words(name, only));
@@ -142,6 +146,7 @@ fn run_suite(suite: Suite, arguments: &Arguments, interrupt: &Interrupt) -> Resu
             Suite::Messages => messages::measure(&arguments.extent, interrupt)?,
             Suite::Cluster => messages::measure_cluster(&arguments.extent, interrupt)?,
             Suite::Index => index::measure(&arguments.extent, interrupt)?,
+            Suite::Files => files::measure(&arguments.extent, interrupt)?,
         }
     };
     if arguments.json {

@@ -199,8 +199,8 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(target.to_owned())
 }
 
-/// A free address, because nginx cannot choose one itself.
-fn free_address() -> Result<SocketAddr> {
+/// A free address, because nginx and others cannot choose one themselves.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("the system has no free port")?;
     Ok(listener.local_addr()?)
 }

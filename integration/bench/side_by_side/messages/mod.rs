@@ -17,6 +17,7 @@ use integration::{Sandbox, repository};
 use measure::{Contestant, Idle, Report, Shape, Unit, per_second};
 
 use crate::interrupt::Interrupt;
+use crate::load::Load;
 use crate::servers::{self, Server};
 use crate::{Extent, machine, tools};
 
@@ -84,6 +85,11 @@ pub(crate) fn names() -> Vec<String> {
 }
 
 pub(crate) use cluster::{measure as measure_cluster, names as cluster_names};
+
+/// A pair of peers, of which one sends a message at a time and the other answers it.
+pub(crate) fn pair(server: &Server) -> Result<Load> {
+    ours::load(server, server, &Plan { work: Work::Relay, senders: 1, window: 1, target: 0.0 })
+}
 
 /// Measures the shapes and the memory that `extent` selects.
 pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> {
