@@ -360,6 +360,10 @@ pub fn without(text: &str, is_removed: impl Fn(&Keyword, &FileName) -> bool) -> 
             Ok(Entry { keyword, file, .. }) if is_removed(&keyword, &file) => {
                 let place = with_its_line(text, entry_at, reader.at);
                 kept.push_str(&text[copied..place.start.max(copied)]);
+                // A line break ends a quote that is not closed, so the next quote must not become the end of it.
+                if !is_at_line_start(&kept) && text[place.clone()].contains('\n') {
+                    kept.push('\n');
+                }
                 copied = place.end;
                 removed += 1;
             }
@@ -377,11 +381,14 @@ fn with_its_line(text: &str, start: usize, end: usize) -> Range<usize> {
     // Without a semicolon, the entry is the last one, and ends with the text.
     let after = text[end..].strip_prefix(';').unwrap_or(&text[end..]).trim_start_matches(is_space);
     let before = text[..start].trim_end_matches(is_space);
-    let is_alone = before.is_empty() || before.ends_with('\n');
     match after.strip_prefix('\n') {
-        Some(next) if is_alone => before.len()..text.len() - next.len(),
+        Some(next) if is_at_line_start(before) => before.len()..text.len() - next.len(),
         _ => start..text.len() - after.len(),
     }
+}
+
+fn is_at_line_start(text: &str) -> bool {
+    text.is_empty() || text.ends_with('\n')
 }
 
 /// Writes pairs as a `keyword.txt`, one on each line.

@@ -177,6 +177,7 @@ fn removed_entries_leave_the_rest_as_it_is() {
         ("  sea,\n a.txt\n;\nbroken; x, y\nsalt, a.txt", "broken; x, y\nsalt, a.txt", 1),
         ("sky, b.txt; sea, a.txt;\nsalt, c.txt;\n", "sky, b.txt; \nsalt, c.txt;\n", 1),
         ("sky, b.txt;\nsea, a.txt", "sky, b.txt;\n", 1),
+        ("\"; sea, a.txt\n;\"", "\"; \n\"", 1),
         ("\"sea, a.txt;\n# sea, a.txt;\n", "\"sea, a.txt;\n# sea, a.txt;\n", 0),
     ] {
         assert_eq!(without(before, of_a), (after.to_owned(), count), "{before:?}");
