@@ -14,14 +14,20 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// 12 bytes. Under one key a nonce must never be used for two plaintexts.
 pub(crate) type Nonce = [u8; 12];
 
+/// Derives a key with HKDF-SHA256.
+pub(crate) fn derive_key(secret: &Secret, salt: &[u8], info: &[u8]) -> Secret {
+    let mut key = Zeroizing::new([0; SECRET_BYTES]);
+    Hkdf::<Sha256>::new(Some(salt), secret.as_slice())
+        .expand(info, key.as_mut_slice())
+        .expect("32 bytes are within what HKDF-SHA256 can give");
+    key
+}
+
 pub(crate) struct Cipher(Aes256Gcm);
 
 impl Cipher {
     pub(crate) fn derive(secret: &Secret, salt: &[u8], info: &[u8]) -> Self {
-        let mut key = Zeroizing::new([0; SECRET_BYTES]);
-        Hkdf::<Sha256>::new(Some(salt), secret.as_slice())
-            .expand(info, key.as_mut_slice())
-            .expect("32 bytes are within what HKDF-SHA256 can give");
+        let key = derive_key(secret, salt, info);
         Self(Aes256Gcm::new_from_slice(key.as_slice()).expect("an AES-256 key has 32 bytes"))
     }
 

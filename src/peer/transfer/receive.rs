@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::frame::LENGTH_BYTES;
 use wire::transfer::{CHUNK_BYTES, FileOpener, RECORD_BYTES_MAX, TransferKey, next_chunk};
 use wire::{Digest, FileName};
@@ -81,14 +81,22 @@ fn take_content(
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), TransferError> {
-    let (chunks, opened) = bounded(CHUNKS_UNDERWAY);
+    let (chunks, opened) = bounded::<Vec<u8>>(CHUNKS_UNDERWAY);
+    let (used, free) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("hashing".into())
             // The channel is closed when this thread ends, also after an error.
-            .spawn_scoped(scope, move || opened.into_iter().try_for_each(|chunk: Vec<u8>| part.write(&chunk)))
+            .spawn_scoped(scope, move || {
+                opened.into_iter().try_for_each(|chunk| {
+                    part.write(&chunk)?;
+                    // Without room, the buffer is freed.
+                    let _ = used.try_send(chunk);
+                    Ok::<_, io::Error>(())
+                })
+            })
             .map_err(TransferError::Thread)?;
-        let taken = incoming.chunks(&chunks, progress);
+        let taken = incoming.chunks(&chunks, &free, progress);
         // The writer ends when the channel is closed.
         drop(chunks);
         let written = match writer.join() {
@@ -104,7 +112,6 @@ fn take_content(
 struct Incoming {
     stream: Stream,
     opener: FileOpener,
-    record: Vec<u8>,
     total: u64,
     left: u64,
 }
@@ -114,7 +121,6 @@ impl Incoming {
         Self {
             stream,
             opener: FileOpener::new(&expected.key),
-            record: Vec::new(),
             total: expected.bytes,
             left: expected.bytes - expected.offset,
         }
@@ -122,8 +128,8 @@ impl Incoming {
 
     /// Receives the header and checks that it is that of the requested file, from the requested byte on.
     fn header(&mut self, expected: &Expected) -> Result<(), TransferError> {
-        self.read_record(HEADER_RECORD_BYTES_MAX, |length| length <= HEADER_RECORD_BYTES_MAX)?;
-        let header = self.opener.header(&self.record).map_err(|_| TransferError::NotAuthentic)?;
+        let record = self.read_record(Vec::new(), |length| length <= HEADER_RECORD_BYTES_MAX)?;
+        let header = self.opener.header(&record).map_err(|_| TransferError::NotAuthentic)?;
         let is_right = header.name == expected.name
             && header.total_bytes == expected.bytes
             && header.sha256 == expected.sha256
@@ -131,17 +137,20 @@ impl Incoming {
         if is_right { Ok(()) } else { Err(TransferError::OtherFile) }
     }
 
-    /// Receives chunks and sends them to the channel, until the total has arrived or the channel is closed.
+    /// Receives chunks and sends them to the channel, until the total has arrived or the channel is closed. Buffers that are
+    /// `free` are used again.
     fn chunks(
         &mut self,
         chunks: &Sender<Vec<u8>>,
+        free: &Receiver<Vec<u8>>,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<(), TransferError> {
         loop {
             let (bytes, last) = next_chunk(self.left);
-            self.read_record(RECORD_BYTES_MAX, |length| length == bytes + TAG_BYTES)?;
-            let chunk = self.opener.chunk(&self.record, last).map_err(|_| TransferError::NotAuthentic)?;
-            if chunks.send(chunk).is_err() {
+            let free = free.try_recv().unwrap_or_default();
+            let mut record = self.read_record(free, |length| length == bytes + TAG_BYTES)?;
+            self.opener.chunk_in_place(&mut record, last).map_err(|_| TransferError::NotAuthentic)?;
+            if chunks.send(record).is_err() {
                 return Ok(());
             }
             self.left -= bytes as u64;
@@ -154,27 +163,25 @@ impl Incoming {
         }
     }
 
-    /// Reads the next record into `self.record`. A wrong length is refused before anything is allocated, with the same
-    /// error as a record that does not verify.
+    /// Reads the next record into `record`. A wrong length is refused before anything is allocated, with the same error as a
+    /// record that does not verify.
     fn read_record(
-        &mut self,
-        bytes_max: usize,
+        &self,
+        mut record: Vec<u8>,
         is_right: impl FnOnce(usize) -> bool,
-    ) -> Result<(), TransferError> {
+    ) -> Result<Vec<u8>, TransferError> {
         let mut length = [0; LENGTH_BYTES];
         self.read_exact_into(&mut length)?;
         let length = u32::from_le_bytes(length) as usize;
-        if length > bytes_max || !is_right(length) {
+        if !is_right(length) {
             return Err(TransferError::NotAuthentic);
         }
-        let mut record = std::mem::take(&mut self.record);
         record.resize(length, 0);
-        let read = self.read_exact_into(&mut record);
-        self.record = record;
-        read
+        self.read_exact_into(&mut record)?;
+        Ok(record)
     }
 
-    fn read_exact_into(&mut self, buffer: &mut [u8]) -> Result<(), TransferError> {
+    fn read_exact_into(&self, buffer: &mut [u8]) -> Result<(), TransferError> {
         let missing = self.left;
         (&self.stream).read_exact(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => TransferError::CutOff { missing },

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer, TransferKey, next_chunk};
+use wire::frame::LENGTH_BYTES;
+use wire::transfer::{FileHeader, FileSealer, TransferKey, next_chunk};
 
 use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError};
 use crate::peer::folder::FileError;
@@ -34,12 +35,13 @@ pub fn send_file(
     let head = sealer.header(header);
     (&stream).write_all(&head).map_err(TransferError::connection)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);
+    let (used, free) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new()
             .name("sealing".into())
-            .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records))
+            .spawn_scoped(scope, move || seal_chunks(file, bytes, sealer, &records, &free))
             .map_err(TransferError::Thread)?;
-        let written = write_records(&stream, sealed, limit);
+        let written = write_records(&stream, sealed, &used, limit);
         let read = match reader.join() {
             Ok(read) => read.map_err(|error| failed_read(header, error)),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -52,18 +54,21 @@ pub fn send_file(
     Ok(bytes)
 }
 
-/// Reads and seals chunk by chunk, until all are sealed or the channel is closed.
+/// Reads and seals chunk by chunk, until all are sealed or the channel is closed. Buffers that are `free` are used again.
 fn seal_chunks(
     mut file: File,
     mut left: u64,
     mut sealer: FileSealer,
     records: &Sender<Vec<u8>>,
+    free: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let (bytes, last) = next_chunk(left);
-        file.read_exact(&mut buffer[..bytes])?;
-        if records.send(sealer.chunk(&buffer[..bytes], last)).is_err() || last {
+        let mut record = free.try_recv().unwrap_or_default();
+        record.resize(LENGTH_BYTES + bytes, 0);
+        file.read_exact(&mut record[LENGTH_BYTES..])?;
+        sealer.chunk_in_place(&mut record, last);
+        if records.send(record).is_err() || last {
             return Ok(());
         }
         left -= bytes as u64;
@@ -74,6 +79,7 @@ fn seal_chunks(
 fn write_records(
     mut stream: &Stream,
     sealed: Receiver<Vec<u8>>,
+    used: &Sender<Vec<u8>>,
     limit: Option<&RateLimit>,
 ) -> Result<(), TransferError> {
     for record in sealed {
@@ -81,6 +87,8 @@ fn write_records(
             limit.pass(record.len() as u64);
         }
         stream.write_all(&record).map_err(TransferError::connection)?;
+        // Without room, the buffer is freed.
+        let _ = used.try_send(record);
     }
     Ok(())
 }
