@@ -16,11 +16,15 @@ use super::shell::Shell;
 use super::{Message, jobs, watch};
 use crate::peer::command::ShareChange;
 use crate::peer::engine::{Input, ReceiveJob, ReceiveManyJob, SendJob, SendManyJob, Shared, TransferOutcome};
+use crate::peer::home::Home;
 use crate::peer::share::{Folders, Refreshed, Share, ShareError, SharedFile};
-use crate::peer::transfer::{Listener, RateLimit};
+use crate::peer::transfer::{Listener, Membership, RateLimit};
 
 /// How often a transfer, or the reading of a shared file, reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Reports the progress of a transfer.
+type Tell<'a> = dyn FnMut(TransferOutcome) + Send + 'a;
 
 #[derive(Default)]
 pub(super) struct Files {
@@ -241,45 +245,48 @@ impl Shell {
     }
 
     pub(super) fn receive(&mut self, job: Box<ReceiveJob>) {
-        let (home, server) = (Arc::clone(&self.home), self.membership.clone());
-        let id = job.key.transfer;
-        let stop = Arc::<Stop>::default();
-        self.files.receiving.insert(id, Arc::clone(&stop));
-        let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
         let limit = self.files.down_limit.clone();
-        self.spawn(
-            move |messages| {
-                let (mut last, mut before) = (Instant::now(), job.offset);
-                outcome(jobs::receive(&home, &server, &job, &stop, &mut |done, total| {
-                    if let Some(limit) = &limit {
-                        limit.pass(done - before);
-                        before = done;
-                    }
-                    if done == total || last.elapsed() >= PROGRESS_EVERY {
-                        last = Instant::now();
-                        let _ = messages.send(outcome(TransferOutcome::Progress { done, total }));
-                    }
-                }))
-            },
-            move |e| outcome(TransferOutcome::Received(Err(e))),
-        );
+        self.spawn_receiving(job.key.transfer, move |home, server, stop, tell| {
+            let (mut last, mut before) = (Instant::now(), job.offset);
+            jobs::receive(home, server, &job, stop, &mut |done, total| {
+                if let Some(limit) = &limit {
+                    limit.pass(done - before);
+                    before = done;
+                }
+                if done == total || last.elapsed() >= PROGRESS_EVERY {
+                    last = Instant::now();
+                    tell(TransferOutcome::Progress { done, total });
+                }
+            })
+        });
     }
 
     pub(super) fn receive_many(&mut self, job: Box<ReceiveManyJob>) {
+        let limit = self.files.down_limit.clone();
+        self.spawn_receiving(job.key.transfer, move |home, server, stop, tell| {
+            jobs::receive_many(home, server, &job, stop, &mut |reports, bytes| {
+                if let Some(limit) = &limit {
+                    limit.pass(bytes);
+                }
+                tell(TransferOutcome::ReceivedSome(reports));
+            })
+        });
+    }
+
+    /// Receives in a thread of its own. The transfer can be stopped from now on.
+    fn spawn_receiving(
+        &mut self,
+        id: TransferId,
+        receive: impl FnOnce(&Home, &Membership, &Stop, &mut Tell<'_>) -> TransferOutcome + Send + 'static,
+    ) {
         let (home, server) = (Arc::clone(&self.home), self.membership.clone());
-        let id = job.key.transfer;
         let stop = Arc::<Stop>::default();
         self.files.receiving.insert(id, Arc::clone(&stop));
         let outcome = move |outcome| Message::input(Input::Transfer(id, outcome));
-        let limit = self.files.down_limit.clone();
         self.spawn(
             move |messages| {
-                outcome(jobs::receive_many(&home, &server, &job, &stop, &mut |reports, bytes| {
-                    if let Some(limit) = &limit {
-                        limit.pass(bytes);
-                    }
-                    let _ = messages.send(outcome(TransferOutcome::ReceivedSome(reports)));
-                }))
+                let tell = &mut |progress| drop(messages.send(outcome(progress)));
+                outcome(receive(&home, &server, &stop, tell))
             },
             move |e| outcome(TransferOutcome::Received(Err(e))),
         );

@@ -1,11 +1,11 @@
 //! The work that takes long and so has its own threads: making keys, reading the share, and moving files.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::many::{Entry, NotSent};
-use wire::protocol::Side;
+use wire::protocol::{Side, TransferId};
 use wire::transfer::FileHeader;
 
 use super::files::{Read, ReadShare, Stop};
@@ -18,6 +18,7 @@ use crate::peer::share::{self, Share, ShareError, SharedFile};
 use crate::peer::transfer::{
     self, Destination, Expected, ExpectedFile, Membership, RateLimit, Reports, TransferError,
 };
+use crate::stream::Stream;
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 
@@ -96,6 +97,25 @@ fn prepare_in(
     checked.map_err(|e| e.to_string())
 }
 
+/// Connects to the holder of files at its address, or through the server without one. `stop` can end the transfer from then on.
+fn dial(
+    server: &Membership,
+    address: Option<SocketAddr>,
+    transfer: &TransferId,
+    stop: &Stop,
+) -> Result<Stream, TransferOutcome> {
+    let stream = match address {
+        Some(address) => transfer::dial_direct(address, transfer, DIAL_WAIT),
+        None => transfer::dial_server(server, transfer, Side::Receiver, DIAL_WAIT),
+    };
+    let stream = stream.map_err(|e| TransferOutcome::CannotDial(e.to_string()))?;
+    if stop.covers(stream.socket()) {
+        Ok(stream)
+    } else {
+        Err(TransferOutcome::Received(Err("cancelled".into())))
+    }
+}
+
 pub(super) fn receive(
     home: &Home,
     server: &Membership,
@@ -108,17 +128,10 @@ pub(super) fn receive(
         Ok(destination) => destination,
         Err(e) => return TransferOutcome::Received(Err(e.to_string())),
     };
-    let stream = match job.address {
-        Some(address) => transfer::dial_direct(address, &job.key.transfer, DIAL_WAIT),
-        None => transfer::dial_server(server, &job.key.transfer, Side::Receiver, DIAL_WAIT),
-    };
-    let stream = match stream {
+    let stream = match dial(server, job.address, &job.key.transfer, stop) {
         Ok(stream) => stream,
-        Err(e) => return TransferOutcome::CannotDial(e.to_string()),
+        Err(outcome) => return outcome,
     };
-    if !stop.covers(stream.socket()) {
-        return TransferOutcome::Received(Err("cancelled".into()));
-    }
     let expected = Expected {
         key: job.key.clone(),
         name: download.name.clone(),
@@ -134,11 +147,7 @@ pub(super) fn receive(
     });
     match received {
         // Nothing has arrived over the connection, so the other route may still work.
-        Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
-            if !has_begun =>
-        {
-            TransferOutcome::CannotDial(e.to_string())
-        }
+        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
         Ok(received) => TransferOutcome::Received(Ok(received.path)),
         Err(e) => {
             let (kept, total) = (destination.kept(&download.sha256), download.bytes);
@@ -194,17 +203,10 @@ pub(super) fn receive_many(
         Ok(files) => files,
         Err(e) => return TransferOutcome::Received(Err(TransferError::to_string(&e))),
     };
-    let stream = match job.address {
-        Some(address) => transfer::dial_direct(address, &job.key.transfer, DIAL_WAIT),
-        None => transfer::dial_server(server, &job.key.transfer, Side::Receiver, DIAL_WAIT),
-    };
-    let stream = match stream {
+    let stream = match dial(server, job.address, &job.key.transfer, stop) {
         Ok(stream) => stream,
-        Err(e) => return TransferOutcome::CannotDial(e.to_string()),
+        Err(outcome) => return outcome,
     };
-    if !stop.covers(stream.socket()) {
-        return TransferOutcome::Received(Err("cancelled".into()));
-    }
     let mut has_begun = false;
     let received = transfer::receive_many(stream, &job.key, &files, &mut |reports: Reports| {
         has_begun |= !reports.is_empty();
@@ -218,11 +220,7 @@ pub(super) fn receive_many(
     match received {
         Ok(()) => TransferOutcome::ReceivedMany,
         // Nothing has arrived over the connection, so the other route may still work.
-        Err(e @ (TransferError::CutOff { .. } | TransferError::Connection(_) | TransferError::TimedOut))
-            if !has_begun =>
-        {
-            TransferOutcome::CannotDial(e.to_string())
-        }
+        Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
         Err(e) => TransferOutcome::Received(Err(e.to_string())),
     }
 }

@@ -103,6 +103,11 @@ impl TransferError {
         matches!(self, Self::Disk(error) if durable::is_disk_full(&error.source))
     }
 
+    /// Whether the connection has failed, rather than the file or the disk.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(self, Self::CutOff { .. } | Self::Connection(_) | Self::TimedOut)
+    }
+
     /// Converts an I/O error of a connection.
     fn connection(error: io::Error) -> Self {
         match error.kind() {
