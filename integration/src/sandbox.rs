@@ -52,10 +52,7 @@ impl Sandbox {
     /// They cannot be written.
     pub fn put_site(&self, files: &[(&str, &str)]) {
         for (name, content) in files {
-            let path = self.path("site").join(name);
-            let folder = path.parent().expect("it is below the sandbox");
-            std::fs::create_dir_all(folder).expect("the sandbox can be written");
-            std::fs::write(path, content).expect("the sandbox can be written");
+            write(&self.path("site").join(name), content.as_bytes());
         }
     }
 
@@ -151,6 +148,13 @@ impl Peer {
         Process::start(format!("peer {} {}", self.name(), arguments.join(" ")), command)
     }
 
+    /// Starts to share, and waits until the server has listed the files.
+    pub fn share(&self) -> Process {
+        let sharing = self.start(&["share"]);
+        sharing.event("result", |event| event["kind"] == "published");
+        sharing
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         self.run_with_input(arguments, &[])
@@ -184,13 +188,12 @@ impl Peer {
         history
     }
 
-    /// Writes a file into its directory.
+    /// Writes a file into its directory, and creates the folders in its name.
     ///
     /// # Panics
     /// They cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) {
-        std::fs::create_dir_all(&self.dir).expect("the sandbox can be written");
-        std::fs::write(self.dir.join(name), bytes).expect("the sandbox can be written");
+        write(&self.dir.join(name), bytes);
     }
 
     /// Its private directory.
@@ -232,4 +235,11 @@ fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to).expect("a file can be copied");
         }
     }
+}
+
+/// Writes a file, and creates the directories above it.
+fn write(path: &Path, bytes: &[u8]) {
+    let folder = path.parent().expect("it is below the sandbox");
+    std::fs::create_dir_all(folder).expect("the sandbox can be written");
+    std::fs::write(path, bytes).expect("the sandbox can be written");
 }

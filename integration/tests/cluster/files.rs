@@ -1,18 +1,12 @@
 //! Files of peers at other servers: found, and fetched directly or through the servers.
 
-use integration::{Nats, Passing, Peer, Process, Proxy, Sandbox, Server, sha256_hex};
+use integration::{Nats, Passing, Peer, Proxy, Sandbox, Server, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::two_servers;
 
 const BIG_BYTES: usize = 4 << 20;
-
-fn share(peer: &Peer) -> Process {
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    sharing
-}
 
 fn found(at: &Peer, word: &str) -> usize {
     at.run(&["search", word]).expect(0).answers("file").len()
@@ -25,8 +19,7 @@ fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
     let a = sandbox.peer("A", first.address());
     a.put("tides.txt", b"low water");
     a.put("keyword.txt", b"sea, tides.txt;");
-    let sharing = a.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let sharing = a.share();
     let b = sandbox.peer("B", second.address());
     let found = |at: &Peer, word: &str| at.run(&["search", word]).expect(0).answers("file").len();
     // The other server gets it a moment later.
@@ -53,8 +46,7 @@ fn files_are_found_and_fetched_whichever_server_their_holder_is_at() {
     sharing.kill();
     // What replaces it at another server replaces it everywhere.
     a.put("keyword.txt", b"moon, tides.txt;");
-    let sharing = a.at(second.address()).start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let _sharing = a.at(second.address()).share();
     let at_first = b.at(first.address());
     while found(&at_first, "moon") != 1 {}
     assert_eq!(found(&at_first, "sea|neap|spring"), 0);
@@ -81,7 +73,7 @@ fn a_file_goes_from_server_to_server_if_its_holder_cannot_be_dialled() {
     StdRng::seed_from_u64(7).fill_bytes(&mut big);
     a.put("noise.bin", &big);
     a.put("keyword.txt", b"noise, noise.bin;");
-    let _sharing = share(&a);
+    let _sharing = a.share();
     while found(&b, "noise") != 1 {}
     let got = b.run(&["get", "noise.bin", "--from", "A"]).expect(0);
     let done = &got.events("file_done")[0];
@@ -103,7 +95,7 @@ fn who_gets_no_file_is_told_that_the_server_of_its_holder_is_not_advertised() {
     let b = sandbox.peer("B", firewalls[1].address());
     a.put("tides.txt", b"low water");
     a.put("keyword.txt", b"sea, tides.txt;");
-    let _sharing = share(&a);
+    let _sharing = a.share();
     while found(&b, "sea") != 1 {}
     b.run(&["get", "tides.txt", "--from", "A"])
         .expect(1)

@@ -26,8 +26,7 @@ fn a_server_is_imported_although_the_import_is_killed() {
     b.run(&["who"]).expect(0);
     a.put("tides.txt", b"low water");
     a.put("keyword.txt", b"sea, tides.txt;");
-    let sharing = a.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let sharing = a.share();
     sharing.kill();
     let texts: Vec<String> = (0..LINES).map(|n| format!("{n} {}", "x".repeat(LINE_BYTES))).collect();
     let sent = a.run_with_input(&["send", "B", "-"], &texts).expect(0);

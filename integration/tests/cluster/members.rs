@@ -104,8 +104,7 @@ fn a_name_that_is_released_at_one_server_is_free_at_all() {
     a.at(third.address()).run(&["who"]).expect(0);
     let data = third.data().to_owned();
     third.stop();
-    let sharing = a.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let sharing = a.share();
     let b = sandbox.peer("B", second.address());
     while b.run(&["search", "sea"]).expect(0).answers("file").len() != 1 {}
     assert_eq!(succeed(&administer(&second, &["release", "A", "--mail"])), "A is free\n");

@@ -179,8 +179,7 @@ fn a_released_name_is_free_and_its_files_are_gone() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());
-    let sharing = a.start(&["share"]);
-    sharing.event("result", |event| event["kind"] == "published");
+    let sharing = a.share();
     let b = sandbox.peer("B", server.address());
     b.run(&["send", "A", "for the old one"]).expect(0);
     let found = || b.run(&["search", "evening"]).expect(0).answers("found")[0]["total"].clone();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use integration::http::until;
-use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox, Server, binary, sha256_hex};
+use integration::{Finished, Passing, Peer, Proxy, Sandbox, Server, binary, sha256_hex};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -39,12 +39,6 @@ fn names(search: &Finished) -> Vec<(String, String)> {
 }
 
 /// Starts to share, and waits until the server has published it.
-fn share(peer: &Peer) -> Process {
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    sharing
-}
-
 /// Searches until the holder can be dialled. The server calls it back first to verify its address.
 fn wait_until_reachable(asker: &Peer, query: &str) {
     loop {
@@ -86,7 +80,7 @@ fn both_ways(a: &Peer, b: &Peer, route: &str) {
     b.put("big noise.bin", &big);
     let keywords = std::fs::read_to_string(b.dir.join("keyword.txt")).expect("a ready peer has one");
     b.put("keyword.txt", format!("{keywords}\nnoise, big noise.bin;").as_bytes());
-    let sharing = [share(a), share(b)];
+    let sharing = [a.share(), b.share()];
     if route == "direct" {
         wait_until_reachable(a, "picture");
     }
@@ -160,13 +154,13 @@ fn peers_in_websockets_fetch_from_each_other_and_from_others() {
     let big = noise(1 << 20);
     b.put("noise.bin", &big);
     b.put("keyword.txt", b"noise, noise.bin; soup, pea soup.txt;");
-    let sharing = share(&b);
+    let sharing = b.share();
     search_and_fetch(&a, &b, "noise", "noise.bin", "server");
     let a = a.at(firewall.address());
     search_and_fetch(&a, &b, "soup", "pea soup.txt", "server");
     sharing.signal(rustix::process::Signal::INT);
     sharing.finish().expect(0);
-    let _sharing = share(&a);
+    let _sharing = a.share();
     search_and_fetch(&b, &a, "night", "lighthouse.svg", "server");
 }
 
@@ -180,7 +174,7 @@ fn an_existing_file_is_not_overwritten() {
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());
     let b = sandbox.ready_peer("B", server.address());
-    let sharing = share(&b);
+    let sharing = b.share();
     let expected = std::fs::read(b.dir.join("wind.csv")).expect("B has it");
     std::fs::create_dir(a.dir.join("downloads")).expect("it is not there yet");
     let path = a.dir.join("downloads").join("wind.csv");
@@ -233,7 +227,7 @@ fn changes_in_the_directory_are_shared_while_the_peer_runs() {
     let a = sandbox.peer("A", server.address());
     let b = sandbox.peer("B", server.address());
     b.put("keyword.txt", b"");
-    let sharing = share(&b);
+    let sharing = b.share();
     let published = |pairs: u64| {
         sharing.event("result", |event| event["kind"] == "published" && event["pairs"] == pairs);
     };
@@ -321,7 +315,7 @@ impl SlowHolder {
 #[test]
 fn a_transfer_continues_after_its_receiver_was_killed_and_after_its_connection_broke() {
     let slow = SlowHolder::new();
-    let sharing = share(&slow.b);
+    let sharing = slow.b.share();
     let getting = slow.a.start(&["get", "noise.bin"]);
     let kept = slow.wait_for_record();
     getting.kill();
@@ -342,7 +336,7 @@ fn a_transfer_continues_after_its_receiver_was_killed_and_after_its_connection_b
     // The rest, by another server and directly from the holder.
     let fast = Server::start_at(&slow.sandbox.path("fast_data"), "127.0.0.1:0");
     let (a, b) = (slow.a.at(fast.address()), slow.b.at(fast.address()));
-    let _sharing = share(&b);
+    let _sharing = b.share();
     wait_until_reachable(&a, "noise");
     let got = a.run(&["get", "noise.bin"]).expect(0);
     let from = got.events("file_request")[0]["offset"].as_u64().expect("a number");
@@ -353,7 +347,7 @@ fn a_transfer_continues_after_its_receiver_was_killed_and_after_its_connection_b
 #[test]
 fn ctrl_c_at_the_prompt_cancels_a_transfer_and_not_the_program() {
     let slow = SlowHolder::new();
-    let _sharing = share(&slow.b);
+    let _sharing = slow.b.share();
     let (mut keys, theirs) = terminal();
     let mut command = Command::new(binary("peer"));
     command.arg("--dir").arg(&slow.a.dir).args(["--server", &slow.firewall.address().to_string()]);
@@ -409,7 +403,7 @@ fn limits_hold_for_the_files_that_are_fetched_and_for_those_that_others_fetch() 
     }
     let slow = a.start(&["share", "--up-limit", PACED_RATE]);
     slow.event("result", |e| e["kind"] == "published");
-    let fast = share(&b);
+    let fast = b.share();
     // The time is measured at the receiver, from before the request; so it is never less than the transfer takes.
     for (file, from, options) in
         [("paced.bin", "A", [].as_slice()), ("free.bin", "B", ["--down-limit", PACED_RATE].as_slice())]

@@ -3,32 +3,20 @@
 use std::path::Path;
 
 use integration::http::until;
-use integration::{Finished, Passing, Peer, Process, Proxy, Sandbox};
+use integration::{Finished, Passing, Peer, Proxy, Sandbox};
 
 const SMALL_FILES: usize = 1500;
-
-fn put_in(peer: &Peer, path: &str, content: &[u8]) {
-    let path = peer.dir.join(path);
-    std::fs::create_dir_all(path.parent().expect("it is below the peer's")).expect("it can be made");
-    std::fs::write(path, content).expect("the sandbox can be written");
-}
-
-fn share(peer: &Peer) -> Process {
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    sharing
-}
 
 /// A holder of small files in two folders, one large file, and one that no pattern here describes.
 fn holder(sandbox: &Sandbox, server: std::net::SocketAddr) -> Peer {
     let holder = sandbox.peer("B", server);
     for n in 0..SMALL_FILES {
         let folder = if n % 2 == 0 { "lectures" } else { "lectures/week 1" };
-        put_in(&holder, &format!("{folder}/{n:04}.txt"), format!("file {n}").as_bytes());
+        holder.put(&format!("{folder}/{n:04}.txt"), format!("file {n}").as_bytes());
     }
-    put_in(&holder, "lectures/large.bin", &large());
-    put_in(&holder, "lectures/empty", b"");
-    put_in(&holder, "other.txt", b"other");
+    holder.put("lectures/large.bin", &large());
+    holder.put("lectures/empty", b"");
+    holder.put("other.txt", b"other");
     holder.put("keyword.txt", b"*, **;");
     holder
 }
@@ -62,7 +50,7 @@ fn a_pattern_fetches_all_files_that_it_describes_directly() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let (a, b) = (sandbox.peer("A", server.address()), holder(&sandbox, server.address()));
-    let sharing = share(&b);
+    let sharing = b.share();
     while a.run(&["search", "file:other.txt"]).expect(0).answers("file")[0]["address"].is_null() {}
     let got = a.run(&["get", "lectures/**", "--from", "b"]).expect(0);
     let all = SMALL_FILES as u64 + 2;
@@ -76,7 +64,7 @@ fn a_pattern_fetches_all_files_that_it_describes_directly() {
     assert!(requests.iter().all(|request| request["with"] == "A"), "the holder sees who asks: {requests:?}");
 
     // What is here is not fetched again; another content is an error of its own.
-    put_in(&a, "downloads/lectures/0002.txt", b"mine");
+    a.put("downloads/lectures/0002.txt", b"mine");
     std::fs::remove_file(a.dir.join("downloads/lectures/0004.txt")).expect("it is there");
     let got = a.run(&["get", "lectures/*", "--from", "B"]).expect(1).says(&["0002.txt", "--overwrite"]);
     let in_folder = SMALL_FILES as u64 / 2 + 2;

@@ -121,8 +121,7 @@ fn broken_entries_in_keyword_txt_are_reported_and_the_others_found() {
     assert_eq!(problems.len(), 5, "{problems:#?}");
     assert_eq!(listed.answers("sharing").len(), 2);
 
-    let sharing = b.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let _sharing = b.share();
     for (query, count) in [("first", 1), ("second", 2), ("gone", 0), ("up", 0), ("hidden", 0)] {
         let found = a.run(&["search", query]).expect(0);
         assert_eq!(found.answers("found")[0]["total"], count, "{query}");

@@ -59,8 +59,7 @@ fn a_peer_of_a_server_on_loopback_listens_on_loopback_only() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let peer = sandbox.ready_peer("A", server.address());
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let sharing = peer.share();
     let addresses = loop {
         let addresses = listens_on(&sharing);
         if !addresses.is_empty() {
@@ -75,8 +74,7 @@ fn fetches_that_fail_locally_do_not_use_up_the_holders_limit() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let holder = sandbox.ready_peer("A", server.address());
-    let sharing = holder.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let _sharing = holder.share();
     let peer = sandbox.peer("C", server.address());
     peer.put("there.png", b"something else");
     let path = |name: &str| peer.dir.join(name).to_str().expect("a plain path").to_owned();
@@ -268,8 +266,7 @@ fn a_file_for_which_the_disk_has_no_room_is_fetched_later_from_where_it_has_ende
     let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
     b.put("long.bin", &vec![7; LONG_FILE_BYTES]);
     b.put("keyword.txt", b"x, long.bin;");
-    let sharing = b.start(&["share"]);
-    sharing.event("result", |event| event["kind"] == "published");
+    let sharing = b.share();
 
     let mut prompt = start_with_limits(&a, &[]);
     prompt.event("joined", |_| true);

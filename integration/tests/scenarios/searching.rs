@@ -1,17 +1,11 @@
 //! Searches with operators, from the command line and from the lines of the prompt.
 
-use integration::{Finished, Peer, Sandbox};
+use integration::{Finished, Sandbox};
 
 /// The names of the files that were found, in their order, each content once.
 fn names(search: &Finished) -> Vec<String> {
     let firsts = search.answers("file").into_iter().filter(|hit| hit["is_copy"] == false);
     firsts.map(|hit| hit["file"]["name"].as_str().expect("a hit has a name").to_owned()).collect()
-}
-
-fn share(peer: &Peer) -> integration::Process {
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    sharing
 }
 
 #[test]
@@ -20,7 +14,7 @@ fn searches_have_operators_pages_and_corrections() {
     let server = sandbox.server();
     let a = sandbox.ready_peer("A", server.address());
     let b = sandbox.ready_peer("B", server.address());
-    let _sharing = [share(&a), share(&b)];
+    let _sharing = [a.share(), b.share()];
     let asker = sandbox.peer("C", server.address());
     let search = |text: &str| asker.run(&["search", text]).expect(0);
     for (text, expected) in [
@@ -63,7 +57,7 @@ fn the_prompt_shows_the_next_matches() {
         keywords.push_str(&format!("all, {n:04}.txt;\n"));
     }
     a.put("keyword.txt", keywords.as_bytes());
-    let _sharing = share(&a);
+    let _sharing = a.share();
     let asker = sandbox.peer("B", server.address());
     let lines = ["/search all", "/more", "/more"].map(str::to_owned);
     let done = asker.run_with_input(&[], &lines).expect(2);

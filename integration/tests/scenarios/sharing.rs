@@ -1,7 +1,7 @@
 //! What a peer shares: files by their names and the files of folders, and their changes.
 
 use integration::http::until;
-use integration::{Character, Finished, Liar, Lie, Peer, Process, Sandbox, Server};
+use integration::{Character, Finished, Liar, Lie, Peer, Sandbox, Server};
 
 fn names(search: &Finished) -> Vec<String> {
     let hits = search.answers("file").into_iter();
@@ -9,18 +9,6 @@ fn names(search: &Finished) -> Vec<String> {
         hits.map(|hit| hit["file"]["name"].as_str().expect("a hit has a name").to_owned()).collect();
     names.sort();
     names
-}
-
-fn put_in(peer: &Peer, path: &str, content: &str) {
-    let path = peer.dir.join(path);
-    std::fs::create_dir_all(path.parent().expect("it is below the peer's")).expect("it can be made");
-    std::fs::write(path, content).expect("the sandbox can be written");
-}
-
-fn share(peer: &Peer) -> Process {
-    let sharing = peer.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
-    sharing
 }
 
 #[test]
@@ -32,13 +20,13 @@ fn a_tree_is_shared_without_an_entry_for_each_file() {
     std::fs::create_dir(&outside).expect("the sandbox can be written");
     std::fs::write(outside.join("water secret.txt"), "private").expect("the sandbox can be written");
     for path in ["high water.txt", "lectures/low water.txt", "downloads/water got.txt", ".water.txt"] {
-        put_in(&b, path, path);
+        b.put(path, path.as_bytes());
     }
     std::os::unix::fs::symlink(&outside, b.dir.join("linked")).expect("a link");
     std::os::unix::fs::symlink(outside.join("water secret.txt"), b.dir.join("water link.txt"))
         .expect("a link");
     b.put("keyword.txt", b"*, **; tide, lectures/*;");
-    let sharing = share(&b);
+    let sharing = b.share();
     let found = |query: &str| names(&a.run(&["search", query]).expect(0));
     assert_eq!(found("water"), ["high water.txt"], "a file with a keyword is found by that");
     assert_eq!(found("tide"), ["lectures/low water.txt"]);
@@ -61,16 +49,16 @@ fn a_tree_is_shared_without_an_entry_for_each_file() {
     }
 
     // New files are shared as they come, also in a folder that was not there.
-    put_in(&b, "notes/week 1/neap.txt", "neap");
+    b.put("notes/week 1/neap.txt", b"neap");
     until("the new file", || (found("neap") == ["notes/week 1/neap.txt"]).then_some(()));
-    put_in(&b, "notes/week 1/spring.txt", "spring");
+    b.put("notes/week 1/spring.txt", b"spring");
     until("the next file in it", || (found("spring") == ["notes/week 1/spring.txt"]).then_some(()));
     std::fs::remove_dir_all(b.dir.join("notes")).expect("it is there");
     until("no file", || found("neap|spring").is_empty().then_some(()));
     // The same folder, but another directory of the file system.
-    put_in(&b, "notes/week 1/neap.txt", "neap");
+    b.put("notes/week 1/neap.txt", b"neap");
     until("the file again", || (found("neap") == ["notes/week 1/neap.txt"]).then_some(()));
-    put_in(&b, "notes/week 1/spring.txt", "spring");
+    b.put("notes/week 1/spring.txt", b"spring");
     until("the next file again", || (found("spring") == ["notes/week 1/spring.txt"]).then_some(()));
     drop(sharing);
 }
@@ -80,9 +68,9 @@ fn a_folder_is_received_only_below_the_downloads() {
     let sandbox = Sandbox::new();
     let server = sandbox.server();
     let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, server.address()));
-    put_in(&b, "lectures/tide.txt", "tide");
+    b.put("lectures/tide.txt", b"tide");
     b.put("keyword.txt", b"tide, lectures/*;");
-    let _sharing = share(&b);
+    let _sharing = b.share();
     let (outside, downloads) = (sandbox.path("outside"), a.dir.join("downloads"));
     for folder in [&outside, &downloads] {
         std::fs::create_dir(folder).expect("the sandbox can be written");
@@ -111,7 +99,7 @@ fn a_change_costs_a_difference_and_is_there_after_a_crash_of_the_server() {
         keywords.push_str(&format!("number, {n:03}.txt;\n"));
     }
     b.put("keyword.txt", keywords.as_bytes());
-    let sharing = share(&b);
+    let sharing = b.share();
     let found = |query: &str| names(&a.run(&["search", query]).expect(0));
     let on_disk = |name: &str| std::fs::read(server.data().join("index").join(name)).ok();
     let lists = ["b.files", "b.txt"].map(on_disk);
@@ -134,7 +122,7 @@ fn a_change_costs_a_difference_and_is_there_after_a_crash_of_the_server() {
     let server = integration::Server::start_at(&data, &address.to_string());
     assert_eq!(found("neap"), ["007.txt", "new.txt"]);
     // The next process publishes its whole list, which takes the place of the changes.
-    let _sharing = share(&b);
+    let _sharing = b.share();
     assert!(!server.data().join("index/b.changes").exists());
     assert_eq!(found("neap"), ["007.txt", "new.txt"]);
 }
@@ -206,7 +194,7 @@ fn a_holder_gives_a_limited_file_to_its_names_only_even_if_the_server_shows_it_t
     liar.tells(Lie::ShowsLimitedFiles);
     let [ann, carl] = ["ann", "carl"].map(|name| sandbox.peer(name, server.address()));
     let holder = with_exam(&sandbox, liar.address());
-    let sharing = share(&holder);
+    let sharing = holder.share();
     liar.wait_for(1);
     assert_eq!(names(&carl.run(&["search", "questions"]).expect(0)), ["exam.pdf"]);
     carl.run(&["get", "exam.pdf"]).expect(1).says(&["does not share exam.pdf with you"]);

@@ -51,8 +51,7 @@ fn peers_with_tls_and_without_write_to_each_other_and_fetch_files() {
         // The proxy removes the port at which B could be dialled, so files of B go through the server.
         let firewall = Proxy::start(server.server.address(), Passing::WithoutPorts);
         let b = sandbox.ready_peer("B", firewall.address());
-        let sharing = b.start(&["share"]);
-        sharing.event("result", |e| e["kind"] == "published");
+        let _sharing = b.share();
 
         let first = a.run(&["send", "B", "over TLS", "--wait", "60"]).expect(0);
         assert!(pinned(&first).iter().any(serde_json::Value::is_string), "{:?}", first.lines);

@@ -27,8 +27,7 @@ fn check(sandbox: &Sandbox, server: Server, address: SocketAddr) {
     write(&b, &a);
     write(&a, &b);
     // A file goes through the server, by another WebSocket.
-    let sharing = b.start(&["share"]);
-    sharing.event("result", |e| e["kind"] == "published");
+    let sharing = b.share();
     let got = a.run(&["get", "waves.png", "--from", "B"]).expect(0);
     assert_eq!(got.events("file_done")[0]["route"], "server");
     // The server ends in order while such a peer is connected.
