@@ -6,7 +6,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::frame::{self, BadFrame};
 use crate::keys::NotAuthentic;
 use crate::protocol::TransferId;
-use crate::signal::Route;
+use crate::signal::Wish;
 use crate::transfer::{FileHeader, FileOpener, FileSealer};
 use crate::{Digest, FileName, bounded};
 
@@ -41,7 +41,7 @@ pub struct ManyRequest {
     #[zeroize(skip)]
     pub mark: NoName,
     #[zeroize(skip)]
-    pub route: Route,
+    pub wish: Wish,
     #[zeroize(skip)]
     #[serde(deserialize_with = "wanted_files")]
     pub files: Vec<WantedFile>,
@@ -118,7 +118,7 @@ pub fn open_end(opener: &mut FileOpener, record: &[u8]) -> Result<(), NotAuthent
 mod tests {
     use super::*;
     use crate::frame::LENGTH_BYTES;
-    use crate::signal::{self, FileRequest, Wish};
+    use crate::signal::{self, FileRequest};
     use crate::transfer::TransferKey;
 
     fn wanted(name: &str) -> WantedFile {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn request(files: Vec<WantedFile>) -> ManyRequest {
-        ManyRequest { transfer: [1; 16], secret: [2; 32], mark: NoName, route: Route::Direct, files }
+        ManyRequest { transfer: [1; 16], secret: [2; 32], mark: NoName, wish: Wish::Direct, files }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use pty::terminal;
 mod pty;
 
 const BIG_BYTES: usize = 20 << 20;
-/// A file of four chunks. At this rate, those after the first take a second and a half.
+/// A file of four chunks, or small files of that size together. At this rate, those after the first chunk take a second and a half.
 const PACED_BYTES: usize = 4 * (128 << 10);
 const PACED_RATE: &str = "256K";
 const PACED_LEAST: Duration = Duration::from_millis(1_500);
@@ -396,23 +396,31 @@ fn limits_hold_for_the_files_that_are_fetched_and_for_those_that_others_fetch() 
     let server = sandbox.server();
     let [a, b, c] = ["A", "B", "C"].map(|name| sandbox.peer(name, server.address()));
     let content = noise(PACED_BYTES);
-    for (holder, file) in [(&a, "paced.bin"), (&b, "free.bin")] {
-        std::fs::write(holder.dir.join(file), &content).expect("the folder can be written");
-        std::fs::write(holder.dir.join("keyword.txt"), format!("noise, {file};"))
-            .expect("the folder can be written");
+    for (holder, file, folder) in [(&a, "paced.bin", "paced"), (&b, "free.bin", "free")] {
+        holder.put(file, &content);
+        for (number, part) in content.chunks(PACED_BYTES / 16).enumerate() {
+            holder.put(&format!("{folder}/{number}"), part);
+        }
+        holder.put("keyword.txt", format!("noise, {file}; noise, {folder}/*;").as_bytes());
     }
     let slow = a.start(&["share", "--up-limit", PACED_RATE]);
     slow.event("result", |e| e["kind"] == "published");
     let fast = b.share();
     // The time is measured at the receiver, from before the request; so it is never less than the transfer takes.
-    for (file, from, options) in
-        [("paced.bin", "A", [].as_slice()), ("free.bin", "B", ["--down-limit", PACED_RATE].as_slice())]
-    {
+    let limited = ["--down-limit", PACED_RATE];
+    for (file, from, options, count) in [
+        ("paced.bin", "A", [].as_slice(), 1),
+        ("free.bin", "B", &limited, 1),
+        ("paced/*", "A", &[], 16),
+        ("free/*", "B", &limited, 16),
+    ] {
         let begun = Instant::now();
         let arguments = [["get", file, "--from", from].as_slice(), options].concat();
         let got = c.run(&arguments).expect(0);
         assert!(begun.elapsed() >= PACED_LEAST, "{file} took {:?}", begun.elapsed());
-        assert_eq!(got.events("file_done").len(), 1, "{:?}", got.lines);
+        assert_eq!(got.events("file_done").len(), count, "{:?}", got.lines);
+    }
+    for file in ["paced.bin", "free.bin"] {
         assert!(std::fs::read(c.dir.join("downloads").join(file)).is_ok_and(|bytes| bytes == content));
     }
     // A process that is attached to another one moves no files.

@@ -286,3 +286,33 @@ fn a_file_for_which_the_disk_has_no_room_is_fetched_later_from_where_it_has_ende
     let got = std::fs::read(a.dir.join("downloads").join("long.bin"));
     assert!(got.is_ok_and(|bytes| bytes == vec![7; LONG_FILE_BYTES]));
 }
+
+#[test]
+fn many_files_for_which_the_disk_has_no_room_are_fetched_later() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.server();
+    let (a, b) = (sandbox.peer("A", server.address()), sandbox.peer("B", server.address()));
+    b.put("d/1.txt", b"one");
+    b.put("d/long.bin", &vec![7; LONG_FILE_BYTES]);
+    b.put("d/longer.bin", &vec![8; LONG_FILE_BYTES]);
+    b.put("d/longest.bin", &vec![9; LONG_FILE_BYTES]);
+    b.put("keyword.txt", b"x, d/*;");
+    let sharing = b.share();
+
+    let mut prompt = start_with_limits(&a, &[]);
+    prompt.event("joined", |_| true);
+    limit_file_bytes(&prompt, Some(FILE_BYTES_MAX));
+    prompt.type_line("/get d/* from B");
+    let fetched = prompt.event("result", |event| event["kind"] == "fetched");
+    assert_eq!((&fetched["files_done"], &fetched["failed"]), (&1.into(), &3.into()), "{fetched}");
+    let told = sharing.event("refused", |event| event["with"] == "A")["reason"].to_string();
+    assert!(told.contains("has not arrived, because the disk of A is full"), "{told}");
+
+    limit_file_bytes(&prompt, None);
+    prompt.type_line("/get d/* from B");
+    let again = prompt.event("file_request", |event| event["offset"] != 0);
+    assert_eq!(again["offset"], FILE_BYTES_MAX);
+    let is_second = |event: &Value| event["kind"] == "fetched" && event["here"] == 1;
+    let fetched = prompt.event("result", is_second);
+    assert_eq!((&fetched["files_done"], &fetched["failed"]), (&4.into(), &0.into()), "{fetched}");
+}

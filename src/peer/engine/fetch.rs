@@ -1,6 +1,6 @@
 //! Fetches files from other peers.
 
-mod asking;
+pub(super) mod asking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use super::Engine;
 use super::contact::{Lookup, same_name};
 use super::fetch_many::Many;
 use super::interface::{ClientId, Download, Effect, Prepared, ReceiveJob, TaskId, TransferOutcome};
-use super::sharing::describe_request;
+use super::requested::describe_file;
 use crate::peer::command::{Ending, Existing, Wanted};
 use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
@@ -247,11 +247,7 @@ impl Engine {
             return;
         };
         let Some(task) = self.fetches.of(answer.transfer) else {
-            return match answer.verdict {
-                // An earlier process of this peer has waited for it.
-                Verdict::Queued { .. } => self.withdraw(from, answer.transfer, Reason::Left),
-                _ => self.answer_for_many(from, &answer),
-            };
+            return self.answer_for_many(from, &answer);
         };
         let stage = self.fetches.fetches.get(&task).map(|fetch| &fetch.stage);
         let Some(Stage::Asked(hit, asked) | Stage::Queued(hit, asked)) = stage else {
@@ -293,7 +289,7 @@ impl Engine {
             offset: asked.offset,
             address: hit.address.filter(|_| asked.wish.route() == Route::Direct),
         };
-        let event = describe_request(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
+        let event = describe_file(Direction::Sent, &hit.peer, &asked, hit.file.bytes, salt);
         self.local.tell(fetch.client, event);
         // The transfer has its own timeout.
         fetch.deadline = None;
@@ -304,13 +300,13 @@ impl Engine {
     /// Handles the progress or result of a transfer: of this peer's own files, or of a fetch.
     pub(super) fn transfer(&mut self, transfer: TransferId, outcome: TransferOutcome) {
         match outcome {
-            TransferOutcome::Sent(sent) => self.sent(transfer, sent),
+            TransferOutcome::Sent(sent) => self.sent(transfer, &[], sent),
             TransferOutcome::Outdated(error) => {
                 // Share the file that is there now.
                 self.local.effects.push(Effect::ReadShare);
-                self.sent(transfer, Err(error));
+                self.sent(transfer, &[], Err(error));
             }
-            TransferOutcome::SentMany(sent, result) => self.sent_many(transfer, &sent, result),
+            TransferOutcome::SentMany(numbers, sent) => self.sent(transfer, &numbers, sent),
             outcome => self.moved(transfer, outcome),
         }
     }
@@ -319,11 +315,9 @@ impl Engine {
         let Some(task) = self.fetches.of(transfer) else {
             return self.moved_many(transfer, outcome);
         };
-        let Some(Fetch { client, stage: Stage::Moving(hit, asked), .. }) = self.fetches.fetches.get(&task)
-        else {
-            return;
-        };
-        let route = asked.wish.route();
+        let fetch = self.fetches.fetches.get(&task);
+        let Some(Fetch { client, parent, stage: Stage::Moving(hit, asked), .. }) = fetch else { return };
+        let (route, parent) = (asked.wish.route(), *parent);
         match outcome {
             TransferOutcome::Progress { done, total } => {
                 let name = hit.file.name.clone();
@@ -338,6 +332,9 @@ impl Engine {
             TransferOutcome::DiskFull(why) => {
                 let (holder, transfer) = (hit.peer.clone(), asked.transfer);
                 self.withdraw(&holder, transfer, Reason::DiskFull);
+                if let Some(parent) = parent {
+                    self.fail_many(parent, "the disk is full; the same command fetches the rest");
+                }
                 self.fail_fetch(task, why);
             }
             TransferOutcome::Received(Ok(path)) => {

@@ -12,7 +12,7 @@ use wire::pattern::Pattern;
 use wire::protocol::{ToServer, TransferId};
 use wire::query::Query;
 use wire::share::{Hit, PublishedFile};
-use wire::signal::Route;
+use wire::signal::{Reason, Route};
 
 use super::Engine;
 use super::contact::{Lookup, same_name};
@@ -26,7 +26,7 @@ const STEP_WAIT: Duration = Duration::from_secs(15);
 /// How long the holder may take to answer a request for many files. One that was made before there were such requests does not
 /// answer, and is asked for each file alone.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long to wait until a busy holder is asked again, and for how long without a file to go on asking.
+/// How long to wait until a holder whose queue is full is asked again, and for how long without a file to go on asking.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 const STUCK_WAIT: Duration = Duration::from_secs(60);
 /// How many files the list has in one answer, and how many one command fetches.
@@ -53,8 +53,23 @@ struct Batch {
     request: ManyRequest,
     /// Those that were neither received nor have failed.
     open: BTreeMap<usize, PublishedFile>,
-    is_moving: bool,
+    state: State,
     deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Asked,
+    /// It waits in the queue of the holder.
+    Queued,
+    Moving,
+}
+
+impl Batch {
+    /// Whether it waits in the queue of the holder, or would have to.
+    fn may_wait(&self) -> bool {
+        self.state != State::Moving && self.request.wish.may_wait()
+    }
 }
 
 pub(super) struct Many {
@@ -71,6 +86,11 @@ pub(super) struct Many {
     batches: BTreeMap<TransferId, Batch>,
     large_underway: usize,
     route: Route,
+    /// Whether requests wait in the queue of the holder. A holder that was made before the queue cannot read that, so it begins
+    /// when the holder was busy.
+    may_wait: bool,
+    /// The place in that queue, as the client was told.
+    place: Option<u32>,
     asks_each_alone: bool,
     counts: Counts,
     deadline: Option<Instant>,
@@ -102,6 +122,11 @@ impl Many {
 
     fn is_idle(&self) -> bool {
         self.batches.is_empty() && self.large_underway == 0
+    }
+
+    /// Whether files are arriving.
+    fn is_moving(&self) -> bool {
+        self.large_underway > 0 || self.batches.values().any(|batch| batch.state == State::Moving)
     }
 
     fn is_over(&self) -> bool {
@@ -190,6 +215,8 @@ impl Engine {
             batches: BTreeMap::new(),
             large_underway: 0,
             route: Route::Server,
+            may_wait: false,
+            place: None,
             asks_each_alone: false,
             counts: Counts::default(),
             deadline: Some(now + STEP_WAIT),
@@ -216,7 +243,10 @@ impl Engine {
             match self.fetches.many.get(&task).map(|many| &many.stage) {
                 Some(Stage::Listing) => self.list_many(task),
                 Some(Stage::Card) => self.look_up_for_many(task),
-                Some(Stage::Moving) => self.next_of_many(task),
+                Some(Stage::Moving) => {
+                    self.repeat_queued(task);
+                    self.next_of_many(task);
+                }
                 Some(Stage::Preparing) | None => {}
             }
         }
@@ -341,7 +371,9 @@ impl Engine {
         many.large.clear();
         many.counts.failed += left;
         let why = if is_moving { format!("{left} file(s) were not fetched: {why}") } else { why.to_owned() };
-        self.local.tell(many.client, Event::error(why));
+        if left > 0 || !is_moving {
+            self.local.tell(many.client, Event::error(why));
+        }
         if !is_moving {
             self.fetches.many.remove(&task);
             self.local.end_task(task, Ending::Failed);
@@ -356,9 +388,13 @@ impl Engine {
         let stopped: Vec<(TaskId, Many)> =
             self.fetches.many.extract_if(.., |task, many| of(*task, many.client)).collect();
         for (task, many) in stopped {
-            let moving = many.batches.iter().filter(|(_, batch)| batch.is_moving);
-            let stops = moving.map(|(transfer, _)| Effect::StopReceive(*transfer));
-            self.local.effects.extend(stops);
+            for (transfer, batch) in &many.batches {
+                if batch.state == State::Moving {
+                    self.local.effects.push(Effect::StopReceive(*transfer));
+                } else if batch.may_wait() {
+                    self.withdraw(&many.holder.peer, *transfer, Reason::Left);
+                }
+            }
             let pattern = Escaped(many.pattern.as_str());
             self.local.tell(many.client, Event::error(format!("{pattern}: {why}")));
             self.local.end_task(task, Ending::Failed);
@@ -368,7 +404,7 @@ impl Engine {
     /// What was asked over a lost connection is asked again over the next one.
     pub(super) fn many_lost_connection(&mut self) {
         for many in self.fetches.many.values_mut() {
-            let asked = many.batches.iter().filter(|(_, batch)| !batch.is_moving);
+            let asked = many.batches.iter().filter(|(_, batch)| batch.state == State::Asked);
             let asked: Vec<TransferId> = asked.map(|(transfer, _)| *transfer).collect();
             asked.into_iter().for_each(|transfer| many.take_back(transfer));
         }
@@ -379,14 +415,8 @@ impl Engine {
         let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let tasks: Vec<TaskId> = self.fetches.many.keys().copied().collect();
         for task in tasks {
+            self.end_late_batches(task);
             let Some(many) = self.fetches.many.get_mut(&task) else { continue };
-            let late = many.batches.iter().filter(|(_, batch)| is_past(batch.deadline));
-            let late: Vec<TransferId> = late.map(|(transfer, _)| *transfer).collect();
-            for transfer in late {
-                many.asks_each_alone = true;
-                many.take_back(transfer);
-                many.large.extend(std::mem::take(&mut many.small).into_iter().map(|file| (file, 0)));
-            }
             let is_again = many.again_at.take_if(|at| *at <= now).is_some();
             let is_stuck = many.is_idle()
                 && matches!(many.stage, Stage::Moving)

@@ -26,9 +26,9 @@ mod presence;
 mod publishing;
 mod receipts;
 mod renewal;
+mod requested;
 mod requests;
 mod sealing;
-mod send_many;
 mod sharing;
 mod showing;
 mod slots;
@@ -221,7 +221,7 @@ impl Engine {
             }
             Input::Listening(port) => self.listening(port),
             Input::CalledBack(echo) => self.local.say(&ToServer::CalledBack { echo }),
-            Input::Dialled(transfer) => self.dialled(transfer),
+            Input::Dialled(transfer) => self.send(transfer),
             Input::Prepared(task, prepared) => self.prepared(task, prepared),
             Input::PreparedMany(task, prepared) => self.prepared_many(task, prepared),
             Input::Transfer(transfer, outcome) => self.transfer(transfer, outcome),

@@ -1,27 +1,24 @@
 //! The files that this peer shares: lists them, and sends them to peers that request one.
 
-use data_encoding::HEXLOWER;
 use rand::RngExt as _;
-use wire::PeerName;
-use wire::escape::Escaped;
-use wire::many::ManyRequest;
+use wire::many::NotSent;
 use wire::protocol::{Kind, Refusal, ToServer, TransferId};
 use wire::share::{ListedFile, PublishedFile};
-use wire::signal::{self, FileAnswer, FileRequest, Reason, Route, Verdict, Withdrawal};
-use wire::transfer::{CHUNK_BYTES, FileHeader, TransferKey, TransferSalt};
-use zeroize::Zeroizing;
+use wire::signal::{self, FileAnswer, Reason, Route, Verdict, Withdrawal};
+use wire::transfer::FileHeader;
+use wire::{Digest, FileName, PeerName};
 
 use super::Engine;
 use super::commands::ANSWER_WAIT;
 use super::contact::same_name;
-use super::interface::{Effect, SendJob, Shared};
+use super::interface::{Effect, SendJob, SendManyJob, Shared};
 use super::link::About;
 use super::publishing::Publishing;
-use super::send_many::ManyOffers;
+use super::requested::Requested;
 use super::slots::{OFFER_WAIT, Offer, Slots, Told, Waiting};
 use super::tasks::{Task, TaskKind};
 use crate::peer::command::Ending;
-use crate::peer::event::{Answer, Event, FileRequestEvent};
+use crate::peer::event::{Answer, Event};
 use crate::peer::records::Direction;
 
 pub(super) struct Sharing {
@@ -29,28 +26,41 @@ pub(super) struct Sharing {
     /// What `keyword.txt` names and cannot be shared, as sharers were told.
     problems: Vec<String>,
     port: Option<u16>,
-    pub(super) many: ManyOffers,
     pub(super) slots: Slots,
 }
 
 impl Sharing {
     pub(super) fn new(upload_slots: u32) -> Self {
         let slots = Slots::new(upload_slots);
-        let publishing = Publishing::default();
-        Self { publishing, problems: Vec::new(), port: None, many: ManyOffers::default(), slots }
+        Self { publishing: Publishing::default(), problems: Vec::new(), port: None, slots }
     }
 
-    /// The file that a peer requests, or why it is not sent.
-    pub(super) fn requested(
-        &self,
-        from: &PeerName,
-        request: &FileRequest,
-    ) -> Result<&PublishedFile, Verdict> {
-        let listed = self.publishing.files.get(&request.name);
-        let listed = listed.filter(|listed| listed.audience.admits(from)).ok_or(Verdict::NotShared)?;
-        let file = &listed.file;
-        let is_same = file.sha256 == request.sha256 && request.offset <= file.bytes;
-        if is_same { Ok(file) } else { Err(Verdict::Changed) }
+    /// What to send to a peer for its request, file by file.
+    fn headers(&self, to: &PeerName, request: &Requested) -> Vec<Result<FileHeader, NotSent>> {
+        let header = |name: &FileName, sha256: Digest, offset: u64| {
+            let listed = self.publishing.files.get(name).filter(|listed| listed.audience.admits(to));
+            let PublishedFile { name, bytes, sha256: present, .. } = &listed.ok_or(NotSent::NotShared)?.file;
+            if *present != sha256 || offset > *bytes {
+                return Err(NotSent::Changed);
+            }
+            Ok(FileHeader { name: name.clone(), total_bytes: *bytes, offset, sha256 })
+        };
+        match request {
+            Requested::File(request) => vec![header(&request.name, request.sha256, request.offset)],
+            Requested::Files(request) => {
+                request.files.iter().map(|wanted| header(&wanted.name, wanted.sha256, 0)).collect()
+            }
+        }
+    }
+
+    /// How many bytes the requested files have that a peer can get, or why it gets none.
+    pub(super) fn granted(&self, to: &PeerName, request: &Requested) -> Result<u64, Verdict> {
+        let headers = self.headers(to, request);
+        if headers.iter().any(Result::is_ok) {
+            return Ok(headers.iter().flatten().map(|header| header.total_bytes).sum());
+        }
+        let is_any_shared = headers.iter().any(|header| matches!(header, Err(NotSent::Changed)));
+        Err(if is_any_shared { Verdict::Changed } else { Verdict::NotShared })
     }
 }
 
@@ -120,20 +130,16 @@ impl Engine {
         if let Ok(withdrawal) = signal::decode::<Withdrawal>(content) {
             return self.withdrawn(from, &withdrawal);
         }
-        let Ok(request) = signal::decode::<FileRequest>(content) else {
-            if let Ok(request) = signal::decode::<ManyRequest>(content) {
-                self.request_for_many(from, number, request);
-            }
-            return;
-        };
+        let Some(request) = Requested::decode(content) else { return };
         let now = self.local.now.instant;
-        // A peer that could not dial requests the file again through the server, and does not use the first offer.
+        // A peer that could not dial requests the same again through the server, and does not use the first offer.
         self.sharing.slots.free_unused(now, |offer| {
-            let route = request.wish.route();
-            route == Route::Server && same_name(&offer.to, from) && offer.request.sha256 == request.sha256
+            request.wish().route() == Route::Server
+                && same_name(&offer.to, from)
+                && offer.request.is_for_the_same(&request)
         });
-        let transfer = request.transfer;
-        if let Err(verdict) = self.sharing.requested(from, &request) {
+        let transfer = request.transfer();
+        if let Err(verdict) = self.sharing.granted(from, &request) {
             return self.answer_request(from, number, transfer, verdict);
         }
         let slots = &mut self.sharing.slots;
@@ -145,25 +151,24 @@ impl Engine {
             return self.offer(from, number, request);
         }
         // A request in the queue is answered with its place.
-        if !(request.wish.may_wait() && slots.enqueue(from, number, request)) {
+        if !(request.wish().may_wait() && slots.enqueue(from, number, request)) {
             self.answer_request(from, number, transfer, Verdict::Busy);
         }
     }
 
-    /// Handles a receiver that does not want a file any more.
+    /// Handles a receiver that does not want any more what it has requested.
     fn withdrawn(&mut self, from: &PeerName, withdrawal: &Withdrawal) {
         let Withdrawal { transfer, reason } = *withdrawal;
         self.sharing.slots.withdraw(from, transfer);
-        let Some(name) = self.sharing.slots.sent_to(from, transfer).filter(|_| reason == Reason::DiskFull)
-        else {
-            return;
-        };
-        let reason = format!(
-            "{name} has not arrived, because the disk of {from} is full; what has arrived is kept there, and {from} can fetch the \
-             rest when there is room"
-        );
-        let reason = Escaped(&reason).to_string();
-        self.local.tell_sharers(&Event::Refused { with: from.clone(), number: None, reason });
+        if reason == Reason::DiskFull
+            && let Some(what) = self.sharing.slots.sent_to(from, transfer)
+        {
+            let reason = format!(
+                "{what}, because the disk of {from} is full; what has arrived is kept there, and {from} can fetch the rest when \
+                 there is room"
+            );
+            self.local.tell_sharers(&Event::Refused { with: from.clone(), number: None, reason });
+        }
     }
 
     fn answer_request(&mut self, to: &PeerName, number: u64, transfer: TransferId, verdict: Verdict) {
@@ -173,22 +178,21 @@ impl Engine {
         }
     }
 
-    /// Offers a file to the peer that has requested it, in a slot that is free.
-    fn offer(&mut self, to: &PeerName, number: u64, request: FileRequest) {
-        let transfer = request.transfer;
-        let bytes = match self.sharing.requested(to, &request) {
-            Ok(file) => file.bytes,
+    /// Offers a peer what it has requested, in a slot that is free.
+    fn offer(&mut self, to: &PeerName, number: u64, request: Requested) {
+        let transfer = request.transfer();
+        let bytes = match self.sharing.granted(to, &request) {
+            Ok(bytes) => bytes,
             Err(verdict) => return self.answer_request(to, number, transfer, verdict),
         };
         let salt = self.local.rng.random();
         self.answer_request(to, number, transfer, Verdict::Ready { bytes, salt });
-        let event = describe_request(Direction::Received, to, &request, bytes, salt);
-        self.local.tell_sharers(&event);
+        self.local.tell_sharers(&request.describe(Direction::Received, to, bytes, salt));
         let expires = self.local.now.instant + OFFER_WAIT;
-        let through_server = request.wish.route() == Route::Server;
+        let through_server = request.wish().route() == Route::Server;
         self.sharing.slots.serve(Offer { to: to.clone(), request, salt, expires, is_underway: false });
         if through_server {
-            self.send_file(transfer);
+            self.send(transfer);
         }
     }
 
@@ -215,69 +219,54 @@ impl Engine {
         }
     }
 
-    /// Handles a peer that has dialled for an offered file.
-    pub(super) fn dialled(&mut self, transfer: TransferId) {
-        self.send_file(transfer);
-        self.send_many(transfer);
-    }
-
-    fn send_file(&mut self, transfer: TransferId) {
+    /// Sends what was offered, because the server connects both peers, or the receiver has dialled.
+    pub(super) fn send(&mut self, transfer: TransferId) {
         let Some(offer) = self.sharing.slots.offer_mut(transfer) else {
             return;
         };
         if std::mem::replace(&mut offer.is_underway, true) {
             return;
         }
-        let request = &offer.request;
-        let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt: offer.salt };
-        let (offset, sha256, route) = (request.offset, request.sha256, request.wish.route());
-        // Who may fetch it, or the file itself, may have changed since it was offered.
-        let listed = self.sharing.publishing.files.get(&request.name);
-        let is_still_for =
-            |listed: &&ListedFile| listed.file.sha256 == sha256 && listed.audience.admits(&offer.to);
-        let Some(ListedFile { file, .. }) = listed.filter(is_still_for) else {
-            self.sharing.slots.free(transfer);
-            return;
+        let (key, route) = (offer.request.key(offer.salt), offer.request.wish().route());
+        let Some(Offer { to, request, .. }) = self.sharing.slots.offer(transfer) else { return };
+        // Who may fetch a file, or the file itself, may have changed since it was offered.
+        let mut files = self.sharing.headers(to, request);
+        let effect = match request {
+            Requested::Files(_) => Effect::SendMany(Box::new(SendManyJob { key, files, route })),
+            Requested::File(_) => {
+                let Some(Ok(header)) = files.pop() else {
+                    self.sharing.slots.free(transfer);
+                    return;
+                };
+                Effect::Send(Box::new(SendJob { key, header, route }))
+            }
         };
-        let header = FileHeader { name: file.name.clone(), total_bytes: file.bytes, offset, sha256 };
-        self.local.effects.push(Effect::Send(Box::new(SendJob { key, header, route })));
+        self.local.effects.push(effect);
     }
 
-    pub(super) fn sent(&mut self, transfer: TransferId, sent: Result<u64, String>) {
+    /// Handles the end of a transfer: the numbers of those of many files that were sent, and how many bytes in all.
+    pub(super) fn sent(&mut self, transfer: TransferId, numbers: &[usize], sent: Result<u64, String>) {
         let Some(Offer { to, request, .. }) = self.sharing.slots.free(transfer) else { return };
-        match sent {
-            Ok(bytes) => {
-                let (name, sha256, route) =
-                    (request.name.clone(), request.sha256, request.wish.route().into());
-                self.local.tell_sharers(&Event::FileSent { to, name, bytes, sha256, route });
-            }
+        let bytes = match sent {
+            Ok(bytes) => bytes,
             Err(error) => {
-                let name = Escaped(request.name.as_str()).to_string();
-                self.local.tell_sharers(&Event::error(format!("{name} could not be sent to {to}: {error}")));
+                let what = request.what();
+                let error = Event::error(format!("{what} could not be sent to {to}: {error}"));
+                return self.local.tell_sharers(&error);
             }
+        };
+        let route = request.wish().route().into();
+        let files: Vec<(FileName, Digest, u64)> = match &request {
+            Requested::File(request) => vec![(request.name.clone(), request.sha256, bytes)],
+            Requested::Files(request) => {
+                let files = numbers.iter().filter_map(|number| request.files.get(*number));
+                let listed = |name: &FileName| self.sharing.publishing.files.get(name);
+                let bytes = |name: &FileName| listed(name).map_or(0, |listed| listed.file.bytes);
+                files.map(|file| (file.name.clone(), file.sha256, bytes(&file.name))).collect()
+            }
+        };
+        for (name, sha256, bytes) in files {
+            self.local.tell_sharers(&Event::FileSent { to: to.clone(), name, bytes, sha256, route });
         }
     }
-}
-
-/// A request that its holder, who has drawn the salt, has granted. The file has `total_bytes` bytes.
-pub(super) fn describe_request(
-    direction: Direction,
-    with: &PeerName,
-    request: &FileRequest,
-    total_bytes: u64,
-    salt: TransferSalt,
-) -> Event {
-    let left = total_bytes.saturating_sub(request.offset);
-    Event::FileRequest(Box::new(FileRequestEvent {
-        with: with.clone(),
-        direction,
-        name: request.name.clone(),
-        sha256: request.sha256,
-        offset: request.offset,
-        route: request.wish.route().into(),
-        transfer: HEXLOWER.encode(&request.transfer),
-        salt: HEXLOWER.encode(&salt),
-        // Of an empty file, one empty chunk is sent.
-        chunks: left.div_ceil(CHUNK_BYTES as u64).max(1),
-    }))
 }

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use wire::PeerName;
 use wire::protocol::TransferId;
-use wire::signal::FileRequest;
 use wire::transfer::TransferSalt;
-use wire::{FileName, PeerName};
 
 use super::contact::same_name;
+use super::requested::Requested;
 
-/// How long an offered file waits for the receiver to dial. It dials when it gets the answer, for at most 5 seconds.
+/// How long an offer waits for the receiver to dial. It dials when it gets the answer, for at most 5 seconds.
 pub(super) const OFFER_WAIT: Duration = Duration::from_secs(10);
 /// The maximum number of requests in the queue.
 const QUEUE_MAX: usize = 256;
@@ -27,10 +27,10 @@ const PLACE_EVERY: Duration = Duration::from_secs(1);
 /// How often it is told although its place is the same, so that each side notices when the other has gone.
 const PLACE_AGAIN: Duration = Duration::from_secs(10);
 
-/// A file that is offered to a peer.
+/// What is offered to a peer, which has requested it.
 pub(super) struct Offer {
     pub(super) to: PeerName,
-    pub(super) request: FileRequest,
+    pub(super) request: Requested,
     pub(super) salt: TransferSalt,
     pub(super) expires: Instant,
     pub(super) is_underway: bool,
@@ -41,7 +41,7 @@ pub(super) struct Waiting {
     pub(super) from: PeerName,
     /// The number of the envelope with the request.
     pub(super) number: u64,
-    pub(super) request: FileRequest,
+    pub(super) request: Requested,
     /// The place that the receiver was told, and when.
     told: Option<(u32, Instant)>,
 }
@@ -58,8 +58,8 @@ pub(super) struct Told {
 pub(super) struct Slots {
     max: usize,
     serving: BTreeMap<TransferId, Offer>,
-    /// The last transfers that have ended: the receiver and the file.
-    ended: VecDeque<(TransferId, PeerName, FileName)>,
+    /// The last transfers that have ended: the receiver, and what to say if it has no room.
+    ended: VecDeque<(TransferId, PeerName, String)>,
     /// In the order of arrival.
     waiting: Vec<Waiting>,
     /// The folded names that wait. The first one is served next, and comes to the end then.
@@ -101,7 +101,11 @@ impl Slots {
     }
 
     pub(super) fn serve(&mut self, offer: Offer) {
-        self.serving.insert(offer.request.transfer, offer);
+        self.serving.insert(offer.request.transfer(), offer);
+    }
+
+    pub(super) fn offer(&self, transfer: TransferId) -> Option<&Offer> {
+        self.serving.get(&transfer)
     }
 
     pub(super) fn offer_mut(&mut self, transfer: TransferId) -> Option<&mut Offer> {
@@ -112,30 +116,30 @@ impl Slots {
     pub(super) fn free(&mut self, transfer: TransferId) -> Option<Offer> {
         let offer = self.serving.remove(&transfer)?;
         self.ended.truncate(ENDED_MAX - 1);
-        self.ended.push_front((transfer, offer.to.clone(), offer.request.name.clone()));
+        self.ended.push_front((transfer, offer.to.clone(), offer.request.has_not_arrived()));
         Some(offer)
     }
 
-    /// The file of a transfer to this peer that is being sent, or was sent lately.
-    pub(super) fn sent_to(&self, name: &PeerName, transfer: TransferId) -> Option<&FileName> {
-        let serving =
-            self.serving.values().map(|offer| (&offer.request.transfer, &offer.to, &offer.request.name));
-        let ended = self.ended.iter().map(|(transfer, to, file)| (transfer, to, file));
-        let mut all = serving.chain(ended);
-        all.find(|(of, to, _)| **of == transfer && same_name(to, name)).map(|(_, _, file)| file)
+    /// What has not arrived if a transfer to this peer, which goes on or has ended lately, finds no room there.
+    pub(super) fn sent_to(&self, name: &PeerName, transfer: TransferId) -> Option<String> {
+        if let Some(offer) = self.serving.get(&transfer) {
+            return same_name(&offer.to, name).then(|| offer.request.has_not_arrived());
+        }
+        let is_it = |(of, to, _): &&(TransferId, PeerName, String)| *of == transfer && same_name(to, name);
+        self.ended.iter().find(is_it).map(|(_, _, what)| what.clone())
     }
 
-    /// Frees the slots of files that were offered and not dialled for in time, and of those that `is_unwanted` names.
+    /// Frees the slots of offers for which nobody has dialled in time, and of those that `is_unwanted` names.
     pub(super) fn free_unused(&mut self, now: Instant, is_unwanted: impl Fn(&Offer) -> bool) {
         self.serving.retain(|_, offer| offer.is_underway || (offer.expires > now && !is_unwanted(offer)));
     }
 
     /// Takes a request into the queue. One that is there already keeps its place, and its receiver is told it again. Returns
     /// false if the queue is full.
-    pub(super) fn enqueue(&mut self, from: &PeerName, number: u64, request: FileRequest) -> bool {
+    pub(super) fn enqueue(&mut self, from: &PeerName, number: u64, request: Requested) -> bool {
         self.tell_at = None;
         let is_from = |waiting: &Waiting| same_name(&waiting.from, from);
-        if let Some(known) = self.waiting.iter_mut().find(|w| w.request.transfer == request.transfer) {
+        if let Some(known) = self.waiting.iter_mut().find(|w| w.request.transfer() == request.transfer()) {
             let is_theirs = is_from(known);
             if is_theirs {
                 (known.number, known.request, known.told) = (number, request, None);
@@ -155,7 +159,7 @@ impl Slots {
 
     /// Forgets a request of this peer, unless its file is being sent.
     pub(super) fn withdraw(&mut self, from: &PeerName, transfer: TransferId) {
-        let is_it = |w: &Waiting| w.request.transfer == transfer && same_name(&w.from, from);
+        let is_it = |w: &Waiting| w.request.transfer() == transfer && same_name(&w.from, from);
         if let Some(at) = self.waiting.iter().position(is_it) {
             self.take_out(at);
         }
@@ -213,7 +217,8 @@ impl Slots {
                 Some(next) if next > now => next,
                 _ => {
                     *told = Some((place, now));
-                    due.push(Told { to: from.clone(), number: *number, transfer: request.transfer, place });
+                    let transfer = request.transfer();
+                    due.push(Told { to: from.clone(), number: *number, transfer, place });
                     now + PLACE_AGAIN
                 }
             };

@@ -264,10 +264,7 @@ impl Shell {
     pub(super) fn receive_many(&mut self, job: Box<ReceiveManyJob>) {
         let limit = self.files.down_limit.clone();
         self.spawn_receiving(job.key.transfer, move |home, server, stop, tell| {
-            jobs::receive_many(home, server, &job, stop, &mut |reports, bytes| {
-                if let Some(limit) = &limit {
-                    limit.pass(bytes);
-                }
+            jobs::receive_many(home, server, &job, stop, limit.as_deref(), &mut |reports| {
                 tell(TransferOutcome::ReceivedSome(reports));
             })
         });

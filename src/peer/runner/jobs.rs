@@ -187,13 +187,14 @@ pub(super) fn send(
 /// What has become of some of many files, by their numbers in the request.
 type Results = Vec<(usize, Result<PathBuf, String>)>;
 
-/// Receives many files. `report` is called with some of them and their bytes.
+/// Receives many files. `report` is called with some of them.
 pub(super) fn receive_many(
     home: &Home,
     server: &Membership,
     job: &ReceiveManyJob,
     stop: &Stop,
-    report: &mut (dyn FnMut(Results, u64) + Send),
+    limit: Option<&RateLimit>,
+    report: &mut (dyn FnMut(Results) + Send),
 ) -> TransferOutcome {
     let expected = |download: &Download| {
         let (name, bytes, sha256) = (download.name.clone(), download.bytes, download.sha256);
@@ -208,19 +209,21 @@ pub(super) fn receive_many(
         Err(outcome) => return outcome,
     };
     let mut has_begun = false;
-    let received = transfer::receive_many(stream, &job.key, &files, &mut |reports: Reports| {
+    let received = transfer::receive_many(stream, &job.key, &files, limit, &mut |reports: Reports| {
         has_begun |= !reports.is_empty();
-        let bytes = reports.iter().filter_map(|(_, result)| Some(result.as_ref().ok()?.bytes)).sum();
         let results = reports.into_iter().map(|(number, result)| {
             (number, result.map(|received| received.path).map_err(|e| e.to_string()))
         });
-        report(results.collect(), bytes);
+        report(results.collect());
         !stop.is_set()
     });
     match received {
         Ok(()) => TransferOutcome::ReceivedMany,
         // Nothing has arrived over the connection, so the other route may still work.
         Err(e) if !has_begun && e.is_of_connection() => TransferOutcome::CannotDial(e.to_string()),
+        Err(e) if e.is_disk_full() => TransferOutcome::DiskFull(format!(
+            "the disk is full: {e}; what has arrived is kept, and the same command fetches the rest"
+        )),
         Err(e) => TransferOutcome::Received(Err(e.to_string())),
     }
 }

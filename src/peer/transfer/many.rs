@@ -19,6 +19,7 @@ use wire::transfer::{CHUNK_BYTES, FileOpener, FileSealer, RECORD_BYTES_MAX, Tran
 use wire::{Digest, FileName};
 
 use super::part::{PART, PREFIX, RECEIVED_MODE};
+use super::rate::Paced;
 use super::receive::HEADER_RECORD_BYTES_MAX;
 use super::{Destination, IDLE_MAX, RateLimit, Received, TransferError};
 use crate::peer::command::Existing;
@@ -51,12 +52,12 @@ pub fn send_many(
 ) -> Result<u64, TransferError> {
     let stream = stream.into();
     stream.socket().set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
-    let mut out = Out { to: BufWriter::with_capacity(BUFFER_BYTES, &stream), limit };
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Paced::new(&stream, limit));
     let mut sealer = FileSealer::new(key);
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut bytes = 0;
     for (entry, file) in files {
-        out.record(&seal_entry(&mut sealer, &entry))?;
+        out.write_all(&seal_entry(&mut sealer, &entry)).map_err(TransferError::connection)?;
         let (Entry::File(header), Some(mut file)) = (entry, file) else { continue };
         let mut left = header.total_bytes;
         while left > 0 {
@@ -65,31 +66,17 @@ pub fn send_many(
                 io::ErrorKind::UnexpectedEof => TransferError::FileChanged,
                 _ => FileError::of("read the file that is shared", header.name.as_str())(error).into(),
             })?;
-            out.record(&sealer.chunk(&buffer[..size], false))?;
+            out.write_all(&sealer.chunk(&buffer[..size], false)).map_err(TransferError::connection)?;
             left -= size as u64;
         }
         bytes += header.total_bytes;
     }
-    out.record(&seal_end(&mut sealer))?;
-    out.to.flush().map_err(TransferError::connection)?;
+    out.write_all(&seal_end(&mut sealer)).map_err(TransferError::connection)?;
+    out.flush().map_err(TransferError::connection)?;
     drop(out);
     // The receiver has all it needs and may have closed the connection already.
     let _ = stream.end_writing();
     Ok(bytes)
-}
-
-struct Out<'s> {
-    to: BufWriter<&'s Stream>,
-    limit: Option<&'s RateLimit>,
-}
-
-impl Out<'_> {
-    fn record(&mut self, record: &[u8]) -> Result<(), TransferError> {
-        if let Some(limit) = self.limit {
-            limit.pass(record.len() as u64);
-        }
-        self.to.write_all(record).map_err(TransferError::connection)
-    }
 }
 
 /// How many bytes the next chunk has when `left` are still to come.
@@ -109,17 +96,19 @@ pub struct ExpectedFile {
 pub type Reports = Vec<(usize, Result<Received, TransferError>)>;
 
 /// Receives files in the order in which they were requested. `report` is called with those that have their names or have failed;
-/// if it returns false, the transfer is cancelled. A file that cannot be received does not affect the others.
+/// if it returns false, the transfer is cancelled. A file that cannot be received does not affect the others, but if there is no room
+/// for one, the transfer ends.
 ///
 /// A second thread hashes and writes. A file is hidden until its SHA-256 is checked and it is on the disk.
 ///
 /// # Errors
 /// Those of the connection: [`TransferError::CutOff`], [`TransferError::NotAuthentic`], [`TransferError::OtherFile`],
-/// [`TransferError::TimedOut`]. Files that were not reported have not arrived then.
+/// [`TransferError::TimedOut`]; and [`TransferError::Disk`] without room. Files that were not reported have not arrived then.
 pub fn receive_many(
     stream: impl Into<Stream>,
     key: &TransferKey,
     files: &[ExpectedFile],
+    limit: Option<&RateLimit>,
     report: &mut (dyn FnMut(Reports) -> bool + Send),
 ) -> Result<(), TransferError> {
     let stream = stream.into();
@@ -132,13 +121,13 @@ pub fn receive_many(
             // The channel is closed when this thread ends, also after an error.
             .spawn_scoped(scope, move || Writer::new(files, transfer, report).write_all(&received))
             .map_err(TransferError::Thread)?;
-        let taken = take_all(&stream, key, files, &contents);
+        let from = BufReader::with_capacity(BUFFER_BYTES, Paced::new(&stream, limit));
+        let taken = take_all(from, key, files, &contents);
         // The writer ends when the channel is closed.
         drop(contents);
         match writer.join() {
-            // If the writer was cancelled, receiving ended early without an error.
-            Ok(true) => taken,
-            Ok(false) => Err(TransferError::Cancelled),
+            // If the writer has ended first, receiving ended because of that.
+            Ok(written) => written.and(taken),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
@@ -148,13 +137,12 @@ pub fn receive_many(
 type Content = (usize, Result<Vec<u8>, NotSent>);
 
 fn take_all(
-    stream: &Stream,
+    from: BufReader<Paced<'_, &Stream>>,
     key: &TransferKey,
     files: &[ExpectedFile],
     contents: &Sender<Content>,
 ) -> Result<(), TransferError> {
     let left = files.iter().map(|file| file.bytes).sum();
-    let from = BufReader::with_capacity(BUFFER_BYTES, stream);
     let mut incoming = Incoming { from, opener: FileOpener::new(key), record: Vec::new(), left };
     for (number, file) in files.iter().enumerate() {
         let content = incoming.file(file)?;
@@ -168,7 +156,7 @@ fn take_all(
 }
 
 struct Incoming<'s> {
-    from: BufReader<&'s Stream>,
+    from: BufReader<Paced<'s, &'s Stream>>,
     opener: FileOpener,
     record: Vec<u8>,
     /// How many bytes of files are still to come.
@@ -243,6 +231,8 @@ struct Writer<'w> {
     hidden_bytes: u64,
     named: Vec<Named>,
     reports: Reports,
+    /// That there is no room for a file.
+    full: Option<TransferError>,
 }
 
 impl<'w> Writer<'w> {
@@ -260,32 +250,42 @@ impl<'w> Writer<'w> {
             hidden_bytes: 0,
             named: Vec::new(),
             reports: Vec::new(),
+            full: None,
         }
     }
 
-    /// Writes what comes. Returns whether it was not cancelled.
-    fn write_all(mut self, received: &Receiver<Content>) -> bool {
+    /// Writes what comes.
+    fn write_all(mut self, received: &Receiver<Content>) -> Result<(), TransferError> {
         let mut last = Instant::now();
-        loop {
+        while self.full.is_none() {
             match received.recv_timeout(NAMED_AFTER) {
                 Ok((number, content)) => {
                     let written = content.map_err(TransferError::NotSent);
                     if let Err(error) = written.and_then(|content| self.write(number, &content)) {
-                        self.reports.push((number, Err(error)));
+                        self.failed(number, error);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // The names, and then what makes them durable.
-                Err(RecvTimeoutError::Disconnected) => return self.give_names() && self.give_names(),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             let is_full = self.hidden.len() >= NAMED_FILES || self.hidden_bytes >= NAMED_BYTES;
             let has_some = !(self.hidden.is_empty() && self.named.is_empty() && self.reports.is_empty());
             if is_full || (has_some && last.elapsed() >= NAMED_AFTER) {
-                if !self.give_names() {
-                    return false;
-                }
+                self.give_names()?;
                 last = Instant::now();
             }
+        }
+        // The names, and then what makes them durable. Without room, what has arrived stays.
+        self.give_names()?;
+        self.give_names()?;
+        self.full.map_or(Ok(()), Err)
+    }
+
+    fn failed(&mut self, number: usize, error: TransferError) {
+        if error.is_disk_full() {
+            self.full = Some(error);
+        } else {
+            self.reports.push((number, Err(error)));
         }
     }
 
@@ -324,39 +324,42 @@ impl<'w> Writer<'w> {
     }
 
     /// Waits until the hidden files are on the disk, and the names that were given before. Then gives the hidden files their
-    /// names, and reports those that had theirs. Returns whether to go on.
-    fn give_names(&mut self) -> bool {
+    /// names, and reports those that had theirs.
+    ///
+    /// # Errors
+    /// [`TransferError::Cancelled`].
+    fn give_names(&mut self) -> Result<(), TransferError> {
         let (hidden, named) = (std::mem::take(&mut self.hidden), std::mem::take(&mut self.named));
         self.hidden_bytes = 0;
         let synced = sync(&hidden, &named);
-        let failed = |error: &io::Error, path: PathBuf| {
+        let not_synced = |error: &io::Error, path: PathBuf| {
             let copy = io::Error::new(error.kind(), error.to_string());
             TransferError::from(FileError::of("write", path)(copy))
         };
         for Named { number, path, .. } in named {
             let ExpectedFile { bytes, sha256, .. } = self.files[number];
-            let result = match &synced {
-                Ok(()) => Ok(Received { path, bytes, sha256 }),
-                Err(error) => Err(failed(error, path)),
-            };
-            self.reports.push((number, result));
+            match &synced {
+                Ok(()) => self.reports.push((number, Ok(Received { path, bytes, sha256 }))),
+                Err(error) => self.failed(number, not_synced(error, path)),
+            }
         }
         for Hidden { number, folder, name } in hidden {
             let expected = &self.files[number];
             let result = match &synced {
                 Ok(()) => give_name(&folder, &name, expected),
-                Err(error) => Err(failed(error, expected.destination.path())),
+                Err(error) => Err(not_synced(error, expected.destination.path())),
             };
             match result {
                 Ok(path) => self.named.push(Named { number, folder, path }),
                 Err(error) => {
                     // What stays is removed later, as of other interrupted transfers.
                     let _ = folder.remove(&name);
-                    self.reports.push((number, Err(error)));
+                    self.failed(number, error);
                 }
             }
         }
-        (self.report)(std::mem::take(&mut self.reports))
+        let goes_on = (self.report)(std::mem::take(&mut self.reports));
+        if goes_on { Ok(()) } else { Err(TransferError::Cancelled) }
     }
 }
 

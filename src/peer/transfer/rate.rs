@@ -1,5 +1,7 @@
 //! A limit on how many bytes a second all transfers in one direction move together.
 
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -9,22 +11,46 @@ use std::time::{Duration, Instant};
 /// give up.
 pub const RATE_MIN: u64 = 64 << 10;
 
+/// After how many bytes another transfer has its turn. Each end of a transfer gives up when nothing moves for
+/// [`super::IDLE_MAX`], so many transfers can share a low limit only in small pieces.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// A clock that begins with the limit.
+trait Clock: fmt::Debug + Send + Sync {
+    fn now(&self) -> Duration;
+    fn sleep(&self, time: Duration);
+}
+
+impl Clock for Instant {
+    fn now(&self) -> Duration {
+        self.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
+    }
+}
+
 #[derive(Debug)]
 pub struct RateLimit {
     bytes_per_second: NonZeroU64,
-    begun: Instant,
-    /// When all bytes that were let through have passed at this rate, in nanoseconds since `begun`.
+    clock: Box<dyn Clock>,
+    /// When all bytes that were let through have passed at this rate, in nanoseconds.
     free_at: AtomicU64,
 }
 
 impl RateLimit {
     pub fn new(bytes_per_second: NonZeroU64) -> Self {
-        Self { bytes_per_second, begun: Instant::now(), free_at: AtomicU64::new(0) }
+        Self::with_clock(bytes_per_second, Box::new(Instant::now()))
+    }
+
+    fn with_clock(bytes_per_second: NonZeroU64, clock: Box<dyn Clock>) -> Self {
+        Self { bytes_per_second, clock, free_at: AtomicU64::new(0) }
     }
 
     /// Counts bytes, and waits until those before them have passed. Transfers that move at the same time take turns.
     pub fn pass(&self, bytes: u64) {
-        thread::sleep(self.reserve(self.begun.elapsed(), bytes));
+        self.clock.sleep(self.reserve(self.clock.now(), bytes));
     }
 
     /// How long the bytes have to wait. A time without transfers is not saved up for a burst.
@@ -43,28 +69,40 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A connection whose bytes in one direction count for a limit.
+pub(super) struct Paced<'l, C> {
+    connection: C,
+    limit: Option<&'l RateLimit>,
+}
 
-    #[test]
-    fn bytes_wait_until_those_before_them_have_passed() {
-        let limit = RateLimit::new(NonZeroU64::new(1_000).expect("it is not zero"));
-        let milliseconds = Duration::from_millis;
-        let waits = |now, bytes| limit.reserve(milliseconds(now), bytes);
-        assert_eq!(waits(0, 500), Duration::ZERO, "nothing is before them");
-        assert_eq!(waits(0, 250), milliseconds(500));
-        assert_eq!(waits(100, 250), milliseconds(650), "of another transfer");
-        assert_eq!(waits(1_000, 100), Duration::ZERO);
-        // A pause of a minute is no reason to let more through at once.
-        assert_eq!(waits(60_000, 1_000), Duration::ZERO);
-        assert_eq!(waits(60_000, 1), milliseconds(1_000));
-    }
-
-    #[test]
-    fn huge_numbers_do_not_overflow() {
-        let limit = RateLimit::new(NonZeroU64::new(1).expect("it is not zero"));
-        assert_eq!(limit.reserve(Duration::ZERO, u64::MAX), Duration::ZERO);
-        assert_eq!(limit.reserve(Duration::ZERO, 1), Duration::from_nanos(u64::MAX));
+impl<'l, C> Paced<'l, C> {
+    pub(super) fn new(connection: C, limit: Option<&'l RateLimit>) -> Self {
+        Self { connection, limit }
     }
 }
+
+impl<C: Read> Read for Paced<'_, C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(limit) = self.limit else { return self.connection.read(buffer) };
+        let size = buffer.len().min(PIECE_BYTES);
+        let read = self.connection.read(&mut buffer[..size])?;
+        limit.pass(read as u64);
+        Ok(read)
+    }
+}
+
+impl<C: Write> Write for Paced<'_, C> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(limit) = self.limit else { return self.connection.write(bytes) };
+        let written = self.connection.write(&bytes[..bytes.len().min(PIECE_BYTES)])?;
+        limit.pass(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

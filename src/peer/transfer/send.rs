@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use wire::frame::LENGTH_BYTES;
 use wire::transfer::{FileHeader, FileSealer, TransferKey, next_chunk};
 
+use super::rate::Paced;
 use super::{CHUNKS_UNDERWAY, IDLE_MAX, RateLimit, TransferError};
 use crate::peer::folder::FileError;
 use crate::stream::Stream;
@@ -33,7 +34,7 @@ pub fn send_file(
     stream.socket().set_write_timeout(Some(IDLE_MAX)).map_err(TransferError::Connection)?;
     let mut sealer = FileSealer::new(key);
     let head = sealer.header(header);
-    (&stream).write_all(&head).map_err(TransferError::connection)?;
+    Paced::new(&stream, limit).write_all(&head).map_err(TransferError::connection)?;
     let (records, sealed) = bounded(CHUNKS_UNDERWAY);
     let (used, free) = bounded(CHUNKS_UNDERWAY);
     std::thread::scope(|scope| {
@@ -77,15 +78,13 @@ fn seal_chunks(
 
 /// Writes the records as they arrive. Returning closes the channel, which ends the sealing thread.
 fn write_records(
-    mut stream: &Stream,
+    stream: &Stream,
     sealed: Receiver<Vec<u8>>,
     used: &Sender<Vec<u8>>,
     limit: Option<&RateLimit>,
 ) -> Result<(), TransferError> {
+    let mut stream = Paced::new(stream, limit);
     for record in sealed {
-        if let Some(limit) = limit {
-            limit.pass(record.len() as u64);
-        }
         stream.write_all(&record).map_err(TransferError::connection)?;
         // Without room, the buffer is freed.
         let _ = used.try_send(record);

@@ -15,7 +15,7 @@ use super::{STEP_WAIT, Stage};
 use crate::peer::event::Event;
 
 /// How long to wait in the queue of a holder that says nothing. It tells the place every 10 seconds.
-const QUEUE_WAIT: Duration = Duration::from_secs(30);
+pub(in crate::peer::engine) const QUEUE_WAIT: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Requests the file from its holder. Without a given `wish`, the transfer is direct if the server knows where the
@@ -55,11 +55,16 @@ impl Engine {
     }
 
     /// Takes a request back.
-    pub(super) fn withdraw(&mut self, holder: &PeerName, transfer: TransferId, reason: Reason) {
+    pub(in crate::peer::engine) fn withdraw(
+        &mut self,
+        holder: &PeerName,
+        transfer: TransferId,
+        reason: Reason,
+    ) {
         self.signal_holder(holder, &signal::encode(&Withdrawal { transfer, reason }), About::Nothing);
     }
 
-    fn signal_holder(&mut self, holder: &PeerName, content: &[u8], about: About) {
+    pub(in crate::peer::engine) fn signal_holder(&mut self, holder: &PeerName, content: &[u8], about: About) {
         let number = self.fetches.next_request;
         self.fetches.next_request += 1;
         let contact = self.contacts.of(holder);

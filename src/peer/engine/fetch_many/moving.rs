@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use rand::{Rng as _, RngExt as _};
 use wire::escape::Escaped;
 use wire::many::{ManyRequest, NoName};
-use wire::protocol::{Kind, Refusal, TransferId};
+use wire::protocol::{Refusal, TransferId};
 use wire::share::{Hit, PublishedFile};
-use wire::signal::{self, FileAnswer, Route, Verdict};
-use wire::transfer::TransferKey;
+use wire::signal::{self, FileAnswer, Reason, Route, Verdict, Wish};
+use wire::transfer::{TransferKey, TransferSalt};
 use wire::{FileName, PeerName};
 use zeroize::Zeroizing;
 
 use super::super::Engine;
 use super::super::contact::same_name;
+use super::super::fetch::asking::QUEUE_WAIT;
 use super::super::interface::{Effect, ReceiveManyJob, TaskId, TransferOutcome};
 use super::super::link::About;
-use super::super::send_many::describe_many;
-use super::{ANSWER_WAIT, BATCHES_UNDERWAY, BUSY_WAIT, Batch, Counts, LARGE_UNDERWAY, Stage, wanted};
+use super::super::requested::describe_files;
+use super::{ANSWER_WAIT, BATCHES_UNDERWAY, BUSY_WAIT, Batch, Counts, LARGE_UNDERWAY, Stage, State, wanted};
 use crate::peer::event::{Event, FileRoute};
 use crate::peer::records::Direction;
 
@@ -28,7 +29,9 @@ impl Engine {
             && self.local.link.is_some()
             && many.again_at.is_none()
         {
-            if many.batches.len() < BATCHES_UNDERWAY && !many.small.is_empty() {
+            // One place in the queue is enough, and shown.
+            let waits = many.batches.values().any(Batch::may_wait);
+            if many.batches.len() < BATCHES_UNDERWAY && !many.small.is_empty() && !waits {
                 self.request_batch(task);
             } else if many.large_underway < LARGE_UNDERWAY
                 && let Some((file, offset)) = many.large.pop_front()
@@ -59,45 +62,90 @@ impl Engine {
             transfer: self.local.rng.random(),
             secret: [0; 32],
             mark: NoName,
-            route: many.route,
+            wish: if many.may_wait { Wish::Queue(many.route) } else { many.route.into() },
             files: files.iter().map(wanted).collect(),
         };
         // Filled in place, so that no copy is left in memory.
         self.local.rng.fill_bytes(&mut request.secret);
-        let number = self.fetches.next_request;
-        self.fetches.next_request += 1;
-        let content = Zeroizing::new(signal::encode(&request));
         let transfer = request.transfer;
         let deadline = Some(self.local.now.instant + ANSWER_WAIT);
         let open = files.into_iter().enumerate().collect();
-        many.batches.insert(transfer, Batch { request, open, is_moving: false, deadline });
-        let contact = self.contacts.of(&many.holder.peer);
-        self.local.send_signal(contact, Kind::Request, number, &content, About::Transfer(transfer));
+        many.batches.insert(transfer, Batch { request, open, state: State::Asked, deadline });
+        self.send_batch(task, transfer);
+    }
+
+    fn send_batch(&mut self, task: TaskId, transfer: TransferId) {
+        let Some(many) = self.fetches.many.get(&task) else { return };
+        let Some(batch) = many.batches.get(&transfer) else { return };
+        let content = Zeroizing::new(signal::encode(&batch.request));
+        let holder = many.holder.peer.clone();
+        self.signal_holder(&holder, &content, About::Transfer(transfer));
+    }
+
+    /// Sends the requests again that wait, on a new connection: the holder may have given their places away meanwhile.
+    pub(super) fn repeat_queued(&mut self, task: TaskId) {
+        let Some(many) = self.fetches.many.get(&task) else { return };
+        let queued = many.batches.iter().filter(|(_, batch)| batch.state == State::Queued);
+        let queued: Vec<TransferId> = queued.map(|(transfer, _)| *transfer).collect();
+        queued.into_iter().for_each(|transfer| self.send_batch(task, transfer));
+    }
+
+    /// Ends the requests that were not answered in time.
+    pub(super) fn end_late_batches(&mut self, task: TaskId) {
+        let now = self.local.now.instant;
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let is_late = |batch: &Batch| batch.deadline.is_some_and(|at| at <= now);
+        let late = many.batches.iter().filter(|(_, batch)| is_late(batch));
+        let late: Vec<(TransferId, State)> = late.map(|(transfer, batch)| (*transfer, batch.state)).collect();
+        for (transfer, state) in late {
+            if state == State::Queued {
+                return self.holder_is_silent(task);
+            }
+            many.asks_each_alone = true;
+            many.take_back(transfer);
+            many.large.extend(std::mem::take(&mut many.small).into_iter().map(|file| (file, 0)));
+        }
+    }
+
+    /// Gives up after a holder that has said nothing for too long about the place in its queue.
+    fn holder_is_silent(&mut self, task: TaskId) {
+        self.withdraw_batches(task);
+        let Some(many) = self.fetches.many.get(&task) else { return };
+        let why = match &self.trouble {
+            Some(trouble) => format!("{trouble}; try again"),
+            None => format!("{} does not answer any more; try again", many.holder.peer),
+        };
+        self.fail_many(task, &why);
+    }
+
+    /// Takes the requests back that have not led to a transfer.
+    fn withdraw_batches(&mut self, task: TaskId) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let waiting = many.batches.iter().filter(|(_, batch)| batch.state != State::Moving);
+        let waiting: Vec<TransferId> = waiting.map(|(transfer, _)| *transfer).collect();
+        waiting.iter().for_each(|transfer| many.take_back(*transfer));
+        let holder = many.holder.peer.clone();
+        waiting.into_iter().for_each(|transfer| self.withdraw(&holder, transfer, Reason::Left));
     }
 
     /// Handles the answer of a holder to a request for many files.
     pub(in crate::peer::engine) fn answer_for_many(&mut self, from: &PeerName, answer: &FileAnswer) {
         let FileAnswer { transfer, verdict } = *answer;
         let now = self.local.now.instant;
-        let Some((task, many)) = self.fetches.many_of(transfer) else { return };
+        let Some((task, many)) = self.fetches.many_of(transfer) else {
+            // An earlier process of this peer has waited for it.
+            if matches!(verdict, Verdict::Queued { .. }) {
+                self.withdraw(from, transfer, Reason::Left);
+            }
+            return;
+        };
         if !same_name(&many.holder.peer, from) {
             return;
         }
-        let Some(batch) = many.batches.get_mut(&transfer).filter(|batch| !batch.is_moving) else { return };
+        let is_open = |batch: &&mut Batch| batch.state != State::Moving;
+        let Some(batch) = many.batches.get_mut(&transfer).filter(is_open) else { return };
         match verdict {
-            Verdict::Ready { salt, .. } => {
-                (batch.is_moving, batch.deadline) = (true, None);
-                let request = &batch.request;
-                let (files, route) = (request.files.len() as u64, request.route);
-                let key = TransferKey { transfer, secret: Zeroizing::new(request.secret), salt };
-                let downloads: Vec<PublishedFile> = batch.open.values().cloned().collect();
-                let downloads = downloads.iter().map(|file| many.download(file)).collect();
-                let address = many.holder.address.filter(|_| route == Route::Direct);
-                let event = describe_many(Direction::Sent, &many.holder.peer, files, route, (transfer, salt));
-                self.local.tell(many.client, event);
-                let job = ReceiveManyJob { key, downloads, address };
-                self.local.effects.push(Effect::ReceiveMany(Box::new(job)));
-            }
+            Verdict::Ready { salt, .. } => self.receive_batch(task, transfer, salt),
             Verdict::NotShared | Verdict::Changed => {
                 let why = format!(
                     "{} does not share these files with you, or not any more; search again",
@@ -105,13 +153,37 @@ impl Engine {
                 );
                 self.fail_batch(task, transfer, &why);
             }
-            // Perhaps others fetch from it too.
-            Verdict::Busy | Verdict::Queued { .. } => {
+            Verdict::Queued { place } => {
+                (batch.state, batch.deadline) = (State::Queued, Some(now + QUEUE_WAIT));
+                // While files arrive, the transfers for which one waits are perhaps one's own.
+                if !many.is_moving() && many.place.replace(place) != Some(place) {
+                    let (name, from) = (many.holder.file.name.clone(), many.holder.peer.clone());
+                    self.local.tell(many.client, Event::FileQueued { name, from, place });
+                }
+            }
+            Verdict::Busy => {
+                // Its queue is full if the request may wait already.
+                many.again_at = batch.request.wish.may_wait().then(|| now + BUSY_WAIT);
+                many.may_wait = true;
                 many.take_back(transfer);
-                many.again_at = Some(now + BUSY_WAIT);
             }
         }
         self.next_of_many(task);
+    }
+
+    fn receive_batch(&mut self, task: TaskId, transfer: TransferId, salt: TransferSalt) {
+        let Some(many) = self.fetches.many.get_mut(&task) else { return };
+        let Some(batch) = many.batches.get_mut(&transfer) else { return };
+        (batch.state, batch.deadline) = (State::Moving, None);
+        let (client, holder) = (many.client, &many.holder);
+        let event = describe_files(Direction::Sent, &holder.peer, &batch.request, salt);
+        let key = TransferKey { transfer, secret: Zeroizing::new(batch.request.secret), salt };
+        let address = holder.address.filter(|_| batch.request.wish.route() == Route::Direct);
+        let files: Vec<PublishedFile> = batch.open.values().cloned().collect();
+        let downloads = files.iter().map(|file| many.download(file)).collect();
+        self.local.tell(client, event);
+        let job = ReceiveManyJob { key, downloads, address };
+        self.local.effects.push(Effect::ReceiveMany(Box::new(job)));
     }
 
     /// Handles a request for many files that the server has refused.
@@ -140,6 +212,13 @@ impl Engine {
             TransferOutcome::CannotDial(why) | TransferOutcome::Received(Err(why)) => {
                 self.fail_batch(task, transfer, &why);
             }
+            TransferOutcome::DiskFull(why) => {
+                let holder = many.holder.peer.clone();
+                many.take_back(transfer);
+                self.withdraw(&holder, transfer, Reason::DiskFull);
+                self.withdraw_batches(task);
+                self.fail_many(task, &why);
+            }
             // Whatever was not reported, if anything.
             TransferOutcome::ReceivedMany => self.fail_batch(task, transfer, "it has not arrived"),
             _ => {}
@@ -155,7 +234,7 @@ impl Engine {
     ) {
         let Some(many) = self.fetches.many.get_mut(&task) else { return };
         let Some(batch) = many.batches.get_mut(&transfer) else { return };
-        let route = FileRoute::from(batch.request.route);
+        let route = FileRoute::from(batch.request.wish.route());
         for (number, result) in reports {
             let Some(file) = batch.open.remove(&number) else { continue };
             let event = match result {

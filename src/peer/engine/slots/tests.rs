@@ -3,7 +3,8 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use wire::Digest;
-use wire::signal::{Route, Wish};
+use wire::many::{ManyRequest, NoName};
+use wire::signal::{FileRequest, Route, Wish};
 
 use super::*;
 
@@ -11,15 +12,18 @@ fn name(text: &str) -> PeerName {
     text.parse().expect("a good name")
 }
 
-fn request(transfer: u8) -> FileRequest {
-    FileRequest {
-        transfer: [transfer; 16],
-        secret: [0; 32],
-        name: "file.txt".parse().expect("a good name"),
-        sha256: Digest::of(b"x"),
-        offset: 0,
-        wish: Wish::Queue(Route::Server),
+/// A request for a file or, if the transfer has an odd number, for many.
+fn request(transfer: u8) -> Requested {
+    request_of([transfer; 16])
+}
+
+fn request_of(transfer: TransferId) -> Requested {
+    let (secret, wish) = ([0; 32], Wish::Queue(Route::Server));
+    if transfer[0] % 2 == 1 {
+        return Requested::Files(ManyRequest { transfer, secret, mark: NoName, wish, files: Vec::new() });
     }
+    let (name, sha256) = ("file.txt".parse().expect("a good name"), Digest::of(b"x"));
+    Requested::File(FileRequest { transfer, secret, name, sha256, offset: 0, wish })
 }
 
 /// Slots, and a clock.
@@ -50,8 +54,8 @@ impl Bench {
     fn advance(&mut self) -> Vec<u8> {
         let mut served = Vec::new();
         while let Some(Waiting { from, request, .. }) = self.slots.next() {
-            served.push(request.transfer[0]);
-            self.serve(from.as_str(), request.transfer[0]);
+            served.push(request.transfer()[0]);
+            self.serve(from.as_str(), request.transfer()[0]);
         }
         served
     }
@@ -146,10 +150,10 @@ fn the_queue_is_bounded_in_all_and_for_each_name() {
     bench.serve("X", 255);
     let mut number = 0;
     let mut wait = |bench: &mut Bench, from: &str| {
-        let mut request = request(0);
-        request.transfer[..4].copy_from_slice(&u32::to_le_bytes(number));
+        let mut transfer = [0; 16];
+        transfer[..4].copy_from_slice(&u32::to_le_bytes(number));
         number += 1;
-        bench.slots.enqueue(&name(from), 0, request)
+        bench.slots.enqueue(&name(from), 0, request_of(transfer))
     };
     for _ in 0..QUEUE_EACH_MAX {
         assert!(wait(&mut bench, "A"));
@@ -211,7 +215,7 @@ fn nobody_waits_for_a_free_slot_and_nobody_is_passed_over() {
                     let times = times.and_modify(|times| *times += 1).or_insert(1);
                     assert!(*times <= 1, "seed {seed}: {from} overtakes {other} again");
                 }
-                bench.serve(from.as_str(), request.transfer[0]);
+                bench.serve(from.as_str(), request.transfer()[0]);
             }
             let is_stuck = |waiting: &Waiting| bench.slots.has_room_for(&waiting.from);
             assert!(!bench.slots.waiting.iter().any(is_stuck), "seed {seed}");

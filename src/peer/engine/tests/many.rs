@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use wire::many::ManyRequest;
 use wire::protocol::TransferId;
 use wire::query::Query;
-use wire::signal::{FileAnswer, FileRequest, Verdict};
+use wire::signal::{FileAnswer, Reason, Route, Verdict, Wish, Withdrawal};
 
 use super::*;
 use crate::peer::command::{Ending, Existing};
+use crate::peer::engine::requested::Requested;
 use crate::peer::engine::{Prepared, TransferOutcome};
 
 /// What B, who is asked, reads.
@@ -17,8 +17,9 @@ struct Holder(Option<Incoming>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    Many(TransferId, Vec<String>),
+    Many(TransferId, Wish, Vec<String>),
     One(String),
+    Withdrawn(TransferId, Reason),
 }
 
 impl Holder {
@@ -34,19 +35,23 @@ impl Holder {
             } else if kind == Kind::Request {
                 let incoming = self.0.as_mut().expect("the opening comes first");
                 let content = incoming.open_signal(kind, number, sealed).expect("it opens");
-                asked.push(match signal::decode::<ManyRequest>(&content) {
-                    Ok(many) => {
-                        let names = many.files.iter().map(|file| file.name.to_string()).collect();
-                        Asked::Many(many.transfer, names)
-                    }
-                    Err(_) => {
-                        let one = signal::decode::<FileRequest>(&content).expect("it is for one file");
-                        Asked::One(one.name.to_string())
-                    }
-                });
+                asked.push(read(&content));
             }
         }
         asked
+    }
+}
+
+fn read(content: &[u8]) -> Asked {
+    if let Ok(Withdrawal { transfer, reason }) = signal::decode(content) {
+        return Asked::Withdrawn(transfer, reason);
+    }
+    match Requested::decode(content).expect("it is a request") {
+        Requested::File(one) => Asked::One(one.name.to_string()),
+        Requested::Files(many) => {
+            let names = many.files.iter().map(|file| file.name.to_string()).collect();
+            Asked::Many(many.transfer, many.wish, names)
+        }
     }
 }
 
@@ -88,7 +93,7 @@ fn all() -> Vec<String> {
 /// The request for all three files.
 fn transfer_of(asked: &[Asked]) -> TransferId {
     match asked {
-        [Asked::Many(transfer, names)] if *names == all() => *transfer,
+        [Asked::Many(transfer, _, names)] if *names == all() => *transfer,
         _ => panic!("one request for all of them: {asked:?}"),
     }
 }
@@ -119,10 +124,89 @@ fn a_holder_that_does_not_know_requests_for_many_is_asked_for_each_file_alone() 
     assert_eq!((failed, is_done(&mut bench, Ending::Failed)), (3, true));
 }
 
+/// The answers to a busy holder: the request that may wait in its queue.
+fn queued(bench: &mut Bench, holder: &mut Holder, asked: &[Asked]) -> TransferId {
+    assert!(
+        matches!(asked, [Asked::Many(_, Wish::Server, _)]),
+        "an older holder could not read another wish"
+    );
+    answer(bench, transfer_of(asked), Verdict::Busy);
+    let asked = holder.requests(bench);
+    assert!(matches!(asked[..], [Asked::Many(_, Wish::Queue(Route::Server), _)]), "{asked:?}");
+    transfer_of(&asked)
+}
+
+/// The places that the user was told, and the errors.
+fn shown(bench: &mut Bench) -> (Vec<(String, u32)>, Vec<String>) {
+    let (mut places, mut errors) = (Vec::new(), Vec::new());
+    for event in bench.events.drain(..) {
+        match event {
+            Event::FileQueued { name, place, .. } => places.push((name.to_string(), place)),
+            Event::Error { message } => errors.push(message),
+            _ => {}
+        }
+    }
+    (places, errors)
+}
+
 #[test]
-fn a_busy_holder_is_asked_again_and_each_file_is_reported() {
+fn requests_for_many_files_wait_in_the_queue_of_the_holder_and_the_user_sees_each_place_once() {
     let (mut bench, mut holder, asked) = fetching();
-    answer(&mut bench, transfer_of(&asked), Verdict::Busy);
+    let transfer = queued(&mut bench, &mut holder, &asked);
+    for place in [3, 3, 2, 2] {
+        answer(&mut bench, transfer, Verdict::Queued { place });
+        bench.sleep(29);
+    }
+    let place = |place| ("d/*".to_owned(), place);
+    assert_eq!(shown(&mut bench), (vec![place(3), place(2)], vec![]));
+    bench.take([Input::Net(Net::Lost(Duration::ZERO))]);
+    bench.join();
+    assert_eq!(transfer_of(&holder.requests(&mut bench)), transfer, "the same request keeps its place");
+    answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::ReceiveMany(_))), 1);
+    assert_eq!(shown(&mut bench), (vec![], vec![]));
+}
+
+#[test]
+fn a_fetch_of_many_files_that_ends_in_the_queue_gives_its_place_up() {
+    for is_cancelled in [true, false] {
+        let (mut bench, mut holder, asked) = fetching();
+        let transfer = queued(&mut bench, &mut holder, &asked);
+        answer(&mut bench, transfer, Verdict::Queued { place: 1 });
+        let withdrawn = Asked::Withdrawn(transfer, Reason::Left);
+        if is_cancelled {
+            bench.take([Input::Gone(CLIENT)]);
+        } else {
+            bench.sleep(30);
+            let why = "3 file(s) were not fetched: B does not answer any more; try again";
+            assert_eq!(shown(&mut bench).1, [why]);
+        }
+        assert_eq!(holder.requests(&mut bench), std::slice::from_ref(&withdrawn));
+        // The holder has missed it. It could also be that of an earlier process.
+        answer(&mut bench, transfer, Verdict::Queued { place: 1 });
+        assert_eq!(holder.requests(&mut bench), [withdrawn]);
+    }
+}
+
+#[test]
+fn without_room_for_many_files_the_holder_is_told_and_the_user_once() {
+    let (mut bench, mut holder, asked) = fetching();
+    let transfer = transfer_of(&asked);
+    answer(&mut bench, transfer, Verdict::Ready { bytes: 3, salt: [1; 16] });
+    let some = vec![(1, Ok(PathBuf::from("/d/2")))];
+    bench.take([Input::Transfer(transfer, TransferOutcome::ReceivedSome(some))]);
+    let full = "the disk is full".to_owned();
+    bench.take([Input::Transfer(transfer, TransferOutcome::DiskFull(full))]);
+    assert_eq!(shown(&mut bench).1, ["2 file(s) were not fetched: the disk is full"]);
+    assert_eq!(holder.requests(&mut bench), [Asked::Withdrawn(transfer, Reason::DiskFull)]);
+    assert!(is_done(&mut bench, Ending::Failed));
+}
+
+#[test]
+fn a_holder_whose_queue_is_full_is_asked_again_and_each_file_is_reported() {
+    let (mut bench, mut holder, asked) = fetching();
+    let transfer = queued(&mut bench, &mut holder, &asked);
+    answer(&mut bench, transfer, Verdict::Busy);
     assert_eq!(holder.requests(&mut bench), [], "not at once");
     bench.sleep(2);
     let transfer = transfer_of(&holder.requests(&mut bench));

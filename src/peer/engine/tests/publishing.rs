@@ -1,5 +1,6 @@
 //! What is published: the whole share first, then what has changed.
 
+use wire::many::{ManyRequest, NoName, WantedFile};
 use wire::protocol::ErrorCode;
 use wire::share::{Difference, ListDigest, ListedFile};
 use wire::signal::{FileRequest, Verdict, Wish};
@@ -7,6 +8,7 @@ use wire::{Audience, FileName};
 
 use super::*;
 use crate::peer::engine::interface::Shared;
+use crate::peer::engine::requested::Requested;
 
 fn file(name: &str, keyword: &str) -> PublishedFile {
     let keywords = vec![keyword.parse().expect("a good keyword")];
@@ -206,16 +208,16 @@ fn a_holder_gives_a_limited_file_to_those_who_may_fetch_it_only() {
     let mut bench = Bench::new();
     let limited = only(&["Carl"], file("b", "k"));
     listed(&mut bench, &[], vec![file("a", "k").into(), limited.clone(), only(&[], file("own", "k"))]);
-    let request = |name: &str, sha256| FileRequest {
-        transfer: [7; 16],
-        secret: [0; 32],
-        name: file_name(name),
-        sha256,
-        offset: 0,
-        wish: Wish::Direct,
-    };
+    let (transfer, secret, wish) = ([7; 16], [0; 32], Wish::Direct);
     let refusal = |who: &str, file: &str, sha256| {
-        bench.engine.sharing.requested(&name(who), &request(file, sha256)).err()
+        let name_of_file = file_name(file);
+        let one = FileRequest { transfer, secret, name: name_of_file.clone(), sha256, offset: 0, wish };
+        let files = vec![WantedFile { name: name_of_file, sha256 }];
+        let many = ManyRequest { transfer, secret, mark: NoName, wish, files };
+        let asked = [Requested::File(one), Requested::Files(many)];
+        let [one, many] = asked.map(|asked| bench.engine.sharing.granted(&name(who), &asked).err());
+        assert_eq!(one, many, "whether alone or as one of many");
+        one
     };
     let digest = |name: &str| Digest::of(name.as_bytes());
     for (who, file, is_given) in [

@@ -1,6 +1,7 @@
 //! The queue of a holder, from both sides.
 
 use wire::conversation::Outgoing;
+use wire::many::{ManyRequest, NoName, NotSent, WantedFile};
 use wire::signal::{FileAnswer, FileRequest, Reason, Route, Verdict, Wish, Withdrawal};
 
 use super::*;
@@ -48,6 +49,16 @@ impl Talk {
     /// B requests the file. Returns what A answers.
     fn requests(&mut self, transfer: u8, wish: Wish) -> Vec<(u8, Verdict)> {
         self.says(Kind::Request, transfer.into(), &signal::encode(&request(transfer, wish)));
+        self.answers()
+    }
+
+    /// B requests the file as one of many. Returns what A answers.
+    fn requests_many(&mut self, transfer: u8, wish: Wish) -> Vec<(u8, Verdict)> {
+        let PublishedFile { name, sha256, .. } = file();
+        let unknown = WantedFile { name: "unknown".parse().expect("a good name"), sha256 };
+        let files = vec![unknown, WantedFile { name, sha256 }];
+        let request = ManyRequest { transfer: [transfer; 16], secret: [1; 32], mark: NoName, wish, files };
+        self.says(Kind::Request, transfer.into(), &signal::encode(&request));
         self.answers()
     }
 
@@ -158,6 +169,46 @@ fn a_request_without_a_free_slot_waits_if_it_may_and_is_served_when_one_is_free(
 }
 
 #[test]
+fn a_request_for_many_files_takes_a_slot_or_waits_like_one_for_a_file() {
+    let mut talk = Talk::new();
+    assert!(is_ready(&talk.requests_many(1, Wish::Server), 1));
+    assert_eq!(talk.requests_many(2, Wish::Server), [(2, Verdict::Busy)], "an older receiver does not wait");
+    assert_eq!(talk.requests(3, Wish::Server), [(3, Verdict::Busy)]);
+    assert_eq!(talk.requests_many(4, Wish::Queue(Route::Server)), [(4, Verdict::Queued { place: 1 })]);
+    assert_eq!(talk.requests(5, Wish::Queue(Route::Direct)), [(5, Verdict::Queued { place: 2 })]);
+    talk.bench.effects.clear();
+    talk.bench.events.clear();
+    talk.bench.take([Input::Transfer([1; 16], TransferOutcome::SentMany(vec![1], Ok(300)))]);
+    let sent = talk.bench.events.iter().filter_map(|event| match event {
+        Event::FileSent { to, name, bytes, .. } => Some((to.as_str(), name.to_string(), *bytes)),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [("B", "file.txt".to_owned(), 300)]);
+    assert!(is_ready(&talk.answers(), 4));
+    let job = talk.bench.effects.drain(..).find_map(|effect| match effect {
+        Effect::SendMany(job) => Some(job),
+        _ => None,
+    });
+    let job = job.expect("they are sent");
+    assert_eq!(job.key.transfer, [4; 16]);
+    assert!(matches!(&job.files[..], [Err(NotSent::NotShared), Ok(header)] if header.total_bytes == 300));
+    talk.bench.take([Input::Transfer([4; 16], TransferOutcome::SentMany(vec![], Err("cut off".into())))]);
+    assert!(is_ready(&talk.answers(), 5));
+    assert!(talk.shown().1[0].contains("2 file(s) could not be sent to B: cut off"));
+}
+
+#[test]
+fn a_receiver_that_asks_again_through_the_server_does_not_keep_two_slots() {
+    let mut talk = Talk::new();
+    assert!(is_ready(&talk.requests_many(1, Wish::Direct), 1));
+    assert!(is_ready(&talk.requests_many(2, Wish::Server), 2), "it could not dial");
+    assert_eq!(talk.requests_many(3, Wish::Server), [(3, Verdict::Busy)], "this one is being sent");
+    talk.bench.take([Input::Transfer([2; 16], TransferOutcome::SentMany(vec![], Ok(0)))]);
+    assert!(is_ready(&talk.requests(4, Wish::Direct), 4));
+    assert_eq!(talk.requests_many(5, Wish::Server), [(5, Verdict::Busy)], "that is something else");
+}
+
+#[test]
 fn a_place_is_free_again_when_its_receiver_leaves() {
     let mut talk = Talk::new();
     talk.requests(1, Wish::Server);
@@ -250,6 +301,9 @@ fn a_receiver_whose_disk_is_full_tells_the_holder_whose_user_is_told() {
     talk.ends(1);
     talk.says(Kind::Request, 3, &full([1; 16]));
     assert!(talk.bench.refusals()[0].starts_with("file.txt has not arrived"));
+    talk.requests_many(2, Wish::Server);
+    talk.says(Kind::Request, 5, &full([2; 16]));
+    assert!(talk.bench.refusals()[0].starts_with("not all of 2 file(s) have arrived, because the disk of B"));
     talk.says(Kind::Request, 4, &full([3; 16]));
     assert_eq!(talk.bench.refusals(), [] as [&str; 0], "nothing was sent in that transfer");
 }

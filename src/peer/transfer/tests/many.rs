@@ -1,14 +1,16 @@
 //! Many files over one connection.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit};
 use wire::many::{Entry, NotSent, seal_end, seal_entry};
 use wire::transfer::{CHUNK_BYTES, FileHeader, FileSealer};
 
+use super::super::rate::tests::Sleepers;
 use super::moving::{content, entries, key, pair};
 use super::*;
 use crate::peer::command::Existing;
@@ -40,7 +42,7 @@ fn receive(bytes: Vec<u8>, files: &[ExpectedFile]) -> (Result<(), TransferError>
     // The receiver may close as soon as it has seen enough.
     let writer = thread::spawn(move || drop(near.write_all(&bytes)));
     let mut all = Reports::new();
-    let received = receive_many(far, &key(), files, &mut |reports: Reports| {
+    let received = receive_many(far, &key(), files, None, &mut |reports: Reports| {
         all.extend(reports);
         true
     });
@@ -73,7 +75,7 @@ fn files_of_any_length_arrive_in_their_folders() {
     let (near, far) = pair();
     let sender = thread::spawn(move || send_many(near, files.into_iter(), &key(), None));
     let mut all = Reports::new();
-    let received = receive_many(far, &key(), &expected, &mut |reports: Reports| {
+    let received = receive_many(far, &key(), &expected, None, &mut |reports: Reports| {
         all.extend(reports);
         true
     });
@@ -96,6 +98,105 @@ fn files_of_any_length_arrive_in_their_folders() {
     }
     assert_eq!(entries(dir.path()), ["a", "c"], "nothing hidden is left");
     assert_eq!(entries(&dir.path().join("c")).len(), 100);
+}
+
+/// Small files to send from a folder, and their headers.
+fn small_files(folder: &Path, count: usize) -> (Vec<FileHeader>, Vec<(Entry, Option<File>)>) {
+    let mut headers = Vec::new();
+    let mut files = Vec::new();
+    for n in 0..count {
+        let content = content(4096 + n);
+        let path = folder.join(n.to_string());
+        std::fs::write(&path, &content).expect("it can be written");
+        let header = header(&n.to_string(), &content);
+        files.push((Entry::File(header.clone()), Some(File::open(path).expect("it is there"))));
+        headers.push(header);
+    }
+    (headers, files)
+}
+
+#[test]
+fn all_transfers_in_one_direction_share_their_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, many) = small_files(folder.path(), 50);
+    let one = content(5 * CHUNK_BYTES);
+    let path = folder.path().join("one");
+    std::fs::write(&path, &one).expect("it can be written");
+    let one_file = File::open(path).expect("it is there");
+    let limit = Sleepers::default().limit(1_000_000);
+    let (to_many, from_many) = pair();
+    let (to_one, from_one) = pair();
+    let read_all = |mut from: TcpStream| {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).map(|_| bytes.len() as u64)
+    };
+    let moved: u64 = thread::scope(|scope| {
+        scope.spawn(|| send_many(to_many, many.into_iter(), &key(), Some(&limit)));
+        scope.spawn(|| send_file(to_one, one_file, &header("one", &one), &key(), Some(&limit)));
+        let readers = [from_many, from_one].map(|from| scope.spawn(move || read_all(from)));
+        readers.map(|reader| reader.join().expect("it does not panic").expect("all of it comes")).iter().sum()
+    });
+    assert_eq!(limit.passed(), moved);
+    assert!(moved > 50 * 4096 + one.len() as u64, "{moved}");
+}
+
+#[test]
+fn small_files_that_arrive_count_for_the_limit_one_by_one() {
+    let (folder, dir) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (headers, files) = small_files(folder.path(), 50);
+    let files_expected: Vec<_> =
+        headers.iter().map(|header| expected(dir.path(), header, Existing::Refuse)).collect();
+    let (up, down) = (Sleepers::default().limit(1_000_000), Sleepers::default().limit(1_000_000));
+    let (near, far) = pair();
+    thread::scope(|scope| {
+        scope.spawn(|| send_many(near, files.into_iter(), &key(), Some(&up)));
+        receive_many(far, &key(), &files_expected, Some(&down), &mut |_| true).expect("they arrive");
+    });
+    assert_eq!(down.passed(), up.passed());
+    assert!(up.passed() > 50 * 4096, "{}", up.passed());
+}
+
+/// Runs a test of this module again, in a process of its own. Returns whether this is that process.
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "SWITCHBOARD_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let (_, module) = module_path!().split_once("::").expect("the crate comes first");
+    let mut command = std::process::Command::new("sh");
+    // Writing beyond the limit of a file is an error instead of a signal.
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    command.arg(std::env::current_exe().expect("it runs")).args(["--exact", &format!("{module}::{test}")]);
+    let output = command.env(ALONE, "1").output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
+#[test]
+fn without_room_for_a_file_the_transfer_ends_and_what_has_arrived_stays() {
+    if !is_alone("without_room_for_a_file_the_transfer_ends_and_what_has_arrived_stays") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let limit = Rlimit { current: Some(CHUNK_BYTES as u64), maximum: None };
+    rustix::process::setrlimit(Resource::Fsize, limit).expect("a lower limit is allowed");
+    let contents = [5, 7, CHUNK_BYTES + 1, 3].map(content);
+    let headers: Vec<FileHeader> =
+        ["a", "b", "c", "d"].iter().zip(&contents).map(|(name, content)| header(name, content)).collect();
+    let mut sealer = FileSealer::new(&key());
+    let files = headers.iter().zip(&contents);
+    let mut bytes: Vec<u8> =
+        files.flat_map(|(header, content)| sealed(&mut sealer, header, content)).collect();
+    bytes.extend(seal_end(&mut sealer));
+    let expected: Vec<_> =
+        headers.iter().map(|header| expected(dir.path(), header, Existing::Refuse)).collect();
+    let (received, reports) = receive(bytes, &expected);
+    assert!(received.is_err_and(|error| error.is_disk_full()));
+    let arrived: Vec<usize> =
+        reports.into_iter().map(|(number, result)| result.map(|_| number).expect("it has room")).collect();
+    assert_eq!(arrived, [0, 1]);
+    assert_eq!(entries(dir.path()), ["a", "b"]);
 }
 
 #[test]
@@ -199,7 +300,7 @@ fn a_cancelled_transfer_ends() {
         let _ = near.write_all(&bytes);
         near
     });
-    let received = receive_many(far, &key(), &files, &mut |_: Reports| false);
+    let received = receive_many(far, &key(), &files, None, &mut |_: Reports| false);
     assert!(matches!(received, Err(TransferError::Cancelled)), "{received:?}");
     let named = entries(dir.path()).len();
     assert!((1..=1024).contains(&named), "{named}: those that had their names");
