@@ -1,5 +1,5 @@
 //! A file of 1 GiB from one place to another on this machine: straight from peer to peer and through the server, compared with
-//! scp and magic-wormhole. All of them encrypt what they send.
+//! scp and magic-wormhole. And a folder of small files, compared with scp. All of them encrypt what they send.
 //!
 //! What is measured is a command, from its start until it has ended: `peer get`, `scp` or `wormhole receive`. What it fetches
 //! from runs already.
@@ -7,12 +7,14 @@
 mod command;
 mod ours;
 mod scp;
+mod small;
 mod wormhole;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::interrupt::Interrupt;
 use crate::{Extent, messages, servers, tools};
 use command::Moved;
 use ours::{Peers, Route};
+use scp::Sshd;
+use small::Small;
 use wormhole::Wormhole;
 
 const BYTES: u64 = 1 << 30;
@@ -34,6 +38,13 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// How many times the bytes a second of the fastest rival: straight, and through the server.
 const STRAIGHT: f64 = 3.0;
 const THROUGH: f64 = 1.5;
+/// Small files: how many, and how long each is.
+const SMALL: &str = "small";
+const SMALL_FILES: u64 = 5_000;
+const QUICK_SMALL_FILES: u64 = 500;
+const SMALL_BYTES: u64 = 4 << 10;
+/// As many a second. At half the bytes a second of a large file there would be tens of thousands, so this is the smaller goal.
+const SMALL_PER_SECOND: f64 = 5_000.0;
 /// The limit for the memory of each of our processes.
 const MEMORY_MIB: u64 = 64;
 /// Messages are as fast as this in 99 of 100 cases, while a transfer runs through their server.
@@ -48,14 +59,45 @@ const PLANS: [(&str, &str, Route, f64); 2] = [
 
 /// The names for `--only`.
 pub(crate) fn names() -> Vec<String> {
-    PLANS.iter().map(|(name, ..)| *name).chain([MESSAGES]).map(str::to_owned).collect()
+    PLANS.iter().map(|(name, ..)| *name).chain([SMALL, MESSAGES]).map(str::to_owned).collect()
 }
 
-/// A way to move the file.
+/// What is moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    files: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    /// What is at a path: a file, or all files in a folder and its sub-folders.
+    fn at(path: &Path) -> Result<Self> {
+        let failed = || format!("nothing was fetched to {}", path.display());
+        let metadata = std::fs::metadata(path).with_context(failed)?;
+        if metadata.is_file() {
+            return Ok(Self { files: 1, bytes: metadata.len() });
+        }
+        let mut amount = Self::default();
+        for entry in std::fs::read_dir(path).with_context(failed)? {
+            let Self { files, bytes } = Self::at(&entry.with_context(failed)?.path())?;
+            amount = Self { files: amount.files + files, bytes: amount.bytes + bytes };
+        }
+        Ok(amount)
+    }
+
+    fn title(self) -> String {
+        match self.files {
+            1 => format!("{} MiB", self.bytes >> 20),
+            files => format!("{files} files of {} KiB", (self.bytes / files) >> 10),
+        }
+    }
+}
+
+/// A way to move a file or a folder.
 trait Way {
     fn name(&self) -> &'static str;
 
-    /// Moves the file to `to`, where nothing is yet.
+    /// Moves it to `to`, where nothing is yet.
     fn fetch(&mut self, to: &Path, interrupt: &Interrupt) -> Result<Moved>;
 }
 
@@ -69,26 +111,34 @@ pub(crate) fn measure(extent: &Extent, interrupt: &Interrupt) -> Result<Report> 
     make(&source, bytes)?;
     let mut report = tools::report("files", "the fastest other", BTreeMap::new(), extent);
     let peers = Peers::start(&server, &peer, &sandbox, &source, interrupt)?;
+    let is_big = PLANS.iter().any(|(name, ..)| extent.has(name));
+    let sshd = match is_big || extent.has(SMALL) {
+        true => Sshd::start(&sandbox, &mut versions, &mut report)?,
+        false => None,
+    };
     let mut rivals: Vec<Box<dyn Way>> = Vec::new();
-    if PLANS.iter().any(|(name, ..)| extent.has(name)) {
-        rivals.extend(scp::settings(&sandbox, &source, &mut versions, &mut report)?);
+    if is_big {
+        rivals.extend(sshd.iter().flat_map(|sshd| scp::ways(sshd, &source)));
         let wormhole = Wormhole::start(&sandbox, &source, &mut versions, &mut report, interrupt)?;
         rivals.extend(wormhole.map(|way| Box::new(way) as Box<dyn Way>));
     }
     report.versions = versions;
-    let mut suite = Suite { extent, interrupt, bytes, target: sandbox.path("fetched.bin"), report };
+    let mut suite = Suite { extent, interrupt, target: sandbox.path("fetched"), report };
+    let big = Amount { files: 1, bytes };
     for (name, title, route, target) in PLANS.into_iter().filter(|(name, ..)| extent.has(name)) {
         let Some(mut ours) = peers.way(route) else {
             let why = "this machine has no address but loopback, and over that, files go straight";
             tools::skip(&mut suite.report, format!("{title}: {why}"));
             continue;
         };
-        eprintln!("{name} ...");
-        suite.shape((name, title, target), &mut ours, &mut rivals)?;
+        suite.shape((name, title, Some(target)), big, &mut ours, &mut rivals)?;
+    }
+    if extent.has(SMALL) {
+        suite.small(&peers, &sandbox, sshd.as_ref())?;
     }
     if extent.has(MESSAGES) {
         eprintln!("{MESSAGES} ...");
-        suite.messages(&peers)?;
+        suite.messages(&peers, big)?;
     }
     Ok(suite.report)
 }
@@ -107,7 +157,6 @@ fn make(path: &Path, bytes: u64) -> Result<()> {
 struct Suite<'a> {
     extent: &'a Extent,
     interrupt: &'a Interrupt,
-    bytes: u64,
     target: PathBuf,
     report: Report,
 }
@@ -116,90 +165,84 @@ impl Suite<'_> {
     /// Measures a shape in alternating turns.
     fn shape(
         &mut self,
-        (name, title, target): (&str, &str, f64),
+        (name, title, target): (&str, &str, Option<f64>),
+        amount: Amount,
         ours: &mut dyn Way,
         rivals: &mut [Box<dyn Way>],
     ) -> Result<()> {
+        eprintln!("{name} ...");
         let mut contestants = vec![Contestant { name: ours.name().to_owned(), turns: Vec::new() }];
         let names = rivals.iter().map(|rival| rival.name().to_owned());
         contestants.extend(names.map(|name| Contestant { name, turns: Vec::new() }));
         let mut all: Vec<Moved> = Vec::new();
         // One more turn is the warm-up.
         for turn in 0..=self.extent.turns() {
-            let mut turns = vec![self.fetch(ours)?];
+            let mut turns = vec![self.fetch(ours, amount)?];
             for rival in rivals.iter_mut() {
-                turns.push(self.fetch(&mut **rival)?);
+                turns.push(self.fetch(&mut **rival, amount)?);
             }
             if turn == 0 {
                 continue;
             }
             for (contestant, moved) in contestants.iter_mut().zip(&turns) {
-                contestant.turns.push(Some(self.turn(moved)));
+                contestant.turns.push(Some(turn_of(moved, amount)));
             }
             all.push(turns.swap_remove(0));
         }
-        let size = format!("{} MiB", self.bytes >> 20);
         let shape = Shape {
             name: name.to_owned(),
-            title: format!("{size}, {title}"),
-            unit: Unit::Bytes,
-            target: Some(target),
+            title: format!("{}, {title}", amount.title()),
+            unit: if amount.files == 1 { Unit::Bytes } else { Unit::Requests },
+            target,
             is_tail_counted: false,
             ours: contestants.remove(0),
             rivals: contestants,
         };
         for contestant in [&shape.ours].into_iter().chain(&shape.rivals) {
-            let rates = contestant.turns.iter().flatten().map(|turn| turn.bytes_per_second);
+            let rates = contestant.turns.iter().flatten().map(|turn| match shape.unit {
+                Unit::Bytes => turn.bytes_per_second,
+                Unit::Requests => turn.requests_per_second,
+            });
             let rates = measure::median(&rates.collect::<Vec<_>>()).unwrap_or_default();
-            eprintln!("  {}: {}", contestant.name, per_second(rates, Unit::Bytes));
+            eprintln!("  {}: {}", contestant.name, per_second(rates, shape.unit));
         }
-        self.report.notes.push(self.costs(&shape.title, &all));
+        self.report.notes.push(costs(&shape.title, amount, &all));
         self.report.shapes.push(shape);
         Ok(())
     }
 
-    /// Moves the file once, and checks that all of it has come.
-    fn fetch(&self, way: &mut dyn Way) -> Result<Moved> {
+    /// Moves a file or folder once, and checks that all of it has come.
+    fn fetch(&self, way: &mut dyn Way, amount: Amount) -> Result<Moved> {
         // What was written before does not slow this one down.
         rustix::fs::sync();
         let moved = way.fetch(&self.target, self.interrupt)?;
-        let length =
-            std::fs::metadata(&self.target).with_context(|| format!("{} fetched nothing", way.name()))?.len();
-        ensure!(length == self.bytes, "{} fetched {length} bytes of {}", way.name(), self.bytes);
-        std::fs::remove_file(&self.target).context("cannot remove what was fetched")?;
+        let there = Amount::at(&self.target)?;
+        ensure!(there == amount, "{} fetched {there:?} of {amount:?}", way.name());
+        let removed = match self.target.is_dir() {
+            true => std::fs::remove_dir_all(&self.target),
+            false => std::fs::remove_file(&self.target),
+        };
+        removed.context("cannot remove what was fetched")?;
         Ok(moved)
     }
 
-    fn turn(&self, moved: &Moved) -> Turn {
-        let seconds = moved.time.as_secs_f64();
-        Turn {
-            requests: 1,
-            requests_per_second: 1.0 / seconds,
-            bytes_per_second: self.bytes as f64 / seconds,
-            p50_us: seconds * 1e6,
-            p99_us: seconds * 1e6,
-            cpu_us_per_request: Some(moved.cpu().as_secs_f64() * 1e6),
-            cpu_beneath_us_per_request: None,
-        }
-    }
-
-    /// Processor time and memory of each of our processes, as a sentence.
-    fn costs(&self, title: &str, all: &[Moved]) -> String {
-        let gigabytes = self.bytes as f64 / 1e9;
-        let sides = all.first().map(|moved| moved.sides.len()).unwrap_or_default();
-        let costs = (0..sides).map(|side| {
-            let each = all.iter().map(|moved| &moved.sides[side]);
-            let cpu: Vec<f64> = each.clone().map(|side| side.cpu.as_secs_f64() / gigabytes).collect();
-            let peak = each.clone().map(|side| side.peak_kib).max().unwrap_or_default();
-            let (name, cpu) = (all[0].sides[side].name, measure::median(&cpu).unwrap_or_default());
-            format!("{name} {cpu:.2} s of processor time a GB and at most {} MiB of memory", peak >> 10)
-        });
-        let costs = costs.collect::<Vec<_>>().join(", ");
-        format!("{title}: {costs} (the goal is {MEMORY_MIB} MiB each)")
+    /// Small files, straight from peer to peer.
+    fn small(&mut self, peers: &Peers<'_>, sandbox: &Sandbox, sshd: Option<&Rc<Sshd>>) -> Result<()> {
+        let files = if self.extent.quick { QUICK_SMALL_FILES } else { SMALL_FILES };
+        let amount = Amount { files, bytes: files * SMALL_BYTES };
+        let mut ours = Small::start(peers, sandbox, files, self.interrupt)?;
+        let mut rivals = sshd.map(|sshd| scp::ways(sshd, ours.folder())).unwrap_or_default();
+        self.shape((SMALL, "straight from peer to peer", None), amount, &mut ours, &mut rivals)?;
+        let shape = self.report.shapes.last().context("it was measured")?;
+        let per_second = shape.ours.turns.iter().flatten().map(|turn| turn.requests_per_second).collect();
+        let (name, title) = (SMALL.to_owned(), shape.title.clone());
+        let bound = Bound::Rate(SMALL_PER_SECOND);
+        self.report.goals.push(Goal { name, title, bound, per_second, p99_us: Vec::new() });
+        Ok(())
     }
 
     /// Messages that are sent one at a time while files go through the same server.
-    fn messages(&mut self, peers: &Peers<'_>) -> Result<()> {
+    fn messages(&mut self, peers: &Peers<'_>, amount: Amount) -> Result<()> {
         let Some(mut way) = peers.way(Route::Server) else {
             let why = "messages beside a transfer: this machine has no address but loopback";
             tools::skip(&mut self.report, why.to_owned());
@@ -215,7 +258,7 @@ impl Suite<'_> {
             let outcome = std::thread::scope(|scope| {
                 let moving = scope.spawn(|| {
                     while !is_over.load(Ordering::Relaxed) {
-                        suite.fetch(way)?;
+                        suite.fetch(way, amount)?;
                     }
                     Ok::<_, anyhow::Error>(())
                 });
@@ -239,4 +282,35 @@ impl Suite<'_> {
         self.report.goals.push(Goal { name: MESSAGES.to_owned(), title, bound, per_second, p99_us });
         Ok(())
     }
+}
+
+fn turn_of(moved: &Moved, amount: Amount) -> Turn {
+    let seconds = moved.time.as_secs_f64();
+    Turn {
+        requests: amount.files,
+        requests_per_second: amount.files as f64 / seconds,
+        bytes_per_second: amount.bytes as f64 / seconds,
+        p50_us: seconds * 1e6,
+        p99_us: seconds * 1e6,
+        cpu_us_per_request: Some(moved.cpu().as_secs_f64() * 1e6 / amount.files as f64),
+        cpu_beneath_us_per_request: None,
+    }
+}
+
+/// Processor time and memory of each of our processes, as a sentence.
+fn costs(title: &str, amount: Amount, all: &[Moved]) -> String {
+    let (unit, units) = match amount.files {
+        1 => ("GB", amount.bytes as f64 / 1e9),
+        files => ("1,000 files", files as f64 / 1e3),
+    };
+    let sides = all.first().map(|moved| moved.sides.len()).unwrap_or_default();
+    let costs = (0..sides).map(|side| {
+        let each = all.iter().map(|moved| &moved.sides[side]);
+        let cpu: Vec<f64> = each.clone().map(|side| side.cpu.as_secs_f64() / units).collect();
+        let peak = each.clone().map(|side| side.peak_kib).max().unwrap_or_default();
+        let (name, cpu) = (all[0].sides[side].name, measure::median(&cpu).unwrap_or_default());
+        format!("{name} {cpu:.2} s of processor time for {unit} and at most {} MiB of memory", peak >> 10)
+    });
+    let costs = costs.collect::<Vec<_>>().join(", ");
+    format!("{title}: {costs} (the goal is {MEMORY_MIB} MiB each)")
 }

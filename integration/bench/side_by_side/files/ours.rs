@@ -59,24 +59,29 @@ impl<'a> Peers<'a> {
         std::fs::hard_link(source, shares.join(FILE))
             .context("cannot put the file into the holder's folder")?;
         std::fs::write(shares.join("keyword.txt"), format!("file, {FILE};"))?;
-        let mut command = Command::new(peer);
-        command.args([
-            "share",
-            "--json",
-            "--name",
-            "holder",
-            "--server",
-            &server.address.to_string(),
-            "--dir",
-        ]);
-        let holder = Process::start("the holder", {
-            command.arg(&shares);
-            command
-        });
+        let holder = share(peer, &server, "holder", &shares, "--json");
         holder.event("result", |event| event["kind"] == "published");
         let peers = Self { program: peer, dir: sandbox.path("receiver"), server, holder, outside };
-        peers.wait_until_reachable(interrupt)?;
+        peers.wait_until_reachable("file", interrupt)?;
         Ok(peers)
+    }
+
+    /// Starts another holder, which shares a folder under a keyword and says nothing, so that nobody has to read what it says.
+    pub(super) fn share_quietly(
+        &self,
+        name: &str,
+        folder: &Path,
+        keyword: &str,
+        interrupt: &Interrupt,
+    ) -> Result<Process> {
+        let holder = share(self.program, &self.server, name, folder, "--quiet");
+        self.wait_until_reachable(keyword, interrupt)?;
+        Ok(holder)
+    }
+
+    /// A command of the receiver.
+    pub(super) fn get(&self, arguments: &[&str]) -> Command {
+        self.command(self.server.address, &[&["get"], arguments].concat())
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -99,11 +104,11 @@ impl<'a> Peers<'a> {
         command
     }
 
-    /// Waits until the server tells others where the holder can be dialled.
-    fn wait_until_reachable(&self, interrupt: &Interrupt) -> Result<()> {
+    /// Waits until the server tells others where the holder of files with this keyword can be dialled.
+    fn wait_until_reachable(&self, keyword: &str, interrupt: &Interrupt) -> Result<()> {
         let start = Instant::now();
         loop {
-            let search = Process::start("a search", self.command(self.server.address, &["search", "file"]));
+            let search = Process::start("a search", self.command(self.server.address, &["search", keyword]));
             let found = search.finish().answers("file");
             if found.iter().any(|hit| !hit["address"].is_null()) {
                 return Ok(());
@@ -112,6 +117,14 @@ impl<'a> Peers<'a> {
             ensure!(start.elapsed() < REACHABLE_WAIT, "the server cannot dial the holder");
         }
     }
+}
+
+/// Starts a peer that shares a folder. `output` is how it says what happens.
+fn share(program: &Path, server: &Server, name: &str, folder: &Path, output: &str) -> Process {
+    let mut command = Command::new(program);
+    command.args(["share", output, "--name", name, "--server", &server.address.to_string(), "--dir"]);
+    command.arg(folder);
+    Process::start(format!("the holder {name}"), command)
 }
 
 /// An address of this machine that is not loopback, with a free port.

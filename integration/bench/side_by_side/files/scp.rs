@@ -23,58 +23,51 @@ const LOOK: Duration = Duration::from_millis(5);
 const SETTINGS: [(&str, &[&str]); 2] =
     [("scp", &[]), ("scp, AES-128-GCM", &["-o", "Ciphers=aes128-gcm@openssh.com"])];
 
-/// A running sshd.
-struct Sshd {
+/// A running sshd, and the program that fetches from it.
+pub(super) struct Sshd {
     process: Process,
     address: SocketAddr,
     folder: PathBuf,
     user: String,
-    source: PathBuf,
+    scp: PathBuf,
 }
 
 /// A setting of scp.
-pub(super) struct Scp {
+struct Scp {
     sshd: Rc<Sshd>,
-    program: PathBuf,
     name: &'static str,
     options: &'static [&'static str],
-}
-
-/// Starts sshd, and returns the settings of scp. None if it is not installed or does not start, which is noted in the report.
-pub(super) fn settings(
-    sandbox: &Sandbox,
-    source: &Path,
-    versions: &mut BTreeMap<String, String>,
-    report: &mut Report,
-) -> Result<Vec<Box<dyn Way>>> {
-    let programs = (tools::find("sshd"), tools::find("scp"), tools::find("ssh-keygen"));
-    let (Some(sshd), Some(scp), Some(keygen)) = programs else {
-        let why =
-            "comparisons with scp: it or sshd is not installed (Debian, Ubuntu: apt install openssh-server)";
-        tools::skip(report, why.to_owned());
-        return Ok(Vec::new());
-    };
-    let started = Sshd::start(&sshd, &keygen, sandbox.path("ssh"), source)?;
-    let sshd = match started {
-        Ok(sshd) => Rc::new(sshd),
-        Err(why) => {
-            tools::skip(report, format!("comparisons with scp: sshd does not start: {why}"));
-            return Ok(Vec::new());
-        }
-    };
-    let ssh = tools::find("ssh").map(|ssh| tools::say(&ssh, &["-V"])).unwrap_or_default();
-    let version = ssh.strip_prefix("OpenSSH_").and_then(|rest| rest.split([' ', ',']).next());
-    versions.insert("OpenSSH".to_owned(), version.unwrap_or("of unknown version").to_owned());
-    let settings = SETTINGS.map(|(name, options)| {
-        let scp = Scp { sshd: Rc::clone(&sshd), program: scp.clone(), name, options };
-        Box::new(scp) as Box<dyn Way>
-    });
-    Ok(settings.into())
+    source: PathBuf,
 }
 
 impl Sshd {
-    /// Starts it, or says why it does not start. `folder` must not exist yet.
-    fn start(program: &Path, keygen: &Path, folder: PathBuf, source: &Path) -> Result<Result<Self, String>> {
+    /// Starts it. `None` if it is not installed or does not start, which is noted in the report.
+    pub(super) fn start(
+        sandbox: &Sandbox,
+        versions: &mut BTreeMap<String, String>,
+        report: &mut Report,
+    ) -> Result<Option<Rc<Self>>> {
+        let programs = (tools::find("sshd"), tools::find("scp"), tools::find("ssh-keygen"));
+        let (Some(sshd), Some(scp), Some(keygen)) = programs else {
+            let why = "comparisons with scp: it or sshd is not installed (Debian, Ubuntu: apt install openssh-server)";
+            tools::skip(report, why.to_owned());
+            return Ok(None);
+        };
+        let sshd = match Self::run(&sshd, &keygen, scp, sandbox.path("ssh"))? {
+            Ok(sshd) => Rc::new(sshd),
+            Err(why) => {
+                tools::skip(report, format!("comparisons with scp: sshd does not start: {why}"));
+                return Ok(None);
+            }
+        };
+        let ssh = tools::find("ssh").map(|ssh| tools::say(&ssh, &["-V"])).unwrap_or_default();
+        let version = ssh.strip_prefix("OpenSSH_").and_then(|rest| rest.split([' ', ',']).next());
+        versions.insert("OpenSSH".to_owned(), version.unwrap_or("of unknown version").to_owned());
+        Ok(Some(sshd))
+    }
+
+    /// Runs it, or says why it does not start. `folder` must not exist yet.
+    fn run(program: &Path, keygen: &Path, scp: PathBuf, folder: PathBuf) -> Result<Result<Self, String>> {
         std::fs::create_dir(&folder).context("cannot make a folder for sshd")?;
         for key in ["host", "user"] {
             let mut command = Command::new(keygen);
@@ -109,8 +102,17 @@ impl Sshd {
             }
             std::thread::sleep(LOOK);
         }
-        Ok(Ok(Self { process, address, folder, user, source: source.to_owned() }))
+        Ok(Ok(Self { process, address, folder, user, scp }))
     }
+}
+
+/// The settings of scp, for a file or a folder.
+pub(super) fn ways(sshd: &Rc<Sshd>, source: &Path) -> Vec<Box<dyn Way>> {
+    let way = |(name, options)| {
+        let scp = Scp { sshd: Rc::clone(sshd), name, options, source: source.to_owned() };
+        Box::new(scp) as Box<dyn Way>
+    };
+    SETTINGS.map(way).into()
 }
 
 impl Way for Scp {
@@ -119,12 +121,12 @@ impl Way for Scp {
     }
 
     fn fetch(&mut self, to: &Path, interrupt: &Interrupt) -> Result<Moved> {
-        let Sshd { process, address, folder, user, source } = &*self.sshd;
-        let mut command = Command::new(&self.program);
-        command.args(["-q", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        let Sshd { process, address, folder, user, scp } = &*self.sshd;
+        let mut command = Command::new(scp);
+        command.args(["-q", "-r", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", folder.join("known").display()));
         command.args(["-P", &address.port().to_string(), "-i"]).arg(folder.join("user")).args(self.options);
-        command.arg(format!("{user}@{}:{}", address.ip(), source.display())).arg(to);
+        command.arg(format!("{user}@{}:{}", address.ip(), self.source.display())).arg(to);
         command::run("scp", command, &[("sshd", process.id())], interrupt)
     }
 }
