@@ -308,6 +308,5 @@ fn adopted(name: &PeerName, session: SessionId, bytes: Bytes, next: &mut u64) ->
     let (frames, first) = (Frames::of(bytes), *next);
     *next += frames.count();
     // Nothing of it is handed back, so nobody is liable for it.
-    let (from, to, is_kept) = (name.clone(), name.clone(), true);
-    Forwarded { from, to, session, is_kept, stored: Some(first), wants_route: false, frames }
+    Forwarded { from: name.clone(), to: name.clone(), session, is_kept: true, stored: Some(first), frames }
 }

@@ -16,7 +16,6 @@ use super::interface::{Effect, Find, Here, Input, Revision};
 use super::name::Name;
 use super::packet::{Body, decode};
 use super::published::PublishedShares;
-use super::routes::Routes;
 use super::servers::{Ended, Remote, Server};
 use super::transfers::Transfers;
 use crate::commands::admission::ListChange;
@@ -59,7 +58,6 @@ pub struct Cluster {
     /// Names to look at again, and when.
     pub(super) retries: VecDeque<(Instant, PeerName)>,
     pub(super) newcomers: Shares<Network>,
-    pub(super) routes: Routes,
     pub(super) published: PublishedShares,
     pub(super) copies: Copies,
     pub(super) adoptions: Adoptions,
@@ -88,8 +86,7 @@ impl Core for Cluster {
             }
             Input::Command(Command::Deliver { session, delivery }) => self.deliver(session, *delivery),
             Input::Command(Command::Closed { session }) => self.closed(instant, session, out),
-            Input::Command(Command::Forwarded { batch, refused, ways }) => {
-                ways.into_iter().for_each(|way| self.routes.learn(way));
+            Input::Command(Command::Forwarded { batch, refused }) => {
                 self.forwarded(instant, batch, &refused, out);
             }
             Input::Command(Command::Stored(mail)) => {
@@ -162,7 +159,6 @@ impl Cluster {
             remotes_made: 0,
             ended: HashMap::new(),
             retries: VecDeque::new(),
-            routes: Routes::default(),
             published: PublishedShares::default(),
             copies: Copies::new(store, mailboxes),
             adoptions: Adoptions::default(),
@@ -314,7 +310,6 @@ impl Cluster {
         }
         if online.is_none() {
             self.servers.values_mut().for_each(|server| server.inbound.forget(session));
-            self.routes.forget(session);
             self.session_ended(&name, session);
         }
         self.look(now, &name, out);

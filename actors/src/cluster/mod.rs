@@ -34,7 +34,6 @@ mod name;
 mod packet;
 mod published;
 mod release;
-mod routes;
 mod servers;
 #[cfg(feature = "cluster")]
 mod shell;

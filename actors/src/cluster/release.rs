@@ -43,7 +43,6 @@ impl Cluster {
         let Some(known) = self.names.get_mut(name) else { return };
         // A server that was away learns of it late, from the bucket.
         if known.owner.take_if(|(_, of_card)| *of_card < revision).is_some() {
-            self.routes.forget_sender(name);
             out.push(Effect::Unown(name.clone()));
             self.look(now, name, out);
         }

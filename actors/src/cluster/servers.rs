@@ -63,8 +63,6 @@ pub(super) struct Server {
     pub(super) store: Option<ServerId>,
     /// What of the batch that the Router has the other server keeps until it is taken.
     handing: Vec<Option<Handing>>,
-    /// How much of it was delivered before, past the Router.
-    delivered: u32,
     pub(super) window: Arc<Window>,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
@@ -176,7 +174,6 @@ impl Cluster {
             is_alive: false,
             store: None,
             handing: Vec::new(),
-            delivered: 0,
             window: Arc::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
@@ -222,7 +219,7 @@ impl Cluster {
         }
     }
 
-    /// Relays what has come from a server: past the Router as far as there are routes. The Router gets the next batch of the rest.
+    /// Gives the Router the next batch of a server. One of which everything was refused before is not its concern.
     pub(super) fn forward(&mut self, now: Instant, from: Incarnation, out: &mut Vec<Effect>) {
         while let Some(server) = self.servers.get_mut(&from)
             && let Some(Ready { epoch, number, items }) = server.inbound.ready()
@@ -234,14 +231,11 @@ impl Cluster {
                 let stored = item.is_stored.then(|| self.adoptions.number(count));
                 handing.push(stored.map(|first| Handing { session, presence, count, before: first + count }));
                 let (from, to, is_kept) = (item.from, item.to, item.is_kept);
-                let wants_route = false;
-                forwarded.push(Forwarded { from, to, session, is_kept, stored, wants_route, frames });
+                forwarded.push(Forwarded { from, to, session, is_kept, stored, frames });
             }
             server.handing = handing;
-            let (delivered, rest) = self.routes.deliver(forwarded);
-            server.delivered = delivered;
-            if !rest.is_empty() {
-                out.push(Effect::Forward(BatchId { server: from, epoch, number }, rest));
+            if !forwarded.is_empty() {
+                out.push(Effect::Forward(BatchId { server: from, epoch, number }, forwarded));
                 return;
             }
             self.relayed(now, from, &[]);
@@ -260,8 +254,6 @@ impl Cluster {
     /// A batch was handled. `refused` has places in what the Router was given of it.
     fn relayed(&mut self, now: Instant, from: Incarnation, refused: &[u32]) {
         let Some(server) = self.servers.get_mut(&from) else { return };
-        let delivered = std::mem::take(&mut server.delivered);
-        let refused: Vec<u32> = refused.iter().map(|place| delivered + place).collect();
         for (place, handing) in (0..).zip(std::mem::take(&mut server.handing)) {
             if let Some(Handing { session, presence, count, before }) = handing
                 && !refused.contains(&place)
@@ -269,7 +261,7 @@ impl Cluster {
                 self.adoptions.handed(session, before, (from, presence), count);
             }
         }
-        if let Some(handled) = server.inbound.routed(&refused) {
+        if let Some(handled) = server.inbound.routed(refused) {
             server.outcomes.push(now, handled);
         }
     }

@@ -416,6 +416,6 @@ fn the_router_gets_what_an_item_says() {
     });
     let frames = Frames::of(frames);
     let (from, to, is_kept, stored) = (name("A"), name("b"), false, Some(0));
-    let wanted = Forwarded { from, to, session: 70, is_kept, stored, wants_route: false, frames };
+    let wanted = Forwarded { from, to, session: 70, is_kept, stored, frames };
     assert_eq!(forward, Some(vec![wanted]));
 }

@@ -16,8 +16,8 @@ use wire::protocol::{Token, TransferId};
 use super::admission::Edit;
 use super::index::Keep;
 use super::network::Network;
-use super::router::{JoinRefused, PeerKey};
-use super::session::{Delivery, EndReason, Port, Route, SessionCommand, SessionId};
+use super::router::JoinRefused;
+use super::session::{Delivery, EndReason, Port, SessionCommand, SessionId};
 use super::store::{Frames, Ordinal, Written};
 use crate::runtime::{Lease, NoAnswer, Reply, reply};
 
@@ -95,7 +95,6 @@ pub enum Command {
         batch: BatchId,
         /// The envelopes that could not be relayed, by their place in the batch.
         refused: Vec<u32>,
-        ways: Vec<Way>,
     },
     /// The server ends.
     End,
@@ -112,19 +111,7 @@ pub struct Forwarded {
     pub is_kept: bool,
     /// If another store keeps them until they are taken: the number of the first among all such envelopes.
     pub stored: Option<u64>,
-    /// Whether the cluster asks for a way past the Router. It gets one if they are relayed.
-    pub wants_route: bool,
     pub frames: Frames,
-}
-
-/// A way past the Router, from the cluster into the mailbox of a session here, for envelopes of a sender at another server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    pub from: PeerName,
-    pub session: SessionId,
-    /// The sender in the Router's table. It keeps this place as long as it owns its name.
-    pub sender: PeerKey,
-    pub route: Route,
 }
 
 /// Where the Router says which envelopes of a batch it could not relay.
@@ -135,8 +122,8 @@ pub struct BatchReply {
 }
 
 impl BatchReply {
-    pub fn answer(self, refused: Vec<u32>, ways: Vec<Way>) {
-        self.cluster.tell(Command::Forwarded { batch: self.batch, refused, ways });
+    pub fn answer(self, refused: Vec<u32>) {
+        self.cluster.tell(Command::Forwarded { batch: self.batch, refused });
     }
 }
 

@@ -7,9 +7,9 @@ use wire::card::Card;
 
 use super::core::Router;
 use super::table::{Owner, Presence};
-use crate::commands::cluster::{BatchReply, Forwarded, Way};
+use crate::commands::cluster::{BatchReply, Forwarded};
 use crate::commands::router::{Member, PresencePort};
-use crate::commands::session::{Port, Route, SERVER_SESSION, STORED_ELSEWHERE, SessionId};
+use crate::commands::session::{Port, SERVER_SESSION, STORED_ELSEWHERE, SessionId};
 use crate::commands::store::{Origin, StorePort};
 
 impl<S: StorePort, I: PresencePort> Router<S, I> {
@@ -53,19 +53,19 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
     /// stores them, in the order in which its senders have sent them. After a refused one, all for the same session are
     /// refused, so that none overtakes it.
     pub(super) fn forwarded(&mut self, envelopes: Vec<Forwarded>, reply: BatchReply) {
-        let (mut refused, mut shut, mut ways) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut refused, mut shut) = (Vec::new(), Vec::new());
         for (place, envelope) in (0..).zip(envelopes) {
             let session = envelope.session;
-            if shut.contains(&session) || self.forward(envelope, &mut ways).is_none() {
+            if shut.contains(&session) || self.forward(envelope).is_none() {
                 shut.push(session);
                 refused.push(place);
             }
         }
-        reply.answer(refused, ways);
+        reply.answer(refused);
     }
 
-    fn forward(&mut self, envelopes: Forwarded, ways: &mut Vec<Way>) -> Option<()> {
-        let Forwarded { from, to, session, is_kept, stored, wants_route, frames } = envelopes;
+    fn forward(&mut self, envelopes: Forwarded) -> Option<()> {
+        let Forwarded { from, to, session, is_kept, stored, frames } = envelopes;
         let key = self.table.find(to.as_str())?;
         self.table.peer(key).present(session)?;
         let sender = self.table.find_or_insert(&from);
@@ -73,12 +73,6 @@ impl<S: StorePort, I: PresencePort> Router<S, I> {
             Some(first) => Origin { peer: sender, session: STORED_ELSEWHERE, first },
             None => Origin { peer: sender, session: SERVER_SESSION, first: 0 },
         };
-        self.relay(key, frames, is_kept, origin).ok()?;
-        // The entry of a name without an owner can become that of another name.
-        if wants_route && self.table.peer(sender).owner().card().is_some() {
-            let route = Route::to(&self.table.peer(key).present(session)?.port);
-            ways.push(Way { from, session, sender, route });
-        }
-        Some(())
+        self.relay(key, frames, is_kept, origin).ok()
     }
 }

@@ -1,38 +1,6 @@
-//! Batches between servers, their outcomes, and the ways past the Router.
-
-use std::sync::Mutex;
+//! Batches between servers, and their outcomes.
 
 use super::*;
-use crate::commands::cluster::Way;
-use crate::commands::session::{EndReason, Port, Route, SessionCommand};
-use crate::runtime::Lease;
-
-/// A session here that takes some deliveries.
-#[derive(Debug, Default)]
-struct FakePort {
-    lease: Lease,
-    taken: Mutex<Vec<(PeerKey, Bytes)>>,
-    room: usize,
-}
-
-impl Port for FakePort {
-    fn offer(&self, command: SessionCommand) -> Result<(), SessionCommand> {
-        let mut taken = self.taken.lock().expect("nobody panics");
-        match command {
-            SessionCommand::Deliver(delivery) if taken.len() < self.room => {
-                taken.push((delivery.origin.peer, delivery.frames.bytes));
-                Ok(())
-            }
-            other => Err(other),
-        }
-    }
-
-    fn close(&self, _: EndReason) {}
-
-    fn lease(&self) -> &Lease {
-        &self.lease
-    }
-}
 
 fn item(from: &str, session: SessionId, presence: SessionId) -> Item {
     let frames = envelopes(from, 1).to_vec();
@@ -47,18 +15,17 @@ impl Bench {
     }
 
     /// The Router has handled a batch.
-    fn routed(&mut self, number: u64, refused: &[u32], ways: Vec<Way>) {
+    fn routed(&mut self, number: u64, refused: &[u32]) {
         let batch = BatchId { server: OTHER, epoch: 1, number };
-        self.take(Input::Command(Command::Forwarded { batch, refused: refused.to_vec(), ways }));
+        self.take(Input::Command(Command::Forwarded { batch, refused: refused.to_vec() }));
     }
 
-    /// What the Router was given: the number of each batch, and for each sender whether a way is asked for.
-    fn given(&mut self) -> Vec<(u64, Vec<(String, bool)>)> {
+    /// What the Router was given: the number of each batch, and its senders.
+    fn given(&mut self) -> Vec<(u64, Vec<String>)> {
         let mut given = Vec::new();
         self.effects.retain(|effect| {
             let Effect::Forward(batch, envelopes) = effect else { return true };
-            let of = |envelopes: &Forwarded| (envelopes.from.to_string(), envelopes.wants_route);
-            given.push((batch.number, envelopes.iter().map(of).collect()));
+            given.push((batch.number, envelopes.iter().map(|of| of.from.to_string()).collect()));
             false
         });
         given
@@ -87,9 +54,9 @@ fn batches_of_another_server_go_to_the_router_one_at_a_time() {
     for (number, presence) in [(0, 1), (1, 1), (2, 2)] {
         bench.batch(number, &[item("A", 70, presence)]);
     }
-    let from_a = |number| vec![(number, vec![("A".to_owned(), true)])];
+    let from_a = |number| vec![(number, vec!["A".to_owned()])];
     assert_eq!(bench.given(), from_a(0));
-    bench.routed(0, &[0], vec![]);
+    bench.routed(0, &[0]);
     assert_eq!(bench.given(), from_a(2), "a later presence begins anew");
     assert_eq!(bench.said(), [(0, vec![0], false), (1, vec![0], false)], "one behind it would overtake it");
 }
@@ -98,13 +65,13 @@ fn batches_of_another_server_go_to_the_router_one_at_a_time() {
 fn an_outcome_goes_with_the_next_batch_or_alone_after_a_while() {
     let (mut bench, session, _) = Bench::with_b();
     bench.batch(0, &[item("A", 70, 1)]);
-    bench.routed(0, &[], vec![]);
+    bench.routed(0, &[]);
     assert!(bench.said().is_empty());
     bench.deliver(session, delivery(0, false, envelopes("A", 1)));
     assert_eq!(bench.said(), [(0, vec![], true)]);
     assert_eq!(bench.core.due(), None);
     bench.batch(1, &[item("A", 70, 1)]);
-    bench.routed(1, &[], vec![]);
+    bench.routed(1, &[]);
     assert_eq!(bench.core.due(), Some(bench.now.instant + Duration::from_millis(5)));
     bench.pass(Duration::from_millis(4));
     assert!(bench.said().is_empty());
@@ -112,17 +79,17 @@ fn an_outcome_goes_with_the_next_batch_or_alone_after_a_while() {
     assert_eq!(bench.said(), [(1, vec![], false)]);
     // The sender of what is refused must learn it soon, and a sender of many batches waits for their outcomes.
     bench.batch(2, &[item("A", 70, 1)]);
-    bench.routed(2, &[0], vec![]);
+    bench.routed(2, &[0]);
     assert_eq!(bench.said(), [(2, vec![0], false)]);
     for number in 3..11 {
         assert!(bench.said().is_empty(), "{number}");
         bench.batch(number, &[item("A", 71, 1)]);
-        bench.routed(number, &[], vec![]);
+        bench.routed(number, &[]);
     }
     assert_eq!(bench.said().len(), 8);
     // What waits when the server ends is not lost.
     bench.batch(11, &[item("A", 71, 1)]);
-    bench.routed(11, &[], vec![]);
+    bench.routed(11, &[]);
     let Bench { core, effects, .. } = &mut bench;
     core.end(effects);
     assert_eq!(bench.said(), [(11, vec![], false)]);
@@ -140,64 +107,6 @@ fn an_outcome_that_comes_twice_changes_nothing() {
     assert!(bench.told().is_empty(), "the epoch goes on");
     bench.hear(Body::Done(vec![Handled { number: 2, ..first() }]));
     assert!(matches!(bench.told()[..], [MemberCommand::Leave]), "that of the second batch was lost");
-}
-
-#[test]
-fn what_has_a_way_goes_past_the_router_and_what_is_behind_the_first_without_does_not() {
-    let mut bench = Bench::new();
-    let port = Arc::new(FakePort { room: 3, ..FakePort::default() });
-    let shared: Arc<dyn Port> = port.clone();
-    let way = |from, sender| Way { from: name(from), session: 70, sender, route: Route::to(&shared) };
-    port.lease.grant(0);
-    let senders =
-        || port.taken.lock().expect("nobody panics").iter().map(|(peer, _)| peer.0).collect::<Vec<_>>();
-    bench.batch(0, &[item("A", 70, 1)]);
-    assert_eq!(bench.given(), [(0, vec![("A".to_owned(), true)])]);
-    // While the Router has a batch, nothing of the next one may overtake it.
-    bench.batch(1, &[item("A", 70, 1), item("C", 70, 2), item("A", 70, 1)]);
-    assert!(senders().is_empty() && bench.given().is_empty());
-    bench.routed(0, &[], vec![way("A", PeerKey(1))]);
-    assert_eq!(senders(), [1]);
-    assert_eq!(bench.given(), [(1, vec![("C".to_owned(), true), ("A".to_owned(), false)])]);
-    bench.routed(1, &[1], vec![way("C", PeerKey(3))]);
-    assert_eq!(bench.said(), [(0, vec![], false), (1, vec![2], false)], "places are those in the batch");
-    // Both have ways now, and the Router is not woken.
-    bench.batch(2, &[item("C", 70, 2), item("A", 70, 3)]);
-    assert_eq!((senders(), bench.given()), (vec![1, 3, 1], vec![]));
-    // What the mailbox has no room for is the Router's, and so is all while it has shut the mailbox.
-    bench.batch(3, &[item("A", 70, 3)]);
-    assert_eq!(bench.given(), [(3, vec![("A".to_owned(), false)])]);
-    bench.routed(3, &[], vec![]);
-    port.lease.revoke();
-    bench.batch(4, &[item("A", 70, 3)]);
-    assert_eq!(bench.given().len(), 1);
-}
-
-#[test]
-fn mail_that_another_server_keeps_goes_to_the_router_although_there_is_a_way() {
-    let (mut bench, _, _) = Bench::with_b();
-    let port: Arc<dyn Port> = Arc::new(FakePort { room: 9, ..FakePort::default() });
-    port.lease().grant(0);
-    let way = || Way { from: name("A"), session: 70, sender: PeerKey(1), route: Route::to(&port) };
-    bench.batch(0, &[item("A", 70, 1)]);
-    bench.routed(0, &[], vec![way()]);
-    bench.given();
-    bench.batch(1, &[Item { is_stored: true, ..item("A", 70, 1) }]);
-    assert_eq!(bench.given(), [(1, vec![("A".to_owned(), false)])]);
-    bench.routed(1, &[], vec![]);
-    // Ways end with the session, and with the name of the sender, whose place in the table another one can get.
-    let ends = [
-        Input::NoCard { name: name("a"), revision: 9 },
-        Input::Command(Command::Presence { name: name("B"), session: 70, is_online: false, address: None }),
-    ];
-    for (number, end) in (2..).zip(ends) {
-        bench.take(Input::Card { name: name("a"), card: bytes(&card("A", 0, 1)), revision: 8 });
-        bench.core.routes.learn(way());
-        bench.take(end);
-        bench.batch(number, &[item("A", 70, 1)]);
-        assert_eq!(bench.given(), [(number, vec![("A".to_owned(), true)])]);
-        bench.routed(number, &[], vec![]);
-    }
 }
 
 #[test]

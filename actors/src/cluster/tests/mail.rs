@@ -90,8 +90,7 @@ impl Bench {
     }
 
     fn answer(&mut self, batch: BatchId, refused: &[u32]) {
-        let refused = refused.to_vec();
-        self.take(Input::Command(Command::Forwarded { batch, refused, ways: vec![] }));
+        self.take(Input::Command(Command::Forwarded { batch, refused: refused.to_vec() }));
     }
 
     /// B is here, and the stream has mail for it of a server that has ended.

@@ -1,7 +1,7 @@
 //! Peers at other servers of a cluster.
 
 use super::*;
-use crate::commands::cluster::{self, BatchId, Forwarded, Incarnation, Way, cluster_mailbox};
+use crate::commands::cluster::{self, BatchId, Forwarded, Incarnation, cluster_mailbox};
 
 const REMOTE: SessionId = 1 << 63 | 4;
 
@@ -15,22 +15,16 @@ fn appear(world: &mut World, text: &str) -> (Arc<FakePort>, Option<Member>) {
 
 fn forwarded(to: &str, session: SessionId, text: &'static str) -> Forwarded {
     let frames = one(Bytes::from_static(text.as_bytes()));
-    let (from, to, wants_route) = (name("Far"), name(to), true);
-    Forwarded { from, to, session, is_kept: true, stored: None, wants_route, frames }
+    Forwarded { from: name("Far"), to: name(to), session, is_kept: true, stored: None, frames }
 }
 
 /// Gives the Router a batch, and returns the places that it refuses.
 fn forward(world: &mut World, batch: Vec<Forwarded>) -> Vec<u32> {
-    answered(world, batch).0
-}
-
-/// Gives the Router a batch, and returns the places that it refuses, and the ways past it.
-fn answered(world: &mut World, batch: Vec<Forwarded>) -> (Vec<u32>, Vec<Way>) {
     let (handle, mut mailbox) = cluster_mailbox();
     let id = BatchId { server: Incarnation(2), epoch: 1, number: 0 };
     world.handle(Command::Forwarded(batch, handle.reply_to(id)));
     match mailbox.try_recv() {
-        Ok(cluster::Command::Forwarded { batch, refused, ways }) if batch == id => (refused, ways),
+        Ok(cluster::Command::Forwarded { batch, refused }) if batch == id => refused,
         other => panic!("the batch is answered at once, not {other:?}"),
     }
 }
@@ -85,24 +79,6 @@ fn envelopes_of_another_server_are_relayed_to_their_session_or_refused() {
     world.leave(1);
     let stored = world.store.0.borrow().mail.values().map(|m| m.sender.name.clone()).collect::<Vec<_>>();
     assert_eq!(stored, [name("far"), name("far"), name("far")]);
-}
-
-#[test]
-fn a_sender_elsewhere_whose_owner_is_known_gets_a_way_into_the_mailbox_while_it_is_open() {
-    let mut world = World::new();
-    world.join(1);
-    let session = world.peers[1].session.as_ref().expect("it has joined").member.session;
-    let relay = |world: &mut World, text| answered(world, vec![forwarded("B", session, text)]).1;
-    assert!(relay(&mut world, "one").is_empty(), "its place in the table can become that of another name");
-    world.handle(Command::Learn(Box::new(card_of("Far"))));
-    let unasked = Forwarded { wants_route: false, ..forwarded("B", session, "two") };
-    assert!(answered(&mut world, vec![unasked]).1.is_empty());
-    let [way] = &relay(&mut world, "three")[..] else { panic!("there is one") };
-    assert_eq!((&way.from, way.session), (&name("Far"), session));
-    let port = way.route.port().expect("the presence lasts");
-    assert!(port.lease().is_granted());
-    world.leave(1);
-    assert!(!port.lease().is_granted());
 }
 
 #[test]
