@@ -1,6 +1,6 @@
 // Invitations to a server that admits only members: PROTOCOL.md, section 8.
 
-import { fromHex, hex } from "./bytes.js";
+import { concat, fromHex, hex } from "./bytes.js";
 import { domain, hmac, sha256 } from "./crypto.js";
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -23,6 +23,15 @@ export function readInvitation(text) {
   if (value % 16n !== 0n) return null;
   const bytes = fromHex((value / 16n).toString(16).padStart(64, "0"));
   return { secret: bytes.slice(0, SECRET_BYTES), server: hex(bytes.subarray(SECRET_BYTES)) };
+}
+
+/**
+ * Whether a server with another key has proved that it knows the invitation, because it is of the same cluster.
+ * @param {{secret: Uint8Array}} invitation @param {Uint8Array} proofText What the proof of the join signs.
+ * @param {Uint8Array} proof @returns {Promise<boolean>}
+ */
+export async function isKnown({ secret }, proofText, proof) {
+  return hex(await hmac(secret, concat(domain("known invitation"), proofText))) === hex(proof);
 }
 
 /**

@@ -4,7 +4,7 @@ import { concat, hex } from "./bytes.js";
 import { Engine } from "./engine.js";
 import { Identity } from "./identity.js";
 import { makeIdentity, openBackup } from "./backup.js";
-import { claim } from "./invitation.js";
+import { claim, isKnown } from "./invitation.js";
 import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
@@ -288,13 +288,8 @@ export class Owner {
     const shown = hex(await sha256(hello.key));
     const pinned = await this.#identity.pinnedServer();
     if (pinned && pinned !== shown) return { phase: "other server", server: { pinned, shown } };
-    const isInvited = this.#invitation && shown.startsWith(this.#invitation.server);
-    // Somebody who has an invitation would be deceived by a server that admits everybody.
-    if (this.#invitation && !isInvited && !pinned) {
-      return { phase: "not admitted", isNew: true, reason: "The invitation is for another server." };
-    }
     try {
-      await this.#join(socket, hello, isInvited ? this.#invitation : null);
+      await this.#join(socket, hello, shown, pinned);
       this.#invitation = null;
       if (!pinned) await this.#identity.pinServer(shown);
       this.#token = hello.nonce;
@@ -309,12 +304,19 @@ export class Owner {
     return null;
   }
 
-  async #join(socket, hello, invitation) {
+  async #join(socket, hello, shown, pinned) {
     const { card, privateKey } = this.#identity;
+    const invitation = this.#invitation;
     const text = concat(...(await joinParts(hello, card)));
     const proof = await sign(privateKey, "join", text);
-    socket.send(frameToServer({ type: "Join", card, proof, invitation: invitation && (await claim(invitation, text)) }));
-    const welcome = await socket.expect("Welcome");
+    const isElsewhere = invitation !== null && !shown.startsWith(invitation.server);
+    const type = isElsewhere ? "JoinInvited" : "Join";
+    socket.send(frameToServer({ type, card, proof, invitation: invitation && (await claim(invitation, text)) }));
+    let welcome = await socket.expect(["Invited", "Welcome"]);
+    const isProved = welcome.type === "Invited" && invitation !== null && (await isKnown(invitation, text, welcome.proof));
+    // Somebody who has an invitation would be deceived by a server that admits everybody.
+    if (isElsewhere && !pinned && !isProved) throw new ServerError("NotAdmitted", "The invitation is for another server.");
+    if (welcome.type === "Invited") welcome = await socket.expect("Welcome");
     if (!(await isServersProof(hello.key, proof, welcome.proof))) {
       throw new Error("The server has not proved that it has its key.");
     }

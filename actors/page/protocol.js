@@ -55,6 +55,7 @@ export const toServer = enumeration({
   Change: { base: digest, removed: list(fileName), files: list(file) },
   PublishLimited: { part: u32, last: bool, files: list(listed) },
   ChangeLimited: { base: digest, removed: list(fileName), files: list(listed) },
+  JoinInvited: { card: bytes, proof: bytes, invitation: claim },
 });
 
 export const toPeer = enumeration({
@@ -76,6 +77,7 @@ export const toPeer = enumeration({
   Unwatched: { name: peerName, reason: refusal },
   Matches: { id: u32, matches: list(match), total: u64, instead: option(text) },
   BadSearch: { id: u32, column: u32, detail: text },
+  Invited: { proof: array(32) },
 });
 
 /** A card or an opening: a body, and a signature over it. */

@@ -91,14 +91,14 @@ export class Socket {
   }
 
   /**
-   * Takes the message that has to come next. @param {string} type @param {number} [wait] In milliseconds.
-   * @returns {Promise<object>}
+   * Takes the message that has to come next. @param {string | string[]} types One of these. @param {number} [wait] In
+   * milliseconds. @returns {Promise<object>}
    * @throws {ServerError} The server has sent an Error instead.
    */
-  async expect(type, wait = STEP_WAIT) {
+  async expect(types, wait = STEP_WAIT) {
     const message = messageToPeer(await this.next(wait));
     if (message.type === "Error") throw new ServerError(message.code, message.detail);
-    if (message.type !== type) throw new Error(`The server has sent ${message.type} instead of ${type}.`);
+    if (![types].flat().includes(message.type)) throw new Error(`The server has sent ${message.type} instead of ${types}.`);
     return message;
   }
 }

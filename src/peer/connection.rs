@@ -12,11 +12,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use socket2::{SockRef, TcpKeepalive};
 use wire::escape::Escaped;
 use wire::frame::{self, BODY_BYTES_MAX, LENGTH_BYTES, PREFACE};
+use wire::invitation::{Invitation, KnownProof};
 use wire::protocol::{ChannelBinding, ErrorCode, Greeting, ToPeer, ToServer};
 
 use super::access::{Access, ConnectError, Server};
 use super::engine::Net;
-use super::runner::Message;
+use super::runner::{Joining, Message};
 use crate::stream::Stream;
 use crate::tls::HandshakeError;
 
@@ -255,6 +256,7 @@ impl Dialler {
             let body = reader.wait(Instant::now() + JOIN_ANSWER_WAIT).map_err(broken)?;
             match ToPeer::decode(&body) {
                 Ok(ToPeer::Hello(greeting)) => Ok(First::Hello(greeting)),
+                Ok(ToPeer::Invited { proof }) => Ok(First::Invited(proof)),
                 Ok(ToPeer::Welcome { proof, .. }) => Ok(First::Welcome(proof)),
                 Ok(ToPeer::Error { code, detail }) => Err(refused(code, &detail, binding.as_ref())),
                 _ => Err(not_joined("it does not speak this protocol".into())),
@@ -267,10 +269,22 @@ impl Dialler {
         self.runner
             .send(Message::Join { greeting, server, binding, reply })
             .map_err(|_| NoSession::Stopped)?;
-        let join = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unreachable)?;
-        stream.write_all(&frame::frame(&join)).map_err(broken)?;
-        match (next()?, &join) {
-            (First::Welcome(shown), ToServer::Join { proof, .. })
+        let joining = join.recv().map_err(|_| NoSession::Stopped)?.map_err(NoSession::Unreachable)?;
+        let Joining { message, asks_for } = joining;
+        stream.write_all(&frame::frame(&message)).map_err(broken)?;
+        let answer = next();
+        if let Some(why) = asks_for.and_then(|asked| does_not_know(&answer, &asked)) {
+            let key = greeting.key.fingerprint();
+            return Err(NoSession::Unreachable(format!(
+                "{address} is not the server that the invitation is for: its key is {key}, and {why}; check the address"
+            )));
+        }
+        let answer = match answer? {
+            First::Invited(_) => next()?,
+            other => other,
+        };
+        match (answer, &message) {
+            (First::Welcome(shown), ToServer::Join { proof, .. } | ToServer::JoinInvited { proof, .. })
                 if greeting.key.verify_welcome(proof, &shown).is_ok() =>
             {
                 Ok(greeting)
@@ -314,7 +328,24 @@ fn refused(code: ErrorCode, detail: &str, binding: Option<&ChannelBinding>) -> N
 /// The first messages of a session, in which a peer joins.
 enum First {
     Hello(Greeting),
+    Invited(KnownProof),
     Welcome(Vec<u8>),
+}
+
+/// Why a server does not know an invitation that names another key. None if it has proved that it knows it, or the connection broke.
+fn does_not_know(
+    answer: &Result<First, NoSession>,
+    (invitation, text): &(Invitation, Vec<u8>),
+) -> Option<String> {
+    match answer {
+        Ok(First::Invited(proof)) if invitation.is_known(text, proof) => None,
+        Ok(_) => Some("it has not proved that it knows the invitation".to_owned()),
+        // Nobody knows yet who says that, so the next server is tried.
+        Err(NoSession::Refused(ErrorCode::NotAdmitted | ErrorCode::UnknownKind, detail)) => {
+            Some(format!("it says: {detail}"))
+        }
+        Err(_) => None,
+    }
 }
 
 fn malformed(bad: frame::BadFrame) -> NoSession {

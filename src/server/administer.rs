@@ -50,7 +50,7 @@ pub enum Administer {
         #[arg(long)]
         mail: bool,
     },
-    /// Remove a peer from the members and end its session
+    /// Remove a peer from the members, take back open invitations for its name, and end its session
     Remove {
         /// The peer
         name: PeerName,

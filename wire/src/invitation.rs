@@ -31,6 +31,12 @@ pub struct Invitation {
     server: [u8; SERVER_BYTES],
 }
 
+/// Proves to the peer that signs a text that a server knows its invitation: HMAC-SHA256 under the secret over a domain and the text.
+pub type KnownProof = [u8; 32];
+
+/// The prefix of what [`KnownProof`] is made of. Claims are MACs of texts that are shorter.
+const KNOWN: &[u8] = b"switchboard/1 known invitation\0";
+
 /// Proves in a `Join` that the peer has an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationClaim {
@@ -60,6 +66,12 @@ impl Invitation {
         server.0.starts_with(&self.server)
     }
 
+    /// Whether the server that has sent `proof` knows this invitation. The peer that signs `proof_text` asks this of a server with
+    /// another key, because another server of the same cluster knows it too.
+    pub fn is_known(&self, proof_text: &[u8], proof: &KnownProof) -> bool {
+        mac(&self.secret, &known_text(proof_text)).verify_slice(proof).is_ok()
+    }
+
     /// Proves to the server that the peer that signs `proof_text` has this invitation.
     pub fn claim(&self, proof_text: &[u8]) -> InvitationClaim {
         InvitationClaim {
@@ -74,6 +86,15 @@ impl InvitationClaim {
     pub fn is_valid(&self, secret: &[u8; SECRET_BYTES], proof_text: &[u8]) -> bool {
         self.id == id(secret) && mac(secret, proof_text).verify_slice(&self.mac).is_ok()
     }
+}
+
+/// Proves to the peer that signs `proof_text` that a server knows the invitation with this secret.
+pub fn prove_known(secret: &[u8; SECRET_BYTES], proof_text: &[u8]) -> KnownProof {
+    mac(secret, &known_text(proof_text)).finalize().into_bytes().into()
+}
+
+fn known_text(proof_text: &[u8]) -> Vec<u8> {
+    [KNOWN, proof_text].concat()
 }
 
 pub fn id(secret: &[u8; SECRET_BYTES]) -> InvitationId {
@@ -157,6 +178,16 @@ mod tests {
         assert!(!forged.is_valid(&[0x5a; SECRET_BYTES], b"this join"));
         forged = InvitationClaim { id: [0; 8], ..claim };
         assert!(!forged.is_valid(&[0x5a; SECRET_BYTES], b"this join"));
+    }
+
+    #[test]
+    fn a_server_that_knows_an_invitation_proves_it_to_one_join() {
+        let proof = prove_known(&[0x5a; SECRET_BYTES], b"this join");
+        assert!(invitation().is_known(b"this join", &proof));
+        assert!(!invitation().is_known(b"another join", &proof));
+        assert!(!invitation().is_known(b"this join", &prove_known(&[0x5b; SECRET_BYTES], b"this join")));
+        // What a peer sends is no such proof.
+        assert!(!invitation().is_known(b"this join", &invitation().claim(b"this join").mac));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Fingerprint};
 use crate::frame::{self, BadFrame};
-use crate::invitation::InvitationClaim;
+use crate::invitation::{InvitationClaim, KnownProof};
 use crate::name::PeerName;
 use crate::query::Query;
 use crate::server_key::ServerPublic;
@@ -169,6 +169,17 @@ pub enum ToServer<'a> {
     },
     /// Like [`ToServer::Change`], with files that not everyone may see.
     ChangeLimited(Difference),
+    /// Like [`ToServer::Join`], to a server with another key than the one in the invitation. If it belongs to the same cluster, it
+    /// proves that with [`ToPeer::Invited`]. A server that does not know the invitation refuses the peer, unless it is a member.
+    JoinInvited {
+        /// An encoded [`crate::card::Card`].
+        #[serde(with = "serde_bytes")]
+        card: Vec<u8>,
+        /// Signature of [`join_proof_text`].
+        #[serde(with = "serde_bytes")]
+        proof: Vec<u8>,
+        invitation: InvitationClaim,
+    },
 }
 
 /// What became of envelopes.
@@ -363,10 +374,12 @@ pub enum ToPeer<'a> {
         /// What is wrong there, for people.
         detail: String,
     },
+    /// Before the Welcome after a [`ToServer::JoinInvited`]: the server knows the invitation.
+    Invited { proof: KnownProof },
 }
 
-const TO_SERVER_KINDS: u8 = 15;
-const TO_PEER_KINDS: u8 = 18;
+const TO_SERVER_KINDS: u8 = 16;
+const TO_PEER_KINDS: u8 = 19;
 
 impl<'a> ToServer<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, BadFrame> {
@@ -416,13 +429,16 @@ mod tests {
     #[test]
     fn the_kinds_are_counted_right() {
         let (removed, files) = (Vec::new(), Vec::new());
-        let last = frame::frame(&ToServer::ChangeLimited(Difference {
+        let before_last = frame::frame(&ToServer::ChangeLimited(Difference {
             base: ListDigest::default(),
             removed,
             files,
         }));
+        assert_eq!(before_last[4] + 2, TO_SERVER_KINDS);
+        let invitation = InvitationClaim { id: [0; 8], mac: [0; 32] };
+        let last = frame::frame(&ToServer::JoinInvited { card: Vec::new(), proof: Vec::new(), invitation });
         assert_eq!(last[4] + 1, TO_SERVER_KINDS);
-        let last = frame::frame(&ToPeer::BadSearch { id: 0, column: 1, detail: String::new() });
+        let last = frame::frame(&ToPeer::Invited { proof: [0; 32] });
         assert_eq!(last[4] + 1, TO_PEER_KINDS);
         assert_eq!(ToServer::decode(&[TO_SERVER_KINDS]), Err(BadFrame::UnknownKind(TO_SERVER_KINDS)));
         assert_eq!(ToServer::decode(&[]), Err(BadFrame::Malformed));

@@ -1,8 +1,12 @@
 //! Who may join.
 
+use wire::invitation::{KnownProof, prove_known};
+
 use super::file::Line;
 use super::shared::Shared;
-use crate::commands::admission::{Answer, Candidate, Command, Edit, Entry, ListChange, Members, NotAdmitted};
+use crate::commands::admission::{
+    Admitted, Answer, Candidate, Command, Edit, Entry, ListChange, Members, NotAdmitted,
+};
 use crate::runtime::{Core, Now, Reply};
 
 pub(super) struct Admission {
@@ -18,11 +22,27 @@ pub(super) struct Admission {
 /// What follows once the list is on the disk.
 #[derive(Default)]
 pub(super) struct Out {
-    pub(super) replies: Vec<Reply<Answer>>,
+    pub(super) replies: Vec<Waiting>,
     /// Whether a member was removed, so that its sessions must end.
     pub(super) expels: bool,
     /// The list of this server is to become that of the cluster.
     pub(super) seeds: bool,
+}
+
+/// Who waits until the list is written.
+pub(super) enum Waiting {
+    /// A peer that is admitted then.
+    Peer(Reply<Admitted>, Option<KnownProof>),
+    Administrator(Reply<Answer>),
+}
+
+impl Waiting {
+    pub(super) fn answer(self, written: Answer) {
+        match self {
+            Self::Peer(reply, proof) => reply.answer(written.map(|()| proof)),
+            Self::Administrator(reply) => reply.answer(written),
+        }
+    }
 }
 
 impl Core for Admission {
@@ -34,28 +54,35 @@ impl Core for Admission {
         match command {
             // A session that has stopped waiting must not use up an invitation.
             Command::Admit(_, reply) if reply.has_expired(now.instant) => {}
-            Command::Admit(_, reply) if self.is_open => reply.answer(Ok(())),
+            // Without a list there are no invitations.
+            Command::Admit(candidate, reply) if self.is_open => reply.answer(match candidate.claim {
+                Some(claim) if claim.is_elsewhere => Err(NotAdmitted::NoInvitation),
+                _ => Ok(None),
+            }),
             Command::Add(_, reply) | Command::Remove { reply, .. } if self.is_open => {
                 reply.answer(Err(NotAdmitted::Open));
             }
             Command::Learn(change) => self.learn(change, out),
-            Command::Admit(candidate, reply) => match self.admit(&candidate) {
-                Ok(false) => reply.answer(Ok(())),
-                Ok(true) => out.replies.push(reply),
-                Err(refused) => reply.answer(Err(refused)),
-            },
+            Command::Admit(candidate, reply) => {
+                let proof = self.proof(&candidate);
+                match self.admit(&candidate) {
+                    Ok(false) => reply.answer(Ok(proof)),
+                    Ok(true) => out.replies.push(Waiting::Peer(reply, proof)),
+                    Err(refused) => reply.answer(Err(refused)),
+                }
+            }
             Command::Add(entry, reply) => {
                 self.lines.push(Line::Entry(entry));
-                out.replies.push(reply);
+                out.replies.push(Waiting::Administrator(reply));
             }
             Command::Remove { name, fingerprint, reply } => {
                 let before = self.lines.len();
                 self.lines.retain(|line| match line {
-                    Line::Entry(entry) => !entry.is_member(&name, fingerprint.as_ref()),
+                    Line::Entry(entry) => !entry.is_for(&name, fingerprint.as_ref()),
                     Line::Other(_) => true,
                 });
                 if self.lines.len() < before {
-                    out.replies.push(reply);
+                    out.replies.push(Waiting::Administrator(reply));
                     out.expels = true;
                 } else {
                     reply.answer(Err(NotAdmitted::NotMember(name)));
@@ -131,6 +158,14 @@ impl Admission {
         self.entries().collect()
     }
 
+    /// Proves to the peer that this server knows its invitation, also one that it has used before without hearing of it.
+    fn proof(&self, candidate: &Candidate) -> Option<KnownProof> {
+        let claim = candidate.claim.as_ref().filter(|claim| claim.is_elsewhere)?;
+        let open = self.entries().filter_map(Entry::secret);
+        let mut known = open.chain(self.shared.used_by(&candidate.fingerprint));
+        known.find(|secret| claim.is_of(secret)).map(|secret| prove_known(secret, &claim.proof_text))
+    }
+
     /// Returns whether this changes the list.
     fn admit(&mut self, candidate: &Candidate) -> Result<bool, NotAdmitted> {
         let Candidate { name, fingerprint, predecessors, claim } = candidate;
@@ -152,11 +187,8 @@ impl Admission {
                 return Ok(true);
             }
         }
-        let Some((claim, proof_text)) = claim else { return Err(refused) };
-        let is_claimed = |entry: &&mut Entry| match entry {
-            Entry::Invitation { secret, .. } => claim.is_valid(secret, proof_text),
-            Entry::Member { .. } => false,
-        };
+        let Some(claim) = claim else { return Err(refused) };
+        let is_claimed = |entry: &&mut Entry| entry.secret().is_some_and(|secret| claim.is_of(secret));
         let entry = self.entries_mut().find(is_claimed).ok_or(NotAdmitted::NoInvitation)?;
         if let Some(only) = entry.other_name(name) {
             return Err(NotAdmitted::OtherName(only.clone()));

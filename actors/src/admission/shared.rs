@@ -1,11 +1,15 @@
 //! The list that the servers of a cluster share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use wire::Digest;
+use wire::invitation::SECRET_BYTES;
+use wire::{Digest, Fingerprint};
 
 use super::file::Line;
 use crate::commands::admission::{Edit, Entry};
+
+/// How many used invitations are remembered.
+const USED_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -13,11 +17,19 @@ pub(super) struct Shared {
     pub(super) is_closed: bool,
     /// Each entry and its revision, by its id.
     entries: BTreeMap<u64, (u64, Entry)>,
+    /// The last invitations that were used, and by whom. If the connection of such a peer broke before it was welcomed, it comes again,
+    /// perhaps to another server, which has to prove that it knows the invitation.
+    used: VecDeque<(Fingerprint, [u8; SECRET_BYTES])>,
 }
 
 impl Shared {
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().map(|(_, entry)| entry)
+    }
+
+    /// The secrets of the invitations that this key has used lately.
+    pub(super) fn used_by(&self, key: &Fingerprint) -> impl Iterator<Item = &[u8; SECRET_BYTES]> {
+        self.used.iter().filter(move |(by, _)| by == key).map(|(_, secret)| secret)
     }
 
     /// Notes an entry, or that it was removed. Returns whether somebody may have been in the list before and is not any more.
@@ -27,6 +39,11 @@ impl Shared {
             (before, Some(entry)) => {
                 let is_less = before
                     .is_some_and(|(_, before)| matches!(before, Entry::Member { .. }) && *before != entry);
+                let secret = before.and_then(|(_, before)| before.secret());
+                if let (Some(secret), Entry::Member { fingerprint, .. }) = (secret, &entry) {
+                    self.used.truncate(USED_MAX - 1);
+                    self.used.push_front((*fingerprint, *secret));
+                }
                 self.entries.insert(id, (revision, entry));
                 is_less
             }

@@ -2,14 +2,17 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wire::digest::Digest;
-use wire::invitation::{Invitation, InvitationClaim};
+use wire::invitation::{Invitation, InvitationClaim, KnownProof};
 use wire::{Fingerprint, PeerName};
 
 use super::file::parse;
 use super::{StartError, start};
-use crate::commands::admission::{AdmissionHandle, Answer, Candidate, Command, Entry, NotAdmitted};
+use crate::commands::admission::{
+    AdmissionHandle, Admitted, Answer, Candidate, Claim, Command, Entry, NotAdmitted,
+};
 
 mod cluster;
+mod model;
 
 const SECRET: [u8; 16] = [0xa5; 16];
 
@@ -31,7 +34,15 @@ fn claim(secret: [u8; 16], proof_text: &[u8]) -> InvitationClaim {
 }
 
 fn admit(admission: &AdmissionHandle, who: &str, claim: Option<InvitationClaim>) -> Answer {
-    let claim = claim.map(|claim| (claim, who.as_bytes().to_vec()));
+    let claim = claim.map(|claim| (claim, false));
+    let admitted = ask(admission, who, claim);
+    admitted.map(|proof| assert_eq!(proof, None, "it is not asked for"))
+}
+
+/// The flag of a claim says that the invitation names another server.
+fn ask(admission: &AdmissionHandle, who: &str, claim: Option<(InvitationClaim, bool)>) -> Admitted {
+    let proof_text = who.as_bytes().to_vec();
+    let claim = claim.map(|(invitation, is_elsewhere)| Claim { invitation, proof_text, is_elsewhere });
     let candidate = Candidate { name: name(who), fingerprint: key(who), predecessors: Vec::new(), claim };
     admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
 }
@@ -82,6 +93,27 @@ fn an_invitation_admits_one_key_and_is_used_up() {
 }
 
 #[test]
+fn who_has_an_invitation_that_names_another_server_is_shown_that_this_one_knows_it() {
+    let folder = tempfile::tempdir().expect("there is a folder");
+    let path = folder.path().join("members");
+    std::fs::write(&path, format!("{}\n", key("A"))).expect("it is written");
+    let admission = start(&path, |_| {}).expect("it starts");
+    invite(&admission, in_an_hour(), None);
+    let unknown = |who: &str| ask(&admission, who, Some((claim([1; 16], who.as_bytes()), true)));
+    assert_eq!(unknown("B"), Err(NotAdmitted::NoInvitation));
+    assert_eq!(unknown("A"), Ok(None), "a member needs none");
+    let admitted = ask(&admission, "B", Some((claim(SECRET, b"B"), true)));
+    assert!(is_shown(&admitted, "B"), "{admitted:?}");
+    assert_eq!(ask(&admission, "B", None), Ok(None));
+}
+
+fn is_shown(admitted: &Admitted, who: &str) -> bool {
+    let invitation = Invitation::new(SECRET, &key("server"));
+    let is_proof = |proof: &KnownProof| invitation.is_known(who.as_bytes(), proof);
+    admitted.as_ref().is_ok_and(|proof| proof.as_ref().is_some_and(is_proof))
+}
+
+#[test]
 fn an_invitation_may_be_for_one_name_and_until_a_time() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
@@ -101,10 +133,11 @@ fn an_invitation_may_be_for_one_name_and_until_a_time() {
 }
 
 #[test]
-fn removing_a_member_removes_the_lines_of_its_key_and_name() {
+fn removing_a_member_removes_the_lines_of_its_key_and_name_and_its_invitations() {
     let folder = tempfile::tempdir().expect("there is a folder");
     let path = folder.path().join("members");
-    let lines = [format!("{}", key("A")), format!("{} a", key("old")), format!("{} B", key("B"))];
+    let invitation = format!("invitation {} {} a", "a5".repeat(16), in_an_hour());
+    let lines = [format!("{}", key("A")), format!("{} a", key("old")), format!("{} B", key("B")), invitation];
     std::fs::write(&path, lines.join("\n")).expect("it is written");
     let admission = start(&path, |_| {}).expect("it starts");
     let removed =
@@ -207,7 +240,7 @@ fn the_successor_of_a_member_takes_its_place() {
     let succeed = |who: &str, successor: &str, predecessor: &str| {
         let predecessors = vec![key(predecessor)];
         let candidate = Candidate { name: name(who), fingerprint: key(successor), predecessors, claim: None };
-        admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers")
+        admission.ask(|reply| Command::Admit(candidate, reply)).expect("it answers").map(drop)
     };
     assert_eq!(succeed("A", "new", "nobody"), Err(NotAdmitted::NoMember(key("new"))));
     assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wire::invitation::{InvitationClaim, SECRET_BYTES};
+use wire::invitation::{InvitationClaim, KnownProof, SECRET_BYTES};
 use wire::{Fingerprint, PeerName};
 
 use crate::runtime::{Address, NoAnswer, Reply};
@@ -20,8 +20,17 @@ pub struct Candidate {
     pub fingerprint: Fingerprint,
     /// The keys of which this one is the successor.
     pub predecessors: Vec<Fingerprint>,
-    /// The invitation that it claims to have, and the text that its proof of the key signs.
-    pub claim: Option<(InvitationClaim, Vec<u8>)>,
+    pub claim: Option<Claim>,
+}
+
+/// The invitation that a peer claims to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub invitation: InvitationClaim,
+    /// What the peer's proof of its key signs.
+    pub proof_text: Vec<u8>,
+    /// The invitation names another server, so this one has to prove that it knows it.
+    pub is_elsewhere: bool,
 }
 
 /// Why a peer may not join, or why a change was not made.
@@ -65,21 +74,33 @@ pub enum Entry {
     },
 }
 
+impl Claim {
+    /// Whether it is a claim to the invitation with this secret.
+    pub(crate) fn is_of(&self, secret: &[u8; SECRET_BYTES]) -> bool {
+        self.invitation.is_valid(secret, &self.proof_text)
+    }
+}
+
 impl Entry {
+    /// That of an open invitation.
+    pub(crate) fn secret(&self) -> Option<&[u8; SECRET_BYTES]> {
+        match self {
+            Self::Invitation { secret, .. } => Some(secret),
+            Self::Member { .. } => None,
+        }
+    }
+
     /// The only name that it is for, if that is not this one.
     pub(crate) fn other_name(&self, name: &PeerName) -> Option<&PeerName> {
         let (Self::Member { name: only, .. } | Self::Invitation { name: only, .. }) = self;
         only.as_ref().filter(|only| only.folded() != name.folded())
     }
 
-    /// Whether this is a member with the key, or one that may only use the name.
-    pub(crate) fn is_member(&self, name: &PeerName, key: Option<&Fingerprint>) -> bool {
-        match self {
-            Self::Member { fingerprint, name: only } => {
-                key == Some(fingerprint) || only.as_ref().is_some_and(|only| only.folded() == name.folded())
-            }
-            Self::Invitation { .. } => false,
-        }
+    /// Whether this is a member with the key, or a member or an invitation for the name only.
+    pub(crate) fn is_for(&self, name: &PeerName, key: Option<&Fingerprint>) -> bool {
+        let (Self::Member { name: only, .. } | Self::Invitation { name: only, .. }) = self;
+        let has_key = matches!(self, Self::Member { fingerprint, .. } if key == Some(fingerprint));
+        has_key || only.as_ref().is_some_and(|only| only.folded() == name.folded())
     }
 }
 
@@ -131,12 +152,15 @@ pub struct Edit {
 /// The answer to a command that may change the list.
 pub type Answer = Result<(), NotAdmitted>;
 
+/// The answer to who wants to join: the proof that this server knows the invitation, if the peer asks for it.
+pub type Admitted = Result<Option<KnownProof>, NotAdmitted>;
+
 #[derive(Debug)]
 pub enum Command {
     /// Asks whether a peer may join. If its invitation admits it, the invitation is used up.
-    Admit(Candidate, Reply<Answer>),
+    Admit(Candidate, Reply<Admitted>),
     Add(Entry, Reply<Answer>),
-    /// Removes the lines of a member: those with the key and those with the name.
+    /// Removes the lines of a member: those with the key and those with the name, also open invitations.
     Remove {
         name: PeerName,
         /// The key that owns the name, if any.

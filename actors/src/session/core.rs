@@ -259,6 +259,10 @@ impl Session {
                 self.end(false, out);
                 Ok(())
             }
+            (Input::Invited(proof), State::Joining(..)) => {
+                self.outgoing.push_message(&ToPeer::Invited { proof });
+                Ok(())
+            }
             (Input::Joined(answer), State::Joining(..)) => self.joined(answer),
             (Input::CardWritten(true), State::Writing(_)) => self.welcome(now, out),
             (Input::CardWritten(false), State::Writing(_)) => {
@@ -298,7 +302,7 @@ impl Session {
                     Err((ErrorCode::TimedOut, explain_limit(limit).into()))
                 })
             }
-            (Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
+            (Input::Invited(_) | Input::Joined(_) | Input::CardWritten(_), _) => Ok(()),
         }
     }
 
@@ -416,7 +420,7 @@ impl Session {
             ToServer::Who { id } => self.ask(id, true, Question::Who, out),
             ToServer::Listening { port } => out.push(Effect::Call(port)),
             ToServer::CalledBack { echo } => out.push(Effect::Heard(echo)),
-            ToServer::Join { .. } | ToServer::Splice { .. } => {
+            ToServer::Join { .. } | ToServer::JoinInvited { .. } | ToServer::Splice { .. } => {
                 let detail = "you have joined already; use another connection";
                 return Err((ErrorCode::OutOfPlace, detail.into()));
             }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wire::card::Card;
-use wire::invitation::InvitationClaim;
+use wire::invitation::KnownProof;
 use wire::protocol::KnownPeer;
 use wire::share::{Difference, ListedFile};
 
+use crate::commands::admission::Claim;
 use crate::commands::index::{FindAnswer, Found, Page, PublishAnswer};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey, SpliceEnd};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};
@@ -23,6 +24,8 @@ pub enum Input {
     },
     /// Some bytes of the session's `outgoing` were written.
     Written,
+    /// Admission knows the invitation of the peer, which asks for a proof of that. Comes before [`Input::Joined`].
+    Invited(KnownProof),
     /// The Router's answer to [`Effect::Join`]; `None` if it did not answer in time.
     Joined(Option<Result<PeerKey, JoinRefused>>),
     /// Whether the card is on disk. The peer is welcomed only then.
@@ -40,9 +43,6 @@ pub enum Input {
     Called(Option<SocketAddr>),
     Tick,
 }
-
-/// A claim to have an invitation, and the text that the proof of the join signs.
-pub type Claim = (InvitationClaim, Vec<u8>);
 
 /// What the shell has to do. What is rare and large is boxed, because each session keeps room for some.
 #[derive(Debug)]

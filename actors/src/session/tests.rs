@@ -18,7 +18,7 @@ use wire::server_key::ServerKey;
 use super::core::{RELAYED_WAIT, Session};
 use super::interface::{Answer, Effect, Input, Question};
 use super::watch::Terms;
-use crate::commands::admission::NotAdmitted;
+use crate::commands::admission::{Claim, NotAdmitted};
 use crate::commands::index::{Found, Published};
 use crate::commands::router::{JoinRefused, MemberCommand, PeerKey};
 use crate::commands::session::{Delivery, EndReason, SessionCommand};

@@ -39,11 +39,15 @@ fn a_browser_joins_a_closed_server_with_an_invitation_and_stores_nothing_of_it()
     page.submit("invitation-form", &[("invitation", &invitation[1..])]);
     assert!(page.text("invitation-problem").starts_with("This is not an invitation."));
 
-    // The second half names the server.
-    let (secret, server_half) = invitation.split_at(32);
-    let other = format!("{secret}{}", server_half.replace(|c: char| c.is_ascii_uppercase(), "A"));
+    let other = invitation.replace(|c: char| c.is_ascii_uppercase(), "A");
     page.submit("invitation-form", &[("invitation", &other)]);
-    page.wait("document.getElementById('refusal').textContent.includes('for another server')");
+    page.wait("document.getElementById('refusal').textContent.includes('not from this server')");
+
+    // The second half names another server. This one proves that it knows the secret, as another one of a cluster does.
+    let (secret, server_half) = invitation.split_at(32);
+    let of_cluster = format!("{secret}{}", server_half.replace(|c: char| c.is_ascii_uppercase(), "A"));
+    page.submit("invitation-form", &[("invitation", &of_cluster)]);
+    page.wait("document.getElementById('refusal').textContent.includes('you are admitted as Ada only')");
 
     page.tab.value(&format!("location.hash = '#invitation={invitation}'"));
     page.wait(&format!("document.getElementById('invitation').value === '{invitation}'"));

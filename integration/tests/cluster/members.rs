@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use integration::{Nats, Peer, Process, Sandbox, Server, binary, http};
+use integration::{Character, Nats, Peer, Process, RawConnection, Sandbox, Server, binary, http};
 use serde_json::Value;
+use wire::invitation::Invitation;
+use wire::protocol::{ErrorCode, ToPeer, ToServer, join_proof_text};
 
 use super::two_servers;
+
+/// How many invitations are used at two servers at the same moment.
+const ROUNDS: usize = 20;
 
 fn administer(server: &Server, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("server"));
@@ -24,14 +29,32 @@ fn as_text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }
 
-/// An invitation of this server, in a file.
-fn invite(sandbox: &Sandbox, server: &Server) -> std::path::PathBuf {
-    let answer = succeed(&administer(server, &["invite", "--json"]));
+/// An invitation of this server.
+fn invitation(server: &Server, arguments: &[&str]) -> String {
+    let answer = succeed(&administer(server, &[&["invite", "--json"], arguments].concat()));
     let answer: Value = serde_json::from_str(&answer).expect("it is JSON");
+    answer["invitation"].as_str().expect("there is one").to_owned()
+}
+
+/// An invitation of this server, in a file. It names no address.
+fn invite(sandbox: &Sandbox, server: &Server) -> std::path::PathBuf {
     let path = sandbox.path("invitation");
-    let link = answer["link"].as_str().expect("there is a link");
-    std::fs::write(&path, link).expect("the sandbox can be written");
+    std::fs::write(&path, invitation(server, &[])).expect("the sandbox can be written");
     path
+}
+
+/// The members and the open invitations, as this server lists them.
+fn listed(server: &Server) -> Vec<Value> {
+    let answer = succeed(&administer(server, &["members", "--json"]));
+    let answer: Value = serde_json::from_str(&answer).expect("it is JSON");
+    answer["listed"].as_array().expect("there is a list").clone()
+}
+
+/// The message that joins with an invitation, whichever server it names.
+fn join_invited(who: &Character, to: &RawConnection, invitation: &Invitation) -> ToServer<'static> {
+    let ToServer::Join { card, proof, .. } = who.join(&to.greeting) else { panic!("it is a Join") };
+    let invitation = invitation.claim(&join_proof_text(&to.greeting, &card, None));
+    ToServer::JoinInvited { card, proof, invitation }
 }
 
 fn wait_for_error(process: &Process, words: &str) {
@@ -70,6 +93,68 @@ fn who_is_removed_at_one_server_is_refused_at_all() {
     // What was read from the file counts at a server that starts later, and while nobody edits it.
     let third = nats.server(&sandbox, "third");
     a.at(third.address()).run(&["who"]).expect(1).says(&["admits only members"]);
+}
+
+#[test]
+fn an_invitation_of_one_server_is_used_at_another_and_at_none_again() {
+    let sandbox = Sandbox::new();
+    let Some(nats) = Nats::start(&sandbox) else { return };
+    let first = with_members(&sandbox, &nats, "first");
+    let second = nats.server(&sandbox, "second");
+    let text = invite(&sandbox, &first);
+    while listed(&second).is_empty() {}
+    let [a, b] = ["A", "B"].map(|name| sandbox.peer(name, second.address()));
+    let option = ["--invitation", as_text(&text), "who"];
+    a.run(&option).expect(0);
+    b.run(&option).expect(2).says(&["used up"]);
+    b.at(first.address()).run(&option).expect(1).says(&["used up"]);
+    // A goes on at both, and a server outside of the cluster does not know the invitation.
+    a.at(first.address()).run(&["who"]).expect(0);
+    let stranger = sandbox.server();
+    let third = nats.server(&sandbox, "third");
+    let text = invite(&sandbox, &second);
+    while listed(&third).len() != 2 {}
+    let option = ["--invitation", as_text(&text), "who"];
+    b.at(stranger.address()).run(&option).expect(2).says(&["not the server that the invitation is for"]);
+    let both = Peer { server: format!("{},{}", stranger.address(), third.address()), ..b.clone() };
+    both.run(&option).expect(0);
+    // What is taken back at one server is taken back at all.
+    let for_carl = invitation(&first, &["--name", "carl"]);
+    while listed(&second).len() != 3 {}
+    assert_eq!(succeed(&administer(&second, &["remove", "Carl"])), "Carl is removed\n");
+    while listed(&first).len() != 2 {}
+    let path = sandbox.path("for_carl");
+    std::fs::write(&path, for_carl).expect("the sandbox can be written");
+    let carl = sandbox.peer("carl", first.address());
+    carl.run(&["--invitation", as_text(&path), "who"]).expect(1).says(&["used up"]);
+}
+
+#[test]
+fn an_invitation_that_two_peers_use_at_two_servers_at_the_same_moment_admits_one() {
+    let sandbox = Sandbox::new();
+    let Some(nats) = Nats::start(&sandbox) else { return };
+    let first = with_members(&sandbox, &nats, "first");
+    let second = nats.server(&sandbox, "second");
+    let keys = [Character::new("one"), Character::new("two")];
+    for round in 0..ROUNDS {
+        let text = invitation(&first, &[]);
+        let invited: Invitation = text.parse().expect("it is an invitation");
+        while listed(&second).len() <= round {}
+        let people = [0, 1].map(|side: usize| keys[side].renamed(&format!("pupil.{round}.{side}")));
+        let mut both = [&first, &second].map(|server| RawConnection::open(server.address()));
+        for (connection, who) in both.iter_mut().zip(&people) {
+            let join = join_invited(who, connection, &invited);
+            connection.say(&join);
+        }
+        let answers = both.each_mut().map(RawConnection::next_message);
+        let shown = answers.iter().filter(|answer| matches!(answer, ToPeer::Invited { .. })).count();
+        // Who came too late by an instant is to try again, and then finds that it is used up.
+        let refused = |answer: &&ToPeer<'_>| {
+            matches!(answer, ToPeer::Error { code: ErrorCode::NotAdmitted | ErrorCode::Busy, .. })
+        };
+        assert_eq!((shown, answers.iter().filter(refused).count()), (1, 1), "{round}: {answers:?}");
+        assert_eq!(listed(&first).len(), round + 1, "the invitation has become a member");
+    }
 }
 
 /// The status of the answer to a browser that asks who has a name.

@@ -10,8 +10,8 @@ use integration::{Peer, Process, RawConnection, Sandbox, Server, binary, http};
 use rustix::process::Signal;
 use serde_json::Value;
 use wire::frame::{self, LENGTH_BYTES, PREFACE};
-use wire::protocol::{Greeting, ToPeer};
-use wire::server_key::SIGNATURE_BYTES;
+use wire::protocol::{Greeting, ToPeer, ToServer};
+use wire::server_key::{SIGNATURE_BYTES, ServerKey};
 
 /// Starts a server that admits the members in the file `members`.
 fn members_only(sandbox: &Sandbox) -> Server {
@@ -169,7 +169,7 @@ fn an_invitation_is_of_no_use_at_another_server() {
     let other = Server::start_at(&sandbox.path("other_data"), "127.0.0.1:0");
     let a = sandbox.peer("A", other.address());
     let option = ["--invitation", as_text(&invitation), "who"];
-    a.run(&option).expect(2).says(&["not the server that the invitation is for"]);
+    a.run(&option).expect(2).says(&["not the server that the invitation is for", "used up"]);
     std::fs::write(&invitation, "ABCD").expect("it is written");
     a.run(&option).expect(1).says(&["not an invitation"]);
 }
@@ -286,16 +286,60 @@ fn an_impostor_that_shows_the_key_of_a_server_but_cannot_prove_it_is_not_joined(
 }
 
 /// Welcomes a peer with an invalid signature.
-fn welcome(mut stream: &TcpStream, greeting: Greeting) -> std::io::Result<()> {
+fn welcome(stream: &TcpStream, greeting: Greeting) -> std::io::Result<()> {
+    let name = "A".parse().expect("a good name");
+    let welcome = ToPeer::Welcome { name, proof: vec![7; SIGNATURE_BYTES] };
+    greet(stream, greeting, |_| vec![frame::frame(&welcome)])
+}
+
+/// Greets a peer, and answers its join.
+fn greet(
+    mut stream: &TcpStream,
+    greeting: Greeting,
+    answers: impl Fn(&ToServer<'_>) -> Vec<Vec<u8>>,
+) -> std::io::Result<()> {
     stream.read_exact(&mut [0; PREFACE.len()])?;
     stream.write_all(&frame::frame(&ToPeer::Hello(greeting)))?;
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length)?;
     let mut body = vec![0; u32::from_le_bytes(length) as usize];
     stream.read_exact(&mut body)?;
-    let welcome =
-        ToPeer::Welcome { name: "A".parse().expect("a good name"), proof: vec![7; SIGNATURE_BYTES] };
-    stream.write_all(&frame::frame(&welcome))?;
+    let join = ToServer::decode(&body).expect("the peer speaks the protocol");
+    answers(&join).iter().try_for_each(|answer| stream.write_all(answer))?;
     // Wait until the peer disconnects.
     stream.read(&mut [0]).map(|_| ())
+}
+
+#[test]
+fn an_impostor_that_admits_everybody_does_not_deceive_somebody_with_an_invitation() {
+    let sandbox = Sandbox::new();
+    let server = members_only(&sandbox);
+    let invitation = invite(&sandbox, &server, &[], "invitation");
+    let link = std::fs::read_to_string(&invitation).expect("it is there");
+    let (_, text) = link.trim_start_matches("switchboard://").split_once('/').expect("a link");
+    std::fs::write(&invitation, text).expect("it is written");
+    for is_shown in [false, true] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let key = ServerKey::from_seed(&[7; 32]);
+        let greeting = Greeting { key: key.public(), ..Greeting::default() };
+        let answers = move |join: &ToServer<'_>| {
+            let ToServer::JoinInvited { proof, invitation, .. } = join else { panic!("{join:?}") };
+            let name = "A".parse().expect("a good name");
+            let welcome = ToPeer::Welcome { name, proof: key.welcome(proof) };
+            // It has no other MAC than the one that the peer has sent.
+            let shown = is_shown.then(|| frame::frame(&ToPeer::Invited { proof: invitation.mac }));
+            shown.into_iter().chain([frame::frame(&welcome)]).collect()
+        };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                // A peer that has ended does not read the answer.
+                let _ = stream.and_then(|stream| greet(&stream, greeting, &answers));
+            }
+        });
+        let a = sandbox.peer(if is_shown { "A" } else { "B" }, address);
+        let asking = a.run(&["--invitation", as_text(&invitation), "who"]).expect(2);
+        asking.says(&["not the server that the invitation is for", "has not proved"]);
+        assert!(!a.private().join("known_servers").exists(), "its key is not pinned");
+    }
 }

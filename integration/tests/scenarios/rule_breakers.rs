@@ -52,7 +52,7 @@ fn bad_frames_get_an_error_before_and_after_joining() {
         ("a kind and nothing else", vec![1, 0, 0, 0, 3], ErrorCode::Malformed),
         ("bytes left over", with_more, ErrorCode::Malformed),
         ("an unknown kind", vec![2, 0, 0, 0, 200, 1], ErrorCode::UnknownKind),
-        ("the first kind after the last", vec![1, 0, 0, 0, 15], ErrorCode::UnknownKind),
+        ("the first kind after the last", vec![1, 0, 0, 0, 16], ErrorCode::UnknownKind),
         ("1 MiB and a byte", length_only(BODY_BYTES_MAX + 1).to_vec(), ErrorCode::TooLong),
         ("4 GiB", vec![0xff; 4], ErrorCode::TooLong),
         ("an envelope that is none", vec![3, 0, 0, 0, 0, 0xff, 0xff], ErrorCode::Malformed),

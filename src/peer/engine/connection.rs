@@ -88,6 +88,8 @@ impl Engine {
             self.local.emit(&back);
         }
         self.has_joined = true;
+        // It was used, so no server has to know it any more.
+        self.local.options.invitation = None;
         self.misnamed.clear();
         for contact in self.contacts.iter_mut() {
             contact.reconnected(&server);

@@ -34,7 +34,11 @@ impl Engine {
             Ok(ToPeer::Known { id, peers }) => self.known(id, peers),
             Ok(ToPeer::Failed { id, detail }) => self.failed(id, &detail),
             Ok(
-                ToPeer::Reachable { .. } | ToPeer::Hello { .. } | ToPeer::Welcome { .. } | ToPeer::Spliced,
+                ToPeer::Reachable { .. }
+                | ToPeer::Hello { .. }
+                | ToPeer::Invited { .. }
+                | ToPeer::Welcome { .. }
+                | ToPeer::Spliced,
             ) => {}
             Ok(ToPeer::Expired { to, first, last }) => self.mail_expired(&to, first..=last),
             Ok(ToPeer::Unwatched { name, reason }) => self.not_watched(&name, reason),

@@ -158,7 +158,8 @@ impl Engine {
     }
 
     /// The message that joins a server: the current card, a signature over the greeting, the card and the binding of the TLS
-    /// connection, which proves the identity key, and a claim to the invitation if there is one to this server.
+    /// connection, which proves the identity key, and a claim to the invitation if there is one. If that is to another server, this one
+    /// can belong to the same cluster.
     pub fn join(
         &mut self,
         now: Now,
@@ -168,12 +169,15 @@ impl Engine {
         self.local.now = now;
         let card = self.card_to_join_with();
         let text = join_proof_text(greeting, &card, binding);
-        let server = greeting.key.fingerprint();
-        let invitation = self.local.options.invitation.as_ref().filter(|invited| invited.is_for(&server));
-        ToServer::Join {
-            card,
-            invitation: invitation.map(|invitation| invitation.claim(&text)),
-            proof: self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng),
+        let proof = self.local.keys.identity.sign(Purpose::Join, &text, &mut self.local.rng);
+        match &self.local.options.invitation {
+            Some(invitation) if !invitation.is_for(&greeting.key.fingerprint()) => {
+                ToServer::JoinInvited { card, proof, invitation: invitation.claim(&text) }
+            }
+            invitation => {
+                let invitation = invitation.as_ref().map(|invitation| invitation.claim(&text));
+                ToServer::Join { card, proof, invitation }
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use wire::PeerName;
+use wire::invitation::Invitation;
 use wire::protocol::{ChannelBinding, Greeting, ToServer};
 use zeroize::Zeroizing;
 
@@ -42,6 +43,13 @@ const MESSAGES_MAX: usize = 256;
 /// The capacity of the channel to a client, in batches of updates.
 pub(super) const UPDATE_BATCHES_MAX: usize = 8;
 
+/// How this peer joins a server.
+pub(super) struct Joining {
+    pub(super) message: ToServer<'static>,
+    /// The server has to prove that it knows this invitation, to the peer that signs this text.
+    pub(super) asks_for: Option<(Invitation, Vec<u8>)>,
+}
+
 /// The messages that the engine's thread takes.
 pub(super) enum Message {
     Input(Box<Input>),
@@ -58,7 +66,7 @@ pub(super) enum Message {
         server: Server,
         /// That of the TLS connection.
         binding: Option<ChannelBinding>,
-        reply: Sender<Result<ToServer<'static>, String>>,
+        reply: Sender<Result<Joining, String>>,
     },
     /// A read of the share has ended.
     Shared(Result<Box<ReadShare>, String>),

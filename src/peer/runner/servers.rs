@@ -4,8 +4,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use wire::Fingerprint;
-use wire::protocol::Greeting;
+use wire::protocol::{ChannelBinding, Greeting, ToServer, join_proof_text};
 
+use super::Joining;
 use super::shell::{Shell, now};
 use crate::peer::access::Server;
 use crate::peer::command::{Ending, Update};
@@ -15,9 +16,9 @@ use crate::peer::home::HomeError;
 use crate::server_pins::ServerPin;
 
 impl Shell {
-    /// Checks the certificate of a server, if no known authority has issued it, and its key: they must be the pinned ones. If no
-    /// key is pinned for this address, it must be the one that the invitation is for, if there is an invitation.
-    pub(super) fn check_server(&self, server: &Server, greeting: &Greeting) -> Result<(), String> {
+    /// Checks the certificate of a server, if no known authority has issued it, and its key: they must be the pinned ones. Returns
+    /// whether a key is pinned for this address.
+    pub(super) fn check_server(&self, server: &Server, greeting: &Greeting) -> Result<bool, String> {
         if let Some(shown) = server.unknown_certificate {
             let address = server.access.address.to_string();
             let pin = self.home.server_pin(&address).map_err(|e| e.to_string())?;
@@ -34,20 +35,33 @@ impl Shell {
         let (address, shown) = (server.access.address.plain().to_string(), greeting.key.fingerprint());
         let pin = self.home.server_pin(&address).map_err(|e| e.to_string())?;
         match pin {
-            Some(pin) if pin.fingerprint == shown => Ok(()),
+            Some(pin) if pin.fingerprint == shown => Ok(true),
             Some(pin) => Err(format!(
                 "{address} is a new server: its key is {shown}, and that of the server known since {} is {}; it may have \
                  lost its data, or be an impostor: ask whoever runs it for its key, and accept it with trust {address} {shown}",
                 date(&pin),
                 pin.fingerprint
             )),
-            None => match &self.invitation {
-                Some(invitation) if !invitation.is_for(&shown) => Err(format!(
-                    "{address} is not the server that the invitation is for: its key is {shown}; check the address"
-                )),
-                _ => Ok(()),
-            },
+            None => Ok(false),
         }
+    }
+
+    /// How to join a server. If no key is pinned for its address, and the invitation is for another one, the server must prove that it
+    /// knows the invitation too.
+    pub(super) fn joining(
+        &mut self,
+        greeting: &Greeting,
+        binding: Option<&ChannelBinding>,
+        is_pinned: bool,
+    ) -> Joining {
+        let message = self.engine.join(now(), greeting, binding);
+        let asks_for = match (&message, &self.invitation) {
+            (ToServer::JoinInvited { card, .. }, Some(invitation)) if !is_pinned => {
+                Some((invitation.clone(), join_proof_text(greeting, card, binding)))
+            }
+            _ => None,
+        };
+        Joining { message, asks_for }
     }
 
     /// Pins the key of the server and its certificate if no known authority has issued it, unless they are pinned. If that

@@ -47,7 +47,7 @@ pub(super) struct Shell {
     pub(super) membership: Membership,
     passphrase: Option<Zeroizing<String>>,
     pub(super) invitation: Option<Invitation>,
-    engine: Engine,
+    pub(super) engine: Engine,
     disk: Disk,
     pub(super) messages: Sender<Message>,
     /// Messages that this thread has set aside or sent to itself. They come before those in the mailbox.
@@ -224,8 +224,8 @@ impl Shell {
                 let checked = self.check_server(&server, &greeting);
                 self.membership.token = greeting.nonce;
                 self.membership.server = server;
-                let join = checked.map(|()| self.engine.join(now(), &greeting, binding.as_ref()));
-                let _ = reply.send(join);
+                let joining = checked.map(|is_pinned| self.joining(&greeting, binding.as_ref(), is_pinned));
+                let _ = reply.send(joining);
             }
             Message::Shared(share) => return Some(self.shared(share)),
             Message::FilesChanged(Some(paths)) => self.read_share(Read::Few(paths)),

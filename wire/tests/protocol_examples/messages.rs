@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use wire::Digest;
 use wire::frame::{self, CALLBACK_PREFACE, FILE_PREFACE, LENGTH_BYTES, PREFACE};
-use wire::invitation::Invitation;
+use wire::invitation::{Invitation, prove_known};
 use wire::keys::Purpose;
 use wire::protocol::{
     ChannelBinding, Envelope, ErrorCode, Greeting, Kind, KnownPeer, Outcome, Refusal, Side, ToPeer, ToServer,
@@ -154,7 +154,25 @@ pub(crate) fn joining(people: &mut People, text: &mut String) {
         text,
         "1, Join, with an invitation",
         with,
-        &ToServer::Join { card, proof, invitation: Some(claim) },
+        &ToServer::Join { card: card.clone(), proof: proof.clone(), invitation: Some(claim) },
+    );
+    let elsewhere = Layout::new().variant(15, "JoinInvited").given(&card, "card: the card of A");
+    let elsewhere = elsewhere.sized(&proof, "proof").fixed(&claim.id, "id").fixed(&claim.mac, "mac");
+    to_server(
+        text,
+        "15, JoinInvited, if the invitation names another server",
+        elsewhere,
+        &ToServer::JoinInvited { card, proof, invitation: claim },
+    );
+    let known = prove_known(invitation.secret(), &proof_text);
+    to_peer(
+        text,
+        "18, Invited",
+        Layout::new().variant(18, "Invited").fixed(
+            &known,
+            "proof: HMAC-SHA256 under the secret, over `switchboard/1 known invitation`, a zero byte, and the 112 bytes",
+        ),
+        &ToPeer::Invited { proof: known },
     );
     to_peer(
         text,

@@ -177,6 +177,25 @@ fn an_invitation_that_two_servers_see_open_admits_at_one_of_them() {
 }
 
 #[test]
+fn a_peer_that_was_interrupted_finishes_its_join_at_any_server() {
+    let world = World::new();
+    let servers = [world.start(Some("")), world.start(None), world.start(None)];
+    invite(&servers[0].admission, in_an_hour(), None);
+    servers.iter().for_each(|server| wait_until(|| listed(server) == Some(1)));
+    let elsewhere =
+        |server: &Member, who: &str| ask(&server.admission, who, Some((claim(SECRET, who.as_bytes()), true)));
+    let first = elsewhere(&servers[1], "B");
+    assert!(is_shown(&first, "B"), "{first:?}");
+    // Its connection broke before the welcome. All servers know who has used the invitation, and nobody else can.
+    for server in &servers {
+        wait_until(|| admit(&server.admission, "B", None) == Ok(()));
+        let again = elsewhere(server, "B");
+        assert!(is_shown(&again, "B"), "{again:?}");
+        assert_eq!(elsewhere(server, "C"), Err(NotAdmitted::NoInvitation));
+    }
+}
+
+#[test]
 fn without_nats_nothing_changes_and_members_join() {
     let world = World::new();
     let server = world.start(Some(&format!("{}\n", key("A"))));
@@ -196,6 +215,9 @@ fn a_cluster_without_a_list_has_nobody_to_invite() {
     let entry = Entry::Member { fingerprint: key("B"), name: None };
     let refused = server.admission.ask(|reply| Command::Add(entry, reply)).expect("it answers");
     assert_eq!(refused, Err(NotAdmitted::Open));
+    // A server without a list has made no invitations, so it does not let anybody in who has one of another place.
+    let astray = ask(&server.admission, "B", Some((claim(SECRET, b"B"), true)));
+    assert_eq!(astray, Err(NotAdmitted::NoInvitation));
     let remove = |reply| Command::Remove { name: name("B"), fingerprint: None, reply };
     assert_eq!(server.admission.ask(remove), Ok(Err(NotAdmitted::Open)));
 }

@@ -1,10 +1,12 @@
 //! The first message of a connection: a peer joins, or names a transfer.
 
 use wire::card::Card;
+use wire::invitation::InvitationClaim;
 use wire::keys::Purpose;
 use wire::protocol::{ErrorCode, ToPeer, ToServer, join_proof_text};
 
 use super::{Session, State};
+use crate::commands::admission::Claim;
 use crate::commands::network::Network;
 use crate::commands::router::{JoinRefused, Member, PeerKey, SpliceEnd};
 use crate::runtime::Now;
@@ -21,17 +23,10 @@ impl Session {
     ) -> Result<(), Ended> {
         match message {
             ToServer::Join { card, proof, invitation } => {
-                let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                // Other peers would ignore an expired card, so its owner must learn about it here.
-                card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
-                let text = join_proof_text(&self.greeting, card, self.binding.as_ref());
-                card_read
-                    .identity
-                    .verify(Purpose::Join, &text, proof)
-                    .map_err(|_| explain_bad_proof(self.binding.is_some()))?;
-                self.state = State::Joining(Box::new(card_read.clone()), proof.clone());
-                let claim = invitation.map(|claim| Box::new((claim, text)));
-                out.push(Effect::Join(Box::new(card_read), claim));
+                self.first_join(now, card, proof, invitation.map(|claim| (claim, false)), out)?;
+            }
+            ToServer::JoinInvited { card, proof, invitation } => {
+                self.first_join(now, card, proof, Some((*invitation, true)), out)?;
             }
             ToServer::Splice { transfer, side, member, token } => {
                 self.state = State::Ended;
@@ -47,6 +42,30 @@ impl Session {
             }
             _ => return Err((ErrorCode::OutOfPlace, "join first".into())),
         }
+        Ok(())
+    }
+
+    /// `invitation` says too whether it names another server.
+    fn first_join(
+        &mut self,
+        now: Now,
+        card: &[u8],
+        proof: &[u8],
+        invitation: Option<(InvitationClaim, bool)>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Ended> {
+        let card_read = Card::from_bytes(card).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
+        // Other peers would ignore an expired card, so its owner must learn about it here.
+        card_read.term.check(now.unix()).map_err(|e| (ErrorCode::BadCard, e.to_string()))?;
+        let proof_text = join_proof_text(&self.greeting, card, self.binding.as_ref());
+        card_read
+            .identity
+            .verify(Purpose::Join, &proof_text, proof)
+            .map_err(|_| explain_bad_proof(self.binding.is_some()))?;
+        self.state = State::Joining(Box::new(card_read.clone()), proof.to_vec());
+        let claim =
+            invitation.map(|(invitation, is_elsewhere)| Claim { invitation, proof_text, is_elsewhere });
+        out.push(Effect::Join(Box::new(card_read), claim.map(Box::new)));
         Ok(())
     }
 

@@ -4,24 +4,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::card::Card;
+use wire::invitation::KnownProof;
 use wire::succession::Succession;
 
 use super::{Next, SessionShell};
-use crate::commands::admission::{self, Candidate};
+use crate::commands::admission::{self, Candidate, Claim, NotAdmitted};
 use crate::commands::direct::{DirectWriter, direct};
 use crate::commands::network::Network;
 use crate::commands::router::{Command, JoinRefused, Joined};
 use crate::commands::session::{MAILBOX_COMMANDS, SessionPort};
 use crate::runtime::{Core as _, Now, Pending, poll_mailbox, reply};
-use crate::session::{Claim, Effect, Input, Session};
+use crate::session::{Effect, Input, Session};
 
 /// How long each step of joining may take: the Router's answer, and writing the card.
 const JOIN_WAIT: Duration = Duration::from_secs(10);
 
 impl SessionShell<'_> {
-    /// Whether the peer may join; none if Admission has not answered in time.
-    fn admit(&self, card: &Card, claim: Option<Box<Claim>>) -> Option<Result<(), JoinRefused>> {
-        let Some(admission) = &self.services.admission else { return Some(Ok(())) };
+    /// Whether the peer may join, and the proof that it asks for; none if Admission has not answered in time.
+    fn admit(
+        &self,
+        card: &Card,
+        claim: Option<Box<Claim>>,
+    ) -> Option<Result<Option<KnownProof>, JoinRefused>> {
+        let Some(admission) = &self.services.admission else {
+            // Nobody was invited here.
+            let is_astray = claim.is_some_and(|claim| claim.is_elsewhere);
+            let refused = JoinRefused::NotAdmitted(NotAdmitted::NoInvitation);
+            return Some(if is_astray { Err(refused) } else { Ok(None) });
+        };
         let candidate = Candidate {
             name: card.name.clone(),
             fingerprint: card.fingerprint(),
@@ -47,9 +57,15 @@ impl SessionShell<'_> {
     }
 
     pub(super) fn join(&mut self, card: Box<Card>, claim: Option<Box<Claim>>) -> Option<Next> {
-        let admitted = self.admit(&card, claim);
-        match if admitted == Some(Ok(())) { self.claim(&card) } else { admitted } {
-            Some(Ok(())) => {}
+        let admitted = match self.admit(&card, claim) {
+            Some(Ok(proof)) => self.claim(&card).map(|claimed| claimed.map(|()| proof)),
+            refused => refused,
+        };
+        match admitted {
+            Some(Ok(None)) => {}
+            Some(Ok(Some(proof))) => {
+                self.session.handle(Now::read(), Input::Invited(proof), &mut self.effects);
+            }
             Some(Err(refused)) => return self.take_in(Input::Joined(Some(Err(refused)))),
             None => return self.take_in(Input::Joined(None)),
         }

@@ -44,12 +44,38 @@ fn a_claim_goes_to_admission_and_its_refusal_to_the_peer() {
         let mut bench = Bench::new(&frame::frame(&join));
         bench.take(Input::Received(0));
         match &bench.effects()[..] {
-            [Effect::Join(_, Some(claim))] => assert_eq!(**claim, (invitation, text.clone())),
+            [Effect::Join(_, Some(claim))] => {
+                let proof_text = text.clone();
+                assert_eq!(**claim, Claim { invitation, proof_text, is_elsewhere: false });
+            }
             other => panic!("no claim: {other:?}"),
         }
         bench.take(Input::Joined(Some(Err(JoinRefused::NotAdmitted(refused)))));
         assert_eq!(bench.refusal(), code);
     }
+}
+
+#[test]
+fn a_server_shows_before_the_welcome_that_it_knows_an_invitation_that_names_another_one() {
+    let (identity, card) = &*KEYS;
+    let text = join_proof_text(&greeting(), card.as_bytes(), None);
+    let proof = identity.sign(Purpose::Join, &text, &mut rand::rng());
+    let invitation = Invitation::new([1; 16], &Digest::of(b"another server")).claim(&text);
+    let join = ToServer::JoinInvited { card: card.as_bytes().to_vec(), proof, invitation };
+    let mut bench = Bench::new(&frame::frame(&join));
+    bench.take(Input::Received(0));
+    match &bench.effects()[..] {
+        [Effect::Join(_, Some(claim))] => assert!(claim.is_elsewhere),
+        other => panic!("no claim: {other:?}"),
+    }
+    bench.take(Input::Invited([3; 32]));
+    bench.take(Input::Joined(Some(Ok(PeerKey(5)))));
+    bench.take(Input::CardWritten(true));
+    let told = bench.told();
+    assert!(
+        matches!(told[..], [ToPeer::Hello(_), ToPeer::Invited { proof: [3, ..] }, ToPeer::Welcome { .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]
