@@ -91,7 +91,10 @@ impl Nats {
     /// Starts a server of the cluster at it, whose data has this name in the sandbox.
     pub fn server(&self, sandbox: &Sandbox, name: &str) -> Server {
         let (data, listen) = (sandbox.path(name), sandbox.nobodys_address().to_string());
-        Server::launch(&data, self.command(&data, &listen))
+        let server = Server::launch(&data, self.command(&data, &listen));
+        let first = server.process().wait("its first line", |lines| lines.first().cloned());
+        assert!(first.starts_with("listening on "), "scripts read the address from the first line: {first}");
+        server
     }
 
     /// The command line of a server of the cluster.

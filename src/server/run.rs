@@ -193,8 +193,10 @@ fn start_log(settings: &Settings) -> [WorkerGuard; 2] {
         NonBlockingBuilder::default().lossy(true).finish(LogWriter::new(std::io::stdout()));
     let writer = waiting.with_filter(|line| line.target() == "route").or_else(losing);
     let level = if settings.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
-    // The crate notify warns about removed directories, which the server handles and reports itself.
-    let what = Targets::new().with_default(level).with_target("notify", LevelFilter::OFF);
+    // The crate notify warns about removed directories, which the server handles and reports itself. The client of NATS tells of each
+    // connection, as the cluster does.
+    let what = Targets::new().with_default(level);
+    let what = what.with_target("notify", LevelFilter::OFF).with_target("async_nats", LevelFilter::WARN);
     let lines = tracing_subscriber::fmt::layer().with_writer(BoxMakeWriter::new(writer));
     let log = tracing_subscriber::registry();
     match settings.log_format {
