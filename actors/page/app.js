@@ -7,6 +7,7 @@ import { FileView } from "./fileview.js";
 import { SearchView } from "./searchview.js";
 import { TEXT_BYTES_MAX } from "./names.js";
 import { Notifier } from "./notify.js";
+import { PatternView } from "./patternview.js";
 import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 import { utf8 } from "./bytes.js";
@@ -79,6 +80,7 @@ async function start() {
   const tabs = new Tabs(store, url.href, (live) => views.forEach((part) => part.changed(live)));
   views.push(new FileView(tabs), new Account(tabs));
   new SearchView(tabs);
+  new PatternView(tabs);
   connect(store, tabs, view);
 }
 

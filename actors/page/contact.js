@@ -23,7 +23,7 @@ export class Contact {
   isKept = false;
   isChanged = false;
   /** Whether a person has blocked it, so that what it sends is ignored. */ isBlocked = false;
-  /** Whether a person has deleted all messages with it, and there was none since. */ isForgotten = false;
+  /** Whether a person has deleted all messages with it and there was none since, or there never was one. */ isForgotten = false;
   /** The fingerprint in hex of another key that was shown under its name. @type {string | null} */ distrusted = null;
   /** The conversation that this page has opened, if it may still be used. @type {object | null} */ current = null;
   /** Messages without a receipt by number, as on the disk. @type {Map<number, object>} */ unacked = new Map();
@@ -37,6 +37,8 @@ export class Contact {
   /** Requests to send once there is a card: `{number, content, fail}`. @type {object[]} */ requestsDue = [];
   /** Answers to its requests: `{number, content}`. @type {object[]} */ answersDue = [];
   /** Whether it is connected, as far as this peer knows. */ isPresent = false;
+  /** Its newest opening. If it has answered requests only, no message has written that down. @type {Uint8Array | null} */
+  opening = null;
   /** Ids of messages that this batch writes, by generation and number. @type {Map<string, Uint8Array>} */ arriving = new Map();
   pause = new Backoff();
   credit = new Credit();
@@ -59,9 +61,9 @@ export class Contact {
 
   /** What is on the disk, apart from the card, which is there as bytes. */
   record() {
-    const { name, pinned, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten } = this;
+    const { name, pinned, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten, opening } = this;
     const card = this.card?.bytes ?? null;
-    return { name, pinned, card, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten };
+    return { name, pinned, card, lastNumber, generation, distrusted, isAnswered, isBlocked, isForgotten, opening };
   }
 
   keep() {
@@ -70,7 +72,7 @@ export class Contact {
 
   /** Forgets its card, its conversations, and what waits for it. */
   forget() {
-    [this.card, this.current] = [null, null];
+    [this.card, this.current, this.opening] = [null, null, null];
     for (const due of [this.unacked, this.unsent, this.receiptsDue, this.complaintsDue, this.openedHere]) due.clear();
     this.isForgotten = true;
     this.keep();

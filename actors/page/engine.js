@@ -17,6 +17,8 @@ const PING_WHILE_AWAY = 2000;
 const SILENCE_MAX = 15_000;
 const WHO_ID = 1;
 const PING_NAMES_MAX = 64;
+/** How many files of a pattern come in one answer. */
+const NAMES_MAX = 1000;
 /** How many conversations of others are kept in memory. */
 const ACCEPTED_MAX = 2048;
 const PASSING_MAX = 1000;
@@ -185,12 +187,14 @@ export class Engine {
       case "forget":
         return forget(this, input);
       case "search":
-        return this.#search(input);
+        return this.#ask(input, ({ text, skip, limit }) => ({ type: "Find", text, skip, limit }));
+      case "names":
+        return this.#ask(input, ({ query }) => ({ type: "Search", query, limit: NAMES_MAX }));
       case "message":
         return this.#message(input.message);
       case "fetch":
         if (!this.flight) return input.reply({ error: "You are offline. Fetch files when you are connected." });
-        return this.files.fetch(this, input.hit, input.reply);
+        return this.files.fetch(this, input);
       case "shared":
         this.files.shared = input.shared;
         return this.flight && this.say(this.files.publication());
@@ -208,6 +212,7 @@ export class Engine {
     this.frames = [];
     for (const contact of this.contacts.values()) contact.reconnected(this.server);
     [this.#pingAt, this.#unheardSince] = [this.now + jittered(PING_EVERY), Infinity];
+    this.files.joined();
     this.say(this.files.publication());
     this.say({ type: "Who", id: WHO_ID });
   }
@@ -248,6 +253,8 @@ export class Engine {
       case "Matches":
         // A match without a hit could not be shown.
         return this.#found(message.id, { ...message, matches: message.matches.filter(({ hits }) => hits.length > 0) });
+      case "Found":
+        return this.#found(message.id, message);
       case "BadSearch":
         return this.#found(message.id, { error: `Character ${message.column}: ${message.detail}.`, column: message.column });
       case "Published":
@@ -353,12 +360,13 @@ export class Engine {
     contact.keep();
   }
 
-  #search({ text, skip, limit, reply }) {
-    if (!this.flight) return reply({ error: "You are offline. Search when you are connected." });
+  /** Sends a request to the server, with an id under which `#found` finds who has asked. */
+  #ask(input, request) {
+    if (!this.flight) return input.reply({ error: "You are offline. Search when you are connected." });
     const id = this.#nextId;
     this.#nextId += 1;
-    this.#searches.set(id, reply);
-    return this.say({ type: "Find", id, text, skip, limit });
+    this.#searches.set(id, input.reply);
+    return this.say({ ...request(input), id });
   }
 
   #found(id, answer) {

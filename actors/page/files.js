@@ -2,8 +2,8 @@
 
 import { decode, encode } from "./postcard.js";
 import { equal, hex } from "./bytes.js";
-import { fileAnswer, fileRequest } from "./protocol.js";
-import { FILE_BYTES_MAX, fileKey, TOO_LARGE } from "./transfer.js";
+import { fileAnswer, fileRequest, withdrawal, WITHDRAWAL_BYTES } from "./protocol.js";
+import { fileKey } from "./transfer.js";
 import { random } from "./crypto.js";
 
 /** How long an offer waits for its receiver, and a request for its answer. */
@@ -11,12 +11,13 @@ const OFFER_WAIT = 30_000;
 const ANSWER_WAIT = 30_000;
 const OFFERS_MAX = 32;
 const OFFERS_EACH_MAX = 4;
-/** The length of a request that takes another one back. Nothing waits here, so it has no effect. */
-const WITHDRAWAL_BYTES = 17;
+const SERVER = { type: "Server" };
+/** A holder that was made before the queue cannot read it, so it is sent only to one that is busy. */
+const QUEUE = { type: "Queue", route: "Server" };
 const REFUSALS = {
   NotShared: "does not share this file any more",
   Changed: "has another file of this name now",
-  Busy: "sends too many files at the moment. Try again",
+  Busy: "sends too many files at the moment, and its queue is full. Try again",
 };
 
 /** The files of this page, and the transfers that are under way. */
@@ -37,20 +38,44 @@ export class Files {
   }
 
   /**
-   * Starts to fetch a file.
-   * @param {import("./engine.js").Engine} engine @param {object} hit @param {(answer: object) => void} reply
+   * Requests a file from an offset on. `reply` is called with the place in the holder's queue whenever it changes, and if the
+   * file does not come, with an error.
+   * @param {import("./engine.js").Engine} engine
+   * @param {{hit: object, offset: number, reply: (answer: object) => void}} wanted
    */
-  fetch(engine, hit, reply) {
-    const transfer = random(16);
-    const { name, bytes, sha256 } = hit.file;
-    if (bytes > FILE_BYTES_MAX) return reply({ error: TOO_LARGE });
-    const content = { transfer, secret: random(32), name, sha256, offset: 0, wish: { type: "Server" } };
+  fetch(engine, { hit, offset, reply }) {
     const contact = engine.contact(hit.peer);
-    const fail = () => this.#end(transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.` });
-    this.#requests.set(hex(transfer), { hit, content, contact, reply, until: engine.now + ANSWER_WAIT });
-    contact.requestsDue.push({ number: this.#nextRequest, content: encode(fileRequest, content), fail });
+    // Its opening has to be there when the page was loaded again. It is shown when there are messages.
+    if (!contact.isKept) [contact.isForgotten, contact.isKept, contact.isChanged] = [true, true, true];
+    this.#request(engine, { hit, offset, reply }, SERVER);
+  }
+
+  #request(engine, { hit, offset, reply }, wish) {
+    const { name, sha256 } = hit.file;
+    const content = { transfer: random(16), secret: random(32), name, sha256, offset, wish };
+    const contact = engine.contact(hit.peer);
+    const request = { hit, offset, content, contact, reply, place: null, until: engine.now + ANSWER_WAIT };
+    this.#requests.set(hex(content.transfer), request);
+    this.#send(request);
+  }
+
+  #send({ hit, content, contact }) {
+    // A holder that is away tells the place when it is back.
+    const fail = () => {
+      if (this.#requests.get(hex(content.transfer))?.place !== null) return;
+      this.#end(content.transfer, { error: `The server could not hand the request to ${hit.peer}. Try again.` });
+    };
+    this.#signal(contact, encode(fileRequest, content), fail);
+  }
+
+  #signal(contact, content, fail) {
+    contact.requestsDue.push({ number: this.#nextRequest, content, fail });
     this.#nextRequest += 1;
-    return undefined;
+  }
+
+  /** Gives a place in a queue up. */
+  #withdraw(contact, transfer) {
+    this.#signal(contact, encode(withdrawal, { transfer, reason: "Left" }));
   }
 
   #end(transfer, answer) {
@@ -60,8 +85,10 @@ export class Files {
 
   /** Fails requests without an answer. @param {number} now */
   passTime(now) {
-    for (const { content, hit, until } of this.#requests.values()) {
-      if (until <= now) this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.` });
+    for (const { content, hit, contact, until } of this.#requests.values()) {
+      if (until > now) continue;
+      if (content.wish === QUEUE) this.#withdraw(contact, content.transfer);
+      this.#end(content.transfer, { error: `${hit.peer} does not answer. Try again.` });
     }
   }
 
@@ -71,10 +98,18 @@ export class Files {
     this.isListed = isPublished && this.#unanswered === 0;
   }
 
-  /** Fails all requests, because the connection was lost. */
+  /** Fails the requests that do not wait in a queue, because the connection was lost. */
   lost() {
     [this.#unanswered, this.isListed] = [0, false];
-    this.passTime(Infinity);
+    for (const { content, hit, contact, place } of this.#requests.values()) {
+      contact.requestsDue.length = 0;
+      if (place === null) this.#end(content.transfer, { error: `The connection was lost before ${hit.peer} could answer. Try again.` });
+    }
+  }
+
+  /** Sends the requests again that wait, on a new connection: their holders may have given the places away meanwhile. */
+  joined() {
+    for (const request of this.#requests.values()) this.#send(request);
   }
 
   /**
@@ -84,14 +119,27 @@ export class Files {
   async answer(engine, contact, bytes) {
     const { transfer, verdict } = decode(fileAnswer, bytes);
     const request = this.#requests.get(hex(transfer));
+    // Before it was loaded again, this page has waited for it.
+    if (!request && verdict.type === "Queued") return this.#withdraw(contact, transfer);
     // Only the peer that was asked can answer.
     if (request?.contact !== contact) return;
-    const { hit, content, reply } = request;
+    const { hit, offset, content, reply } = request;
+    if (verdict.type === "Queued") return this.#queued(engine, request, verdict.place);
+    if (verdict.type === "Busy" && content.wish !== QUEUE) {
+      this.#requests.delete(hex(transfer));
+      return this.#request(engine, request, QUEUE);
+    }
     if (verdict.type !== "Ready") return this.#end(transfer, { error: `${hit.peer} ${REFUSALS[verdict.type]}.` });
     if (verdict.bytes !== hit.file.bytes) return this.#end(transfer, { error: `${hit.peer} ${REFUSALS.Changed}.` });
     this.#requests.delete(hex(transfer));
     const key = await fileKey(content.secret, transfer, verdict.salt);
-    engine.transfers.push({ side: "Receiver", transfer, key, file: hit.file, reply });
+    engine.transfers.push({ side: "Receiver", transfer, key, file: hit.file, offset, reply });
+  }
+
+  #queued(engine, request, place) {
+    request.until = engine.now + ANSWER_WAIT;
+    if (request.place !== place) request.reply({ place });
+    request.place = place;
   }
 
   /**
@@ -100,6 +148,7 @@ export class Files {
    * @param {number} number @param {Uint8Array} bytes
    */
   async request(engine, contact, number, bytes) {
+    // Nothing waits here.
     if (bytes.length === WITHDRAWAL_BYTES) return;
     const request = decode(fileRequest, bytes);
     const { transfer, secret, offset } = request;

@@ -2,15 +2,22 @@
 
 import { element, readable, size } from "./text.js";
 import { onSubmit } from "./forms.js";
-import { isFileName, isKeyword, keyword } from "./names.js";
+import { isFileName } from "./names.js";
+import { parseKeywords, writtenKeywords } from "./keywords.js";
 
 const at = (id) => document.getElementById(id);
-const FILE_RULE = "must have 1 to 255 bytes, without / \\ , ; and control characters, and no dot or space at the start";
+const FILE_RULE = "must have 1 to 255 bytes, without / \\ and control characters, no dot at the start, and no space at either end";
+const KEYWORDS_MAX = 16;
 
-/** The keywords in a field, separated by commas. Null if one is not allowed. */
-function keywordsIn(field, most) {
-  const words = field.value.split(",").map(keyword).filter((word) => word !== "");
-  return words.length > 0 && words.length <= most && words.every(isKeyword) ? words : null;
+/** The keywords in a field, or what is wrong with them. */
+function keywordsIn(field) {
+  try {
+    const keywords = parseKeywords(field.value);
+    const isRight = keywords.length > 0 && keywords.length <= KEYWORDS_MAX;
+    return isRight ? { keywords } : { problem: `Enter 1 to ${KEYWORDS_MAX} keywords, with commas between them.` };
+  } catch (error) {
+    return { problem: readable(error.message) };
+  }
 }
 
 /** The part of the page that shares files. */
@@ -30,11 +37,11 @@ export class FileView {
   }
 
   async #share(files) {
-    const keywords = keywordsIn(at("keywords"), 16);
+    const { keywords, problem: wrong } = keywordsIn(at("keywords"));
     const bad = files.find(({ name }) => !isFileName(name));
     let problem = "";
     if (files.length === 0) problem = "Choose a file.";
-    else if (!keywords) problem = "Enter 1 to 16 keywords of at most 128 bytes, with commas between them.";
+    else if (wrong) problem = wrong;
     else if (bad) problem = `The name ${readable(bad.name)} cannot be shared. It ${FILE_RULE}.`;
     at("share-said").textContent = problem || "Reading.";
     if (problem) return;
@@ -54,7 +61,7 @@ export class FileView {
     at("shared").replaceChildren(...shared.map(({ name, bytes, keywords }) => {
       const button = element("button", { type: "button" }, `Stop sharing ${readable(name)}`);
       button.addEventListener("click", () => this.#tabs.tell({ type: "unshare", name }));
-      return element("li", {}, element("p", {}, element("bdi", {}, readable(name)), `, ${size(bytes)}, keywords: ${readable(keywords.join(", "))}`), button);
+      return element("li", {}, element("p", {}, element("bdi", {}, readable(name)), `, ${size(bytes)}, keywords: ${readable(writtenKeywords(keywords))}`), button);
     }));
   }
 }

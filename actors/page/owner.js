@@ -9,7 +9,8 @@ import { isServersProof, sha256, sign } from "./crypto.js";
 import { jittered } from "./pace.js";
 import { joinParts } from "./card.js";
 import { frameToServer, messageToPeer } from "./protocol.js";
-import { digestOf, FILE_BYTES_MAX, receiveFile, sendFile, TOO_LARGE } from "./transfer.js";
+import { digestOf, FILE_BYTES_MAX, sendFile, TOO_LARGE } from "./transfer.js";
+import { Downloads } from "./downloads.js";
 import { ServerError, Socket } from "./socket.js";
 
 const RECONNECT_FIRST = 100;
@@ -45,6 +46,7 @@ export class Owner {
   /** The nonce of the connection that has joined. */ #token = null;
   /** What `readInvitation` gives, until it was used. It is never written down. @type {object | null} */ #invitation = null;
   /** What is shared while this tab is open. */ #shared = [];
+  #downloads = new Downloads(CLOCK.unix());
   #notes = [];
   /** @type {Live} */ live = { phase: "starting" };
 
@@ -87,10 +89,12 @@ export class Owner {
         return this.#set({});
       case "reconnect":
         return this.#reconnect(command);
+      case "fetch":
+        return this.#fetch(command.hit, reply);
       case "block":
       case "cancel":
-      case "fetch":
       case "forget":
+      case "names":
       case "search":
         return this.#push({ ...command, reply });
       case "secret":
@@ -193,14 +197,25 @@ export class Owner {
     this.#set({ shared: shared.map(({ name, bytes, keywords }) => ({ name, bytes, keywords })) });
   }
 
+  async #fetch(hit, reply) {
+    const { offset, error } = await this.#downloads.begin(hit.file, CLOCK.unix());
+    if (error) return reply({ error });
+    if (offset > 0) reply({ done: offset });
+    const ended = (answer) => {
+      if (answer.error || answer.blob) this.#downloads.end(hit.file);
+      reply(answer);
+    };
+    return this.#push({ type: "fetch", hit, offset, reply: ended });
+  }
+
   /** Sends or receives a file, beside everything else. */
   async #transfer({ side, reply, ...job }) {
     const session = { url: this.#url, member: this.#identity.name, token: this.#token };
     try {
       if (side === "Sender") await sendFile(session, job);
-      else reply({ blob: await receiveFile(session, job, (done) => reply({ done })) });
+      else reply({ blob: await this.#downloads.receive(session, job, (done) => reply({ done })) });
     } catch (error) {
-      reply?.({ error: `The file could not be fetched: ${error.message}` });
+      reply?.({ error: `The file could not be fetched: ${error.message}${/[.]$/u.test(error.message) ? "" : "."} Fetch it again to continue.` });
     }
   }
 

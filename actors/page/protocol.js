@@ -130,8 +130,12 @@ export const fileRequest = struct({
 
 export const fileAnswer = struct({
   transfer: id16,
-  verdict: enumeration({ Ready: { bytes: u64, salt: id16 }, NotShared: {}, Changed: {}, Busy: {} }),
+  verdict: enumeration({ Ready: { bytes: u64, salt: id16 }, NotShared: {}, Changed: {}, Busy: {}, Queued: { place: u32 } }),
 });
+
+/** Takes a request back. It is told from a request by its length. */
+export const withdrawal = struct({ transfer: id16, reason: choice("Left", "DiskFull") });
+export const WITHDRAWAL_BYTES = 17;
 
 export const fileHeader = struct({ name: fileName, total_bytes: u64, offset: u64, sha256: digest });
 

@@ -46,7 +46,9 @@ async function opening(engine, { from, sealed }) {
   if ((await engine.takeCard(read.card)) === "Changed") return complain(engine, contact, read.id, 0, "UnknownConversation");
   if (await engine.store.get("conversations", id)) return;
   const verdict = await accept(engine, contact, read);
-  if (typeof verdict === "string") complain(engine, contact, read.id, 0, verdict);
+  if (typeof verdict === "string") return complain(engine, contact, read.id, 0, verdict);
+  [contact.opening, contact.isChanged] = [read.bytes, true];
+  return undefined;
 }
 
 function refuse(engine, digest) {
@@ -71,10 +73,11 @@ async function find(engine, contact, id) {
   const known = engine.accepted.get(hex(id));
   if (known) return known.peer === contact.peer ? known : "UnknownConversation";
   const record = await engine.store.get("conversations", hex(id));
-  if (record?.direction !== "received" || record.peer !== contact.peer) return "UnknownConversation";
-  const read = await readOpening(record.opening);
-  if (!engine.isPinned(contact, read.card.fingerprint)) return "UnknownConversation";
-  return accept(engine, contact, read, { count: record.count, hash: record.hash });
+  const isTheirs = record?.direction === "received" && record.peer === contact.peer;
+  const opening = isTheirs ? record.opening : contact.opening;
+  const read = opening && (await readOpening(opening));
+  if (!read || !equal(read.id, id) || !engine.isPinned(contact, read.card.fingerprint)) return "UnknownConversation";
+  return accept(engine, contact, read, isTheirs ? { count: record.count, hash: record.hash } : undefined);
 }
 
 async function message(engine, { from, number, sealed }) {

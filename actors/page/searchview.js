@@ -1,9 +1,8 @@
-// Searching, and fetching what is found.
+// Searching.
 
-import { element, readable, size } from "./text.js";
-import { hex } from "./bytes.js";
+import { element, readable } from "./text.js";
+import { HitView } from "./hitview.js";
 import { onSubmit } from "./forms.js";
-import { FILE_BYTES_MAX, TOO_LARGE } from "./transfer.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -43,7 +42,7 @@ export class SearchView {
     if (search !== this.#search) return;
     const { error, column, matches = [], total = 0, instead } = answer;
     this.#shown += matches.length;
-    at("hits").append(...matches.map((match) => this.#match(match)));
+    at("hits").append(...matches.map((match) => new HitView(this.#tabs, match).element));
     at("more").hidden = matches.length === 0 || this.#shown >= total;
     at("search-said").replaceChildren(readable(error ?? this.#count(total)), ...this.#suggestion(instead));
     if (column) this.#point(text, column);
@@ -74,52 +73,5 @@ export class SearchView {
     at("place").textContent = `${escaped(text)}\n${" ".repeat([...before].length)}^`;
     at("place").hidden = false;
     at("query").focus();
-  }
-
-  #match({ holders, hits }) {
-    const [{ file }] = hits;
-    const said = element("p", { role: "status" });
-    const bar = element("progress", { "aria-label": `Progress of ${readable(file.name)}`, max: "1", value: "0", hidden: "" });
-    const isTooLarge = file.bytes > FILE_BYTES_MAX;
-    if (isTooLarge) said.textContent = `${TOO_LARGE} Fetch it with the program peer.`;
-    const buttons = hits.map((hit) => {
-      const button = element("button", { type: "button" }, `Fetch from ${hit.peer}`);
-      button.disabled = !hit.online || isTooLarge;
-      button.addEventListener("click", () => this.#fetch(hit, { buttons, bar, said }));
-      return button;
-    });
-    const isHere = hits.some(({ online }) => online);
-    const many = holders > 1 ? `${holders} holders, ` : "";
-    const names = new Set(hits.map((hit) => hit.file.name));
-    names.delete(file.name);
-    const others = [...names].map((name) => element("p", {}, "also called ", element("bdi", {}, readable(name))));
-    return element(
-      "li",
-      { "data-file": file.name },
-      element("p", {}, element("bdi", {}, readable(file.name)), `, ${size(file.bytes)}, ${many}${isHere ? "" : "not here now, "}keywords: `,
-        element("bdi", {}, readable(file.keywords.join(", ")))),
-      ...others,
-      element("p", { class: "digest" }, `SHA-256 ${hex(file.sha256)}`),
-      ...buttons, bar, said,
-    );
-  }
-
-  async #fetch(hit, { buttons, bar, said }) {
-    const usable = buttons.filter((button) => !button.disabled);
-    for (const button of usable) button.disabled = true;
-    bar.hidden = false;
-    said.textContent = "Asking for the file.";
-    const { error, blob } = await this.#tabs.ask({ type: "fetch", hit }, (done) => {
-      bar.value = done / Math.max(1, Number(hit.file.bytes));
-    });
-    bar.hidden = true;
-    for (const button of usable) button.disabled = false;
-    said.replaceChildren(error ? readable(error) : this.#offer(hit.file, blob));
-  }
-
-  /** A link that saves a file whose digest was checked. */
-  #offer({ name }, blob) {
-    const link = element("a", { href: URL.createObjectURL(blob), download: name.split("/").at(-1) }, `Save ${readable(name)}`);
-    return element("span", {}, "The SHA-256 is right. ", link);
   }
 }

@@ -16,13 +16,13 @@ import { utf8 } from "./bytes.js";
 
 const STORES = ["self", "contacts", "numbers", "messages", "received", "conversations"];
 
-const result = (request) =>
+export const result = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 
-const completion = (transaction) =>
+export const completion = (transaction) =>
   new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);

@@ -2,6 +2,9 @@
 
 import { Owner } from "./owner.js";
 
+/** Whether further answers follow. */
+const isProgress = (answer) => "done" in answer || "place" in answer;
+
 /** The peer as this tab sees it. */
 export class Tabs {
   #channel = new BroadcastChannel("switchboard");
@@ -38,7 +41,7 @@ export class Tabs {
 
   #replied(id, answer) {
     this.#replies.get(id)?.(answer);
-    if (!("done" in answer)) this.#replies.delete(id);
+    if (!isProgress(answer)) this.#replies.delete(id);
   }
 
   /** Carries out a command that has no answer. @param {{type: string}} command */
@@ -49,12 +52,13 @@ export class Tabs {
 
   /**
    * Carries out a command, and waits for its answer. @param {{type: string}} command
-   * @param {(done: number) => void} [onProgress] Called with the bytes that have arrived.
+   * @param {(progress: {done?: number, place?: number}) => void} [onProgress] Called with the bytes that have arrived, or the
+   *   place in a queue.
    * @returns {Promise<object>} With `error` if it has failed.
    */
   ask(command, onProgress) {
     return new Promise((resolve) => {
-      const reply = (answer) => ("done" in answer ? onProgress?.(answer.done) : resolve(answer));
+      const reply = (answer) => (isProgress(answer) ? onProgress?.(answer) : resolve(answer));
       if (this.#owner) return this.#owner.command(command, reply);
       const id = crypto.randomUUID();
       this.#replies.set(id, reply);

@@ -12,6 +12,12 @@ export const readable = (text) =>
 /** @param {number | bigint} bytes @returns {string} The size of a file, for people. */
 export const size = (bytes) => `${Number(bytes).toLocaleString()} bytes`;
 
+const ENDINGS = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
+
+/** @param {number} place @returns {string} 1st, 2nd, 3rd. */
+export const ordinal = (place) => `${place}${ENDINGS[ordinals.select(place)]}`;
+
 /** @param {string} print Hexadecimal. @returns {string} In groups of four, to be compared by people. */
 export const grouped = (print) => print.replace(/.{4}(?=.)/g, "$& ");
 

@@ -83,39 +83,32 @@ export async function sendFile(session, { transfer, key, file, header }) {
 }
 
 /**
- * Receives a file, and checks all of it before it is given out.
- * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object}} job `file` is what was found.
- * @param {(done: number) => void} onProgress @returns {Promise<Blob>}
+ * Receives the chunks of a file from an offset on, which is where a chunk begins, or its end.
+ * @param {object} session @param {{transfer: Uint8Array, key: Uint8Array, file: object, offset: number}} job `file` is what
+ *   was found.
+ * @param {(chunk: Uint8Array, done: number) => Promise<void>} take Called with each chunk, and the bytes up to its end.
  */
-export async function receiveFile(session, { transfer, key, file }, onProgress) {
+export async function receiveChunks(session, { transfer, key, file, offset }, take) {
   const socket = await splice(session, transfer, "Receiver");
   try {
     const header = await socket.next(SPLICE_WAIT);
     if (header.length > HEADER_RECORD_BYTES_MAX) throw new Error("The header of the file is too long.");
-    checkHeader(decode(fileHeader, await openRecord(key, 0, false, header)), file);
-    const chunks = await receiveChunks(socket, key, file.bytes, onProgress);
-    const blob = new Blob(chunks);
-    if (!equal(await digestOf(blob), file.sha256)) throw new Error("The file has another SHA-256 than it should have.");
-    return blob;
+    checkHeader(decode(fileHeader, await openRecord(key, 0, false, header)), file, offset);
+    const count = chunksOf(file.bytes - offset);
+    for (let at = 0; at < count; at += 1) {
+      const record = await socket.next(SPLICE_WAIT);
+      const start = offset + at * CHUNK_BYTES;
+      const expected = Math.min(CHUNK_BYTES, file.bytes - start);
+      if (record.length !== expected + TAG_BYTES) throw new Error("A part of the file has another length than it should have.");
+      await take(await openRecord(key, at + 1, at + 1 === count, record), start + expected);
+    }
   } finally {
     socket.close("The file has arrived.");
   }
 }
 
-function checkHeader(header, { name, bytes, sha256: digest }) {
-  const isRight = header.name === name && header.total_bytes === bytes && header.offset === 0 && equal(header.sha256, digest);
+function checkHeader(header, { name, bytes, sha256: digest }, offset) {
+  const isRight =
+    header.name === name && header.total_bytes === bytes && header.offset === offset && equal(header.sha256, digest);
   if (!isRight) throw new Error("Another file was sent than the one that was requested.");
-}
-
-async function receiveChunks(socket, key, bytes, onProgress) {
-  const chunks = [];
-  const count = chunksOf(bytes);
-  for (let at = 0; at < count; at += 1) {
-    const record = await socket.next(SPLICE_WAIT);
-    const expected = Math.min(CHUNK_BYTES, bytes - at * CHUNK_BYTES);
-    if (record.length !== expected + TAG_BYTES) throw new Error("A part of the file has another length than it should have.");
-    chunks.push(await openRecord(key, at + 1, at + 1 === count, record));
-    onProgress(at * CHUNK_BYTES + expected);
-  }
-  return chunks;
 }

@@ -4,11 +4,29 @@ import { concat, fromHex, hex, utf8 } from "/switchboard/bytes.js";
 import { bool, bytes, decode, encode, list, Malformed, option, string, u16, u32, u64 } from "/switchboard/postcard.js";
 import { BODY_BYTES_MAX, Frames, frame, frameToServer, messageToPeer, PREFACE, toPeer, toServer } from "/switchboard/protocol.js";
 import { isFileName, isKeyword, isPeerName } from "/switchboard/names.js";
+import { parseKeywords, writtenKeywords } from "/switchboard/keywords.js";
 import { load } from "/test/examples.js";
 import { refuses, same } from "/test/check.js";
 
 const repeated = (byte, count) => new Uint8Array(count).fill(byte);
 const counting = (first, count) => Uint8Array.from({ length: count }, (_, at) => first + at);
+
+/** Keywords as a person types them, and as they are shown. */
+export async function keywords() {
+  const cases = [
+    ["luck, high  water", ["luck", "high water"]],
+    ['"salt, pepper",luck ,, 5" disk; x,', ["salt, pepper", "luck", '5" disk; x']],
+    [' "say ""hi""" , b', ['say "hi"', "b"]],
+    ['"""a""", ""', ['"a"']],
+    ["  ", []],
+  ];
+  for (const [text, words] of cases) {
+    same(parseKeywords(text), words, text);
+    same(parseKeywords(writtenKeywords(words)), words, `${text} written again`);
+  }
+  const refused = ['"open', 'a, "b" c', 'a, "', "x".repeat(129), "\uFEFFa"];
+  for (const text of refused) await refuses(RangeError, () => parseKeywords(text), text);
+}
 
 /** Numbers, texts and lists. */
 export async function encodings() {

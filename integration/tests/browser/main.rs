@@ -2,6 +2,7 @@
 //! peers. Those of `others` are in Firefox and WebKit. Skipped, with a word on standard error, where there is no such browser.
 
 mod account;
+mod fetching;
 mod flow;
 mod managing;
 mod modules;

@@ -1,0 +1,161 @@
+//! Files that wait in a queue, are interrupted, or are many.
+
+use integration::browser::{Drive, Tab};
+use integration::sha256_hex;
+
+use crate::page::{Page, Scene, downloaded};
+
+/// At the rate of the holder, this takes minutes, and it does not fit into the buffers of the connections.
+const LONG_BYTES: usize = 64 << 20;
+/// Eight chunks and a short one. At the rate of its holder, it takes two seconds.
+const PACED_BYTES: u32 = (1 << 20) + 5;
+const PACED_RATE: &str = "512K";
+
+/// Searches for a word that one file has.
+fn search(page: &Page<Tab<'_>>, word: &str) {
+    page.submit("search-form", &[("query", word)]);
+    page.wait("document.querySelectorAll('#hits li').length === 1");
+}
+
+fn says(page: &Page<Tab<'_>>, text: &str) {
+    page.wait(&format!("document.querySelector('#hits [role=status]').textContent.includes('{text}')"));
+}
+
+#[test]
+fn a_browser_shares_files_under_keywords_with_commas() {
+    let Some(scene) = Scene::new() else { return };
+    let peer = scene.sandbox.peer("T", scene.server.address());
+    let page = scene.join("Web");
+    page.choose_file("files", "spices; hot.txt", "'pepper'");
+    page.submit("share-form", &[("keywords", "\"salt, pepper")]);
+    page.wait("document.getElementById('share-said').textContent.includes('quotes are not closed')");
+    page.submit("share-form", &[("keywords", "\"salt, pepper\", sea; side")]);
+    page.wait("document.getElementById('listed').textContent === 'Others can find these files.'");
+    let shown = page.text("shared");
+    assert!(shown.starts_with("spices; hot.txt, 6 bytes, keywords: \"salt, pepper\", sea; side"), "{shown}");
+    for keyword in ["\"salt, pepper\"", "\"sea; side\""] {
+        let found = peer.run(&["search", keyword]).expect(0).answers("file");
+        assert_eq!(found[0]["file"]["name"], "spices; hot.txt", "{keyword}");
+        let keywords = &found[0]["file"]["keywords"];
+        assert_eq!(*keywords, serde_json::json!(["salt, pepper", "sea; side"]));
+    }
+}
+
+#[test]
+fn a_browser_waits_in_the_queue_of_a_busy_holder_and_shows_its_place() {
+    let Some(scene) = Scene::new() else { return };
+    let [a, b, c] = ["A", "B", "C"].map(|name| scene.sandbox.peer(name, scene.server.address()));
+    b.put("long.bin", &vec![7; LONG_BYTES]);
+    b.put("short.txt", b"short");
+    b.put("keyword.txt", b"long, long.bin; short, short.txt;");
+    let holder = b.start(&["share", "--upload-slots", "1", "--up-limit", "256K"]);
+    holder.event("result", |event| event["kind"] == "published");
+    let first = a.start(&["get", "long.bin"]);
+    first.event("file_progress", |_| true);
+
+    let page = scene.join("Web");
+    search(&page, "short");
+    page.click("#hits button");
+    says(&page, "B is busy; you are 1st in the queue.");
+    let third = c.start(&["get", "short.txt"]);
+    third.event("file_queued", |event| event["place"] == 2);
+    // The page that is loaded again does not know for what it has waited, and gives the place up.
+    page.tab.reload();
+    page.connected();
+    third.event("file_queued", |event| event["place"] == 1);
+
+    search(&page, "short");
+    page.click("#hits button");
+    says(&page, "B is busy; you are 2nd in the queue.");
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    first.kill();
+    third.finish().expect(0);
+    page.wait("document.querySelector('#hits a') !== null");
+    page.click("#hits a");
+    assert_eq!(downloaded(&downloads, "short.txt"), b"short");
+}
+
+#[test]
+fn an_interrupted_download_continues_after_the_page_was_loaded_again() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    let content: Vec<u8> = (0..PACED_BYTES).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
+    b.put("paced.bin", &content);
+    b.put("keyword.txt", b"paced, paced.bin;");
+    let holder = b.start(&["share", "--up-limit", PACED_RATE]);
+    holder.event("result", |event| event["kind"] == "published");
+    let page = scene.join("Web");
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    let interrupt = || {
+        search(&page, "paced");
+        page.click("#hits button");
+        page.wait("document.querySelector('#hits progress').value > 0.2");
+        page.tab.reload();
+        page.connected();
+        search(&page, "paced");
+    };
+    let requests = || holder.events("file_request", 0).len();
+    let offset = |request: usize| holder.events("file_request", request + 1)[request]["offset"].clone();
+
+    interrupt();
+    let again = requests();
+    page.click("#hits button");
+    let from = offset(again).as_u64().expect("it is a number");
+    assert!(from >= 2 * 131_072 && from % 131_072 == 0, "{from}");
+    page.wait("document.querySelector('#hits a') !== null");
+    page.click("#hits a");
+    assert_eq!(sha256_hex(&downloaded(&downloads, "paced.bin")), sha256_hex(&content));
+
+    // What is kept can be damaged. Then the digest of the whole is wrong, and nothing of it is used again.
+    interrupt();
+    page.tab.value(
+        "new Promise((done) => {
+            const opened = indexedDB.open('switchboard parts');
+            opened.onsuccess = () => {
+                const change = opened.result.transaction('chunks', 'readwrite');
+                const cursor = change.objectStore('chunks').openCursor();
+                cursor.onsuccess = () => cursor.result.update(cursor.result.value.map((byte) => byte ^ 1));
+                change.oncomplete = () => done(opened.result.close());
+            };
+        })",
+    );
+    let again = requests();
+    page.click("#hits button");
+    assert_ne!(offset(again), 0);
+    says(&page, "The file has another SHA-256 than it should have.");
+    let again = requests();
+    page.click("#hits button");
+    assert_eq!(offset(again), 0);
+    page.wait("document.querySelector('#hits a') !== null");
+}
+
+#[test]
+fn the_files_of_a_pattern_are_listed_and_fetched() {
+    let Some(scene) = Scene::new() else { return };
+    let b = scene.sandbox.peer("B", scene.server.address());
+    for name in ["lectures/1.txt", "lectures/2.txt", "lectures/week 1/3.txt", "other.txt"] {
+        b.put(name, name.as_bytes());
+    }
+    b.put("keyword.txt", b"*, **;");
+    let _holder = b.share();
+    let page = scene.join("Web");
+    let list = |pattern: &str, count: usize, said: &str| {
+        page.submit("pattern-form", &[("pattern", pattern), ("holder", "b")]);
+        page.wait(&format!("document.getElementById('pattern-said').textContent.startsWith('{said}')"));
+        assert_eq!(page.tab.value("document.querySelectorAll('#described li').length"), count, "{pattern}");
+    };
+    list("lectures/1.txt", 0, "A pattern is");
+    list("nothing/*", 0, "b shares no file");
+    list("lectures/**", 3, "3 file(s), 49 bytes.");
+    list("lectures/*", 2, "2 file(s), 28 bytes.");
+    let downloads = scene.sandbox.path("downloads");
+    scene.person.download_into(&downloads);
+    page.click("#fetch-all");
+    page.wait("document.getElementById('pattern-said').textContent === '2 of 2 file(s) are fetched.'");
+    page.click("#save-all");
+    for name in ["1.txt", "2.txt"] {
+        assert_eq!(downloaded(&downloads, name), format!("lectures/{name}").as_bytes());
+    }
+}
