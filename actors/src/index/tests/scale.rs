@@ -1,5 +1,5 @@
-//! Measures the Index with a million files. It asserts nothing about time:
-//! `cargo test --workspace --release --lib -- --ignored --nocapture a_million_files`
+//! Measures the Index with a million files, or with those of as many peers as the variable `PEERS` says. It asserts nothing about
+//! time: `cargo test --workspace --release --lib -- --ignored --nocapture a_million_files`
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::commands::index::Page;
 
-const PEERS: usize = 3_000;
+const PEERS_DEFAULT: usize = 3_000;
 const FILES_EACH: usize = 334;
 const KEYWORDS_EACH: usize = 3;
 const VOCABULARY: usize = 100_000;
@@ -46,7 +46,11 @@ fn share(rng: &mut StdRng, owner: usize) -> Share {
         words.dedup();
         file(&format!("{n:03}-{owner}.{}", ["pdf", "txt", "jpg"][n % 3]), &words)
     });
-    Share { owner: peer(&format!("p{owner}")), network: network(1), files: files.collect() }
+    Share {
+        owner: peer(&format!("p{owner}")),
+        network: network(u8::try_from(owner / 1000).unwrap_or(u8::MAX)),
+        files: files.collect(),
+    }
 }
 
 /// Makes the text of a search.
@@ -80,8 +84,10 @@ fn measure(core: &mut Core, what: &str, texts: &[String]) {
 #[test]
 #[ignore = "it measures"]
 fn a_million_files() {
+    let peers =
+        std::env::var("PEERS").map_or(PEERS_DEFAULT, |peers| peers.parse().expect("PEERS is a number"));
     let mut rng = StdRng::seed_from_u64(1);
-    let shares: Vec<Share> = (0..PEERS).map(|owner| share(&mut rng, owner)).collect();
+    let shares: Vec<Share> = (0..peers).map(|owner| share(&mut rng, owner)).collect();
     let mut core = Core::default();
     let before = resident_mib();
     let begun = Instant::now();
