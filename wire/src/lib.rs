@@ -21,6 +21,7 @@ pub mod keyword;
 pub mod many;
 pub mod name;
 pub mod pattern;
+pub mod pieces;
 pub mod protocol;
 pub mod query;
 pub mod search;

@@ -61,6 +61,9 @@ pub enum Wish {
     /// The file by this route, or else a place in the queue. Holders that were made before the queue cannot read it, so a
     /// receiver sends it only after [`Verdict::Busy`].
     Queue(Route),
+    /// By this route, the pieces of the file from the requested offset up to this end (see [`crate::pieces`]), or else a place in
+    /// the queue. Holders that were made before cannot read it, and do not answer.
+    Pieces(Route, u64),
 }
 
 impl Wish {
@@ -69,13 +72,21 @@ impl Wish {
         match self {
             Self::Direct => Route::Direct,
             Self::Server => Route::Server,
-            Self::Queue(route) => route,
+            Self::Queue(route) | Self::Pieces(route, _) => route,
         }
     }
 
     /// Whether a place in the queue is wanted.
     pub fn may_wait(self) -> bool {
-        matches!(self, Self::Queue(_))
+        matches!(self, Self::Queue(_) | Self::Pieces(..))
+    }
+
+    /// The end of the wanted pieces; `None` if the rest of the file is wanted.
+    pub fn end(self) -> Option<u64> {
+        match self {
+            Self::Pieces(_, end) => Some(end),
+            Self::Direct | Self::Server | Self::Queue(_) => None,
+        }
     }
 }
 

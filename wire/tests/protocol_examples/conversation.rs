@@ -310,6 +310,18 @@ fn describe_queue(text: &mut String) {
         .variant(2, "wish: Queue")
         .variant(1, "route: Server");
     layout.show(text, "The content of a request that may wait", "", &signal::encode(&request));
+    let mut of_pieces = request.clone();
+    (of_pieces.offset, of_pieces.wish) = (3 << 20, Wish::Pieces(Route::Direct, 5 << 20));
+    let layout = Layout::new()
+        .fixed(&TRANSFER, "transfer")
+        .fixed(&TRANSFER_SECRET, "secret")
+        .text(FILE_NAME, "name")
+        .fixed(&Digest::of(FILE).0, "sha256")
+        .number(3 << 20, "offset")
+        .variant(3, "wish: Pieces")
+        .variant(0, "route: Direct")
+        .number(5 << 20, "end");
+    layout.show(text, "The content of a request for two pieces", "", &signal::encode(&of_pieces));
     let answer = signal::encode(&FileAnswer { transfer: TRANSFER, verdict: Verdict::Queued { place: 3 } });
     let layout = Layout::new().fixed(&TRANSFER, "transfer").variant(4, "verdict: Queued").number(3, "place");
     layout.show(text, "The content of the answer to it", "", &answer);
